@@ -1,0 +1,64 @@
+"""Make the weights of the embedded network again: ``python scripts/pretrain.py OUT.safetensors``.
+
+Interrupt it when you like; the same command goes on from the checkpoint beside OUT. A second process draws
+the surfaces while this one trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from anomalist.vision.pretraining import Recipe, batches, pretrain
+from anomalist.vision.training import Pairs
+
+
+def _produce(queue: multiprocessing.Queue, recipe: Recipe, start: int) -> None:
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    for pairs in batches(recipe, start):
+        queue.put((pairs.views, pairs.labels))
+
+
+def in_background(recipe: Recipe, start: int) -> Iterator[Pairs]:
+    """Yield the same batches as `batches`, drawn by another process."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue(maxsize=8)
+    producer = context.Process(target=_produce, args=(queue, recipe, start), daemon=True)
+    producer.start()
+    for _ in range(start, recipe.steps):
+        yield Pairs(*queue.get())
+    producer.join()
+
+
+def main() -> None:
+    """Train, then write the averaged weights in half precision with their recipe."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--without", nargs="*", default=[], help="families of surfaces to leave out")
+    options = parser.parse_args()
+    recipe = Recipe(steps=options.steps, without=tuple(options.without))
+    began = time.time()
+
+    def report(step: int, loss: float) -> None:
+        print(f"step {step}/{recipe.steps}  loss {loss:.4f}  {time.time() - began:.0f} s", flush=True)
+
+    weights = pretrain(recipe, options.out.with_suffix(".checkpoint"), in_background, report)
+    tensors = {k: v.half() if v.dtype.is_floating_point else v for k, v in weights.items()}
+    tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+    save_file(tensors, options.out, {"recipe": json.dumps(asdict(recipe)), "licence": "Apache-2.0"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Errors that a person reads. Each says what is wrong and, where it can, what to do about it."""
+
+from __future__ import annotations
+
+
+class AnomalistError(Exception):
+    """Something the user can mend. Shown as one line, without a traceback.
+
+    Parameters
+    ----------
+    message : what is wrong, naming the file or value concerned.
+    remedy : what to do about it, as a sentence or a command line; shown after the message.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class MediaError(AnomalistError):
+    """A picture or video that can't be read, or is refused (too large, damaged, not a picture)."""
+
+
+class ProfileError(AnomalistError):
+    """A profile that is missing, damaged, of a newer format, or already there."""
+
+
+class DataError(AnomalistError):
+    """A folder, list or table that can't be used: empty, too few pictures, unknown groups."""
+
+
+class CalibrationError(AnomalistError):
+    """An asked false-alarm rate that this many normals can't support."""
+
+
+class PolicyError(AnomalistError):
+    """A policy file that can't be read or names something unknown."""
+
+
+class DetectorError(AnomalistError):
+    """A detector or backbone that is unknown, missing or can't be loaded."""

@@ -1,0 +1,1 @@
+"""Reports from saved records: no model, no detector."""

@@ -1,0 +1,240 @@
+"""The records that flow through anomalist, one per arrow: Media, Evidence, Recall, Verdict, Record.
+
+What holds arrays is a frozen dataclass whose shapes are checked once, at construction. What crosses a
+boundary (JSON, HTTP, a model's reply) is a frozen pydantic model. Coordinates are pixels of the picture as
+it is displayed (EXIF rotation applied): x to the right, y down, origin at the top left corner, boxes
+half-open ``(x0, y0, x1, y1)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from anomalist import __version__
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+Label = Literal["normal", "anomalous", "undecided"]
+
+SEVERITIES = ("none", "minor", "moderate", "major", "critical")
+RECORD_FORMAT = 1
+
+
+class Frozen(BaseModel):
+    """A pydantic model that can't be changed and refuses fields that it doesn't know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _check(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, ...]) -> None:
+    """Raise TypeError unless ``array`` has this dtype and shape (None stands for any size)."""
+    fits = array.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=False)
+    )
+    if array.dtype != dtype or not fits:
+        want = tuple("any" if n is None else n for n in shape)
+        raise TypeError(
+            f"{name} must be {np.dtype(dtype).name} {want}, got {array.dtype.name} {array.shape}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Media:
+    """One picture, as it is displayed.
+
+    Parameters
+    ----------
+    source : the path as the user gave it.
+    sha256 : hex digest of the file's bytes.
+    pixels : uint8 (H, W, 3), RGB.
+    notes : what was done to read it ("16 bit reduced to 8", "first of 12 frames"), for the record.
+    """
+
+    source: str
+    sha256: str
+    pixels: UInt8Array
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("pixels", self.pixels, np.uint8, (None, None, 3))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+class Attributes(Frozen):
+    """What was measured on a region, against its surroundings (a ring around it inside the picture)."""
+
+    position: str = Field(description='place on a 3×3 grid: "upper left", "centre", "lower right", …')
+    edges: tuple[str, ...] = Field((), description="borders of the picture that the region touches")
+    relative_size: float = Field(description="area divided by the area that counts (the ROI), 0 to 1")
+    elongation: float = Field(description="major axis by minor axis of the second moments, 1 = round")
+    orientation: float | None = Field(
+        None, description="degrees of the major axis, 0 = horizontal, counter-clockwise, [0, 180); None if round"
+    )
+    contrast: float = Field(description="mean grey level inside minus around, grey levels (−255 to 255)")
+    contrast_sigma: float = Field(description="the same, in standard deviations of the surroundings")
+    tone: Literal["darker", "lighter", "same"]
+    colour_shift: float = Field(description="distance of mean (a*, b*) inside and around, CIELAB units")
+    colour: str | None = Field(None, description='direction of a notable colour shift: "redder", "bluer", …')
+    texture_ratio: float = Field(description="local standard deviation inside divided by around, 1 = same")
+    texture: Literal["rougher", "smoother", "same"]
+
+
+class Region(Frozen):
+    """A connected suspicious area."""
+
+    id: str = Field(pattern=r"^R[1-9]\d*$", description="R1 is the one with the highest peak")
+    box: Box
+    area: int = Field(gt=0, description="pixels")
+    peak: float = Field(description="highest value of the anomaly map inside")
+    mean: float = Field(description="mean value of the anomaly map inside")
+    attributes: Attributes
+
+
+class DetectorInfo(Frozen):
+    """Which detector spoke: name, version of its code, digest of its learned state (hex)."""
+
+    name: str
+    version: str = __version__
+    digest: str
+
+
+class Calibration(Frozen):
+    """What the p-value of one picture rests on."""
+
+    method: Literal["split", "cv+"] = Field(description='"cv+" is cross-fitted and approximate')
+    normals: int = Field(ge=0, description="calibration pictures")
+    groups: int = Field(ge=0, description="independent groups among them (= normals when none are named)")
+    false_alarm_rate: float = Field(gt=0, lt=1, description="the rate that was asked for")
+    reachable: bool = Field(description="whether this many normals support that rate")
+    normals_needed: int = Field(description="groups (or ungrouped normals) that the rate needs")
+    instability: float = Field(
+        ge=0, le=1, description="share of group-wise resamples of the calibration set that flip the decision"
+    )
+    approximate: bool
+    seed: int = Field(description="of the resampling")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the detector measured on one picture; numbers only, no judgement.
+
+    Parameters
+    ----------
+    detector : name, version and digest.
+    score : raw image score, unclamped; higher is more anomalous.
+    score_map : float32 (H, W), anomaly map at the size of the picture, raw.
+    mask : bool (H, W), what belongs to a region; may be empty.
+    roi_area : pixels that count.
+    p_value : conformal p-value in (0, 1], or None when there is no calibration.
+    threshold : score at which the asked false-alarm rate is crossed, or None when out of reach.
+    calibration : what p-value and threshold rest on, or None.
+    regions : by falling peak, ids R1, R2, …
+    """
+
+    detector: DetectorInfo
+    score: float
+    score_map: FloatArray
+    mask: BoolArray
+    roi_area: int
+    p_value: float | None = None
+    threshold: float | None = None
+    calibration: Calibration | None = None
+    regions: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check("score_map", self.score_map, np.float32, (None, None))
+        _check("mask", self.mask, np.bool_, self.score_map.shape)
+
+
+class Recalled(Frozen):
+    """One remembered thing: a normal picture, a past case, a rule or a scene, by id."""
+
+    id: str = Field(pattern=r"^(normal|case|rule|scene):.+$")
+    text: str
+    similarity: float
+    source: str | None = None
+
+
+class Recall(Frozen):
+    """What memory holds about this evidence."""
+
+    items: tuple[Recalled, ...] = ()
+
+
+class Claim(Frozen):
+    """One sentence and the ids that it rests on: R1, E2, rule:7, case:12, scene:803, or "score"."""
+
+    text: str
+    evidence: tuple[str, ...] = Field(min_length=1)
+
+
+class Verdict(Frozen):
+    """The judgement over evidence and recall."""
+
+    label: Label
+    severity: int = Field(ge=0, le=4, description="index into SEVERITIES; 0 when normal")
+    kind: str | None = Field(None, description="kind of anomaly; None when there is nothing to name")
+    claims: tuple[Claim, ...] = ()
+    reasoner: str = Field(description="who reasoned")
+    disagreements: tuple[str, ...] = ()
+    why_undecided: str | None = None
+    dropped_claims: int = Field(0, ge=0, description="claims removed because an id did not exist")
+    policy: str = Field("", description="digest of the policy file that set the severity")
+
+
+class Record(Frozen):
+    """One row of ``records.jsonl``: everything needed to report, score and question a decision later."""
+
+    format: int = RECORD_FORMAT
+    source: str
+    status: Literal["ok", "error"]
+    label: Label | None = None
+    score: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    severity: int | None = None
+    kind: str | None = None
+    regions: tuple[Region, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    error: str | None = None
+
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    notes: tuple[str, ...] = ()
+    reasoner: str | None = None
+    disagreements: tuple[str, ...] = ()
+    why_undecided: str | None = None
+    dropped_claims: int = 0
+    recall: tuple[Recalled, ...] = ()
+    detector: DetectorInfo | None = None
+    calibration: Calibration | None = None
+    roi_area: int | None = None
+    profile: str | None = Field(None, description="name of the profile")
+    profile_digest: str | None = None
+    policy: str | None = None
+    map: str | None = Field(None, description="path of the .npy anomaly map, relative to the record file")
+    mask: str | None = Field(None, description="path of the .png mask, relative to the record file")
+    time: str | None = Field(None, description="when it was inspected, UTC, ISO 8601")
+    milliseconds: float | None = None
+    version: str = __version__
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """One inspected picture with its arrays; ``record`` is what gets stored."""
+
+    record: Record
+    media: Media | None = field(default=None, repr=False)
+    evidence: Evidence | None = field(default=None, repr=False)

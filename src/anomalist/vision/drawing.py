@@ -1,0 +1,207 @@
+"""Pictures for people: outlined regions with their ids, and heat maps.
+
+An outline runs around a region, never over it, so that what is marked can still be seen. Both layers come
+at the same size, whatever the size of the picture, so that they can be put side by side.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from anomalist.types import BoolArray, Box, FloatArray, Region, UInt8Array
+from anomalist.vision.labels import DARK, LINE, write_labels
+
+Array = TypeVar("Array", UInt8Array, FloatArray)
+
+_LINE_WIDTH = 2.2
+_HALO_WIDTH = 1.5
+
+# Ten anchors of matplotlib's inferno (CC0, van der Walt and Smith), perceptually uniform.
+_INFERNO = np.array(
+    [
+        (0, 0, 4), (27, 12, 65), (74, 12, 107), (120, 28, 109), (165, 44, 96),
+        (207, 68, 70), (237, 105, 37), (251, 155, 6), (247, 209, 61), (252, 255, 164),
+    ],
+    dtype=np.float32,
+)  # fmt: skip
+
+
+def display_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """(height, width) with the longer side brought to ``max_side``, up or down."""
+    scale = max_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def overlay(
+    pixels: UInt8Array, mask: BoolArray | None, regions: Sequence[Region], *, max_side: int = 480
+) -> UInt8Array:
+    """Draw the outlines of the suspicious regions and their ids.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3), RGB.
+    mask : bool (H, W), what belongs to a region. None where it is lost: boxes are drawn instead.
+    regions : what gets a label; boxes in pixels of the picture.
+    max_side : the longer side of the result, pixels. Smaller pictures are enlarged.
+
+    Returns
+    -------
+    uint8 (h, w, 3). A label covers no region. Labels without room in the picture stand in a dark band under
+    it, and only then is h larger than ``display_size`` says.
+
+    Raises
+    ------
+    TypeError
+        If a shape or dtype is another.
+    """
+    _check_pixels(pixels)
+    height, width = pixels.shape[:2]
+    if mask is not None and (mask.dtype != np.bool_ or mask.shape != (height, width)):
+        raise TypeError(f"mask must be bool {(height, width)}, got {mask.dtype.name} {mask.shape}")
+    size = display_size((height, width), max_side)
+    picture = _resize(pixels, size)
+    marked = _boxes((height, width), regions) if mask is None else mask
+    shown = _resize_mask(marked, size)
+    outlined, taken = _outline(picture, shown)
+    scale = (size[0] / height, size[1] / width)
+    boxes = [_scaled(region.box, scale) for region in regions]
+    return write_labels(outlined, taken, [region.id for region in regions], boxes)
+
+
+def heat(
+    pixels: UInt8Array | None, score_map: FloatArray, low: float, high: float, *, max_side: int = 480
+) -> UInt8Array:
+    """Lay the anomaly map over the grey picture: black to yellow (inferno), ``low`` to ``high``.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3), RGB; None draws the map alone.
+    score_map : float32 (H, W), raw. NaN is drawn as ``low``.
+    low, high : values at the two ends of the colours; what lies beyond is drawn as the end.
+    max_side : the longer side of the result, pixels.
+
+    Returns
+    -------
+    uint8 (h, w, 3), of ``display_size``.
+    """
+    if score_map.ndim != 2:
+        raise TypeError(f"score_map must be float32 (H, W), got {score_map.dtype.name} {score_map.shape}")
+    height, width = score_map.shape
+    size = display_size((height, width), max_side)
+    share = _resize(_share(score_map, low, high), size)
+    colours = _colours(share)
+    if pixels is None:
+        return colours.round().astype(np.uint8)
+    _check_pixels(pixels)
+    if pixels.shape[:2] != (height, width):
+        raise TypeError(f"pixels must be uint8 {(height, width, 3)}, got {pixels.shape}")
+    grey = _resize(pixels, size).astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    # The picture stays readable where nothing was found, and gives way where the map is high.
+    weight = 0.45 + 0.4 * share[..., None]
+    mixed = (1 - weight) * grey[..., None] + weight * colours
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def colour_scale(steps: int = 64) -> UInt8Array:
+    """Give the colours of ``heat`` from low to high, uint8 (1, steps, 3), for a legend."""
+    return _colours(np.linspace(0, 1, steps, dtype=np.float32)[None]).round().astype(np.uint8)
+
+
+def thumbnail(pixels: UInt8Array, *, max_side: int = 160) -> UInt8Array:
+    """Bring the longer side to ``max_side``; nothing is drawn."""
+    _check_pixels(pixels)
+    return _resize(pixels, display_size(pixels.shape[:2], max_side))
+
+
+def data_uri(pixels: UInt8Array, kind: Literal["jpeg", "png"] = "jpeg", *, quality: int = 85) -> str:
+    """Encode uint8 (H, W, 3) as a ``data:`` URI. Thin coloured lines stay sharp (no chroma subsampling)."""
+    from PIL import Image
+
+    _check_pixels(pixels)
+    buffer = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    if kind == "jpeg":
+        picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+    else:
+        picture.save(buffer, "PNG", optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _check_pixels(pixels: UInt8Array) -> None:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise TypeError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype.name} {pixels.shape}")
+
+
+def _resize(array: Array, size: tuple[int, int]) -> Array:
+    """Resize to (height, width): averaging on the way down, cubic on the way up."""
+    import cv2
+
+    smaller = size[0] < array.shape[0] or size[1] < array.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    resized: Array = cv2.resize(array, (size[1], size[0]), interpolation=how)
+    return resized
+
+
+def _resize_mask(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
+    """Resize without losing a single marked pixel."""
+    import cv2
+
+    smaller = size[0] < mask.shape[0] or size[1] < mask.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+    covered = cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=how)
+    marked: BoolArray = covered > 0
+    return marked
+
+
+def _share(score_map: FloatArray, low: float, high: float) -> FloatArray:
+    """Map ``low`` to 0 and ``high`` to 1, clipped."""
+    spread = high - low
+    if not spread > 0:
+        return np.zeros(score_map.shape, dtype=np.float32)
+    values = np.nan_to_num(score_map, nan=low, posinf=high, neginf=low)
+    return ((values - low) / spread).clip(0, 1).astype(np.float32)
+
+
+def _colours(share: FloatArray) -> FloatArray:
+    """Look up 0 to 1 in the colour table: float32 (..., 3), 0 to 255."""
+    anchors = np.linspace(0, 1, len(_INFERNO))
+    channels = [np.interp(share.clip(0, 1), anchors, _INFERNO[:, i]) for i in range(3)]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def _boxes(size: tuple[int, int], regions: Sequence[Region]) -> BoolArray:
+    mask = np.zeros(size, dtype=np.bool_)
+    for region in regions:
+        x0, y0, x1, y1 = region.box
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _scaled(box: Box, scale: tuple[float, float]) -> Box:
+    x0, y0, x1, y1 = box
+    return round(x0 * scale[1]), round(y0 * scale[0]), round(x1 * scale[1]), round(y1 * scale[0])
+
+
+def _outline(picture: UInt8Array, mask: BoolArray) -> tuple[UInt8Array, BoolArray]:
+    """Draw a line with halos outside the mask; also say which pixels are mask, line or halo."""
+    import cv2
+
+    if not mask.any() or mask.all():
+        return picture.copy(), mask.copy()
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    line_end = _HALO_WIDTH + _LINE_WIDTH
+    # One pixel of slope on either side of each band is anti-aliasing; a distance of 1 touches the mask.
+    halo = np.clip(line_end + _HALO_WIDTH + 0.5 - away, 0, 1) * 0.7
+    line = np.clip(away - _HALO_WIDTH + 0.5, 0, 1) * np.clip(line_end + 0.5 - away, 0, 1)
+    halo[mask] = 0
+    line[mask] = 0
+    drawn = picture.astype(np.float32)
+    for weight, colour in ((halo, DARK), (line, LINE)):
+        drawn += weight[..., None] * (np.array(colour, dtype=np.float32) - drawn)
+    taken: BoolArray = mask | (halo > 0)
+    return drawn.round().clip(0, 255).astype(np.uint8), taken

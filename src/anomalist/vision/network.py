@@ -1,0 +1,89 @@
+"""SurfaceNet: one small network that segments defects and describes patches for a memory bank.
+
+A U-Net on 2×2 pixel blocks (so that hairlines keep their pixels) with strides 2 to 32. Two outputs: a
+defect logit for every pixel, and for every 8×8 block a unit vector whose nearest neighbours on normal surface
+tell how unusual it is. Import this module inside functions only: it needs torch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+CHANNELS = (32, 48, 64, 96, 128)
+DESCRIPTOR_SIZE = 64
+DESCRIPTOR_STRIDE = 8
+MULTIPLE = 2 ** len(CHANNELS)
+"""Height and width of the input must be multiples of this."""
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in (inputs, outputs):
+        layers += [nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class _Context(nn.Module):
+    """Tell every place what the whole picture looks like, so that it can be odd *for this picture*."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3))
+        spread = (x - mean[..., None, None]).square().mean((2, 3)).add(1e-6).sqrt()
+        return F.relu(x + self.mix(torch.cat([mean, spread], 1))[..., None, None])
+
+
+class SurfaceNet(nn.Module):
+    """Picture to defect logits and patch descriptors."""
+
+    def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(12, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList(_block(channels[max(i - 1, 0)], c) for i, c in enumerate(channels))
+        self.context = _Context(channels[-1])
+        self.decoder = nn.ModuleList(_block(a + b, a) for a, b in zip(channels, channels[1:], strict=False))
+        self.describe = nn.Sequential(
+            nn.Conv2d(2 * channels[2], 128, 1), nn.ReLU(), nn.Conv2d(128, DESCRIPTOR_SIZE, 1)
+        )
+        self.head = nn.Conv2d(channels[0], 4, 3, padding=1)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network.
+
+        Parameters
+        ----------
+        pictures : float (B, 3, H, W), standardised by `standardise`; H and W multiples of ``MULTIPLE``.
+
+        Returns
+        -------
+        logits : float (B, 1, H, W), above 0 means defect.
+        descriptors : float (B, 64, H/8, W/8), unit vectors along axis 1.
+        """
+        x = self.stem(F.pixel_unshuffle(pictures, 2))
+        levels: list[Tensor] = []
+        for stride, block in enumerate(self.encoder):
+            x = block(F.max_pool2d(x, 2) if stride else x)
+            levels.append(x)
+        x = self.context(x)
+        descriptors = x
+        for stride in reversed(range(len(self.decoder))):
+            x = self.decoder[stride](torch.cat([levels[stride], F.interpolate(x, scale_factor=2.0)], 1))
+            if stride == 2:
+                descriptors = self.describe(torch.cat([levels[stride], x], 1))
+        return F.pixel_shuffle(self.head(x), 2), F.normalize(descriptors.float(), dim=1)
+
+
+def standardise(pictures: Tensor) -> Tensor:
+    """Take out exposure: subtract each picture's mean grey and divide by its spread.
+
+    ``pictures`` is float (B, 3, H, W) in [0, 1]. The floor under the spread keeps noise on a plain surface
+    from being blown up.
+    """
+    mean = pictures.mean((1, 2, 3), keepdim=True)
+    spread = pictures.std((1, 2, 3), keepdim=True)
+    return (pictures - mean) / (spread + 0.08)

@@ -1,0 +1,151 @@
+"""Pretrain SurfaceNet on procedural surfaces: the recipe behind the weights that ship with the package.
+
+Deterministic in its recipe (surface i is drawn from seed i, batch i from (seed, i)) and resumable: everything
+lives in one safetensors checkpoint. Import this module inside functions only: it needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalist.vision.network import SurfaceNet
+from anomalist.vision.surfaces import surface
+from anomalist.vision.training import Pairs, Pretext, half_precision, make_pairs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shipped weights were made; stored in their file."""
+
+    steps: int = 24_000
+    pairs: int = 8
+    """Pairs of views in a batch."""
+    size: int = 128
+    """Side of a view, pixels."""
+    pool: int = 1024
+    """Surfaces alive at a time."""
+    fresh: int = 2
+    """Surfaces replaced after every batch."""
+    peak_rate: float = 2e-3
+    warmup: int = 300
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones that ship."""
+    seed: int = 0
+    without: tuple[str, ...] = ()
+    """Families of surfaces left out."""
+
+
+def batches(recipe: Recipe, start: int = 0) -> Iterator[Pairs]:
+    """Yield batch ``start``, ``start`` + 1, …; the pool at batch i holds surfaces i·fresh to i·fresh + pool."""
+    first = start * recipe.fresh
+    pool = deque((surface(s, without=recipe.without) for s in range(first, first + recipe.pool)), recipe.pool)
+    following = first + recipe.pool
+    for step in range(start, recipe.steps):
+        chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.pairs)
+        pictures = [(pool[i], pool[i]) for i in chosen]
+        yield make_pairs((recipe.seed, step), pictures, recipe.size, turn=True)
+        for _ in range(recipe.fresh):
+            pool.append(surface(following, without=recipe.without))
+            following += 1
+
+
+def _rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then cosine to nothing."""
+    if step < recipe.warmup:
+        return recipe.peak_rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class _State:
+    """Model, optimiser and averaged weights, with a checkpoint that holds tensors only."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.model = Pretext(SurfaceNet().to(memory_format=torch.channels_last))
+        self.average = {name: value.clone() for name, value in self.model.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=recipe.peak_rate, weight_decay=0.01)
+        self.step = 0
+
+    def save(self, path: Path, recipe: Recipe) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
+        part = path.with_suffix(".part")
+        contiguous = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        save_file(contiguous, part, {"step": str(self.step), "recipe": json.dumps(asdict(recipe))})
+        part.replace(path)
+
+    def load(self, path: Path, recipe: Recipe) -> None:
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            if json.loads(metadata["recipe"]) != json.loads(json.dumps(asdict(recipe))):
+                raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.step = int(metadata["step"])
+        pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
+        self.model.load_state_dict(pick("model."))
+        self.average = pick("average.")
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in pick("optimiser.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def pretrain(
+    recipe: Recipe,
+    checkpoint: Path,
+    source: Callable[[Recipe, int], Iterator[Pairs]] = batches,
+    report: Callable[[int, float], None] = lambda step, loss: None,
+    save_every: int = 500,
+) -> dict[str, torch.Tensor]:
+    """Train, or go on from ``checkpoint``; returns the averaged weights of the network.
+
+    ``report`` is called every 50 steps with the step and the mean loss since the last call.
+    """
+    state = _State(recipe)
+    if checkpoint.exists():
+        state.load(checkpoint, recipe)
+    half, losses = half_precision(), []
+    state.model.train()
+    for pairs in source(recipe, state.step):
+        for group in state.optimiser.param_groups:
+            group["lr"] = _rate(recipe, state.step)
+        loss = state.model(pairs, half=half)
+        state.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+        state.optimiser.step()
+        _update_average(state.average, state.model.network, min(recipe.ema, (state.step + 1) / (state.step + 10)))
+        state.step += 1
+        losses.append(loss.item())
+        if state.step % 50 == 0:
+            report(state.step, sum(losses) / len(losses))
+            losses.clear()
+        if state.step % save_every == 0 or state.step == recipe.steps:
+            state.save(checkpoint, recipe)
+    return state.average
+
+
+@torch.no_grad()
+def _update_average(average: dict[str, torch.Tensor], network: SurfaceNet, decay: float) -> None:
+    for name, value in network.state_dict().items():
+        if value.dtype.is_floating_point:
+            average[name].lerp_(value, 1 - decay)
+        else:
+            average[name].copy_(value)

@@ -1,0 +1,211 @@
+"""From an anomaly map to a mask, and from a mask to measured regions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types import BoolArray, FloatArray, Region, UInt8Array
+from anomalist.vision.attributes import measure
+
+EIGHT = np.ones((3, 3), dtype=bool)
+"""Pixels that touch at a corner belong together, or diagonal lines would fall apart."""
+
+HALF = 0.5
+"""A region reaches down to half the height of the nearest peak (full width at half maximum)."""
+
+REACH = 1 / 32
+"""How far a peak has a say about its neighbours, as a share of the longer side of the picture."""
+
+SPECK = 5e-5
+"""Below this share of the picture's area a compact region is a speck."""
+
+SMALL_HOLE = 4
+"""A hole of up to this many times the smallest area is filled."""
+
+
+def segment(
+    score_map: FloatArray, roi: BoolArray | None, *, high: float, low: float, min_area: int | None = None
+) -> BoolArray:
+    """Turn an anomaly map into a mask of suspicious pixels; often there are none.
+
+    Hysteresis (Canny 1986) with the two calibrated levels finds the places. Within each, a pixel stays when
+    it reaches half the height (above ``low``) of the highest pixel near it in the same place: a strong peak
+    loses its diffuse halo, while an even region stays whole, however large.
+
+    Parameters
+    ----------
+    score_map : float32 (H, W), any finite range.
+    roi : bool (H, W), what counts; None for the whole picture.
+    high : level that only few normal pictures reach anywhere; a region contains a pixel above it.
+    low : level that few normal pixels reach; nothing at or below it starts or extends a region.
+    min_area : pixels; what is smaller is dropped unless it is long for its area (thin lines survive).
+        By default it grows with the picture: 3 at 256×256, 52 at 1024×1024.
+
+    Returns
+    -------
+    bool (H, W), inside the ROI. All False when no pixel exceeds ``high``.
+
+    Raises
+    ------
+    ValueError : the map holds NaN or infinity, a shape does not fit, ``high`` < ``low``, ``min_area`` < 0.
+    """
+    counts = _what_counts(score_map, roi)
+    if not np.isfinite([high, low]).all() or high < low:
+        raise ValueError(f"high must be at least low, and both finite; got high={high}, low={low}")
+    if min_area is None:
+        min_area = max(1, round(SPECK * score_map.size))
+    elif min_area < 0:
+        raise ValueError(f"min_area must not be negative, got {min_area}")
+    strong = counts & (score_map > high)
+    if not strong.any():
+        return strong
+    places = _holding(counts & (score_map > low), strong)
+    cut = _holding(places & (score_map > _local_level(score_map, places, low)), strong)
+    return _without_specks(cut | (_holes(cut, places, SMALL_HOLE * min_area) & counts), min_area)
+
+
+def find_regions(
+    pixels: UInt8Array,
+    score_map: FloatArray,
+    mask: BoolArray,
+    roi: BoolArray | None = None,
+    *,
+    limit: int = 20,
+) -> tuple[Region, ...]:
+    """Measure the connected regions of a mask, the one with the highest peak first.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3), RGB.
+    score_map : float32 (H, W), finite.
+    mask : bool (H, W), inside the ROI, as from `segment`; not altered.
+    roi : bool (H, W), what counts; None for the whole picture.
+    limit : how many regions are measured at most; those with the highest peaks.
+
+    Returns
+    -------
+    Regions R1, R2, … (8-connected), by falling peak, then falling area, then from the top left.
+
+    Raises
+    ------
+    ValueError : the map holds NaN or infinity, a shape does not fit, the mask leaves the ROI, ``limit`` < 1.
+    """
+    from scipy import ndimage
+
+    counts = _what_counts(score_map, roi)
+    for name, array in (("pixels", pixels[..., 0]), ("mask", mask)):
+        if array.shape != score_map.shape:
+            raise ValueError(f"{name} must be {score_map.shape} like the map, got {array.shape}")
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    if (mask & ~counts).any():
+        raise ValueError("the mask reaches outside the ROI; segment with the same ROI")
+
+    labels, found = _label(mask)
+    if not found:
+        return ()
+    index = np.arange(1, found + 1)
+    peaks = np.asarray(ndimage.maximum(score_map, labels, index), dtype=np.float64)
+    means = np.asarray(ndimage.mean(score_map, labels, index), dtype=np.float64)
+    areas = np.bincount(labels.ravel(), minlength=found + 1)[1:]
+    slices = ndimage.find_objects(labels)
+    # scipy numbers components in reading order, so a stable sort breaks ties from the top left.
+    order = np.lexsort((index, -areas, -peaks))[:limit]
+
+    free = counts & ~mask
+    roi_area = int(counts.sum())
+    regions = []
+    for rank, i in enumerate(order, start=1):
+        rows, columns = slices[i]
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        inside = labels[rows, columns] == index[i]
+        regions.append(
+            Region(
+                id=f"R{rank}",
+                box=box,
+                area=int(areas[i]),
+                peak=float(peaks[i]),
+                mean=float(means[i]),
+                attributes=measure(pixels, inside, box, free, roi_area),
+            )
+        )
+    return tuple(regions)
+
+
+def _what_counts(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:
+    """Check map and ROI; return the ROI as bool (H, W)."""
+    if score_map.ndim != 2:
+        raise ValueError(f"the anomaly map must be (H, W), got {score_map.shape}")
+    if not np.isfinite(score_map).all():
+        raise ValueError("the anomaly map holds NaN or infinite values")
+    if roi is None:
+        return np.ones(score_map.shape, dtype=bool)
+    if roi.dtype != np.bool_ or roi.shape != score_map.shape:
+        raise ValueError(f"the ROI must be bool {score_map.shape}, got {roi.dtype} {roi.shape}")
+    return roi
+
+
+def _label(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
+    """Number the 8-connected components of ``mask`` from 1, in reading order."""
+    from scipy import ndimage
+
+    labels, found = ndimage.label(mask, structure=EIGHT)
+    return labels, int(found)
+
+
+def _holding(mask: BoolArray, seeds: BoolArray) -> BoolArray:
+    """Keep the components of ``mask`` that hold at least one pixel of ``seeds``."""
+    labels, found = _label(mask)
+    keep = np.zeros(found + 1, dtype=bool)
+    keep[labels[seeds]] = True
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _local_level(score_map: FloatArray, places: BoolArray, low: float) -> FloatArray:
+    """Return, for each pixel of a place, half the height of the highest pixel near it in the same place.
+
+    Places are handled one by one, so that a strong one doesn't raise the bar for a weak neighbour.
+    """
+    from scipy import ndimage
+
+    size = 2 * max(2, round(REACH * max(score_map.shape))) + 1
+    level = np.full(score_map.shape, low, dtype=np.float32)
+    labels, _ = _label(places)
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        own = labels[where] == number
+        values = np.where(own, score_map[where], np.float32(low))
+        nearby = ndimage.maximum_filter(values, size=size, mode="constant", cval=low)
+        level[where][own] = low + HALF * (nearby[own] - low)
+    return level
+
+
+def _holes(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
+    """Find the holes of ``mask`` to fill: small ones, and those that are suspicious themselves (in a place).
+
+    The second kind is the dip that `_local_level` cuts around a lone high peak within an even region.
+    """
+    from scipy import ndimage
+
+    labels, found = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
+    sizes = np.bincount(labels.ravel(), minlength=found + 1)
+    weak = np.bincount(labels[places], minlength=found + 1)
+    fill = (sizes <= small) | (weak == sizes)
+    fill[0] = False
+    return np.asarray(fill[labels])
+
+
+def _without_specks(mask: BoolArray, min_area: int) -> BoolArray:
+    """Drop components smaller than ``min_area`` unless their box is at least twice as long as its root."""
+    from scipy import ndimage
+
+    labels, found = _label(mask)
+    keep = np.bincount(labels.ravel(), minlength=found + 1) >= min_area
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        longest = max(rows.stop - rows.start, columns.stop - columns.start)
+        keep[number] |= longest >= 2 * np.sqrt(min_area)
+    keep[0] = False
+    return np.asarray(keep[labels])
