@@ -194,9 +194,11 @@ class Verdict(Frozen):
 
 
 class Record(Frozen):
-    """One row of ``records.jsonl``: everything needed to report, score and question a decision later."""
+    """One row of ``records.jsonl``: everything needed to report, score and question a decision later.
 
-    format: int = RECORD_FORMAT
+    The order of the fields is the order of the keys in a row; those up to ``error`` are what people read.
+    """
+
     source: str
     status: Literal["ok", "error"]
     label: Label | None = None
@@ -209,6 +211,8 @@ class Record(Frozen):
     claims: tuple[Claim, ...] = ()
     error: str | None = None
 
+    format: int = RECORD_FORMAT
+    key: str | None = Field(None, description="hash of source, picture, profile and settings: done is done")
     sha256: str | None = None
     width: int | None = None
     height: int | None = None

@@ -16,10 +16,10 @@ import numpy as np
 
 from anomalist.errors import DataError
 from anomalist.types import BoolArray
+from anomalist.vision.media import IMAGE_SUFFIXES
 
 GOOD = "good"
 GROUND_TRUTH = "ground_truth"
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _LAYOUT = f"Expected are {GOOD}/, one folder for each kind of defect and {GROUND_TRUTH}/<defect>/<name>.png."
 
 
@@ -94,12 +94,12 @@ def load_folder(data: Path, groups: Path | None = None) -> DataSet:
         for folder in data.iterdir()
         if folder.is_dir() and folder.name != GROUND_TRUTH and not folder.name.startswith(".")
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     ]
     names = {path.relative_to(data).as_posix(): path for path in paths}
     if not any(path.parent.name == GOOD for path in paths):
         raise DataError(
-            f"{data / GOOD} holds no pictures.", f"Pictures end in {', '.join(sorted(SUFFIXES))}."
+            f"{data / GOOD} holds no pictures.", f"Pictures end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     group_of = _read_groups(groups, names) if groups else {name: name for name in names}
     items = tuple(

@@ -4,50 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.eval.datasets import Item, Split, load_folder, load_mask, split
-from anomalist.eval.metrics import Interval, PixelCurve, average_precision, group_bootstrap, image_auroc
-from anomalist.types import BoolArray, Calibration, Evidence, Frozen, Inspection
+from anomalist.eval.datasets import load_folder, split
+from anomalist.eval.metrics import Interval
+from anomalist.eval.scoring import DetectionMetrics, evaluate
+from anomalist.types import Inspection
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Progress = Callable[[str, int, int], None]
-
-
-class DetectionMetrics(Frozen):
-    """What the inspections of one test set say. None is "undefined", never a stand-in value."""
-
-    image_auroc: float | None
-    image_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups")
-    image_average_precision: float | None
-    image_auroc_by_defect: dict[str, float | None] = Field(description="against all test normals")
-    pixel_auroc: float | None
-    aupro: float | None = Field(description="per-region overlap up to 30 % false-positive rate")
-    asked_false_alarm_rate: float | None
-    false_alarm_rate: float | None = Field(description="share of test normals with p ≤ the asked rate")
-    false_alarm_rate_interval: Interval | None = Field(description="95 %, bootstrap over groups")
-    undecided_rate: float | None
-    undecided_rate_normals: float | None
-    undecided_rate_defects: float | None
-    n_train: int
-    n_test: int = Field(description="pictures, with those that could not be judged")
-    n_test_normals: int
-    n_by_defect: dict[str, int]
-    n_errors: int = Field(description="pictures that could not be judged; in no rate and no AUROC")
-    n_empty_masks: int = Field(description="defective pictures left out of the pixel measures for it")
-    split: Literal["groups", "pictures"]
-    detector: str | None
-    notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
 
 
 class DetectionResult(DetectionMetrics):
@@ -58,20 +32,9 @@ class DetectionResult(DetectionMetrics):
     effort: str
     learn_seconds: float
     ms_per_image: float | None = Field(description="wall time of inspecting alone")
-    peak_memory_mb: float = Field(description="largest resident size of this process, 10⁶ bytes")
+    peak_memory_mb: float | None = Field(description="largest resident size of this process, 10⁶ bytes")
     threads: int
     version: str = __version__
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A test picture that got a score."""
-
-    item: Item
-    score: float
-    p_value: float | None
-    undecided: bool
-    calibration: Calibration | None
 
 
 def evaluate_detection(
@@ -133,60 +96,84 @@ def evaluate_detection(
     )
 
 
-def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> DetectionMetrics:
-    """Score the inspections of the test pictures; each is used once and let go.
+def render(result: DetectionResult) -> RenderableType:
+    """Lay a result out as a table for people, with its notes underneath."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
-    A picture with an error, without evidence or with a score that is not a number "could not be judged", and
-    so could one that never came back: they are counted in ``n_errors`` and enter nothing else.
+    title = Text(f"Detection on {result.data}: {result.detector or 'nothing judged'}")
+    table = Table(title=title, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    defects = result.n_test - result.n_test_normals
+    counts = f"{result.n_test_normals} normal, {defects} defective pictures, split by {result.split}"
+    interval = _span(result.image_auroc_interval, _number)
+    table.add_row("image AUROC", _number(result.image_auroc), interval + counts)
+    for kind, value in result.image_auroc_by_defect.items():
+        table.add_row(Text(f"  {kind}"), _number(value), f"{result.n_by_defect[kind]} pictures")
+    table.add_row("pixel AUROC", _number(result.pixel_auroc), f"{result.n_empty_masks} empty masks left out")
+    table.add_row("AUPRO", _number(result.aupro), "per-region overlap up to 30 % false positives")
+    interval = _span(result.false_alarm_rate_interval, _percent)
+    asked = f"asked {_percent(result.asked_false_alarm_rate)}"
+    table.add_row("false alarms", _percent(result.false_alarm_rate), interval + asked)
+    on_normals, on_defects = result.undecided_rate_normals, result.undecided_rate_defects
+    each = f"normals {_percent(on_normals)}, defects {_percent(on_defects)}"
+    table.add_row("undecided", _percent(result.undecided_rate), each)
+    table.add_row("not judged", str(result.n_errors), "errors, in none of the figures above")
+    run = f"{result.n_train} good pictures, effort {result.effort}, seed {result.seed}"
+    table.add_row("learning", f"{result.learn_seconds:.0f} s", run)
+    speed = "-" if result.ms_per_image is None else f"{result.ms_per_image:.0f} ms"
+    table.add_row("inspecting", speed, f"a picture, {result.threads} threads")
+    memory = "-" if result.peak_memory_mb is None else f"{result.peak_memory_mb:.0f} MB"
+    table.add_row("peak memory", memory, f"version {result.version}")
+    return Group(table, *(Text(f"Note: {note}", style="yellow") for note in result.notes))
 
-    Parameters
-    ----------
-    parts : the split; only ``parts.test`` is looked up.
-    inspections : of the test pictures in any order, their source as ``str(item.path)``.
-    seed : of the bootstrap.
 
-    Raises
-    ------
-    ValueError : an inspection that was not asked for, or the same one twice.
-    DataError : a mask that can't be used.
-    """
-    waiting = {str(item.path): item for item in parts.test}
-    curve = PixelCurve()
-    judged: list[_Judged] = []
-    detector, first_error, empty = None, "", 0
-    for inspection in inspections:
-        record = inspection.record
-        item = waiting.pop(record.source, None)
-        if item is None:
-            raise ValueError(f"{record.source} was not asked for, or came twice")
-        evidence = _usable(inspection)
-        if evidence is None:
-            first_error = first_error or f"{item.name}: {record.error or 'no usable score'}"
-            continue
-        detector = evidence.detector.name
-        undecided = record.label == "undecided"
-        judged.append(_Judged(item, evidence.score, evidence.p_value, undecided, evidence.calibration))
-        truth = _truth(item, evidence.score_map.shape)
-        if truth is not None:
-            curve.add(evidence.score_map, truth)
-        elif item.mask is not None:
-            empty += 1
-    normals = [row for row in judged if row.item.normal]
-    defects = [row for row in judged if not row.item.normal]
-    return DetectionMetrics(
-        **_ranking(judged, seed),
-        pixel_auroc=curve.auroc(),
-        aupro=curve.aupro(),
-        **_false_alarms(normals, seed),
-        undecided_rate=_mean([row.undecided for row in judged]),
-        undecided_rate_normals=_mean([row.undecided for row in normals]),
-        undecided_rate_defects=_mean([row.undecided for row in defects]),
-        n_train=len(parts.train),
-        n_test=len(parts.test),
-        n_test_normals=sum(item.normal for item in parts.test),
-        n_errors=len(parts.test) - len(judged),
-        n_empty_masks=empty,
-        split="groups" if parts.grouped else "pictures",
-        detector=detector,
-        notes=_notes(parts, judged, first_error),
-    )
+def _reported(
+    inspections: Iterator[Inspection], total: int, progress: Progress | None
+) -> Iterator[Inspection]:
+    for done, inspection in enumerate(inspections, start=1):
+        if progress is not None:
+            progress("inspecting", done, total)
+        yield inspection
+
+
+@dataclass
+class _Stopwatch:
+    """Measures the time spent inside an iterator, not in whoever consumes it."""
+
+    seconds: float = 0.0
+    count: int = 0
+
+    def over(self, inspections: Iterator[Inspection]) -> Iterator[Inspection]:
+        while True:
+            start = time.perf_counter()
+            inspection = next(inspections, None)
+            self.seconds += time.perf_counter() - start
+            if inspection is None:
+                return
+            self.count += 1
+            yield inspection
+
+
+def _peak_memory_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes on macOS, KiB elsewhere
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"
+
+
+def _span(interval: Interval | None, form: Callable[[float], str]) -> str:
+    return "" if interval is None else f"95 % interval {form(interval[0])} to {form(interval[1])}; "

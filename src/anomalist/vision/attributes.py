@@ -38,8 +38,8 @@ GREY_STEP = 1.0
 TONE_LEVELS, TONE_SIGMAS = 3.0, 0.5
 """Grey levels and standard deviations that a difference needs before it is called darker or lighter."""
 
-COLOUR_UNITS = 4.0
-"""CIELAB units that a shift of (a*, b*) needs before it gets a word; about 2.3 is just noticeable."""
+COLOUR_UNITS, COLOUR_SIGMAS = 4.0, 0.5
+"""CIELAB units (about 2.3 is just noticeable) and deviations that a colour shift needs to get a word."""
 
 TEXTURE_TIMES = 1.5
 """Factor between the local deviations from which a texture is called rougher or smoother."""
@@ -183,13 +183,15 @@ def _colour(view: _View) -> tuple[float, str | None]:
     if all((part[:, :1] == part[:, 1:]).all() for part in (inside, around)):
         return 0.0, None
 
-    def mean_ab(part: UInt8Array) -> Floats:
+    def chroma(part: UInt8Array) -> Floats:
         lab: Any = cv2.cvtColor(part[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        return np.asarray(lab[0, :, 1:].mean(axis=0, dtype=np.float64))
+        return np.asarray(lab[0, :, 1:], dtype=np.float64)
 
-    a, b = mean_ab(inside) - mean_ab(around)
+    usual = chroma(around)
+    a, b = chroma(inside).mean(axis=0) - usual.mean(axis=0)
     shift = math.hypot(a, b)
-    if shift <= COLOUR_UNITS:
+    spread = math.sqrt(usual.var(axis=0).sum())
+    if shift <= COLOUR_UNITS or shift < COLOUR_SIGMAS * spread:
         return shift, None
     if abs(a) >= abs(b):
         return shift, "redder" if a > 0 else "greener"

@@ -18,9 +18,6 @@ from anomalist.vision.labels import DARK, LINE, write_labels
 
 Array = TypeVar("Array", UInt8Array, FloatArray)
 
-_LINE_WIDTH = 2.2
-_HALO_WIDTH = 1.5
-
 # Ten anchors of matplotlib's inferno (CC0, van der Walt and Smith), perceptually uniform.
 _INFERNO = np.array(
     [
@@ -67,10 +64,12 @@ def overlay(
     picture = _resize(pixels, size)
     marked = _boxes((height, width), regions) if mask is None else mask
     shown = _resize_mask(marked, size)
-    outlined, taken = _outline(picture, shown)
+    stroke = max(2.5, max_side / 190)
+    outlined, taken = _outline(picture, shown, stroke)
     scale = (size[0] / height, size[1] / width)
     boxes = [_scaled(region.box, scale) for region in regions]
-    return write_labels(outlined, taken, [region.id for region in regions], boxes)
+    names = [region.id for region in regions]
+    return write_labels(outlined, taken, names, boxes, font_size=max(12, round(max_side / 25)))
 
 
 def heat(
@@ -187,17 +186,18 @@ def _scaled(box: Box, scale: tuple[float, float]) -> Box:
     return round(x0 * scale[1]), round(y0 * scale[0]), round(x1 * scale[1]), round(y1 * scale[0])
 
 
-def _outline(picture: UInt8Array, mask: BoolArray) -> tuple[UInt8Array, BoolArray]:
+def _outline(picture: UInt8Array, mask: BoolArray, stroke: float) -> tuple[UInt8Array, BoolArray]:
     """Draw a line with halos outside the mask; also say which pixels are mask, line or halo."""
     import cv2
 
     if not mask.any() or mask.all():
         return picture.copy(), mask.copy()
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    line_end = _HALO_WIDTH + _LINE_WIDTH
+    rim = 0.6 * stroke
+    end = rim + stroke
     # One pixel of slope on either side of each band is anti-aliasing; a distance of 1 touches the mask.
-    halo = np.clip(line_end + _HALO_WIDTH + 0.5 - away, 0, 1) * 0.7
-    line = np.clip(away - _HALO_WIDTH + 0.5, 0, 1) * np.clip(line_end + 0.5 - away, 0, 1)
+    halo = np.clip(end + rim + 0.5 - away, 0, 1) * 0.7
+    line = np.clip(away - rim + 0.5, 0, 1) * np.clip(end + 0.5 - away, 0, 1)
     halo[mask] = 0
     line[mask] = 0
     drawn = picture.astype(np.float32)

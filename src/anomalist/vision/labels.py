@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,27 +11,61 @@ import numpy as np
 from anomalist.types import BoolArray, Box, UInt8Array
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFont
     from PIL.ImageDraw import ImageDraw
 
 # Magenta is rare on surfaces and told from its surroundings with any colour vision; the dark halo keeps it
 # visible on a light or magenta ground.
 LINE = (255, 79, 216)
 DARK = (18, 16, 24)
-_FONT_SIZE = 15
-_MARGIN = 4
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """A name on a dark ground."""
+
+    name: str
+    font_size: int
+
+    @property
+    def width(self) -> int:
+        return int(self._font.getlength(self.name)) + 2 * self.margin
+
+    @property
+    def height(self) -> int:
+        return self.font_size + self.margin
+
+    @property
+    def margin(self) -> int:
+        return self.font_size // 3
+
+    @property
+    def _font(self) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        from PIL import ImageFont
+
+        return ImageFont.load_default(self.font_size)
+
+    def box_at(self, x: int, y: int) -> Box:
+        return x, y, x + self.width, y + self.height
+
+    def draw(self, draw: ImageDraw, x: int, y: int) -> None:
+        box = (x, y, x + self.width - 1, y + self.height - 1)
+        draw.rounded_rectangle(box, self.margin, fill=DARK, outline=LINE)
+        middle = (x + self.width / 2, y + self.height / 2)
+        draw.text(middle, self.name, font=self._font, fill=(255, 255, 255), anchor="mm")
 
 
 def write_labels(
-    picture: UInt8Array, taken: BoolArray, names: Sequence[str], boxes: Sequence[Box]
+    picture: UInt8Array, taken: BoolArray, names: Sequence[str], boxes: Sequence[Box], *, font_size: int = 18
 ) -> UInt8Array:
     """Write each name at the free place that is nearest to its box.
 
     Parameters
     ----------
     picture : uint8 (H, W, 3), RGB.
-    taken : bool (H, W), what no label may cover.
+    taken : bool (H, W), what nothing is drawn over.
     names, boxes : one box, in pixels of ``picture``, for each name.
+    font_size : pixels.
 
     Returns
     -------
@@ -41,28 +76,27 @@ def write_labels(
 
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
-    taken = taken.copy()
-    homeless = []
+    occupied = taken.copy()
+    placed: list[tuple[_Plate, int, int]] = []
+    homeless: list[_Plate] = []
     for name, box in zip(names, boxes, strict=True):
-        width, height = _plate_size(name)
-        place = _nearest_free(taken, (height, width), box)
+        plate = _Plate(name, font_size)
+        place = _nearest_free(occupied, (plate.height, plate.width), box)
         if place is None:
-            homeless.append(name)
+            homeless.append(plate)
             continue
         x, y = place
-        taken[y : y + height, x : x + width] = True
-        _draw_leader(draw, (x, y, x + width, y + height), box)
-        _draw_plate(draw, name, (x, y))
+        occupied[y : y + plate.height, x : x + plate.width] = True
+        _draw_leader(draw, plate.box_at(x, y), box, font_size)
+        placed.append((plate, x, y))
+    # A leader may cross a region or, before the plates are drawn, a name; it shows on neither.
+    canvas = Image.fromarray(np.where(taken[..., None], picture, np.asarray(canvas)))
+    draw = ImageDraw.Draw(canvas)
+    for plate, x, y in placed:
+        plate.draw(draw, x, y)
     if homeless:
         canvas = _with_band(canvas, homeless)
     return np.asarray(canvas, dtype=np.uint8)
-
-
-def _plate_size(name: str) -> tuple[int, int]:
-    """(width, height) of a label."""
-    from PIL import ImageFont
-
-    return int(ImageFont.load_default(_FONT_SIZE).getlength(name)) + 10, _FONT_SIZE + 6
 
 
 def _nearest_free(taken: BoolArray, plate: tuple[int, int], box: Box) -> tuple[int, int] | None:
@@ -90,42 +124,32 @@ def _nearest_free(taken: BoolArray, plate: tuple[int, int], box: Box) -> tuple[i
     return int(column), int(row)
 
 
-def _draw_leader(draw: ImageDraw, plate: Box, box: Box) -> None:
+def _draw_leader(draw: ImageDraw, plate: Box, box: Box, font_size: int) -> None:
     """Tie a label to its region where it had to stand apart."""
     x = min(max((plate[0] + plate[2]) // 2, box[0]), box[2])
     y = min(max((plate[1] + plate[3]) // 2, box[1]), box[3])
     start = (min(max(x, plate[0]), plate[2]), min(max(y, plate[1]), plate[3]))
-    if abs(start[0] - x) + abs(start[1] - y) > 12:
+    if abs(start[0] - x) + abs(start[1] - y) > font_size:
         draw.line([start, (x, y)], fill=DARK, width=4)
         draw.line([start, (x, y)], fill=LINE, width=2)
 
 
-def _draw_plate(draw: ImageDraw, name: str, corner: tuple[int, int]) -> None:
-    from PIL import ImageFont
-
-    x, y = corner
-    width, height = _plate_size(name)
-    draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 4, fill=DARK, outline=LINE)
-    middle = (x + width / 2, y + height / 2)
-    draw.text(middle, name, font=ImageFont.load_default(_FONT_SIZE), fill=(255, 255, 255), anchor="mm")
-
-
-def _with_band(canvas: Image.Image, names: Sequence[str]) -> Image.Image:
-    """Add a dark band under the picture that holds the names."""
+def _with_band(canvas: Image.Image, plates: Sequence[_Plate]) -> Image.Image:
+    """Add a dark band under the picture that holds the names, in as many rows as they need."""
     from PIL import Image, ImageDraw
 
-    sizes = [_plate_size(name) for name in names]
-    width = max(canvas.width, max(size[0] for size in sizes) + 2 * _MARGIN)
+    gap = plates[0].margin
+    width = max(canvas.width, max(plate.width for plate in plates) + 2 * gap)
+    x, y = gap, canvas.height + gap
     corners = []
-    x, y = _MARGIN, canvas.height + _MARGIN
-    for plate_width, plate_height in sizes:
-        if x > _MARGIN and x + plate_width + _MARGIN > width:
-            x, y = _MARGIN, y + plate_height + _MARGIN
+    for plate in plates:
+        if x > gap and x + plate.width + gap > width:
+            x, y = gap, y + plate.height + gap
         corners.append((x, y))
-        x += plate_width + _MARGIN
-    wider = Image.new("RGB", (width, y + sizes[-1][1] + _MARGIN), DARK)
+        x += plate.width + gap
+    wider = Image.new("RGB", (width, y + plates[0].height + gap), DARK)
     wider.paste(canvas, (0, 0))
     draw = ImageDraw.Draw(wider)
-    for name, corner in zip(names, corners, strict=True):
-        _draw_plate(draw, name, corner)
+    for plate, (x, y) in zip(plates, corners, strict=True):
+        plate.draw(draw, x, y)
     return wider

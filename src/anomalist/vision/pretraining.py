@@ -25,14 +25,14 @@ from anomalist.vision.training import Pairs, Pretext, half_precision, make_pairs
 class Recipe:
     """How the shipped weights were made; stored in their file."""
 
-    steps: int = 24_000
+    steps: int = 12_000
     pairs: int = 8
     """Pairs of views in a batch."""
     size: int = 128
     """Side of a view, pixels."""
     pool: int = 1024
     """Surfaces alive at a time."""
-    fresh: int = 2
+    fresh: int = 1
     """Surfaces replaced after every batch."""
     peak_rate: float = 2e-3
     warmup: int = 300
@@ -131,7 +131,9 @@ def pretrain(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
         state.optimiser.step()
-        _update_average(state.average, state.model.network, min(recipe.ema, (state.step + 1) / (state.step + 10)))
+        _update_average(
+            state.average, state.model.network, min(recipe.ema, (state.step + 1) / (state.step + 10))
+        )
         state.step += 1
         losses.append(loss.item())
         if state.step % 50 == 0:

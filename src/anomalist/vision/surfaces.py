@@ -122,7 +122,9 @@ def traces(rng: Rng, n: int) -> FloatArray:
     for _ in range(int(rng.integers(8, 50))):
         x, y = (int(v) for v in rng.integers(0, n, 2))
         for _ in range(int(rng.integers(1, 6))):
-            dx, dy = (int(rng.integers(-120, 121)), 0) if rng.random() < 0.5 else (0, int(rng.integers(-120, 121)))
+            dx, dy = (
+                (int(rng.integers(-120, 121)), 0) if rng.random() < 0.5 else (0, int(rng.integers(-120, 121)))
+            )
             cv2.line(field, (x, y), (x + dx, y + dy), 1.0, width)
             x, y = x + dx, y + dy
         if rng.random() < 0.5:
@@ -145,7 +147,9 @@ def marks(rng: Rng, n: int) -> FloatArray:
             end = (int(x + length * math.cos(a)), int(y + length * math.sin(a)))
             cv2.line(field, (int(x), int(y)), end, grey, max(1, int(size / 2)), cv2.LINE_AA)
         else:
-            cv2.circle(field, (int(x), int(y)), max(1, int(size * rng.uniform(0.4, 1))), grey, -1, cv2.LINE_AA)
+            cv2.circle(
+                field, (int(x), int(y)), max(1, int(size * rng.uniform(0.4, 1))), grey, -1, cv2.LINE_AA
+            )
     return field * 2
 
 
@@ -175,7 +179,11 @@ def _shape(rng: Rng, n: int) -> FloatArray:
     kind = rng.integers(3)
     centre = n / 2 + rng.uniform(-0.15, 0.15, 2) * n
     size = rng.uniform(0.45, 1.3, 2) * n
-    box = ((float(centre[0]), float(centre[1])), (float(size[0]), float(size[1])), float(rng.choice([0, rng.uniform(0, 90)])))
+    box = (
+        (float(centre[0]), float(centre[1])),
+        (float(size[0]), float(size[1])),
+        float(rng.choice([0, rng.uniform(0, 90)])),
+    )
     if kind == 0:
         cv2.ellipse(mask, box, 1.0, -1, cv2.LINE_AA)
     elif kind == 1:
@@ -187,7 +195,14 @@ def _shape(rng: Rng, n: int) -> FloatArray:
         outline = np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles)], 1)
         cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0, cv2.LINE_AA)
     if rng.random() < 0.3:
-        cv2.circle(mask, (int(centre[0]), int(centre[1])), int(min(size) * rng.uniform(0.1, 0.3)), 0.0, -1, cv2.LINE_AA)
+        cv2.circle(
+            mask,
+            (int(centre[0]), int(centre[1])),
+            int(min(size) * rng.uniform(0.1, 0.3)),
+            0.0,
+            -1,
+            cv2.LINE_AA,
+        )
     return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2)).astype(np.float32)
 
 

@@ -201,7 +201,9 @@ def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
     n = image.shape[0]
     rows, columns = np.mgrid[0:n, 0:n].astype(np.float32)
     push = [power_noise(rng, n, 2) * _log_uniform(rng, 1.5, 10) for _ in range(2)]
-    return cv2.remap(image, columns + push[0], rows + push[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return cv2.remap(
+        image, columns + push[0], rows + push[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
 
 
 Filling = Callable[[Rng, FloatArray, FloatArray, FloatArray], FloatArray]

@@ -66,7 +66,9 @@ def make_pair(
     return (disturb(rng, first), label), (disturb(rng, second), np.full_like(label, NORMAL))
 
 
-def make_pairs(seed: tuple[int, ...], pictures: list[tuple[UInt8Array, UInt8Array]], size: int, *, turn: bool) -> Pairs:
+def make_pairs(
+    seed: tuple[int, ...], pictures: list[tuple[UInt8Array, UInt8Array]], size: int, *, turn: bool
+) -> Pairs:
     """Draw one batch, a function of ``seed`` and the (picture, reference) tuples alone."""
     rng = np.random.default_rng(seed)
     drawn = [make_pair(rng, picture, reference, size, turn=turn) for picture, reference in pictures]

@@ -1,0 +1,34 @@
+"""No claim without evidence: sentences whose ids don't exist are dropped, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from anomalist.types import Claim, Evidence, Recall
+
+SCORE = "score"
+"""The id of the image score and its calibration."""
+
+
+def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
+    """Return every id that a claim about this picture may cite: the score, the regions, what was recalled."""
+    regions = (region.id for region in evidence.regions)
+    return frozenset((SCORE, *regions, *(item.id for item in recall.items)))
+
+
+def checked(claims: Iterable[Claim], allowed_ids: Collection[str]) -> tuple[tuple[Claim, ...], int]:
+    """Keep the claims all of whose ids exist.
+
+    Parameters
+    ----------
+    claims : in the order in which they are shown.
+    allowed_ids : ids that exist, as from `citable_ids`.
+
+    Returns
+    -------
+    The claims that hold, in their order, and how many were dropped. One unknown id drops its claim: a
+    sentence that rests in part on nothing can't be repaired by citing less.
+    """
+    everything = tuple(claims)
+    kept = tuple(claim for claim in everything if all(key in allowed_ids for key in claim.evidence))
+    return kept, len(everything) - len(kept)

@@ -1,0 +1,167 @@
+"""The reasoner that needs no model: what was measured, put into sentences that cite it."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anomalist.agent.claims import SCORE, checked, citable_ids
+from anomalist.agent.kinds import Kind, kind_of
+from anomalist.agent.policy import Policy, decide
+from anomalist.agent.severity import MINOR, Severity, picture_severity
+from anomalist.agent.wording import listing, percent, region_sentence
+from anomalist.types import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
+
+REGIONS_TOLD = 5
+"""Regions that get a sentence of their own; the others share one."""
+
+RECALLED_TOLD = 3
+"""Recalled items that are mentioned, in the order in which memory gives them."""
+
+RECALLED_AS = {
+    "normal": "A normal picture that looks alike",
+    "case": "A past case that looks alike",
+    "rule": "A rule that fits",
+    "scene": "A remembered scene that fits",
+}
+
+
+@dataclass(frozen=True)
+class EvidenceReasoner:
+    """Judges by measurement alone; the same evidence always gives the same verdict.
+
+    Severity and kind of an *undecided* picture are what they would be if the finding were real, so that a
+    person can look at the worst first. A normal picture has severity 0 and no kind.
+    """
+
+    name: str = "evidence (measurement only, no language model)"
+
+    def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
+        """Return label (`decide`), severity (`picture_severity`), kind, claims and disagreements."""
+        label, why = decide(evidence, policy)
+        severity = picture_severity(evidence.regions, media.size, policy)
+        claims = [_score_claim(evidence), *_region_claims(media, evidence)]
+        if label != "normal":
+            claims.append(_severity_claim(label, severity))
+        tension = _tension(label, evidence)
+        if not tension:
+            claims.append(_agreement_claim(label, evidence))
+        claims.extend(_recalled_claim(item) for item in recall.items[:RECALLED_TOLD])
+        kept, dropped = checked(claims, citable_ids(evidence, recall))
+        return Verdict(
+            label=label,
+            severity=0 if label == "normal" else max(MINOR, severity.level),
+            kind=_kind(label, evidence, media.size),
+            claims=kept,
+            reasoner=self.name,
+            disagreements=tension,
+            why_undecided=why,
+            dropped_claims=dropped,
+            policy=policy.digest,
+        )
+
+
+def _kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> Kind | None:
+    """Return the kind of the region with the highest peak; without any, an alarm is a diffuse change."""
+    if label == "normal":
+        return None
+    if evidence.regions:
+        return kind_of(evidence.regions[0], size)
+    return "diffuse change" if label == "anomalous" else None
+
+
+def _score_claim(evidence: Evidence) -> Claim:
+    """Say what the score means against the normal pictures."""
+    calibration, p = evidence.calibration, evidence.p_value
+    if not math.isfinite(evidence.score):
+        text = f"The detector gave no usable score ({evidence.score})."
+    elif calibration is None or calibration.groups == 0 or p is None or not math.isfinite(p):
+        text = f"The score is {evidence.score:.3g}; there are no calibration pictures to compare it with."
+    else:
+        about = "p ≈" if calibration.approximate else "p ="
+        shown = f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
+        cross = ", approximate because cross-fitted" if calibration.approximate else ""
+        text = (
+            f"The score of {evidence.score:.3g} is {_rank(p, calibration)} "
+            f"({about} {shown}, asked rate {calibration.false_alarm_rate:g}{cross})."
+        )
+    return Claim(text=text, evidence=(SCORE,))
+
+
+def _rank(p: float, calibration: Calibration) -> str:
+    """Turn a p-value back into the rank that it came from: p = (1 + as high) / (groups + 1).
+
+    With groups the normals that score as high are weighted so that each group counts once.
+    """
+    as_high = p * (calibration.groups + 1) - 1
+    normals, grouped = calibration.normals, calibration.groups < calibration.normals
+    pool = f"{normals} normal picture{'s' if normals != 1 else ''}"
+    if grouped:
+        pool += f" (in {calibration.groups} group{'s' if calibration.groups != 1 else ''})"
+    if as_high < 1e-6:
+        if normals == 1:
+            return "higher than that of the only normal picture it was calibrated on"
+        return f"higher than that of all {pool} it was calibrated on"
+    if grouped:
+        share = percent(min(1.0, as_high / calibration.groups))
+        return f"reached by {share} of the {pool} it was calibrated on, each group weighing the same"
+    return f"reached by {round(as_high)} of the {pool} it was calibrated on"
+
+
+def _region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
+    """Describe the regions with the highest peaks, and count the others."""
+    height, width = media.size
+    whole = "the picture" if evidence.roi_area >= height * width else "the inspected area"
+    for region in evidence.regions[:REGIONS_TOLD]:
+        yield Claim(text=region_sentence(region, media.size, whole), evidence=(region.id,))
+    others = tuple(region.id for region in evidence.regions[REGIONS_TOLD:])
+    if len(others) == 1:
+        yield Claim(text=f"One more region is marked, with a lower peak: {others[0]}.", evidence=others)
+    elif others:
+        text = f"{len(others)} more regions are marked, with lower peaks: {others[0]} to {others[-1]}."
+        yield Claim(text=text, evidence=others)
+
+
+def _severity_claim(label: Label, severity: Severity) -> Claim:
+    """Say how bad it is, or would be, and why."""
+    verb = "Severity is" if label == "anomalous" else "If this is real, its severity is"
+    return Claim(text=f"{verb} {severity.name}: {severity.reason}.", evidence=severity.evidence)
+
+
+def _tension(label: Label, evidence: Evidence) -> tuple[str, ...]:
+    """Say where the score of the whole picture and the marked regions contradict each other."""
+    if label == "anomalous" and not evidence.regions:
+        return ("The score is beyond the threshold, but no single place in the picture stands out.",)
+    if label == "normal" and evidence.regions:
+        return (f"The picture scores as normal as a whole, but {_stand_out(evidence)}.",)
+    return ()
+
+
+def _agreement_claim(label: Label, evidence: Evidence) -> Claim:
+    """Say that score and regions agree, or what the regions alone say while the score decides nothing."""
+    places = _stand_out(evidence) if evidence.regions else "no single place stands out"
+    lead = {
+        "anomalous": "Score and map agree: the score is beyond the threshold and",
+        "normal": "Score and map agree: the score is that of a normal picture and",
+        "undecided": "The score decides nothing here; in the map,",
+    }[label]
+    regions = (region.id for region in evidence.regions[:REGIONS_TOLD])
+    return Claim(text=f"{lead} {places}.", evidence=(SCORE, *regions))
+
+
+def _stand_out(evidence: Evidence) -> str:
+    """Return "R1 and R2 stand out"."""
+    ids = [region.id for region in evidence.regions]
+    if len(ids) > REGIONS_TOLD:
+        return f"{len(ids)} places stand out"
+    return f"{listing(ids)} {'stand' if len(ids) > 1 else 'stands'} out"
+
+
+def _recalled_claim(item: Recalled) -> Claim:
+    """Quote what memory recalled; its text is data from elsewhere, shortened to a line."""
+    kind = item.id.partition(":")[0]
+    quoted = textwrap.shorten(item.text, width=200, placeholder=" …")
+    text = f"{RECALLED_AS[kind]} is {item.id} (similarity {item.similarity:.2f}): {quoted}"
+    return Claim(text=text, evidence=(item.id,))

@@ -1,0 +1,143 @@
+"""The whole flow: path → Media → Evidence → Recall → Verdict → Record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from anomalist.agent.evidence import EvidenceReasoner
+from anomalist.agent.policy import Policy, load_policy
+from anomalist.agent.reasoner import Reasoner
+from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.recall import Blank, Memory
+from anomalist.records import error_record, record_of
+from anomalist.types import Inspection, Media
+from anomalist.vision.batches import score_all
+from anomalist.vision.calibration import partition
+from anomalist.vision.detectors import Progress, Scored, detector_class, silent
+from anomalist.vision.examine import checked_rate, examine
+from anomalist.vision.learning import calibrate, listed, now, read_groups, read_normals, sample
+from anomalist.vision.media import list_images, load_roi, source_of
+from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
+
+
+def learn(
+    normals: str | Path | Sequence[str | Path],
+    *,
+    profile: str | Path,
+    groups: Mapping[str, str] | str | Path | None = None,
+    limit: int | None = None,
+    effort: str = "normal",
+    seed: int = 0,
+    roi: str | Path | None = None,
+    detector: str = "surface",
+    backbone: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Profile:
+    """Learn what is normal from pictures without defects and write a profile.
+
+    Parameters
+    ----------
+    normals : a folder, or pictures and folders.
+    profile : a name (kept under ``ANOMALIST_HOME``) or a folder.
+    groups : which pictures show the same object, tile or take: path to group, or a CSV ``image,group``.
+    limit : learn from a random sample of at most this many.
+    effort : "fast" (no training), "normal" or "thorough".
+    seed : of every random choice; kept in the profile.
+    roi : picture whose white part is what counts.
+    backbone : a transformers vision backbone for the memory bank, by name or folder.
+    force : replace a profile that is already there.
+
+    Raises
+    ------
+    AnomalistError : nothing usable to learn from, a profile in the way, a full disk, …
+    """
+    refuse_overwriting(profile_path(profile), force=force)
+    kind = detector_class(detector)
+    listing = list_images([normals] if isinstance(normals, str | Path) else normals)
+    if not listing.images:
+        raise DataError(
+            f"No pictures to learn from in {normals}.", "Give a folder of pictures without defects."
+        )
+    paths = sample(listing.images, limit, seed)
+    table = read_groups(Path(groups), paths) if isinstance(groups, str | Path) else groups
+    mask = load_roi(roi) if roi else None
+    read = read_normals(paths, table, kind, progress)
+    parts = partition(read.groups, seed)
+    learned = kind.learn(
+        read.pictures,
+        read.groups,
+        parts,
+        roi=mask,
+        effort=effort,
+        seed=seed,
+        backbone=backbone,
+        progress=progress,
+    )
+    calibration, low = calibrate(learned, read, parts, mask, seed, progress)
+    path = profile_path(profile)
+    return save_profile(
+        path,
+        learned,
+        calibration,
+        mask,
+        force=force,
+        name=path.name,
+        created=now(),
+        detector=detector,
+        effort=effort,
+        seed=seed,
+        backbone=backbone,
+        grouped=table is not None,
+        low=low,
+        normals=listed(read, parts),
+        skipped=read.skipped,
+    )
+
+
+class Inspector:
+    """Inspects pictures against one profile."""
+
+    def __init__(
+        self,
+        profile: Profile | str | Path,
+        *,
+        false_alarm_rate: float | None = None,
+        policy: Policy | None = None,
+        reasoner: Reasoner | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
+        self.false_alarm_rate = checked_rate(self.profile, false_alarm_rate)
+        self.policy = policy or load_policy()
+        self.reasoner = reasoner or EvidenceReasoner()
+        self.memory = memory or Blank()
+
+    def inspect(self, path: str | Path) -> Inspection:
+        """Inspect one picture; raises MediaError when it can't be read or judged."""
+        ((_, media, scored),) = score_all(self.profile, [path])
+        if isinstance(scored, AnomalistError) or media is None:
+            raise scored if isinstance(scored, AnomalistError) else DataError(f"{path} gave no result.")
+        return self._judge(media, scored, time.perf_counter())
+
+    def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
+        """Inspect pictures in order; one that can't be judged becomes a record with its error."""
+        began = time.perf_counter()
+        for path, media, scored in score_all(self.profile, paths):
+            try:
+                if isinstance(scored, AnomalistError) or media is None:
+                    raise scored if isinstance(scored, AnomalistError) else DataError("no result")
+                yield self._judge(media, scored, began)
+            except AnomalistError as error:
+                yield Inspection(error_record(source_of(path), media, error, self.profile))
+            began = time.perf_counter()
+
+    def _judge(self, media: Media, scored: Scored, began: float) -> Inspection:
+        evidence = examine(self.profile, media, scored, self.false_alarm_rate)
+        recall = self.memory.recall(media, evidence)
+        verdict = self.reasoner.judge(media, evidence, recall, self.policy)
+        milliseconds = 1000 * (time.perf_counter() - began)
+        record = record_of(media, evidence, recall, verdict, self.profile, milliseconds)
+        return Inspection(record, media, evidence)

@@ -1,0 +1,57 @@
+"""Put together the row that is stored: from evidence, recall and verdict, or from an error."""
+
+from __future__ import annotations
+
+from anomalist.errors import AnomalistError
+from anomalist.types import Evidence, Media, Recall, Record, Verdict
+from anomalist.vision.learning import now
+from anomalist.vision.profile import Profile
+
+
+def record_of(
+    media: Media, evidence: Evidence, recall: Recall, verdict: Verdict, profile: Profile, milliseconds: float
+) -> Record:
+    """The record of a judged picture, without the paths of its stored arrays."""
+    height, width = media.size
+    return Record(
+        source=media.source,
+        status="ok",
+        label=verdict.label,
+        score=evidence.score,
+        p_value=evidence.p_value,
+        threshold=evidence.threshold,
+        severity=verdict.severity,
+        kind=verdict.kind,
+        regions=evidence.regions,
+        claims=verdict.claims,
+        sha256=media.sha256,
+        width=width,
+        height=height,
+        notes=media.notes,
+        reasoner=verdict.reasoner,
+        disagreements=verdict.disagreements,
+        why_undecided=verdict.why_undecided,
+        dropped_claims=verdict.dropped_claims,
+        recall=recall.items,
+        detector=evidence.detector,
+        calibration=evidence.calibration,
+        roi_area=evidence.roi_area,
+        profile=profile.name,
+        profile_digest=profile.digest,
+        policy=verdict.policy,
+        time=now(),
+        milliseconds=round(milliseconds, 1),
+    )
+
+
+def error_record(source: str, media: Media | None, error: AnomalistError, profile: Profile) -> Record:
+    """The record of a picture that could not be judged."""
+    return Record(
+        source=source,
+        status="error",
+        error=str(error),
+        sha256=media.sha256 if media else None,
+        profile=profile.name,
+        profile_digest=profile.digest,
+        time=now(),
+    )

@@ -1,0 +1,190 @@
+"""Tables and annotations for other programs: CSV and COCO."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic_core import to_json
+
+from anomalist.errors import DataError
+from anomalist.report.pictures import load_mask
+from anomalist.report.summary import outcome
+from anomalist.report.wording import main_reason
+from anomalist.report.writing import write_whole
+from anomalist.types import SEVERITIES, BoolArray, Record, Region
+
+COLUMNS = (
+    "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",
+    "false_alarm_rate", "regions", "reason", "error", "width", "height", "sha256", "profile", "detector",
+    "map", "mask", "time",
+)  # fmt: skip
+
+# What spreadsheets take for the start of a formula, full-width forms included (OWASP, "CSV Injection").
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+
+
+def write_csv(records: Sequence[Record], target: Path) -> Path:
+    """Write one row a picture, RFC 4180, UTF-8, in the order given.
+
+    ``regions`` reads ``R1 x0 y0 x1 y1; R2 …`` (half-open boxes, pixels). Text that a spreadsheet would run
+    as a formula gets an apostrophe in front; numbers stay numbers.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for record in records:
+        row = _row(record)
+        writer.writerow([_safe(row[column]) for column in COLUMNS])
+    return write_whole(target, table.getvalue())
+
+
+def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
+    """Write COCO detection JSON: images, categories (kinds), and an annotation for each region.
+
+    Pictures called normal are images without annotations; regions of undecided ones are annotated and say
+    ``"outcome": "undecided"``. Pictures that could not be inspected stand in ``info.errors`` only.
+    Segmentations are uncompressed RLE (column-major counts, the first one of background), as
+    ``pycocotools.mask.frPyObjects`` takes them.
+
+    Parameters
+    ----------
+    records : what was inspected.
+    folder : the run folder that holds the masks.
+    target : the JSON file.
+
+    Raises
+    ------
+    DataError
+        If a mask is missing or doesn't hold the record's regions.
+    """
+    inspected = [record for record in records if outcome(record) != "error"]
+    flagged = [record for record in inspected if outcome(record) != "normal"]
+    kinds = sorted({record.kind or "unnamed" for record in flagged if record.regions})
+    category = {kind: index for index, kind in enumerate(kinds, start=1)}
+    annotations: list[dict[str, Any]] = []
+    for image_id, record in enumerate(inspected, start=1):
+        if outcome(record) == "normal" or not record.regions:
+            continue
+        for region, inside in region_masks(record, folder):
+            base = {"id": len(annotations) + 1, "image_id": image_id}
+            base["category_id"] = category[record.kind or "unnamed"]
+            annotations.append(base | _annotation(record, region, inside))
+    content = {
+        "info": _info(records),
+        "images": [_image(record, image_id) for image_id, record in enumerate(inspected, start=1)],
+        "categories": [
+            {"id": index, "name": kind, "supercategory": "anomaly"} for kind, index in category.items()
+        ],
+        "annotations": annotations,
+    }
+    return write_whole(target, to_json(content, indent=1, inf_nan_mode="null") + b"\n")
+
+
+def region_masks(record: Record, folder: Path) -> list[tuple[Region, BoolArray]]:
+    """Pair each region with its own pixels, bool (H, W): its 8-connected component of the stored mask.
+
+    Raises
+    ------
+    DataError
+        If the mask is missing, or has no component of a region's box and area.
+    """
+    from scipy import ndimage
+
+    mask = load_mask(record, folder)
+    if mask is None:
+        raise DataError(f"The record of {record.source} names no mask.", "Inspect the picture again.")
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.bool_))
+    components = {}
+    for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        inside: BoolArray = labels == index
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        components[box, int(inside.sum())] = inside
+    pairs = []
+    for region in record.regions:
+        found = components.get((region.box, region.area))
+        if found is None:
+            raise DataError(
+                f"The mask {record.mask} does not hold {region.id} of {record.source}.",
+                "The run folder was altered; inspect the picture again.",
+            )
+        pairs.append((region, found))
+    return pairs
+
+
+def rle(mask: BoolArray) -> dict[str, list[int]]:
+    """Encode bool (H, W) as uncompressed COCO RLE: runs down the columns, the first one of False."""
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
+    return {"size": [int(side) for side in mask.shape], "counts": [0, *runs] if flat[0] else runs}
+
+
+def _row(record: Record) -> dict[str, object]:
+    boxes = (" ".join(map(str, (region.id, *region.box))) for region in record.regions)
+    own = {
+        "outcome": outcome(record),
+        "severity_word": None if record.severity is None else SEVERITIES[record.severity],
+        "false_alarm_rate": record.calibration and record.calibration.false_alarm_rate,
+        "regions": "; ".join(boxes),
+        "reason": main_reason(record),
+        "detector": record.detector and record.detector.name,
+    }
+    return {column: own[column] if column in own else getattr(record, column) for column in COLUMNS}
+
+
+def _safe(cell: object) -> object:
+    """Leave numbers alone; None becomes empty; defuse text that would be run as a formula."""
+    if isinstance(cell, str) and (cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA)):
+        return f"'{cell}"
+    return "" if cell is None else cell
+
+
+def _image(record: Record, image_id: int) -> dict[str, Any]:
+    return {
+        "id": image_id,
+        "file_name": record.source,
+        "width": record.width,
+        "height": record.height,
+        "sha256": record.sha256,
+        "outcome": outcome(record),
+        "score": record.score,
+        "p_value": record.p_value,
+    }
+
+
+def _annotation(record: Record, region: Region, inside: BoolArray) -> dict[str, Any]:
+    x0, y0, x1, y1 = region.box
+    return {
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": region.area,
+        "iscrowd": 0,
+        "segmentation": rle(inside),
+        "score": region.peak,
+        "attributes": {
+            "region": region.id,
+            "outcome": outcome(record),
+            "severity": record.severity,
+            "mean": region.mean,
+            **region.attributes.model_dump(mode="json"),
+        },
+    }
+
+
+def _info(records: Iterable[Record]) -> dict[str, Any]:
+    records = list(records)
+    return {
+        "description": "Regions found by anomalist. The score is the peak of the anomaly map, unscaled.",
+        "version": ", ".join(sorted({record.version for record in records})),
+        "date_created": max(chain((record.time or "" for record in records), [""])),
+        "errors": [
+            {"file_name": record.source, "error": record.error}
+            for record in records
+            if outcome(record) == "error"
+        ],
+    }

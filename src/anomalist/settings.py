@@ -1,0 +1,29 @@
+"""Settings from the environment: ``ANOMALIST_HOME``, …"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    import platform
+
+    if platform.system() == "Windows":
+        return Path.home() / "AppData" / "Local" / "anomalist"
+    return Path.home() / ".local" / "share" / "anomalist"
+
+
+class Settings(BaseSettings):
+    """Read once at the start of a command; every field is ``ANOMALIST_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="ANOMALIST_", extra="ignore")
+
+    home: Path = Field(default_factory=_default_home, description="where profiles with a plain name live")
+
+    @property
+    def profiles(self) -> Path:
+        """Folder of the named profiles."""
+        return self.home / "profiles"

@@ -1,0 +1,98 @@
+"""What every detector can do, and where to find each by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import DetectorError
+from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.calibration import Partition
+
+DETECTORS = {"surface": "anomalist.vision.surface:SurfaceDetector"}
+"""Names to import paths; any other ``module:Class`` works too."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A picture under the K models of a detector.
+
+    Parameters
+    ----------
+    scores : float64 (K,), raw image score under each model asked.
+    score_map : float32 (H, W), the mean of their anomaly maps, at the size of the picture.
+    """
+
+    scores: npt.NDArray[np.float64]
+    score_map: FloatArray
+
+
+class Detector(Protocol):
+    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one."""
+
+    name: str
+
+    @property
+    def folds(self) -> int:
+        """Number of models."""
+        ...
+
+    @staticmethod
+    def prepare(picture: UInt8Array) -> UInt8Array:
+        """Reduce a picture to what learning keeps of it; MediaError when it can't be judged."""
+        ...
+
+    @classmethod
+    def learn(
+        cls,
+        pictures: Sequence[UInt8Array],
+        groups: npt.NDArray[np.int64],
+        partition: Partition,
+        *,
+        roi: BoolArray | None,
+        effort: str,
+        seed: int,
+        backbone: str | None,
+        progress: Progress,
+    ) -> Self:
+        """Learn one model a fold of ``partition`` from its learning pictures, prepared by `prepare`."""
+        ...
+
+    def score(
+        self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
+    ) -> list[Scored]:
+        """Score pictures, uint8 (H, W, 3) of any size, under one fold's model or all of them."""
+        ...
+
+    def save(self, file: Path) -> None:
+        """Write the learned state as safetensors."""
+        ...
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read what `save` wrote."""
+        ...
+
+
+def detector_class(name: str) -> type[Detector]:
+    """Find a detector by its name in ``DETECTORS`` or by ``module:Class``."""
+    module, _, attribute = DETECTORS.get(name, name).partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        known = ", ".join(sorted(DETECTORS))
+        raise DetectorError(f"there is no detector {name!r}.", f"Known: {known}, or module:Class.") from error
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,64 @@
+"""From a picture's score and map to Evidence: p-value, threshold, mask and regions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomalist.errors import CalibrationError, MediaError
+from anomalist.types import BoolArray, DetectorInfo, Evidence, Media
+from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
+from anomalist.vision.detectors import Scored
+from anomalist.vision.profile import Profile
+from anomalist.vision.regions import find_regions, segment
+
+
+def checked_rate(profile: Profile, asked: float | None) -> float:
+    """The false-alarm rate to decide at; one that was asked for and can't be reached is an error."""
+    if asked is None:
+        return DEFAULT_RATE
+    if not 0 < asked < 1:
+        raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
+    have, needed = profile.calibration.n_groups, groups_needed(asked)
+    if have < needed:
+        what = "groups of normal pictures" if profile.manifest.grouped else "normal pictures"
+        raise CalibrationError(
+            f"A false-alarm rate of {asked:g} needs {needed} {what} for calibration; "
+            f"this profile has {have}, which support {1 / (have + 1):.3g} and above.",
+            "Learn from more pictures, or ask for a higher rate.",
+        )
+    return asked
+
+
+def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evidence:
+    """Put the numbers of one scored picture together; raises MediaError when they are not finite."""
+    if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
+        raise MediaError("the detector gave no finite score for this picture.")
+    calibration, manifest = profile.calibration, profile.manifest
+    roi = fitted_roi(profile.roi, media.size)
+    threshold = calibration.threshold(rate)
+    # Out of reach: show what stands out from every normal picture that there is.
+    high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
+    mask = segment(scored.score_map, roi, high=high, low=manifest.low)
+    return Evidence(
+        detector=DetectorInfo(
+            name=manifest.detector, version=manifest.version, digest=manifest.files["detector.safetensors"]
+        ),
+        score=float(scored.scores.mean()),
+        score_map=scored.score_map,
+        mask=mask,
+        roi_area=int(roi.sum()) if roi is not None else mask.size,
+        p_value=calibration.p_value(scored.scores),
+        threshold=threshold,
+        calibration=calibration.summary(scored.scores, rate),
+        regions=find_regions(media.pixels, scored.score_map, mask, roi),
+    )
+
+
+def fitted_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None:
+    """Resize a region of interest to (height, width) by nearest neighbour."""
+    if roi is None or roi.shape == size:
+        return roi
+    import cv2
+
+    resized = cv2.resize(roi.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized > 0)

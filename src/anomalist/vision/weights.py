@@ -1,0 +1,39 @@
+"""The weights that ship with the package, checked by hash before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from anomalist.errors import DetectorError
+
+if TYPE_CHECKING:
+    from anomalist.vision.network import SurfaceNet
+
+NAME = "surfacenet-1.safetensors"
+SHA256 = "unset"
+
+
+@cache
+def _shipped() -> bytes:
+    data = (files("anomalist.vision") / "data" / NAME).read_bytes()
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise DetectorError(
+            f"the packaged weights {NAME} are damaged.",
+            "Install again: pip install --force-reinstall anomalist",
+        )
+    return data
+
+
+def shipped_network() -> SurfaceNet:
+    """A fresh SurfaceNet with the packaged weights, ready to run."""
+    import torch
+    from safetensors.torch import load
+
+    from anomalist.vision.network import SurfaceNet
+
+    network = SurfaceNet().to(memory_format=torch.channels_last)
+    network.load_state_dict({name: value.float() for name, value in load(_shipped()).items()})
+    return network.eval()

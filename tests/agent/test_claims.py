@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from anomalist.agent.claims import checked, citable_ids
+from anomalist.types import Claim, Evidence, Recall, Recalled, Region
+
+
+@pytest.mark.parametrize(
+    ("cited", "kept"),
+    [
+        (("score",), True),
+        (("R1", "case:12"), True),
+        (("R9",), False),
+        (("R1", "R9"), False),
+        (("r1",), False),
+        (("R1 ",), False),
+    ],
+)
+def test_a_claim_needs_all_of_its_ids_to_exist(cited: tuple[str, ...], kept: bool) -> None:
+    claim = Claim(text="Something.", evidence=cited)
+    assert checked([claim], {"score", "R1", "case:12"}) == ((claim,) if kept else (), 0 if kept else 1)
+
+
+def test_claims_keep_their_order_and_the_dropped_are_counted() -> None:
+    claims = [Claim(text=str(i), evidence=(f"R{i}",)) for i in (3, 1, 9, 2, 8)]
+    kept, dropped = checked(iter(claims), ("R1", "R2", "R3"))
+    assert [claim.text for claim in kept] == ["3", "1", "2"]
+    assert dropped == 2
+
+
+def test_score_regions_and_what_was_recalled_can_be_cited(
+    evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    recall = Recall(items=(Recalled(id="normal:4", text="tile", similarity=0.9),))
+    ids = citable_ids(evidence(regions=[region(1), region(2)]), recall)
+    assert ids == {"score", "R1", "R2", "normal:4"}

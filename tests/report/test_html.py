@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from anomalist.errors import DataError
+from anomalist.report import html
+from anomalist.report.html import write_html
+from anomalist.types import Claim, Record
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+VOID = {"meta", "img", "input", "br", "hr", "link"}
+SVG_LEAVES = {"rect", "circle", "path"}
+
+
+@dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    text: str = ""
+    children: list[Element] = field(default_factory=list)
+
+    def all(self, tag: str = "", **attributes: str) -> list[Element]:
+        """Every descendant of this tag whose class (or other attribute) holds the given words."""
+        found = []
+        for child in self.children:
+            fits = all(
+                value in (child.attributes.get(name.rstrip("_")) or "").split()
+                for name, value in attributes.items()
+            )
+            found += [child] if tag in ("", child.tag) and fits else []
+            found += child.all(tag, **attributes)
+        return found
+
+    def words(self) -> str:
+        inner = " ".join([self.text, *(child.words() for child in self.children)])
+        return re.sub(r"\s+", " ", inner).strip()
+
+
+class StrictParser(HTMLParser):
+    """Builds a tree and refuses tags that don't match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Element("", {})
+        self.open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in SVG_LEAVES, f"<{tag}/> closes itself"
+        self.open[-1].children.append(Element(tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        # Inline elements follow their text without a space; for these tests a space does no harm.
+        self.open[-1].text += data
+
+
+def parse(path: Path) -> Element:
+    parser = StrictParser()
+    parser.feed(path.read_text("utf-8"))
+    parser.close()
+    assert len(parser.open) == 1, f"<{parser.open[-1].tag}> is never closed"
+    return parser.root
+
+
+def render(run: Run, records: list[Record] | None = None) -> Element:
+    chosen = run.records if records is None else records
+    return parse(write_html(chosen, run.folder, run.calibrations, run.folder / "report.html"))
+
+
+def test_every_link_leads_to_an_element_of_the_page_and_every_id_is_used_once(run: Run) -> None:
+    page = render(run)
+    ids = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
+    links = [element.attributes["href"] or "" for element in page.all("a")]
+    assert len(ids) == len(set(ids))
+    assert links
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
+
+
+def test_nothing_is_loaded_from_elsewhere(run: Run) -> None:
+    page = render(run)
+    sources = [element.attributes["src"] or "" for element in page.all() if "src" in element.attributes]
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    style = page.all("style")[0].text
+    assert all(url.startswith("data:") for url in re.findall(r"url\(([^)]*)\)", style))
+    assert "@import" not in style
+    assert not page.all("link")
+
+
+def test_names_and_texts_stay_text(run: Run) -> None:
+    page = render(run)
+    assert len(page.all("script")) == 1
+    assert not [e for e in page.all() if any(name.startswith("on") for name in e.attributes)]
+    words = page.words()
+    assert "<img src=x onerror=alert(1)> & 'quoted' | `code` 検査.png" in words
+    assert "<script>alert(1)</script>.png" in words
+    assert "This is <not> a picture." in words
+    assert "a scratch <i>like</i> this" in words
+
+
+def test_only_its_own_script_may_run(run: Run) -> None:
+    page = render(run)
+    script = page.all("script")[0].text
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(m for m in page.all("meta") if m.attributes.get("http-equiv") == "Content-Security-Policy")
+    assert f"script-src 'sha256-{digest}'" in (policy.attributes["content"] or "")
+
+
+def test_a_name_that_turns_the_text_around_is_shown_as_codes(run: Run) -> None:
+    record = run.named("calm").model_copy(update={"source": "good\u202egnp.exe"})
+    page = render(run, [record])
+    assert "good\\u202egnp.exe" in page.words()
+    assert "\u202e" not in page.words()
+
+
+def test_findings_are_sorted_by_severity_then_p_value(run: Run) -> None:
+    base = run.named("mild")
+    records = [
+        base.model_copy(update={"source": f"{severity}-{p}.png", "severity": severity, "p_value": p})
+        for severity, p in ((1, 0.01), (3, 0.04), (3, 0.02), (2, None))
+    ]
+    rows = render(run, records).all("table", class_="list")[0].all("td", class_="name")
+    assert [row.words() for row in rows] == ["3-0.02.png", "3-0.04.png", "2-None.png", "1-0.01.png"]
+
+
+def test_the_head_counts_every_outcome(run: Run) -> None:
+    page = render(run)
+    counts = {e.attributes["class"]: e.words() for e in page.all("ul", class_="counts")[0].all("li")}
+    assert counts == {
+        "anomalous": "anomalous 2",
+        "undecided": "undecided 1",
+        "normal": "normal 2",
+        "error": "not inspected 1",
+    }
+    assert page.all("h1")[0].words() == "2 of 5 pictures look anomalous"
+
+
+def test_each_finding_shows_regions_claims_plot_and_who_reasoned(run: Run) -> None:
+    article = render(run).all("article")[0]
+    words = article.words()
+    assert [row.words() for row in article.all("tr") if row.attributes.get("id")][0].startswith("R1")
+    assert len(article.all("a", class_="box")) == 2
+    assert "a thin dark line <b>here</b>." in words
+    assert "Reasoned by evidence (measurement only, no language model)." in words
+    assert "if this picture were normal, a score this high would come up at most about once in 40" in words
+    assert len(article.all("circle")) == 39
+    assert {a.words(): a.attributes["href"] for a in article.all("a", class_="cite")} == {
+        "score": "#p1-score",
+        "R1": "#p1-R1",
+        "R2": "#p1-R2",
+        "case:12": "#p1-m1",
+    }
+
+
+def test_a_region_named_in_a_sentence_is_the_link_to_its_row(run: Run) -> None:
+    article = render(run).all("article")[0]
+    assert [a.attributes["href"] for a in article.all("a", class_="named")] == ["#p1-R1"]
+
+
+def test_disagreements_reasons_and_dropped_claims_are_said(run: Run) -> None:
+    words = render(run).words()
+    assert "Two opinions differ." in words
+    assert "2 claims dropped for want of evidence." in words
+    assert words.count("The score is too close to the threshold.") == 2  # in the table and in its section
+    assert "The picture scores as normal as a whole, but R1 stands out." in words
+
+
+def test_an_id_that_is_not_in_the_record_is_no_link(run: Run) -> None:
+    claim = Claim(text="Something else.", evidence=("R9",))
+    page = render(run, [run.named("mild").model_copy(update={"claims": (claim,)})])
+    assert page.all("span", class_="lost")[0].words() == "R9"
+
+
+def test_a_picture_that_is_gone_is_said_and_its_map_is_drawn_alone(run: Run) -> None:
+    record = run.named("mild")
+    Path(record.source).unlink()
+    article = render(run, [record]).all("article")[0]
+    assert "The picture is gone" in article.words()
+    assert "on the anomaly map alone" in article.words()
+    assert len(article.all("img")) == 1
+
+
+def test_a_picture_that_has_changed_is_not_shown(run: Run) -> None:
+    record = run.named("mild")
+    other = run.named("calm")
+    Path(record.source).write_bytes(Path(other.source).read_bytes())
+    article = render(run, [record]).all("article")[0]
+    assert "has changed since it was inspected" in article.words()
+    assert len(article.all("img")) == 1
+
+
+def test_pictures_beside_the_records_are_found_after_the_folder_has_moved(run: Run) -> None:
+    record = run.named("mild")
+    Path(record.source).rename(run.folder / "mild.png")
+    moved = record.model_copy(update={"source": "mild.png"})
+    assert len(render(run, [moved]).all("article")[0].all("img")) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"map": "maps/none.npy"}, "The anomaly map maps/none.npy is missing or damaged."),
+        ({"map": "../outside.npy"}, "lies outside its run folder"),
+        ({"mask": "masks/none.png"}, "The mask masks/none.png is missing or damaged."),
+        ({"mask": "maps/0.npy"}, "The mask maps/0.npy is missing or damaged."),
+        ({"height": 7}, "is not a float32 map of the size of the picture"),
+    ],
+)
+def test_a_lost_map_or_mask_is_said_where_it_would_be(
+    run: Run, damage: dict[str, object], words: str
+) -> None:
+    page = render(run, [run.named("mild").model_copy(update=damage)])
+    assert words in page.all("article")[0].words()
+
+
+def test_a_map_with_pickled_objects_is_not_loaded(run: Run) -> None:
+    record = run.named("mild")
+    np.save(run.folder / str(record.map), np.array([{}], dtype=object), allow_pickle=True)
+    assert "is missing or damaged" in render(run, [record]).all("article")[0].words()
+
+
+def test_layers_of_different_sizes_are_not_laid_over_each_other(run: Run) -> None:
+    record = run.named("mild").model_copy(update={"width": None, "height": None})
+    np.save(run.folder / str(record.map), np.zeros((5, 5), dtype=np.float32))
+    article = render(run, [record]).all("article")[0]
+    assert "not of one size" in article.words()
+    assert len(article.all("img")) == 1
+
+
+def test_without_calibration_it_says_that_scores_cannot_be_compared(run: Run) -> None:
+    fields = {"calibration": None, "p_value": None, "threshold": None, "label": "undecided"}
+    page = render(run, [run.named("mild").model_copy(update=fields)])
+    assert "nothing was calibrated" in page.words()
+    assert "None: scores can't be compared" in page.words()
+
+
+def test_without_the_scores_of_normals_there_is_no_plot_and_it_says_so(run: Run) -> None:
+    target = run.folder / "report.html"
+    page = parse(write_html(run.records, run.folder, {}, target))
+    assert not page.all("svg")
+    assert page.words().count("so there is no plot") == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "title", "missing"),
+    [
+        ((), "No pictures were inspected", ("article", "script", "svg")),
+        (("calm",), "The picture looks normal", ("article", "script")),
+        (("script",), "No picture could be inspected", ("article", "script", "svg")),
+        (("unsure",), "The picture could not be decided", ()),
+    ],
+)
+def test_runs_of_one_outcome_make_a_whole_page(
+    run: Run, parts: tuple[str, ...], title: str, missing: tuple[str, ...]
+) -> None:
+    page = render(run, [run.named(part) for part in parts])
+    assert page.all("h1")[0].words() == title
+    assert not [tag for tag in missing if page.all(tag)]
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(run: Run, tmp_path: Path) -> None:
+    first = write_html(run.records, run.folder, run.calibrations, tmp_path / "1.html")
+    second = write_html(run.records[::-1], run.folder, run.calibrations, tmp_path / "2.html")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_large_runs_list_everything_with_fewer_and_smaller_pictures(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "MOST_NORMAL_THUMBNAILS", 1)
+    monkeypatch.setattr(html, "MOST_LARGE_PICTURES", 1)
+    page = render(run)
+    assert len(page.all("ul", class_="tiles")[0].all("li")) == 2
+    assert len(page.all("ul", class_="tiles")[0].all("img")) == 1
+    widths = [[int(i.attributes["width"] or 0) for i in a.all("img")] for a in page.all("article")]
+    assert widths == [[560, 560], [160], [160]]
+
+
+def test_a_title_of_ones_own_stands_above_the_headline(run: Run) -> None:
+    target = run.folder / "report.html"
+    page = parse(write_html(run.records, run.folder, run.calibrations, target, title="Line 3 <night>"))
+    assert page.all("p", class_="eyebrow")[0].words() == "Line 3 <night>"
+
+
+def test_a_target_that_cannot_be_written_is_one_clear_error(run: Run) -> None:
+    (run.folder / "file").write_text("")
+    with pytest.raises(DataError, match="can't be written"):
+        write_html(run.records, run.folder, {}, run.folder / "file" / "report.html")
+
+
+def test_a_failed_write_leaves_the_old_report_and_no_half_one(run: Run) -> None:
+    target = run.folder / "report.html"
+    target.mkdir()
+    before = sorted(run.folder.iterdir())
+    with pytest.raises(DataError):
+        write_html(run.records, run.folder, {}, target)
+    assert sorted(run.folder.iterdir()) == before
