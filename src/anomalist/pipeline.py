@@ -11,7 +11,7 @@ from anomalist.agent.policy import Policy, load_policy
 from anomalist.agent.reasoner import Reasoner
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.recall import Blank, Memory
-from anomalist.records import error_record, record_of
+from anomalist.records import digest_of, error_record, record_of
 from anomalist.types import Inspection, Media
 from anomalist.vision.batches import score_all
 from anomalist.vision.calibration import partition
@@ -114,6 +114,8 @@ class Inspector:
         self.policy = policy or load_policy()
         self.reasoner = reasoner or EvidenceReasoner()
         self.memory = memory or Blank()
+        self.profile_digest = self.profile.digest
+        self.settings_digest = digest_of(self.false_alarm_rate, self.policy.digest, self.reasoner.name)
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""

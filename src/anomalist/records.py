@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from anomalist.errors import AnomalistError
 from anomalist.types import Evidence, Media, Recall, Record, Verdict
 from anomalist.vision.learning import now
@@ -55,3 +58,8 @@ def error_record(source: str, media: Media | None, error: AnomalistError, profil
         profile_digest=profile.digest,
         time=now(),
     )
+
+
+def digest_of(*parts: str | float | None) -> str:
+    """Hex SHA-256 over settings, unambiguous in where one ends and the next begins."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -158,7 +158,7 @@ def test_the_head_counts_every_outcome(run: Run) -> None:
 def test_each_finding_shows_regions_claims_plot_and_who_reasoned(run: Run) -> None:
     article = render(run).all("article")[0]
     words = article.words()
-    assert [row.words() for row in article.all("tr") if row.attributes.get("id")][0].startswith("R1")
+    assert next(row.words() for row in article.all("tr") if row.attributes.get("id")).startswith("R1")
     assert len(article.all("a", class_="box")) == 2
     assert "a thin dark line <b>here</b>." in words
     assert "Reasoned by evidence (measurement only, no language model)." in words

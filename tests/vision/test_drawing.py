@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_every_label_has_a_place_of_its_own() -> None:
         int((write_labels(grey(200, 200), nothing, names[:n], boxes[:n]) > 250).all(axis=2).sum())
         for n in range(7)
     ]
-    assert all(after > before for before, after in zip(letters, letters[1:], strict=False))
+    assert all(after > before for before, after in itertools.pairwise(letters))
 
 
 def test_heat_rises_in_brightness_and_is_the_end_colour_beyond_the_range() -> None:

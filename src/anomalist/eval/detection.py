@@ -66,6 +66,7 @@ def evaluate_detection(
     import torch
 
     from anomalist.pipeline import Inspector, learn
+    from anomalist.vision.detectors import silent
 
     parts = split(load_folder(data, groups), train_normals, seed)
     train = [item.path for item in parts.train]
@@ -78,11 +79,11 @@ def evaluate_detection(
             groups={str(item.path): item.group for item in parts.train} if parts.grouped else None,
             effort=effort,
             seed=seed,
-            progress=progress,
+            progress=progress or silent,
         )
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
-        inspections = Inspector(profile, false_alarm_rate).inspect_many(item.path for item in parts.test)
+        inspections = Inspector(profile, false_alarm_rate=false_alarm_rate).inspect_many(item.path for item in parts.test)
         metrics = evaluate(parts, _reported(watch.over(inspections), len(parts.test), progress), seed)
     return DetectionResult(
         **dict(metrics),

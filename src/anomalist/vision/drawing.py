@@ -199,7 +199,6 @@ def _outline(picture: UInt8Array, mask: BoolArray, stroke: float) -> tuple[UInt8
     halo = np.clip(end + rim + 0.5 - away, 0, 1) * 0.7
     line = np.clip(away - rim + 0.5, 0, 1) * np.clip(end + 0.5 - away, 0, 1)
     halo[mask] = 0
-    line[mask] = 0
     drawn = picture.astype(np.float32)
     for weight, colour in ((halo, DARK), (line, LINE)):
         drawn += weight[..., None] * (np.array(colour, dtype=np.float32) - drawn)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anomalist.vision.network import SurfaceNet
 
 NAME = "surfacenet-1.safetensors"
-SHA256 = "unset"
+SHA256 = "749296f508cff45126f708a85f06ca69dcb24edf70d6c86027f36109bb90b490"
 
 
 @cache

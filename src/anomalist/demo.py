@@ -1,0 +1,143 @@
+"""The first thing to try: learn, inspect and report on photographs that come with scikit-image."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalist.errors import DataError
+from anomalist.types import Record, UInt8Array
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PHOTOGRAPHS = ("brick", "gravel", "grass")
+SIDE = 64
+"""Side of a crop, pixels: the 512×512 photographs give 32 disjoint ones a half."""
+SEED = 0
+_LEAST_DEFECT = 40  # pixels: smaller ones nobody would see
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one photograph went."""
+
+    name: str
+    found: int
+    defects: int
+    false_alarms: int
+    undecided: int
+    normals: int
+
+
+def crops(photograph: UInt8Array, side: int = SIDE) -> list[UInt8Array]:
+    """Cut uint8 (H, W) into disjoint squares, row by row; uint8 (side, side, 3) each."""
+    rows, columns = photograph.shape[0] // side, photograph.shape[1] // side
+    cut = [
+        photograph[y * side : (y + 1) * side, x * side : (x + 1) * side]
+        for y in range(rows)
+        for x in range(columns)
+    ]
+    return [np.repeat(crop[..., None], 3, 2) for crop in cut]
+
+
+def spoil(picture: UInt8Array, donor: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+    """Put one visible synthetic defect on a picture, uint8 (n, n, 3)."""
+    from anomalist.vision.synthesis import DEFECT, add_defect
+
+    before, other = (array.astype(np.float32) / 255 for array in (picture, donor))
+    while True:
+        after, label = add_defect(rng, before, other)
+        if (label == DEFECT).sum() >= _LEAST_DEFECT:
+            return np.asarray((after * 255).round(), np.uint8)
+
+
+def write_pictures(name: str, folder: Path) -> None:
+    """Write ``good/`` from the left half of a photograph and ``test/`` from the right, every other one spoilt."""
+    import skimage.data
+    from PIL import Image
+
+    photograph = np.asarray(getattr(skimage.data, name)(), np.uint8)
+    half = photograph.shape[1] // 2
+    rng = np.random.default_rng(SEED)
+    unseen = crops(photograph[:, half:])
+    for place, pictures in (("good", crops(photograph[:, :half])), ("test", unseen)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for number, picture in enumerate(pictures):
+            spoilt = place == "test" and number % 2 == 1
+            shown = spoil(picture, unseen[number - 1], rng) if spoilt else picture
+            state = "defect" if spoilt else "good"
+            Image.fromarray(shown).save(folder / place / f"{name}-{number:02d}-{state}.png")
+
+
+def run_demo(out: Path) -> None:
+    """Learn each photograph, inspect its other half, print a table and write the report into ``out``."""
+    from anomalist.audit.log import RunFolder
+    from anomalist.audit.run import inspect_into
+    from anomalist.cli import calibrations_of, remember_calibration
+    from anomalist.pipeline import Inspector, learn
+    from anomalist.report.files import write_reports
+    from anomalist.terminal import err
+    from anomalist.terminal import out as stdout
+
+    if out.exists() and any(out.iterdir()) and not (out / "records.jsonl").exists():
+        raise DataError(f"{out} has other things in it.", "Choose another folder with --out.")
+    began = time.perf_counter()
+    outcomes = []
+    with RunFolder.open(out) as folder:
+        for name in PHOTOGRAPHS:
+            err.print(f"{name}: learning from the left half, inspecting the right half …")
+            write_pictures(name, out / "pictures" / name)
+            profile = learn(
+                out / "pictures" / name / "good",
+                profile=out / "profiles" / name,
+                effort="fast",
+                seed=SEED,
+                force=True,
+            )
+            inspector = Inspector(profile)
+            remember_calibration(inspector, folder)
+            paths = sorted((out / "pictures" / name / "test").iterdir())
+            records = list(inspect_into(inspector, folder, paths))
+            outcomes.append(_outcome(name, records))
+        every = folder.records()
+        report = write_reports(every, out, calibrations_of(folder, every), title="anomalist demo")
+    stdout.print(_table(outcomes))
+    stdout.print(
+        f"{len(every)} pictures in {time.perf_counter() - began:.0f} s. Report: {report}\n\n"
+        "Now your own:\n"
+        "  anomalist learn FOLDER_OF_GOOD_PICTURES --profile mine\n"
+        "  anomalist inspect NEW_PICTURES --profile mine --out results",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+
+
+def _outcome(name: str, records: list[Record]) -> Outcome:
+    spoilt = [record for record in records if "-defect" in record.source]
+    good = [record for record in records if "-good" in record.source]
+    return Outcome(
+        name,
+        found=sum(record.label == "anomalous" for record in spoilt),
+        defects=len(spoilt),
+        false_alarms=sum(record.label == "anomalous" for record in good),
+        undecided=sum(record.label == "undecided" for record in records),
+        normals=len(good),
+    )
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Unseen crops, half of them with a synthetic defect", title_justify="left")
+    for heading in ("photograph", "defects found", "false alarms", "undecided"):
+        table.add_column(heading)
+    for o in outcomes:
+        alarms = f"{o.false_alarms} of {o.normals} good ones"
+        table.add_row(o.name, f"{o.found} of {o.defects}", alarms, str(o.undecided))
+    return table
