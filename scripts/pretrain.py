@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import queue
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
@@ -20,25 +22,41 @@ from safetensors.torch import save_file
 from anomalist.vision.pretraining import Recipe, batches, pretrain
 from anomalist.vision.training import Pairs
 
+if TYPE_CHECKING:
+    from anomalist.types import UInt8Array
 
-def _produce(queue: multiprocessing.Queue, recipe: Recipe, start: int) -> None:
+    Drawn = multiprocessing.Queue[tuple[UInt8Array, UInt8Array]]
+
+
+def _produce(drawn: Drawn, recipe: Recipe, start: int) -> None:
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     for pairs in batches(recipe, start):
-        queue.put((pairs.views, pairs.labels))
+        drawn.put((pairs.views, pairs.labels))
 
 
 def in_background(recipe: Recipe, start: int) -> Iterator[Pairs]:
     """Yield the same batches as `batches`, drawn by another process."""
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue(maxsize=8)
-    producer = context.Process(target=_produce, args=(queue, recipe, start), daemon=True)
+    drawn: Drawn = context.Queue(maxsize=8)
+    producer = context.Process(target=_produce, args=(drawn, recipe, start), daemon=True)
     producer.start()
     for _ in range(start, recipe.steps):
-        yield Pairs(*queue.get())
+        yield Pairs(*_next(drawn, producer))
     producer.join()
+
+
+def _next(drawn: Drawn, producer: multiprocessing.process.BaseProcess) -> tuple[UInt8Array, UInt8Array]:
+    while True:
+        try:
+            return drawn.get(timeout=30)
+        except queue.Empty:  # the first batch waits for a whole pool of surfaces
+            if not producer.is_alive():
+                raise RuntimeError(
+                    "the process that draws the surfaces has ended; see its error above"
+                ) from None
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Looks at pictures, finds what is wrong, and explains it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
 evaluation = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 app.add_typer(evaluation, name="eval")
@@ -146,7 +146,7 @@ def _learned(learned: Any) -> str:  # noqa: ANN401 - Profile is imported late
         f"{1 / (calibration.n_groups + 1):.3g} up can be asked for."
     )
     if calibration.n_groups < (needed := groups_needed(DEFAULT_RATE)):
-        text += f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}: until then verdicts stay undecided."
+        text += f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; verdicts stay undecided."
     return text
 
 

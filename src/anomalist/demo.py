@@ -19,7 +19,7 @@ PHOTOGRAPHS = ("brick", "gravel", "grass")
 SIDE = 64
 """Side of a crop, pixels: the 512×512 photographs give 32 disjoint ones a half."""
 SEED = 0
-_LEAST_DEFECT = 40  # pixels: smaller ones nobody would see
+_LEAST_DEFECT, _LEAST_CHANGE = 40, 0.15  # pixels, grey levels of 0..1: less nobody would notice
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,19 @@ def crops(photograph: UInt8Array, side: int = SIDE) -> list[UInt8Array]:
 
 
 def spoil(picture: UInt8Array, donor: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Put one visible synthetic defect on a picture, uint8 (n, n, 3)."""
+    """Put one synthetic defect that a person would notice on a picture, uint8 (n, n, 3)."""
     from anomalist.vision.synthesis import DEFECT, add_defect
 
-    before, other = (array.astype(np.float32) / 255 for array in (picture, donor))
+    before, other = (np.asarray(array / 255, np.float32) for array in (picture, donor))
     while True:
         after, label = add_defect(rng, before, other)
-        if (label == DEFECT).sum() >= _LEAST_DEFECT:
+        changed = np.abs(after - before).max(2)[label == DEFECT]
+        if len(changed) >= _LEAST_DEFECT and changed.mean() >= _LEAST_CHANGE:
             return np.asarray((after * 255).round(), np.uint8)
 
 
 def write_pictures(name: str, folder: Path) -> None:
-    """Write ``good/`` from the left half of a photograph and ``test/`` from the right, every other one spoilt."""
+    """Write ``good/`` from the left half of a photograph and ``test/``, half of it spoilt, from the right."""
     import skimage.data
     from PIL import Image
 

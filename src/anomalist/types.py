@@ -40,9 +40,7 @@ def _check(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, .
     )
     if array.dtype != dtype or not fits:
         want = tuple("any" if n is None else n for n in shape)
-        raise TypeError(
-            f"{name} must be {np.dtype(dtype).name} {want}, got {array.dtype.name} {array.shape}"
-        )
+        raise TypeError(f"{name} must be {np.dtype(dtype).name} {want}, got {array.dtype.name} {array.shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,8 @@ class Attributes(Frozen):
     relative_size: float = Field(description="area divided by the area that counts (the ROI), 0 to 1")
     elongation: float = Field(description="major axis by minor axis of the second moments, 1 = round")
     orientation: float | None = Field(
-        None, description="degrees of the major axis, 0 = horizontal, counter-clockwise, [0, 180); None if round"
+        None,
+        description="degrees of the major axis, counter-clockwise from horizontal, [0, 180); None if round",
     )
     contrast: float = Field(description="mean grey level inside minus around, grey levels (−255 to 255)")
     contrast_sigma: float = Field(description="the same, in standard deviations of the surroundings")

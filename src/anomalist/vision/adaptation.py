@@ -31,8 +31,8 @@ def adapt(
 ) -> SurfaceNet:
     """Return a copy of ``network`` trained for at most ``steps`` on normal ``pictures``.
 
-    ``pictures`` are uint8 (H, W, 3) at working size. A tenth of them, when there are ten or more, is set apart
-    to notice when further training stops helping; the best weights seen are returned, rounded to half
+    ``pictures`` are uint8 (H, W, 3) at working size. A tenth of them, when there are ten or more, is set
+    apart to notice when further training stops helping; the best weights seen are returned, rounded to half
     precision so that what is stored is what was measured. Batch statistics stay those of pretraining: a
     handful of alike pictures would only spoil them.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,12 +19,18 @@ from anomalist.types import Calibration
 
 DEFAULT_RATE = 0.05
 RESAMPLES = 1000
-_TOLERANCE = 1e-9  # p-values are sums of 1/m_g: an exact tie with the asked rate is an alarm
+_TIE = 1e-9
+"""Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
+
+
+def is_alarm(p_value: float, rate: float) -> bool:
+    """Whether a p-value is at or under the asked false-alarm rate; an exact tie is an alarm."""
+    return p_value <= rate * (1 + _TIE)
 
 
 def groups_needed(rate: float) -> int:
     """The smallest number of independent groups (or ungrouped normals) whose p-values can reach ``rate``."""
-    return math.ceil(1 / rate - _TOLERANCE) - 1
+    return max(1, math.ceil(1 / (rate * (1 + _TIE))) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +40,14 @@ class CalibrationSet:
     Parameters
     ----------
     scores : float64 (n,), of picture i under the model that did not see it.
-    folds : int (n,), which of the K models that was; all 0 when one model was kept apart from all of them.
-    groups : int (n,), pictures of the same object share a number; 0 to G − 1.
+    folds : int64 (n,), which of the K models that was, 0 to K − 1; all 0 when one model was kept apart from
+        all of them.
+    groups : int64 (n,), pictures of the same object share a number; 0 to G − 1, none left out.
     seed : of the resampling behind `instability`.
+
+    Raises
+    ------
+    ValueError : the arrays don't fit each other, or a score is not finite.
     """
 
     scores: npt.NDArray[np.float64]
@@ -50,49 +62,59 @@ class CalibrationSet:
                 f"scores, folds and groups must be (n,) with n > 0, got {self.scores.shape}, "
                 f"{self.folds.shape}, {self.groups.shape}"
             )
+        for name, numbers in (("folds", self.folds), ("groups", self.groups)):
+            used = np.unique(numbers)
+            if not np.array_equal(used, np.arange(len(used))):
+                raise ValueError(f"{name} must be numbered from 0 without gaps")
         if not np.isfinite(self.scores).all():
             raise ValueError("calibration scores must be finite")
 
     @property
     def method(self) -> Literal["split", "cv+"]:
         """How the scores were obtained."""
-        return "cv+" if self.folds.max() > 0 else "split"
+        return "cv+" if self.n_folds > 1 else "split"
 
     @property
     def n_groups(self) -> int:
         """Number G of independent groups."""
         return int(self.groups.max()) + 1
 
+    @property
+    def n_folds(self) -> int:
+        """Number K of models, each of which gives a new picture a score."""
+        return int(self.folds.max()) + 1
+
     def p_value(self, scores: npt.ArrayLike) -> float:
-        """Conformal p-value of one new picture.
+        """Conformal p-value of one new picture, in (0, 1].
 
         p = (1 + Σ_g (1/m_g) Σ_{i in g} 1[s_i ≥ s]) / (G + 1), where s is the new picture's score under the
         same fold's model as s_i. ``scores`` is float (K,), one a model. Without groups every m_g is 1.
         """
-        return float((1 + self._exceeding(scores).sum()) / (self.n_groups + 1))
+        reached = self.scores >= self._against(scores)
+        return float((1 + self._weights[reached].sum()) / (self.n_groups + 1))
 
     def threshold(self, rate: float) -> float | None:
-        """Score above which (strictly) p ≤ ``rate``; None when out of reach, approximate under CV+."""
+        """Score above which (strictly) p ≤ ``rate``; None when out of reach.
+
+        Under CV+ it is approximate: the calibration scores of all folds are taken as if from one model.
+        """
         if self.n_groups < groups_needed(rate):
             return None
-        budget = rate * (self.n_groups + 1) - 1 + _TOLERANCE
         falling = np.argsort(-self.scores, kind="stable")
-        weights = np.cumsum(1 / np.bincount(self.groups)[self.groups[falling]])
-        beyond = np.flatnonzero(weights > budget)
+        beyond = np.flatnonzero(np.cumsum(self._weights[falling]) > self._budget(rate))
         return float(self.scores[falling[beyond[0]]]) if len(beyond) else -math.inf
 
     def instability(self, scores: npt.ArrayLike, rate: float) -> float:
         """Share of resamples of the calibration set, by whole groups, in which the decision flips.
 
-        After ExCeeD (Perini et al. 2020), with the bootstrap in place of their Beta posterior.
+        After ExCeeD (Perini et al. 2020), with a smoothed bootstrap (Silverman & Young 1987) in place of their
+        Beta posterior: a plain bootstrap never draws a score above the highest one there is, and would call
+        the decision on a picture that scores just above it certain.
         """
-        exceeding = self._exceeding(scores)
-        drawn = np.random.default_rng(self.seed).multinomial(
-            self.n_groups, np.full(self.n_groups, 1 / self.n_groups), RESAMPLES
-        )
-        alarms = (1 + drawn @ exceeding) / (self.n_groups + 1) <= rate + _TOLERANCE
-        alarm = self.p_value(scores) <= rate + _TOLERANCE
-        return float(np.mean(alarms != alarm))
+        multiplicity, jittered = self._resamples
+        exceeding = np.einsum("rn,rn->r", multiplicity, jittered >= self._against(scores))
+        alarms = exceeding <= self._budget(rate)
+        return float(np.mean(alarms != is_alarm(self.p_value(scores), rate)))
 
     def summary(self, scores: npt.ArrayLike, rate: float) -> Calibration:
         """What the record keeps of this calibration for one picture."""
@@ -108,15 +130,34 @@ class CalibrationSet:
             seed=self.seed,
         )
 
-    def _exceeding(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Share of each group's pictures that score at least as high; float64 (G,)."""
+    def _against(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Score of the new picture that each calibration score is compared with, float64 (n,)."""
         new = np.atleast_1d(np.asarray(scores, np.float64))
-        if len(new) != int(self.folds.max()) + 1:
-            raise ValueError(
-                f"expected {int(self.folds.max()) + 1} scores, one a fold's model, got {len(new)}"
-            )
-        reached = np.bincount(self.groups, self.scores >= new[self.folds], self.n_groups)
-        return reached / np.bincount(self.groups, minlength=self.n_groups)
+        if new.shape != (self.n_folds,):
+            raise ValueError(f"expected {self.n_folds} scores, one a fold's model, got {new.shape}")
+        return new[self.folds]
+
+    def _budget(self, rate: float) -> float:
+        """How many groups may score as high as a picture that is still an alarm: p ≤ rate, solved for the sum."""
+        return rate * (1 + _TIE) * (self.n_groups + 1) - 1
+
+    @cached_property
+    def _weights(self) -> npt.NDArray[np.float64]:
+        """1/m_g for each picture, float64 (n,)."""
+        return np.asarray(1 / np.bincount(self.groups)[self.groups])
+
+    @cached_property
+    def _resamples(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Weight and jittered score of every picture in every resample, float64 (RESAMPLES, n) each.
+
+        The bandwidth is Silverman's rule of thumb (1986, eq. 3.31) with groups as the number of samples.
+        """
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.multinomial(self.n_groups, np.full(self.n_groups, 1 / self.n_groups), RESAMPLES)
+        low, high = np.quantile(self.scores, [0.25, 0.75])
+        bandwidth = 0.9 * min(float(self.scores.std()), float(high - low) / 1.34) * self.n_groups**-0.2
+        jitter = bandwidth * rng.standard_normal((RESAMPLES, len(self.scores)))
+        return drawn[:, self.groups] * self._weights, self.scores + jitter
 
 
 @dataclass(frozen=True)
@@ -138,22 +179,20 @@ def partition(
     again as the default rate needs, where that leaves half of the groups to learn from. With fewer pictures,
     or too few groups for that, cross-fitting: every group is left out once.
 
-    ``groups`` is int (n,), numbered 0 to G − 1.
+    ``groups`` is int (n,), numbered 0 to G − 1. Raises ValueError when there is only one.
     """
     n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise ValueError("one group can't be divided into learning and calibration")
     order = np.random.default_rng(seed).permutation(n_groups)
-    wanted = max(round(n_groups / 4), groups_needed(DEFAULT_RATE) * 3 // 2)
-    if len(groups) >= enough and wanted <= n_groups // 2:
-        parts = [order[:wanted]]
+    kept = max(round(n_groups / 4), groups_needed(DEFAULT_RATE) * 3 // 2)
+    if len(groups) >= enough and kept <= n_groups // 2:
+        parts = [order[:kept]]
     else:
         parts = np.array_split(order, min(most_folds, n_groups))
-    everything = np.arange(len(groups))
-    return Partition(
-        tuple(
-            (
-                tuple(everything[~np.isin(groups, part)].tolist()),
-                tuple(everything[np.isin(groups, part)].tolist()),
-            )
-            for part in parts
-        )
-    )
+    apart = [np.isin(groups, part) for part in parts]
+    return Partition(tuple((_indices(~mask), _indices(mask)) for mask in apart))
+
+
+def _indices(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(mask).tolist())

@@ -1,7 +1,8 @@
 """Pretrain SurfaceNet on procedural surfaces: the recipe behind the weights that ship with the package.
 
-Deterministic in its recipe (surface i is drawn from seed i, batch i from (seed, i)) and resumable: everything
-lives in one safetensors checkpoint. Import this module inside functions only: it needs torch.
+What it learns from is a function of the recipe alone (surface i is drawn from seed i, batch i from
+(seed, i)), and it is resumable: everything lives in one safetensors checkpoint. Import this module inside
+functions only: it needs torch.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class Recipe:
 
 
 def batches(recipe: Recipe, start: int = 0) -> Iterator[Pairs]:
-    """Yield batch ``start``, ``start`` + 1, …; the pool at batch i holds surfaces i·fresh to i·fresh + pool."""
+    """Yield the batches from ``start`` on; batch i draws on surfaces i·fresh to i·fresh + pool − 1."""
     first = start * recipe.fresh
-    pool = deque((surface(s, without=recipe.without) for s in range(first, first + recipe.pool)), recipe.pool)
     following = first + recipe.pool
+    pool = deque((surface(s, without=recipe.without) for s in range(first, following)), recipe.pool)
     for step in range(start, recipe.steps):
         chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.pairs)
         pictures = [(pool[i], pool[i]) for i in chosen]
@@ -70,12 +71,13 @@ class _State:
 
     def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
-        self.model = Pretext(SurfaceNet().to(memory_format=torch.channels_last))
+        self.model = Pretext(SurfaceNet())
         self.average = {name: value.clone() for name, value in self.model.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=recipe.peak_rate, weight_decay=0.01)
         self.step = 0
 
     def save(self, path: Path, recipe: Recipe) -> None:
+        """Write the checkpoint whole or not at all."""
         from safetensors.torch import save_file
 
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -88,23 +90,28 @@ class _State:
         part.replace(path)
 
     def load(self, path: Path, recipe: Recipe) -> None:
+        """Go on from a checkpoint; ValueError when it is of another recipe."""
         from safetensors import safe_open
 
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             if json.loads(metadata["recipe"]) != json.loads(json.dumps(asdict(recipe))):
                 raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         self.step = int(metadata["step"])
-        pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
-        self.model.load_state_dict(pick("model."))
-        self.average = pick("average.")
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.average = _part(tensors, "average.")
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in pick("optimiser.").items():
+        for name, value in _part(tensors, "optimiser.").items():
             index, key = name.split(".", 1)
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def pretrain(
@@ -114,14 +121,23 @@ def pretrain(
     report: Callable[[int, float], None] = lambda step, loss: None,
     save_every: int = 500,
 ) -> dict[str, torch.Tensor]:
-    """Train, or go on from ``checkpoint``; returns the averaged weights of the network.
+    """Train, or go on from ``checkpoint``; returns the averaged weights of the network, float32.
 
-    ``report`` is called every 50 steps with the step and the mean loss since the last call.
+    Parameters
+    ----------
+    checkpoint : file that is written every ``save_every`` steps and at the end.
+    source : yields the batches of the recipe from the given one on.
+    report : called every 50 steps with the step and the mean loss since the last call.
+
+    Raises
+    ------
+    ValueError : the checkpoint belongs to another recipe.
     """
     state = _State(recipe)
     if checkpoint.exists():
         state.load(checkpoint, recipe)
-    half, losses = half_precision(), []
+    half = half_precision()
+    losses: list[float] = []
     state.model.train()
     for pairs in source(recipe, state.step):
         for group in state.optimiser.param_groups:
@@ -131,9 +147,8 @@ def pretrain(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
         state.optimiser.step()
-        _update_average(
-            state.average, state.model.network, min(recipe.ema, (state.step + 1) / (state.step + 10))
-        )
+        early = (state.step + 1) / (state.step + 10)  # the first steps would linger in a slow average
+        _update_average(state.average, state.model.network, min(recipe.ema, early))
         state.step += 1
         losses.append(loss.item())
         if state.step % 50 == 0:

@@ -163,28 +163,22 @@ class SurfaceDetector:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; the same scores come out."""
-        import torch
         from safetensors import safe_open
 
-        from anomalist.vision.network import SurfaceNet
+        from anomalist.vision.weights import network_of
 
         with safe_open(file, "pt") as opened:
             settings = json.loads(opened.metadata()["settings"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         networks: list[SurfaceNet] = []
         while any(name.startswith(f"network.{len(networks)}.") for name in tensors):
-            network = SurfaceNet().to(memory_format=torch.channels_last)
-            state = _part(tensors, f"network.{len(networks)}.")
-            network.load_state_dict(
-                {n: v.float() if v.dtype.is_floating_point else v for n, v in state.items()}
-            )
-            networks.append(network.eval())
+            networks.append(network_of(_part(tensors, f"network.{len(networks)}.")))
         models: list[Model] = []
         while any(name.startswith(f"model.{len(models)}.") for name in tensors):
             arrays = {n: v.numpy() for n, v in _part(tensors, f"model.{len(models)}.").items()}
             models.append(
                 Model(
-                    int(arrays["network"]),
+                    int(arrays["network"].item()),
                     MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"]),
                     PositionScale(arrays["segment_mean"], arrays["segment_spread"]),
                     PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
@@ -279,7 +273,7 @@ def _as_if_new(
     for group in np.unique(groups[list(described)]):
         members = np.flatnonzero(groups == group).astype(np.int32)
         alone = len(np.unique(groups)) == 1  # nothing else to compare with: leave out each picture only
-        for index in (i for i in members if i in described):
+        for index in (i for i in members.tolist() if i in described):
             array = described[index].astype(np.float32)
             left_out = np.array([index], np.int32) if alone else members
             if np.isin(bank.pictures, left_out).all():

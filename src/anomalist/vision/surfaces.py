@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from anomalist.types import FloatArray
+from anomalist.types import FloatArray, UInt8Array
 
 Rng = np.random.Generator
 Field = Callable[[Rng, int], FloatArray]
+"""Draws a field of a given side."""
 
 
 def power_noise(rng: Rng, n: int, slope: float, stretch: float = 1.0, angle: float = 0.0) -> FloatArray:
@@ -31,10 +32,11 @@ def power_noise(rng: Rng, n: int, slope: float, stretch: float = 1.0, angle: flo
     amplitude = (np.sqrt(along**2 + across**2) + 1.0 / n) ** -slope
     spectrum = (rng.standard_normal(amplitude.shape) + 1j * rng.standard_normal(amplitude.shape)) * amplitude
     field = np.fft.irfft2(spectrum, s=(n, n))
-    return ((field - field.mean()) / (field.std() + 1e-6)).astype(np.float32)
+    return np.asarray((field - field.mean()) / (field.std() + 1e-6), np.float32)
 
 
-def _axis_or_any(rng: Rng) -> float:
+def _angle(rng: Rng) -> float:
+    """Radians: horizontal, vertical or anything between, equally often."""
     return float(rng.choice([0.0, math.pi / 2, rng.uniform(0, math.pi)]))
 
 
@@ -45,10 +47,10 @@ def rough(rng: Rng, n: int) -> FloatArray:
 
 def brushed(rng: Rng, n: int) -> FloatArray:
     """Anisotropic noise with a few strong streaks: ground, rolled or brushed metal, wood."""
-    angle = _axis_or_any(rng)
+    angle = _angle(rng)
     field = power_noise(rng, n, rng.uniform(0.1, 1.2), rng.uniform(5, 120), angle)
     streaks = power_noise(rng, n, rng.uniform(0.0, 0.6), rng.uniform(60, 400), angle)
-    return field + rng.uniform(0, 1.2) * np.maximum(streaks - rng.uniform(0.5, 2), 0)
+    return np.asarray(field + rng.uniform(0, 1.2) * np.maximum(streaks - rng.uniform(0.5, 2), 0), np.float32)
 
 
 def leaves(rng: Rng, n: int) -> FloatArray:
@@ -75,7 +77,7 @@ def grating(rng: Rng, n: int) -> FloatArray:
     warp = power_noise(rng, n, rng.uniform(1.2, 2)) * rng.uniform(0, 2.5)
     field = np.zeros((n, n), np.float32)
     for _ in range(int(rng.integers(1, 4))):
-        angle, period = _axis_or_any(rng), rng.uniform(4, 36)
+        angle, period = _angle(rng), rng.uniform(4, 36)
         phase = 2 * math.pi / period * (x * math.cos(angle) + y * math.sin(angle))
         wave = np.sin(phase + warp * rng.uniform(0, 1))
         field += np.sign(wave) * np.abs(wave) ** rng.uniform(0.2, 1.5) * rng.uniform(0.3, 1)
@@ -96,19 +98,21 @@ def tiling(rng: Rng, n: int) -> FloatArray:
 
 
 def cells(rng: Rng, n: int) -> FloatArray:
-    """Voronoi cells, filled or as walls: bricks, leather, grain boundaries, crazing that is normal."""
+    """Voronoi cells, filled or as walls: bricks, leather, grain boundaries, normal crazing."""
     from scipy.spatial import cKDTree
 
     points = rng.uniform(-10, n + 10, (int(rng.integers(20, 400)), 2))
     if rng.random() < 0.4:  # a jittered grid looks like masonry
         step = rng.uniform(12, 48)
-        grid = np.stack(np.meshgrid(np.arange(-step, n + step, step), np.arange(-step, n + step, step)), -1)
-        points = grid.reshape(-1, 2) + rng.normal(0, step * rng.uniform(0.02, 0.25), (grid.size // 2, 2))
-    half = n // 2  # walls are smooth: half resolution is enough
+        ticks = np.arange(-step, n + step, step)
+        grid = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+        points = grid + rng.normal(0, step * rng.uniform(0.02, 0.25), grid.shape)
+    half = (n + 1) // 2  # walls are smooth: half resolution is enough
     y, x = np.mgrid[0:half, 0:half] * 2.0
-    distance, nearest = cKDTree(points).query(np.stack([y.ravel(), x.ravel()], 1), k=2)
+    found = cKDTree(points).query(np.stack([y.ravel(), x.ravel()], 1), k=2)
+    distance, cell = np.asarray(found[0]), np.asarray(found[1])[:, 0]
     wall = np.clip((distance[:, 1] - distance[:, 0]) / rng.uniform(2, 12), 0, 1)
-    grey = rng.uniform(-1, 1, len(points))[nearest[:, 0]]
+    grey = rng.uniform(-1, 1, len(points))[cell]
     field = (rng.uniform(0, 1) * grey + rng.uniform(0, 2) * wall).reshape(half, half)
     return np.kron(field, np.ones((2, 2))).astype(np.float32)[:n, :n]
 
@@ -122,22 +126,22 @@ def traces(rng: Rng, n: int) -> FloatArray:
     for _ in range(int(rng.integers(8, 50))):
         x, y = (int(v) for v in rng.integers(0, n, 2))
         for _ in range(int(rng.integers(1, 6))):
-            dx, dy = (
-                (int(rng.integers(-120, 121)), 0) if rng.random() < 0.5 else (0, int(rng.integers(-120, 121)))
-            )
-            cv2.line(field, (x, y), (x + dx, y + dy), 1.0, width)
-            x, y = x + dx, y + dy
+            across = rng.random() < 0.5
+            step = int(rng.integers(-120, 121))
+            end = (x + step, y) if across else (x, y + step)
+            cv2.line(field, (x, y), end, 1.0, width)
+            x, y = end
         if rng.random() < 0.5:
             cv2.circle(field, (x, y), int(rng.integers(3, 14)), 1.0, -1)
     return field * 2 - 1
 
 
 def marks(rng: Rng, n: int) -> FloatArray:
-    """Spots or strokes scattered all over: a surface whose blemishes are normal because they are everywhere."""
+    """Spots or strokes scattered all over: blemishes that are normal because they are everywhere."""
     import cv2
 
     field = np.zeros((n, n), np.float32)
-    size, stroke, angle = rng.uniform(0.8, 5), rng.random() < 0.5, _axis_or_any(rng)
+    size, stroke, angle = rng.uniform(0.8, 5), rng.random() < 0.5, _angle(rng)
     spread = rng.choice([0.1, math.pi])
     for _ in range(int(rng.integers(80, 900))):
         x, y = rng.uniform(0, n, 2)
@@ -147,9 +151,8 @@ def marks(rng: Rng, n: int) -> FloatArray:
             end = (int(x + length * math.cos(a)), int(y + length * math.sin(a)))
             cv2.line(field, (int(x), int(y)), end, grey, max(1, int(size / 2)), cv2.LINE_AA)
         else:
-            cv2.circle(
-                field, (int(x), int(y)), max(1, int(size * rng.uniform(0.4, 1))), grey, -1, cv2.LINE_AA
-            )
+            radius = max(1, int(size * rng.uniform(0.4, 1)))
+            cv2.circle(field, (int(x), int(y)), radius, grey, -1, cv2.LINE_AA)
     return field * 2
 
 
@@ -177,13 +180,9 @@ def _shape(rng: Rng, n: int) -> FloatArray:
 
     mask = np.zeros((n, n), np.float32)
     kind = rng.integers(3)
-    centre = n / 2 + rng.uniform(-0.15, 0.15, 2) * n
-    size = rng.uniform(0.45, 1.3, 2) * n
-    box = (
-        (float(centre[0]), float(centre[1])),
-        (float(size[0]), float(size[1])),
-        float(rng.choice([0, rng.uniform(0, 90)])),
-    )
+    x, y = (float(v) for v in n / 2 + rng.uniform(-0.15, 0.15, 2) * n)
+    width, height = (float(v) for v in rng.uniform(0.45, 1.3, 2) * n)
+    box = ((x, y), (width, height), float(rng.choice([0, rng.uniform(0, 90)])))
     if kind == 0:
         cv2.ellipse(mask, box, 1.0, -1, cv2.LINE_AA)
     elif kind == 1:
@@ -191,22 +190,16 @@ def _shape(rng: Rng, n: int) -> FloatArray:
     else:
         angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
         wobble = sum(rng.normal() * 0.12 / k * np.sin(k * angles + rng.uniform(0, 6)) for k in range(1, 7))
-        radius = size.mean() / 2 * (1 + wobble)
-        outline = np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles)], 1)
+        radius = (width + height) / 2 / 2 * (1 + wobble)
+        outline = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
         cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0, cv2.LINE_AA)
-    if rng.random() < 0.3:
-        cv2.circle(
-            mask,
-            (int(centre[0]), int(centre[1])),
-            int(min(size) * rng.uniform(0.1, 0.3)),
-            0.0,
-            -1,
-            cv2.LINE_AA,
-        )
-    return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2)).astype(np.float32)
+    if rng.random() < 0.3:  # a hole makes a ring
+        hole = int(min(width, height) * rng.uniform(0.1, 0.3))
+        cv2.circle(mask, (int(x), int(y)), hole, 0.0, -1, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2)), np.float32)
 
 
-def _coloured(rng: Rng, field: FloatArray, grey: bool) -> FloatArray:
+def _coloured(rng: Rng, field: FloatArray, *, grey: bool) -> FloatArray:
     """Squash a field to tones and give it a palette; float32 (n, n, 3) in about [0, 1]."""
     if rng.random() < 0.6:
         tone = 1 / (1 + np.exp(-field * rng.uniform(0.5, 2.5)))
@@ -214,16 +207,18 @@ def _coloured(rng: Rng, field: FloatArray, grey: bool) -> FloatArray:
         tone = np.clip(0.5 + field * rng.uniform(0.05, 0.3), 0, 1)
     low, high = rng.uniform(0, 0.55), rng.uniform(0.4, 1.0)
     if grey:
-        return np.repeat((low + (high - low) * tone)[..., None], 3, 2).astype(np.float32)
+        return np.asarray(np.repeat((low + (high - low) * tone)[..., None], 3, 2), np.float32)
     dark, light = rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)
     dark, light = dark * (0.4 + 0.6 * low), 0.35 * light.mean() + 0.65 * light
-    return (tone[..., None] * (light - dark) + dark).astype(np.float32)
+    return np.asarray(tone[..., None] * (light - dark) + dark, np.float32)
 
 
 def _textured(rng: Rng, n: int, families: tuple[str, ...]) -> FloatArray:
+    """One field or the sum of two, slightly roughened; float32 (n, n)."""
+
     def unit(name: str) -> FloatArray:
         field = FAMILIES[name](rng, n)
-        return (field / (field.std() + 0.3)).astype(np.float32)
+        return np.asarray(field / (field.std() + 0.3), np.float32)
 
     field = unit(str(rng.choice(families))) * rng.uniform(0.2, 1)
     if rng.random() < 0.5:
@@ -231,22 +226,22 @@ def _textured(rng: Rng, n: int, families: tuple[str, ...]) -> FloatArray:
     return field + rough(rng, n) * rng.uniform(0, 0.35)
 
 
-def surface(seed: int, n: int = 256, without: tuple[str, ...] = ()) -> np.ndarray:
-    """Draw one surface: uint8 (n, n, 3), a function of ``seed`` alone.
+def surface(seed: int, n: int = 256, without: tuple[str, ...] = ()) -> UInt8Array:
+    """Draw one surface, uint8 (n, n, 3) RGB, a function of the arguments alone.
 
-    ``without`` leaves families out (for ablations).
+    ``without`` leaves families of ``FAMILIES`` out (for ablations).
     """
     rng = np.random.default_rng(seed)
     families = tuple(name for name in FAMILIES if name not in without)
     grey = rng.random() < 0.5
-    picture = _coloured(rng, _textured(rng, n, families), grey)
+    picture = _coloured(rng, _textured(rng, n, families), grey=grey)
     if rng.random() < 0.3:  # an object on a background
-        ground = _coloured(rng, _textured(rng, n, families) * rng.choice([0.05, 1.0]), grey)
+        ground = _coloured(rng, _textured(rng, n, families) * rng.choice([0.05, 1.0]), grey=grey)
         shape = _shape(rng, n)[..., None]
         picture = picture * shape + ground * (1 - shape)
     light = power_noise(rng, n, rng.uniform(1.6, 2.4)) * rng.uniform(0, 0.12)
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
     slope = rng.uniform(0, 0.25) * rng.uniform(-1, 1, 2)
     picture = picture * (1 + light + slope[0] * x + slope[1] * y)[..., None]
-    picture = picture + rng.normal(0, rng.uniform(0, 0.025), picture.shape[:2])[..., None]
-    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    grain = rng.normal(0, rng.uniform(0, 0.025), (n, n))
+    return np.asarray(np.clip(picture + grain[..., None], 0, 1) * 255).astype(np.uint8)

@@ -11,20 +11,25 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from anomalist.types import FloatArray, UInt8Array
-from anomalist.vision.surfaces import Rng, power_noise, surface
+from anomalist.vision.surfaces import Field, Rng, power_noise, surface
+
+Points = npt.NDArray[np.float64]
+"""float64 (k, 2): x and y in pixels."""
 
 NORMAL, DEFECT, IGNORE = 0, 1, 255
 # A change smaller than this, in grey levels of 0..1 and in local standard deviations, can't be seen.
 _VISIBLE, _VISIBLE_SIGMA = 0.02, 0.6
 
 
-# --- where: float32 (n, n) masks in [0, 1] --------------------------------------------------------------
-
-
 def _log_uniform(rng: Rng, low: float, high: float) -> float:
+    """Draw so that every octave between ``low`` and ``high`` is equally likely."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+# --- where: float32 (n, n) masks in [0, 1] --------------------------------------------------------------
 
 
 def _spot(rng: Rng, n: int) -> FloatArray:
@@ -51,19 +56,19 @@ def _blob(rng: Rng, n: int) -> FloatArray:
     v = (-(columns - x) * math.sin(angle) + (rows - y) * math.cos(angle)) / ratio
     window = 1 - (u**2 + v**2) / radius**2
     ragged = power_noise(rng, n, rng.uniform(1.3, 2.2)) * rng.uniform(0, 0.5)
-    return (window + ragged * (window > -1) > rng.uniform(0, 0.4)).astype(np.float32)
+    return np.asarray(window + ragged * (window > -1) > rng.uniform(0, 0.4), np.float32)
 
 
-def _walk(rng: Rng, n: int, wiggle: float, length: float, start: np.ndarray) -> np.ndarray:
-    """A random walk of heading; float (k, 2) points one step of 3 pixels apart."""
+def _walk(rng: Rng, wiggle: float, length: float, start: Points) -> Points:
+    """A random walk of heading: points one step of 3 pixels apart, ``length`` pixels in all."""
     steps = max(3, int(length / 3))
     bend = rng.normal() * 0.04
     heading = rng.uniform(0, 2 * math.pi) + np.cumsum(bend + wiggle * rng.standard_normal(steps))
-    return start + 3 * np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0)
+    return np.asarray(start + 3 * np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0))
 
 
-def _draw_line(mask: FloatArray, points: np.ndarray, width: float) -> None:
-    """Draw a polyline of sub-pixel width: thinner than one pixel means fainter."""
+def _draw_line(mask: FloatArray, points: Points, width: float) -> None:
+    """Draw a polyline of sub-pixel width into ``mask``: thinner than one pixel means fainter."""
     import cv2
 
     fixed = (points * 16).round().astype(np.int32).reshape(-1, 1, 2)
@@ -75,7 +80,7 @@ def _draw_line(mask: FloatArray, points: np.ndarray, width: float) -> None:
 def _scratch(rng: Rng, n: int) -> FloatArray:
     """A smooth thin line, sometimes a few in parallel."""
     mask = np.zeros((n, n), np.float32)
-    points = _walk(rng, n, rng.uniform(0, 0.06), _log_uniform(rng, 12, 1.2 * n), rng.uniform(0, n, 2))
+    points = _walk(rng, rng.uniform(0, 0.06), _log_uniform(rng, 12, 1.2 * n), rng.uniform(0, n, 2))
     width = _log_uniform(rng, 0.7, 4)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
         _draw_line(mask, points, width)
@@ -87,13 +92,14 @@ def _crack(rng: Rng, n: int) -> FloatArray:
     """A jagged random walk with branches and changing width."""
     mask = np.zeros((n, n), np.float32)
     wiggle, width = rng.uniform(0.15, 0.6), _log_uniform(rng, 0.7, 3)
-    trunk = _walk(rng, n, wiggle, _log_uniform(rng, 20, 1.2 * n), rng.uniform(0.05 * n, 0.95 * n, 2))
+    trunk = _walk(rng, wiggle, _log_uniform(rng, 20, 1.2 * n), rng.uniform(0.05 * n, 0.95 * n, 2))
     half = len(trunk) // 2
     _draw_line(mask, trunk[: half + 1], width)
     _draw_line(mask, trunk[half:], max(0.6, width * rng.uniform(0.4, 1)))
     for _ in range(int(rng.integers(0, 3))):
         start = trunk[rng.integers(len(trunk))]
-        _draw_line(mask, _walk(rng, n, wiggle, rng.uniform(8, 0.4 * n), start), max(0.6, width * 0.6))
+        branch = _walk(rng, wiggle, rng.uniform(8, 0.4 * n), start)
+        _draw_line(mask, branch, max(0.6, width * 0.6))
     return mask
 
 
@@ -117,11 +123,11 @@ def _half(rng: Rng, n: int) -> FloatArray:
     across = across + power_noise(rng, n, 2.2) * rng.uniform(0, 0.05 * n)
     start = rng.uniform(-0.45, 0.45) * n
     if rng.random() < 0.5:
-        return (across > start).astype(np.float32)
-    return ((across > start) & (across < start + _log_uniform(rng, 4, 0.5 * n))).astype(np.float32)
+        return np.asarray(across > start, np.float32)
+    return np.asarray((across > start) & (across < start + _log_uniform(rng, 4, 0.5 * n)), np.float32)
 
 
-MASKS: dict[str, Callable[[Rng, int], FloatArray]] = {
+MASKS: dict[str, Field] = {
     "spot": _spot,
     "blob": _blob,
     "scratch": _scratch,
@@ -133,7 +139,7 @@ _MASK_WEIGHTS = np.array([0.22, 0.22, 0.18, 0.2, 0.08, 0.1])
 _THIN = ("scratch", "crack")
 
 
-# --- what: float32 (n, n, 3) pictures ---------------------------------------------------------------------
+# --- what: float32 (n, n, 3) pictures, from a picture, a donor and a mask, all of one size ----------------
 
 
 def _contrast(rng: Rng, image: FloatArray) -> float:
@@ -149,7 +155,7 @@ def _tone(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
     inside = image[mask > 0.5]
     level = inside.mean(0) if len(inside) else image.mean((0, 1))
     grain = rng.normal(0, rng.uniform(0, 0.08), image.shape[:2])[..., None] * (rng.random() < 0.4)
-    return (image * keep + level * (1 - keep) + _contrast(rng, image) * tint + grain).astype(np.float32)
+    return np.asarray(image * keep + level * (1 - keep) + _contrast(rng, image) * tint + grain, np.float32)
 
 
 def _paste(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
@@ -157,14 +163,14 @@ def _paste(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> 
     other = np.rot90(donor, int(rng.integers(4))) if rng.random() < 0.5 else donor[::-1]
     other = np.roll(other, tuple(rng.integers(8, image.shape[0] - 8, 2)), (0, 1))
     gain = rng.uniform(0.7, 1.4) if rng.random() < 0.5 else 1.0
-    return (other * gain).astype(np.float32)
+    return np.asarray(other * gain, np.float32)
 
 
 def _foreign(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
     """A texture that has nothing to do with this surface (DRAEM)."""
     other = surface(int(rng.integers(2**31)), image.shape[0]).astype(np.float32) / 255
     blend = rng.uniform(0.25, 1)
-    return (image * (1 - blend) + other * blend).astype(np.float32)
+    return np.asarray(image * (1 - blend) + other * blend, np.float32)
 
 
 def _smear(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
@@ -173,13 +179,13 @@ def _smear(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> 
 
     kind = rng.integers(3)
     if kind == 0:
-        return cv2.GaussianBlur(image, (0, 0), _log_uniform(rng, 0.8, 6))
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), _log_uniform(rng, 0.8, 6)), np.float32)
     local_mean = cv2.GaussianBlur(image, (0, 0), 6)
     if kind == 1:
         gain = rng.choice([rng.uniform(0, 0.6), rng.uniform(1.5, 3.5)])
-        return (local_mean + (image - local_mean) * gain).astype(np.float32)
+        return np.asarray(local_mean + (image - local_mean) * gain, np.float32)
     rough = power_noise(rng, image.shape[0], rng.uniform(0, 1.2), rng.uniform(1, 20), rng.uniform(0, math.pi))
-    return (image + rough[..., None] * _log_uniform(rng, 0.03, 0.25)).astype(np.float32)
+    return np.asarray(image + rough[..., None] * _log_uniform(rng, 0.03, 0.25), np.float32)
 
 
 def _relief(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
@@ -191,7 +197,7 @@ def _relief(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) ->
     angle = rng.uniform(0, 2 * math.pi)
     shade = rise[0] * math.sin(angle) + rise[1] * math.cos(angle)
     shade = shade / (np.abs(shade).max() + 1e-6) * _log_uniform(rng, 0.06, 0.6)
-    return (image + shade[..., None] + _contrast(rng, image) * rng.choice([0, 0.5])).astype(np.float32)
+    return np.asarray(image + shade[..., None] + _contrast(rng, image) * rng.choice([0, 0.5]), np.float32)
 
 
 def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
@@ -200,10 +206,9 @@ def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
 
     n = image.shape[0]
     rows, columns = np.mgrid[0:n, 0:n].astype(np.float32)
-    push = [power_noise(rng, n, 2) * _log_uniform(rng, 1.5, 10) for _ in range(2)]
-    return cv2.remap(
-        image, columns + push[0], rows + push[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    across, down = (power_noise(rng, n, 2) * _log_uniform(rng, 1.5, 10) for _ in range(2))
+    moved = cv2.remap(image, columns + across, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(moved, np.float32)
 
 
 Filling = Callable[[Rng, FloatArray, FloatArray, FloatArray], FloatArray]
@@ -246,10 +251,10 @@ def add_defect(rng: Rng, image: FloatArray, donor: FloatArray) -> tuple[FloatArr
     # Relief reaches past the mask it rises from.
     reach = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) if thin else alpha
     changed = np.clip(image + reach[..., None] * (filled - image), 0, 1).astype(np.float32)
-    return changed, _label(image, changed, alpha, thin)
+    return changed, _label(image, changed, alpha, thin=thin)
 
 
-def _label(before: FloatArray, after: FloatArray, alpha: FloatArray, thin: bool) -> UInt8Array:
+def _label(before: FloatArray, after: FloatArray, alpha: FloatArray, *, thin: bool) -> UInt8Array:
     """Defect where the change can be seen against the local texture, ignored where it hardly can."""
     import cv2
 
@@ -281,7 +286,6 @@ def disturb(rng: Rng, image: FloatArray) -> FloatArray:
         rows, columns = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j].astype(np.float32)
         image = image * (1 + rng.uniform(-0.25, 0.25) * rows + rng.uniform(-0.25, 0.25) * columns)[..., None]
     if rng.random() < 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
-    if rng.random() < 0.4:
-        image = image + rng.normal(0, rng.uniform(0, 0.03), (n, n, 1))
-    return np.clip(image, 0, 1).astype(np.float32)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
+    noise = rng.normal(0, rng.uniform(0, 0.03), (n, n, 1)) if rng.random() < 0.4 else 0.0
+    return np.asarray(np.clip(image + noise, 0, 1), np.float32)

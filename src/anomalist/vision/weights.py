@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from anomalist.errors import DetectorError
 
 if TYPE_CHECKING:
+    import torch
+
     from anomalist.vision.network import SurfaceNet
 
 NAME = "surfacenet-1.safetensors"
@@ -29,11 +32,16 @@ def _shipped() -> bytes:
 
 def shipped_network() -> SurfaceNet:
     """A fresh SurfaceNet with the packaged weights, ready to run."""
-    import torch
     from safetensors.torch import load
 
+    return network_of(load(_shipped()))
+
+
+def network_of(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
+    """A SurfaceNet with the given weights, which may be stored in half precision, ready to run."""
     from anomalist.vision.network import SurfaceNet
 
-    network = SurfaceNet().to(memory_format=torch.channels_last)
-    network.load_state_dict({name: value.float() for name, value in load(_shipped()).items()})
-    return network.eval()
+    network = SurfaceNet()
+    network.load_state_dict(dict(state))  # copies into float32 parameters
+    network.eval()
+    return network
