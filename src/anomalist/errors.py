@@ -45,3 +45,7 @@ class PolicyError(AnomalistError):
 
 class DetectorError(AnomalistError):
     """A detector or backbone that is unknown, missing or can't be loaded."""
+
+
+class ModelError(AnomalistError):
+    """A language model that is unknown, missing, can't be reached, or broke off; never an answer."""

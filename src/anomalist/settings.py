@@ -1,4 +1,4 @@
-"""Settings from the environment: ``ANOMALIST_HOME``, …"""
+"""Settings from the environment: ``ANOMALIST_HOME``, ``ANOMALIST_MODEL``"""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ANOMALIST_", extra="ignore")
 
     home: Path = Field(default_factory=_default_home, description="where profiles with a plain name live")
+    model: str = Field("auto", description="what `--model auto` takes where it is there, as in --model")
 
     @property
     def profiles(self) -> Path:

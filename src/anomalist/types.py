@@ -22,6 +22,18 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
 Label = Literal["normal", "anomalous", "undecided"]
+Kind = Literal[
+    "spot",
+    "line",
+    "patch",
+    "missing material",
+    "extra material",
+    "edge damage",
+    "discolouration",
+    "texture change",
+    "diffuse change",
+]
+"""What a verdict can name. "diffuse change" is an anomaly without any region."""
 
 SEVERITIES = ("none", "minor", "moderate", "major", "critical")
 RECORD_FORMAT = 1
@@ -176,6 +188,21 @@ class Claim(Frozen):
 
     text: str
     evidence: tuple[str, ...] = Field(min_length=1)
+    source: Literal["measured", "model"] = Field("measured", description="who put it into words")
+
+
+class Opinion(Frozen):
+    """What one side thinks by itself, before the policy: who disagreed with whom can be read off."""
+
+    by: str = Field(description='"detector", or the name of the model')
+    label: Label
+
+
+class PromptUsed(Frozen):
+    """A prompt that was sent to a model, by its template."""
+
+    id: str = Field(description='name and version, "judge.v1"')
+    sha256: str = Field(description="hex digest of the template")
 
 
 class Verdict(Frozen):
@@ -183,13 +210,18 @@ class Verdict(Frozen):
 
     label: Label
     severity: int = Field(ge=0, le=4, description="index into SEVERITIES; 0 when normal")
-    kind: str | None = Field(None, description="kind of anomaly; None when there is nothing to name")
+    kind: Kind | None = Field(None, description="kind of anomaly; None when there is nothing to name")
     claims: tuple[Claim, ...] = ()
     reasoner: str = Field(description="who reasoned")
     disagreements: tuple[str, ...] = ()
     why_undecided: str | None = None
     dropped_claims: int = Field(0, ge=0, description="claims removed because an id did not exist")
     policy: str = Field("", description="digest of the policy file that set the severity")
+    model: str | None = Field(None, description="the language model; None where none was asked")
+    opinions: tuple[Opinion, ...] = Field((), description="of detector and model, where a model was asked")
+    prompts: tuple[PromptUsed, ...] = Field((), description="in the order in which they were sent")
+    replies: tuple[str, ...] = Field((), description="of the model, raw, unreadable ones included")
+    dropped: tuple[str, ...] = Field((), description="what was dropped from the replies, and why")
 
 
 class Record(Frozen):
@@ -220,6 +252,11 @@ class Record(Frozen):
     disagreements: tuple[str, ...] = ()
     why_undecided: str | None = None
     dropped_claims: int = 0
+    model: str | None = None
+    opinions: tuple[Opinion, ...] = ()
+    prompts: tuple[PromptUsed, ...] = ()
+    replies: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     recall: tuple[Recalled, ...] = ()
     detector: DetectorInfo | None = None
     calibration: Calibration | None = None

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.agent.kinds import Kind, kind_of
-from anomalist.types import Attributes, Region
+from anomalist.agent.kinds import kind_of
+from anomalist.types import Attributes, Kind, Region
 
 SIZE = (256, 256)
 DARK = {"tone": "darker", "contrast": -60.0, "contrast_sigma": -4.0}

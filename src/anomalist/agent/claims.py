@@ -16,7 +16,9 @@ def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     return frozenset((SCORE, *regions, *(item.id for item in recall.items)))
 
 
-def checked(claims: Iterable[Claim], allowed_ids: Collection[str]) -> tuple[tuple[Claim, ...], int]:
+def checked(
+    claims: Iterable[Claim], allowed_ids: Collection[str]
+) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
     """Keep the claims all of whose ids exist.
 
     Parameters
@@ -26,9 +28,11 @@ def checked(claims: Iterable[Claim], allowed_ids: Collection[str]) -> tuple[tupl
 
     Returns
     -------
-    The claims that hold, in their order, and how many were dropped. One unknown id drops its claim: a
-    sentence that rests in part on nothing can't be repaired by citing less.
+    The claims that hold and those that are dropped, in their order. One unknown id drops its claim: a sentence
+    that rests in part on nothing can't be repaired by citing less.
     """
-    everything = tuple(claims)
-    kept = tuple(claim for claim in everything if all(key in allowed_ids for key in claim.evidence))
-    return kept, len(everything) - len(kept)
+    kept: list[Claim] = []
+    dropped: list[Claim] = []
+    for claim in claims:
+        (kept if all(key in allowed_ids for key in claim.evidence) else dropped).append(claim)
+    return tuple(kept), tuple(dropped)

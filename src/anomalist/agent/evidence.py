@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anomalist.agent.claims import SCORE, checked, citable_ids
-from anomalist.agent.kinds import Kind, kind_of
+from anomalist.agent.kinds import kind_of
 from anomalist.agent.policy import Policy, decide
 from anomalist.agent.severity import MINOR, Severity, picture_severity
 from anomalist.agent.wording import listing, percent, region_sentence
-from anomalist.types import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
+from anomalist.types import Calibration, Claim, Evidence, Kind, Label, Media, Recall, Recalled, Verdict
 
 REGIONS_TOLD = 5
 """Regions that get a sentence of their own; the others share one."""
@@ -37,14 +37,15 @@ class EvidenceReasoner:
     """
 
     name: str = "evidence (measurement only, no language model)"
+    digest: str = ""
 
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
         """Return label (`decide`), severity (`picture_severity`), kind, claims and disagreements."""
         label, why = decide(evidence, policy)
         severity = picture_severity(evidence.regions, media.size, policy)
-        claims = [_score_claim(evidence), *_region_claims(media, evidence)]
+        claims = [score_claim(evidence), *region_claims(media, evidence)]
         if label != "normal":
-            claims.append(_severity_claim(label, severity))
+            claims.append(severity_claim(label, severity))
         tension = _tension(label, evidence)
         if not tension:
             claims.append(_agreement_claim(label, evidence))
@@ -58,7 +59,8 @@ class EvidenceReasoner:
             reasoner=self.name,
             disagreements=tension,
             why_undecided=why,
-            dropped_claims=dropped,
+            dropped_claims=len(dropped),
+            dropped=tuple(claim.text for claim in dropped),
             policy=policy.digest,
         )
 
@@ -72,7 +74,7 @@ def _kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> Kind | Non
     return "diffuse change" if label == "anomalous" else None
 
 
-def _score_claim(evidence: Evidence) -> Claim:
+def score_claim(evidence: Evidence) -> Claim:
     """Say what the score means against the normal pictures."""
     calibration, p = evidence.calibration, evidence.p_value
     if not math.isfinite(evidence.score):
@@ -110,7 +112,7 @@ def _rank(p: float, calibration: Calibration) -> str:
     return f"reached by {round(as_high)} of the {pool} it was calibrated on"
 
 
-def _region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
+def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
     """Describe the regions with the highest peaks, and count the others."""
     height, width = media.size
     whole = "the picture" if evidence.roi_area >= height * width else "the inspected area"
@@ -124,7 +126,7 @@ def _region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
         yield Claim(text=text, evidence=others)
 
 
-def _severity_claim(label: Label, severity: Severity) -> Claim:
+def severity_claim(label: Label, severity: Severity) -> Claim:
     """Say how bad it is, or would be, and why."""
     verb = "Severity is" if label == "anomalous" else "If this is real, its severity is"
     return Claim(text=f"{verb} {severity.name}: {severity.reason}.", evidence=severity.evidence)

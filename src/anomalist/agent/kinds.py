@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-from anomalist.types import Region
-
-Kind = Literal[
-    "spot",
-    "line",
-    "patch",
-    "missing material",
-    "extra material",
-    "edge damage",
-    "discolouration",
-    "texture change",
-    "diffuse change",
-]
-"""What a verdict can name. "diffuse change" is an anomaly without any region."""
+from anomalist.types import Kind, Region
 
 THIN = 4.0
 """Elongation from which a straight shape is a line."""

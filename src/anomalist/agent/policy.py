@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from anomalist.agent.kinds import Kind
 from anomalist.errors import PolicyError
-from anomalist.types import Calibration, Evidence, Frozen, Label
+from anomalist.types import Calibration, Evidence, Frozen, Kind, Label
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -74,6 +73,7 @@ class Policy(Frozen):
     """What turns evidence into a label and a severity; each field is explained in ``policy.toml``."""
 
     max_instability: Share = 0.3
+    doubted_alarm: Literal["anomalous", "undecided"] = "anomalous"
     several_regions: Annotated[int, Field(strict=True, ge=2)] = 3
     area: AreaSteps = AreaSteps()
     floors: Mapping[Kind, SeverityName] = DEFAULT_FLOORS

@@ -16,6 +16,11 @@ class Reasoner(Protocol):
         """Who reasons, as a person should read it in ``Verdict.reasoner``."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Hex digest of everything about the reasoner that a verdict depends on; "" for the code alone."""
+        ...
+
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
         """Return the verdict; every claim cites ids of the evidence or of what was recalled."""
         ...

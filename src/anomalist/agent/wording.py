@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from anomalist.agent.kinds import THIN, Kind, kind_of
-from anomalist.types import Attributes, Region
+from anomalist.agent.kinds import THIN, kind_of
+from anomalist.types import Attributes, Kind, Region
 
 MASS_NOUNS = frozenset({"missing material", "extra material", "edge damage"})
 TONES = {"darker": "dark ", "lighter": "bright ", "same": ""}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -36,9 +38,16 @@ def unfinished(inspector: Inspects, folder: RunFolder, paths: Sequence[Path]) ->
 
 
 def inspect_into(inspector: Inspects, folder: RunFolder, paths: Iterable[Path]) -> Iterator[Record]:
-    """Inspect pictures and append each to the folder as soon as it is done; yields the stored records."""
-    for inspection in inspector.inspect_many(paths):
+    """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
+
+    A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
+    """
+    listed, waiting = itertools.tee(paths)
+    for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         record = inspection.record
+        if record.sha256 is None:
+            record = record.model_copy(update={"sha256": _sha256(path)})
+            inspection = dataclasses.replace(inspection, record=record)
         yield folder.append(inspection, _key(inspector, record.source, record.sha256))
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anomalist.types import BoolArray, FloatArray
 
 CORESET_SIZE = 4000
+"""Patches in a bank at most."""
 CANDIDATES = 20_000
 """Patches drawn from all pictures together, of which the coreset is chosen."""
 
@@ -25,9 +26,13 @@ class MemoryBank:
 
     Parameters
     ----------
-    vectors : float32 (n, d).
+    vectors : float32 (n, d), n > 0.
     pictures : int32 (n,), which picture each patch comes from.
     places : float32 (n, 2), its centre (x, y) relative to that picture, 0 to 1.
+
+    Raises
+    ------
+    ValueError : the arrays don't fit each other, or are empty.
     """
 
     vectors: FloatArray
@@ -38,31 +43,28 @@ class MemoryBank:
         n = len(self.vectors)
         if self.vectors.ndim != 2 or n == 0 or self.pictures.shape != (n,) or self.places.shape != (n, 2):
             raise ValueError(
-                f"expected vectors (n, d), pictures (n,), places (n, 2) with n > 0, got {self.vectors.shape}, "
-                f"{self.pictures.shape}, {self.places.shape}"
+                "expected vectors (n, d), pictures (n,), places (n, 2) with n > 0, "
+                f"got {self.vectors.shape}, {self.pictures.shape}, {self.places.shape}"
             )
 
     def distances(self, vectors: FloatArray) -> FloatArray:
-        """Squared L2 distance of each of ``vectors`` (m, d) to its nearest neighbour; float32 (m,)."""
-        return self._search(vectors, 1)[0][:, 0]
+        """Squared L2 distance of each of ``vectors`` (m, d) to its nearest neighbour; float32 (m,), ≥ 0."""
+        if vectors.shape[1] != self.vectors.shape[1]:
+            raise ValueError(
+                f"descriptors have {vectors.shape[1]} dimensions, the bank {self.vectors.shape[1]}"
+            )
+        distances, _ = self._index.search(np.ascontiguousarray(vectors, np.float32), 1)
+        return np.asarray(np.maximum(distances[:, 0], 0), np.float32)
 
     def distances_without(self, vectors: FloatArray, excluded: npt.NDArray[np.int32]) -> FloatArray:
         """The same, but neighbours from the ``excluded`` pictures don't count; float32 (m,).
 
-        This is how a picture in the bank is scored as if it were new.
+        This is how a picture in the bank is scored as if it were new. Raises ValueError when nothing is left.
         """
         kept = ~np.isin(self.pictures, excluded)
         if not kept.any():
             raise ValueError("no picture is left in the bank")
         return MemoryBank(self.vectors[kept], self.pictures[kept], self.places[kept]).distances(vectors)
-
-    def _search(self, vectors: FloatArray, k: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        if vectors.shape[1] != self.vectors.shape[1]:
-            raise ValueError(
-                f"descriptors have {vectors.shape[1]} dimensions, the bank {self.vectors.shape[1]}"
-            )
-        distances, nearest = self._index.search(np.ascontiguousarray(vectors, np.float32), k)
-        return np.maximum(distances, 0), nearest
 
     @cached_property
     def _index(self) -> Any:  # noqa: ANN401 - faiss has no types
@@ -71,12 +73,6 @@ class MemoryBank:
         index = faiss.IndexFlatL2(self.vectors.shape[1])
         index.add(np.ascontiguousarray(self.vectors, np.float32))
         return index
-
-
-def build_bank(patches: Patches, seed: int, size: int = CORESET_SIZE) -> MemoryBank:
-    """Thin collected patches to a bank of at most ``size`` by a greedy coreset."""
-    kept = greedy_coreset(patches.vectors, size, np.random.default_rng(seed))
-    return MemoryBank(patches.vectors[kept], patches.pictures[kept], patches.places[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +87,13 @@ class Patches:
 def sample_patches(
     descriptors: FloatArray, picture: int, inside: BoolArray | None, most: int, rng: np.random.Generator
 ) -> Patches:
-    """Draw at most ``most`` of the patches of one picture.
+    """Draw at most ``most`` of the patches of one picture, without repeats.
 
-    ``descriptors`` is float32 (h, w, d); ``inside`` bool (h, w) leaves out what does not count.
+    Parameters
+    ----------
+    descriptors : float32 (h, w, d).
+    picture : its number.
+    inside : bool (h, w), which patches count; None for all.
     """
     height, width, _ = descriptors.shape
     able = np.arange(height * width) if inside is None else np.flatnonzero(inside)
@@ -114,10 +114,17 @@ def join_patches(parts: list[Patches]) -> Patches:
     )
 
 
+def build_bank(patches: Patches, seed: int, size: int = CORESET_SIZE) -> MemoryBank:
+    """Thin collected patches to a bank of at most ``size`` by a greedy coreset."""
+    kept = greedy_coreset(patches.vectors, size, np.random.default_rng(seed))
+    return MemoryBank(patches.vectors[kept], patches.pictures[kept], patches.places[kept])
+
+
 def greedy_coreset(vectors: FloatArray, size: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Choose rows so that every row is near a chosen one (k-centre greedy, Sener & Savarese 2018).
 
-    ``vectors`` is float32 (n, d). Returns int64 (min(size, n),), in the order chosen.
+    Starts anywhere and adds the row farthest from all chosen ones: the largest distance left is at most twice
+    the smallest possible. ``vectors`` is float32 (n, d). Returns int64 (min(size, n),), no row twice.
     """
     n = len(vectors)
     if size >= n:
@@ -130,6 +137,6 @@ def greedy_coreset(vectors: FloatArray, size: int, rng: np.random.Generator) -> 
         last = chosen[k - 1]
         step = squares + squares[last] - 2 * (vectors @ vectors[last])
         np.minimum(distance, step, out=distance)
-        distance[last] = -np.inf  # duplicates of a chosen row are at 0, the row itself never comes again
+        distance[last] = -np.inf  # never again, even when all that is left are copies of chosen rows
         chosen[k] = int(distance.argmax())
     return chosen

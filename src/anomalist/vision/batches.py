@@ -1,4 +1,4 @@
-"""Read pictures and score them a batch at a time, in order, with an error in place of what can't be judged."""
+"""Read and score pictures a batch at a time, in order; an error stands in for what can't be judged."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ _MOST_PICTURES = 16
 _MOST_PIXELS = 8_000_000
 """Bounds the memory of a batch: maps and pictures of large photographs are heavy."""
 
-Read = tuple[str | Path, Media | AnomalistError]
+_Read = tuple[str | Path, Media | AnomalistError]
+_Result = tuple[str | Path, Media | None, Scored | AnomalistError]
 
 
-def score_all(
-    profile: Profile, paths: Iterable[str | Path]
-) -> Iterator[tuple[str | Path, Media | None, Scored | AnomalistError]]:
-    """Yield (path, media, its scores or the error that stands in for them), in the order of ``paths``."""
-    batch: list[Read] = []
+def score_all(profile: Profile, paths: Iterable[str | Path]) -> Iterator[_Result]:
+    """Yield (path, media, its scores or the error that stands in for them), in the order of ``paths``.
+
+    ``media`` is None when the picture could not be read. A batch is read before any of it is yielded.
+    """
+    batch: list[_Read] = []
     pixels = 0
     for path in paths:
         media = _read(path)
         batch.append((path, media))
         pixels += media.pixels.shape[0] * media.pixels.shape[1] if isinstance(media, Media) else 0
         if len(batch) >= _MOST_PICTURES or pixels >= _MOST_PIXELS:
-            yield from _score(profile, batch)
+            yield from _scored(profile, batch)
             batch, pixels = [], 0
-    yield from _score(profile, batch)
+    yield from _scored(profile, batch)
 
 
 def _read(path: str | Path) -> Media | AnomalistError:
@@ -41,22 +43,20 @@ def _read(path: str | Path) -> Media | AnomalistError:
         return error
 
 
-def _score(
-    profile: Profile, batch: list[Read]
-) -> Iterator[tuple[str | Path, Media | None, Scored | AnomalistError]]:
-    able = [media for _, media in batch if isinstance(media, Media)]
-    results: list[Scored | AnomalistError] = []
-    try:
-        results += profile.detector.score([media.pixels for media in able], profile.roi) if able else []
-    except AnomalistError:  # one of them can't be judged: find out which
-        for media in able:
-            try:
-                results += profile.detector.score([media.pixels], profile.roi)
-            except AnomalistError as error:
-                results.append(error)
-    scored = iter(results)
+def _scored(profile: Profile, batch: list[_Read]) -> Iterator[_Result]:
+    results = iter(_scores(profile, [media for _, media in batch if isinstance(media, Media)]))
     for path, media in batch:
         if isinstance(media, Media):
-            yield path, media, next(scored)
+            yield path, media, next(results)
         else:
             yield path, None, media
+
+
+def _scores(profile: Profile, several: list[Media]) -> list[Scored | AnomalistError]:
+    """Score all at once; when one of them can't be judged, one by one to find out which."""
+    try:
+        return [*profile.detector.score([media.pixels for media in several], profile.roi)] if several else []
+    except AnomalistError as error:
+        if len(several) == 1:
+            return [error]
+        return [result for media in several for result in _scores(profile, [media])]

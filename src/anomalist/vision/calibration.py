@@ -19,6 +19,10 @@ from anomalist.types import Calibration
 
 DEFAULT_RATE = 0.05
 RESAMPLES = 1000
+ENOUGH = 100
+"""Pictures from which on some are kept for calibration only."""
+FOLDS = 4
+"""Models that fewer pictures are cross-fitted with."""
 _TIE = 1e-9
 """Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
 
@@ -107,12 +111,12 @@ class CalibrationSet:
     def instability(self, scores: npt.ArrayLike, rate: float) -> float:
         """Share of resamples of the calibration set, by whole groups, in which the decision flips.
 
-        After ExCeeD (Perini et al. 2020), with a smoothed bootstrap (Silverman & Young 1987) in place of their
-        Beta posterior: a plain bootstrap never draws a score above the highest one there is, and would call
-        the decision on a picture that scores just above it certain.
+        After ExCeeD (Perini et al. 2020), with a smoothed bootstrap (Silverman & Young 1987) in place of
+        their Beta posterior: a plain bootstrap never draws a score above the highest one there is, and would
+        call the decision on a picture that scores just above it certain.
         """
-        multiplicity, jittered = self._resamples
-        exceeding = np.einsum("rn,rn->r", multiplicity, jittered >= self._against(scores))
+        weights, resampled = self._resamples
+        exceeding = (weights * (resampled >= self._against(scores))).sum(1)
         alarms = exceeding <= self._budget(rate)
         return float(np.mean(alarms != is_alarm(self.p_value(scores), rate)))
 
@@ -138,7 +142,7 @@ class CalibrationSet:
         return new[self.folds]
 
     def _budget(self, rate: float) -> float:
-        """How many groups may score as high as a picture that is still an alarm: p ≤ rate, solved for the sum."""
+        """How many groups may score as high as an alarm at most: p ≤ rate, solved for the sum."""
         return rate * (1 + _TIE) * (self.n_groups + 1) - 1
 
     @cached_property
@@ -150,14 +154,15 @@ class CalibrationSet:
     def _resamples(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Weight and jittered score of every picture in every resample, float64 (RESAMPLES, n) each.
 
-        The bandwidth is Silverman's rule of thumb (1986, eq. 3.31) with groups as the number of samples.
+        A group is drawn and jittered as a whole. The bandwidth is Silverman's rule of thumb (1986, eq. 3.31)
+        with groups as the number of samples.
         """
         rng = np.random.default_rng(self.seed)
         drawn = rng.multinomial(self.n_groups, np.full(self.n_groups, 1 / self.n_groups), RESAMPLES)
         low, high = np.quantile(self.scores, [0.25, 0.75])
         bandwidth = 0.9 * min(float(self.scores.std()), float(high - low) / 1.34) * self.n_groups**-0.2
-        jitter = bandwidth * rng.standard_normal((RESAMPLES, len(self.scores)))
-        return drawn[:, self.groups] * self._weights, self.scores + jitter
+        jitter = bandwidth * rng.standard_normal((RESAMPLES, self.n_groups))
+        return drawn[:, self.groups] * self._weights, self.scores + jitter[:, self.groups]
 
 
 @dataclass(frozen=True)
@@ -170,14 +175,12 @@ class Partition:
     folds: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
 
-def partition(
-    groups: npt.NDArray[np.int64], seed: int, *, enough: int = 100, most_folds: int = 4
-) -> Partition:
+def partition(groups: npt.NDArray[np.int64], seed: int) -> Partition:
     """Divide normals by whole groups into learning and calibration.
 
-    With ``enough`` pictures or more, about a quarter is kept for calibration: at least half as many groups
+    With ``ENOUGH`` pictures or more, about a quarter is kept for calibration: at least half as many groups
     again as the default rate needs, where that leaves half of the groups to learn from. With fewer pictures,
-    or too few groups for that, cross-fitting: every group is left out once.
+    or too few groups for that, cross-fitting with ``FOLDS`` models: every group is left out once.
 
     ``groups`` is int (n,), numbered 0 to G − 1. Raises ValueError when there is only one.
     """
@@ -186,10 +189,10 @@ def partition(
         raise ValueError("one group can't be divided into learning and calibration")
     order = np.random.default_rng(seed).permutation(n_groups)
     kept = max(round(n_groups / 4), groups_needed(DEFAULT_RATE) * 3 // 2)
-    if len(groups) >= enough and kept <= n_groups // 2:
+    if len(groups) >= ENOUGH and kept <= n_groups // 2:
         parts = [order[:kept]]
     else:
-        parts = np.array_split(order, min(most_folds, n_groups))
+        parts = np.array_split(order, min(FOLDS, n_groups))
     apart = [np.isin(groups, part) for part in parts]
     return Partition(tuple((_indices(~mask), _indices(mask)) for mask in apart))
 

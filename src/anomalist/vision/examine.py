@@ -13,7 +13,11 @@ from anomalist.vision.regions import find_regions, segment
 
 
 def checked_rate(profile: Profile, asked: float | None) -> float:
-    """The false-alarm rate to decide at; one that was asked for and can't be reached is an error."""
+    """The false-alarm rate to decide at: the one that was asked for, or the default.
+
+    Raises CalibrationError when a rate that was asked for is none or can't be reached. The default may be out
+    of reach; the decision is then left open, see `Calibration.reachable`.
+    """
     if asked is None:
         return DEFAULT_RATE
     if not 0 < asked < 1:
@@ -30,9 +34,12 @@ def checked_rate(profile: Profile, asked: float | None) -> float:
 
 
 def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evidence:
-    """Put the numbers of one scored picture together; raises MediaError when they are not finite."""
+    """Put the numbers of one scored picture together, to be decided at the false-alarm ``rate``.
+
+    Raises MediaError when the numbers are not finite or the region of interest vanishes at this size.
+    """
     if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
-        raise MediaError("the detector gave no finite score for this picture.")
+        raise MediaError("The detector gave no finite score for this picture.")
     calibration, manifest = profile.calibration, profile.manifest
     roi = fitted_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
@@ -55,10 +62,18 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
 
 
 def fitted_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None:
-    """Resize a region of interest to (height, width) by nearest neighbour."""
+    """Resize a region of interest to (height, width) in pixels, by nearest neighbour.
+
+    Raises MediaError when nothing is left of it.
+    """
     if roi is None or roi.shape == size:
         return roi
     import cv2
 
-    resized = cv2.resize(roi.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized > 0)
+    height, width = size
+    resized = cv2.resize(roi.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    if not resized.any():
+        raise MediaError(
+            f"Nothing of the region of interest is left at {width}×{height} pixels.", "Draw it larger."
+        )
+    return np.asarray(resized)

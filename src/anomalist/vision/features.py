@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,49 +25,45 @@ FEWEST_PIXELS = 192 * 192
 """Pictures with fewer pixels are enlarged, at most twofold."""
 SMALLEST_SIDE = 16
 """Below this there is no surface to speak of."""
+_LONGEST_SIDE = 2304
+"""However narrow the picture is."""
 _BACKBONE_SIDE = 256
-
-
-class Describer(Protocol):
-    """Turns pictures of one size into descriptors of patches on a grid."""
-
-    name: str
-
-    def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
-        """Return float32 (B, h, w, d) for B pictures, uint8 (H, W, 3), all of one size."""
-        ...
 
 
 def working_picture(pixels: UInt8Array) -> UInt8Array:
     """Resize a picture to the size the network looks at: sides in multiples of 32, proportions kept to that.
 
-    Raises MediaError when a side is under ``SMALLEST_SIDE`` pixels.
+    Takes and returns uint8 (H, W, 3). Raises MediaError when a side is under ``SMALLEST_SIDE`` pixels.
     """
     import cv2
-
-    from anomalist.vision.network import MULTIPLE
 
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST_SIDE:
         raise MediaError(
-            f"the picture is {width}×{height} pixels;",
-            f"at least {SMALLEST_SIDE} on each side are needed to judge a surface.",
+            f"The picture is {width}×{height} pixels.",
+            f"At least {SMALLEST_SIDE} on each side are needed to judge a surface.",
         )
-    area = height * width
-    scale = (
-        (MOST_PIXELS / area) ** 0.5
-        if area > MOST_PIXELS
-        else min(2.0, max(1.0, (FEWEST_PIXELS / area) ** 0.5))
-    )
-    longest = MOST_PIXELS // (2 * MULTIPLE)
-    target = [
-        min(longest, max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE)) for side in (width, height)
-    ]
-    if (width, height) == tuple(target):
+    target = _working_size(width, height)
+    if target == (width, height):
         return pixels
-    shrinking = target[0] * target[1] < area
+    shrinking = target[0] * target[1] < width * height
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, target, interpolation=method), np.uint8)
+
+
+def _working_size(width: int, height: int) -> tuple[int, int]:
+    from anomalist.vision.network import MULTIPLE
+
+    area = width * height
+    if area > MOST_PIXELS:
+        scale = math.sqrt(MOST_PIXELS / area)
+    else:
+        scale = min(2.0, max(1.0, math.sqrt(FEWEST_PIXELS / area)))
+
+    def fitted(side: int) -> int:
+        return min(_LONGEST_SIDE, max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE))
+
+    return fitted(width), fitted(height)
 
 
 def as_tensor(pictures: Sequence[UInt8Array]) -> torch.Tensor:
@@ -92,14 +91,20 @@ class TransformersBackbone:
     Uses AutoBackbone feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …) and the
     patch tokens of the vision tower where not (CLIP, SigLIP). Never downloads: a name must be in the local
     Hugging Face cache.
+
+    Raises
+    ------
+    DetectorError : it is not there, damaged, or no vision model.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._model, self._mean, self._std, self._patch = _load_backbone(name)
+        self._model = _load_model(name)
+        self._mean, self._std = _pixel_statistics(name)
+        self._patch = int(getattr(self._model.config, "patch_size", None) or 32)
 
     def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
-        """Return float32 (B, h, w, d), unit vectors."""
+        """Describe the patches of pictures, uint8 (H, W, 3): float32 (B, h, w, d), unit vectors."""
         import cv2
         import torch
         import torch.nn.functional as F  # noqa: N812
@@ -112,64 +117,81 @@ class TransformersBackbone:
         return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().numpy())
 
 
-def _load_backbone(name: str) -> tuple[Any, torch.Tensor, torch.Tensor, int]:
-    import torch
-    from transformers import AutoBackbone, AutoConfig, AutoModel
+def _load_model(name: str) -> Any:  # noqa: ANN401 - transformers has no types
+    """The backbone, or the vision tower of a model that reads text too, ready to run."""
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+
+    is_path = name.startswith((".", "/", "~")) or Path(name).exists()
+    if is_path and not Path(name, "config.json").is_file():
+        raise DetectorError(f"{name} is not a model folder: it has no config.json.")
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(name, local_files_only=True)
+            if type(config) in MODEL_FOR_BACKBONE_MAPPING:
+                # Not AutoBackbone.from_pretrained, which asks the hub even for a folder (transformers 5.23).
+                architecture = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+                # The middle of the network: late layers know objects, middle ones know textures.
+                stages = len(getattr(config, "stage_names", None) or [0]) - 1
+                options["out_indices"] = [max(1, round(stages * 0.6))]
+                model = architecture.from_pretrained(name, **options)
+            else:
+                model = AutoModel.from_pretrained(name, **options)
+                model = getattr(model, "vision_model", model)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise DetectorError(
+            f"The backbone {name} can't be loaded: {str(error).strip().splitlines()[0]}",
+            "Copy it again." if is_path else f"If it is not on this machine yet: hf download {name}",
+        ) from error
+    if model.main_input_name != "pixel_values":
+        raise DetectorError(f"{name} is not a vision model: it reads {model.main_input_name}.")
+    return model.eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence progress bars and the list of the head's weights, which are left out on purpose."""
     from transformers.utils import logging
 
-    if (name.startswith((".", "/", "~")) or Path(name).exists()) and not Path(name, "config.json").is_file():
-        raise DetectorError(f"{name} is not a model folder: it has no config.json.")
-    local = {"local_files_only": True}
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # a backbone leaves the checkpoint's head unused, which is meant
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(name, **local)
-        if type(config) in MODEL_FOR_BACKBONE_MAPPING:
-            # the middle of the network: late layers know objects, middle ones know textures
-            stages = len(getattr(config, "stage_names", None) or [0]) - 1
-            layer = max(1, round(stages * 0.6))
-            model = AutoBackbone.from_pretrained(name, out_indices=[layer], use_safetensors=True, **local)
-        else:
-            model = AutoModel.from_pretrained(name, use_safetensors=True, **local)
-            model = getattr(model, "vision_model", model)
-    except (OSError, ValueError) as error:
-        raise DetectorError(
-            f"the backbone {name} can't be loaded: {str(error).splitlines()[0]}",
-            f"If it is not on this machine yet: hf download {name}",
-        ) from error
+        yield
     finally:
         logging.set_verbosity(verbosity)
-    mean, std = _pixel_statistics(name)
-    patch = getattr(getattr(model.config, "vision_config", model.config), "patch_size", None) or 32
-    shape = (1, 3, 1, 1)
-    return model.eval(), torch.tensor(mean).reshape(shape), torch.tensor(std).reshape(shape), int(patch)
+        if bars:
+            logging.enable_progress_bar()
 
 
-def _pixel_statistics(name: str) -> tuple[list[float], list[float]]:
-    """Mean and spread the backbone was trained with; ImageNet's where its folder does not say."""
-    import json
-
+def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and spread that the backbone was trained with; ImageNet's where its folder does not say."""
+    import torch
     from transformers.utils import cached_file
 
     found = cached_file(
         name, "preprocessor_config.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
     )
     settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
-    return settings.get("image_mean", [0.485, 0.456, 0.406]), settings.get("image_std", [0.229, 0.224, 0.225])
+    mean = settings.get("image_mean", [0.485, 0.456, 0.406])
+    std = settings.get("image_std", [0.229, 0.224, 0.225])
+    return torch.tensor(mean).reshape(1, 3, 1, 1), torch.tensor(std).reshape(1, 3, 1, 1)
 
 
 def _feature_map(model: Any, batch: torch.Tensor, grid: int) -> torch.Tensor:  # noqa: ANN401
-    """Features (B, d, h, w) from a backbone, or from the tokens of a vision tower."""
+    """Features (B, d, h, w) from a backbone, or from the tokens of a vision tower on a square ``grid``."""
     import inspect
 
-    extra = {"interpolate_pos_encoding": True}
     accepts = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-    output = model(batch, **(extra if accepts else {}))
+    output = model(batch, **({"interpolate_pos_encoding": True} if accepts else {}))
+    features: torch.Tensor
     if hasattr(output, "feature_maps"):
-        return output.feature_maps[-1]  # type: ignore[no-any-return]
-    tokens = output.last_hidden_state
-    if tokens.ndim == 4:
-        return tokens  # type: ignore[no-any-return]
-    tokens = tokens[:, tokens.shape[1] - grid * grid :]  # class and register tokens come first
-    return tokens.transpose(1, 2).unflatten(2, (grid, grid))  # type: ignore[no-any-return]
+        features = output.feature_maps[-1]
+    elif output.last_hidden_state.ndim == 4:
+        features = output.last_hidden_state
+    else:  # class and register tokens come first
+        tokens = output.last_hidden_state[:, -grid * grid :]
+        features = tokens.transpose(1, 2).unflatten(2, (grid, grid))
+    return features

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.errors import AnomalistError, DataError
+from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types import BoolArray, UInt8Array
-from anomalist.vision.calibration import CalibrationSet, Partition
-from anomalist.vision.detectors import Detector, Progress
+from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
+from anomalist.vision.detectors import Detector, Progress, Scored
+from anomalist.vision.examine import fitted_roi
 from anomalist.vision.media import load_image, source_of
 from anomalist.vision.profile import Normal
 
@@ -26,10 +28,16 @@ _LOW_QUANTILE = 0.995
 
 @dataclass(frozen=True, eq=False)
 class Normals:
-    """Readable normal pictures, reduced to what learning keeps of them.
+    """Readable normal pictures, reduced to what learning keeps of them; n of each but ``skipped``.
 
-    ``groups`` is int (n,), 0 to G − 1; ``names`` holds the named groups, or is empty. ``skipped`` says which
-    pictures were left out and why.
+    Parameters
+    ----------
+    paths : their files.
+    pictures : uint8 (H, W, 3) each, as the detector's ``prepare`` left them.
+    hashes : hex SHA-256 of the files.
+    groups : int64 (n,), pictures of the same object share a number; 0 to G − 1.
+    names : the named groups; empty when none were named.
+    skipped : which pictures were left out and why.
     """
 
     paths: tuple[Path, ...]
@@ -47,71 +55,106 @@ def sample(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
     most = min(limit or MOST_NORMALS, MOST_NORMALS)
     if len(paths) <= most:
         return list(paths)
-    return [
-        paths[i] for i in sorted(np.random.default_rng((seed, 3)).choice(len(paths), most, replace=False))
-    ]
+    drawn = np.random.default_rng((seed, 3)).choice(len(paths), most, replace=False)
+    return [paths[i] for i in sorted(drawn)]
 
 
 def read_groups(file: Path, paths: Sequence[Path]) -> dict[str, str]:
-    """Read ``image,group`` rows and give each path its group.
+    """Read a CSV table with the header ``image,group`` and give each path its group; see `match_groups`.
 
-    A row fits a path that is the same or ends with it (``good/a.jpg`` fits ``data/good/a.jpg``); the longest
-    fit counts. Raises DataError for a table that can't be read and for pictures without a group.
+    Raises DataError for a table that can't be read, names an image twice with different groups, or leaves
+    out one of the paths.
     """
+    remedy = "It must be a CSV file with the header image,group."
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
-            rows = list(csv.DictReader(opened))
-        table = {Path(row["image"]).parts: row["group"] for row in rows}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
-        raise DataError(
-            f"The groups {file} can't be read: {error}.", "It must be a CSV file with the header image,group."
-        ) from error
+            reader = csv.DictReader(opened, strict=True)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"The groups {file} can't be read: {error}.", remedy) from error
+    if not {"image", "group"} <= set(reader.fieldnames or ()):
+        raise DataError(f"The groups {file} lack the columns image and group.", remedy)
+    table: dict[str, str] = {}
+    for row in rows:
+        image, group = ((row[column] or "").strip() for column in ("image", "group"))
+        if table.setdefault(image, group) != group:
+            raise DataError(
+                f"In the groups {file}, {image} is in {table[image]!r} and in {group!r}.",
+                "Each picture belongs to one group.",
+            )
+    return match_groups(table, paths)
+
+
+def match_groups(table: Mapping[str, str], paths: Sequence[Path]) -> dict[str, str]:
+    """Give each path its group by a table of images.
+
+    An image fits a path that is the same or ends with it (``good/a.jpg`` fits ``data/good/a.jpg``); the
+    longest fit counts. Raises DataError for pictures without a group.
+    """
+    by_parts = {Path(image).parts: group for image, group in table.items()}
     found: dict[str, str] = {}
+    missing: list[Path] = []
     for path in paths:
-        parts = path.parts
-        fitting = [table[parts[i:]] for i in range(len(parts)) if parts[i:] in table]
-        if fitting and fitting[0]:
-            found[str(path)] = fitting[0]
-    missing = [path for path in paths if str(path) not in found]
+        absolute = Path(os.path.abspath(path)).parts  # noqa: PTH100 - Path.resolve would follow links
+        tails = [absolute[i:] for i in range(len(absolute))]
+        fitting = next((by_parts[parts] for parts in (path.parts, *tails) if parts in by_parts), "")
+        if fitting:
+            found[str(path)] = fitting
+        else:
+            missing.append(path)
     if missing:
-        raise DataError(f"{len(missing)} pictures have no group in {file}, the first is {missing[0]}.")
+        what = "picture has" if len(missing) == 1 else "pictures have"
+        raise DataError(
+            f"{len(missing)} {what} no group, the first is {source_of(missing[0])}.",
+            "Name a group for every picture.",
+        )
     return found
 
 
 def read_normals(
     paths: Sequence[Path], groups: Mapping[str, str] | None, detector: type[Detector], progress: Progress
 ) -> Normals:
-    """Read the pictures; what can't be read is skipped and listed, never fatal while two remain.
+    """Read the pictures; what can't be read is skipped and listed, never fatal while two groups remain.
 
     Without named groups every picture is its own, but copies of one file share theirs.
+
+    Parameters
+    ----------
+    groups : group of each path, found as in `match_groups`; None for none.
+
+    Raises
+    ------
+    DataError : fewer than two groups are left, or a picture has no group.
     """
-    kept, pictures, hashes, labels, skipped = [], [], [], [], []
+    named = None if groups is None else match_groups(groups, paths)
+    kept: list[Path] = []
+    pictures: list[UInt8Array] = []
+    hashes: list[str] = []
+    skipped: list[str] = []
     for done, path in enumerate(paths, 1):
         try:
             media = load_image(path)
             pictures.append(detector.prepare(media.pixels))
+            kept.append(path)
+            hashes.append(media.sha256)
         except AnomalistError as error:
             skipped.append(f"{source_of(path)}: {error.message}")
-            continue
-        finally:
-            progress("reading", done, len(paths))
-        kept.append(path)
-        hashes.append(media.sha256)
-        labels.append(groups[str(path)] if groups else media.sha256)
+        progress("reading", done, len(paths))
+    labels = hashes if named is None else [named[str(path)] for path in kept]
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     if len(numbers) < 2:
-        what = "groups of normal pictures" if groups else "different normal pictures"
+        what = "different normal pictures" if named is None else "groups of normal pictures"
         reasons = f" Skipped: {'; '.join(skipped[:3])}" if skipped else ""
         raise DataError(
             f"At least 2 {what} that can be read are needed, found {len(numbers)}.{reasons}",
-            "20 or more are needed for decisions at the default false-alarm rate.",
+            f"Decisions at the default false-alarm rate need {groups_needed(DEFAULT_RATE)} or more.",
         )
     return Normals(
         tuple(kept),
         tuple(pictures),
         tuple(hashes),
         np.array([numbers[label] for label in labels], np.int64),
-        tuple(labels) if groups else (),
+        () if named is None else tuple(labels),
         tuple(skipped),
     )
 
@@ -126,25 +169,34 @@ def calibrate(
 ) -> tuple[CalibrationSet, float]:
     """Score every calibration picture as a new one, read from its file again, under its fold's model.
 
-    Also returns the map level that few normal pixels reach: the median over pictures of each map's 99.5 %
-    quantile.
+    Also returns the map level that few normal pixels reach: the median over pictures of the 99.5 % quantile
+    of each map, inside the region of interest.
     """
-    places = [(k, i) for k, (_, apart) in enumerate(parts.folds) for i in apart]
-    scores, levels = [], []
+    places = [(fold, index) for fold, (_, apart) in enumerate(parts.folds) for index in apart]
+    scores: list[float] = []
+    levels: list[float] = []
     for done, (fold, index) in enumerate(places, 1):
-        pixels = load_image(normals.paths[index]).pixels
-        scored = detector.score([pixels], roi, fold)[0]
-        scores.append(scored.scores[0])
-        levels.append(np.quantile(scored.score_map, _LOW_QUANTILE))
+        scored = _score_again(detector, normals.paths[index], roi, fold)
+        scores.append(float(scored.scores[0]))
+        inside = fitted_roi(roi, scored.score_map.shape)
+        counting = scored.score_map if inside is None else scored.score_map[inside]
+        levels.append(float(np.quantile(counting, _LOW_QUANTILE)))
         progress("calibrating", done, len(places))
-    _, renumbered = np.unique(normals.groups[[i for _, i in places]], return_inverse=True)
+    _, groups = np.unique(normals.groups[[index for _, index in places]], return_inverse=True)
     calibration = CalibrationSet(
         np.array(scores, np.float64),
-        np.array([k for k, _ in places], np.int64),
-        renumbered.astype(np.int64),
+        np.array([fold for fold, _ in places], np.int64),
+        groups.astype(np.int64),
         seed,
     )
     return calibration, float(np.median(levels))
+
+
+def _score_again(detector: Detector, path: Path, roi: BoolArray | None, fold: int) -> Scored:
+    (scored,) = detector.score([load_image(path).pixels], roi, fold)
+    if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
+        raise MediaError(f"The detector gave no finite score for the normal picture {source_of(path)}.")
+    return scored
 
 
 def listed(normals: Normals, parts: Partition) -> tuple[Normal, ...]:

@@ -17,8 +17,8 @@ CHANNELS = (32, 48, 64, 96, 128)
 """Of the levels, from stride 2 to stride 32."""
 _DESCRIBED = 2  # the level that patches are described on
 DESCRIPTOR_SIZE = 64
-DESCRIPTOR_STRIDE = 2 ** (_DESCRIBED + 1)
-MULTIPLE = 2 ** len(CHANNELS)
+DESCRIPTOR_STRIDE: int = 2 ** (_DESCRIBED + 1)
+MULTIPLE: int = 2 ** len(CHANNELS)
 """Height and width of the input must be multiples of this."""
 
 

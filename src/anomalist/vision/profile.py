@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -39,7 +39,7 @@ class Normal(Frozen):
     source: str
     sha256: str
     group: str | None = None
-    use: str = Field(description='"learn", "calibrate" or "both" (cross-fitted)')
+    use: Literal["learn", "calibrate", "both"] = Field(description='"both" when cross-fitted')
 
 
 class Manifest(Frozen):
@@ -54,14 +54,16 @@ class Manifest(Frozen):
     seed: int
     backbone: str | None
     grouped: bool = Field(description="whether groups were named")
-    low: float = Field(description="map level that few normal pixels reach; regions start above it")
+    low: float = Field(
+        allow_inf_nan=False, description="map level that few normal pixels reach; regions start above it"
+    )
     normals: tuple[Normal, ...]
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
     files: dict[str, str] = Field(description="file name to hex SHA-256")
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 over what was learned; not over name, date or folder."""
+        """Hex SHA-256 over what was learned and from what; not over the profile's name, place or date."""
         content = self.model_dump(mode="json", exclude={"name", "created"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -70,7 +72,10 @@ class Manifest(Frozen):
 class Profile:
     """A learned product, ready to inspect with.
 
-    ``roi`` is bool (H, W) at the size of the mask file it came from; it is resized to each picture.
+    Parameters
+    ----------
+    path : its folder.
+    roi : bool (H, W), what counts, at the size of the mask file it came from; None for everything.
     """
 
     manifest: Manifest
@@ -91,27 +96,37 @@ class Profile:
 
 
 def profile_path(name: str | Path) -> Path:
-    """Where a profile lives: a plain name under ``ANOMALIST_HOME``, anything with a slash is a folder."""
+    """Where a profile lives: a plain name under ``ANOMALIST_HOME``, anything with a slash is a folder.
+
+    Raises ProfileError for a name that can't be one.
+    """
     text = str(name)
     if isinstance(name, Path) or "/" in text or os.sep in text or text.startswith("."):
         return Path(name)
-    if not re.fullmatch(r"[\w][\w .+-]{0,99}", text):
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", text):
         raise ProfileError(
-            f"{text!r} is not a profile name.", "Use letters, digits, '-', '_', '.', or give a folder."
+            f"{text!r} is not a profile name.", "Use letters, digits, '-', '_', '+', '.', or give a folder."
         )
     return Settings().profiles / text
 
 
 def refuse_overwriting(path: Path, *, force: bool) -> None:
-    """Raise ProfileError when something is in the way of a new profile."""
-    if not path.exists() and not path.is_symlink():
-        return
-    if path.is_dir() and not (path / _MANIFEST).exists() and any(path.iterdir()):
+    """Raise ProfileError when something is in the way of a new profile.
+
+    With ``force`` a profile may be replaced, but nothing else.
+    """
+    try:
+        if not path.exists() and not path.is_symlink():
+            return
+        if not path.is_dir():
+            raise ProfileError(f"{path} is not a folder.", "Choose another place.")
+        entries = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise ProfileError(f"{path} can't be used: {error.strerror}.", "Choose another place.") from error
+    if entries and _MANIFEST not in entries:
         raise ProfileError(f"{path} is a folder with other things in it.", "Choose another place.")
-    if not path.is_dir():
-        raise ProfileError(f"{path} is a file, not a folder.", "Choose another place.")
-    if not force and any(path.iterdir()):
-        raise ProfileError(f"The profile {path.name} is already there.", "Learn it again with --force.")
+    if entries and not force:
+        raise ProfileError(f"The profile {path.name} is already there.", "Replace it with --force.")
 
 
 def save_profile(
@@ -124,7 +139,11 @@ def save_profile(
     force: bool,
     **fields: Any,  # noqa: ANN401 - the fields of Manifest but ``files``
 ) -> Profile:
-    """Write a profile whole or not at all: into a folder beside ``path``, then renamed."""
+    """Write a profile whole or not at all.
+
+    With ``force`` it replaces the profile that is there; when that fails, the old one stays. Raises
+    ProfileError when something is in the way, or it can't be written.
+    """
     from PIL import Image
     from safetensors.numpy import save_file
 
@@ -143,29 +162,38 @@ def save_profile(
 
 @contextmanager
 def _staged(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``path`` when all went well and vanishes when not."""
+    """A folder beside ``path`` that takes its place when all went well and vanishes when not."""
     from safetensors import SafetensorError
 
-    folder = old = None
+    place = path.resolve()  # a link keeps pointing to the profile
+    folder = place.with_name(f".{place.name[:40]}-{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
         yield folder
-        if path.exists():
-            old = folder.with_name(folder.name + ".old")
-            path.rename(old)
-        folder.rename(path)
+        _replace(place, folder)
     except (OSError, SafetensorError) as error:
-        if old is not None and not path.exists():
-            old.rename(path)
         raise ProfileError(
             f"The profile can't be written to {path}: {getattr(error, 'strerror', None) or error}.",
-            "Nothing was left there. Free some space or choose another place.",
+            "Nothing was changed there. Free some space or choose another place.",
         ) from error
     finally:
-        for leftover in (folder, old):
-            if leftover is not None:
-                shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(place: Path, folder: Path) -> None:
+    """Rename ``folder`` to ``place``; when that fails, what was there stays there."""
+    if not place.exists():
+        folder.rename(place)
+        return
+    old = folder.with_name(folder.name + ".old")
+    place.rename(old)
+    try:
+        folder.rename(place)
+    except BaseException:  # an interrupt must not lose it either
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -175,37 +203,34 @@ def load_profile(name: str | Path) -> Profile:
     ------
     ProfileError : it is not there, of a newer format, or damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = profile_path(name)
     manifest = read_manifest(path)
-    for file, expected in manifest.files.items():
-        if not (path / file).is_file() or _sha256(path / file) != expected:
-            raise ProfileError(
-                f"The profile {path} is damaged: {file} is missing or changed.", "Learn it again."
-            )
+    _check_files(path, manifest)
+    kind = detector_class(manifest.detector)
     try:
-        detector = detector_class(manifest.detector).load(path / _DETECTOR)
+        detector = kind.load(path / _DETECTOR)
         arrays = load_file(path / _CALIBRATION)
         calibration = CalibrationSet(arrays["scores"], arrays["folds"], arrays["groups"], manifest.seed)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ProfileError(f"The profile {path} is damaged: {error}.", "Learn it again.") from error
-    return Profile(
-        manifest, path, detector, calibration, _load_roi(path / _ROI) if _ROI in manifest.files else None
-    )
+        if detector.folds != calibration.n_folds:
+            raise ValueError(f"{detector.folds} models, but calibration for {calibration.n_folds}")
+        roi = _load_roi(path / _ROI) if _ROI in manifest.files else None
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(path, str(error)) from error
+    return Profile(manifest, path, detector, calibration, roi)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read ``profile.json`` of a profile folder; raises ProfileError as `load_profile` does."""
-    if not path.is_dir():
-        raise ProfileError(f"There is no profile {path.name} ({path}).", "See: anomalist profiles")
     try:
+        if not path.is_dir():
+            raise ProfileError(f"There is no profile {path.name} ({path}).", "See: anomalist profiles")
         content = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         written = int(content["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ProfileError(
-            f"The profile {path} is damaged: {_MANIFEST} can't be read.", "Learn it again."
-        ) from error
+        raise _damaged(path, f"{_MANIFEST} can't be read") from error
     if written > PROFILE_FORMAT:
         raise ProfileError(
             f"The profile {path} has format {written}; this version reads up to {PROFILE_FORMAT}.",
@@ -215,16 +240,28 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ProfileError(
-            f"The profile {path} is damaged: {_MANIFEST}, {field}.", "Learn it again."
-        ) from error
+        raise _damaged(path, f"{_MANIFEST}, {field}") from error
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    for file in {_DETECTOR, _CALIBRATION, *manifest.files}:
+        try:
+            sound = _sha256(path / file) == manifest.files.get(file)
+        except OSError:
+            sound = False
+        if not sound:
+            raise _damaged(path, f"{file} is missing or changed")
+
+
+def _damaged(path: Path, what: str) -> ProfileError:
+    return ProfileError(f"The profile {path} is damaged: {what}.", "Learn it again.")
 
 
 def _load_roi(file: Path) -> BoolArray:
     from PIL import Image
 
     with Image.open(file) as opened:
-        return np.asarray(opened) > 127
+        return np.asarray(opened.convert("L")) > 127
 
 
 def _sha256(file: Path) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from anomalist.types import FloatArray
 
 GRID = 8
-_PRIOR = 8.0  # pictures' worth of trust in the whole grid's mean and spread over the single cell's
+"""Cells a side."""
+_PRIOR = 8.0  # how many pictures the whole grid's mean and spread weigh against a single cell's own
 
 
 def cell_peaks(score_map: FloatArray) -> FloatArray:
@@ -21,9 +22,9 @@ def cell_peaks(score_map: FloatArray) -> FloatArray:
 
     ``score_map`` is float32 (H, W) with sides of at least 1; small maps repeat their pixels.
     """
-    rows = np.linspace(0, score_map.shape[0], GRID, endpoint=False).astype(int)
-    columns = np.linspace(0, score_map.shape[1], GRID, endpoint=False).astype(int)
-    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(score_map, rows, 0), columns, 1), np.float32)
+    top = np.linspace(0, score_map.shape[0], GRID, endpoint=False).astype(int)
+    left = np.linspace(0, score_map.shape[1], GRID, endpoint=False).astype(int)
+    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(score_map, top, 0), left, 1), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

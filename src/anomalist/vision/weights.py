@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anomalist.vision.network import SurfaceNet
 
 NAME = "surfacenet-1.safetensors"
-SHA256 = "749296f508cff45126f708a85f06ca69dcb24edf70d6c86027f36109bb90b490"
+SHA256 = "40b9715ceae22e0bfde6a73b5af4f025649591ce958e2be300a1b8e9f8789c0b"
 
 
 @cache

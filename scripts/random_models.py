@@ -1,0 +1,188 @@
+"""Vision-language models of real architectures with random weights, made offline.
+
+They know nothing, but they are saved, loaded, quantised and run by the same code as the models that people
+download, and their folders look the same. The tests use tiny ones, ``bench_options.py`` larger ones.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+CORPUS = [
+    '{"label": "anomalous", "severity": 2, "claims": [{"text": "a thin dark line", "evidence": ["R1"]}]}',
+    "What kind of defect is there? A. scratch B. crack C. dent D. stain. Answer with the letter only.",
+    "The picture shows a tile with a crack on the left edge, touching the border, darker than around it.",
+]
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for block in message['content'] %}"
+    "{% if block['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif block['type'] == 'text' %}{{ block['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DIALOGUE = (
+    "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}:"
+    "{% if message['content'] is string %} {{ message['content'] }}{% else %}{% for block in message['content'] %}"
+    "{% if block['type'] == 'image' %}<image>{% elif block['type'] == 'text' %} {{ block['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def train_tokenizer(special: list[str], end: str, pad: str) -> Any:  # noqa: ANN401 -- a transformers class
+    """Return a byte-level BPE tokenizer of a few hundred tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + len(special) + 64, special_tokens=special, initial_alphabet=alphabet
+    )
+    core.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=end, pad_token=pad)
+
+
+def save_idefics3(folder: Path, *, width: int = 32, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
+    """Save an Idefics3 model; a picture becomes up to tiles² + 1 tiles of (tile / 7 / 2)² tokens each."""
+    from transformers import Idefics3Config, Idefics3ImageProcessor, Idefics3Processor
+
+    tokenizer, config, seq_len = _idefics3_parts(width, layers, tile, Idefics3Config)
+    processor = Idefics3Processor(
+        Idefics3ImageProcessor(size={"longest_edge": tiles * tile}, max_image_size={"longest_edge": tile}),
+        tokenizer,
+        image_seq_len=seq_len,
+        chat_template=DIALOGUE,
+    )
+    _save_network(config, folder, tokenizer.eos_token_id)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_smolvlm(folder: Path, *, width: int = 32, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
+    """Save a SmolVLM model in the way of the published ones: parts, and a processor that wants videos."""
+    from transformers import SmolVLMConfig, SmolVLMImageProcessor
+
+    tokenizer, config, seq_len = _idefics3_parts(width, layers, tile, SmolVLMConfig)
+    _save_network(config, folder, tokenizer.eos_token_id)
+    pictures = SmolVLMImageProcessor(
+        size={"longest_edge": tiles * tile}, max_image_size={"longest_edge": tile}
+    )
+    pictures.save_pretrained(folder)
+    _save_stock(folder, tokenizer, DIALOGUE, "SmolVLMProcessor")
+    (folder / "processor_config.json").write_text(
+        json.dumps({"processor_class": "SmolVLMProcessor", "image_seq_len": seq_len})
+    )
+    return folder
+
+
+def save_qwen(
+    folder: Path, *, width: int = 32, layers: int = 2, vision_width: int = 32, max_pixels: int = 28 * 28 * 64
+) -> Path:
+    """Save a Qwen2.5-VL model in the way of the published ones; a picture takes a token for 28×28 pixels."""
+    from transformers import Qwen2_5_VLConfig, Qwen2VLImageProcessor
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
+    tokenizer = train_tokenizer([*special, "<|image_pad|>", "<|video_pad|>"], "<|im_end|>", "<|endoftext|>")
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.get_added_vocab()}
+    heads = max(2, width // 64)
+    section = width // heads // 2
+    config = Qwen2_5_VLConfig(
+        text_config={
+            **_text_sizes(width, layers, heads),
+            "model_type": "qwen2_5_vl_text",
+            # published models round the vocabulary up, so there are logits without a token
+            "vocab_size": 64 * (len(tokenizer) // 64 + 1),
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [section - 2 * (section // 3), section // 3, section // 3],
+            },
+        },
+        vision_config={
+            "depth": layers,
+            "hidden_size": vision_width,
+            "intermediate_size": 2 * vision_width,
+            "num_heads": max(2, vision_width // 64),
+            "out_hidden_size": width,
+            "patch_size": 14,
+            "fullatt_block_indexes": [layers - 1],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
+    # as in the published models: two end tokens, sampling on
+    _save_network(config, folder, [ids["<|im_end|>"], ids["<|endoftext|>"]], do_sample=True, temperature=0.1)
+    Qwen2VLImageProcessor(min_pixels=28 * 28 * 4, max_pixels=max_pixels).save_pretrained(folder)
+    _save_stock(folder, tokenizer, CHATML, "Qwen2_5_VLProcessor")
+    return folder
+
+
+def _idefics3_parts(width: int, layers: int, tile: int, config_class: Any) -> tuple[Any, Any, int]:  # noqa: ANN401
+    """Return tokenizer, config and tokens a tile, which Idefics3 and SmolVLM share."""
+    grid = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
+    special = ["<|endoftext|>", "<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>"]
+    tokenizer = train_tokenizer([*special, "<global-img>", *grid], "<end_of_utterance>", "<|endoftext|>")
+    config = config_class(
+        text_config={
+            **_text_sizes(width, layers, max(2, width // 64)),
+            "model_type": "llama",
+            "vocab_size": len(tokenizer),
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": max(2, width // 64),
+            "image_size": tile,
+            "patch_size": 7,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pad_token_id=tokenizer.pad_token_id,
+        scale_factor=2,
+    )
+    return tokenizer, config, (tile // 7 // 2) ** 2
+
+
+def _text_sizes(width: int, layers: int, heads: int) -> dict[str, int]:
+    """Return the sizes that language models of all families call by the same names."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": 3 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": max(1, heads // 2),
+        "max_position_embeddings": 4096,
+    }
+
+
+def _save_network(config: Any, folder: Path, end: int | list[int], **generation: Any) -> None:  # noqa: ANN401
+    """Save random weights (always the same) as safetensors."""
+    import torch
+    from transformers import AutoModelForImageTextToText, GenerationConfig
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AutoModelForImageTextToText.from_config(config)
+        for parameter in network.parameters():
+            # the usual 0.02 leaves a tiny network nearly blind to its input
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=min(0.2, parameter[0].numel() ** -0.5))
+    network.generation_config = GenerationConfig(eos_token_id=end, **generation)
+    network.save_pretrained(folder)
+
+
+def _save_stock(folder: Path, tokenizer: Any, template: str, processor_class: str) -> None:  # noqa: ANN401
+    """Save tokenizer and chat template, and name the processor where published models name it."""
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(template)
+    for name in ("preprocessor_config.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"processor_class": processor_class}))

@@ -1,0 +1,127 @@
+"""A chat model that replays replies from a file: for trying things out, for demonstrations and for tests.
+
+The file is JSON Lines. Each line is an object with
+
+- ``reply``: what the model says: text as it is, or an object, which is said as JSON;
+- ``prompt`` (optional): say it only to the prompt with this id, such as ``judge.v1``. Without it the reply
+  fits every prompt.
+
+Every call takes the next line that fits. After the last one it starts again from the first, so that two lines
+are enough for a folder of pictures. Empty lines and lines that start with ``#`` are skipped::
+
+    {"prompt": "describe.v1", "reply": {"scene": "A grey tile.", "observations": [], "text_seen": []}}
+    {"prompt": "judge.v1", "reply": "I think it's fine."}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import Field, PrivateAttr, ValidationError
+
+from anomalist.agent.messages import prompt_id
+from anomalist.errors import ModelError
+from anomalist.types import Frozen
+
+PIECE = 40
+"""Characters that are streamed at a time."""
+
+
+class Line(Frozen):
+    """One reply of the script."""
+
+    reply: str | dict[str, Any]
+    prompt: str | None = Field(None, description="id of the prompt that it replies to; None for any")
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+        return self.reply if isinstance(self.reply, str) else json.dumps(self.reply, ensure_ascii=False)
+
+
+class ScriptedModel(BaseChatModel):
+    """Says what is in its script, in order, whatever it is shown. Not safe for use from several threads."""
+
+    lines: tuple[Line, ...]
+    _position: int = PrivateAttr(0)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        text = self._next(prompt_id(messages))
+        for start in range(0, max(1, len(text)), PIECE):
+            last = start + PIECE >= len(text)
+            message = AIMessageChunk(text[start : start + PIECE], chunk_position="last" if last else None)
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+
+    def _next(self, asked: str | None) -> str:
+        """Take the next line that fits, going round once."""
+        for step in range(len(self.lines)):
+            index = (self._position + step) % len(self.lines)
+            if self.lines[index].prompt in (None, asked):
+                self._position = index + 1
+                return self.lines[index].text
+        raise ModelError(f"The script has no reply to the prompt {asked or 'without an id'}.")
+
+
+def open_scripted(rest: str) -> ScriptedModel:
+    """Open the file named in ``scripted:FILE``.
+
+    Raises
+    ------
+    ModelError : the file can't be read, is empty, or a line is not in the form above (names the line).
+    """
+    path = Path(rest)
+    try:
+        rows = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ModelError(f"The script {path} can't be read: {reason}.") from error
+    lines = _lines(path, rows)
+    if not lines:
+        raise ModelError(f"The script {path} holds no replies.", 'Write a line such as {"reply": "…"}.')
+    return ScriptedModel(lines=lines)
+
+
+def _lines(path: Path, rows: Sequence[str]) -> tuple[Line, ...]:
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        if not row.strip() or row.lstrip().startswith("#"):
+            continue
+        try:
+            lines.append(Line.model_validate_json(row))
+        except ValidationError as error:
+            problem = error.errors(include_input=False)[0]["msg"]
+            raise ModelError(
+                f"Line {number} of the script {path} can't be used: {problem}.",
+                'Each line is an object with "reply" and, if need be, "prompt".',
+            ) from error
+    return tuple(lines)

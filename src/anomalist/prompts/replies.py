@@ -1,0 +1,68 @@
+"""The forms in which a model replies. Small and flat, so that small models can fill them in.
+
+The JSON schema that goes to the model is strict (how many, how long, at least one id); reading is a little more
+forgiving: a text that is too long is shortened and a claim without ids is dropped later, and counted, rather
+than the whole reply refused. What decides something (label, kind, step) is never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, Field
+
+from anomalist.types import Frozen, Kind, Label
+
+MOST_CLAIMS = 6
+LONGEST_TEXT = 300
+"""Characters that are asked for; up to twice as many are kept."""
+
+NamedKind = Literal[Kind, "none"]
+KINDS: tuple[str, ...] = get_args(NamedKind)
+
+
+def _tidy(text: str) -> str:
+    """Put a text on one line and cut it."""
+    line = " ".join(text.split())
+    return line if len(line) <= 2 * LONGEST_TEXT else line[: 2 * LONGEST_TEXT - 1] + "…"
+
+
+Text = Annotated[str, AfterValidator(_tidy), Field(json_schema_extra={"maxLength": LONGEST_TEXT})]
+Id = Annotated[str, AfterValidator(str.strip), Field(json_schema_extra={"maxLength": 40})]
+
+
+def _at_most(items: int, at_least: int = 0) -> Any:  # noqa: ANN401 - pydantic's FieldInfo is typed so
+    return Field(json_schema_extra={"minItems": at_least, "maxItems": items})
+
+
+class Observation(Frozen):
+    """Something that is seen, and the regions that it concerns; none for the picture as a whole."""
+
+    text: Text
+    evidence: Annotated[tuple[Id, ...], _at_most(4)]
+
+
+class Description(Frozen):
+    """The first look, without a judgement."""
+
+    scene: Text
+    observations: Annotated[tuple[Observation, ...], _at_most(MOST_CLAIMS)]
+    text_seen: Annotated[tuple[Text, ...], _at_most(4)]
+
+
+class Statement(Frozen):
+    """One sentence of a judgement and the ids that it rests on."""
+
+    text: Text
+    evidence: Annotated[tuple[Id, ...], _at_most(4, at_least=1)]
+
+
+class Judgement(Frozen):
+    """The second look. The reasons come before the label, so that a model reasons before it decides."""
+
+    claims: Annotated[tuple[Statement, ...], _at_most(MOST_CLAIMS, at_least=1)]
+    label: Label
+    kind: NamedKind
+    severity_step: Literal["lower", "same", "higher"]
+    severity_reason: Text
+    severity_evidence: Annotated[tuple[Id, ...], _at_most(4)]

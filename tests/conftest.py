@@ -1,0 +1,42 @@
+"""What every test needs: one thread, no network, a home of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: threads of parallel tests would fight
+
+from anomalist.pipeline import learn
+from anomalist.vision.profile import Profile
+from tests.pictures import write_tiles
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_own_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data; tests that need it are skipped without it."""
+    folder = os.environ.get("ANOMALIST_DATA")
+    if not folder:
+        pytest.skip("ANOMALIST_DATA is not set: no real data to measure on")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiles_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A profile of 24 good tiles, learned once."""
+    folder = tmp_path_factory.mktemp("tiles")
+    write_tiles(folder / "good", 24)
+    return learn(folder / "good", profile=folder / "profile", effort="fast")
