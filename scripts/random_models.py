@@ -17,15 +17,18 @@ CORPUS = [
 ]
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for block in message['content'] %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for block in message['content'] %}"
     "{% if block['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% elif block['type'] == 'text' %}{{ block['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 DIALOGUE = (
     "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}:"
-    "{% if message['content'] is string %} {{ message['content'] }}{% else %}{% for block in message['content'] %}"
-    "{% if block['type'] == 'image' %}<image>{% elif block['type'] == 'text' %} {{ block['text'] }}{% endif %}"
+    "{% if message['content'] is string %} {{ message['content'] }}{% else %}"
+    "{% for block in message['content'] %}"
+    "{% if block['type'] == 'image' %}<image>"
+    "{% elif block['type'] == 'text' %} {{ block['text'] }}{% endif %}"
     "{% endfor %}{% endif %}<end_of_utterance>\n"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )

@@ -79,7 +79,7 @@ def run_demo(out: Path) -> None:
     """Learn each photograph, inspect its other half, print a table and write the report into ``out``."""
     from anomalist.audit.log import RunFolder
     from anomalist.audit.run import inspect_into
-    from anomalist.cli import calibrations_of, remember_calibration
+    from anomalist.commands.inspection import calibrations_of, remember_calibration
     from anomalist.pipeline import Inspector, learn
     from anomalist.report.files import write_reports
     from anomalist.terminal import err

@@ -51,8 +51,6 @@ class Findings(Frozen):
 
 def check() -> Findings:
     """Look at the installation; loads torch, changes nothing."""
-    from anomalist.agent.evidence import EvidenceReasoner
-
     place = Settings().profiles
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     weights, sound = _weights()
@@ -63,7 +61,7 @@ def check() -> Findings:
         packages=tuple(_packages()),
         weights=weights,
         weights_ok=sound,
-        reasoner=EvidenceReasoner().name,
+        reasoner=_reasoner(),
         backbone="embedded SurfaceNet (choose another with learn --backbone NAME)",
         device=_device(),
         profiles=str(place),
@@ -97,6 +95,15 @@ def _weights() -> tuple[str, bool]:
     except (AnomalistError, OSError, ImportError) as error:
         return str(error), False
     return f"{NAME}, sha256 {SHA256[:12]}…", True
+
+
+def _reasoner() -> str:
+    from anomalist.agent.models import choose
+
+    try:
+        return choose().why.removeprefix("Reasoning: ")
+    except AnomalistError as error:
+        return str(error)
 
 
 def _device() -> str:

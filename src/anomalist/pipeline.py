@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anomalist.agent.evidence import EvidenceReasoner
+from anomalist.agent.fallback import without_model
 from anomalist.agent.policy import Policy, load_policy
 from anomalist.agent.reasoner import Reasoner
-from anomalist.errors import AnomalistError, DataError
+from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Blank, Memory
 from anomalist.records import digest_of, error_record, record_of
 from anomalist.types import Inspection, Media
@@ -115,7 +116,9 @@ class Inspector:
         self.reasoner = reasoner or EvidenceReasoner()
         self.memory = memory or Blank()
         self.profile_digest = self.profile.digest
-        self.settings_digest = digest_of(self.false_alarm_rate, self.policy.digest, self.reasoner.name)
+        self.settings_digest = digest_of(
+            self.false_alarm_rate, self.policy.digest, self.reasoner.name, self.reasoner.digest
+        )
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""
@@ -139,7 +142,12 @@ class Inspector:
     def _judge(self, media: Media, scored: Scored, began: float) -> Inspection:
         evidence = examine(self.profile, media, scored, self.false_alarm_rate)
         recall = self.memory.recall(media, evidence)
-        verdict = self.reasoner.judge(media, evidence, recall, self.policy)
+        failure = None
+        try:
+            verdict = self.reasoner.judge(media, evidence, recall, self.policy)
+        except ModelError as error:  # what was measured is kept, and the next picture has its turn
+            verdict = without_model(error, self.reasoner.name, media, evidence, recall, self.policy)
+            failure = str(error)
         milliseconds = 1000 * (time.perf_counter() - began)
-        record = record_of(media, evidence, recall, verdict, self.profile, milliseconds)
+        record = record_of(media, evidence, recall, verdict, self.profile, milliseconds, failure)
         return Inspection(record, media, evidence)

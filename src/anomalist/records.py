@@ -12,9 +12,18 @@ from anomalist.vision.profile import Profile
 
 
 def record_of(
-    media: Media, evidence: Evidence, recall: Recall, verdict: Verdict, profile: Profile, milliseconds: float
+    media: Media,
+    evidence: Evidence,
+    recall: Recall,
+    verdict: Verdict,
+    profile: Profile,
+    milliseconds: float,
+    failure: str | None = None,
 ) -> Record:
-    """The record of a judged picture, without the paths of its stored arrays."""
+    """The record of a judged picture, without the paths of its stored arrays.
+
+    ``failure`` says why a model that was asked could not be heard; what was measured stands all the same.
+    """
     height, width = media.size
     return Record(
         source=media.source,
@@ -27,6 +36,7 @@ def record_of(
         kind=verdict.kind,
         regions=evidence.regions,
         claims=verdict.claims,
+        error=failure,
         sha256=media.sha256,
         width=width,
         height=height,

@@ -210,7 +210,7 @@ class Verdict(Frozen):
 
     label: Label
     severity: int = Field(ge=0, le=4, description="index into SEVERITIES; 0 when normal")
-    kind: Kind | None = Field(None, description="kind of anomaly; None when there is nothing to name")
+    kind: str | None = Field(None, description="kind of anomaly; None when there is nothing to name")
     claims: tuple[Claim, ...] = ()
     reasoner: str = Field(description="who reasoned")
     disagreements: tuple[str, ...] = ()

@@ -21,7 +21,10 @@ from anomalist.types import Claim, Evidence, Recall, Recalled, Region
 )
 def test_a_claim_needs_all_of_its_ids_to_exist(cited: tuple[str, ...], kept: bool) -> None:
     claim = Claim(text="Something.", evidence=cited)
-    assert checked([claim], {"score", "R1", "case:12"}) == ((claim,) if kept else (), () if kept else (claim,))
+    assert checked([claim], {"score", "R1", "case:12"}) == (
+        (claim,) if kept else (),
+        () if kept else (claim,),
+    )
 
 
 def test_claims_keep_their_order_and_the_dropped_are_given_apart() -> None:

@@ -25,15 +25,14 @@ def test_a_peak_is_seen_in_its_cell_only(shape: tuple[int, int], cell: tuple[int
     assert np.argwhere(peaks == 5).tolist() == [list(cell)]
 
 
-def test_the_cells_cover_every_pixel() -> None:
-    score_map = np.random.default_rng(0).standard_normal((75, 100)).astype(np.float32)
-    peaks = cell_peaks(score_map)
-    assert peaks.max() == score_map.max()
-    assert -cell_peaks(-score_map).min() <= score_map.min() + 10
-    assert all(peak in score_map for peak in peaks.ravel())
+def test_every_pixel_belongs_to_one_cell() -> None:
+    for pixel in np.ndindex(11, 13):
+        score_map = np.zeros((11, 13), np.float32)
+        score_map[pixel] = 1
+        assert cell_peaks(score_map).sum() == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (7, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 8), (7, 3)])
 def test_maps_smaller_than_the_grid_repeat_their_pixels(shape: tuple[int, int]) -> None:
     score_map = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
     peaks = cell_peaks(score_map)

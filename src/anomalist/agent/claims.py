@@ -28,8 +28,8 @@ def checked(
 
     Returns
     -------
-    The claims that hold and those that are dropped, in their order. One unknown id drops its claim: a sentence
-    that rests in part on nothing can't be repaired by citing less.
+    The claims that hold and those that are dropped, in their order. One unknown id drops its claim: a
+    sentence that rests in part on nothing can't be repaired by citing less.
     """
     kept: list[Claim] = []
     dropped: list[Claim] = []

@@ -11,8 +11,9 @@ from anomalist.errors import ModelError
 if TYPE_CHECKING:
     import torch
     from llguidance import LLTokenizer
+    from llguidance._lib import JsonCompileOptions
 
-LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+LAYOUT: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One way to write JSON, that of Python's own writer: with free white space a small model can write blanks
 for ever, which is valid all the while."""
 

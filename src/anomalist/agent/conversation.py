@@ -109,9 +109,7 @@ def decode_picture(data: str) -> Image:
         raise ModelError(f"A picture in the conversation can't be read: {error}.") from error
 
 
-def _turn(
-    message: BaseMessage, control: re.Pattern[str], picture: Callable[[str], Image]
-) -> dict[str, Any]:
+def _turn(message: BaseMessage, control: re.Pattern[str], picture: Callable[[str], Image]) -> dict[str, Any]:
     """Return a message as chat templates know it."""
     role = ROLES.get(message.type)
     if role is None:
@@ -127,10 +125,11 @@ def _block(
     match block:
         case str(text) | {"type": "text", "text": str(text)}:
             return {"type": "text", "text": control.sub(_broken, text)}
-        case (
-            {"type": "image", "base64": str(data)}
-            | {"type": "image", "source_type": "base64", "data": str(data)}
-        ):
+        case {"type": "image", "base64": str(data)} | {
+            "type": "image",
+            "source_type": "base64",
+            "data": str(data),
+        }:
             return {"type": "image", "image": picture(data)}
         case {"type": "image_url", "image_url": str(url) | {"url": str(url)}} if found := DATA_URL.match(url):
             return {"type": "image", "image": picture(found.group(1))}

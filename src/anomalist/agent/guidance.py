@@ -32,6 +32,9 @@ class Guidance:
     knowledge: Texts = ()
 
 
+NO_GUIDANCE = Guidance()
+
+
 class _Knowledge(RootModel[dict[str, dict[str, str | dict[str, str]]]]):
     """MMAD's domain knowledge: data set → product → text, or → kind → text."""
 

@@ -12,7 +12,7 @@ from anomalist.agent.policy import Policy
 from anomalist.agent.severity import Severity, picture_severity
 from anomalist.agent.wording import with_article
 from anomalist.prompts.replies import Judgement
-from anomalist.types import Claim, Evidence, Kind, Label, Media, Opinion, PromptUsed, Recall, Verdict
+from anomalist.types import Claim, Evidence, Label, Media, Opinion, PromptUsed, Recall, Verdict
 
 DETECTOR = "detector"
 
@@ -138,7 +138,7 @@ def _claims(
         yield severity_claim(label, severity)
 
 
-def _kind(judgement: Judgement, measured: Verdict, label: Label) -> Kind | None:
+def _kind(judgement: Judgement, measured: Verdict, label: Label) -> str | None:
     """Take the model's word for what it is, if it sees an anomaly; else what the measurements look like."""
     if label == "normal":
         return None
@@ -147,7 +147,7 @@ def _kind(judgement: Judgement, measured: Verdict, label: Label) -> Kind | None:
     return measured.kind
 
 
-def _naming(measured: Kind | None, named: Kind | None) -> Iterator[str]:
+def _naming(measured: str | None, named: str | None) -> Iterator[str]:
     """Say when the model calls it something else than the measurements look like."""
     if measured and named and measured != named:
         yield (

@@ -36,7 +36,10 @@ def user_message(prompt: Prompt, pictures: Sequence[UInt8Array] = ()) -> HumanMe
     prompt : what is asked.
     pictures : uint8 (H, W, 3) each, any size.
     """
-    content = [*(image_block(pixels) for pixels in pictures), {"type": "text", "text": prompt.text}]
+    content: list[str | dict[Any, Any]] = [
+        *(image_block(pixels) for pixels in pictures),
+        {"type": "text", "text": prompt.text},
+    ]
     return HumanMessage(content=content, additional_kwargs={PROMPT_KEY: prompt.id})
 
 

@@ -8,8 +8,8 @@ normal      normal              undecided, *                          stays norm
 undecided   undecided           undecided                             undecided
 ==========  ==================  ====================================  ============================
 
-``*`` is a disagreement that people read. The first one is *undecided* where the policy's ``doubted_alarm`` says
-so. A model that can't be read leaves the picture undecided. It never makes anything normal.
+``*`` is a disagreement that people read. The first one is *undecided* where the policy's ``doubted_alarm``
+says so. A model that can't be read leaves the picture undecided. It never makes anything normal.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def weigh(detector: Label, why: str | None, model: Label, policy: Policy) -> Out
 def unreadable(detector: Label, tries: int, problem: str) -> Outcome:
     """Say that the model gave nothing to weigh; what the detector says stays visible."""
     alone = {
-        "anomalous": "The detector alone calls the picture anomalous: its alarm stands until a person has looked.",
+        "anomalous": "The detector alone calls the picture anomalous: a person has to look.",
         "normal": "The detector alone raises no alarm.",
         "undecided": "The detector does not decide either.",
     }[detector]

@@ -104,7 +104,7 @@ def _no_json(text: str) -> str:
 
 
 def _complaints(error: ValidationError) -> str:
-    """Put what pydantic found into a line, by the place in the reply; what the model wrote is not repeated."""
+    """Put what pydantic found into a line, by place in the reply; what the model wrote is not repeated."""
     lines = []
     for details in error.errors(include_input=False, include_url=False, include_context=False):
         place = ".".join(str(part)[:40] for part in details["loc"]) or "the object"

@@ -62,12 +62,14 @@ class ScriptedModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Iterator[ChatGenerationChunk]:
         text = self._next(prompt_id(messages))
         for start in range(0, max(1, len(text)), PIECE):
             last = start + PIECE >= len(text)
-            message = AIMessageChunk(text[start : start + PIECE], chunk_position="last" if last else None)
+            message = AIMessageChunk(
+                content=text[start : start + PIECE], chunk_position="last" if last else None
+            )
             chunk = ChatGenerationChunk(message=message)
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -78,9 +80,9 @@ class ScriptedModel(BaseChatModel):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+        return generate_from_stream(self._stream(messages, stop, run_manager))
 
     def _next(self, asked: str | None) -> str:
         """Take the next line that fits, going round once."""

@@ -70,7 +70,10 @@ def ask(
     ModelError : the model can't be reached, broke off, ran out of memory or took too long.
     """
     bound = {"response_format": response_format(schema)}
-    conversation, raw, problems, sent = list(messages), [], [], []
+    conversation = list(messages)
+    raw: list[str] = []
+    problems: list[str] = []
+    sent: list[Prompt] = []
     for attempt in range(retries + 1):
         text = _written(model, conversation, bound, timeout, listener)
         raw.append(text)

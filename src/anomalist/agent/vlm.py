@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage
 
 from anomalist.agent.claims import SCORE
 from anomalist.agent.evidence import region_claims, score_claim
-from anomalist.agent.guidance import Guidance
+from anomalist.agent.guidance import NO_GUIDANCE, Guidance
 from anomalist.agent.judgement import Heard, cited, verdict_of
 from anomalist.agent.looks import NormalCrop, closer, no_normal, whole
 from anomalist.agent.messages import model_message, system_message, user_message
@@ -51,14 +51,14 @@ class ModelReasoner:
 
     model: BaseChatModel
     name: str
-    guidance: Guidance = Guidance()
+    guidance: Guidance = NO_GUIDANCE
     normal_crop: NormalCrop = no_normal
     timeout: float | None = TIMEOUT
     listener: Listener | None = None
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of what its verdicts depend on: the name of the model, the prompts, the user's words."""
+        """Hex SHA-256 of what its verdicts depend on: the model's name, the prompts, the user's words."""
         prompts = [template_sha256(name) for name in prompt_ids()]
         content = [self.name, prompts, asdict(self.guidance)]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -30,7 +30,7 @@ def listing(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def with_article(kind: Kind) -> str:
+def with_article(kind: str) -> str:
     """Return "a line", but "missing material"."""
     return kind if kind in MASS_NOUNS else f"a {kind}"
 

@@ -113,7 +113,8 @@ class RunFolder:
     def done(self, key: str) -> bool:
         """Tell whether the last row of a picture has this key.
 
-        A picture that could not be read is never done: it may have been mended since.
+        A picture that could not be read is never done: it may have been mended since. Nor is one whose
+        model failed: it may be there again.
         """
         return key in self._done
 
@@ -239,7 +240,8 @@ class RunFolder:
         if before is not None:
             self._done.discard(before)
         unreadable = record.status == "error" and record.sha256 is None
-        if record.key is not None and not unreadable:
+        unheard = record.status == "ok" and record.error is not None
+        if record.key is not None and not unreadable and not unheard:
             self._keys[record.source] = record.key
             self._done.add(record.key)
 

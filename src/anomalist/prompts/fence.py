@@ -1,7 +1,7 @@
 """What is seen is data: text from files, pictures and people goes into a prompt inside a fence.
 
-A fence is ``<data kind="…">``, the text, ``</data>``. Inside, every ``<`` and ``>`` is written as ``&lt;`` and
-``&gt;``, so no text can close its fence, and the control tokens of chat templates (``<|im_start|>``,
+A fence is ``<data kind="…">``, the text, ``</data>``. Inside, every ``<`` and ``>`` is written as ``&lt;``
+and ``&gt;``, so no text can close its fence, and the control tokens of chat templates (``<|im_start|>``,
 ``<image>``, ``</s>``, ``[INST]``) are never read as such by a tokeniser.
 """
 
@@ -13,7 +13,6 @@ import unicodedata
 MOST_CHARACTERS = 4000
 """What is longer is cut, and says so."""
 
-_UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")  # control, format, private use, surrogate, separators
 _BRACKET_TOKEN = re.compile(r"\[(?=/?[A-Z][A-Z_]*\])")
 
 
@@ -27,7 +26,7 @@ def defuse(text: str) -> Fenced:
     """Write out what a tokeniser or a reader could take for something else; the rest stays as it is.
 
     Angle brackets become entities, the bracket of ``[INST]``-like tokens too, and characters that nobody sees
-    (except line feeds) become ``\\u`` codes. Text that is already safe is returned unchanged.
+    (except line feeds and tabs) become ``\\u`` codes. Text that is already safe is returned unchanged.
     """
     if isinstance(text, Fenced):
         return text
@@ -50,4 +49,5 @@ def fence(text: str, kind: str, limit: int = MOST_CHARACTERS) -> Fenced:
 
 
 def _is_seen(char: str) -> bool:
-    return char == "\n" or unicodedata.category(char) not in _UNSEEN
+    category = unicodedata.category(char)  # C: control, format, surrogate, private, unassigned; Z: separators
+    return char in "\n\t" or (category[0] != "C" and category not in ("Zl", "Zp"))

@@ -1,8 +1,8 @@
 """The forms in which a model replies. Small and flat, so that small models can fill them in.
 
-The JSON schema that goes to the model is strict (how many, how long, at least one id); reading is a little more
-forgiving: a text that is too long is shortened and a claim without ids is dropped later, and counted, rather
-than the whole reply refused. What decides something (label, kind, step) is never guessed.
+The JSON schema that goes to the model is strict (how many, how long, at least one id); reading is a little
+more forgiving: a text that is too long is shortened and a claim without ids is dropped later, and counted,
+rather than the whole reply refused. What decides something (label, kind, step) is never guessed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 
 from anomalist.types import Frozen, Kind, Label
 
 MOST_CLAIMS = 6
 LONGEST_TEXT = 300
 """Characters that are asked for; up to twice as many are kept."""
+
+MOST_ITEMS = 20
+"""Of whatever is listed; a reply that lists more runs on and is refused."""
 
 NamedKind = Literal[Kind, "none"]
 KINDS: tuple[str, ...] = get_args(NamedKind)
@@ -32,7 +36,8 @@ Id = Annotated[str, AfterValidator(str.strip), Field(json_schema_extra={"maxLeng
 
 
 def _at_most(items: int, at_least: int = 0) -> Any:  # noqa: ANN401 - pydantic's FieldInfo is typed so
-    return Field(json_schema_extra={"minItems": at_least, "maxItems": items})
+    asked: JsonDict = {"minItems": at_least, "maxItems": items}
+    return Field(max_length=MOST_ITEMS, json_schema_extra=asked)
 
 
 class Observation(Frozen):

@@ -1,0 +1,271 @@
+"""Networks from folders on this machine: no download, no foreign code, no pickle."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from anomalist.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+Quantisation = Literal["nf4", "int8"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+BEHAVIOUR = (".safetensors", ".json", ".jinja", ".model", ".txt")
+"""Endings of the files that decide what a model answers."""
+
+
+def local_folder(name: str) -> Path:
+    """Find a model on this machine: a folder, or a name in the cache of Hugging Face.
+
+    Raises
+    ------
+    ModelError : it is not here, not complete, or its weights are pickles.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_file():
+        raise ModelError(
+            f"{name} is a file, not the folder of a model.",
+            "llama.cpp or Ollama can serve a GGUF file: see openai:.",
+        )
+    if not folder.is_dir():
+        folder = _cached(name)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name} holds no model: there is no config.json.")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        parts = set(_json(index).get("weight_map", {}).values())
+    else:
+        parts = {path.name for path in folder.glob("*.safetensors")}
+        if not parts and any(folder.glob("*.bin")):
+            raise ModelError(
+                f"The weights of {name} are pickles, which can run code; only safetensors are read.",
+                "Look for a version of the model in safetensors.",
+            )
+    missing = sorted(part for part in parts if not (folder / part).is_file())
+    if missing or not parts:
+        lacks = ", ".join(missing[:3]) or "model.safetensors"
+        raise ModelError(
+            f"{name} is not complete: {lacks} is missing.",
+            "" if Path(name).is_dir() else f"Fetch it again: anomalist models pull {name}",
+        )
+    return folder
+
+
+def load_network(
+    name: str,
+    folder: Path,
+    config: Any,  # noqa: ANN401
+    quantisation: Quantisation | None,
+    dtype: Dtype,
+) -> Any:  # noqa: ANN401
+    """Load the weights of a model, spread over the accelerators that are there.
+
+    Parameters
+    ----------
+    name : for messages.
+    folder, config : from `local_folder` and `read_config`.
+    quantisation : of the language model's layers; what sees, what joins and the head stay as ``dtype``.
+    dtype : "auto" is what the weights are saved as, and with a quantisation what suits it in 16 bit.
+
+    Raises
+    ------
+    ModelError : the weights can't be read, don't belong to the config, or don't fit into memory.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        skeleton = _skeleton(config)
+    except ValueError as error:
+        raise ModelError(f"{name} is a {config.model_type}: no model for pictures and text.") from error
+    options: dict[str, Any] = {"dtype": dtype}
+    if quantisation:
+        if getattr(config, "quantization_config", None):
+            raise ModelError(f"{name} is quantised already.", "Open it without a quantisation.")
+        options["dtype"] = _sixteen_bit(config) if dtype == "auto" else dtype
+        options["quantization_config"] = _bitsandbytes(quantisation, options["dtype"], unquantised(skeleton))
+    try:
+        with memory_errors(f"Loading {name}", smaller(quantisation)), _progress_on_terminals_only():
+            network, report = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                config=config,
+                device_map="auto",
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the part that stumbles raises
+        raise ModelError(f"{name} can't be loaded: {_line(error)}") from error
+    if lost := [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]:
+        raise ModelError(f"The weights of {name} don't belong to its config: {len(lost)} lack, as {lost[0]}.")
+    return network.eval()
+
+
+def read_config(name: str, folder: Path) -> Any:  # noqa: ANN401 -- transformers
+    """Read what kind of model a folder holds.
+
+    Raises
+    ------
+    ModelError : a kind that transformers doesn't know, or that would need code of its own.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        saved = _json(folder / "config.json")
+        if "auto_map" in saved:
+            raise ModelError(
+                f"{name} comes with code of its own, and no foreign code is run.",
+                "Look for a version that transformers knows (often with -hf in its name).",
+            ) from error
+        kind = saved.get("model_type")
+        raise ModelError(f"{name} is of a kind ({kind}) that can't be read: {_line(error)}") from error
+
+
+def unquantised(skeleton: Any) -> list[str]:  # noqa: ANN401
+    """Name the modules that aren't in the language model's layers: vision tower, connector, head.
+
+    Parameters
+    ----------
+    skeleton : a model of transformers, its weights may be missing.
+    """
+    names = {id(module): name for name, module in skeleton.named_modules()}
+    path = names[id(skeleton.get_decoder())]
+    inside = [path[:at] for at in range(len(path) + 1) if path[at : at + 1] in (".", "")]
+    parents = [skeleton, *(skeleton.get_submodule(name) for name in inside[:-1])]
+    return sorted(
+        names[id(child)]
+        for parent in parents
+        for child in parent.children()
+        if names[id(child)] not in inside
+    )
+
+
+def weights_digest(folder: Path) -> str:
+    """Return a sha256 over the names and bytes of all files that decide what a model answers."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in BEHAVIOUR):
+        with path.open("rb") as file:
+            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def smaller(quantisation: Quantisation | None, *, pictures: bool = False) -> str:
+    """Say what needs less memory than this."""
+    steps = ["a smaller model"] if quantisation == "nf4" else ["a smaller model", 'quantisation "nf4"']
+    return f"Take {' or '.join(steps)}{', or lower max_pixels' if pictures else ''}."
+
+
+@contextmanager
+def memory_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn running out of memory, on whichever device, into a ModelError; what can be freed is freed."""
+    import torch
+
+    try:
+        yield
+    except Exception as error:
+        # Torch raises a class of its own for accelerators only; accelerate and safetensors say it in words.
+        words = ("can't allocate memory", "Cannot allocate memory", "enough GPU RAM")
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
+            said in str(error) for said in words
+        ):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise ModelError(f"{what} took more memory than there is.", remedy) from error
+
+
+def _cached(name: str) -> Path:
+    """Return the folder of a downloaded model."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise ModelError(f"There is no folder {name}.")
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"The model {name} is not on this machine.", f"Fetch it: anomalist models pull {name}"
+        ) from error
+
+
+def _skeleton(config: Any) -> Any:  # noqa: ANN401
+    """Build the network without weights."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(copy.deepcopy(config))
+
+
+def _sixteen_bit(config: Any) -> str:  # noqa: ANN401
+    """Return the type that the weights are saved as, or bfloat16 for larger ones (float16 can overflow)."""
+    saved = str(getattr(config, "dtype", None)).removeprefix("torch.")
+    return saved if saved in ("bfloat16", "float16") else "bfloat16"
+
+
+def _bitsandbytes(quantisation: Quantisation, dtype: str, skip: list[str]) -> BitsAndBytesConfig:
+    """Return the settings of a quantisation that leaves out the modules in ``skip``."""
+    from transformers import BitsAndBytesConfig
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns at every layer of every token
+    if "bitsandbytes" not in sys.modules and "kernels" not in sys.modules:
+        # On some processors its import would fetch a compiled kernel and run it, where this package is.
+        sys.modules["kernels"] = None  # type: ignore[assignment]
+        try:
+            import bitsandbytes  # noqa: F401
+        finally:
+            del sys.modules["kernels"]
+    if quantisation == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=skip,
+    )
+
+
+@contextmanager
+def _progress_on_terminals_only() -> Iterator[None]:
+    """Keep progress bars out of logs."""
+    from transformers.utils import logging as progress
+
+    if sys.stderr.isatty() or not progress.is_progress_bar_enabled():
+        yield
+        return
+    progress.disable_progress_bar()
+    try:
+        yield
+    finally:
+        progress.enable_progress_bar()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one where there is none to read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _line(error: Exception) -> str:
+    """Return the first sentence or two of an error as one line."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= 200 else f"{line[:199]}…"

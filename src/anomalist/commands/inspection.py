@@ -1,0 +1,183 @@
+"""``anomalist inspect`` and ``anomalist report``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, ProfileOption, RateOption
+from anomalist.errors import DataError
+
+if TYPE_CHECKING:
+    from anomalist.agent.guidance import Guidance
+    from anomalist.audit.log import RunFolder
+    from anomalist.pipeline import Inspector
+    from anomalist.types import Record
+
+
+class FailOn(StrEnum):
+    """Verdicts that make ``inspect`` exit with 1."""
+
+    anomalous = "anomalous"
+    undecided = "undecided"
+
+
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures and folders.")],
+    profile: ProfileOption,
+    false_alarm_rate: RateOption = None,
+    json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records, maps, masks, reports, CSV and COCO; resumes.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Severity policy (TOML) instead of the shipped one.")
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="Exit with 1 when a picture gets this verdict.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Who reasons: hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, evidence (no model), "
+            "or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
+        ),
+    ] = "auto",
+    product: Annotated[
+        str | None, typer.Option(help="What the pictures show, in words for the model.")
+    ] = None,
+    product_knowledge: Annotated[
+        Path | None, typer.Option(help="JSON in which --product is looked up, in MMAD's format.")
+    ] = None,
+    watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
+) -> None:
+    """Inspect pictures: verdict, score, mask, severity and reasons."""
+    from anomalist.agent.models import choose, reasoner_for
+    from anomalist.agent.policy import load_policy
+    from anomalist.pipeline import Inspector
+    from anomalist.terminal import err, results_table
+    from anomalist.terminal import out as stdout
+    from anomalist.vision.media import list_images
+    from anomalist.vision.profile import load_profile
+
+    listing = list_images(paths)
+    if listing.skipped:
+        err.print(f"{listing.skipped} files that are not pictures by name were left out.")
+    if not listing.images:
+        raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
+    guidance = _guidance(product, product_knowledge, watch or (), ignore or ())
+    learned, rules = load_profile(profile), load_policy(policy)
+    choice = choose(model)
+    err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
+    listener = _listener() if err.is_terminal and not json else None
+    inspector = Inspector(
+        learned,
+        false_alarm_rate=false_alarm_rate,
+        policy=rules,
+        reasoner=reasoner_for(choice.spec, guidance=guidance, listener=listener),
+    )
+    records = _inspected(inspector, listing.images, out, echo=json)
+    if not json:
+        stdout.print(results_table(records))
+    if fail_on and any(record.label == fail_on.value for record in records):
+        raise typer.Exit(FAIL_ON)
+    if any(record.error for record in records):
+        raise typer.Exit(NOT_JUDGED)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `inspect --out DIR` wrote.")],
+    title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+) -> None:
+    """Write the reports of a run again, from its records alone."""
+    from anomalist.audit.log import RunFolder
+    from anomalist.report.files import write_reports
+
+    run = RunFolder(folder)
+    records = run.records()
+    typer.echo(write_reports(records, folder, calibrations_of(run, records), title=title))
+
+
+def remember_calibration(inspector: Inspector, folder: RunFolder) -> None:
+    """Keep the normals' scores in the run folder, so that reports can draw them without the profile."""
+    calibration = inspector.profile.calibration
+    folder.write_calibration(
+        inspector.profile.name,
+        inspector.profile_digest,
+        calibration.scores.tolist(),
+        [str(group) for group in calibration.groups],
+        {"method": calibration.method},
+    )
+
+
+def calibrations_of(folder: RunFolder, records: list[Record]) -> dict[str, Any]:
+    """The calibrations that the records of a run folder rest on, by profile digest."""
+    digests = {record.profile_digest for record in records if record.profile_digest}
+    found = {digest: folder.calibration(digest) for digest in sorted(digests)}
+    return {digest: content for digest, content in found.items() if content is not None}
+
+
+def _guidance(
+    product: str | None, knowledge: Path | None, watch: Sequence[str], ignore: Sequence[str]
+) -> Guidance:
+    from anomalist.agent.guidance import Guidance, product_knowledge
+
+    if knowledge is not None and product is None:
+        raise DataError("Which product of --product-knowledge?", "Name it with --product.")
+    known = product_knowledge(knowledge, product) if knowledge is not None and product is not None else ()
+    return Guidance(watch=tuple(watch), ignore=tuple(ignore), product=product, knowledge=known)
+
+
+def _listener() -> Callable[[str], None]:
+    """Show what a model writes, sentence by sentence, above the progress bar."""
+    from anomalist.narration import Narration
+    from anomalist.terminal import err
+
+    return Narration(
+        lambda sentence: err.print(f"  {sentence}", style="dim", markup=False, highlight=False)
+    ).hear
+
+
+def _inspected(
+    inspector: Inspector, images: tuple[Path, ...], out: Path | None, *, echo: bool
+) -> list[Record]:
+    """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
+    from anomalist.audit.log import RunFolder
+    from anomalist.audit.run import inspect_into, unfinished
+    from anomalist.report.files import write_reports
+    from anomalist.terminal import err
+
+    if out is None:
+        return _shown((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
+    with RunFolder.open(out) as folder:
+        open_ones = unfinished(inspector, folder, images)
+        if len(open_ones) < len(images):
+            err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
+        remember_calibration(inspector, folder)
+        records = _shown(inspect_into(inspector, folder, open_ones), len(open_ones), echo=echo)
+        every = folder.records()
+        report = write_reports(every, out, calibrations_of(folder, every))
+    err.print(f"Report: {report}", markup=False, soft_wrap=True)
+    return records
+
+
+def _shown(stream: Iterable[Record], total: int, *, echo: bool) -> list[Record]:
+    """Collect records as they are done, with progress on stderr."""
+    from anomalist.report.summary import outcome
+    from anomalist.terminal import err, progress_bars
+
+    records = []
+    with progress_bars() as progress:
+        for done, record in enumerate(stream, 1):
+            records.append(record)
+            progress("inspecting", done, total)
+            if echo:
+                print(record.model_dump_json(), flush=True)
+            elif record.model is not None and err.is_terminal:  # what was narrated was about this one
+                err.print(f"{record.source}: {outcome(record)}", markup=False, highlight=False)
+    return records
