@@ -50,13 +50,13 @@ def train_tokenizer(special: list[str], end: str, pad: str) -> Any:  # noqa: ANN
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=end, pad_token=pad)
 
 
-def save_idefics3(folder: Path, *, width: int = 32, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
+def save_idefics3(folder: Path, *, width: int = 64, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
     """Save an Idefics3 model; a picture becomes up to tiles² + 1 tiles of (tile / 7 / 2)² tokens each."""
-    from transformers import Idefics3Config, Idefics3ImageProcessor, Idefics3Processor
+    from transformers import Idefics3Config, Idefics3ImageProcessorPil, Idefics3Processor
 
     tokenizer, config, seq_len = _idefics3_parts(width, layers, tile, Idefics3Config)
     processor = Idefics3Processor(
-        Idefics3ImageProcessor(size={"longest_edge": tiles * tile}, max_image_size={"longest_edge": tile}),
+        Idefics3ImageProcessorPil(size={"longest_edge": tiles * tile}, max_image_size={"longest_edge": tile}),
         tokenizer,
         image_seq_len=seq_len,
         chat_template=DIALOGUE,
@@ -66,13 +66,13 @@ def save_idefics3(folder: Path, *, width: int = 32, layers: int = 2, tile: int =
     return folder
 
 
-def save_smolvlm(folder: Path, *, width: int = 32, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
+def save_smolvlm(folder: Path, *, width: int = 64, layers: int = 2, tile: int = 28, tiles: int = 2) -> Path:
     """Save a SmolVLM model in the way of the published ones: parts, and a processor that wants videos."""
-    from transformers import SmolVLMConfig, SmolVLMImageProcessor
+    from transformers import SmolVLMConfig, SmolVLMImageProcessorPil
 
     tokenizer, config, seq_len = _idefics3_parts(width, layers, tile, SmolVLMConfig)
     _save_network(config, folder, tokenizer.eos_token_id)
-    pictures = SmolVLMImageProcessor(
+    pictures = SmolVLMImageProcessorPil(
         size={"longest_edge": tiles * tile}, max_image_size={"longest_edge": tile}
     )
     pictures.save_pretrained(folder)
@@ -83,38 +83,83 @@ def save_smolvlm(folder: Path, *, width: int = 32, layers: int = 2, tile: int = 
     return folder
 
 
-def save_qwen(
-    folder: Path, *, width: int = 32, layers: int = 2, vision_width: int = 32, max_pixels: int = 28 * 28 * 64
-) -> Path:
-    """Save a Qwen2.5-VL model in the way of the published ones; a picture takes a token for 28×28 pixels."""
-    from transformers import Qwen2_5_VLConfig, Qwen2VLImageProcessor
+def save_llava(folder: Path, *, width: int = 64, layers: int = 2, side: int = 56) -> Path:
+    """Save a LLaVA model; every picture is scaled to side × side and takes (side / 14)² tokens."""
+    from transformers import CLIPImageProcessorPil, LlavaConfig, LlavaProcessor
 
+    special = ["<|endoftext|>", "<|im_start|>", "<end_of_utterance>", "<image>"]
+    tokenizer = train_tokenizer(special, "<end_of_utterance>", "<|endoftext|>")
+    config = LlavaConfig(
+        text_config={**_text_sizes(width, layers), "model_type": "llama", "vocab_size": len(tokenizer)},
+        vision_config={
+            "model_type": "clip_vision_model",
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
+            "projection_dim": width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": max(2, width // 64),
+            "image_size": side,
+            "patch_size": 14,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=DIALOGUE,
+    )
+    _save_network(config, folder, tokenizer.eos_token_id)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_qwen(
+    folder: Path,
+    family: str = "qwen2_5_vl",
+    *,
+    width: int = 64,
+    layers: int = 2,
+    vision_width: int = 64,
+    max_pixels: int = 28 * 28 * 64,
+) -> Path:
+    """Save a Qwen2.5-VL (or Qwen3-VL) model in the way of the published ones.
+
+    A picture takes a token for each 28×28 (32×32) pixels; pictures keep their shape.
+    """
+    from transformers import AutoConfig, Qwen2VLImageProcessorPil
+
+    newer = family == "qwen3_vl"
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
     tokenizer = train_tokenizer([*special, "<|image_pad|>", "<|video_pad|>"], "<|im_end|>", "<|endoftext|>")
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.get_added_vocab()}
-    heads = max(2, width // 64)
-    section = width // heads // 2
-    config = Qwen2_5_VLConfig(
-        text_config={
-            **_text_sizes(width, layers, heads),
-            "model_type": "qwen2_5_vl_text",
+    text = _text_sizes(width, layers)
+    head = width // text["num_attention_heads"]
+    section = [head // 2 - 2 * (head // 6), head // 6, head // 6]
+    vision = {
+        "depth": layers,
+        "hidden_size": vision_width,
+        "intermediate_size": 2 * vision_width,
+        "num_heads": max(2, vision_width // 64),
+        "out_hidden_size": width,
+        "patch_size": 16 if newer else 14,
+    }
+    config = AutoConfig.for_model(
+        family,
+        text_config=text
+        | ({"head_dim": head} if newer else {})
+        | {
+            "model_type": f"{family}_text",
             # published models round the vocabulary up, so there are logits without a token
             "vocab_size": 64 * (len(tokenizer) // 64 + 1),
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 1e6,
-                "mrope_section": [section - 2 * (section // 3), section // 3, section // 3],
-            },
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section},
         },
-        vision_config={
-            "depth": layers,
-            "hidden_size": vision_width,
-            "intermediate_size": 2 * vision_width,
-            "num_heads": max(2, vision_width // 64),
-            "out_hidden_size": width,
-            "patch_size": 14,
-            "fullatt_block_indexes": [layers - 1],
-        },
+        vision_config=vision
+        | ({"deepstack_visual_indexes": [0]} if newer else {"fullatt_block_indexes": [layers - 1]}),
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
@@ -122,8 +167,10 @@ def save_qwen(
     )
     # as in the published models: two end tokens, sampling on
     _save_network(config, folder, [ids["<|im_end|>"], ids["<|endoftext|>"]], do_sample=True, temperature=0.1)
-    Qwen2VLImageProcessor(min_pixels=28 * 28 * 4, max_pixels=max_pixels).save_pretrained(folder)
-    _save_stock(folder, tokenizer, CHATML, "Qwen2_5_VLProcessor")
+    Qwen2VLImageProcessorPil(
+        min_pixels=28 * 28 * 4, max_pixels=max_pixels, patch_size=vision["patch_size"]
+    ).save_pretrained(folder)
+    _save_stock(folder, tokenizer, CHATML, "Qwen3VLProcessor" if newer else "Qwen2_5_VLProcessor")
     return folder
 
 
@@ -134,7 +181,7 @@ def _idefics3_parts(width: int, layers: int, tile: int, config_class: Any) -> tu
     tokenizer = train_tokenizer([*special, "<global-img>", *grid], "<end_of_utterance>", "<|endoftext|>")
     config = config_class(
         text_config={
-            **_text_sizes(width, layers, max(2, width // 64)),
+            **_text_sizes(width, layers),
             "model_type": "llama",
             "vocab_size": len(tokenizer),
             "pad_token_id": tokenizer.pad_token_id,
@@ -154,8 +201,9 @@ def _idefics3_parts(width: int, layers: int, tile: int, config_class: Any) -> tu
     return tokenizer, config, (tile // 7 // 2) ** 2
 
 
-def _text_sizes(width: int, layers: int, heads: int) -> dict[str, int]:
+def _text_sizes(width: int, layers: int) -> dict[str, int]:
     """Return the sizes that language models of all families call by the same names."""
+    heads = max(2, width // 64)
     return {
         "hidden_size": width,
         "intermediate_size": 3 * width,

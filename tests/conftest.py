@@ -10,9 +10,10 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: threads of parallel tests would fight
 
+from tests.pictures import write_tiles
+
 from anomalist.pipeline import learn
 from anomalist.vision.profile import Profile
-from tests.pictures import write_tiles
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def _one_thread_and_own_home(
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real data; tests that need it are skipped without it."""
     folder = os.environ.get("ANOMALIST_DATA")

@@ -16,7 +16,7 @@ LONGEST = 4000
 class Narration:
     """Hears a streamed reply in pieces and passes on each sentence in it once it is complete.
 
-    Keys, ids and single words are left out, and so is everything that is not a JSON string.
+    Keys, ids and names of one or two words are left out, and so is everything that is not a JSON string.
 
     Parameters
     ----------
@@ -43,5 +43,5 @@ class Narration:
         except ValueError:
             return
         sentence = "".join(c if c.isprintable() else " " for c in text).strip()
-        if " " in sentence:
+        if len(sentence.split()) > 2:
             self._tell(sentence)

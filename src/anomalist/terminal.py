@@ -27,7 +27,7 @@ def progress_bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         tasks = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -54,7 +54,7 @@ def results_table(records: Sequence[Record]) -> Table:
     for record, name in zip(ordered, names, strict=True):
         verdict = outcome(record)
         severity = SEVERITIES[record.severity] if record.severity else ""
-        reason = record.error or main_reason(record)
+        reason = main_reason(record) if record.status == "ok" else record.error or ""
         cells = (record.kind or "", number(record.p_value), reason)
         table.add_row(Text(name), Text(verdict, _COLOURS[verdict]), severity, *map(Text, cells))
     return table

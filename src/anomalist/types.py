@@ -219,7 +219,7 @@ class Verdict(Frozen):
     policy: str = Field("", description="digest of the policy file that set the severity")
     model: str | None = Field(None, description="the language model; None where none was asked")
     opinions: tuple[Opinion, ...] = Field((), description="of detector and model, where a model was asked")
-    prompts: tuple[PromptUsed, ...] = Field((), description="in the order in which they were sent")
+    prompts: tuple[PromptUsed, ...] = Field((), description="as sent: the rules first, then one a reply")
     replies: tuple[str, ...] = Field((), description="of the model, raw, unreadable ones included")
     dropped: tuple[str, ...] = Field((), description="what was dropped from the replies, and why")
 

@@ -1,7 +1,8 @@
 """A small chat-completions server, run as a process of its own: ``python chat_server.py [replies.json]``.
 
 Prints the URL of its API on the first line. The name of the model that is asked for says how it behaves;
-``/seen`` lists the requests, pictures as their sizes. With a file of replies it gives those in turn.
+``/seen`` lists the requests, pictures as their sizes. With a file of replies it gives those in turn; one with
+the word KILL kills the server there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from PIL import Image
 
 REPLY = "The tile has a hole."
-MODELS = [
+MODELS = (
     "plain",
     "bare",
     "dies",
@@ -37,7 +38,8 @@ MODELS = [
     "moved",
     "locked",
     "cot",
-]
+    "endless",
+)
 TOP = ((" A", -0.5), ("A", -1.5), ("B", -2.0), ("The", -3.0), ("x", -6.0))
 
 app = FastAPI()
@@ -65,6 +67,8 @@ async def complete(request: Request) -> Response:
     if body["model"] == "slow":
         await asyncio.sleep(30)
     text = replies.pop(0) if replies else REPLY
+    if body["model"] == "endless":
+        return StreamingResponse(_endless(), media_type="text/event-stream")
     if body.get("stream"):
         return StreamingResponse(_stream(body["model"], text), media_type="text/event-stream")
     if body["model"] == "dies":
@@ -103,13 +107,22 @@ async def _stream(model: str, text: str) -> AsyncIterator[str]:
     for number, word in enumerate(words):
         delta = {"role": "assistant", "content": word if number == 0 else f" {word}"}
         yield _event(model, {"index": 0, "delta": delta, "finish_reason": None})
-        if model == "dies" and number == 1:
+        if (model == "dies" and number == 1) or word == "KILL":
             await asyncio.sleep(0.1)  # let it out first
             os.kill(os.getpid(), signal.SIGKILL)
         if model == "cut" and number == 1:
             return
     yield _event(model, {"index": 0, "delta": {}, "finish_reason": "stop"})
     yield "data: [DONE]\n\n"
+
+
+async def _endless() -> AsyncIterator[str]:
+    try:
+        while True:
+            yield _event("endless", {"index": 0, "delta": {"content": "la "}, "finish_reason": None})
+            await asyncio.sleep(0.02)
+    finally:
+        seen.append({"stopped": "endless"})
 
 
 async def _half() -> AsyncIterator[str]:

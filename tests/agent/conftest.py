@@ -1,15 +1,32 @@
-"""Evidence built by hand: what the reasoner sees, without any detector."""
+"""Evidence built by hand, and tiny vision-language models: what reasoners work with."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from anomalist.types import Attributes, Box, Calibration, DetectorInfo, Evidence, Media, Region
+from anomalist.agent.messages import image_block
+from anomalist.types import (
+    Attributes,
+    Box,
+    Calibration,
+    DetectorInfo,
+    Evidence,
+    Media,
+    Region,
+    UInt8Array,
+)
+
+if TYPE_CHECKING:
+    from anomalist.agent.loading import Quantisation
+    from anomalist.agent.local import LocalChatModel
 
 SIDE = 256
 
@@ -76,3 +93,60 @@ def evidence() -> Callable[..., Evidence]:
 @pytest.fixture
 def media() -> Media:
     return Media(source="part.png", sha256="00", pixels=np.zeros((SIDE, SIDE, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of vision-language models with random weights, by family; each is made once."""
+    from scripts import random_models
+
+    @functools.cache
+    def folder(family: str) -> Path:
+        path = tmp_path_factory.mktemp(family)
+        match family:
+            case "idefics3":
+                return random_models.save_idefics3(path)
+            case "smolvlm":
+                return random_models.save_smolvlm(path)
+            case "llava":
+                return random_models.save_llava(path)
+            case _:
+                return random_models.save_qwen(path, family)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opened(tiny_model: Callable[[str], Path]) -> Callable[..., LocalChatModel]:
+    """Tiny models by family and quantisation; each is opened once, so that tests must leave it as it is."""
+    from anomalist.agent.local import open_local
+
+    @functools.cache
+    def model(family: str, quantisation: Quantisation | None = None) -> LocalChatModel:
+        return open_local(str(tiny_model(family)), quantisation=quantisation)
+
+    return model
+
+
+@pytest.fixture
+def picture() -> Callable[..., UInt8Array]:
+    """Pictures of noise, uint8 (height, width, 3), by seed."""
+
+    def noise(seed: int = 0, height: int = 80, width: int = 120) -> UInt8Array:
+        return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    return noise
+
+
+@pytest.fixture
+def ask_about(picture: Callable[..., UInt8Array]) -> Callable[..., list[BaseMessage]]:
+    """A conversation: rules, then the pictures with these seeds and a question."""
+
+    def conversation(text: str = "What is wrong here?", pictures: Sequence[int] = (0,)) -> list[BaseMessage]:
+        blocks = [image_block(picture(seed)) for seed in pictures]
+        return [
+            SystemMessage("You inspect parts."),
+            HumanMessage(content=[*blocks, {"type": "text", "text": text}]),
+        ]
+
+    return conversation

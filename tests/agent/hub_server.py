@@ -1,7 +1,7 @@
 """A small stand-in for the Hugging Face Hub, run as a process of its own: ``python hub_server.py FOLDER``.
 
-Serves each ``FOLDER/OWNER/NAME`` as a model and prints its URL on the first line. The licence of every model is
-"apache-2.0"; a model whose name holds "gated" is refused.
+Serves each ``FOLDER/OWNER/NAME`` as a model and prints its URL on the first line. The licence of every model
+is "apache-2.0"; a model whose name holds "gated" is refused.
 """
 
 from __future__ import annotations
@@ -48,10 +48,7 @@ def info(owner: str, name: str, revision: str = "main") -> Response:
     content = {
         "id": f"{owner}/{name}",
         "sha": COMMIT,
-        "siblings": [
-            {"rfilename": str(path.relative_to(folder)), "size": path.stat().st_size}
-            for path in _files(folder)
-        ],
+        "siblings": [{"rfilename": f, "size": path.stat().st_size} for f, path in _files(folder).items()],
         "config": json.loads(config.read_text()) if config.exists() else {},
         "cardData": {"license": "apache-2.0"},
     }
@@ -62,13 +59,8 @@ def info(owner: str, name: str, revision: str = "main") -> Response:
 def tree(owner: str, name: str) -> Response:
     folder = ROOT / owner / name
     entries = [
-        {
-            "type": "file",
-            "path": str(path.relative_to(folder)),
-            "size": path.stat().st_size,
-            "oid": _etag(path),
-        }
-        for path in _files(folder)
+        {"type": "file", "path": file, "size": path.stat().st_size, "oid": _etag(path)}
+        for file, path in _files(folder).items()
     ]
     return JSONResponse(entries)
 
@@ -81,8 +73,8 @@ def resolve(owner: str, name: str, file: str) -> Response:
     return FileResponse(path, headers={"ETag": f'"{_etag(path)}"', "X-Repo-Commit": COMMIT})
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _etag(path: Path) -> str:

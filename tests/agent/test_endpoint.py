@@ -7,10 +7,11 @@ import logging
 import math
 import subprocess
 import sys
+import time
 import traceback
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,15 @@ def test_a_server_killed_in_mid_reply_is_an_error_not_half_a_reply(streaming: bo
 def test_a_stream_that_ends_too_early_is_an_error_not_half_a_reply(url: str) -> None:
     with pytest.raises(ModelError, match="broke off in mid-reply"):
         list(open_endpoint(f"{url}#cut").stream(question()))
+
+
+def test_a_reply_that_is_no_longer_wanted_is_stopped_at_the_server(url: str) -> None:
+    with closing(open_endpoint(f"{url}#endless").stream(question())) as stream:  # type: ignore[type-var]
+        assert [next(stream).content for _ in range(3)] == ["la "] * 3
+    deadline = time.monotonic() + 10
+    while {"stopped": "endless"} not in seen(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_server_that_does_not_answer_in_time_is_an_error(url: str) -> None:

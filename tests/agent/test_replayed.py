@@ -29,7 +29,7 @@ RECALL = Recall(items=(Recalled(id="case:12", text="a scratch, confirmed", simil
 
 DESCRIPTION: dict[str, Any] = {
     "scene": "A grey tile.",
-    "observations": [{"text": "A dark line.", "evidence": ["R1"]}],
+    "observations": [{"text": "Even all over.", "evidence": []}],
     "text_seen": [],
 }
 
@@ -63,6 +63,9 @@ PRAISE = "What a sharp eye you have! You are the best inspector. "
 NESTED = '{"claims": ' * 9_000
 
 
+DEFAULTS = Policy()
+
+
 @dataclass(frozen=True)
 class Case:
     """Replies to the judging prompt in their order, on evidence of a kind, and what must come out."""
@@ -80,7 +83,7 @@ class Case:
     kind: str | None = "line"
     why: str = ""
     first: Sequence[object] = (DESCRIPTION,)
-    policy: Policy = Policy()
+    policy: Policy = DEFAULTS
 
 
 def unread(
@@ -133,7 +136,7 @@ CASES = (
     # Cut short.
     mended("cut-short-once", CUT),
     mended("cut-short-twice", CUT, CUT),
-    unread("cut-short-always", CUT, why="breaks off. The detector alone calls the picture anomalous"),
+    unread("cut-short-always", CUT, why="breaks off). The detector alone calls the picture anomalous"),
     unread("cut-short-on-a-calm-picture", CUT, evidence="calm", why="The detector alone raises no alarm."),
     unread("cut-after-a-whole-claim", GOOD[: GOOD.index('"label"')], why="breaks off"),
     # Ids.
@@ -298,10 +301,10 @@ def evidence_of(kind: str, evidence: Callable[..., Evidence], region: Callable[.
 
 
 def write_script(path: Path, first: Sequence[object], replies: Sequence[str]) -> Path:
-    """Write replies to the describing and the judging prompts; tries that were sent back count on."""
+    """Write replies to the describing and to the judging prompt."""
     rows: list[dict[str, object]] = []
     for prompt, texts in (("describe.v1", first), ("judge.v1", replies)):
-        rows += [{"prompt": prompt if i == 0 else "retry.v1", "reply": text} for i, text in enumerate(texts)]
+        rows += [{"prompt": prompt, "reply": text} for text in texts]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
 
@@ -310,6 +313,24 @@ def judged(case: Case, seen: Evidence, media: Media, folder: Path) -> Verdict:
     first = [*case.first] * (3 if case.first == [SORRY] else 1)
     model = open_scripted(str(write_script(folder / "replies.jsonl", first, case.replies)))
     return ModelReasoner(model, "scripted").judge(media, seen, RECALL, case.policy)
+
+
+def hold_the_rules_of_the_house(verdict: Verdict, seen: Evidence) -> None:
+    """What must be true whatever a model says."""
+    opinions = {opinion.by: opinion.label for opinion in verdict.opinions}
+    if verdict.label == "normal":
+        assert opinions["detector"] == "normal"
+        assert opinions["scripted"] != "anomalous"
+    if set(opinions.values()) == {"normal", "anomalous"}:
+        assert any("the model takes the picture for" in text for text in verdict.disagreements)
+    assert {key for claim in verdict.claims for key in claim.evidence} <= citable_ids(seen, RECALL)
+    assert verdict.claims[0].evidence == ("score",)
+    assert verdict.claims[0].source == "measured"
+    told = {key for claim in verdict.claims for key in claim.evidence}
+    assert told >= {region.id for region in seen.regions}
+    assert len(verdict.dropped) >= verdict.dropped_claims
+    assert len(set(verdict.prompts)) >= 2
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -336,32 +357,7 @@ def test_what_becomes_of_a_reply(
     asked_first = len(case.first) if case.tries else 3
     assert len(verdict.replies) == asked_first + case.tries
     assert verdict.replies[asked_first:] == tuple(text[:100_001] for text in case.replies[: case.tries])
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_whatever_a_model_says_the_rules_of_the_house_hold(
-    case: Case,
-    media: Media,
-    evidence: Callable[..., Evidence],
-    region: Callable[..., Region],
-    tmp_path: Path,
-) -> None:
-    seen = evidence_of(case.evidence, evidence, region)
-    verdict = judged(case, seen, media, tmp_path)
-    opinions = {opinion.by: opinion.label for opinion in verdict.opinions}
-    if verdict.label == "normal":
-        assert opinions["detector"] == "normal"
-        assert opinions["scripted"] != "anomalous"
-    if set(opinions.values()) == {"normal", "anomalous"}:
-        assert any("the model takes the picture for" in text for text in verdict.disagreements)
-    assert {key for claim in verdict.claims for key in claim.evidence} <= citable_ids(seen, RECALL)
-    assert verdict.claims[0].evidence == ("score",)
-    assert verdict.claims[0].source == "measured"
-    told = {key for claim in verdict.claims for key in claim.evidence}
-    assert told >= {region.id for region in seen.regions}
-    assert len(verdict.dropped) >= verdict.dropped_claims
-    assert len(set(verdict.prompts)) >= 2
-    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+    hold_the_rules_of_the_house(verdict, seen)
 
 
 def test_the_table_is_long_enough_and_every_case_has_its_own_name() -> None:
@@ -409,7 +405,7 @@ def test_an_unreadable_reply_keeps_everything_that_was_measured(
     verdict = judged(case, seen, media, tmp_path)
     assert verdict.severity == 2
     assert verdict.why_undecided == (
-        "The model was asked 3 times and gave no usable reply; the last time it holds no JSON object. "
+        "The model was asked 3 times and gave no usable reply (of the last one: it holds no JSON object). "
         "The detector alone calls the picture anomalous: a person has to look."
     )
     assert any(claim.text.startswith("R1: a thin dark line") for claim in verdict.claims)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
@@ -235,12 +234,8 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path, damage: object, messa
 
 
 @pytest.fixture(scope="module")
-def tiles() -> DataSet:
-    root = os.environ.get("ANOMALIST_DATA")
-    if not root:
-        pytest.skip("ANOMALIST_DATA is not set")
-    folder = Path(root) / "mtd"
-    return load_folder(folder, folder / "groups.csv")
+def tiles(data_dir: Path) -> DataSet:
+    return load_folder(data_dir / "mtd", data_dir / "mtd" / "groups.csv")
 
 
 def test_the_magnetic_tiles_are_counted_as_described(tiles: DataSet) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.report import html
 from anomalist.report.html import write_html
-from anomalist.types import Claim, Record
+from anomalist.types import Claim, Opinion, PromptUsed, Record
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -315,3 +315,61 @@ def test_a_failed_write_leaves_the_old_report_and_no_half_one(run: Run) -> None:
     with pytest.raises(DataError):
         write_html(run.records, run.folder, {}, target)
     assert sorted(run.folder.iterdir()) == before
+
+
+JUDGED: dict[str, Any] = {
+    "model": "hf:tiny <nf4>",
+    "opinions": (Opinion(by="detector", label="anomalous"), Opinion(by="hf:tiny <nf4>", label="normal")),
+    "prompts": tuple(PromptUsed(id=f"{name}.v1", sha256=name * 9) for name in ("system", "judge", "retry")),
+    "replies": ("I think <b>not</b>.\nReally\u202e.</pre><script>alert(1)</script>", '{"label": "normal"}'),
+    "dropped": ("A dent <here>. [R9]",),
+    "disagreements": ("The detector calls the picture anomalous, the model takes the picture for normal.",),
+    "claims": (
+        Claim(text="The score is high.", evidence=("score",)),
+        Claim(text="R1 is only dust.", evidence=("R1",), source="model"),
+    ),
+}
+
+
+def test_how_a_model_reasoned_is_shown_folded_with_prompts_raw_replies_and_what_was_dropped(run: Run) -> None:
+    page = render(run, [run.named("mild").model_copy(update=JUDGED)])
+    (folded,) = page.all("details", class_="reasoning")
+    assert "open" not in folded.attributes
+    words = folded.words()
+    assert [element.words() for element in folded.all("pre")] == [
+        "I think <b>not</b>. Really\\u202e.</pre><script>alert(1)</script>",
+        '{"label": "normal"}',
+    ]
+    assert [code.words() for code in folded.all("code")][::2] == ["system.v1", "judge.v1", "retry.v1"]
+    assert "A dent <here>. [R9]" in words
+    assert "hf:tiny <nf4> normal" in words
+    assert "Detector alone anomalous" in words
+    assert JUDGED["disagreements"][0] in words
+    assert not folded.all("script")
+
+
+def test_what_a_model_said_is_told_from_what_was_measured(run: Run) -> None:
+    article = render(run, [run.named("mild").model_copy(update=JUDGED)]).all("article")[0]
+    claims = [claim.words() for claim in article.all("ul", class_="claims")[0].all("li")]
+    assert ["said by the model" in claim for claim in claims] == [False, True]
+
+
+def test_a_normal_picture_shows_how_the_model_reasoned_too(run: Run) -> None:
+    page = render(run, [run.named("calm").model_copy(update=JUDGED | {"claims": ()})])
+    (tile,) = page.all("ul", class_="tiles")[0].all("li")
+    assert len(tile.all("details", class_="reasoning")) == 1
+    assert "A language model (hf:tiny <nf4>) has looked" in page.all("section", id="basis")[0].words()
+
+
+def test_a_very_long_reply_is_cut_in_the_report(run: Run) -> None:
+    long = JUDGED | {"replies": ("x" * 100_000, "")}
+    page = render(run, [run.named("mild").model_copy(update=long)])
+    first, second = (element.words() for element in page.all("pre"))
+    assert first == "x" * 4000 + " … 96,000 more characters in the record"
+    assert second == "(empty)"
+
+
+def test_without_a_model_nothing_is_said_about_one(run: Run) -> None:
+    page = render(run)
+    assert not page.all("details", class_="reasoning")
+    assert "model" not in page.all("section", id="basis")[0].words().replace("a model that", "")

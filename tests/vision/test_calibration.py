@@ -252,9 +252,9 @@ def test_equal_scores_and_rates_out_of_reach_are_no_problem() -> None:
         ([1.0, 2.0], [0, 0], [0, 1, 2], "must be"),
         ([1.0, np.nan], [0, 0], [0, 1], "finite"),
         ([1.0, np.inf], [0, 0], [0, 1], "finite"),
-        ([1.0, 2.0], [0, 0], [0, 2], "groups must be numbered"),
-        ([1.0, 2.0], [0, 0], [-1, 0], "groups must be numbered"),
-        ([1.0, 2.0], [0, 2], [0, 1], "folds must be numbered"),
+        ([1.0, 2.0], [0, 0], [0, 2], "groups must be whole numbers"),
+        ([1.0, 2.0], [0, 0], [-1, 0], "groups must be whole numbers"),
+        ([1.0, 2.0], [0, 2], [0, 1], "folds must be whole numbers"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

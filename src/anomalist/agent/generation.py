@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,6 @@ from langchain_core.messages.ai import UsageMetadata
 from anomalist.errors import ModelError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -35,24 +35,42 @@ class Written:
         )
 
 
-class Halt:
-    """Ends a reply when it is cancelled, and raises when it takes too long; a stopping criterion."""
+class Cancelled(Exception):  # noqa: N818 -- nothing went wrong
+    """Nobody waits for the reply any more."""
 
-    def __init__(self, timeout: float | None, cancelled: threading.Event | None) -> None:
-        self._timeout, self._cancelled = timeout, cancelled
-        self._deadline = math.inf if timeout is None else time.monotonic() + timeout
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: object) -> torch.Tensor:  # noqa: ANN401
-        """Say for the one sequence, after each token, whether it is to end."""
-        import torch
+@contextmanager
+def halting(network: Any, timeout: float | None, cancelled: threading.Event | None) -> Iterator[None]:  # noqa: ANN401
+    """End what a network does when it takes too long or is cancelled.
 
-        if time.monotonic() > self._deadline:
+    The clock is looked at in every layer, not only after every token: to read the pictures takes minutes on
+    a slow machine.
+
+    Raises
+    ------
+    ModelError : after ``timeout`` seconds.
+    Cancelled : once ``cancelled`` is set.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+
+    def look(*_: object) -> None:
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
+        if time.monotonic() > deadline:
             raise ModelError(
-                f"The model took longer than {self._timeout:g} s for one reply.",
+                f"The model took longer than {timeout:g} s for one reply.",
                 "Allow more time, or take a smaller model.",
             )
-        done = self._cancelled is not None and self._cancelled.is_set()
-        return torch.tensor([done], device=input_ids.device)
+
+    layers = [layer for layer in network.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    hooks = [module.register_forward_pre_hook(look) for module in (network, *layers)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def write_greedily(network: Any, tokenizer: Any) -> None:  # noqa: ANN401

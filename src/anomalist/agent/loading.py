@@ -165,7 +165,7 @@ def weights_digest(folder: Path) -> str:
 
 def smaller(quantisation: Quantisation | None, *, pictures: bool = False) -> str:
     """Say what needs less memory than this."""
-    steps = ["a smaller model"] if quantisation == "nf4" else ["a smaller model", 'quantisation "nf4"']
+    steps = ["a smaller model"] if quantisation == "nf4" else ["quantisation=nf4", "a smaller model"]
     return f"Take {' or '.join(steps)}{', or lower max_pixels' if pictures else ''}."
 
 
@@ -196,7 +196,8 @@ def _cached(name: str) -> Path:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"There is no folder {name}.")
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        # With a pattern, because `models pull` leaves out what is not needed; `local_folder` looks at the rest.
+        return Path(snapshot_download(name, local_files_only=True, allow_patterns="config.json"))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ModelError(
             f"The model {name} is not on this machine.", f"Fetch it: anomalist models pull {name}"

@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from anomalist.agent.constrained import SchemaMask, schema_of, schema_tokens
 from anomalist.agent.conversation import Prompt, decode_picture, prepare
-from anomalist.agent.generation import Halt, Written, end_tokens, on_device, write_greedily
+from anomalist.agent.generation import Written, end_tokens, halting, on_device, write_greedily
 from anomalist.agent.loading import (
     Dtype,
     Quantisation,
@@ -92,7 +92,7 @@ class LocalChatModel(BaseChatModel):
     """A vision-language model in this process. It always takes the most probable token.
 
     Calls take ``response_format`` (JSON by schema: nothing else can be written), ``max_tokens`` and
-    ``timeout`` (seconds, looked at after each token). A reply that reaches ``max_tokens`` is returned as far
+    ``timeout`` (seconds from when it is its turn). A reply that reaches ``max_tokens`` is returned as far
     as it goes, with the finish reason "length"; cut-off JSON is for the reader of replies to refuse. One call
     runs at a time; others wait.
     """
@@ -211,15 +211,13 @@ class LocalChatModel(BaseChatModel):
         if unknown := [*(["stop"] if stop else []), *(options.keys() - OPTIONS)]:
             raise ModelError(f"A local model knows no option {', '.join(sorted(unknown))}.")
         schema = schema_of(options.get("response_format"))
-        halt = Halt(options.get("timeout"), cancelled)
-        with self._alone, self._memory():
+        with self._alone, self._memory(), halting(self.network, options.get("timeout"), cancelled):
             prompt = prepare(self.processor, messages)
             room = self._room(prompt, options.get("max_tokens") or self.max_tokens)
             tokens = self.network.generate(
                 **on_device(self.network, prompt.inputs),
                 max_new_tokens=room,
                 logits_processor=[SchemaMask(self._vocabulary, schema, prompt.length)] if schema else [],
-                stopping_criteria=[halt],
                 streamer=words,
             )[0, prompt.length :].tolist()
         ended = bool(tokens) and tokens[-1] in end_tokens(self.network)

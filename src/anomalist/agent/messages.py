@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +19,11 @@ PROMPT_KEY = "prompt"
 
 def image_block(pixels: UInt8Array) -> dict[str, Any]:
     """Encode uint8 (H, W, 3), RGB, as a PNG in a standard content block."""
-    from anomalist.vision.drawing import data_uri
+    from PIL import Image
 
-    encoded = data_uri(pixels, "png").partition("base64,")[2]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # it is not kept: fast before small
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "image", "base64": encoded, "mime_type": "image/png"}
 
 
@@ -43,12 +47,17 @@ def user_message(prompt: Prompt, pictures: Sequence[UInt8Array] = ()) -> HumanMe
     return HumanMessage(content=content, additional_kwargs={PROMPT_KEY: prompt.id})
 
 
+def retry_message(prompt: Prompt, messages: Sequence[BaseMessage]) -> HumanMessage:
+    """Make the message that sends a reply to ``messages`` back; it still stands for the same question."""
+    return HumanMessage(prompt.text, additional_kwargs={PROMPT_KEY: prompt_id(messages)})
+
+
 def model_message(text: str) -> AIMessage:
     """Make a message of what the model said before, without anything that a tokeniser takes for a command."""
     return AIMessage(defuse(text))
 
 
 def prompt_id(messages: Sequence[BaseMessage]) -> str | None:
-    """Return the id of the prompt that is asked last, or None where there is none."""
+    """Return the id of the prompt that is to be answered, or None where there is none."""
     asked = [message.additional_kwargs.get(PROMPT_KEY) for message in messages if message.type == "human"]
     return asked[-1] if asked else None

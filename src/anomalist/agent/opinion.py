@@ -74,9 +74,9 @@ def unreadable(detector: Label, tries: int, problem: str) -> Outcome:
         "undecided": "The detector does not decide either.",
     }[detector]
     times = "once" if tries == 1 else f"{tries} times"
-    return Outcome(
-        "undecided", f"The model was asked {times} and gave no usable reply; the last time {problem} {alone}"
-    )
+    last = problem.rstrip(".")
+    why = f"The model was asked {times} and gave no usable reply (of the last one: {last}). {alone}"
+    return Outcome("undecided", why)
 
 
 @dataclass(frozen=True)

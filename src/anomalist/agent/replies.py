@@ -15,7 +15,11 @@ LONGEST_REPLY = 100_000
 PROBLEMS_TOLD = 5
 """Complaints that are told to the model; more would only confuse it."""
 
+CUT_SHORT = "its JSON is not complete, it breaks off."
+
 _THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+
+_OPENING = re.compile(r'\{(?=\s*["}])')
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -56,7 +60,9 @@ def read_reply(text: str, schema: type[T]) -> T:
     if len(fitting) > 1:
         raise ReplyError("it holds more than one answer, and they differ.")
     if not fitting:
-        raise ReplyError(problems[0] if problems else _no_json(text))
+        # A whole part of an object that breaks off is not what is wrong with it.
+        broken = _broken(text)
+        raise ReplyError(problems[0] if problems and broken != CUT_SHORT else broken)
     return fitting[0]
 
 
@@ -67,15 +73,17 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     doesn't have the form that is asked for, so it is refused by that.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_unique, strict=False)
-    position = text.find("{")
-    while position >= 0:
+    start = _OPENING.search(text)
+    while start:
         try:
-            found, end = decoder.raw_decode(text, position)
+            found, end = decoder.raw_decode(text, start.start())
             json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate can't be stored
             yield found
-        except (json.JSONDecodeError, UnicodeEncodeError, RecursionError):
-            end = position + 1
-        position = text.find("{", end)
+        except RecursionError as error:
+            raise ReplyError("its JSON is nested too deeply.") from error
+        except (json.JSONDecodeError, UnicodeEncodeError):
+            end = start.end()
+        start = _OPENING.search(text, end)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -87,8 +95,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _no_json(text: str) -> str:
-    """Say why no JSON object was found: there is none, or it breaks off."""
+def _broken(text: str) -> str:
+    """Say what is wrong with the first object of a text that holds none to use."""
     start = text.find("{")
     if start < 0:
         return "it holds no JSON object."
@@ -96,10 +104,8 @@ def _no_json(text: str) -> str:
         json.JSONDecoder(strict=False).raw_decode(text, start)
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
-            return "its JSON is not complete, it breaks off."
+            return CUT_SHORT
         return f"its JSON is broken: {error.msg}."
-    except RecursionError:
-        return "its JSON is nested too deeply."
     return "it holds characters that can't be stored."
 
 

@@ -6,8 +6,9 @@ The file is JSON Lines. Each line is an object with
 - ``prompt`` (optional): say it only to the prompt with this id, such as ``judge.v1``. Without it the reply
   fits every prompt.
 
-Every call takes the next line that fits. After the last one it starts again from the first, so that two lines
-are enough for a folder of pictures. Empty lines and lines that start with ``#`` are skipped::
+Every call takes the next line that fits; a reply that is sent back as unusable is followed by the next one to
+the same prompt. After the last one it starts again from the first, so that two lines are enough for a folder
+of pictures. Empty lines and lines that start with ``#`` are skipped::
 
     {"prompt": "describe.v1", "reply": {"scene": "A grey tile.", "observations": [], "text_seen": []}}
     {"prompt": "judge.v1", "reply": "I think it's fine."}

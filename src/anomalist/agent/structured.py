@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from pydantic import BaseModel
 
-from anomalist.agent.messages import model_message, user_message
+from anomalist.agent.messages import model_message, retry_message
 from anomalist.agent.replies import LONGEST_REPLY, ReplyError, read_reply
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.rendering import Prompt, render
@@ -86,7 +86,7 @@ def ask(
             sent.append(again)
             # Only the last unusable reply is shown again, so that the conversation doesn't grow.
             reminder = model_message(text[:LONGEST_REMINDER] or "(nothing)")
-            conversation = [*messages, reminder, user_message(again)]
+            conversation = [*messages, reminder, retry_message(again, messages)]
     return Reply(None, tuple(raw), tuple(problems), tuple(sent))
 
 
@@ -111,12 +111,12 @@ def _written(
         stream = cast("Generator[AIMessageChunk]", model.stream(list(messages), **bound))
         with closing(stream):  # which tells the model to stop, after a time-out or ctrl-c too
             for chunk in stream:
-                if late:
+                piece = chunk.text or chunk.additional_kwargs.get("refusal") or ""
+                if late and piece:
                     raise ModelError(
                         f"The model took longer than {timeout:g} s for one reply.",
                         "Allow more time, or take a smaller model.",
                     )
-                piece = chunk.text or chunk.additional_kwargs.get("refusal") or ""
                 pieces.append(piece)
                 length += len(piece)
                 if listener is not None and piece:

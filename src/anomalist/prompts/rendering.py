@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from anomalist.prompts.fence import defuse, fence
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
 
 SUFFIX = ".txt.j2"
 
@@ -57,15 +57,13 @@ def render(name: str, **values: object) -> Prompt:
     PromptError : there is no such prompt, a value is missing or is not used by it.
     """
     from jinja2 import TemplateError
-    from jinja2.meta import find_undeclared_variables
 
-    environment, source = _environment(), _source(name)
-    wanted = find_undeclared_variables(environment.parse(source))
+    template, wanted = _compiled(name)
     missing, unknown = sorted(wanted - values.keys()), sorted(values.keys() - wanted)
     if missing or unknown:
         raise PromptError(f"The prompt {name} misses {missing} and does not know {unknown}.")
     try:
-        text = environment.from_string(source).render(**values)
+        text = template.render(**values)
     except TemplateError as error:
         raise PromptError(f"The prompt {name} can't be filled in: {error}") from error
     return Prompt(name, template_sha256(name), text.strip())
@@ -81,8 +79,10 @@ def _source(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _compiled(name: str) -> tuple[Template, frozenset[str]]:
+    """Return a template and the names of the values that it uses."""
     from jinja2 import Environment, StrictUndefined
+    from jinja2.meta import find_undeclared_variables
 
     environment = Environment(
         undefined=StrictUndefined,
@@ -92,4 +92,5 @@ def _environment() -> Environment:
         finalize=lambda value: defuse(value) if isinstance(value, str) else value,
     )
     environment.filters["data"] = fence
-    return environment
+    source = _source(name)
+    return environment.from_string(source), frozenset(find_undeclared_variables(environment.parse(source)))

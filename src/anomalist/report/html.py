@@ -40,6 +40,7 @@ class LinkedClaim:
 
     pieces: tuple[tuple[str, str | None], ...]
     cited: tuple[tuple[str, str | None], ...]
+    by_model: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def write_html(
         failures=[(named[id(record)], record) for record in urgent if outcome(record) == "error"],
         bases=_bases(urgent),
         versions=_unique(record.version for record in records),
+        models=_unique(record.model for record in records if record.model),
         scale=scale_uri(),
     )
     return write_whole(target, page)
@@ -196,6 +198,7 @@ def _linked(claim: Claim, links: Mapping[str, str]) -> LinkedClaim:
     return LinkedClaim(
         pieces=tuple((piece, links.get(piece) if i % 2 else None) for i, piece in enumerate(pieces)),
         cited=tuple((id_, links.get(id_)) for id_ in claim.evidence if id_ not in named),
+        by_model=claim.source == "model",
     )
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from anomalist.agent.policy import TIE
 from anomalist.report.summary import Summary, by_urgency, outcome
-from anomalist.types import SEVERITIES, Attributes, Calibration, Record
+from anomalist.types import SEVERITIES, Attributes, Calibration, PromptUsed, Record
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (text direction), surrogate, separators
+
+
+LONGEST_SHOWN = 4000
 
 
 def printable(text: str) -> str:
@@ -20,6 +23,13 @@ def printable(text: str) -> str:
     return "".join(
         f"\\u{ord(char):04x}" if unicodedata.category(char) in _INVISIBLE else char for char in text
     )
+
+
+def printable_lines(text: str, limit: int = LONGEST_SHOWN) -> str:
+    """Show text as `printable` does but in its lines; what is beyond ``limit`` characters is only counted."""
+    shown = "\n".join(printable(line) for line in text[:limit].splitlines())
+    cut = len(text) - limit
+    return f"{shown}\n… {count(cut, 'more character')} in the record" if cut > 0 else shown
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -105,6 +115,11 @@ def lead(records: Sequence[Record], summary: Summary) -> str:
     if summary.errors:
         sentences.append(f"{count(summary.errors, 'file')} could not be inspected.")
     return " ".join(filter(None, sentences))
+
+
+def exchanges(record: Record) -> list[tuple[PromptUsed, str]]:
+    """Pair each prompt with the reply to it; the first prompt sets the rules and has none."""
+    return list(zip(record.prompts[1:], record.replies, strict=False))
 
 
 def how_often(p_value: float) -> str:

@@ -68,8 +68,8 @@ class CalibrationSet:
             )
         for name, numbers in (("folds", self.folds), ("groups", self.groups)):
             used = np.unique(numbers)
-            if not np.array_equal(used, np.arange(len(used))):
-                raise ValueError(f"{name} must be numbered from 0 without gaps")
+            if numbers.dtype.kind != "i" or not np.array_equal(used, np.arange(len(used))):
+                raise ValueError(f"{name} must be whole numbers from 0 without gaps")
         if not np.isfinite(self.scores).all():
             raise ValueError("calibration scores must be finite")
 

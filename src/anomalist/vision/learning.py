@@ -69,10 +69,10 @@ def read_groups(file: Path, paths: Sequence[Path]) -> dict[str, str]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened, strict=True)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"The groups {file} can't be read: {error}.", remedy) from error
-    if not {"image", "group"} <= set(reader.fieldnames or ()):
+    if not {"image", "group"} <= set(columns):
         raise DataError(f"The groups {file} lack the columns image and group.", remedy)
     table: dict[str, str] = {}
     for row in rows:

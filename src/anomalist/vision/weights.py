@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anomalist.vision.network import SurfaceNet
 
 NAME = "surfacenet-1.safetensors"
-SHA256 = "40b9715ceae22e0bfde6a73b5af4f025649591ce958e2be300a1b8e9f8789c0b"
+SHA256 = "2bae4f8e4dae8417de499828defbdc569f52a387e35aa9f290affbe9ec34f696"
 
 
 @cache
