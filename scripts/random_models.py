@@ -7,6 +7,7 @@ download, and their folders look the same. The tests use tiny ones, ``bench_opti
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ CORPUS = [
     '{"label": "anomalous", "severity": 2, "claims": [{"text": "a thin dark line", "evidence": ["R1"]}]}',
     "What kind of defect is there? A. scratch B. crack C. dent D. stain. Answer with the letter only.",
     "The picture shows a tile with a crack on the left edge, touching the border, darker than around it.",
+    "Answer with the letter of the right option only. user assistant system User Assistant System",
 ]
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -44,7 +46,7 @@ def train_tokenizer(special: list[str], end: str, pad: str) -> Any:  # noqa: ANN
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=len(alphabet) + len(special) + 64, special_tokens=special, initial_alphabet=alphabet
+        vocab_size=len(alphabet) + len(special) + 512, special_tokens=special, initial_alphabet=alphabet
     )
     core.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token=end, pad_token=pad)
@@ -120,14 +122,15 @@ def save_qwen(
     folder: Path,
     family: str = "qwen2_5_vl",
     *,
-    width: int = 64,
-    layers: int = 2,
-    vision_width: int = 64,
+    text: Mapping[str, int] | None = None,
+    vision: Mapping[str, int] | None = None,
     max_pixels: int = 28 * 28 * 64,
+    dtype: str = "float32",
 ) -> Path:
     """Save a Qwen2.5-VL (or Qwen3-VL) model in the way of the published ones.
 
-    A picture takes a token for each 28×28 (32×32) pixels; pictures keep their shape.
+    A picture takes a token for each 28×28 (32×32) pixels; pictures keep their shape. ``text`` and ``vision``
+    say where the sizes of the two networks differ from tiny.
     """
     from transformers import AutoConfig, Qwen2VLImageProcessorPil
 
@@ -135,40 +138,46 @@ def save_qwen(
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
     tokenizer = train_tokenizer([*special, "<|image_pad|>", "<|video_pad|>"], "<|im_end|>", "<|endoftext|>")
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokenizer.get_added_vocab()}
-    text = _text_sizes(width, layers)
-    head = width // text["num_attention_heads"]
-    section = [head // 2 - 2 * (head // 6), head // 6, head // 6]
-    vision = {
-        "depth": layers,
-        "hidden_size": vision_width,
-        "intermediate_size": 2 * vision_width,
-        "num_heads": max(2, vision_width // 64),
+    text_sizes = _text_sizes(64, 2) | dict(text or {})
+    width, head = text_sizes["hidden_size"], text_sizes["hidden_size"] // text_sizes["num_attention_heads"]
+    vision_sizes = {
+        "depth": 2,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_heads": 2,
         "out_hidden_size": width,
         "patch_size": 16 if newer else 14,
-    }
+    } | dict(vision or {})
+    newest = {"head_dim": head} if newer else {}
+    last = vision_sizes["depth"] - 1
+    special_layers = {"deepstack_visual_indexes": [0]} if newer else {"fullatt_block_indexes": [last]}
     config = AutoConfig.for_model(
         family,
-        text_config=text
-        | ({"head_dim": head} if newer else {})
-        | {
+        text_config={
             "model_type": f"{family}_text",
             # published models round the vocabulary up, so there are logits without a token
             "vocab_size": 64 * (len(tokenizer) // 64 + 1),
             "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"],
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section},
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [head // 2 - 2 * (head // 6), head // 6, head // 6],
+            },
+            **newest,
+            **text_sizes,
         },
-        vision_config=vision
-        | ({"deepstack_visual_indexes": [0]} if newer else {"fullatt_block_indexes": [layers - 1]}),
+        vision_config=vision_sizes | special_layers,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
     # as in the published models: two end tokens, sampling on
-    _save_network(config, folder, [ids["<|im_end|>"], ids["<|endoftext|>"]], do_sample=True, temperature=0.1)
+    ends = [ids["<|im_end|>"], ids["<|endoftext|>"]]
+    _save_network(config, folder, ends, dtype, do_sample=True, temperature=0.1)
     Qwen2VLImageProcessorPil(
-        min_pixels=28 * 28 * 4, max_pixels=max_pixels, patch_size=vision["patch_size"]
+        min_pixels=28 * 28 * 4, max_pixels=max_pixels, patch_size=vision_sizes["patch_size"]
     ).save_pretrained(folder)
     _save_stock(folder, tokenizer, CHATML, "Qwen3VLProcessor" if newer else "Qwen2_5_VLProcessor")
     return folder
@@ -214,14 +223,21 @@ def _text_sizes(width: int, layers: int) -> dict[str, int]:
     }
 
 
-def _save_network(config: Any, folder: Path, end: int | list[int], **generation: Any) -> None:  # noqa: ANN401
+def _save_network(
+    config: Any,  # noqa: ANN401
+    folder: Path,
+    end: int | list[int],
+    dtype: str = "float32",
+    **generation: Any,  # noqa: ANN401
+) -> None:
     """Save random weights (always the same) as safetensors."""
     import torch
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
-    with torch.random.fork_rng():
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
-        network = AutoModelForImageTextToText.from_config(config)
+        network = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
         for parameter in network.parameters():
             # the usual 0.02 leaves a tiny network nearly blind to its input
             if parameter.ndim > 1:

@@ -153,7 +153,7 @@ def test_a_server_killed_in_mid_reply_leaves_the_evidence_and_the_batch_goes_on(
     assert first["label"] == "anomalous" and first["error"] is None
     assert second["label"] == third["label"] == "undecided"
     assert "broke off in mid-reply" in str(second["error"])
-    assert "By measurement alone it is anomalous" in str(second["why_undecided"])
+    assert "The detector alone calls the picture anomalous" in str(second["why_undecided"])
     assert "No model server answers" in str(third["error"])
     assert second["regions"] and second["score"] is not None and second["status"] == "ok"
     assert (tmp_path / "run" / str(second["map"])).is_file()

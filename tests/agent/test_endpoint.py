@@ -274,6 +274,16 @@ def test_a_key_goes_only_where_it_is_meant_to(
     assert find_key(Address(url, "m")) == found
 
 
+@pytest.mark.parametrize("value", ["sk-one\nsk-two", "sk-\u20ac", "sk-\x07"])
+def test_a_key_that_can_not_be_sent_is_refused_without_repeating_it(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOMALIST_API_KEY", value)
+    with pytest.raises(ModelError, match="characters that no key has") as caught:
+        open_endpoint("https://h.example/v1#m")
+    assert "sk-" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "notice"),
     [

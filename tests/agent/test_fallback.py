@@ -13,9 +13,9 @@ from anomalist.types import Evidence, Media, Recall, Region
 @pytest.mark.parametrize(
     ("p", "reachable", "alone", "sentence"),
     [
-        (0.01, True, "anomalous", "this alarm stands until it has been looked at"),
-        (0.5, True, "normal", "there is no alarm"),
-        (0.01, False, "undecided", "it is undecided as well"),
+        (0.01, True, "anomalous", "The detector alone calls the picture anomalous"),
+        (0.5, True, "normal", "The detector alone raises no alarm"),
+        (0.01, False, "undecided", "The detector does not decide either"),
     ],
 )
 def test_a_failed_model_leaves_the_measurement_visible_and_never_normal(

@@ -215,7 +215,8 @@ def test_a_reply_that_takes_too_long_is_an_error_and_the_next_one_works(
         model.invoke(ask_about(), timeout=timeout, max_tokens=4000)
     with pytest.raises(ModelError, match="longer than"):
         list(model.stream(ask_about(), timeout=timeout, max_tokens=4000))
-    assert model.invoke(ask_about(), max_tokens=3, timeout=60.0).text
+    usage = model.invoke(ask_about(), max_tokens=3, timeout=60.0).usage_metadata
+    assert usage is not None and usage["output_tokens"] == 3
     assert not any(module._forward_pre_hooks for module in model.network.modules())
 
 
@@ -232,7 +233,8 @@ def test_who_stops_listening_stops_the_writing(
             stream.throw(why)
     assert time.monotonic() - begun < 1
     assert not [thread for thread in threading.enumerate() if thread.name == "anomalist-model"]
-    assert model.invoke(ask_about(), max_tokens=3, timeout=60.0).text
+    usage = model.invoke(ask_about(), max_tokens=3, timeout=60.0).usage_metadata
+    assert usage is not None and usage["output_tokens"] == 3
 
 
 def test_calls_from_several_threads_take_turns(opened: Opened, ask_about: AskAbout) -> None:

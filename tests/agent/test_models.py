@@ -107,6 +107,14 @@ def test_auto_falls_back_in_one_line_that_says_why(
     assert "\n" not in choice.why
 
 
+def test_looking_for_a_remote_server_announces_no_pictures(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ANOMALIST_MODEL", "openai:http://nowhere.invalid/v1#m")
+    assert "No model server answers at nowhere.invalid" in choose().why
+    assert "leave this machine" not in caplog.text
+
+
 def test_a_model_that_is_asked_for_by_name_is_never_swapped() -> None:
     choice = choose("hf:owner/unheard-of")
     assert choice.spec == "hf:owner/unheard-of"

@@ -133,4 +133,7 @@ def test_logits_are_float32_on_the_cpu(opened: Opened, ask_about: AskAbout) -> N
     model = opened("qwen2_5_vl", "nf4")
     prompts = [prepare(model.processor, [HumanMessage(word)]) for word in ("one", "two")]
     logits = next_token_logits(model.network, prompts)
-    assert logits.dtype == torch.float32 and logits.shape == (2, 384)
+    assert logits.dtype == torch.float32 and logits.shape == (
+        2,
+        model.network.config.get_text_config().vocab_size,
+    )

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from anomalist.agent.replies import LONGEST_REPLY
+from anomalist.agent.parsing import LONGEST_REPLY
 from anomalist.agent.structured import Reply, ask
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.replies import Description

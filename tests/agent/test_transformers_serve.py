@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage
 from tests.pictures import holed, write
 
 from anomalist.agent.endpoint import open_endpoint
-from anomalist.agent.options import Question, choose
+from anomalist.agent.options import choose
 from anomalist.errors import ModelError
 from anomalist.vision.profile import Profile
 
@@ -85,7 +85,7 @@ def test_a_streamed_reply_is_the_same_reply(rest: str, ask_about: AskAbout) -> N
 def test_without_log_probabilities_options_are_read_from_replies(rest: str, ask_about: AskAbout) -> None:
     model = open_endpoint(rest)
     model.max_tokens = 4
-    (choice,) = choose(model, [Question(ask_about(), ("scratch", "crack"))], seed=0)
+    choice = choose(model, ask_about(), ("scratch", "crack"), seed=0)
     assert choice.method == "parsed"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from PIL import Image
@@ -280,3 +281,13 @@ def test_the_script_of_the_docs_is_one_that_runs(media: Media, alarm: Evidence, 
     (tmp_path / "replies.jsonl").write_text("\n".join(example), encoding="utf-8")
     verdict = judge(scripted.open_scripted(str(tmp_path / "replies.jsonl")), media, alarm)
     assert "no usable reply" in (verdict.why_undecided or "")
+
+
+def test_a_local_model_with_random_weights_goes_through_the_same_rules(
+    media: Media, alarm: Evidence, opened: Callable[..., BaseChatModel]
+) -> None:
+    verdict = ModelReasoner(opened("qwen2_5_vl"), "tiny").judge(media, alarm, Recall(), Policy())
+    assert verdict.replies
+    assert verdict.label != "normal"  # there is an alarm
+    assert {key for claim in verdict.claims for key in claim.evidence} <= {"score", "R1", "R2"}
+    assert verdict.claims[0].source == "measured"

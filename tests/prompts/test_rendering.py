@@ -41,6 +41,15 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 
 
+RELEASED = {
+    "describe.v1": "6a1e21c690a9855f9249e359ce10dad36733f241c160c425f1f5b1bd6d65fb4c",
+    "judge.v1": "b53e98605f47e51f26ad21896bc43bf723441e61d2c730657a044257dc19a3d3",
+    "retry.v1": "1b54def9aa4c94251c48bc90e7c3544c5e60e3f35d8c2e2bd7d5a7b00bcd93b3",
+    "system.v1": "e8b009210e7cfeae6f56be7c3f4a786487b0b94688f20b619dba648668f21fa9",
+}
+"""Records name prompts by id and hash: a changed text needs a new number, and a new row here."""
+
+
 def attacked(value: object) -> object:
     """The same value with every text that may come from elsewhere replaced by an attack."""
     if isinstance(value, str):
@@ -61,6 +70,10 @@ def fences(text: str) -> list[str]:
 
 def test_every_shipped_prompt_is_in_this_table() -> None:
     assert prompt_ids() == tuple(sorted(VALUES))
+
+
+def test_no_prompt_has_changed_under_its_number() -> None:
+    assert {name: template_sha256(name) for name in prompt_ids()} == RELEASED
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -141,7 +154,7 @@ def test_a_judgement_is_asked_for_with_numbers_memory_and_the_words_of_the_user(
 def test_without_memory_knowledge_and_wishes_nothing_is_said_about_them() -> None:
     empty: dict[str, Any] = {"views": [], "recalled": [], "knowledge": [], "watch": [], "ignore": []}
     text = render("judge.v1", **VALUES["judge.v1"] | empty | {"text_seen": []}).text
-    for absent in ("memory", "product", "user", "closer", "read in the picture"):
+    for absent in ("memory", "product", "user", "closer up", "read in the picture"):
         assert absent not in text
     assert text.startswith("What the detector measured:")
 

@@ -171,6 +171,15 @@ def test_pictures_are_standardised_as_the_backbone_was_trained(models: Path) -> 
     assert not np.allclose(backbone.describe([noise(64, 64)]), told.describe([noise(64, 64)]), atol=1e-3)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"image_mean": [0.5]}', '{"image_std": "x"}'])
+def test_damaged_settings_of_a_backbone_are_refused(models: Path, text: str) -> None:
+    file = models / "resnet" / "preprocessor_config.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DetectorError, match=r"preprocessor_config\.json is damaged"):
+        TransformersBackbone(str(models / "resnet"))
+    file.unlink()
+
+
 def test_a_name_that_is_not_on_this_machine_tells_how_to_get_it() -> None:
     with pytest.raises(DetectorError, match=r"hf download facebook/dinov2-none$"):
         TransformersBackbone("facebook/dinov2-none")

@@ -1,72 +1,23 @@
-"""Profiles on disk: whole or not at all, checked when they are read, never overwritten by accident."""
+"""Profiles on disk: they come back as they were, and what is damaged is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.detectors import NAME, GreyDetector
+from tests.detectors import GreyDetector
+from tests.profiles import ROI, names, saved
 
 from anomalist.errors import DetectorError, ProfileError
 from anomalist.settings import Settings
-from anomalist.types import BoolArray
-from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.profile import (
-    PROFILE_FORMAT,
-    Normal,
-    Profile,
-    load_profile,
-    profile_path,
-    read_manifest,
-    refuse_overwriting,
-    save_profile,
-)
+from anomalist.vision.profile import PROFILE_FORMAT, load_profile, profile_path, read_manifest
 
 FILES = ("profile.json", "detector.safetensors", "calibration.safetensors", "roi.png")
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits or links")
-
-
-ROI = np.zeros((6, 9), bool)
-ROI[1:4, 2:7] = True
-
-
-def saved(
-    path: Path,
-    detector: GreyDetector | None = None,
-    *,
-    mask: BoolArray | None = ROI,
-    force: bool = False,
-    **fields: Any,
-) -> Profile:
-    detector = detector or GreyDetector(np.array([100.0, 110.0]))
-    calibration = CalibrationSet(np.array([1.5, 2.5, 0.25]), np.array([0, 1, 1]), np.arange(3), seed=4)
-    settings: dict[str, Any] = {
-        "name": path.name,
-        "created": "2026-01-02T03:04:05+00:00",
-        "detector": NAME,
-        "effort": "fast",
-        "seed": 4,
-        "backbone": None,
-        "grouped": False,
-        "low": 0.5,
-        "normals": (Normal(source="good/ä.png", sha256="ab", use="both"),),
-    }
-    return save_profile(path, detector, calibration, mask, force=force, **(settings | fields))
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 # --- round trip -------------------------------------------------------------------------------------------
@@ -83,13 +34,13 @@ def test_a_profile_comes_back_as_it_was(tmp_path: Path) -> None:
         assert np.array_equal(getattr(after.calibration, name), getattr(before.calibration, name))
     assert after.roi is not None
     assert np.array_equal(after.roi, ROI)
-    assert {file.name for file in (tmp_path / "tiles").iterdir()} == set(FILES)
+    assert names(tmp_path / "tiles") == sorted(FILES)
 
 
 def test_a_profile_without_a_region_of_interest_has_no_mask_file(tmp_path: Path) -> None:
     saved(tmp_path / "p", mask=None)
     assert load_profile(tmp_path / "p").roi is None
-    assert {file.name for file in (tmp_path / "p").iterdir()} == set(FILES) - {"roi.png"}
+    assert names(tmp_path / "p") == sorted(set(FILES) - {"roi.png"})
 
 
 def test_the_digest_is_of_what_was_learned_and_not_of_name_place_or_date(tmp_path: Path) -> None:
@@ -104,6 +55,12 @@ def test_a_profile_may_be_moved_and_copied(tmp_path: Path) -> None:
     digest = saved(tmp_path / "a").digest
     (tmp_path / "a").rename(tmp_path / "b")
     assert load_profile(tmp_path / "b").digest == digest
+
+
+def test_the_manifest_can_be_read_without_the_arrays(tmp_path: Path) -> None:
+    manifest = saved(tmp_path / "p").manifest
+    (tmp_path / "p" / "detector.safetensors").unlink()
+    assert read_manifest(tmp_path / "p") == manifest
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -252,168 +209,3 @@ def test_anything_with_a_slash_is_a_folder(place: str | Path) -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ProfileError, match="is not a profile name"):
         profile_path(name)
-
-
-# --- writing ----------------------------------------------------------------------------------------------
-
-
-def test_a_profile_is_not_overwritten_without_force(tmp_path: Path) -> None:
-    first = saved(tmp_path / "p")
-    before = contents(tmp_path / "p")
-    with pytest.raises(ProfileError, match=r"The profile p is already there.*--force"):
-        saved(tmp_path / "p", seed=5)
-    assert contents(tmp_path / "p") == before
-    second = saved(tmp_path / "p", seed=5, force=True)
-    assert load_profile(tmp_path / "p").digest == second.digest != first.digest
-    assert names(tmp_path) == ["p"]
-
-
-def test_a_damaged_profile_can_be_replaced_too(tmp_path: Path) -> None:
-    saved(tmp_path / "p")
-    (tmp_path / "p" / "detector.safetensors").unlink()
-    saved(tmp_path / "p", force=True)
-    load_profile(tmp_path / "p")
-
-
-def test_nothing_but_a_profile_is_ever_replaced(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.png").write_bytes(b"precious")
-    (tmp_path / "file").write_bytes(b"precious")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for name, message in (("pictures", "other things"), ("file", "not a folder"), ("link", "not a folder")):
-        with pytest.raises(ProfileError, match=message):
-            saved(tmp_path / name, force=True)
-    assert (tmp_path / "pictures" / "a.png").read_bytes() == (tmp_path / "file").read_bytes() == b"precious"
-    assert names(tmp_path) == ["file", "link", "pictures"]
-
-
-def test_an_empty_folder_may_become_a_profile(tmp_path: Path) -> None:
-    (tmp_path / "p").mkdir()
-    saved(tmp_path / "p")
-    load_profile(tmp_path / "p")
-    assert names(tmp_path) == ["p"]
-
-
-def test_names_that_no_file_system_takes_are_refused_before_learning() -> None:
-    with pytest.raises(ProfileError, match="can't be used"):
-        refuse_overwriting(Path("x" * 300), force=False)
-
-
-def test_a_place_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ProfileError, match=r"can't be (used|written)"):
-        saved(tmp_path / "file" / "p")
-
-
-@posix_only
-def test_a_link_to_a_profile_keeps_pointing_to_it(tmp_path: Path) -> None:
-    (tmp_path / "far").mkdir()
-    saved(tmp_path / "far" / "p")
-    (tmp_path / "link").symlink_to(tmp_path / "far" / "p")
-    digest = saved(tmp_path / "link", seed=5, force=True).digest
-    assert (tmp_path / "link").is_symlink()
-    assert load_profile(tmp_path / "far" / "p").digest == load_profile(tmp_path / "link").digest == digest
-    assert names(tmp_path) == ["far", "link"]
-    assert names(tmp_path / "far") == ["p"]
-
-
-class Unwritable(GreyDetector):
-    """Begins to write and fails."""
-
-    error: BaseException = OSError(28, "No space left on device")
-
-    def save(self, file: Path) -> None:
-        file.write_bytes(b"half of it")
-        raise self.error
-
-
-@pytest.mark.parametrize("replacing", [False, True])
-def test_a_failure_while_writing_leaves_everything_as_it_was(tmp_path: Path, replacing: bool) -> None:
-    if replacing:
-        saved(tmp_path / "p")
-    before = contents(tmp_path / "p") if replacing else None
-    with pytest.raises(ProfileError, match=r"can't be written .* No space left on device.*Free some space"):
-        saved(tmp_path / "p", Unwritable(np.ones(2)), force=True)
-    assert names(tmp_path) == (["p"] if replacing else [])
-    assert not replacing or contents(tmp_path / "p") == before
-
-
-def test_an_interrupt_while_writing_leaves_everything_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved(tmp_path / "p")
-    before = contents(tmp_path / "p")
-    monkeypatch.setattr(Unwritable, "error", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        saved(tmp_path / "p", Unwritable(np.ones(2)), force=True)
-    assert contents(tmp_path / "p") == before
-    assert names(tmp_path) == ["p"]
-
-
-@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), KeyboardInterrupt()])
-def test_the_old_profile_comes_back_when_the_new_one_can_not_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    saved(tmp_path / "p")
-    before = contents(tmp_path / "p")
-    rename = Path.rename
-
-    def failing(self: Path, target: Path) -> Path:
-        if target == tmp_path / "p" and not self.name.endswith(".old"):
-            raise error
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises((ProfileError, KeyboardInterrupt)):
-        saved(tmp_path / "p", seed=5, force=True)
-    assert contents(tmp_path / "p") == before
-    assert names(tmp_path) == ["p"]
-
-
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from tests.vision.test_profile import saved
-from tests.detectors import GreyDetector
-from anomalist.errors import ProfileError
-
-large = GreyDetector(np.ones(2_000_000))
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-try:
-    saved(Path(sys.argv[1]), large, force=True)
-except ProfileError as error:
-    print(error)
-"""
-
-
-@posix_only
-@pytest.mark.parametrize("replacing", [False, True])
-def test_a_full_disk_leaves_no_half_profile(tmp_path: Path, replacing: bool) -> None:
-    if replacing:
-        saved(tmp_path / "p")
-    before = contents(tmp_path / "p") if replacing else None
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path / "p")],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "can't be written" in done.stdout
-    assert names(tmp_path) == (["p"] if replacing else [])
-    assert not replacing or contents(tmp_path / "p") == before
-
-
-@posix_only
-def test_a_profile_can_be_read_by_those_who_may_read_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "ordinary").mkdir()
-    saved(tmp_path / "p")
-    assert (tmp_path / "p").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
-
-
-def test_the_manifest_can_be_read_without_the_arrays(tmp_path: Path) -> None:
-    manifest = saved(tmp_path / "p").manifest
-    (tmp_path / "p" / "detector.safetensors").unlink()
-    assert read_manifest(tmp_path / "p") == manifest

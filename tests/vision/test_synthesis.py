@@ -83,6 +83,7 @@ def test_what_can_not_be_seen_is_never_labelled_a_defect(surroundings: str) -> N
         assert not (label[difference == 0] == IGNORE).any()
         if (label == DEFECT).any():
             assert difference.max() > 0.02
+            assert (label == DEFECT).sum() >= 6
         else:
             invisible += 1
     assert invisible > 0

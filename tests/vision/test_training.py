@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from anomalist.types import UInt8Array
 from anomalist.vision.network import SurfaceNet
 from anomalist.vision.surfaces import surface
 from anomalist.vision.synthesis import DEFECT, IGNORE, NORMAL
@@ -117,8 +118,14 @@ class FixedNet(torch.nn.Module):
         return torch.zeros(len(pictures), 1, *pictures.shape[2:]), self.descriptors
 
 
+def neighbour_loss(descriptors: torch.Tensor, labels: UInt8Array) -> float:
+    """Loss of one pair whose logits are all 0, so that only the descriptors make a difference."""
+    pairs = Pairs(np.zeros((*labels.shape, 3), np.uint8), labels)
+    loss = Pretext(FixedNet(descriptors))(pairs, half=False)  # type: ignore[arg-type]
+    return float(loss.item())
+
+
 def test_blocks_with_a_defect_should_be_far_from_the_reference_and_others_near() -> None:
-    views = np.zeros((2, 32, 32, 3), np.uint8)
     labels = np.full((2, 32, 32), NORMAL, np.uint8)
     labels[0, :8, :8] = DEFECT
     near = torch.zeros(2, 64, 4, 4)
@@ -129,12 +136,21 @@ def test_blocks_with_a_defect_should_be_far_from_the_reference_and_others_near()
     reversed_ = near.clone()
     reversed_[0, 0], reversed_[0, 5] = 0, 1
     reversed_[0, :, 0, 0] = near[0, :, 0, 0]
-    losses = [
-        Pretext(FixedNet(descriptors))(Pairs(views, labels), half=False).item()  # type: ignore[arg-type]
-        for descriptors in (separated, near, reversed_)
-    ]
+    losses = [neighbour_loss(descriptors, labels) for descriptors in (separated, near, reversed_)]
     assert losses == sorted(losses)
     assert losses[0] < losses[1] - 0.1 < losses[2] - 0.2
+
+
+def test_blocks_that_are_partly_ignored_do_not_count() -> None:
+    labels = np.full((2, 32, 32), NORMAL, np.uint8)
+    labels[0, 3, 3] = IGNORE
+    near = torch.zeros(2, 64, 4, 4)
+    near[:, 0] = 1
+    far = near.clone()
+    far[0, 0, 0, 0], far[0, 5, 0, 0] = 0, 1  # the first block
+    assert neighbour_loss(far, labels) == pytest.approx(neighbour_loss(near, labels))
+    labels[0, 3, 3] = NORMAL
+    assert neighbour_loss(far, labels) > neighbour_loss(near, labels) + 0.01
 
 
 # --- pairs ------------------------------------------------------------------------------------------------

@@ -83,10 +83,17 @@ def find_key(address: Address) -> tuple[str, str | None]:
 
     ``ANOMALIST_API_KEY`` goes to any server that the user names. ``OPENAI_API_KEY``, which many have set for
     other programs, goes to remote ones only, and never unencrypted.
+
+    Raises
+    ------
+    ModelError : a key with characters that no key has, a line break for instance.
     """
     names = (OWN_KEY, COMMON_KEY) if address.url.startswith("https:") and not address.local else (OWN_KEY,)
     for name in names:
         if key := os.environ.get(name, "").strip():
+            if not key.isascii() or not key.isprintable():
+                # Sent as it is, it would come back in the error of some library.
+                raise ModelError(f"The key in {name} holds characters that no key has.", "Set it again.")
             return key, name
     return NO_KEY, None
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from anomalist.agent.evidence import EvidenceReasoner
+from anomalist.agent.opinion import ALONE
 from anomalist.agent.policy import Policy
 from anomalist.agent.severity import MINOR, picture_severity
 from anomalist.errors import ModelError
 from anomalist.types import Evidence, Media, Opinion, Recall, Verdict
-
-DETECTOR_ALONE = {
-    "anomalous": "By measurement alone it is anomalous: this alarm stands until it has been looked at.",
-    "normal": "By measurement alone there is no alarm.",
-    "undecided": "By measurement alone it is undecided as well.",
-}
 
 
 def without_model(
@@ -35,6 +30,6 @@ def without_model(
             "reasoner": f"{measured.reasoner}, in place of {name}",
             "model": name,
             "opinions": (Opinion(by="detector", label=measured.label),),
-            "why_undecided": f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
+            "why_undecided": f"The language model failed: {error} {ALONE[measured.label]}",
         }
     )

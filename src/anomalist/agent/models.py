@@ -163,9 +163,11 @@ def _missing(spec: str) -> str | None:
 
             local_folder(_options(rest)[0])
         elif kind == "openai":
-            from anomalist.agent.endpoint import open_endpoint
+            from anomalist.agent.chat_completions import connect
+            from anomalist.agent.endpoint import find_key, parse_address
 
-            open_endpoint(rest).check()
+            address = parse_address(rest)
+            connect(address, find_key(address)[0]).check()
         elif not Path(rest).is_file():
             return f"there is no file {rest}."
     except ModelError as error:

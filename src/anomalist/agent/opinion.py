@@ -14,7 +14,7 @@ says so. A model that can't be read leaves the picture undecided. It never makes
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from anomalist.agent.policy import Policy
@@ -27,6 +27,13 @@ SAYS = {
     "anomalous": "takes the picture for anomalous",
     "undecided": "can't tell",
 }
+
+ALONE: Mapping[Label, str] = {
+    "anomalous": "The detector alone calls the picture anomalous: a person has to look.",
+    "normal": "The detector alone raises no alarm.",
+    "undecided": "The detector does not decide either.",
+}
+"""What stays visible of the detector where the model gave nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,9 @@ def weigh(detector: Label, why: str | None, model: Label, policy: Policy) -> Out
 
 def unreadable(detector: Label, tries: int, problem: str) -> Outcome:
     """Say that the model gave nothing to weigh; what the detector says stays visible."""
-    alone = {
-        "anomalous": "The detector alone calls the picture anomalous: a person has to look.",
-        "normal": "The detector alone raises no alarm.",
-        "undecided": "The detector does not decide either.",
-    }[detector]
     times = "once" if tries == 1 else f"{tries} times"
     last = problem.rstrip(".")
-    why = f"The model was asked {times} and gave no usable reply (of the last one: {last}). {alone}"
+    why = f"The model was asked {times} and gave no usable reply (of the last one: {last}). {ALONE[detector]}"
     return Outcome("undecided", why)
 
 

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from pydantic import BaseModel
 
 from anomalist.agent.messages import model_message, retry_message
-from anomalist.agent.replies import LONGEST_REPLY, ReplyError, read_reply
+from anomalist.agent.parsing import LONGEST_REPLY, ReplyError, read_reply
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.rendering import Prompt, render
 

@@ -89,8 +89,8 @@ class TransformersBackbone:
     """A pretrained vision backbone by Hugging Face name or local folder; needs no torchvision.
 
     Uses AutoBackbone feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …) and the
-    patch tokens of the vision tower where not (CLIP, SigLIP). Never downloads: a name must be in the local
-    Hugging Face cache.
+    patch tokens of the vision tower where not (CLIP, SigLIP). Pictures are brought to about 256×256. Never
+    downloads: a name must be in the local Hugging Face cache.
 
     Raises
     ------
@@ -141,8 +141,9 @@ def _load_model(name: str) -> Any:  # noqa: ANN401 - transformers has no types
                 model = AutoModel.from_pretrained(name, **options)
                 model = getattr(model, "vision_model", model)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DetectorError(
-            f"The backbone {name} can't be loaded: {str(error).strip().splitlines()[0]}",
+            f"The backbone {name} can't be loaded: {reason}.",
             "Copy it again." if is_path else f"If it is not on this machine yet: hf download {name}",
         ) from error
     if model.main_input_name != "pixel_values":
@@ -174,10 +175,15 @@ def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     found = cached_file(
         name, "preprocessor_config.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
     )
-    settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
-    mean = settings.get("image_mean", [0.485, 0.456, 0.406])
-    std = settings.get("image_std", [0.229, 0.224, 0.225])
-    return torch.tensor(mean).reshape(1, 3, 1, 1), torch.tensor(std).reshape(1, 3, 1, 1)
+    try:
+        settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+        mean = torch.tensor(settings.get("image_mean") or [0.485, 0.456, 0.406])
+        std = torch.tensor(settings.get("image_std") or [0.229, 0.224, 0.225])
+        return mean.reshape(1, 3, 1, 1), std.reshape(1, 3, 1, 1)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise DetectorError(
+            f"The backbone {name} can't be loaded: preprocessor_config.json is damaged.", "Copy it again."
+        ) from error
 
 
 def _feature_map(model: Any, batch: torch.Tensor, grid: int) -> torch.Tensor:  # noqa: ANN401

@@ -25,7 +25,7 @@ from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors import Detector, detector_class
 
 PROFILE_FORMAT = 1
-_MANIFEST, _DETECTOR, _CALIBRATION, _ROI = (
+_MANIFEST, _DETECTOR, _CALIBRATION, _ROI = _FILES = (
     "profile.json",
     "detector.safetensors",
     "calibration.safetensors",
@@ -113,7 +113,8 @@ def profile_path(name: str | Path) -> Path:
 def refuse_overwriting(path: Path, *, force: bool) -> None:
     """Raise ProfileError when something is in the way of a new profile.
 
-    With ``force`` a profile may be replaced, but nothing else.
+    With ``force`` a profile may be replaced, but nothing else: not even a profile that other files were put
+    into.
     """
     try:
         if not path.exists() and not path.is_symlink():
@@ -123,8 +124,11 @@ def refuse_overwriting(path: Path, *, force: bool) -> None:
         entries = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise ProfileError(f"{path} can't be used: {error.strerror}.", "Choose another place.") from error
-    if entries and _MANIFEST not in entries:
-        raise ProfileError(f"{path} is a folder with other things in it.", "Choose another place.")
+    strange = entries - set(_FILES) or (entries if _MANIFEST not in entries else set())
+    if strange:
+        raise ProfileError(
+            f"{path} is a folder with other things in it ({min(strange)}).", "Choose another place."
+        )
     if entries and not force:
         raise ProfileError(f"The profile {path.name} is already there.", "Replace it with --force.")
 

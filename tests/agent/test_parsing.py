@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.agent.replies import LONGEST_REPLY, ReplyError, read_reply
+from anomalist.agent.parsing import LONGEST_REPLY, ReplyError, read_reply
 from anomalist.prompts.replies import Description
 
 SEEN: dict[str, Any] = {
