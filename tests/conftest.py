@@ -10,10 +10,9 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: threads of parallel tests would fight
 
-from tests.pictures import write_tiles
-
 from anomalist.pipeline import learn
 from anomalist.vision.profile import Profile
+from tests.pictures import write_tiles
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.detectors import NAME, GreyDetector
 
 from anomalist.types import BoolArray
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.profile import Normal, Profile, save_profile
+from tests.detectors import NAME, GreyDetector
 
 ROI = np.zeros((6, 9), bool)
 ROI[1:4, 2:7] = True

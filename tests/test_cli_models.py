@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pictures import holed, tile, write
-from tests.test_cli import rows, run
 
 from anomalist.vision.profile import Profile
+from tests.pictures import holed, tile, write
+from tests.test_cli import rows, run
 
 SERVER = Path(__file__).with_name("agent") / "chat_server.py"
 KEY = "sk-very-secret-0123456789"

@@ -9,7 +9,6 @@ import anomalist
 from anomalist.errors import CalibrationError, DataError, MediaError, ProfileError
 from anomalist.pipeline import Inspector, learn
 from anomalist.vision.profile import Profile
-
 from tests.pictures import holed, tile, write, write_tiles
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import BaseMessage
-from tests.pictures import holed, write
 
 from anomalist.agent.endpoint import open_endpoint
 from anomalist.agent.options import choose
 from anomalist.errors import ModelError
 from anomalist.vision.profile import Profile
+from tests.pictures import holed, write
 
 AskAbout = Callable[..., list[BaseMessage]]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.detectors import NAME, GreyDetector
-from tests.pictures import write
 
 from anomalist.errors import MediaError
 from anomalist.types import BoolArray, UInt8Array
@@ -16,6 +14,8 @@ from anomalist.vision.batches import score_all
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors import Scored
 from anomalist.vision.profile import Manifest, Profile
+from tests.detectors import NAME, GreyDetector
+from tests.pictures import write
 
 
 class Counting(GreyDetector):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.detectors import NAME, GreyDetector
 
 from anomalist.errors import CalibrationError, MediaError
 from anomalist.types import BoolArray, Media
@@ -14,6 +13,7 @@ from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet
 from anomalist.vision.detectors import Scored
 from anomalist.vision.examine import checked_rate, examine, fitted_roi
 from anomalist.vision.profile import Manifest, Profile
+from tests.detectors import NAME, GreyDetector
 
 SIZE = (64, 96)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.detectors import GreyDetector
-from tests.pictures import write
 
 from anomalist.errors import DataError, MediaError
 from anomalist.types import BoolArray, UInt8Array
@@ -25,6 +23,8 @@ from anomalist.vision.learning import (
     read_normals,
     sample,
 )
+from tests.detectors import GreyDetector
+from tests.pictures import write
 
 
 def even(grey: int, side: int = 8) -> UInt8Array:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.detectors import GreyDetector
-from tests.profiles import ROI, names, saved
 
 from anomalist.errors import DetectorError, ProfileError
 from anomalist.settings import Settings
 from anomalist.vision.profile import PROFILE_FORMAT, load_profile, profile_path, read_manifest
+from tests.detectors import GreyDetector
+from tests.profiles import ROI, names, saved
 
 FILES = ("profile.json", "detector.safetensors", "calibration.safetensors", "roi.png")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.detectors import GreyDetector
-from tests.profiles import contents, names, saved
 
 from anomalist.errors import ProfileError
 from anomalist.vision.profile import load_profile, refuse_overwriting
+from tests.detectors import GreyDetector
+from tests.profiles import contents, names, saved
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits or links")
 

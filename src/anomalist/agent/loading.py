@@ -196,7 +196,7 @@ def _cached(name: str) -> Path:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"There is no folder {name}.")
     try:
-        # With a pattern, because `models pull` leaves out what is not needed; `local_folder` looks at the rest.
+        # With a pattern, because `models pull` leaves out what is not needed; `local_folder` sees the rest.
         return Path(snapshot_download(name, local_files_only=True, allow_patterns="config.json"))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ModelError(

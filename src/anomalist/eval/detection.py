@@ -83,7 +83,8 @@ def evaluate_detection(
         )
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
-        inspections = Inspector(profile, false_alarm_rate=false_alarm_rate).inspect_many(item.path for item in parts.test)
+        inspector = Inspector(profile, false_alarm_rate=false_alarm_rate)
+        inspections = inspector.inspect_many(item.path for item in parts.test)
         metrics = evaluate(parts, _reported(watch.over(inspections), len(parts.test), progress), seed)
     return DetectionResult(
         **dict(metrics),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from anomalist.types import UInt8Array
@@ -25,21 +26,22 @@ _AHEAD = 3  # batches drawn by another thread while this one trains
 def adapt(
     network: SurfaceNet,
     pictures: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
     steps: int,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SurfaceNet:
     """Return a copy of ``network`` trained for at most ``steps`` on normal ``pictures``.
 
-    ``pictures`` are uint8 (H, W, 3) at working size. A tenth of them, when there are ten or more, is set
-    apart to notice when further training stops helping; the best weights seen are returned, rounded to half
-    precision so that what is stored is what was measured. Batch statistics stay those of pretraining: a
-    handful of alike pictures would only spoil them.
+    ``pictures`` are uint8 (H, W, 3) at working size, ``groups`` int (n,) their groups. A tenth of the groups,
+    when there are ten or more, is set apart to notice when further training stops helping; the best weights
+    seen are returned, rounded to half precision so that what is stored is what was measured. Batch statistics
+    stay those of pretraining: a handful of alike pictures would only spoil them.
     """
-    order = np.random.default_rng((seed, 7)).permutation(len(pictures))
-    apart = max(1, len(pictures) // 10) if len(pictures) >= 10 else 0
-    checking = [pictures[i] for i in (order[:apart] if apart else order)]
-    learning = [pictures[i] for i in order[apart:]]
+    order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
+    apart = np.isin(groups, order[: len(order) // 10])
+    learning = [picture for picture, kept in zip(pictures, apart, strict=True) if not kept]
+    checking = [picture for picture, kept in zip(pictures, apart, strict=True) if kept] or learning
     checks = [_draw((seed, 1_000_000 + k), checking) for k in range(_CHECK_BATCHES)]
 
     model = Pretext(copy.deepcopy(network))
