@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -22,6 +22,12 @@ from anomalist.agent.messages import image_block
 from anomalist.agent.structured import ask, response_format
 from anomalist.errors import ModelError
 from anomalist.types import UInt8Array
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from langchain_core.messages import AIMessageChunk
+    from langchain_core.outputs import ChatGenerationChunk
 
 Opened = Callable[..., LocalChatModel]
 AskAbout = Callable[..., list[BaseMessage]]
@@ -202,8 +208,11 @@ def test_an_option_that_would_have_no_effect_is_an_error(
 
 
 def test_a_conversation_that_does_not_fit_says_what_helps(opened: Opened, ask_about: AskAbout) -> None:
+    model, long = opened("idefics3"), ask_about("tile " * 4200)
     with pytest.raises(ModelError, match=r"4096\..*max_pixels"):
-        opened("idefics3").invoke(ask_about("tile " * 4200))
+        model.invoke(long)
+    with pytest.raises(ModelError, match=r"4096\..*max_pixels"):
+        model.option_logprobs([long], "AB")
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.05])
@@ -220,19 +229,31 @@ def test_a_reply_that_takes_too_long_is_an_error_and_the_next_one_works(
     assert not any(module._forward_pre_hooks for module in model.network.modules())
 
 
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "anomalist-model"]
+
+
+def test_a_stream_that_is_closed_stops_the_writing(opened: Opened, ask_about: AskAbout) -> None:
+    stream = opened("idefics3").stream(ask_about(), max_tokens=4000)
+    with closing(cast("Generator[AIMessageChunk]", stream)):
+        next(stream)
+        assert writers()
+    assert not writers()
+
+
 @pytest.mark.parametrize("why", [GeneratorExit, KeyboardInterrupt])
 def test_who_stops_listening_stops_the_writing(
     opened: Opened, ask_about: AskAbout, why: type[BaseException]
 ) -> None:
     model = opened("idefics3")
-    stream = model._stream(ask_about(), max_tokens=4000)
+    stream = cast("Generator[ChatGenerationChunk]", model._stream(ask_about(), max_tokens=4000))
     with closing(stream):
         next(stream)
         begun = time.monotonic()
         with pytest.raises(why):
             stream.throw(why)
     assert time.monotonic() - begun < 1
-    assert not [thread for thread in threading.enumerate() if thread.name == "anomalist-model"]
+    assert not writers()
     usage = model.invoke(ask_about(), max_tokens=3, timeout=60.0).usage_metadata
     assert usage is not None and usage["output_tokens"] == 3
 

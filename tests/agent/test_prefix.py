@@ -76,9 +76,12 @@ def test_text_before_the_picture_that_differs_is_not_shared(opened: Opened, ask_
     np.testing.assert_allclose(model.option_logprobs(asked, LETTERS), expected, atol=1e-4)
 
 
-def test_one_question_that_begins_like_another_is_answered_too(opened: Opened, ask_about: AskAbout) -> None:
+@pytest.mark.parametrize("texts", [("What?", "What?"), ("What?", "What?", "What? Say.")])
+def test_the_same_question_twice_is_answered_twice(
+    opened: Opened, ask_about: AskAbout, texts: Sequence[str]
+) -> None:
     model = opened("idefics3")
-    asked = [ask_about("What is it?"), ask_about("What is it?"), ask_about("What is it? Say.")]
+    asked = [ask_about(text) for text in texts]
     expected = [directly(model, messages) for messages in asked]
     np.testing.assert_allclose(model.option_logprobs(asked, LETTERS), expected, atol=1e-4)
 

@@ -139,6 +139,7 @@ class LocalChatModel(BaseChatModel):
             prompts = [prepare(self.processor, messages, decode) for messages in messages_list]
             if not prompts:
                 return []
+            self._room(max(prompts, key=lambda prompt: prompt.length), 1)
             logprobs = next_token_logits(self.network, prompts).log_softmax(dim=-1)
         return [[log_sum(row[list(tokens)].tolist()) for tokens in variants] for row in logprobs]
 

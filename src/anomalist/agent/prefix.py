@@ -80,7 +80,7 @@ def _pictures(prompt: Prompt) -> tuple[int, ...]:
 
 
 def _placed(network: Any, prompt: Prompt) -> Inputs:  # noqa: ANN401
-    """Return the inputs without a mask (nothing is padded), with positions where a model counts in 3-D.
+    """Return the inputs without a mask (nothing needs one), with positions where a model counts in 3-D.
 
     Models of the Qwen-VL kind remember the offset between tokens and positions from the last prompt that
     they saw. Positions that are handed over don't depend on what was asked before.
@@ -90,12 +90,12 @@ def _placed(network: Any, prompt: Prompt) -> Inputs:  # noqa: ANN401
         import torch
 
         if prompt.pictures:
-            named = ("input_ids", "mm_token_type_ids", "image_grid_thw")
-            positions, _ = network.base_model.get_rope_index(**{name: inputs[name] for name in named})
+            known = inputs.keys() & {"input_ids", "mm_token_type_ids", "image_grid_thw"}
+            positions, _ = network.base_model.get_rope_index(**{name: inputs[name] for name in known})
         else:
             positions = torch.arange(prompt.length).expand(3, 1, -1)
         inputs["position_ids"] = positions
-    return on_device(network, inputs)
+    return inputs
 
 
 def _shared_length(network: Any, group: Sequence[Inputs]) -> int:  # noqa: ANN401
@@ -116,7 +116,7 @@ def _shared_length(network: Any, group: Sequence[Inputs]) -> int:  # noqa: ANN40
 def _each(network: Any, group: Sequence[Inputs]) -> Iterator[Tensor]:  # noqa: ANN401
     """Give the logits after each prompt, read from its first token."""
     for inputs in group:
-        yield network(**inputs, use_cache=False, logits_to_keep=1).logits[0, -1]
+        yield network(**on_device(network, inputs), use_cache=False, logits_to_keep=1).logits[0, -1]
 
 
 def _continued(network: Any, group: Sequence[Inputs], keep: int) -> Iterator[Tensor]:  # noqa: ANN401
@@ -126,25 +126,24 @@ def _continued(network: Any, group: Sequence[Inputs], keep: int) -> Iterator[Ten
     from transformers.cache_utils import DynamicLayer
 
     start = {name: _part(name, value, slice(keep)) for name, value in group[0].items()}
-    shared = network(**start, use_cache=True, logits_to_keep=1).past_key_values
+    shared = network(**on_device(network, start), use_cache=True, logits_to_keep=1).past_key_values
     rows = ROWS if all(isinstance(layer, DynamicLayer) for layer in shared.layers) else 1
     for first in range(0, len(group), rows):
         rests = [
             {name: inputs[name][..., keep:] for name in ("input_ids", "position_ids") if name in inputs}
             for inputs in group[first : first + rows]
         ]
-        lengths = torch.tensor([rest["input_ids"].shape[-1] for rest in rests], device=network.device)
+        lengths = [rest["input_ids"].shape[-1] for rest in rests]
         # Padded behind: attention looks back only, so nothing sees the padding.
-        longest = int(lengths.max())
-        batch = {
-            name: torch.cat([pad(rest[name], (0, longest - rest[name].shape[-1])) for rest in rests], dim=-2)
+        batch: Inputs = {
+            name: torch.cat([pad(rest[name], (0, max(lengths) - rest[name].shape[-1])) for rest in rests], -2)
             for name in rests[0]
         }
+        batch["logits_to_keep"] = torch.tensor(lengths)[:, None] - 1
         cache = copy.deepcopy(shared)
         if len(rests) > 1:
             cache.batch_repeat_interleave(len(rests))
-        last = (lengths - 1)[:, None]
-        yield from network(**batch, past_key_values=cache, use_cache=True, logits_to_keep=last).logits[:, 0]
+        yield from network(**on_device(network, batch), past_key_values=cache, use_cache=True).logits[:, 0]
 
 
 def _part(name: str, value: Tensor, tokens: slice) -> Tensor:
