@@ -25,6 +25,9 @@ lint: install
 
 # Every figure of docs/benchmarks.md; needs ANOMALIST_DATA.
 bench: install bench-mtd
+	$(BIN)/python scripts/bench_inspect.py --effort fast
+	$(BIN)/python scripts/bench_inspect.py --effort normal
+	$(BIN)/python scripts/bench_options.py
 
 bench-mtd:
 	$(BIN)/anomalist eval detection --data $(DATA)/mtd --groups groups.csv --train-normals 300 --seed 0 --json

@@ -1,0 +1,71 @@
+"""How long inspecting takes at 256×256, and where the time goes; prints one JSON line.
+
+``python scripts/bench_inspect.py [--effort normal]`` learns 120 generated tiles first (effort "normal" takes
+the same two networks to inspect with, however short its training was, so that is cut to 20 steps).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+
+from anomalist.pipeline import Inspector, learn
+from anomalist.vision import surface
+from anomalist.vision.features import run_network
+from anomalist.vision.surfaces import surface as draw
+from anomalist.vision.weights import shipped_network
+
+SIDE, BATCH, ROUNDS = 256, 16, 7
+
+
+def median_ms(work: Callable[[], object]) -> float:
+    """Median milliseconds a picture over rounds of one batch, after one to warm up."""
+    work()
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - began) / BATCH)
+    return round(statistics.median(times), 1)
+
+
+def main() -> None:
+    """Learn, time, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--effort", choices=("fast", "normal"), default="normal")
+    effort = parser.parse_args().effort
+    surface.EFFORTS["normal"] = 20
+    pictures = [np.roll(draw(7, 512), (37 * i, 53 * i), (0, 1))[:SIDE, :SIDE] for i in range(120 + BATCH)]
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / "pictures" / f"{i:03d}.png" for i in range(len(pictures))]
+        paths[0].parent.mkdir()
+        for path, picture in zip(paths, pictures, strict=True):
+            Image.fromarray(picture).save(path)
+        profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
+        inspector = Inspector(profile)
+        vectors = profile.detector._models[0].bank.vectors  # type: ignore[attr-defined]
+        network, batch = shipped_network(), pictures[-BATCH:]
+        patches = run_network(network, batch)[1].reshape(-1, vectors.shape[1])
+        result = {
+            "effort": effort,
+            "threads": torch.get_num_threads(),
+            "bank": len(vectors),
+            "network_ms": median_ms(lambda: run_network(network, batch)),
+            "neighbours_ms": median_ms(lambda: profile.detector._models[0].bank.distances(patches)),  # type: ignore[attr-defined]
+            "detector_ms": median_ms(lambda: profile.detector.score(batch)),
+            "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
