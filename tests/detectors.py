@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types import BoolArray, UInt8Array
+from anomalist.types import BoolArray, Box, UInt8Array
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors import Progress, Scored
+from anomalist.vision.detectors import Alike, Progress, Scored
 
 NAME = f"{__name__}:GreyDetector"
 SMALLEST = 4
@@ -58,6 +58,9 @@ class GreyDetector:
         means = self.means if fold is None else self.means[fold : fold + 1]
         maps = [np.abs(self.prepare(p).mean(2)[None] - means[:, None, None]) for p in pictures]
         return [Scored(m.mean((1, 2)), m.mean(0).astype(np.float32)) for m in maps]
+
+    def most_alike(self, picture: UInt8Array, box: Box) -> Alike | None:
+        return None
 
     def save(self, file: Path) -> None:
         from safetensors.numpy import save_file

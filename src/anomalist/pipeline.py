@@ -122,24 +122,24 @@ class Inspector:
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""
+        began = time.perf_counter()
         ((_, media, scored),) = score_all(self.profile, [path])
-        if isinstance(scored, AnomalistError) or media is None:
-            raise scored if isinstance(scored, AnomalistError) else DataError(f"{path} gave no result.")
-        return self._judge(media, scored, time.perf_counter())
+        return self._judge(media, scored, began)
 
     def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
         """Inspect pictures in order; one that can't be judged becomes a record with its error."""
         began = time.perf_counter()
         for path, media, scored in score_all(self.profile, paths):
             try:
-                if isinstance(scored, AnomalistError) or media is None:
-                    raise scored if isinstance(scored, AnomalistError) else DataError("no result")
                 yield self._judge(media, scored, began)
             except AnomalistError as error:
                 yield Inspection(error_record(source_of(path), media, error, self.profile))
             began = time.perf_counter()
 
-    def _judge(self, media: Media, scored: Scored, began: float) -> Inspection:
+    def _judge(self, media: Media | None, scored: Scored | AnomalistError, began: float) -> Inspection:
+        if isinstance(scored, AnomalistError):
+            raise scored
+        assert media is not None  # what was scored was read
         evidence = examine(self.profile, media, scored, self.false_alarm_rate)
         recall = self.memory.recall(media, evidence)
         failure = None

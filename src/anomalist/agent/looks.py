@@ -9,18 +9,13 @@ import numpy as np
 
 from anomalist.types import Box, Evidence, Media, Region, UInt8Array
 from anomalist.vision.drawing import overlay, thumbnail
+from anomalist.vision.normals import window_around
 
 WHOLE = 672
 """Longer side of the whole picture, pixels: 24 patches of 28, the grid of the Qwen-VL family."""
 
 CLOSE = 448
 """Longer side of each half of a closer look, pixels."""
-
-MARGIN = 0.5
-"""Room around a region in a closer look, as a share of its longer side, on every side."""
-
-LEAST_WINDOW = 1 / 8
-"""A closer look shows at least this share of the picture's longer side, so that a speck has a context."""
 
 WIDER = 3
 """How much more of the picture its surroundings show."""
@@ -64,26 +59,15 @@ def closer(media: Media, evidence: Evidence, region: Region, normal: UInt8Array 
     region : one of ``evidence.regions``.
     normal : uint8 (h, w, 3), what is normal there; None where nothing is known.
     """
-    window = _window(region.box, media.size, 1)
+    window = window_around(region.box, media.size)
     left = thumbnail(_cut(media.pixels, window), max_side=CLOSE)
     if normal is not None:
         right = thumbnail(normal, max_side=CLOSE)
         beside = "on the right the most similar normal patch"
     else:
-        right = _outlined(media, evidence, region, _window(region.box, media.size, WIDER))
+        right = _outlined(media, evidence, region, window_around(region.box, media.size, WIDER))
         beside = "on the right the same region outlined in its surroundings"
     return View(_side_by_side(left, right), f"{region.id}: on the left the region enlarged, {beside}.")
-
-
-def _window(box: Box, size: tuple[int, int], factor: int) -> Box:
-    """Return a square around a box, moved into the picture and cut to it."""
-    x0, y0, x1, y1 = box
-    height, width = size
-    side = max((1 + 2 * MARGIN) * max(x1 - x0, y1 - y0), LEAST_WINDOW * max(size))
-    side = round(min(factor * side, max(size)))
-    left = min(max(0, (x0 + x1 - side) // 2), max(0, width - side))
-    top = min(max(0, (y0 + y1 - side) // 2), max(0, height - side))
-    return left, top, min(width, left + side), min(height, top + side)
 
 
 def _cut(pixels: UInt8Array, window: Box) -> UInt8Array:

@@ -17,6 +17,7 @@ from anomalist.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from anomalist.agent.looks import NormalCrop
     from anomalist.agent.reasoner import Reasoner
 
 AUTO, EVIDENCE = "auto", "evidence"
@@ -103,7 +104,11 @@ def choose(asked: str = AUTO) -> Choice:
 
 
 def reasoner_for(
-    spec: str, *, guidance: Guidance | None = None, listener: Callable[[str], None] | None = None
+    spec: str,
+    *,
+    guidance: Guidance | None = None,
+    normal_crop: NormalCrop | None = None,
+    listener: Callable[[str], None] | None = None,
 ) -> Reasoner:
     """Return who reasons by this name.
 
@@ -111,6 +116,7 @@ def reasoner_for(
     ----------
     spec : ``evidence``, or a model as for `open_model`.
     guidance : what the user says in words; only a language model understands it.
+    normal_crop : finds what is normal at the place of a region, for a language model to compare with.
     listener : hears a language model's replies as they are written.
 
     Raises
@@ -122,11 +128,18 @@ def reasoner_for(
             raise ModelError("Only a language model understands words to watch for or to ignore.", FORMS)
         return EvidenceReasoner()
     model = open_model(spec)
+    from anomalist.agent.looks import no_normal
     from anomalist.agent.vlm import ModelReasoner
 
     digest = getattr(model, "digest", None)  # of a local model's files
     name = f"{spec} (sha256 {digest[:12]})" if digest else spec
-    return ModelReasoner(model, name, guidance=guidance or Guidance(), listener=listener)
+    return ModelReasoner(
+        model,
+        name,
+        guidance=guidance or Guidance(),
+        normal_crop=normal_crop or no_normal,
+        listener=listener,
+    )
 
 
 def _parts(spec: str) -> tuple[str, str]:

@@ -63,6 +63,7 @@ def inspect(
     from anomalist.terminal import err, results_table
     from anomalist.terminal import out as stdout
     from anomalist.vision.media import list_images
+    from anomalist.vision.normals import NearestNormal
     from anomalist.vision.profile import load_profile
 
     listing = list_images(paths)
@@ -79,7 +80,9 @@ def inspect(
         learned,
         false_alarm_rate=false_alarm_rate,
         policy=rules,
-        reasoner=reasoner_for(choice.spec, guidance=guidance, listener=listener),
+        reasoner=reasoner_for(
+            choice.spec, guidance=guidance, normal_crop=NearestNormal(learned), listener=listener
+        ),
     )
     records = _inspected(inspector, listing.images, out, echo=json)
     if not json:

@@ -56,6 +56,11 @@ class MemoryBank:
         distances, _ = self._index.search(np.ascontiguousarray(vectors, np.float32), 1)
         return np.asarray(np.maximum(distances[:, 0], 0), np.float32)
 
+    def nearest(self, vector: FloatArray) -> int:
+        """Row of the patch that is most like ``vector``, float32 (d,)."""
+        _, rows = self._index.search(np.ascontiguousarray(vector[None], np.float32), 1)
+        return int(rows[0, 0])
+
     def distances_without(self, vectors: FloatArray, excluded: npt.NDArray[np.int32]) -> FloatArray:
         """The same, but neighbours from the ``excluded`` pictures don't count; float32 (m,).
 

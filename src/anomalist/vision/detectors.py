@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.types import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.calibration import Partition
 
 DETECTORS = {"surface": "anomalist.vision.surface:SurfaceDetector"}
@@ -38,6 +38,17 @@ class Scored:
 
     scores: npt.NDArray[np.float64]
     score_map: FloatArray
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A patch of a normal picture: the picture's number in the order learned, and the patch's centre.
+
+    ``centre`` is (x, y) relative to that picture, 0 to 1.
+    """
+
+    picture: int
+    centre: tuple[float, float]
 
 
 class Detector(Protocol):
@@ -75,6 +86,10 @@ class Detector(Protocol):
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
     ) -> list[Scored]:
         """Score pictures, uint8 (H, W, 3) of any size, under one fold's model or all of them."""
+        ...
+
+    def most_alike(self, picture: UInt8Array, box: Box) -> Alike | None:
+        """Find the normal patch most like the oddest patch in a box of a picture; None if it can't tell."""
         ...
 
     def save(self, file: Path) -> None:

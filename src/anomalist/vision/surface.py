@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.types import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.bank import MemoryBank
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors import Progress, Scored
+from anomalist.vision.detectors import Alike, Progress, Scored
 from anomalist.vision.features import TransformersBackbone, working_picture
 from anomalist.vision.fusion import Eyes, Model, fit_model, image_score, resized_roi
 from anomalist.vision.scaling import PositionScale
@@ -79,7 +81,9 @@ class SurfaceDetector:
 
             segmenter = k + 1 if len(networks) > 1 else 0
             chosen, own = [pictures[i] for i in learning], groups[list(learning)]
-            models.append(fit_model(eyes, segmenter, chosen, own, roi, seed, tick))
+            model = fit_model(eyes, segmenter, chosen, own, roi, seed, tick)
+            numbers = np.array(learning, np.int32)[model.bank.pictures]
+            models.append(replace(model, bank=replace(model.bank, pictures=numbers)))
         return cls(networks, models, describer)
 
     def score(
@@ -102,6 +106,19 @@ class SurfaceDetector:
             enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
             scored.append(Scored(scores, np.asarray(enlarged, np.float32)))
         return scored
+
+    def most_alike(self, picture: UInt8Array, box: Box) -> Alike:
+        """Find the normal patch most like the oddest patch in a box of a picture, by the first model."""
+        bank = self._models[0].bank
+        ((_, _, descriptors),) = self._eyes.look([working_picture(picture)], ())
+        height, width = descriptors.shape[:2]
+        down, across = height / picture.shape[0], width / picture.shape[1]
+        top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
+        left, right = int(box[0] * across), max(int(box[0] * across) + 1, math.ceil(box[2] * across))
+        inside = descriptors[top:bottom, left:right].reshape(-1, descriptors.shape[2])
+        row = bank.nearest(inside[int(bank.distances(inside).argmax())])
+        x, y = bank.places[row].tolist()
+        return Alike(int(bank.pictures[row]), (x, y))
 
     def save(self, file: Path) -> None:
         """Write the networks, banks and scales as safetensors."""
