@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from anomalist.types import SEVERITIES, Record
+from anomalist.types import Record
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from anomalist.vision.detectors import Progress
 
@@ -19,6 +19,7 @@ out = Console()
 err = Console(stderr=True)
 
 _COLOURS = {"anomalous": "bold red", "undecided": "yellow", "normal": "green", "error": "magenta"}
+_REASONS = 10  # of the most urgent pictures; the report has them all
 
 
 @contextmanager
@@ -38,23 +39,28 @@ def progress_bars() -> Iterator[Progress]:
         yield report
 
 
-def results_table(records: Sequence[Record]) -> Table:
-    """The records as a table, the most urgent first."""
+def results(records: Sequence[Record]) -> RenderableType:
+    """The records as a table, the most urgent first, and under it why for all that is not plainly normal."""
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from anomalist.report.summary import by_urgency, outcome
-    from anomalist.report.wording import main_reason, number, short_names
+    from anomalist.report.wording import main_reason, number, severity_word, short_names
 
     ordered = by_urgency(records)
     place, names = short_names(ordered)
     table = Table(title=Text(place) if place else None, title_justify="left", title_style="dim")
-    for heading in ("picture", "verdict", "severity", "kind", "p", "why"):
+    for heading in ("picture", "verdict", "severity", "kind", "p"):
         table.add_column(heading, overflow="fold")
+    reasons: list[RenderableType] = []
     for record, name in zip(ordered, names, strict=True):
         verdict = outcome(record)
-        severity = SEVERITIES[record.severity] if record.severity else ""
-        reason = main_reason(record) if record.status == "ok" else record.error or ""
-        cells = (record.kind or "", number(record.p_value), reason)
-        table.add_row(Text(name), Text(verdict, _COLOURS[verdict]), severity, *map(Text, cells))
-    return table
+        severity = severity_word(record) if record.severity else ""
+        cells = (Text(record.kind or ""), number(record.p_value))
+        table.add_row(Text(name), Text(verdict, _COLOURS[verdict]), severity, *cells)
+        if verdict != "normal" and len(reasons) < _REASONS:
+            reason = main_reason(record) if record.status == "ok" else record.error or ""
+            reasons.append(Padding(Text.assemble((f"{name}  ", _COLOURS[verdict]), reason), (1, 0, 0, 0)))
+    return Group(table, *reasons)

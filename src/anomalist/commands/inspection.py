@@ -60,7 +60,7 @@ def inspect(
     from anomalist.agent.models import choose, reasoner_for
     from anomalist.agent.policy import load_policy
     from anomalist.pipeline import Inspector
-    from anomalist.terminal import err, results_table
+    from anomalist.terminal import err, results
     from anomalist.terminal import out as stdout
     from anomalist.vision.media import list_images
     from anomalist.vision.normals import NearestNormal
@@ -86,7 +86,7 @@ def inspect(
     )
     records = _inspected(inspector, listing.images, out, echo=json)
     if not json:
-        stdout.print(results_table(records))
+        stdout.print(results(records))
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(FAIL_ON)
     if any(record.error for record in records):
