@@ -58,6 +58,7 @@ def results(records: Sequence[Record]) -> RenderableType:
     for record, name in zip(ordered, names, strict=True):
         verdict = outcome(record)
         severity = severity_word(record) if record.severity else ""
+        severity += " if real" if severity and verdict == "undecided" else ""
         cells = (Text(record.kind or ""), number(record.p_value))
         table.add_row(Text(name), Text(verdict, _COLOURS[verdict]), severity, *cells)
         if verdict != "normal" and len(reasons) < _REASONS:

@@ -21,7 +21,10 @@ def _group() -> None:
 def detection(
     data: Annotated[Path, typer.Option(help="Folder with good/, one folder a defect and ground_truth/.")],
     train_normals: Annotated[int, typer.Option(help="Good pictures to learn from, at least.")],
-    groups: Annotated[Path | None, typer.Option(help="CSV image,group; whole groups go to one side.")] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, of learning and of the bootstrap.")] = 0,
     effort: EffortOption = Effort.normal,
     false_alarm_rate: RateOption = None,
