@@ -79,7 +79,6 @@ def run_demo(out: Path) -> None:
     """Learn each photograph, inspect its other half, print a table and write the report into ``out``."""
     from anomalist.audit.log import RunFolder
     from anomalist.audit.run import inspect_into
-    from anomalist.commands.inspection import calibrations_of, remember_calibration
     from anomalist.pipeline import Inspector, learn
     from anomalist.report.files import write_reports
     from anomalist.terminal import err
@@ -101,12 +100,11 @@ def run_demo(out: Path) -> None:
                 force=True,
             )
             inspector = Inspector(profile)
-            remember_calibration(inspector, folder)
             paths = sorted((out / "pictures" / name / "test").iterdir())
             records = list(inspect_into(inspector, folder, paths))
             outcomes.append(_outcome(name, records))
         every = folder.records()
-        report = write_reports(every, out, calibrations_of(folder, every), title="anomalist demo")
+        report = write_reports(every, out, folder.calibrations(every), title="anomalist demo")
     stdout.print(_table(outcomes))
     stdout.print(
         f"{len(every)} pictures in {time.perf_counter() - began:.0f} s. Report: {report}\n\n"

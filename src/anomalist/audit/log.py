@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -207,6 +207,12 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise DataError(f'"{path}" is damaged.', "Remove it and inspect again.") from error
         return content if isinstance(content, dict) and content.get("digest") == digest else None
+
+    def calibrations(self, records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+        """What is known of the calibrations that ``records`` rest on, by digest of the profile."""
+        digests = {record.profile_digest for record in records if record.profile_digest}
+        found = {digest: self.calibration(digest) for digest in sorted(digests)}
+        return {digest: content for digest, content in found.items() if content is not None}
 
     def _rows(self) -> Iterator[Record]:
         """Yield every whole row; a last line without its newline was torn by a crash and doesn't count."""

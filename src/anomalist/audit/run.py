@@ -12,10 +12,16 @@ from typing import Protocol
 from anomalist.audit.log import RunFolder, key_of
 from anomalist.types import Inspection, Record
 from anomalist.vision.media import source_of
+from anomalist.vision.profile import Profile
 
 
 class Inspects(Protocol):
     """The part of `anomalist.pipeline.Inspector` that a run needs."""
+
+    @property
+    def profile(self) -> Profile:
+        """What was learned."""
+        ...
 
     @property
     def profile_digest(self) -> str:
@@ -40,8 +46,17 @@ def unfinished(inspector: Inspects, folder: RunFolder, paths: Sequence[Path]) ->
 def inspect_into(inspector: Inspects, folder: RunFolder, paths: Iterable[Path]) -> Iterator[Record]:
     """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
 
+    The scores of the normals come first, so that reports can draw them without the profile.
     A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
     """
+    calibration = inspector.profile.calibration
+    folder.write_calibration(
+        inspector.profile.name,
+        inspector.profile_digest,
+        calibration.scores.tolist(),
+        [str(group) for group in calibration.groups],
+        {"method": calibration.method},
+    )
     listed, waiting = itertools.tee(paths)
     for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         record = inspection.record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.agent.guidance import Guidance
-    from anomalist.audit.log import RunFolder
     from anomalist.pipeline import Inspector
     from anomalist.types import Record
 
@@ -103,26 +102,7 @@ def report(
 
     run = RunFolder(folder)
     records = run.records()
-    typer.echo(write_reports(records, folder, calibrations_of(run, records), title=title))
-
-
-def remember_calibration(inspector: Inspector, folder: RunFolder) -> None:
-    """Keep the normals' scores in the run folder, so that reports can draw them without the profile."""
-    calibration = inspector.profile.calibration
-    folder.write_calibration(
-        inspector.profile.name,
-        inspector.profile_digest,
-        calibration.scores.tolist(),
-        [str(group) for group in calibration.groups],
-        {"method": calibration.method},
-    )
-
-
-def calibrations_of(folder: RunFolder, records: list[Record]) -> dict[str, Any]:
-    """The calibrations that the records of a run folder rest on, by profile digest."""
-    digests = {record.profile_digest for record in records if record.profile_digest}
-    found = {digest: folder.calibration(digest) for digest in sorted(digests)}
-    return {digest: content for digest, content in found.items() if content is not None}
+    typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
 
 
 def _guidance(
@@ -161,10 +141,9 @@ def _inspected(
         open_ones = unfinished(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
-        remember_calibration(inspector, folder)
         records = _shown(inspect_into(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
-        report = write_reports(every, out, calibrations_of(folder, every))
+        report = write_reports(every, out, folder.calibrations(every))
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 
