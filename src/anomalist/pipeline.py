@@ -55,7 +55,8 @@ def learn(
     ------
     AnomalistError : nothing usable to learn from, a profile in the way, a full disk, …
     """
-    refuse_overwriting(profile_path(profile), force=force)
+    path = profile_path(profile)
+    refuse_overwriting(path, force=force)
     kind = detector_class(detector)
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)
     if not listing.images:
@@ -78,7 +79,6 @@ def learn(
         progress=progress,
     )
     calibration, low = calibrate(learned, read, parts, mask, seed, progress)
-    path = profile_path(profile)
     return save_profile(
         path,
         learned,

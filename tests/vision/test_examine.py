@@ -11,8 +11,9 @@ from anomalist.errors import CalibrationError, MediaError
 from anomalist.types import BoolArray, Media
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet
 from anomalist.vision.detectors import Scored
-from anomalist.vision.examine import checked_rate, examine, fitted_roi
+from anomalist.vision.examine import checked_rate, examine
 from anomalist.vision.profile import Manifest, Profile
+from anomalist.vision.roi import fitted_roi
 from tests.detectors import NAME, GreyDetector
 
 SIZE = (64, 96)

@@ -7,7 +7,6 @@ an interrupted run leaves whole rows only, and the next one goes on behind the l
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from anomalist.errors import DataError
+from anomalist.records import digest_of
 from anomalist.types import RECORD_FORMAT, Inspection, Record
 
 RECORDS = "records.jsonl"
@@ -37,7 +37,7 @@ def key_of(source: str, sha256: str | None, profile_digest: str, settings: str) 
     settings : whatever else changes the outcome (false-alarm rate, policy, reasoner), as text.
     """
     # As JSON no two different lists look alike, whatever characters are in them.
-    return hashlib.sha256(json.dumps([source, sha256, profile_digest, settings]).encode()).hexdigest()
+    return digest_of(source, sha256, profile_digest, settings)
 
 
 class RunFolder:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.errors import CalibrationError, MediaError
-from anomalist.types import BoolArray, DetectorInfo, Evidence, Media
+from anomalist.types import DetectorInfo, Evidence, Media
 from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
 from anomalist.vision.detectors import Scored
 from anomalist.vision.profile import Profile
 from anomalist.vision.regions import find_regions, segment
+from anomalist.vision.roi import fitted_roi
 
 
 def checked_rate(profile: Profile, asked: float | None) -> float:
@@ -59,21 +60,3 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
         calibration=calibration.summary(scored.scores, rate),
         regions=find_regions(media.pixels, scored.score_map, mask, roi),
     )
-
-
-def fitted_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None:
-    """Resize a region of interest to (height, width) in pixels, by nearest neighbour.
-
-    Raises MediaError when nothing is left of it.
-    """
-    if roi is None or roi.shape == size:
-        return roi
-    import cv2
-
-    height, width = size
-    resized = cv2.resize(roi.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    if not resized.any():
-        raise MediaError(
-            f"Nothing of the region of interest is left at {width}×{height} pixels.", "Draw it larger."
-        )
-    return np.asarray(resized)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from anomalist.types import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.bank import CANDIDATES, MemoryBank, Patches, build_bank, join_patches, sample_patches
 from anomalist.vision.features import TransformersBackbone, run_network
+from anomalist.vision.roi import covering_roi
 from anomalist.vision.scaling import PositionScale, cell_peaks
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def fit_model(
     described: dict[int, FloatArray] = {}
     peaks: list[FloatArray] = []
     for done, (index, logits, descriptors) in enumerate(eyes.look(working, (segmenter,)), 1):
-        inside = resized_roi(roi, descriptors.shape[:2])
+        inside = covering_roi(roi, descriptors.shape[:2])
         patches.append(sample_patches(descriptors, index, inside, most, rng))
         if index in scaling:
             described[index] = descriptors.astype(np.float16)
@@ -142,13 +143,3 @@ def _smooth(distances: FloatArray) -> FloatArray:
     import cv2
 
     return np.asarray(cv2.GaussianBlur(distances, (0, 0), _BANK_BLUR), np.float32)
-
-
-def resized_roi(roi: BoolArray | None, shape: tuple[int, ...]) -> BoolArray | None:
-    """A region of interest at another size (h, w); all of it where so small a grid would leave nothing."""
-    import cv2
-
-    if roi is None:
-        return None
-    inside = cv2.resize(roi.astype(np.uint8), (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST) > 0
-    return np.asarray(inside if inside.any() else np.ones(shape[:2], bool))

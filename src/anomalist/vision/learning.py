@@ -16,9 +16,9 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types import BoolArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors import Detector, Progress, Scored
-from anomalist.vision.examine import fitted_roi
 from anomalist.vision.media import load_image, source_of
 from anomalist.vision.profile import Normal
+from anomalist.vision.roi import fitted_roi
 
 MOST_NORMALS = 1000
 """More add little and cost memory: a random sample of this many is learned from."""

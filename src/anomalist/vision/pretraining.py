@@ -20,6 +20,7 @@ import torch
 from anomalist.vision.network import SurfaceNet
 from anomalist.vision.surfaces import surface
 from anomalist.vision.training import Pairs, Pretext, half_precision, make_pairs
+from anomalist.vision.weights import part_of
 
 
 @dataclass(frozen=True)
@@ -99,19 +100,14 @@ class _State:
                 raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         self.step = int(metadata["step"])
-        self.model.load_state_dict(_part(tensors, "model."))
-        self.average = _part(tensors, "average.")
+        self.model.load_state_dict(part_of(tensors, "model."))
+        self.average = part_of(tensors, "average.")
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in _part(tensors, "optimiser.").items():
+        for name, value in part_of(tensors, "optimiser.").items():
             index, key = name.split(".", 1)
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names start with ``prefix``, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def pretrain(

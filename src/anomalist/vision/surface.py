@@ -18,7 +18,8 @@ from anomalist.vision.bank import MemoryBank
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import Alike, Progress, Scored
 from anomalist.vision.features import TransformersBackbone, working_picture
-from anomalist.vision.fusion import Eyes, Model, fit_model, image_score, resized_roi
+from anomalist.vision.fusion import Eyes, Model, fit_model, image_score
+from anomalist.vision.roi import covering_roi
 from anomalist.vision.scaling import PositionScale
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class SurfaceDetector:
             maps[index] = [model.fuse(logits[model.segmenter], descriptors) for model in models]
         scored = []
         for index, picture in enumerate(pictures):
-            scores = np.array([image_score(m, resized_roi(roi, m.shape)) for m in maps[index]])
+            inside = covering_roi(roi, maps[index][0].shape)
+            scores = np.array([image_score(m, inside) for m in maps[index]])
             mean = np.mean(maps[index], axis=0, dtype=np.float32)
             size = (picture.shape[1], picture.shape[0])
             enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
@@ -152,17 +154,17 @@ class SurfaceDetector:
         """Read what `save` wrote; the same scores come out."""
         from safetensors import safe_open
 
-        from anomalist.vision.weights import network_of
+        from anomalist.vision.weights import network_of, part_of
 
         with safe_open(file, "pt") as opened:
             settings = json.loads(opened.metadata()["settings"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         networks: list[SurfaceNet] = []
         while any(name.startswith(f"network.{len(networks)}.") for name in tensors):
-            networks.append(network_of(_part(tensors, f"network.{len(networks)}.")))
+            networks.append(network_of(part_of(tensors, f"network.{len(networks)}.")))
         models: list[Model] = []
         while any(name.startswith(f"model.{len(models)}.") for name in tensors):
-            arrays = {n: v.numpy() for n, v in _part(tensors, f"model.{len(models)}.").items()}
+            arrays = {n: v.numpy() for n, v in part_of(tensors, f"model.{len(models)}.").items()}
             models.append(
                 Model(
                     int(arrays["segmenter"].item()),
@@ -200,7 +202,3 @@ def _networks(
 
         chosen, own = [pictures[i] for i in learning], groups[list(learning)]
         yield adapt(network, chosen, own, share, seed + k, tick)
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

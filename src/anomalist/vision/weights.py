@@ -45,3 +45,8 @@ def network_of(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
     network.load_state_dict(dict(state))  # copies into float32 parameters
     network.eval()
     return network
+
+
+def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with ``prefix``, named without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
