@@ -82,7 +82,7 @@ def test_a_rate_that_the_normals_support_changes_the_threshold_without_learning(
     tiles_profile: Profile,
 ) -> None:
     strict, lax = (Inspector(tiles_profile, false_alarm_rate=rate) for rate in (0.05, 0.3))
-    assert strict.profile.calibration.threshold(0.05) > strict.profile.calibration.threshold(0.3)  # type: ignore[operator]
+    assert strict.examiner.calibration.threshold(0.05) > strict.examiner.calibration.threshold(0.3)  # type: ignore[operator]
     assert strict.settings_digest != lax.settings_digest
 
 

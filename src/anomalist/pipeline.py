@@ -13,11 +13,11 @@ from anomalist.agent.reasoner import Reasoner
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Blank, Memory
 from anomalist.records import digest_of, error_record, record_of
-from anomalist.types import Inspection, Media
-from anomalist.vision.batches import score_all
+from anomalist.types import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
-from anomalist.vision.detectors import Progress, Scored, detector_class, silent
-from anomalist.vision.examine import checked_rate, examine
+from anomalist.vision.detectors import Progress, detector_class, silent
+from anomalist.vision.examine import checked_rate
+from anomalist.vision.examiners import ByProfile, Examiner
 from anomalist.vision.learning import calibrate, listed, now, read_groups, read_normals, sample
 from anomalist.vision.media import list_images, load_roi, source_of
 from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
@@ -99,48 +99,48 @@ def learn(
 
 
 class Inspector:
-    """Inspects pictures against one profile."""
+    """Inspects pictures by one profile, or by anything else that measures them."""
 
     def __init__(
         self,
-        profile: Profile | str | Path,
+        by: Examiner | Profile | str | Path,
         *,
         false_alarm_rate: float | None = None,
         policy: Policy | None = None,
         reasoner: Reasoner | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self.profile = profile if isinstance(profile, Profile) else load_profile(profile)
-        self.false_alarm_rate = checked_rate(self.profile, false_alarm_rate)
+        if isinstance(by, str | Path):
+            by = load_profile(by)
+        if isinstance(by, Profile):
+            by = ByProfile(by, checked_rate(by, false_alarm_rate))
+        self.examiner = by
         self.policy = policy or load_policy()
         self.reasoner = reasoner or EvidenceReasoner()
         self.memory = memory or Blank()
-        self.profile_digest = self.profile.digest
-        self.settings_digest = digest_of(
-            self.false_alarm_rate, self.policy.digest, self.reasoner.name, self.reasoner.digest
-        )
+        rate = by.rate if isinstance(by, ByProfile) else None
+        self.settings_digest = digest_of(rate, self.policy.digest, self.reasoner.name, self.reasoner.digest)
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""
         began = time.perf_counter()
-        ((_, media, scored),) = score_all(self.profile, [path])
-        return self._judge(media, scored, began)
+        ((_, media, evidence),) = self.examiner.examine([path])
+        return self._judge(media, evidence, began)
 
     def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
         """Inspect pictures in order; one that can't be judged becomes a record with its error."""
         began = time.perf_counter()
-        for path, media, scored in score_all(self.profile, paths):
+        for path, media, evidence in self.examiner.examine(paths):
             try:
-                yield self._judge(media, scored, began)
+                yield self._judge(media, evidence, began)
             except AnomalistError as error:
-                yield Inspection(error_record(source_of(path), media, error, self.profile))
+                yield Inspection(error_record(source_of(path), media, error, self.examiner))
             began = time.perf_counter()
 
-    def _judge(self, media: Media | None, scored: Scored | AnomalistError, began: float) -> Inspection:
-        if isinstance(scored, AnomalistError):
-            raise scored
-        assert media is not None  # what was scored was read
-        evidence = examine(self.profile, media, scored, self.false_alarm_rate)
+    def _judge(self, media: Media | None, evidence: Evidence | AnomalistError, began: float) -> Inspection:
+        if isinstance(evidence, AnomalistError):
+            raise evidence
+        assert media is not None  # what was measured was read
         recall = self.memory.recall(media, evidence)
         failure = None
         try:
@@ -149,5 +149,5 @@ class Inspector:
             verdict = without_model(error, self.reasoner.name, media, evidence, recall, self.policy)
             failure = str(error)
         milliseconds = 1000 * (time.perf_counter() - began)
-        record = record_of(media, evidence, recall, verdict, self.profile, milliseconds, failure)
+        record = record_of(media, evidence, recall, verdict, self.examiner, milliseconds, failure)
         return Inspection(record, media, evidence)

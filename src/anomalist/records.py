@@ -7,8 +7,8 @@ import json
 
 from anomalist.errors import AnomalistError
 from anomalist.types import Evidence, Media, Recall, Record, Verdict
+from anomalist.vision.examiners import Examiner
 from anomalist.vision.learning import now
-from anomalist.vision.profile import Profile
 
 
 def record_of(
@@ -16,7 +16,7 @@ def record_of(
     evidence: Evidence,
     recall: Recall,
     verdict: Verdict,
-    profile: Profile,
+    examiner: Examiner,
     milliseconds: float,
     failure: str | None = None,
 ) -> Record:
@@ -40,7 +40,7 @@ def record_of(
         sha256=media.sha256,
         width=width,
         height=height,
-        notes=media.notes,
+        notes=(*media.notes, *evidence.notes),
         reasoner=verdict.reasoner,
         disagreements=verdict.disagreements,
         why_undecided=verdict.why_undecided,
@@ -53,24 +53,25 @@ def record_of(
         recall=recall.items,
         detector=evidence.detector,
         calibration=evidence.calibration,
+        basis=evidence.basis,
         roi_area=evidence.roi_area,
-        profile=profile.name,
-        profile_digest=profile.digest,
+        profile=examiner.name,
+        profile_digest=examiner.digest,
         policy=verdict.policy,
         time=now(),
         milliseconds=round(milliseconds, 1),
     )
 
 
-def error_record(source: str, media: Media | None, error: AnomalistError, profile: Profile) -> Record:
+def error_record(source: str, media: Media | None, error: AnomalistError, examiner: Examiner) -> Record:
     """The record of a picture that could not be judged."""
     return Record(
         source=source,
         status="error",
         error=str(error),
         sha256=media.sha256 if media else None,
-        profile=profile.name,
-        profile_digest=profile.digest,
+        profile=examiner.name,
+        profile_digest=examiner.digest,
         time=now(),
     )
 

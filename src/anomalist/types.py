@@ -35,6 +35,8 @@ Kind = Literal[
 ]
 """What a verdict can name. "diffuse change" is an anomaly without any region."""
 
+Basis = Literal["normals", "itself", "folder", "reference"]
+
 SEVERITIES = ("none", "minor", "moderate", "major", "critical")
 RECORD_FORMAT = 1
 
@@ -101,6 +103,14 @@ class Attributes(Frozen):
     texture: Literal["rougher", "smoother", "same"]
 
 
+class KnownKind(Frozen):
+    """Which labelled defect a region looks like."""
+
+    name: str | None = Field(description="kind of the nearest labelled cases; None: unlike any known kind")
+    similarity: float = Field(description="cosine similarity to the nearest labelled case, −1 to 1")
+    cases: tuple[str, ...] = Field((), description="ids of the nearest labelled cases, the nearest first")
+
+
 class Region(Frozen):
     """A connected suspicious area."""
 
@@ -110,6 +120,10 @@ class Region(Frozen):
     peak: float = Field(description="highest value of the anomaly map inside")
     mean: float = Field(description="mean value of the anomaly map inside")
     attributes: Attributes
+    change: Literal["missing", "extra", "changed"] | None = Field(
+        None, description="against the reference picture, where there is one"
+    )
+    known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
 
 
 class DetectorInfo(Frozen):
@@ -151,6 +165,9 @@ class Evidence:
     threshold : score at which the asked false-alarm rate is crossed, or None when out of reach.
     calibration : what p-value and threshold rest on, or None.
     regions : by falling peak, ids R1, R2, …
+    basis : what the score compares the picture with: the normals of a profile, its own patches ("itself"),
+        the other pictures of a folder without labels ("folder"), or one reference picture.
+    notes : what a person should know about how it was measured, for the record.
     """
 
     detector: DetectorInfo
@@ -162,6 +179,8 @@ class Evidence:
     threshold: float | None = None
     calibration: Calibration | None = None
     regions: tuple[Region, ...] = ()
+    basis: Basis = "normals"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check("score_map", self.score_map, np.float32, (None, None))
@@ -260,8 +279,9 @@ class Record(Frozen):
     recall: tuple[Recalled, ...] = ()
     detector: DetectorInfo | None = None
     calibration: Calibration | None = None
+    basis: Basis | None = Field(None, description="what the score compares the picture with")
     roi_area: int | None = None
-    profile: str | None = Field(None, description="name of the profile")
+    profile: str | None = Field(None, description="name of the profile, or of what stood in for one")
     profile_digest: str | None = None
     policy: str | None = None
     map: str | None = Field(None, description="path of the .npy anomaly map, relative to the record file")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anomalist.errors import PolicyError
-from anomalist.types import Calibration, Evidence, Frozen, Kind, Label
+from anomalist.types import Basis, Calibration, Evidence, Frozen, Kind, Label
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -32,6 +32,13 @@ DEFAULT_FLOORS: dict[Kind, SeverityName] = {
     "texture change": "minor",
     "diffuse change": "minor",
 }
+
+UNCALIBRATED: Mapping[Basis, str] = {
+    "normals": "There is no calibration on normal pictures to judge the score by.",
+    "itself": "Uncalibrated: the picture was only compared with itself. Scores rank, they decide nothing.",
+    "folder": "Uncalibrated: the pictures were compared with each other. Scores rank, they decide nothing.",
+}
+"""Why a score without calibration decides nothing, by what it compares with."""
 
 TIE = 1e-9
 """Relative rounding allowed in p ≤ rate: p = k / (n + 1) may miss an exact tie by the last bit."""
@@ -121,13 +128,16 @@ def decide(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]:
 
     Anomalous when the conformal p-value is at most the asked false-alarm rate; an exact tie is anomalous.
     Undecided when there is no usable score or calibration, when the normals can't support the asked rate,
-    or when the decision flips too easily. A failure is never "normal".
+    or when the decision flips too easily. A failure is never "normal". Against one reference picture the
+    differences themselves decide.
     """
     calibration, p = evidence.calibration, evidence.p_value
     if not math.isfinite(evidence.score):
         return "undecided", f"The detector gave no usable score ({evidence.score})."
+    if evidence.basis == "reference":
+        return ("anomalous" if evidence.regions else "normal"), None
     if calibration is None:
-        return "undecided", "There is no calibration on normal pictures to judge the score by."
+        return "undecided", UNCALIBRATED[evidence.basis]
     if not calibration.reachable:
         return "undecided", _out_of_reach(calibration)
     if p is None or not 0 < p <= 1 + TIE:

@@ -11,21 +11,16 @@ from typing import Protocol
 
 from anomalist.audit.log import RunFolder, key_of
 from anomalist.types import Inspection, Record
+from anomalist.vision.examiners import Examiner
 from anomalist.vision.media import source_of
-from anomalist.vision.profile import Profile
 
 
 class Inspects(Protocol):
     """The part of `anomalist.pipeline.Inspector` that a run needs."""
 
     @property
-    def profile(self) -> Profile:
-        """What was learned."""
-        ...
-
-    @property
-    def profile_digest(self) -> str:
-        """Hex digest of what was learned."""
+    def examiner(self) -> Examiner:
+        """What measures, with its calibration."""
         ...
 
     @property
@@ -49,14 +44,15 @@ def inspect_into(inspector: Inspects, folder: RunFolder, paths: Iterable[Path]) 
     The scores of the normals come first, so that reports can draw them without the profile.
     A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
     """
-    calibration = inspector.profile.calibration
-    folder.write_calibration(
-        inspector.profile.name,
-        inspector.profile_digest,
-        calibration.scores.tolist(),
-        [str(group) for group in calibration.groups],
-        {"method": calibration.method},
-    )
+    calibration = inspector.examiner.calibration
+    if calibration is not None:
+        folder.write_calibration(
+            inspector.examiner.name,
+            inspector.examiner.digest,
+            calibration.scores.tolist(),
+            [str(group) for group in calibration.groups],
+            {"method": calibration.method},
+        )
     listed, waiting = itertools.tee(paths)
     for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         record = inspection.record
@@ -67,7 +63,7 @@ def inspect_into(inspector: Inspects, folder: RunFolder, paths: Iterable[Path]) 
 
 
 def _key(inspector: Inspects, source: str, sha256: str | None) -> str:
-    return key_of(source, sha256, inspector.profile_digest, inspector.settings_digest)
+    return key_of(source, sha256, inspector.examiner.digest, inspector.settings_digest)
 
 
 def _sha256(path: Path) -> str | None:
