@@ -1,81 +1,114 @@
 from __future__ import annotations
 
-import io
-import json
+from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from anomalist.eval.detection import DetectionResult, render
-
-RESULT = DetectionResult(
-    image_auroc=0.8125,
-    image_auroc_interval=(0.75, 0.86),
-    image_average_precision=0.7,
-    image_auroc_by_defect={"crack": 0.49, "[bold]dent": None},
-    pixel_auroc=0.9,
-    aupro=0.51,
-    asked_false_alarm_rate=0.05,
-    false_alarm_rate=0.043,
-    false_alarm_rate_interval=(0.02, 0.071),
-    undecided_rate=0.1,
-    undecided_rate_normals=0.08,
-    undecided_rate_defects=0.12,
-    n_train=300,
-    n_test=946,
-    n_test_normals=652,
-    n_by_defect={"crack": 57, "[bold]dent": 0},
-    n_errors=2,
-    n_empty_masks=4,
-    split="groups",
-    detector="surface",
-    notes=("2 pictures could not be judged: [red]x.png",),
-    data="tiles",
-    seed=0,
-    effort="normal",
-    learn_seconds=312.0,
-    ms_per_image=61.0,
-    peak_memory_mb=1480.0,
-    threads=2,
-)
+from anomalist.eval.contenders import Contender
+from anomalist.eval.datasets import Split
+from anomalist.eval.detection import DetectionResult, compare_detection, evaluate_detection
+from anomalist.vision.detectors import Progress
+from anomalist.vision.examiners import Examiner
+from tests.eval.examiners import Darkness
 
 
-def printed(result: DetectionResult) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=140).print(render(result))
-    return stream.getvalue()
+class Making:
+    """Makes an examiner that learns nothing, and remembers from what."""
+
+    def __init__(self) -> None:
+        self.parts: list[Split] = []
+        self.seeds: list[int] = []
+
+    def __call__(self, parts: Split, seed: int, folder: Path, progress: Progress) -> Examiner:
+        assert folder.is_dir() and not any(folder.iterdir())
+        progress("making", 1, 1)
+        self.parts.append(parts)
+        self.seeds.append(seed)
+        return Darkness()
 
 
-@pytest.mark.parametrize(
-    "expected",
-    [
-        "0.812",
-        "95 % interval 0.750 to 0.860; 652 normal, 294 defective pictures, split by groups",
-        "4.3 %",
-        "95 % interval 2 % to 7.1 %; asked 5 %",
-        "300 good pictures, effort normal, seed 0",
-        "61 ms",
-        "[bold]dent",
-        "Note: 2 pictures could not be judged: [red]x.png",
-    ],
-)
-def test_the_table_shows_figures_with_what_they_rest_on(expected: str) -> None:
-    assert expected in printed(RESULT)
+def test_what_implements_the_protocol_is_measured(labelled: Path) -> None:
+    contender = Contender("darkness", Making(), effort="fast")
+    result = evaluate_detection(labelled, contender, train_normals=4)
+    assert (result.image_auroc, result.image_auroc_by_defect) == (1.0, {"hole": 1.0})
+    assert result.pixel_auroc == result.aupro == 1.0
+    assert (result.n_train, result.n_test, result.n_test_normals, result.n_errors) == (4, 11, 8, 0)
+    assert (result.data, result.contender, result.detector) == ("tiles", "darkness", "darkness")
+    assert (result.effort, result.seed, result.split) == ("fast", 0, "pictures")
+    assert result.ms_per_image is not None and result.ms_per_image > 0
 
 
-def test_an_undefined_figure_is_a_dash_and_not_a_number() -> None:
-    undefined = RESULT.model_copy(
-        update={"pixel_auroc": None, "false_alarm_rate": None, "ms_per_image": None}
+def test_without_calibration_rates_are_undefined_and_a_note_says_so(labelled: Path) -> None:
+    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    assert (
+        result.asked_false_alarm_rate is result.false_alarm_rate is result.false_alarm_rate_interval is None
     )
-    lines = {line.split("│")[1].strip(): line for line in printed(undefined).splitlines() if "│" in line}
-    for name in ("pixel AUROC", "false alarms", "inspecting"):
-        assert lines[name].split("│")[2].strip() == "-"
+    assert "no calibration: the measured false-alarm rate is undefined" in result.notes
 
 
-def test_json_is_one_line_with_the_asked_keys() -> None:
-    text = RESULT.model_dump_json()
-    keys = set(json.loads(text))
+@pytest.mark.parametrize(("effort", "learned"), [("fast", 4), (None, 0)])
+def test_who_learns_from_nothing_gets_nothing_but_the_same_test(
+    labelled: Path, effort: str | None, learned: int
+) -> None:
+    making = Making()
+    result = evaluate_detection(
+        labelled, Contender("darkness", making, effort), train_normals=4, groups=labelled / "groups.csv"
+    )
+    assert (result.n_train, result.n_test_normals, result.split) == (learned, 8, "groups")
+    assert len(making.parts[0].train) == learned
+
+
+def test_without_training_every_picture_is_tested(labelled: Path) -> None:
+    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    assert (result.n_train, result.n_test, result.n_test_normals) == (0, 15, 12)
+
+
+def test_pictures_that_cannot_be_read_are_counted(labelled: Path) -> None:
+    (labelled / "good" / "00.png").write_bytes(b"no picture")
+    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    assert result.n_errors == 1
+    assert result.image_auroc == 1.0
+
+
+def test_progress_is_reported_while_making_and_inspecting(labelled: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+    evaluate_detection(
+        labelled,
+        Contender("darkness", Making()),
+        train_normals=0,
+        progress=lambda what, done, total: heard.append((what, done, total)),
+    )
+    assert heard[0] == ("making", 1, 1)
+    assert heard[1:] == [("inspecting", done, 15) for done in range(1, 16)]
+
+
+def test_every_contender_runs_with_every_seed_once(labelled: Path) -> None:
+    first, second = Making(), Making()
+    contenders = [Contender("first", first, "fast"), Contender("second", second)]
+    results = list(compare_detection(labelled, contenders, train_normals=4, seeds=[0, 1, 0]))
+    assert [(result.contender, result.seed) for result in results] == [
+        ("first", 0),
+        ("first", 1),
+        ("second", 0),
+        ("second", 1),
+    ]
+    assert first.seeds == second.seeds == [0, 1]
+    assert first.parts[0].train != first.parts[1].train
+    assert [parts.test for parts in first.parts] == [parts.test for parts in second.parts]
+
+
+def test_a_result_comes_before_the_next_run_starts(labelled: Path) -> None:
+    making = Making()
+    results = compare_detection(labelled, [Contender("darkness", making)], train_normals=0, seeds=[0, 1])
+    assert next(results).seed == 0
+    assert making.seeds == [0]
+
+
+def test_json_keeps_the_keys_that_others_read(labelled: Path) -> None:
+    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    text = result.model_dump_json()
     assert "\n" not in text
+    assert DetectionResult.model_validate_json(text) == result
     assert {
         "image_auroc",
         "image_auroc_interval",
@@ -103,4 +136,4 @@ def test_json_is_one_line_with_the_asked_keys() -> None:
         "threads",
         "n_empty_masks",
         "notes",
-    } <= keys
+    } <= set(type(result).model_fields)

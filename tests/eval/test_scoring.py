@@ -64,9 +64,9 @@ class BrightnessScorer:
             )
 
 
-def draw(path: Path, peak: int, mask: Path | None = None) -> None:
+def draw(path: Path, peak: int, mask: Path | None = None, size: tuple[int, int] = (12, 10)) -> None:
     """A dark picture with a 3×3 square of brightness ``peak``, and a mask of that square."""
-    pixels = np.zeros((12, 10), dtype=np.uint8)
+    pixels = np.zeros(size, dtype=np.uint8)
     pixels[4:7, 4:7] = peak
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -122,6 +122,57 @@ def test_pixel_measures_use_masks_and_the_normal_pictures(parts: Split) -> None:
     # Overlap 3/4 until those nine are passed, then 1; the limit of 30 % lies far behind.
     false_positives = 9 / negatives
     assert metrics.aupro == pytest.approx((0.75 * false_positives + 0.3 - false_positives) / 0.3)
+
+
+def test_each_kind_of_defect_is_measured_against_all_normals(parts: Split) -> None:
+    metrics = evaluate(parts, inspected(parts, STEADY))
+    negatives = 7 * 120 - 2 * 9  # five good pictures and two of the kind
+    assert metrics.pixel_auroc_by_defect["dent"] == 1.0
+    assert metrics.pixel_auroc_by_defect["scratch"] == pytest.approx(1 - 9 * 9 / (2 * 9 * negatives))
+    false_positives = 9 / negatives
+    assert metrics.aupro_by_defect["dent"] == pytest.approx(1.0)
+    assert metrics.aupro_by_defect["scratch"] == pytest.approx(1 - 0.5 * false_positives / 0.3)
+    intervals = metrics.image_auroc_by_defect_interval
+    assert intervals["dent"] == (1.0, 1.0)
+    assert intervals["scratch"] is not None
+    assert intervals["scratch"][0] < 9 / 10 <= intervals["scratch"][1]
+
+
+def test_the_interval_of_pixel_auroc_holds_the_measure(parts: Split) -> None:
+    metrics = evaluate(parts, inspected(parts, STEADY))
+    assert metrics.pixel_auroc is not None
+    assert metrics.pixel_auroc_interval is not None
+    low, high = metrics.pixel_auroc_interval
+    assert low < metrics.pixel_auroc <= high
+
+
+def test_too_few_normal_pixels_leave_aupimo_undefined_and_a_note_says_so(parts: Split) -> None:
+    metrics = evaluate(parts, inspected(parts, STEADY))
+    assert (metrics.aupimo, metrics.aupimo_median, metrics.aupimo_zero_rate) == (None, None, None)
+    assert any("a rate of 0.002: AUPIMO needs 1e-05" in note for note in metrics.notes)
+
+
+def test_aupimo_is_over_the_defective_pictures(tmp_path: Path) -> None:
+    for number, peak in enumerate((50, 51)):
+        draw(tmp_path / "good" / f"{number}.png", peak, size=(250, 250))
+    for name, peak in (("a", 50), ("b", 60), ("c", 70)):
+        draw(tmp_path / "dent" / f"{name}.png", peak, tmp_path / "ground_truth" / "dent" / f"{name}.png")
+    parts = split(load_folder(tmp_path), 0, seed=0)
+    metrics = evaluate(parts, inspected(parts, STEADY))
+    # The brightest nine normal pixels of 125,000 are a rate of 7.2e-5, those of 50 reach 1.4e-4: along the
+    # line from one to the other, recall of dent a has risen to 2.8/7.2 at the upper bound.
+    rise = (1e-4 - 7.2e-5 - 7.2e-5 * np.log(1e-4 / 7.2e-5)) / 7.2e-5 / np.log(10)
+    assert metrics.aupimo == pytest.approx((rise + 2) / 3)
+    assert metrics.aupimo_median == pytest.approx(1.0)
+    assert metrics.aupimo_zero_rate == 0.0
+    assert not any("AUPIMO" in note for note in metrics.notes)
+
+
+@pytest.mark.parametrize("train_normals", [0, 1])
+def test_a_split_by_pictures_flatters_only_who_learned(data: Path, train_normals: int) -> None:
+    parts = split(load_folder(data), train_normals, seed=0)
+    notes = evaluate(parts, inspected(parts, STEADY)).notes
+    assert any("flatter" in note for note in notes) == bool(train_normals)
 
 
 def test_a_false_alarm_is_a_normal_at_or_below_the_rate_even_if_undecided(parts: Split) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anomalist.commands.options import Effort, EffortOption, RateOption
+from anomalist.commands.options import Effort, RateOption
 
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
@@ -17,38 +18,66 @@ def _group() -> None:
     """Keep the name of a single command."""
 
 
+class Detector(StrEnum):
+    """What can be measured."""
+
+    surface = "surface"
+    zero_shot = "zero-shot"
+    unlabelled = "unlabelled"
+
+
 @app.command()
 def detection(
     data: Annotated[Path, typer.Option(help="Folder with good/, one folder a defect and ground_truth/.")],
-    train_normals: Annotated[int, typer.Option(help="Good pictures to learn from, at least.")],
+    train_normals: Annotated[
+        int, typer.Option(help="Good pictures to learn from, at least; with 0, surface is zero-shot.")
+    ],
     groups: Annotated[
         Path | None,
         typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, of learning and of the bootstrap.")] = 0,
-    effort: EffortOption = Effort.normal,
+    detector: Annotated[
+        list[Detector] | None,
+        typer.Option(
+            help="surface learns from normals (the default), zero-shot from none, unlabelled compares the "
+            "test pictures with each other. Repeat it to compare."
+        ),
+    ] = None,
+    effort: Annotated[
+        list[Effort] | None,
+        typer.Option(help="fast: no training; thorough: several times normal. Repeat it to compare."),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Of split, learning and bootstrap; 0 when not asked. Repeat it for the mean."),
+    ] = None,
     false_alarm_rate: RateOption = None,
     json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+        bool,
+        typer.Option("--json", help="JSON Lines instead of a table: each run, then means if several seeds."),
     ] = False,
 ) -> None:
-    """Learn from some good pictures of a labelled folder and score the rest."""
-    from anomalist.eval.detection import evaluate_detection, render
+    """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
+    from anomalist.eval.contenders import contenders
+    from anomalist.eval.detection import compare_detection
+    from anomalist.eval.seeds import over_seeds, summary
+    from anomalist.eval.tables import render
     from anomalist.terminal import out, progress_bars
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups
+    asked = contenders(detector or ["surface"], effort or ["normal"], train_normals, false_alarm_rate)
+    results = []
     with progress_bars() as progress:
-        result = evaluate_detection(
-            data,
-            train_normals=train_normals,
-            groups=groups,
-            seed=seed,
-            effort=effort.value,
-            false_alarm_rate=false_alarm_rate,
-            progress=progress,
-        )
-    if json:
-        print(result.model_dump_json())
-    else:
-        out.print(render(result))
+        for result in compare_detection(
+            data, asked, train_normals=train_normals, groups=groups, seeds=seed or [0], progress=progress
+        ):
+            results.append(result)
+            if json:
+                print(result.model_dump_json(), flush=True)
+    if not json:
+        out.print(render(results))
+        return
+    for runs in over_seeds(results):
+        if len(runs) > 1:
+            print(summary(runs).model_dump_json())

@@ -5,23 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from anomalist.eval.datasets import Item, Split, load_mask
-from anomalist.eval.metrics import (
-    Floats,
-    Interval,
-    PixelCurve,
-    average_precision,
-    group_bootstrap,
-    image_auroc,
-)
-from anomalist.types import BoolArray, Calibration, Evidence, FloatArray, Frozen, Inspection
-from anomalist.vision.media import source_of
+from anomalist.eval.aupimo import BOUNDS
+from anomalist.eval.collecting import Judged, Pixels, Seen, collect
+from anomalist.eval.datasets import Split
+from anomalist.eval.metrics import Floats, Interval, average_precision, group_bootstrap, image_auroc
+from anomalist.types import BoolArray, Frozen, Inspection
 
 
 class DetectionMetrics(Frozen):
@@ -31,8 +24,15 @@ class DetectionMetrics(Frozen):
     image_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups")
     image_average_precision: float | None
     image_auroc_by_defect: dict[str, float | None] = Field(description="against all test normals")
+    image_auroc_by_defect_interval: dict[str, Interval | None] = Field(description="likewise, 95 %")
     pixel_auroc: float | None
+    pixel_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups, to 0.002")
+    pixel_auroc_by_defect: dict[str, float | None] = Field(description="with all test normals")
     aupro: float | None = Field(description="per-region overlap up to 30 % false-positive rate")
+    aupro_by_defect: dict[str, float | None] = Field(description="with all test normals")
+    aupimo: float | None = Field(description="mean over defective pictures; rates of 1e-5 to 1e-4")
+    aupimo_median: float | None
+    aupimo_zero_rate: float | None = Field(description="share of defective pictures with an AUPIMO of 0")
     asked_false_alarm_rate: float | None
     false_alarm_rate: float | None = Field(description="share of test normals with p ≤ the asked rate")
     false_alarm_rate_interval: Interval | None = Field(description="95 %, bootstrap over groups")
@@ -48,17 +48,6 @@ class DetectionMetrics(Frozen):
     split: Literal["groups", "pictures"]
     detector: str | None
     notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A test picture that got a score."""
-
-    item: Item
-    score: float
-    p_value: float | None
-    undecided: bool
-    calibration: Calibration | None
 
 
 def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> DetectionMetrics:
@@ -78,21 +67,21 @@ def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> 
     ValueError : an inspection that was not asked for, or the same one twice.
     DataError : a mask that can't be used.
     """
-    seen = _collect(parts, inspections)
+    seen = collect(parts, inspections)
     normals = [row for row in seen.judged if row.item.normal]
     defects = [row for row in seen.judged if not row.item.normal]
+    kinds = _kinds(parts)
+    against = {kind: [*normals, *(row for row in defects if row.item.defect == kind)] for kind in kinds}
     alarms = _alarms(normals)
     rate = next((row.calibration.false_alarm_rate for row in seen.judged if row.calibration), None)
     return DetectionMetrics(
         image_auroc=_rank(image_auroc, seen.judged),
         image_auroc_interval=_auroc_interval(seen.judged, seed),
         image_average_precision=_rank(average_precision, seen.judged),
-        image_auroc_by_defect={
-            kind: _rank(image_auroc, [*normals, *(row for row in defects if row.item.defect == kind)])
-            for kind in _kinds(parts)
-        },
-        pixel_auroc=seen.curve.auroc(),
-        aupro=seen.curve.aupro(),
+        image_auroc_by_defect={kind: _rank(image_auroc, rows) for kind, rows in against.items()},
+        image_auroc_by_defect_interval={kind: _auroc_interval(rows, seed) for kind, rows in against.items()},
+        pixel_auroc_interval=seen.pixels.grouped.interval(seed),
+        **_pixel_measures(seen.pixels, kinds),
         asked_false_alarm_rate=rate,
         false_alarm_rate=_mean(alarms),
         false_alarm_rate_interval=_rate_interval(alarms, normals, seed),
@@ -102,7 +91,7 @@ def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> 
         n_train=len(parts.train),
         n_test=len(parts.test),
         n_test_normals=sum(item.normal for item in parts.test),
-        n_by_defect=_kinds(parts),
+        n_by_defect=kinds,
         n_errors=len(parts.test) - len(seen.judged),
         n_empty_masks=seen.empty_masks,
         split="groups" if parts.grouped else "pictures",
@@ -111,76 +100,39 @@ def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> 
     )
 
 
-@dataclass
-class _Seen:
-    """What is kept of the inspections while they stream by."""
-
-    curve: PixelCurve = field(default_factory=PixelCurve)
-    judged: list[_Judged] = field(default_factory=list)
-    detector: str | None = None
-    first_error: str = ""
-    empty_masks: int = 0
-
-
-def _collect(parts: Split, inspections: Iterable[Inspection]) -> _Seen:
-    waiting = {source_of(item.path): item for item in parts.test}
-    seen = _Seen()
-    for inspection in inspections:
-        record = inspection.record
-        item = waiting.pop(record.source, None)
-        if item is None:
-            raise ValueError(f"{record.source} was not asked for, or came twice")
-        evidence = _usable(inspection)
-        if evidence is None:
-            seen.first_error = seen.first_error or f"{item.name}: {record.error or 'no usable score'}"
-            continue
-        seen.detector = evidence.detector.name
-        undecided = record.label == "undecided"
-        seen.judged.append(_Judged(item, evidence.score, evidence.p_value, undecided, evidence.calibration))
-        truth = _truth(item, evidence.score_map)
-        if truth is not None:
-            seen.curve.add(evidence.score_map, truth)
-        elif item.mask is not None:
-            seen.empty_masks += 1
-    return seen
+def _pixel_measures(pixels: Pixels, kinds: Iterable[str]) -> dict[str, Any]:
+    counts = pixels.counts()
+    aurocs = {kind: counted.auroc() for kind, counted in counts.items()}
+    overlaps = {kind: counted.aupro() for kind, counted in counts.items()}
+    areas = pixels.pimo.areas()
+    return {
+        "pixel_auroc": aurocs.get(""),
+        "pixel_auroc_by_defect": {kind: aurocs.get(kind) for kind in kinds},
+        "aupro": overlaps.get(""),
+        "aupro_by_defect": {kind: overlaps.get(kind) for kind in kinds},
+        "aupimo": None if areas is None else float(areas.mean()),
+        "aupimo_median": None if areas is None else float(np.median(areas)),
+        "aupimo_zero_rate": None if areas is None else float((areas == 0).mean()),
+    }
 
 
-def _usable(inspection: Inspection) -> Evidence | None:
-    evidence = inspection.evidence
-    if inspection.record.status == "error" or evidence is None:
-        return None
-    usable = np.isfinite(evidence.score) and not np.isnan(evidence.score_map).any()
-    return evidence if usable else None
-
-
-def _truth(item: Item, score_map: FloatArray) -> BoolArray | None:
-    """Ground truth at the size of the map; None when the picture stays out of the pixel measures."""
-    if item.normal:
-        return np.zeros(score_map.shape, dtype=np.bool_)
-    if item.mask is None:
-        return None
-    height, width = score_map.shape
-    mask = load_mask(item.mask, (height, width))
-    return mask if mask.any() else None
-
-
-def _rank(measure: Callable[[Floats, BoolArray], float | None], rows: Sequence[_Judged]) -> float | None:
+def _rank(measure: Callable[[Floats, BoolArray], float | None], rows: Sequence[Judged]) -> float | None:
     scores, labels = _columns(rows)
     return measure(scores, labels)
 
 
-def _columns(rows: Sequence[_Judged]) -> tuple[Floats, BoolArray]:
+def _columns(rows: Sequence[Judged]) -> tuple[Floats, BoolArray]:
     scores = np.array([row.score for row in rows], dtype=np.float64)
     return scores, np.array([not row.item.normal for row in rows], dtype=np.bool_)
 
 
-def _auroc_interval(rows: Sequence[_Judged], seed: int) -> Interval | None:
+def _auroc_interval(rows: Sequence[Judged], seed: int) -> Interval | None:
     scores, labels = _columns(rows)
     names = [row.item.group for row in rows]
     return group_bootstrap(lambda drawn: image_auroc(scores[drawn], labels[drawn]), names, seed)
 
 
-def _alarms(normals: Sequence[_Judged]) -> list[bool]:
+def _alarms(normals: Sequence[Judged]) -> list[bool]:
     """Whether each normal has p ≤ the asked rate; empty when p is missing or the rate out of reach."""
     alarms = []
     for row in normals:
@@ -192,7 +144,7 @@ def _alarms(normals: Sequence[_Judged]) -> list[bool]:
     return alarms
 
 
-def _rate_interval(alarms: Sequence[bool], normals: Sequence[_Judged], seed: int) -> Interval | None:
+def _rate_interval(alarms: Sequence[bool], normals: Sequence[Judged], seed: int) -> Interval | None:
     if not alarms:
         return None
     flags = np.array(alarms, dtype=np.float64)
@@ -210,8 +162,8 @@ def _kinds(parts: Split) -> dict[str, int]:
     return dict(sorted(Counter(item.defect for item in parts.test if not item.normal).items()))
 
 
-def _notes(parts: Split, seen: _Seen, normals: Sequence[_Judged]) -> Iterator[str]:
-    if not parts.grouped:
+def _notes(parts: Split, seen: Seen, normals: Sequence[Judged]) -> Iterator[str]:
+    if parts.train and not parts.grouped:
         yield "split by pictures: pictures of one object on both sides flatter the result"
     if not _kinds(parts):
         yield "no defective pictures: AUROC is undefined"
@@ -221,6 +173,9 @@ def _notes(parts: Split, seen: _Seen, normals: Sequence[_Judged]) -> Iterator[st
     failed = len(parts.test) - len(seen.judged)
     if failed:
         yield f"{failed} pictures could not be judged: {seen.first_error or 'they never came back'}"
+    finest = seen.pixels.pimo.finest
+    if finest is not None and finest > BOUNDS[0]:
+        yield f"one pixel of the test normals is a rate of {finest:.1g}: AUPIMO needs {BOUNDS[0]:g}"
     if not normals:
         return
     calibration = normals[0].calibration

@@ -1,0 +1,172 @@
+"""Results of detection as a table for people: one run in detail, or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anomalist.eval.detection import DetectionResult
+from anomalist.eval.metrics import Interval
+from anomalist.eval.seeds import over_seeds, spread
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+Result = DetectionResult
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One figure of a result: how to read it, to write it, and what it rests on."""
+
+    name: str
+    value: Callable[[Result], float | None]
+    form: Callable[[float | None], str]
+    rests_on: Callable[[Result], str]
+    interval: Callable[[Result], Interval | None] = lambda _: None
+
+
+def render(results: Sequence[DetectionResult]) -> RenderableType:
+    """Lay results out with their notes underneath: one in detail, several in a column each.
+
+    Several seeds of one contender get a column of means; with several contenders only the means are shown.
+    """
+    return _alone(results[0]) if len(results) == 1 else _compared(results)
+
+
+def _alone(result: Result) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"Detection on {result.data}: {result.detector or 'nothing judged'}")
+    table = Table(title=title, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for row in _rows([result]):
+        interval = row.interval(result)
+        span = f"95 % interval {' to '.join(map(row.form, interval))}; " if interval else ""
+        table.add_row(Text(row.name), row.form(row.value(result)), Text(span + row.rests_on(result)))
+    return Group(table, *(Text(f"Note: {note}", style="yellow") for note in result.notes))
+
+
+def _compared(results: Sequence[Result]) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    contenders = over_seeds(results)
+    columns = [[result] for result in results] if len(contenders) == 1 else []
+    if not columns or len(results) > len(contenders):
+        columns += contenders
+    table = Table(title=Text(f"Detection on {results[0].data}"))
+    table.add_column(style="bold")
+    for runs in columns:
+        table.add_column(Text(_heading(runs)), justify="right")
+    for row in _rows(results):
+        table.add_row(Text(row.name), *(_cell(row, runs) for runs in columns))
+    notes = dict.fromkeys(
+        f"Note: {_heading([result])}: {note}" for result in results for note in result.notes
+    )
+    return Group(table, *(Text(note, style="yellow") for note in notes))
+
+
+def _heading(runs: Sequence[Result]) -> str:
+    """Contender, effort and seed; several runs stand for their mean."""
+    run = f"seed {runs[0].seed}" if len(runs) == 1 else f"mean of {len(runs)} seeds"
+    return " ".join(filter(None, (runs[0].contender, runs[0].effort, run)))
+
+
+def _cell(row: _Row, runs: Sequence[Result]) -> Text:
+    """A value with its interval beneath, or a mean with the standard deviation over the seeds."""
+    from rich.text import Text
+
+    over = spread(row.value(run) for run in runs)
+    cell = Text(row.form(over.mean if over else None))
+    interval = row.interval(runs[0]) if len(runs) == 1 else None
+    if interval:
+        cell.append(f"\n{' to '.join(map(row.form, interval))}", "dim")
+    elif over and over.std is not None:
+        cell.append(f"\n± {row.form(over.std)}", "dim")
+    return cell
+
+
+def _rows(results: Sequence[Result]) -> Iterator[_Row]:
+    yield _Row("image AUROC", lambda r: r.image_auroc, _number, _pictures, lambda r: r.image_auroc_interval)
+    for kind in sorted({kind for result in results for kind in result.n_by_defect}):
+        yield _by_defect(kind)
+    yield _Row(
+        "pixel AUROC",
+        lambda r: r.pixel_auroc,
+        _number,
+        lambda r: f"{r.n_empty_masks} empty masks left out",
+        lambda r: r.pixel_auroc_interval,
+    )
+    yield _Row("AUPRO", lambda r: r.aupro, _number, lambda _: "per-region overlap up to 30 % false positives")
+    yield _Row("AUPIMO", lambda r: r.aupimo, _number, _aupimo)
+    yield _Row(
+        "false alarms",
+        lambda r: r.false_alarm_rate,
+        _percent,
+        lambda r: f"asked {_percent(r.asked_false_alarm_rate)}",
+        lambda r: r.false_alarm_rate_interval,
+    )
+    yield _Row("undecided", lambda r: r.undecided_rate, _percent, _undecided)
+    yield _Row(
+        "not judged", lambda r: r.n_errors, _plain(""), lambda _: "errors, in none of the figures above"
+    )
+    yield _Row("learning", lambda r: r.learn_seconds, _plain(" s"), _learning)
+    yield _Row(
+        "inspecting", lambda r: r.ms_per_image, _plain(" ms"), lambda r: f"a picture, {r.threads} threads"
+    )
+    yield _Row("peak memory", lambda r: r.peak_memory_mb, _plain(" MB"), lambda r: f"version {r.version}")
+
+
+def _by_defect(kind: str) -> _Row:
+    def rests_on(result: Result) -> str:
+        pixels = _number(result.pixel_auroc_by_defect.get(kind))
+        overlap = _number(result.aupro_by_defect.get(kind))
+        return f"{result.n_by_defect.get(kind, 0)} pictures; pixel AUROC {pixels}, AUPRO {overlap}"
+
+    return _Row(
+        f"  {kind}",
+        lambda r: r.image_auroc_by_defect.get(kind),
+        _number,
+        rests_on,
+        lambda r: r.image_auroc_by_defect_interval.get(kind),
+    )
+
+
+def _pictures(result: Result) -> str:
+    defects = result.n_test - result.n_test_normals
+    return f"{result.n_test_normals} normal, {defects} defective pictures, split by {result.split}"
+
+
+def _aupimo(result: Result) -> str:
+    missed = _percent(result.aupimo_zero_rate)
+    return f"mean over defective pictures, median {_number(result.aupimo_median)}, {missed} of them at 0"
+
+
+def _undecided(result: Result) -> str:
+    on_normals, on_defects = result.undecided_rate_normals, result.undecided_rate_defects
+    return f"normals {_percent(on_normals)}, defects {_percent(on_defects)}"
+
+
+def _learning(result: Result) -> str:
+    effort = f", effort {result.effort}" if result.effort else ""
+    return f"{result.n_train} good pictures{effort}, seed {result.seed}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"
+
+
+def _plain(unit: str) -> Callable[[float | None], str]:
+    return lambda value: "-" if value is None else f"{value:.0f}{unit}"
