@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anomalist.agent.claims import SCORE, checked, citable_ids
-from anomalist.agent.kinds import kind_of
+from anomalist.agent.kinds import named_kind
 from anomalist.agent.policy import Policy, decide
 from anomalist.agent.severity import MINOR, Severity, picture_severity
 from anomalist.agent.wording import listing, percent, region_sentence
-from anomalist.types import Calibration, Claim, Evidence, Kind, Label, Media, Recall, Recalled, Verdict
+from anomalist.types import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
 
 REGIONS_TOLD = 5
 """Regions that get a sentence of their own; the others share one."""
@@ -65,12 +65,12 @@ class EvidenceReasoner:
         )
 
 
-def _kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> Kind | None:
+def _kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> str | None:
     """Return the kind of the region with the highest peak; without any, an alarm is a diffuse change."""
     if label == "normal":
         return None
     if evidence.regions:
-        return kind_of(evidence.regions[0], size)
+        return named_kind(evidence.regions[0], size)
     return "diffuse change" if label == "anomalous" else None
 
 
@@ -79,6 +79,11 @@ def score_claim(evidence: Evidence) -> Claim:
     calibration, p = evidence.calibration, evidence.p_value
     if not math.isfinite(evidence.score):
         text = f"The detector gave no usable score ({evidence.score})."
+    elif evidence.basis == "reference":
+        text = (
+            f"Against the reference, the greatest difference is {evidence.score:.3g} times the one "
+            "from which a difference counts."
+        )
     elif calibration is None or calibration.groups == 0 or p is None or not math.isfinite(p):
         text = f"The score is {evidence.score:.3g}; there are no calibration pictures to compare it with."
     else:
@@ -134,6 +139,8 @@ def severity_claim(label: Label, severity: Severity) -> Claim:
 
 def _tension(label: Label, evidence: Evidence) -> tuple[str, ...]:
     """Say where the score of the whole picture and the marked regions contradict each other."""
+    if evidence.basis == "reference":
+        return ()  # the regions are the verdict
     if label == "anomalous" and not evidence.regions:
         return ("The score is beyond the threshold, but no single place in the picture stands out.",)
     if label == "normal" and evidence.regions:
@@ -143,6 +150,8 @@ def _tension(label: Label, evidence: Evidence) -> tuple[str, ...]:
 
 def _agreement_claim(label: Label, evidence: Evidence) -> Claim:
     """Say that score and regions agree, or what the regions alone say while the score decides nothing."""
+    if evidence.basis == "reference":
+        return _difference_claim(evidence)
     places = _stand_out(evidence) if evidence.regions else "no single place stands out"
     lead = {
         "anomalous": "Score and map agree: the score is beyond the threshold and",
@@ -151,6 +160,15 @@ def _agreement_claim(label: Label, evidence: Evidence) -> Claim:
     }[label]
     regions = (region.id for region in evidence.regions[:REGIONS_TOLD])
     return Claim(text=f"{lead} {places}.", evidence=(SCORE, *regions))
+
+
+def _difference_claim(evidence: Evidence) -> Claim:
+    """Say how many places differ from the reference."""
+    ids = tuple(region.id for region in evidence.regions)
+    if not ids:
+        return Claim(text="No place differs from the reference.", evidence=(SCORE,))
+    places = "One place differs" if len(ids) == 1 else f"{len(ids)} places differ"
+    return Claim(text=f"{places} from the reference.", evidence=(SCORE, *ids[:REGIONS_TOLD]))
 
 
 def _stand_out(evidence: Evidence) -> str:

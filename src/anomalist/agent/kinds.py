@@ -68,6 +68,20 @@ def kind_of(region: Region, size: tuple[int, int]) -> Kind:
     return "patch"
 
 
+def changed_kind(region: Region, size: tuple[int, int]) -> Kind:
+    """Name what a reference shows to be missing or extra; without one, or where unclear, `kind_of` it."""
+    if region.change == "missing":
+        return "missing material"
+    return "extra material" if region.change == "extra" else kind_of(region, size)
+
+
+def named_kind(region: Region, size: tuple[int, int]) -> str:
+    """Name the labelled defect that a region is like; without one, its `changed_kind`."""
+    if region.known is not None and region.known.name is not None:
+        return region.known.name
+    return changed_kind(region, size)
+
+
 def _is_line(region: Region, size: tuple[int, int]) -> bool:
     """Say whether a region is thin for its length, and long and narrow enough for the picture."""
     x0, y0, x1, y1 = region.box

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.claims import SCORE
-from anomalist.agent.kinds import kind_of
+from anomalist.agent.kinds import changed_kind
 from anomalist.agent.policy import Policy, Zone
 from anomalist.agent.wording import percent, with_article
 from anomalist.types import SEVERITIES, Region
@@ -64,7 +64,7 @@ def region_severity(region: Region, size: tuple[int, int], policy: Policy) -> Se
     level = MINOR + sum(share >= step for step in steps)
     reason = f"{region.id} covers {percent(share)} of the inspected area"
 
-    kind = kind_of(region, size)
+    kind = changed_kind(region, size)
     floor = policy.floors[kind]
     if SEVERITIES.index(floor) > level:
         level = SEVERITIES.index(floor)

@@ -46,7 +46,7 @@ def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
     """
     about, kind = region.attributes, kind_of(region, size)
     parts = [
-        f"{_noun(about, kind)} {_place(about)}",
+        f"{_against_reference(region)}{_noun(about, kind, region.change is not None)} {_place(about)}",
         f"{_extent(region, kind)} ({percent(about.relative_size)} of {whole})",
         _direction(about, kind),
         _contrast(about),
@@ -56,9 +56,25 @@ def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
     return f"{region.id}: {', '.join(filter(None, parts))}."
 
 
-def _noun(about: Attributes, kind: Kind) -> str:
-    """Return "a thin dark line"."""
+def _against_reference(region: Region) -> str:
+    """Return "missing against the reference, like known cases of "open" (similarity 0.98): "."""
+    if region.change is None:
+        return ""
+    known = region.known
+    if known is None:
+        like = ""
+    elif known.name is None:
+        like = f", unlike any known kind (similarity {known.similarity:.2f})"
+    else:
+        like = f', like known cases of "{known.name}" (similarity {known.similarity:.2f})'
+    return f"{region.change} against the reference{like}: "
+
+
+def _noun(about: Attributes, kind: Kind, compared: bool) -> str:
+    """Return "a thin dark line". What was compared with a reference needs no guess at missing or extra."""
     tone = TONES[about.tone]
+    if compared and kind in ("missing material", "extra material"):
+        return f"a {tone}place"
     if kind in MASS_NOUNS:
         return f"a {tone}place that looks like {kind}"
     if kind == "line":

@@ -81,3 +81,31 @@ def detection(
     for runs in over_seeds(results):
         if len(runs) > 1:
             print(summary(runs).model_dump_json())
+
+
+@app.command()
+def reference(
+    data: Annotated[
+        Path, typer.Option(help="Folder with <pair>_temp.jpg, <pair>_test.jpg and boxes.csv, as DeepPCB has.")
+    ],
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="Margin and labelled examples come from pairs whose name starts so, figures from others."
+        ),
+    ] = "00041",
+    seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Compare pictures with their references and score what is found, and how it is named."""
+    from anomalist.eval.reference import evaluate_reference, render
+    from anomalist.terminal import out, progress_bars
+
+    with progress_bars() as progress:
+        result = evaluate_reference(data, fit=fit, seed=seed, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, ProfileOption, RateOption
+from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, RateOption
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.agent.guidance import Guidance
+    from anomalist.agent.looks import NormalCrop
     from anomalist.pipeline import Inspector
     from anomalist.types import Record
+    from anomalist.vision.examiners import Examiner
 
 
 class FailOn(StrEnum):
@@ -27,7 +29,12 @@ class FailOn(StrEnum):
 
 def inspect(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures and folders.")],
-    profile: ProfileOption,
+    profile: Annotated[
+        str | None, typer.Option(help="What was learned: a name, or a folder (with a slash).")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Instead of a profile: one good picture of the same thing.")
+    ] = None,
     false_alarm_rate: RateOption = None,
     json: JsonOption = False,
     out: Annotated[
@@ -62,8 +69,6 @@ def inspect(
     from anomalist.terminal import err, results
     from anomalist.terminal import out as stdout
     from anomalist.vision.media import list_images
-    from anomalist.vision.normals import NearestNormal
-    from anomalist.vision.profile import load_profile
 
     listing = list_images(paths)
     if listing.skipped:
@@ -71,18 +76,13 @@ def inspect(
     if not listing.images:
         raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
     guidance = _guidance(product, product_knowledge, watch or (), ignore or ())
-    learned, rules = load_profile(profile), load_policy(policy)
+    examiner, normal_crop = _examiner(profile, reference, false_alarm_rate)
+    rules = load_policy(policy)
     choice = choose(model)
     err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
     listener = _listener() if err.is_terminal and not json else None
-    inspector = Inspector(
-        learned,
-        false_alarm_rate=false_alarm_rate,
-        policy=rules,
-        reasoner=reasoner_for(
-            choice.spec, guidance=guidance, normal_crop=NearestNormal(learned), listener=listener
-        ),
-    )
+    reasoner = reasoner_for(choice.spec, guidance=guidance, normal_crop=normal_crop, listener=listener)
+    inspector = Inspector(examiner, policy=rules, reasoner=reasoner)
     records = _inspected(inspector, listing.images, out, echo=json)
     if not json:
         stdout.print(results(records))
@@ -103,6 +103,31 @@ def report(
     run = RunFolder(folder)
     records = run.records()
     typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
+
+
+def _examiner(profile: str | None, reference: Path | None, rate: float | None) -> tuple[Examiner, NormalCrop]:
+    """Choose what measures, and what is shown beside a region for comparison."""
+    from anomalist.vision.examine import checked_rate
+    from anomalist.vision.examiners import ByProfile
+    from anomalist.vision.normals import NearestNormal
+    from anomalist.vision.profile import load_profile
+    from anomalist.vision.reference import AlignedCrop, load_reference
+
+    if (profile is None) == (reference is None):
+        raise DataError(
+            "What should the pictures be compared with?",
+            "Give either --profile (what `anomalist learn` wrote) or --reference (one good picture).",
+        )
+    if reference is not None:
+        if rate is not None:
+            raise DataError(
+                "--false-alarm-rate has no meaning with --reference.", "Nothing is calibrated: leave it out."
+            )
+        against = load_reference(reference)
+        return against, AlignedCrop(against.reference)
+    assert profile is not None
+    learned = load_profile(profile)
+    return ByProfile(learned, checked_rate(learned, rate)), NearestNormal(learned)
 
 
 def _guidance(

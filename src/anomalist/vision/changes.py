@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +14,9 @@ import numpy.typing as npt
 from anomalist.types import BoolArray, Box, FloatArray, KnownKind
 
 Direction = Literal["missing", "extra", "changed"]
+Tone = Literal["dark", "light"]
 
-TWO_TONED = 0.85
+TWO_TONED = 0.93
 """Share of the variance that two tones explain (Otsu's η) from which a picture is figure and ground."""
 
 CLEAR_GROUND = 0.55
@@ -37,7 +40,7 @@ PAD = 12
 NEAREST = 3
 """Labelled examples that decide together which kind a change is like."""
 
-UNLIKE = 0.8
+UNLIKE = 0.85
 """Cosine similarity below which a change is unlike any labelled one."""
 
 
@@ -58,29 +61,47 @@ class Pair:
     after: BoolArray | None
 
 
-def paired(reference: FloatArray, picture: FloatArray, valid: BoolArray) -> Pair:
-    """Split figure from ground by the two tones of a reference, if it has two; the rarer one is the figure.
+def paired(reference: FloatArray, picture: FloatArray, valid: BoolArray, figure: Tone | None = None) -> Pair:
+    """Split figure from ground by the two tones of a reference, if it has two.
 
     Parameters
     ----------
     reference, picture : float32 (H, W), grey levels, matched in light.
     valid : bool (H, W), where the reference shows anything.
+    figure : which of the tones is structure; by default the rarer one.
     """
-    level, explained = _otsu(reference[valid])
+    level, rarer = two_tones(reference[valid])
+    if level is None or not (figure or rarer):
+        return Pair(reference, picture, None, None)
+    figure_is_dark = (figure or rarer) == "dark"
+    return Pair(
+        reference,
+        picture,
+        (reference <= level) == figure_is_dark,
+        (picture <= level) == figure_is_dark,
+    )
+
+
+def two_tones(grey: FloatArray) -> tuple[float | None, Tone | None]:
+    """Return the level that parts two tones, None if there are no two, and the rarer tone, None if unclear.
+
+    Parameters
+    ----------
+    grey : float32 of any shape, grey levels.
+    """
+    level, explained = _otsu(grey)
     if explained < TWO_TONED:
-        return Pair(reference, picture, None, None)
-    dark = reference <= level
-    share = float(dark[valid].mean())
-    if max(share, 1 - share) < CLEAR_GROUND:
-        return Pair(reference, picture, None, None)
-    figure_is_dark = share < 0.5
-    return Pair(reference, picture, dark == figure_is_dark, (picture <= level) == figure_is_dark)
+        return None, None
+    dark = float((grey <= level).mean())
+    if max(dark, 1 - dark) < CLEAR_GROUND:
+        return level, None
+    return level, "dark" if dark < 0.5 else "light"
 
 
 def direction(pair: Pair, inside: BoolArray, box: Box) -> Direction:
     """Say whether structure is missing from the picture, extra in it, or changed.
 
-    In pictures of two tones the rarer one is structure. In others, structure is what stands out from even
+    In pictures of two tones one is structure, see `paired`. In others, structure is what stands out from even
     surroundings: missing when it does so in the reference alone, extra when in the picture alone. What
     isn't clear is "changed".
 
@@ -162,11 +183,19 @@ class LabelledChanges:
     vectors : float32 (n, D), from `describe`.
     kinds : name of the kind of each, as its label says.
     ids : of each example, for the record.
+    figure : the tone of the structure when they were described; None for the rarer one of each reference.
     """
 
     vectors: FloatArray
     kinds: tuple[str, ...]
     ids: tuple[str, ...]
+    figure: Tone | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over all of it."""
+        names = json.dumps([self.kinds, self.ids, self.figure])
+        return hashlib.sha256(self.vectors.tobytes() + names.encode()).hexdigest()
 
     def like(self, vector: FloatArray) -> KnownKind:
         """Find the kind that the nearest examples have in common; None when even they are too different.
@@ -179,7 +208,7 @@ class LabelledChanges:
         cases = tuple(self.ids[i] for i in order)
         if nearest < UNLIKE:
             return KnownKind(name=None, similarity=nearest, cases=cases)
-        votes: Counter[str] = Counter()
+        votes: dict[str, float] = defaultdict(float)
         for i in order:
             votes[self.kinds[i]] += max(0.0, float(similarity[i]) - UNLIKE)
         return KnownKind(name=max(votes, key=lambda kind: votes[kind]), similarity=nearest, cases=cases)

@@ -1,0 +1,304 @@
+"""How well differences from a reference picture are found and named, on labelled pairs with boxes.
+
+Matching is that of DeepPCB (Tang et al. 2019): a box is found when a predicted one overlaps it with an IoU
+above 0.33, one to one. Whatever is fitted is fitted on the pairs of one group, and measured on the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from anomalist import __version__
+from anomalist.errors import DataError
+from anomalist.types import Box, FloatArray, Frozen, Region
+from anomalist.vision.changes import LabelledChanges, Tone, describe, two_tones
+from anomalist.vision.difference import compare
+from anomalist.vision.media import load_image
+from anomalist.vision.reference import component, load_reference
+from anomalist.vision.regions import find_regions
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+
+HIT = 0.33
+"""IoU above which a predicted box is a labelled one."""
+
+EXAMPLES = 10
+"""Labelled examples of each kind that regions are compared with."""
+
+MARGINS = range(21)
+"""Margins tried around regions, pixels: labelled boxes are often drawn wider than what they mark."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One pair: its name, reference and picture, and the labelled boxes in the picture with their kinds."""
+
+    name: str
+    reference: Path
+    picture: Path
+    boxes: tuple[Box, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What the pairs of one group taught: margin around regions in pixels, and labelled changes."""
+
+    margin: int
+    known: LabelledChanges
+
+
+class ReferenceResult(Frozen):
+    """Figures over all pairs that nothing was fitted on."""
+
+    data: str = Field(description="name of the data folder")
+    precision: float | None
+    recall: float | None
+    f_score: float | None = Field(description="of boxes, kinds ignored")
+    kind_accuracy: float | None = Field(description="share of the found boxes that are named right")
+    f_score_with_kind: float | None = Field(description="the same as f_score, a hit needs the right kind too")
+    recall_by_kind: dict[str, float]
+    kind_accuracy_by_kind: dict[str, float | None]
+    n_pairs: int
+    n_boxes: int
+    n_regions: int
+    n_found: int
+    n_unlike: int = Field(description="found boxes that are unlike any labelled kind")
+    n_errors: int = Field(description="pairs that could not be compared; their boxes count as missed")
+    ms_per_pair: float | None = Field(description="wall time from files to verdict")
+    fit: str = Field(description="the pairs whose name starts so were fitted on")
+    n_fit: int
+    n_examples: int
+    margin: int = Field(description="pixels around each region, fitted")
+    seed: int
+    version: str = __version__
+
+
+def evaluate_reference(
+    data: Path, *, fit: str = "00041", seed: int = 0, progress: Progress | None = None
+) -> ReferenceResult:
+    """Fit on the pairs whose name starts with ``fit`` and measure on all others.
+
+    Parameters
+    ----------
+    data : folder with ``<pair>_temp.jpg``, ``<pair>_test.jpg`` and ``boxes.csv`` (pair,x1,y1,x2,y2,type).
+    fit : beginning of the names of the pairs that margin and labelled examples are taken from.
+    seed : of the choice of examples.
+    progress : called with what is being done, how many are done and how many there are.
+
+    Raises
+    ------
+    DataError : the folder can't be used, or one side of the split is empty.
+    """
+    from anomalist.pipeline import Inspector
+
+    pairs = read_pairs(data)
+    fitting = [pair for pair in pairs if pair.name.startswith(fit)]
+    testing = [pair for pair in pairs if not pair.name.startswith(fit)]
+    if not fitting or not testing:
+        raise DataError(
+            f"{len(fitting)} of {len(pairs)} pairs have a name that starts with {fit!r}.",
+            "Choose --fit so that there are pairs on both sides.",
+        )
+    fitted = fit_on(fitting, seed, progress)
+    found: list[tuple[Labelled, tuple[Region, ...]]] = []
+    errors, seconds = 0, 0.0
+    for done, pair in enumerate(testing, start=1):
+        start = time.perf_counter()
+        inspector = Inspector(load_reference(pair.reference, fitted.known))
+        (inspection,) = inspector.inspect_many([pair.picture])
+        seconds += time.perf_counter() - start
+        errors += inspection.record.status == "error"
+        found.append((pair, inspection.record.regions))
+        if progress is not None:
+            progress("comparing", done, len(testing))
+    return ReferenceResult(
+        **_figures(found, fitted.margin),
+        data=data.resolve().name,
+        n_errors=errors,
+        ms_per_pair=1000 * seconds / len(testing),
+        fit=fit,
+        n_fit=len(fitting),
+        n_examples=len(fitted.known.ids),
+        margin=fitted.margin,
+        seed=seed,
+    )
+
+
+def read_pairs(data: Path) -> list[Labelled]:
+    """Read the pairs of a folder, by name; raises DataError when the folder can't be used."""
+    table = data / "boxes.csv"
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    kinds: dict[str, list[str]] = defaultdict(list)
+    try:
+        with table.open(newline="", encoding="utf-8") as opened:
+            for row in csv.DictReader(opened):
+                x1, y1, x2, y2 = (int(row[name]) for name in ("x1", "y1", "x2", "y2"))
+                boxes[row["pair"]].append((x1, y1, x2, y2))
+                kinds[row["pair"]].append(row["type"])
+    except OSError as error:
+        raise DataError(f"{table} can't be read: {error.strerror or error}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{table} must have the columns pair,x1,y1,x2,y2,type, boxes in pixels.") from error
+    pairs = []
+    for reference in sorted(data.glob("*_temp.jpg")):
+        name = reference.name.removesuffix("_temp.jpg")
+        picture = data / f"{name}_test.jpg"
+        if not picture.exists():
+            raise DataError(f"{picture} is missing: {reference.name} has no picture to compare with.")
+        pairs.append(Labelled(name, reference, picture, tuple(boxes[name]), tuple(kinds[name])))
+    if not pairs:
+        raise DataError(f"There are no pairs <name>_temp.jpg and <name>_test.jpg in {data}.")
+    return pairs
+
+
+def fit_on(pairs: Sequence[Labelled], seed: int, progress: Progress | None = None) -> Fitted:
+    """Choose margin, tone of structure and labelled examples on some pairs."""
+    figure = _figure_tone(pairs)
+    boxes: list[list[Box]] = []
+    vectors: list[list[FloatArray]] = []
+    for done, pair in enumerate(pairs, start=1):
+        media = load_image(pair.picture)
+        found = compare(load_image(pair.reference).pixels, media.pixels, figure)
+        regions = find_regions(media.pixels, found.strength, found.mask, found.compared)
+        boxes.append([region.box for region in regions])
+        insides = [(component(found.mask, region.box, region.area), region.box) for region in regions]
+        vectors.append([describe(found.pair, inside, box) for inside, box in insides])
+        if progress is not None:
+            progress("fitting", done, len(pairs))
+
+    def hits(margin: int) -> int:
+        return sum(len(match(b, p.boxes, margin)) for b, p in zip(boxes, pairs, strict=True))
+
+    # The number of predictions is the same for all, so most hits is the best F-score; the middle of the best.
+    scores = [hits(margin) for margin in MARGINS]
+    best = [margin for margin, score in zip(MARGINS, scores, strict=True) if score == max(scores)]
+    margin = best[len(best) // 2]
+    examples: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
+    for pair, own, described in zip(pairs, boxes, vectors, strict=True):
+        for i, j in match(own, pair.boxes, margin):
+            examples[pair.kinds[j]].append((f"{pair.name}:R{i + 1}", described[i]))
+    return Fitted(margin, _chosen(examples, seed, figure))
+
+
+def match(predicted: Sequence[Box], labelled: Sequence[Box], margin: int) -> list[tuple[int, int]]:
+    """Pair predicted with labelled boxes, one to one: as many with an IoU above `HIT` as there can be.
+
+    Parameters
+    ----------
+    predicted, labelled : half-open (x0, y0, x1, y1), pixels.
+    margin : pixels by which the predicted ones are widened on every side.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if not predicted or not labelled:
+        return []
+    wide = np.array(predicted, dtype=np.float64) + margin * np.array([-1, -1, 1, 1])
+    true = np.array(labelled, dtype=np.float64)
+    low = np.maximum(wide[:, None, :2], true[None, :, :2])
+    high = np.minimum(wide[:, None, 2:], true[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (wide, true)]
+    iou = shared / (areas[0][:, None] + areas[1][None] - shared)
+    # A hit weighs more than any overlap, so no hit is given up for a better one.
+    weight = np.where(iou > HIT, min(iou.shape) + 1 + iou, 0)
+    rows, columns = linear_sum_assignment(weight, maximize=True)
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if iou[i, j] > HIT]
+
+
+def render(result: ReferenceResult) -> RenderableType:
+    """Lay a result out as a table for people."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    table = Table(title=Text(f"Against references on {result.data}"), show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    counts = f"{result.n_found} of {result.n_boxes} boxes, {result.n_regions} regions, {result.n_pairs} pairs"
+    table.add_row("F-score", number(result.f_score), f"IoU above {HIT}, kinds ignored")
+    table.add_row("precision", number(result.precision), counts)
+    table.add_row("recall", number(result.recall), f"{result.n_errors} pairs could not be compared")
+    for kind, share in result.recall_by_kind.items():
+        named = number(result.kind_accuracy_by_kind[kind])
+        table.add_row(Text(f"  {kind}"), number(share), f"{named} of those named right")
+    known = f"{result.n_examples} labelled examples, seed {result.seed}; {result.n_unlike} unlike any"
+    table.add_row("kind right", number(result.kind_accuracy), known)
+    table.add_row("F-score with kind", number(result.f_score_with_kind), "a hit needs the right kind, too")
+    fitted = f"{result.n_fit} pairs {result.fit}*: margin {result.margin} px; version {result.version}"
+    speed = "-" if result.ms_per_pair is None else f"{result.ms_per_pair:.0f} ms"
+    table.add_row("a pair", speed, f"fitted on {fitted}")
+    return table
+
+
+def _figure_tone(pairs: Sequence[Labelled]) -> Tone | None:
+    """The tone that is the rarer one in most references: structure covers less than its ground, mostly."""
+    tones = Counter(
+        tone
+        for pair in pairs
+        if (tone := two_tones(load_image(pair.reference).pixels.mean(axis=2).astype(np.float32))[1])
+    )
+    return tones.most_common(1)[0][0] if tones else None
+
+
+def _chosen(
+    examples: Mapping[str, Sequence[tuple[str, FloatArray]]], seed: int, figure: Tone | None
+) -> LabelledChanges:
+    """Draw `EXAMPLES` of each kind."""
+    rng = np.random.default_rng(seed)
+    drawn = [
+        (kind, *examples[kind][i])
+        for kind in sorted(examples)
+        for i in sorted(rng.permutation(len(examples[kind]))[:EXAMPLES])
+    ]
+    if not drawn:
+        raise DataError("None of the labelled boxes was found in the pairs to fit on.")
+    return LabelledChanges(
+        np.stack([vector for _, _, vector in drawn]),
+        tuple(kind for kind, _, _ in drawn),
+        tuple(name for _, name, _ in drawn),
+        figure,
+    )
+
+
+def _figures(found: Sequence[tuple[Labelled, Sequence[Region]]], margin: int) -> dict[str, object]:
+    """Count hits over all pairs together."""
+    labelled, hit, right, unlike, regions = Counter[str](), Counter[str](), Counter[str](), 0, 0
+    for pair, predicted in found:
+        labelled.update(pair.kinds)
+        regions += len(predicted)
+        for i, j in match([region.box for region in predicted], pair.boxes, margin):
+            kind, known = pair.kinds[j], predicted[i].known
+            hit[kind] += 1
+            right[kind] += known is not None and known.name == kind
+            unlike += known is None or known.name is None
+    hits, boxes, named = hit.total(), labelled.total(), right.total()
+    return {
+        "precision": hits / regions if regions else None,
+        "recall": hits / boxes if boxes else None,
+        "f_score": 2 * hits / (regions + boxes) if regions + boxes else None,
+        "kind_accuracy": named / hits if hits else None,
+        "f_score_with_kind": 2 * named / (regions + boxes) if regions + boxes else None,
+        "recall_by_kind": {kind: hit[kind] / labelled[kind] for kind in sorted(labelled)},
+        "kind_accuracy_by_kind": {k: right[k] / hit[k] if hit[k] else None for k in sorted(labelled)},
+        "n_pairs": len(found),
+        "n_boxes": boxes,
+        "n_regions": regions,
+        "n_found": hits,
+        "n_unlike": unlike,
+    }

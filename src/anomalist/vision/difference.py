@@ -1,0 +1,213 @@
+"""What differs between a picture and an aligned reference, whatever the light and the last pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalist.errors import MediaError
+from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.alignment import Aligned, align
+from anomalist.vision.changes import Pair, Tone, paired
+
+SMOOTHING = 0.8
+"""Deviation of the Gaussian that both pictures get before they are compared, pixels."""
+
+REACH = 2
+"""Edges may lie so many pixels off without being a difference; grows with pictures above `FULL`."""
+
+FULL = 1024
+"""Longer side up to which `REACH` holds as it is, pixels."""
+
+LEAST, NOISE, SOFT = 16.0, 6.0, 0.5
+"""A difference counts from this many grey levels, and this many deviations of the noise, whichever is more;
+and where the neighbourhood has contrast, from this share of it on top: an edge that lies a part of a pixel
+farther off than `REACH`, or is not as sharp, differs by up to half of its contrast."""
+
+SPECK, SMALLEST = 2e-5, 4
+"""What covers less than this share of the picture (8 pixels of 640²), or fewer pixels, is a speck and doesn't
+count as a difference."""
+
+JOIN = 0.005
+"""Parts of a difference nearer than this share of the longer side belong together."""
+
+SAMPLES, TRIMS, GAIN = 40_000, 5, (0.4, 2.5)
+"""Light is matched on about so many pixels, in so many rounds; a gain outside of this is no light."""
+
+CLIPPED = 3.0
+"""Within so many grey levels of black and white noise is cut off, and so not measured there."""
+
+EVEN = 64.0
+"""Noise is measured where the neighbourhood has less contrast than this, grey levels: at edges, what isn't
+quite aligned looks like noise."""
+
+LEAST_SHARED = 0.25
+"""A picture of which the reference shows less than this share is refused."""
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """How a picture differs from an aligned reference.
+
+    Parameters
+    ----------
+    aligned : the reference in the frame of the picture.
+    strength : float32 (H, W), difference as a multiple of the level from which it counts; 0 outside.
+    mask : bool (H, W), what counts as a difference.
+    compared : bool (H, W), where there was something to compare with; not along the border, as nobody knows
+        what lies beyond it.
+    pair : both in grey, matched in light.
+    """
+
+    aligned: Aligned
+    strength: FloatArray
+    mask: BoolArray
+    compared: BoolArray
+    pair: Pair
+
+
+def compare(reference: UInt8Array, picture: UInt8Array, figure: Tone | None = None) -> Difference:
+    """Align a reference to a picture, match their light, and find what differs.
+
+    A pixel differs when its value lies outside of what the other picture shows within `REACH` pixels, so
+    that a misaligned edge is no difference; both ways, so that thin things that come or go are seen.
+
+    Parameters
+    ----------
+    reference, picture : uint8 (H, W, 3), RGB, of any two sizes.
+    figure : the tone of structure where the reference has two tones; by default the rarer one.
+
+    Raises
+    ------
+    MediaError : they can't be aligned, or hardly overlap.
+    """
+    aligned = align(reference, picture)
+    reach = max(REACH, round(REACH * max(picture.shape) / FULL))
+    compared = _eroded(aligned.valid, reach + 1)
+    if compared.mean() < LEAST_SHARED:
+        raise MediaError(f"The reference shows only {compared.mean():.0%} of what the picture shows.")
+    first, second = _channels(aligned.pixels, picture)
+    first = matched(first, second, compared)
+    strength = np.zeros(compared.shape, dtype=np.float32)
+    plainly = np.zeros_like(compared)
+    for c in range(first.shape[2]):
+        stronger, differs = _channel(first[..., c], second[..., c], compared, reach)
+        np.maximum(strength, stronger, out=strength)
+        plainly |= differs
+    mask = _grown(strength > 1, plainly, reach)
+    mask = _joined(mask, round(JOIN * max(picture.shape))) & compared
+    mask = _without_specks(mask, strength, max(SMALLEST, round(SPECK * mask.size)))
+    pair = paired(first.mean(axis=2), second.mean(axis=2), aligned.valid, figure)
+    return Difference(aligned, strength, mask, compared, pair)
+
+
+def matched(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> FloatArray:
+    """Give a reference the light of a picture: gain, offset and a linear slope, for each channel.
+
+    Trimmed least squares: what fits worst is left out, again and again, so that defects have no say.
+
+    Parameters
+    ----------
+    reference, picture : float32 (H, W, C), grey levels.
+    compared : bool (H, W), where both show something.
+    """
+    height, width, channels = reference.shape
+    step = max(1, round((height * width / SAMPLES) ** 0.5))
+    y, x = np.mgrid[:height:step, :width:step]
+    use = compared[::step, ::step]
+    places = np.stack([np.ones(use.sum()), x[use] / width - 0.5, y[use] / height - 0.5], 1)
+    across, down = np.arange(width)[None] / width - 0.5, np.arange(height)[:, None] / height - 0.5
+    out = np.empty_like(reference)
+    for c in range(channels):
+        source, target = reference[::step, ::step, c][use], picture[::step, ::step, c][use]
+        spread = source.std() >= 1
+        columns = np.column_stack([places, source]) if spread else places
+        goal = target if spread else target - source
+        kept = np.ones(len(goal), dtype=np.bool_)
+        for _ in range(TRIMS):
+            solution = np.linalg.lstsq(columns[kept], goal[kept], rcond=None)[0]
+            off = np.abs(goal - columns @ solution)
+            kept = off <= max(2.0, 2.5 * 1.4826 * float(np.median(off)))
+        gain = float(solution[3]) if spread else 1.0
+        if not GAIN[0] <= gain <= GAIN[1]:
+            gain, solution = 1.0, np.array([np.median(target - source), 0, 0, 1])
+        light = solution[0] + solution[1] * across + solution[2] * down
+        out[..., c] = np.clip(gain * reference[..., c] + light, 0, 255)
+    return out
+
+
+def _channel(
+    first: FloatArray, second: FloatArray, compared: BoolArray, reach: int
+) -> tuple[FloatArray, BoolArray]:
+    """Compare one channel: the strength of the difference, and where there is one without any tolerance."""
+    import cv2
+
+    first, second = (cv2.GaussianBlur(values, (0, 0), SMOOTHING) for values in (first, second))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
+    (low, high), (low_2, high_2) = ((cv2.erode(v, kernel), cv2.dilate(v, kernel)) for v in (first, second))
+    outside = np.maximum.reduce([second - high, low - second, first - high_2, low_2 - first])
+    contrast = np.maximum(high - low, high_2 - low_2)
+    noise = _noise(first, second, compared & (contrast < EVEN))
+    level = max(LEAST, NOISE * noise) + SOFT * contrast
+    strength = np.where(compared, np.maximum(outside, 0) / level, 0).astype(np.float32)
+    return strength, compared & (np.abs(first - second) > level)
+
+
+def _channels(reference: UInt8Array, picture: UInt8Array) -> tuple[FloatArray, FloatArray]:
+    """Both as float32 (H, W, C); C is 1 where neither has any colour."""
+    grey = all((p == p[..., :1]).all() for p in (reference, picture))
+    first, second = (p[..., : 1 if grey else 3].astype(np.float32) for p in (reference, picture))
+    return first, second
+
+
+def _noise(first: FloatArray, second: FloatArray, even: BoolArray) -> float:
+    """Deviation of what differs in even places, grey levels; the median takes no notice of defects.
+
+    Where the values are cut off at black or white nothing can be measured; 0 if that is (nearly) everywhere.
+    """
+    use = even & (np.minimum(first, second) > CLIPPED) & (np.maximum(first, second) < 255 - CLIPPED)
+    return 1.4826 * float(np.median(np.abs(first[use] - second[use]))) if use.mean() >= 0.005 else 0.0
+
+
+def _eroded(mask: BoolArray, by: int) -> BoolArray:
+    """Take away what lies within ``by`` pixels of a place outside, or of the border of the picture."""
+    import cv2
+
+    kernel = np.ones((2 * by + 1, 2 * by + 1), dtype=np.uint8)
+    padded = np.pad(mask.astype(np.uint8), by)
+    eroded: BoolArray = cv2.erode(padded, kernel)[by:-by, by:-by] > 0
+    return eroded
+
+
+def _grown(mask: BoolArray, differs: BoolArray, by: int) -> BoolArray:
+    """Give a difference back the rim that the tolerance for misaligned edges took from it."""
+    import cv2
+
+    kernel = np.ones((2 * by + 1, 2 * by + 1), dtype=np.uint8)
+    near: BoolArray = cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    return mask | (near & differs)
+
+
+def _without_specks(mask: BoolArray, strength: FloatArray, least: int) -> BoolArray:
+    """Drop the connected parts of a mask that are smaller than ``least`` pixels, or mere rims."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = np.zeros(len(stats), dtype=np.bool_)
+    keep[labels[mask & (strength > 1)]] = True
+    keep &= stats[:, cv2.CC_STAT_AREA] >= least
+    kept: BoolArray = keep[labels]
+    return kept
+
+
+def _joined(mask: BoolArray, gap: int) -> BoolArray:
+    """Close gaps of up to ``gap`` pixels between parts of a difference."""
+    import cv2
+
+    if gap < 1 or not mask.any():
+        return mask
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (gap // 2) + 1,) * 2)
+    padded = np.pad(mask.astype(np.uint8), gap)
+    closed: BoolArray = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap] > 0
+    return closed
