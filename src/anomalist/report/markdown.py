@@ -95,7 +95,7 @@ def _basis(records: Sequence[Record]) -> Iterator[str]:
         rests = (
             f"asked false-alarm rate {wording.percent(basis.false_alarm_rate)}; {wording.limits(basis)}"
             if basis
-            else "nothing was calibrated."
+            else f"calibration {wording.uncalibrated(record)}"
         )
         sentences[f"- Profile {_text(record.profile or '–')}, detector {_text(detector)}; {rests}"] = None
     if sentences:

@@ -130,6 +130,11 @@ def how_often(p_value: float) -> str:
 def meaning(record: Record) -> list[str]:
     """Say in plain sentences what the score and its p-value mean for this picture."""
     p, basis = record.p_value, record.calibration
+    if record.basis == "reference":
+        return [
+            f"The greatest difference from the reference is {number(record.score)} times the one from which "
+            "a difference counts. No p-value: one picture can't say how often normal ones differ as much."
+        ]
     if p is None or basis is None:
         return ["No p-value: nothing was calibrated, so this score can't be compared with normal pictures."]
     sign, most = ("≈", "about") if basis.approximate else ("=", "at most about")
@@ -187,6 +192,13 @@ def limits(basis: Calibration) -> str:
     if not basis.reachable:
         text += " " + unreachable(basis)
     return text
+
+
+def uncalibrated(record: Record) -> str:
+    """Say what it means that nothing was calibrated."""
+    if record.basis == "reference":
+        return "none: the differences from the reference decide."
+    return "none: scores can't be compared with those of normal pictures."
 
 
 def moment(time: str) -> str:
