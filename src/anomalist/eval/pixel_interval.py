@@ -59,9 +59,7 @@ class GroupedPixels:
     def _histograms(self, names: list[str]) -> tuple[FloatArray, FloatArray]:
         """Normal and anomalous pixels of every group, float32 (G, bins) each."""
         place = {name: number for number, name in enumerate(names)}
-        pooled = np.sort(np.concatenate([picture.kept[0] for picture in self._pictures]))
-        steps = (np.arange(_BINS) * (pooled.size / _BINS)).astype(np.intp)
-        edges = np.unique(pooled[steps]) if pooled.size else pooled
+        edges = self._edges()
         counts = np.zeros((2, len(names), edges.size + 1), np.float32)
         for picture in self._pictures:
             for side, (kept, pixels) in enumerate(zip(picture.kept, picture.pixels, strict=True)):
@@ -70,6 +68,19 @@ class GroupedPixels:
                     weight = pixels / kept.size
                     counts[side, place[picture.group]] += weight * np.bincount(bins, minlength=edges.size + 1)
         return counts[0], counts[1]
+
+    def _edges(self) -> Keys:
+        """Keys at which bins begin, by the pixels that each kept key stands for: pictures differ in size."""
+        keys = np.concatenate([picture.kept[0] for picture in self._pictures])
+        if not keys.size:
+            return keys
+        sizes = np.array([picture.kept[0].size for picture in self._pictures])
+        pixels = np.array([picture.pixels[0] for picture in self._pictures])
+        weights = np.repeat(pixels / np.maximum(sizes, 1), sizes)
+        rising = np.argsort(keys)
+        reached = np.cumsum(weights[rising])
+        places = np.searchsorted(reached, np.arange(_BINS) * (reached[-1] / _BINS), side="right")
+        return np.unique(keys[rising[places]])
 
 
 def _auroc(normal: Floats, anomalous: Floats) -> float | None:
