@@ -9,7 +9,7 @@ from anomalist.agent.claims import citable_ids
 from anomalist.agent.evidence import EvidenceReasoner
 from anomalist.agent.policy import Policy
 from anomalist.agent.reasoner import Reasoner
-from anomalist.types import Evidence, Media, Recall, Recalled, Region, Verdict
+from anomalist.types import Evidence, KnownKind, Media, Recall, Recalled, Region, Verdict
 
 CRACK = {
     "box": (20, 20, 80, 24),
@@ -240,3 +240,38 @@ def test_an_edited_policy_changes_severity_and_its_digest(
     assert judge(media, seen).severity == 2
     assert judge(media, seen, strict).severity == 4
     assert judge(media, seen, strict).policy != judge(media, seen).policy
+
+
+def against_reference(evidence: Evidence) -> Evidence:
+    return replace(evidence, basis="reference", p_value=None, threshold=None, calibration=None)
+
+
+def test_differences_from_a_reference_are_the_verdict(
+    media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    gone = region(**CRACK).model_copy(update={"change": "missing"})
+    verdict = judge(media, against_reference(evidence(regions=[gone])))
+    assert (verdict.label, verdict.kind, verdict.disagreements) == ("anomalous", "missing material", ())
+    texts = [claim.text for claim in verdict.claims]
+    assert texts[0] == (
+        "Against the reference, the greatest difference is 3.2 times the one from which a difference counts."
+    )
+    assert texts[1].startswith("R1: missing against the reference: a thin dark line")
+    assert "R1 looks like missing material" in texts[2]
+    assert texts[-1] == "One place differs from the reference."
+
+
+def test_without_a_difference_a_picture_is_normal(media: Media, evidence: Callable[..., Evidence]) -> None:
+    verdict = judge(media, against_reference(evidence(score=0.2)))
+    assert (verdict.label, verdict.kind, verdict.disagreements) == ("normal", None, ())
+    assert verdict.claims[-1].text == "No place differs from the reference."
+
+
+def test_a_known_kind_names_the_verdict(
+    media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    like = KnownKind(name="open", similarity=0.99)
+    cut = region(**CRACK).model_copy(update={"change": "missing", "known": like})
+    assert judge(media, against_reference(evidence(regions=[cut]))).kind == "open"
+    stranger = cut.model_copy(update={"known": KnownKind(name=None, similarity=0.3)})
+    assert judge(media, against_reference(evidence(regions=[stranger]))).kind == "missing material"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.agent.kinds import kind_of
-from anomalist.types import Attributes, Kind, Region
+from anomalist.agent.kinds import changed_kind, kind_of, named_kind
+from anomalist.types import Attributes, Kind, KnownKind, Region
 
 SIZE = (256, 256)
 DARK = {"tone": "darker", "contrast": -60.0, "contrast_sigma": -4.0}
@@ -88,3 +88,24 @@ def regions(draw: st.DrawFn) -> Region:
 @given(any_region=regions())
 def test_every_region_has_a_kind_and_it_is_never_the_one_without_regions(any_region: Region) -> None:
     assert kind_of(any_region, SIZE) in set(get_args(Kind)) - {"diffuse change"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [("missing", "missing material"), ("extra", "extra material"), ("changed", "spot"), (None, "spot")],
+)
+def test_what_a_reference_shows_needs_no_guess(
+    change: str | None, expected: str, region: Callable[..., Region]
+) -> None:
+    changed = region(**SMALL, **DARK).model_copy(update={"change": change})
+    assert changed_kind(changed, SIZE) == named_kind(changed, SIZE) == expected
+
+
+@pytest.mark.parametrize(("known", "expected"), [("mousebite", "mousebite"), (None, "missing material")])
+def test_labelled_cases_name_a_kind_unless_none_is_alike(
+    known: str | None, expected: str, region: Callable[..., Region]
+) -> None:
+    like = KnownKind(name=known, similarity=0.5)
+    changed = region(**SMALL, **DARK).model_copy(update={"change": "missing", "known": like})
+    assert named_kind(changed, SIZE) == expected
+    assert changed_kind(changed, SIZE) == "missing material"

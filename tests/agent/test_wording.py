@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from anomalist.agent.wording import listing, percent, region_sentence
-from anomalist.types import Region
+from anomalist.types import KnownKind, Region
 
 SIZE = (256, 256)
 DARK = {"tone": "darker", "contrast": -40.0, "contrast_sigma": -3.25}
@@ -108,3 +108,31 @@ def test_directions_near_an_axis_go_by_its_name(
 ) -> None:
     line = region(box=(30, 30, 80, 80), area=180, elongation=20.0, orientation=angle)
     assert f", {said}, " in region_sentence(line, SIZE, "the picture")
+
+
+@pytest.mark.parametrize(
+    ("change", "known", "said"),
+    [
+        ("missing", None, "R1: missing against the reference: a dark place at the upper left, "),
+        ("extra", None, "R1: extra against the reference: a dark place at the upper left, "),
+        (
+            "missing",
+            KnownKind(name="open", similarity=0.981),
+            'R1: missing against the reference, like known cases of "open" (similarity 0.98): a dark place',
+        ),
+        (
+            "changed",
+            KnownKind(name=None, similarity=0.5),
+            "R1: changed against the reference, unlike any known kind (similarity 0.50): a dark place",
+        ),
+    ],
+)
+def test_a_change_against_a_reference_is_said_first_and_material_is_not_guessed(
+    change: str, known: KnownKind | None, said: str, region: Callable[..., Region]
+) -> None:
+    plain = region(area=2000, **DARK)
+    assert "looks like missing material" in region_sentence(plain, SIZE, "the picture")
+    changed = plain.model_copy(update={"change": change, "known": known})
+    sentence = region_sentence(changed, SIZE, "the picture")
+    assert sentence.startswith(said)
+    assert "looks like" not in sentence

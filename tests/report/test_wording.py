@@ -192,3 +192,11 @@ def test_measured_attributes_are_put_into_words() -> None:
     assert wording.tone(calm) == "as around (−23)"
     assert wording.colour(calm) == "as around (ΔE 6.1)"
     assert wording.texture(calm) == "as around (× 2.1)"
+
+
+def test_against_a_reference_there_is_no_calibration_to_miss() -> None:
+    record = Record(source="a", status="ok", label="anomalous", score=4.2, basis="reference")
+    text = " ".join(wording.meaning(record))
+    assert "4.2 times" in text and "No p-value" in text
+    assert "reference" in wording.uncalibrated(record)
+    assert "normal pictures" in wording.uncalibrated(Record(source="a", status="ok"))

@@ -24,6 +24,9 @@ ENOUGH = 0.9
 WORTH = 0.8
 """A more complex transform must bring the disagreement down to this share of what a simpler one leaves."""
 
+TINY = 8
+"""Nothing is moved in pictures with a side shorter than this, pixels."""
+
 STILL = 0.3
 """A translation below this is none, pixels at working size."""
 
@@ -56,9 +59,9 @@ class Aligned:
 def align(reference: UInt8Array, picture: UInt8Array) -> Aligned:
     """Find where each pixel of a reference lies in a picture.
 
-    Identity, translation (phase correlation), rotation with scale, and perspective (SIFT features, RANSAC,
-    refined by maximising the enhanced correlation coefficient, Evangelidis and Psarakis 2008) are tried in
-    this order; a later one must make clearly more edges agree. Only edges decide, so light and shading don't.
+    Identity, translation (phase correlation), rotation with scale and shear, and perspective (SIFT features,
+    RANSAC, refined by maximising the enhanced correlation coefficient, Evangelidis and Psarakis 2008) are
+    tried in this order; a later one must make clearly more edges agree. Only edges decide, so light doesn't.
 
     Parameters
     ----------
@@ -127,7 +130,7 @@ def _candidates(
         yield max((matrix, refined), key=lambda m: agreement_of(first, second, m)), words
 
 
-_SIMILAR = "aligned to the reference by rotation, scale and translation"
+_SIMILAR = "aligned to the reference by rotation, scale and shear"
 _PERSPECTIVE = "aligned to the reference by a perspective transform"
 
 
@@ -136,6 +139,8 @@ def _translation(first: Sketch, second: Sketch, start: Matrix) -> tuple[float, f
     import cv2
 
     height, width = second.grey.shape
+    if min(height, width) < TINY:
+        return 0.0, 0.0
     moved = cv2.warpPerspective(
         first.grey, start, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -143,7 +148,7 @@ def _translation(first: Sketch, second: Sketch, start: Matrix) -> tuple[float, f
     for grey in (moved, second.grey):
         smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)
         slopes.append(cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F) if min(height, width) > 1 else None
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(slopes[0], slopes[1], window)
     return (float(x), float(y)) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
 
