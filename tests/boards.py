@@ -23,6 +23,14 @@ def board(dark: bool = True) -> UInt8Array:
     return rgb(grey if dark else 255 - grey)
 
 
+def textured(seed: int = 0) -> UInt8Array:
+    """A soft random texture of many tones, uint8 (120, 160, 3)."""
+    import cv2
+
+    grey = np.random.default_rng(seed).normal(0, 1, (120, 160)).astype(np.float32)
+    return rgb(np.clip(110 + 60 * cv2.GaussianBlur(grey, (0, 0), 4), 0, 255).astype(np.uint8))
+
+
 def rgb(grey: UInt8Array) -> UInt8Array:
     """Repeat a grey picture (H, W) to (H, W, 3)."""
     return np.repeat(grey[..., None], 3, 2)

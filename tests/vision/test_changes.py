@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from anomalist.types import BoolArray, Box, FloatArray, UInt8Array
-from anomalist.vision.changes import LabelledChanges, Pair, describe, direction, paired, two_tones
-from tests.boards import board, rgb, spot
+from anomalist.vision.changes import LabelledChanges, describe, direction
+from anomalist.vision.figure import Pair, paired
+from tests.boards import board, spot, textured
 
 
 def pair_of(reference: UInt8Array, picture: UInt8Array) -> Pair:
@@ -102,13 +103,6 @@ def test_a_descriptor_does_not_depend_on_polarity_or_on_turning() -> None:
     assert plain.dtype == np.float32 and np.linalg.norm(plain) == pytest.approx(1)
 
 
-def textured(seed: int = 0) -> UInt8Array:
-    import cv2
-
-    grey = np.random.default_rng(seed).normal(0, 1, (120, 160)).astype(np.float32)
-    return rgb(np.clip(110 + 60 * cv2.GaussianBlur(grey, (0, 0), 4), 0, 255).astype(np.uint8))
-
-
 @pytest.mark.parametrize("grey", [10, 240])
 def test_without_two_tones_what_stands_out_from_its_surroundings_is_structure(grey: int) -> None:
     plain = textured()
@@ -120,27 +114,6 @@ def test_without_two_tones_what_stands_out_from_its_surroundings_is_structure(gr
 def test_what_is_not_clear_is_changed() -> None:
     plain = textured()
     assert direction(*change_in(spot(plain, (80, 60), 8, 10), spot(plain, (80, 60), 8, 240))) == "changed"
-
-
-def test_figure_and_ground_need_two_tones_and_a_rarer_one() -> None:
-    two = board()[..., 0].astype(np.float32)
-    level, rarer = two_tones(two)
-    assert level is not None and 40 < level < 220
-    assert rarer == "dark"
-    assert two_tones(255 - two)[1] == "light"
-    assert two_tones(textured()[..., 0].astype(np.float32)) == (None, None)
-    assert two_tones(np.full((5, 5), 7, dtype=np.float32)) == (None, None)
-    half = np.zeros((10, 10), dtype=np.float32)
-    half[:5] = 255
-    assert two_tones(half)[1] is None
-
-
-def test_a_named_tone_of_structure_wins_over_the_rarer_one() -> None:
-    two = board()[..., 0].astype(np.float32)
-    everywhere = np.ones(two.shape, dtype=np.bool_)
-    usual, other = paired(two, two, everywhere), paired(two, two, everywhere, "light")
-    assert usual.before is not None and other.before is not None
-    assert (usual.before == ~other.before).all()
 
 
 def test_the_digest_of_labelled_changes_covers_all_of_them() -> None:

@@ -20,8 +20,9 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.errors import DataError
 from anomalist.types import Box, FloatArray, Frozen, Region
-from anomalist.vision.changes import LabelledChanges, Tone, describe, two_tones
+from anomalist.vision.changes import LabelledChanges, describe
 from anomalist.vision.difference import compare
+from anomalist.vision.figure import Tone, two_tones
 from anomalist.vision.media import load_image
 from anomalist.vision.reference import component, load_reference
 from anomalist.vision.regions import find_regions

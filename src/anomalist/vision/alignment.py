@@ -34,6 +34,10 @@ FEW, MANY = 1.0, 10.0
 """Lengths of all edges together, in longer sides of the picture. With fewer than the first in one of the two
 pictures, agreement proves nothing; with more than the second in the other, they don't show the same."""
 
+SIMILAR = "aligned to the reference by rotation, scale and shear"
+PERSPECTIVE = "aligned to the reference by a perspective transform"
+REMEDY = "Give a reference of the same thing from about the same view."
+
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
@@ -75,7 +79,7 @@ def align(reference: UInt8Array, picture: UInt8Array) -> Aligned:
     plain = min(first.length, second.length) < FEW
     if plain and max(first.length, second.length) > MANY:
         which = "picture" if second.length < FEW else "reference"
-        raise MediaError(f"The picture doesn't show what the reference shows: the {which} is plain.", _REMEDY)
+        raise MediaError(f"The picture doesn't show what the reference shows: the {which} is plain.", REMEDY)
     best, how = _start(first, second), _as_it_lies(reference, picture)
     agreement = agreement_of(first, second, best)
     for matrix, words in _candidates(first, second, best, plain=plain):
@@ -91,12 +95,9 @@ def align(reference: UInt8Array, picture: UInt8Array) -> Aligned:
         raise MediaError(
             "The picture could not be aligned to the reference: "
             f"only {max(0, agreement):.0%} of their edges agree, beyond chance.",
-            _REMEDY,
+            REMEDY,
         )
     return _laid(reference, picture, first, second, best, None if plain else agreement, how)
-
-
-_REMEDY = "Give a reference of the same thing from about the same view."
 
 
 def _start(first: Sketch, second: Sketch) -> Matrix:
@@ -126,12 +127,8 @@ def _candidates(
     for matrix, words in () if plain else _by_features(first, second):
         if agreement_of(first, second, matrix) < 0:
             continue
-        refined = _refined(first, second, matrix, perspective=words == _PERSPECTIVE)
+        refined = _refined(first, second, matrix, perspective=words == PERSPECTIVE)
         yield max((matrix, refined), key=lambda m: agreement_of(first, second, m)), words
-
-
-_SIMILAR = "aligned to the reference by rotation, scale and shear"
-_PERSPECTIVE = "aligned to the reference by a perspective transform"
 
 
 def _translation(first: Sketch, second: Sketch, start: Matrix) -> tuple[float, float]:
@@ -169,10 +166,10 @@ def _by_features(first: Sketch, second: Sketch) -> Iterator[tuple[Matrix, str]]:
     target = np.array([found[1][0][m.trainIdx].pt for m in good])
     similar, _ = cv2.estimateAffinePartial2D(source, target, method=cv2.RANSAC, ransacReprojThreshold=3)
     if similar is not None:
-        yield np.vstack([similar, [0, 0, 1]]), _SIMILAR
+        yield np.vstack([similar, [0, 0, 1]]), SIMILAR
     bent, _ = cv2.findHomography(source, target, cv2.RANSAC, 3)
     if bent is not None:
-        yield bent, _PERSPECTIVE
+        yield bent, PERSPECTIVE
 
 
 def _refined(first: Sketch, second: Sketch, matrix: Matrix, *, perspective: bool) -> Matrix:

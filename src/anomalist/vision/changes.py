@@ -12,16 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types import BoolArray, Box, FloatArray, KnownKind
+from anomalist.vision.figure import Pair, Tone, otsu
 
 Direction = Literal["missing", "extra", "changed"]
-Tone = Literal["dark", "light"]
-
-TWO_TONED = 0.93
-"""Share of the variance that two tones explain (Otsu's η) from which a picture is figure and ground."""
-
-CLEAR_GROUND = 0.55
-"""The larger of two tones is the ground when it covers at least this share."""
-
 CLEARLY = 0.7
 """Share of a change that must go one way to be called missing or extra."""
 
@@ -42,60 +35,6 @@ NEAREST = 3
 
 UNLIKE = 0.85
 """Cosine similarity below which a change is unlike any labelled one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A picture and its aligned reference, and what is structure in them.
-
-    Parameters
-    ----------
-    reference, picture : float32 (H, W), grey levels, matched in light.
-    before, after : bool (H, W), the structure (figure) in reference and picture, or None where the
-        reference is not of two tones.
-    """
-
-    reference: FloatArray
-    picture: FloatArray
-    before: BoolArray | None
-    after: BoolArray | None
-
-
-def paired(reference: FloatArray, picture: FloatArray, valid: BoolArray, figure: Tone | None = None) -> Pair:
-    """Split figure from ground by the two tones of a reference, if it has two.
-
-    Parameters
-    ----------
-    reference, picture : float32 (H, W), grey levels, matched in light.
-    valid : bool (H, W), where the reference shows anything.
-    figure : which of the tones is structure; by default the rarer one.
-    """
-    level, rarer = two_tones(reference[valid])
-    if level is None or not (figure or rarer):
-        return Pair(reference, picture, None, None)
-    figure_is_dark = (figure or rarer) == "dark"
-    return Pair(
-        reference,
-        picture,
-        (reference <= level) == figure_is_dark,
-        (picture <= level) == figure_is_dark,
-    )
-
-
-def two_tones(grey: FloatArray) -> tuple[float | None, Tone | None]:
-    """Return the level that parts two tones, None if there are no two, and the rarer tone, None if unclear.
-
-    Parameters
-    ----------
-    grey : float32 of any shape, grey levels.
-    """
-    level, explained = _otsu(grey)
-    if explained < TWO_TONED:
-        return None, None
-    dark = float((grey <= level).mean())
-    if max(dark, 1 - dark) < CLEAR_GROUND:
-        return level, None
-    return level, "dark" if dark < 0.5 else "light"
 
 
 def direction(pair: Pair, inside: BoolArray, box: Box) -> Direction:
@@ -214,26 +153,6 @@ class LabelledChanges:
         return KnownKind(name=max(votes, key=lambda kind: votes[kind]), similarity=nearest, cases=cases)
 
 
-def _otsu(values: FloatArray) -> tuple[float, float]:
-    """Return the level that parts values into two tones best, and the share of the variance that explains.
-
-    Otsu 1979. The level belongs to the lower tone. Without any variance nothing is explained.
-    """
-    counts, edges = np.histogram(values, bins=256, range=(0, 256))
-    share = counts / max(1, counts.sum())
-    below = np.cumsum(share)
-    sums = np.cumsum(share * (edges[:-1] + 0.5))
-    mean = sums[-1]
-    variance = float((share * (edges[:-1] + 0.5 - mean) ** 2).sum())
-    if variance <= 0:
-        return float(mean), 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.nan_to_num((mean * below - sums) ** 2 / (below * (1 - below)), posinf=0.0)
-    # Any level in an empty gap is as good; its middle is the safest against noise.
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
-    return float(edges[best].mean() + 1), float(between.max() / variance)
-
-
 def _window(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tuple[slice, slice], BoolArray]:
     """Return a change with room around it: where in the picture, and its mask there."""
     x0, y0, x1, y1 = box
@@ -258,7 +177,7 @@ def _structure(pair: Pair, crop: tuple[slice, slice]) -> tuple[BoolArray, BoolAr
     if pair.before is not None and pair.after is not None:
         return pair.before[crop], pair.after[crop]
     reference, picture = pair.reference[crop], pair.picture[crop]
-    level, _ = _otsu(np.stack([reference, picture]))
+    level, _ = otsu(np.stack([reference, picture]))
     before, after = reference <= level, picture <= level
     if before.mean() + after.mean() > 1:
         before, after = ~before, ~after

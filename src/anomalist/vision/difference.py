@@ -9,7 +9,7 @@ import numpy as np
 from anomalist.errors import MediaError
 from anomalist.types import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.alignment import Aligned, align
-from anomalist.vision.changes import Pair, Tone, paired
+from anomalist.vision.figure import Pair, Tone, paired
 
 SMOOTHING = 0.8
 """Deviation of the Gaussian that both pictures get before they are compared, pixels."""
@@ -53,7 +53,8 @@ class Difference:
     Parameters
     ----------
     aligned : the reference in the frame of the picture.
-    strength : float32 (H, W), difference as a multiple of the level from which it counts; 0 outside.
+    strength : float32 (H, W), difference as a multiple of the level from which it counts: above 1 only within
+        the mask, 0 where nothing was compared.
     mask : bool (H, W), what counts as a difference.
     compared : bool (H, W), where there was something to compare with; not along the border, as nobody knows
         what lies beyond it.
@@ -98,6 +99,7 @@ def compare(reference: UInt8Array, picture: UInt8Array, figure: Tone | None = No
     mask = _grown(strength > 1, plainly, reach)
     mask = _joined(mask, round(JOIN * max(picture.shape))) & compared
     mask = _without_specks(mask, strength, max(SMALLEST, round(SPECK * mask.size)))
+    strength[~mask] = np.minimum(strength[~mask], 1)  # a speck doesn't count
     pair = paired(first.mean(axis=2), second.mean(axis=2), aligned.valid, figure)
     return Difference(aligned, strength, mask, compared, pair)
 
