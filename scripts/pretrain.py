@@ -20,12 +20,12 @@ import torch
 from safetensors.torch import save_file
 
 from anomalist.vision.pretraining import Recipe, batches, pretrain
-from anomalist.vision.training import Pairs
+from anomalist.vision.training import Views
 
 if TYPE_CHECKING:
-    from anomalist.types import UInt8Array
+    from anomalist.types import BoolArray, UInt8Array
 
-    Drawn = multiprocessing.Queue[tuple[UInt8Array, UInt8Array]]
+    Drawn = multiprocessing.Queue[tuple[UInt8Array, UInt8Array, BoolArray]]
 
 
 def _produce(drawn: Drawn, recipe: Recipe, start: int) -> None:
@@ -33,22 +33,22 @@ def _produce(drawn: Drawn, recipe: Recipe, start: int) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    for pairs in batches(recipe, start):
-        drawn.put((pairs.views, pairs.labels))
+    for batch in batches(recipe, start):
+        drawn.put((batch.views, batch.labels, batch.alone))
 
 
-def in_background(recipe: Recipe, start: int) -> Iterator[Pairs]:
+def in_background(recipe: Recipe, start: int) -> Iterator[Views]:
     """Yield the same batches as `batches`, drawn by another process."""
     context = multiprocessing.get_context("spawn")
     drawn: Drawn = context.Queue(maxsize=8)
     producer = context.Process(target=_produce, args=(drawn, recipe, start), daemon=True)
     producer.start()
     for _ in range(start, recipe.steps):
-        yield Pairs(*_next(drawn, producer))
+        yield Views(*_next(drawn, producer))
     producer.join()
 
 
-def _next(drawn: Drawn, producer: multiprocessing.process.BaseProcess) -> tuple[UInt8Array, UInt8Array]:
+def _next(drawn: Drawn, producer: multiprocessing.process.BaseProcess) -> tuple[UInt8Array, UInt8Array, BoolArray]:
     while True:
         try:
             return drawn.get(timeout=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.errors import CalibrationError, MediaError
-from anomalist.types import DetectorInfo, Evidence, Media
+from anomalist.types import Basis, DetectorInfo, Evidence, Media
 from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
 from anomalist.vision.detectors import Scored
 from anomalist.vision.profile import Profile
@@ -39,8 +39,7 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
 
     Raises MediaError when the numbers are not finite or the region of interest vanishes at this size.
     """
-    if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
-        raise MediaError("The detector gave no finite score for this picture.")
+    _refuse_infinite(scored)
     calibration, manifest = profile.calibration, profile.manifest
     roi = fitted_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
@@ -60,3 +59,29 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
         calibration=calibration.summary(scored.scores, rate),
         regions=find_regions(media.pixels, scored.score_map, mask, roi),
     )
+
+
+def examine_uncalibrated(
+    media: Media, scored: Scored, detector: DetectorInfo, basis: Basis, *, high: float, low: float
+) -> Evidence:
+    """Put the numbers of one picture together where no normal pictures say how unusual they are.
+
+    ``high`` and ``low`` are the levels of `regions.segment`. Raises MediaError as `examine` does.
+    """
+    _refuse_infinite(scored)
+    mask = segment(scored.score_map, None, high=high, low=low)
+    return Evidence(
+        detector=detector,
+        score=float(scored.scores.mean()),
+        score_map=scored.score_map,
+        mask=mask,
+        roi_area=mask.size,
+        regions=find_regions(media.pixels, scored.score_map, mask),
+        basis=basis,
+        notes=("uncalibrated: scores rank pictures, they decide nothing",),
+    )
+
+
+def _refuse_infinite(scored: Scored) -> None:
+    if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
+        raise MediaError("The detector gave no finite score for this picture.")

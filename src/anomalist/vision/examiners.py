@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import AnomalistError
 from anomalist.types import Evidence, Media
-from anomalist.vision.batches import score_all
+from anomalist.vision.batches import Scorer, score_all
 from anomalist.vision.calibration import CalibrationSet
+from anomalist.vision.detectors import Scored
 from anomalist.vision.examine import examine
 from anomalist.vision.profile import Profile
 
@@ -65,12 +66,25 @@ class ByProfile:
 
     def examine(self, paths: Iterable[str | Path]) -> Iterator[Examined]:
         """Score a batch at a time; see `Examiner.examine`."""
-        for path, media, scored in score_all(self.profile, paths):
-            if media is None or isinstance(scored, AnomalistError):
-                assert isinstance(scored, AnomalistError)  # what was read was scored, or says why not
-                yield path, media, scored
-                continue
-            try:
-                yield path, media, examine(self.profile, media, scored, self.rate)
-            except AnomalistError as error:
-                yield path, media, error
+
+        def score(several: list[Media]) -> list[Scored]:
+            return self.profile.detector.score([media.pixels for media in several], self.profile.roi)
+
+        return examine_all(
+            score, lambda media, scored: examine(self.profile, media, scored, self.rate), paths
+        )
+
+
+def examine_all(
+    score: Scorer, evidence_of: Callable[[Media, Scored], Evidence], paths: Iterable[str | Path]
+) -> Iterator[Examined]:
+    """Read and score pictures a batch at a time and make evidence of each; errors stand in."""
+    for path, media, scored in score_all(score, paths):
+        if media is None or isinstance(scored, AnomalistError):
+            assert isinstance(scored, AnomalistError)  # what was read was scored, or says why not
+            yield path, media, scored
+            continue
+        try:
+            yield path, media, evidence_of(media, scored)
+        except AnomalistError as error:
+            yield path, media, error

@@ -1,4 +1,4 @@
-"""Patch descriptors for the memory bank: from the embedded network or any transformers vision backbone."""
+"""What networks are shown, and patch descriptors from any vision backbone of transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from anomalist.types import FloatArray, UInt8Array
 if TYPE_CHECKING:
     import torch
 
-    from anomalist.vision.network import SurfaceNet
 
 MOST_PIXELS = 384 * 384
 """Pictures with more pixels are reduced before they are looked at."""
@@ -72,17 +71,6 @@ def as_tensor(pictures: Sequence[UInt8Array]) -> torch.Tensor:
 
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return (stacked.float() / 255).contiguous(memory_format=torch.channels_last)
-
-
-def run_network(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> tuple[FloatArray, FloatArray]:
-    """Defect logits float32 (B, H, W) and descriptors float32 (B, H/8, W/8, 64) of working pictures."""
-    import torch
-
-    from anomalist.vision.network import standardise
-
-    with torch.inference_mode():
-        logits, descriptors = network(standardise(as_tensor(pictures)))
-    return logits[:, 0].numpy(), np.ascontiguousarray(descriptors.permute(0, 2, 3, 1).numpy())
 
 
 class TransformersBackbone:

@@ -1,87 +1,103 @@
-"""One fold of the surface detector: a segmenter's map and a memory bank's, brought to one scale and added."""
+"""One fold of the surface detector: what its normals look like, and two maps against them, added."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.bank import CANDIDATES, MemoryBank, Patches, build_bank, join_patches, sample_patches
-from anomalist.vision.features import TransformersBackbone, run_network
+from anomalist.vision.eyes import Eyes, Look
 from anomalist.vision.roi import covering_roi
 from anomalist.vision.scaling import PositionScale, cell_peaks
 
 if TYPE_CHECKING:
-    from anomalist.vision.network import SurfaceNet
+    from anomalist.vision.network import Head
 
 TOP_PIXELS = 20
 """The image score is the mean of this many highest values of the fused map at working size."""
 
-_BATCH = 8
-_SCALING_PICTURES = 200
+_SCALING_PICTURES = 100
 _BANK_BLUR = 1.0  # in patches: neighbours that agree count more than a lone outlier
 
+Tick = Callable[[int, int], None]
+"""Called with how many pictures are done and how many there are."""
 
-@dataclass(frozen=True, eq=False)
-class Eyes:
-    """Runs networks over working pictures, in batches of one size.
 
-    Network 0 is the shipped one, whose descriptors fill the banks unless a backbone does; the others are
-    adapted segmenters. Adapted descriptors would know the defects of the pretext better and everything else
-    worse.
-    """
+class Normality(Protocol):
+    """Knows what normal patches look like."""
 
-    networks: tuple[SurfaceNet, ...]
-    backbone: TransformersBackbone | None
+    def strangeness(self, descriptors: FloatArray) -> FloatArray:
+        """How strange each patch is, float32 (…, d) to float32 (…), as `novelty.strange` scales it."""
+        ...
 
-    def look(
-        self, working: Sequence[UInt8Array], segmenters: Sequence[int]
-    ) -> Iterator[tuple[int, dict[int, FloatArray], FloatArray]]:
-        """Yield (index, logits (H, W) by segmenter, descriptors (h, w, d)), grouped by size, not in order."""
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(working):
-            by_size.setdefault(picture.shape, []).append(index)
-        for indices in by_size.values():
-            for start in range(0, len(indices), _BATCH):
-                batch = indices[start : start + _BATCH]
-                logits, descriptors = self._see([working[i] for i in batch], segmenters)
-                for row, index in enumerate(batch):
-                    yield index, {number: maps[row] for number, maps in logits.items()}, descriptors[row]
-
-    def _see(
-        self, pictures: Sequence[UInt8Array], segmenters: Sequence[int]
-    ) -> tuple[dict[int, FloatArray], FloatArray]:
-        needed = set(segmenters) if self.backbone else {0, *segmenters}
-        seen = {number: run_network(self.networks[number], pictures) for number in sorted(needed)}
-        descriptors = self.backbone.describe(pictures) if self.backbone else seen[0][1]
-        return {number: seen[number][0] for number in segmenters}, descriptors
+    def strangeness_without(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
+        """The same for one picture's patches (h, w, d) as if ``pictures``, by number, were not known."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """What one fold has learned: the patches of its normals and how high its two maps usually are.
+class Remembered:
+    """The patches of normal pictures, and how far a new normal picture's patches usually are from them.
 
-    ``segmenter`` is the number of its network among those of `Eyes`.
+    Parameters
+    ----------
+    bank : of the patches.
+    mean, spread : of the distances of normal patches as if they were new.
     """
 
-    segmenter: int
     bank: MemoryBank
-    segment_scale: PositionScale
+    mean: float
+    spread: float
+
+    def strangeness(self, descriptors: FloatArray) -> FloatArray:
+        """Distance to the nearest; see `Normality.strangeness`."""
+        flat = descriptors.reshape(-1, descriptors.shape[-1])
+        return self._scaled(self.bank.distances(flat)).reshape(descriptors.shape[:-1])
+
+    def strangeness_without(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
+        """See `Normality.strangeness_without`."""
+        return self._scaled(distances_without(self.bank, descriptors, pictures))
+
+    def _scaled(self, distances: FloatArray) -> FloatArray:
+        import torch
+
+        from anomalist.vision.novelty import strange
+
+        return strange(torch.from_numpy(distances), self.mean, self.spread).numpy()
+
+
+N = TypeVar("N", bound=Normality)
+
+
+@dataclass(frozen=True, eq=False)
+class Model(Generic[N]):
+    """What one fold has learned: its normality, the number of its head, and how high its maps usually are."""
+
+    head: int
+    normality: N
+    logit_scale: PositionScale
     bank_scale: PositionScale
 
-    def fuse(self, logits: FloatArray, descriptors: FloatArray) -> FloatArray:
-        """Anomaly map float32 (H, W) from logits (H, W) and descriptors (h, w, d) of one picture."""
-        import cv2
+    def maps(
+        self, look: Look, heads: Sequence[Head], strangeness: FloatArray | None = None
+    ) -> Iterator[FloatArray]:
+        """Anomaly maps float32 (H, W), one a picture of the look.
 
-        distances = self.bank.distances(descriptors.reshape(-1, descriptors.shape[2]))
-        unusual = self.bank_scale.apply(_smooth(distances.reshape(descriptors.shape[:2])))
-        size = (logits.shape[1], logits.shape[0])
-        enlarged = np.asarray(cv2.resize(unusual, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        return self.segment_scale.apply(logits) + enlarged
+        ``strangeness`` is that of its patches, float32 (B, h, w), where it is known already.
+        """
+        import torch
+
+        if strangeness is None:
+            strangeness = self.normality.strangeness(look.descriptors)
+        with torch.inference_mode():
+            logits = look.logits(heads[self.head], strangeness).numpy()
+        for own, patches in zip(logits, strangeness, strict=True):
+            yield self.logit_scale.apply(own) + _enlarged(self.bank_scale.apply(_smooth(patches)), own.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -91,55 +107,95 @@ def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
     return float(np.partition(values, values.size - top)[values.size - top :].mean())
 
 
-def fit_model(
+def distances_without(
+    bank: MemoryBank, descriptors: FloatArray, pictures: npt.NDArray[np.int32]
+) -> FloatArray:
+    """Distances of patches float32 (h, w, d) to a bank as if it had not seen ``pictures``; (h, w).
+
+    When nothing else is in the bank nothing is left out.
+    """
+    if np.isin(bank.pictures, pictures).all():
+        pictures = np.empty(0, np.int32)
+    flat = descriptors.reshape(-1, descriptors.shape[-1]).astype(np.float32)
+    return bank.distances_without(flat, pictures).reshape(descriptors.shape[:-1])
+
+
+def remember(
     eyes: Eyes,
-    segmenter: int,
     working: Sequence[UInt8Array],
     groups: npt.NDArray[np.int64],
     roi: BoolArray | None,
     seed: int,
-    tick: Callable[[int, int], None],
-) -> Model:
-    """Build the bank, then score the bank's own pictures as if their groups were new, to fit the scales.
+    tick: Tick,
+) -> Remembered:
+    """Build the bank, then look its own pictures up as if their groups were new.
 
-    ``working`` are a fold's learning pictures at working size, ``groups`` int (n,) their groups. ``tick`` is
-    called with how many pictures are done and how many there are.
+    ``working`` are a fold's learning pictures at working size, ``groups`` int (n,) their groups.
     """
     rng = np.random.default_rng(seed)
     most = max(1, CANDIDATES // len(working))
-    scaling = set(rng.permutation(len(working))[:_SCALING_PICTURES].tolist())
+    sampled = set(_sampled(len(working), seed))
     patches: list[Patches] = []
-    described: dict[int, FloatArray] = {}
-    peaks: list[FloatArray] = []
-    for done, (index, logits, descriptors) in enumerate(eyes.look(working, (segmenter,)), 1):
-        inside = covering_roi(roi, descriptors.shape[:2])
-        patches.append(sample_patches(descriptors, index, inside, most, rng))
-        if index in scaling:
-            described[index] = descriptors.astype(np.float16)
-            peaks.append(cell_peaks(logits[segmenter]))
-        tick(done, len(working))
+    kept: dict[int, FloatArray] = {}
+    done = 0
+    for look in eyes.look(working):
+        for index, descriptors in zip(look.indices, look.descriptors, strict=True):
+            inside = covering_roi(roi, descriptors.shape[:2])
+            patches.append(sample_patches(descriptors, index, inside, most, rng))
+            if index in sampled:
+                kept[index] = descriptors.astype(np.float16)
+            done += 1
+            tick(done, len(working))
     bank = build_bank(join_patches(patches), seed)
-    bank_peaks = [cell_peaks(m) for m in _as_if_new(bank, described, groups)]
-    return Model(segmenter, bank, PositionScale.fit(np.stack(peaks)), PositionScale.fit(np.stack(bank_peaks)))
+    usual = np.concatenate(
+        [distances_without(bank, kept[i], together(groups, i)).ravel() for i in sorted(kept)]
+    )
+    return Remembered(bank, float(usual.mean()), float(usual.std()))
 
 
-def _as_if_new(
-    bank: MemoryBank, described: dict[int, FloatArray], groups: npt.NDArray[np.int64]
-) -> Iterator[FloatArray]:
-    """Distance maps of pictures in the bank, without the neighbours from their own group."""
-    for group in np.unique(groups[list(described)]):
-        members = np.flatnonzero(groups == group).astype(np.int32)
-        alone = len(np.unique(groups)) == 1  # nothing else to compare with: leave out each picture only
-        for index in (i for i in members.tolist() if i in described):
-            array = described[index].astype(np.float32)
-            left_out = np.array([index], np.int32) if alone else members
-            if np.isin(bank.pictures, left_out).all():
-                left_out = np.empty(0, np.int32)
-            distances = bank.distances_without(array.reshape(-1, array.shape[2]), left_out)
-            yield _smooth(distances.reshape(array.shape[:2]))
+def together(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int32]:
+    """Pictures that picture ``index`` can't be new to: its group, or itself when there is but one group."""
+    members = np.flatnonzero(groups == groups[index])
+    return (members if len(members) < len(groups) else np.array([index])).astype(np.int32)
+
+
+def fit_model(
+    eyes: Eyes,
+    heads: Sequence[Head],
+    head: int,
+    normality: N,
+    working: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
+    seed: int,
+) -> Model[N]:
+    """Fit the scales of both maps on a sample of the learning pictures, as if their groups were new."""
+    import torch
+
+    chosen = _sampled(len(working), seed)
+    logit_peaks, bank_peaks = [], []
+    for look in eyes.look([working[i] for i in chosen]):
+        rows = zip(look.indices, look.descriptors, strict=True)
+        strangeness = [normality.strangeness_without(d, together(groups, chosen[i])) for i, d in rows]
+        with torch.inference_mode():
+            logits = look.logits(heads[head], np.stack(strangeness)).numpy()
+        logit_peaks += [cell_peaks(own) for own in logits]
+        bank_peaks += [cell_peaks(_smooth(patches)) for patches in strangeness]
+    scales = (PositionScale.fit(np.stack(peaks)) for peaks in (logit_peaks, bank_peaks))
+    return Model(head, normality, *scales)
+
+
+def _sampled(count: int, seed: int) -> list[int]:
+    """Pictures that usual distances and scales are estimated on."""
+    return sorted(np.random.default_rng((seed, 1)).permutation(count)[:_SCALING_PICTURES].tolist())
 
 
 def _smooth(distances: FloatArray) -> FloatArray:
     import cv2
 
     return np.asarray(cv2.GaussianBlur(distances, (0, 0), _BANK_BLUR), np.float32)
+
+
+def _enlarged(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    import cv2
+
+    return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,6 +1,6 @@
 """Pretrain SurfaceNet on procedural surfaces: the recipe behind the weights that ship with the package.
 
-What it learns from is a function of the recipe alone (surface i is drawn from seed i, batch i from
+What it learns from is a function of the recipe alone (product i is drawn from seed i, batch i from
 (seed, i)), and it is resumable: everything lives in one safetensors checkpoint. Import this module inside
 functions only: it needs torch.
 """
@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anomalist.types import UInt8Array
 from anomalist.vision.network import SurfaceNet
-from anomalist.vision.surfaces import surface
-from anomalist.vision.training import Pairs, Pretext, half_precision, make_pairs
+from anomalist.vision.surfaces import is_rigid, surface
+from anomalist.vision.training import HALF, Pretext, Views, half_precision, make_views
 from anomalist.vision.weights import part_of
 
 
@@ -27,15 +28,15 @@ from anomalist.vision.weights import part_of
 class Recipe:
     """How the shipped weights were made; stored in their file."""
 
-    steps: int = 12_000
-    pairs: int = 8
-    """Pairs of views in a batch."""
+    steps: int = 20_000
+    sets: int = 4
+    """Sets of views in a batch, each of another product."""
     size: int = 128
     """Side of a view, pixels."""
-    pool: int = 1024
-    """Surfaces alive at a time."""
-    fresh: int = 1
-    """Surfaces replaced after every batch."""
+    pool: int = 512
+    """Products alive at a time."""
+    every: int = 3
+    """Batches after which one product is replaced."""
     peak_rate: float = 2e-3
     warmup: int = 300
     ema: float = 0.999
@@ -45,17 +46,28 @@ class Recipe:
     """Families of surfaces left out."""
 
 
-def batches(recipe: Recipe, start: int = 0) -> Iterator[Pairs]:
-    """Yield the batches from ``start`` on; batch i draws on surfaces i·fresh to i·fresh + pool − 1."""
-    first = start * recipe.fresh
-    following = first + recipe.pool
-    pool = deque((surface(s, without=recipe.without) for s in range(first, following)), recipe.pool)
+Product = tuple[list[UInt8Array], bool]
+"""Pictures of a product, and whether it is rigid."""
+
+_DRAWS = 3  # pictures of a product that is not rigid; rigid ones differ by light and place alone
+
+
+def product(seed: int, without: tuple[str, ...] = ()) -> Product:
+    """The pictures of one product for a set of views."""
+    drawn = [surface(seed, without=without, draw=draw) for draw in range(_DRAWS)]
+    return [drawn[k % _DRAWS] for k in range(2 * HALF)], is_rigid(seed)
+
+
+def batches(recipe: Recipe, start: int = 0) -> Iterator[Views]:
+    """Yield the batches from ``start`` on; batch i draws on products i // every to i // every + pool − 1."""
+    following = start // recipe.every + recipe.pool
+    first = following - recipe.pool
+    pool = deque((product(s, recipe.without) for s in range(first, following)), recipe.pool)
     for step in range(start, recipe.steps):
-        chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.pairs)
-        pictures = [(pool[i], pool[i]) for i in chosen]
-        yield make_pairs((recipe.seed, step), pictures, recipe.size, turn=True)
-        for _ in range(recipe.fresh):
-            pool.append(surface(following, without=recipe.without))
+        chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.sets)
+        yield make_views((recipe.seed, step), [pool[i] for i in chosen], recipe.size, turn=True)
+        if (step + 1) % recipe.every == 0:
+            pool.append(product(following, recipe.without))
             following += 1
 
 
@@ -113,7 +125,7 @@ class _State:
 def pretrain(
     recipe: Recipe,
     checkpoint: Path,
-    source: Callable[[Recipe, int], Iterator[Pairs]] = batches,
+    source: Callable[[Recipe, int], Iterator[Views]] = batches,
     report: Callable[[int, float], None] = lambda step, loss: None,
     save_every: int = 500,
 ) -> dict[str, torch.Tensor]:
@@ -135,10 +147,10 @@ def pretrain(
     half = half_precision()
     losses: list[float] = []
     state.model.train()
-    for pairs in source(recipe, state.step):
+    for views in source(recipe, state.step):
         for group in state.optimiser.param_groups:
             group["lr"] = _rate(recipe, state.step)
-        loss = state.model(pairs, half=half)
+        loss = state.model(views, half=half)
         state.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types import BoolArray, Box, UInt8Array
 from anomalist.vision.bank import MemoryBank
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import Alike, Progress, Scored
+from anomalist.vision.eyes import Eyes
 from anomalist.vision.features import TransformersBackbone, working_picture
-from anomalist.vision.fusion import Eyes, Model, fit_model, image_score
+from anomalist.vision.fusion import Model, Remembered, fit_model, image_score, remember
 from anomalist.vision.roi import covering_roi
 from anomalist.vision.scaling import PositionScale
 
 if TYPE_CHECKING:
     import torch
 
-    from anomalist.vision.network import SurfaceNet
+    from anomalist.vision.network import Head
 
-EFFORTS = {"fast": 0, "normal": 500, "thorough": 2500}
+EFFORTS = {"fast": 0, "normal": 240, "thorough": 1200}
 """Training steps at most, shared by all folds; 0 takes the shipped network as it is."""
 
 
@@ -36,10 +37,9 @@ class SurfaceDetector:
 
     name = "surface"
 
-    def __init__(
-        self, networks: Sequence[SurfaceNet], models: Sequence[Model], backbone: TransformersBackbone | None
-    ) -> None:
-        self._eyes = Eyes(tuple(networks), backbone)
+    def __init__(self, eyes: Eyes, heads: Sequence[Head], models: Sequence[Model[Remembered]]) -> None:
+        self._eyes = eyes
+        self._heads = tuple(heads)
         self._models = tuple(models)
 
     @property
@@ -67,25 +67,31 @@ class SurfaceDetector:
     ) -> Self:
         """Learn one model a fold; see `Detector.learn`.
 
-        Each fold's network, bank and scales see only that fold's learning pictures.
+        Each fold's head, bank and scales see only that fold's learning pictures.
         """
+        from anomalist.vision.weights import shipped_network
+
         if effort not in EFFORTS:
             raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
-        describer = TransformersBackbone(backbone) if backbone else None
-        networks = list(_networks(pictures, groups, partition, EFFORTS[effort], seed, progress))
-        eyes = Eyes(tuple(networks), describer)
-        models = []
+        network = shipped_network()
+        eyes = Eyes(network, TransformersBackbone(backbone) if backbone else None)
+        heads, models = [network.head], []
+        share = EFFORTS[effort] // len(partition.folds)
         for k, (learning, _) in enumerate(partition.folds):
-
-            def tick(done: int, total: int, k: int = k) -> None:
-                progress("remembering", k * total + done, total * len(partition.folds))
-
-            segmenter = k + 1 if len(networks) > 1 else 0
             chosen, own = [pictures[i] for i in learning], groups[list(learning)]
-            model = fit_model(eyes, segmenter, chosen, own, roi, seed, tick)
-            numbers = np.array(learning, np.int32)[model.bank.pictures]
-            models.append(replace(model, bank=replace(model.bank, pictures=numbers)))
-        return cls(networks, models, describer)
+            normality = remember(eyes, chosen, own, roi, seed, _part(progress, "remembering", k, partition))
+            if share:
+                from anomalist.vision.adaptation import Teacher, adapt
+
+                tick = _part(progress, "adapting", k, partition)
+                heads.append(
+                    adapt(eyes, network.head, normality, Teacher(chosen), own, share, seed + k, tick)
+                )
+            model = fit_model(eyes, heads, len(heads) - 1, normality, chosen, own, seed)
+            bank = normality.bank
+            bank = replace(bank, pictures=np.array(learning, np.int32)[bank.pictures])
+            models.append(replace(model, normality=replace(normality, bank=bank)))
+        return cls(eyes, heads, models)
 
     def score(
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
@@ -95,24 +101,22 @@ class SurfaceDetector:
 
         models = self._models if fold is None else (self._models[fold],)
         working = [working_picture(picture) for picture in pictures]
-        segmenters = sorted({model.segmenter for model in models})
-        maps: dict[int, list[FloatArray]] = {}
-        for index, logits, descriptors in self._eyes.look(working, segmenters):
-            maps[index] = [model.fuse(logits[model.segmenter], descriptors) for model in models]
-        scored = []
-        for index, picture in enumerate(pictures):
-            inside = covering_roi(roi, maps[index][0].shape)
-            scores = np.array([image_score(m, inside) for m in maps[index]])
-            mean = np.mean(maps[index], axis=0, dtype=np.float32)
-            size = (picture.shape[1], picture.shape[0])
-            enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
-            scored.append(Scored(scores, np.asarray(enlarged, np.float32)))
-        return scored
+        scored: dict[int, Scored] = {}
+        for look in self._eyes.look(working):
+            for index, *maps in zip(look.indices, *(m.maps(look, self._heads) for m in models), strict=True):
+                inside = covering_roi(roi, maps[0].shape)
+                scores = np.array([image_score(m, inside) for m in maps])
+                mean = np.mean(maps, axis=0, dtype=np.float32)
+                size = (pictures[index].shape[1], pictures[index].shape[0])
+                enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
+                scored[index] = Scored(scores, np.asarray(enlarged, np.float32))
+        return [scored[index] for index in range(len(pictures))]
 
     def most_alike(self, picture: UInt8Array, box: Box) -> Alike:
         """Find the normal patch most like the oddest patch in a box of a picture, by the first model."""
-        bank = self._models[0].bank
-        ((_, _, descriptors),) = self._eyes.look([working_picture(picture)], ())
+        bank = self._models[0].normality.bank
+        (look,) = self._eyes.look([working_picture(picture)])
+        descriptors = look.descriptors[0]
         height, width = descriptors.shape[:2]
         down, across = height / picture.shape[0], width / picture.shape[1]
         top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
@@ -123,30 +127,33 @@ class SurfaceDetector:
         return Alike(int(bank.pictures[row]), (x, y))
 
     def save(self, file: Path) -> None:
-        """Write the networks, banks and scales as safetensors."""
+        """Write the network, heads, banks and scales as safetensors."""
         import torch
         from safetensors.torch import save_file
 
         tensors: dict[str, torch.Tensor] = {}
-        for j, network in enumerate(self._eyes.networks):
-            for name, value in network.state_dict().items():
+        for prefix, module in (("network", self._eyes.network), *_numbered(self._heads[1:])):
+            for name, value in module.state_dict().items():
                 half = value.half() if value.dtype.is_floating_point else value
-                tensors[f"network.{j}.{name}"] = half.contiguous()
+                tensors[f"{prefix}.{name}"] = half.contiguous()
         for k, model in enumerate(self._models):
+            bank = model.normality.bank
             arrays = {
-                "segmenter": np.array(model.segmenter),
-                "vectors": model.bank.vectors,
-                "pictures": model.bank.pictures,
-                "places": model.bank.places,
-                "segment_mean": model.segment_scale.mean,
-                "segment_spread": model.segment_scale.spread,
+                "head": np.array(model.head),
+                "vectors": bank.vectors,
+                "pictures": bank.pictures,
+                "places": bank.places,
+                "usual": np.array([model.normality.mean, model.normality.spread]),
+                "logit_mean": model.logit_scale.mean,
+                "logit_spread": model.logit_scale.spread,
                 "bank_mean": model.bank_scale.mean,
                 "bank_spread": model.bank_scale.spread,
             }
             tensors |= {
                 f"model.{k}.{n}": torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()
             }
-        settings = {"backbone": self._eyes.backbone.name if self._eyes.backbone else None}
+        backbone = self._eyes.backbone
+        settings = {"backbone": backbone.name if backbone else None}
         save_file(tensors, file, {"settings": json.dumps(settings)})
 
     @classmethod
@@ -154,51 +161,38 @@ class SurfaceDetector:
         """Read what `save` wrote; the same scores come out."""
         from safetensors import safe_open
 
-        from anomalist.vision.weights import network_of, part_of
+        from anomalist.vision.weights import head_of, network_of, part_of
 
         with safe_open(file, "pt") as opened:
             settings = json.loads(opened.metadata()["settings"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        networks: list[SurfaceNet] = []
-        while any(name.startswith(f"network.{len(networks)}.") for name in tensors):
-            networks.append(network_of(part_of(tensors, f"network.{len(networks)}.")))
-        models: list[Model] = []
-        while any(name.startswith(f"model.{len(models)}.") for name in tensors):
-            arrays = {n: v.numpy() for n, v in part_of(tensors, f"model.{len(models)}.").items()}
-            models.append(
-                Model(
-                    int(arrays["segmenter"].item()),
-                    MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"]),
-                    PositionScale(arrays["segment_mean"], arrays["segment_spread"]),
-                    PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
-                )
-            )
+        network = network_of(part_of(tensors, "network."))
+        heads = [network.head]
+        while own := part_of(tensors, f"head.{len(heads)}."):
+            heads.append(head_of(own))
+        models: list[Model[Remembered]] = []
+        while own := part_of(tensors, f"model.{len(models)}."):
+            models.append(_model_of({name: value.numpy() for name, value in own.items()}))
         backbone = settings["backbone"]
-        return cls(networks, models, TransformersBackbone(backbone) if backbone else None)
+        return cls(Eyes(network, TransformersBackbone(backbone) if backbone else None), heads, models)
 
 
-def _networks(
-    pictures: Sequence[UInt8Array],
-    groups: npt.NDArray[np.int64],
-    partition: Partition,
-    steps: int,
-    seed: int,
-    progress: Progress,
-) -> Iterator[SurfaceNet]:
-    """The shipped network and, when there are steps, one adapted to each fold's learning pictures."""
-    from anomalist.vision.weights import shipped_network
+def _part(progress: Progress, what: str, k: int, partition: Partition) -> Callable[[int, int], None]:
+    """Progress of fold ``k`` as a part of that of all folds."""
+    folds = len(partition.folds)
+    return lambda done, total: progress(what, k * total + done, total * folds)
 
-    network = shipped_network()
-    yield network
-    if steps == 0:
-        return
-    from anomalist.vision.adaptation import adapt
 
-    share = steps // len(partition.folds)
-    for k, (learning, _) in enumerate(partition.folds):
+def _numbered(heads: Sequence[Head]) -> Iterator[tuple[str, Head]]:
+    yield from ((f"head.{number}", head) for number, head in enumerate(heads, 1))
 
-        def tick(done: int, total: int, k: int = k) -> None:
-            progress("adapting", k * share + done, len(partition.folds) * share)
 
-        chosen, own = [pictures[i] for i in learning], groups[list(learning)]
-        yield adapt(network, chosen, own, share, seed + k, tick)
+def _model_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Model[Remembered]:
+    mean, spread = arrays["usual"].tolist()
+    bank = MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"])
+    return Model(
+        int(arrays["head"].item()),
+        Remembered(bank, mean, spread),
+        PositionScale(arrays["logit_mean"], arrays["logit_spread"]),
+        PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
+    )

@@ -1,9 +1,11 @@
 """An endless supply of procedural surfaces: what the embedded network sees before it meets a product.
 
-Every surface is a function of one integer seed. A *field* is a float32 (n, n) array of about zero mean and
-unit spread; a surface is a sum of fields, squashed, lit and coloured. The families are broad on purpose
-(noise, brushed metal, gratings, tilings, cells, dead leaves, traces, marks, objects on a background), so
-that nothing here belongs to one product.
+A *product* is a function of one integer seed, every picture of it of that seed and a draw number.
+What belongs to the product (families, sizes, palette, silhouette, habitual blemishes) is drawn from one
+generator, called ``what``; what differs between its pictures (where things lie, light, grain) from another,
+``where``. A *field* is a float32 (n, n) array of about zero mean and unit spread; a surface is a sum of
+fields, squashed, coloured and lit. The families are broad on purpose, so that nothing here belongs to one
+product.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from collections.abc import Callable
 import numpy as np
 
 from anomalist.types import FloatArray, UInt8Array
+from anomalist.vision.blemishes import blemish
 
 Rng = np.random.Generator
-Field = Callable[[Rng, int], FloatArray]
-"""Draws a field of a given side."""
+Field = Callable[[Rng, Rng, int], FloatArray]
+"""Draws a field of a side: what it is like from the first generator, where things lie from the second."""
+
+_RIGID_SHARE, _OBJECT_SHARE, _BLEMISHED_SHARE = 0.3, 0.35, 0.5
 
 
 def power_noise(rng: Rng, n: int, slope: float, stretch: float = 1.0, angle: float = 0.0) -> FloatArray:
@@ -40,29 +45,31 @@ def _angle(rng: Rng) -> float:
     return float(rng.choice([0.0, math.pi / 2, rng.uniform(0, math.pi)]))
 
 
-def rough(rng: Rng, n: int) -> FloatArray:
+def rough(what: Rng, where: Rng, n: int) -> FloatArray:
     """Isotropic power-law noise: cast metal, plaster, clouds."""
-    return power_noise(rng, n, rng.uniform(0.2, 1.9))
+    return power_noise(where, n, what.uniform(0.2, 1.9))
 
 
-def brushed(rng: Rng, n: int) -> FloatArray:
+def brushed(what: Rng, where: Rng, n: int) -> FloatArray:
     """Anisotropic noise with a few strong streaks: ground, rolled or brushed metal, wood."""
-    angle = _angle(rng)
-    field = power_noise(rng, n, rng.uniform(0.1, 1.2), rng.uniform(5, 120), angle)
-    streaks = power_noise(rng, n, rng.uniform(0.0, 0.6), rng.uniform(60, 400), angle)
-    return np.asarray(field + rng.uniform(0, 1.2) * np.maximum(streaks - rng.uniform(0.5, 2), 0), np.float32)
+    angle = _angle(what)
+    field = power_noise(where, n, what.uniform(0.1, 1.2), what.uniform(5, 120), angle)
+    streaks = power_noise(where, n, what.uniform(0.0, 0.6), what.uniform(60, 400), angle)
+    streaks = np.maximum(streaks - what.uniform(0.5, 2), 0)
+    return np.asarray(field + what.uniform(0, 1.2) * streaks, np.float32)
 
 
-def leaves(rng: Rng, n: int) -> FloatArray:
+def leaves(what: Rng, where: Rng, n: int) -> FloatArray:
     """Overlapping discs, ellipses and squares of random grey (dead leaves): gravel, granulate, terrazzo."""
     import cv2
 
-    field = np.full((n, n), rng.uniform(-1, 1), np.float32)
-    largest, square = rng.uniform(6, 40), rng.random() < 0.3
-    for _ in range(int(rng.integers(60, 500))):
-        x, y = rng.uniform(0, n, 2)
-        a = largest * rng.uniform(0.15, 1) ** 1.5 + 1.5
-        b, angle, grey = a * rng.uniform(0.4, 1), rng.uniform(0, 180), float(rng.uniform(-1, 1))
+    largest, square, count = what.uniform(6, 40), what.random() < 0.3, int(what.integers(60, 500))
+    greys = what.uniform(-1, 1, int(what.choice([2, 4, 64])))  # few or many kinds of grain
+    field = np.full((n, n), greys[0], np.float32)
+    for _ in range(count):
+        x, y = where.uniform(0, n, 2)
+        a = largest * where.uniform(0.15, 1) ** 1.5 + 1.5
+        b, angle, grey = a * where.uniform(0.4, 1), where.uniform(0, 180), float(where.choice(greys))
         if square:
             corners = cv2.boxPoints(((x, y), (2 * a, 2 * b), angle)).astype(np.int32)
             cv2.fillConvexPoly(field, corners, grey)
@@ -71,92 +78,93 @@ def leaves(rng: Rng, n: int) -> FloatArray:
     return field * 1.7
 
 
-def grating(rng: Rng, n: int) -> FloatArray:
+def grating(what: Rng, where: Rng, n: int) -> FloatArray:
     """Sums of warped stripes: weaves, threads, corrugation."""
     y, x = np.mgrid[0:n, 0:n].astype(np.float32)
-    warp = power_noise(rng, n, rng.uniform(1.2, 2)) * rng.uniform(0, 2.5)
+    warp = power_noise(where, n, what.uniform(1.2, 2)) * what.uniform(0, 2.5) * what.choice([0.1, 1])
     field = np.zeros((n, n), np.float32)
-    for _ in range(int(rng.integers(1, 4))):
-        angle, period = _angle(rng), rng.uniform(4, 36)
-        phase = 2 * math.pi / period * (x * math.cos(angle) + y * math.sin(angle))
-        wave = np.sin(phase + warp * rng.uniform(0, 1))
-        field += np.sign(wave) * np.abs(wave) ** rng.uniform(0.2, 1.5) * rng.uniform(0.3, 1)
+    for _ in range(int(what.integers(1, 4))):
+        angle, period = _angle(what), what.uniform(4, 36)
+        phase = 2 * math.pi / period * (x * math.cos(angle) + y * math.sin(angle)) + where.uniform(0, 6.3)
+        wave = np.sin(phase + warp * what.uniform(0, 1))
+        field += np.sign(wave) * np.abs(wave) ** what.uniform(0.2, 1.5) * what.uniform(0.3, 1)
     return field
 
 
-def tiling(rng: Rng, n: int) -> FloatArray:
+def tiling(what: Rng, where: Rng, n: int) -> FloatArray:
     """One motif repeated on a grid, with slight variation: perforation, printed patterns, keyboards."""
-    w, h = (int(v) for v in rng.integers(14, 72, 2))
+    w, h = (int(v) for v in what.integers(14, 72, 2))
     side = max(w, h)
-    motif = (leaves if rng.random() < 0.6 else rough)(rng, side)[:h, :w]
+    motif = (leaves if what.random() < 0.6 else rough)(what, what, side)[:h, :w]
     rows, columns = n // h + 2, n // w + 2
     field = np.tile(motif, (rows, columns))
-    gains = 1 + rng.uniform(0, 0.15) * rng.standard_normal((rows, columns))
+    gains = 1 + what.uniform(0, 0.15) * where.standard_normal((rows, columns))
     field = field * np.kron(gains, np.ones((h, w)))
-    y, x = rng.integers(0, h), rng.integers(0, w)
+    y, x = where.integers(0, h), where.integers(0, w)
     return field[y : y + n, x : x + n].astype(np.float32)
 
 
-def cells(rng: Rng, n: int) -> FloatArray:
+def cells(what: Rng, where: Rng, n: int) -> FloatArray:
     """Voronoi cells, filled or as walls: bricks, leather, grain boundaries, normal crazing."""
     from scipy.spatial import cKDTree
 
-    points = rng.uniform(-10, n + 10, (int(rng.integers(20, 400)), 2))
-    if rng.random() < 0.4:  # a jittered grid looks like masonry
-        step = rng.uniform(12, 48)
+    count, masonry = int(what.integers(20, 400)), what.random() < 0.4
+    step, jitter = what.uniform(12, 48), what.uniform(0.02, 0.25)
+    points = where.uniform(-10, n + 10, (count, 2))
+    if masonry:  # a jittered grid
         ticks = np.arange(-step, n + step, step)
         grid = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
-        points = grid + rng.normal(0, step * rng.uniform(0.02, 0.25), grid.shape)
+        points = grid + where.normal(0, step * jitter, grid.shape)
     half = (n + 1) // 2  # walls are smooth: half resolution is enough
     y, x = np.mgrid[0:half, 0:half] * 2.0
     found = cKDTree(points).query(np.stack([y.ravel(), x.ravel()], 1), k=2)
     distance, cell = np.asarray(found[0]), np.asarray(found[1])[:, 0]
-    wall = np.clip((distance[:, 1] - distance[:, 0]) / rng.uniform(2, 12), 0, 1)
-    grey = rng.uniform(-1, 1, len(points))[cell]
-    field = (rng.uniform(0, 1) * grey + rng.uniform(0, 2) * wall).reshape(half, half)
+    wall = np.clip((distance[:, 1] - distance[:, 0]) / what.uniform(2, 12), 0, 1)
+    grey = where.uniform(-1, 1, len(points))[cell]
+    field = (what.uniform(0, 1) * grey + what.uniform(0, 2) * wall).reshape(half, half)
     return np.kron(field, np.ones((2, 2))).astype(np.float32)[:n, :n]
 
 
-def traces(rng: Rng, n: int) -> FloatArray:
+def traces(what: Rng, where: Rng, n: int) -> FloatArray:
     """Right-angled conductors and round pads: circuit boards, floor plans, connectors."""
     import cv2
 
     field = np.zeros((n, n), np.float32)
-    width = int(rng.integers(2, 10))
-    for _ in range(int(rng.integers(8, 50))):
-        x, y = (int(v) for v in rng.integers(0, n, 2))
-        for _ in range(int(rng.integers(1, 6))):
-            across = rng.random() < 0.5
-            step = int(rng.integers(-120, 121))
+    width, padded = int(what.integers(2, 10)), what.uniform(0.1, 0.9)
+    for _ in range(int(what.integers(8, 50))):
+        x, y = (int(v) for v in where.integers(0, n, 2))
+        for _ in range(int(where.integers(1, 6))):
+            across = where.random() < 0.5
+            step = int(where.integers(-120, 121))
             end = (x + step, y) if across else (x, y + step)
             cv2.line(field, (x, y), end, 1.0, width)
             x, y = end
-        if rng.random() < 0.5:
-            cv2.circle(field, (x, y), int(rng.integers(3, 14)), 1.0, -1)
+        if where.random() < padded:
+            cv2.circle(field, (x, y), int(where.integers(3, 14)), 1.0, -1)
     return field * 2 - 1
 
 
-def marks(rng: Rng, n: int) -> FloatArray:
+def marks(what: Rng, where: Rng, n: int) -> FloatArray:
     """Spots or strokes scattered all over: blemishes that are normal because they are everywhere."""
     import cv2
 
     field = np.zeros((n, n), np.float32)
-    size, stroke, angle = rng.uniform(0.8, 5), rng.random() < 0.5, _angle(rng)
-    spread = rng.choice([0.1, math.pi])
-    for _ in range(int(rng.integers(80, 900))):
-        x, y = rng.uniform(0, n, 2)
-        grey = float(rng.uniform(0.2, 1) * rng.choice([-1, 1, 1]))
+    size, stroke, angle = what.uniform(0.8, 5), what.random() < 0.5, _angle(what)
+    spread = what.choice([0.1, math.pi])
+    for _ in range(int(what.integers(80, 900))):
+        x, y = where.uniform(0, n, 2)
+        grey = float(where.uniform(0.2, 1) * where.choice([-1, 1, 1]))
         if stroke:
-            a, length = angle + rng.normal() * spread, size * rng.uniform(2, 8)
+            a, length = angle + where.normal() * spread, size * where.uniform(2, 8)
             end = (int(x + length * math.cos(a)), int(y + length * math.sin(a)))
             cv2.line(field, (int(x), int(y)), end, grey, max(1, int(size / 2)), cv2.LINE_AA)
         else:
-            radius = max(1, int(size * rng.uniform(0.4, 1)))
+            radius = max(1, int(size * where.uniform(0.4, 1)))
             cv2.circle(field, (int(x), int(y)), radius, grey, -1, cv2.LINE_AA)
     return field * 2
 
 
-def plain(rng: Rng, n: int) -> FloatArray:
+def plain(what: Rng, where: Rng, n: int) -> FloatArray:
     """Nothing but what lighting and noise add: plastic, glass, lacquer."""
     return np.zeros((n, n), np.float32)
 
@@ -174,74 +182,100 @@ FAMILIES: dict[str, Field] = {
 }
 
 
-def _shape(rng: Rng, n: int) -> FloatArray:
-    """A soft-edged silhouette, float32 (n, n) in [0, 1]: an ellipse, box, ring or wobbly outline."""
+def _shape(what: Rng, where: Rng, n: int) -> FloatArray:
+    """A soft-edged silhouette, float32 (n, n) in [0, 1]: an ellipse, box, plate, ring or wobbly outline.
+
+    Its form belongs to the product; its place differs a little between pictures.
+    """
     import cv2
 
     mask = np.zeros((n, n), np.float32)
-    kind = rng.integers(3)
-    x, y = (float(v) for v in n / 2 + rng.uniform(-0.15, 0.15, 2) * n)
-    width, height = (float(v) for v in rng.uniform(0.45, 1.3, 2) * n)
-    box = ((x, y), (width, height), float(rng.choice([0, rng.uniform(0, 90)])))
+    kind = what.integers(4)
+    x, y = (float(v) for v in n / 2 + what.uniform(-0.15, 0.15, 2) * n + where.normal(0, 0.02, 2) * n)
+    width, height = (float(v) for v in what.uniform(0.45, 1.3, 2) * n)
+    if kind == 3:  # a plate that fills the picture but for two of its sides
+        sides = what.permutation([what.uniform(0.75, 1.0), 1.5]) * n
+        width, height = float(sides[0]), float(sides[1])
+    turned = float(what.choice([0, what.uniform(0, 90)])) if kind != 3 else 0.0
+    box = ((x, y), (width, height), turned + float(where.normal(0, 1.0)))
     if kind == 0:
         cv2.ellipse(mask, box, 1.0, -1, cv2.LINE_AA)
-    elif kind == 1:
+    elif kind in (1, 3):
         cv2.fillConvexPoly(mask, cv2.boxPoints(box).astype(np.int32), 1.0, cv2.LINE_AA)
     else:
         angles = np.linspace(0, 2 * math.pi, 48, endpoint=False)
-        wobble = sum(rng.normal() * 0.12 / k * np.sin(k * angles + rng.uniform(0, 6)) for k in range(1, 7))
+        wobble = sum(what.normal() * 0.12 / k * np.sin(k * angles + what.uniform(0, 6)) for k in range(1, 7))
         radius = (width + height) / 2 / 2 * (1 + wobble)
         outline = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], 1)
         cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0, cv2.LINE_AA)
-    if rng.random() < 0.3:  # a hole makes a ring
-        hole = int(min(width, height) * rng.uniform(0.1, 0.3))
+    if what.random() < 0.3:  # a hole makes a ring
+        hole = int(min(width, height) * what.uniform(0.1, 0.3))
         cv2.circle(mask, (int(x), int(y)), hole, 0.0, -1, cv2.LINE_AA)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 2)), np.float32)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), what.uniform(0.5, 2)), np.float32)
 
 
-def _coloured(rng: Rng, field: FloatArray, *, grey: bool) -> FloatArray:
+def _coloured(what: Rng, field: FloatArray, *, grey: bool) -> FloatArray:
     """Squash a field to tones and give it a palette; float32 (n, n, 3) in about [0, 1]."""
-    if rng.random() < 0.6:
-        tone = 1 / (1 + np.exp(-field * rng.uniform(0.5, 2.5)))
+    if what.random() < 0.6:
+        tone = 1 / (1 + np.exp(-field * what.uniform(0.5, 2.5)))
     else:
-        tone = np.clip(0.5 + field * rng.uniform(0.05, 0.3), 0, 1)
-    low, high = rng.uniform(0, 0.55), rng.uniform(0.4, 1.0)
+        tone = np.clip(0.5 + field * what.uniform(0.05, 0.3), 0, 1)
+    low, high = what.uniform(0, 0.55), what.uniform(0.4, 1.0)
     if grey:
         return np.asarray(np.repeat((low + (high - low) * tone)[..., None], 3, 2), np.float32)
-    dark, light = rng.uniform(0, 1, 3), rng.uniform(0, 1, 3)
+    dark, light = what.uniform(0, 1, 3), what.uniform(0, 1, 3)
     dark, light = dark * (0.4 + 0.6 * low), 0.35 * light.mean() + 0.65 * light
     return np.asarray(tone[..., None] * (light - dark) + dark, np.float32)
 
 
-def _textured(rng: Rng, n: int, families: tuple[str, ...]) -> FloatArray:
+def _textured(what: Rng, where: Rng, n: int, families: tuple[str, ...]) -> FloatArray:
     """One field or the sum of two, slightly roughened; float32 (n, n)."""
 
     def unit(name: str) -> FloatArray:
-        field = FAMILIES[name](rng, n)
+        field = FAMILIES[name](what, where, n)
         return np.asarray(field / (field.std() + 0.3), np.float32)
 
-    field = unit(str(rng.choice(families))) * rng.uniform(0.2, 1)
-    if rng.random() < 0.5:
-        field = field + unit(str(rng.choice(families))) * rng.uniform(0.1, 0.7)
-    return field + rough(rng, n) * rng.uniform(0, 0.35)
+    field = unit(str(what.choice(families))) * what.uniform(0.2, 1)
+    if what.random() < 0.5:
+        field = field + unit(str(what.choice(families))) * what.uniform(0.1, 0.7)
+    return field + rough(what, where, n) * what.uniform(0, 0.35)
 
 
-def surface(seed: int, n: int = 256, without: tuple[str, ...] = ()) -> UInt8Array:
-    """Draw one surface, uint8 (n, n, 3) RGB, a function of the arguments alone.
-
-    ``without`` leaves families of ``FAMILIES`` out (for ablations).
-    """
-    rng = np.random.default_rng(seed)
-    families = tuple(name for name in FAMILIES if name not in without)
-    grey = rng.random() < 0.5
-    picture = _coloured(rng, _textured(rng, n, families), grey=grey)
-    if rng.random() < 0.3:  # an object on a background
-        ground = _coloured(rng, _textured(rng, n, families) * rng.choice([0.05, 1.0]), grey=grey)
-        shape = _shape(rng, n)[..., None]
-        picture = picture * shape + ground * (1 - shape)
-    light = power_noise(rng, n, rng.uniform(1.6, 2.4)) * rng.uniform(0, 0.12)
+def _lit(what: Rng, where: Rng, picture: FloatArray) -> FloatArray:
+    """Uneven light: soft patches, a slope, and a sheen along one direction; how much is the product's own."""
+    n = len(picture)
+    patches = power_noise(where, n, what.uniform(1.6, 2.4)) * what.uniform(0, 0.15)
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
-    slope = rng.uniform(0, 0.25) * rng.uniform(-1, 1, 2)
-    picture = picture * (1 + light + slope[0] * x + slope[1] * y)[..., None]
-    grain = rng.normal(0, rng.uniform(0, 0.025), (n, n))
+    slope = what.uniform(0, 0.35) * where.uniform(-1, 1, 2)
+    across, strength = _angle(what), what.uniform(0, 0.4) * (what.random() < 0.4)
+    centre, width = where.normal(0, 0.4), what.uniform(0.2, 1)
+    sheen = np.exp(-(((x * math.cos(across) + y * math.sin(across) - centre) / width) ** 2))
+    light = 1 + patches + slope[0] * x + slope[1] * y + strength * (sheen - 0.5)
+    return np.asarray(picture * light[..., None], np.float32)
+
+
+def is_rigid(seed: int) -> bool:
+    """Whether all pictures of a product show the same thing at the same place, as parts in a fixture do."""
+    return bool(np.random.default_rng((seed, 1)).random() < _RIGID_SHARE)
+
+
+def surface(seed: int, n: int = 256, without: tuple[str, ...] = (), draw: int = 0) -> UInt8Array:
+    """Draw one picture of a product, uint8 (n, n, 3) RGB, a function of the arguments alone.
+
+    ``without`` leaves families of ``FAMILIES`` out, or "blemishes" (for ablations).
+    """
+    what, anew = np.random.default_rng(seed), np.random.default_rng((seed, 2, draw))
+    where = np.random.default_rng((seed, 2, 0)) if is_rigid(seed) else anew
+    families = tuple(name for name in FAMILIES if name not in without)
+    grey = what.random() < 0.5
+    picture = _coloured(what, _textured(what, where, n, families), grey=grey)
+    blemished = what.random() < _BLEMISHED_SHARE and "blemishes" not in without
+    if blemished:  # habitual, so at other places in every picture
+        picture = blemish(np.random.default_rng((seed, 3)), anew, picture)
+    if what.random() < _OBJECT_SHARE:
+        ground = _coloured(what, _textured(what, where, n, families) * what.choice([0.05, 1.0]), grey=grey)
+        shape = _shape(what, anew, n)[..., None]
+        picture = picture * shape + ground * (1 - shape)
+    picture = _lit(what, anew, picture)
+    grain = anew.normal(0, what.uniform(0, 0.025), (n, n))
     return np.asarray(np.clip(picture + grain[..., None], 0, 1) * 255).astype(np.uint8)

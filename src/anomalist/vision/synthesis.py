@@ -11,22 +11,14 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from anomalist.types import FloatArray, UInt8Array
-from anomalist.vision.surfaces import Field, Rng, power_noise, surface
-
-Points = npt.NDArray[np.float64]
-"""float64 (k, 2): x and y in pixels."""
+from anomalist.vision.strokes import Points, Rng, draw_line, log_uniform, walk
+from anomalist.vision.surfaces import power_noise, surface
 
 NORMAL, DEFECT, IGNORE = 0, 1, 255
 # A change smaller than this, in grey levels of 0..1 and in local standard deviations, can't be seen.
 _VISIBLE, _VISIBLE_SIGMA = 0.02, 0.6
-
-
-def _log_uniform(rng: Rng, low: float, high: float) -> float:
-    """Draw so that every octave between ``low`` and ``high`` is equally likely."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 # --- where: float32 (n, n) masks in [0, 1] --------------------------------------------------------------
@@ -39,7 +31,7 @@ def _spot(rng: Rng, n: int) -> FloatArray:
     mask = np.zeros((n, n), np.float32)
     x, y = rng.uniform(0.03 * n, 0.97 * n, 2)
     for _ in range(int(rng.choice([1, 1, 1, 2, 4]))):
-        a = _log_uniform(rng, 2.5, 18)
+        a = log_uniform(rng, 2.5, 18)
         box = ((float(x), float(y)), (a, a * rng.uniform(0.4, 1)), rng.uniform(0, 180))
         cv2.ellipse(mask, box, 1.0, -1, cv2.LINE_AA)
         x, y = x + rng.normal() * 15, y + rng.normal() * 15
@@ -49,7 +41,7 @@ def _spot(rng: Rng, n: int) -> FloatArray:
 def _blob(rng: Rng, n: int) -> FloatArray:
     """A ragged patch from thresholded noise under a Gaussian window."""
     x, y = rng.uniform(0, n, 2)
-    radius = _log_uniform(rng, 4, 0.35 * n)
+    radius = log_uniform(rng, 4, 0.35 * n)
     rows, columns = np.mgrid[0:n, 0:n].astype(np.float32)
     ratio, angle = rng.uniform(0.4, 1), rng.uniform(0, math.pi)
     u = (columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)
@@ -59,31 +51,18 @@ def _blob(rng: Rng, n: int) -> FloatArray:
     return np.asarray(window + ragged * (window > -1) > rng.uniform(0, 0.4), np.float32)
 
 
-def _walk(rng: Rng, wiggle: float, length: float, start: Points) -> Points:
-    """A random walk of heading: points one step of 3 pixels apart, ``length`` pixels in all."""
-    steps = max(3, int(length / 3))
-    bend = rng.normal() * 0.04
-    heading = rng.uniform(0, 2 * math.pi) + np.cumsum(bend + wiggle * rng.standard_normal(steps))
-    return np.asarray(start + 3 * np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0))
-
-
-def _draw_line(mask: FloatArray, points: Points, width: float) -> None:
-    """Draw a polyline of sub-pixel width into ``mask``: thinner than one pixel means fainter."""
-    import cv2
-
-    fixed = (points * 16).round().astype(np.int32).reshape(-1, 1, 2)
-    line = np.zeros_like(mask)
-    cv2.polylines(line, [fixed], False, min(1.0, width), max(1, round(width)), cv2.LINE_AA, 4)
-    np.maximum(mask, line, out=mask)
+def _wander(rng: Rng, wiggle: float, length: float, start: Points) -> Points:
+    """A walk in any direction."""
+    return walk(rng, wiggle, length, start, rng.uniform(0, 2 * math.pi))
 
 
 def _scratch(rng: Rng, n: int) -> FloatArray:
     """A smooth thin line, sometimes a few in parallel."""
     mask = np.zeros((n, n), np.float32)
-    points = _walk(rng, rng.uniform(0, 0.06), _log_uniform(rng, 12, 1.2 * n), rng.uniform(0, n, 2))
-    width = _log_uniform(rng, 0.7, 4)
+    points = _wander(rng, rng.uniform(0, 0.06), log_uniform(rng, 12, 1.2 * n), rng.uniform(0, n, 2))
+    width = log_uniform(rng, 0.7, 4)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
-        _draw_line(mask, points, width)
+        draw_line(mask, points, width)
         points = points + rng.normal(0, 5, 2)
     return mask
 
@@ -91,15 +70,15 @@ def _scratch(rng: Rng, n: int) -> FloatArray:
 def _crack(rng: Rng, n: int) -> FloatArray:
     """A jagged random walk with branches and changing width."""
     mask = np.zeros((n, n), np.float32)
-    wiggle, width = rng.uniform(0.15, 0.6), _log_uniform(rng, 0.7, 3)
-    trunk = _walk(rng, wiggle, _log_uniform(rng, 20, 1.2 * n), rng.uniform(0.05 * n, 0.95 * n, 2))
+    wiggle, width = rng.uniform(0.15, 0.6), log_uniform(rng, 0.7, 3)
+    trunk = _wander(rng, wiggle, log_uniform(rng, 20, 1.2 * n), rng.uniform(0.05 * n, 0.95 * n, 2))
     half = len(trunk) // 2
-    _draw_line(mask, trunk[: half + 1], width)
-    _draw_line(mask, trunk[half:], max(0.6, width * rng.uniform(0.4, 1)))
+    draw_line(mask, trunk[: half + 1], width)
+    draw_line(mask, trunk[half:], max(0.6, width * rng.uniform(0.4, 1)))
     for _ in range(int(rng.integers(0, 3))):
         start = trunk[rng.integers(len(trunk))]
-        branch = _walk(rng, wiggle, rng.uniform(8, 0.4 * n), start)
-        _draw_line(mask, branch, max(0.6, width * 0.6))
+        branch = _wander(rng, wiggle, rng.uniform(8, 0.4 * n), start)
+        draw_line(mask, branch, max(0.6, width * 0.6))
     return mask
 
 
@@ -109,7 +88,7 @@ def _box(rng: Rng, n: int) -> FloatArray:
 
     mask = np.zeros((n, n), np.float32)
     centre, angle = rng.uniform(0, n, 2), float(rng.choice([0, rng.uniform(0, 90)]))
-    size = (_log_uniform(rng, 3, 0.6 * n), _log_uniform(rng, 3, 0.6 * n))
+    size = (log_uniform(rng, 3, 0.6 * n), log_uniform(rng, 3, 0.6 * n))
     corners = cv2.boxPoints(((float(centre[0]), float(centre[1])), size, angle))
     cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0, cv2.LINE_AA)
     return mask
@@ -124,10 +103,10 @@ def _half(rng: Rng, n: int) -> FloatArray:
     start = rng.uniform(-0.45, 0.45) * n
     if rng.random() < 0.5:
         return np.asarray(across > start, np.float32)
-    return np.asarray((across > start) & (across < start + _log_uniform(rng, 4, 0.5 * n)), np.float32)
+    return np.asarray((across > start) & (across < start + log_uniform(rng, 4, 0.5 * n)), np.float32)
 
 
-MASKS: dict[str, Field] = {
+MASKS: dict[str, Callable[[Rng, int], FloatArray]] = {
     "spot": _spot,
     "blob": _blob,
     "scratch": _scratch,
@@ -144,7 +123,7 @@ _THIN = ("scratch", "crack")
 
 def _contrast(rng: Rng, image: FloatArray) -> float:
     """Signed grey-level step, from hardly visible to glaring, in proportion to the surface's own spread."""
-    step = _log_uniform(rng, 0.04, 0.6) * rng.uniform(0.5, 1) + rng.uniform(0, 0.7) * float(image.std())
+    step = log_uniform(rng, 0.04, 0.6) * rng.uniform(0.5, 1) + rng.uniform(0, 0.7) * float(image.std())
     return step * (-1 if rng.random() < 0.62 else 1)  # holes, cracks and dirt are mostly dark
 
 
@@ -179,13 +158,13 @@ def _smear(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> 
 
     kind = rng.integers(3)
     if kind == 0:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), _log_uniform(rng, 0.8, 6)), np.float32)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), log_uniform(rng, 0.8, 6)), np.float32)
     local_mean = cv2.GaussianBlur(image, (0, 0), 6)
     if kind == 1:
         gain = rng.choice([rng.uniform(0, 0.6), rng.uniform(1.5, 3.5)])
         return np.asarray(local_mean + (image - local_mean) * gain, np.float32)
     rough = power_noise(rng, image.shape[0], rng.uniform(0, 1.2), rng.uniform(1, 20), rng.uniform(0, math.pi))
-    return np.asarray(image + rough[..., None] * _log_uniform(rng, 0.03, 0.25), np.float32)
+    return np.asarray(image + rough[..., None] * log_uniform(rng, 0.03, 0.25), np.float32)
 
 
 def _relief(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
@@ -196,7 +175,7 @@ def _relief(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) ->
     rise = np.gradient(height)
     angle = rng.uniform(0, 2 * math.pi)
     shade = rise[0] * math.sin(angle) + rise[1] * math.cos(angle)
-    shade = shade / (np.abs(shade).max() + 1e-6) * _log_uniform(rng, 0.06, 0.6)
+    shade = shade / (np.abs(shade).max() + 1e-6) * log_uniform(rng, 0.06, 0.6)
     return np.asarray(image + shade[..., None] + _contrast(rng, image) * rng.choice([0, 0.5]), np.float32)
 
 
@@ -206,7 +185,7 @@ def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
 
     n = image.shape[0]
     rows, columns = np.mgrid[0:n, 0:n].astype(np.float32)
-    across, down = (power_noise(rng, n, 2) * _log_uniform(rng, 1.5, 10) for _ in range(2))
+    across, down = (power_noise(rng, n, 2) * log_uniform(rng, 1.5, 10) for _ in range(2))
     moved = cv2.remap(image, columns + across, rows + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(moved, np.float32)
 
@@ -251,11 +230,15 @@ def add_defect(rng: Rng, image: FloatArray, donor: FloatArray) -> tuple[FloatArr
     # Relief reaches past the mask it rises from.
     reach = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) if thin else alpha
     changed = np.clip(image + reach[..., None] * (filled - image), 0, 1).astype(np.float32)
-    return changed, _label(image, changed, alpha, thin=thin)
+    return changed, _label(image, changed, reach, thin=thin)
 
 
-def _label(before: FloatArray, after: FloatArray, alpha: FloatArray, *, thin: bool) -> UInt8Array:
-    """Defect where the change can be seen against the local texture, ignored where it hardly can."""
+def _label(before: FloatArray, after: FloatArray, reach: FloatArray, *, thin: bool) -> UInt8Array:
+    """Defect where the change can be seen against the local texture, ignored where it hardly can.
+
+    ``reach`` is how far the change goes, float32 (n, n) in [0, 1]. Whatever changed by a visible step and is
+    not called a defect is ignored: a fringe taught as normal would eat up thin lines.
+    """
     import cv2
 
     difference = np.abs(after - before).max(2)
@@ -263,29 +246,44 @@ def _label(before: FloatArray, after: FloatArray, alpha: FloatArray, *, thin: bo
     spread = cv2.GaussianBlur(grey**2, (0, 0), 4) - cv2.GaussianBlur(grey, (0, 0), 4) ** 2
     needed = _VISIBLE + _VISIBLE_SIGMA * np.sqrt(np.maximum(spread, 0))
     smoothed = cv2.GaussianBlur(difference, (0, 0), 0.6 if thin else 2.0)
-    inside = alpha > (0.25 if thin else 0.4)
+    inside = reach > (0.25 if thin else 0.4)
     visible = inside & (smoothed > needed * (0.8 if thin else 1.0))
-    label = np.full(alpha.shape, NORMAL, np.uint8)
-    if visible.sum() < 6:  # nowhere visible: nothing to learn here, nor to call normal
-        label[difference > 0.5 * _VISIBLE] = IGNORE
-        return label
-    label[(alpha > 0.05) & (difference > 0.25 * _VISIBLE)] = IGNORE
-    label[inside & (difference > 0.5 * _VISIBLE)] = IGNORE
-    label[visible] = DEFECT
+    label = np.full(reach.shape, NORMAL, np.uint8)
+    label[(difference > 0.5 * _VISIBLE) | ((reach > 0.05) & (difference > 0.25 * _VISIBLE))] = IGNORE
+    if visible.sum() >= 6:  # else it is nowhere visible: nothing to learn here, nor to call normal
+        label[visible] = DEFECT
     return label
 
 
 def disturb(rng: Rng, image: FloatArray) -> FloatArray:
-    """What may change without anything being wrong: light, gamma, noise, sharpness; float32 in [0, 1]."""
+    """What may change without anything being wrong: light, gamma, noise, sharpness, compression.
+
+    Takes and returns float32 (h, w, 3), in [0, 1].
+    """
     import cv2
 
-    n = image.shape[0]
-    image = np.clip(image, 0, 1) ** _log_uniform(rng, 0.75, 1.35)
+    height, width = image.shape[:2]
+    image = np.clip(image, 0, 1) ** log_uniform(rng, 0.75, 1.35)
     image = image * rng.uniform(0.75, 1.25) + rng.uniform(-0.06, 0.06)
     if rng.random() < 0.5:
-        rows, columns = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j].astype(np.float32)
+        rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
         image = image * (1 + rng.uniform(-0.25, 0.25) * rows + rng.uniform(-0.25, 0.25) * columns)[..., None]
     if rng.random() < 0.25:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)), np.float32)
-    noise = rng.normal(0, rng.uniform(0, 0.03), (n, n, 1)) if rng.random() < 0.4 else 0.0
-    return np.asarray(np.clip(image + noise, 0, 1), np.float32)
+    noise = rng.normal(0, rng.uniform(0, 0.03), (height, width, 1)) if rng.random() < 0.4 else 0.0
+    image = np.asarray(np.clip(image + noise, 0, 1), np.float32)
+    if rng.random() < 0.25:
+        share = rng.uniform(0.5, 0.9)
+        size = (round(width * share), round(height * share))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return _compressed(rng, image) if rng.random() < 0.3 else image
+
+
+def _compressed(rng: Rng, image: FloatArray) -> FloatArray:
+    """Save as JPEG and read again; float32 (h, w, 3) in [0, 1]."""
+    import cv2
+
+    pixels = (image * 255).round().astype(np.uint8)
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 96))])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.float32) / np.float32(255)

@@ -1,8 +1,9 @@
-"""The pretext that pretraining and adaptation share: pairs of views and the losses on them.
+"""The pretext that pretraining and adaptation share: sets of views of a product, and the losses on them.
 
-A *pair* is two views of the same kind of surface. The first may carry synthetic defects; the second, the
-reference, is clean and serves as the memory that the first one's patches are looked up in. Import this module
-inside functions only: it needs torch.
+A *set* is two times ``HALF`` views of the same product: the first half may carry synthetic defects, the
+second half, the references, is clean. Each view's patches are looked up among those of two references (not
+its own, nor its counterpart's), as they are in a memory bank later. Import this module inside functions only:
+it needs torch.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from anomalist.types import FloatArray, UInt8Array
+from anomalist.types import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.network import DESCRIPTOR_STRIDE, SurfaceNet, standardise
-from anomalist.vision.surfaces import Rng
+from anomalist.vision.novelty import kinlessness, nearest_distance, novelty_maps, strange
+from anomalist.vision.strokes import Rng
 from anomalist.vision.synthesis import DEFECT, IGNORE, NORMAL, add_defect, disturb
 
-_DEFECT_SHARE = 0.85  # of the first views; the second ones are always clean
+HALF = 3
+"""Views of a set that may have defects, and references of a set."""
+
+_DEFECT_SHARE = 0.85  # of the first views; the references are always clean
+_ALONE_SHARE = 0.25  # of the sets, whose views are judged without any references
 _TOP_PIXELS = 20  # the image score is the mean of this many highest logits
 
 View = tuple[FloatArray, UInt8Array]
@@ -27,63 +33,104 @@ View = tuple[FloatArray, UInt8Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """A batch of n pairs: first the n views that may have defects, then their n references.
+class Views:
+    """A batch of n sets: of each first the ``HALF`` views that may have defects, then its references.
 
     Parameters
     ----------
-    views : uint8 (2n, size, size, 3), RGB.
-    labels : uint8 (2n, size, size), NORMAL, DEFECT or IGNORE.
+    views : uint8 (n, 2·HALF, size, size, 3), RGB.
+    labels : uint8 (n, 2·HALF, size, size), NORMAL, DEFECT or IGNORE.
+    alone : bool (n,), sets that are judged without references.
     """
 
     views: UInt8Array
     labels: UInt8Array
+    alone: BoolArray
 
 
-def _crop(rng: Rng, picture: UInt8Array, size: int) -> FloatArray:
-    """A random square crop; pictures smaller than ``size`` are mirrored outwards."""
-    lack = [max(0, size - side) for side in picture.shape[:2]]
-    if any(lack):
-        pads = [(part // 2, part - part // 2) for part in lack]
-        picture = np.pad(picture, [*pads, (0, 0)], mode="symmetric")
-    y, x = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
-    return np.asarray(picture[y : y + size, x : x + size], np.float32) / np.float32(255)
+@dataclass(frozen=True)
+class Window:
+    """Where views are cut: centre relative to the picture, side in pixels, quarter turns, mirrored or not."""
+
+    centre: tuple[float, float]
+    side: float
+    quarter: int = 0
+    mirror: bool = False
+    angle: float = 0.0
 
 
-def make_pair(
-    rng: Rng, picture: UInt8Array, reference: UInt8Array, size: int, *, turn: bool
-) -> tuple[View, View]:
-    """Draw a view that may have defects, and its reference, from two pictures of the same kind of surface.
+def _cut(picture: UInt8Array, window: Window, size: int) -> FloatArray:
+    """Cut a window out of a picture, mirrored outwards at its borders; float32 (size, size, 3) in [0, 1]."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = size / window.side
+    turn = cv2.getRotationMatrix2D((window.centre[0] * width, window.centre[1] * height), window.angle, scale)
+    turn[:, 2] += size / 2 - np.array([window.centre[0] * width, window.centre[1] * height])
+    if scale < 0.8:  # or reducing would alias
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 / scale), np.uint8)
+    cut = cv2.warpAffine(picture, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    cut = np.rot90(cut, window.quarter)[:, :: -1 if window.mirror else 1]
+    return np.asarray(cut, np.float32) / np.float32(255)
+
+
+def _windows(rng: Rng, shape: tuple[int, ...], size: int, *, rigid: bool, turn: bool) -> list[Window]:
+    """Windows for one set: anywhere, or nearly the same place where the product is rigid."""
+    shorter = min(shape[:2])
+    side = size if rng.random() < 0.5 or shorter <= size else rng.uniform(size, shorter)
+    quarter, mirror = (int(rng.integers(4)), bool(rng.random() < 0.5)) if turn else (0, False)
+    margin = [min(0.5, side / 2 / length) for length in (shape[1], shape[0])]
+
+    def anywhere() -> tuple[float, float]:
+        return (float(rng.uniform(margin[0], 1 - margin[0])), float(rng.uniform(margin[1], 1 - margin[1])))
+
+    windows = []
+    fixed = anywhere()
+    for _ in range(2 * HALF):
+        centre = fixed if rigid else anywhere()
+        jitter = rng.normal(0, 2.5, 2) if rigid else np.zeros(2)
+        place = (centre[0] + float(jitter[0]) / shape[1], centre[1] + float(jitter[1]) / shape[0])
+        stretch = float(rng.normal(1, 0.01)) if rigid else 1.0
+        windows.append(Window(place, side * stretch, quarter, mirror, float(rng.normal(0, 0.7)) * rigid))
+    return windows
+
+
+def make_set(
+    rng: Rng, pictures: list[UInt8Array], size: int, *, rigid: bool, turn: bool
+) -> tuple[list[View], list[View]]:
+    """Draw the views that may have defects, and the references.
 
     Parameters
     ----------
-    picture, reference : uint8 (H, W, 3), of any size; they may be the same.
+    pictures : 2·HALF of one product, uint8 (H, W, 3) of any size; some may be the same.
     size : side of the views, pixels.
-    turn : also rotate and mirror both views alike, for surfaces without a fixed orientation.
+    rigid : whether the product shows the same thing at the same place in all of them.
+    turn : also turn and mirror all views alike, for surfaces without a fixed orientation.
     """
-    first, second = _crop(rng, picture, size), _crop(rng, reference, size)
-    if turn:
-        quarter, mirror = int(rng.integers(4)), rng.random() < 0.5
-        first, second = (np.rot90(v, quarter)[:, :: -1 if mirror else 1].copy() for v in (first, second))
-    label = np.full((size, size), NORMAL, np.uint8)
-    if rng.random() < _DEFECT_SHARE:
-        for _ in range(int(rng.choice([1, 1, 2]))):
-            first, new = add_defect(rng, first, second)
-            label = np.where(new == NORMAL, label, np.where(label == DEFECT, DEFECT, new)).astype(np.uint8)
-    return (disturb(rng, first), label), (disturb(rng, second), np.full_like(label, NORMAL))
+    windows = _windows(rng, pictures[0].shape, size, rigid=rigid, turn=turn)
+    cuts = [_cut(picture, window, size) for picture, window in zip(pictures, windows, strict=True)]
+    clean = np.full((size, size), NORMAL, np.uint8)
+    first = []
+    for view, donor in zip(cuts[:HALF], cuts[HALF:], strict=True):
+        label = clean
+        if rng.random() < _DEFECT_SHARE:
+            for _ in range(int(rng.choice([1, 1, 2]))):
+                view, new = add_defect(rng, view, donor)
+                label = np.where(new == NORMAL, label, np.where(label == DEFECT, DEFECT, new))
+        first.append((disturb(rng, view), np.asarray(label, np.uint8)))
+    return first, [(disturb(rng, view), clean) for view in cuts[HALF:]]
 
 
-def make_pairs(
-    seed: tuple[int, ...], pictures: list[tuple[UInt8Array, UInt8Array]], size: int, *, turn: bool
-) -> Pairs:
-    """Draw one batch from (picture, reference) tuples, a function of the arguments alone; see `make_pair`."""
+def make_views(
+    seed: tuple[int, ...], products: list[tuple[list[UInt8Array], bool]], size: int, *, turn: bool
+) -> Views:
+    """Draw one batch from products, (2·HALF pictures, rigid or not) each; see `make_set`."""
     rng = np.random.default_rng(seed)
-    drawn = [make_pair(rng, picture, reference, size, turn=turn) for picture, reference in pictures]
-    views = [pair[k] for k in (0, 1) for pair in drawn]
-    return Pairs(
-        np.stack([(view * 255).round().astype(np.uint8) for view, _ in views]),
-        np.stack([label for _, label in views]),
-    )
+    sets = [make_set(rng, pictures, size, rigid=rigid, turn=turn) for pictures, rigid in products]
+    rows = [[*first, *references] for first, references in sets]
+    views = [np.stack([(view * 255).round().astype(np.uint8) for view, _ in row]) for row in rows]
+    labels = [np.stack([label for _, label in row]) for row in rows]
+    return Views(np.stack(views), np.stack(labels), rng.random(len(rows)) < _ALONE_SHARE)
 
 
 class Pretext(nn.Module):
@@ -95,39 +142,69 @@ class Pretext(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.limit = nn.Parameter(torch.tensor(0.3))
 
-    def forward(self, pairs: Pairs, *, half: bool) -> Tensor:
+    def forward(self, batch: Views, *, half: bool) -> Tensor:
         """Loss of a batch, a scalar; ``half`` computes the network in bfloat16."""
-        pictures = torch.from_numpy(pairs.views).permute(0, 3, 1, 2).float() / 255
+        pictures = torch.from_numpy(batch.views).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(pairs.labels)
+        labels = torch.from_numpy(batch.labels).flatten(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            logits, descriptors = self.network(pictures)
-        logits = logits.float()[:, 0]
-        return (
-            pixel_loss(logits, labels)
-            + 0.25 * image_loss(logits, labels)
-            + 0.5 * self._neighbour_loss(descriptors, labels)
-        )
+            seen = self.network.look(pictures)
+        distances = among_references(seen.descriptors)
+        strangeness = _strangeness(distances, torch.from_numpy(batch.alone))
+        novelty = novelty_maps(kinlessness(seen.descriptors), strangeness)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = self.network.head(seen.features, novelty).float()
+        return total_loss(logits, labels) + 0.5 * self.neighbour_loss(distances, labels)
 
-    def _neighbour_loss(self, descriptors: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy on each block's squared distance to its nearest neighbour in the reference.
+    def neighbour_loss(self, distances: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy on each block's distance to its nearest neighbour among references.
 
         A block is defective when a tenth of its pixels are, and normal when all of them are; others don't
-        count. Both kinds weigh the same, however rare.
+        count. Both kinds weigh the same, however rare. ``distances`` is float (B, h, w), ``labels`` uint8
+        (B, 8h, 8w).
         """
-        first, reference = descriptors.flatten(2).chunk(2)  # (n, 64, blocks)
-        distance = 2 - 2 * (first.transpose(1, 2) @ reference).amax(2)  # unit vectors
-        logits = self.sharpness.exp() * (distance - self.limit)
-        blocks = labels.chunk(2)[0].unfold(1, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE)
-        blocks = blocks.unfold(2, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE).flatten(3).flatten(1, 2)
-        defective = (blocks == DEFECT).float().mean(2) > 0.1
-        normal = (blocks == NORMAL).all(2)
+        logits = self.sharpness.exp() * (distances - self.limit)
+        blocks = labels.unfold(1, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE)
+        blocks = blocks.unfold(2, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE).flatten(3)
+        defective = (blocks == DEFECT).float().mean(3) > 0.1
+        normal = (blocks == NORMAL).all(3)
         loss = F.binary_cross_entropy_with_logits(logits, defective.float(), reduction="none")
         total = loss.new_zeros(())
         for kind in (defective, normal):
             if kind.any():
                 total = total + loss[kind].mean()
         return total / 2
+
+
+def among_references(descriptors: Tensor) -> Tensor:
+    """Distance of every patch of every view to its nearest in two references of its set.
+
+    View i of either half leaves out reference i, so that all are looked up among as many patches.
+
+    ``descriptors`` is float (n·2·HALF, d, h, w). Returns float (n·2·HALF, h, w).
+    """
+    sets = descriptors.reshape(-1, 2 * HALF, *descriptors.shape[1:])
+    references = sets[:, HALF:].flatten(3)  # (n, HALF, d, patches)
+    found = []
+    for view in range(2 * HALF):
+        others = [k for k in range(HALF) if k != view % HALF]
+        pool = torch.cat([references[:, k] for k in others], 2)
+        found.append(nearest_distance(sets[:, view], pool))
+    return torch.stack(found, 1).flatten(0, 1)
+
+
+def _strangeness(distances: Tensor, alone: Tensor) -> Tensor:
+    """Distances in standard deviations over the references of their set; NaN where these are not shown."""
+    sets = distances.reshape(-1, 2 * HALF, *distances.shape[1:])
+    usual = sets[:, HALF:].detach().flatten(1)
+    mean, spread = usual.mean(1)[:, None, None, None], usual.std(1)[:, None, None, None]
+    result = strange(sets, mean, spread)
+    return torch.where(alone[:, None, None, None], torch.nan, result).flatten(0, 1)
+
+
+def total_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """What the head is trained by: the losses on pixels and on pictures."""
+    return pixel_loss(logits, labels) + 0.25 * image_loss(logits, labels)
 
 
 def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -163,8 +240,9 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def half_precision() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware (AMX), where it is about 3× faster.
+    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX-512), where it is about 3× faster.
 
     Weights trained with and without it differ slightly.
     """
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16", False) or able.get("avx512_bf16", False))

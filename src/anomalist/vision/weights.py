@@ -9,14 +9,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from anomalist.errors import DetectorError
+from anomalist.vision.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
 
-    from anomalist.vision.network import SurfaceNet
+    from anomalist.vision.network import Head, SurfaceNet
 
-NAME = "surfacenet-1.safetensors"
-SHA256 = "2bae4f8e4dae8417de499828defbdc569f52a387e35aa9f290affbe9ec34f696"
+NAME = "surfacenet-2.safetensors"
+SHA256 = "6b37dfcf544177497c3e19461409a4f741751f74d35cf40d6d641de440b23cd4"
 
 
 @cache
@@ -41,10 +42,21 @@ def network_of(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
     """A SurfaceNet with the given weights, which may be stored in half precision, ready to run."""
     from anomalist.vision.network import SurfaceNet
 
+    keep_freed_memory()
     network = SurfaceNet()
     network.load_state_dict(dict(state))  # copies into float32 parameters
     network.eval()
     return network
+
+
+def head_of(state: Mapping[str, torch.Tensor]) -> Head:
+    """A head with the given weights, likewise."""
+    from anomalist.vision.network import Head
+
+    head = Head()
+    head.load_state_dict(dict(state))
+    head.eval()
+    return head
 
 
 def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,0 +1,85 @@
+"""Run the embedded network over pictures, batch by batch: what every detector sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalist.types import FloatArray, UInt8Array
+from anomalist.vision.features import TransformersBackbone, as_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anomalist.vision.network import Head, Seen, SurfaceNet
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What was seen on a batch of B pictures of one size (H, W).
+
+    Parameters
+    ----------
+    indices : which pictures they are.
+    descriptors : float32 (B, h, w, d), unit vectors, for memory banks.
+    seen : the trunk's features.
+    """
+
+    indices: tuple[int, ...]
+    descriptors: FloatArray
+    seen: Seen
+
+    @cached_property
+    def alone(self) -> Tensor:
+        """`kinlessness` of every patch by the trunk's descriptors, float (B, H/8, W/8)."""
+        from anomalist.vision.novelty import kinlessness
+
+        return kinlessness(self.seen.descriptors)
+
+    def logits(self, head: Head, strangeness: FloatArray | None) -> Tensor:
+        """What a head says, float (B, H, W), given `strange` float32 (B, h, w) if there are normals."""
+        import torch
+        import torch.nn.functional as F  # noqa: N812
+
+        from anomalist.vision.novelty import novelty_maps
+
+        known = None if strangeness is None else torch.from_numpy(strangeness)
+        if known is not None and known.shape != self.alone.shape:  # a backbone has its own grid
+            known = F.interpolate(known[:, None], self.alone.shape[1:], mode="bilinear")[:, 0]
+        return head(self.seen.features, novelty_maps(self.alone, known))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class Eyes:
+    """The shipped network and, where one was asked for, a backbone that describes patches in its place."""
+
+    network: SurfaceNet
+    backbone: TransformersBackbone | None = None
+
+    def look(self, working: Sequence[UInt8Array]) -> Iterator[Look]:
+        """Look at working pictures, uint8 (H, W, 3), those of one size together, so not in order."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, picture in enumerate(working):
+            by_size.setdefault(picture.shape, []).append(index)
+        for indices in by_size.values():
+            for start in range(0, len(indices), _BATCH):
+                batch = indices[start : start + _BATCH]
+                yield self._look(tuple(batch), [working[i] for i in batch])
+
+    def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> Look:
+        import torch
+
+        from anomalist.vision.network import standardise
+
+        with torch.no_grad():
+            seen = self.network.look(standardise(as_tensor(pictures)))
+        if self.backbone:
+            return Look(indices, self.backbone.describe(pictures), seen)
+        described = np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+        return Look(indices, described, seen)

@@ -1,0 +1,71 @@
+"""How novel each patch of a picture is: against remembered normal patches, and within its own picture.
+
+The second kind is in the spirit of INP-Former (Luo et al. 2025): normal patches have kin in their own
+picture, odd ones have none. Import this module inside functions only: it needs torch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_WARMTH = 0.07  # of the soft count of kin: about as much similarity as one normal patch differs from the next
+_FLOOR, _CEILING = -4.0, 12.0
+
+
+def kinlessness(descriptors: Tensor) -> Tensor:
+    """How little kin each patch has among the other patches of its picture.
+
+    One minus the log-mean-exp (temperature 0.07) of its cosine similarities to all others: 0 when all are
+    alike, up to 2. A soft count instead of a nearest neighbour, so that a second odd patch next to the first
+    does not make either normal.
+
+    ``descriptors`` is float (B, d, h, w), unit vectors. Returns float (B, h, w).
+    """
+    batch, _, height, width = descriptors.shape
+    flat = descriptors.flatten(2)
+    similar = torch.baddbmm(
+        flat.new_zeros(1, 1, 1), flat.transpose(1, 2), flat, beta=0, alpha=1 / _WARMTH
+    )  # (B, n, n)
+    similar = similar - torch.diag_embed(torch.full_like(similar[:, 0], 4 / _WARMTH))  # not its own kin
+    count = max(1, height * width - 1)
+    kin = _WARMTH * (similar.logsumexp(2) - torch.log(torch.tensor(float(count))))
+    return (1 - kin).reshape(batch, height, width)
+
+
+def nearest_distance(descriptors: Tensor, others: Tensor) -> Tensor:
+    """Squared distance of each patch to its nearest among ``others``.
+
+    ``descriptors`` is float (B, d, h, w) and ``others`` float (B, d, n), unit vectors. Returns float
+    (B, h, w), 0 to 4.
+    """
+    batch, _, height, width = descriptors.shape
+    similar = descriptors.flatten(2).transpose(1, 2) @ others
+    return (2 - 2 * similar.amax(2)).reshape(batch, height, width)
+
+
+def novelty_maps(alone: Tensor, strangeness: Tensor | None) -> Tensor:
+    """What the head of `SurfaceNet` is told about the novelty of patches.
+
+    Parameters
+    ----------
+    alone : float (B, h, w), `kinlessness`.
+    strangeness : float (B, h, w), distance to the nearest normal patch as `strange` gives it; NaN in pictures
+        without normals to compare with, None when that is all of them.
+
+    Returns
+    -------
+    float (B, 4, h, w): strangeness (0 where unknown), whether it is known, kinlessness, and the same in
+    standard deviations within the picture.
+    """
+    if strangeness is None:
+        strangeness = torch.full_like(alone, torch.nan)
+    known = ~strangeness.isnan()
+    mean, spread = alone.mean((1, 2), keepdim=True), alone.std((1, 2), keepdim=True)
+    within = ((alone - mean) / (spread + 0.02)).clamp(_FLOOR, _CEILING)
+    return torch.stack([strangeness.nan_to_num(0.0) / 4, known.float(), alone, within / 4], 1)
+
+
+def strange(distances: Tensor, mean: Tensor | float, spread: Tensor | float) -> Tensor:
+    """Distances in standard deviations of what is usual on normals, −4 to 12; any shape."""
+    return ((distances - mean) / (spread + 0.02)).clamp(_FLOOR, _CEILING)

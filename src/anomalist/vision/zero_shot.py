@@ -1,0 +1,61 @@
+"""Without any normal pictures: the shipped network, and normality from within each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalist.types import DetectorInfo, Evidence, Media
+from anomalist.vision.detectors import Scored
+from anomalist.vision.examine import examine_uncalibrated
+from anomalist.vision.examiners import Examined, examine_all
+from anomalist.vision.features import working_picture
+from anomalist.vision.fusion import image_score
+from anomalist.vision.weights import SHA256, shipped_network
+
+if TYPE_CHECKING:
+    from anomalist.vision.eyes import Eyes
+
+_HIGH, _LOW = 0.0, -1.5
+"""Logits from which a place is marked and to which it reaches: even odds, and about one in five."""
+
+
+class ZeroShot:
+    """Examines pictures that nothing is known about; see `examiners.Examiner`."""
+
+    name = "zero-shot"
+    digest = SHA256
+    calibration = None
+
+    def examine(self, paths: Iterable[str | Path]) -> Iterator[Examined]:
+        """Measure pictures in order."""
+        return examine_all(self._score, self._evidence, paths)
+
+    @cached_property
+    def _eyes(self) -> Eyes:
+        from anomalist.vision.eyes import Eyes
+
+        return Eyes(shipped_network())
+
+    def _score(self, several: list[Media]) -> list[Scored]:
+        import cv2
+        import torch
+
+        head = self._eyes.network.head
+        scored: dict[int, Scored] = {}
+        for look in self._eyes.look([working_picture(media.pixels) for media in several]):
+            with torch.inference_mode():
+                logits = look.logits(head, None).numpy()
+            for index, own in zip(look.indices, logits, strict=True):
+                height, width = several[index].size
+                enlarged = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
+                scored[index] = Scored(np.array([image_score(own, None)]), np.asarray(enlarged, np.float32))
+        return [scored[index] for index in range(len(several))]
+
+    def _evidence(self, media: Media, scored: Scored) -> Evidence:
+        info = DetectorInfo(name=self.name, digest=self.digest)
+        return examine_uncalibrated(media, scored, info, "itself", high=_HIGH, low=_LOW)
