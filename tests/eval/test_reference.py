@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from anomalist.errors import DataError
-from anomalist.eval.reference import HIT, evaluate_reference, fit_on, match, read_pairs, render
+from anomalist.eval.pairs import read_pairs
+from anomalist.eval.reference import evaluate_reference, fit_on, render
 from anomalist.types import Box, UInt8Array
 from tests.boards import HEIGHT, WIDTH, board, noisy, spot
 from tests.pictures import write
@@ -96,27 +97,6 @@ def test_a_pair_that_can_not_be_compared_counts_as_missed(pairs: Path, tmp_path:
     assert result.n_errors == 1
     assert result.recall == pytest.approx(5 / 6)
     assert result.precision == 1
-
-
-def test_matching_is_one_to_one_and_finds_as_many_as_there_can_be() -> None:
-    labelled: list[Box] = [(0, 0, 10, 10), (0, 6, 10, 16)]
-    # The first overlaps both labels, the second only the first one: greedy by overlap would lose a hit.
-    predicted: list[Box] = [(0, 1, 10, 11), (0, 0, 10, 6)]
-    assert sorted(match(predicted, labelled, 0)) == [(0, 1), (1, 0)]
-    assert match([(0, 0, 10, 10)] * 3, [(0, 0, 10, 10)], 0) == [(0, 0)]
-    assert match([], labelled, 0) == match(predicted, [], 0) == []
-
-
-@pytest.mark.parametrize(("overlap", "hits"), [(5, 1), (4, 0)])
-def test_a_hit_needs_an_overlap_above_a_third(overlap: int, hits: int) -> None:
-    """Two boxes of 10 × 10: 5 columns in common are an IoU of 1/3, 4 are one of 1/4."""
-    assert HIT < 1 / 3
-    assert len(match([(0, 0, 10, 10)], [(10 - overlap, 0, 20 - overlap, 10)], 0)) == hits
-
-
-def test_the_margin_widens_what_is_predicted() -> None:
-    assert match([(10, 10, 14, 14)], [(4, 4, 20, 20)], 0) == []
-    assert match([(10, 10, 14, 14)], [(4, 4, 20, 20)], 6) == [(0, 0)]
 
 
 @pytest.mark.parametrize("spoil", ["no table", "columns", "numbers", "no pairs", "half a pair", "one group"])
