@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types import BoolArray, Box, UInt8Array
+from anomalist.types import BoolArray, Box, KnownKind, Region, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import Alike, Progress, Scored
+from anomalist.vision.known import KnownDefect
 
 NAME = f"{__name__}:GreyDetector"
 SMALLEST = 4
@@ -47,6 +48,7 @@ class GreyDetector:
         effort: str = "fast",
         seed: int = 0,
         backbone: str | None = None,
+        defects: Sequence[KnownDefect] = (),
         progress: Progress | None = None,
     ) -> Self:
         means = [np.mean([pictures[i].mean() for i in learning]) for learning, _ in partition.folds]
@@ -61,6 +63,9 @@ class GreyDetector:
 
     def most_alike(self, picture: UInt8Array, box: Box) -> Alike | None:
         return None
+
+    def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
+        return [None] * len(regions)
 
     def save(self, file: Path) -> None:
         from safetensors.numpy import save_file

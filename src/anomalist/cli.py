@@ -77,6 +77,10 @@ def learn(
     backbone: Annotated[
         str | None, typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small.")
     ] = None,
+    defects: Annotated[
+        Path | None,
+        typer.Option(help="Labelled defects to learn from: <kind>/*, masks in ground_truth/<kind>/ if any."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
@@ -97,6 +101,7 @@ def learn(
             seed=seed,
             roi=roi,
             backbone=backbone,
+            defects=defects,
             force=force,
             progress=progress,
         )

@@ -18,6 +18,7 @@ from anomalist.vision.calibration import partition
 from anomalist.vision.detectors import Progress, detector_class, silent
 from anomalist.vision.examine import checked_rate
 from anomalist.vision.examiners import ByProfile, Examiner
+from anomalist.vision.known import read_defects
 from anomalist.vision.learning import calibrate, listed, now, read_groups, read_normals, sample
 from anomalist.vision.media import list_images, load_roi, source_of
 from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
@@ -34,6 +35,7 @@ def learn(
     roi: str | Path | None = None,
     detector: str = "surface",
     backbone: str | None = None,
+    defects: str | Path | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> Profile:
@@ -49,6 +51,7 @@ def learn(
     seed : of every random choice; kept in the profile.
     roi : picture whose white part is what counts.
     backbone : a transformers vision backbone for the memory bank, by name or folder.
+    defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     force : replace a profile that is already there.
 
     Raises
@@ -66,6 +69,7 @@ def learn(
     paths = sample(listing.images, limit, seed)
     table = read_groups(Path(groups), paths) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
+    known, unreadable = read_defects(Path(defects)) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
     parts = partition(read.groups, seed)
     learned = kind.learn(
@@ -76,6 +80,7 @@ def learn(
         effort=effort,
         seed=seed,
         backbone=backbone,
+        defects=known,
         progress=progress,
     )
     calibration, low = calibrate(learned, read, parts, mask, seed, progress)
@@ -94,7 +99,8 @@ def learn(
         grouped=table is not None,
         low=low,
         normals=listed(read, parts),
-        skipped=read.skipped,
+        defects=tuple(defect.id for defect in known),
+        skipped=(*read.skipped, *unreadable),
     )
 
 

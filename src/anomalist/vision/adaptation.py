@@ -10,19 +10,16 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anomalist.types import UInt8Array
 from anomalist.vision.eyes import Eyes
 from anomalist.vision.fusion import Normality, together
+from anomalist.vision.lessons import Lesson, Teacher
 from anomalist.vision.network import Head
-from anomalist.vision.strokes import Rng
-from anomalist.vision.synthesis import DEFECT, NORMAL, add_defect, disturb
 from anomalist.vision.training import half_precision, total_loss
 
 PICTURES = 4
@@ -31,52 +28,6 @@ PICTURES = 4
 _RATE = 1e-3
 _CHECK_EVERY, _PATIENCE, _CHECK_PICTURES = 60, 3, 16
 _AHEAD = 3  # steps drawn by another thread while this one trains
-_PATCH = 128  # side of the square that synthetic defects are made for
-_CLEAN_SHARE = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """A picture to learn from.
-
-    Parameters
-    ----------
-    picture : uint8 (H, W, 3) at working size.
-    label : uint8 (H, W), NORMAL, DEFECT or IGNORE.
-    source : number of the normal picture that it was made from; −1 for a real defect.
-    """
-
-    picture: UInt8Array
-    label: UInt8Array
-    source: int
-
-
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """Makes lessons from normal pictures, and from known defects where there are any.
-
-    Parameters
-    ----------
-    normals : uint8 (H, W, 3) each, at working size.
-    known : real defective pictures with their labels, likewise.
-    """
-
-    normals: Sequence[UInt8Array]
-    known: Sequence[tuple[UInt8Array, UInt8Array]] = ()
-
-    def lesson(self, rng: Rng, among: npt.NDArray[np.int64]) -> Lesson:
-        """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
-        if self.known and rng.random() < 0.4:
-            picture, label = self.known[int(rng.integers(len(self.known)))]
-            return Lesson(_disturbed(rng, picture), label, -1)
-        source = int(rng.choice(among))
-        normal = self.normals[source].astype(np.float32) / np.float32(255)
-        label = np.full(normal.shape[:2], NORMAL, np.uint8)
-        if rng.random() > _CLEAN_SHARE:
-            donor = self.normals[int(rng.choice(among))]
-            for _ in range(int(rng.integers(1, 4))):
-                _put_defect(rng, normal, label, donor)
-        return Lesson(_disturbed(rng, normal), label, source)
 
 
 def adapt(
@@ -153,28 +104,6 @@ def _loss(
     with torch.autocast("cpu", torch.bfloat16, enabled=half_precision()):
         logits = look.logits(head, strangeness).float()
     return total_loss(logits, torch.from_numpy(lesson.label[None]))
-
-
-def _put_defect(rng: Rng, picture: np.ndarray, label: UInt8Array, donor: UInt8Array) -> None:
-    """Put a synthetic defect on a square part of a picture, float32 (H, W, 3) in [0, 1], in place."""
-    side = min(int(_PATCH * rng.choice([0.75, 1, 1.75])), *picture.shape[:2], *donor.shape[:2])
-    y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
-    top, left = (int(rng.integers(length - side + 1)) for length in donor.shape[:2])
-    other = donor[top : top + side, left : left + side].astype(np.float32) / np.float32(255)
-    square = (slice(y, y + side), slice(x, x + side))
-    changed, new = add_defect(rng, picture[square], other)
-    picture[square] = changed
-    old = label[square]
-    label[square] = np.where(new == NORMAL, old, np.where(old == DEFECT, DEFECT, new))
-
-
-def _disturbed(rng: Rng, picture: np.ndarray) -> UInt8Array:
-    """Change light, noise and sharpness in half of the pictures; takes uint8 or float32, gives uint8."""
-    if picture.dtype == np.uint8:
-        picture = picture.astype(np.float32) / np.float32(255)
-    if rng.random() < 0.5:
-        picture = disturb(rng, picture)
-    return np.asarray((picture * 255).round(), np.uint8)
 
 
 def _drawn_ahead(

@@ -6,14 +6,17 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types import BoolArray, Box, FloatArray, KnownKind, Region, UInt8Array
 from anomalist.vision.calibration import Partition
+
+if TYPE_CHECKING:
+    from anomalist.vision.known import KnownDefect
 
 DETECTORS = {"surface": "anomalist.vision.surface:SurfaceDetector"}
 """Names to import paths; any other ``module:Class`` works too."""
@@ -62,14 +65,14 @@ class Detector(Protocol):
         ...
 
     @staticmethod
-    def prepare(picture: UInt8Array) -> UInt8Array:
+    def prepare(picture: UInt8Array) -> Any:  # noqa: ANN401 - its own affair, handed back to `learn`
         """Reduce a picture to what learning keeps of it; MediaError when it can't be judged."""
         ...
 
     @classmethod
     def learn(
         cls,
-        pictures: Sequence[UInt8Array],
+        pictures: Sequence[Any],
         groups: npt.NDArray[np.int64],
         partition: Partition,
         *,
@@ -77,9 +80,13 @@ class Detector(Protocol):
         effort: str,
         seed: int,
         backbone: str | None,
+        defects: Sequence[KnownDefect],
         progress: Progress,
     ) -> Self:
-        """Learn one model a fold of ``partition`` from its learning pictures, prepared by `prepare`."""
+        """Learn one model a fold of ``partition`` from its learning pictures, prepared by `prepare`.
+
+        ``defects`` are labelled ones to learn from as well; there may be none.
+        """
         ...
 
     def score(
@@ -90,6 +97,10 @@ class Detector(Protocol):
 
     def most_alike(self, picture: UInt8Array, box: Box) -> Alike | None:
         """Find the normal patch most like the oddest patch in a box of a picture; None if it can't tell."""
+        ...
+
+    def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
+        """What each region of a picture looks like among the labelled defects that were learned from."""
         ...
 
     def save(self, file: Path) -> None:

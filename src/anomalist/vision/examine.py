@@ -46,6 +46,8 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
     # Out of reach: show what stands out from every normal picture that there is.
     high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
     mask = segment(scored.score_map, roi, high=high, low=manifest.low)
+    regions = find_regions(media.pixels, scored.score_map, mask, roi)
+    known = profile.detector.name_regions(media.pixels, regions)
     return Evidence(
         detector=DetectorInfo(
             name=manifest.detector, version=manifest.version, digest=manifest.files["detector.safetensors"]
@@ -57,7 +59,9 @@ def examine(profile: Profile, media: Media, scored: Scored, rate: float) -> Evid
         p_value=calibration.p_value(scored.scores),
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
-        regions=find_regions(media.pixels, scored.score_map, mask, roi),
+        regions=tuple(
+            region.model_copy(update={"known": kind}) for region, kind in zip(regions, known, strict=True)
+        ),
     )
 
 

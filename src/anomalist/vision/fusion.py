@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -76,12 +76,20 @@ N = TypeVar("N", bound=Normality)
 
 @dataclass(frozen=True, eq=False)
 class Model(Generic[N]):
-    """What one fold has learned: its normality, the number of its head, and how high its maps usually are."""
+    """What one fold has learned: its normality, and how high its maps usually are.
+
+    Parameters
+    ----------
+    head : number of the head that it uses.
+    logit_scale, bank_scale : of its two maps.
+    level : image score that nine in ten normal pictures stay under.
+    """
 
     head: int
     normality: N
     logit_scale: PositionScale
     bank_scale: PositionScale
+    level: float = 0.0
 
     def maps(
         self, look: Look, heads: Sequence[Head], strangeness: FloatArray | None = None
@@ -97,7 +105,12 @@ class Model(Generic[N]):
         with torch.inference_mode():
             logits = look.logits(heads[self.head], strangeness).numpy()
         for own, patches in zip(logits, strangeness, strict=True):
-            yield self.logit_scale.apply(own) + _enlarged(self.bank_scale.apply(_smooth(patches)), own.shape)
+            yield self.fuse(own, patches)
+
+    def fuse(self, logits: FloatArray, strangeness: FloatArray) -> FloatArray:
+        """Anomaly map float32 (H, W) from logits (H, W) and the strangeness of patches (h, w)."""
+        unusual = self.bank_scale.apply(_smooth(strangeness))
+        return self.logit_scale.apply(logits) + _enlarged(unusual, logits.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -167,11 +180,17 @@ def fit_model(
     working: Sequence[UInt8Array],
     groups: npt.NDArray[np.int64],
     seed: int,
+    *,
+    aligned: bool = True,
 ) -> Model[N]:
-    """Fit the scales of both maps on a sample of the learning pictures, as if their groups were new."""
+    """Fit the scales of both maps on a sample of the learning pictures, as if their groups were new.
+
+    Where pictures are not ``aligned`` (tiles are not), all places share one scale.
+    """
     import torch
 
     chosen = _sampled(len(working), seed)
+    seen: list[tuple[FloatArray, FloatArray]] = []
     logit_peaks, bank_peaks = [], []
     for look in eyes.look([working[i] for i in chosen]):
         rows = zip(look.indices, look.descriptors, strict=True)
@@ -180,8 +199,11 @@ def fit_model(
             logits = look.logits(heads[head], np.stack(strangeness)).numpy()
         logit_peaks += [cell_peaks(own) for own in logits]
         bank_peaks += [cell_peaks(_smooth(patches)) for patches in strangeness]
-    scales = (PositionScale.fit(np.stack(peaks)) for peaks in (logit_peaks, bank_peaks))
-    return Model(head, normality, *scales)
+        seen += [(own[::2, ::2], patches) for own, patches in zip(logits, strangeness, strict=True)]
+    fit = PositionScale.fit if aligned else PositionScale.flat
+    model = Model(head, normality, fit(np.stack(logit_peaks)), fit(np.stack(bank_peaks)))
+    scores = [image_score(model.fuse(own, patches), None) for own, patches in seen]
+    return replace(model, level=float(np.quantile(scores, 0.9)))
 
 
 def _sampled(count: int, seed: int) -> list[int]:

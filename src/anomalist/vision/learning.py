@@ -8,12 +8,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types import BoolArray, UInt8Array
+from anomalist.types import BoolArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors import Detector, Progress, Scored
 from anomalist.vision.media import load_image, source_of
@@ -33,7 +34,7 @@ class Normals:
     Parameters
     ----------
     paths : their files.
-    pictures : uint8 (H, W, 3) each, as the detector's ``prepare`` left them.
+    pictures : as the detector's ``prepare`` left them.
     hashes : hex SHA-256 of the files.
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1.
     names : the named groups; empty when none were named.
@@ -41,7 +42,7 @@ class Normals:
     """
 
     paths: tuple[Path, ...]
-    pictures: tuple[UInt8Array, ...]
+    pictures: tuple[Any, ...]
     hashes: tuple[str, ...]
     groups: npt.NDArray[np.int64]
     names: tuple[str, ...]
@@ -128,7 +129,7 @@ def read_normals(
     """
     named = None if groups is None else match_groups(groups, paths)
     kept: list[Path] = []
-    pictures: list[UInt8Array] = []
+    pictures: list[Any] = []
     hashes: list[str] = []
     skipped: list[str] = []
     for done, path in enumerate(paths, 1):

@@ -58,6 +58,7 @@ class Manifest(Frozen):
         allow_inf_nan=False, description="map level that few normal pixels reach; regions start above it"
     )
     normals: tuple[Normal, ...]
+    defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
     files: dict[str, str] = Field(description="file name to hex SHA-256")
 

@@ -47,6 +47,12 @@ class PositionScale:
         floor = max(float(peaks.var()) * 0.01, 1e-8)
         return cls(mean.astype(np.float32), np.sqrt(np.maximum(variance, floor)).astype(np.float32))
 
+    @classmethod
+    def flat(cls, peaks: FloatArray) -> PositionScale:
+        """The same for pictures that aren't aligned: one mean and spread for all places."""
+        shape, spread = peaks.shape[1:], max(float(peaks.std()), 1e-4)
+        return cls(np.full(shape, peaks.mean(), np.float32), np.full(shape, spread, np.float32))
+
     def apply(self, score_map: FloatArray) -> FloatArray:
         """(map − mean) / spread, the grids enlarged smoothly to the map's size; float32 (H, W)."""
         import cv2

@@ -1,31 +1,29 @@
-"""The surface detector: learned once or cross-fitted, stored as safetensors; a fold is a `fusion.Model`."""
+"""The surface detector: learned from normal pictures and, if there are any, known defects."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types import BoolArray, Box, UInt8Array
-from anomalist.vision.bank import MemoryBank
+from anomalist.types import BoolArray, Box, FloatArray, KnownKind, Region, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import Alike, Progress, Scored
 from anomalist.vision.eyes import Eyes
 from anomalist.vision.features import TransformersBackbone, working_picture
 from anomalist.vision.fusion import Model, Remembered, fit_model, image_score, remember
+from anomalist.vision.known import Cases, KnownDefect, signature
+from anomalist.vision.layers import Fold, Sighting, fold_maps, sighting
+from anomalist.vision.regions import find_regions, segment
 from anomalist.vision.roi import covering_roi
-from anomalist.vision.scaling import PositionScale
 
 if TYPE_CHECKING:
-    import torch
-
     from anomalist.vision.network import Head
 
 EFFORTS = {"fast": 0, "normal": 240, "thorough": 1200}
@@ -37,25 +35,28 @@ class SurfaceDetector:
 
     name = "surface"
 
-    def __init__(self, eyes: Eyes, heads: Sequence[Head], models: Sequence[Model[Remembered]]) -> None:
-        self._eyes = eyes
-        self._heads = tuple(heads)
-        self._models = tuple(models)
+    def __init__(
+        self, eyes: Eyes, heads: Sequence[Head], folds: Sequence[Fold], cases: Cases | None = None
+    ) -> None:
+        self.eyes = eyes
+        self.heads = tuple(heads)
+        self.fitted = tuple(folds)
+        self.cases = cases
 
     @property
     def folds(self) -> int:
         """Number of models."""
-        return len(self._models)
+        return len(self.fitted)
 
     @staticmethod
-    def prepare(picture: UInt8Array) -> UInt8Array:
-        """Resize a picture to working size."""
-        return working_picture(picture)
+    def prepare(picture: UInt8Array) -> Sighting:
+        """Reduce a picture to working size, and keep a few tiles of a large one."""
+        return sighting(picture)
 
     @classmethod
     def learn(
         cls,
-        pictures: Sequence[UInt8Array],
+        pictures: Sequence[Sighting],
         groups: npt.NDArray[np.int64],
         partition: Partition,
         *,
@@ -63,11 +64,13 @@ class SurfaceDetector:
         effort: str,
         seed: int,
         backbone: str | None,
+        defects: Sequence[KnownDefect] = (),
         progress: Progress,
     ) -> Self:
         """Learn one model a fold; see `Detector.learn`.
 
-        Each fold's head, bank and scales see only that fold's learning pictures.
+        Each fold's head, bank and scales see only that fold's learning pictures. Known defects teach the
+        heads of all folds (with an effort that trains) and give regions their names.
         """
         from anomalist.vision.weights import shipped_network
 
@@ -75,23 +78,22 @@ class SurfaceDetector:
             raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
         network = shipped_network()
         eyes = Eyes(network, TransformersBackbone(backbone) if backbone else None)
-        heads, models = [network.head], []
-        share = EFFORTS[effort] // len(partition.folds)
+        heads, folds = [network.head], []
+        steps = EFFORTS[effort] // len(partition.folds)
         for k, (learning, _) in enumerate(partition.folds):
             chosen, own = [pictures[i] for i in learning], groups[list(learning)]
-            normality = remember(eyes, chosen, own, roi, seed, _part(progress, "remembering", k, partition))
-            if share:
-                from anomalist.vision.adaptation import Teacher, adapt
-
+            whole = [one.whole for one in chosen]
+            normality = remember(eyes, whole, own, roi, seed, _part(progress, "remembering", k, partition))
+            if steps:
                 tick = _part(progress, "adapting", k, partition)
-                heads.append(
-                    adapt(eyes, network.head, normality, Teacher(chosen), own, share, seed + k, tick)
-                )
-            model = fit_model(eyes, heads, len(heads) - 1, normality, chosen, own, seed)
-            bank = normality.bank
-            bank = replace(bank, pictures=np.array(learning, np.int32)[bank.pictures])
-            models.append(replace(model, normality=replace(normality, bank=bank)))
-        return cls(eyes, heads, models)
+                heads.append(_adapted(eyes, normality, whole, own, defects, steps, seed + k, tick))
+            head = len(heads) - 1
+            model = fit_model(eyes, heads, head, normality, whole, own, seed)
+            numbers = np.array(learning, np.int32)
+            fine = _learn_tiles(eyes, heads, head, chosen, own, seed)
+            folds.append(Fold(_numbered(model, numbers), fine))
+        detector = cls(eyes, heads, folds)
+        return cls(eyes, heads, folds, detector._remember_cases(defects)) if defects else detector
 
     def score(
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
@@ -99,23 +101,21 @@ class SurfaceDetector:
         """Score pictures of any size; see `Detector.score`."""
         import cv2
 
-        models = self._models if fold is None else (self._models[fold],)
-        working = [working_picture(picture) for picture in pictures]
+        folds = self.fitted if fold is None else (self.fitted[fold],)
         scored: dict[int, Scored] = {}
-        for look in self._eyes.look(working):
-            for index, *maps in zip(look.indices, *(m.maps(look, self._heads) for m in models), strict=True):
-                inside = covering_roi(roi, maps[0].shape)
-                scores = np.array([image_score(m, inside) for m in maps])
-                mean = np.mean(maps, axis=0, dtype=np.float32)
-                size = (pictures[index].shape[1], pictures[index].shape[0])
-                enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
-                scored[index] = Scored(scores, np.asarray(enlarged, np.float32))
+        for index, maps in fold_maps(self.eyes, self.heads, folds, pictures):
+            inside = covering_roi(roi, maps[0].shape)
+            scores = np.array([image_score(m, inside) for m in maps])
+            mean = np.mean(maps, axis=0, dtype=np.float32)
+            size = (pictures[index].shape[1], pictures[index].shape[0])
+            enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
+            scored[index] = Scored(scores, np.asarray(enlarged, np.float32))
         return [scored[index] for index in range(len(pictures))]
 
     def most_alike(self, picture: UInt8Array, box: Box) -> Alike:
         """Find the normal patch most like the oddest patch in a box of a picture, by the first model."""
-        bank = self._models[0].normality.bank
-        (look,) = self._eyes.look([working_picture(picture)])
+        bank = self.fitted[0].whole.normality.bank
+        (look,) = self.eyes.look([working_picture(picture)])
         descriptors = look.descriptors[0]
         height, width = descriptors.shape[:2]
         down, across = height / picture.shape[0], width / picture.shape[1]
@@ -126,73 +126,91 @@ class SurfaceDetector:
         x, y = bank.places[row].tolist()
         return Alike(int(bank.pictures[row]), (x, y))
 
-    def save(self, file: Path) -> None:
-        """Write the network, heads, banks and scales as safetensors."""
-        import torch
-        from safetensors.torch import save_file
+    def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
+        """What each region looks like among the known defects; None for each when none are known."""
+        if self.cases is None or not regions:
+            return [None] * len(regions)
+        return [self.cases.name(vector) for vector in self._signatures(picture, regions)]
 
-        tensors: dict[str, torch.Tensor] = {}
-        for prefix, module in (("network", self._eyes.network), *_numbered(self._heads[1:])):
-            for name, value in module.state_dict().items():
-                half = value.half() if value.dtype.is_floating_point else value
-                tensors[f"{prefix}.{name}"] = half.contiguous()
-        for k, model in enumerate(self._models):
-            bank = model.normality.bank
-            arrays = {
-                "head": np.array(model.head),
-                "vectors": bank.vectors,
-                "pictures": bank.pictures,
-                "places": bank.places,
-                "usual": np.array([model.normality.mean, model.normality.spread]),
-                "logit_mean": model.logit_scale.mean,
-                "logit_spread": model.logit_scale.spread,
-                "bank_mean": model.bank_scale.mean,
-                "bank_spread": model.bank_scale.spread,
-            }
-            tensors |= {
-                f"model.{k}.{n}": torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()
-            }
-        backbone = self._eyes.backbone
-        settings = {"backbone": backbone.name if backbone else None}
-        save_file(tensors, file, {"settings": json.dumps(settings)})
+    def save(self, file: Path) -> None:
+        """Write the learned state as safetensors."""
+        from anomalist.vision.surface_file import save
+
+        save(self, file)
 
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; the same scores come out."""
-        from safetensors import safe_open
+        from anomalist.vision.surface_file import load
 
-        from anomalist.vision.weights import head_of, network_of, part_of
+        return cls(*load(file))
 
-        with safe_open(file, "pt") as opened:
-            settings = json.loads(opened.metadata()["settings"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        network = network_of(part_of(tensors, "network."))
-        heads = [network.head]
-        while own := part_of(tensors, f"head.{len(heads)}."):
-            heads.append(head_of(own))
-        models: list[Model[Remembered]] = []
-        while own := part_of(tensors, f"model.{len(models)}."):
-            models.append(_model_of({name: value.numpy() for name, value in own.items()}))
-        backbone = settings["backbone"]
-        return cls(Eyes(network, TransformersBackbone(backbone) if backbone else None), heads, models)
+    def _signatures(self, picture: UInt8Array, regions: Sequence[Region]) -> list[FloatArray]:
+        (look,) = self.eyes.look([working_picture(picture)])
+        normal = self.fitted[0].whole.normality.bank.vectors.mean(0)
+        size = picture.shape[0], picture.shape[1]
+        return [signature(look.descriptors[0], normal, region, size) for region in regions]
+
+    def _remember_cases(self, defects: Sequence[KnownDefect]) -> Cases:
+        """One case a known defect: its largest marked region, or the most suspicious place without a mask."""
+        vectors = []
+        for defect in defects:
+            (scored,) = self.score([defect.picture])
+            mask = defect.mask
+            if mask is None:
+                peak, usual = float(scored.score_map.max()), float(np.median(scored.score_map))
+                level = usual + 0.6 * (peak - usual)
+                mask = segment(scored.score_map, None, high=level, low=level, min_area=0)
+            regions = find_regions(defect.picture, scored.score_map, mask)
+            largest = max(regions, key=lambda region: region.area)
+            vectors += self._signatures(defect.picture, [largest])
+        return Cases.of(
+            np.stack(vectors), [defect.id for defect in defects], [defect.kind for defect in defects]
+        )
+
+
+def _adapted(
+    eyes: Eyes,
+    normality: Remembered,
+    whole: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
+    defects: Sequence[KnownDefect],
+    steps: int,
+    seed: int,
+    tick: Callable[[int, int], None],
+) -> Head:
+    from anomalist.vision.adaptation import adapt
+    from anomalist.vision.lessons import Teacher, known_lessons
+
+    teacher = Teacher(whole, known_lessons(eyes, normality, defects))
+    return adapt(eyes, eyes.network.head, normality, teacher, groups, steps, seed, tick)
+
+
+def _learn_tiles(
+    eyes: Eyes,
+    heads: Sequence[Head],
+    head: int,
+    sightings: Sequence[Sighting],
+    groups: npt.NDArray[np.int64],
+    seed: int,
+) -> Model[Remembered] | None:
+    """The same for the tiles of large pictures; None where there are none."""
+    tiles = [tile for one in sightings for tile in one.tiles]
+    if not tiles:
+        return None
+    own = np.repeat(groups, [len(one.tiles) for one in sightings])
+    normality = remember(eyes, tiles, own, None, seed, lambda done, total: None)
+    return fit_model(eyes, heads, head, normality, tiles, own, seed, aligned=False)
+
+
+def _numbered(model: Model[Remembered], numbers: npt.NDArray[np.int32]) -> Model[Remembered]:
+    """The same, the pictures of its bank numbered as in the profile."""
+    normality = model.normality
+    bank = replace(normality.bank, pictures=numbers[normality.bank.pictures])
+    return replace(model, normality=replace(normality, bank=bank))
 
 
 def _part(progress: Progress, what: str, k: int, partition: Partition) -> Callable[[int, int], None]:
     """Progress of fold ``k`` as a part of that of all folds."""
     folds = len(partition.folds)
     return lambda done, total: progress(what, k * total + done, total * folds)
-
-
-def _numbered(heads: Sequence[Head]) -> Iterator[tuple[str, Head]]:
-    yield from ((f"head.{number}", head) for number, head in enumerate(heads, 1))
-
-
-def _model_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Model[Remembered]:
-    mean, spread = arrays["usual"].tolist()
-    bank = MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"])
-    return Model(
-        int(arrays["head"].item()),
-        Remembered(bank, mean, spread),
-        PositionScale(arrays["logit_mean"], arrays["logit_spread"]),
-        PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
-    )

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from anomalist.errors import DetectorError
 from anomalist.vision.allocator import keep_freed_memory
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from anomalist.vision.network import Head, SurfaceNet
 
+T = TypeVar("T")
+
 NAME = "surfacenet-2.safetensors"
-SHA256 = "6b37dfcf544177497c3e19461409a4f741751f74d35cf40d6d641de440b23cd4"
+SHA256 = "4541168e74993bc72c93f901e28e43f7d782a66f8e18bf8e90afafb11d5f9260"
 
 
 @cache
@@ -59,6 +61,6 @@ def head_of(state: Mapping[str, torch.Tensor]) -> Head:
     return head
 
 
-def part_of(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names begin with ``prefix``, named without it."""
+def part_of(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """The tensors or arrays whose names begin with ``prefix``, named without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.types import DetectorInfo, Evidence, Media
+from anomalist.types import DetectorInfo, Evidence, FloatArray, Media, UInt8Array
 from anomalist.vision.detectors import Scored
 from anomalist.vision.examine import examine_uncalibrated
 from anomalist.vision.examiners import Examined, examine_all
 from anomalist.vision.features import working_picture
 from anomalist.vision.fusion import image_score
+from anomalist.vision.tiles import cut, fine_picture, is_large, places, stitched
 from anomalist.vision.weights import SHA256, shipped_network
 
 if TYPE_CHECKING:
@@ -43,18 +44,30 @@ class ZeroShot:
 
     def _score(self, several: list[Media]) -> list[Scored]:
         import cv2
+
+        scored: dict[int, Scored] = {}
+        for index, own in self._maps([working_picture(media.pixels) for media in several]):
+            pixels = several[index].pixels
+            if is_large(pixels):
+                fine = fine_picture(pixels)
+                where = places(fine.shape)
+                tiles = ((where[i], m) for i, m in self._maps([cut(fine, place) for place in where]))
+                joined = stitched((fine.shape[0], fine.shape[1]), tiles)
+                enlarged = cv2.resize(own, joined.shape[::-1], interpolation=cv2.INTER_LINEAR)
+                own = np.maximum(joined, np.asarray(enlarged, np.float32))
+            height, width = several[index].size
+            enlarged = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
+            scored[index] = Scored(np.array([image_score(own, None)]), np.asarray(enlarged, np.float32))
+        return [scored[index] for index in range(len(several))]
+
+    def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
+        """Logits float32 (H, W) of each picture, not in order."""
         import torch
 
-        head = self._eyes.network.head
-        scored: dict[int, Scored] = {}
-        for look in self._eyes.look([working_picture(media.pixels) for media in several]):
+        for look in self._eyes.look(working):
             with torch.inference_mode():
-                logits = look.logits(head, None).numpy()
-            for index, own in zip(look.indices, logits, strict=True):
-                height, width = several[index].size
-                enlarged = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
-                scored[index] = Scored(np.array([image_score(own, None)]), np.asarray(enlarged, np.float32))
-        return [scored[index] for index in range(len(several))]
+                logits = look.logits(self._eyes.network.head, None).numpy()
+            yield from zip(look.indices, logits, strict=True)
 
     def _evidence(self, media: Media, scored: Scored) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)

@@ -1,0 +1,157 @@
+"""Known defects: labelled cases that learning uses, and that give regions their names.
+
+A region is compared with cases by how its patches differ from normal ones and by its measured shape and tone.
+One that is less like every case than cases of one kind are like each other is unlike any known kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.errors import AnomalistError, DataError
+from anomalist.types import BoolArray, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.vision.media import list_images, load_image, load_roi, source_of
+
+GROUND_TRUTH = "ground_truth"
+_REMEDY = f"Expected are <kind>/*.png and, if there are masks, {GROUND_TRUTH}/<kind>/<name>.png."
+_NEAREST = 3
+_FEW, _USUAL_LIMIT = 3, 0.5  # with fewer cases than that their own likeness says too little
+_LOWEST_SHARE = 0.1  # of the cases may be less like their own kind than the limit
+_SHAPE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class KnownDefect:
+    """A labelled defective picture.
+
+    Parameters
+    ----------
+    id : "kind/name", for citing.
+    kind : what it shows.
+    picture : uint8 (H, W, 3).
+    mask : bool (H, W), where the defect is; None when that is not known.
+    """
+
+    id: str
+    kind: str
+    picture: UInt8Array
+    mask: BoolArray | None
+
+
+def read_defects(folder: Path) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
+    """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
+
+    Raises DataError when there is none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.", _REMEDY)
+    found: list[KnownDefect] = []
+    skipped: list[str] = []
+    kinds = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != GROUND_TRUTH)
+    for place in kinds:
+        for path in list_images([place]).images:
+            try:
+                pixels = load_image(path).pixels
+                mask = _mask_of(folder, place.name, path, pixels.shape[:2])
+            except AnomalistError as error:
+                skipped.append(f"{source_of(path)}: {error.message}")
+                continue
+            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask))
+    if not found:
+        raise DataError(f"No labelled defects that can be read in {folder}.", _REMEDY)
+    return tuple(found), tuple(skipped)
+
+
+def _mask_of(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> BoolArray | None:
+    masks = folder / GROUND_TRUTH / kind
+    for mask in (masks / f"{path.stem}.png", masks / f"{path.stem}_mask.png"):
+        if mask.is_file():
+            loaded = load_roi(mask)
+            if loaded.shape != size:
+                raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
+            return loaded if loaded.any() else None
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """What labelled defects look like.
+
+    Parameters
+    ----------
+    vectors : float32 (n, d), unit vectors as `signature` gives them.
+    ids, kinds : of each.
+    limit : cosine similarity below which a region is unlike any known kind.
+    """
+
+    vectors: FloatArray
+    ids: tuple[str, ...]
+    kinds: tuple[str, ...]
+    limit: float
+
+    @classmethod
+    def of(cls, vectors: FloatArray, ids: Sequence[str], kinds: Sequence[str]) -> Cases:
+        """Set the limit by how alike cases of one kind are, each against the others."""
+        similar = vectors @ vectors.T
+        np.fill_diagonal(similar, -np.inf)
+        same = np.array(kinds)[:, None] == np.array(kinds)[None]
+        own = np.where(same, similar, -np.inf).max(1, initial=-np.inf)
+        own = own[np.isfinite(own)]
+        limit = float(np.quantile(own, _LOWEST_SHARE)) if len(own) >= _FEW else _USUAL_LIMIT
+        return cls(vectors, tuple(ids), tuple(kinds), limit)
+
+    def name(self, vector: FloatArray) -> KnownKind:
+        """The kind that most of the three nearest cases have, the nearer one where they differ."""
+        similar = self.vectors @ vector
+        nearest = np.argsort(-similar, kind="stable")[:_NEAREST]
+        votes: dict[str, float] = {}
+        for i in nearest:
+            votes[self.kinds[i]] = votes.get(self.kinds[i], 0.0) + float(np.exp(8 * similar[i]))
+        best = float(similar[nearest[0]])
+        return KnownKind(
+            name=max(votes, key=lambda kind: votes[kind]) if best >= self.limit else None,
+            similarity=best,
+            cases=tuple(f"case:{self.ids[i]}" for i in nearest),
+        )
+
+
+def signature(
+    descriptors: FloatArray, normal: FloatArray, region: Region, size: tuple[int, int]
+) -> FloatArray:
+    """What a region looks like: float32 (d + 6,), a unit vector.
+
+    Parameters
+    ----------
+    descriptors : float32 (h, w, d), of the patches of its picture.
+    normal : float32 (d,), mean of normal patches: what is left is the difference.
+    region : measured.
+    size : (height, width) of the picture in pixels.
+    """
+    rows, columns = descriptors.shape[:2]
+    x0, y0, x1, y1 = region.box
+    down, across = rows / size[0], columns / size[1]
+    top, left = min(rows - 1, int(y0 * down)), min(columns - 1, int(x0 * across))
+    part = descriptors[top : max(top + 1, math.ceil(y1 * down)), left : max(left + 1, math.ceil(x1 * across))]
+    patches = part.reshape(-1, part.shape[2])
+    far = np.argsort(((patches - normal) ** 2).sum(1))[len(patches) // 2 :]  # a box holds surroundings too
+    looks = patches[far].mean(0) - normal
+    looks = looks / (np.linalg.norm(looks) + 1e-6)
+    about = region.attributes
+    shape = np.array(
+        [
+            math.log(about.elongation) - 0.7,
+            (math.log10(about.relative_size) + 2.5) / 1.5,
+            math.tanh(about.contrast_sigma / 2),
+            math.tanh(about.contrast / 40),
+            math.tanh(math.log(max(about.texture_ratio, 1e-2))),
+            0.5 if about.edges else -0.5,
+        ],
+        np.float32,
+    )
+    vector = np.concatenate([looks, _SHAPE_WEIGHT * shape]).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
