@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -79,11 +78,12 @@ def _by_profile(
 
 
 def _zero_shot(parts: Split, seed: int, folder: Path, progress: Progress) -> Examiner:
-    examiner: Examiner = importlib.import_module("anomalist.vision.zero_shot").ZeroShot()
-    return examiner
+    from anomalist.vision.zero_shot import ZeroShot
+
+    return ZeroShot()
 
 
 def _unlabelled(parts: Split, seed: int, folder: Path, progress: Progress) -> Examiner:
-    unlabelled = importlib.import_module("anomalist.vision.mutual").Unlabelled
-    examiner: Examiner = unlabelled([item.path for item in parts.test])
-    return examiner
+    from anomalist.vision.mutual import Unlabelled
+
+    return Unlabelled([item.path for item in parts.test], seed, progress)
