@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from anomalist.vision.examiners import Examiner
 
 
+_ONE_BASIS = (
+    "Give one of --profile (what `anomalist learn` wrote), --reference (one good picture) "
+    "and --unlabelled (the pictures themselves)."
+)
+
+
 class FailOn(StrEnum):
     """Verdicts that make ``inspect`` exit with 1."""
 
@@ -35,6 +42,9 @@ def inspect(
     reference: Annotated[
         Path | None, typer.Option(help="Instead of a profile: one good picture of the same thing.")
     ] = None,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Instead of a profile: score pictures against each other.")
+    ] = False,
     false_alarm_rate: RateOption = None,
     json: JsonOption = False,
     out: Annotated[
@@ -62,7 +72,11 @@ def inspect(
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
 ) -> None:
-    """Inspect pictures: verdict, score, mask, severity and reasons."""
+    """Inspect pictures: verdict, score, mask, severity and reasons.
+
+    Without --profile, --reference or --unlabelled each picture is only compared with itself: scores rank the
+    pictures, nothing is decided.
+    """
     from anomalist.agent.models import choose, reasoner_for
     from anomalist.agent.policy import load_policy
     from anomalist.pipeline import Inspector
@@ -76,7 +90,8 @@ def inspect(
     if not listing.images:
         raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
     guidance = _guidance(product, product_knowledge, watch or (), ignore or ())
-    examiner, normal_crop = _examiner(profile, reference, false_alarm_rate)
+    basis = Basis(profile, reference, unlabelled, false_alarm_rate)
+    examiner, normal_crop = _examiner(basis, listing.images)
     rules = load_policy(policy)
     choice = choose(model)
     err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
@@ -105,29 +120,48 @@ def report(
     typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
 
 
-def _examiner(profile: str | None, reference: Path | None, rate: float | None) -> tuple[Examiner, NormalCrop]:
+@dataclass(frozen=True)
+class Basis:
+    """What the pictures are to be compared with, as asked for."""
+
+    profile: str | None
+    reference: Path | None
+    unlabelled: bool
+    rate: float | None
+
+
+def _examiner(basis: Basis, images: Sequence[Path]) -> tuple[Examiner, NormalCrop]:
     """Choose what measures, and what is shown beside a region for comparison."""
+    from anomalist.terminal import err, progress_bars
     from anomalist.vision.examine import checked_rate
     from anomalist.vision.examiners import ByProfile
-    from anomalist.vision.normals import NearestNormal
+    from anomalist.vision.normals import NearestNormal, no_counterpart
     from anomalist.vision.profile import load_profile
-    from anomalist.vision.reference import AlignedCrop, load_reference
 
-    if (profile is None) == (reference is None):
+    given = [basis.profile is not None, basis.reference is not None, basis.unlabelled]
+    if sum(given) > 1:
+        raise DataError("What should the pictures be compared with?", _ONE_BASIS)
+    if basis.profile is not None:
+        learned = load_profile(basis.profile)
+        return ByProfile(learned, checked_rate(learned, basis.rate)), NearestNormal(learned)
+    if basis.rate is not None:
         raise DataError(
-            "What should the pictures be compared with?",
-            "Give either --profile (what `anomalist learn` wrote) or --reference (one good picture).",
+            "--false-alarm-rate has no meaning without --profile.", "Nothing is calibrated: leave it out."
         )
-    if reference is not None:
-        if rate is not None:
-            raise DataError(
-                "--false-alarm-rate has no meaning with --reference.", "Nothing is calibrated: leave it out."
-            )
-        against = load_reference(reference)
+    if basis.reference is not None:
+        from anomalist.vision.reference import AlignedCrop, load_reference
+
+        against = load_reference(basis.reference)
         return against, AlignedCrop(against.reference)
-    assert profile is not None
-    learned = load_profile(profile)
-    return ByProfile(learned, checked_rate(learned, rate)), NearestNormal(learned)
+    if basis.unlabelled:
+        from anomalist.vision.mutual import Unlabelled
+
+        with progress_bars() as progress:
+            return Unlabelled(images, progress=progress), no_counterpart
+    from anomalist.vision.zero_shot import ZeroShot
+
+    err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
+    return ZeroShot(), no_counterpart
 
 
 def _guidance(

@@ -46,6 +46,11 @@ class NearestNormal:
         return normal.pixels[top:bottom, left:right]
 
 
+def no_counterpart(media: Media, region: Region) -> UInt8Array | None:
+    """Where there are no normal pictures to show."""
+    return None
+
+
 def window_around(box: Box, size: tuple[int, int], factor: int = 1) -> Box:
     """Return a square around a box, moved into the picture and cut to it."""
     x0, y0, x1, y1 = box
