@@ -48,7 +48,9 @@ def in_background(recipe: Recipe, start: int) -> Iterator[Views]:
     producer.join()
 
 
-def _next(drawn: Drawn, producer: multiprocessing.process.BaseProcess) -> tuple[UInt8Array, UInt8Array, BoolArray]:
+def _next(
+    drawn: Drawn, producer: multiprocessing.process.BaseProcess
+) -> tuple[UInt8Array, UInt8Array, BoolArray]:
     while True:
         try:
             return drawn.get(timeout=30)
@@ -64,9 +66,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--pool", type=int, default=Recipe.pool, help="products alive at a time")
     parser.add_argument("--without", nargs="*", default=[], help="families of surfaces to leave out")
     options = parser.parse_args()
-    recipe = Recipe(steps=options.steps, without=tuple(options.without))
+    recipe = Recipe(steps=options.steps, pool=options.pool, without=tuple(options.without))
     began = time.time()
 
     def report(step: int, loss: float) -> None:

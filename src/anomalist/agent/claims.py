@@ -11,9 +11,13 @@ SCORE = "score"
 
 
 def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
-    """Return every id that a claim about this picture may cite: the score, the regions, what was recalled."""
+    """Return every id that a claim about this picture may cite.
+
+    These are the score, the regions, the labelled cases that they are like, and what was recalled.
+    """
     regions = (region.id for region in evidence.regions)
-    return frozenset((SCORE, *regions, *(item.id for item in recall.items)))
+    cases = (case for region in evidence.regions if region.known for case in region.known.cases)
+    return frozenset((SCORE, *regions, *cases, *(item.id for item in recall.items)))
 
 
 def checked(

@@ -11,7 +11,7 @@ from anomalist.agent.claims import SCORE, checked, citable_ids
 from anomalist.agent.kinds import named_kind
 from anomalist.agent.policy import Policy, decide
 from anomalist.agent.severity import MINOR, Severity, picture_severity
-from anomalist.agent.wording import listing, percent, region_sentence
+from anomalist.agent.wording import known_sentence, listing, percent, region_sentence
 from anomalist.types import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
 
 REGIONS_TOLD = 5
@@ -123,6 +123,9 @@ def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
     whole = "the picture" if evidence.roi_area >= height * width else "the inspected area"
     for region in evidence.regions[:REGIONS_TOLD]:
         yield Claim(text=region_sentence(region, media.size, whole), evidence=(region.id,))
+        if region.known is not None and region.change is None:
+            text = known_sentence(region, region.known)
+            yield Claim(text=text, evidence=(region.id, *region.known.cases))
     others = tuple(region.id for region in evidence.regions[REGIONS_TOLD:])
     if len(others) == 1:
         yield Claim(text=f"One more region is marked, with a lower peak: {others[0]}.", evidence=others)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from anomalist.agent.kinds import THIN, kind_of
-from anomalist.types import Attributes, Kind, Region
+from anomalist.types import Attributes, Kind, KnownKind, Region
 
 MASS_NOUNS = frozenset({"missing material", "extra material", "edge damage"})
 TONES = {"darker": "dark ", "lighter": "bright ", "same": ""}
@@ -56,17 +56,22 @@ def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
     return f"{region.id}: {', '.join(filter(None, parts))}."
 
 
+def known_sentence(region: Region, known: KnownKind) -> str:
+    """Return "R1 is like known cases of "scratch" (similarity 0.91)."."""
+    return f"{region.id} is {_likeness(known)}."
+
+
+def _likeness(known: KnownKind) -> str:
+    """Return "like known cases of "scratch" (similarity 0.91)"."""
+    like = "unlike any known kind" if known.name is None else f'like known cases of "{known.name}"'
+    return f"{like} (similarity {known.similarity:.2f})"
+
+
 def _against_reference(region: Region) -> str:
     """Return "missing against the reference, like known cases of "open" (similarity 0.98): "."""
     if region.change is None:
         return ""
-    known = region.known
-    if known is None:
-        like = ""
-    elif known.name is None:
-        like = f", unlike any known kind (similarity {known.similarity:.2f})"
-    else:
-        like = f', like known cases of "{known.name}" (similarity {known.similarity:.2f})'
+    like = f", {_likeness(region.known)}" if region.known is not None else ""
     return f"{region.change} against the reference{like}: "
 
 

@@ -33,7 +33,6 @@ SAMPLE = 48
 FEWEST = 4
 """Pictures that can say what is usual among them."""
 _CLOSEST = 0.3  # of the others: a normal patch has kin in some pictures, a defect in none (MuSc's share)
-_HIGH, _LOW = 8.0, 3.0  # in deviations of the folder's own peaks, two maps added
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +145,8 @@ class Unlabelled:
 
     def _evidence(self, media: Media, scored: Scored) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
-        return examine_uncalibrated(media, scored, info, "folder", high=_HIGH, low=_LOW)
+        high = max(self._model.level, 0.0)  # marked is what stands out more than in nine of ten pictures
+        return examine_uncalibrated(media, scored, info, "folder", high=high, low=high / 2)
 
 
 def _nobody() -> npt.NDArray[np.int32]:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from anomalist.types import UInt8Array
+from anomalist.vision.allocator import keep_freed_memory
 from anomalist.vision.network import SurfaceNet
 from anomalist.vision.surfaces import is_rigid, surface
 from anomalist.vision.training import HALF, Pretext, Views, half_precision, make_views
@@ -141,6 +142,7 @@ def pretrain(
     ------
     ValueError : the checkpoint belongs to another recipe.
     """
+    keep_freed_memory()
     state = _State(recipe)
     if checkpoint.exists():
         state.load(checkpoint, recipe)
