@@ -275,3 +275,26 @@ def test_a_known_kind_names_the_verdict(
     assert judge(media, against_reference(evidence(regions=[cut]))).kind == "open"
     stranger = cut.model_copy(update={"known": KnownKind(name=None, similarity=0.3)})
     assert judge(media, against_reference(evidence(regions=[stranger]))).kind == "missing material"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("scratch", "scratch", 'R1 is like known cases of "scratch" (similarity 0.91).'),
+        (None, "line", "R1 is unlike any known kind (similarity 0.91)."),
+    ],
+)
+def test_a_region_is_named_after_labelled_cases_and_cites_them(
+    media: Media,
+    evidence: Callable[..., Evidence],
+    region: Callable[..., Region],
+    name: str | None,
+    kind: str,
+    said: str,
+) -> None:
+    cases = ("case:scratch/003", "case:dent/001")
+    marked = region(**CRACK).model_copy(update={"known": KnownKind(name=name, similarity=0.91, cases=cases)})
+    verdict = judge(media, evidence(p=1 / 101, regions=[marked]))
+    assert verdict.kind == kind
+    assert [claim.evidence for claim in verdict.claims if claim.text == said] == [("R1", *cases)]
+    assert verdict.dropped_claims == 0
