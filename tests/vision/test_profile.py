@@ -106,7 +106,8 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format=PROFILE_FORMAT + 1, news=1), r"format 2; .* up to 1\. Upgrade"),
+        (lambda c: c.update(format=PROFILE_FORMAT + 1, news=1), r"format 3; .* up to 2\. Upgrade"),
+        (lambda c: c.update(format=PROFILE_FORMAT - 1), r"format 1, of an earlier version\. Learn it again"),
         (lambda c: c.update(format="one"), r"profile\.json can't be read"),
         (lambda c: c.pop("format"), r"profile\.json can't be read"),
         (lambda c: c.pop("low"), r"profile\.json, low"),

@@ -24,7 +24,7 @@ from anomalist.types import BoolArray, Frozen
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors import Detector, detector_class
 
-PROFILE_FORMAT = 1
+PROFILE_FORMAT = 2
 _MANIFEST, _DETECTOR, _CALIBRATION, _ROI = _FILES = (
     "profile.json",
     "detector.safetensors",
@@ -240,6 +240,10 @@ def read_manifest(path: Path) -> Manifest:
         raise ProfileError(
             f"The profile {path} has format {written}; this version reads up to {PROFILE_FORMAT}.",
             "Upgrade anomalist, or learn it again.",
+        )
+    if written < PROFILE_FORMAT:
+        raise ProfileError(
+            f"The profile {path} has format {written}, of an earlier version.", "Learn it again with --force."
         )
     try:
         return Manifest.model_validate(content)
