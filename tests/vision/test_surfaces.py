@@ -181,12 +181,17 @@ def test_blemishes_look_alike_and_lie_elsewhere_in_every_picture(monkeypatch: py
         return picture
 
     monkeypatch.setattr(surfaces, "blemish", noted)
-    seed = next(s for s in RIGID if surface(s, 32).any() and looks)
-    looks.clear(), places.clear()
-    for draw in range(3):
-        surface(seed, 32, draw=draw)
-    assert looks[0] == looks[1] == looks[2]
-    assert all(a != b for a, b in pairwise(places))
+    for seed in RIGID:
+        looks.clear()
+        places.clear()
+        for draw in range(3):
+            surface(seed, 32, draw=draw)
+        assert len(looks) in (0, 3)
+        assert all(one == other for one, other in pairwise(looks))
+        assert all(one != other for one, other in pairwise(places))
+        if looks:
+            break
+    assert looks
     surface(seed, 32, without=("blemishes",))
     assert len(looks) == 3
 
