@@ -27,13 +27,17 @@ class Look:
     Parameters
     ----------
     indices : which pictures they are.
+    pictures : uint8 (H, W, 3) each.
     descriptors : float32 (B, h, w, d), unit vectors, for memory banks.
     seen : the trunk's features.
+    network : that saw them.
     """
 
     indices: tuple[int, ...]
+    pictures: tuple[UInt8Array, ...]
     descriptors: FloatArray
     seen: Seen
+    network: SurfaceNet
 
     @cached_property
     def alone(self) -> Tensor:
@@ -41,6 +45,26 @@ class Look:
         from anomalist.vision.novelty import kinlessness
 
         return kinlessness(self.seen.descriptors)
+
+    @cached_property
+    def first_sight(self) -> FloatArray:
+        """What the shipped network says without any normals, near and from afar; float32 (B, H, W).
+
+        The sum of its logits on the pictures and on the pictures at half their size, where large faint
+        defects are easier to see.
+        """
+        import torch
+        import torch.nn.functional as F  # noqa: N812
+
+        with torch.inference_mode():
+            near = self.logits(self.network.head, None)
+            small = [_halved(picture) for picture in self.pictures]
+            distant = Look(
+                self.indices, tuple(small), self.descriptors, see(self.network, small), self.network
+            )
+            afar = distant.logits(self.network.head, None)
+            size = near.shape[1:]
+            return (near + F.interpolate(afar[:, None], size, mode="bilinear")[:, 0]).numpy()
 
     def logits(self, head: Head, strangeness: FloatArray | None) -> Tensor:
         """What a head says, float (B, H, W), given `strange` float32 (B, h, w) if there are normals."""
@@ -73,13 +97,29 @@ class Eyes:
                 yield self._look(tuple(batch), [working[i] for i in batch])
 
     def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> Look:
-        import torch
-
-        from anomalist.vision.network import standardise
-
-        with torch.no_grad():
-            seen = self.network.look(standardise(as_tensor(pictures)))
+        seen = see(self.network, pictures)
         if self.backbone:
-            return Look(indices, self.backbone.describe(pictures), seen)
-        described = np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
-        return Look(indices, described, seen)
+            described = self.backbone.describe(pictures)
+        else:
+            described = np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+        return Look(indices, tuple(pictures), described, seen, self.network)
+
+
+def see(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> Seen:
+    """Run the trunk over working pictures of one size, without gradients."""
+    import torch
+
+    from anomalist.vision.network import standardise
+
+    with torch.no_grad():
+        return network.look(standardise(as_tensor(pictures)))
+
+
+def _halved(picture: UInt8Array) -> UInt8Array:
+    """A working picture at half its size, to the nearest size that the network takes."""
+    import cv2
+
+    from anomalist.vision.network import MULTIPLE
+
+    height, width = (max(MULTIPLE, round(n / 2 / MULTIPLE) * MULTIPLE) for n in picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

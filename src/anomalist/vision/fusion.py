@@ -22,6 +22,7 @@ TOP_PIXELS = 20
 """The image score is the mean of this many highest values of the fused map at working size."""
 
 _SCALING_PICTURES = 100
+_BANK_SHARE = 0.5
 _BANK_BLUR = 1.0  # in patches: neighbours that agree count more than a lone outlier
 
 Tick = Callable[[int, int], None]
@@ -81,13 +82,14 @@ class Model(Generic[N]):
     Parameters
     ----------
     head : number of the head that it uses.
-    logit_scale, bank_scale : of its two maps.
+    logit_scale, sight_scale, bank_scale : of its three maps, see `fuse`.
     level : image score that nine in ten normal pictures stay under.
     """
 
     head: int
     normality: N
     logit_scale: PositionScale
+    sight_scale: PositionScale
     bank_scale: PositionScale
     level: float = 0.0
 
@@ -104,13 +106,21 @@ class Model(Generic[N]):
             strangeness = self.normality.strangeness(look.descriptors)
         with torch.inference_mode():
             logits = look.logits(heads[self.head], strangeness).numpy()
-        for own, patches in zip(logits, strangeness, strict=True):
-            yield self.fuse(own, patches)
+        for maps in zip(logits, look.first_sight, strangeness, strict=True):
+            yield self.fuse(*maps)
 
-    def fuse(self, logits: FloatArray, strangeness: FloatArray) -> FloatArray:
-        """Anomaly map float32 (H, W) from logits (H, W) and the strangeness of patches (h, w)."""
+    def fuse(self, logits: FloatArray, first_sight: FloatArray, strangeness: FloatArray) -> FloatArray:
+        """Anomaly map float32 (H, W) of a picture.
+
+        Parameters
+        ----------
+        logits : float32 (H, W), of the head that is told how novel patches are.
+        first_sight : float32 (H, W), `eyes.Look.first_sight`, which is not.
+        strangeness : float32 (h, w), of the patches, which counts half: it is in the logits already.
+        """
         unusual = self.bank_scale.apply(_smooth(strangeness))
-        return self.logit_scale.apply(logits) + _enlarged(unusual, logits.shape)
+        judged = self.logit_scale.apply(logits) + self.sight_scale.apply(first_sight)
+        return judged + np.float32(_BANK_SHARE) * _enlarged(unusual, logits.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -190,19 +200,20 @@ def fit_model(
     import torch
 
     chosen = _sampled(len(working), seed)
-    seen: list[tuple[FloatArray, FloatArray]] = []
-    logit_peaks, bank_peaks = [], []
+    seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    peaks: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     for look in eyes.look([working[i] for i in chosen]):
         rows = zip(look.indices, look.descriptors, strict=True)
         strangeness = [normality.strangeness_without(d, together(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
             logits = look.logits(heads[head], np.stack(strangeness)).numpy()
-        logit_peaks += [cell_peaks(own) for own in logits]
-        bank_peaks += [cell_peaks(_smooth(patches)) for patches in strangeness]
-        seen += [(own[::2, ::2], patches) for own, patches in zip(logits, strangeness, strict=True)]
+        for own, sight, patches in zip(logits, look.first_sight, strangeness, strict=True):
+            peaks.append((cell_peaks(own), cell_peaks(sight), cell_peaks(_smooth(patches))))
+            seen.append((own[::2, ::2], sight[::2, ::2], patches))  # enough for the level, a quarter to keep
     fit = PositionScale.fit if aligned else PositionScale.flat
-    model = Model(head, normality, fit(np.stack(logit_peaks)), fit(np.stack(bank_peaks)))
-    scores = [image_score(model.fuse(own, patches), None) for own, patches in seen]
+    logit, sight, bank = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
+    model = Model(head, normality, logit, sight, bank)
+    scores = [image_score(model.fuse(*maps), None) for maps in seen]
     return replace(model, level=float(np.quantile(scores, 0.9)))
 
 

@@ -86,6 +86,8 @@ def _arrays_of(model: Model[Remembered]) -> dict[str, npt.NDArray[Any]]:
         "numbers": np.array([normality.mean, normality.spread, model.level]),
         "logit_mean": model.logit_scale.mean,
         "logit_spread": model.logit_scale.spread,
+        "sight_mean": model.sight_scale.mean,
+        "sight_spread": model.sight_scale.spread,
         "bank_mean": model.bank_scale.mean,
         "bank_spread": model.bank_scale.spread,
     }
@@ -98,6 +100,7 @@ def _model_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Model[Remembered]:
         int(arrays["head"].item()),
         Remembered(bank, mean, spread),
         PositionScale(arrays["logit_mean"], arrays["logit_spread"]),
+        PositionScale(arrays["sight_mean"], arrays["sight_spread"]),
         PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
         level,
     )

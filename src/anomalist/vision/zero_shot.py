@@ -21,8 +21,8 @@ from anomalist.vision.weights import SHA256, shipped_network
 if TYPE_CHECKING:
     from anomalist.vision.eyes import Eyes
 
-_HIGH, _LOW = 0.0, -1.5
-"""Logits from which a place is marked and to which it reaches: even odds, and about one in five."""
+_HIGH, _LOW = 0.0, -3.0
+"""Sums of two logits from which a place is marked, even odds, and to which it reaches, about one in five."""
 
 
 class ZeroShot:
@@ -61,13 +61,9 @@ class ZeroShot:
         return [scored[index] for index in range(len(several))]
 
     def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
-        """Logits float32 (H, W) of each picture, not in order."""
-        import torch
-
+        """First sight, float32 (H, W) of each picture, not in order."""
         for look in self._eyes.look(working):
-            with torch.inference_mode():
-                logits = look.logits(self._eyes.network.head, None).numpy()
-            yield from zip(look.indices, logits, strict=True)
+            yield from zip(look.indices, look.first_sight, strict=True)
 
     def _evidence(self, media: Media, scored: Scored) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
