@@ -1,4 +1,4 @@
-"""Working sizes, and patch descriptors from the embedded network and from transformers backbones."""
+"""Working sizes, and patch descriptors from transformers backbones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 
 from anomalist.errors import DetectorError, MediaError
 from anomalist.types import UInt8Array
-from anomalist.vision.features import TransformersBackbone, as_tensor, run_network, working_picture
-from anomalist.vision.network import SurfaceNet
+from anomalist.vision.features import TransformersBackbone, as_tensor, working_picture
 
 
 def noise(height: int, width: int, seed: int = 0) -> UInt8Array:
@@ -68,7 +67,7 @@ def test_specks_are_refused_by_their_size(size: tuple[int, int]) -> None:
         working_picture(np.zeros((*size, 3), np.uint8))
 
 
-# --- the embedded network ---------------------------------------------------------------------------------
+# --- as a tensor ------------------------------------------------------------------------------------------
 
 
 def test_pictures_become_one_tensor_channels_first_from_0_to_1() -> None:
@@ -77,20 +76,6 @@ def test_pictures_become_one_tensor_channels_first_from_0_to_1() -> None:
     assert tensor.shape == (2, 3, 4, 6)
     assert tensor[1, 2, 3, 5].item() == pytest.approx(pictures[1][3, 5, 2] / 255)
     assert tensor.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_maps_lie_as_the_picture_does_and_do_not_depend_on_the_batch() -> None:
-    torch.manual_seed(0)
-    network = SurfaceNet().eval()
-    pictures = [noise(64, 96), noise(64, 96, seed=1)]
-    logits, descriptors = run_network(network, pictures)
-    assert (logits.shape, logits.dtype) == ((2, 64, 96), np.float32)
-    assert (descriptors.shape, descriptors.dtype) == ((2, 8, 12, 64), np.float32)
-    assert descriptors.flags.c_contiguous
-    assert np.linalg.norm(descriptors, axis=3) == pytest.approx(1, abs=1e-5)
-    alone = run_network(network, pictures[1:])
-    assert logits[1:] == pytest.approx(alone[0], abs=1e-5)
-    assert descriptors[1:] == pytest.approx(alone[1], abs=1e-5)
 
 
 # --- transformers backbones: tiny models of real architectures with random weights ------------------------
