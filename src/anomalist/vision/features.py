@@ -36,18 +36,24 @@ def working_picture(pixels: UInt8Array) -> UInt8Array:
     """
     import cv2
 
+    refuse_speck(pixels)
     height, width = pixels.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        raise MediaError(
-            f"The picture is {width}×{height} pixels.",
-            f"At least {SMALLEST_SIDE} on each side are needed to judge a surface.",
-        )
     target = _working_size(width, height)
     if target == (width, height):
         return pixels
     shrinking = target[0] * target[1] < width * height
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, target, interpolation=method), np.uint8)
+
+
+def refuse_speck(pixels: UInt8Array) -> None:
+    """Raise MediaError when a side of a picture, uint8 (H, W, 3), is under ``SMALLEST_SIDE`` pixels."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise MediaError(
+            f"The picture is {width}×{height} pixels.",
+            f"At least {SMALLEST_SIDE} on each side are needed to judge a surface.",
+        )
 
 
 def _working_size(width: int, height: int) -> tuple[int, int]:

@@ -15,9 +15,11 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types import BoolArray, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.vision.features import refuse_speck
 from anomalist.vision.media import list_images, load_image, load_roi, source_of
 
 GROUND_TRUTH = "ground_truth"
+_NO_KINDS = (GROUND_TRUTH, "good")  # folders that stand beside those of the kinds in a labelled data set
 _REMEDY = f"Expected are <kind>/*.png and, if there are masks, {GROUND_TRUTH}/<kind>/<name>.png."
 _NEAREST = 3
 _FEW, _USUAL_LIMIT = 3, 0.5  # with fewer cases than that their own likeness says too little
@@ -46,17 +48,19 @@ class KnownDefect:
 def read_defects(folder: Path) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
     """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
 
-    Raises DataError when there is none.
+    A folder ``good/`` is passed over. Raises DataError when there is no defect.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder.", _REMEDY)
     found: list[KnownDefect] = []
     skipped: list[str] = []
-    kinds = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != GROUND_TRUTH)
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    kinds = sorted(path for path in folders if path.name not in _NO_KINDS)
     for place in kinds:
         for path in list_images([place]).images:
             try:
                 pixels = load_image(path).pixels
+                refuse_speck(pixels)
                 mask = _mask_of(folder, place.name, path, pixels.shape[:2])
             except AnomalistError as error:
                 skipped.append(f"{source_of(path)}: {error.message}")
@@ -74,7 +78,7 @@ def _mask_of(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> Bool
             loaded = load_roi(mask)
             if loaded.shape != size:
                 raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
-            return loaded if loaded.any() else None
+            return loaded
     return None
 
 

@@ -1,0 +1,144 @@
+"""Lessons: synthetic defects on normal pictures and known ones, labelled by what can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from anomalist.errors import MediaError
+from anomalist.types import BoolArray, UInt8Array
+from anomalist.vision.eyes import Eyes
+from anomalist.vision.features import working_picture
+from anomalist.vision.fusion import Remembered
+from anomalist.vision.known import KnownDefect
+from anomalist.vision.lessons import Lesson, Teacher, known_lessons
+from anomalist.vision.synthesis import DEFECT, IGNORE, NORMAL
+from tests.pictures import holed, tile
+
+SIDE = 96
+PLAIN = [np.full((SIDE, SIDE, 3), 60 + 30 * number, np.uint8) for number in range(4)]
+
+
+def drawn(teacher: Teacher, count: int, among: Sequence[int] | None = None, seed: int = 0) -> list[Lesson]:
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(len(teacher.normals)) if among is None else np.array(among)
+    return [teacher.lesson(rng, numbers) for _ in range(count)]
+
+
+LESSONS = drawn(Teacher([tile(number, SIDE) for number in range(4)]), 60)
+
+
+# --- synthetic ----------------------------------------------------------------------------------------------
+
+
+def test_a_lesson_is_a_picture_with_a_label_for_every_pixel_and_its_source() -> None:
+    for lesson in LESSONS:
+        assert (lesson.picture.dtype, lesson.label.dtype) == (np.uint8, np.uint8)
+        assert lesson.picture.shape == (SIDE, SIDE, 3)
+        assert lesson.label.shape == (SIDE, SIDE)
+        assert set(np.unique(lesson.label)) <= {NORMAL, DEFECT, IGNORE}
+    assert {lesson.source for lesson in LESSONS} == {0, 1, 2, 3}
+
+
+def test_some_pictures_stay_clean_and_most_get_a_defect_that_is_small_enough_to_be_one() -> None:
+    shares = [np.mean(lesson.label == DEFECT) for lesson in LESSONS]
+    assert 0.15 < np.mean(np.array(shares) == 0) < 0.7
+    assert max(shares) > 0.01
+    assert np.median(shares) < 0.2
+
+
+def test_where_nothing_was_put_nothing_is_called_a_defect() -> None:
+    """Undisturbed plain pictures: what is not as before is labelled, and what is as before is normal."""
+    clean = 0
+    for lesson in drawn(Teacher(PLAIN), 60):
+        before = PLAIN[lesson.source].astype(int)
+        changed = np.abs(lesson.picture.astype(int) - before).max(2)
+        if not (lesson.label != NORMAL).any():
+            clean += 1
+        if np.median(changed) == 0:  # neither light nor noise were changed
+            assert (lesson.label[changed == 0] != DEFECT).mean() > 0.99
+            assert (lesson.label[changed > 8] != NORMAL).all()
+    assert clean > 5
+
+
+def test_only_the_pictures_that_were_asked_for_are_used() -> None:
+    assert {lesson.source for lesson in drawn(Teacher(PLAIN), 30, among=[1, 3])} == {1, 3}
+    assert {lesson.source for lesson in drawn(Teacher(PLAIN), 5, among=[2])} == {2}
+
+
+def test_lessons_follow_the_seed_and_leave_the_normals_as_they_are() -> None:
+    normals = [tile(number, SIDE) for number in range(2)]
+    first, again, other = (drawn(Teacher(normals), 6, seed=seed) for seed in (4, 4, 5))
+    assert all(np.array_equal(a.picture, b.picture) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a.picture, b.picture) for a, b in zip(first, other, strict=True))
+    assert all(np.array_equal(normal, tile(number, SIDE)) for number, normal in enumerate(normals))
+
+
+@pytest.mark.parametrize("shape", [(32, 2304), (32, 32), (256, 544)])
+def test_normals_of_any_working_size_and_of_several_make_lessons(shape: tuple[int, int]) -> None:
+    normals = [np.random.default_rng(0).integers(90, 130, (*shape, 3), dtype=np.uint8), tile(1, SIDE)]
+    for lesson in drawn(Teacher(normals), 12):
+        assert lesson.picture.shape[:2] == lesson.label.shape == normals[lesson.source].shape[:2]
+
+
+# --- known defects ----------------------------------------------------------------------------------------
+
+
+def hole_mask(side: int = 64) -> BoolArray:
+    y, x = np.mgrid[:side, :side]
+    return np.asarray((y - side // 4) ** 2 + (x - side // 4) ** 2 < (side // 10) ** 2)
+
+
+def known(mask: BoolArray | None, picture: UInt8Array | None = None) -> KnownDefect:
+    return KnownDefect("hole/a", "hole", holed(70) if picture is None else picture, mask)
+
+
+def test_known_defects_are_taught_beside_synthetic_ones_and_come_from_no_normal() -> None:
+    label = np.full((SIDE, SIDE), IGNORE, np.uint8)
+    label[5:9] = DEFECT
+    lessons = drawn(Teacher(PLAIN, [(tile(9, SIDE), label)]), 60)
+    real = [lesson for lesson in lessons if lesson.source == -1]
+    assert 10 < len(real) < 40
+    assert all(np.array_equal(lesson.label, label) for lesson in real)
+    assert {lesson.source for lesson in lessons} == {-1, 0, 1, 2, 3}
+
+
+def test_a_mask_is_a_defect_with_a_rim_that_is_ignored(eyes: Eyes, remembered: Remembered) -> None:
+    ((picture, label),) = known_lessons(eyes, remembered, [known(hole_mask())])
+    assert np.array_equal(picture, working_picture(holed(70)))
+    assert label.shape == (128, 128)
+    enlarged = np.kron(hole_mask(), np.ones((2, 2))) > 0
+    assert (label == DEFECT).sum() == pytest.approx(enlarged.sum(), rel=0.05)
+    assert (label[enlarged] != NORMAL).all()
+    distance = np.hypot(*(np.mgrid[:128, :128] - 32))
+    assert (label[distance > 2 * 6 + 8] == NORMAL).all()
+    assert (label == IGNORE).any()
+
+
+def test_a_mask_too_small_for_the_working_size_is_still_a_defect(eyes: Eyes, remembered: Remembered) -> None:
+    picture, mask = tile(3, 1000), np.zeros((1000, 1000), bool)
+    mask[500, 500] = True
+    ((_, label),) = known_lessons(eyes, remembered, [known(mask, picture)])
+    assert label.shape == (384, 384)
+    assert 1 <= (label == DEFECT).sum() <= 4
+
+
+def test_without_a_mask_the_most_suspicious_is_the_defect_and_nothing_is_called_normal(
+    eyes: Eyes, remembered: Remembered
+) -> None:
+    ((_, label),) = known_lessons(eyes, remembered, [known(None)])
+    assert set(np.unique(label)) == {DEFECT, IGNORE}
+    rows, columns = np.nonzero(label == DEFECT)
+    assert len(rows) == pytest.approx(0.01 * label.size, rel=0.2)
+    assert np.median(np.hypot(rows - 32, columns - 32)) < 14
+
+
+def test_no_known_defects_are_no_lessons(eyes: Eyes, remembered: Remembered) -> None:
+    assert known_lessons(eyes, remembered, []) == []
+
+
+def test_a_known_defect_that_can_not_be_judged_is_refused(eyes: Eyes, remembered: Remembered) -> None:
+    with pytest.raises(MediaError, match="At least 16"):
+        known_lessons(eyes, remembered, [known(None, np.zeros((8, 8, 3), np.uint8))])
