@@ -170,10 +170,13 @@ def remember(
             done += 1
             tick(done, len(working))
     bank = build_bank(join_patches(patches), seed)
-    usual = np.concatenate(
-        [distances_without(bank, kept[i], together(groups, i)).ravel() for i in sorted(kept)]
-    )
-    return Remembered(bank, float(usual.mean()), float(usual.std()))
+    usual: list[FloatArray] = []
+    for index in sorted(kept):
+        distances = distances_without(bank, kept[index], together(groups, index))
+        inside = covering_roi(roi, distances.shape)
+        usual.append(distances.ravel() if inside is None else distances[inside])
+    every = np.concatenate(usual)
+    return Remembered(bank, float(every.mean()), float(every.std()))
 
 
 def together(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int32]:

@@ -77,7 +77,8 @@ def _refined(
     fine = fine_picture(picture)
     where = places(fine.shape)
     found: list[list[tuple[tuple[int, int], FloatArray]]] = [[] for _ in folds]
-    for look in eyes.look([cut(fine, place) for place in where]):
+    looks = eyes.look([cut(fine, place) for place in where])
+    for look in looks if any(fold.fine is not None for fold in folds) else ():
         for fold, tiles in zip(folds, found, strict=True):
             if fold.fine is not None:
                 rows = zip(look.indices, fold.fine.maps(look, heads), strict=True)
