@@ -73,7 +73,9 @@ def verdict_of(
     outcome = weigh(measured.label, measured.why_undecided, judgement.label, policy)
     step = severity_step(judgement, severity.level, evidence.regions)
     said, dropped = _said(judgement, step, citable_ids(evidence, recall))
-    kind = _kind(judgement, measured, outcome.label)
+    called = _called(judgement, outcome.label)
+    labelled = any(region.known and region.known.name for region in evidence.regions[:1])
+    kind = measured.kind if labelled or called is None else called  # people's own cases name it best
     graded = _moved(severity, step, judgement)
     refused = () if step.refused is None else (f"Severity {judgement.severity_step}: {step.refused}.",)
     opinions = (Opinion(by=DETECTOR, label=measured.label), Opinion(by=name, label=judgement.label))
@@ -81,9 +83,13 @@ def verdict_of(
         update={
             "label": outcome.label,
             "severity": 0 if outcome.label == "normal" else graded.level,
-            "kind": kind,
+            "kind": None if outcome.label == "normal" else kind,
             "claims": tuple(_claims(said, outcome.label, graded, media, evidence)),
-            "disagreements": (*measured.disagreements, *outcome.disagreements, *_naming(measured.kind, kind)),
+            "disagreements": (
+                *measured.disagreements,
+                *outcome.disagreements,
+                *_naming(measured.kind, called),
+            ),
             "why_undecided": outcome.why,
             "opinions": opinions,
             "dropped_claims": len(heard.dropped) + len(dropped),
@@ -138,13 +144,10 @@ def _claims(
         yield severity_claim(label, severity)
 
 
-def _kind(judgement: Judgement, measured: Verdict, label: Label) -> str | None:
-    """Take the model's word for what it is, if it sees an anomaly; else what the measurements look like."""
-    if label == "normal":
-        return None
-    if judgement.label == "anomalous" and judgement.kind != "none":
-        return judgement.kind
-    return measured.kind
+def _called(judgement: Judgement, label: Label) -> str | None:
+    """Return the model's word for what it is, if it sees an anomaly; else None."""
+    named = label != "normal" and judgement.label == "anomalous" and judgement.kind != "none"
+    return judgement.kind if named else None
 
 
 def _naming(measured: str | None, named: str | None) -> Iterator[str]:

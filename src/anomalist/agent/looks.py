@@ -63,7 +63,8 @@ def closer(media: Media, evidence: Evidence, region: Region, normal: UInt8Array 
     left = thumbnail(_cut(media.pixels, window), max_side=CLOSE)
     if normal is not None:
         right = thumbnail(normal, max_side=CLOSE)
-        beside = "on the right the most similar normal patch"
+        what = "the same place in the good reference"
+        beside = f"on the right {what if evidence.basis == 'reference' else 'the most similar normal patch'}"
     else:
         right = _outlined(media, evidence, region, window_around(region.box, media.size, WIDER))
         beside = "on the right the same region outlined in its surroundings"
