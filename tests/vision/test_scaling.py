@@ -77,3 +77,32 @@ def test_a_map_keeps_its_size(shape: tuple[int, int]) -> None:
     scaled = PositionScale.fit(noise(20)).apply(np.zeros(shape, np.float32))
     assert scaled.shape == shape
     assert scaled.dtype == np.float32
+
+
+# --- pictures that aren't aligned -------------------------------------------------------------------------
+
+
+def test_one_scale_for_all_places_is_that_of_all_peaks_together() -> None:
+    peaks = noise(40)
+    peaks[:, 2, 5] += 50
+    flat = PositionScale.flat(peaks)
+    assert flat.mean.shape == flat.spread.shape == (GRID, GRID)
+    assert flat.mean.dtype == flat.spread.dtype == np.float32
+    assert flat.mean == pytest.approx(np.full((GRID, GRID), peaks.mean()), rel=1e-5)
+    assert flat.spread == pytest.approx(np.full((GRID, GRID), peaks.std()), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (64, 96), (5, 33)])
+def test_one_scale_moves_all_places_alike(shape: tuple[int, int]) -> None:
+    score_map = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    flat = PositionScale.flat(3 + 2 * noise(200))
+    assert flat.apply(score_map) == pytest.approx((score_map - 3) / 2, abs=0.1)
+    assert np.array_equal(flat.apply(score_map).argsort(None), score_map.argsort(None))
+    turned = flat.apply(score_map[::-1, ::-1])[::-1, ::-1]
+    assert turned == pytest.approx(flat.apply(score_map), abs=1e-5)
+
+
+def test_one_scale_of_peaks_that_are_all_the_same_stays_finite() -> None:
+    flat = PositionScale.flat(np.ones((3, GRID, GRID), np.float32))
+    assert (flat.spread > 0).all()
+    assert np.abs(flat.apply(np.ones((16, 16), np.float32))).max() == 0
