@@ -69,6 +69,7 @@ class Head(nn.Module):
         self.mix = _block(described + NOVELTY_MAPS, described)
         self.refine = nn.ModuleList(_block(a + b, a) for a, b in pairwise(CHANNELS[: _DESCRIBED + 1]))
         self.logits = nn.Conv2d(CHANNELS[0], 4, 3, padding=1)
+        _lay_out(self)
 
     def forward(self, features: tuple[Tensor, ...], novelty: Tensor) -> Tensor:
         """Judge every pixel.
@@ -103,9 +104,7 @@ class SurfaceNet(nn.Module):
             nn.Conv2d(2 * described, 128, 1), nn.ReLU(), nn.Conv2d(128, DESCRIPTOR_SIZE, 1)
         )
         self.head = Head()
-        for parameter in self.parameters():  # as Module.to(memory_format=…), which torch's types don't know
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        _lay_out(self)
 
     def look(self, pictures: Tensor) -> Seen:
         """Run the trunk.
@@ -128,6 +127,13 @@ class SurfaceNet(nn.Module):
             x = self.decoder[level - _DESCRIBED](_joined(encoded[level], x))
         descriptors = self.describe(torch.cat([encoded[_DESCRIBED], x], 1))
         return Seen((*encoded[:_DESCRIBED], x), F.normalize(descriptors.float(), dim=1))
+
+
+def _lay_out(module: nn.Module) -> None:
+    """Lay weights out channels last, as Module.to(memory_format=…), which torch's types don't know."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _joined(finer: Tensor, coarser: Tensor) -> Tensor:
