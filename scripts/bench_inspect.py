@@ -1,7 +1,10 @@
 """How long inspecting takes at 256×256, and where the time goes; prints one JSON line.
 
 ``python scripts/bench_inspect.py [--effort normal]`` learns 120 generated tiles first (effort "normal" takes
-the same two networks to inspect with, however short its training was, so that is cut to 20 steps).
+a trained head to inspect with, however short its training was, so that is cut to 20 steps). Per picture, in a
+batch: "features" are what the trunk makes of it, "neighbours" the look-up in the bank, "head" the novelty
+within the picture, the head, first sight and their sum, "detector" all of that, and "inspect" everything from
+the file on.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,9 +24,8 @@ from PIL import Image
 
 from anomalist.pipeline import Inspector, learn
 from anomalist.vision import surface
-from anomalist.vision.features import run_network
+from anomalist.vision.surface import SurfaceDetector
 from anomalist.vision.surfaces import surface as draw
-from anomalist.vision.weights import shipped_network
 
 SIDE, BATCH, ROUNDS = 256, 16, 7
 
@@ -51,17 +54,27 @@ def main() -> None:
         for path, picture in zip(paths, pictures, strict=True):
             Image.fromarray(picture).save(path)
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
-        inspector = Inspector(profile)
-        vectors = profile.detector._models[0].bank.vectors  # type: ignore[attr-defined]
-        network, batch = shipped_network(), pictures[-BATCH:]
-        patches = run_network(network, batch)[1].reshape(-1, vectors.shape[1])
+        inspector, detector, batch = Inspector(profile), profile.detector, pictures[-BATCH:]
+        assert isinstance(detector, SurfaceDetector)
+        model, eyes = detector.fitted[0].whole, detector.eyes
+        looks = list(eyes.look(batch))
+        strangeness = [model.normality.strangeness(look.descriptors) for look in looks]
+
+        def judge() -> None:
+            """As if looked at anew: nothing that a look keeps is used."""
+            for look, known in zip(looks, strangeness, strict=True):
+                list(model.maps(replace(look), detector.heads, known))
+
         result = {
             "effort": effort,
             "threads": torch.get_num_threads(),
-            "bank": len(vectors),
-            "network_ms": median_ms(lambda: run_network(network, batch)),
-            "neighbours_ms": median_ms(lambda: profile.detector._models[0].bank.distances(patches)),  # type: ignore[attr-defined]
-            "detector_ms": median_ms(lambda: profile.detector.score(batch)),
+            "bank": len(model.normality.bank.vectors),
+            "features_ms": median_ms(lambda: list(eyes.look(batch))),
+            "neighbours_ms": median_ms(
+                lambda: [model.normality.strangeness(look.descriptors) for look in looks]
+            ),
+            "head_ms": median_ms(judge),
+            "detector_ms": median_ms(lambda: detector.score(batch)),
             "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),
         }
     print(json.dumps(result))

@@ -39,6 +39,8 @@ def _produce(drawn: Drawn, recipe: Recipe, start: int) -> None:
 
 def in_background(recipe: Recipe, start: int) -> Iterator[Views]:
     """Yield the same batches as `batches`, drawn by another process."""
+    if start == recipe.steps:  # finished before: nothing to draw
+        return
     context = multiprocessing.get_context("spawn")
     drawn: Drawn = context.Queue(maxsize=8)
     producer = context.Process(target=_produce, args=(drawn, recipe, start), daemon=True)

@@ -6,6 +6,8 @@ picture, odd ones have none. Import this module inside functions only: it needs 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,15 +24,17 @@ def kinlessness(descriptors: Tensor) -> Tensor:
 
     ``descriptors`` is float (B, d, h, w), unit vectors. Returns float (B, h, w).
     """
-    batch, _, height, width = descriptors.shape
-    flat = descriptors.flatten(2)
-    similar = torch.baddbmm(
-        flat.new_zeros(1, 1, 1), flat.transpose(1, 2), flat, beta=0, alpha=1 / _WARMTH
-    )  # (B, n, n)
-    similar = similar - torch.diag_embed(torch.full_like(similar[:, 0], 4 / _WARMTH))  # not its own kin
-    count = max(1, height * width - 1)
-    kin = _WARMTH * (similar.logsumexp(2) - torch.log(torch.tensor(float(count))))
-    return (1 - kin).reshape(batch, height, width)
+    _, _, height, width = descriptors.shape
+    # One picture at a time: the n × n similarities of a whole batch would be most of what memory it takes.
+    return torch.stack([_kinless(one).reshape(height, width) for one in descriptors.flatten(2)])
+
+
+def _kinless(patches: Tensor) -> Tensor:
+    """The same for the patches of one picture, float (d, n) to (n,)."""
+    similar = patches.T @ patches / _WARMTH
+    similar.diagonal().fill_(-torch.inf)  # not its own kin
+    others = max(1, patches.shape[1] - 1)
+    return 1 - _WARMTH * (similar.logsumexp(1) - math.log(others))
 
 
 def nearest_distance(descriptors: Tensor, others: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ REACH = 1 / 32
 SPECK = 5e-5
 """Below this share of the picture's area a compact region is a speck."""
 
+LARGEST_SPECK = 52
+"""Pixels that a speck has at most: a picture with more detail doesn't make a defect less of one."""
+
 SMALL_HOLE = 4
 """A hole of up to this many times the smallest area is filled."""
 
@@ -42,7 +45,7 @@ def segment(
     high : level that only few normal pictures reach anywhere; a region contains a pixel above it.
     low : level that few normal pixels reach; nothing at or below it starts or extends a region.
     min_area : pixels; what is smaller is dropped unless it is long for its area (thin lines survive).
-        By default it grows with the picture: 3 at 256×256, 52 at 1024×1024.
+        By default it grows with the picture: 3 at 256×256, 52 from 1024×1024 on.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def segment(
     if not np.isfinite([high, low]).all() or high < low:
         raise ValueError(f"high must be at least low, and both finite; got high={high}, low={low}")
     if min_area is None:
-        min_area = max(1, round(SPECK * score_map.size))
+        min_area = max(1, min(LARGEST_SPECK, round(SPECK * score_map.size)))
     elif min_area < 0:
         raise ValueError(f"min_area must not be negative, got {min_area}")
     strong = counts & (score_map > high)
