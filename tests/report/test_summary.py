@@ -64,3 +64,14 @@ def test_a_number_that_json_has_no_word_for_becomes_null(tmp_path: Path) -> None
     row = json.loads(write_json([record], tmp_path / "r.json").read_text("utf-8"))["records"][0]
     assert row["score"] is None
     assert row["threshold"] is None
+
+
+def test_pictures_that_are_only_ranked_come_by_score_whatever_their_severity_would_be() -> None:
+    rows = [("a", 1.0, 4), ("b", 3.0, 1), ("c", 2.0, 2)]
+    records = [
+        Record(source=name, status="ok", label="undecided", score=score, severity=severity, basis="folder")
+        for name, score, severity in rows
+    ]
+    assert [record.source for record in by_urgency(records)] == ["b", "c", "a"]
+    calibrated = [record.model_copy(update={"basis": "normals"}) for record in records]
+    assert [record.source for record in by_urgency(calibrated)] == ["a", "c", "b"]

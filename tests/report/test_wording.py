@@ -60,6 +60,7 @@ def counts(anomalous: int, undecided: int, normal: int, errors: int) -> Summary:
         (counts(0, 1, 0, 0), "The picture could not be decided"),
         (counts(0, 0, 1200, 1), "All 1,200 pictures look normal"),
         (counts(0, 1, 3, 0), "None of 4 pictures is called anomalous"),
+        (counts(0, 4, 0, 0), "None of 4 pictures could be decided"),
     ],
 )
 def test_the_headline_claims_no_more_than_the_counts(summary: Summary, text: str) -> None:
@@ -163,6 +164,10 @@ def test_times_are_written_to_the_minute(times: list[str], text: str) -> None:
     [
         ({"status": "ok", "label": "undecided", "why_undecided": "A tie."}, "A tie."),
         ({"status": "ok", "label": "anomalous"}, "The score is high."),
+        (
+            {"status": "ok", "label": "undecided", "why_undecided": "No calibration.", "basis": "itself"},
+            "No single place stands out.",
+        ),
         ({"status": "error", "error": "Not a picture.", "claims": ()}, "Not a picture."),
     ],
 )

@@ -49,13 +49,22 @@ def summarise(records: Sequence[Record]) -> Summary:
     )
 
 
+def is_ranked_only(record: Record) -> bool:
+    """Whether a picture was compared with itself or its folder alone: its score ranks it, no more."""
+    return record.status == "ok" and record.basis in ("itself", "folder")
+
+
 def by_urgency(records: Sequence[Record]) -> list[Record]:
-    """Sort by falling severity, then rising p-value, then falling score, then name."""
+    """Sort by falling severity, then rising p-value, then falling score, then name.
+
+    The severity of pictures that are only ranked says nothing yet: there the score comes first.
+    """
 
     def key(record: Record) -> tuple[float, float, float, str]:
         p = math.inf if record.p_value is None else record.p_value
         score = -math.inf if record.score is None else record.score
-        return -(record.severity or 0), p, -score, record.source
+        severity = 0 if is_ranked_only(record) else record.severity or 0
+        return -severity, p, -score, record.source
 
     return sorted(records, key=key)
 

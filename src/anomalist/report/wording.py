@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from anomalist.agent.policy import TIE
-from anomalist.report.summary import Summary, by_urgency, outcome
+from anomalist.report.summary import Summary, by_urgency, is_ranked_only, outcome
 from anomalist.types import SEVERITIES, Attributes, Calibration, PromptUsed, Record
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (text direction), surrogate, separators
@@ -70,8 +70,13 @@ def short_names(records: Sequence[Record]) -> tuple[str, list[str]]:
 
 
 def main_reason(record: Record) -> str:
-    """Give the one sentence for a table: why undecided, else what was seen, else what the score says."""
-    if outcome(record) == "undecided" and record.why_undecided:
+    """Give the one sentence for a table: why undecided, else what was seen, else what the score says.
+
+    Pictures that are only ranked are all undecided for the same reason: there, what was seen.
+    """
+    if is_ranked_only(record) and not record.regions:
+        return "No single place stands out."
+    if outcome(record) == "undecided" and record.why_undecided and not is_ranked_only(record):
         return record.why_undecided
     regions = {region.id for region in record.regions}
     about_regions = (claim.text for claim in record.claims if regions.intersection(claim.evidence))
@@ -92,6 +97,8 @@ def headline(summary: Summary) -> str:
         return "The picture looks normal" if summary.normal else "The picture could not be decided"
     if summary.normal == judged:
         return f"All {judged:,} pictures look normal"
+    if summary.undecided == judged:
+        return f"None of {judged:,} pictures could be decided"
     return f"None of {judged:,} pictures is called anomalous"
 
 
