@@ -167,7 +167,7 @@ def test_a_short_training_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.Mo
     profile = learn(
         tmp_path / "good", profile=tmp_path / "p", progress=lambda what, done, total: seen.append(what)
     )
-    assert list(dict.fromkeys(seen)) == ["reading", "adapting", "remembering", "calibrating"]
+    assert list(dict.fromkeys(seen)) == ["reading", "remembering", "adapting", "calibrating"]
     assert profile.detector.folds == 4
     reloaded = Inspector(tmp_path / "p").inspect(write(tmp_path / "x.png", tile(50))).record
     assert reloaded.score == Inspector(profile).inspect(tmp_path / "x.png").record.score

@@ -38,16 +38,12 @@ def test_surface_learns_from_the_normals_of_the_split(labelled: Path) -> None:
     assert result.image_auroc == 1.0
 
 
-@pytest.mark.parametrize(
-    ("name", "module"),
-    [("zero-shot", "anomalist.vision.zero_shot"), ("unlabelled", "anomalist.vision.mutual")],
-)
-def test_what_needs_no_normals_is_tested_on_every_picture(labelled: Path, name: str, module: str) -> None:
-    pytest.importorskip(module)
+@pytest.mark.parametrize("name", ["zero-shot", "unlabelled"])
+def test_what_needs_no_normals_is_tested_on_every_picture(labelled: Path, name: str) -> None:
     (contender,) = contenders([name], ["normal"], 0, None)
     result = evaluate_detection(labelled, contender, train_normals=0)
     assert (result.contender, result.effort, result.n_train) == (name, None, 0)
     assert (result.n_test, result.n_errors) == (15, 0)
-    assert result.image_auroc is not None
+    assert result.image_auroc is not None and result.image_auroc > 0.9
     assert result.false_alarm_rate is None
     assert any("no calibration" in note for note in result.notes)

@@ -1,0 +1,187 @@
+"""Adapting: the head learns the product and gets no worse, the trunk and the shipped head stay."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from anomalist.types import UInt8Array
+from anomalist.vision import adaptation
+from anomalist.vision.adaptation import PICTURES, adapt, rounded
+from anomalist.vision.eyes import Eyes
+from anomalist.vision.fusion import Remembered, together
+from anomalist.vision.lessons import Lesson, Teacher
+from anomalist.vision.network import Head
+from anomalist.vision.strokes import Rng
+from anomalist.vision.training import total_loss
+from anomalist.vision.weights import shipped_network
+
+STEPS = 10
+
+
+def small(normals: Sequence[UInt8Array]) -> Teacher:
+    return Teacher([picture[:64, :64] for picture in normals])
+
+
+def untrained() -> Head:
+    """A head with much to learn, whatever the shipped one knows already."""
+    torch.manual_seed(0)
+    return rounded(Head())
+
+
+@pytest.fixture(scope="module")
+def trained(eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array]) -> Head:
+    """An untrained head after a few steps on tiles of 64×64."""
+    return adapt(eyes, untrained(), remembered, small(normals), np.arange(10), STEPS, seed=1)
+
+
+def loss_of(eyes: Eyes, head: Head, remembered: Remembered, lessons: Sequence[Lesson]) -> float:
+    losses = []
+    for lesson in lessons:
+        (look,) = eyes.look([lesson.picture])
+        strangeness = remembered.strangeness_without(
+            look.descriptors[0], together(np.arange(10), lesson.source)
+        )
+        with torch.no_grad():
+            logits = look.logits(head, strangeness[None])
+            losses.append(float(total_loss(logits, torch.from_numpy(lesson.label[None]))))
+    return float(np.mean(losses))
+
+
+def halves(head: Head) -> bool:
+    """Whether all weights are numbers that half precision holds."""
+    values = [value for value in head.state_dict().values() if value.dtype.is_floating_point]
+    return all(torch.equal(value, value.half().float()) and value.dtype == torch.float32 for value in values)
+
+
+def test_training_changes_weights_but_not_batch_statistics_nor_what_is_shipped(
+    eyes: Eyes, trained: Head
+) -> None:
+    before, after = untrained().state_dict(), trained.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name, _ in trained.named_parameters()}
+    fresh = shipped_network().state_dict()
+    assert all(torch.equal(value, fresh[name]) for name, value in eyes.network.state_dict().items())
+
+
+def test_what_is_returned_is_ready_and_rounded_to_what_is_stored(trained: Head) -> None:
+    assert halves(trained)
+    assert not trained.training
+
+
+def test_rounding_changes_little_and_happens_in_place() -> None:
+    torch.manual_seed(0)
+    head = Head()
+    before = copy.deepcopy(head.state_dict())
+    assert rounded(head) is head
+    assert halves(head)
+    for name, value in head.state_dict().items():
+        assert torch.allclose(value.float(), before[name].float(), rtol=1e-3, atol=1e-6)
+
+
+def test_on_lessons_that_were_set_apart_the_loss_falls(
+    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], trained: Head
+) -> None:
+    order = np.random.default_rng((1, 7)).permutation(10)  # as `adapt` sets a tenth of the groups apart
+    rng = np.random.default_rng((1, 1_000_000))
+    apart = [small(normals).lesson(rng, order[:1]) for _ in range(16)]
+    before, after = (loss_of(eyes, head, remembered, apart) for head in (untrained(), trained))
+    assert after < before - 0.01
+
+
+def test_a_step_that_only_harms_is_not_kept(
+    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "_RATE", 50.0)
+    harmed = adapt(eyes, eyes.network.head, remembered, small(normals), np.arange(10), 2, seed=0)
+    before = rounded(copy.deepcopy(eyes.network.head)).state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in harmed.state_dict().items())
+
+
+def test_training_follows_the_seed_and_tells_its_steps(
+    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], trained: Head
+) -> None:
+    told: list[tuple[int, int]] = []
+    again = adapt(
+        eyes,
+        untrained(),
+        remembered,
+        small(normals),
+        np.arange(10),
+        STEPS,
+        1,
+        lambda *k: told.append(k),
+    )
+    assert told == [(step, STEPS) for step in range(1, STEPS + 1)]
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in trained.state_dict().items())
+
+
+class Noting(Teacher):
+    """Remembers which pictures were asked for."""
+
+    asked: list[list[int]] = []  # noqa: RUF012 - of this class alone
+
+    def lesson(self, rng: Rng, among: np.ndarray) -> Lesson:
+        self.asked.append(among.tolist())
+        return super().lesson(rng, among)
+
+
+@pytest.mark.parametrize(
+    ("groups", "apart"), [(list(range(10)), 1), ([k // 2 for k in range(10)], 0), ([0] * 10, 0)]
+)
+def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
+    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], groups: list[int], apart: int
+) -> None:
+    Noting.asked.clear()
+    teacher = Noting([picture[:32, :32] for picture in normals])
+    adapt(eyes, eyes.network.head, remembered, teacher, np.array(groups), 1, seed=0)
+    checked, learned = (set(Noting.asked[0]), set(Noting.asked[-1]))
+    assert len(Noting.asked) == 16 + PICTURES
+    if apart:
+        assert len(checked) == apart
+        assert not checked & learned
+    assert checked | learned == set(range(10))
+
+
+# --- the thread that draws ahead --------------------------------------------------------------------------
+
+
+def test_lessons_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt8Array]) -> None:
+    teacher, among = small(normals), np.arange(10)
+    steps = list(adaptation._drawn_ahead(teacher, among, 5, seed=2))
+    assert [len(lessons) for lessons in steps] == [PICTURES] * 5
+    for step, lessons in enumerate(steps):
+        rng = np.random.default_rng((2, step))
+        for lesson in lessons:
+            expected = teacher.lesson(rng, among)
+            assert lesson.source == expected.source
+            assert np.array_equal(lesson.picture, expected.picture)
+            assert np.array_equal(lesson.label, expected.label)
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_who_stops_early_leaves_no_thread_behind(normals: Sequence[UInt8Array], taken: int) -> None:
+    before = set(threading.enumerate())
+    lessons = adaptation._drawn_ahead(small(normals), np.arange(10), 1000, seed=0)
+    for _ in range(taken):
+        next(lessons)
+    assert set(threading.enumerate()) - before
+    lessons.close()
+    assert not set(threading.enumerate()) - before
+
+
+class Broken(Teacher):
+    def lesson(self, rng: Rng, among: np.ndarray) -> Lesson:
+        raise RuntimeError("no lesson today")
+
+
+def test_an_error_while_drawing_reaches_the_caller(normals: Sequence[UInt8Array]) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="no lesson today"):
+        list(adaptation._drawn_ahead(Broken(list(normals)), np.arange(10), 9, seed=0))
+    assert not set(threading.enumerate()) - before
