@@ -1,7 +1,7 @@
-"""Adapt the head of SurfaceNet to a product: tell synthetic defects from its normal pictures.
+"""Adapt the first sight of SurfaceNet to a product: tell synthetic defects from its normal pictures.
 
-The trunk stays as it ships, so that memory banks stay valid and pictures are looked at once. Import this
-module inside functions only: it needs torch.
+The trunk stays as it ships, so that memory banks stay valid and pictures are looked at once; so does the head
+that is told of novelty, which adapting makes worse. Import this module inside functions only: it needs torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from anomalist.vision.eyes import Eyes
-from anomalist.vision.fusion import Normality, together
 from anomalist.vision.lessons import Lesson, Teacher
 from anomalist.vision.network import Head
 from anomalist.vision.training import half_precision, total_loss
@@ -33,7 +32,6 @@ _AHEAD = 3  # steps drawn by another thread while this one trains
 def adapt(
     eyes: Eyes,
     head: Head,
-    normality: Normality,
     teacher: Teacher,
     groups: npt.NDArray[np.int64],
     steps: int,
@@ -45,7 +43,7 @@ def adapt(
     ``groups`` are int (n,), of the teacher's normals. A tenth of the groups, when there are ten or more, is
     set apart to notice when further training stops helping; the best weights seen are returned, rounded to
     half precision so that what is stored is what was measured. Batch statistics stay those of pretraining: a
-    handful of alike pictures would only spoil them. Patches are looked up as if their own group were new.
+    handful of alike pictures would only spoil them.
     """
     order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
     apart = np.isin(groups, order[: len(order) // 10])
@@ -58,7 +56,7 @@ def adapt(
     optimiser = torch.optim.AdamW(adapted.parameters(), lr=_RATE, weight_decay=0.01)
 
     def loss_of(lessons: Sequence[Lesson]) -> Tensor:
-        losses = [_loss(eyes, adapted, normality, lesson, groups) for lesson in lessons]
+        losses = [_loss(eyes, adapted, lesson) for lesson in lessons]
         return torch.stack(losses).mean()
 
     def check() -> float:
@@ -95,14 +93,11 @@ def rounded(head: Head) -> Head:
     return head.eval()
 
 
-def _loss(
-    eyes: Eyes, head: Head, normality: Normality, lesson: Lesson, groups: npt.NDArray[np.int64]
-) -> Tensor:
+def _loss(eyes: Eyes, head: Head, lesson: Lesson) -> Tensor:
+    """Loss of one lesson at first sight."""
     (look,) = eyes.look([lesson.picture])
-    left_out = together(groups, lesson.source) if lesson.source >= 0 else np.empty(0, np.int32)
-    strangeness = normality.strangeness_without(look.descriptors[0], left_out)[None]
     with torch.autocast("cpu", torch.bfloat16, enabled=half_precision()):
-        logits = look.logits(head, strangeness).float()
+        logits = look.logits(head, None).float()
     return total_loss(logits, torch.from_numpy(lesson.label[None]))
 
 

@@ -46,9 +46,8 @@ class Look:
 
         return kinlessness(self.seen.descriptors)
 
-    @cached_property
-    def first_sight(self) -> FloatArray:
-        """What the shipped network says without any normals, near and from afar; float32 (B, H, W).
+    def first_sight(self, head: Head) -> FloatArray:
+        """What a head says without any normals, near and from afar; float32 (B, H, W).
 
         The sum of its logits on the pictures and on the pictures at half their size, where large faint
         defects are easier to see.
@@ -57,14 +56,17 @@ class Look:
         import torch.nn.functional as F  # noqa: N812
 
         with torch.inference_mode():
-            near = self.logits(self.network.head, None)
-            small = [_halved(picture) for picture in self.pictures]
-            distant = Look(
-                self.indices, tuple(small), self.descriptors, see(self.network, small), self.network
-            )
-            afar = distant.logits(self.network.head, None)
-            size = near.shape[1:]
-            return (near + F.interpolate(afar[:, None], size, mode="bilinear")[:, 0]).numpy()
+            near = self.logits(head, None)
+            afar = self.from_afar.logits(head, None)
+            enlarged = F.interpolate(afar[:, None], near.shape[1:], mode="bilinear")[:, 0]
+            return (near + enlarged).numpy()
+
+    @cached_property
+    def from_afar(self) -> Look:
+        """The same pictures seen at half their size; its descriptors are the network's own."""
+        small = tuple(halved(picture) for picture in self.pictures)
+        seen = see(self.network, small)
+        return Look(self.indices, small, _described(seen), seen, self.network)
 
     def logits(self, head: Head, strangeness: FloatArray | None) -> Tensor:
         """What a head says, float (B, H, W), given `strange` float32 (B, h, w) if there are normals."""
@@ -98,10 +100,7 @@ class Eyes:
 
     def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> Look:
         seen = see(self.network, pictures)
-        if self.backbone:
-            described = self.backbone.describe(pictures)
-        else:
-            described = np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+        described = self.backbone.describe(pictures) if self.backbone else _described(seen)
         return Look(indices, tuple(pictures), described, seen, self.network)
 
 
@@ -115,7 +114,11 @@ def see(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> Seen:
         return network.look(standardise(as_tensor(pictures)))
 
 
-def _halved(picture: UInt8Array) -> UInt8Array:
+def _described(seen: Seen) -> FloatArray:
+    return np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+
+
+def halved(picture: UInt8Array) -> UInt8Array:
     """A working picture at half its size, to the nearest size that the network takes."""
     import cv2
 

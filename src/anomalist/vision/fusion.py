@@ -81,7 +81,7 @@ class Model(Generic[N]):
 
     Parameters
     ----------
-    head : number of the head that it uses.
+    head : number of the head that looks at first sight: the shipped one, 0, or an adapted one.
     logit_scale, sight_scale, bank_scale : of its three maps, see `fuse`.
     level : image score that nine in ten normal pictures stay under.
     """
@@ -105,8 +105,8 @@ class Model(Generic[N]):
         if strangeness is None:
             strangeness = self.normality.strangeness(look.descriptors)
         with torch.inference_mode():
-            logits = look.logits(heads[self.head], strangeness).numpy()
-        for maps in zip(logits, look.first_sight, strangeness, strict=True):
+            logits = look.logits(look.network.head, strangeness).numpy()
+        for maps in zip(logits, look.first_sight(heads[self.head]), strangeness, strict=True):
             yield self.fuse(*maps)
 
     def fuse(self, logits: FloatArray, first_sight: FloatArray, strangeness: FloatArray) -> FloatArray:
@@ -114,8 +114,8 @@ class Model(Generic[N]):
 
         Parameters
         ----------
-        logits : float32 (H, W), of the head that is told how novel patches are.
-        first_sight : float32 (H, W), `eyes.Look.first_sight`, which is not.
+        logits : float32 (H, W), of the shipped head, told how novel patches are.
+        first_sight : float32 (H, W), `eyes.Look.first_sight` of its own head, which is not told.
         strangeness : float32 (h, w), of the patches, which counts half: it is in the logits already.
         """
         unusual = self.bank_scale.apply(_smooth(strangeness))
@@ -209,8 +209,9 @@ def fit_model(
         rows = zip(look.indices, look.descriptors, strict=True)
         strangeness = [normality.strangeness_without(d, together(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
-            logits = look.logits(heads[head], np.stack(strangeness)).numpy()
-        for own, sight, patches in zip(logits, look.first_sight, strangeness, strict=True):
+            logits = look.logits(look.network.head, np.stack(strangeness)).numpy()
+        sights = look.first_sight(heads[head])
+        for own, sight, patches in zip(logits, sights, strangeness, strict=True):
             peaks.append((cell_peaks(own), cell_peaks(sight), cell_peaks(_smooth(patches))))
             seen.append((own[::2, ::2], sight[::2, ::2], patches))  # enough for the level, a quarter to keep
     fit = PositionScale.fit if aligned else PositionScale.flat

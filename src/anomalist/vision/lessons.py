@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.eyes import Eyes
+from anomalist.vision.eyes import Eyes, halved
 from anomalist.vision.features import working_picture
 from anomalist.vision.fusion import Normality
 from anomalist.vision.known import KnownDefect
@@ -18,6 +18,7 @@ from anomalist.vision.synthesis import DEFECT, IGNORE, NORMAL, add_defect, distu
 
 _PATCH = 128  # side of the square that synthetic defects are made for
 _CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4
+_AFAR_SHARE = 0.5  # of all lessons; inspecting, too, looks from near and from afar
 _SUSPECT_SHARE = 0.01  # of an unmasked defect's pixels, those most likely the defect, are taken for it
 
 
@@ -27,14 +28,12 @@ class Lesson:
 
     Parameters
     ----------
-    picture : uint8 (H, W, 3) at working size.
+    picture : uint8 (H, W, 3) at working size, or at half of it.
     label : uint8 (H, W), NORMAL, DEFECT or IGNORE.
-    source : number of the normal picture that it was made from; −1 for a real defect.
     """
 
     picture: UInt8Array
     label: UInt8Array
-    source: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +51,35 @@ class Teacher:
 
     def lesson(self, rng: Rng, among: npt.NDArray[np.int64]) -> Lesson:
         """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
+        afar = rng.random() < _AFAR_SHARE
+        picture, label = self._drawn(rng, among)
+        return Lesson(halved(picture), halved_label(label)) if afar else Lesson(picture, label)
+
+    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array]:
         if self.known and rng.random() < _KNOWN_SHARE:
             picture, label = self.known[int(rng.integers(len(self.known)))]
-            return Lesson(_disturbed(rng, _as_float(picture)), label, -1)
-        source = int(rng.choice(among))
-        normal = _as_float(self.normals[source])
+            return _disturbed(rng, _as_float(picture)), label
+        normal = _as_float(self.normals[int(rng.choice(among))])
         label = np.full(normal.shape[:2], NORMAL, np.uint8)
         if rng.random() > _CLEAN_SHARE:
             donor = self.normals[int(rng.choice(among))]
             for _ in range(int(rng.integers(1, 4))):
                 _put_defect(rng, normal, label, donor)
-        return Lesson(_disturbed(rng, normal), label, source)
+        return _disturbed(rng, normal), label
+
+
+def halved_label(label: UInt8Array) -> UInt8Array:
+    """The label of a picture at half its size, see `eyes.halved`; mixed pixels are ignored."""
+    import cv2
+
+    height, width = halved(label[..., None]).shape[:2]
+
+    def share(of: int) -> FloatArray:
+        ones = (label == of).astype(np.float32)
+        return np.asarray(cv2.resize(ones, (width, height), interpolation=cv2.INTER_AREA))
+
+    defect, ignored = share(DEFECT), share(IGNORE)
+    return np.where(defect >= 0.5, DEFECT, np.where(defect + ignored > 0, IGNORE, NORMAL)).astype(np.uint8)
 
 
 def _put_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8Array) -> None:

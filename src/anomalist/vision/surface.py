@@ -183,7 +183,7 @@ def _adapted(
     from anomalist.vision.lessons import Teacher, known_lessons
 
     teacher = Teacher(whole, known_lessons(eyes, normality, defects))
-    return adapt(eyes, eyes.network.head, normality, teacher, groups, steps, seed, tick)
+    return adapt(eyes, eyes.network.head, teacher, groups, steps, seed, tick)
 
 
 def _learn_tiles(

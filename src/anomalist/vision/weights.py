@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAME = "surfacenet-2.safetensors"
-SHA256 = "4541168e74993bc72c93f901e28e43f7d782a66f8e18bf8e90afafb11d5f9260"
+SHA256 = "e61ddc9432fcd56373f32cd5ca0fe02a624e16f8574813b88787628a81f3ef26"
 
 
 @cache

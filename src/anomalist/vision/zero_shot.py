@@ -63,7 +63,7 @@ class ZeroShot:
     def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
         """First sight, float32 (H, W) of each picture, not in order."""
         for look in self._eyes.look(working):
-            yield from zip(look.indices, look.first_sight, strict=True)
+            yield from zip(look.indices, look.first_sight(self._eyes.network.head), strict=True)
 
     def _evidence(self, media: Media, scored: Scored) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
