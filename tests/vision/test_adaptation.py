@@ -14,7 +14,6 @@ from anomalist.types import UInt8Array
 from anomalist.vision import adaptation
 from anomalist.vision.adaptation import PICTURES, adapt, rounded
 from anomalist.vision.eyes import Eyes
-from anomalist.vision.fusion import Remembered, together
 from anomalist.vision.lessons import Lesson, Teacher
 from anomalist.vision.network import Head
 from anomalist.vision.strokes import Rng
@@ -35,20 +34,17 @@ def untrained() -> Head:
 
 
 @pytest.fixture(scope="module")
-def trained(eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array]) -> Head:
+def trained(eyes: Eyes, normals: Sequence[UInt8Array]) -> Head:
     """An untrained head after a few steps on tiles of 64×64."""
-    return adapt(eyes, untrained(), remembered, small(normals), np.arange(10), STEPS, seed=1)
+    return adapt(eyes, untrained(), small(normals), np.arange(10), STEPS, seed=1)
 
 
-def loss_of(eyes: Eyes, head: Head, remembered: Remembered, lessons: Sequence[Lesson]) -> float:
+def loss_of(eyes: Eyes, head: Head, lessons: Sequence[Lesson]) -> float:
     losses = []
     for lesson in lessons:
         (look,) = eyes.look([lesson.picture])
-        strangeness = remembered.strangeness_without(
-            look.descriptors[0], together(np.arange(10), lesson.source)
-        )
         with torch.no_grad():
-            logits = look.logits(head, strangeness[None])
+            logits = look.logits(head, None)
             losses.append(float(total_loss(logits, torch.from_numpy(lesson.label[None]))))
     return float(np.mean(losses))
 
@@ -85,32 +81,31 @@ def test_rounding_changes_little_and_happens_in_place() -> None:
 
 
 def test_on_lessons_that_were_set_apart_the_loss_falls(
-    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], trained: Head
+    eyes: Eyes, normals: Sequence[UInt8Array], trained: Head
 ) -> None:
     order = np.random.default_rng((1, 7)).permutation(10)  # as `adapt` sets a tenth of the groups apart
     rng = np.random.default_rng((1, 1_000_000))
     apart = [small(normals).lesson(rng, order[:1]) for _ in range(16)]
-    before, after = (loss_of(eyes, head, remembered, apart) for head in (untrained(), trained))
+    before, after = (loss_of(eyes, head, apart) for head in (untrained(), trained))
     assert after < before - 0.01
 
 
 def test_a_step_that_only_harms_is_not_kept(
-    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], monkeypatch: pytest.MonkeyPatch
+    eyes: Eyes, normals: Sequence[UInt8Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adaptation, "_RATE", 50.0)
-    harmed = adapt(eyes, eyes.network.head, remembered, small(normals), np.arange(10), 2, seed=0)
+    harmed = adapt(eyes, eyes.network.head, small(normals), np.arange(10), 2, seed=0)
     before = rounded(copy.deepcopy(eyes.network.head)).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in harmed.state_dict().items())
 
 
 def test_training_follows_the_seed_and_tells_its_steps(
-    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], trained: Head
+    eyes: Eyes, normals: Sequence[UInt8Array], trained: Head
 ) -> None:
     told: list[tuple[int, int]] = []
     again = adapt(
         eyes,
         untrained(),
-        remembered,
         small(normals),
         np.arange(10),
         STEPS,
@@ -135,11 +130,11 @@ class Noting(Teacher):
     ("groups", "apart"), [(list(range(10)), 1), ([k // 2 for k in range(10)], 0), ([0] * 10, 0)]
 )
 def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
-    eyes: Eyes, remembered: Remembered, normals: Sequence[UInt8Array], groups: list[int], apart: int
+    eyes: Eyes, normals: Sequence[UInt8Array], groups: list[int], apart: int
 ) -> None:
     Noting.asked.clear()
     teacher = Noting([picture[:32, :32] for picture in normals])
-    adapt(eyes, eyes.network.head, remembered, teacher, np.array(groups), 1, seed=0)
+    adapt(eyes, eyes.network.head, teacher, np.array(groups), 1, seed=0)
     checked, learned = (set(Noting.asked[0]), set(Noting.asked[-1]))
     assert len(Noting.asked) == 16 + PICTURES
     if apart:

@@ -122,15 +122,20 @@ def test_first_sight_adds_what_is_seen_at_half_the_size(size: tuple[int, int], h
     (look,), (distant,) = UNTRAINED.look([picture]), UNTRAINED.look([small])
     afar = logits(UNTRAINED, distant, None)[0]
     expected = logits(UNTRAINED, look, None)[0] + cv2.resize(afar, size[::-1], interpolation=cv2.INTER_LINEAR)
-    assert (look.first_sight.shape, look.first_sight.dtype) == ((1, *size), np.float32)
-    assert look.first_sight[0] == pytest.approx(expected, abs=1e-5)
+    assert (look.first_sight(look.network.head).shape, look.first_sight(look.network.head).dtype) == (
+        (1, *size),
+        np.float32,
+    )
+    assert look.first_sight(look.network.head)[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_first_sight_does_not_depend_on_the_batch() -> None:
     pictures = [noise(64, 32, seed=k) for k in range(3)]
     (look,) = UNTRAINED.look(pictures)
-    alone = np.concatenate([next(UNTRAINED.look([picture])).first_sight for picture in pictures])
-    assert look.first_sight == pytest.approx(alone, abs=1e-5)
+    alone = np.concatenate(
+        [next(UNTRAINED.look([picture])).first_sight(UNTRAINED.network.head) for picture in pictures]
+    )
+    assert look.first_sight(look.network.head) == pytest.approx(alone, abs=1e-5)
 
 
 # --- a backbone in its place ------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def test_a_backbone_describes_what_the_network_still_judges(with_backbone: Eyes)
     (own,) = untrained().look(pictures)
     assert torch.equal(look.alone, own.alone)
     assert np.array_equal(logits(with_backbone, look, None), logits(with_backbone, own, None))
-    assert np.array_equal(look.first_sight, own.first_sight)
+    assert np.array_equal(look.first_sight(look.network.head), own.first_sight(own.network.head))
 
 
 @pytest.mark.parametrize("value", [-2.0, 0.0, 5.0])

@@ -175,7 +175,7 @@ def maps_as_if_new(eyes: Eyes, model: Model[Remembered], pictures: Sequence[UInt
         strangeness = np.stack([model.normality.strangeness_without(d, numbers(i)) for i, d in rows])
         with torch.inference_mode():
             logits = look.logits(eyes.network.head, strangeness).numpy()
-        maps = zip(logits, look.first_sight, strangeness, strict=True)
+        maps = zip(logits, look.first_sight(look.network.head), strangeness, strict=True)
         found |= dict(zip(look.indices, maps, strict=True))
     return [found[index] for index in range(len(pictures))]
 

@@ -9,15 +9,15 @@ import pytest
 
 from anomalist.errors import MediaError
 from anomalist.types import BoolArray, UInt8Array
-from anomalist.vision.eyes import Eyes
+from anomalist.vision.eyes import Eyes, halved
 from anomalist.vision.features import working_picture
 from anomalist.vision.fusion import Remembered
 from anomalist.vision.known import KnownDefect
-from anomalist.vision.lessons import Lesson, Teacher, known_lessons
+from anomalist.vision.lessons import Lesson, Teacher, halved_label, known_lessons
 from anomalist.vision.synthesis import DEFECT, IGNORE, NORMAL
 from tests.pictures import holed, tile
 
-SIDE = 96
+SIDE = 128
 PLAIN = [np.full((SIDE, SIDE, 3), 60 + 30 * number, np.uint8) for number in range(4)]
 
 
@@ -36,10 +36,15 @@ LESSONS = drawn(Teacher([tile(number, SIDE) for number in range(4)]), 60)
 def test_a_lesson_is_a_picture_with_a_label_for_every_pixel_and_its_source() -> None:
     for lesson in LESSONS:
         assert (lesson.picture.dtype, lesson.label.dtype) == (np.uint8, np.uint8)
-        assert lesson.picture.shape == (SIDE, SIDE, 3)
-        assert lesson.label.shape == (SIDE, SIDE)
+        assert lesson.picture.shape == (*lesson.label.shape, 3)
         assert set(np.unique(lesson.label)) <= {NORMAL, DEFECT, IGNORE}
     assert {lesson.source for lesson in LESSONS} == {0, 1, 2, 3}
+
+
+def test_lessons_are_seen_as_inspecting_looks_from_near_and_from_afar() -> None:
+    sides = [lesson.picture.shape[0] for lesson in LESSONS]
+    assert set(sides) == {SIDE, SIDE // 2}
+    assert 0.3 < np.mean([side == SIDE // 2 for side in sides]) < 0.7
 
 
 def test_some_pictures_stay_clean_and_most_get_a_defect_that_is_small_enough_to_be_one() -> None:
@@ -51,16 +56,17 @@ def test_some_pictures_stay_clean_and_most_get_a_defect_that_is_small_enough_to_
 
 def test_where_nothing_was_put_nothing_is_called_a_defect() -> None:
     """Undisturbed plain pictures: what is not as before is labelled, and what is as before is normal."""
-    clean = 0
-    for lesson in drawn(Teacher(PLAIN), 60):
-        before = PLAIN[lesson.source].astype(int)
+    clean = compared = 0
+    for lesson in drawn(Teacher(PLAIN), 80):
+        before = int(PLAIN[lesson.source][0, 0, 0])
         changed = np.abs(lesson.picture.astype(int) - before).max(2)
-        if not (lesson.label != NORMAL).any():
-            clean += 1
+        clean += not (lesson.label != NORMAL).any()
         if np.median(changed) == 0:  # neither light nor noise were changed
+            compared += 1
             assert (lesson.label[changed == 0] != DEFECT).mean() > 0.99
             assert (lesson.label[changed > 8] != NORMAL).all()
     assert clean > 5
+    assert compared > 10
 
 
 def test_only_the_pictures_that_were_asked_for_are_used() -> None:
@@ -80,7 +86,37 @@ def test_lessons_follow_the_seed_and_leave_the_normals_as_they_are() -> None:
 def test_normals_of_any_working_size_and_of_several_make_lessons(shape: tuple[int, int]) -> None:
     normals = [np.random.default_rng(0).integers(90, 130, (*shape, 3), dtype=np.uint8), tile(1, SIDE)]
     for lesson in drawn(Teacher(normals), 12):
-        assert lesson.picture.shape[:2] == lesson.label.shape == normals[lesson.source].shape[:2]
+        normal = normals[lesson.source]
+        assert lesson.picture.shape in (normal.shape, halved(normal).shape)
+        assert lesson.picture.shape[:2] == lesson.label.shape
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 96), (128, 320)])
+def test_a_label_is_halved_as_its_picture_and_only_what_is_mostly_defect_stays_one(
+    shape: tuple[int, int],
+) -> None:
+    label = np.full(shape, NORMAL, np.uint8)
+    label[: shape[0] // 2, : shape[1] // 2] = DEFECT
+    label[shape[0] // 2 :, shape[1] // 2 :] = IGNORE
+    small = halved_label(label)
+    assert small.dtype == np.uint8
+    assert small.shape == halved(np.zeros((*shape, 3), np.uint8)).shape[:2]
+    for half in (label, small):
+        rows, columns = (length // 2 for length in half.shape)
+        assert (half[: rows - 1, : columns - 1] == DEFECT).all()
+        assert (half[rows + 1 :, columns + 1 :] == IGNORE).all()
+        assert (half[: rows - 1, columns + 1 :] == NORMAL).all()
+
+
+@pytest.mark.parametrize(("pixels", "halves_to"), [(0, NORMAL), (1, IGNORE), (2, DEFECT), (4, DEFECT)])
+def test_a_pixel_of_the_halved_label_is_the_four_that_it_stands_for(pixels: int, halves_to: int) -> None:
+    label = np.full((64, 64), NORMAL, np.uint8)
+    block = np.zeros(4, bool)
+    block[:pixels] = True
+    label[10:12, 20:22] = np.where(block.reshape(2, 2), DEFECT, NORMAL)
+    small = halved_label(label)
+    assert small[5, 10] == halves_to
+    assert (np.delete(small.ravel(), 5 * 32 + 10) == NORMAL).all()
 
 
 # --- known defects ----------------------------------------------------------------------------------------
@@ -97,11 +133,12 @@ def known(mask: BoolArray | None, picture: UInt8Array | None = None) -> KnownDef
 
 def test_known_defects_are_taught_beside_synthetic_ones_and_come_from_no_normal() -> None:
     label = np.full((SIDE, SIDE), IGNORE, np.uint8)
-    label[5:9] = DEFECT
+    label[6:10] = DEFECT
     lessons = drawn(Teacher(PLAIN, [(tile(9, SIDE), label)]), 60)
     real = [lesson for lesson in lessons if lesson.source == -1]
     assert 10 < len(real) < 40
-    assert all(np.array_equal(lesson.label, label) for lesson in real)
+    shares = [np.mean(lesson.label == DEFECT) for lesson in real]  # at either size
+    assert shares == pytest.approx([np.mean(label == DEFECT)] * len(real))
     assert {lesson.source for lesson in lessons} == {-1, 0, 1, 2, 3}
 
 

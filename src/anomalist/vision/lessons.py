@@ -30,10 +30,12 @@ class Lesson:
     ----------
     picture : uint8 (H, W, 3) at working size, or at half of it.
     label : uint8 (H, W), NORMAL, DEFECT or IGNORE.
+    source : number of the normal picture that it was made from; −1 for a known defect.
     """
 
     picture: UInt8Array
     label: UInt8Array
+    source: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +54,23 @@ class Teacher:
     def lesson(self, rng: Rng, among: npt.NDArray[np.int64]) -> Lesson:
         """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
         afar = rng.random() < _AFAR_SHARE
-        picture, label = self._drawn(rng, among)
-        return Lesson(halved(picture), halved_label(label)) if afar else Lesson(picture, label)
+        picture, label, source = self._drawn(rng, among)
+        if afar:
+            return Lesson(halved(picture), halved_label(label), source)
+        return Lesson(picture, label, source)
 
-    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array]:
+    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
         if self.known and rng.random() < _KNOWN_SHARE:
             picture, label = self.known[int(rng.integers(len(self.known)))]
-            return _disturbed(rng, _as_float(picture)), label
-        normal = _as_float(self.normals[int(rng.choice(among))])
+            return _disturbed(rng, _as_float(picture)), label, -1
+        source = int(rng.choice(among))
+        normal = _as_float(self.normals[source])
         label = np.full(normal.shape[:2], NORMAL, np.uint8)
         if rng.random() > _CLEAN_SHARE:
             donor = self.normals[int(rng.choice(among))]
             for _ in range(int(rng.integers(1, 4))):
                 _put_defect(rng, normal, label, donor)
-        return _disturbed(rng, normal), label
+        return _disturbed(rng, normal), label, source
 
 
 def halved_label(label: UInt8Array) -> UInt8Array:
