@@ -22,8 +22,8 @@ TOP_PIXELS = 20
 """The image score is the mean of this many highest values of the fused map at working size."""
 
 _SCALING_PICTURES = 100
-_BANK_SHARE = 0.5
-_BANK_BLUR = 1.0  # in patches: neighbours that agree count more than a lone outlier
+_BANK_SHARE, _BANK_BLUR = 0.5, 1.0  # in patches: neighbours that agree count more than a lone outlier
+_BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
 
 Tick = Callable[[int, int], None]
 """Called with how many pictures are done and how many there are."""
@@ -82,7 +82,7 @@ class Model(Generic[N]):
     Parameters
     ----------
     head : number of the head that looks at first sight: the shipped one, 0, or an adapted one.
-    logit_scale, sight_scale, bank_scale : of its three maps, see `fuse`.
+    logit_scale, sight_scale, bank_scale, broad_scale : of its four maps, see `fuse`.
     level : image score that nine in ten normal pictures stay under.
     """
 
@@ -91,6 +91,7 @@ class Model(Generic[N]):
     logit_scale: PositionScale
     sight_scale: PositionScale
     bank_scale: PositionScale
+    broad_scale: PositionScale
     level: float = 0.0
 
     def maps(
@@ -116,11 +117,15 @@ class Model(Generic[N]):
         ----------
         logits : float32 (H, W), of the shipped head, told how novel patches are.
         first_sight : float32 (H, W), `eyes.Look.first_sight` of its own head, which is not told.
-        strangeness : float32 (h, w), of the patches, which counts half: it is in the logits already.
+        strangeness : float32 (h, w), of the patches. It counts half, as it is in the logits already; and once
+            more broadly smoothed, within bounds: that orders the pixels of large faint defects, but no peak
+            rests on it.
         """
-        unusual = self.bank_scale.apply(_smooth(strangeness))
         judged = self.logit_scale.apply(logits) + self.sight_scale.apply(first_sight)
-        return judged + np.float32(_BANK_SHARE) * _enlarged(unusual, logits.shape)
+        unusual = _BANK_SHARE * self.bank_scale.apply(_smooth(strangeness, _BANK_BLUR))
+        broad = self.broad_scale.apply(_smooth(strangeness, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
+        patches = np.asarray(unusual + _BROAD_SHARE * broad, np.float32)
+        return judged + _enlarged(patches, logits.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -204,7 +209,7 @@ def fit_model(
 
     chosen = _sampled(len(working), seed)
     seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    peaks: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    peaks: list[tuple[FloatArray, ...]] = []
     for look in eyes.look([working[i] for i in chosen]):
         rows = zip(look.indices, look.descriptors, strict=True)
         strangeness = [normality.strangeness_without(d, together(groups, chosen[i])) for i, d in rows]
@@ -212,11 +217,12 @@ def fit_model(
             logits = look.logits(look.network.head, np.stack(strangeness)).numpy()
         sights = look.first_sight(heads[head])
         for own, sight, patches in zip(logits, sights, strangeness, strict=True):
-            peaks.append((cell_peaks(own), cell_peaks(sight), cell_peaks(_smooth(patches))))
+            smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
+            peaks.append(tuple(cell_peaks(m) for m in (own, sight, *smoothed)))
             seen.append((own[::2, ::2], sight[::2, ::2], patches))  # enough for the level, a quarter to keep
     fit = PositionScale.fit if aligned else PositionScale.flat
-    logit, sight, bank = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
-    model = Model(head, normality, logit, sight, bank)
+    logit, sight, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
+    model = Model(head, normality, logit, sight, bank, broad)
     scores = [image_score(model.fuse(*maps), None) for maps in seen]
     return replace(model, level=float(np.quantile(scores, 0.9)))
 
@@ -226,10 +232,10 @@ def _sampled(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng((seed, 1)).permutation(count)[:_SCALING_PICTURES].tolist())
 
 
-def _smooth(distances: FloatArray) -> FloatArray:
+def _smooth(strangeness: FloatArray, blur: float) -> FloatArray:
     import cv2
 
-    return np.asarray(cv2.GaussianBlur(distances, (0, 0), _BANK_BLUR), np.float32)
+    return np.asarray(cv2.GaussianBlur(strangeness, (0, 0), blur), np.float32)
 
 
 def _enlarged(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:

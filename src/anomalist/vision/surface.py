@@ -26,7 +26,7 @@ from anomalist.vision.roi import covering_roi
 if TYPE_CHECKING:
     from anomalist.vision.network import Head
 
-EFFORTS = {"fast": 0, "normal": 240, "thorough": 1200}
+EFFORTS = {"fast": 0, "normal": 600, "thorough": 2400}
 """Training steps at most, shared by all folds; 0 takes the shipped network as it is."""
 
 

@@ -90,6 +90,8 @@ def _arrays_of(model: Model[Remembered]) -> dict[str, npt.NDArray[Any]]:
         "sight_spread": model.sight_scale.spread,
         "bank_mean": model.bank_scale.mean,
         "bank_spread": model.bank_scale.spread,
+        "broad_mean": model.broad_scale.mean,
+        "broad_spread": model.broad_scale.spread,
     }
 
 
@@ -102,5 +104,6 @@ def _model_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Model[Remembered]:
         PositionScale(arrays["logit_mean"], arrays["logit_spread"]),
         PositionScale(arrays["sight_mean"], arrays["sight_spread"]),
         PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
+        PositionScale(arrays["broad_mean"], arrays["broad_spread"]),
         level,
     )
