@@ -25,7 +25,7 @@ PICTURES = 4
 """Pictures a step."""
 
 _RATE = 1e-3
-_CHECK_EVERY, _PATIENCE, _CHECK_PICTURES = 60, 3, 16
+_CHECK_PICTURES = 32
 _AHEAD = 3  # steps drawn by another thread while this one trains
 
 
@@ -38,12 +38,12 @@ def adapt(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Head:
-    """Return the mean of ``head`` and a copy trained for at most ``steps`` on what ``teacher`` makes.
+    """Return the mean of ``head`` and a copy trained for ``steps`` on what ``teacher`` makes.
 
     ``groups`` are int (n,), of the teacher's normals. A tenth of the groups, when there are ten or more, is
-    set apart to notice when further training stops helping; the best weights seen are taken. The result is
-    rounded to half precision, as it is stored. Batch statistics stay those of pretraining: a
-    handful of alike pictures would only spoil them.
+    set apart to check that training has helped; where it has not, ``head`` itself is returned. The result is
+    rounded to half precision, as it is stored. Batch statistics stay those of pretraining: a handful of alike
+    pictures would only spoil them.
     """
     order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
     apart = np.isin(groups, order[: len(order) // 10])
@@ -63,7 +63,7 @@ def adapt(
         with torch.no_grad():
             return float(loss_of(checks))
 
-    best, best_loss, worse = copy.deepcopy(adapted.state_dict()), check(), 0
+    before = check()
     for step, lessons in enumerate(_drawn_ahead(teacher, learning, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = _RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -73,14 +73,9 @@ def adapt(
         torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-        if (step + 1) % _CHECK_EVERY == 0 or step + 1 == steps:
-            reached = check()
-            worse = worse + 1 if reached >= best_loss else 0
-            if reached < best_loss:
-                best, best_loss = copy.deepcopy(adapted.state_dict()), reached
-            if worse >= _PATIENCE:
-                break
-    adapted.load_state_dict(_between(head.state_dict(), best))
+    if check() >= before:
+        return rounded(copy.deepcopy(head))
+    adapted.load_state_dict(_between(head.state_dict(), adapted.state_dict()))
     return rounded(adapted)
 
 
@@ -107,8 +102,9 @@ def rounded(head: Head) -> Head:
 def _loss(eyes: Eyes, head: Head, lesson: Lesson) -> Tensor:
     """Loss of one lesson at first sight."""
     (look,) = eyes.look([lesson.picture])
+    strangeness, _ = look.strangeness_within, look.alone  # similarities need their full precision
     with torch.autocast("cpu", torch.bfloat16, enabled=half_precision()):
-        logits = look.logits(head, None).float()
+        logits = look.logits(head, strangeness).float()
     return total_loss(logits, torch.from_numpy(lesson.label[None]))
 
 

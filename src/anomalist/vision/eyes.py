@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from anomalist.vision.network import Head, Seen, SurfaceNet
 
-_BATCH = 8
+_BATCH = 4  # more is no faster, and takes more memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +47,26 @@ class Look:
         return kinlessness(self.seen.descriptors)
 
     def first_sight(self, head: Head) -> FloatArray:
-        """What a head says without any normals, near and from afar; float32 (B, H, W).
+        """What a head says when each picture is all that is known, near and from afar; float32 (B, H, W).
 
         The sum of its logits on the pictures and on the pictures at half their size, where large faint
-        defects are easier to see.
+        defects are easier to see, each told how strange patches are to the rest of their own picture.
         """
         import torch
         import torch.nn.functional as F  # noqa: N812
 
         with torch.inference_mode():
-            near = self.logits(head, None)
-            afar = self.from_afar.logits(head, None)
+            near = self.logits(head, self.strangeness_within)
+            afar = self.from_afar.logits(head, self.from_afar.strangeness_within)
             enlarged = F.interpolate(afar[:, None], near.shape[1:], mode="bilinear")[:, 0]
             return (near + enlarged).numpy()
+
+    @cached_property
+    def strangeness_within(self) -> FloatArray:
+        """`novelty.strangeness_within` by the trunk's descriptors, float32 (B, H/8, W/8)."""
+        from anomalist.vision.novelty import strangeness_within
+
+        return np.asarray(strangeness_within(self.seen.descriptors).numpy())
 
     @cached_property
     def from_afar(self) -> Look:
@@ -69,7 +76,7 @@ class Look:
         return Look(self.indices, small, _described(seen), seen, self.network)
 
     def logits(self, head: Head, strangeness: FloatArray | None) -> Tensor:
-        """What a head says, float (B, H, W), given `strange` float32 (B, h, w) if there are normals."""
+        """What a head says, float (B, H, W), told `strange` float32 (B, h, w) of the patches, or nothing."""
         import torch
         import torch.nn.functional as F  # noqa: N812
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 _WARMTH = 0.07  # of the soft count of kin: about as much similarity as one normal patch differs from the next
+_REACH = 3  # patches nearer than that show the same thing
 _FLOOR, _CEILING = -4.0, 12.0
 
 
@@ -35,6 +36,30 @@ def _kinless(patches: Tensor) -> Tensor:
     similar.diagonal().fill_(-torch.inf)  # not its own kin
     others = max(1, patches.shape[1] - 1)
     return 1 - _WARMTH * (similar.logsumexp(1) - math.log(others))
+
+
+def strangeness_within(descriptors: Tensor) -> Tensor:
+    """How strange each patch is to the rest of its own picture, as if that were all that is known of normal.
+
+    The mean distance to the nearest hundredth of the patches that are more than three patches away, in
+    standard deviations of the picture's own such distances. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w)
+    as `strange` gives it. In pictures too small to have patches elsewhere all are 0.
+    """
+    _, _, height, width = descriptors.shape
+    near = _within(height, _REACH)[:, None, :, None] & _within(width, _REACH)[None, :, None, :]
+    near = near.reshape(height * width, height * width)
+    maps = []
+    for patches in descriptors.flatten(2):
+        similar = (patches.T @ patches).masked_fill(near, -1.0)
+        distance = 2 - 2 * similar.topk(max(1, len(near) // 100), 1).values.mean(1)
+        maps.append(strange(distance, distance.mean(), distance.std()).reshape(height, width))
+    return torch.stack(maps)
+
+
+def _within(length: int, reach: int) -> Tensor:
+    """Bool (length, length), which positions are at most ``reach`` apart."""
+    places = torch.arange(length)
+    return (places[:, None] - places[None]).abs() <= reach
 
 
 def nearest_distance(descriptors: Tensor, others: Tensor) -> Tensor:

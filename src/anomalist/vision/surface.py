@@ -26,8 +26,8 @@ from anomalist.vision.roi import covering_roi
 if TYPE_CHECKING:
     from anomalist.vision.network import Head
 
-EFFORTS = {"fast": 0, "normal": 600, "thorough": 2400}
-"""Training steps at most, shared by all folds; 0 takes the shipped network as it is."""
+EFFORTS = {"fast": 0, "normal": 500, "thorough": 2000}
+"""Training steps, shared by all folds; 0 takes the shipped network as it is."""
 
 
 class SurfaceDetector:
