@@ -248,14 +248,24 @@ def flat(value: float = 0.0, shape: tuple[int, int] = (128, 128)) -> FloatArray:
 def test_all_maps_are_added_in_deviations_and_what_the_head_knows_already_counts_half(
     model: Model[Remembered],
 ) -> None:
-    quiet = model.fuse(flat(), flat(), flat(0, (16, 16)))
+    far = 12.0  # the broad view of the bank is at its upper bound from here on, and no longer changes
+    quiet = model.fuse(flat(), flat(), flat(far, (16, 16)))
     for raised, scale, share in (
-        (model.fuse(flat(2), flat(), flat(0, (16, 16))), model.logit_scale, 1.0),
-        (model.fuse(flat(), flat(2), flat(0, (16, 16))), model.sight_scale, 1.0),
-        (model.fuse(flat(), flat(), flat(2, (16, 16))), model.bank_scale, 0.5),
+        (model.fuse(flat(2), flat(), flat(far, (16, 16))), model.logit_scale, 1.0),
+        (model.fuse(flat(), flat(2), flat(far, (16, 16))), model.sight_scale, 1.0),
+        (model.fuse(flat(), flat(), flat(far + 2, (16, 16))), model.bank_scale, 0.5),
     ):
         cells = cell_peaks(raised - quiet)
         assert cells.mean() == pytest.approx(share * (2 / scale.spread).mean(), rel=0.25)
+
+
+def test_no_peak_rests_on_the_broad_view_of_the_bank(model: Model[Remembered]) -> None:
+    values = [float(model.fuse(flat(), flat(), flat(v, (16, 16))).mean()) for v in (-100, -50, 0, 50, 100)]
+    slope = float((0.5 / model.bank_scale.spread).mean())
+    low, high = (values[1] - values[0]) / 50, (values[4] - values[3]) / 50
+    assert low == pytest.approx(slope, rel=0.25)
+    assert high == pytest.approx(slope, rel=0.25)
+    assert values[2] - values[1] > 50 * slope + 2  # in between it adds
 
 
 @pytest.mark.parametrize("grid", [(16, 16), (18, 18), (4, 7)])

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anomalist.vision.network import NOVELTY_MAPS
-from anomalist.vision.novelty import kinlessness, nearest_distance, novelty_maps, strange
+from anomalist.vision.novelty import (
+    kinlessness,
+    nearest_distance,
+    novelty_maps,
+    strange,
+    strangeness_within,
+)
 
 Shapes = pytest.mark.parametrize("shape", [(1, 2, 1, 2), (2, 8, 3, 5), (3, 64, 8, 8)])
 
@@ -148,3 +154,35 @@ def test_within_its_picture_kinlessness_is_in_standard_deviations() -> None:
     lone = torch.zeros(1, 32, 32)
     lone[0, 3, 4] = 2  # 32 standard deviations
     assert novelty_maps(lone, None)[0, 3].max() == 3
+
+
+def test_strangeness_within_a_picture_equals_a_slow_loop() -> None:
+    rng = np.random.default_rng(3)
+    raw = rng.normal(size=(2, 5, 9, 12)).astype(np.float32)
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    found = strangeness_within(torch.from_numpy(unit)).numpy()
+    for picture, own in zip(unit, found, strict=True):
+        distance = np.zeros((9, 12))
+        for y, x in np.ndindex(9, 12):
+            elsewhere = [
+                2 - 2 * float(picture[:, y, x] @ picture[:, v, u])
+                for v, u in np.ndindex(9, 12)
+                if abs(v - y) > 3 or abs(u - x) > 3
+            ]
+            distance[y, x] = min(elsewhere)  # a hundredth of 108 patches is one
+        expected = (distance - distance.mean()) / (distance.std(ddof=1) + 0.02)
+        assert own == pytest.approx(expected.clip(-4, 12), abs=1e-3)
+
+
+def test_in_a_picture_without_an_elsewhere_nothing_is_strange() -> None:
+    descriptors = torch.nn.functional.normalize(torch.randn(1, 8, 4, 4), dim=1)
+    assert (strangeness_within(descriptors) == 0).all()
+
+
+def test_a_lone_odd_patch_is_the_strangest_of_its_picture() -> None:
+    descriptors = torch.zeros(1, 8, 10, 10)
+    descriptors[:, 0] = 1
+    descriptors[:, :, 6, 2] = torch.eye(8)[3]
+    found = strangeness_within(descriptors)[0]
+    assert found.argmax() == 6 * 10 + 2
+    assert found.max() > 5
