@@ -85,7 +85,7 @@ def test_on_lessons_that_were_set_apart_the_loss_falls(
 ) -> None:
     order = np.random.default_rng((1, 7)).permutation(10)  # as `adapt` sets a tenth of the groups apart
     rng = np.random.default_rng((1, 1_000_000))
-    apart = [small(normals).lesson(rng, order[:1]) for _ in range(32)]
+    apart = [small(normals).lesson(rng, order[:1]) for _ in range(64)]
     before, after = (loss_of(eyes, head, apart) for head in (untrained(), trained))
     assert after < before - 0.005
 
@@ -146,7 +146,7 @@ def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
     teacher = Noting([picture[:32, :32] for picture in normals])
     adapt(eyes, eyes.network.head, teacher, np.array(groups), 1, seed=0)
     checked, learned = (set(Noting.asked[0]), set(Noting.asked[-1]))
-    assert len(Noting.asked) == 32 + PICTURES
+    assert len(Noting.asked) == 64 + PICTURES
     if apart:
         assert len(checked) == apart
         assert not checked & learned

@@ -25,7 +25,7 @@ PICTURES = 4
 """Pictures a step."""
 
 _RATE = 1e-3
-_CHECK_PICTURES = 32
+_CHECK_PICTURES = 64
 _AHEAD = 3  # steps drawn by another thread while this one trains
 
 
@@ -73,10 +73,8 @@ def adapt(
         torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-    if check() >= before:
-        return rounded(copy.deepcopy(head))
     adapted.load_state_dict(_between(head.state_dict(), adapted.state_dict()))
-    return rounded(adapted)
+    return rounded(adapted if check() < before else copy.deepcopy(head))
 
 
 def _between(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
