@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ class Look:
     descriptors: FloatArray
     seen: Seen
     network: SurfaceNet
+    _sights: dict[Head, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def alone(self) -> Tensor:
@@ -50,8 +51,14 @@ class Look:
         """What a head says when each picture is all that is known, near and from afar; float32 (B, H, W).
 
         The sum of its logits on the pictures and on the pictures at half their size, where large faint
-        defects are easier to see, each told how strange patches are to the rest of their own picture.
+        defects are easier to see, each told how strange patches are to the rest of their own picture. Kept,
+        as folds may share a head.
         """
+        if head not in self._sights:
+            self._sights[head] = self._first_sight(head)
+        return self._sights[head]
+
+    def _first_sight(self, head: Head) -> FloatArray:
         import torch
         import torch.nn.functional as F  # noqa: N812
 
