@@ -42,8 +42,8 @@ def strangeness_within(descriptors: Tensor) -> Tensor:
     """How strange each patch is to the rest of its own picture, as if that were all that is known of normal.
 
     The mean distance to the nearest hundredth of the patches that are more than three patches away, in
-    standard deviations of the picture's own such distances. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w)
-    as `strange` gives it. In pictures too small to have patches elsewhere all are 0.
+    standard deviations of the picture's own such distances. In pictures too small to have patches elsewhere
+    all are 0. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w) as `strange` does.
     """
     _, _, height, width = descriptors.shape
     near = _within(height, _REACH)[:, None, :, None] & _within(width, _REACH)[None, :, None, :]
