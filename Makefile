@@ -37,7 +37,7 @@ bench-mtd: install
 	$(MTD) --train-normals 300 --effort fast $(SEEDS)
 	$(MTD) --train-normals 300 --seed 0 --detector unlabelled
 	$(MTD) --train-normals 0 --seed 0
-	$(MTD) --train-normals 8 $(SEEDS)
+	$(MTD) --train-normals 8 --effort fast $(SEEDS)
 
 bench-reference: install
 	$(BIN)/anomalist eval reference --data $(DATA)/deeppcb --json
