@@ -16,10 +16,10 @@ import numpy as np
 
 from anomalist.errors import DataError
 from anomalist.types import BoolArray
+from anomalist.vision.known import GROUND_TRUTH, mask_file
 from anomalist.vision.media import IMAGE_SUFFIXES
 
 GOOD = "good"
-GROUND_TRUTH = "ground_truth"
 _LAYOUT = f"Expected are {GOOD}/, one folder for each kind of defect and {GROUND_TRUTH}/<defect>/<name>.png."
 
 
@@ -103,7 +103,7 @@ def load_folder(data: Path, groups: Path | None = None) -> DataSet:
         )
     group_of = _read_groups(groups, names) if groups else {name: name for name in names}
     items = tuple(
-        Item(path, name, path.parent.name, _mask_of(data, path), group_of[name])
+        Item(path, name, path.parent.name, mask_file(data, path.parent.name, path.stem), group_of[name])
         for name, path in sorted(names.items())
     )
     return DataSet(items, grouped=groups is not None)
@@ -183,12 +183,6 @@ def load_mask(path: Path, size: tuple[int, int]) -> BoolArray:
             "Masks have the size of their picture.",
         )
     return mask
-
-
-def _mask_of(data: Path, path: Path) -> Path | None:
-    folder = data / GROUND_TRUTH / path.parent.name
-    candidates = (folder / f"{path.stem}.png", folder / f"{path.stem}_mask.png")
-    return next((mask for mask in candidates if mask.is_file()), None)
 
 
 def _read_groups(table: Path, names: dict[str, Path]) -> dict[str, str]:

@@ -123,6 +123,6 @@ def _drawn_ahead(
                 if step + _AHEAD < steps:
                     waiting.append(pool.submit(draw, step + _AHEAD))
                 yield lessons
-        finally:  # early stopping or an interrupt must not wait for lessons that nobody needs
+        finally:  # an interrupt must not wait for lessons that nobody needs
             for future in waiting:
                 future.cancel()

@@ -125,7 +125,7 @@ class Model(Generic[N]):
         unusual = _BANK_SHARE * self.bank_scale.apply(_smooth(strangeness, _BANK_BLUR))
         broad = self.broad_scale.apply(_smooth(strangeness, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
         patches = np.asarray(unusual + _BROAD_SHARE * broad, np.float32)
-        return judged + _enlarged(patches, logits.shape)
+        return judged + enlarged(patches, logits.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -238,7 +238,8 @@ def _smooth(strangeness: FloatArray, blur: float) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(strangeness, (0, 0), blur), np.float32)
 
 
-def _enlarged(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def enlarged(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """A map at another size (H, W), smoothly; float32."""
     import cv2
 
     return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -71,15 +71,21 @@ def read_defects(folder: Path) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]
     return tuple(found), tuple(skipped)
 
 
-def _mask_of(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> BoolArray | None:
+def mask_file(folder: Path, kind: str, stem: str) -> Path | None:
+    """Where the mask of a labelled picture lies in a data folder; None where there is none."""
     masks = folder / GROUND_TRUTH / kind
-    for mask in (masks / f"{path.stem}.png", masks / f"{path.stem}_mask.png"):
-        if mask.is_file():
-            loaded = load_roi(mask)
-            if loaded.shape != size:
-                raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
-            return loaded
-    return None
+    candidates = (masks / f"{stem}.png", masks / f"{stem}_mask.png")
+    return next((mask for mask in candidates if mask.is_file()), None)
+
+
+def _mask_of(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> BoolArray | None:
+    mask = mask_file(folder, kind, path.stem)
+    if mask is None:
+        return None
+    loaded = load_roi(mask)
+    if loaded.shape != size:
+        raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
+    return loaded
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from anomalist.types import FloatArray, UInt8Array
 from anomalist.vision.eyes import Eyes
 from anomalist.vision.features import working_picture
-from anomalist.vision.fusion import Model, Remembered
+from anomalist.vision.fusion import Model, Remembered, enlarged
 from anomalist.vision.tiles import cut, fine_picture, is_large, places, sample_tiles, stitched
 
 if TYPE_CHECKING:
@@ -72,8 +72,6 @@ def _refined(
 
     Both are first brought to the level that nine in ten normal pictures stay under.
     """
-    import cv2
-
     fine = fine_picture(picture)
     where = places(fine.shape)
     found: list[list[tuple[tuple[int, int], FloatArray]]] = [[] for _ in folds]
@@ -86,9 +84,9 @@ def _refined(
     shape = fine.shape[:2]
     refined = []
     for fold, tiles, coarse in zip(folds, found, maps, strict=True):
-        enlarged = np.asarray(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
+        joined = enlarged(coarse, shape)
         if fold.fine is not None:
             shift = np.float32(fold.whole.level - fold.fine.level)
-            np.maximum(enlarged, stitched(shape, iter(tiles)) + shift, out=enlarged)
-        refined.append(enlarged)
+            np.maximum(joined, stitched(shape, iter(tiles)) + shift, out=joined)
+        refined.append(joined)
     return refined

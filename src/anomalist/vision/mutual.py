@@ -21,7 +21,7 @@ from anomalist.vision.detectors import Progress, Scored, silent
 from anomalist.vision.examine import examine_uncalibrated
 from anomalist.vision.examiners import Examined, examine_all
 from anomalist.vision.features import working_picture
-from anomalist.vision.fusion import fit_model, image_score
+from anomalist.vision.fusion import enlarged, fit_model, image_score
 from anomalist.vision.media import load_image
 from anomalist.vision.weights import SHA256, shipped_network
 
@@ -122,8 +122,6 @@ class Unlabelled:
         return examine_all(self._score, self._evidence, paths)
 
     def _score(self, several: list[Media]) -> list[Scored]:
-        import cv2
-
         scored: dict[int, Scored] = {}
         for look in self._eyes.look([working_picture(media.pixels) for media in several]):
             strangeness = np.stack(
@@ -134,9 +132,8 @@ class Unlabelled:
             )
             maps = self._model.maps(look, [self._eyes.network.head], strangeness)
             for index, own in zip(look.indices, maps, strict=True):
-                height, width = several[index].size
-                enlarged = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
-                scored[index] = Scored(np.array([image_score(own, None)]), np.asarray(enlarged, np.float32))
+                score_map = enlarged(own, several[index].size)
+                scored[index] = Scored(np.array([image_score(own, None)]), score_map)
         return [scored[index] for index in range(len(several))]
 
     def _itself(self, media: Media) -> npt.NDArray[np.int32]:

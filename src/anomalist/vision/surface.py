@@ -17,7 +17,7 @@ from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import Alike, Progress, Scored
 from anomalist.vision.eyes import Eyes
 from anomalist.vision.features import TransformersBackbone, working_picture
-from anomalist.vision.fusion import Model, Remembered, fit_model, image_score, remember
+from anomalist.vision.fusion import Model, Remembered, enlarged, fit_model, image_score, remember
 from anomalist.vision.known import Cases, KnownDefect, signature
 from anomalist.vision.layers import Fold, Sighting, fold_maps, sighting
 from anomalist.vision.regions import find_regions, segment
@@ -99,17 +99,13 @@ class SurfaceDetector:
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
     ) -> list[Scored]:
         """Score pictures of any size; see `Detector.score`."""
-        import cv2
-
         folds = self.fitted if fold is None else (self.fitted[fold],)
         scored: dict[int, Scored] = {}
         for index, maps in fold_maps(self.eyes, self.heads, folds, pictures):
             inside = covering_roi(roi, maps[0].shape)
             scores = np.array([image_score(m, inside) for m in maps])
-            mean = np.mean(maps, axis=0, dtype=np.float32)
-            size = (pictures[index].shape[1], pictures[index].shape[0])
-            enlarged = cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)
-            scored[index] = Scored(scores, np.asarray(enlarged, np.float32))
+            mean = np.asarray(np.mean(maps, axis=0, dtype=np.float32))
+            scored[index] = Scored(scores, enlarged(mean, pictures[index].shape))
         return [scored[index] for index in range(len(pictures))]
 
     def most_alike(self, picture: UInt8Array, box: Box) -> Alike:

@@ -14,7 +14,7 @@ from anomalist.vision.detectors import Scored
 from anomalist.vision.examine import examine_uncalibrated
 from anomalist.vision.examiners import Examined, examine_all
 from anomalist.vision.features import working_picture
-from anomalist.vision.fusion import image_score
+from anomalist.vision.fusion import enlarged, image_score
 from anomalist.vision.tiles import cut, fine_picture, is_large, places, stitched
 from anomalist.vision.weights import SHA256, shipped_network
 
@@ -43,8 +43,6 @@ class ZeroShot:
         return Eyes(shipped_network())
 
     def _score(self, several: list[Media]) -> list[Scored]:
-        import cv2
-
         scored: dict[int, Scored] = {}
         for index, own in self._maps([working_picture(media.pixels) for media in several]):
             pixels = several[index].pixels
@@ -53,11 +51,9 @@ class ZeroShot:
                 where = places(fine.shape)
                 tiles = ((where[i], m) for i, m in self._maps([cut(fine, place) for place in where]))
                 joined = stitched((fine.shape[0], fine.shape[1]), tiles)
-                enlarged = cv2.resize(own, joined.shape[::-1], interpolation=cv2.INTER_LINEAR)
-                own = np.maximum(joined, np.asarray(enlarged, np.float32))
-            height, width = several[index].size
-            enlarged = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
-            scored[index] = Scored(np.array([image_score(own, None)]), np.asarray(enlarged, np.float32))
+                own = np.maximum(joined, enlarged(own, joined.shape))
+            score_map = enlarged(own, several[index].size)
+            scored[index] = Scored(np.array([image_score(own, None)]), score_map)
         return [scored[index] for index in range(len(several))]
 
     def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
