@@ -1,4 +1,4 @@
-"""What every video gives, whether it is a file, a folder of frames or a stream: frames with their true times."""
+"""What every video (a file, a folder of frames, a stream) gives: frames with their true times."""
 
 from __future__ import annotations
 
