@@ -1,0 +1,78 @@
+"""What moves at every place: how much of a body-sized window is taken, and how that moves on the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalist.types import BoolArray, FloatArray
+from anomalist.vision.motion.perspective import Perspective
+
+CELL = 4  # working pixels
+_TALL, _WIDE = 0.75, 1.1  # window by body: less than its height, so that two rows of people stay apart
+_CALM = 0.1  # share of still window that is averaged in: a few stray pixels have no speed
+
+
+@dataclass(frozen=True, eq=False)
+class Movement:
+    """One frame by cells of 4 × 4 working pixels.
+
+    Parameters
+    ----------
+    taken : float32 (gh, gw), share of the window around the cell that stands out, 0 to 1.
+    velocity : float32 (gh, gw, 2), its mean velocity to the right and down, pixels a second.
+    """
+
+    taken: FloatArray
+    velocity: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.velocity.shape != (*self.taken.shape, 2):
+            raise TypeError(f"velocity must be {(*self.taken.shape, 2)}, got {self.velocity.shape}")
+
+    @property
+    def speed(self) -> FloatArray:
+        """float32 (gh, gw), pixels a second."""
+        return np.hypot(self.velocity[..., 0], self.velocity[..., 1])
+
+
+class Windows:
+    """Sums over body-sized windows around every cell, by integral images.
+
+    Parameters
+    ----------
+    height, width : of the working picture, pixels.
+    scale : windows by bodies; 1 for bodies, larger for their surroundings.
+    """
+
+    def __init__(self, height: int, width: int, perspective: Perspective, scale: float = 1.0) -> None:
+        rows = np.arange(CELL / 2, height, CELL)
+        columns = np.arange(CELL / 2, width, CELL)
+        body = perspective.heights(rows)
+        half_h = scale * _TALL * body / 2
+        half_w = scale * np.maximum(_WIDE * body * perspective.aspect, 6.0) / 2
+        self._y0, self._y1 = (_clipped(rows + s * half_h, height)[:, None] for s in (-1, 1))
+        self._x0, self._x1 = (_clipped(columns + s * half_w[:, None], width) for s in (-1, 1))
+        self.area = ((self._y1 - self._y0) * (self._x1 - self._x0)).astype(np.float32)
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sums of float32 (H, W) ``values``, as float32 (gh, gw)."""
+        import cv2
+
+        table = cv2.integral(values, sdepth=cv2.CV_64F)
+        bottom = table[self._y1, self._x1] - table[self._y1, self._x0]
+        top = table[self._y0, self._x1] - table[self._y0, self._x0]
+        return (bottom - top).astype(np.float32)
+
+    def movement(self, mask: BoolArray, velocity: FloatArray) -> Movement:
+        """Movement of what ``mask`` (bool (H, W)) shows, by ``velocity`` (float32 (H, W, 2))."""
+        weight = mask.astype(np.float32)
+        count = self.sums(weight)
+        total = [self.sums(np.ascontiguousarray(velocity[..., axis] * weight)) for axis in (0, 1)]
+        mean = np.stack(total, axis=-1) / (count + _CALM * self.area)[..., None]
+        return Movement(count / self.area, mean.astype(np.float32))
+
+
+def _clipped(edge: np.ndarray, length: int) -> np.ndarray:
+    return np.clip(np.rint(edge), 0, length).astype(np.intp)

@@ -1,0 +1,106 @@
+"""Moving objects: parts of what stands out that hang together and move alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types import BoolArray, Box, FloatArray
+from anomalist.vision.motion.movement import CELL
+
+_ALIKE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
+_LEAST_CELLS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class MovingObject:
+    """One object in one frame, in working pixels.
+
+    Parameters
+    ----------
+    box : around its pixels.
+    area : pixels that stand out.
+    velocity : its median, pixels a second to the right and down.
+    cells : int (n, 2), row and column of the cells that it covers.
+    """
+
+    box: Box
+    area: int
+    velocity: tuple[float, float]
+    cells: npt.NDArray[np.intp]
+
+    @property
+    def speed(self) -> float:
+        """Pixels a second."""
+        return float(np.hypot(*self.velocity))
+
+
+def moving_objects(mask: BoolArray, velocity: FloatArray, slowest: float) -> list[MovingObject]:
+    """Find the objects of a frame.
+
+    Parameters
+    ----------
+    mask : bool (H, W), what stands out.
+    velocity : float32 (H, W, 2), pixels a second.
+    slowest : a difference in velocity, pixels a second, that always counts as alike.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count, mean = _by_cell(mask, velocity)
+    rows, columns = np.nonzero(count > 0)
+    if not len(rows):
+        return []
+    number = np.full(count.shape, -1, np.intp)
+    number[rows, columns] = np.arange(len(rows))
+    pairs = [_alike(number, mean, step, slowest) for step in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(rows), len(rows)))
+    _, member = connected_components(graph, directed=False)
+    order = np.argsort(member, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    cells = np.stack([rows, columns], axis=1)
+    return [_object(cells[part], count, mean) for part in parts if len(part) >= _LEAST_CELLS]
+
+
+def _by_cell(mask: BoolArray, velocity: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Pixels that stand out in each cell, and their mean velocity."""
+    gh, gw = -(-mask.shape[0] // CELL), -(-mask.shape[1] // CELL)
+    room = ((0, gh * CELL - mask.shape[0]), (0, gw * CELL - mask.shape[1]))
+
+    def total(values: np.ndarray) -> FloatArray:
+        cells = np.pad(values, room).reshape(gh, CELL, gw, CELL)
+        out: FloatArray = cells.sum(axis=(1, 3), dtype=np.float32)
+        return out
+
+    count = total(mask)
+    sums = np.stack([total(velocity[..., axis] * mask) for axis in (0, 1)], axis=-1)
+    return count, sums / np.maximum(count, 1)[..., None]
+
+
+def _alike(
+    number: npt.NDArray[np.intp], mean: FloatArray, step: tuple[int, int], slowest: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pairs of neighbours one ``step`` apart that move alike, by their numbers."""
+    down, right = step
+    height, width = number.shape
+    here = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
+    there = np.s_[down:, max(right, 0) : width - max(-right, 0)]
+    apart = np.linalg.norm(mean[here] - mean[there], axis=-1)
+    faster = np.maximum(np.linalg.norm(mean[here], axis=-1), np.linalg.norm(mean[there], axis=-1))
+    both = (number[here] >= 0) & (number[there] >= 0) & (apart <= np.maximum(_ALIKE * faster, slowest))
+    return number[here][both], number[there][both]
+
+
+def _object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
+    (y0, x0), (y1, x1) = cells.min(axis=0), cells.max(axis=0) + 1
+    weight = count[cells[:, 0], cells[:, 1]]
+    velocity = np.median(mean[cells[:, 0], cells[:, 1]], axis=0)
+    return MovingObject(
+        box=(int(x0) * CELL, int(y0) * CELL, int(x1) * CELL, int(y1) * CELL),
+        area=int(weight.sum()),
+        velocity=(float(velocity[0]), float(velocity[1])),
+        cells=cells,
+    )
