@@ -1,0 +1,214 @@
+"""What people said about findings: the one table of feedback and past cases, for pictures and events.
+
+A case is never changed or deleted. It can be undone, which is kept with the name and the time. Several
+processes may read and write the same file; what was added is there after a crash.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import DataError
+from anomalist.memory.database import connect, explained, transaction
+from anomalist.memory.feedback import Action, Case, Feedback, current_user
+from anomalist.settings import Settings
+from anomalist.types import FloatArray
+
+
+class Similar(NamedTuple):
+    """A case and the cosine similarity of its embedding to what was asked for, −1 to 1."""
+
+    case: Case
+    similarity: float
+
+
+_COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
+
+
+class CaseStore:
+    """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
+
+    Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
+    written, and when there is no case of the asked id.
+
+    Parameters
+    ----------
+    path : the file; by default ``cases.sqlite`` in the home of the settings.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = Path(path) if path is not None else Settings().home / "cases.sqlite"
+        self._connection = connect(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing is pending, every call stored what it did."""
+        self._connection.close()
+
+    def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
+        """Store feedback together with its embeddings by name of their space: all of it or nothing."""
+        blobs = {space: _blob(space, vector) for space, vector in (vectors or {}).items()}
+        values = [getattr(feedback, name) for name in Feedback.model_fields]
+        marks = ", ".join("?" * len(values))
+        with explained(self.path), transaction(self._connection):
+            row = self._connection.execute(
+                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [_now(), *values]
+            ).fetchone()
+            for space, blob in blobs.items():
+                self._attach(row["id"], space, blob)
+            return _case(row)
+
+    def attach(self, id: str | int, space: str, vector: npt.ArrayLike) -> None:
+        """Store an embedding of a case, in place of an earlier one in the same space.
+
+        ``vector`` is (d,) of any length but 0; d is fixed by the first of a space. Raises DataError for
+        another d, a zero vector, or what isn't finite.
+        """
+        blob = _blob(space, vector)
+        with explained(self.path), transaction(self._connection):
+            self._attach(self._row(id)["id"], space, blob)
+
+    def undo(self, id: str | int, who: str | None = None) -> Case:
+        """Say that a case no longer holds; it stays in the file. Raises DataError if it was said before."""
+        with explained(self.path), transaction(self._connection):
+            case = _case(self._row(id))
+            if case.undone:
+                raise DataError(f"{case.id} was undone already, by {case.undone_by} at {case.undone}.")
+            row = self._connection.execute(
+                "UPDATE cases SET undone = ?, undone_by = ? WHERE id = ? RETURNING *",
+                [_now(), who or current_user(), _number(id)],
+            ).fetchone()
+            return _case(row)
+
+    def get(self, id: str | int) -> Case:
+        """The case of an id, "case:12" or 12, undone or not."""
+        with explained(self.path):
+            return _case(self._row(id))
+
+    def list(
+        self, profile: str | None = None, action: Action | None = None, undone: bool = False
+    ) -> tuple[Case, ...]:
+        """Cases, the newest first; of one profile or action where named; with undone ones if asked."""
+        with explained(self.path):
+            rows = self._connection.execute(
+                "SELECT * FROM cases WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR action = ?2)"
+                " AND (?3 OR undone IS NULL) ORDER BY id DESC",
+                [profile, action, undone],
+            )
+            return tuple(map(_case, rows))
+
+    def vectors(self, space: str, *, profile: str | None = None) -> tuple[tuple[Case, ...], FloatArray]:
+        """The cases that hold and have an embedding in a space, the newest first; unit float32 (n, d).
+
+        (0, 0) where there are none.
+        """
+        with explained(self.path):
+            numbers, vectors = self._vectors(space, profile)
+            return tuple(_case(self._row(number)) for number in numbers), vectors
+
+    def similar(
+        self, space: str, vector: npt.ArrayLike, k: int, *, profile: str | None = None
+    ) -> tuple[Similar, ...]:
+        """The k cases that hold and are most like ``vector`` (d,), the most similar first.
+
+        Raises DataError when the space holds vectors of another length.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        import faiss
+
+        query = np.frombuffer(_blob(space, vector), "<f4")
+        with explained(self.path):
+            numbers, stored = self._vectors(space, profile)
+            if not numbers:
+                return ()
+            if stored.shape[1] != len(query):
+                raise DataError(_wrong_length(space, stored.shape[1], len(query)))
+            index = faiss.IndexFlatIP(len(query))
+            index.add(stored)
+            likeness, found = index.search(_unit(query[None]), min(k, len(numbers)))
+            return tuple(
+                Similar(_case(self._row(numbers[place])), float(similarity))
+                for place, similarity in zip(found[0], likeness[0], strict=True)
+            )
+
+    def _vectors(self, space: str, profile: str | None) -> tuple[Sequence[int], FloatArray]:
+        rows = self._connection.execute(
+            'SELECT id, vector FROM cases JOIN embeddings ON "case" = id WHERE space = ?1'
+            " AND undone IS NULL AND (?2 IS NULL OR profile = ?2) ORDER BY id DESC",
+            [space, profile],
+        ).fetchall()
+        stored = [np.frombuffer(row["vector"], "<f4") for row in rows]
+        unit = _unit(np.stack(stored)) if stored else np.empty((0, 0), np.float32)
+        return [row["id"] for row in rows], unit
+
+    def _row(self, id: str | int) -> sqlite3.Row:
+        row: sqlite3.Row | None = self._connection.execute(
+            "SELECT * FROM cases WHERE id = ?", [_number(id)]
+        ).fetchone()
+        if row is None:
+            raise DataError(f'There is no case:{_number(id)} in "{self.path}".')
+        return row
+
+    def _attach(self, number: int, space: str, blob: bytes) -> None:
+        known = self._connection.execute(
+            "SELECT length(vector) FROM embeddings WHERE space = ? LIMIT 1", [space]
+        ).fetchone()
+        if known and known[0] != len(blob):
+            raise DataError(_wrong_length(space, known[0] // 4, len(blob) // 4))
+        self._connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", [number, space, blob])
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _number(id: str | int) -> int:
+    match = re.fullmatch(r"(?:case:)?([1-9]\d{0,17})", str(id))
+    if not match:
+        raise DataError(f'"{id}" is not the id of a case.', "Ids look like case:12.")
+    return int(match[1])
+
+
+def _case(row: sqlite3.Row) -> Case:
+    values = {name: row[name] for name in Case.model_fields}
+    return Case(**{**values, "id": f"case:{row['id']}"})
+
+
+def _blob(space: str, vector: npt.ArrayLike) -> bytes:
+    """The vector as little-endian float32; raises DataError for what can't be compared by its direction."""
+    if not space:
+        raise DataError("The space of an embedding has no name.", "Name what made the embedding.")
+    with np.errstate(over="ignore"):
+        array = np.asarray(vector, "<f4")
+    if array.ndim != 1 or not len(array):
+        raise DataError(f'An embedding in "{space}" must be (d,), got {array.shape}.')
+    if not np.isfinite(array).all() or not array.any():
+        raise DataError(f'An embedding in "{space}" must be finite and not all zero.')
+    return array.tobytes()
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> FloatArray:
+    wide = vectors.astype(np.float64)  # squares of what float32 holds
+    unit: FloatArray = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def _wrong_length(space: str, want: int, got: int) -> str:
+    return f'Embeddings in "{space}" have {want} numbers, got {got}.'

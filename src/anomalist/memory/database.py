@@ -1,0 +1,169 @@
+"""The SQLite file behind the cases: made, opened and checked; what is not ours is never written to."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from anomalist.errors import DataError
+
+SCHEMA_VERSION = 1
+APPLICATION = 0x616E6F6D  # "anom": tells our files from other programs'
+WAIT = 30.0
+"""Seconds to wait for another process that is writing."""
+
+_AWAY = "Nothing in it was changed. Move it away to begin a new one, or restore a copy."
+
+_TABLES = """
+CREATE TABLE cases (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  created TEXT NOT NULL,
+  who TEXT NOT NULL,
+  action TEXT NOT NULL,
+  media TEXT NOT NULL,
+  source TEXT NOT NULL,
+  sha256 TEXT,
+  key TEXT,
+  part TEXT,
+  start REAL,
+  "end" REAL,
+  text TEXT NOT NULL,
+  kind TEXT,
+  severity INTEGER,
+  profile TEXT,
+  note TEXT NOT NULL,
+  undone TEXT,
+  undone_by TEXT
+) STRICT;
+CREATE INDEX cases_of_profile ON cases (profile);
+CREATE TABLE embeddings (
+  "case" INTEGER NOT NULL REFERENCES cases (id),
+  space TEXT NOT NULL,
+  vector BLOB NOT NULL,
+  PRIMARY KEY ("case", space)
+) STRICT;
+CREATE INDEX embeddings_of_space ON embeddings (space);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, or make it where there is none or an empty one. Every statement commits by itself.
+
+    Raises
+    ------
+    DataError : not a database, of another program, of a newer version, damaged, or not to be opened. It is
+        left as it is.
+    """
+    with explained(path):
+        try:
+            if path.exists() and not path.is_file():
+                raise DataError(f'"{path}" is not a file.', "Name a file for the cases.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            raise DataError(
+                f'The case file "{path}" can\'t be opened: {error}.', "Check the path."
+            ) from error
+        try:
+            connection.row_factory = sqlite3.Row
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is written inside, or nothing of it; waits for other processes that are writing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about the file, and what can't be read in it, into one error for people."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        message, remedy = _explanation(getattr(error, "sqlite_errorname", ""), str(error))
+        raise DataError(f'The case file "{path}" {message}.', remedy) from error
+    except UnicodeEncodeError as error:
+        raise DataError("Text with parts that are not Unicode can't be stored or looked up.") from error
+    except ValueError as error:  # pydantic's too
+        raise DataError(f'The case file "{path}" is damaged: a case can\'t be read.', _AWAY) from error
+
+
+def _explanation(code: str, detail: str) -> tuple[str, str]:
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "is being written by another process", "Try again when it is done."
+    if code.startswith("SQLITE_NOTADB"):
+        return "is not a database, or is damaged", _AWAY
+    if code.startswith("SQLITE_CORRUPT"):
+        return "is damaged", _AWAY
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return f"can't be opened for writing ({detail})", "Check its permissions and those of its folder."
+    return f"can't be used ({detail})", _AWAY
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check whose file it is before anything in it is changed, and make the tables of a new one."""
+    connection.execute("BEGIN")  # one view of all three: another process may be making the file right now
+    application = int(_pragma(connection, "application_id"))
+    version = int(_pragma(connection, "user_version"))
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
+    if not (application or version or tables):
+        _make(connection)
+    elif application != APPLICATION:
+        raise DataError(f'"{path}" is a database of another program.', "Name another file for the cases.")
+    elif version > SCHEMA_VERSION:
+        raise DataError(
+            f'The case file "{path}" has version {version}, this anomalist reads up to {SCHEMA_VERSION}.',
+            "Upgrade: pip install --upgrade anomalist",
+        )
+    if _pragma(connection, "quick_check(1)") != "ok":
+        raise DataError(f'The case file "{path}" is damaged.', _AWAY)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # what was committed outlives a power cut
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    _write_ahead(connection)
+    with transaction(connection):
+        if int(_pragma(connection, "user_version")):
+            return  # another process was faster
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, where readers and a writer don't wait for each other; the file keeps it.
+
+    SQLite itself doesn't wait when several processes switch at once.
+    """
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> str:
+    return str(connection.execute(f"PRAGMA {name}").fetchone()[0])
