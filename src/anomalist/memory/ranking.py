@@ -35,12 +35,12 @@ def adjustments(
     """How cases move events in rank, one adjustment an event.
 
     A case weighs t²(3 − 2t) with t the share of the way from ``floor`` to 1 that its similarity has gone,
-    halved for every 90 days that it is older than the newest that counts. With M the largest weight of the dismissed
-    cases and S their sum, they lower by D = M(1 − 2^(−S/M)): one by half its weight, many by nearly the
-    largest, never more. Escalated ones raise by E, reckoned alike. The value is E − D(1 − m), m the largest
-    weight of an escalated case: what is just like an escalated event isn't lowered however often such things
-    were dismissed, and the reason names both sides. Cases that are seen, confirmed, corrected or undone don't
-    count.
+    halved for every 90 days that it is older than the newest that counts. With M the largest weight of the
+    dismissed cases and S their sum, they lower by D = M(1 − 2^(−S/M)): one by half its weight, many by nearly
+    the largest, never more. Escalated ones raise by E, reckoned alike. The value is E − D(1 − m), m the
+    largest weight of an escalated case: what is just like an escalated event isn't lowered however often such
+    things were dismissed, and the reason names both sides. Cases that are seen, confirmed, corrected or
+    undone don't count.
 
     Parameters
     ----------
