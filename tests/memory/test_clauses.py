@@ -27,6 +27,10 @@ from anomalist.memory.clauses import clauses, negated
             "There is a clerk sitting and typing",
             ["There is a clerk sitting", "There is a clerk typing"],
         ),
+        (
+            "A clerk is reading, eating apples and humming",
+            ["A clerk is reading", "A clerk is eating apples", "A clerk is humming"],
+        ),
         ("The crane is idle, waiting for a load", ["The crane is idle", "The crane is waiting for a load"]),
         ("The welder stops and takes off a glove", ["The welder stops", "The welder takes off a glove"]),
         ("The welder stopped and looked at it", ["The welder stopped", "The welder looked at it"]),

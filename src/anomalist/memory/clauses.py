@@ -60,7 +60,7 @@ def clauses(text: str) -> tuple[str, ...]:
 
 @dataclass
 class _Sentence:
-    """Words of a sentence with their places and guessed forms, and where the next of each kind begins."""
+    """Words of a sentence, commas among them, with their places and guessed forms."""
 
     text: str
     starts: list[int]
@@ -125,8 +125,7 @@ def _lead(sentence: _Sentence, begin: int, joint: re.Match[str], stop: int, lead
         return None
     if not lead and joint.group().startswith(",") and _EXCLUDING.match(text, begin):
         return ""
-    verb = sentence.first(left, middle, "auxiliary", "ing", "finite")
-    if verb is None:
+    if not lead and sentence.first(left, middle, "auxiliary", "ing", "finite") is None:
         return None
     if opens_clause(words[right]):
         strict = joint.group().strip().lower() in {"and", "or"}
