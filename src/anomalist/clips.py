@@ -45,7 +45,7 @@ class Track(Frozen):
 
 
 class Caption(Frozen):
-    """What was measured, in words: one sentence, and its parts (Sherlock's quadruple, with time and place)."""
+    """What was measured, in words: a sentence, and its parts, as Sherlock's quadruple with time and place."""
 
     text: str
     subject: str

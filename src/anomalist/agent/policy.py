@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from anomalist.clips import MeasureName
 from anomalist.errors import PolicyError
 from anomalist.types import Basis, Calibration, Evidence, Frozen, Kind, Label
 
@@ -76,6 +77,33 @@ class Zone(Frozen):
         return self
 
 
+DEFAULT_EVENT_FLOORS: dict[MeasureName, SeverityName] = {
+    "speed": "minor",
+    "size": "minor",
+    "direction": "minor",
+    "place": "minor",
+    "dwell": "moderate",
+    "crowding": "moderate",
+    "stillness": "minor",
+    "dispersal": "major",
+    "forbidden zone": "major",
+}
+
+
+class EventSteps(Frozen):
+    """What makes an event in a video severe."""
+
+    moderate_speed: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1.8
+    major_speed: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 4.0
+    long_seconds: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 60.0
+    floors: Mapping[MeasureName, SeverityName] = DEFAULT_EVENT_FLOORS
+
+    @field_validator("floors")
+    @classmethod
+    def _complete(cls, given: Mapping[MeasureName, SeverityName]) -> Mapping[MeasureName, SeverityName]:
+        return {**DEFAULT_EVENT_FLOORS, **given}
+
+
 class Policy(Frozen):
     """What turns evidence into a label and a severity; each field is explained in ``policy.toml``."""
 
@@ -85,6 +113,7 @@ class Policy(Frozen):
     area: AreaSteps = AreaSteps()
     floors: Mapping[Kind, SeverityName] = DEFAULT_FLOORS
     zones: tuple[Zone, ...] = ()
+    events: EventSteps = EventSteps()
 
     @field_validator("floors")
     @classmethod

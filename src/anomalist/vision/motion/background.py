@@ -36,7 +36,8 @@ class Background:
     @property
     def limit(self) -> FloatArray:
         """float32 (H, W), the difference in grey levels above which a pixel stands out."""
-        return np.maximum(_NOISE_FACTOR * self.noise, np.float32(_LEAST_CONTRAST))
+        out: FloatArray = np.maximum(_NOISE_FACTOR * self.noise, np.float32(_LEAST_CONTRAST))
+        return out
 
 
 def median_background(greys: Iterable[UInt8Array]) -> Background:
@@ -93,7 +94,7 @@ class Adapting:
         pace = _FASTEST * elapsed
         if learn:
             self._grey += np.clip(share * gap, -pace, pace).astype(np.float32)
-        out: FloatArray = np.abs(gap) / self._limit
+        out: FloatArray = (np.abs(gap) / self._limit).astype(np.float32)
         return out
 
     def _gain(self, grey: UInt8Array) -> np.float32:

@@ -51,7 +51,7 @@ class BlockMaxima:
 
     @property
     def supported(self) -> float:
-        """The lowest number of false events per hour that so many blocks can promise: p = 1/(n + 1) a block."""
+        """False events per hour that so many blocks can promise at least: 1/(n + 1) a block."""
         return 3600 / (self.seconds * (len(self.maxima) + 1))
 
     def per_hour(self, score: float) -> float | None:
@@ -72,7 +72,9 @@ class BlockMaxima:
         """
         wanted = DEFAULT_PER_HOUR if asked is None else asked
         if not wanted > 0:
-            raise CalibrationError(f"{wanted:g} false events per hour can't be promised.", "Ask for more than 0.")
+            raise CalibrationError(
+                f"{wanted:g} false events per hour can't be promised.", "Ask for more than 0."
+            )
         if asked is not None and asked < self.supported:
             hours = 1 / asked
             raise CalibrationError(

@@ -69,7 +69,9 @@ class CameraWatch:
         return None
 
     def _frozen(self, small: UInt8Array, time: float) -> bool:
-        same = self._last is not None and self._last.shape == small.shape and np.array_equal(self._last, small)
+        same = (
+            self._last is not None and self._last.shape == small.shape and np.array_equal(self._last, small)
+        )
         self._last = small
         if not same or self._changed is None:
             self._changed = time
@@ -95,7 +97,8 @@ def _edges(grey: FloatArray | UInt8Array, blur: float = 1.5) -> FloatArray:
     if blur:
         smooth = cv2.GaussianBlur(smooth[::_SHRINK, ::_SHRINK], (0, 0), blur / _SHRINK)
     dx, dy = cv2.Sobel(smooth, -1, 1, 0, scale=1 / 8), cv2.Sobel(smooth, -1, 0, 1, scale=1 / 8)
-    return np.hypot(dx, dy)
+    out: FloatArray = np.hypot(dx, dy)
+    return out
 
 
 def agreement(a: FloatArray, b: FloatArray) -> float:

@@ -15,8 +15,8 @@ _FINEST = 1  # DIS: half of the working size; whole size costs five times as muc
 class Following:
     """Backward optical flow (DIS; Kroeger et al., ECCV 2016), chained over the last ``SPAN`` seconds.
 
-    The velocity of a pixel is the way to where it was half a second ago, by the time between. A limb that swings
-    to and fro cancels out, and what the whole body does remains.
+    The velocity of a pixel is the way from where it was half a second ago, by the time between. A limb that
+    swings to and fro cancels out, and what the whole body does remains.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Following:
     def __init__(self, height: int, width: int) -> None:
         import cv2
 
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(_FINEST)
         columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)

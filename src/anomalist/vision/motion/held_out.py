@@ -99,7 +99,7 @@ def _maxima(
     norms: dict[MeasureName, Norm],
     mode: Mode,
 ) -> FloatArray:
-    found = []
+    found: list[float] = []
     for clip, blocks in zip(clips, parts, strict=True):
         score = smoothed(clip.times, leading(clip.values, norms)[0], mode, clip.cuts)
         found.extend(float(np.nanmax(score[b])) for b in blocks if np.isfinite(score[b]).any())

@@ -39,6 +39,7 @@ class Limits:
     Parameters
     ----------
     speed : float32 (gh, gw), working pixels a second.
+    typical : float32 (gh, gw), the speed that half of what moves there doesn't exceed.
     size : float32 (gh, gw), share of the surroundings that stands out.
     rarity : float32 (DIRECTIONS, gh, gw), −log10 of the share of each direction and its neighbours; 0 where
         too little was seen.
@@ -46,6 +47,7 @@ class Limits:
     """
 
     speed: FloatArray
+    typical: FloatArray
     size: FloatArray
     rarity: FloatArray
     absence: FloatArray
@@ -60,6 +62,7 @@ def limits_of(usual: Usual) -> Limits:
     here = near(usual.speeds.sum(axis=0)[None])[0] / near(np.ones((1, *total.shape), np.float32))[0]
     return Limits(
         speed=limit(usual.speeds, SPEED_EDGES, HARDLY_EVER),
+        typical=limit(usual.speeds, SPEED_EDGES, 0.5),
         size=limit(usual.sizes, SIZE_EDGES, HARDLY_EVER),
         rarity=np.where(total >= _KNOWN, np.maximum(rarity, 0), 0).astype(np.float32),
         absence=-np.log10((here + 1) / (usual.frames + 1)).astype(np.float32),
@@ -85,13 +88,15 @@ class Dwelling:
         return self._seconds.copy()
 
 
-def at_places(movement: Movement, around: Movement, dwelt: FloatArray, limits: Limits) -> dict[str, FloatArray]:
+def at_places(
+    movement: Movement, around: Movement, dwelt: FloatArray, limits: Limits
+) -> dict[MeasureName, FloatArray]:
     """The measures of every place.
 
     Returns
     -------
-    For each of ``PLACES`` float32 (gh, gw): speed and size by their limits (1 is the limit), the rarity of the
-    direction and of anything being there (−log10 of a share), and seconds of standing still.
+    For each of ``PLACES`` float32 (gh, gw): speed and size by their limits (1 is the limit), the rarity of
+    the direction and of anything being there (−log10 of a share), and seconds of standing still.
     """
     taken = movement.taken >= TAKEN
     # Speed counts in full as soon as a fifth of the window moves; below, windows that only touch something.
@@ -107,7 +112,7 @@ def at_places(movement: Movement, around: Movement, dwelt: FloatArray, limits: L
     }
 
 
-def of_whole(movement: Movement, limits: Limits) -> dict[str, float]:
+def of_whole(movement: Movement, limits: Limits) -> dict[MeasureName, float]:
     """The measures of the whole picture: how much is taken, how little, and how it flees from its middle.
 
     Returns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from anomalist.types import BoolArray, FloatArray
 from anomalist.vision.motion.perspective import Perspective
@@ -34,7 +35,8 @@ class Movement:
     @property
     def speed(self) -> FloatArray:
         """float32 (gh, gw), pixels a second."""
-        return np.hypot(self.velocity[..., 0], self.velocity[..., 1])
+        out: FloatArray = np.hypot(self.velocity[..., 0], self.velocity[..., 1])
+        return out
 
 
 class Windows:
@@ -63,7 +65,8 @@ class Windows:
         table = cv2.integral(values, sdepth=cv2.CV_64F)
         bottom = table[self._y1, self._x1] - table[self._y1, self._x0]
         top = table[self._y0, self._x1] - table[self._y0, self._x0]
-        return (bottom - top).astype(np.float32)
+        out: FloatArray = (bottom - top).astype(np.float32)
+        return out
 
     def movement(self, mask: BoolArray, velocity: FloatArray) -> Movement:
         """Movement of what ``mask`` (bool (H, W)) shows, by ``velocity`` (float32 (H, W, 2))."""
@@ -74,5 +77,6 @@ class Windows:
         return Movement(count / self.area, mean.astype(np.float32))
 
 
-def _clipped(edge: np.ndarray, length: int) -> np.ndarray:
-    return np.clip(np.rint(edge), 0, length).astype(np.intp)
+def _clipped(edge: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.intp]:
+    out: npt.NDArray[np.intp] = np.clip(np.rint(edge), 0, length).astype(np.intp)
+    return out

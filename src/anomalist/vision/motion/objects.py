@@ -22,7 +22,7 @@ class MovingObject:
     ----------
     box : around its pixels.
     area : pixels that stand out.
-    velocity : its median, pixels a second to the right and down.
+    velocity : its mean, pixels a second to the right and down.
     cells : int (n, 2), row and column of the cells that it covers.
     """
 
@@ -67,40 +67,43 @@ def moving_objects(mask: BoolArray, velocity: FloatArray, slowest: float) -> lis
 
 def _by_cell(mask: BoolArray, velocity: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Pixels that stand out in each cell, and their mean velocity."""
-    gh, gw = -(-mask.shape[0] // CELL), -(-mask.shape[1] // CELL)
-    room = ((0, gh * CELL - mask.shape[0]), (0, gw * CELL - mask.shape[1]))
+    import cv2
 
-    def total(values: np.ndarray) -> FloatArray:
-        cells = np.pad(values, room).reshape(gh, CELL, gw, CELL)
-        out: FloatArray = cells.sum(axis=(1, 3), dtype=np.float32)
-        return out
-
-    count = total(mask)
-    sums = np.stack([total(velocity[..., axis] * mask) for axis in (0, 1)], axis=-1)
-    return count, sums / np.maximum(count, 1)[..., None]
+    height, width = mask.shape
+    weight = mask.astype(np.float32)
+    layers = np.dstack([weight, velocity * weight[..., None]])
+    down, right = -height % CELL, -width % CELL
+    padded = cv2.copyMakeBorder(layers, 0, down, 0, right, cv2.BORDER_CONSTANT)
+    cells = (padded.shape[1] // CELL, padded.shape[0] // CELL)
+    share = cv2.resize(padded, cells, interpolation=cv2.INTER_AREA)
+    count: FloatArray = share[..., 0] * CELL**2
+    return count, share[..., 1:] / np.maximum(share[..., :1], 1 / CELL**2)
 
 
 def _alike(
     number: npt.NDArray[np.intp], mean: FloatArray, step: tuple[int, int], slowest: float
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Pairs of neighbours one ``step`` apart that move alike, by their numbers."""
+    """Pairs of neighbours one ``step`` (down, right) apart that move alike, by their numbers."""
     down, right = step
     height, width = number.shape
     here = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
     there = np.s_[down:, max(right, 0) : width - max(-right, 0)]
-    apart = np.linalg.norm(mean[here] - mean[there], axis=-1)
-    faster = np.maximum(np.linalg.norm(mean[here], axis=-1), np.linalg.norm(mean[there], axis=-1))
-    both = (number[here] >= 0) & (number[there] >= 0) & (apart <= np.maximum(_ALIKE * faster, slowest))
-    return number[here][both], number[there][both]
+    a, b = number[here], number[there]
+    both = (a >= 0) & (b >= 0)
+    v, w = mean[here][both], mean[there][both]
+    apart = np.hypot(v[:, 0] - w[:, 0], v[:, 1] - w[:, 1])
+    faster = np.maximum(np.hypot(v[:, 0], v[:, 1]), np.hypot(w[:, 0], w[:, 1]))
+    alike = apart <= np.maximum(_ALIKE * faster, slowest)
+    return a[both][alike], b[both][alike]
 
 
 def _object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
     (y0, x0), (y1, x1) = cells.min(axis=0), cells.max(axis=0) + 1
     weight = count[cells[:, 0], cells[:, 1]]
-    velocity = np.median(mean[cells[:, 0], cells[:, 1]], axis=0)
+    velocity = weight @ mean[cells[:, 0], cells[:, 1]] / weight.sum()
     return MovingObject(
         box=(int(x0) * CELL, int(y0) * CELL, int(x1) * CELL, int(y1) * CELL),
-        area=int(weight.sum()),
+        area=round(float(weight.sum())),
         velocity=(float(velocity[0]), float(velocity[1])),
         cells=cells,
     )

@@ -29,7 +29,9 @@ class Perspective(Frozen):
     def heights(self, rows: npt.NDArray[np.floating]) -> FloatArray:
         """Heights in pixels, at least 4, of bodies whose middles are at ``rows`` (float, any shape)."""
         line = self.at_top + self.slope * rows
-        return np.clip(line, max(self.middle / _RANGE, 4.0), self.middle * _RANGE).astype(np.float32)
+        low = max(self.middle / _RANGE, 4.0)
+        out: FloatArray = np.clip(line, low, self.middle * _RANGE).astype(np.float32)
+        return out
 
 
 def blobs(mask: BoolArray) -> tuple[Box, ...]:
@@ -65,7 +67,9 @@ def perspective_of(boxes: Sequence[Box], height: int) -> Perspective:
     return Perspective(at_top=at_top, slope=slope, middle=middle, aspect=aspect, bodies=len(boxes))
 
 
-def _line(rows: npt.NDArray[np.float64], tall: npt.NDArray[np.float64], height: int) -> tuple[float, float] | None:
+def _line(
+    rows: npt.NDArray[np.float64], tall: npt.NDArray[np.float64], height: int
+) -> tuple[float, float] | None:
     """Slope and height at row 0 of the line through the bands with enough bodies; None below two of them."""
     band = np.minimum((rows * _BANDS / height).astype(int), _BANDS - 1)
     full = [index for index in range(_BANDS) if (band == index).sum() >= _LEAST_IN_BAND]

@@ -223,5 +223,3 @@ def _learned(arrays: dict[str, np.ndarray], frames: int) -> Learned:
         Usual(arrays["speeds"], arrays["sizes"], arrays["directions"], frames),
         {"causal": arrays["maxima_causal"], "offline": arrays["maxima_offline"]},
     )
-
-

@@ -30,7 +30,7 @@ class Measurement:
     time: float
     trouble: TroubleKind | None
     values: FloatArray
-    places: dict[str, FloatArray]
+    places: dict[MeasureName, FloatArray]
 
     @property
     def judged(self) -> bool:
@@ -78,7 +78,8 @@ class Gauge:
 
 def anomaly_map(measurement: Measurement, norms: Norms) -> FloatArray:
     """The surprise of every place: the highest of its measures, float32 (gh, gw)."""
-    return np.max([norms[name].surprise(measurement.places[name]) for name in PLACES], axis=0)
+    out: FloatArray = np.max([norms[name].surprise(measurement.places[name]) for name in PLACES], axis=0)
+    return out
 
 
 def surprises(values: FloatArray, norms: Norms) -> dict[MeasureName, float]:

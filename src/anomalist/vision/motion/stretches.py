@@ -26,8 +26,8 @@ class Stretch:
 class Stretches:
     """Follows a score and says when a stretch begins to count and when it is over.
 
-    A stretch counts once it exceeds ``threshold``. It begins where the score rose above ``STAY`` of it without
-    a gap, so the beginning of what gets conspicuous later belongs to it.
+    A stretch counts once it exceeds ``threshold``. It begins where the score rose above ``STAY`` of it
+    without a gap, so the beginning of what gets conspicuous later belongs to it.
     """
 
     def __init__(self, threshold: float) -> None:

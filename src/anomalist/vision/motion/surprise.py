@@ -1,4 +1,4 @@
-"""Measures of different kinds on one scale: 0 is the middle of normal footage, 1 is what it hardly ever reaches."""
+"""Measures of different kinds on one scale: 0 is the middle of normal footage, 1 is hardly ever reached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_STEP: Mapping[str, float] = {
     "stillness": 0.3,
     "dispersal": 0.1,
 }
-"""Between the middle and what is hardly reached at least, so that footage that is too even makes nobody jump."""
+"""Least distance from the middle to 1, so that footage that is too even makes nobody jump."""
 
 
 class Norm(Frozen):
@@ -48,10 +48,11 @@ def norms_of(
 ) -> dict[MeasureName, Norm]:
     """Norms from held-out normal footage.
 
-    Every measure gets an equal share of the false events that are allowed, so what its blocks hardly ever exceed
-    lies beyond all that was seen. It is extrapolated by an exponential tail over the median of the blocks' maxima
-    (peaks over threshold with shape 0; Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001,
-    chapter 4): a measure with a long tail in normal footage must not be louder than one without.
+    Every measure gets an equal share of the false events that are allowed, so what its blocks hardly ever
+    exceed lies beyond all that was seen. It is extrapolated by an exponential tail over the median of the
+    blocks' maxima (peaks over threshold with shape 0; Coles, "An Introduction to Statistical Modeling of
+    Extreme Values", 2001, chapter 4): a measure with a long tail in normal footage must not be louder than
+    one without.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def norms_of(
 
 
 def _hardly_ever(tops: npt.NDArray[np.floating], seconds: float) -> float:
-    """What the maximum of a block exceeds with the share of one measure in the false events that are allowed."""
+    """What a block's maximum exceeds with one measure's share of the false events that are allowed."""
     allowed = max(DEFAULT_PER_HOUR * seconds / 3600, 1 / (len(tops) + 1)) / len(MEASURES)
     start = float(np.median(tops))
     excess = float((tops - start)[tops >= start].mean())
@@ -79,8 +80,8 @@ def _hardly_ever(tops: npt.NDArray[np.floating], seconds: float) -> float:
 def leading(values: FloatArray, norms: Norms) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The highest surprise among the measures of each frame, and which it is.
 
-    Speed counts at every value. The others are rarities, noise below what normal footage reaches: they fall off
-    steeply there (``_STEEP``), so that they speak up only when they have something to say.
+    Speed counts at every value. The others are rarities, noise below what normal footage reaches: they fall
+    off steeply there (``_STEEP``), so that they speak up only when they have something to say.
 
     Parameters
     ----------

@@ -13,6 +13,8 @@ from anomalist.vision.motion.objects import MovingObject
 
 _LOST_AFTER = 0.6  # seconds unseen
 _LEAST_OVERLAP = 0.15  # intersection over union of the expected and the found box
+_SUDDEN = 0.5  # of the faster speed: a larger change of velocity is another object
+_SLACK = 0.3  # heights a second that don't count, because flow is not exact
 _KEEP_EVERY = 0.2  # seconds between the boxes that are kept
 _MOST_BOXES = 300  # a minute of them; of longer stays every other is let go
 
@@ -87,7 +89,18 @@ class Tracker:
         overlap = overlaps(np.array([found.box for found in objects], np.float64), expected)
         rows, columns = linear_sum_assignment(-overlap)
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        return [(i, self.trails[j]) for i, j in pairs if overlap[i, j] >= _LEAST_OVERLAP]
+        return [
+            (i, self.trails[j])
+            for i, j in pairs
+            if overlap[i, j] >= _LEAST_OVERLAP and _alike(objects[i], self.trails[j])
+        ]
+
+
+def _alike(found: MovingObject, trail: Trail) -> bool:
+    """Whether one could become the other within a frame: what runs into a walker is not the walker."""
+    change = np.hypot(found.velocity[0] - trail.velocity[0], found.velocity[1] - trail.velocity[1])
+    faster = max(found.speed, float(np.hypot(*trail.velocity)))
+    return bool(change <= _SUDDEN * faster + (found.box[3] - found.box[1]) * _SLACK)
 
 
 def overlaps(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

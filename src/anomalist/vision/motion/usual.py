@@ -129,4 +129,5 @@ def limit(counts: FloatArray, edges: npt.NDArray[np.floating], share: float) -> 
     before = np.where(above > 0, np.take_along_axis(below, np.maximum(above - 1, 0)[None], 0)[0], 0)
     inside = (wanted - before) / np.maximum(reached - before, 1e-9)
     value = edges[above] + inside * (edges[above + 1] - edges[above])
-    return np.where(below[-1] > 0, value, edges[-1]).astype(np.float32)
+    out: FloatArray = np.where(below[-1] > 0, value, edges[-1]).astype(np.float32)
+    return out

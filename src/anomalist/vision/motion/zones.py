@@ -29,7 +29,10 @@ class _File(Frozen):
     zones: tuple[Zone, ...] = Field(min_length=1)
 
 
-_EXAMPLE = '{"zones": [{"name": "tracks", "kind": "forbidden", "polygon": [[0.1, 0.6], [0.9, 0.6], [0.9, 1], [0.1, 1]]}]}'
+_EXAMPLE = (
+    '{"zones": [{"name": "tracks", "kind": "forbidden", '
+    '"polygon": [[0.1, 0.6], [0.9, 0.6], [0.9, 1], [0.1, 1]]}]}'
+)
 
 
 def read_zones(path: Path) -> tuple[Zone, ...]:

@@ -1,0 +1,116 @@
+"""The whole flow for video: path → Video → Moments → Events → severity → ClipRecord."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from anomalist.agent.event_severity import with_severity
+from anomalist.agent.policy import Policy, load_policy
+from anomalist.clips import ClipRecord, Event, Mode
+from anomalist.errors import AnomalistError
+from anomalist.types import DetectorInfo, Label
+from anomalist.vision.motion.events import EventMaker
+from anomalist.vision.motion.learning import RATE
+from anomalist.vision.motion.scene import Scene
+from anomalist.vision.motion.smoothing import MEMORY
+from anomalist.vision.motion.timeline import Timeline, events_of, look_through, thinned
+from anomalist.vision.motion.zones import Zone
+from anomalist.vision.video.frames import Video
+
+Annotate = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
+"""Adds to events what needs more than motion: words to watch for, a model's opinion."""
+
+_LEAST_JUDGED = 0.5  # share of a clip without events that must have been judged, to call it normal
+
+
+@dataclass(frozen=True, eq=False)
+class Triage:
+    """Finds the stretches worth watching in clips of one scene.
+
+    Parameters
+    ----------
+    scene : what is usual.
+    false_events_per_hour : that may be expected at most; None takes one, or what the footage supports.
+    mode : "offline" uses the whole clip, "causal" the past alone.
+    zones : drawn by a person; None takes those of the scene.
+    """
+
+    scene: Scene
+    false_events_per_hour: float | None = None
+    mode: Mode = "offline"
+    zones: Sequence[Zone] | None = None
+    policy: Policy | None = None
+    annotate: Annotate = lambda _, events: events
+
+    def clip(self, video: Video, seen: Callable[[float], None] = lambda _: None) -> ClipRecord:
+        """Triage one clip. What can't be read becomes a record with an error.
+
+        Raises CalibrationError when the asked number of false events is out of reach.
+        """
+        started = time.perf_counter()
+        threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        drawn = self.scene.manifest.zones if self.zones is None else self.zones
+        try:
+            timeline = look_through(video.frames(rate=RATE), self.scene, threshold, drawn, seen)
+            maker = EventMaker(self.scene, self.mode, video.size, drawn)
+            events = self.annotate(video, events_of(timeline, maker, threshold))
+        except AnomalistError as error:
+            return self.failed(video.source, error)
+        policy = self.policy or load_policy()
+        label, why = _label(timeline, events)
+        height, width = video.size
+        return ClipRecord(
+            source=video.source,
+            status="ok",
+            label=label,
+            why_undecided=why,
+            events=tuple(with_severity(event, drawn, policy) for event in events),
+            troubles=tuple(timeline.troubles),
+            sha256=video.sha256,
+            width=width,
+            height=height,
+            duration=video.duration if video.duration is not None else timeline.times[-1],
+            frames=len(timeline.times),
+            notes=video.notes,
+            mode=self.mode,
+            latency=MEMORY if self.mode == "causal" else 0.0,
+            threshold=threshold,
+            calibration=calibration,
+            curve=thinned(timeline.times, timeline.smooth(self.mode)),
+            detector=DetectorInfo(name="motion", digest=self.scene.digest),
+            scene=self.scene.name,
+            scene_digest=self.scene.digest,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.perf_counter() - started, 2),
+        )
+
+    def clips(self, videos: Iterable[Video]) -> Iterator[ClipRecord]:
+        """Triage many clips; one that fails is a record of its own and the rest goes on."""
+        for video in videos:
+            yield self.clip(video)
+
+    def failed(self, source: str, error: AnomalistError) -> ClipRecord:
+        """The record of a clip that could not be judged."""
+        return ClipRecord(
+            source=source,
+            status="error",
+            error=str(error),
+            scene=self.scene.name,
+            scene_digest=self.scene.digest,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _label(timeline: Timeline, events: Sequence[Event]) -> tuple[Label, str | None]:
+    """Anomalous with an event; normal only where enough could be judged. A failure is never normal."""
+    if events:
+        return "anomalous", None
+    if len(timeline.times) < 2:
+        return "undecided", "One frame alone shows no motion."
+    if timeline.judged < _LEAST_JUDGED:
+        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles})) or "too short"
+        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged (camera: {kinds})."
+    return "normal", None
