@@ -10,7 +10,7 @@ import numpy as np
 
 from anomalist.clips import Event, Measured, MeasureName, Mode, Track
 from anomalist.types import Box
-from anomalist.vision.motion.captions import Facts, caption_of
+from anomalist.vision.motion.captions import UNITS, Facts, caption_of
 from anomalist.vision.motion.eye import SLOWEST
 from anomalist.vision.motion.measures import MEASURES
 from anomalist.vision.motion.scene import Scene

@@ -74,7 +74,7 @@ def read(facts: Facts, scan: Scan, selection: Selection) -> Iterator[Frame]:
             if not selection.wants(time):
                 continue
             pixels = _pixels(reader, index)
-            if log.complaints != before or pixels.shape[:2] != facts.size:
+            if log.complaints != before or pixels.shape != (*facts.size, 3):  # very narrow ones have 4
                 raise TroubleError
             yield selection.take(Frame(index, time, pixels))
     finally:

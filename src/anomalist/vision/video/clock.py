@@ -36,16 +36,14 @@ class Clock:
         waited : seconds that passed between the arrival of the frame before and of this one, where frames
             arrive as they are filmed.
         """
-        if self._last is None:
-            time = 0.0 if stamp is None or self._zero is None else max(stamp - self._zero, 0.0)
+        last = self._last
+        if stamp is None or self._zero is None or self._restarted:
+            time = 0.0 if last is None else last + max(self._step, waited if self._restarted else 0.0)
+            self._zero = self._zero if stamp is None else stamp - time
         else:
-            time = self._last + max(self._step, waited if self._restarted else 0.0)
-            if stamp is not None and self._zero is not None and not self._restarted:
-                time = self._checked(stamp - self._zero, self._last, waited)
-        if stamp is not None:
-            self._zero = stamp - time
+            time = self._checked(stamp, last, waited)
         self._last = time
-        self._restarted = False
+        self._restarted = self._restarted and stamp is None
         return time
 
     def about(self, stamp: float | None) -> float:
@@ -65,7 +63,11 @@ class Clock:
         jumps = "once" if self._count == 1 else f"{self._count} times, first"
         return [f"wrong clock: timestamps jump {jumps} at {self._first:.1f} s; times go on from there"]
 
-    def _checked(self, time: float, last: float, waited: float) -> float:
+    def _checked(self, stamp: float, last: float | None, waited: float) -> float:
+        assert self._zero is not None
+        time = stamp - self._zero
+        if last is None:
+            return max(time, 0.0)
         if last < time <= last + self._leap + waited:
             return time
         if abs(time - last) < self._step / 2:  # rounded to the same moment
@@ -73,4 +75,5 @@ class Clock:
         time = last + max(self._step, min(waited, self._leap))
         self._first = self._first if self._count else time
         self._count += 1
+        self._zero = stamp - time
         return time

@@ -110,7 +110,7 @@ def _probe(path: Path, name: str, size: int, *, strict: bool) -> Facts | None:
             return None
         height, width, _ = to_pixels(frame.picture, name).shape
         zero = min((stamp for stamp in stamps if stamp is not None), default=0.0)
-        duration, exact = _duration(container, stream, zero)
+        duration, exact = announced(container, stream, zero)
         return Facts(
             path=path,
             name=name,
@@ -128,8 +128,11 @@ def _probe(path: Path, name: str, size: int, *, strict: bool) -> Facts | None:
         )
 
 
-def _duration(container: InputContainer, stream: VideoStream, zero: float) -> tuple[float | None, bool]:
-    """Return the announced duration of the pictures, and whether sound can't have made it longer."""
+def announced(container: InputContainer, stream: VideoStream, zero: float) -> tuple[float | None, bool]:
+    """Return the announced duration of the pictures, and whether sound can't have made it longer.
+
+    ``zero`` is the timestamp of the first frame; both in seconds. None where nothing is announced.
+    """
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base), True
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\d*", stream.metadata.get("DURATION", ""))

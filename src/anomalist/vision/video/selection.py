@@ -58,6 +58,6 @@ class Selection:
         else:
             ticks = math.floor((frame.time - self.start + CLOSE) * self._rate) + 1
             self._due = self.start + ticks / self._rate
-        cut = self._cut or (frame.cut and self._begun)
+        cut = self._cut or frame.cut
         self.reached, self._begun, self._cut = frame.time, True, False
         return replace(frame, cut=cut)
