@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,24 +22,16 @@ from anomalist.report.figures import (
     overlay_figure,
     scale_uri,
 )
+from anomalist.report.pages import LinkedClaim, linked, page_environment
 from anomalist.report.pictures import load_layers
 from anomalist.report.summary import by_urgency, outcome, summarise
 from anomalist.report.writing import write_whole
-from anomalist.types import Claim, Record
+from anomalist.types import Record
 
 # What keeps a report of thousands of pictures small enough to mail. Beyond these numbers everything is still
 # listed, with its numbers and reasons, but with a small picture or none.
 MOST_LARGE_PICTURES = 200
 MOST_NORMAL_THUMBNAILS = 500
-
-
-@dataclass(frozen=True)
-class LinkedClaim:
-    """A sentence cut at the ids in it: (text, anchor or None); then the ids that it cites without naming."""
-
-    pieces: tuple[tuple[str, str | None], ...]
-    cited: tuple[tuple[str, str | None], ...]
-    by_model: bool
 
 
 @dataclass(frozen=True)
@@ -121,20 +112,8 @@ def write_html(
 
 
 def _template() -> Any:  # noqa: ANN401 - jinja2 is imported late
-    """Load the page; an undefined name in it is an error, and everything is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("anomalist.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["w"] = wording
-    environment.filters["number"] = wording.number
-    environment.filters["percent"] = wording.percent
-    environment.filters["printable"] = wording.printable
+    """Load the page, with the one script that may run in it."""
+    environment = page_environment()
     script = environment.get_template("report.js").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals["script"] = script
@@ -170,7 +149,7 @@ def _findings(
             plot=calibration_plot(record, scores),
             normals=len(scores),
             problems=layers.problems,
-            claims=tuple(_linked(claim, _links(record, anchor)) for claim in record.claims),
+            claims=tuple(linked(claim, _links(record, anchor)) for claim in record.claims),
         )
 
 
@@ -187,19 +166,6 @@ def _links(record: Record, anchor: str) -> dict[str, str]:
     links |= {region.id: f"{anchor}-{region.id}" for region in record.regions}
     links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall, start=1)}
     return links
-
-
-def _linked(claim: Claim, links: Mapping[str, str]) -> LinkedClaim:
-    """Make links of the ids in a sentence; "score" is also a plain word and stays one."""
-    ids = [id_ for id_ in claim.evidence if id_ != "score"]
-    pattern = "|".join(rf"(?<!\w){re.escape(id_)}(?!\w)" for id_ in sorted(ids, key=len, reverse=True))
-    pieces = re.split(f"({pattern})", claim.text) if ids else [claim.text]
-    named = set(pieces[1::2])
-    return LinkedClaim(
-        pieces=tuple((piece, links.get(piece) if i % 2 else None) for i, piece in enumerate(pieces)),
-        cited=tuple((id_, links.get(id_)) for id_ in claim.evidence if id_ not in named),
-        by_model=claim.source == "model",
-    )
 
 
 def _calibration_scores(record: Record, calibrations: Mapping[str, Mapping[str, Any]]) -> Sequence[float]:

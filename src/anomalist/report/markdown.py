@@ -23,12 +23,12 @@ def write_markdown(records: Sequence[Record], target: Path, *, title: str | None
     """
     summary = summarise(records)
     _, names = wording.short_names(records)
-    named = {id(record): _code(name) for record, name in zip(records, names, strict=True)}
+    named = {id(record): as_code(name) for record, name in zip(records, names, strict=True)}
     urgent = by_urgency(records)
     flagged = [record for record in urgent if outcome(record) in ("anomalous", "undecided")]
     failed = [record for record in urgent if outcome(record) == "error"]
-    lines = [f"# {_text(title or 'Inspection report')}", "", f"**{wording.headline(summary)}.**"]
-    lines += [_text(wording.lead(records, summary)), "", _counts(summary), ""]
+    lines = [f"# {literal(title or 'Inspection report')}", "", f"**{wording.headline(summary)}.**"]
+    lines += [literal(wording.lead(records, summary)), "", _counts(summary), ""]
     if flagged:
         lines += ["## Findings", "", *_table(flagged, named), ""]
         for record in flagged:
@@ -36,7 +36,7 @@ def write_markdown(records: Sequence[Record], target: Path, *, title: str | None
     if failed:
         lines += ["## Not inspected", ""]
         lines += [
-            f"- {named[id(record)]}: {_text(record.error or 'no reason recorded')}" for record in failed
+            f"- {named[id(record)]}: {literal(record.error or 'no reason recorded')}" for record in failed
         ]
         lines += [""]
     lines += _basis(records)
@@ -50,7 +50,7 @@ def _counts(summary: Summary) -> str:
     )
     if summary.by_severity:
         text += " Severity: " + ", ".join(f"{n} {word}" for word, n in summary.by_severity.items()) + "."
-        text += " Kind: " + ", ".join(f"{n} × {_text(kind)}" for kind, n in summary.by_kind.items()) + "."
+        text += " Kind: " + ", ".join(f"{n} × {literal(kind)}" for kind, n in summary.by_kind.items()) + "."
     return text
 
 
@@ -62,10 +62,10 @@ def _table(records: Sequence[Record], named: dict[int, str]) -> Iterator[str]:
             named[id(record)].replace("|", "\\|"),
             outcome(record),
             wording.severity_word(record),
-            _text(record.kind or "–"),
+            literal(record.kind or "–"),
             wording.number(record.score),
             wording.number(record.p_value),
-            _text(wording.main_reason(record)),
+            literal(wording.main_reason(record)),
         )
         yield f"| {' | '.join(cells)} |"
 
@@ -74,14 +74,14 @@ def _finding(record: Record, name: str) -> Iterator[str]:
     yield f"### {name}"
     yield ""
     if record.why_undecided:
-        yield f"- Undecided: {_text(record.why_undecided)}"
+        yield f"- Undecided: {literal(record.why_undecided)}"
     for claim in record.claims:
         cited = [id_ for id_ in claim.evidence if id_ not in claim.text]
-        yield f"- {_text(claim.text)}" + (f" ({_text(', '.join(cited))})" if cited else "")
+        yield f"- {literal(claim.text)}" + (f" ({literal(', '.join(cited))})" if cited else "")
     for disagreement in record.disagreements:
-        yield f"- Disagreement: {_text(disagreement)}"
+        yield f"- Disagreement: {literal(disagreement)}"
     yield f"- {' '.join(wording.meaning(record))}"
-    yield f"- Reasoned by {_text(record.reasoner or 'nobody')}."
+    yield f"- Reasoned by {literal(record.reasoner or 'nobody')}."
     yield ""
 
 
@@ -97,19 +97,19 @@ def _basis(records: Sequence[Record]) -> Iterator[str]:
             if basis
             else f"calibration {wording.uncalibrated(record)}"
         )
-        sentences[f"- Profile {_text(record.profile or '–')}, detector {_text(detector)}; {rests}"] = None
+        sentences[f"- Profile {literal(record.profile or '–')}, detector {literal(detector)}; {rests}"] = None
     if sentences:
         yield "## How this was decided"
         yield ""
         yield from sentences
 
 
-def _text(text: str) -> str:
+def literal(text: str) -> str:
     """Take Markdown's and HTML's special characters literally, on one line."""
     return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", wording.printable(text))
 
 
-def _code(name: str) -> str:
+def as_code(name: str) -> str:
     """Show a file name as code, with a fence longer than any run of backticks in it."""
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", name)), default=0))
     return f"{fence} {name} {fence}" if len(fence) > 1 else f"`{name}`"

@@ -85,7 +85,7 @@ def load_map(record: Record, folder: Path) -> FloatArray | None:
     """
     if record.map is None:
         return None
-    path = _inside(folder, record.map)
+    path = inside(folder, record.map)
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as problem:
@@ -108,7 +108,7 @@ def load_mask(record: Record, folder: Path) -> BoolArray | None:
 
     if record.mask is None:
         return None
-    path = _inside(folder, record.mask)
+    path = inside(folder, record.mask)
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             mask: BoolArray = np.asarray(picture.convert("L")) > 0
@@ -123,8 +123,8 @@ def _fits(record: Record, shape: tuple[int, ...]) -> bool:
     return shape == (record.height or shape[0], record.width or shape[1])
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Resolve a path of the record; one that leads out of the run folder was not written by us."""
+def inside(folder: Path, name: str) -> Path:
+    """Resolve a path of the record; raises DataError for one that leads out of the run folder."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"The record names {name}, which lies outside its run folder.")
