@@ -109,3 +109,24 @@ def reference(
         print(result.model_dump_json())
     else:
         out.print(render(result))
+
+
+@app.command()
+def video(
+    data: Annotated[
+        Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Learn a scene from normal clips and score labelled ones."""
+    from anomalist.eval.video import evaluate_video, render
+    from anomalist.terminal import out, progress_bars
+
+    with progress_bars() as progress:
+        result = evaluate_video(data, progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

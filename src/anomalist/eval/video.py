@@ -1,0 +1,262 @@
+"""How well a scene learned from normal clips finds what is anomalous in labelled ones, and how fast."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from anomalist.clips import Mode
+from anomalist.errors import DataError
+from anomalist.eval.footage import Footage, LabelledClip, folds, read_footage
+from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
+from anomalist.eval.pixels import PixelCurve
+from anomalist.triage import Triage
+from anomalist.types import FloatArray, Frozen
+from anomalist.vision.motion.learning import RATE, learn_scene
+from anomalist.vision.motion.scene import Scene
+from anomalist.vision.motion.smoothing import smoothed
+from anomalist.vision.motion.watching import Watcher
+from anomalist.vision.video.opening import open_video
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+
+FOLDS = 4
+LEAST_OVERLAP = 0.5  # temporal intersection over union, from which an event counts as found
+
+
+class VideoResult(Frozen):
+    """The figures of one data set; raw scores, no rescaling by clip, no position in the clip."""
+
+    data: str
+    frames: int
+    anomalous_frames: int
+    frame_auroc: float | None = Field(description="offline, all frames of all test clips joined")
+    frame_auroc_interval: Interval | None = Field(description="95 %, bootstrap over clips")
+    frame_auroc_causal: float | None
+    clip_mean_auroc: float | None = Field(description="offline, mean over the clips with both labels")
+    clips_with_both_labels: int
+    pixel_auroc: float | None = Field(description="all pixels of all test frames")
+    position_auroc: float | None = Field(description="shortcut: the relative position in the clip alone")
+    events: int
+    event_recall: float | None = Field(description="share found with a temporal IoU of at least 0.5")
+    event_recall_always_on: float | None = Field(description="the same for one event over the whole clip")
+    event_recall_causal: float | None
+    false_events_per_minute: float | None = Field(
+        description="offline, on training clips left out in folds, thresholds fixed on the rest"
+    )
+    false_events_per_minute_causal: float | None
+    held_out_minutes: float
+    fps: float = Field(description="frames a second of triage, decoding included")
+    peak_memory_mb: float = Field(description="of the whole process")
+    scene: str = Field(description="digest of the learned scene")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of one clip, by frame: float32 (n,) in each mode."""
+
+    clip: LabelledClip
+    offline: FloatArray
+    causal: FloatArray
+
+
+def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoResult:
+    """Learn a scene from the training clips and score the test clips, then the training clips in folds.
+
+    Raises DataError when the data can't be used.
+    """
+    footage = read_footage(data)
+    with tempfile.TemporaryDirectory() as place:
+        scene = _learned(footage.training, Path(place) / "all", progress)
+        pixels = PixelCurve()
+        scored = []
+        for done, clip in enumerate(footage.testing):
+            progress("scoring", done, len(footage.testing))
+            scored.append(_score(clip, scene, pixels))
+        found, fps = _triaged(footage, scene, progress)
+        false, minutes = _false_events(footage, Path(place), progress)
+    return _result(data.name, scored, pixels, found, fps, false, minutes, scene.digest)
+
+
+def _learned(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
+    return learn_scene([open_video(path) for path in paths], place, progress=progress)
+
+
+def _score(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> Scored:
+    """Scores of every frame; frames between those that are looked at get theirs by interpolation."""
+    video = clip.video()
+    watcher = Watcher(scene)
+    index, times, scores, cuts = [], [], [], []
+    for frame in video.frames(rate=RATE):
+        number, moment = frame.index, watcher.see(frame)
+        index.append(number)
+        times.append(frame.time)
+        scores.append(moment.score)
+        cuts.append(frame.cut)
+        if clip.masks is not None and number < len(clip.labels):
+            pixels.add(_enlarged(watcher.last_map, video.size), clip.mask(number, video.size))
+    if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
+        raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
+    curves = {
+        mode: _by_frame(
+            smoothed(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
+            np.array(index),
+            len(clip.labels),
+            mode,
+        )
+        for mode in _MODES
+    }
+    return Scored(clip, curves["offline"], curves["causal"])
+
+
+_MODES: tuple[Mode, ...] = ("offline", "causal")
+
+
+def _by_frame(curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode) -> FloatArray:
+    """A score for each frame.
+
+    What was not judged (the first frame of a clip shows no motion) gets the score of its neighbours offline;
+    causally it gets the last score before it, or 0, the middle of normal footage.
+    """
+    known = np.isfinite(curve)
+    if not known.any():
+        return np.zeros(frames, np.float32)
+    if mode == "offline":
+        return np.interp(np.arange(frames), index[known], curve[known]).astype(np.float32)
+    last = np.searchsorted(index[known], np.arange(frames), side="right") - 1
+    return np.where(last >= 0, curve[known][np.maximum(last, 0)], 0).astype(np.float32)
+
+
+def _enlarged(values: FloatArray, size: tuple[int, int]) -> FloatArray:
+    import cv2
+
+    out: FloatArray = cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+Found = dict[Mode, dict[str, list[tuple[float, float]]]]
+
+
+def _triaged(footage: Footage, scene: Scene, progress: Progress) -> tuple[Found, float]:
+    """The events that the product reports for each test clip, by mode, and its frames a second."""
+    found: Found = {"offline": {}, "causal": {}}
+    frames, seconds = 0, 0.0
+    for mode in _MODES:
+        triage = Triage(scene, mode=mode)
+        for done, clip in enumerate(footage.testing):
+            progress(f"triage, {mode}", done, len(footage.testing))
+            started = time.perf_counter()
+            record = triage.clip(open_video(clip.path))
+            seconds += time.perf_counter() - started
+            frames += len(clip.labels)
+            if record.error is not None:
+                raise DataError(f"Clip {clip.name}: {record.error}")
+            found[mode][clip.name] = [(event.start, event.end) for event in record.events]
+    return found, frames / seconds
+
+
+def _false_events(footage: Footage, place: Path, progress: Progress) -> tuple[dict[Mode, int] | None, float]:
+    """Events in normal clips that nothing was learned from, by mode, and how many minutes those are."""
+    if len(footage.training) < 2 * FOLDS:
+        return None, 0.0
+    count: dict[Mode, int] = {"offline": 0, "causal": 0}
+    minutes = 0.0
+    for fold, (rest, left_out) in enumerate(folds(footage.training, FOLDS)):
+        scene = _learned(rest, place / f"fold{fold}", progress)
+        for path in left_out:
+            for mode in _MODES:
+                record = Triage(scene, mode=mode).clip(open_video(path))
+                count[mode] += len(record.events)
+            minutes += (record.duration or 0.0) / 60
+    return count, minutes
+
+
+def _result(
+    name: str,
+    scored: Sequence[Scored],
+    pixels: PixelCurve,
+    found: Found,
+    fps: float,
+    false: dict[Mode, int] | None,
+    minutes: float,
+    digest: str,
+) -> VideoResult:
+    labels = np.concatenate([each.clip.labels for each in scored])
+    offline = np.concatenate([each.offline for each in scored])
+    causal = np.concatenate([each.causal for each in scored])
+    clips = np.concatenate([[each.clip.name] * len(each.clip.labels) for each in scored])
+    position = np.concatenate([np.linspace(0, 1, len(each.clip.labels)) for each in scored])
+    single = [image_auroc(each.offline, each.clip.labels) for each in scored]
+    both = [value for value in single if value is not None]
+    recall = {mode: _recall(scored, found[mode]) for mode in _MODES}
+    whole = {each.clip.name: [(0.0, float("inf"))] for each in scored}
+    return VideoResult(
+        data=name,
+        frames=len(labels),
+        anomalous_frames=int(labels.sum()),
+        frame_auroc=image_auroc(offline, labels),
+        frame_auroc_interval=group_bootstrap(
+            lambda drawn: image_auroc(offline[drawn], labels[drawn]), clips.tolist(), seed=0
+        ),
+        frame_auroc_causal=image_auroc(causal, labels),
+        clip_mean_auroc=float(np.mean(both)) if both else None,
+        clips_with_both_labels=len(both),
+        pixel_auroc=pixels.counts().auroc(),
+        position_auroc=image_auroc(position, labels),
+        events=sum(len(each.clip.events) for each in scored),
+        event_recall=recall["offline"],
+        event_recall_always_on=_recall(scored, whole),
+        event_recall_causal=recall["causal"],
+        false_events_per_minute=false["offline"] / minutes if false else None,
+        false_events_per_minute_causal=false["causal"] / minutes if false else None,
+        held_out_minutes=round(minutes, 2),
+        fps=round(fps, 1),
+        peak_memory_mb=_peak_memory_mb(),
+        scene=digest,
+    )
+
+
+def _recall(scored: Sequence[Scored], found: dict[str, list[tuple[float, float]]]) -> float | None:
+    """Share of the labelled events that one reported event matches; times by the clip's own length."""
+    hits = total = 0
+    for each in scored:
+        frames = len(each.clip.labels)
+        duration = each.clip.video().duration or frames / RATE
+        for first, last in each.clip.events:
+            truth = first / frames * duration, (last + 1) / frames * duration
+            overlap = [_overlap(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
+            hits, total = hits + (max(overlap, default=0.0) >= LEAST_OVERLAP), total + 1
+    return hits / total if total else None
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    shared = max(min(a[1], b[1]) - max(a[0], b[0]), 0.0)
+    return shared / (max(a[1], b[1]) - min(a[0], b[0]))
+
+
+def _peak_memory_mb() -> float:
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def render(result: VideoResult) -> RenderableType:
+    """The figures as a table for people."""
+    from rich.table import Table
+
+    table = Table("measure", "value", title=f"{result.data}: {result.frames} frames", title_justify="left")
+    for name, value in result.model_dump(exclude={"data", "frames"}).items():
+        text = f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
+        table.add_row(name.replace("_", " "), text)
+    return table
