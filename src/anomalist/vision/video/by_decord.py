@@ -33,7 +33,10 @@ LAYOUTS = frozenset({"yuv420p", "yuvj420p", "gray"})
 MAX_BYTES = 1 << 30  # decord reads the whole file before it gives the first frame
 
 _ERROR = 16  # AV_LOG_ERROR; more important is lower
-_OTHER_SIZE = b"Changing frame properties"  # its filters would scale such frames to the first size
+_COMPLAINTS = (
+    b"concealing",  # what was missing in a frame was made up
+    b"Changing frame properties",  # to another size: its filters would scale such frames to the first one
+)
 
 
 class TroubleError(Exception):
@@ -118,7 +121,7 @@ class _Log:
         atexit.register(avutil.av_log_set_callback, avutil.av_log_default_callback)
 
     def _hear(self, _source: int, level: int, text: bytes, _values: int) -> None:
-        if level <= _ERROR or text.startswith(_OTHER_SIZE):
+        if level <= _ERROR or text.startswith(_COMPLAINTS):
             self.complaints += 1
 
 

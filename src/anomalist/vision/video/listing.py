@@ -70,7 +70,7 @@ def _search(top: Path, entered: set[str]) -> tuple[list[Path], list[Path]]:
             continue
         entered.add(real)
         try:
-            entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+            entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), reverse=True)
         except OSError as error:
             raise MediaError(
                 f'The folder "{shown(folder)}" can\'t be listed: {error.strerror}.', "Change its permissions."
