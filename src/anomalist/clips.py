@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.types import Box, Claim, DetectorInfo, Frozen
+from anomalist.types import Box, Claim, DetectorInfo, Frozen, PromptUsed
 
 CLIP_FORMAT = 1
 MeasureName = Literal[
@@ -60,8 +60,24 @@ class WatchMatch(Frozen):
     """How well an event fits what the user asked to watch for."""
 
     item: str
-    similarity: float = Field(description="by sentence embedding, against what is usual; −1 to 1")
-    matched: bool
+    similarity: float = Field(
+        description="by sentence embedding, less that to anything else that could be said; above 0 it fits"
+    )
+    matched: bool | None = Field(description="None: neither what is measured nor a model could tell")
+    clause: str = Field("", description="what was measured, or said by a model, that is most like it")
+    by: Literal["measured", "model"] | None = Field(None, description="who could tell; None: nobody")
+    probability: float | None = Field(None, description="of a yes, where a model was asked and answered")
+
+
+class Seen(Frozen):
+    """What a vision-language model sees in an event, in parts as a caption, and what it makes of it."""
+
+    subject: str
+    action: str
+    object: str
+    scene: str
+    unusual: Literal["usual", "unusual", "undecided"] = Field(description="for this scene")
+    confidence: Literal["low", "medium", "high"]
 
 
 class Event(Frozen):
@@ -86,6 +102,13 @@ class Event(Frozen):
     claims: tuple[Claim, ...] = ()
     watched: tuple[WatchMatch, ...] = ()
     opinion: str | None = Field(None, description="of a vision-language model, where one was asked")
+    seen: Seen | None = Field(None, description="the same in parts")
+    disagreements: tuple[str, ...] = Field((), description="of the model with what was measured")
+    model: str | None = Field(None, description="the one that was asked")
+    prompts: tuple[PromptUsed, ...] = Field((), description="that were sent, each once")
+    replies: tuple[str, ...] = Field((), description="of the model, raw, unreadable ones included")
+    dropped: tuple[str, ...] = Field((), description="sentences of the model that rest on nothing")
+    notes: tuple[str, ...] = Field((), description="what could not be told or was not asked, and why")
     key_frame: str | None = Field(None, description="path of the picture, relative to the record file")
     clip: str | None = Field(None, description="path of the short clip, relative to the record file")
 
@@ -121,6 +144,7 @@ class ClipRecord(Frozen):
     troubles: tuple[Trouble, ...] = ()
 
     format: int = CLIP_FORMAT
+    key: str | None = Field(None, description="hash of source, file, scene and settings: done is done")
     sha256: str | None = None
     width: int | None = None
     height: int | None = None

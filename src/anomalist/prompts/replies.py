@@ -71,3 +71,17 @@ class Judgement(Frozen):
     severity_step: Literal["lower", "same", "higher"]
     severity_reason: Text
     severity_evidence: Annotated[tuple[Id, ...], _at_most(4)]
+
+
+class EventReply(Frozen):
+    """What a model makes of an event in a video. What happens and why comes before the judgement."""
+
+    happening: Text
+    evidence: Annotated[tuple[Id, ...], _at_most(4, at_least=1)]
+    subject: Text
+    action: Text
+    object: Text
+    scene: Text
+    reason: Text
+    unusual: Literal["usual", "unusual", "undecided"]
+    confidence: Literal["low", "medium", "high"]

@@ -1,0 +1,177 @@
+"""Events that a user names in words, held against what was measured and what a model says of it.
+
+What is measured is motion, so most items can't be told from it: a bicycle is a fast object, and so is a
+runner. An item counts as told only where it is more like a statement about motion than like anything else
+(`BEYOND`, and what the other measures would say), and the statement more like it than like any of these.
+Nothing here was fitted to labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from anomalist.clips import Event, MeasureName, WatchMatch
+from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.watch import NOTHING_SAID, ORDINARY, Watch
+from anomalist.types import FloatArray
+
+STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
+    "speed": ("something moves unusually fast", "someone is much faster than everybody else"),
+    "size": ("something is unusually large", "something is much bigger than a person"),
+    "direction": ("something moves in an unusual direction", "someone goes the wrong way"),
+    "place": (
+        "something is in a place where hardly anything ever is",
+        "someone is where people usually don't go",
+    ),
+    "dwell": (
+        "something stands still for a long time",
+        "someone stays in one place for minutes",
+        "an object has been left behind",
+    ),
+    "crowding": ("a crowd gathers", "it is unusually crowded"),
+    "stillness": ("everything stands still", "nothing moves any more"),
+    "dispersal": ("everybody moves away from one place at once", "a crowd scatters"),
+    "forbidden zone": ("someone enters a forbidden zone",),
+}
+"""What each measure says, as people would."""
+
+BEYOND = tuple(
+    """
+    someone rides a bicycle; a person on a skateboard; a motorcycle drives past; a car is parked;
+    a delivery van stops; a bus with passengers; a truck is being unloaded; people are running for exercise;
+    a child is playing; a woman pushes a pram; an old man with a stick; a man in a wheelchair;
+    two people are fighting; a person falls to the ground; someone is lying on the floor;
+    someone waves their arms; people are dancing; a man throws something; someone climbs over a fence;
+    someone carries a heavy box; a person with a backpack; a man in a red jacket; someone wears no helmet;
+    a worker without a safety vest; a police officer; a man with a knife; someone holds a gun;
+    a thief steals a bag; someone breaks a window; graffiti on a wall; a fire breaks out; smoke rises;
+    water floods the floor; it is raining; snow lies on the ground; a dog on a leash; a bird flies by;
+    a cat sits there; a suitcase; a ball rolls by; a door is open; the light is on; litter lies around;
+    a person uses a phone; people shake hands; a man smokes a cigarette; someone is eating;
+    a machine is leaking oil; a forklift carries a pallet; a number plate
+    """.replace("\n", " ").split(";")
+)
+"""What can be seen in footage and can't be told from motion alone."""
+
+EVEN = 0.5
+"""More probable than this is a yes. The probability is the model's own and is not calibrated."""
+
+_STANDS_OUT = 1.0  # surprise
+
+
+class WatchFor:
+    """Looks for named events.
+
+    Parameters
+    ----------
+    items : what to watch for, in words.
+    encoder : what makes vectors of texts; `load_encoder()` by default.
+
+    Raises
+    ------
+    DataError : an item is empty, too long, has no words or is there twice.
+    """
+
+    def __init__(self, items: Sequence[str], encoder: Encoder | None = None) -> None:
+        self._encoder = encoder or load_encoder()
+        self._described = Watch(items, usual=ORDINARY, encoder=self._encoder)
+        self.items = self._described.items
+        self._beyond = tuple(" ".join(text.split()) for text in (*ORDINARY, *BEYOND))
+        self._measured: dict[frozenset[MeasureName], tuple[Watch, FloatArray]] = {}
+
+    @cached_property
+    def tellable(self) -> tuple[str, ...]:
+        """The items that some measure has something to do with."""
+        found: set[str] = set()
+        for name in STATEMENTS:
+            matches = self._by_measures(frozenset([name]), STATEMENTS[name])
+            found |= {match.item for match in matches if match.matched}
+        return tuple(item for item in self.items if item in found)
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """The items that nothing measured tells: only a model that looks could."""
+        return tuple(item for item in self.items if item not in self.tellable)
+
+    def matches(self, event: Event, probabilities: Mapping[str, float]) -> tuple[WatchMatch, ...]:
+        """How well an event fits each item.
+
+        Parameters
+        ----------
+        event : with its caption, its measures, and a model's opinion where there is one.
+        probabilities : of a yes, by item, where a model was asked about it.
+
+        Returns
+        -------
+        One for each item. What is measured counts first, then what a model replied to the item itself, then
+        what it said about the event as a whole. ``matched`` is None where none of these tells.
+        """
+        names = frozenset(m.name for m in event.measures if m.surprise >= _STANDS_OUT) | {event.kind}
+        texts = [text for name in STATEMENTS if name in names for text in STATEMENTS[name]]
+        measured = self._by_measures(names, [event.caption.text, *texts])
+        described = self._by_description(event)
+        return tuple(
+            self._settled(match, said, probabilities.get(match.item))
+            for match, said in zip(measured, described, strict=True)
+        )
+
+    def _settled(self, measured: WatchMatch, described: WatchMatch, probability: float | None) -> WatchMatch:
+        """Put the three together for one item."""
+        if measured.matched:
+            return measured.model_copy(update={"probability": probability})
+        if probability is not None:
+            said = described if described.matched else measured
+            update = {"matched": probability > EVEN, "by": "model", "probability": probability}
+            return said.model_copy(update=update)
+        if described.matched:
+            return described
+        if measured.item in self.tellable:
+            return measured.model_copy(update={"by": "measured"})
+        return measured.model_copy(update={"matched": None})
+
+    def _by_measures(self, names: frozenset[MeasureName], texts: Sequence[str]) -> list[WatchMatch]:
+        """The best of some texts for each item, against all that could be said if it were something else."""
+        if names not in self._measured:
+            others = [text for name in STATEMENTS if name not in names for text in STATEMENTS[name]]
+            else_said = [*self._beyond, *others]
+            watch = Watch(self.items, usual=else_said, encoder=self._encoder)
+            vectors = self._encoder.encode(self.items) @ self._encoder.encode(else_said).T
+            self._measured[names] = (watch, vectors.max(1))
+        watch, contrast = self._measured[names]
+        return _best(watch, texts, contrast.tolist(), "measured")
+
+    def _by_description(self, event: Event) -> list[WatchMatch]:
+        """How well what a model said of an event fits each item."""
+        texts: list[str] = []
+        if event.seen is not None:
+            claims = [claim.text for claim in event.claims if claim.source == "model"]
+            parts = (event.seen.subject, event.seen.action, event.seen.object)
+            texts = [*claims[:1], " ".join(filter(None, parts))]
+        return _best(self._described, texts, [-1.0] * len(self.items), "model")
+
+
+def _best(watch: Watch, texts: Sequence[str], contrasts: Iterable[float], by: str) -> list[WatchMatch]:
+    """For each item the clause that fits best; both its own contrast and that of the item are taken off."""
+    rows = watch.matches(texts)
+    found = []
+    for number, (item, contrast) in enumerate(zip(watch.items, contrasts, strict=True)):
+        fits = [(min(m.score, m.similarity - contrast), m.clause) for row in rows if (m := row[number])]
+        score, clause = max(fits, default=(NOTHING_SAID, ""))
+        found.append(
+            WatchMatch.model_validate(
+                {
+                    "item": item,
+                    "similarity": round(max(score, -1.0), 4),
+                    "matched": score > 0,
+                    "clause": clause,
+                    "by": by if score > 0 else None,
+                }
+            )
+        )
+    return found
+
+
+def quoted(items: Sequence[str]) -> str:
+    """Items as they are named in notes: "someone on a bicycle", "people running"."""
+    return ", ".join(f'"{item}"' for item in items)
