@@ -14,12 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.commands import evaluation, inspection, models
+from anomalist.commands import evaluation, inspection, models, triage
 from anomalist.commands.options import INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError
 
 app = typer.Typer(
-    help="Looks at pictures, finds what is wrong, and explains it.",
+    help="Looks at pictures and videos, finds what is wrong, and explains it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
@@ -128,6 +128,9 @@ def _learned(learned: Any) -> str:  # noqa: ANN401 - Profile is imported late
 
 app.command()(inspection.inspect)
 app.command()(inspection.report)
+app.command("learn-scene")(triage.learn_scene)
+app.command()(triage.triage)
+app.command()(triage.feedback)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from anomalist.agent.event_severity import with_severity
 from anomalist.agent.policy import Policy, load_policy
 from anomalist.clips import ClipRecord, Event, Mode
 from anomalist.errors import AnomalistError
+from anomalist.records import digest_of
 from anomalist.types import DetectorInfo, Label
 from anomalist.vision.motion.events import EventMaker
 from anomalist.vision.motion.learning import RATE
@@ -36,6 +38,7 @@ class Triage:
     false_events_per_hour : that may be expected at most; None takes one, or what the footage supports.
     mode : "offline" uses the whole clip, "causal" the past alone.
     zones : drawn by a person; None takes those of the scene.
+    annotate, annotated_by : adds to events what needs more than motion, and what that is, for the record.
     """
 
     scene: Scene
@@ -44,6 +47,21 @@ class Triage:
     zones: Sequence[Zone] | None = None
     policy: Policy | None = None
     annotate: Annotate = lambda _, events: events
+    annotated_by: str = ""
+
+    def key(self, video: Video) -> str:
+        """What identifies the triage of one clip: its file, the scene, and everything else that counts."""
+        drawn = self.scene.manifest.zones if self.zones is None else self.zones
+        return digest_of(
+            video.source,
+            video.sha256,
+            self.scene.digest,
+            self.mode,
+            self.false_events_per_hour,
+            json.dumps([zone.model_dump() for zone in drawn]),
+            (self.policy or load_policy()).digest,
+            self.annotated_by,
+        )
 
     def clip(self, video: Video, seen: Callable[[float], None] = lambda _: None) -> ClipRecord:
         """Triage one clip. What can't be read becomes a record with an error.
@@ -65,6 +83,7 @@ class Triage:
         return ClipRecord(
             source=video.source,
             status="ok",
+            key=self.key(video),
             label=label,
             why_undecided=why,
             events=tuple(with_severity(event, drawn, policy) for event in events),

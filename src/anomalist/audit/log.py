@@ -6,11 +6,9 @@ an interrupted run leaves whole rows only, and the next one goes on behind the l
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from anomalist.audit.rows import append_row, open_rows, rows_of, unwritable
 from anomalist.errors import DataError
 from anomalist.records import digest_of
 from anomalist.types import RECORD_FORMAT, Inspection, Record
@@ -77,17 +76,9 @@ class RunFolder:
         DataError
             If it is a file, can't be written, is being written by another process, or has a damaged row.
         """
+        file = open_rows(path, RECORDS)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            file = (path / RECORDS).open("ab", buffering=0)  # unbuffered: nothing half written at exit
-        except (FileExistsError, NotADirectoryError) as error:
-            raise DataError(f'"{path}" is not a folder.', "Name a folder for the results.") from error
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        try:
-            _lock(file, path)
             run = cls(path)
-            run._drop_torn_row(file)
             for record in run._rows():
                 run._remember(record)
         except BaseException:
@@ -145,7 +136,7 @@ class RunFolder:
             self._write(stored["map"], _npy(evidence.score_map))
             self._write(stored["mask"], _png(evidence.mask))
         record = inspection.record.model_copy(update=stored)
-        self._append_line(self._file, record.model_dump_json().encode() + b"\n")
+        append_row(self._file, record.model_dump_json().encode(), self.path)
         self._remember(record)
         return record
 
@@ -216,13 +207,8 @@ class RunFolder:
 
     def _rows(self) -> Iterator[Record]:
         """Yield every whole row; a last line without its newline was torn by a crash and doesn't count."""
-        try:
-            lines = (self.path / RECORDS).read_bytes().split(b"\n")
-        except OSError as error:
-            raise DataError(f'"{self.path / RECORDS}" can\'t be read: {error.strerror}.') from error
-        for number, line in enumerate(lines[:-1], start=1):
-            if line.strip():
-                yield self._parse(line, number)
+        for number, line in rows_of(self.path / RECORDS):
+            yield self._parse(line, number)
 
     def _parse(self, line: bytes, number: int) -> Record:
         place = f'Line {number} of "{self.path / RECORDS}"'
@@ -251,30 +237,6 @@ class RunFolder:
             self._keys[record.source] = record.key
             self._done.add(record.key)
 
-    def _drop_torn_row(self, file: BinaryIO) -> None:
-        try:
-            content = (self.path / RECORDS).read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-
-    def _append_line(self, file: BinaryIO, line: bytes) -> None:
-        """Append all of a line or nothing."""
-        end = file.seek(0, os.SEEK_END)
-        try:
-            rest = memoryview(line)
-            while rest:  # a nearly full disk takes a part
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except BaseException as error:  # an interruption by the user as well
-            with suppress(OSError):
-                file.truncate(end)
-            if isinstance(error, OSError):
-                raise _unwritable(self.path, error) from error
-            raise
-
     def _write(self, name: str, content: bytes) -> None:
         """Write a file below the folder, all of it or nothing."""
         path = self.path / name
@@ -290,33 +252,8 @@ class RunFolder:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise _unwritable(self.path, error) from error
+                raise unwritable(self.path, error) from error
             raise
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Take the advisory lock that closing the file (or the end of the process) gives back."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            f'Another anomalist is writing to "{path}".', "Wait for it, or name another folder."
-        ) from error
-    except OSError:  # a file system without locks: go on unguarded
-        return
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return DataError(
-            f'The disk is full: "{path}" can\'t be written ({error.strerror}).',
-            "Make room and run the same command again: what is done stays done.",
-        )
-    return DataError(f'"{path}" can\'t be written: {error.strerror}.', "Name a folder that you may write to.")
 
 
 def _calibration_file(digest: str) -> str:

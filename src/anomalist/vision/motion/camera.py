@@ -5,15 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.clips import TroubleKind
-from anomalist.types import FloatArray, UInt8Array
+from anomalist.types import BoolArray, FloatArray, UInt8Array
 
+FROZEN_AFTER = 4.0  # seconds without the slightest change
+SETTLE = 0.7  # seconds that a trouble must be over before anything is judged again
 _SHRINK = 2
+_BLUR = 0.75  # shrunken pixels, before edges are looked for: noise has none
 _BLACK, _FLAT = 20.0, 4.0  # grey levels: brighter than black; less spread than this shows nothing
-_FROZEN_AFTER = 4.0  # seconds without the slightest change
-_LEAST_AGREEMENT = 0.35  # of edges with the scene's; noise gives 0, people passing by leave 0.7 and more
-_TEXTURE = 6.0  # grey levels a pixel: an edge whose motion can be seen
-_DRIFT = 0.012  # of the picture's width per second, that most edges move by when the camera does
-_SETTLE = 0.7  # seconds that a trouble must last, and must be over
+_GRAIN = 9  # shrunken pixels: what is left of noise when it is averaged over so many is nothing
+_VAGUE = 0.3  # of the edges that the scene has: what is left through a cloth, or fingers
+_BLOCK = 16  # shrunken pixels
+_TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
+_STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
+_LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
+_CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
+_LEAST_CLEAR = 10  # of them in a block
+_LEAST_BLOCKS = 4
+_MOVE_TOGETHER = 0.75  # of the blocks: however full of people a picture is, some of it stands still
+_DRIFT = 1.7  # working pixels a second; vibration by half a pixel stays below
+_AT_MOST = 6.0  # times that: a sudden jerk must not count for longer than a fast pan
+_MEMORY = 0.5  # seconds: a shaking camera is slow where it turns round
 
 
 class CameraWatch:
@@ -26,87 +37,147 @@ class CameraWatch:
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
-        self._edges = None if scene is None else _edges(scene)
+        self._edges = None if scene is None else _roots_by_block(_edges(_shrunk(scene)))
         self._moves = moves
         self._last: UInt8Array | None = None
-        self._changed: float | None = None
-        self._now: TroubleKind | None = None
-        self._candidate: TroubleKind | None = None
-        self._since = 0.0
+        self._changed = 0.0
+        self._drift = 0.0
+        self._time: float | None = None
+        self._trouble: TroubleKind | None = None
+        self._seen = 0.0
 
     def look(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
-        """What is wrong with the camera at ``time``, once it has lasted; None when nothing is.
+        """What is wrong with the camera at ``time``, or was a moment ago; None when nothing is.
 
         Parameters
         ----------
         grey : uint8 (H, W).
         velocity : float32 (H, W, 2), pixels a second.
+        time : seconds, later than at the last call.
         """
         found = self._judge(grey, velocity, time)
-        if found != self._candidate:
-            self._candidate, self._since = found, time
-        # What hides the scene counts at once: nothing can be measured. The rest has to last.
-        if found in ("black", "frozen") or time - self._since >= _SETTLE:
-            self._now = found
-        return self._now
+        self._time = time
+        if found is not None:
+            self._trouble, self._seen = found, time
+        elif time - self._seen >= SETTLE:
+            self._trouble = None
+        return self._trouble
 
     @property
     def suspicious(self) -> bool:
-        """Whether the picture looks wrong now, even if it has not lasted long enough to say so."""
-        return self._candidate is not None
+        """Whether the picture may be anything but the scene."""
+        return self._trouble is not None
 
     def _judge(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
-        small = grey[::_SHRINK, ::_SHRINK]
-        spread = float(small.std())
-        if spread < _FLAT:
+        import cv2
+
+        small = _shrunk(grey)
+        edges = _edges(small)
+        drift = self._drifting(edges, velocity, time)
+        roots = _roots_by_block(edges)
+        frozen = self._frozen(grey, time)
+        if float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT:
             return "black" if small.mean() < _BLACK else "covered"
-        if self._frozen(small, time):
+        if frozen:
             return "frozen"
-        if _drift(small, velocity[::_SHRINK, ::_SHRINK]) > _DRIFT * grey.shape[1]:
+        fits = self._edges is None or agreement(self._edges, roots) >= _LEAST_AGREEMENT
+        if not fits and self._edges is not None and (roots**2).mean() < _VAGUE * (self._edges**2).mean():
+            return "covered"
+        if drift > _DRIFT:
             return "moving"
-        if self._edges is not None and agreement(self._edges, _edges(grey)) < _LEAST_AGREEMENT:
-            return "moved"
-        return None
+        return None if fits else "moved"
 
-    def _frozen(self, small: UInt8Array, time: float) -> bool:
-        same = (
-            self._last is not None and self._last.shape == small.shape and np.array_equal(self._last, small)
-        )
-        self._last = small
-        if not same or self._changed is None:
+    def _frozen(self, grey: UInt8Array, time: float) -> bool:
+        if self._last is None or not np.array_equal(self._last, grey):
             self._changed = time
-        return self._moves and time - self._changed >= _FROZEN_AFTER
+        self._last = grey
+        return self._moves and time - self._changed >= FROZEN_AFTER
+
+    def _drifting(self, edges: FloatArray, velocity: FloatArray, time: float) -> float:
+        """Drift over the last moments, pixels a second."""
+        h, w = edges.shape
+        velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
+        known = None if self._edges is None else _recognisable(self._edges)
+        now = min(drift_of(edges, velocity, known), _AT_MOST * _DRIFT)
+        share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _MEMORY))
+        self._drift += share * (now - self._drift)
+        return self._drift
 
 
-def _drift(small: UInt8Array, velocity: FloatArray) -> float:
-    """Median speed of everything with edges, pixels a second: almost nothing while the camera stands still.
+def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
+    """Speed that most of what has edges reaches or exceeds, pixels a second; 0 where hardly anything has.
 
-    Of the speeds, not of the velocities: zooming and turning have no direction on the whole.
+    Of speeds, not of velocities: zooming and turning have no direction on the whole. Of blocks, not of
+    pixels: noise moves in all directions, and people in front of a plain wall don't speak for the wall.
+
+    Parameters
+    ----------
+    edges : float32 (h, w), gradient magnitude.
+    velocity : float32 (h, w, 2).
+    where : bool (blocks,), which blocks of 16 × 16 pixels may tell; None takes all.
     """
-    textured = _edges(small.astype(np.float32), blur=0) > _TEXTURE
-    if textured.sum() < 50:
+    clear = _by_block((edges > _CLEAR).astype(np.float32))
+    count = clear.sum(axis=1)
+    tells = count >= _LEAST_CLEAR
+    if where is not None:
+        tells &= where
+    if tells.sum() < _LEAST_BLOCKS:
         return 0.0
-    return float(np.median(np.hypot(velocity[textured, 0], velocity[textured, 1])))
+    across, down = (
+        (clear * _by_block(velocity[..., axis])).sum(axis=1)[tells] / count[tells] for axis in (0, 1)
+    )
+    return float(np.quantile(np.hypot(across, down), 1 - _MOVE_TOGETHER))
 
 
-def _edges(grey: FloatArray | UInt8Array, blur: float = 1.5) -> FloatArray:
-    """Gradient magnitude of a picture, at its size."""
+def agreement(scene: FloatArray, now: FloatArray) -> float:
+    """How well a picture fits a scene where it fits best, −1 to 1; 1 where the scene has nothing to compare.
+
+    Parameters
+    ----------
+    scene, now : float32 (blocks, pixels), roots of edges, so that a single strong one doesn't decide alone.
+
+    Returns
+    -------
+    The correlation that three in ten of the recognisable blocks reach: whatever passes by hides some.
+    """
+    known = _recognisable(scene)
+    if known.sum() < _LEAST_BLOCKS:
+        return 1.0
+    x, y = (part[known] - part[known].mean(axis=1, keepdims=True) for part in (scene, now))
+    size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return float(np.quantile((x * y).sum(axis=1) / np.maximum(size, 1e-6), 1 - _STILL_THERE))
+
+
+def _recognisable(scene: FloatArray) -> BoolArray:
+    return np.asarray(scene.std(axis=1) >= _TEXTURE)
+
+
+def _roots_by_block(edges: FloatArray) -> FloatArray:
+    return np.sqrt(_by_block(edges))
+
+
+def _by_block(values: FloatArray) -> FloatArray:
+    """(H, W) as (blocks, pixels); a rest at the right and at the bottom is left out."""
+    rows, columns = (max(length // _BLOCK, 1) for length in values.shape)
+    high, wide = (min(length, _BLOCK) for length in values.shape)
+    blocks = values[: rows * high, : columns * wide].reshape(rows, high, columns, wide)
+    return blocks.swapaxes(1, 2).reshape(rows * columns, high * wide)
+
+
+def _shrunk(grey: FloatArray | UInt8Array) -> FloatArray:
     import cv2
 
-    smooth = np.asarray(grey, np.float32)
-    if blur:
-        smooth = cv2.GaussianBlur(smooth[::_SHRINK, ::_SHRINK], (0, 0), blur / _SHRINK)
-    dx, dy = cv2.Sobel(smooth, -1, 1, 0, scale=1 / 8), cv2.Sobel(smooth, -1, 0, 1, scale=1 / 8)
-    out: FloatArray = np.hypot(dx, dy)
+    out: FloatArray = cv2.resize(
+        np.asarray(grey, np.float32), None, fx=1 / _SHRINK, fy=1 / _SHRINK, interpolation=cv2.INTER_AREA
+    )
     return out
 
 
-def agreement(a: FloatArray, b: FloatArray) -> float:
-    """Correlation of two edge pictures of one shape, −1 to 1; 0 where one has no edges.
+def _edges(small: FloatArray) -> FloatArray:
+    """Gradient magnitude of a picture, grey levels a pixel."""
+    import cv2
 
-    Square roots, so that a single strong edge doesn't decide alone.
-    """
-    x, y = np.sqrt(a).ravel(), np.sqrt(b).ravel()
-    x, y = x - x.mean(), y - y.mean()
-    size = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / size if size else 0.0
+    smooth = cv2.GaussianBlur(small, (0, 0), _BLUR)
+    dx, dy = cv2.Sobel(smooth, -1, 1, 0, scale=1 / 8), cv2.Sobel(smooth, -1, 0, 1, scale=1 / 8)
+    out: FloatArray = np.hypot(dx, dy)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 STAY = 0.7  # of the threshold: what has begun goes on above it
@@ -34,6 +35,11 @@ class Stretches:
         self._high = threshold
         self._low = STAY * threshold
         self._open: Stretch | None = None
+
+    @property
+    def since(self) -> float | None:
+        """When what may be or become a stretch began; None when nothing is going on."""
+        return None if self._open is None else self._open.start
 
     @property
     def open(self) -> Stretch | None:
@@ -72,8 +78,14 @@ class Stretches:
         return stretch.end - stretch.start >= LEAST
 
 
-def stretches(times: list[float], scores: list[float], threshold: float) -> list[Stretch]:
-    """All stretches of a clip, in order."""
+def stretches(
+    times: Sequence[float], scores: Sequence[float], threshold: float, cuts: Sequence[bool] = ()
+) -> list[Stretch]:
+    """All stretches of a clip, in order; none goes on beyond a cut (True where what follows is new)."""
     machine = Stretches(threshold)
-    found = [machine.push(time, score) for time, score in zip(times, scores, strict=True)]
+    found: list[Stretch | None] = []
+    for index, (time, score) in enumerate(zip(times, scores, strict=True)):
+        if index < len(cuts) and cuts[index]:
+            found.append(machine.finish())
+        found.append(machine.push(time, score))
     return [stretch for stretch in (*found, machine.finish()) if stretch is not None]

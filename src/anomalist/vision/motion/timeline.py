@@ -94,7 +94,7 @@ def events_of(timeline: Timeline, maker: EventMaker, threshold: float) -> tuple[
     """The events of a clip, in order of time: stretches above the threshold, and intrusions."""
     curve = timeline.smooth(maker.mode)
     found: list[tuple[Stretch, str | None]] = [
-        (stretch, None) for stretch in stretches(timeline.times, curve.tolist(), threshold)
+        (stretch, None) for stretch in stretches(timeline.times, curve.tolist(), threshold, timeline.cuts)
     ]
     found += _intrusions(timeline)
     found.sort(key=lambda pair: pair[0].start)
