@@ -64,7 +64,7 @@ class WatchMatch(Frozen):
         description="by sentence embedding, less that to anything else that could be said; above 0 it fits"
     )
     matched: bool | None = Field(description="None: neither what is measured nor a model could tell")
-    clause: str = Field("", description="what was measured, or said by a model, that is most like it")
+    clause: str = Field("", description="what fits: a statement of what was measured, or of a model")
     by: Literal["measured", "model"] | None = Field(None, description="who could tell; None: nobody")
     probability: float | None = Field(None, description="of a yes, where a model was asked and answered")
 

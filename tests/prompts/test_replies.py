@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from anomalist.prompts.replies import LONGEST_TEXT, MOST_CLAIMS, MOST_ITEMS, Description, Judgement
+from anomalist.prompts.replies import (
+    LONGEST_TEXT,
+    MOST_CLAIMS,
+    MOST_ITEMS,
+    Description,
+    EventReply,
+    Judgement,
+)
 
 GOOD: dict[str, Any] = {
     "claims": [{"text": "R1 is dark.", "evidence": ["R1"]}],
@@ -22,7 +29,7 @@ def objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return [schema, *schema.get("$defs", {}).values()]
 
 
-@pytest.mark.parametrize("form", [Description, Judgement])
+@pytest.mark.parametrize("form", [Description, Judgement, EventReply])
 def test_the_schema_is_one_that_strict_servers_take(form: type[BaseModel]) -> None:
     for schema in objects(form.model_json_schema()):
         assert schema["type"] == "object"
@@ -82,3 +89,31 @@ def test_long_texts_are_shortened_also_without_spaces() -> None:
     assert [len(claim.text) <= 2 * LONGEST_TEXT for claim in read] == [True] * 3
     assert read[0].text == "検" * (2 * LONGEST_TEXT - 1) + "…"
     assert (read[1].text, read[1].evidence) == ("two lines", ("R1",))
+
+
+EVENT: dict[str, Any] = {
+    "happening": "A man rides a bicycle.",
+    "evidence": ["T1"],
+    "subject": "a man",
+    "action": "rides",
+    "object": "a bicycle",
+    "scene": "a walkway",
+    "reason": "Everybody else walks.",
+    "unusual": "unusual",
+    "confidence": "high",
+}
+
+
+def test_what_happens_and_why_come_before_whether_it_is_unusual() -> None:
+    keys = list(EventReply.model_json_schema()["properties"])
+    assert keys.index("happening") < keys.index("reason") < keys.index("unusual") < keys.index("confidence")
+    assert EventReply.model_validate(EVENT).unusual == "unusual"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"unusual": "yes"}, {"unusual": None}, {"confidence": 0.9}, {"confidence": "sure"}, {"evidence": "T1"}],
+)
+def test_what_a_model_makes_of_an_event_is_never_guessed(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        EventReply.model_validate(EVENT | change)

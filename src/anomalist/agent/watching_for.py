@@ -1,9 +1,9 @@
 """Events that a user names in words, held against what was measured and what a model says of it.
 
 What is measured is motion, so most items can't be told from it: a bicycle is a fast object, and so is a
-runner. An item counts as told only where it is more like a statement about motion than like anything else
-(`BEYOND`, and what the other measures would say), and the statement more like it than like any of these.
-Nothing here was fitted to labels.
+runner. An item counts as told only where a statement about the event's motion is more like it than like
+anything that motion can't tell (`BEYOND`), and it is more like the statement than like any of these, the
+opposites and what measures say that don't stand out here. Nothing of this was fitted to labels.
 """
 
 from __future__ import annotations
@@ -11,48 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from anomalist.agent.motion_words import BEYOND, OPPOSITES, STATEMENTS
 from anomalist.clips import Event, MeasureName, WatchMatch
 from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.watch import NOTHING_SAID, ORDINARY, Watch
 from anomalist.types import FloatArray
-
-STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
-    "speed": ("something moves unusually fast", "someone is much faster than everybody else"),
-    "size": ("something is unusually large", "something is much bigger than a person"),
-    "direction": ("something moves in an unusual direction", "someone goes the wrong way"),
-    "place": (
-        "something is in a place where hardly anything ever is",
-        "someone is where people usually don't go",
-    ),
-    "dwell": (
-        "something stands still for a long time",
-        "someone stays in one place for minutes",
-        "an object has been left behind",
-    ),
-    "crowding": ("a crowd gathers", "it is unusually crowded"),
-    "stillness": ("everything stands still", "nothing moves any more"),
-    "dispersal": ("everybody moves away from one place at once", "a crowd scatters"),
-    "forbidden zone": ("someone enters a forbidden zone",),
-}
-"""What each measure says, as people would."""
-
-BEYOND = tuple(
-    """
-    someone rides a bicycle; a person on a skateboard; a motorcycle drives past; a car is parked;
-    a delivery van stops; a bus with passengers; a truck is being unloaded; people are running for exercise;
-    a child is playing; a woman pushes a pram; an old man with a stick; a man in a wheelchair;
-    two people are fighting; a person falls to the ground; someone is lying on the floor;
-    someone waves their arms; people are dancing; a man throws something; someone climbs over a fence;
-    someone carries a heavy box; a person with a backpack; a man in a red jacket; someone wears no helmet;
-    a worker without a safety vest; a police officer; a man with a knife; someone holds a gun;
-    a thief steals a bag; someone breaks a window; graffiti on a wall; a fire breaks out; smoke rises;
-    water floods the floor; it is raining; snow lies on the ground; a dog on a leash; a bird flies by;
-    a cat sits there; a suitcase; a ball rolls by; a door is open; the light is on; litter lies around;
-    a person uses a phone; people shake hands; a man smokes a cigarette; someone is eating;
-    a machine is leaking oil; a forklift carries a pallet; a number plate
-    """.replace("\n", " ").split(";")
-)
-"""What can be seen in footage and can't be told from motion alone."""
 
 EVEN = 0.5
 """More probable than this is a yes. The probability is the model's own and is not calibrated."""
@@ -77,17 +40,16 @@ class WatchFor:
         self._encoder = encoder or load_encoder()
         self._described = Watch(items, usual=ORDINARY, encoder=self._encoder)
         self.items = self._described.items
-        self._beyond = tuple(" ".join(text.split()) for text in (*ORDINARY, *BEYOND))
-        self._measured: dict[frozenset[MeasureName], tuple[Watch, FloatArray]] = {}
+        self._beyond = (*ORDINARY, *BEYOND)
+        self._measured = Watch(items, usual=self._beyond, encoder=self._encoder)
+        self._contrasts: dict[frozenset[MeasureName], FloatArray] = {}
 
     @cached_property
     def tellable(self) -> tuple[str, ...]:
         """The items that some measure has something to do with."""
-        found: set[str] = set()
-        for name in STATEMENTS:
-            matches = self._by_measures(frozenset([name]), STATEMENTS[name])
-            found |= {match.item for match in matches if match.matched}
-        return tuple(item for item in self.items if item in found)
+        every = [text for texts in STATEMENTS.values() for text in texts]
+        matches = self._by_measures(frozenset(STATEMENTS), every)
+        return tuple(match.item for match in matches if match.matched)
 
     @property
     def beyond(self) -> tuple[str, ...]:
@@ -132,14 +94,11 @@ class WatchFor:
 
     def _by_measures(self, names: frozenset[MeasureName], texts: Sequence[str]) -> list[WatchMatch]:
         """The best of some texts for each item, against all that could be said if it were something else."""
-        if names not in self._measured:
+        if names not in self._contrasts:
             others = [text for name in STATEMENTS if name not in names for text in STATEMENTS[name]]
-            else_said = [*self._beyond, *others]
-            watch = Watch(self.items, usual=else_said, encoder=self._encoder)
-            vectors = self._encoder.encode(self.items) @ self._encoder.encode(else_said).T
-            self._measured[names] = (watch, vectors.max(1))
-        watch, contrast = self._measured[names]
-        return _best(watch, texts, contrast.tolist(), "measured")
+            else_said = self._encoder.encode([*self._beyond, *OPPOSITES, *others])
+            self._contrasts[names] = (self._encoder.encode(self.items) @ else_said.T).max(1)
+        return _best(self._measured, texts, self._contrasts[names].tolist(), "measured")
 
     def _by_description(self, event: Event) -> list[WatchMatch]:
         """How well what a model said of an event fits each item."""
@@ -164,7 +123,7 @@ def _best(watch: Watch, texts: Sequence[str], contrasts: Iterable[float], by: st
                     "item": item,
                     "similarity": round(max(score, -1.0), 4),
                     "matched": score > 0,
-                    "clause": clause,
+                    "clause": clause if score > 0 else "",
                     "by": by if score > 0 else None,
                 }
             )
