@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, ProfileOption
 from anomalist.commands.following import follow_stream
+from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def _learned(scene: Scene) -> str:
     seconds = sum(footage.seconds for footage in scene.manifest.footage)
     text = (
         f"Learned the scene {scene.name} from {len(scene.manifest.footage)} videos, "
-        f"{seconds / 60:.1f} minutes. They support no fewer than {blocks.supported:.3g} false events per hour."
+        f"{seconds / 60:.1f} minutes. They support no fewer than {blocks.supported:.3g} false events an hour."
     )
     if blocks.supported > DEFAULT_PER_HOUR:
         text += (
-            f" For {DEFAULT_PER_HOUR:g} per hour learn from {1 / DEFAULT_PER_HOUR:g} hour of footage or more."
+            f" For {DEFAULT_PER_HOUR:g} an hour learn from {1 / DEFAULT_PER_HOUR:g} hour of footage or more."
         )
     return text
 

@@ -111,13 +111,18 @@ class EventMaker:
         return self.size[1] / width, self.size[0] / height
 
     def _tracks(self, moments: Sequence[Moment], peak: float) -> tuple[Track, ...]:
+        # Who is where the surprise is, and how high it is then; the first of a moment counts twice.
         votes: Counter[int] = Counter()
+        weight: dict[int, float] = {}
         trails: dict[int, Trail] = {}
         for moment in moments:
             for rank, trail in enumerate(moment.trails):
-                votes[trail.number] += 2 if rank == 0 else 1
+                votes[trail.number] += 1
+                gain = max(moment.score, 0.0) * (2 if rank == 0 else 1)
+                weight[trail.number] = weight.get(trail.number, 0.0) + gain
                 trails[trail.number] = trail
-        told = [n for n, count in votes.most_common(_TRACKS) if count >= _INVOLVED * len(moments)]
+        often = [number for number, count in votes.items() if count >= _INVOLVED * len(moments)]
+        told = sorted(often, key=lambda number: (-weight[number], number))[:_TRACKS]
         slowest = SLOWEST * self.scene.manifest.perspective.middle
         return tuple(track_of(trails[n], self.scene, self._scale, peak, slowest) for n in told)
 
