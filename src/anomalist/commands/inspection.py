@@ -108,13 +108,18 @@ def inspect(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `inspect --out DIR` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What inspect or triage wrote with --out.")],
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
+    from anomalist.audit.clip_log import CLIPS
     from anomalist.audit.log import RunFolder
+    from anomalist.commands.triage import report_again
     from anomalist.report.files import write_reports
 
+    if (folder / CLIPS).is_file():
+        typer.echo(report_again(folder, title))
+        return
     run = RunFolder(folder)
     records = run.records()
     typer.echo(write_reports(records, folder, run.calibrations(records), title=title))

@@ -253,12 +253,13 @@ def feedback(
         )
     what = "taken back" if undo else f"stored as {case.id}"
     typer.echo(f"{case.action} on {found.id} of {record.source}: {what}.", err=True)
-    _render_again(folder)
+    typer.echo(f"Report: {report_again(folder)}", err=True)
 
 
-def _render_again(folder: Path) -> None:
+def report_again(folder: Path, title: str | None = None) -> Path:
+    """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
     from anomalist.audit.clip_log import read_clips
     from anomalist.event_feedback import stored_adjustments
-    from anomalist.report.triage_files import render_again
+    from anomalist.report.triage_files import render_triage
 
-    typer.echo(f"Report: {render_again(folder, stored_adjustments(read_clips(folder)))}", err=True)
+    return render_triage(folder, adjustments=stored_adjustments(read_clips(folder)), title=title)

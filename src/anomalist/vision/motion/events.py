@@ -127,14 +127,13 @@ class EventMaker:
         return tuple(track_of(trails[n], self.scene, self._scale, peak, slowest) for n in told)
 
     def _box(self, moments: Sequence[Moment], peak: Moment, tracks: Sequence[Track]) -> Box | None:
-        """Where at the peak: the leading object's box then, or the hot places."""
-        if peak.trails and tracks:
-            path = tracks[0].path
-            near = min(path, key=lambda step: abs(step[0] - peak.time))
-            if abs(near[0] - peak.time) < 0.5:
-                return near[1]
+        """Where at the peak: the hot places, as objects that touch are one; else the leading object then."""
         box = peak.box or next((moment.box for moment in moments if moment.box), None)
-        return None if box is None else scaled(box, self._scale)
+        if box is not None:
+            return scaled(box, self._scale)
+        if not tracks:
+            return None
+        return min(tracks[0].path, key=lambda step: abs(step[0] - peak.time))[1]
 
     def _zones_at(self, box: Box | None) -> tuple[str, ...]:
         """The zones to be watched in which the middle of a box lies."""
