@@ -41,7 +41,7 @@ def outlined(pixels: UInt8Array, boxes: Mapping[str, Box], max_side: int) -> UIn
             taken[top:bottom, left:right] = True
     for thickness, colour in ((5, DARK), (2, LINE)):
         for left, top, right, bottom in placed.values():
-            cv2.rectangle(picture, (left - 2, top - 2), (right + 1, bottom + 1), colour, thickness)
+            cv2.rectangle(picture, (left - 4, top - 4), (right + 3, bottom + 3), colour, thickness)
     return write_labels(picture, taken, list(placed), list(placed.values()), font_size=round(max_side / 25))
 
 
