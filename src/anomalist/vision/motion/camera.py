@@ -18,6 +18,8 @@ _BLOCK = 16  # shrunken pixels
 _TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
 _STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
 _LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
+_SLIP = 1.5  # working pixels that the whole picture may be shifted by
+_LEAST_RESPONSE = 0.2  # of phase correlation; what is turned or nearer gives less
 _CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
 _LEAST_CLEAR = 10  # of them in a block
 _LEAST_BLOCKS = 4
@@ -37,7 +39,7 @@ class CameraWatch:
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
-        self._edges = None if scene is None else _roots_by_block(_edges(_shrunk(scene)))
+        self._scene = None if scene is None else np.sqrt(_edges(_shrunk(scene)))
         self._moves = moves
         self._last: UInt8Array | None = None
         self._changed = 0.0
@@ -73,17 +75,16 @@ class CameraWatch:
 
         small = _shrunk(grey)
         edges = _edges(small)
-        drift = self._drifting(edges, velocity, time)
-        roots = _roots_by_block(edges)
+        now = self._drifting(edges, velocity, time)
         frozen = self._frozen(grey, time)
         if float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT:
             return "black" if small.mean() < _BLACK else "covered"
         if frozen:
             return "frozen"
-        fits = self._edges is None or agreement(self._edges, roots) >= _LEAST_AGREEMENT
-        if not fits and self._edges is not None and (roots**2).mean() < _VAGUE * (self._edges**2).mean():
+        fits = self._scene is None or _fits(self._scene, np.sqrt(edges))
+        if not fits and self._scene is not None and edges.mean() < _VAGUE * (self._scene**2).mean():
             return "covered"
-        if drift > _DRIFT:
+        if self._drift > _DRIFT or (now > _DRIFT and not fits):
             return "moving"
         return None if fits else "moved"
 
@@ -94,14 +95,19 @@ class CameraWatch:
         return self._moves and time - self._changed >= FROZEN_AFTER
 
     def _drifting(self, edges: FloatArray, velocity: FloatArray, time: float) -> float:
-        """Drift over the last moments, pixels a second."""
+        """Drift now, pixels a second; ``_drift`` is that of the last moments."""
         h, w = edges.shape
         velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
-        known = None if self._edges is None else _recognisable(self._edges)
+        known = None if self._scene is None else _recognisable(_by_block(self._scene))
         now = min(drift_of(edges, velocity, known), _AT_MOST * _DRIFT)
         share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _MEMORY))
         self._drift += share * (now - self._drift)
-        return self._drift
+        return now
+
+
+def _fits(scene: FloatArray, now: FloatArray) -> bool:
+    """Whether a picture fits the scene; roots of edges, so that a single strong one doesn't decide alone."""
+    return agreement(scene, now) >= _LEAST_AGREEMENT and slip(scene, now) <= _SLIP / _SHRINK
 
 
 def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
@@ -134,26 +140,42 @@ def agreement(scene: FloatArray, now: FloatArray) -> float:
 
     Parameters
     ----------
-    scene, now : float32 (blocks, pixels), roots of edges, so that a single strong one doesn't decide alone.
+    scene, now : float32 (h, w), roots of edges.
 
     Returns
     -------
     The correlation that three in ten of the recognisable blocks reach: whatever passes by hides some.
     """
-    known = _recognisable(scene)
+    x, y = _by_block(scene), _by_block(now)
+    known = _recognisable(x)
     if known.sum() < _LEAST_BLOCKS:
         return 1.0
-    x, y = (part[known] - part[known].mean(axis=1, keepdims=True) for part in (scene, now))
+    x, y = (part[known] - part[known].mean(axis=1, keepdims=True) for part in (x, y))
     size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     return float(np.quantile((x * y).sum(axis=1) / np.maximum(size, 1e-6), 1 - _STILL_THERE))
 
 
-def _recognisable(scene: FloatArray) -> BoolArray:
-    return np.asarray(scene.std(axis=1) >= _TEXTURE)
+def slip(scene: FloatArray, now: FloatArray) -> float:
+    """How far a picture as a whole is shifted against a scene, in its pixels; 0 where that can't be told.
+
+    By phase correlation: a nudge that leaves the picture much the same makes everything with edges stand out.
+
+    Parameters
+    ----------
+    scene, now : float32 (h, w), roots of edges.
+    """
+    import cv2
+
+    if not min(scene.std(), now.std()) > 0:
+        return 0.0
+    window = cv2.createHanningWindow(scene.shape[::-1], cv2.CV_32F)
+    # Centred copies, because OpenCV applies the window in place.
+    (x, y), response = cv2.phaseCorrelate(scene - scene.mean(), now - now.mean(), window)
+    return float(np.hypot(x, y)) if response >= _LEAST_RESPONSE else 0.0
 
 
-def _roots_by_block(edges: FloatArray) -> FloatArray:
-    return np.sqrt(_by_block(edges))
+def _recognisable(blocks: FloatArray) -> BoolArray:
+    return np.asarray(blocks.std(axis=1) >= _TEXTURE)
 
 
 def _by_block(values: FloatArray) -> FloatArray:
