@@ -24,7 +24,7 @@ def test_a_box_is_drawn_around_what_it_marks_and_covers_nothing_of_it() -> None:
     picture = outlined(black(), {"T1": (20, 60, 40, 80)}, max_side=400)
     assert picture.shape == (200, 400, 3)
     assert not picture[120:160, 40:80].any()
-    assert (picture[116, 50] == LINE).all()
+    assert (picture[163, 60] == LINE).all()
 
 
 def test_boxes_that_reach_beyond_the_picture_are_cut_and_those_outside_left_out() -> None:
