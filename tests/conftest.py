@@ -11,8 +11,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: threads of parallel tests would fight
 
 from anomalist.pipeline import learn
+from anomalist.vision.motion.learning import learn_scene
+from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.pictures import write_tiles
+from tests.scenes import filmed
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +43,10 @@ def tiles_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     folder = tmp_path_factory.mktemp("tiles")
     write_tiles(folder / "good", 24)
     return learn(folder / "good", profile=folder / "profile", effort="fast")
+
+
+@pytest.fixture(scope="session")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A minute and a half of a made-up street, learned once."""
+    films = [filmed(18, people=seed) for seed in range(1, 6)]
+    return learn_scene(films, tmp_path_factory.mktemp("scenes") / "street")

@@ -16,8 +16,8 @@ from anomalist.vision.video.selection import Selection
 SIZE = (120, 160)
 """(height, width) of the pictures."""
 RATE = 10.0
-STREET = (40.0, 105.0)
-"""Rows in which people walk; above nobody ever goes."""
+AWAY, NEAR = (42.0, 66.0), (80.0, 104.0)
+"""Rows in which people walk to the right, and to the left; above nobody ever goes."""
 PACE = 0.9
 """Body heights a second that people walk."""
 _MARGIN = 40  # of ground around the picture, for cameras that move
@@ -67,19 +67,18 @@ def walker(
     return actor.mirrored if left else actor
 
 
-def crowd(seconds: float, seed: int, *, one_way: bool = False, every: float = 2.2) -> tuple[Actor, ...]:
-    """People who walk by in both directions, each at a pace of their own."""
+def crowd(seconds: float, seed: int, *, every: float = 2.2) -> tuple[Actor, ...]:
+    """People who walk by, each at a pace of their own: to the right further away, to the left nearer by."""
     rng = np.random.default_rng(seed)
-    starts = np.arange(-8, seconds, every) + rng.uniform(0, every, len(np.arange(-8, seconds, every)))
     return tuple(
         walker(
-            float(start),
-            float(rng.uniform(*STREET)),
+            float(start + rng.uniform(0, every)),
+            float(row := rng.choice([rng.uniform(*AWAY), rng.uniform(*NEAR)])),
             speed=float(rng.uniform(0.85, 1.15)),
-            left=not one_way and bool(rng.integers(2)),
+            left=row > AWAY[1],
             seed=int(rng.integers(1 << 30)),
         )
-        for start in starts
+        for start in np.arange(-8, seconds, every)
     )
 
 

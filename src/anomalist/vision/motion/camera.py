@@ -18,6 +18,7 @@ _BLOCK = 16  # shrunken pixels
 _TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
 _STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
 _LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
+_SURE = 0.85  # of it: nothing has slipped; people passing by mislead phase correlation, not this
 _SLIP = 1.5  # working pixels that the whole picture may be shifted by
 _LEAST_RESPONSE = 0.2  # of phase correlation; what is turned or nearer gives less
 _CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
@@ -107,7 +108,8 @@ class CameraWatch:
 
 def _fits(scene: FloatArray, now: FloatArray) -> bool:
     """Whether a picture fits the scene; roots of edges, so that a single strong one doesn't decide alone."""
-    return agreement(scene, now) >= _LEAST_AGREEMENT and slip(scene, now) <= _SLIP / _SHRINK
+    agrees = agreement(scene, now)
+    return agrees >= _SURE or (agrees >= _LEAST_AGREEMENT and slip(scene, now) <= _SLIP / _SHRINK)
 
 
 def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
