@@ -17,7 +17,7 @@ from anomalist.types import Frozen
 
 _HALF = 10.0  # seconds that are half as surprising as no end of them
 
-__all__ = ["Alert", "Sighting", "alerts_of", "event_key"]
+__all__ = ["Alert", "Sighting", "alerts_of", "event_key", "keys_by_rank"]
 
 
 class Alert(Frozen):
@@ -121,6 +121,12 @@ def alerts_of(
         else:
             same.append(stretch.sighting)
     return tuple(_alert(number, *pair) for number, pair in enumerate(listed, start=1))
+
+
+def keys_by_rank(alerts: Sequence[Alert]) -> list[str]:
+    """The keys of all events: what leads an alert before what only belongs to one, both by rank."""
+    leading = [alert.key for alert in alerts]
+    return [*leading, *(key for alert in alerts for key in alert.keys if key != alert.key)]
 
 
 def _stretch(group: Sequence[Seen], adjustments: Mapping[str, Adjustment]) -> _Stretch:

@@ -22,6 +22,7 @@ SIDE = 640
 CLOSE_SIDE = 320
 """The longer side of a close-up, pixels."""
 
+_LIST_SIDE = 152  # pixels
 _SMALL = 0.4  # of the picture: what is smaller in both directions gets a close-up
 _AROUND = 0.4  # of the object's longer side, shown on each side of it
 _NEAREST = 48  # pixels of the frame that a close-up shows at least: no more detail is there
@@ -117,7 +118,22 @@ def close_up(pixels: UInt8Array, box: Box | None, *, max_side: int = CLOSE_SIDE)
     return thumbnail(np.ascontiguousarray(pixels[top:bottom, left:right]), max_side=max_side)
 
 
-def jpeg(pixels: UInt8Array, quality: int = 80) -> bytes:
+def thumbnail_of(picture: bytes | None) -> bytes | None:
+    """Make a JPEG file small enough for a list; None where there is none, or it is damaged."""
+    from PIL import Image, UnidentifiedImageError
+
+    if picture is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(picture), formats=["JPEG"]) as opened:
+            small = opened.convert("RGB")
+            small.thumbnail((_LIST_SIDE, _LIST_SIDE))
+    except (UnidentifiedImageError, OSError, SyntaxError):
+        return None
+    return jpeg(np.asarray(small, dtype=np.uint8))
+
+
+def jpeg(pixels: UInt8Array, quality: int = 75) -> bytes:
     """Encode uint8 (H, W, 3), RGB. Thin coloured lines stay sharp (no chroma subsampling)."""
     from PIL import Image
 

@@ -84,19 +84,22 @@ def triage_headline(summary: TriageSummary) -> str:
     return f"Nothing stood out in {judged:,} of {clips}; the others could not be judged"
 
 
-def triage_lead(summary: TriageSummary, unjudged: Sequence[Unjudged]) -> str:
-    """Say what was counted together, and what stays open."""
-    sentences = []
+def triage_lead(summary: TriageSummary) -> str:
+    """Say how much was looked at, and what was counted together."""
     if summary.events > summary.alerts:
         merged = "merged where they belong together, repeats counted"
-        sentences.append(f"{count(summary.events, 'event')} in {lasting(summary.footage_seconds)}, {merged}.")
-    elif summary.footage_seconds:
-        sentences.append(f"{lasting(summary.footage_seconds)} of footage.")
+        return f"{count(summary.events, 'event')} in {lasting(summary.footage_seconds)}, {merged}."
+    return f"{lasting(summary.footage_seconds)} of footage." if summary.footage_seconds else ""
+
+
+def open_points(summary: TriageSummary, unjudged: Sequence[Unjudged]) -> str:
+    """Say what could not be judged; "" where all was."""
+    sentences = []
     whole = sorted({clip_name(item.source) for item in unjudged if item.kind in ("error", "undecided")})
     if whole:
         names = printable(", ".join(whole[:3])) + (", …" if len(whole) > 3 else "")
         verb = "needs" if len(whole) == 1 else "need"
         sentences.append(f"{count(len(whole), 'clip')} could not be judged and {verb} a person: {names}.")
     if summary.unjudged_seconds >= 1:
-        sentences.append(f"{lasting(summary.unjudged_seconds)} could not be judged.")
+        sentences.append(f"In all, {lasting(summary.unjudged_seconds)} could not be judged.")
     return " ".join(sentences)

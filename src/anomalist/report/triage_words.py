@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalist.clips import ClipRecord, Event, EventCalibration, TroubleKind
-from anomalist.report.wording import count, number
+from anomalist.report.wording import count, number, printable, short_names
 from anomalist.types import SEVERITIES
 
 if TYPE_CHECKING:
@@ -47,13 +47,20 @@ def lasting(seconds: float) -> str:
 
 
 def severity(level: int) -> str:
-    """Give the word for a severity."""
-    return SEVERITIES[level]
+    """Give the word for a severity; 0 is that of an event that no policy has graded."""
+    return SEVERITIES[level] if level else "ungraded"
 
 
 def clip_name(source: str) -> str:
     """Give the last part of a path or address."""
     return Path(source.rstrip("/")).name or source
+
+
+def clip_names(records: Sequence[ClipRecord]) -> tuple[str, list[str]]:
+    """Split sources into the folder that they share ("" if none) and what tells them apart."""
+    if any("://" in record.source for record in records):  # addresses are not taken apart
+        return "", [printable(record.source) for record in records]
+    return short_names(records)
 
 
 def rank_reason(

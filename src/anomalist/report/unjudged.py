@@ -25,7 +25,7 @@ class Unjudged(Frozen):
     source: str
     kind: UnjudgedKind
     why: str
-    spans: tuple[Span, ...] = Field((), description="seconds; none: the clip as a whole")
+    spans: tuple[Span, ...] = Field((), description="where nothing is known, seconds; none: all of it")
 
 
 def unjudged_of(records: Sequence[ClipRecord]) -> tuple[Unjudged, ...]:
@@ -42,8 +42,8 @@ def outcome(record: ClipRecord) -> Literal["normal", "anomalous", "undecided", "
 def gaps(record: ClipRecord) -> list[Span]:
     """Where no score is known for longer than a moment, in order: from the curve, camera trouble included."""
     times = [time for time, _ in record.curve]
-    ends = [*times[1:], max(duration_of(record), times[-1]) if times else 0.0]
-    silent = [(time, end) for (time, score), end in zip(record.curve, ends, strict=True) if score is None]
+    ends = [*times[1:], duration_of(record)]
+    silent = [(time, end) for (time, score), end in zip(record.curve, ends, strict=False) if score is None]
     silent += [(trouble.start, trouble.end) for trouble in record.troubles]
     told = [(trouble.start, trouble.end) for trouble in record.troubles]
     return [gap for gap in joined(silent) if gap[1] - gap[0] >= SHORTEST_GAP or _overlaps(gap, told)]
@@ -74,7 +74,8 @@ def _of_clip(record: ClipRecord) -> Iterable[Unjudged]:
         yield Unjudged(source=record.source, kind="error", why=why)
     if result == "undecided":
         why = record.why_undecided or "No reason was recorded."
-        yield Unjudged(source=record.source, kind="undecided", why=why)
+        yield Unjudged(source=record.source, kind="undecided", why=why, spans=tuple(gaps(record)))
+        return
     for kind in sorted({trouble.kind for trouble in record.troubles}):
         spans = joined((t.start, t.end) for t in record.troubles if t.kind == kind)
         why = f"{TROUBLES[kind][0].upper()}{TROUBLES[kind][1:]}."

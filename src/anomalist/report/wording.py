@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from anomalist.agent.policy import TIE
+from anomalist.clips import ClipRecord
 from anomalist.report.summary import Summary, by_urgency, is_ranked_only, outcome
 from anomalist.types import SEVERITIES, Attributes, Calibration, PromptUsed, Record
 
@@ -57,7 +58,7 @@ def severity_word(record: Record) -> str:
     return SEVERITIES[record.severity] if record.severity else "–"
 
 
-def short_names(records: Sequence[Record]) -> tuple[str, list[str]]:
+def short_names(records: Sequence[Record | ClipRecord]) -> tuple[str, list[str]]:
     """Split sources into the folder that they share ("" if none) and what tells them apart."""
     parents = [str(Path(record.source).parent) for record in records]
     try:
