@@ -105,10 +105,7 @@ def test_the_future_is_not_used(street: Scene) -> None:
     def alike(frames: Iterator[Frame], until: float) -> list[str]:
         follower = Follower(street, "camera", SIZE)
         return [
-            replace_time(alert)
-            for frame in frames
-            if frame.time <= until
-            for alert in follower.see(frame)
+            replace_time(alert) for frame in frames if frame.time <= until for alert in follower.see(frame)
         ]
 
     def replace_time(alert: Alert) -> str:

@@ -1,0 +1,59 @@
+"""Windows: integral sums equal the naive ones; perspective makes them larger further down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalist.vision.motion.movement import CELL, Windows
+from anomalist.vision.motion.perspective import Perspective, blobs, perspective_of
+
+PERSPECTIVE = Perspective(at_top=8.0, slope=0.15, middle=20.0, aspect=0.5, bodies=100)
+
+
+def test_sums_equal_the_naive_ones() -> None:
+    values = np.random.default_rng(0).random((58, 83)).astype(np.float32)
+    windows = Windows(58, 83, PERSPECTIVE)
+    got = windows.sums(values)
+    for row, column in ((0, 0), (3, 7), (14, 20), (7, 0)):
+        y0, y1 = int(windows._y0[row, 0]), int(windows._y1[row, 0])
+        x0, x1 = int(windows._x0[row, column]), int(windows._x1[row, column])
+        assert got[row, column] == pytest.approx(values[y0:y1, x0:x1].sum(), rel=1e-4)
+        assert windows.area[row, column] == (y1 - y0) * (x1 - x0)
+
+
+def test_the_speed_of_what_fills_its_window_is_its_own() -> None:
+    velocity = np.zeros((60, 80, 2), np.float32)
+    velocity[..., 0] = 11.0
+    movement = Windows(60, 80, PERSPECTIVE).movement(np.ones((60, 80), np.bool_), velocity)
+    assert movement.taken == pytest.approx(1.0)
+    assert movement.speed == pytest.approx(10.0)  # a tenth of stillness is averaged in
+    assert movement.taken.shape == (60 // CELL, 80 // CELL)
+
+
+def test_heights_follow_the_line_within_bounds() -> None:
+    rows = np.array([-1000.0, 80.0, 1000.0])
+    assert PERSPECTIVE.heights(rows) == pytest.approx([8.0, 20.0, 50.0])
+
+
+def test_single_bodies_tell_the_perspective_among_groups_and_fragments() -> None:
+    rng = np.random.default_rng(1)
+    boxes = []
+    for _ in range(900):
+        row = int(rng.uniform(60, 200))
+        tall = round((10 + 0.15 * row) * rng.choice([0.6, 1.0, 1.0, 1.0, 1.8], p=[0.1, 0.25, 0.25, 0.2, 0.2]))
+        boxes.append((50, row - tall // 2, 50 + tall // 2, row - tall // 2 + tall))
+    found = perspective_of(boxes, 240)
+    assert found.heights(np.array([80.0, 180.0])) == pytest.approx([22, 37], rel=0.15)
+
+
+def test_too_few_bodies_give_a_guess_without_perspective() -> None:
+    found = perspective_of([(0, 0, 5, 10)] * 3, 240)
+    assert found.slope == 0
+    assert found.middle == 24
+
+
+def test_blobs_at_the_border_and_specks_are_no_bodies() -> None:
+    mask = np.zeros((60, 60), np.bool_)
+    mask[0:20, 10:20] = mask[30:50, 30:40] = mask[55, 55] = True
+    assert blobs(mask) == ((30, 30, 40, 50),)
