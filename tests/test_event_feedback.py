@@ -66,5 +66,5 @@ def test_the_id_alone_is_enough_for_one_clip_and_too_little_for_two() -> None:
     assert find_event([record()], "E1")[1].id == "E1"
     with pytest.raises(DataError, match="more than one"):
         find_event([record(), record("b.mp4")], "E1")
-    with pytest.raises(DataError, match="no event E7.*Known: a.mp4:E1"):
+    with pytest.raises(DataError, match=r"no event E7.*Known: a\.mp4:E1"):
         find_event([record()], "E7")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.vision.motion.movement import CELL, Windows
+from anomalist.vision.motion.movement import CELL, Windows, grid_of
 from anomalist.vision.motion.perspective import Perspective, blobs, perspective_of
 
 PERSPECTIVE = Perspective(at_top=8.0, slope=0.15, middle=20.0, aspect=0.5, bodies=100)
@@ -20,6 +20,14 @@ def test_sums_equal_the_naive_ones() -> None:
         x0, x1 = int(windows._x0[row, column]), int(windows._x1[row, column])
         assert got[row, column] == pytest.approx(values[y0:y1, x0:x1].sum(), rel=1e-4)
         assert windows.area[row, column] == (y1 - y0) * (x1 - x0)
+
+
+@pytest.mark.parametrize("size", [(58, 83), (225, 400), (41, 42), (60, 80)])
+def test_the_grid_covers_pictures_of_any_size(size: tuple[int, int]) -> None:
+    mask, velocity = np.ones(size, np.bool_), np.ones((*size, 2), np.float32)
+    movement = Windows(*size, PERSPECTIVE).movement(mask, velocity)
+    assert movement.taken.shape == grid_of(*size)
+    assert movement.taken.min() > 0
 
 
 def test_the_speed_of_what_fills_its_window_is_its_own() -> None:

@@ -39,7 +39,7 @@ def test_a_flipped_byte_is_noticed(copy: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(ProfileError, match="damaged.*changed"):
+    with pytest.raises(ProfileError, match=r"damaged.*changed"):
         load_scene(copy)
 
 

@@ -9,6 +9,7 @@ from anomalist.types import BoolArray, FloatArray, UInt8Array
 
 FROZEN_AFTER = 4.0  # seconds without the slightest change
 SETTLE = 0.7  # seconds that a trouble must be over before anything is judged again
+_DOUBT_AFTER = 0.25  # seconds without change: repeated frames of a slow camera are fewer
 _SHRINK = 2
 _BLUR = 0.75  # shrunken pixels, before edges are looked for: noise has none
 _BLACK, _FLAT = 20.0, 4.0  # grey levels: brighter than black; less spread than this shows nothing
@@ -37,6 +38,9 @@ class CameraWatch:
     ----------
     scene : float32 (H, W), the background that was learned; None while learning.
     moves : whether the scene usually has movement, so that a frozen picture is trouble.
+
+    ``doubtful`` tells whether the last picture looks like the beginning of trouble, before that is sure: it
+    should not be measured then.
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
@@ -48,6 +52,7 @@ class CameraWatch:
         self._time: float | None = None
         self._trouble: TroubleKind | None = None
         self._seen = 0.0
+        self.doubtful = False
 
     def look(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
         """What is wrong with the camera at ``time``, or was a moment ago; None when nothing is.
@@ -85,6 +90,7 @@ class CameraWatch:
         fits = self._scene is None or _fits(self._scene, np.sqrt(edges))
         if not fits and self._scene is not None and edges.mean() < _VAGUE * (self._scene**2).mean():
             return "covered"
+        self.doubtful = now > _DRIFT or (self._moves and time - self._changed >= _DOUBT_AFTER)
         if self._drift > _DRIFT or (now > _DRIFT and not fits):
             return "moving"
         return None if fits else "moved"

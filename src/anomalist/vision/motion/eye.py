@@ -28,7 +28,8 @@ class Glimpse:
     ----------
     time : seconds.
     trouble : why it can't be judged, or None.
-    fresh : whether nothing is known about motion yet: the first frame, or the first after a cut.
+    fresh : whether nothing is known about motion yet: the first frame, the first after a cut, or one that
+        looks like the beginning of trouble with the camera.
     mask : bool (H, W), what stands out, working pixels.
     velocity : float32 (H, W, 2), working pixels a second.
     movement, around : by cells, in windows of a body's size and of its surroundings.
@@ -99,7 +100,7 @@ class Eye:
         difference = self._adapting.difference(grey, frame.time, learn=learns)
         speed = np.hypot(velocity[..., 0], velocity[..., 1])
         mask = standing_out(difference, speed, self._slowest)
-        fresh, self._fresh = self._fresh, False
+        fresh, self._fresh = self._fresh or self._camera.doubtful, False
         return Glimpse(
             time=frame.time,
             trouble=trouble,

@@ -14,6 +14,7 @@ from anomalist.vision.motion.background import Adapting, Background, median_back
 from anomalist.vision.motion.eye import Eye, working_grey, working_size
 from anomalist.vision.motion.held_out import calibrated, held_out
 from anomalist.vision.motion.measures import limits_of
+from anomalist.vision.motion.movement import grid_of
 from anomalist.vision.motion.perspective import Perspective, blobs, perspective_of
 from anomalist.vision.motion.scene import Footage, Learned, Scene, refuse_overwriting, save_scene
 from anomalist.vision.motion.usual import Usual, counted, nothing_yet
@@ -98,10 +99,8 @@ def learn_scene(
 
 def nothing_yet_for(background: Background) -> Usual:
     """No counts, for the grid of a background."""
-    from anomalist.vision.motion.movement import CELL
-
     height, width = background.grey.shape
-    return nothing_yet((-(-height // CELL), -(-width // CELL)))
+    return nothing_yet(grid_of(height, width))
 
 
 def _first_look(

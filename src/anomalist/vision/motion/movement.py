@@ -39,6 +39,11 @@ class Movement:
         return out
 
 
+def grid_of(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of cells that cover a picture; the last ones may reach beyond it."""
+    return -(-height // CELL), -(-width // CELL)
+
+
 class Windows:
     """Sums over body-sized windows around every cell, by integral images.
 
@@ -49,14 +54,15 @@ class Windows:
     """
 
     def __init__(self, height: int, width: int, perspective: Perspective, scale: float = 1.0) -> None:
-        rows = np.arange(CELL / 2, height, CELL)
-        columns = np.arange(CELL / 2, width, CELL)
+        gh, gw = grid_of(height, width)
+        rows, columns = (CELL * (np.arange(count) + 0.5) for count in (gh, gw))
         body = perspective.heights(rows)
         half_h = scale * _TALL * body / 2
         half_w = scale * np.maximum(_WIDE * body * perspective.aspect, 6.0) / 2
         self._y0, self._y1 = (_clipped(rows + s * half_h, height)[:, None] for s in (-1, 1))
         self._x0, self._x1 = (_clipped(columns + s * half_w[:, None], width) for s in (-1, 1))
-        self.area = ((self._y1 - self._y0) * (self._x1 - self._x0)).astype(np.float32)
+        area = (self._y1 - self._y0) * (self._x1 - self._x0)
+        self.area = np.maximum(area, 1).astype(np.float32)
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Sums of float32 (H, W) ``values``, as float32 (gh, gw)."""

@@ -24,12 +24,14 @@ class MovingObject:
     area : pixels that stand out.
     velocity : its mean, pixels a second to the right and down.
     cells : int (n, 2), row and column of the cells that it covers.
+    pace : its speed by the typical one there.
     """
 
     box: Box
     area: int
     velocity: tuple[float, float]
     cells: npt.NDArray[np.intp]
+    pace: float = 0.0
 
     @property
     def speed(self) -> float:

@@ -6,7 +6,6 @@ import numpy as np
 
 from anomalist.clips import Track
 from anomalist.types import Box
-from anomalist.vision.motion.movement import CELL
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.tracks import Trail
 
@@ -30,7 +29,7 @@ def track_of(trail: Trail, scene: Scene, scale: tuple[float, float], around: flo
     areas = np.array(trail.areas[first : last + 1])
     middle = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for _, b in path]
     perspective = scene.manifest.perspective
-    typical = np.array([_at(scene, x, y) for x, y in middle])
+    paces = trail.paces[first : last + 1]
     bodies = perspective.heights(np.array([y for _, y in middle]))
     usual_area = _FILLED * perspective.aspect * bodies**2
     return Track(
@@ -39,7 +38,7 @@ def track_of(trail: Trail, scene: Scene, scale: tuple[float, float], around: flo
         end=round(trail.end if last == len(trail.path) - 1 else path[-1][0], 3),
         path=tuple((round(time, 3), scaled(box, scale)) for time, box in path),
         speed=round(float(np.median(speeds)) * (scale[0] + scale[1]) / 2, 2),
-        speed_ratio=round(float(np.median(speeds / typical)), 2),
+        speed_ratio=round(float(np.median(paces)), 2),
         height=round(float(np.median([b[3] - b[1] for _, b in path])) * scale[1], 1),
         size_ratio=round(float(np.median(areas / usual_area)), 2),
         direction=way(middle[0], middle[-1], _STAYS * float(np.median(bodies))),
@@ -77,11 +76,3 @@ def _moving_part(trail: Trail, around: float, slowest: float) -> tuple[int, int]
     before, after = stops[stops < middle], stops[stops > middle]
     first = int(before[-1]) + 1 if len(before) else 0
     return first, int(after[0]) - 1 if len(after) else len(times) - 1
-
-
-def _at(scene: Scene, x: float, y: float) -> float:
-    """The typical speed at a point in working pixels."""
-    typical = scene.limits.typical
-    row = min(max(int(y / CELL), 0), typical.shape[0] - 1)
-    column = min(max(int(x / CELL), 0), typical.shape[1] - 1)
-    return max(float(typical[row, column]), 1e-3)

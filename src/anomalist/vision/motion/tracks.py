@@ -31,6 +31,7 @@ class Trail:
     path: list[tuple[float, Box]] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
     areas: list[int] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
 
     def add(self, time: float, found: MovingObject) -> None:
         """It was seen again."""
@@ -40,8 +41,10 @@ class Trail:
             self.path.append((time, found.box))
             self.speeds.append(found.speed)
             self.areas.append(found.area)
+            self.paces.append(found.pace)
         if len(self.path) > _MOST_BOXES:
-            del self.path[1:-1:2], self.speeds[1:-1:2], self.areas[1:-1:2]
+            for kept in (self.path, self.speeds, self.areas, self.paces):
+                del kept[1:-1:2]
 
     def expected(self, time: float) -> npt.NDArray[np.float64]:
         """Where its box should be at ``time``, if it goes on like this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from anomalist.clips import MeasureName, TroubleKind
 from anomalist.types import BoolArray, Box, FloatArray
 from anomalist.vision.motion.eye import Eye, Glimpse
 from anomalist.vision.motion.measures import MEASURES, PLACES
-from anomalist.vision.motion.movement import CELL
+from anomalist.vision.motion.movement import CELL, Movement
 from anomalist.vision.motion.objects import MovingObject, moving_objects
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import Gauge, Measurement, anomaly_map, surprises
@@ -94,7 +94,10 @@ class Watcher:
         self.last_map = anomaly_map(measured, norms)
         score, which = leading(measured.values[None], norms)
         name = MEASURES[int(which[0])]
-        objects = moving_objects(glimpse.mask, glimpse.velocity, self._eye.slowest)
+        objects = [
+            replace(found, pace=self._pace(found, glimpse.movement))
+            for found in moving_objects(glimpse.mask, glimpse.velocity, self._eye.slowest)
+        ]
         trails = self._tracker.follow(objects, frame.time)
         hot = self._hot(measured, name)
         return Moment(
@@ -109,6 +112,14 @@ class Watcher:
             trails=_involved(objects, trails, hot),
             intruded=self._intruded(glimpse),
         )
+
+    def _pace(self, found: MovingObject, movement: Movement) -> float:
+        """Speed of an object by the typical one, both in the windows of its cells."""
+        rows, columns = found.cells.T
+        filled = movement.taken[rows, columns]
+        best = filled >= np.median(filled)
+        rows, columns = rows[best], columns[best]
+        return float(np.median(movement.speed[rows, columns] / self._scene.limits.typical[rows, columns]))
 
     def _hot(self, measured: Measurement, name: MeasureName) -> BoolArray:
         """The places that made the frame what it is, bool (gh, gw); none for a measure of the whole."""
