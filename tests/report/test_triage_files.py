@@ -12,9 +12,10 @@ from rich.console import Console
 from anomalist.clips import ClipRecord, Trouble, WatchMatch
 from anomalist.errors import DataError, MediaError
 from anomalist.memory.ranking import Adjustment
-from anomalist.report import timeline_views, triage_files
+from anomalist.report import timeline_views, triage_files, triage_pictures
 from anomalist.report.alerts import alerts_of
 from anomalist.report.triage_files import read_clips, render_triage, write_triage
+from anomalist.report.triage_pictures import Opener, file_name
 from anomalist.report.triage_table import triage_table
 from anomalist.types import Claim
 from anomalist.vision.video.frames import Frame, Video
@@ -50,7 +51,7 @@ def everything(videos: Path) -> list[ClipRecord]:
     return [clip(yard, event(), event("E2", 2, 2.5)), nasty(NASTY), failed(), dark(), clip("calm.mp4")]
 
 
-def opener(videos: Path) -> triage_files.Opener:
+def opener(videos: Path) -> Opener:
     return lambda source: open_video(videos / "yard.mp4") if source == NASTY else open_video(source)
 
 
@@ -63,9 +64,10 @@ def test_pictures_and_clips_lie_beside_the_records_that_name_them(tmp_path: Path
     records = read_clips(tmp_path / "clips.jsonl")
     assert [record.source for record in records] == [record.source for record in everything(videos)]
     first = records[0].events[0]
-    assert (first.key_frame, first.clip) == ("frames/0001-E1.jpg", "clips/0001-E1.mp4")
-    assert {p.name for p in (tmp_path / "frames").iterdir()} >= {"0001-E1.jpg", "0001-E1-close.jpg"}
-    cut = open_video(tmp_path / "clips" / "0001-E1.mp4")
+    name = file_name(records[0].source, "E1")
+    assert (first.key_frame, first.clip) == (f"frames/{name}.jpg", f"clips/{name}.mp4")
+    assert {p.name for p in (tmp_path / "frames").iterdir()} >= {f"{name}.jpg", f"{name}-close.jpg"}
+    cut = open_video(tmp_path / "clips" / f"{name}.mp4")
     assert cut.duration == pytest.approx(3, abs=0.2)  # from a second before to a second after
 
 
@@ -202,7 +204,7 @@ def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
     torn: Video = Torn()  # type: ignore[assignment]
     write_triage([clip("torn", event())], tmp_path, {"torn": torn})
     (record,) = read_clips(tmp_path / "clips.jsonl")
-    assert record.events[0].key_frame == "frames/0001-E1.jpg"
+    assert record.events[0].key_frame == f"frames/{file_name('torn', 'E1')}.jpg"
     assert record.events[0].clip is None
     assert record.notes == ("No short clip of E1: The rest is lost.",)
 
@@ -222,6 +224,7 @@ def test_beyond_a_number_of_events_only_words_are_left(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(triage_files, "MOST_PICTURED", 1)
+    monkeypatch.setattr(triage_pictures, "MOST_PICTURED", 1)
     yard = clip(str(videos / "yard.mp4"), event(), event("E2", 8, 9, kind="size"))
     write_triage([yard], tmp_path, clips=False)
     (record,) = read_clips(tmp_path / "clips.jsonl")
@@ -235,7 +238,7 @@ def test_a_page_holds_so_many_pictures_at_most(
     monkeypatch.setattr(timeline_views, "MOST_PICTURES", 1)
     yard = clip(str(videos / "yard.mp4"), event(), event("E2", 8, 9, kind="size"))
     page = parse(write_triage([yard], tmp_path, clips=False))
-    assert "frames/0001-E2.jpg" in page.words()
+    assert f"frames/{file_name(yard.source, 'E2')}.jpg" in page.words()
     assert len(page.all("details", class_="event")[1].all("img")) == 0
 
 
@@ -251,16 +254,30 @@ def test_a_triage_can_be_rendered_again_from_its_folder_alone(tmp_path: Path, vi
 def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(tmp_path: Path, videos: Path) -> None:
     folder = tmp_path / "run"
     write_triage(everything(videos)[:1], folder)
-    (folder / "frames" / "0001-E1.jpg").unlink()
-    (folder / "clips" / "0001-E1.mp4").unlink()
+    one, two = (file_name(str(videos / "yard.mp4"), id_) for id_ in ("E1", "E2"))
+    (folder / "frames" / f"{one}.jpg").unlink()
+    (folder / "clips" / f"{one}.mp4").unlink()
     outside = tmp_path / "secret.jpg"
     outside.write_bytes(b"\xff\xd8secret")
-    rows = (folder / "clips.jsonl").read_text("utf-8").replace("frames/0001-E2.jpg", "../secret.jpg")
+    rows = (folder / "clips.jsonl").read_text("utf-8").replace(f"frames/{two}.jpg", "../secret.jpg")
     (folder / "clips.jsonl").write_text(rows, "utf-8")
     page = parse(render_triage(folder))
     assert page.words().count("The key frame is gone.") == 2
     assert "The short clip is gone." in page.words()
     assert "c2VjcmV0" not in (folder / "triage.html").read_text("utf-8")
+
+
+def test_names_of_files_do_not_depend_on_what_else_is_triaged() -> None:
+    assert file_name("a/yard 3.mp4", "E2").startswith("yard-3-")
+    assert file_name("a/yard 3.mp4", "E2") != file_name("b/yard 3.mp4", "E2")
+    assert re.fullmatch(r"[\w-]+", file_name(NASTY + "\udcff", "E1"))
+    assert re.fullmatch(r"[0-9a-f]{8}-E1", file_name("検査.mp4", "E1"))
+
+
+def test_the_last_row_of_a_source_counts(tmp_path: Path) -> None:
+    rows = [clip("a.mp4", event()), clip("b.mp4"), clip("a.mp4")]
+    (tmp_path / "clips.jsonl").write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
+    assert read_clips(tmp_path / "clips.jsonl") == [rows[2], rows[1]]
 
 
 @pytest.mark.parametrize("rows", [None, "no json\n", '{"source": "a"}\n'])
@@ -279,10 +296,10 @@ def test_an_empty_run_is_a_page_too(tmp_path: Path) -> None:
 
 
 def test_long_events_are_cut_around_their_peak() -> None:
-    assert triage_files._range(event(start=5, end=8)) == (4, 9)
-    assert triage_files._range(event(start=0, end=100, peak=50)) == (40, 60)
-    assert triage_files._range(event(start=0, end=100, peak=2)) == (0, 19)
-    assert triage_files._range(event(start=0, end=100, peak=100)) == (81, 101)
+    assert triage_pictures._range(event(start=5, end=8)) == (4, 9)
+    assert triage_pictures._range(event(start=0, end=100, peak=50)) == (40, 60)
+    assert triage_pictures._range(event(start=0, end=100, peak=2)) == (0, 19)
+    assert triage_pictures._range(event(start=0, end=100, peak=100)) == (81, 101)
 
 
 def test_markdown_takes_everything_literally_and_stays_short(tmp_path: Path, videos: Path) -> None:
