@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from anomalist.errors import DataError
 
@@ -51,10 +51,11 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
     def complain(text: str) -> None:
         err.print(text, markup=False, soft_wrap=True)
 
-    keep = _keeper(out, recent) if out is not None else None
-    with Webhook(webhook, complain) if webhook is not None else nullcontext() as hook:
+    keeper = Keeper(out, recent) if out is not None else nullcontext()
+    hooked = Webhook(webhook, complain) if webhook is not None else nullcontext()
+    with keeper as keep, hooked as hook:
         for alert in follower.follow(recent.passing(video.frames(rate=RATE))):
-            shown = keep(alert) if keep is not None else alert
+            shown = keep.keep(alert) if keep is not None else alert
             line = shown.model_dump_json()
             print(line, flush=True)
             if hook is not None:
@@ -63,26 +64,36 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
         complain(note)
 
 
-def _keeper(out: Path, recent: RecentFrames) -> Callable[[Alert], Alert]:
-    """What stores an alert in a folder, with the picture of its event when that opens."""
-    from anomalist.audit.rows import append_row, open_rows
+class Keeper:
+    """Stores alerts in a folder, with the picture of each event when it opens."""
 
-    file = open_rows(out, "alerts.jsonl")
+    def __init__(self, out: Path, recent: RecentFrames) -> None:
+        from anomalist.audit.rows import open_rows
 
-    def keep(alert: Alert) -> Alert:
+        self._out = out
+        self._recent = recent
+        self._file = open_rows(out, "alerts.jsonl")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def keep(self, alert: Alert) -> Alert:
+        """Store an alert; returns it with the path of its picture, relative to the folder."""
+        from anomalist.audit.rows import append_row
+
         if alert.state == "opened" and alert.event is not None:
-            picture = _picture(out, recent, alert.event)
-            alert = alert.model_copy(update={"event": alert.event.model_copy(update={"key_frame": picture})})
-        append_row(file, alert.model_dump_json().encode(), out)
+            event = alert.event.model_copy(update={"key_frame": self._picture(alert.event)})
+            alert = alert.model_copy(update={"event": event})
+        append_row(self._file, alert.model_dump_json().encode(), self._out)
         return alert
 
-    return keep
+    def _picture(self, event: Event) -> str:
+        from anomalist.report.stills import still
 
-
-def _picture(out: Path, recent: RecentFrames, event: Event) -> str:
-    from anomalist.report.stills import still
-
-    name = f"frames/{event.id}-{event.start:.0f}s.jpg"
-    (out / "frames").mkdir(exist_ok=True)
-    (out / name).write_bytes(still(recent, event).frame)
-    return name
+        name = f"frames/{event.id}-{event.start:.0f}s.jpg"
+        (self._out / "frames").mkdir(exist_ok=True)
+        (self._out / name).write_bytes(still(self._recent, event).frame)
+        return name

@@ -1,0 +1,101 @@
+"""eval video: figures of a made-up street are what they must be; data that doesn't fit is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalist.errors import DataError
+from anomalist.eval.footage import folds, read_footage
+from anomalist.eval.video import _by_frame, _overlap, evaluate_video
+from tests.scenes import filmed, walker
+from tests.street_files import labelled
+
+RUN = (62, 87)
+
+
+@pytest.fixture(scope="module")
+def street_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    normal = [filmed(8, people=seed) for seed in range(1, 9)]
+    tests = [(filmed(14, walker(6.0, 60.0, speed=4.0), people=42), RUN), (filmed(14, people=43), (200, 200))]
+    return labelled(tmp_path_factory.mktemp("data") / "street", normal, tests)
+
+
+def test_a_runner_is_ranked_found_and_located(street_set: Path) -> None:
+    seen: list[str] = []
+    result = evaluate_video(street_set, lambda what, *_: seen.append(what))
+    assert result.frames == 280
+    assert result.anomalous_frames == 26
+    assert result.frame_auroc is not None
+    assert result.frame_auroc > 0.98
+    assert result.frame_auroc_causal is not None
+    assert result.frame_auroc_causal > 0.9
+    assert result.pixel_auroc is not None
+    assert result.pixel_auroc > 0.55  # the masks hold the whole width, the runner is at one place
+    assert result.clips_with_both_labels == 1
+    assert result.clip_mean_auroc is not None
+    assert (result.events, result.event_recall, result.event_recall_always_on) == (1, 1.0, 0.0)
+    assert result.false_events_per_minute is not None
+    assert result.held_out_minutes == pytest.approx(8 * 8 / 60, abs=0.1)
+    assert result.fps > 0
+    assert {"learning", "calibrating", "scoring"} <= set(seen)
+
+
+def test_labels_and_masks_are_read(street_set: Path) -> None:
+    footage = read_footage(street_set)
+    assert len(footage.training) == 8
+    clip, normal = footage.testing
+    assert clip.events == (RUN,)
+    assert clip.mask(70, (120, 160)).sum() == 25 * 160
+    assert not clip.mask(0, (120, 160)).any()
+    assert normal.events == ()
+    with pytest.raises(DataError, match="size"):
+        clip.mask(70, (60, 80))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("clip,frame\n01,0\n", "columns"),
+        ("clip,frame,label\n01,x,0\n", "can't be read"),
+        ("clip,frame,label\n01,0,0\n01,2,0\n", "not 0, 1, 2"),
+        ("clip,frame,label\n07,0,0\n", "nothing about clip 01"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(street_set: Path, tmp_path: Path, labels: str, said: str) -> None:
+    for part in ("training", "testing"):
+        (tmp_path / part).symlink_to(street_set / part)
+    (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(DataError, match=said):
+        read_footage(tmp_path)
+
+
+def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder"):
+        read_footage(tmp_path)
+    (tmp_path / "training").mkdir()
+    with pytest.raises(DataError, match="no videos"):
+        read_footage(tmp_path)
+
+
+def test_frames_between_those_looked_at_get_their_scores() -> None:
+    curve, index = np.array([np.nan, 1.0, 3.0], np.float32), np.array([0, 2, 4])
+    assert _by_frame(curve, index, 6, "offline").tolist() == [1, 1, 1, 2, 3, 3]
+    assert _by_frame(curve, index, 6, "causal").tolist() == [0, 0, 1, 1, 3, 3]
+    assert not _by_frame(curve * np.nan, index, 6, "offline").any()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "want"), [((0, 2), (0, 2), 1), ((0, 2), (1, 3), 1 / 3), ((0, 1), (2, 3), 0)]
+)
+def test_overlap_in_time(a: tuple[float, float], b: tuple[float, float], want: float) -> None:
+    assert _overlap(a, b) == pytest.approx(want)
+
+
+def test_every_video_is_left_out_once() -> None:
+    paths = tuple(Path(str(i)) for i in range(10))
+    left = [path for _, out in folds(paths, 4) for path in out]
+    assert sorted(left) == sorted(paths)
+    assert all(not set(rest) & set(out) for rest, out in folds(paths, 4))
