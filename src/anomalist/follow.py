@@ -80,29 +80,31 @@ class Follower:
     def follow(self, frames: Iterable[Frame]) -> Iterator[Alert]:
         """Yield alerts as the frames come; at the end, events that are still open are closed."""
         last = 0.0
-        for frame in frames:
-            last = frame.time
-            yield from self.see(frame)
+        for moment in self._watcher.watching(frames):
+            last = moment.time
+            yield from self._after(moment)
         for line in self._lines:
             yield from self._close(line, line.machine.finish(), last)
 
     def see(self, frame: Frame) -> Iterator[Alert]:
         """Yield what the next frame brings."""
-        moment = self._watcher.see(frame)
+        return self._after(self._watcher.see(frame))
+
+    def _after(self, moment: Moment) -> Iterator[Alert]:
         if moment.cut:
             self._average.forget()
             for line in self._lines:
-                yield from self._close(line, line.machine.finish(), frame.time)
+                yield from self._close(line, line.machine.finish(), moment.time)
         yield from self._camera(moment)
         self._remember(moment)
         smooth = self._average.push(moment.time, moment.score)
         for line in self._lines:
             value = smooth if line.zone is None else float(line.zone in moment.intruded)
-            yield from self._close(line, line.machine.push(moment.time, value), frame.time)
-            yield from self._open(line, frame.time)
-        if frame.time - self._alive >= _HEARTBEAT:
-            self._alive = frame.time
-            yield self._alert("watching", frame.time)
+            yield from self._close(line, line.machine.push(moment.time, value), moment.time)
+            yield from self._open(line, moment.time)
+        if moment.time - self._alive >= _HEARTBEAT:
+            self._alive = moment.time
+            yield self._alert("watching", moment.time)
 
     def _camera(self, moment: Moment) -> Iterator[Alert]:
         if moment.trouble != self._trouble:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from anomalist.clips import TroubleKind
 from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.motion.ahead import ahead
 from anomalist.vision.motion.background import Adapting, Background, standing_out
 from anomalist.vision.motion.camera import CameraWatch
 from anomalist.vision.motion.flow import Following
@@ -27,6 +29,7 @@ class Glimpse:
     Parameters
     ----------
     time : seconds.
+    cut : whether what came before doesn't belong to it.
     trouble : why it can't be judged, or None.
     fresh : whether nothing is known about motion yet: the first frame, the first after a cut, or one that
         looks like the beginning of trouble with the camera.
@@ -36,6 +39,7 @@ class Glimpse:
     """
 
     time: float
+    cut: bool
     trouble: TroubleKind | None
     fresh: bool
     mask: BoolArray
@@ -72,14 +76,13 @@ class Eye:
     def __init__(self, background: Background, perspective: Perspective, *, moves: bool = True) -> None:
         self._size = background.grey.shape
         height, width = self._size
-        self._start = background
         self._following = Following(height, width)
         self._adapting = Adapting(background)
         self._camera = CameraWatch(background.grey, moves=moves)
         self._windows = Windows(height, width, perspective)
         self._surroundings = Windows(height, width, perspective, SURROUNDINGS)
         self._slowest = SLOWEST * perspective.middle
-        self._fresh = True
+        self._first = True
 
     @property
     def slowest(self) -> float:
@@ -88,25 +91,48 @@ class Eye:
 
     def see(self, frame: Frame) -> Glimpse:
         """What moves in ``frame``, whose time is later than that of the last."""
+        return self._judge(self._prepare(frame))
+
+    def looking(self, frames: Iterable[Frame]) -> Iterator[Glimpse]:
+        """The same for frames in order; reading them and their optical flow run ahead in another thread."""
+        return map(self._judge, ahead(frames, self._prepare))
+
+    def _prepare(self, frame: Frame) -> _Prepared:
         height, width = self._size
         grey = working_grey(frame.pixels, (height, width))
-        if frame.cut:
+        fresh = self._first or frame.cut
+        self._first = False
+        if fresh:
             self._following.forget()
-            self._fresh = True
         velocity = self._following.velocity(grey, frame.time)
-        trouble = self._camera.look(grey, velocity, frame.time)
+        return _Prepared(frame.time, frame.cut, fresh, grey, velocity)
+
+    def _judge(self, seen: _Prepared) -> Glimpse:
+        velocity = seen.velocity
+        trouble = self._camera.look(seen.grey, velocity, seen.time)
         # What may not be the scene must not become its background.
         learns = trouble is None and not self._camera.suspicious
-        difference = self._adapting.difference(grey, frame.time, learn=learns)
+        difference = self._adapting.difference(seen.grey, seen.time, learn=learns)
         speed = np.hypot(velocity[..., 0], velocity[..., 1])
         mask = standing_out(difference, speed, self._slowest)
-        fresh, self._fresh = self._fresh or self._camera.doubtful, False
         return Glimpse(
-            time=frame.time,
+            time=seen.time,
+            cut=seen.cut,
             trouble=trouble,
-            fresh=fresh,
+            fresh=seen.fresh or self._camera.doubtful,
             mask=mask,
             velocity=velocity,
             movement=self._windows.movement(mask, velocity),
             around=self._surroundings.movement(mask, velocity),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A frame in grey, with its optical flow."""
+
+    time: float
+    cut: bool
+    fresh: bool
+    grey: UInt8Array
+    velocity: FloatArray

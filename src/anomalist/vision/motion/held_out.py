@@ -61,11 +61,10 @@ def held_out(
     counts = counting(zones, limits[0].speed.shape)
     gauges = [Gauge(limit, perspective, counts) for limit in limits]
     times, values, cuts = [], [], []
-    for frame in frames:
-        measured = gauges[fold(frame.time)].measure(eye.see(frame))
-        times.append(frame.time)
-        values.append(measured.values)
-        cuts.append(frame.cut)
+    for glimpse in eye.looking(frames):
+        times.append(glimpse.time)
+        values.append(gauges[fold(glimpse.time)].measure(glimpse).values)
+        cuts.append(glimpse.cut)
     return HeldOut(
         np.array(times, np.float64),
         np.array(values, np.float32).reshape(-1, len(MEASURES)),

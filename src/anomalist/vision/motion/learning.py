@@ -150,12 +150,11 @@ def _count(
         progress("learning", index, len(videos))
         eye, fold = Eye(background, perspective), _folding(index, video, len(videos))
         last = 0.0
-        for frame in video.frames(rate=RATE):
-            glimpse = eye.see(frame)
-            last = frame.time
+        for glimpse in eye.looking(video.frames(rate=RATE)):
+            last = glimpse.time
             looked, troubled = looked + 1, troubled + (glimpse.trouble is not None)
             if not glimpse.fresh and glimpse.trouble is None:
-                at = fold(frame.time)
+                at = fold(glimpse.time)
                 folds[at] = counted(folds[at], glimpse.movement, glimpse.around)
         seconds.append(last)
     progress("learning", len(videos), len(videos))

@@ -84,9 +84,9 @@ def look_through(
     watcher = Watcher(scene, zones)
     # A smoothed score above the lower limit has at least one raw score above it nearby.
     timeline = Timeline(interesting=STAY * threshold)
-    for frame in frames:
-        timeline.add(watcher.see(frame))
-        seen(frame.time)
+    for moment in watcher.watching(frames):
+        timeline.add(moment)
+        seen(moment.time)
     return timeline
 
 

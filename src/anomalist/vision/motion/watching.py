@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,14 +83,20 @@ class Watcher:
 
     def see(self, frame: Frame) -> Moment:
         """Look at the next frame. ``last_map`` is then its anomaly map, float32 (gh, gw)."""
-        glimpse = self._eye.see(frame)
-        if frame.cut or glimpse.trouble:
+        return self._moment(self._eye.see(frame))
+
+    def watching(self, frames: Iterable[Frame]) -> Iterator[Moment]:
+        """The same for frames in order, with part of the work ahead in another thread."""
+        return map(self._moment, self._eye.looking(frames))
+
+    def _moment(self, glimpse: Glimpse) -> Moment:
+        if glimpse.cut or glimpse.trouble:
             self._tracker.forget()
         measured = self._gauge.measure(glimpse)
         norms = self._scene.manifest.norms
         if not measured.judged:
             self.last_map = np.zeros_like(self.last_map)
-            return Moment(frame.time, frame.cut, glimpse.trouble, float("nan"), "speed", {}, {})
+            return Moment(glimpse.time, glimpse.cut, glimpse.trouble, float("nan"), "speed", {}, {})
         self.last_map = anomaly_map(measured, norms)
         score, which = leading(measured.values[None], norms)
         name = MEASURES[int(which[0])]
@@ -98,11 +104,11 @@ class Watcher:
             replace(found, pace=self._pace(found, glimpse.movement))
             for found in moving_objects(glimpse.mask, glimpse.velocity, self._eye.slowest)
         ]
-        trails = self._tracker.follow(objects, frame.time)
+        trails = self._tracker.follow(objects, glimpse.time)
         hot = self._hot(measured, name)
         return Moment(
-            time=frame.time,
-            cut=frame.cut,
+            time=glimpse.time,
+            cut=glimpse.cut,
             trouble=None,
             score=float(score[0]),
             leading=name,

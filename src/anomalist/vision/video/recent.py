@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from threading import Lock
 
 from anomalist.errors import MediaError
 from anomalist.types import UInt8Array
@@ -37,6 +38,7 @@ class RecentFrames:
         self.notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
         self._kept: deque[_Kept] = deque()
+        self._lock = Lock()  # frames may come in another thread than the one that looks back
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,9 +57,11 @@ class RecentFrames:
         for frame in frames:
             if not self._kept or frame.time - self._kept[-1].time >= 1 / RATE - 1e-3:
                 self._size = frame.pixels.shape[0], frame.pixels.shape[1]
-                self._kept.append(_Kept(frame.index, frame.time, frame.cut, _encoded(frame.pixels)))
-            while frame.time - self._kept[0].time > SECONDS:
-                self._kept.popleft()
+                kept = _Kept(frame.index, frame.time, frame.cut, _encoded(frame.pixels))
+                with self._lock:
+                    self._kept.append(kept)
+                    while frame.time - self._kept[0].time > SECONDS:
+                        self._kept.popleft()
             yield frame
 
     def frames(
@@ -65,7 +69,9 @@ class RecentFrames:
     ) -> Iterator[Frame]:
         """Yield what is remembered of start ≤ time < stop, at most ``rate`` a second."""
         due = start
-        for kept in tuple(self._kept):
+        with self._lock:
+            kept_now = tuple(self._kept)
+        for kept in kept_now:
             if kept.time >= due and (stop is None or kept.time < stop):
                 due = kept.time + 1 / rate - 1e-3 if rate else kept.time
                 yield Frame(kept.index, kept.time, _decoded(kept.jpeg), kept.cut)
