@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo test lint bench bench-mtd bench-reference clean
+.PHONY: install demo test lint bench bench-mtd bench-reference bench-video clean
 
 install: .venv/installed
 
@@ -24,7 +24,7 @@ lint: install
 	$(BIN)/mypy
 
 # Every figure of docs/benchmarks.md; needs ANOMALIST_DATA.
-bench: install bench-mtd bench-reference
+bench: install bench-mtd bench-reference bench-video
 	$(BIN)/python scripts/bench_inspect.py --effort fast
 	$(BIN)/python scripts/bench_inspect.py --effort normal
 	$(BIN)/python scripts/bench_options.py
@@ -41,6 +41,11 @@ bench-mtd: install
 
 bench-reference: install
 	$(BIN)/anomalist eval reference --data $(DATA)/deeppcb --json
+
+# The second is a soak test: ten minutes of the clock, an hour of stream at least.
+bench-video: install
+	$(BIN)/anomalist eval video --data $(DATA)/ped2 --json
+	$(BIN)/python scripts/bench_stream.py --data $(DATA)/ped2 --minutes 10
 
 clean:
 	rm -rf .venv anomalist-demo .pytest_cache .mypy_cache .ruff_cache

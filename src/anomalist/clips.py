@@ -14,7 +14,16 @@ from anomalist.types import Box, Claim, DetectorInfo, Frozen, PromptUsed
 
 CLIP_FORMAT = 1
 MeasureName = Literal[
-    "speed", "size", "direction", "place", "dwell", "crowding", "stillness", "dispersal", "forbidden zone"
+    "speed",
+    "size",
+    "direction",
+    "place",
+    "dwell",
+    "appearance",
+    "crowding",
+    "stillness",
+    "dispersal",
+    "forbidden zone",
 ]
 TroubleKind = Literal["black", "covered", "frozen", "moved", "moving"]
 Mode = Literal["causal", "offline"]

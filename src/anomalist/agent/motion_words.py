@@ -20,6 +20,7 @@ STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
         "something is stationary",
         "an object has been left behind",
     ),
+    "appearance": ("something looks unlike anything that usually moves here",),
     "crowding": ("a crowd gathers", "it is unusually crowded"),
     "stillness": ("everything stands still", "nothing moves any more"),
     "dispersal": ("everybody moves away from one place at once", "a crowd scatters"),

@@ -83,6 +83,7 @@ DEFAULT_EVENT_FLOORS: dict[MeasureName, SeverityName] = {
     "direction": "minor",
     "place": "minor",
     "dwell": "moderate",
+    "appearance": "minor",
     "crowding": "moderate",
     "stillness": "minor",
     "dispersal": "major",

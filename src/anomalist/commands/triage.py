@@ -41,6 +41,10 @@ def learn_scene(
     ],
     profile: ProfileOption,
     zones: ZonesOption = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A transformers vision backbone that describes what moves.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of what is remembered.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
@@ -58,7 +62,9 @@ def learn_scene(
             err.print(f"Skipped: {error}", markup=False, soft_wrap=True)
     drawn = read_zones(zones) if zones else ()
     with progress_bars() as progress:
-        scene = learn(opened, profile, zones=drawn, force=force, progress=progress)
+        scene = learn(
+            opened, profile, zones=drawn, backbone=backbone, seed=seed, force=force, progress=progress
+        )
     for reason in scene.manifest.skipped:
         err.print(f"Skipped: {reason}", markup=False, soft_wrap=True)
     typer.echo(_learned(scene), err=True)

@@ -19,6 +19,7 @@ UNITS: Mapping[MeasureName, str] = {
     "direction": "−log10 of its share there",
     "place": "−log10 of the share of time",
     "dwell": "s",
+    "appearance": "1 − cosine to what usually moves here",
     "crowding": "of the picture",
     "stillness": "−log10 of the share that moves",
     "dispersal": "of the speed limit, outwards",
@@ -134,6 +135,8 @@ def _action(facts: Facts) -> str:
 def _of_standing(facts: Facts) -> str:
     if facts.kind == "dwell":
         return f"has been standing still for {facts.value:.0f} s where things usually move on"
+    if facts.kind == "appearance":
+        return "looks unlike anything that usually moves here"
     if facts.kind == "forbidden zone":
         return "enters a forbidden zone"
     if facts.kind == "crowding":

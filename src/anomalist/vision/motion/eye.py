@@ -33,6 +33,7 @@ class Glimpse:
     trouble : why it can't be judged, or None.
     fresh : whether nothing is known about motion yet: the first frame, the first after a cut, or one that
         looks like the beginning of trouble with the camera.
+    pixels : uint8 (h, w, 3), the frame itself.
     mask : bool (H, W), what stands out, working pixels.
     velocity : float32 (H, W, 2), working pixels a second.
     movement, around : by cells, in windows of a body's size and of its surroundings.
@@ -42,6 +43,7 @@ class Glimpse:
     cut: bool
     trouble: TroubleKind | None
     fresh: bool
+    pixels: UInt8Array
     mask: BoolArray
     velocity: FloatArray
     movement: Movement
@@ -105,7 +107,7 @@ class Eye:
         if fresh:
             self._following.forget()
         velocity = self._following.velocity(grey, frame.time)
-        return _Prepared(frame.time, frame.cut, fresh, grey, velocity)
+        return _Prepared(frame.time, frame.cut, fresh, frame.pixels, grey, velocity)
 
     def _judge(self, seen: _Prepared) -> Glimpse:
         velocity = seen.velocity
@@ -120,6 +122,7 @@ class Eye:
             cut=seen.cut,
             trouble=trouble,
             fresh=seen.fresh or self._camera.doubtful,
+            pixels=seen.pixels,
             mask=mask,
             velocity=velocity,
             movement=self._windows.movement(mask, velocity),
@@ -134,5 +137,6 @@ class _Prepared:
     time: float
     cut: bool
     fresh: bool
+    pixels: UInt8Array
     grey: UInt8Array
     velocity: FloatArray

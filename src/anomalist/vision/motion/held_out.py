@@ -11,6 +11,7 @@ import numpy.typing as npt
 from anomalist.clips import MeasureName, Mode
 from anomalist.errors import DataError
 from anomalist.types import FloatArray
+from anomalist.vision.motion.appearance import Strangeness
 from anomalist.vision.motion.blocks import block_seconds, split
 from anomalist.vision.motion.eye import Eye
 from anomalist.vision.motion.measures import MEASURES, Limits
@@ -31,7 +32,7 @@ class HeldOut:
     Parameters
     ----------
     times : float64 (n,), seconds.
-    values : float32 (n, 8), the ``MEASURES``; NaN where a frame was not judged.
+    values : float32 (n, 9), the ``MEASURES``; NaN where a frame was not judged.
     cuts : bool (n,), where nothing of the past belongs to what follows.
     """
 
@@ -53,13 +54,14 @@ def held_out(
     frames: Iterable[Frame],
     eye: Eye,
     limits: Sequence[Limits],
+    looks: Sequence[Strangeness],
     fold: Callable[[float], int],
     perspective: Perspective,
     zones: Sequence[Zone] = (),
 ) -> HeldOut:
-    """Measure a clip; ``limits[fold(time)]`` is what was learned without that moment."""
+    """Measure a clip; ``limits[fold(time)]`` and ``looks[…]`` are what was learned without that moment."""
     counts = counting(zones, limits[0].speed.shape)
-    gauges = [Gauge(limit, perspective, counts) for limit in limits]
+    gauges = [Gauge(limit, perspective, look, counts) for limit, look in zip(limits, looks, strict=True)]
     times, values, cuts = [], [], []
     for glimpse in eye.looking(frames):
         times.append(glimpse.time)

@@ -10,8 +10,9 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types import Box
+from anomalist.vision.motion.appearance import Gallery, Onlooker, Strangeness, eyes_for, together
 from anomalist.vision.motion.background import Adapting, Background, median_background, standing_out
-from anomalist.vision.motion.eye import Eye, working_grey, working_size
+from anomalist.vision.motion.eye import SLOWEST, Eye, working_grey, working_size
 from anomalist.vision.motion.held_out import calibrated, held_out
 from anomalist.vision.motion.measures import limits_of
 from anomalist.vision.motion.movement import grid_of
@@ -37,6 +38,8 @@ def learn_scene(
     name: str | Path,
     *,
     zones: Sequence[Zone] = (),
+    backbone: str | None = None,
+    seed: int = 0,
     force: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Scene:
@@ -49,6 +52,8 @@ def learn_scene(
     ----------
     videos : normal footage of one camera, at least 10 s together.
     name : a name under ``ANOMALIST_HOME``, or a folder.
+    backbone : a vision backbone of transformers that describes what moves; None takes the shipped network.
+    seed : of the choice of what is remembered.
     progress : called with what is done, how far, and of how much.
 
     Raises
@@ -61,7 +66,14 @@ def learn_scene(
     usable, background, perspective, skipped = _first_look(videos, progress)
     grid = nothing_yet_for(background)
     counting(zones, grid.speeds.shape[1:])  # refused before the long work
-    folds, seconds = _count(usable, background, perspective, progress)
+    eyes = eyes_for(backbone)
+
+    def onlooker() -> Onlooker:
+        return Onlooker(eyes, perspective, SLOWEST * perspective.middle)
+
+    galleries = [Gallery(seed + fold) for fold in range(FOLDS)]
+    folds, seconds = _count(usable, background, perspective, onlooker, galleries, progress)
+    banks = [gallery.bank().astype(np.float16).astype(np.float32) for gallery in galleries]  # as stored
     total = sum(seconds)
     if total < _LEAST_SECONDS:
         raise DataError(f"{total:.1f} s of normal footage is too little.", "A scene needs at least 10 s.")
@@ -71,13 +83,17 @@ def learn_scene(
         progress("calibrating", index, len(usable))
         eye = Eye(background, perspective)
         fold = _folding(index, video, len(usable))
-        clips.append(held_out(video.frames(rate=RATE), eye, limits, fold, perspective, zones))
+        looks = [
+            Strangeness(onlooker(), together(banks[:k] + banks[k + 1 :]), limits[k].speed.shape)
+            for k in range(FOLDS)
+        ]
+        clips.append(held_out(video.frames(rate=RATE), eye, limits, looks, fold, perspective, zones))
     progress("calibrating", len(usable), len(usable))
     norms, blocks = calibrated(clips)
     height, width = usable[0].size
     return save_scene(
         path,
-        Learned(background, sum(folds[1:], folds[0]), blocks.maxima),
+        Learned(background, sum(folds[1:], folds[0]), blocks.maxima, together(banks)),
         force=force,
         name=path.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -89,6 +105,8 @@ def learn_scene(
         block_seconds=blocks.seconds,
         footage_seconds=blocks.footage,
         zones=tuple(zones),
+        backbone=backbone,
+        seed=seed,
         footage=tuple(
             Footage(source=video.source, sha256=video.sha256, seconds=round(length, 2), notes=video.notes)
             for video, length in zip(usable, seconds, strict=True)
@@ -140,15 +158,21 @@ def _first_look(
 
 
 def _count(
-    videos: Sequence[Video], background: Background, perspective: Perspective, progress: Progress
+    videos: Sequence[Video],
+    background: Background,
+    perspective: Perspective,
+    onlooker: Callable[[], Onlooker],
+    galleries: Sequence[Gallery],
+    progress: Progress,
 ) -> tuple[list[Usual], list[float]]:
-    """Counts of each fold, and the seconds of each video."""
+    """Counts of each fold, and the seconds of each video; what moves goes into the galleries."""
     folds = [nothing_yet_for(background) for _ in range(FOLDS)]
     seconds = []
     looked = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
         eye, fold = Eye(background, perspective), _folding(index, video, len(videos))
+        looker = onlooker()
         last = 0.0
         for glimpse in eye.looking(video.frames(rate=RATE)):
             last = glimpse.time
@@ -156,6 +180,9 @@ def _count(
             if not glimpse.fresh and glimpse.trouble is None:
                 at = fold(glimpse.time)
                 folds[at] = counted(folds[at], glimpse.movement, glimpse.around)
+                seen = looker.look(glimpse)
+                if seen is not None:
+                    galleries[at].add(seen[1])
         seconds.append(last)
     progress("learning", len(videos), len(videos))
     if troubled > _MOST_TROUBLE * looked:

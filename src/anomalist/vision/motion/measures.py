@@ -27,7 +27,7 @@ _STANDING = 0.2  # of the speed limit: slower stands still
 _OCCUPIED = 0.35  # share of the window: what dwells must be there, not pass by
 _CROWD = 0.01  # share of the cells taken: fewer is no crowd that could disperse
 
-PLACES: tuple[MeasureName, ...] = ("speed", "size", "direction", "place", "dwell")
+PLACES: tuple[MeasureName, ...] = ("speed", "size", "direction", "place", "dwell", "appearance")
 WHOLES: tuple[MeasureName, ...] = ("crowding", "stillness", "dispersal")
 MEASURES = PLACES + WHOLES
 
@@ -89,14 +89,15 @@ class Dwelling:
 
 
 def at_places(
-    movement: Movement, around: Movement, dwelt: FloatArray, limits: Limits
+    movement: Movement, around: Movement, dwelt: FloatArray, strange: FloatArray, limits: Limits
 ) -> dict[MeasureName, FloatArray]:
     """The measures of every place.
 
     Returns
     -------
     For each of ``PLACES`` float32 (gh, gw): speed and size by their limits (1 is the limit), the rarity of
-    the direction and of anything being there (−log10 of a share), and seconds of standing still.
+    the direction and of anything being there (−log10 of a share), seconds of standing still, and how unlike
+    what usually moves here it looks (``strange``, 1 − cosine).
     """
     taken = movement.taken >= TAKEN
     # Speed counts in full as soon as a fifth of the window moves; below, windows that only touch something.
@@ -109,6 +110,7 @@ def at_places(
         "direction": np.where(goes, direction, 0).astype(np.float32),
         "place": np.where(taken, limits.absence, 0).astype(np.float32),
         "dwell": dwelt,
+        "appearance": strange,
     }
 
 

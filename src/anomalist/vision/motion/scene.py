@@ -55,6 +55,8 @@ class SceneManifest(Frozen):
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     zones: tuple[Zone, ...] = ()
+    backbone: str | None = Field(None, description="what describes objects in place of the shipped network")
+    seed: int = Field(description="of the choice of what is remembered")
     footage: tuple[Footage, ...]
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
@@ -75,11 +77,13 @@ class Learned:
     background : of the scene, in working pixels.
     usual : counts over all normal footage.
     maxima : of the blocks of held-out footage, by mode; float32 (n,).
+    bank : float32 (m, d), unit descriptors of what usually moves here.
     """
 
     background: Background
     usual: Usual
     maxima: dict[Mode, FloatArray]
+    bank: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +217,7 @@ def _arrays(learned: Learned) -> dict[str, np.ndarray]:
         "speeds": usual.speeds,
         "sizes": usual.sizes,
         "directions": usual.directions,
+        "bank": learned.bank.astype(np.float16),
         **{f"maxima_{mode}": values for mode, values in learned.maxima.items()},
     }
 
@@ -222,4 +227,5 @@ def _learned(arrays: dict[str, np.ndarray], frames: int) -> Learned:
         Background(arrays["background"], arrays["noise"]),
         Usual(arrays["speeds"], arrays["sizes"], arrays["directions"], frames),
         {"causal": arrays["maxima_causal"], "offline": arrays["maxima_offline"]},
+        arrays["bank"].astype(np.float32),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from anomalist.clips import MeasureName, TroubleKind
 from anomalist.types import BoolArray, FloatArray
+from anomalist.vision.motion.appearance import Strangeness
 from anomalist.vision.motion.eye import Glimpse
 from anomalist.vision.motion.measures import MEASURES, PLACES, Dwelling, Limits, at_places, of_whole
 from anomalist.vision.motion.movement import CELL
@@ -23,7 +24,7 @@ class Measurement:
 
     Parameters
     ----------
-    values : float32 (8,), in the order of ``MEASURES``; NaN when the frame can't be judged.
+    values : float32 (9,), in the order of ``MEASURES``; NaN when the frame can't be judged.
     places : for each of ``PLACES`` float32 (gh, gw).
     """
 
@@ -43,14 +44,22 @@ class Gauge:
 
     Parameters
     ----------
+    looks : what tells how things look.
     counts : bool (gh, gw), which places count; what is in zones to be ignored doesn't.
     """
 
-    def __init__(self, limits: Limits, perspective: Perspective, counts: BoolArray | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        perspective: Perspective,
+        looks: Strangeness,
+        counts: BoolArray | None = None,
+    ) -> None:
         grid = limits.speed.shape
         self._limits = limits
         self._counts = np.ones(grid, np.bool_) if counts is None else counts
         self._dwelling = Dwelling(grid)
+        self._looks = looks
         body = perspective.middle**2 * perspective.aspect / CELL**2
         self._top = int(np.clip(round(_TOP * body), 1, max(self._counts.sum(), 1)))
         self._last: float | None = None
@@ -61,11 +70,13 @@ class Gauge:
         self._last = glimpse.time
         if glimpse.fresh or glimpse.trouble is not None:
             self._dwelling.forget()
+            self._looks.forget()
             unknown = np.full(len(MEASURES), np.nan, np.float32)
             nothing = np.zeros(self._counts.shape, np.float32)
             return Measurement(glimpse.time, glimpse.trouble, unknown, dict.fromkeys(PLACES, nothing))
         dwelt = self._dwelling.after(elapsed, glimpse.movement, self._limits)
-        maps = at_places(glimpse.movement, glimpse.around, dwelt, self._limits)
+        strange = self._looks.after(glimpse)
+        maps = at_places(glimpse.movement, glimpse.around, dwelt, strange, self._limits)
         places = {name: np.where(self._counts, maps[name], 0).astype(np.float32) for name in PLACES}
         whole = of_whole(glimpse.movement, self._limits)
         values = [self._highest(places[n]) if n in places else whole[n] for n in MEASURES]
@@ -83,5 +94,5 @@ def anomaly_map(measurement: Measurement, norms: Norms) -> FloatArray:
 
 
 def surprises(values: FloatArray, norms: Norms) -> dict[MeasureName, float]:
-    """The surprise of every measure of one frame (float32 (8,))."""
+    """The surprise of every measure of one frame (float32 (9,))."""
     return {name: float(norms[name].surprise(values[i])) for i, name in enumerate(MEASURES)}

@@ -18,6 +18,7 @@ _KINDS: tuple[MeasureName, ...] = (
     "direction",
     "place",
     "dwell",
+    "appearance",
     "crowding",
     "stillness",
     "dispersal",
@@ -38,7 +39,7 @@ def signature(event: Event, size: tuple[int, int]) -> FloatArray:
 
     Returns
     -------
-    float32 (24,), of length 1.
+    float32 (25,), of length 1.
     """
     kind = np.array([event.kind == name for name in _KINDS], np.float64)
     track = event.tracks[0] if event.tracks else None

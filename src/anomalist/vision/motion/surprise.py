@@ -19,6 +19,7 @@ _LEAST_STEP: Mapping[str, float] = {
     "direction": 0.3,  # powers of ten
     "place": 0.3,
     "dwell": 5.0,  # seconds
+    "appearance": 0.05,  # cosine
     "crowding": 0.02,  # of the picture
     "stillness": 0.3,
     "dispersal": 0.1,
@@ -56,7 +57,7 @@ def norms_of(
 
     Parameters
     ----------
-    frames : float32 (n, 8), the ``MEASURES`` of each frame; frames that were not judged are NaN.
+    frames : float32 (n, 9), the ``MEASURES`` of each frame; frames that were not judged are NaN.
     blocks : indices of the frames of each block, at least one block with a judged frame.
     seconds : length of a block.
     """
@@ -85,7 +86,7 @@ def leading(values: FloatArray, norms: Norms) -> tuple[FloatArray, npt.NDArray[n
 
     Parameters
     ----------
-    values : float32 (n, 8), the ``MEASURES`` of each frame; NaN where not judged.
+    values : float32 (n, 9), the ``MEASURES`` of each frame; NaN where not judged.
 
     Returns
     -------

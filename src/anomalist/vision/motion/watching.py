@@ -9,6 +9,7 @@ import numpy as np
 
 from anomalist.clips import MeasureName, TroubleKind
 from anomalist.types import BoolArray, Box, FloatArray
+from anomalist.vision.motion.appearance import Onlooker, Strangeness, eyes_for
 from anomalist.vision.motion.eye import Eye, Glimpse
 from anomalist.vision.motion.measures import MEASURES, PLACES
 from anomalist.vision.motion.movement import CELL, Movement
@@ -74,7 +75,9 @@ class Watcher:
         grid = scene.limits.speed.shape
         self._scene = scene
         self._eye = Eye(scene.learned.background, perspective)
-        self._gauge = Gauge(scene.limits, perspective, counting(drawn, grid))
+        onlooker = Onlooker(eyes_for(scene.manifest.backbone), perspective, self._eye.slowest)
+        looks = Strangeness(onlooker, scene.learned.bank, grid)
+        self._gauge = Gauge(scene.limits, perspective, looks, counting(drawn, grid))
         self._tracker = Tracker()
         self._forbidden = {zone.name: cells_in(zone, grid) for zone in drawn if zone.kind == "forbidden"}
         body = perspective.middle**2 * perspective.aspect / CELL**2
