@@ -36,6 +36,7 @@ CAPTIONS: dict[MeasureName, str] = {
     "dwell": "An object has been standing still for 24 s where things usually move on, for 20.2 s.",
     "crowding": "A crowd fills 34% of the picture, far more than usual, for 12.0 s.",
     "stillness": "The whole scene is still where there is usually movement, for 20.0 s.",
+    "appearance": "An object looks unlike anything that usually moves here on the left, for 2.0 s.",
     "dispersal": "Everybody moves away from one place at once, for 2.0 s.",
     "forbidden zone": "An object enters a forbidden zone in the centre, for 2.0 s.",
 }

@@ -86,21 +86,23 @@ def describe(eyes: Eyes, pixels: UInt8Array, boxes: Sequence[Box], working: tupl
     if not boxes:
         return np.zeros((0, 1), np.float32)
     shown = [_shown(pixels, box, working) for box in boxes]
-    (look,) = eyes.look(shown)
-    patches = look.descriptors
-    count, rows, columns, depth = patches.shape
-    quarters = patches[:, : rows // _PARTS * _PARTS, : columns // _PARTS * _PARTS].reshape(
-        count, _PARTS, rows // _PARTS, _PARTS, columns // _PARTS, depth
-    )
-    pooled = quarters.mean(axis=(2, 4)).reshape(count, -1)
-    out: FloatArray = (pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-6)).astype(
-        np.float32
-    )
-    return out[np.argsort(look.indices)]
+    pooled: list[FloatArray] = [np.zeros(0, np.float32)] * len(shown)
+    for look in eyes.look(shown):
+        for index, patches in zip(look.indices, look.descriptors, strict=True):
+            pooled[index] = _pooled(patches)
+    return np.stack(pooled)
+
+
+def _pooled(patches: FloatArray) -> FloatArray:
+    """Patches (h, w, d) as one unit vector: their means by quarters, one behind the other."""
+    rows, columns, depth = (patches.shape[0] // _PARTS, patches.shape[1] // _PARTS, patches.shape[2])
+    quarters = patches[: rows * _PARTS, : columns * _PARTS].reshape(_PARTS, rows, _PARTS, columns, depth)
+    vector = quarters.mean(axis=(1, 3)).ravel()
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 
 
 def _shown(pixels: UInt8Array, box: Box, working: tuple[int, ...]) -> UInt8Array:
-    """The square around a box, with a margin, as uint8 (64, 64, 3); what lies outside the frame is repeated."""
+    """The square around a box, with a margin, uint8 (64, 64, 3); beyond the frame its border is repeated."""
     import cv2
 
     down, right = pixels.shape[0] / working[0], pixels.shape[1] / working[1]
