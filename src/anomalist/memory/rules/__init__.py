@@ -1,1 +1,1 @@
-"""Rules in words: what is normal and what is not, induced from captions, matched by meaning, kept by version."""
+"""Rules in words, of what is normal and what isn't: induced, edited, matched by meaning, kept by version."""

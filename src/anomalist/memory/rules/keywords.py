@@ -5,9 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from anomalist.memory.grammar import (
+    ARTICLES,
+    AUXILIARIES,
+    CONJUNCTIONS,
+    COUNTS,
+    PREPOSITIONS,
+    PRONOUNS,
+)
+
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _ENDINGS = ("ies", "ing", "ed", "es", "s")
 _SHORTEST = 3  # letters of a stem
+_GRAMMAR = ARTICLES | AUXILIARIES | CONJUNCTIONS | COUNTS | PREPOSITIONS | PRONOUNS
+_GENERIC_WORDS = """
+person people human someone somebody individual group object objects item items thing things area areas
+zone zones location locations place places period periods time times kind kinds type types way manner
+behavior behaviors behaviour behaviours movement movements motion activity activities action actions
+direction environment information service services safety security threat hazard hazards reason purpose
+comparison nature large small big little high low tall short long fast slow very quickly slowly new old
+usual unusual normal abnormal typical common general regular irregular clear apparent sensitive public
+physical specific designated extended such like etc where when due not only than other others without
+doing having being using creating indicating including showing displaying containing causing engaging
+coming going moving seeking making presence emergency traffic pedestrian pedestrians commonly seen
+missing
+"""
+"""Words that say how, how much or in general, and so nothing alone."""
+
+_GENERIC = frozenset(_GENERIC_WORDS.split())
 
 
 def words_of(text: str) -> list[str]:
@@ -57,3 +82,21 @@ class KeywordFinder:
             if list(stems[place : place + len(wanted)]) == wanted
         )
         return tuple(dict.fromkeys(found))
+
+
+def telling_words(text: str) -> tuple[str, ...]:
+    """The words of a text that say something alone, each once: no grammar, nothing general, no "-ly".
+
+    What stands in brackets is an explanation and left out.
+    """
+    words = words_of(re.sub(r"\(.*?\)", " ", text))
+    return tuple(
+        dict.fromkeys(
+            word
+            for word in words
+            if len(word) >= _SHORTEST
+            and word not in _GRAMMAR
+            and word not in _GENERIC
+            and not word.endswith("ly")
+        )
+    )

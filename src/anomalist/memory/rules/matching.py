@@ -1,9 +1,10 @@
 """Captions held against rules, statement by statement and by meaning.
 
-A caption of twelve walkers and one cyclist is about a cyclist: what counts is the statement that speaks most for
-an anomaly, never the mean. Each statement is compared with the rules of both polarities. It fits an anomalous
-rule where it is nearer to it than to anything normal or usual, or where it says one of the rule's keywords. What
-denies ("no one is running") is compared only with rules that deny, such as "nobody is at the desk".
+A caption of twelve walkers and one cyclist is about a cyclist: what counts are the statements that speak
+most for an anomaly, never the mean of all. Each statement is compared with the rules of both polarities. It
+fits an anomalous rule where it is nearer to it than to anything normal or usual, or where it says one of
+the rule's keywords. What denies ("no one is running") is compared only with rules that deny ("nobody is at
+the desk").
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class RuleMatcher:
         return tuple(sorted(best.values(), key=lambda match: (-bool(match.keywords), -match.margin)))
 
     def _broken(self, part: Statement, each: _Compared) -> list[RuleMatch]:
-        """The anomalous rule that is nearest, if it is nearer than the usual, and those whose keywords fall."""
+        """The nearest anomalous rule, if it is nearer than the usual, and those whose keywords fall."""
         if each.said_normal or not len(each.anomalous):
             return []
         nearest = int(each.anomalous.argmax())

@@ -1,4 +1,4 @@
-"""What ships: anomalies of general knowledge, and what is usual nearly everywhere. Plain files in ``data/``."""
+"""What ships, as plain files in ``data/``: general anomalies, and what is usual nearly everywhere."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Clauses put plainly: who is counted, from which side and with how much doubt is left away.
 
-A captioner says "Starting from the left, the fifth person, a boy in a red cap, appears to be running, waving a
-flag". What can be compared with a rule in that is "a person is running" and "a person is waving a flag". All of
-it goes by words of the language (ordinals, sides, words for people, words of doubt), none by what is described.
+A captioner says "On the right side, the second man in a cap seems to be running, waving a flag". What can be
+compared with a rule in that is "a person is running" and "a person is waving a flag". It goes by words of the
+language alone (ordinals, sides, words for people, words of doubt), never by what is described.
 """
 
 from __future__ import annotations
@@ -67,21 +67,32 @@ _LISTED = re.compile(
 _AND_DOES = re.compile(r"\s*,\s*(?:and\s+)?(?=\w{3,}ing\b)", re.I)
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*|,")
 
-ONE = frozenset(
-    "person man woman boy girl child kid lady guy gentleman individual pedestrian figure someone somebody "
-    "human adult teenager toddler one other".split()
+
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ONE = _words_in(
+    """
+    person man woman boy girl child kid lady guy gentleman individual pedestrian figure someone somebody human
+    adult teenager toddler one other
+    """
 )
-MANY = frozenset(
-    "people persons men women boys girls children kids ladies individuals pedestrians figures adults "
-    "teenagers them they others".split()
+MANY = _words_in(
+    """
+    people persons men women boys girls children kids ladies individuals pedestrians figures adults teenagers
+    them they others
+    """
 )
-_COUNTING = frozenset("another first second third next last other final remaining".split()) | COUNTS
+_COUNTING = _words_in("another first second third next last other final remaining") | COUNTS
 _SAYS_NOTHING = (
-    frozenset(
-        "left right middle center centre background foreground distance front back top bottom corner side sides "
-        "starting going moving looking step steps image picture photo photograph scene frame video view further "
-        "farther far upper lower lastly finally additionally also so next then other others else than aside "
-        "visible one total number here is are".split()
+    _words_in(
+        """
+        left right middle center centre background foreground distance front back top bottom corner side sides
+        starting going moving looking step steps image picture photo photograph scene frame video view further
+        farther far upper lower lastly finally additionally also so next then other others else than aside
+        visible one total number here is are
+        """
     )
     | MANY
     | ONE
