@@ -180,9 +180,10 @@ def _triaged(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool)
     listing = list_videos(paths)
     if listing.skipped:
         err.print(f"{listing.skipped} files that are not videos by name were left out.")
-    if not listing.videos:
+    videos = [video for video in listing.videos if not _written_by_a_run(video, out)]
+    if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
-    records = list(_one_by_one(run, listing.videos, out, echo=echo))
+    records = list(_one_by_one(run, videos, out, echo=echo))
     moved = stored_adjustments(records)
     if out is not None:
         report = write_triage(records, out, adjustments=moved)
@@ -190,6 +191,11 @@ def _triaged(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool)
     if not echo:
         stdout.print(triage_table(alerts_of(records, moved), records))
     return records
+
+
+def _written_by_a_run(video: str | Path, out: Path | None) -> bool:
+    """Whether a video is one of the short clips that an earlier run cut out into ``out``."""
+    return out is not None and isinstance(video, Path) and video.resolve().parent == (out / "clips").resolve()
 
 
 def _one_by_one(
@@ -268,4 +274,5 @@ def report_again(folder: Path, title: str | None = None) -> Path:
     from anomalist.event_feedback import stored_adjustments
     from anomalist.report.triage_files import render_triage
 
-    return render_triage(folder, adjustments=stored_adjustments(read_clips(folder)), title=title)
+    records = read_clips(folder)
+    return render_triage(records, folder, adjustments=stored_adjustments(records), title=title)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalist.clips import ClipRecord
-from anomalist.errors import DataError
 from anomalist.memory.ranking import Adjustment
 from anomalist.report.alerts import alerts_of, event_key, keys_by_rank
 from anomalist.report.timeline_html import write_timeline
@@ -66,38 +65,17 @@ def write_triage(
 
 
 def render_triage(
-    folder: Path, *, adjustments: Mapping[str, Adjustment] | None = None, title: str | None = None
+    records: Sequence[ClipRecord],
+    folder: Path,
+    *,
+    adjustments: Mapping[str, Adjustment] | None = None,
+    title: str | None = None,
 ) -> Path:
-    """Write triage.json, triage.md and triage.html again from clips.jsonl and the pictures of a folder.
+    """Write triage.json, triage.md and triage.html again from records and the pictures of their folder.
 
-    Raises
-    ------
-    DataError
-        If clips.jsonl is missing or damaged, or a file can't be written.
+    Raises DataError if a file can't be written.
     """
-    return _write_reports(read_clips(folder / CLIPS), folder, adjustments, title)
-
-
-def read_clips(path: Path) -> list[ClipRecord]:
-    """Read the records of a triage: the last of each source, in the order of the first.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or a row of it is not a clip record.
-    """
-    try:
-        rows = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise DataError(f'"{path}" can\'t be read.', "Name the folder of a triage.") from problem
-    records: dict[str, ClipRecord] = {}
-    for number, row in enumerate(rows, start=1):
-        try:
-            record = ClipRecord.model_validate_json(row)
-        except ValueError as problem:
-            raise DataError(f'Row {number} of "{path}" is not a clip record.') from problem
-        records[record.source] = record
-    return list(records.values())
+    return _write_reports(records, folder, adjustments, title)
 
 
 def _write_reports(

@@ -275,3 +275,10 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
 
     before = peak(10)
     assert peak(40) - before < 30_000, "KiB; the frames read would fill 184,000"
+
+
+def test_a_file_that_vanishes_is_one_clear_error(tmp_path: Path) -> None:
+    video = VideoFile(film(tmp_path / "a.mkv", 10, codec="mpeg4"))
+    (tmp_path / "a.mkv").unlink()
+    with pytest.raises(MediaError, match="gone|no file"):
+        list(video.frames())

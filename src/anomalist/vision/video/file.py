@@ -90,6 +90,8 @@ class VideoFile:
         clock = Clock(1 / self._facts.rate, self._facts.zero)
         try:
             yield from by_pyav.read(self._facts, scan, selection, self._damage, clock)
+        except FileNotFoundError as error:
+            raise MediaError(f'"{self._facts.name}" is gone.', "It was there when it was opened.") from error
         finally:
             self._clock_notes = self._clock_notes or clock.notes()
 
