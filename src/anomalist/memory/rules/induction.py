@@ -35,7 +35,7 @@ USUAL_SHARE = 1 / 3
 """Of the batches: what is said in as many is usual here, and no anomaly."""
 
 _LEAST_CAPTIONS = 2
-_SAME_THING = 0.6  # cosine similarity of a statement and an anomaly that it shows to be usual
+_SAME_THING = 0.65  # cosine similarity of a statement and an anomaly that it shows to be usual
 _SAME_TOPIC = 0.45  # the same where the statement also says one of its keywords
 _PLACE = re.compile(
     r"^(?:a person is|people are)\s+(?:\w+ly\s+)?(?:in|on|at|near|inside|behind|by|under|next)\b"
@@ -86,7 +86,11 @@ def concluded(
         if len(group.batches) >= USUAL_SHARE * batches and len(group.captions) >= _LEAST_CAPTIONS
     ]
     reasons = _usual_here(anomalies, usual, batches, encoder)
-    kept = [rule for rule, reason in zip(anomalies, reasons, strict=True) if not reason]
+    kept = [
+        _without_usual_words(rule, usual)
+        for rule, reason in zip(anomalies, reasons, strict=True)
+        if not reason
+    ]
     dropped = [
         rule.model_copy(update={"enabled": False, "note": reason})
         for rule, reason in zip(anomalies, reasons, strict=True)
@@ -153,6 +157,17 @@ def _elements(captions: Sequence[str], batches: Sequence[Sequence[int]]) -> list
                     said.setdefault(part.plain, []).append(row)
         found += [Element(text, kind_of(text), number, tuple(places)) for text, places in said.items()]
     return found
+
+
+def _without_usual_words(rule: Rule, usual: Sequence[Group]) -> Rule:
+    """The rule without keywords that are said often here: alone they tell nothing any more."""
+    finder = KeywordFinder(rule.keywords)
+    said = {word for group in usual for word in finder.find(group.text)}
+    if not said:
+        return rule
+    note = f"Said often here, so no keyword: {', '.join(sorted(said))}."
+    left = tuple(word for word in rule.keywords if word not in said)
+    return rule.model_copy(update={"keywords": left, "note": note})
 
 
 def _usual_here(

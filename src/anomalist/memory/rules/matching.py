@@ -13,19 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from anomalist.memory.clauses import negated
 from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.rules.comparing import Compared, Sides
 from anomalist.memory.rules.keywords import KeywordFinder
 from anomalist.memory.rules.rule import Rule
-from anomalist.memory.rules.shipped import shipped_anomalies, usual_clauses
-from anomalist.memory.rules.statements import Statement, plainly, statements
-from anomalist.types import BoolArray, FloatArray, Frozen
-
-NEIGHBOURS = 10
-"""Nearest rules whose mean similarity counts: one alone depends too much on how it is worded."""
+from anomalist.memory.rules.shipped import shipped_anomalies
+from anomalist.memory.rules.statements import Statement, statements
+from anomalist.types import FloatArray, Frozen
 
 WITNESSES = 4
 """Statements of a caption, the most anomalous ones, whose mean is its score: one may be a slip."""
@@ -33,14 +29,8 @@ WITNESSES = 4
 OUTRIGHT = 0.1
 """What a keyword adds to the score of a caption, in cosine similarity."""
 
-LEAST_SIMILARITY = 0.45
-"""A statement that is less similar to a rule is about something else."""
-
 SILENT = -0.3
 """Score of a caption that only denies: about as ordinary as can be."""
-
-SAME = 0.85
-"""From this similarity to a normal rule on, a statement says the same as the rule, keyword or not."""
 
 
 class RuleMatch(Frozen):
@@ -83,12 +73,8 @@ class RuleMatcher:
         enabled = [rule for rule in (shipped_anomalies() if rules is None else rules) if rule.enabled]
         self.anomalous = tuple(rule for rule in enabled if rule.polarity == "anomalous")
         self.normal = tuple(rule for rule in enabled if rule.polarity == "normal")
-        self._encoder = encoder or load_encoder()
-        self._sides = {
-            "anomalous": self._side([rule.text for rule in self.anomalous]),
-            "normal": self._side([rule.text for rule in self.normal]),
-            "usual": self._side(usual_clauses()),
-        }
+        texts = ([rule.text for rule in self.anomalous], [rule.text for rule in self.normal])
+        self._sides = Sides(*texts, encoder or load_encoder())
         self._finders = [KeywordFinder(rule.keywords) for rule in self.anomalous]
         self._anything = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
 
@@ -97,7 +83,7 @@ class RuleMatcher:
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
         said = {caption: statements(caption) for caption in dict.fromkeys(captions)}
-        compared = self._compare([part for parts in said.values() for part in parts])
+        compared = self._sides.compare([part for parts in said.values() for part in parts], self._anything)
         scores = {caption: self._score(parts, compared) for caption, parts in said.items()}
         matches = {caption: self._matches(parts, compared, "anomalous") for caption, parts in said.items()}
         normal = {caption: self._matches(parts, compared, "normal") for caption, parts in said.items()}
@@ -107,38 +93,10 @@ class RuleMatcher:
             tuple(normal[caption] for caption in captions),
         )
 
-    def _side(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
-        """Vectors (m, d) of rules and which of them deny."""
-        vectors = self._encoder.encode([plainly(text) for text in texts])
-        return vectors, np.array([negated(text) for text in texts], np.bool_)
-
-    def _compare(self, parts: Sequence[Statement]) -> dict[tuple[str, bool], _Compared]:
-        keys = list(dict.fromkeys((part.plain, part.denies) for part in parts))
-        vectors = self._encoder.encode([plain for plain, _ in keys])
-        denies = np.array([denied for _, denied in keys], np.bool_)
-        alike = {
-            name: np.where(denies[:, None] == deny, vectors @ side.T, np.float32(-1))
-            for name, (side, deny) in self._sides.items()
-        }
-        ordinary = _nearest(alike["usual"], NEIGHBOURS)
-        rest = np.maximum(ordinary, alike["normal"].max(1, initial=-1))
-        ahead = (_nearest(alike["anomalous"], 1) + _nearest(alike["anomalous"], NEIGHBOURS)) / 2
-        most_usual = np.maximum(alike["usual"].max(1, initial=-1), alike["normal"].max(1, initial=-1))
-        return {
-            key: _Compared(
-                alike["anomalous"][row],
-                alike["normal"][row],
-                contrast=float(ahead[row] - rest[row]),
-                usual=float(most_usual[row]),
-                outright=not key[1] and bool(self._anything.find(key[0])),
-            )
-            for row, key in enumerate(keys)
-        }
-
-    def _score(self, parts: Sequence[Statement], compared: dict[tuple[str, bool], _Compared]) -> float:
+    def _score(self, parts: Sequence[Statement], compared: dict[tuple[str, bool], Compared]) -> float:
         """Of one caption; its denials can only speak for rules that deny."""
         found = [compared[part.plain, part.denies] for part in dict.fromkeys(parts)]
-        counted = [each for each in found if each.comparable]
+        counted = [each for each in found if not each.denies or each.fits]
         if not found:
             return float("nan")
         if not counted:
@@ -148,7 +106,7 @@ class RuleMatcher:
         return float(np.mean(best)) + OUTRIGHT * outright
 
     def _matches(
-        self, parts: Sequence[Statement], compared: dict[tuple[str, bool], _Compared], polarity: str
+        self, parts: Sequence[Statement], compared: dict[tuple[str, bool], Compared], polarity: str
     ) -> tuple[RuleMatch, ...]:
         """The best statement for each rule that is fitted, the rules by margin."""
         best: dict[str, RuleMatch] = {}
@@ -160,7 +118,7 @@ class RuleMatcher:
                     best[match.rule] = match
         return tuple(sorted(best.values(), key=lambda match: (-bool(match.keywords), -match.margin)))
 
-    def _broken(self, part: Statement, each: _Compared) -> list[RuleMatch]:
+    def _broken(self, part: Statement, each: Compared) -> list[RuleMatch]:
         """The nearest anomalous rule, if it is nearer than the usual, and those whose keywords fall."""
         if each.said_normal or not len(each.anomalous):
             return []
@@ -169,39 +127,16 @@ class RuleMatcher:
         for number in range(len(self.anomalous)) if each.outright else [nearest]:
             words = () if part.denies else self._finders[number].find(part.plain)
             similarity = float(each.anomalous[number])
-            fits = number == nearest and similarity >= max(LEAST_SIMILARITY, each.usual)
-            if words or fits:
+            if words or (number == nearest and each.fits):
                 found.append(_match(self.anomalous[number], part, similarity, each.usual, words))
         return found
 
-    def _kept(self, part: Statement, each: _Compared) -> list[RuleMatch]:
+    def _kept(self, part: Statement, each: Compared) -> list[RuleMatch]:
         if not len(each.normal):
             return []
         number = int(each.normal.argmax())
-        similarity, other = float(each.normal[number]), float(each.anomalous.max(initial=-1))
-        fits = similarity >= LEAST_SIMILARITY and (similarity > other or similarity >= SAME)
-        return [_match(self.normal[number], part, similarity, other, ())] if fits else []
-
-
-@dataclass(frozen=True, eq=False)
-class _Compared:
-    """One statement against all rules: similarities (m,) and what follows from them."""
-
-    anomalous: FloatArray
-    normal: FloatArray
-    contrast: float
-    usual: float
-    outright: bool
-
-    @property
-    def comparable(self) -> bool:
-        return bool(self.anomalous.max(initial=-1) > -1)
-
-    @property
-    def said_normal(self) -> bool:
-        """Whether a normal rule says just that, and says it better than any anomalous one."""
-        best = float(self.normal.max(initial=-1))
-        return best >= SAME and best >= float(self.anomalous.max(initial=-1))
+        similarity, other = float(each.normal[number]), each.nearest
+        return [_match(self.normal[number], part, similarity, other, ())] if each.said_normal else []
 
 
 def _match(rule: Rule, part: Statement, similarity: float, other: float, words: tuple[str, ...]) -> RuleMatch:
@@ -213,17 +148,3 @@ def _match(rule: Rule, part: Statement, similarity: float, other: float, words: 
         margin=round(similarity - other, 4),
         keywords=words,
     )
-
-
-def _nearest(alike: npt.NDArray[np.float32], count: int) -> FloatArray:
-    """Mean of the highest similarities of each row, float32 (n,); −1 where there are none to compare."""
-    if not alike.shape[1]:
-        return np.full(len(alike), -1, np.float32)
-    count = min(count, alike.shape[1])
-    top = np.partition(alike, alike.shape[1] - count, axis=1)[:, -count:]
-    comparable = top > -1
-    total = np.where(comparable, top, 0).sum(1)
-    mean: FloatArray = np.where(comparable.any(1), total / np.maximum(comparable.sum(1), 1), -1).astype(
-        np.float32
-    )
-    return mean
