@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomalist.errors import MediaError
 from anomalist.vision.video import by_decord
 from anomalist.vision.video.file import VideoFile
 from anomalist.vision.video.frames import Frame
@@ -280,5 +281,5 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_is_one_clear_error(tmp_path: Path) -> None:
     video = VideoFile(film(tmp_path / "a.mkv", 10, codec="mpeg4"))
     (tmp_path / "a.mkv").unlink()
-    with pytest.raises(MediaError, match="gone|no file"):
+    with pytest.raises(MediaError, match=r"gone|no file"):
         list(video.frames())

@@ -79,6 +79,12 @@ class VideoFile:
         return self._frames(selection)
 
     def _frames(self, selection: Selection) -> Iterator[Frame]:
+        try:
+            yield from self._decoded(selection)
+        except FileNotFoundError as error:
+            raise MediaError(f'"{self._facts.name}" is gone.', "It was there when it was opened.") from error
+
+    def _decoded(self, selection: Selection) -> Iterator[Frame]:
         if self._decord:
             try:
                 yield from by_decord.read(self._facts, self._scan, selection)
@@ -90,8 +96,6 @@ class VideoFile:
         clock = Clock(1 / self._facts.rate, self._facts.zero)
         try:
             yield from by_pyav.read(self._facts, scan, selection, self._damage, clock)
-        except FileNotFoundError as error:
-            raise MediaError(f'"{self._facts.name}" is gone.', "It was there when it was opened.") from error
         finally:
             self._clock_notes = self._clock_notes or clock.notes()
 
