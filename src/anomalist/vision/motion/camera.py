@@ -19,9 +19,9 @@ _BLOCK = 16  # shrunken pixels
 _TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
 _STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
 _LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
-_SURE = 0.85  # of it: nothing has slipped; people passing by mislead phase correlation, not this
-_SLIP = 1.5  # working pixels that the whole picture may be shifted by
-_LEAST_RESPONSE = 0.2  # of phase correlation; what is turned or nearer gives less
+_SLIP = 0.9  # working pixels that the picture may be shifted by; vibration by half a pixel stays below
+_ANCHOR = 3.0  # grey levels of spread in a block that can hold its place, ...
+_CORNERS = 1.5  # ... and least gradient energy by its variance: a straight edge can slide along itself
 _CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
 _LEAST_CLEAR = 10  # of them in a block
 _LEAST_BLOCKS = 4
@@ -45,6 +45,7 @@ class CameraWatch:
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
         self._scene = None if scene is None else np.sqrt(_edges(_shrunk(scene)))
+        self._anchor = None if scene is None else _Anchor(_shrunk(scene))
         self._moves = moves
         self._last: UInt8Array | None = None
         self._changed = 0.0
@@ -87,13 +88,22 @@ class CameraWatch:
             return "black" if small.mean() < _BLACK else "covered"
         if frozen:
             return "frozen"
-        fits = self._scene is None or _fits(self._scene, np.sqrt(edges))
+        fits = self._fits(small, edges)
         if not fits and self._scene is not None and edges.mean() < _VAGUE * (self._scene**2).mean():
             return "covered"
         self.doubtful = now > _DRIFT or (self._moves and time - self._changed >= _DOUBT_AFTER)
-        if self._drift > _DRIFT or (now > _DRIFT and not fits):
+        # Out of its place even a slow drift is one: vibration would bring it back.
+        if self._drift > _DRIFT or (not fits and max(now, self._drift) > _DRIFT / 2):
             return "moving"
         return None if fits else "moved"
+
+    def _fits(self, small: FloatArray, edges: FloatArray) -> bool:
+        if self._scene is None or self._anchor is None:
+            return True
+        # Roots, so that a single strong edge doesn't decide alone.
+        if agreement(self._scene, np.sqrt(edges)) < _LEAST_AGREEMENT:
+            return False
+        return self._anchor.slip(small) <= _SLIP / _SHRINK
 
     def _frozen(self, grey: UInt8Array, time: float) -> bool:
         if self._last is None or not np.array_equal(self._last, grey):
@@ -110,12 +120,6 @@ class CameraWatch:
         share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _MEMORY))
         self._drift += share * (now - self._drift)
         return now
-
-
-def _fits(scene: FloatArray, now: FloatArray) -> bool:
-    """Whether a picture fits the scene; roots of edges, so that a single strong one doesn't decide alone."""
-    agrees = agreement(scene, now)
-    return agrees >= _SURE or (agrees >= _LEAST_AGREEMENT and slip(scene, now) <= _SLIP / _SHRINK)
 
 
 def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
@@ -163,23 +167,57 @@ def agreement(scene: FloatArray, now: FloatArray) -> float:
     return float(np.quantile((x * y).sum(axis=1) / np.maximum(size, 1e-6), 1 - _STILL_THERE))
 
 
-def slip(scene: FloatArray, now: FloatArray) -> float:
-    """How far a picture as a whole is shifted against a scene, in its pixels; 0 where that can't be told.
+class _Anchor:
+    """Where the parts of a scene are in a picture, to a fraction of a pixel.
 
-    By phase correlation: a nudge that leaves the picture much the same makes everything with edges stand out.
+    One step of Lucas and Kanade ("An iterative image registration technique", 1981) for every block.
+    A nudge that leaves the picture much the same still makes everything with edges stand out.
 
     Parameters
     ----------
-    scene, now : float32 (h, w), roots of edges.
+    scene : float32 (h, w), grey levels.
     """
-    import cv2
 
-    if not min(scene.std(), now.std()) > 0:
-        return 0.0
-    window = cv2.createHanningWindow(scene.shape[::-1], cv2.CV_32F)
-    # Centred copies, because OpenCV applies the window in place.
-    (x, y), response = cv2.phaseCorrelate(scene - scene.mean(), now - now.mean(), window)
-    return float(np.hypot(x, y)) if response >= _LEAST_RESPONSE else 0.0
+    def __init__(self, scene: FloatArray) -> None:
+        import cv2
+
+        smooth = _smooth(scene)
+        blocks = _by_block(smooth)
+        spread = np.maximum(blocks.std(axis=1, keepdims=True), 1e-3)
+        dx, dy = (_by_block(cv2.Sobel(smooth, -1, *axes, scale=1 / 8)) / spread for axes in ((1, 0), (0, 1)))
+        xx, yy, xy = (dx * dx).sum(axis=1), (dy * dy).sum(axis=1), (dx * dy).sum(axis=1)
+        weakest = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
+        holds = (spread[:, 0] >= _ANCHOR) & (weakest >= _CORNERS)
+        self._holds = holds
+        self._wanted = _standardised(blocks[holds])
+        self._dx, self._dy = dx[holds], dy[holds]
+        self._xx, self._yy, self._xy = xx[holds], yy[holds], xy[holds]
+
+    def slip(self, now: FloatArray) -> float:
+        """How far the blocks that are nearest to their places are shifted, in pixels of ``now``.
+
+        Three in ten of the blocks are enough, whatever hides the others. It is right for a pixel or two;
+        what is further away isn't told from that. 0 where hardly any block can hold its place.
+
+        Parameters
+        ----------
+        now : float32 (h, w), grey levels.
+        """
+        if self._holds.sum() < _LEAST_BLOCKS:
+            return 0.0
+        gap = self._wanted - _standardised(_by_block(_smooth(now))[self._holds])
+        across, down = (self._dx * gap).sum(axis=1), (self._dy * gap).sum(axis=1)
+        size = self._xx * self._yy - self._xy**2
+        x = (self._yy * across - self._xy * down) / size
+        y = (self._xx * down - self._xy * across) / size
+        return float(np.quantile(np.hypot(x, y), _STILL_THERE))
+
+
+def _standardised(blocks: FloatArray) -> FloatArray:
+    """Each block with mean 0 and deviation 1: the light may change."""
+    centred = blocks - blocks.mean(axis=1, keepdims=True)
+    out: FloatArray = centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-3)
+    return out
 
 
 def _recognisable(blocks: FloatArray) -> BoolArray:
@@ -203,11 +241,18 @@ def _shrunk(grey: FloatArray | UInt8Array) -> FloatArray:
     return out
 
 
+def _smooth(small: FloatArray) -> FloatArray:
+    import cv2
+
+    out: FloatArray = cv2.GaussianBlur(small, (0, 0), _BLUR)
+    return out
+
+
 def _edges(small: FloatArray) -> FloatArray:
     """Gradient magnitude of a picture, grey levels a pixel."""
     import cv2
 
-    smooth = cv2.GaussianBlur(small, (0, 0), _BLUR)
+    smooth = _smooth(small)
     dx, dy = cv2.Sobel(smooth, -1, 1, 0, scale=1 / 8), cv2.Sobel(smooth, -1, 0, 1, scale=1 / 8)
     out: FloatArray = np.hypot(dx, dy)
     return out
