@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from anomalist.vision.motion.threads import one_thread_each
+
 _AHEAD = 3
 
 Item = TypeVar("Item")
@@ -16,11 +18,11 @@ Result = TypeVar("Result")
 def ahead(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
     """Yield ``work(item)`` for every item, like ``map``; taking and working happen in one other thread.
 
-    It pays where the work lets go of the interpreter, as decoding and optical flow do. What ``items`` or
+    Whoever uses the results has one thread then, too (``one_thread_each``). It pays where the work lets go of the interpreter, as decoding and optical flow do. What ``items`` or
     ``work`` raises is raised here, in its place in the order.
     """
     source = iter(items)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as pool:
+    with one_thread_each(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as pool:
 
         def step() -> tuple[Result] | None:
             for item in source:

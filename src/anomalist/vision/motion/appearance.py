@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -88,24 +87,10 @@ def describe(eyes: Eyes, pixels: UInt8Array, boxes: Sequence[Box], working: tupl
         return np.zeros((0, 1), np.float32)
     shown = [_shown(pixels, box, working) for box in boxes]
     pooled: list[FloatArray] = [np.zeros(0, np.float32)] * len(shown)
-    with _one_thread():
-        for look in eyes.look(shown):
-            for index, patches in zip(look.indices, look.descriptors, strict=True):
-                pooled[index] = _pooled(patches)
+    for look in eyes.look(shown):
+        for index, patches in zip(look.indices, look.descriptors, strict=True):
+            pooled[index] = _pooled(patches)
     return np.stack(pooled)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So little work is slower when shared, and much slower beside the thread that reads ahead."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _pooled(patches: FloatArray) -> FloatArray:
