@@ -18,8 +18,9 @@ Result = TypeVar("Result")
 def ahead(items: Iterable[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
     """Yield ``work(item)`` for every item, like ``map``; taking and working happen in one other thread.
 
-    Whoever uses the results has one thread then, too (``one_thread_each``). It pays where the work lets go of the interpreter, as decoding and optical flow do. What ``items`` or
-    ``work`` raises is raised here, in its place in the order.
+    Whoever uses the results has one thread then, too (``one_thread_each``). It pays where the work lets go of
+    the interpreter, as decoding and optical flow do. What ``items`` or ``work`` raises is raised here, in its
+    place in the order.
     """
     source = iter(items)
     with one_thread_each(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as pool:
