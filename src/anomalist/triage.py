@@ -91,7 +91,7 @@ class Triage:
             sha256=video.sha256,
             width=width,
             height=height,
-            duration=video.duration if video.duration is not None else timeline.times[-1],
+            duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
             frames=len(timeline.times),
             notes=video.notes,
             mode=self.mode,
@@ -128,8 +128,9 @@ def _label(timeline: Timeline, events: Sequence[Event]) -> tuple[Label, str | No
     if events:
         return "anomalous", None
     if len(timeline.times) < 2:
-        return "undecided", "One frame alone shows no motion."
+        return "undecided", "One frame alone shows no motion." if timeline.times else "There is no frame."
     if timeline.judged < _LEAST_JUDGED:
-        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles})) or "too short"
-        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged (camera: {kinds})."
+        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles}))
+        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
+        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged ({why})."
     return "normal", None

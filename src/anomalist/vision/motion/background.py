@@ -86,7 +86,7 @@ class Adapting:
         -------
         float32 (H, W), ≥ 0; 1 is the limit.
         """
-        lit = self._grey * self._gain(grey)
+        lit = np.minimum(self._grey * self._gain(grey), np.float32(255))  # white doesn't get any brighter
         gap = grey - lit
         elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
         self._time = time

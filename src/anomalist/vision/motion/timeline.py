@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,8 +20,12 @@ from anomalist.vision.motion.zones import Zone
 from anomalist.vision.video.frames import Frame
 
 MOST_POINTS = 2000
-_WHOLE = 1.0  # seconds at both ends that may be missing of an event that lasts throughout
+_WHOLE = 1.0  # seconds at both ends that may be missing of an event that lasts throughout, ...
+_MOSTLY = 0.5  # ... of a clip that could be judged to this share at least
 _TROUBLE_GAP = 1.0  # seconds
+_CREEPING: Mapping[TroubleKind, float] = {"moving": 1.5, "moved": 1.5}
+"""Seconds before a trouble is noticed in which it may already mislead: a slow pan starts with a fraction of a
+pixel, which makes fine texture stand out. What hides the scene at once isn't among them."""
 
 
 @dataclass(eq=False)
@@ -71,6 +75,17 @@ class Timeline:
             self.troubles[-1] = last.model_copy(update={"end": time})
         else:
             self.troubles.append(Trouble(kind=kind, start=time, end=time))
+            self._forget_since(time - _CREEPING.get(kind, 0.0))
+
+    def _forget_since(self, start: float) -> None:
+        """What was judged from ``start`` on, back to a cut at most, can't be trusted."""
+        for index in range(len(self.times) - 1, -1, -1):
+            if self.times[index] < start:
+                return
+            self.scores[index] = float("nan")
+            self.moments.pop(index, None)
+            if self.cuts[index]:
+                return
 
 
 def look_through(
@@ -105,7 +120,8 @@ def events_of(timeline: Timeline, maker: EventMaker, threshold: float) -> tuple[
         if zone is not None:
             events.append(maker.intrusion(len(events) + 1, zone, stretch, moments))
         elif any(moment.judged for moment in moments):
-            whole = stretch.start - judged[0] <= _WHOLE and judged[-1] - stretch.end <= _WHOLE
+            ends = stretch.start - judged[0] <= _WHOLE and judged[-1] - stretch.end <= _WHOLE
+            whole = ends and timeline.judged >= _MOSTLY
             events.append(maker.event(len(events) + 1, stretch, moments, throughout=whole))
     return tuple(events)
 
@@ -116,6 +132,8 @@ def _intrusions(timeline: Timeline) -> list[tuple[Stretch, str | None]]:
     for name in names:
         machine = Stretches(0.5)
         for index, time in enumerate(timeline.times):
+            ended = machine.finish() if timeline.cuts[index] else None
+            found += [(ended, name)] if ended else []
             moment = timeline.moments.get(index)
             over = machine.push(time, float(moment is not None and name in moment.intruded))
             found += [(over, name)] if over else []
