@@ -82,7 +82,8 @@ def test_nothing_lifts_or_lowers_by_more_than_a_step_of_severity_each(
         own = [severities[event_key(alert.source, id_)] for id_ in alert.events]
         assert alert.severity == max(own) == severities[alert.key]
         moved = alert.adjustment.value if alert.adjustment else 0
-        assert 0 <= alert.urgency - alert.severity - bool(alert.watched) - moved < 1
+        own_share = alert.urgency - alert.severity - bool(alert.watched) - moved
+        assert -1e-4 <= own_share < 1 + 1e-4  # urgency is told to four decimals
         for seen in alert.repeats:  # nothing worse hides behind what it is counted with
             assert max(severities[event_key(seen.source, id_)] for id_ in seen.events) <= alert.severity
 

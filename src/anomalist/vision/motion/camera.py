@@ -20,6 +20,7 @@ _TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognise
 _STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
 _LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
 _SLIP = 0.9  # working pixels that the picture may be shifted by; vibration by half a pixel stays below
+_IN_PLACE = 0.3  # working pixels: as exactly as can be told
 _ANCHOR = 3.0  # grey levels of spread in a block that can hold its place, ...
 _CORNERS = 1.5  # ... and least gradient energy by its variance: a straight edge can slide along itself
 _CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
@@ -82,14 +83,16 @@ class CameraWatch:
 
         small = _shrunk(grey)
         edges = _edges(small)
-        now = self._drifting(edges, velocity, time)
+        slip = None if self._anchor is None else self._anchor.slip(small)
+        now = self._drifting(edges, velocity, slip, time)
         frozen = self._frozen(grey, time)
-        if float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT:
-            return "black" if small.mean() < _BLACK else "covered"
+        flat = float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT
+        if flat and small.mean() < _BLACK:
+            return "black"
         if frozen:
             return "frozen"
-        fits = self._fits(small, edges)
-        if not fits and self._scene is not None and edges.mean() < _VAGUE * (self._scene**2).mean():
+        fits = self._fits(edges, slip)
+        if self._hides(edges, flat=flat, fits=fits):
             return "covered"
         self.doubtful = now > _DRIFT or (self._moves and time - self._changed >= _DOUBT_AFTER)
         # Out of its place even a slow drift is one: vibration would bring it back.
@@ -97,13 +100,18 @@ class CameraWatch:
             return "moving"
         return None if fits else "moved"
 
-    def _fits(self, small: FloatArray, edges: FloatArray) -> bool:
-        if self._scene is None or self._anchor is None:
+    def _hides(self, edges: FloatArray, *, flat: bool, fits: bool) -> bool:
+        """Whether something hides the scene; fog leaves it in its place, however faint."""
+        if self._scene is None:
+            return flat
+        return not fits and bool(flat or edges.mean() < _VAGUE * (self._scene**2).mean())
+
+    def _fits(self, edges: FloatArray, slip: float | None) -> bool:
+        if self._scene is None:
             return True
+        in_place = slip is None or slip <= _SLIP / _SHRINK
         # Roots, so that a single strong edge doesn't decide alone.
-        if agreement(self._scene, np.sqrt(edges)) < _LEAST_AGREEMENT:
-            return False
-        return self._anchor.slip(small) <= _SLIP / _SHRINK
+        return in_place and agreement(self._scene, np.sqrt(edges)) >= _LEAST_AGREEMENT
 
     def _frozen(self, grey: UInt8Array, time: float) -> bool:
         if self._last is None or not np.array_equal(self._last, grey):
@@ -111,12 +119,16 @@ class CameraWatch:
         self._last = grey
         return self._moves and time - self._changed >= FROZEN_AFTER
 
-    def _drifting(self, edges: FloatArray, velocity: FloatArray, time: float) -> float:
-        """Drift now, pixels a second; ``_drift`` is that of the last moments."""
+    def _drifting(self, edges: FloatArray, velocity: FloatArray, slip: float | None, time: float) -> float:
+        """Drift now, pixels a second; ``_drift`` is that of the last moments.
+
+        Whatever moves in front of it: a camera that sees its scene in place does not drift.
+        """
         h, w = edges.shape
         velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
         known = None if self._scene is None else _recognisable(_by_block(self._scene))
-        now = min(drift_of(edges, velocity, known), _AT_MOST * _DRIFT)
+        in_place = slip is not None and slip <= _IN_PLACE / _SHRINK
+        now = 0.0 if in_place else min(drift_of(edges, velocity, known), _AT_MOST * _DRIFT)
         share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _MEMORY))
         self._drift += share * (now - self._drift)
         return now
@@ -193,18 +205,18 @@ class _Anchor:
         self._dx, self._dy = dx[holds], dy[holds]
         self._xx, self._yy, self._xy = xx[holds], yy[holds], xy[holds]
 
-    def slip(self, now: FloatArray) -> float:
+    def slip(self, now: FloatArray) -> float | None:
         """How far the blocks that are nearest to their places are shifted, in pixels of ``now``.
 
         Three in ten of the blocks are enough, whatever hides the others. It is right for a pixel or two;
-        what is further away isn't told from that. 0 where hardly any block can hold its place.
+        what is further away isn't told from that. None where hardly any block can hold its place.
 
         Parameters
         ----------
         now : float32 (h, w), grey levels.
         """
         if self._holds.sum() < _LEAST_BLOCKS:
-            return 0.0
+            return None
         gap = self._wanted - _standardised(_by_block(_smooth(now))[self._holds])
         across, down = (self._dx * gap).sum(axis=1), (self._dy * gap).sum(axis=1)
         size = self._xx * self._yy - self._xy**2
