@@ -130,3 +130,33 @@ def video(
         print(result.model_dump_json())
     else:
         out.print(render(result))
+
+
+@app.command()
+def captions(
+    data: Annotated[
+        Path, typer.Option(help="Folder with 01.csv, 02.csv, … (frame,label,caption), event_labels.csv.")
+    ],
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Text file with rules for the published base; DATA/rules.txt if it is there."),
+    ] = None,
+    normal: Annotated[
+        Path | None,
+        typer.Option(help="Normal captions of the scene (lines, or a CSV) to induce rules from."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Score labelled captions by rules and remembered scenes, with the past alone and with all of a clip."""
+    from anomalist.eval.caption_results import render
+    from anomalist.eval.captions import evaluate_captions
+    from anomalist.terminal import out, progress_bars
+
+    with progress_bars() as progress:
+        result = evaluate_captions(data, rules=rules, normal=normal, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

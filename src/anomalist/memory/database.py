@@ -1,4 +1,4 @@
-"""The SQLite file behind the cases: made, opened and checked; what is not ours is never written to."""
+"""SQLite files of cases and of scenes: made, opened, checked; what is not ours is never written to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from anomalist.errors import DataError
@@ -17,7 +18,32 @@ WAIT = 30.0
 
 _AWAY = "Nothing in it was changed. Move it away to begin a new one, or restore a copy."
 
-_TABLES = """
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file holds, and how people call it.
+
+    Parameters
+    ----------
+    what : "case file".
+    holds : "case", one of what it holds.
+    application, version : numbers in its head; another application's file is not ours.
+    tables : SQL that makes a new one.
+    """
+
+    what: str
+    holds: str
+    application: int
+    version: int
+    tables: str
+
+
+CASES = Layout(
+    "case file",
+    "case",
+    APPLICATION,
+    SCHEMA_VERSION,
+    """
 CREATE TABLE cases (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   created TEXT NOT NULL,
@@ -46,10 +72,11 @@ CREATE TABLE embeddings (
   PRIMARY KEY ("case", space)
 ) STRICT;
 CREATE INDEX embeddings_of_space ON embeddings (space);
-"""
+""",
+)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, layout: Layout = CASES) -> sqlite3.Connection:
     """Open the file, or make it where there is none or an empty one. Every statement commits by itself.
 
     Raises
@@ -57,19 +84,19 @@ def connect(path: Path) -> sqlite3.Connection:
     DataError : not a database, of another program, of a newer version, damaged, or not to be opened. It is
         left as it is.
     """
-    with explained(path):
+    with explained(path, layout):
         try:
             if path.exists() and not path.is_file():
-                raise DataError(f'"{path}" is not a file.', "Name a file for the cases.")
+                raise DataError(f'"{path}" is not a file.', f"Name a file for the {layout.holds}s.")
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
         except (OSError, ValueError) as error:  # ValueError: a null character in the path
             raise DataError(
-                f'The case file "{path}" can\'t be opened: {error}.', "Check the path."
+                f'The {layout.what} "{path}" can\'t be opened: {error}.', "Check the path."
             ) from error
         try:
             connection.row_factory = sqlite3.Row
-            _prepare(connection, path)
+            _prepare(connection, path, layout)
         except BaseException:
             connection.close()
             raise
@@ -90,17 +117,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, layout: Layout = CASES) -> Iterator[None]:
     """Turn what SQLite says about the file, and what can't be read in it, into one error for people."""
     try:
         yield
     except sqlite3.Error as error:
         message, remedy = _explanation(getattr(error, "sqlite_errorname", ""), str(error))
-        raise DataError(f'The case file "{path}" {message}.', remedy) from error
+        raise DataError(f'The {layout.what} "{path}" {message}.', remedy) from error
     except UnicodeEncodeError as error:
         raise DataError("Text with parts that are not Unicode can't be stored or looked up.") from error
     except ValueError as error:  # pydantic's too
-        raise DataError(f'The case file "{path}" is damaged: a case can\'t be read.', _AWAY) from error
+        raise DataError(
+            f'The {layout.what} "{path}" is damaged: a {layout.holds} can\'t be read.', _AWAY
+        ) from error
 
 
 def _explanation(code: str, detail: str) -> tuple[str, str]:
@@ -115,7 +144,7 @@ def _explanation(code: str, detail: str) -> tuple[str, str]:
     return f"can't be used ({detail})", _AWAY
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
     """Check whose file it is before anything in it is changed, and make the tables of a new one."""
     connection.execute("BEGIN")  # one view of all three: another process may be making the file right now
     application = int(_pragma(connection, "application_id"))
@@ -123,29 +152,32 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     connection.execute("COMMIT")
     if not (application or version or tables):
-        _make(connection)
-    elif application != APPLICATION:
-        raise DataError(f'"{path}" is a database of another program.', "Name another file for the cases.")
-    elif version > SCHEMA_VERSION:
+        _make(connection, layout)
+    elif application != layout.application:
         raise DataError(
-            f'The case file "{path}" has version {version}, this anomalist reads up to {SCHEMA_VERSION}.',
+            f'"{path}" is a database of another program, or no {layout.what}.',
+            f"Name another file for the {layout.holds}s.",
+        )
+    elif version > layout.version:
+        raise DataError(
+            f'The {layout.what} "{path}" has version {version}, this anomalist reads up to {layout.version}.',
             "Upgrade: pip install --upgrade anomalist",
         )
     if _pragma(connection, "quick_check(1)") != "ok":
-        raise DataError(f'The case file "{path}" is damaged.', _AWAY)
+        raise DataError(f'The {layout.what} "{path}" is damaged.', _AWAY)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # what was committed outlives a power cut
 
 
-def _make(connection: sqlite3.Connection) -> None:
+def _make(connection: sqlite3.Connection, layout: Layout) -> None:
     _write_ahead(connection)
     with transaction(connection):
         if int(_pragma(connection, "user_version")):
             return  # another process was faster
-        for statement in _TABLES.split(";"):
+        for statement in layout.tables.split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA application_id = {layout.application}")
+        connection.execute(f"PRAGMA user_version = {layout.version}")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
