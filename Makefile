@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/anomalist demo
 
 test: install lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check src tests scripts

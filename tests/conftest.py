@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts: threads of parallel tests would fight
+for pool in (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+):  # before they start: threads of parallel tests would fight
+    os.environ[pool] = "1"
 
 from anomalist.pipeline import learn
 from anomalist.vision.motion.learning import learn_scene
@@ -22,8 +26,10 @@ from tests.scenes import filmed
 def _one_thread_and_own_home(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import cv2
     import torch
 
+    cv2.setNumThreads(1)
     torch.set_num_threads(1)
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
 
