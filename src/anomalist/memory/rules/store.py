@@ -101,6 +101,14 @@ class RuleStore:
         """Store new rules, all or none; each gets an id of its own, whatever it had, and version 1."""
         return self.replace(profile, rules, {}, who)
 
+    def begin(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
+        """Store the first rules of a profile, unless another process was faster; returns what is there."""
+        with explained(self.path), transaction(self._connection):
+            known = self._connection.execute("SELECT 1 FROM rules WHERE profile = ? LIMIT 1", [profile])
+            if known.fetchone() is None:
+                self._insert(profile, rules, who)
+        return self.list(profile)
+
     def replace(
         self, profile: str, new: Sequence[Rule], changes: Mapping[str, Rule], who: str | None = None
     ) -> tuple[Rule, ...]:
@@ -121,19 +129,9 @@ class RuleStore:
         ------
         DataError : no name for the profile, or somebody changed one of the rules in the meantime.
         """
-        if not profile.strip():
-            raise DataError("Rules belong to a profile, which has a name.", "Say --profile NAME.")
-        stored = []
         with explained(self.path), transaction(self._connection):
-            for rule in new:
-                row = self._connection.execute(
-                    "INSERT INTO rules (profile) VALUES (?) RETURNING id", [profile]
-                ).fetchone()
-                stored.append(
-                    self._write(rule.model_copy(update={"id": f"rule:{row['id']}", "version": 1}), who)
-                )
-            stored.extend(self._changed(id, rule, who) for id, rule in changes.items())
-        return tuple(stored)
+            stored = self._insert(profile, new, who)
+            return (*stored, *(self._changed(id, rule, who) for id, rule in changes.items()))
 
     def change(self, rule: Rule, who: str | None = None) -> Rule:
         """Store a rule as its next version; ``rule.version`` is the one that the change is based on.
@@ -142,6 +140,18 @@ class RuleStore:
         """
         with explained(self.path), transaction(self._connection):
             return self._changed(rule.id, rule, who)
+
+    def _insert(self, profile: str, rules: Sequence[Rule], who: str | None) -> tuple[Rule, ...]:
+        if not profile.strip():
+            raise DataError("Rules belong to a profile, which has a name.", "Say --profile NAME.")
+        stored = []
+        for rule in rules:
+            row = self._connection.execute(
+                "INSERT INTO rules (profile) VALUES (?) RETURNING id", [profile]
+            ).fetchone()
+            numbered = rule.model_copy(update={"id": f"rule:{row['id']}", "version": 1})
+            stored.append(self._write(numbered, who))
+        return tuple(stored)
 
     def _changed(self, id: str, rule: Rule, who: str | None) -> Rule:
         latest = int(self._row(id)["version"])
