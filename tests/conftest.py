@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-for pool in (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-):  # before they start: threads of parallel tests would fight
-    os.environ[pool] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # before they start: threads of parallel tests would fight
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from anomalist.pipeline import learn
 from anomalist.vision.motion.learning import learn_scene
