@@ -1,0 +1,315 @@
+"""Tools of memory: past cases, feedback, rules, and the search through past records."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from anomalist.agent.kinds import named_kind
+from anomalist.agent.tools.cases import SPACE, case_vector, seen_in
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.errors import DataError
+from anomalist.memory.cases import CaseStore
+from anomalist.memory.feedback import Case, Feedback
+from anomalist.settings import Settings
+from anomalist.types import SEVERITIES, Label, Record
+
+MOST_FOUND = 50
+"""Rows that a search returns at most; it says how many there were."""
+
+Since = Literal["today", "yesterday", "this week", "this month"]
+
+
+class PastCase(Result):
+    """What a person said about an earlier finding."""
+
+    case: str
+    source: str
+    said: str = Field(description='"confirmed" or "corrected"; of events "seen", "dismissed", "escalate"')
+    kind: str | None
+    severity: str | None
+    text: str
+    note: str
+    who: str
+    created: str
+    similarity: float | None = Field(description="cosine of what was measured, −1 to 1; None: not compared")
+
+
+class PastCases(Result):
+    """Past cases, the most similar first."""
+
+    cases: tuple[PastCase, ...]
+    of: int = Field(description="cases that hold and could be compared")
+
+
+class RuleFound(Result):
+    """One rule, and how well it fits where it was applied."""
+
+    rule: str
+    text: str
+    polarity: str
+    severity: str
+    similarity: float | None
+    clause: str = Field("", description="what fits it")
+
+
+class Rules(Result):
+    """Rules of a profile."""
+
+    profile: str
+    rules: tuple[RuleFound, ...]
+    of: int
+
+
+class Row(Result):
+    """One record that a search found."""
+
+    picture: str
+    source: str
+    label: Label | None
+    score: float | None
+    p_value: float | None
+    severity: str | None
+    kind: str | None
+    time: str | None
+
+
+class Rows(Result):
+    """What a search found, the most severe and odd first."""
+
+    count: int
+    searched: int
+    rows: tuple[Row, ...]
+
+
+def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
+    """Recall what people said about findings like those of a picture, the most similar first."""
+    record = subject.picture(picture)
+    path = _case_file(subject)
+    vector = case_vector(record)
+    if not path.exists() or vector is None:
+        why = (
+            "nothing was said about any finding yet"
+            if not path.exists()
+            else "there is no finding to compare"
+        )
+        return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
+    with CaseStore(path) as store:
+        known, _ = store.vectors(SPACE, profile=record.profile)
+        alike = store.similar(SPACE, vector, most, profile=record.profile) if known else ()
+    cases = tuple(_past(each.case, each.similarity) for each in alike)
+    return PastCases(ids=tuple(case.case for case in cases) or ("score",), cases=cases, of=len(known))
+
+
+def record_feedback(
+    subject: Subject,
+    judgement: Literal["confirmed", "normal", "corrected"],
+    kind: str | None = None,
+    severity: int | None = None,
+    region: str | None = None,
+    note: str = "",
+    picture: str | None = None,
+) -> PastCase:
+    """Store what a person says about a finding; it changes no verdict, later pictures like it will cite it.
+
+    Only when the person says so: "confirmed" (the finding is right), "normal" (this is fine), or "corrected"
+    with a kind ("scratch") and, if said, a severity from 0 to 4.
+    """
+    record = subject.picture(picture)
+    if region is not None:
+        subject.region(region, picture)
+    level = 0 if judgement == "normal" else record.severity if severity is None else severity
+    if level is not None and not 0 <= level <= 4:
+        raise DataError(f"There is no severity {level}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    name = None if judgement == "normal" else kind or record.kind
+    feedback = Feedback(
+        action="confirmed" if judgement == "confirmed" else "corrected",
+        media="picture",
+        source=record.source,
+        sha256=record.sha256,
+        key=record.key,
+        part=region,
+        text=seen_in(record, region),
+        kind=name,
+        severity=level,
+        profile=record.profile,
+        note=note,
+    )
+    vector = case_vector(record, region)
+    with CaseStore(_case_file(subject)) as store:
+        return _past(store.add(feedback, {} if vector is None else {SPACE: vector}), None)
+
+
+def undo_feedback(subject: Subject, case: str) -> PastCase:
+    """Take back what was said (by the id of the case, case:12); it stays in the file as undone."""
+    with CaseStore(_case_file(subject)) as store:
+        return _past(store.undo(case), None)
+
+
+def list_rules(subject: Subject, profile: str | None = None) -> Rules:
+    """List the rules of the profile of a picture or scene: its own, or those that ship."""
+    from anomalist.memory.rules.of_profile import current_rules
+
+    name = profile or _profile(subject)
+    rules = current_rules(name, _case_file(subject))
+    found = tuple(
+        RuleFound(
+            ids=(rule.id,),
+            rule=rule.id,
+            text=rule.text,
+            polarity=rule.polarity,
+            severity=SEVERITIES[rule.severity],
+            similarity=None,
+        )
+        for rule in rules
+        if rule.enabled
+    )
+    return Rules(
+        ids=tuple(rule.rule for rule in found) or ("score",), profile=name, rules=found, of=len(rules)
+    )
+
+
+def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> Rules:
+    """Hold the rules against a sentence, or against what was measured on a picture or in a clip."""
+    from anomalist.memory.rules.matching import RuleMatcher
+    from anomalist.memory.rules.of_profile import current_rules
+
+    name = _profile(subject)
+    rules = current_rules(name, _case_file(subject))
+    said = [text] if text is not None else _sentences(subject, picture)
+    if not rules or not said:
+        return Rules(
+            ids=("score",), notes=("there is nothing to apply",), profile=name, rules=(), of=len(rules)
+        )
+    readings = RuleMatcher(rules).read(said)
+    levels = {rule.id: rule.severity for rule in rules}
+    best = {
+        match.rule: RuleFound(
+            ids=(match.rule,),
+            rule=match.rule,
+            text=match.text,
+            polarity="anomalous" if matches is readings.matches else "normal",
+            severity=SEVERITIES[levels.get(match.rule, 0)],
+            similarity=match.similarity,
+            clause=match.clause,
+        )
+        for matches in (readings.normal, readings.matches)
+        for found in matches
+        for match in found
+    }
+    fitting = tuple(sorted(best.values(), key=lambda rule: -(rule.similarity or 0)))
+    return Rules(
+        ids=tuple(rule.rule for rule in fitting) or ("score",), profile=name, rules=fitting, of=len(rules)
+    )
+
+
+def search_records(
+    subject: Subject,
+    label: Label | None = None,
+    kind: str | None = None,
+    since: Since | str | None = None,
+    until: str | None = None,
+    least_severity: int = 0,
+    name: str | None = None,
+    position: str | None = None,
+) -> Rows:
+    """Search the pictures of this run and of past ones: by verdict, kind, time, severity, name, position.
+
+    ``since`` and ``until`` are dates (2026-01-31), or "today", "yesterday", "this week", "this month".
+    """
+    every = {(record.source, record.time): record for record in (*subject.past, *subject.records)}
+    first = None if since is None else _day(since)
+    last = None if until is None else _day(until)
+    found = [
+        record
+        for record in every.values()
+        if (label is None or record.label == label)
+        and (kind is None or kind in _kinds(record))
+        and (first is None or (record.time or "")[:10] >= first)
+        and (last is None or ((record.time or "")[:10] or "9") <= last)
+        and (record.severity or 0) >= least_severity
+        and (name is None or name.lower() in record.source.lower())
+        and (position is None or any(region.attributes.position == position for region in record.regions))
+    ]
+    found.sort(key=lambda record: (-(record.severity or 0), record.p_value or 1, -(record.score or 0)))
+    rows = tuple(
+        Row(
+            ids=(Path(record.source).name,),
+            picture=Path(record.source).name,
+            source=record.source,
+            label=record.label,
+            score=record.score,
+            p_value=record.p_value,
+            severity=None if record.severity is None else SEVERITIES[record.severity],
+            kind=record.kind,
+            time=record.time,
+        )
+        for record in found[:MOST_FOUND]
+    )
+    return Rows(
+        ids=tuple(row.picture for row in rows) or ("score",),
+        notes=(f"only the first {MOST_FOUND} are listed",) if len(found) > MOST_FOUND else (),
+        count=len(found),
+        searched=len(every),
+        rows=rows,
+    )
+
+
+def _kinds(record: Record) -> set[str]:
+    size = (record.height or 1, record.width or 1)
+    return {record.kind or "", *(named_kind(region, size) for region in record.regions)}
+
+
+def _day(text: str) -> str:
+    """A date as ISO text, UTC. Raises DataError for what is none."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    back = {"today": 0, "yesterday": 1, "this week": today.weekday(), "this month": today.day - 1}
+    if text in back:
+        return (today - datetime.timedelta(days=back[text])).isoformat()
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise DataError(f'"{text[:40]}" is no date.', "Dates look like 2026-01-31.") from error
+
+
+def _case_file(subject: Subject) -> Path:
+    return subject.cases if subject.cases is not None else Settings().home / "cases.sqlite"
+
+
+def _profile(subject: Subject) -> str:
+    names = [record.profile for record in subject.records] + [clip.scene for clip in subject.clips]
+    name = next(filter(None, names), None)
+    if name is None:
+        raise DataError("There is no profile here that rules could belong to.")
+    return name
+
+
+def _sentences(subject: Subject, picture: str | None) -> list[str]:
+    if subject.clips and picture is None:
+        return [event.caption.text for clip in subject.clips for event in clip.events]
+    record = subject.picture(picture)
+    return list(_own(record))
+
+
+def _own(record: Record) -> Iterable[str]:
+    return (seen_in(record, region.id) for region in record.regions)
+
+
+def _past(case: Case, similarity: float | None) -> PastCase:
+    return PastCase(
+        ids=(case.id,),
+        case=case.id,
+        source=case.source,
+        said=case.action,
+        kind=case.kind,
+        severity=None if case.severity is None else SEVERITIES[case.severity],
+        text=case.text,
+        note=case.note,
+        who=case.who,
+        created=case.created,
+        similarity=None if similarity is None else round(similarity, 2),
+    )

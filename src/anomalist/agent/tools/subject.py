@@ -1,0 +1,143 @@
+"""What a question is about, and what the tools may use to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field
+
+from anomalist.agent.policy import Policy, load_policy
+from anomalist.clips import ClipRecord, Event
+from anomalist.errors import DataError
+from anomalist.types import Frozen, Inspection, Media, Record, Region, UInt8Array
+from anomalist.vision.calibration import CalibrationSet
+
+R = TypeVar("R", Record, ClipRecord)
+
+MOST_NAMED = 12
+"""Names that an error lists at most."""
+
+
+class Result(Frozen):
+    """What a tool returns: numbers, and the ids that a sentence about them may cite."""
+
+    ids: tuple[str, ...] = Field(description="R1, E2, case:12, rule:7, score, or the name of a picture")
+    notes: tuple[str, ...] = Field((), description="what could not be told, and why")
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One picture, a batch or clips, as they were recorded, and the means to look again.
+
+    Parameters
+    ----------
+    records : of pictures; one, or those of a run.
+    clips : of videos.
+    inspections : by source, with pixels and maps, where the pictures were inspected just now.
+    inspect : inspects another picture in the same way; None where that can't be done.
+    counterpart : what a normal picture (or the reference) shows at a region; None for nothing to compare.
+    normal : what it comes from, in words: "the nearest normal picture", "the reference".
+    calibration : what p-values rest on, where it is at hand.
+    policy : for severity.
+    cases : the case file; None for that of the user.
+    past : more records that can be searched, older ones for instance.
+    folder : relative paths of sources are looked for here, too.
+    crops : folder to which closer looks are written; None writes nothing.
+    """
+
+    records: tuple[Record, ...] = ()
+    clips: tuple[ClipRecord, ...] = ()
+    inspections: Mapping[str, Inspection] = field(default_factory=dict, repr=False)
+    inspect: Callable[[str | Path], Inspection] | None = None
+    counterpart: Callable[[Media, Region], UInt8Array | None] | None = None
+    normal: str = "the nearest normal picture"
+    calibration: CalibrationSet | None = None
+    policy: Policy = field(default_factory=load_policy)
+    cases: Path | None = None
+    past: tuple[Record, ...] = ()
+    folder: Path | None = None
+    crops: Path | None = None
+
+    def picture(self, name: str | None = None) -> Record:
+        """The record of a picture, by its path or file name; the only one where none is named.
+
+        Raises DataError when there is no such picture, or more than one.
+        """
+        return _one(self.records, name, "picture")
+
+    def clip(self, name: str | None = None) -> ClipRecord:
+        """The record of a clip, by its path or file name; the only one where none is named.
+
+        Raises DataError when there is no such clip, or more than one.
+        """
+        return _one(self.clips, name, "clip")
+
+    def region(self, id: str | None = None, picture: str | None = None) -> tuple[Record, Region]:
+        """A region of a picture with its record; R1 where none is named.
+
+        Raises DataError when there is no such region.
+        """
+        record = self.picture(picture)
+        wanted = (id or "R1").upper()
+        for region in record.regions:
+            if region.id == wanted:
+                return record, region
+        known = ", ".join(region.id for region in record.regions) or "none: no place stands out"
+        raise DataError(f"There is no {wanted} in {Path(record.source).name}.", f"Known: {known}.")
+
+    def event(self, id: str | None = None, clip: str | None = None) -> tuple[ClipRecord, Event]:
+        """An event of a clip with its record; E1 where none is named. Raises DataError when there is none."""
+        record = self.clip(clip)
+        wanted = (id or "E1").upper()
+        for event in record.events:
+            if event.id == wanted:
+                return record, event
+        known = ", ".join(event.id for event in record.events) or "none: nothing stood out"
+        raise DataError(f"There is no {wanted} in {Path(record.source).name}.", f"Known: {known}.")
+
+    def media(self, record: Record) -> Media:
+        """The picture of a record, read again.
+
+        Raises DataError when it is gone, or is no longer the one that was inspected.
+        """
+        held = self.inspections.get(record.source)
+        if held is not None and held.media is not None:
+            return held.media
+        from anomalist.vision.media import load_image
+
+        path = self.path_of(record.source)
+        if not path.exists():
+            raise DataError(
+                f"{record.source} is gone since it was inspected.", "What was recorded can still be asked."
+            )
+        media = load_image(path)
+        if record.sha256 is not None and media.sha256 != record.sha256:
+            raise DataError(
+                f"{record.source} has changed since it was inspected: its hash differs.", "Inspect it again."
+            )
+        return media
+
+    def path_of(self, source: str) -> Path:
+        """Where the file of a record lies: as it was named, or below ``folder``."""
+        path = Path(source)
+        if path.exists() or self.folder is None or path.is_absolute():
+            return path
+        return self.folder / path
+
+
+def _one(records: tuple[R, ...], name: str | None, what: str) -> R:
+    """The record that is meant."""
+    found = [
+        r for r in records if name is None or name in (r.source, Path(r.source).name, Path(r.source).stem)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not records:
+        raise DataError(f"There is no {what} here.")
+    known = ", ".join(Path(record.source).name for record in records[:MOST_NAMED])
+    more = f" and {len(records) - MOST_NAMED} more" if len(records) > MOST_NAMED else ""
+    problem = f"There is no {what} {name}." if not found else f"Which {what}? There are {len(found)}."
+    raise DataError(problem, f"Known: {known}{more}.")

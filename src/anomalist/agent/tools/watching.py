@@ -1,0 +1,152 @@
+"""Tools over clips: events, and frames at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.clips import Event
+from anomalist.errors import DataError
+from anomalist.types import SEVERITIES, Box, UInt8Array
+
+
+class EventFound(Result):
+    """One event of a clip; times are seconds from its start."""
+
+    event: str
+    kind: str
+    start: float
+    end: float
+    duration: float
+    peak: float
+    severity: str
+    sentence: str
+    where: str
+    box: Box | None
+    speed_ratio: float | None = Field(description="times the usual speed there, of what did it")
+    zone: str | None
+
+
+class EventList(Result):
+    """What happened in a clip."""
+
+    clip: str
+    label: str | None
+    duration: float | None
+    count: int
+    events: tuple[EventFound, ...]
+    unjudged: tuple[tuple[str, float, float], ...] = Field(
+        description="(why, from, to): stretches that could not be judged"
+    )
+    why_undecided: str | None
+
+
+class FrameAt(Result):
+    """One frame of a clip."""
+
+    clip: str
+    time: float
+    index: int
+    mean_grey: float
+    score: float | None = Field(description="of the curve at that time; None: not judged")
+    threshold: float | None
+    events: tuple[str, ...] = Field(description="ids of the events at that time")
+    file: str | None = Field(description="the picture of it, where one was written")
+
+
+def list_events(
+    subject: Subject, clip: str | None = None, kind: str | None = None, least_severity: int = 0
+) -> EventList:
+    """List the events of a clip in order of time; only of one kind, or from a severity (0 to 4) up.
+
+    ``clip`` is a file name; leave it out when there is only one.
+    """
+    record = subject.clip(clip)
+    events = tuple(
+        event
+        for event in record.events
+        if (kind is None or event.kind == kind) and event.severity >= least_severity
+    )
+    return EventList(
+        ids=tuple(event.id for event in events) or ("score",),
+        notes=record.notes,
+        clip=Path(record.source).name,
+        label=record.label,
+        duration=record.duration,
+        count=len(events),
+        events=tuple(map(event_found, events)),
+        unjudged=tuple((trouble.kind, trouble.start, trouble.end) for trouble in record.troubles),
+        why_undecided=record.why_undecided,
+    )
+
+
+def frame_at(subject: Subject, seconds: float, clip: str | None = None) -> FrameAt:
+    """Look at the frame of a clip at a time in seconds from its start."""
+    from anomalist.vision.video.opening import open_video
+
+    record = subject.clip(clip)
+    if record.duration is not None and not 0 <= seconds <= record.duration:
+        raise DataError(
+            f"The clip {Path(record.source).name} has no {seconds:g} s.",
+            f"It ends at {record.duration:.1f} s.",
+        )
+    path = subject.path_of(record.source)
+    if not path.exists():
+        raise DataError(f"{record.source} is gone since it was judged.", "Its record can still be asked.")
+    video = open_video(path)
+    if record.sha256 is not None and video.sha256 not in (None, record.sha256):
+        raise DataError(
+            f"{record.source} has changed since it was judged: its hash differs.", "Triage it again."
+        )
+    frame = next(video.frames(start=seconds), None)
+    if frame is None:
+        raise DataError(f"There is no frame at {seconds:g} s of {record.source}.")
+    near = min(record.curve, key=lambda point: abs(point[0] - seconds), default=None)
+    return FrameAt(
+        ids=tuple(event.id for event in record.events if event.start <= seconds <= event.end) or ("score",),
+        clip=Path(record.source).name,
+        time=round(frame.time, 2),
+        index=frame.index,
+        mean_grey=round(float(frame.pixels.mean()), 1),
+        score=near[1] if near else None,
+        threshold=record.threshold,
+        events=tuple(event.id for event in record.events if event.start <= seconds <= event.end),
+        file=_written(subject, record.source, frame.index, frame.pixels),
+    )
+
+
+def event_found(event: Event) -> EventFound:
+    """One event in short."""
+    track = event.tracks[0] if event.tracks else None
+    return EventFound(
+        ids=(event.id, *(one.id for one in event.tracks[:1])),
+        event=event.id,
+        kind=event.kind,
+        start=round(event.start, 1),
+        end=round(event.end, 1),
+        duration=round(event.end - event.start, 1),
+        peak=round(event.peak, 1),
+        severity=SEVERITIES[event.severity],
+        sentence=event.caption.text,
+        where=event.caption.where,
+        box=event.box,
+        speed_ratio=None if track is None else round(track.speed_ratio, 1),
+        zone=event.zone,
+    )
+
+
+def _written(subject: Subject, source: str, index: int, pixels: UInt8Array) -> str | None:
+    """Write a frame where the subject has a folder for pictures; the path."""
+    if subject.crops is None:
+        return None
+    from PIL import Image
+
+    path = subject.crops / f"{Path(source).stem}-frame-{index}.png"
+    try:
+        subject.crops.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    except OSError as error:
+        raise DataError(f"The frame can't be written to {path}: {error.strerror or error}.") from error
+    return str(path)
