@@ -1,0 +1,186 @@
+"""Multiple choice by evidence: which option fits what was measured, or that none of it speaks to them.
+
+Every option is read for what it says (`readings`), each of these terms is held against the record
+(`fitting`), and an option is as probable as all of it together. Nothing depends on the order of the options.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anomalist.agent.fitting import Findings, Fit, Likeness
+from anomalist.agent.option_words import BEYOND
+from anomalist.agent.readings import Term, read
+from anomalist.errors import DataError
+from anomalist.types import Claim, FloatArray, Record
+
+NEUTRAL = 0.5
+"""How well something fits that nothing speaks to."""
+
+LEAST = 0.02
+"""No fit is worse, and none is better than one less this: one term alone rules nothing out."""
+
+_DESCRIBES = frozenset(
+    {"place", "edge", "form", "size", "tone", "colour", "texture", "direction", "kind"}
+) | {
+    "named",
+    "change",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How probable each option is by what was measured.
+
+    Parameters
+    ----------
+    options : as they were given; option ``i`` has letter ``i`` of the alphabet.
+    probabilities : of each; they sum to one. Options that can't be told apart have the same.
+    letter : of the most probable option; None where that can't be told.
+    claims : why; each cites ids of the record.
+    why_not : why there is no letter; None where there is one.
+    """
+
+    options: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    letter: str | None
+    claims: tuple[Claim, ...] = ()
+    why_not: str | None = None
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """Indices of the most probable options: one, or those that tie."""
+        top = max(self.probabilities)
+        return tuple(i for i, p in enumerate(self.probabilities) if math.isclose(p, top, abs_tol=1e-9))
+
+
+def choose(
+    question: str,
+    options: Sequence[str],
+    record: Record,
+    *,
+    score_map: FloatArray | None = None,
+    likeness: Likeness | None = None,
+) -> Choice:
+    """Choose among options by a record alone.
+
+    Parameters
+    ----------
+    question : as it was asked; "yes" and "no" are answers to it.
+    options : 2 to 26 different ones, without their letters.
+    record : of the inspected picture.
+    score_map : float32 (H, W), the anomaly map, where it is at hand.
+    likeness : to labelled kinds, where the picture was compared with cases; else that of its regions counts.
+
+    Returns
+    -------
+    The option that fits best, with ``letter`` None where nothing in the record speaks to the options, or
+    where it speaks for several alike.
+
+    Raises
+    ------
+    DataError : too few, too many, empty or equal options.
+    """
+    options = tuple(" ".join(option.split()) for option in options)
+    _refuse(options)
+    findings = Findings(record, score_map, likeness)
+    counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
+    if BEYOND.search(question.casefold()):
+        return _untold(options, "The question is about something that a picture can't tell.")
+    asked = read(question, findings.names)
+    readings = [read(option, findings.names, counting=counting) for option in options]
+    fits = _fits(options, readings, asked, findings)
+    if all(fit is None for fit in fits):
+        return _untold(options, "Nothing that was measured speaks to any of the options.")
+    values = [NEUTRAL if fit is None else fit.value for fit in fits]
+    probabilities = tuple(value / math.fsum(sorted(values)) for value in values)
+    choice = Choice(options, probabilities, None)
+    if len(choice.best) == len(options):
+        return _untold(options, "What was measured fits all options alike.")
+    (first, *others) = choice.best
+    fit = fits[first]
+    if others:
+        letters = " and ".join(string.ascii_uppercase[i] for i in choice.best)
+        return Choice(options, probabilities, None, (), f"What was measured fits {letters} alike.")
+    if fit is None:
+        why = "What was measured speaks against the other options, but says nothing about the one left."
+        return Choice(options, probabilities, None, (), why)
+    claims = _claims(options[first], fit, record)
+    return Choice(options, probabilities, string.ascii_uppercase[first], claims)
+
+
+def _refuse(options: tuple[str, ...]) -> None:
+    if not 2 <= len(options) <= len(string.ascii_uppercase):
+        raise DataError(f"A question needs 2 to {len(string.ascii_uppercase)} options, not {len(options)}.")
+    if "" in options or len(set(options)) < len(options):
+        raise DataError(f"The options of a question must differ and not be empty: {list(options)}.")
+
+
+def _untold(options: tuple[str, ...], why: str) -> Choice:
+    return Choice(options, (1 / len(options),) * len(options), None, (), why)
+
+
+def _fits(
+    options: Sequence[str], readings: Sequence[tuple[Term, ...]], asked: tuple[Term, ...], findings: Findings
+) -> list[Fit | None]:
+    """Fit of each option; "none of these" is as probable as the best of the others is not."""
+    at_stake = any(term.aspect in ("label", "answer") for terms in readings for term in terms)
+    fits = [_together(terms, asked, findings, implied=at_stake) for terms in readings]
+    told = [fit for fit in fits if fit is not None]
+    for i, terms in enumerate(readings):
+        wanted = next((term.values for term in terms if term.aspect == "others"), None)
+        if wanted is None or not told:
+            continue
+        best, worst = max(told, key=_rank), min(told, key=_rank)
+        fits[i] = Fit(1 - best.value, best.evidence) if "none" in wanted else worst
+    return fits
+
+
+def _together(
+    terms: tuple[Term, ...], asked: tuple[Term, ...], findings: Findings, *, implied: bool
+) -> Fit | None:
+    """All that an option says; what describes something also says that there is something.
+
+    Several values of one aspect are alternatives ("left or right"). None when nothing speaks to it.
+    """
+    by_aspect: dict[tuple[str, bool], list[Fit]] = {}
+    for term in terms:
+        fit = _answered(term, asked, findings) if term.aspect == "answer" else findings.fit(term)
+        if fit is not None:
+            by_aspect.setdefault((term.aspect, term.negated), []).append(fit)
+    aspects = {term.aspect for term in terms}
+    if implied and by_aspect and aspects & _DESCRIBES and not aspects & {"label", "answer"}:
+        by_aspect[("label", False)] = [findings.anomalous] if findings.anomalous else []
+    fits = [
+        min(several, key=_rank) if negated else max(several, key=_rank)
+        for (_, negated), several in by_aspect.items()
+        if several
+    ]
+    if not fits:
+        return None
+    value = math.prod(min(max(fit.value, LEAST), 1 - LEAST) for fit in fits)
+    return Fit(value, tuple(dict.fromkeys(id for fit in fits for id in fit.evidence)))
+
+
+def _rank(fit: Fit) -> tuple[float, tuple[str, ...]]:
+    """Ties go by the ids, so that the order of options decides nothing."""
+    return fit.value, fit.evidence
+
+
+def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings) -> Fit | None:
+    """How well yes or no fits: as what the question says holds, or not."""
+    fit = _together(asked, (), findings, implied=True)
+    if fit is None or "yes" in answer.values:
+        return fit
+    return Fit(1 - fit.value, fit.evidence)
+
+
+def _claims(option: str, fit: Fit, record: Record) -> tuple[Claim, ...]:
+    """Say which ids the choice rests on, then what the record says about these."""
+    ids = ", ".join(fit.evidence)
+    lead = Claim(text=f"“{option}” fits best what was measured: {ids}.", evidence=fit.evidence)
+    said = (claim for claim in record.claims if set(claim.evidence) & set(fit.evidence))
+    return (lead, *said)
