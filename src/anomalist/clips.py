@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.types import Box, Claim, DetectorInfo, Frozen, PromptUsed
+from anomalist.types import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
 
 CLIP_FORMAT = 1
 MeasureName = Literal[
@@ -110,6 +110,7 @@ class Event(Frozen):
     severity: int = Field(0, ge=0, le=4)
     claims: tuple[Claim, ...] = ()
     watched: tuple[WatchMatch, ...] = ()
+    recalled: tuple[Recalled, ...] = Field((), description="rules and scenes that memory holds against it")
     opinion: str | None = Field(None, description="of a vision-language model, where one was asked")
     seen: Seen | None = Field(None, description="the same in parts")
     disagreements: tuple[str, ...] = Field((), description="of the model with what was measured")

@@ -194,6 +194,9 @@ class Recalled(Frozen):
     text: str
     similarity: float
     source: str | None = None
+    side: Literal["normal", "anomalous"] | None = Field(None, description="of a rule or a scene")
+    version: int | None = Field(None, description="of a rule")
+    severity: int = Field(0, ge=0, le=4, description="floor that a rule asks for where it surely holds")
 
 
 class Recall(Frozen):

@@ -10,8 +10,10 @@ from anomalist.agent.event_budget import CALLS_PER_MINUTE, Budget
 from anomalist.agent.event_severity import severity_of
 from anomalist.agent.models import EVIDENCE, open_model
 from anomalist.agent.policy import Policy, load_policy
+from anomalist.agent.recalling import with_memory
 from anomalist.agent.watching_for import EVEN, WatchFor, quoted
 from anomalist.clips import Event
+from anomalist.memory.captioned import CaptionMemory
 from anomalist.vision.video.frames import Video
 
 if TYPE_CHECKING:
@@ -19,25 +21,29 @@ if TYPE_CHECKING:
 
 
 def annotator_for(
-    spec: str, watch: Sequence[str] = (), *, calls_per_minute: float = CALLS_PER_MINUTE
+    spec: str,
+    watch: Sequence[str] = (),
+    *,
+    memory: CaptionMemory | None = None,
+    calls_per_minute: float = CALLS_PER_MINUTE,
 ) -> Annotator:
     """The same as `annotator`, from the name of a model.
 
     Parameters
     ----------
     spec : ``evidence`` for none, or as for `open_model`.
-    watch, calls_per_minute : see `annotator`.
+    watch, memory, calls_per_minute : see `annotator`.
 
     Raises
     ------
     ModelError, DataError : see `open_model` and `annotator`.
     """
     if spec == EVIDENCE:
-        return annotator(watch, calls_per_minute=calls_per_minute)
+        return annotator(watch, memory=memory, calls_per_minute=calls_per_minute)
     model = open_model(spec)
     digest = getattr(model, "digest", None)  # of a local model's files
     name = f"{spec} (sha256 {digest[:12]})" if digest else spec
-    return annotator(watch, model, name=name, calls_per_minute=calls_per_minute)
+    return annotator(watch, model, name=name, memory=memory, calls_per_minute=calls_per_minute)
 
 
 def annotator(
@@ -45,16 +51,18 @@ def annotator(
     model: BaseChatModel | None = None,
     *,
     name: str = "model",
+    memory: CaptionMemory | None = None,
     calls_per_minute: float = CALLS_PER_MINUTE,
     policy: Policy | None = None,
 ) -> Annotator:
-    """Make the hook of a triage. Without anything to watch for and without a model it changes nothing.
+    """Make the hook of a triage. With nothing to watch for, no model and no memory it changes nothing.
 
     Parameters
     ----------
     watch : events that the user names.
     model : a LangChain chat model that takes pictures; None asks none.
     name : of the model, with its quantisation, as it goes into the record.
+    memory : rules that captions are held against.
     calls_per_minute : of footage, see `Budget`.
     policy : what is severe is asked about first; the one that ships by default.
 
@@ -67,6 +75,7 @@ def annotator(
         watch=WatchFor(watch) if watch else None,
         model=model,
         name=name,
+        memory=memory,
         budget=Budget(calls_per_minute),
         policy=policy or load_policy(),
     )
@@ -83,6 +92,7 @@ class Annotator:
     watch: WatchFor | None
     model: BaseChatModel | None
     name: str
+    memory: CaptionMemory | None
     budget: Budget
     policy: Policy
 
@@ -96,10 +106,10 @@ class Annotator:
 
     def __call__(self, video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """The same events in the same order; none is left out, and nothing measured is changed."""
-        if not events or (self.watch is None and self.model is None):
+        if not events or (self.watch is None and self.model is None and self.memory is None):
             return events
         if self.model is None:
-            return tuple(self._watched(event, {}) for event in events)
+            return tuple(self._remembered(self._watched(event, {})) for event in events)
         from anomalist.agent.event_asking import EventAsking
 
         items = self.watch.items if self.watch else ()
@@ -109,12 +119,15 @@ class Annotator:
         ranked = sorted(events, key=self._rank, reverse=True)
         for place, event in enumerate(ranked, start=1):
             heard, probabilities = asking.about(event, waiting=len(ranked) - place)
-            done[event.id] = self._watched(heard, probabilities)
+            done[event.id] = self._remembered(self._watched(heard, probabilities))
         return tuple(done[event.id] for event in events)
 
     def _rank(self, event: Event) -> tuple[int, float]:
         level, _ = severity_of(event, (), self.policy.events)
         return max(level, event.severity), event.score
+
+    def _remembered(self, event: Event) -> Event:
+        return event if self.memory is None else with_memory(event, self.memory)
 
     def _watched(self, event: Event, probabilities: Mapping[str, float]) -> Event:
         """Hold an event against what is watched for, and say what can't be told or is contested."""

@@ -18,7 +18,7 @@ def with_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
     ids = (event.id, *(track.id for track in event.tracks))
     claims = [
         Claim(text=event.caption.text, evidence=ids),
-        Claim(text=f"Severity {SEVERITIES[level]}: {reason}.", evidence=(event.id,)),
+        Claim(text=f"Severity {SEVERITIES[level]}: {reason}.", evidence=(event.id, *_named(reason, event))),
     ]
     if event.throughout:
         text = "It lasts from the first judged frame of the clip to the last."
@@ -29,7 +29,8 @@ def with_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
 def severity_of(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tuple[int, str]:
     """Index into SEVERITIES (1 to 4), and the reason as the rest of a sentence.
 
-    The floor of its kind, then speed, then one step more for a long event and for a zone to be watched.
+    The floor of its kind, then speed, then one step more for a long event and for a zone to be watched;
+    never less than a rule asks for that surely holds.
     """
     floor = steps.floors[event.kind]
     level, reason = SEVERITIES.index(floor), f"the policy calls {event.kind} at least {floor}"
@@ -43,4 +44,12 @@ def severity_of(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tuple
     watched = [zone.name for zone in zones if zone.kind == "watch" and zone.name == event.zone]
     if watched and level < _CRITICAL:
         level, reason = level + 1, f'{reason}, one step more in the zone "{watched[0]}"'
+    asked = max(event.recalled, key=lambda item: item.severity, default=None)
+    if asked is not None and asked.severity > level:
+        level, reason = asked.severity, f"{asked.id} asks for at least {SEVERITIES[asked.severity]}"
     return level, reason
+
+
+def _named(reason: str, event: Event) -> tuple[str, ...]:
+    """Ids of what was recalled that the reason names."""
+    return tuple(item.id for item in event.recalled if reason.startswith(f"{item.id} "))

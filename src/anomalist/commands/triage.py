@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anomalist.agent.annotating import Annotator
     from anomalist.audit.clip_log import ClipFolder
     from anomalist.clips import ClipRecord
+    from anomalist.memory.captioned import CaptionMemory
     from anomalist.triage import Triage
     from anomalist.vision.motion.learning import Progress
     from anomalist.vision.motion.scene import Scene
@@ -127,6 +128,8 @@ def triage(
 ) -> None:
     """Find the stretches of video worth watching, put them in order, and say why."""
     from anomalist.agent.policy import load_policy
+    from anomalist.memory.captioned import CaptionMemory
+    from anomalist.memory.rules.of_profile import rules_for
     from anomalist.triage import Triage
     from anomalist.vision.motion.scene import load_scene
     from anomalist.vision.motion.zones import read_zones
@@ -135,7 +138,8 @@ def triage(
     drawn = read_zones(zones) if zones else None
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
-    annotate = _annotator(watch or (), model, vlm_calls_per_minute)
+    memory = CaptionMemory(rules_for(scene.name))
+    annotate = _annotator(watch or (), model, memory, vlm_calls_per_minute)
     run = Triage(
         scene,
         false_events_per_hour=false_events_per_hour,
@@ -143,7 +147,7 @@ def triage(
         zones=drawn,
         policy=load_policy(policy),
         annotate=annotate,
-        annotated_by=repr((watch, model, vlm_calls_per_minute)),
+        annotated_by=repr((watch, model, vlm_calls_per_minute, memory.digest)),
     )
     if follow:
         follow_stream(run, paths, webhook, out)
@@ -155,14 +159,14 @@ def triage(
         raise typer.Exit(NOT_JUDGED)
 
 
-def _annotator(watch: Sequence[str], model: str, budget: float) -> Annotator:
+def _annotator(watch: Sequence[str], model: str, memory: CaptionMemory, budget: float) -> Annotator:
     from anomalist.agent.annotating import annotator_for
     from anomalist.agent.models import choose
     from anomalist.terminal import err
 
     choice = choose(model)
     err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
-    annotator = annotator_for(choice.spec, watch, calls_per_minute=budget)
+    annotator = annotator_for(choice.spec, watch, memory=memory, calls_per_minute=budget)
     for note in annotator.notes:
         err.print(note, markup=False, highlight=False, soft_wrap=True)
     return annotator

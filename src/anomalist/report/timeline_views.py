@@ -115,6 +115,7 @@ def _event_view(anchor: str, seen: Seen, alert: Alert, place: int, folder: Path)
             gone.append("The short clip is gone.")
     leading = (seen.record.source, event.id) == (alert.source, alert.event)
     links = {event.id: anchor} | {track.id: f"{anchor}-{track.id}" for track in event.tracks}
+    links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(event.recalled, start=1)}
     return EventView(
         anchor=anchor,
         event=event,

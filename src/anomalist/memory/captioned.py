@@ -1,0 +1,68 @@
+"""What memory holds against a caption: the rules that it fits, and the scenes that speak as they do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+
+from anomalist.memory.embedding import Encoder
+from anomalist.memory.rules.matching import RuleMatch, RuleMatcher
+from anomalist.memory.rules.rule import Rule
+from anomalist.types import Recalled
+
+MOST_RULES = 2
+"""Rules of either side that are recalled for one thing; the first says most."""
+
+SURE = 0.1
+"""Margin from which a rule surely holds, so that its severity counts; or one of its keywords falls."""
+
+
+class CaptionMemory:
+    """The rules of a profile, held against captions.
+
+    Parameters
+    ----------
+    rules : of both polarities; disabled ones don't count.
+    encoder : what makes vectors of texts; `load_encoder()` by default. Nothing is loaded before it is needed.
+    """
+
+    def __init__(self, rules: Sequence[Rule], *, encoder: Encoder | None = None) -> None:
+        self._rules = {rule.id: rule for rule in rules if rule.enabled}
+        self._encoder = encoder
+
+    @property
+    def digest(self) -> str:
+        """Of all that counts, hex: it goes into the record."""
+        lines = sorted(f"{rule.id} {rule.version} {rule.text}" for rule in self._rules.values())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @cached_property
+    def _matcher(self) -> RuleMatcher:
+        return RuleMatcher(tuple(self._rules.values()), encoder=self._encoder)
+
+    def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
+        """What is held against one thing that these captions describe: anomalous rules first, then normal."""
+        read = self._matcher.read(captions)
+        broken = self._recalled([match for matches in read.matches for match in matches])
+        kept = self._recalled([match for matches in read.normal for match in matches])
+        return (*broken, *kept)
+
+    def _recalled(self, matches: Sequence[RuleMatch]) -> list[Recalled]:
+        best: dict[str, RuleMatch] = {}
+        for match in sorted(matches, key=lambda match: (-bool(match.keywords), -match.margin)):
+            best.setdefault(match.rule, match)
+        return [self._item(match) for match in list(best.values())[:MOST_RULES]]
+
+    def _item(self, match: RuleMatch) -> Recalled:
+        rule = self._rules[match.rule]
+        sure = bool(match.keywords) or match.margin >= SURE
+        return Recalled(
+            id=rule.id,
+            text=rule.text,
+            similarity=match.similarity,
+            source=match.clause,
+            side=rule.polarity,
+            version=rule.version,
+            severity=rule.severity if sure and rule.polarity == "anomalous" else 0,
+        )
