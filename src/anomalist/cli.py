@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.commands import evaluation, inspection, models, triage
+from anomalist.commands import evaluation, inspection, models, rules, triage
 from anomalist.commands.options import INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(models.app, name="models")
+app.add_typer(rules.app, name="rules")
 
 
 def main() -> None:

@@ -50,6 +50,16 @@ VALUES: dict[str, dict[str, Any]] = {
         "ids": ["E1", "T1"],
     },
     "watch.v1": {"view": "T1 at that moment, closer.", "item": "someone on a bicycle"},
+    "rules_system.v1": {},
+    "rules_normal.v1": {"captions": ["A man walks.", "Two people talk."], "most": 15},
+    "rules_anomalous.v1": {"normal": [("activity", "a person is walking")], "most": 15},
+    "rules_recheck.v1": {
+        "caption": "A man rides a bicycle.",
+        "anomalous": [("rule:7", "a person is riding a bicycle")],
+        "normal": [("rule:8", "a person is walking")],
+        "first": "anomalous",
+        "matched": [("rule:7", "A man rides a bicycle")],
+    },
 }
 
 
@@ -59,6 +69,10 @@ RELEASED = {
     "event_system.v1": "ee6282bff09d4e33523721387a5c20ca538cdd9d6a3aff870bd2a7689e2a383c",
     "judge.v1": "b53e98605f47e51f26ad21896bc43bf723441e61d2c730657a044257dc19a3d3",
     "retry.v1": "1b54def9aa4c94251c48bc90e7c3544c5e60e3f35d8c2e2bd7d5a7b00bcd93b3",
+    "rules_anomalous.v1": "1cb52a1bca4ef181f70e36daaa249fc55409752dbb022560a8e2b3867d2b7326",
+    "rules_normal.v1": "2c9455f2291c4e59bbc3c2f94eeda5d0608927abeda86b67e0c8c1fff844d5fb",
+    "rules_recheck.v1": "12e44aa471e47e969bf227f0a7b65d0e9db6fbe6d9be5d3dfe418e4cf58465bf",
+    "rules_system.v1": "d679eee2aaabdf9f8639bd399b5b5de90c33aab5dd00ad0f88ff122cab2a0353",
     "system.v1": "e8b009210e7cfeae6f56be7c3f4a786487b0b94688f20b619dba648668f21fa9",
     "watch.v1": "973444e3c4b39f66b5b2e4912b4afee4811fed10ba37dc914a8c66acd114b6a3",
 }
@@ -146,6 +160,9 @@ def test_no_value_breaks_out_of_a_prompt(name: str) -> None:
         ),
         ("event.v1", ["file name", "measured caption", "ids"]),
         ("watch.v1", ["to watch for"]),
+        ("rules_normal.v1", ["caption", "caption"]),
+        ("rules_anomalous.v1", ["normal rule"]),
+        ("rules_recheck.v1", ["caption", "anomaly rule", "normal rule", "first result"]),
     ],
 )
 def test_what_others_wrote_is_fenced(name: str, kinds: list[str]) -> None:

@@ -35,7 +35,8 @@ Text = Annotated[str, AfterValidator(_tidy), Field(json_schema_extra={"maxLength
 Id = Annotated[str, AfterValidator(str.strip), Field(json_schema_extra={"maxLength": 40})]
 
 
-def _at_most(items: int, at_least: int = 0) -> Any:  # noqa: ANN401 - pydantic's FieldInfo is typed so
+def at_most(items: int, at_least: int = 0) -> Any:  # noqa: ANN401 - pydantic's FieldInfo is typed so
+    """A list of so many items is asked for; up to 20 are read."""
     asked: JsonDict = {"minItems": at_least, "maxItems": items}
     return Field(max_length=MOST_ITEMS, json_schema_extra=asked)
 
@@ -44,40 +45,40 @@ class Observation(Frozen):
     """Something that is seen, and the regions that it concerns; none for the picture as a whole."""
 
     text: Text
-    evidence: Annotated[tuple[Id, ...], _at_most(4)]
+    evidence: Annotated[tuple[Id, ...], at_most(4)]
 
 
 class Description(Frozen):
     """The first look, without a judgement."""
 
     scene: Text
-    observations: Annotated[tuple[Observation, ...], _at_most(MOST_CLAIMS)]
-    text_seen: Annotated[tuple[Text, ...], _at_most(4)]
+    observations: Annotated[tuple[Observation, ...], at_most(MOST_CLAIMS)]
+    text_seen: Annotated[tuple[Text, ...], at_most(4)]
 
 
 class Statement(Frozen):
     """One sentence of a judgement and the ids that it rests on."""
 
     text: Text
-    evidence: Annotated[tuple[Id, ...], _at_most(4, at_least=1)]
+    evidence: Annotated[tuple[Id, ...], at_most(4, at_least=1)]
 
 
 class Judgement(Frozen):
     """The second look. The reasons come before the label, so that a model reasons before it decides."""
 
-    claims: Annotated[tuple[Statement, ...], _at_most(MOST_CLAIMS, at_least=1)]
+    claims: Annotated[tuple[Statement, ...], at_most(MOST_CLAIMS, at_least=1)]
     label: Label
     kind: NamedKind
     severity_step: Literal["lower", "same", "higher"]
     severity_reason: Text
-    severity_evidence: Annotated[tuple[Id, ...], _at_most(4)]
+    severity_evidence: Annotated[tuple[Id, ...], at_most(4)]
 
 
 class EventReply(Frozen):
     """What a model makes of an event in a video. What happens and why comes before the judgement."""
 
     happening: Text
-    evidence: Annotated[tuple[Id, ...], _at_most(4, at_least=1)]
+    evidence: Annotated[tuple[Id, ...], at_most(4, at_least=1)]
     subject: Text
     action: Text
     object: Text

@@ -59,19 +59,22 @@ class Induction:
     batches: int
 
 
-def induce(file: CaptionFile, *, seed: int = 0, encoder: Encoder | None = None) -> Induction:
+def induce(
+    file: CaptionFile, *, batches: int = BATCHES, seed: int = 0, encoder: Encoder | None = None
+) -> Induction:
     """Induce rules from the captions of a scene as it usually is.
 
     Parameters
     ----------
     file : the captions; each takes part in one batch.
+    batches : into how many they are drawn; fewer where there are fewer captions.
     seed : of the drawing of the batches.
     encoder : what makes vectors of texts; `load_encoder()` by default.
     """
     encoder = encoder or load_encoder()
-    batches = draw_batches(file.captions, seed)
-    groups = grouped(_elements(file.captions, batches), encoder)
-    return concluded(file, groups, shipped_anomalies(), len(batches), encoder)
+    drawn = draw_batches(file.captions, seed, batches)
+    groups = grouped(_elements(file.captions, drawn), encoder)
+    return concluded(file, groups, shipped_anomalies(), len(drawn), encoder)
 
 
 def concluded(
@@ -99,14 +102,14 @@ def concluded(
     return Induction((*rules, *kept), tuple(dropped), batches)
 
 
-def draw_batches(captions: Sequence[str], seed: int) -> tuple[tuple[int, ...], ...]:
-    """Rows (from 1) of the captions that aren't empty, drawn into ten batches, or fewer if they are fewer.
+def draw_batches(captions: Sequence[str], seed: int, batches: int = BATCHES) -> tuple[tuple[int, ...], ...]:
+    """Rows (from 1) of the captions that aren't empty, drawn into batches, or fewer if they are fewer.
 
     They are drawn because neighbouring captions of a video say the same.
     """
     rows = np.array([row for row, caption in enumerate(captions, start=1) if caption.strip()])
     drawn: npt.NDArray[np.intp] = np.random.default_rng(seed).permutation(rows)
-    parts = np.array_split(drawn, max(min(BATCHES, len(rows)), 1))
+    parts = np.array_split(drawn, max(min(batches, len(rows)), 1))
     return tuple(tuple(sorted(part.tolist())) for part in parts if len(part))
 
 

@@ -60,6 +60,7 @@ class Support(Frozen):
     batches: int = Field(ge=0, description="batches that say it")
     of_batches: int = Field(ge=1)
     examples: tuple[Example, ...] = Field((), description="some of these captions, as they were")
+    by: str = Field("", description="the language model that read them, and its prompts; empty: none did")
 
 
 class Rule(Frozen):

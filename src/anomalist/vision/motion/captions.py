@@ -89,6 +89,11 @@ def place_of(box: Box, size: tuple[int, int]) -> str:
     return POSITIONS[row][column]
 
 
+def place_words(place: str) -> str:
+    """A cell of the grid as it follows a verb: "on the left", "in the upper right"."""
+    return _PHRASES.get(place, f"in the {place}")
+
+
 def _subject(facts: Facts) -> str:
     if facts.kind == "crowding":
         return "a crowd"
@@ -109,8 +114,7 @@ def _where(facts: Facts) -> str:
         return ""
     parts = []
     if facts.box is not None:
-        place = place_of(facts.box, facts.size)
-        parts.append(_PHRASES.get(place, f"in the {place}"))
+        parts.append(place_words(place_of(facts.box, facts.size)))
     parts.extend(f'in the zone "{name}"' for name in facts.zones)
     return ", ".join(parts)
 

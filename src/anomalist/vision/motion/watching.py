@@ -84,6 +84,11 @@ class Watcher:
         self._intrusion = max(_IN_ZONE * body, 1.0)
         self.last_map: FloatArray = np.zeros(grid, np.float32)
 
+    @property
+    def followed(self) -> tuple[Trail, ...]:
+        """Every object that is followed now, or was lost a moment ago."""
+        return tuple(self._tracker.trails)
+
     def see(self, frame: Frame) -> Moment:
         """Look at the next frame. ``last_map`` is then its anomaly map, float32 (gh, gw)."""
         return self._moment(self._eye.see(frame))
