@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from anomalist.agent.evidence import EvidenceReasoner
 from anomalist.agent.fallback import without_model
 from anomalist.agent.policy import Policy, load_policy
 from anomalist.agent.reasoner import Reasoner
+from anomalist.agent.tools.subject import Subject, compared_with
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Blank, Memory
 from anomalist.records import digest_of, error_record, record_of
-from anomalist.types import Evidence, Inspection, Media
+from anomalist.types import Answer, Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
 from anomalist.vision.detectors import Progress, detector_class, silent
 from anomalist.vision.examine import checked_rate
@@ -125,7 +127,8 @@ class Inspector:
         self.reasoner = reasoner or EvidenceReasoner()
         self.memory = memory or Blank()
         rate = by.rate if isinstance(by, ByProfile) else None
-        self.settings_digest = digest_of(rate, self.policy.digest, self.reasoner.name, self.reasoner.digest)
+        parts = (self.policy.digest, self.reasoner.name, self.reasoner.digest, self.memory.digest)
+        self.settings_digest = digest_of(rate, *parts)
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""
@@ -156,4 +159,20 @@ class Inspector:
             failure = str(error)
         milliseconds = 1000 * (time.perf_counter() - began)
         record = record_of(media, evidence, recall, verdict, self.examiner, milliseconds, failure)
-        return Inspection(record, media, evidence)
+        return Inspection(record, media, evidence, self._answer)
+
+    def _answer(self, inspection: Inspection, question: str, options: Sequence[str]) -> Answer:
+        from anomalist.agent.asking.answering import answer
+
+        return answer(self.subject([inspection]), question, options)
+
+    def subject(self, inspections: Iterable[Inspection], **fields: Any) -> Subject:  # noqa: ANN401
+        """What can be asked about inspected pictures; ``fields`` are those of `Subject`."""
+        seen = {inspection.record.source: inspection for inspection in inspections}
+        return Subject(
+            records=tuple(inspection.record for inspection in seen.values()),
+            inspections=seen,
+            inspect=self.inspect,
+            policy=self.policy,
+            **(compared_with(self.examiner) | fields),
+        )

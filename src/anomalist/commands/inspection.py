@@ -79,10 +79,12 @@ def inspect(
     """
     from anomalist.agent.models import choose, reasoner_for
     from anomalist.agent.policy import load_policy
+    from anomalist.picture_memory import PictureMemory
     from anomalist.pipeline import Inspector
     from anomalist.terminal import err, results
     from anomalist.terminal import out as stdout
     from anomalist.vision.media import list_images
+    from anomalist.vision.profile import profile_path
 
     listing = list_images(paths)
     if listing.skipped:
@@ -97,7 +99,8 @@ def inspect(
     err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
     listener = _listener() if err.is_terminal and not json else None
     reasoner = reasoner_for(choice.spec, guidance=guidance, normal_crop=normal_crop, listener=listener)
-    inspector = Inspector(examiner, policy=rules, reasoner=reasoner)
+    memory = PictureMemory(profile_path(profile).name) if profile is not None else None
+    inspector = Inspector(examiner, policy=rules, reasoner=reasoner, memory=memory)
     records = _inspected(inspector, listing.images, out, echo=json)
     if not json:
         stdout.print(results(records))

@@ -10,13 +10,20 @@ from anomalist.types import Evidence, Media, Recall
 class Memory(Protocol):
     """Looks up what is known about evidence like this."""
 
+    @property
+    def digest(self) -> str:
+        """Of everything remembered that can change what is recalled."""
+        ...
+
     def recall(self, media: Media, evidence: Evidence) -> Recall:
         """Return past cases, rules and scenes with their ids and similarities."""
         ...
 
 
 class Blank:
-    """Remembers nothing yet."""
+    """Remembers nothing."""
+
+    digest = ""
 
     def recall(self, media: Media, evidence: Evidence) -> Recall:
         """Return an empty recall."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from anomalist.agent.wording import region_sentence
-from anomalist.types import FloatArray, Record
+from anomalist.types import FloatArray, Record, Region
 
 SPACE = "measured region 1"
 """Name of the space of `case_vector`, with its version."""
@@ -28,9 +28,12 @@ def case_vector(record: Record, region: str | None = None) -> FloatArray | None:
     Not by its place: the same kind of scratch may lie anywhere.
     """
     found = [each for each in record.regions if region in (None, each.id)]
-    if not found:
-        return None
-    about = found[0].attributes
+    return region_vector(found[0]) if found else None
+
+
+def region_vector(region: Region) -> FloatArray:
+    """The same of one region, float32 (8,)."""
+    about = region.attributes
     angle = math.radians(2 * about.orientation) if about.orientation is not None else None
     vector = np.array(
         [
