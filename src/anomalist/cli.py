@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.commands import evaluation, inspection, models, rules, triage
+from anomalist.commands import asking, evaluation, inspection, models, rules, triage
 from anomalist.commands.options import INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError
 
@@ -129,6 +129,7 @@ def _learned(learned: Any) -> str:  # noqa: ANN401 - Profile is imported late
 
 app.command()(inspection.inspect)
 app.command()(inspection.report)
+app.command()(asking.ask)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

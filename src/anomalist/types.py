@@ -8,6 +8,7 @@ half-open ``(x0, y0, x1, y1)``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from anomalist import __version__
+from anomalist.errors import DataError
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -246,6 +248,33 @@ class Verdict(Frozen):
     dropped: tuple[str, ...] = Field((), description="what was dropped from the replies, and why")
 
 
+class OptionScore(Frozen):
+    """One option of a multiple-choice question."""
+
+    letter: str
+    text: str
+    probability: float = Field(ge=0, le=1)
+
+
+class Answer(Frozen):
+    """The reply to a question; every sentence of it cites ids, every number is one of the evidence."""
+
+    question: str
+    answered: bool = Field(description="False: it is out of reach, or something was missing")
+    text: str = Field(description="the sentences of the claims, or why it can't be answered")
+    claims: tuple[Claim, ...] = ()
+    letter: str | None = Field(None, description="of the option chosen; None where none was, or none given")
+    options: tuple[OptionScore, ...] = ()
+    helps: str | None = Field(None, description="what would help where it is not answered")
+    intent: str = Field(description='what the question was taken for; "choice" with options')
+    subjects: tuple[str, ...] = Field((), description="sources of the pictures or clips it is about")
+    verdict: Label | None = Field(None, description="as recorded; a question never changes it")
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = Field((), description="sentences left out: an id or number had no evidence")
+    reasoner: str = ""
+    milliseconds: float | None = None
+
+
 class Record(Frozen):
     """One row of ``records.jsonl``: everything needed to report, score and question a decision later.
 
@@ -296,8 +325,18 @@ class Record(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """One inspected picture with its arrays; ``record`` is what gets stored."""
+    """One inspected picture with its arrays; ``record`` is what gets stored, ``answering`` what replies."""
 
     record: Record
     media: Media | None = field(default=None, repr=False)
     evidence: Evidence | None = field(default=None, repr=False)
+    answering: Callable[[Inspection, str, Sequence[str]], Answer] | None = field(default=None, repr=False)
+
+    def ask(self, question: str, options: Sequence[str] = ()) -> Answer:
+        """Ask about this picture in plain words, or with options to choose from.
+
+        Raises DataError for an empty or overlong question, or where nothing is at hand that answers.
+        """
+        if self.answering is None:
+            raise DataError("Nothing is at hand that answers.", "Inspect with pipeline.Inspector, then ask.")
+        return self.answering(self, question, options)

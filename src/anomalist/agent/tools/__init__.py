@@ -17,6 +17,7 @@ from anomalist.agent.tools.looking import (
     zoom,
 )
 from anomalist.agent.tools.measuring import count_regions, measure_distance, measure_region
+from anomalist.agent.tools.provenance import show_provenance
 from anomalist.agent.tools.remembering import (
     apply_rules,
     list_rules,
@@ -39,6 +40,7 @@ TOOLS: tuple[Callable[..., Result], ...] = (
     count_regions,
     change_false_alarm_rate,
     explain_severity,
+    show_provenance,
     recall_similar_cases,
     record_feedback,
     undo_feedback,

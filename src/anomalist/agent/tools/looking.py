@@ -11,7 +11,7 @@ from anomalist.agent.kinds import named_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.agent.wording import region_sentence
 from anomalist.errors import DataError
-from anomalist.types import SEVERITIES, Box, Label, Record, Region, UInt8Array
+from anomalist.types import SEVERITIES, Box, Calibration, Claim, KnownKind, Label, Record, Region, UInt8Array
 
 
 class FoundRegion(Result):
@@ -24,6 +24,8 @@ class FoundRegion(Result):
     area: int
     share: float = Field(description="of the area that counts, 0 to 1")
     peak: float
+    change: str | None = Field(description="against the reference, where there is one")
+    known: KnownKind | None = Field(description="against labelled cases, where there are any")
     sentence: str
 
 
@@ -35,10 +37,12 @@ class Findings(Result):
     score: float | None
     threshold: float | None
     p_value: float | None
-    false_alarm_rate: float | None
     severity: str | None
     kind: str | None
     regions: tuple[FoundRegion, ...]
+    claims: tuple[Claim, ...] = Field(description="sentences of the verdict, with what they rest on")
+    calibration: Calibration | None
+    disagreements: tuple[str, ...]
     why_undecided: str | None
     error: str | None
 
@@ -191,25 +195,35 @@ def findings_of(record: Record) -> Findings:
             area=region.area,
             share=region.attributes.relative_size,
             peak=region.peak,
+            change=region.change,
+            known=region.known,
             sentence=region_sentence(region, size, whole),
         )
         for region in record.regions
     )
     return Findings(
-        ids=("score", *(region.region for region in regions)) if record.score is not None else (),
+        ids=("score", *(region.region for region in regions), *_cited(record)),
         notes=record.notes,
         picture=Path(record.source).name,
         label=record.label,
         score=record.score,
         threshold=record.threshold,
         p_value=record.p_value,
-        false_alarm_rate=record.calibration.false_alarm_rate if record.calibration else None,
         severity=None if record.severity is None else SEVERITIES[record.severity],
         kind=record.kind,
         regions=regions,
+        claims=record.claims,
+        calibration=record.calibration,
+        disagreements=record.disagreements,
         why_undecided=record.why_undecided,
         error=record.error,
     )
+
+
+def _cited(record: Record) -> tuple[str, ...]:
+    """What sentences about a picture may cite besides its regions: labelled cases, and what was recalled."""
+    cases = [case for region in record.regions if region.known for case in region.known.cases]
+    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall)]))
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:

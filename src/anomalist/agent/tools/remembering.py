@@ -102,7 +102,7 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
         known, _ = store.vectors(SPACE, profile=record.profile)
         alike = store.similar(SPACE, vector, most, profile=record.profile) if known else ()
     cases = tuple(_past(each.case, each.similarity) for each in alike)
-    return PastCases(ids=tuple(case.case for case in cases) or ("score",), cases=cases, of=len(known))
+    return PastCases(ids=("score", *(case.case for case in cases)), cases=cases, of=len(known))
 
 
 def record_feedback(
@@ -168,9 +168,7 @@ def list_rules(subject: Subject, profile: str | None = None) -> Rules:
         for rule in rules
         if rule.enabled
     )
-    return Rules(
-        ids=tuple(rule.rule for rule in found) or ("score",), profile=name, rules=found, of=len(rules)
-    )
+    return Rules(ids=("score", *(rule.rule for rule in found)), profile=name, rules=found, of=len(rules))
 
 
 def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> Rules:
@@ -202,9 +200,7 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
         for match in found
     }
     fitting = tuple(sorted(best.values(), key=lambda rule: -(rule.similarity or 0)))
-    return Rules(
-        ids=tuple(rule.rule for rule in fitting) or ("score",), profile=name, rules=fitting, of=len(rules)
-    )
+    return Rules(ids=("score", *(rule.rule for rule in fitting)), profile=name, rules=fitting, of=len(rules))
 
 
 def search_records(
@@ -251,7 +247,7 @@ def search_records(
         for record in found[:MOST_FOUND]
     )
     return Rows(
-        ids=tuple(row.picture for row in rows) or ("score",),
+        ids=("score", *(row.picture for row in rows)),
         notes=(f"only the first {MOST_FOUND} are listed",) if len(found) > MOST_FOUND else (),
         count=len(found),
         searched=len(every),

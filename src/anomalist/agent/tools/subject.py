@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from anomalist.clips import ClipRecord, Event
 from anomalist.errors import DataError
 from anomalist.types import Frozen, Inspection, Media, Record, Region, UInt8Array
 from anomalist.vision.calibration import CalibrationSet
+
+if TYPE_CHECKING:
+    from anomalist.vision.examiners import Examiner
 
 R = TypeVar("R", Record, ClipRecord)
 
@@ -126,6 +129,19 @@ class Subject:
         if path.exists() or self.folder is None or path.is_absolute():
             return path
         return self.folder / path
+
+
+def compared_with(examiner: Examiner) -> dict[str, Any]:
+    """The fields of a `Subject` that say what a region can be compared with, and what p-values rest on."""
+    from anomalist.vision.examiners import ByProfile
+    from anomalist.vision.normals import NearestNormal
+    from anomalist.vision.reference import AgainstReference, AlignedCrop
+
+    if isinstance(examiner, ByProfile):
+        return {"counterpart": NearestNormal(examiner.profile), "calibration": examiner.calibration}
+    if isinstance(examiner, AgainstReference):
+        return {"counterpart": AlignedCrop(examiner.reference), "normal": "the reference"}
+    return {}
 
 
 def _one(records: tuple[R, ...], name: str | None, what: str) -> R:

@@ -41,6 +41,9 @@ class EventList(Result):
         description="(why, from, to): stretches that could not be judged"
     )
     why_undecided: str | None
+    promised_per_hour: float | None = Field(description="false events that the threshold promises at most")
+    footage_seconds: float | None = Field(description="of normal footage that it rests on")
+    claims: tuple[str, ...] = Field(description="sentences on the events")
 
 
 class FrameAt(Result):
@@ -70,7 +73,7 @@ def list_events(
         if (kind is None or event.kind == kind) and event.severity >= least_severity
     )
     return EventList(
-        ids=tuple(event.id for event in events) or ("score",),
+        ids=("score", *(event.id for event in events)),
         notes=record.notes,
         clip=Path(record.source).name,
         label=record.label,
@@ -79,6 +82,9 @@ def list_events(
         events=tuple(map(event_found, events)),
         unjudged=tuple((trouble.kind, trouble.start, trouble.end) for trouble in record.troubles),
         why_undecided=record.why_undecided,
+        promised_per_hour=record.calibration and record.calibration.promised_per_hour,
+        footage_seconds=record.calibration and record.calibration.footage_seconds,
+        claims=tuple(claim.text for event in events for claim in event.claims),
     )
 
 
@@ -121,7 +127,7 @@ def event_found(event: Event) -> EventFound:
     """One event in short."""
     track = event.tracks[0] if event.tracks else None
     return EventFound(
-        ids=(event.id, *(one.id for one in event.tracks[:1])),
+        ids=(event.id, *(one.id for one in event.tracks)),
         event=event.id,
         kind=event.kind,
         start=round(event.start, 1),

@@ -1,0 +1,217 @@
+"""A question in plain words, answered: what it is after, what tools return for that, sentences that hold."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from anomalist.agent.asking import clips, memories, places, verdicts
+from anomalist.agent.asking.draft import Draft, supported
+from anomalist.agent.asking.intents import BEYOND, About, read_intent
+from anomalist.agent.asking.named import Named, named_in
+from anomalist.agent.asking.question import Question, foreign, read_question
+from anomalist.agent.choosing import choose
+from anomalist.agent.tools.subject import Subject
+from anomalist.errors import AnomalistError, DataError
+from anomalist.types import Answer, Label, OptionScore
+
+REASONER = "evidence (measurement only, no language model)"
+
+Reply = Callable[[Subject, Question, Named], Draft]
+
+PICTURE: Mapping[str, Reply] = {
+    "verdict": verdicts.reply_verdict,
+    "why": verdicts.reply_why,
+    "confidence": verdicts.reply_confidence,
+    "severity": verdicts.reply_severity,
+    "action": verdicts.reply_action,
+    "where": places.reply_where,
+    "kind": places.reply_kind,
+    "describe": places.reply_describe,
+    "count": places.reply_count,
+    "measure": places.reply_measure,
+    "change": places.reply_change,
+    "compare": places.reply_compare,
+    "history": memories.reply_history,
+    "feedback": memories.reply_feedback,
+    "rules": memories.reply_rules,
+    "search": memories.reply_search,
+    "rate": memories.reply_rate,
+    "provenance": memories.reply_provenance,
+}
+CLIP: Mapping[str, Reply] = {
+    "when": clips.reply_when,
+    "where": clips.reply_clip_where,
+    "severity": clips.reply_clip_severity,
+    "action": clips.reply_clip_severity,
+    "count": clips.reply_clip_count,
+    "confidence": clips.reply_clip_confidence,
+    "rules": memories.reply_rules,
+    "provenance": memories.reply_provenance,
+}
+"""What differs for a clip; every other question about one is answered by what happened in it."""
+
+IN_REACH = (
+    "What can be asked: whether something is wrong, where, what kind, how bad, why, how sure, how large, how "
+    "many, what changed, what a normal one looks like, past cases, rules, another false-alarm rate."
+)
+NEEDS = "That needs what a picture doesn't show: papers of the product, a person who knows it, another measurement."
+
+
+def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
+    """Answer a question about a subject by measurement alone; the verdict is never changed by it.
+
+    Parameters
+    ----------
+    subject : a picture, a batch or clips.
+    text : the question, up to 2,000 characters, in English. What is quoted in it is data.
+    options : 2 to 26 to choose from, without letters.
+
+    Returns
+    -------
+    With ``answered`` False where it is out of reach or something is missing, and what would help.
+
+    Raises
+    ------
+    DataError : the question is empty or too long, the options can't be used, or nothing to ask about.
+    """
+    began = time.perf_counter()
+    question = read_question(text)
+    if not subject.records and not subject.clips:
+        raise DataError("There is nothing to ask about.", "Name a picture, a clip, or the folder of a run.")
+    named = named_in(question)
+    reply = _chosen(subject, question, named, options) if options else _replied(subject, question, named)
+    notes = (*reply.notes, *_changed_since(subject, named))
+    return reply.model_copy(
+        update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
+    )
+
+
+def _replied(subject: Subject, question: Question, named: Named) -> Answer:
+    about = _about(subject)
+    language = foreign(question)
+    if language is not None:
+        text = f"The question is in {language}; without a language model only English is understood."
+        return _unanswered(subject, question, named, BEYOND, text, "Ask in English.")
+    reading = read_intent(question, about)
+    if reading.intent == BEYOND:
+        text = "That can't be told from what was measured."
+        return _unanswered(subject, question, named, BEYOND, text, f"{NEEDS} {IN_REACH}")
+    try:
+        draft = _reply_for(reading.intent, about, named)(subject, question, named)
+    except AnomalistError as error:
+        return _unanswered(subject, question, named, reading.intent, error.message, error.remedy or IN_REACH)
+    except Exception as error:  # a tool that breaks off must not take a conversation with it
+        text = f"Looking again failed ({type(error).__name__}: {error}). The recorded verdict stands."
+        return _unanswered(subject, question, named, reading.intent, text, "Inspect the picture again.")
+    claims, dropped = supported(draft.claims, draft.used)
+    return Answer(
+        question=question.text,
+        answered=draft.helps is None and bool(claims),
+        text=" ".join(claim.text for claim in claims) or "Nothing that was measured supports an answer.",
+        claims=claims,
+        helps=draft.helps,
+        intent=reading.intent,
+        subjects=_sources(subject, named),
+        verdict=_verdict(subject, named),
+        dropped=dropped,
+        reasoner=REASONER,
+    )
+
+
+def _reply_for(intent: str, about: About, named: Named) -> Reply:
+    if about == "clip":
+        return CLIP.get(intent, clips.reply_clip)
+    if about == "batch" and intent == "verdict" and named.picture is None:
+        return memories.reply_search
+    return PICTURE[intent]
+
+
+def _chosen(subject: Subject, question: Question, named: Named, options: Sequence[str]) -> Answer:
+    """Let the evidence choose among options."""
+    if not subject.records:
+        raise DataError("Options can only be chosen for pictures so far.", "Ask without options.")
+    record = subject.picture(named.picture)
+    held = subject.inspections.get(record.source)
+    score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
+    choice = choose(question.text, options, record, score_map=score_map)
+    text = ""
+    if choice.letter is not None:
+        text = f"{choice.letter}: {choice.options[choice.best[0]]}."
+        text = " ".join([text, *(claim.text for claim in choice.claims)])
+    return Answer(
+        question=question.text,
+        answered=choice.letter is not None,
+        text=text or choice.why_not or "",
+        claims=choice.claims,
+        letter=choice.letter,
+        options=tuple(
+            OptionScore(letter=string.ascii_uppercase[i], text=option, probability=min(1.0, probability))
+            for i, (option, probability) in enumerate(zip(choice.options, choice.probabilities, strict=True))
+        ),
+        helps=None if choice.letter is not None else IN_REACH,
+        intent="choice",
+        subjects=_sources(subject, named),
+        verdict=_verdict(subject, named),
+        reasoner=REASONER,
+    )
+
+
+def _unanswered(
+    subject: Subject, question: Question, named: Named, intent: str, text: str, helps: str
+) -> Answer:
+    return Answer(
+        question=question.text,
+        answered=False,
+        text=text,
+        helps=helps,
+        intent=intent,
+        subjects=_sources(subject, named),
+        verdict=_verdict(subject, named),
+        reasoner=REASONER,
+    )
+
+
+def _about(subject: Subject) -> About:
+    if subject.clips and not subject.records:
+        return "clip"
+    return "batch" if len(subject.records) > 1 else "picture"
+
+
+def _sources(subject: Subject, named: Named) -> tuple[str, ...]:
+    """What the question is about: the pictures that it names, else everything."""
+    every = [record.source for record in subject.records] + [clip.source for clip in subject.clips]
+    meant = [source for source in every if source in named.pictures or Path(source).name in named.pictures]
+    return tuple(meant or every)
+
+
+def _verdict(subject: Subject, named: Named) -> Label | None:
+    """The recorded label of what the question is about, where that is one thing."""
+    sources = _sources(subject, named)
+    labels = {record.source: record.label for record in subject.records}
+    labels |= {clip.source: clip.label for clip in subject.clips}
+    return labels.get(sources[0]) if len(sources) == 1 else None
+
+
+def _changed_since(subject: Subject, named: Named) -> list[str]:
+    """Say which pictures are gone or have changed since they were judged; their records still hold."""
+    notes = []
+    hashes = {record.source: record.sha256 for record in subject.records}
+    hashes |= {clip.source: clip.sha256 for clip in subject.clips}
+    for source in _sources(subject, named):
+        if hashes[source] is None or source in subject.inspections:
+            continue
+        path = subject.path_of(source)
+        try:
+            if not path.is_file():
+                notes.append(f"{source} is gone since it was judged; this rests on its record.")
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != hashes[source]:
+                notes.append(
+                    f"{source} has changed since it was judged (its hash differs); this rests on its record."
+                )
+        except OSError as error:
+            notes.append(f"{source} can't be read now ({error.strerror}); this rests on its record.")
+    return notes

@@ -1,0 +1,193 @@
+"""Replies from memory and settings: past cases, feedback, rules, records, another rate, who decided."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from anomalist.agent.asking.draft import Draft, say
+from anomalist.agent.asking.named import Named, said_kind
+from anomalist.agent.asking.question import Question
+from anomalist.agent.tools.deciding import change_false_alarm_rate
+from anomalist.agent.tools.looking import show_findings
+from anomalist.agent.tools.provenance import show_provenance
+from anomalist.agent.tools.remembering import (
+    PastCase,
+    apply_rules,
+    list_rules,
+    recall_similar_cases,
+    record_feedback,
+    search_records,
+)
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.agent.wording import listing
+from anomalist.types import Claim
+
+LISTED = 10
+"""Pictures or rules that are told by name."""
+
+_FINE = re.compile(
+    r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
+    r"no (?:defect|fault|problem))\b"
+)
+_TRUE = re.compile(
+    r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is right|well spotted)\b|\bi confirm\b"
+)
+
+
+def reply_history(subject: Subject, question: Question, named: Named) -> Draft:
+    """What people said about findings like this one, and which labelled cases it is like."""
+    found = show_findings(subject, named.picture)
+    past = recall_similar_cases(subject, named.picture)
+    claims = [_case_claim(case) for case in past.cases]
+    for region in found.regions[:3]:
+        if region.known is not None and region.known.cases:
+            text = (
+                f"Among the labelled cases, {region.region} is nearest to {listing(region.known.cases[:3])} "
+                f"(similarity {region.known.similarity:.2f})."
+            )
+            claims.append(say(text, (*region.ids, *region.known.cases)))
+    if not past.cases:
+        why = f": {past.notes[0]}" if past.notes else ""
+        claims.insert(0, say(f"No past case is known for this{why}.", ["score"]))
+    return Draft(tuple(claims), (found, past))
+
+
+def reply_feedback(subject: Subject, question: Question, named: Named) -> Draft:
+    """Store what the person says, and say what was stored and how to take it back."""
+    region = named.regions[0] if named.regions else None
+    kind = said_kind(question)
+    said: Literal["confirmed", "normal", "corrected"]
+    said = "corrected" if kind else "normal" if _FINE.search(question.plain) else "confirmed"
+    if said == "confirmed" and not (_TRUE.search(question.plain) or named.severity is not None):
+        text = "It is not clear what is to be remembered, so nothing was stored."
+        helps = 'Say for instance: "This is fine." or "This is a scratch, severity 3."'
+        return Draft((say(text, ["score"]),), (show_findings(subject, named.picture),), helps)
+    case = record_feedback(
+        subject, said, kind, named.severity, region, f"in words: {question.text}", named.picture
+    )
+    found = show_findings(subject, named.picture)
+    what = {"normal": "this is fine", "confirmed": "the finding is right", "corrected": f"this is {kind}"}[
+        said
+    ]
+    graded = f", severity {case.severity}" if said != "normal" and case.severity else ""
+    claims = (
+        say(f"Stored as {case.case}, said by {case.who}: {what}{graded}.", case.ids),
+        say(f"The recorded verdict stays {found.label}; findings like it will cite {case.case}.", case.ids),
+    )
+    return Draft(claims, (case, found))
+
+
+def reply_rules(subject: Subject, question: Question, named: Named) -> Draft:
+    """The rules that fit what was measured, and how many there are."""
+    if re.search(r"\b(?:list|show|what rules|which rules are)\b", question.plain):
+        rules = list_rules(subject)
+        claims = [
+            say(f"{rule.rule} ({rule.polarity}): {rule.text}", rule.ids) for rule in rules.rules[:LISTED]
+        ]
+        lead = say(f"The profile {rules.profile} has {len(rules.rules)} rules that hold.", rules.ids)
+        return Draft((lead, *claims), (rules, _Number(ids=(), number=len(rules.rules))))
+    rules = apply_rules(subject, None, named.picture)
+    if not rules.rules:
+        text = f"None of the {rules.of} rules fits what was measured."
+        return Draft((say(text, ["score"]),), (rules, _Number(ids=("score",), number=rules.of)))
+    claims = [
+        say(f'{rule.rule} fits (similarity {rule.similarity:.2f}): "{rule.text}"', rule.ids)
+        for rule in rules.rules[:LISTED]
+    ]
+    return Draft(tuple(claims), (rules,))
+
+
+def reply_search(subject: Subject, question: Question, named: Named) -> Draft:
+    """The pictures that fit, the most severe first."""
+    plain = question.plain
+    worst = named.order is not None or re.search(r"\b(?:sort|rank|order|overview|first)\b", plain) is not None
+    label = None if worst else named.label
+    kinds = {record.kind for record in (*subject.records, *subject.past) if record.kind}
+    kind = next((kind for kind in sorted(kinds) if re.search(rf"\b{re.escape(kind)}s?\b", plain)), None)
+    least = named.severity or 0 if label != "normal" else 0
+    found = search_records(subject, label, kind, named.since, None, least, None, named.position)
+    what = " ".join(filter(None, [label, kind, named.since]))
+    if not found.rows:
+        text = f"None of the {found.searched} pictures fits{': ' + what if what else ''}."
+        return Draft((say(text, ["score"]),), (found,))
+    rows = found.rows[: 1 if named.order else LISTED]
+    claims = []
+    if named.order is None:
+        fit = "is" if found.count == 1 else "are"
+        text = f"{found.count} of {found.searched} {fit} {what or 'listed'}, the most severe first."
+        claims.append(say(text, found.ids[:LISTED] or ["score"]))
+    for row in rows:
+        parts = [str(row.label or "not judged")]
+        parts += [f"severity {row.severity}"] if row.severity and row.label != "normal" else []
+        parts += [row.kind] if row.kind else []
+        parts += [f"p = {row.p_value:.3g}"] if row.p_value is not None else []
+        claims.append(say(f"{row.picture}: {', '.join(parts)}.", row.ids))
+    return Draft(tuple(claims), (found,))
+
+
+def reply_rate(subject: Subject, question: Question, named: Named) -> Draft:
+    """What would be decided at another false-alarm rate."""
+    rate = named.rate
+    if rate is None:
+        found = show_findings(subject, named.picture or subject.records[0].source)
+        text = "Which false-alarm rate? None was named."
+        return Draft((say(text, ["score"]),), (found,), 'Ask for instance: "What if the rate were 1 %?"')
+    what_if = change_false_alarm_rate(subject, rate, named.picture)
+    claims: list[Claim] = []
+    if len(what_if.pictures) == 1:
+        (one,) = what_if.pictures
+        same = "would stay" if one.before == one.after else f"would change from {one.before} to"
+        text = f"At a false-alarm rate of {100 * rate:g} % the verdict {same} {one.after}"
+        text += f" (p = {one.p_value:.3g})." if one.p_value is not None else "."
+        claims.append(say(text, ["score"]))
+        if one.why_undecided:
+            claims.append(say(one.why_undecided, ["score"]))
+    else:
+        text = f"At a false-alarm rate of {100 * rate:g} %, {len(what_if.changed)} verdicts would change."
+        claims.append(say(text, ["score"]))
+        for one in what_if.pictures:
+            if one.before != one.after:
+                claims.append(say(f"{one.picture}: {one.before}, then {one.after}.", ["score"]))
+    claims.append(say(f"Rates from {what_if.lowest_possible:.3g} up can be asked for.", ["score"]))
+    return Draft(tuple(claims), (what_if, _Number(ids=(), number=len(what_if.changed))))
+
+
+def reply_provenance(subject: Subject, question: Question, named: Named) -> Draft:
+    """Who decided, by what, and when."""
+    known = show_provenance(subject, named.picture)
+    claims = [
+        say(
+            f"{known.name} was judged by the detector {known.detector} {known.detector_version}, "
+            f"compared with {known.compared_with} (profile {known.profile}).",
+            known.ids,
+        )
+    ]
+    if known.normals is not None:
+        groups = f" in {known.groups} groups" if known.groups != known.normals else ""
+        text = f"Its scores are calibrated on {known.normals} normal pictures{groups}."
+        claims.append(say(text, known.ids))
+    if known.threshold is not None and known.score is not None:
+        rate = "" if known.false_alarm_rate is None else f" (false-alarm rate {known.false_alarm_rate:g})"
+        text = f"The threshold is {known.threshold:.3g}{rate}, the score {known.score:.3g}."
+        claims.append(say(text, known.ids))
+    if known.reasoner:
+        claims.append(say(f"The verdict was reasoned by {known.reasoner}.", known.ids))
+    claims.append(say("This reply is put together from measurements; no language model wrote it.", known.ids))
+    if known.time:
+        claims.append(say(f"It was judged at {known.time}.", known.ids))
+    return Draft(tuple(claims), (known,))
+
+
+class _Number(Result):
+    number: int
+
+
+def _case_claim(case: PastCase) -> Claim:
+    kind = f", {case.kind}" if case.kind else ""
+    grade = f", severity {case.severity}" if case.severity else ""
+    text = (
+        f"{case.case} is alike (similarity {case.similarity:.2f}): "
+        f"{case.said} by {case.who} at {case.created}{kind}{grade}."
+    )
+    return say(text, case.ids)

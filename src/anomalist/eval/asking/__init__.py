@@ -1,0 +1,1 @@
+"""How well questions about real pictures and clips are understood and answered."""
