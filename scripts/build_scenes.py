@@ -12,15 +12,15 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "scenes"
 PAIRS = 3500
-OWN = 3
-"""Wordings of an anomaly that belongs to one place; the rest of the pairs are those of several places."""
+ROUNDS = 3
+"""How often an anomaly that several places share is told of one place, each time of another corner of it."""
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _TRIES = 60
@@ -72,7 +72,7 @@ def common_anomalies() -> list[tuple[str, frozenset[str], str]]:
 
 
 def build(seed: int = 0) -> list[dict[str, dict[str, str]]]:
-    """The pairs; no description is there twice."""
+    """The pairs; nothing is told twice, not even of somebody else."""
     return list(_Builder(seed).pairs())
 
 
@@ -91,40 +91,41 @@ class _Builder:
 
     def pairs(self) -> Iterator[dict[str, dict[str, str]]]:
         made = 0
-        for place, kind, text, variants in self._wanted():
-            for _ in range(variants):
-                pair = self._pair(place, kind, text)
-                if pair is None:
-                    break
+        for place, kind, text in self._wanted():
+            pair = self._pair(place, kind, text)
+            if pair is not None:
                 yield pair
                 made += 1
-                if made == PAIRS:
-                    return
+            if made == PAIRS:
+                return
 
-    def _wanted(self) -> Iterator[tuple[Place, str, str, int]]:
+    def _wanted(self) -> Iterator[tuple[Place, str, str]]:
         """What belongs to one place first; then what is common, one for each place in turn."""
         for place in self.places:
             for kind, text in place.anomalies:
-                yield place, kind, text, OWN
+                yield place, kind, text
         shared = common_anomalies()
-        by_place = [
-            self._shuffled([(place, kind, text, 1) for kind, tags, text in shared if _fits(tags, place)])
-            for place in self.places
-        ]
-        for row in zip_longest(*by_place):
-            yield from (item for item in row if item is not None)
+        for _ in range(ROUNDS):
+            by_place = [
+                self._shuffled([(place, kind, text) for kind, tags, text in shared if _fits(tags, place)])
+                for place in self.places
+            ]
+            for row in zip_longest(*by_place):
+                yield from (item for item in row if item is not None)
 
     def _pair(self, place: Place, kind: str, text: str) -> dict[str, dict[str, str]] | None:
-        """A new wording of an anomaly beside something usual about the same person; None: there is none."""
+        """An anomaly beside something usual at the same place, both told for the first time; None: no more."""
         for _ in range(_TRIES):
             chosen = {"where": self._one_of(place.where)}
             anomalous = self._filled(text, chosen)
-            if anomalous in self.seen:
+            if _content(text, chosen) in self.seen:
                 continue
             for _ in range(_TRIES):
-                normal = self._filled(self._one_of(place.usual), dict(chosen))
-                if normal not in self.seen:
-                    self.seen |= {normal, anomalous}
+                usual = self._one_of(place.usual)
+                spot = {**chosen, "where": self._one_of(place.where)}
+                normal = self._filled(usual, spot)
+                if _content(usual, spot) not in self.seen:
+                    self.seen |= {_content(usual, spot), _content(text, chosen)}
                     return {
                         "normal": {"category": place.name, "description": normal},
                         "anomalous": {"category": kind, "description": anomalous},
@@ -142,9 +143,14 @@ class _Builder:
     def _one_of(self, values: Sequence[str]) -> str:
         return values[int(self.draw.random() * len(values))]
 
-    def _shuffled(self, items: list[tuple[Place, str, str, int]]) -> list[tuple[Place, str, str, int]]:
+    def _shuffled(self, items: list[tuple[Place, str, str]]) -> list[tuple[Place, str, str]]:
         keyed = [(self.draw.random(), number) for number in range(len(items))]
         return [items[number] for _, number in sorted(keyed)]
+
+
+def _content(text: str, chosen: Mapping[str, str]) -> str:
+    """What a sentence tells, of whomever: the same for "a man is running" and "a girl is running"."""
+    return text.replace("{where}", chosen["where"])
 
 
 def _fits(tags: frozenset[str], place: Place) -> bool:
@@ -165,7 +171,7 @@ def _lines(name: str) -> list[str]:
 
 def main() -> None:
     """Write the files where the package reads them."""
-    from anomalist.memory.shipped import SCENES, write_vectors
+    from anomalist.memory.scenes.shipped import SCENES, write_vectors
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--vectors", action="store_true", help="also embed them")

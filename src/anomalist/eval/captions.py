@@ -96,16 +96,11 @@ def evaluate_captions(
     progress("rules", 0, 3)
     by_rule = _by_clip(matcher.read(_joined(clips)).scores, clips)
     progress("scenes", 1, 3)
-    remembered = scene_scores(_joined(clips), encoder)
-    by_scene = None if remembered is None else _by_clip(remembered, clips)
+    by_scene = _by_clip(scene_scores(_joined(clips), encoder), clips)
     for mode in _MODES:
         scored[f"rules_{mode}"] = [_timed(scores, mode) for scores in by_rule]
-        if by_scene is not None:
-            scored[f"scenes_{mode}"] = [_timed(scores, mode) for scores in by_scene]
-        scored[f"fused_{mode}"] = [
-            _timed(fused(scores, None if by_scene is None else by_scene[n]), mode)
-            for n, scores in enumerate(by_rule)
-        ]
+        scored[f"scenes_{mode}"] = [_timed(scores, mode) for scores in by_scene]
+        scored[f"fused_{mode}"] = [_timed(fused(*both), mode) for both in zip(by_rule, by_scene, strict=True)]
     progress("events", 2, 3)
     result = _Scores(clips, scored)
     return CaptionsResult(

@@ -1,0 +1,85 @@
+"""The scenes that ship: pairs that people can read in ``data/scenes.jsonl``, and their vectors beside them.
+
+The vectors are those of the sentences in their frames, so that nothing is embedded at the start. They carry
+the hash of the sentences and the name of the encoder: vectors of other sentences are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from anomalist.errors import DataError
+from anomalist.memory.embedding import NAME, Encoder, load_encoder
+from anomalist.memory.minilm import WIDTH
+from anomalist.memory.scenes.framing import SENTENCE_FRAMES, framed
+from anomalist.memory.scenes.scene import Pair, Scene
+from anomalist.types import FloatArray
+
+SCENES = Path(__file__).parents[1] / "data" / "scenes.jsonl"
+VECTORS = SCENES.with_suffix(".safetensors")
+
+_REINSTALL = "Install it again: pip install --force-reinstall anomalist"
+
+
+@cache
+def shipped_pairs() -> tuple[Pair, ...]:
+    """The pairs in the order of the file."""
+    try:
+        return tuple(Pair.model_validate_json(line) for line in _lines())
+    except (OSError, ValidationError) as error:
+        raise DataError("The scenes that ship can't be read.", _REINSTALL) from error
+
+
+@cache
+def shipped_scenes() -> tuple[Scene, ...]:
+    """Both scenes of pair 1, ``scene:1n`` and ``scene:1a``, of pair 2, and so on."""
+    return tuple(
+        Scene(id=f"scene:{number}{side[0]}", side=side, category=said.category, text=said.description)
+        for number, pair in enumerate(shipped_pairs(), start=1)
+        for side, said in (("normal", pair.normal), ("anomalous", pair.anomalous))
+    )
+
+
+@cache
+def shipped_vectors() -> FloatArray:
+    """Vectors of `shipped_scenes`, unit float32 (n, 384).
+
+    Raises
+    ------
+    DataError : they are missing, damaged, or not those of the sentences that ship.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(VECTORS, "np") as file:
+            about = file.metadata() or {}
+            vectors = file.get_tensor("vectors").astype(np.float32)
+    except (OSError, SafetensorError) as error:
+        raise DataError("The vectors of the scenes that ship can't be read.", _REINSTALL) from error
+    if about != _about() or vectors.shape != (len(shipped_scenes()), WIDTH):
+        raise DataError("The vectors of the scenes that ship are not those of the sentences.", _REINSTALL)
+    unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def write_vectors(encoder: Encoder | None = None) -> None:
+    """Embed the scenes that ship and write their vectors; for the builder of the scenes."""
+    from safetensors.numpy import save_file
+
+    texts = [framed(scene.text, scene.side, scene.category, SENTENCE_FRAMES) for scene in shipped_scenes()]
+    vectors = (encoder or load_encoder()).encode(texts).astype(np.float16)
+    save_file({"vectors": vectors}, VECTORS, metadata=_about())
+
+
+def _about() -> dict[str, str]:
+    digest = hashlib.sha256("\n".join(_lines()).encode()).hexdigest()
+    return {"encoder": NAME, "frames": SENTENCE_FRAMES, "sentences": digest}
+
+
+def _lines() -> list[str]:
+    return SCENES.read_text(encoding="utf-8").splitlines()
