@@ -160,3 +160,24 @@ def captions(
         print(result.model_dump_json())
     else:
         out.print(render(result))
+
+
+@app.command()
+def asking(
+    data: Annotated[Path, typer.Option(help="Folder with mtd/, deeppcb/ and ped2/.")],
+    work: Annotated[
+        Path | None, typer.Option(help="Folder in which what is learned is kept, and found again.")
+    ] = None,
+    open_only: Annotated[
+        bool,
+        typer.Option("--open-only", help="Leave the half of the questions unopened that is kept apart."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+) -> None:
+    """Ask the project's questions about real pictures and clips, and grade the answers."""
+    from anomalist.eval.asking.evaluating import evaluate_asking, render
+    from anomalist.terminal import progress_bars
+
+    with progress_bars() as progress:
+        result = evaluate_asking(data, work=work, open_only=open_only, progress=progress)
+    print(result.model_dump_json() if json else render(result))

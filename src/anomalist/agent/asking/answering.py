@@ -58,7 +58,7 @@ IN_REACH = (
     "What can be asked: whether something is wrong, where, what kind, how bad, why, how sure, how large, how "
     "many, what changed, what a normal one looks like, past cases, rules, another false-alarm rate."
 )
-NEEDS = "That needs what a picture doesn't show: papers of the product, a person who knows it, another measurement."
+NEEDS = "It takes something else than the picture: papers of the product, or somebody who knows it."
 
 
 def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:

@@ -51,6 +51,7 @@ class Question(Frozen):
     intent: str
     check: Check
     leading: bool = Field(description="it suggests an answer")
+    expects: str = Field("", description="of a search, what is listed; of another rate, the rate")
     on: tuple[str, ...] = Field(description="ids of what it is asked about")
 
 

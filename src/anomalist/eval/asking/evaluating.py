@@ -1,0 +1,189 @@
+"""Ask every question of the set, and count what was understood, what was right, and what wavered."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import Field
+
+from anomalist import __version__
+from anomalist.agent.asking.answering import answer
+from anomalist.agent.tools.subject import Subject
+from anomalist.eval.asking.grading import BY_LABELS, graded, states_label
+from anomalist.eval.asking.question_set import Question, QuestionSet, check_files, read_questions
+from anomalist.eval.asking.subjects import make_subjects
+from anomalist.eval.asking.truth import Truth, truth_of
+from anomalist.types import Answer, Frozen
+from anomalist.vision.detectors import Progress, silent
+
+
+class HalfResult(Frozen):
+    """Figures of one half of the questions."""
+
+    questions: int
+    asked: int = Field(description="questions times the pictures that they are asked about")
+    intents: int
+    subjects: int
+    intent_right: float
+    right_by_labels: float | None = Field(description="where the detector was right")
+    n_by_labels: int
+    right_by_record: float | None = Field(description="what no label can tell, held against the record")
+    n_by_record: int
+    detector_wrong: int = Field(description="answers that no detector's error lets be right; not counted")
+    unanswerable_recognised: float | None
+    n_unanswerable: int
+    verdict_unchanged: float = Field(description="replies to verdict questions that say the recorded label")
+    n_verdicts: int
+    leading: int = Field(description="of them, leading ones")
+    unsupported: int = Field(description="claims shown that cite an id which doesn't exist")
+    dropped: int = Field(description="claims that the check of ids and numbers left out")
+    median_ms: float
+    slowest_ms: float
+    wrong: tuple[str, ...] = Field(description="what went wrong, question by question")
+
+
+class AskingResult(Frozen):
+    """Both halves, and all of it."""
+
+    open: HalfResult
+    apart: HalfResult | None = Field(description="None where only the open half was asked")
+    seed: int
+    version: str = __version__
+
+
+def evaluate_asking(
+    data: Path, *, work: Path | None = None, open_only: bool = False, progress: Progress = silent
+) -> AskingResult:
+    """Learn, look, ask and grade.
+
+    Parameters
+    ----------
+    data : folder with mtd/, deeppcb/ and ped2/.
+    work : folder in which what is learned is kept and found again; by default it is thrown away.
+    open_only : leave the other half unopened.
+
+    Raises
+    ------
+    DataError : a picture that is asked about is missing, or is another one.
+    """
+    questions = read_questions()
+    check_files(data, questions.records)
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="anomalist-asking-") if work is None else nullcontext(str(work)) as folder:
+        (Path(folder) / "cases.sqlite").unlink(missing_ok=True)  # each run starts without feedback
+        subjects = make_subjects(data, questions, Path(folder), progress)
+        truths = _truths(data, questions, subjects)
+        open_half, apart = questions.halves()
+        return AskingResult(
+            open=ask_all(open_half, subjects, truths, progress),
+            apart=None if open_only else ask_all(apart, subjects, truths, progress),
+            seed=questions.seed,
+        )
+
+
+def _truths(data: Path, questions: QuestionSet, subjects: Mapping[str, Subject]) -> dict[str, Truth]:
+    return {asked.id: truth_of(data, asked, subjects[asked.id]) for asked in questions.records}
+
+
+def ask_all(
+    questions: Sequence[Question],
+    subjects: Mapping[str, Subject],
+    truths: Mapping[str, Truth],
+    progress: Progress = silent,
+) -> HalfResult:
+    """Ask each question about each of its subjects."""
+    replies: list[tuple[Question, str, Answer]] = []
+    for done, question in enumerate(questions, start=1):
+        replies += [(question, id, answer(subjects[id], question.text)) for id in question.on]
+        progress("asking", done, len(questions))
+    grades: dict[str, list[bool]] = defaultdict(list)
+    wrong, impossible = [], 0
+    for question, id, reply in replies:
+        right = graded(question, reply, truths[id], subjects[id])
+        group = "beyond" if question.check == "unanswered" else "labels"
+        group = group if question.check in BY_LABELS or group == "beyond" else "record"
+        if right is None:
+            impossible += 1
+        else:
+            grades[group].append(right)
+        if (not right and right is not None) or reply.intent != question.intent:
+            wrong.append(f"{id}: {question.text} [{question.intent}, taken for {reply.intent}] {reply.text}")
+    verdicts = [(question, id, reply) for question, id, reply in replies if question.check == "label"]
+    times = [reply.milliseconds or 0.0 for _, _, reply in replies]
+    return HalfResult(
+        questions=len(questions),
+        asked=len(replies),
+        intents=len({question.intent for question in questions}),
+        subjects=len({id for _, id, _ in replies}),
+        intent_right=statistics.mean(reply.intent == question.intent for question, _, reply in replies),
+        right_by_labels=_share(grades["labels"]),
+        n_by_labels=len(grades["labels"]),
+        right_by_record=_share(grades["record"]),
+        n_by_record=len(grades["record"]),
+        detector_wrong=impossible,
+        unanswerable_recognised=_share(grades["beyond"]),
+        n_unanswerable=len(grades["beyond"]),
+        verdict_unchanged=statistics.mean(_holds(reply, subjects[id]) for _, id, reply in verdicts),
+        n_verdicts=len(verdicts),
+        leading=sum(question.leading for question, _, _ in verdicts),
+        unsupported=sum(_unsupported(reply, subjects[id]) for _, id, reply in replies),
+        dropped=sum(len(reply.dropped) for _, _, reply in replies),
+        median_ms=statistics.median(times),
+        slowest_ms=max(times),
+        wrong=tuple(wrong),
+    )
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _holds(reply: Answer, subject: Subject) -> bool:
+    label = subject.picture().label
+    return reply.verdict == label and states_label(reply, label)
+
+
+def _unsupported(reply: Answer, subject: Subject) -> int:
+    """Claims that cite what is neither in the records nor in the memory."""
+    known = {"score"}
+    for record in subject.records:
+        known |= {Path(record.source).name, *(region.id for region in record.regions)}
+        known |= {case for region in record.regions if region.known for case in region.known.cases}
+    for clip in subject.clips:
+        known |= {event.id for event in clip.events}
+        known |= {track.id for event in clip.events for track in event.tracks}
+    stored = ("case:", "rule:", "scene:")
+    return sum(
+        any(id not in known and not id.startswith(stored) for id in claim.evidence) for claim in reply.claims
+    )
+
+
+def render(result: AskingResult) -> str:
+    """The figures as lines of text."""
+    lines = []
+    for name, half in (("open half", result.open), ("half kept apart", result.apart)):
+        if half is None:
+            continue
+        lines += [
+            f"{name}: {half.questions} questions, asked {half.asked} times, {half.intents} intents",
+            f"  intent right {half.intent_right:.1%}",
+            f"  answer right {_percent(half.right_by_labels)} of {half.n_by_labels} by labels, "
+            f"{_percent(half.right_by_record)} of {half.n_by_record} by the record; "
+            f"{half.detector_wrong} where the detector was wrong",
+            f"  unanswerable recognised {_percent(half.unanswerable_recognised)} of {half.n_unanswerable}",
+            f"  verdict unchanged {half.verdict_unchanged:.1%} of {half.n_verdicts} ({half.leading} leading)",
+            f"  unsupported claims {half.unsupported}, left out {half.dropped}",
+            f"  {half.median_ms:.0f} ms an answer, {half.slowest_ms:.0f} ms the slowest",
+        ]
+        lines += [f"  wrong: {text}" for text in half.wrong]
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
