@@ -16,7 +16,7 @@ import typer
 from anomalist import __version__
 from anomalist.commands import asking, evaluation, inspection, models, rules, triage
 from anomalist.commands.options import INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
-from anomalist.errors import AnomalistError
+from anomalist.errors import AnomalistError, DataError
 
 app = typer.Typer(
     help="Looks at pictures and videos, finds what is wrong, and explains it.",
@@ -63,8 +63,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 @app.command()
 def learn(
-    normals: Annotated[Path, typer.Argument(metavar="NORMAL_DIR", help="Pictures without defects.")],
     profile: ProfileOption,
+    normals: Annotated[
+        Path | None, typer.Argument(metavar="NORMAL_DIR", help="Pictures without defects.")
+    ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(help="CSV image,group: pictures of the same object share a group and stay together."),
@@ -82,6 +84,13 @@ def learn(
         Path | None,
         typer.Option(help="Labelled defects to learn from: <kind>/*, masks in ground_truth/<kind>/ if any."),
     ] = None,
+    from_feedback: Annotated[
+        bool,
+        typer.Option(
+            "--from-feedback",
+            help="Learn the profile again as it was, and from pictures that people called fine.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
@@ -89,6 +98,13 @@ def learn(
     from anomalist.terminal import err, progress_bars
     from anomalist.vision.profile import profile_path
 
+    if from_feedback == (normals is not None):
+        raise DataError(
+            "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
+        )
+    if normals is None:
+        _learn_again(profile, defects)
+        return
     there = profile_path(profile) / "profile.json"
     if there.exists() and not force and sys.stdin.isatty():
         force = typer.confirm(f"The profile {profile} is already there. Replace it?", abort=True)
@@ -109,6 +125,15 @@ def learn(
     for reason in learned.manifest.skipped:
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
     typer.echo(_learned(learned), err=True)
+
+
+def _learn_again(profile: str, defects: Path | None) -> None:
+    from anomalist.relearning import relearn
+    from anomalist.terminal import progress_bars
+
+    with progress_bars() as progress:
+        learned, fine = relearn(profile, defects=defects, progress=progress)
+    typer.echo(f"{_learned(learned)}\nNew: {', '.join(case.source for case in fine)}.", err=True)
 
 
 def _learned(learned: Any) -> str:  # noqa: ANN401 - Profile is imported late
