@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalist.agent.choosing import choose
-from anomalist.agent.fitting import Likeness
 from anomalist.errors import DataError
 from anomalist.types import Calibration, Claim, KnownKind, Record, Region
+from anomalist.vision.likeness import Likeness
 from tests.agent.conftest import SIDE, make_region
 
 ANY = "Is there any defect?"

@@ -11,11 +11,12 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anomalist.agent.fitting import Findings, Fit, Likeness
+from anomalist.agent.fitting import Findings, Fit
 from anomalist.agent.option_words import BEYOND
 from anomalist.agent.readings import Term, read
 from anomalist.errors import DataError
 from anomalist.types import Claim, FloatArray, Record
+from anomalist.vision.likeness import Likeness
 
 NEUTRAL = 0.5
 """How well something fits that nothing speaks to."""
@@ -92,6 +93,9 @@ def choose(
         return _untold(options, "The question is about something that a picture can't tell.")
     asked = read(question, findings.names)
     readings = [read(option, findings.names, counting=counting) for option in options]
+    if any(term.aspect == "named" for terms in readings for term in terms):
+        # Labelled cases know better than what the name of a kind means in general.
+        readings = [tuple(term for term in terms if term.aspect != "kind") for terms in readings]
     fits = _fits(options, readings, asked, findings)
     if all(fit is None for fit in fits):
         return _untold(options, "Nothing that was measured speaks to any of the options.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,26 +13,13 @@ from anomalist.agent.region_fits import MEASURED, SURE, Measure, share, weight
 from anomalist.types import SEVERITIES, FloatArray, Record
 from anomalist.vision.attributes import POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
+from anomalist.vision.likeness import Likeness
 
 LEANS = 0.55
 """The least probability of what a verdict says, and how far an undecided one may go the other way."""
 
 NEARLY = 0.6
 """How well "on the left" fits what lies at the upper left."""
-
-
-@dataclass(frozen=True, eq=False)
-class Likeness:
-    """How like each labelled kind a picture is, by whatever compared it with labelled cases.
-
-    Parameters
-    ----------
-    shares : probability by kind; they sum to one.
-    cases : ids of the nearest labelled cases, for citing.
-    """
-
-    shares: Mapping[str, float]
-    cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

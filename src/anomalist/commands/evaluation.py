@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.commands.options import Effort, RateOption
+from anomalist.commands.options import Effort, EffortOption, RateOption
 
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
@@ -181,3 +181,33 @@ def asking(
     with progress_bars() as progress:
         result = evaluate_asking(data, work=work, open_only=open_only, progress=progress)
     print(result.model_dump_json() if json else render(result))
+
+
+@app.command()
+def questions(
+    data: Annotated[
+        Path, typer.Option(help="Folder with mtd/, deeppcb/ and neu/; what isn't there is left out.")
+    ],
+    cases: Annotated[
+        int, typer.Option(min=1, help="Labelled cases of each kind, of objects that aren't asked about.")
+    ] = 10,
+    train_normals: Annotated[int, typer.Option(min=1, help="Good tiles to learn from, at least.")] = 300,
+    effort: EffortOption = Effort.fast,
+    seed: Annotated[int, typer.Option(help="Of split, cases, wording and order of options.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Ask multiple-choice questions made from ground truth: is it defective, where, and of which kind."""
+    from anomalist.eval.question_sets import Setup
+    from anomalist.eval.question_table import render
+    from anomalist.eval.questioning import evaluate_questions
+    from anomalist.terminal import out, progress_bars
+
+    setup = Setup(cases=cases, train_normals=train_normals, effort=effort.value, seed=seed)
+    with progress_bars() as progress:
+        result = evaluate_questions(data, setup, progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

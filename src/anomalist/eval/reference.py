@@ -124,8 +124,10 @@ def evaluate_reference(
     )
 
 
-def fit_on(pairs: Sequence[Labelled], seed: int, progress: Progress | None = None) -> Fitted:
-    """Choose margin, tone of structure and labelled examples on some pairs."""
+def fit_on(
+    pairs: Sequence[Labelled], seed: int, progress: Progress | None = None, examples: int = EXAMPLES
+) -> Fitted:
+    """Choose margin, tone of structure and labelled examples (so many of each kind) on some pairs."""
     figure = _figure_tone(pairs)
     boxes: list[list[Box]] = []
     vectors: list[list[FloatArray]] = []
@@ -146,11 +148,11 @@ def fit_on(pairs: Sequence[Labelled], seed: int, progress: Progress | None = Non
     scores = [hits(margin) for margin in MARGINS]
     best = [margin for margin, score in zip(MARGINS, scores, strict=True) if score == max(scores)]
     margin = best[len(best) // 2]
-    examples: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
+    found_of: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
     for pair, own, described in zip(pairs, boxes, vectors, strict=True):
         for i, j in match(own, pair.boxes, margin):
-            examples[pair.kinds[j]].append((f"{pair.name}:R{i + 1}", described[i]))
-    return Fitted(margin, _chosen(examples, seed, figure))
+            found_of[pair.kinds[j]].append((f"{pair.name}:R{i + 1}", described[i]))
+    return Fitted(margin, _chosen(found_of, examples, seed, figure))
 
 
 def render(result: ReferenceResult) -> RenderableType:
@@ -192,14 +194,14 @@ def _figure_tone(pairs: Sequence[Labelled]) -> Tone | None:
 
 
 def _chosen(
-    examples: Mapping[str, Sequence[tuple[str, FloatArray]]], seed: int, figure: Tone | None
+    examples: Mapping[str, Sequence[tuple[str, FloatArray]]], count: int, seed: int, figure: Tone | None
 ) -> LabelledChanges:
-    """Draw `EXAMPLES` of each kind."""
+    """Draw ``count`` of each kind."""
     rng = np.random.default_rng(seed)
     drawn = [
         (kind, *examples[kind][i])
         for kind in sorted(examples)
-        for i in sorted(rng.permutation(len(examples[kind]))[:EXAMPLES])
+        for i in sorted(rng.permutation(len(examples[kind]))[:count])
     ]
     if not drawn:
         raise DataError("None of the labelled boxes was found in the pairs to fit on.")
