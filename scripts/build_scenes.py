@@ -114,7 +114,7 @@ class _Builder:
                 yield from (item for item in row if item is not None)
 
     def _pair(self, place: Place, kind: str, text: str) -> dict[str, dict[str, str]] | None:
-        """An anomaly beside something usual at the same place, both told for the first time; None: no more."""
+        """An anomaly beside something usual at the same place, both told for the first time, or None."""
         for _ in range(_TRIES):
             chosen = {"where": self._one_of(place.where)}
             anomalous = self._filled(text, chosen)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from anomalist.errors import DataError
 from anomalist.memory.database import connect, explained, transaction
 from anomalist.memory.feedback import Action, Case, Feedback, current_user
+from anomalist.memory.index import VectorIndex
 from anomalist.settings import Settings
 from anomalist.types import FloatArray
 
@@ -131,8 +132,6 @@ class CaseStore:
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        import faiss
-
         query = np.frombuffer(_blob(space, vector), "<f4")
         with explained(self.path):
             numbers, stored = self._vectors(space, profile)
@@ -140,8 +139,7 @@ class CaseStore:
                 return ()
             if stored.shape[1] != len(query):
                 raise DataError(_wrong_length(space, stored.shape[1], len(query)))
-            index = faiss.IndexFlatIP(len(query))
-            index.add(stored)
+            index = VectorIndex.build(stored, np.arange(len(numbers)))
             likeness, found = index.search(_unit(query[None]), min(k, len(numbers)))
             return tuple(
                 Similar(_case(self._row(numbers[place])), float(similarity))

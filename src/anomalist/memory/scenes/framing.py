@@ -10,15 +10,20 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from anomalist.memory.embedding import Encoder
 from anomalist.memory.rules.statements import plainly
+from anomalist.memory.scenes.pictures import PictureEncoder
 from anomalist.memory.scenes.scene import Side
 
 Frames = Literal["none", "apart"]
 """How scenes are framed: not at all, or each side by words of its own."""
 
-SENTENCE_FRAMES: Frames = "none"
+SENTENCES: Frames = "none"
 """For queries that are sentences: both are put plainly already, and words that only one of the two has make
-them less alike. For pictures, which have no words, the sides are framed apart."""
+them less alike."""
+
+PICTURES: Frames = "apart"
+"""For queries that are pictures, which have no words."""
 
 _PEOPLE = r"(?:people|men|women|boys|girls|children|persons|teenagers|workers|adults|individuals|pedestrians)"
 _MANY = re.compile(
@@ -40,3 +45,8 @@ def framed(description: str, side: Side, category: str, frames: Frames) -> str:
     if frames == "none":
         return text
     return f"Normal scene: {text}" if side == "normal" else f"Anomalous scene: {category}, {text}"
+
+
+def frames_for(encoder: Encoder) -> Frames:
+    """How scenes are framed for what this encoder takes for queries."""
+    return PICTURES if isinstance(encoder, PictureEncoder) else SENTENCES

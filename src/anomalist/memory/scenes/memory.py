@@ -16,13 +16,15 @@ from pydantic import Field
 from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.rules.statements import Statement, statements
 from anomalist.memory.scenes.responding import Weighing
-from anomalist.memory.scenes.scene import Scene, Side
+from anomalist.memory.scenes.scene import LONGEST_SCENE, Scene, Side
 from anomalist.memory.scenes.shelves import Answers, Shelves
 from anomalist.memory.scenes.shipped import shipped_scenes, shipped_vectors
 from anomalist.types import FloatArray, Frozen
 
 SILENT = -0.3
 """Score of a caption that only denies: about as ordinary as can be."""
+
+OWN = "own normality"
 
 SHOWN = 5
 """Memories in a rationale."""
@@ -39,7 +41,7 @@ class Memory(Frozen):
 
 
 class Rationale(Frozen):
-    """Why a caption is taken as it is: the statement that decides, and memories that agree with the verdict."""
+    """Why a caption is taken as it is: the statement that decides, and memories that agree."""
 
     side: Side | None = Field(description="the verdict; None where nothing is said")
     clause: str = Field("", description="as the caption says it")
@@ -69,7 +71,8 @@ class SceneMemory:
     ----------
     scenes, vectors : what is remembered and its vectors, unit float32 (n, d), by the same encoder; the
         scenes that ship when None.
-    normal : captions of the camera as it usually is. Whatever a statement shares with them counts as normal.
+    own : the camera's own scenes and their vectors; these count even where they are few.
+    normal : captions of the camera as it usually is, which are taken for own scenes too.
     threshold : captions with a score of at least this are anomalous; see `calibrated`.
     weighing : how memories count.
     encoder : what makes vectors of texts; `load_encoder()` by default.
@@ -80,6 +83,7 @@ class SceneMemory:
         scenes: Sequence[Scene] | None = None,
         vectors: FloatArray | None = None,
         *,
+        own: tuple[Sequence[Scene], FloatArray] | None = None,
         normal: Sequence[str] = (),
         threshold: float = 0.0,
         weighing: Weighing | None = None,
@@ -91,12 +95,14 @@ class SceneMemory:
         self.threshold = threshold
         self.weighing = weighing or Weighing()
         if scenes is None or vectors is None:
-            scenes, vectors = shipped_scenes(), shipped_vectors()
+            scenes, vectors = shipped_scenes(), shipped_vectors(self.encoder)
         self.scenes = tuple(scenes)
         self._shelves = Shelves(self.scenes, vectors, self.weighing)
-        self.own = _own_scenes(normal)
-        own = self.encoder.encode([scene.text for scene in self.own])
-        self._own = Shelves(self.own, own, self.weighing)
+        said = own_scenes(normal)
+        given, known = own or ((), np.empty((0, self.encoder.dimensions), np.float32))
+        self.own = (*given, *said)
+        vectors = np.concatenate([known, self.encoder.encode([scene.text for scene in said])])
+        self._own = Shelves(self.own, vectors, self.weighing)
 
     def respond(self, captions: Sequence[str]) -> Response:
         """Hold captions against the memory; equal statements are asked once."""
@@ -133,7 +139,7 @@ class SceneMemory:
         rows = {part: row[part.plain, part.denies] for part in parts}
         counted = [part for part in parts if not part.denies or answers.differences[rows[part]] > 0]
         if not counted:
-            return Rationale(side="normal" if self.threshold > SILENT else "anomalous", score=SILENT)
+            return self._explained(parts[0].clause, SILENT, answers, rows[parts[0]])
         best = max(counted, key=lambda part: answers.differences[rows[part]])
         return self._explained(best.clause, float(answers.differences[rows[best]]), answers, rows[best])
 
@@ -152,23 +158,28 @@ class SceneMemory:
         return Rationale(side=side, clause=clause, score=score, memories=memories)
 
 
-def _own_scenes(captions: Sequence[str]) -> tuple[Scene, ...]:
-    """What the camera's own normal captions say, each statement once, by the row that says it first."""
+def own_scenes(
+    captions: Sequence[str], *, side: Side = "normal", source: str = "the camera's own", category: str = OWN
+) -> tuple[Scene, ...]:
+    """What a camera's own captions say, each statement once, with the row that says it first.
+
+    Denials are left out of normal ones: that no one runs today makes nothing usual.
+    """
     rows: dict[str, int] = {}
     for number, caption in enumerate(captions, start=1):
         for part in statements(caption):
-            if not part.denies:
-                rows.setdefault(part.plain, number)
+            text = " ".join(part.plain.split())[:LONGEST_SCENE]
+            if not part.denies and any(map(str.isalpha, text)):
+                rows.setdefault(text, number)
     return tuple(
         Scene(
             id=f"scene:own-{row}-{place}",
-            side="normal",
-            category="own normality",
-            text=text[:600],
-            source=f"caption {row} of the camera's own",
+            side=side,
+            category=category,
+            text=text,
+            source=f"caption {row} of {source}",
         )
         for place, (text, row) in enumerate(rows.items(), start=1)
-        if any(map(str.isalpha, text[:600]))
     )
 
 

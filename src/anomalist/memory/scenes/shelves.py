@@ -14,6 +14,9 @@ from anomalist.memory.scenes.responding import Weighing
 from anomalist.memory.scenes.scene import SIDES, Scene, Side
 from anomalist.types import BoolArray, FloatArray
 
+LEAST_SIMILARITY = 0.45
+"""A denial that is less similar to a scene is about something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -36,10 +39,18 @@ class Answers:
     own: Answers | None = None
 
     def anchored(self, own: Answers) -> Answers:
-        """The same, where what is most alike among the camera's own normal scenes counts as normal."""
-        nearest = own.similarities["normal"][:, 0]
-        behind = np.maximum(self.behind, np.maximum(nearest, -1))
-        return replace(self, differences=self.differences + self.behind - behind, behind=behind, own=own)
+        """The same, where the camera's own scenes count, few as they may be.
+
+        What is most alike among its normal scenes counts as normal at least as much as the others. One of its
+        anomalous scenes counts where it is nearer than anything normal.
+        """
+        (normal, mine), (_, accused) = (
+            (np.maximum(answers.similarities[side][:, 0], -1) for answers in (self, own)) for side in SIDES
+        )
+        behind = np.maximum(self.behind, mine)
+        difference = self.differences + self.behind - behind
+        named = np.where(accused >= LEAST_SIMILARITY, accused - np.maximum(normal, mine), difference)
+        return replace(self, differences=np.maximum(difference, named), behind=behind, own=own)
 
     def nearest(self, row: int, side: Side, count: int) -> list[tuple[Scene, float]]:
         """The scenes of one side that are most like a query, own ones among them, the most similar first."""
@@ -53,6 +64,9 @@ class Answers:
 
 class Shelves:
     """Scenes to be asked by vectors.
+
+    What denies is judged by the nearest scene of each side alone: few scenes deny, and most of those are
+    about something else.
 
     Anomalous vectors are multiplied by alpha after they were made unit, and the indexes take them as they
     are, so that the penalty stays.
@@ -94,6 +108,7 @@ class Shelves:
             differences = responding.nova(*self._by_category(vectors, denies))
         else:
             differences = responding.contrast(ahead, behind)
+        differences = np.where(denies, _denied(products), differences)
         unscaled = {**products, "anomalous": products["anomalous"] / np.float32(weighing.alpha)}
         return Answers(differences, ahead, behind, self.scenes, unscaled, numbers)
 
@@ -120,3 +135,10 @@ class Shelves:
         each = [self._search("anomalous", vectors, denies, half, name)[0] / alpha for name in names]
         stacked = np.stack(each, axis=1) if each else np.empty((len(vectors), 0, half), np.float32)
         return stacked, self._search("normal", vectors, denies, half)[0]
+
+
+def _denied(products: dict[Side, FloatArray]) -> FloatArray:
+    """How much a denial speaks for an anomaly, float32 (n,); −1 where it is like none that denies."""
+    nearest, usual = (np.maximum(products[side].max(1), -1) for side in reversed(SIDES))
+    difference: FloatArray = np.where(nearest >= LEAST_SIMILARITY, nearest - usual, np.float32(-1))
+    return difference

@@ -7,6 +7,7 @@ the hash of the sentences and the name of the encoder: vectors of other sentence
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from pydantic import ValidationError
 
 from anomalist.errors import DataError
 from anomalist.memory.embedding import NAME, Encoder, load_encoder
-from anomalist.memory.minilm import WIDTH
-from anomalist.memory.scenes.framing import SENTENCE_FRAMES, framed
+from anomalist.memory.scenes.framing import framed, frames_for
+from anomalist.memory.scenes.saved import write_whole
 from anomalist.memory.scenes.scene import Pair, Scene
+from anomalist.settings import Settings
 from anomalist.types import FloatArray
 
 SCENES = Path(__file__).parents[1] / "data" / "scenes.jsonl"
@@ -45,40 +47,61 @@ def shipped_scenes() -> tuple[Scene, ...]:
     )
 
 
-@cache
-def shipped_vectors() -> FloatArray:
-    """Vectors of `shipped_scenes`, unit float32 (n, 384).
+def shipped_vectors(encoder: Encoder | None = None) -> FloatArray:
+    """Vectors of `shipped_scenes`, unit float32 (n, d), for the sentence encoder or for another.
+
+    Those of another encoder are made once and kept in the home of the settings.
 
     Raises
     ------
-    DataError : they are missing, damaged, or not those of the sentences that ship.
+    DataError : those that ship are missing, damaged, or not those of the sentences.
     """
+    if encoder is None or encoder.name == NAME:
+        return _shipped()
+    path = Settings().home / "memory" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', encoder.name)}.safetensors"
+    try:
+        return _read(path, encoder)
+    except DataError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_vectors(path, encoder)
+        return _read(path, encoder)
+
+
+@cache
+def _shipped() -> FloatArray:
+    return _read(VECTORS, load_encoder())
+
+
+def _read(path: Path, encoder: Encoder) -> FloatArray:
+    """Vectors from a file; raises DataError unless they are this encoder's, of the sentences that ship."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(VECTORS, "np") as file:
+        with safe_open(path, "np") as file:
             about = file.metadata() or {}
             vectors = file.get_tensor("vectors").astype(np.float32)
     except (OSError, SafetensorError) as error:
         raise DataError("The vectors of the scenes that ship can't be read.", _REINSTALL) from error
-    if about != _about() or vectors.shape != (len(shipped_scenes()), WIDTH):
+    if about != _about(encoder) or vectors.shape != (len(shipped_scenes()), encoder.dimensions):
         raise DataError("The vectors of the scenes that ship are not those of the sentences.", _REINSTALL)
     unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
 
-def write_vectors(encoder: Encoder | None = None) -> None:
-    """Embed the scenes that ship and write their vectors; for the builder of the scenes."""
-    from safetensors.numpy import save_file
+def write_vectors(path: Path = VECTORS, encoder: Encoder | None = None) -> None:
+    """Embed the scenes that ship and write their vectors, float16; the file appears whole or not at all."""
+    from safetensors.numpy import save
 
-    texts = [framed(scene.text, scene.side, scene.category, SENTENCE_FRAMES) for scene in shipped_scenes()]
-    vectors = (encoder or load_encoder()).encode(texts).astype(np.float16)
-    save_file({"vectors": vectors}, VECTORS, metadata=_about())
+    encoder = encoder or load_encoder()
+    frames = frames_for(encoder)
+    texts = [framed(scene.text, scene.side, scene.category, frames) for scene in shipped_scenes()]
+    data = save({"vectors": encoder.encode(texts).astype(np.float16)}, metadata=_about(encoder))
+    write_whole(path, data)
 
 
-def _about() -> dict[str, str]:
+def _about(encoder: Encoder) -> dict[str, str]:
     digest = hashlib.sha256("\n".join(_lines()).encode()).hexdigest()
-    return {"encoder": NAME, "frames": SENTENCE_FRAMES, "sentences": digest}
+    return {"encoder": encoder.name, "frames": frames_for(encoder), "sentences": digest}
 
 
 def _lines() -> list[str]:
