@@ -91,7 +91,7 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
 
 
 def _replied(subject: Subject, question: Question, named: Named) -> Answer:
-    about = _about(subject)
+    about = _about(subject, named)
     language = foreign(question)
     if language is not None:
         text = f"The question is in {language}; without a language model only English is understood."
@@ -175,10 +175,10 @@ def _unanswered(
     )
 
 
-def _about(subject: Subject) -> About:
+def _about(subject: Subject, named: Named) -> About:
     if subject.clips and not subject.records:
         return "clip"
-    return "batch" if len(subject.records) > 1 else "picture"
+    return "batch" if len(subject.records) > 1 and named.picture is None else "picture"
 
 
 def _sources(subject: Subject, named: Named) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.tools.subject import Result
 from anomalist.types import Claim
 
-_NUMBER = re.compile(r"(?<![\w.])[−-]?\d[\d,]*(?:\.\d+)?(?:e[+−-]?\d+)?(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+−-]?\d+)?(?!\w)")
 _NAMES = re.compile(
     r"\b(?:case|rule|scene|normal):\S+|\b[RET][1-9]\d*\b|\S+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm|sqlite)\b",
     re.I,
@@ -53,7 +53,7 @@ def supported(
     The claims that hold, and the texts of the others with what is wrong with them.
     """
     ids = {id for result in used for id in _ids(result)} | set(extra)
-    pool = [value for result in used for value in numbers(result.model_dump_json())]
+    pool = [value for result in used for value in _values(result.model_dump())]
     kept: list[Claim] = []
     dropped: list[str] = []
     for claim in claims:
@@ -87,6 +87,20 @@ def _is_one_of(text: str, pool: Sequence[float]) -> bool:
 
 def _value(text: str) -> float:
     return float(text.replace("−", "-").replace(",", ""))
+
+
+def _values(content: object) -> Iterator[float]:
+    """Every number in what a tool returned, those within its texts too."""
+    if isinstance(content, str):
+        yield from numbers(content)
+    elif isinstance(content, int | float):
+        yield float(content)
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from _values(value)
+    elif isinstance(content, Sequence):
+        for value in content:
+            yield from _values(value)
 
 
 def _ids(result: Result) -> list[str]:

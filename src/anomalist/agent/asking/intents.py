@@ -70,7 +70,7 @@ def intents() -> dict[str, Intent]:
 
 
 def read_intent(question: Question, about: About) -> Reading:
-    """Find the intent of a question about a picture, a clip or a batch."""
+    """Find the intent of a question about a picture, a clip, or a batch or a picture of it."""
     known = intents()
     (vector,) = load_encoder().encode([question.plain])
     alike = _vectors() @ vector
@@ -78,7 +78,7 @@ def read_intent(question: Question, about: About) -> Reading:
     start = 0
     for name, intent in known.items():
         stop = start + len(intent.examples)
-        if about in intent.on:
+        if about in intent.on or (about == "batch" and "picture" in intent.on):
             fits = any(re.search(pattern, question.plain, re.IGNORECASE) for pattern in intent.patterns)
             scores[name] = float(np.sort(alike[start:stop])[-NEAREST:].mean()) + PATTERN * fits
         start = stop

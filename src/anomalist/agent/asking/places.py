@@ -137,10 +137,9 @@ def reply_change(subject: Subject, question: Question, named: Named) -> Draft:
         return Draft((say("Nothing differs from the reference.", ["score"]),), (found,))
     counted = count_regions(subject, named.picture)
     changes = [region.change or "changed" for region in found.regions]
-    tally = _Tally(
-        ids=_ids(found.regions), **{name: changes.count(name) for name in ("missing", "extra", "changed")}
-    )
-    said = listing([f"{number} {name}" for name, number in dict(tally).items() if name in changes and number])
+    counts = {name: changes.count(name) for name in ("missing", "extra", "changed") if name in changes}
+    tally = _Tally(ids=_ids(found.regions), changes=counts)
+    said = listing([f"{number} {name}" for name, number in counts.items()])
     verb = "place differs" if counted.count == 1 else "places differ"
     claims = [say(f"{counted.count} {verb} from the reference: {said}.", counted.ids)]
     claims += [
