@@ -26,7 +26,7 @@ def rules_table(rules: Sequence[Rule]) -> RenderableType:
         table.add_column(heading, overflow="fold")
     for rule in rules:
         support = rule.support
-        rests = "a person" if rule.origin == "person" else rule.origin
+        rests: str = "a person" if rule.origin == "person" else rule.origin
         if support:
             rests = f"{len(support.captions)} captions, {support.batches}/{support.of_batches} batches"
         severity = SEVERITIES[rule.severity] if rule.severity else ""

@@ -84,8 +84,12 @@ class Sides:
         keys = list(dict.fromkeys((part.plain, part.denies) for part in parts))
         vectors = self._encoder.encode([plain for plain, _ in keys])
         denies = np.array([denied for _, denied in keys], np.bool_)
+        alike = [vectors @ side.T for side, _ in self._sides]
+        # A denial breaks rules that deny; whether it is ordinary is asked of all that is.
+        comparable = [denies[:, None] == deny for _, deny in self._sides]
+        comparable[2] = comparable[2] | denies[:, None]
         anomalous, normal, usual = (
-            np.where(denies[:, None] == deny, vectors @ side.T, np.float32(-1)) for side, deny in self._sides
+            np.where(may, near, np.float32(-1)) for may, near in zip(comparable, alike, strict=True)
         )
         ahead = (_nearest(anomalous, 1) + _nearest(anomalous, NEIGHBOURS)) / 2
         nearest_normal = normal.max(1, initial=-1)

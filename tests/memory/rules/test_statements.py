@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from anomalist.memory.rules.statements import plainly, statements
+
+
+@pytest.mark.parametrize(
+    ("caption", "plain"),
+    [
+        ("On the left, the second man in a cap seems to be running.", ["a person is running"]),
+        ("There are twelve people in the picture.", []),
+        ("Two women are possibly sitting on a bench.", ["people are sitting on a bench"]),
+        ("1. A boy is juggling, waving a flag", ["a person is juggling", "a person is waving a flag"]),
+        ("Apart from the people, there is a kiosk and a fountain.", ["a kiosk", "a fountain"]),
+    ],
+)
+def test_statements_are_put_plainly(caption: str, plain: list[str]) -> None:
+    assert [part.plain for part in statements(caption)] == plain
+
+
+def test_denials_are_told_from_what_is_affirmed() -> None:
+    found = statements("Nobody is juggling, and a girl is reading.")
+    assert [(part.plain, part.denies) for part in found] == [
+        ("nobody is juggling", True),
+        ("a person is reading", False),
+    ]
+
+
+@pytest.mark.parametrize("caption", ["", " ", "…!?", "\n\n", "12 34"])
+def test_a_caption_that_says_nothing_has_no_statements(caption: str) -> None:
+    assert statements(caption) == ()
+
+
+def test_other_languages_keep_their_sentences() -> None:
+    assert [p.plain for p in statements("Ein Mann läuft über die Straße. 一个人在跑步。")] == [
+        "ein mann läuft über die straße",
+        "一个人在跑步",
+    ]
+
+
+def test_a_very_long_caption_is_read_to_a_limit_and_soon() -> None:
+    started = time.perf_counter()
+    found = statements("A man is juggling and shouting, " * 400 + "A woman is flying.")
+    assert time.perf_counter() - started < 2
+    assert found
+    assert not any("flying" in part.plain for part in found)
+
+
+def test_a_rule_is_put_into_the_same_form() -> None:
+    assert plainly("Some people are juggling") == plainly("People are juggling") == "people are juggling"
+    assert plainly("person") == "person"
