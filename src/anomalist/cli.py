@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.commands import asking, evaluation, inspection, models, rules, triage
+from anomalist.commands import asking, chatting, evaluation, inspection, memory, models, rules, triage
 from anomalist.commands.options import INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError, DataError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
 app.add_typer(evaluation.app, name="eval")
+app.add_typer(memory.app, name="memory")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
 
@@ -155,6 +156,7 @@ def _learned(learned: Any) -> str:  # noqa: ANN401 - Profile is imported late
 app.command()(inspection.inspect)
 app.command()(inspection.report)
 app.command()(asking.ask)
+app.command()(chatting.chat)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

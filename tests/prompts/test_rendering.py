@@ -51,6 +51,8 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "watch.v1": {"view": "T1 at that moment, closer.", "item": "someone on a bicycle"},
     "rules_system.v1": {},
+    "scenes_system.v1": {},
+    "scenes_write.v1": {"place": "garage", "count": 10, "known": ["A man walks."]},
     "rules_normal.v1": {"captions": ["A man walks.", "Two people talk."], "most": 15},
     "rules_anomalous.v1": {"normal": [("activity", "a person is walking")], "most": 15},
     "rules_recheck.v1": {
@@ -73,6 +75,8 @@ RELEASED = {
     "rules_normal.v1": "2c9455f2291c4e59bbc3c2f94eeda5d0608927abeda86b67e0c8c1fff844d5fb",
     "rules_recheck.v1": "12e44aa471e47e969bf227f0a7b65d0e9db6fbe6d9be5d3dfe418e4cf58465bf",
     "rules_system.v1": "d679eee2aaabdf9f8639bd399b5b5de90c33aab5dd00ad0f88ff122cab2a0353",
+    "scenes_system.v1": "a7aa7b46c7603e7fecd1ef261d90f06dac73ffb5313b70cfef636345d119ca24",
+    "scenes_write.v1": "a2dba915fac584b2af296a31acecab163a57c08df74d2893a13f701d3de50b3f",
     "system.v1": "e8b009210e7cfeae6f56be7c3f4a786487b0b94688f20b619dba648668f21fa9",
     "watch.v1": "973444e3c4b39f66b5b2e4912b4afee4811fed10ba37dc914a8c66acd114b6a3",
 }
@@ -162,6 +166,7 @@ def test_no_value_breaks_out_of_a_prompt(name: str) -> None:
         ("watch.v1", ["to watch for"]),
         ("rules_normal.v1", ["caption", "caption"]),
         ("rules_anomalous.v1", ["normal rule"]),
+        ("scenes_write.v1", ["kind of place", "known scene"]),
         ("rules_recheck.v1", ["caption", "anomaly rule", "normal rule", "first result"]),
     ],
 )
