@@ -76,8 +76,10 @@ CREATE INDEX embeddings_of_space ON embeddings (space);
 )
 
 
-def connect(path: Path, layout: Layout = CASES) -> sqlite3.Connection:
+def connect(path: Path, layout: Layout = CASES, *, threads: bool = False) -> sqlite3.Connection:
     """Open the file, or make it where there is none or an empty one. Every statement commits by itself.
+
+    With ``threads`` other threads than this one may use it too; taking turns is up to them.
 
     Raises
     ------
@@ -89,7 +91,9 @@ def connect(path: Path, layout: Layout = CASES) -> sqlite3.Connection:
             if path.exists() and not path.is_file():
                 raise DataError(f'"{path}" is not a file.', f"Name a file for the {layout.holds}s.")
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+            connection = sqlite3.connect(
+                path, timeout=WAIT, isolation_level=None, check_same_thread=not threads
+            )
         except (OSError, ValueError) as error:  # ValueError: a null character in the path
             raise DataError(
                 f'The {layout.what} "{path}" can\'t be opened: {error}.', "Check the path."

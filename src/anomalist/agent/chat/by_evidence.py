@@ -1,0 +1,112 @@
+"""The evidence reasoner as a chat model: the same conversation where there is no language model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from pydantic import Field
+
+from anomalist.agent.asking.answering import answer
+from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of
+from anomalist.agent.chat.replies import ANSWER
+from anomalist.agent.tools.subject import Subject
+from anomalist.errors import DataError
+from anomalist.types import Answer
+
+_SAME = re.compile(
+    r"^(?:and |so |ok,? )*(?:what|how) about\b|^and (?:in |on |of |with )?\S+\.\w{3,4}\?*$", re.I
+)
+"""The last question again, of another picture, as in "What about b.png?"."""
+
+
+class EvidenceChatModel(BaseChatModel):
+    """Answers the last question of a conversation by measurement; says that it is no language model.
+
+    It calls the same tools, but by itself: its replies never ask for one. Each carries the whole `Answer`.
+    """
+
+    subject: Callable[[], Subject] = Field(exclude=True, repr=False)
+
+    @property
+    def _llm_type(self) -> str:
+        return "evidence"
+
+    def bind_tools(
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: object,
+    ) -> Runnable[Any, AIMessage]:
+        """Take notice of the tools; it knows them anyway."""
+        return self
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: object,
+    ) -> Iterator[ChatGenerationChunk]:
+        reply = measured(self.subject(), question_of(messages), answers_in(messages))
+        sentences = [claim.text for claim in reply.claims] if reply.letter is None else []
+        parts = sentences or [reply.text]
+        for number, part in enumerate(parts, 1):
+            last = number == len(parts)
+            message = AIMessageChunk(
+                content=part if last else f"{part} ",
+                additional_kwargs={ANSWER: reply.model_dump_json()} if last else {},
+                chunk_position="last" if last else None,
+            )
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: object,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager))
+
+
+def measured(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answer:
+    """Answer by measurement, about the picture that the question means in this conversation."""
+    meant = narrowed(subject, question, earlier)
+    if len(sources_of(meant)) == 1 and earlier and _SAME.match(question):
+        said = answer(meant, earlier[-1].question)
+        return said.model_copy(update={"question": question})
+    reply = answer(meant, question)
+    if reply.answered or len(sources_of(meant)) < 2:
+        return reply
+    # "How bad?" after a picture was talked about means that one.
+    last = focus_of(earlier, sources_of(subject))
+    if last is None:
+        return reply
+    closer = answer(only(subject, last), question)
+    return closer if closer.answered else reply
+
+
+def question_of(messages: Sequence[BaseMessage]) -> str:
+    """The last question of a conversation. Raises DataError where there is none."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return message.text
+    raise DataError("Nothing was asked.")
+
+
+def answers_in(messages: Sequence[BaseMessage]) -> tuple[Answer, ...]:
+    """The answers that were given in a conversation, in order."""
+    kept = (message.additional_kwargs.get(ANSWER) for message in messages if isinstance(message, AIMessage))
+    return tuple(Answer.model_validate_json(text) for text in kept if isinstance(text, str))

@@ -1,0 +1,211 @@
+"""The file of conversations: messages as LangGraph's checkpoints, and what each conversation is about.
+
+Nothing is pickled: checkpoints are msgpack, and of its types only messages and plain values are read back.
+Pictures are kept as references (path and hash), never as pixels. Of each conversation the last checkpoint
+stays, which holds all of its messages.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from anomalist.agent.tools.subject import Subject
+from anomalist.clips import ClipRecord
+from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.database import Layout, connect, explained, transaction
+from anomalist.settings import Settings
+from anomalist.types import Frozen, Record
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+LONGEST_NAME = 80
+
+FILE = Layout(
+    "file of conversations",
+    "conversation",
+    0x616E6F63,  # "anoc"
+    1,
+    """
+CREATE TABLE conversations (
+  name TEXT PRIMARY KEY,
+  about TEXT NOT NULL,
+  pictures TEXT NOT NULL,
+  clips TEXT NOT NULL,
+  created TEXT NOT NULL,
+  updated TEXT NOT NULL,
+  turns INTEGER NOT NULL
+) STRICT
+""",
+)
+
+_PICTURES = TypeAdapter(tuple[Record, ...])
+_CLIPS = TypeAdapter(tuple[ClipRecord, ...])
+
+
+class Entry(Frozen):
+    """One conversation in the list."""
+
+    name: str
+    about: Mapping[str, Any]
+    created: str
+    updated: str
+    turns: int
+
+
+class Conversations:
+    """The conversations in one SQLite file, made where there is none; a context manager.
+
+    Every method raises DataError, which names the file, when it is damaged, locked or can't be written.
+
+    Parameters
+    ----------
+    path : the file; by default ``conversations.sqlite`` in the home of the settings.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or Settings().home / "conversations.sqlite"
+        # The loop runs tools in threads of its own; the saver takes turns with a lock.
+        self._connection = connect(self.path, FILE, threads=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @cached_property
+    def saver(self) -> SqliteSaver:
+        """What the loop keeps its checkpoints with."""
+        from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+        from langgraph.checkpoint.sqlite import SqliteSaver
+
+        # None: only the types of messages and plain values are read back, whatever is in the file.
+        strict = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+        with explained(self.path, FILE):
+            saver = SqliteSaver(self._connection, serde=strict)
+            saver.setup()
+        return saver
+
+    def list(self) -> tuple[Entry, ...]:
+        """All conversations, the last one first."""
+        with explained(self.path, FILE):
+            rows = self._connection.execute(
+                "SELECT name, about, created, updated, turns FROM conversations ORDER BY updated DESC, name"
+            ).fetchall()
+        return tuple(self._entry(row) for row in rows)
+
+    def find(self, name: str) -> Entry | None:
+        """The conversation of a name, if there is one."""
+        with explained(self.path, FILE):
+            row = self._connection.execute(
+                "SELECT name, about, created, updated, turns FROM conversations WHERE name = ?", [name]
+            ).fetchone()
+        return None if row is None else self._entry(row)
+
+    def free_name(self, wanted: str) -> str:
+        """A name like ``wanted`` that no conversation has."""
+        base = "".join(c if c.isprintable() else " " for c in wanted).strip()[: LONGEST_NAME - 5] or "chat"
+        taken = {entry.name for entry in self.list()}
+        number = 2
+        name = base
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        return name
+
+    def keep(self, name: str, about: Mapping[str, Any], subject: Subject) -> None:
+        """Store what a conversation is about, with the records that it rests on unless a run has them."""
+        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+            raise DataError(
+                f"A conversation can't be called {name[:LONGEST_NAME]!r}.",
+                f"1 to {LONGEST_NAME} printable characters.",
+            )
+        mine = "run" not in about
+        pictures = _PICTURES.dump_json(subject.records if mine else ()).decode()
+        clips = _CLIPS.dump_json(subject.clips if mine else ()).decode()
+        now = _now()
+        with explained(self.path, FILE), transaction(self._connection):
+            self._connection.execute(
+                "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
+                " about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
+                " updated = excluded.updated",
+                [name, json.dumps(about), pictures, clips, now, now],
+            )
+
+    def records(self, name: str) -> tuple[tuple[Record, ...], tuple[ClipRecord, ...]]:
+        """The records of pictures and of clips that were stored with a conversation."""
+        with explained(self.path, FILE):
+            row = self._connection.execute(
+                "SELECT pictures, clips FROM conversations WHERE name = ?", [name]
+            ).fetchone()
+        if row is None:
+            raise DataError(f"There is no conversation {name!r}.", "List them: anomalist chat --list")
+        try:
+            return _PICTURES.validate_json(row["pictures"]), _CLIPS.validate_json(row["clips"])
+        except ValidationError as error:
+            raise self._damaged(name) from error
+
+    def messages(self, name: str) -> tuple[BaseMessage, ...]:
+        """All messages of a conversation, in order; none where it has not begun."""
+        with self.readable(name):
+            kept = self.saver.get_tuple({"configurable": {"thread_id": name}})
+        return () if kept is None else tuple(kept.checkpoint["channel_values"].get("messages", ()))
+
+    def turned(self, name: str, turns: int) -> None:
+        """Note that an answer was given, and let go of all checkpoints but the last."""
+        with explained(self.path, FILE):
+            with transaction(self._connection):
+                for table in ("checkpoints", "writes"):
+                    self._connection.execute(
+                        f"DELETE FROM {table} WHERE thread_id = ?1 AND checkpoint_id <"
+                        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?1)",
+                        [name],
+                    )
+                self._connection.execute(
+                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, _now(), name]
+                )
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def readable(self, name: str) -> Iterator[None]:
+        """Turn whatever a damaged checkpoint makes of itself into a DataError."""
+        try:
+            with explained(self.path, FILE):
+                yield
+        except AnomalistError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+            raise self._damaged(name) from error
+
+    def _entry(self, row: Mapping[str, Any]) -> Entry:
+        try:
+            return Entry(
+                **{**{key: row[key] for key in Entry.model_fields}, "about": json.loads(row["about"])}
+            )
+        except ValueError as error:
+            raise self._damaged(row["name"]) from error
+
+    def _damaged(self, name: str) -> DataError:
+        return DataError(
+            f'The conversation {name!r} in "{self.path}" is damaged.', "Begin another one with --name."
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
