@@ -156,6 +156,9 @@ def test_feedback_is_stored_and_cited(subject: Subject) -> None:
     assert "case:2" in answer(subject, "This is fine.").text
     with CaseStore(subject.cases) as store:
         assert store.get(2).severity == 0
+    assert "case:2 is undone" in answer(subject, "Undo that.").text
+    assert "case:1 is undone" in answer(subject, "Please take case:1 back.").text
+    assert not answer(subject, "Undo that.").answered
 
 
 def test_a_batch(subject: Subject, good: Subject) -> None:

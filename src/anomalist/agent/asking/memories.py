@@ -18,9 +18,10 @@ from anomalist.agent.tools.remembering import (
     recall_similar_cases,
     record_feedback,
     search_records,
+    undo_feedback,
 )
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.agent.wording import listing
+from anomalist.agent.wording import listing, with_article
 from anomalist.types import Claim
 
 LISTED = 10
@@ -30,6 +31,7 @@ _FINE = re.compile(
     r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
     r"no (?:defect|fault|problem))\b"
 )
+_UNDO = re.compile(r"\b(?:undo|revoke|withdraw|take (?:\S+ ){0,3}back|taken back)\b")
 _TRUE = re.compile(
     r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is right|well spotted)\b|\bi confirm\b"
 )
@@ -55,6 +57,8 @@ def reply_history(subject: Subject, question: Question, named: Named) -> Draft:
 
 def reply_feedback(subject: Subject, question: Question, named: Named) -> Draft:
     """Store what the person says, and say what was stored and how to take it back."""
+    if _UNDO.search(question.plain):
+        return _taken_back(subject, question, named)
     region = named.regions[0] if named.regions else None
     kind = said_kind(question)
     said: Literal["confirmed", "normal", "corrected"]
@@ -67,9 +71,8 @@ def reply_feedback(subject: Subject, question: Question, named: Named) -> Draft:
         subject, said, kind, named.severity, region, f"in words: {question.text}", named.picture
     )
     found = show_findings(subject, named.picture)
-    what = {"normal": "this is fine", "confirmed": "the finding is right", "corrected": f"this is {kind}"}[
-        said
-    ]
+    meaning = {"normal": "this is fine", "confirmed": "the finding is right"}
+    what = meaning.get(said, f"this is {with_article(kind or '')}")
     graded = f", severity {case.severity}" if said != "normal" and case.severity else ""
     claims = (
         say(f"Stored as {case.case}, said by {case.who}: {what}{graded}.", case.ids),
@@ -83,7 +86,7 @@ def reply_rules(subject: Subject, question: Question, named: Named) -> Draft:
     if re.search(r"\b(?:list|show|what rules|which rules are)\b", question.plain):
         rules = list_rules(subject)
         claims = [
-            say(f"{rule.rule} ({rule.polarity}): {rule.text}", rule.ids) for rule in rules.rules[:LISTED]
+            say(f"{rule.rule} ({rule.polarity}): {rule.text}.", rule.ids) for rule in rules.rules[:LISTED]
         ]
         lead = say(f"The profile {rules.profile} has {len(rules.rules)} rules that hold.", rules.ids)
         return Draft((lead, *claims), (rules, _Number(ids=(), number=len(rules.rules))))
@@ -115,7 +118,8 @@ def reply_search(subject: Subject, question: Question, named: Named) -> Draft:
     claims = []
     if named.order is None:
         fit = "is" if found.count == 1 else "are"
-        text = f"{found.count} of {found.searched} {fit} {what or 'listed'}, the most severe first."
+        order = "" if label == "normal" else ", the most severe first"
+        text = f"{found.count} of {found.searched} {fit} {what or 'listed'}{order}."
         claims.append(say(text, found.ids[:LISTED] or ["score"]))
     for row in rows:
         parts = [str(row.label or "not judged")]
@@ -181,6 +185,14 @@ def reply_provenance(subject: Subject, question: Question, named: Named) -> Draf
 
 class _Number(Result):
     number: int
+
+
+def _taken_back(subject: Subject, question: Question, named: Named) -> Draft:
+    """Undo the case that is named, or the newest that was said about this picture."""
+    found = show_findings(subject, named.picture)
+    wanted = re.search(r"\bcase:[1-9]\d*\b", question.plain)
+    case = undo_feedback(subject, wanted[0] if wanted else None, named.picture)
+    return Draft((say(f"{case.case} is undone; it stays in the file as such.", case.ids),), (case, found))
 
 
 def _case_claim(case: PastCase) -> Claim:

@@ -243,7 +243,7 @@ def _rest(regions: tuple[FoundRegion, ...]) -> list[Claim]:
     left = regions[TOLD:]
     if not left:
         return []
-    text = f"{len(left)} more with lower peaks: {left[0].region} to {left[-1].region}."
+    text = f"{len(left)} more with lower peaks: {listing(_ids(left))}."
     return [say(text, _ids(left))]
 
 

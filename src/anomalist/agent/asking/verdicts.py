@@ -47,7 +47,7 @@ def reply_verdict(subject: Subject, question: Question, named: Named) -> Draft:
     if found.regions and found.label != "normal":
         claims.append(say(found.regions[0].sentence, found.regions[0].ids))
     claims += [say(text, ["score"]) for text in found.disagreements]
-    if TAG.search(question.plain) or "my boss" in question.plain:
+    if TAG.search(question.plain):
         claims.append(say("That stands whichever way the question is put.", ["score"]))
     return Draft(tuple(claims), (found,))
 
@@ -103,7 +103,7 @@ def reply_severity(subject: Subject, question: Question, named: Named) -> Draft:
     if graded.if_real:
         text = f"Undecided; if the finding is real, its severity is {graded.severity}: {graded.reason}."
     elif graded.level == 0:
-        text = f"{what} has severity none: {graded.reason}."
+        text = f"{what} has no severity: {graded.reason}."
     else:
         text = f"{what} is {graded.severity} ({graded.level} of 4): {graded.reason}."
     steps = (
@@ -164,7 +164,7 @@ def _yes_or_no(plain: str, label: Label | None) -> str:
     """ "Yes: " or "No: " where the question leans one way only and there is a verdict."""
     asked = TAG.sub("", plain)
     bad, good = BAD.search(asked) is not None, GOOD.search(asked) is not None
-    if bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
+    if asked != plain or bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
         return ""
     asks_bad = bad != (
         bad and NOT.search(re.sub(r"^(?:isn't|don't|doesn't|aren't)\b", "", asked)) is not None

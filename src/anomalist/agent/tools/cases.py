@@ -12,6 +12,9 @@ from anomalist.types import FloatArray, Record, Region
 SPACE = "measured region 1"
 """Name of the space of `case_vector`, with its version."""
 
+ALIKE = 0.8
+"""Cosine similarity from which two regions count as alike."""
+
 
 def seen_in(record: Record, region: str | None = None) -> str:
     """One sentence on what stands out: the named region, or the one with the highest peak."""

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist.agent.kinds import named_kind
-from anomalist.agent.tools.cases import SPACE, case_vector, seen_in
+from anomalist.agent.tools.cases import ALIKE, SPACE, case_vector, seen_in
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore
@@ -101,7 +101,7 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
     with CaseStore(path) as store:
         known, _ = store.vectors(SPACE, profile=record.profile)
         alike = store.similar(SPACE, vector, most, profile=record.profile) if known else ()
-    cases = tuple(_past(each.case, each.similarity) for each in alike)
+    cases = tuple(_past(each.case, each.similarity) for each in alike if each.similarity >= ALIKE)
     return PastCases(ids=("score", *(case.case for case in cases)), cases=cases, of=len(known))
 
 
@@ -144,9 +144,18 @@ def record_feedback(
         return _past(store.add(feedback, {} if vector is None else {SPACE: vector}), None)
 
 
-def undo_feedback(subject: Subject, case: str) -> PastCase:
-    """Take back what was said (by the id of the case, case:12); it stays in the file as undone."""
+def undo_feedback(subject: Subject, case: str | None = None, picture: str | None = None) -> PastCase:
+    """Take back what was said, by the id of the case (case:12), or the newest about a picture.
+
+    It stays in the file as undone.
+    """
     with CaseStore(_case_file(subject)) as store:
+        if case is None:
+            record = subject.picture(picture)
+            about = [each.id for each in store.list() if each.source == record.source]
+            if not about:
+                raise DataError(f"Nothing was said about {Path(record.source).name} that holds.")
+            case = about[0]
         return _past(store.undo(case), None)
 
 
