@@ -7,6 +7,7 @@ import pytest
 from anomalist.memory.captioned import MOST_RULES, CaptionMemory
 from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.rules.rule import Polarity, Rule
+from anomalist.memory.scenes.memory import SceneMemory
 
 
 def rule(number: int, text: str, polarity: Polarity = "anomalous", **more: object) -> Rule:
@@ -55,3 +56,18 @@ def test_the_digest_changes_with_what_counts() -> None:
     changed = RULES[0].model_copy(update={"version": 3})
     assert CaptionMemory(RULES).digest == CaptionMemory(RULES[:3]).digest
     assert CaptionMemory(RULES).digest != CaptionMemory((changed, *RULES[1:])).digest
+
+
+def test_scenes_are_recalled_only_where_they_speak_for_an_anomaly(encoder: SentenceEncoder) -> None:
+    memory = CaptionMemory((), lambda: SceneMemory(encoder=encoder), encoder=encoder)
+    (scene,) = memory.recall(["A man rides a motorbike through the people on the footpath."])
+    assert scene.id.startswith("scene:")
+    assert (scene.side, scene.severity) == ("anomalous", 0)
+    assert memory.recall(["Two people walk next to each other."]) == ()
+
+
+def test_scenes_are_not_opened_before_they_are_needed() -> None:
+    def fail() -> SceneMemory:
+        raise AssertionError
+
+    assert CaptionMemory(RULES, fail).digest

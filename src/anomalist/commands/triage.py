@@ -130,6 +130,7 @@ def triage(
     from anomalist.agent.policy import load_policy
     from anomalist.memory.captioned import CaptionMemory
     from anomalist.memory.rules.of_profile import rules_for
+    from anomalist.memory.scenes.camera import memory_digest, memory_of
     from anomalist.triage import Triage
     from anomalist.vision.motion.scene import load_scene
     from anomalist.vision.motion.zones import read_zones
@@ -138,7 +139,7 @@ def triage(
     drawn = read_zones(zones) if zones else None
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
-    memory = CaptionMemory(rules_for(scene.name))
+    memory = CaptionMemory(rules_for(scene.name), lambda: memory_of(scene.name))
     annotate = _annotator(watch or (), model, memory, vlm_calls_per_minute)
     run = Triage(
         scene,
@@ -147,7 +148,7 @@ def triage(
         zones=drawn,
         policy=load_policy(policy),
         annotate=annotate,
-        annotated_by=repr((watch, model, vlm_calls_per_minute, memory.digest)),
+        annotated_by=repr((watch, model, vlm_calls_per_minute, memory.digest, memory_digest(scene.name))),
     )
     if follow:
         follow_stream(run, paths, webhook, out)

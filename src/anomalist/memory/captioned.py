@@ -1,34 +1,45 @@
-"""What memory holds against a caption: the rules that it fits, and the scenes that speak as they do."""
+"""What memory holds against a caption: the rules that it fits, and the scenes that speak for an anomaly."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from anomalist.memory.embedding import Encoder
 from anomalist.memory.rules.matching import RuleMatch, RuleMatcher
 from anomalist.memory.rules.rule import Rule
+from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.types import Recalled
 
 MOST_RULES = 2
 """Rules of either side that are recalled for one thing; the first says most."""
+
+MOST_SCENES = 1
 
 SURE = 0.1
 """Margin from which a rule surely holds, so that its severity counts; or one of its keywords falls."""
 
 
 class CaptionMemory:
-    """The rules of a profile, held against captions.
+    """The rules of a profile and, where there are any, remembered scenes, held against captions.
 
     Parameters
     ----------
     rules : of both polarities; disabled ones don't count.
-    encoder : what makes vectors of texts; `load_encoder()` by default. Nothing is loaded before it is needed.
+    scenes : opens the scene memory; nothing is loaded before it is needed.
+    encoder : what makes vectors of texts; `load_encoder()` by default.
     """
 
-    def __init__(self, rules: Sequence[Rule], *, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        scenes: Callable[[], SceneMemory] | None = None,
+        *,
+        encoder: Encoder | None = None,
+    ) -> None:
         self._rules = {rule.id: rule for rule in rules if rule.enabled}
+        self._open_scenes = scenes
         self._encoder = encoder
 
     @property
@@ -41,12 +52,39 @@ class CaptionMemory:
     def _matcher(self) -> RuleMatcher:
         return RuleMatcher(tuple(self._rules.values()), encoder=self._encoder)
 
+    @cached_property
+    def _scenes(self) -> SceneMemory | None:
+        return None if self._open_scenes is None else self._open_scenes()
+
     def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
-        """What is held against one thing that these captions describe: anomalous rules first, then normal."""
+        """What is held against one thing that these captions describe.
+
+        Anomalous rules come first, then normal ones, then scenes: only where the memory as a whole speaks
+        for an anomaly, and only anomalous ones.
+        """
         read = self._matcher.read(captions)
         broken = self._recalled([match for matches in read.matches for match in matches])
         kept = self._recalled([match for matches in read.normal for match in matches])
-        return (*broken, *kept)
+        return (*broken, *kept, *self._remembered(captions))
+
+    def _remembered(self, captions: Sequence[str]) -> list[Recalled]:
+        if self._scenes is None:
+            return []
+        found = self._scenes.respond(captions).rationale
+        spoken = [each for each in found if each.side == "anomalous" and each.memories]
+        if not spoken:
+            return []
+        best = max(spoken, key=lambda each: each.score)
+        return [
+            Recalled(
+                id=memory.id,
+                text=f"{memory.text} ({memory.category})",
+                similarity=memory.similarity,
+                source=best.clause,
+                side=memory.side,
+            )
+            for memory in best.memories[:MOST_SCENES]
+        ]
 
     def _recalled(self, matches: Sequence[RuleMatch]) -> list[Recalled]:
         best: dict[str, RuleMatch] = {}

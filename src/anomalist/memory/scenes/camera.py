@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,26 @@ def camera_memory(store: SceneStore) -> SceneMemory:
         threshold=0.0 if threshold is None else threshold.value,
         encoder=store.encoder,
     )
+
+
+def memory_of(name: str) -> SceneMemory:
+    """The memory of a camera by its name; what ships alone where it has no file of its own."""
+    path = memory_path(name)
+    if not path.is_file():
+        return SceneMemory()
+    with SceneStore(path) as store:
+        return camera_memory(store)
+
+
+def memory_digest(name: str) -> str:
+    """Of what a camera's own memory holds, hex; "" where it has none."""
+    path = memory_path(name)
+    if not path.is_file():
+        return ""
+    with SceneStore(path) as store:
+        lines = [f"{scene.id} {scene.side} {scene.text}" for scene in store.list()]
+        lines.append(repr(store.threshold()))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def build_memory(
