@@ -60,7 +60,7 @@ def conversation(home: Path) -> str:
     """The whole run as Markdown."""
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
-    from anomalist.agent.chat.saving import conversation_lines
+    from anomalist.report.conversation import conversation_lines
     from anomalist.picture_memory import PictureMemory
     from anomalist.pipeline import Inspector, learn
 
@@ -84,8 +84,8 @@ def conversation(home: Path) -> str:
     lines = [
         "# A conversation about ten tiles",
         "",
-        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md`. No language model took "
-        "part: every sentence is put together from measurements and names what it rests on.",
+        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md`. No language model "
+        "took part: every sentence is put together from measurements and names what it rests on.",
         "",
         f"Learned from {len(lessons)} good pictures of {len({item.group for item in lessons})} tiles and "
         f"{len(defects)} labelled defects; none of these tiles is asked about. "

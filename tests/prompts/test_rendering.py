@@ -37,6 +37,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "kinds": [kind for kind in KINDS if kind != "none"],
         "ids": ["score", "R1", "case:12"],
     },
+    "chat_system.v1": {"tools": ["zoom(region: string): Look closer at a region."]},
+    "chat.v1": {
+        "views": ["Picture 1: the whole picture"],
+        "records": "part.png: anomalous, severity minor",
+        "steps": [{"tool": "zoom", "result": '{"ids": ["R1"]}'}],
+        "question": "Where is it?",
+        "ids": ["score", "R1"],
+        "left": 0,
+    },
     "retry.v1": {"problem": "it is empty."},
     "event_system.v1": {},
     "event.v1": {
@@ -66,6 +75,8 @@ VALUES: dict[str, dict[str, Any]] = {
 
 
 RELEASED = {
+    "chat.v1": "7cb40b8594ed3dca1478db9562df7e02496fa6f88787dc3ad5d0d6056d5acbfa",
+    "chat_system.v1": "55f720d345506a71ba8646b4a5ef6acc2806df02643afda09db36facf0f769e0",
     "describe.v1": "6a1e21c690a9855f9249e359ce10dad36733f241c160c425f1f5b1bd6d65fb4c",
     "event.v1": "cd2687bee6ce05d4e690e962340eec43523d71f16dbfc0a1f648d11bf0df1b5b",
     "event_system.v1": "ee6282bff09d4e33523721387a5c20ca538cdd9d6a3aff870bd2a7689e2a383c",

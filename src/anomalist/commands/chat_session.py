@@ -106,7 +106,7 @@ class Session:
         return f"{undone.case} is taken back: {undone.note or undone.text}"
 
     def _save(self, folder: str) -> str:
-        from anomalist.agent.chat.saving import save
+        from anomalist.report.conversation import save
 
         target = Path(folder) if folder else self._folder
         chat = self._chat
