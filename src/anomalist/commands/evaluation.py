@@ -211,3 +211,24 @@ def questions(
         print(result.model_dump_json())
     else:
         out.print(render(result))
+
+
+@app.command()
+def sentences(
+    data: Annotated[
+        Path, typer.Option(help="Folder with sentences.csv and memory_sentences.csv, as uca has.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Score labelled sentences by remembered scenes: what ships, and with sentences of other videos."""
+    from anomalist.eval.sentences import evaluate_sentences, render
+    from anomalist.terminal import out, progress_bars
+
+    with progress_bars() as progress:
+        result = evaluate_sentences(data, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from anomalist.memory.clauses import clauses, negated
@@ -102,6 +103,7 @@ _SAYS_NOTHING = (
     | CONJUNCTIONS
     | PRONOUNS
 )
+_REMEMBERED = 16_384  # captions: rules and scenes ask for the same ones
 _LONGEST_SUBJECT = 14  # words before its verb
 
 
@@ -113,6 +115,7 @@ class Statement(NamedTuple):
     denies: bool
 
 
+@lru_cache(_REMEMBERED)
 def statements(caption: str) -> tuple[Statement, ...]:
     """What a caption says, in order; what only counts or places people is left out.
 

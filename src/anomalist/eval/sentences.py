@@ -1,0 +1,197 @@
+"""How well remembered scenes tell anomalous sentences on surveillance videos from ordinary ones.
+
+Two memories: what ships, and the same with the sentences of other videos beside it, each on the side of its
+video's class. Class and name of the scored videos are never read but to group them.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from anomalist.errors import DataError
+from anomalist.eval.metrics import average_precision, image_auroc
+from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.rules.deciding import over_time
+from anomalist.memory.scenes.framing import framed, frames_for
+from anomalist.memory.scenes.memory import SceneMemory
+from anomalist.memory.scenes.scene import LONGEST_SCENE, Scene
+from anomalist.memory.scenes.shipped import shipped_scenes, shipped_vectors
+from anomalist.types import BoolArray, FloatArray, Frozen
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+SENTENCES, MEMORY = "sentences.csv", "memory_sentences.csv"
+NORMAL = "Normal"
+
+CONTEXT = 3.0
+"""Sentences: time constant with which those before one count, where they do."""
+
+_AT_ONCE = 500
+
+
+class SentenceFigures(Frozen):
+    """Figures of one memory; None where undefined."""
+
+    scenes: int = Field(description="remembered")
+    auroc: float | None
+    ap: float | None = Field(description="average precision")
+    auroc_within: float | None = Field(description="among sentences of videos that have an event")
+    ap_within: float | None
+    auroc_context: float | None = Field(description="where the sentences before count too")
+    ap_context: float | None
+
+
+class SentencesResult(Frozen):
+    """The figures on sentences; ambiguous ones are left out of them."""
+
+    data: str
+    sentences: int
+    anomalous: int
+    within: int = Field(description="sentences of videos that have an event")
+    length_auroc: float | None = Field(description="shortcut: the number of words")
+    shipped: SentenceFigures
+    built: SentenceFigures | None = Field(description="with sentences of other videos; None without any")
+
+
+@dataclass(frozen=True)
+class _Row:
+    video: str
+    sentence: str
+    label: str
+
+
+def evaluate_sentences(
+    data: Path, *, encoder: Encoder | None = None, progress: Progress = lambda *_: None
+) -> SentencesResult:
+    """Score each sentence by itself, and with those before it.
+
+    Parameters
+    ----------
+    data : folder of ``sentences.csv`` (video, sentence, label) and, for a built memory,
+        ``memory_sentences.csv`` (class, sentence).
+    encoder : what makes vectors of texts.
+    progress : told how many sentences of the memory are embedded.
+
+    Raises DataError when something can't be read.
+    """
+    encoder = encoder or load_encoder()
+    rows = [
+        _Row(row["video"], row["sentence"], row["label"])
+        for row in _read(data / SENTENCES, ("video", "sentence", "label"))
+    ]
+    counted = np.array([row.label in ("normal", "anomalous") for row in rows], np.bool_)
+    labels = np.array([row.label == "anomalous" for row in rows], np.bool_)
+    with_event = {row.video for row in rows if row.label != "normal"}
+    within = counted & np.array([row.video in with_event for row in rows], np.bool_)
+    lengths = np.array([len(row.sentence.split()) for row in rows], np.float32)
+    built = None
+    if (data / MEMORY).exists():
+        built = _figures(
+            _built(data / MEMORY, {row.sentence for row in rows}, encoder, progress),
+            rows,
+            labels,
+            counted,
+            within,
+        )
+    return SentencesResult(
+        data=data.name,
+        sentences=int(counted.sum()),
+        anomalous=int((labels & counted).sum()),
+        within=int(within.sum()),
+        length_auroc=image_auroc(lengths[counted], labels[counted]),
+        shipped=_figures(SceneMemory(encoder=encoder), rows, labels, counted, within),
+        built=built,
+    )
+
+
+def _figures(
+    memory: SceneMemory, rows: Sequence[_Row], labels: BoolArray, counted: BoolArray, within: BoolArray
+) -> SentenceFigures:
+    scores = np.nan_to_num(memory.respond([row.sentence for row in rows]).scores, nan=-1)
+    context = _with_context(scores, [row.video for row in rows])
+    return SentenceFigures(
+        scenes=len(memory.scenes),
+        auroc=image_auroc(scores[counted], labels[counted]),
+        ap=average_precision(scores[counted], labels[counted]),
+        auroc_within=image_auroc(scores[within], labels[within]),
+        ap_within=average_precision(scores[within], labels[within]),
+        auroc_context=image_auroc(context[counted], labels[counted]),
+        ap_context=average_precision(context[counted], labels[counted]),
+    )
+
+
+def _with_context(scores: FloatArray, videos: Sequence[str]) -> FloatArray:
+    """Each score with those of the video's sentences before it, the nearest counting most."""
+    result = np.empty_like(scores)
+    names = np.array(videos)
+    for video in dict.fromkeys(videos):
+        own = names == video
+        result[own] = over_time(scores[own], "causal", memory=CONTEXT)
+    return result
+
+
+def _built(path: Path, left_out: set[str], encoder: Encoder, progress: Progress) -> SceneMemory:
+    """What ships and the sentences of a file, without those that are scored."""
+    said = dict.fromkeys(
+        (row["sentence"][:LONGEST_SCENE], row["class"])
+        for row in _read(path, ("class", "sentence"))
+        if row["sentence"] not in left_out and any(map(str.isalpha, row["sentence"]))
+    )
+    scenes = [
+        Scene(
+            id=f"scene:{number}",
+            side="normal" if kind == NORMAL else "anomalous",
+            category=kind,
+            text=text,
+            source=path.name,
+        )
+        for number, (text, kind) in enumerate(said, start=1)
+    ]
+    frames = frames_for(encoder)
+    texts = [framed(scene.text, scene.side, scene.category, frames) for scene in scenes]
+    parts = [shipped_vectors(encoder)]
+    for start in range(0, len(texts), _AT_ONCE):
+        parts.append(encoder.encode(texts[start : start + _AT_ONCE]))
+        progress("sentences", min(start + _AT_ONCE, len(texts)), len(texts))
+    return SceneMemory([*shipped_scenes(), *scenes], np.concatenate(parts), encoder=encoder)
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="", strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(f'"{path}" has no column {missing[0]}.')
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f'"{path}" can\'t be read: {error}.') from error
+    if not rows:
+        raise DataError(f'"{path}" holds no sentences.')
+    return rows
+
+
+def render(result: SentencesResult) -> RenderableType:
+    """The figures as a table."""
+    from rich.table import Table
+
+    title = f"{result.data}: {result.sentences} sentences, {result.anomalous} anomalous"
+    table = Table("", "what ships", "with other videos", title=title)
+    for name in SentenceFigures.model_fields:
+        cells = (getattr(side, name) if side else None for side in (result.shipped, result.built))
+        table.add_row(name.replace("_", " "), *map(_shown, cells))
+    table.add_row("shortcut: length", _shown(result.length_auroc), "")
+    return table
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
