@@ -176,6 +176,19 @@ def test_labelled_kinds_count_before_words() -> None:
     assert choice.claims[0].evidence == ("R1", "case:crack/7", "case:crack/2")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("A defect of the kind stain", "A defect of the kind crack"),
+        ("a defect of the kind copper", "a defect of the kind crack"),
+        ("some other defect", "a crack"),
+        ("a hole", "crack"),
+    ],
+)
+def test_kinds_that_no_labelled_case_has_are_none_of_theirs(options: tuple[str, ...]) -> None:
+    assert choose("Which kind?", options, record(regions=named("crack"))).letter == "B"
+
+
 def test_likeness_gives_the_probabilities_of_kinds() -> None:
     likeness = Likeness({"crack": 0.2, "blowhole": 0.7, "fray": 0.1}, ("case:blowhole/3",))
     choice = choose("Which kind?", ("Crack", "A blow-hole", "fray"), record(), likeness=likeness)

@@ -94,8 +94,8 @@ def choose(
     asked = read(question, findings.names)
     readings = [read(option, findings.names, counting=counting) for option in options]
     if any(term.aspect == "named" for terms in readings for term in terms):
-        # Labelled cases know better than what the name of a kind means in general.
-        readings = [tuple(term for term in terms if term.aspect != "kind") for terms in readings]
+        # Labelled cases know better than what the name of a kind means in general: it is none of theirs.
+        readings = [tuple(map(_other_kind, terms)) for terms in readings]
     fits = _fits(options, readings, asked, findings)
     if all(fit is None for fit in fits):
         return _untold(options, "Nothing that was measured speaks to any of the options.")
@@ -116,6 +116,10 @@ def choose(
     return Choice(options, probabilities, string.ascii_uppercase[first], claims)
 
 
+def _other_kind(term: Term) -> Term:
+    return Term("named", frozenset(), negated=term.negated) if term.aspect == "kind" else term
+
+
 def _refuse(options: tuple[str, ...]) -> None:
     if not 2 <= len(options) <= len(string.ascii_uppercase):
         raise DataError(f"A question needs 2 to {len(string.ascii_uppercase)} options, not {len(options)}.")
@@ -133,6 +137,12 @@ def _fits(
     """Fit of each option; "none of these" is as probable as the best of the others is not."""
     at_stake = any(term.aspect in ("label", "answer") for terms in readings for term in terms)
     fits = [_together(terms, asked, findings, implied=at_stake) for terms in readings]
+    describing = [any(term.aspect in _DESCRIBES for term in terms) for terms in readings]
+    for i, terms in enumerate(readings):
+        fit = fits[i]
+        if any(describing) and not describing[i] and fit is not None and _affirms(terms):
+            # "A defect of some sort" leaves open what the other options tell.
+            fits[i] = Fit(NEUTRAL * fit.value, fit.evidence)
     told = [fit for fit in fits if fit is not None]
     for i, terms in enumerate(readings):
         wanted = next((term.values for term in terms if term.aspect == "others"), None)
@@ -141,6 +151,12 @@ def _fits(
         best, worst = max(told, key=_rank), min(told, key=_rank)
         fits[i] = Fit(1 - best.value, best.evidence) if "none" in wanted else worst
     return fits
+
+
+def _affirms(terms: tuple[Term, ...]) -> bool:
+    """Whether an option says that something is wrong, without being a yes or no."""
+    labels = [("anomalous" in term.values) != term.negated for term in terms if term.aspect == "label"]
+    return all(labels) and bool(labels) and not any(term.aspect == "answer" for term in terms)
 
 
 def _together(
