@@ -78,7 +78,7 @@ class CaptionMemory:
         return [
             Recalled(
                 id=memory.id,
-                text=f"{memory.text} ({memory.category})",
+                text=f"{memory.category}: {memory.text}",
                 similarity=memory.similarity,
                 source=best.clause,
                 side=memory.side,
