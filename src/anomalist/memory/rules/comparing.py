@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomalist.memory.clauses import negated
 from anomalist.memory.embedding import Encoder
+from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.keywords import KeywordFinder
 from anomalist.memory.rules.shipped import usual_clauses
 from anomalist.memory.rules.statements import Statement, plainly
@@ -70,12 +71,21 @@ class Sides:
 
     def __init__(self, anomalous: Sequence[str], normal: Sequence[str], encoder: Encoder) -> None:
         self._encoder = encoder
+        self._normal = [sides_of(text) for text in normal]
         self._sides = [self._side(texts) for texts in (anomalous, normal, usual_clauses())]
 
     def _side(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
         """Vectors (m, d) of rules and which of them deny."""
         vectors = self._encoder.encode([plainly(text) for text in texts])
         return vectors, np.array([negated(text) for text in texts], np.bool_)
+
+    def _opposed(self, keys: Sequence[tuple[str, bool]]) -> BoolArray:
+        """Which statements are opposites of which normal rules, bool (n, m)."""
+        found = [
+            [opposed(sides, rule) for rule in self._normal]
+            for sides in (sides_of(plain) for plain, _ in keys)
+        ]
+        return np.array(found, np.bool_).reshape(len(keys), len(self._normal))
 
     def compare(
         self, parts: Sequence[Statement], keywords: KeywordFinder
@@ -88,6 +98,8 @@ class Sides:
         # A denial breaks rules that deny; whether it is ordinary is asked of all that is.
         comparable = [denies[:, None] == deny for _, deny in self._sides]
         comparable[2] = comparable[2] | denies[:, None]
+        # Nor is something normal because its opposite is.
+        comparable[1] = comparable[1] & ~self._opposed(keys)
         anomalous, normal, usual = (
             np.where(may, near, np.float32(-1)) for may, near in zip(comparable, alike, strict=True)
         )

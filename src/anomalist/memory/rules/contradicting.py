@@ -10,14 +10,14 @@ from pydantic import Field
 
 from anomalist.memory.clauses import negated
 from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.keywords import KeywordFinder
 from anomalist.memory.rules.rule import Rule
 from anomalist.memory.rules.statements import plainly
 from anomalist.types import Frozen
 
 SAME = 0.65
-"""Cosine similarity from which two rules are about the same. Opposites such as open and closed are alike to
-a sentence encoder, so this is something to look at, never a reason to refuse."""
+"""Cosine similarity from which two rules are about the same: something to look at, not to refuse."""
 
 _NOBODY = re.compile(r"\b(?:nobody|no[- ]one|no\s+(?:person|people|human))\b", re.I)
 _NOT = re.compile(r"\b(?:not|no|never|without|isn't|aren't)\b\s*", re.I)
@@ -61,11 +61,13 @@ def contradictions(
     vectors = (encoder or load_encoder()).encode(texts)
     denies = negated(rule.text)
     for other, similarity in zip(rivals, (vectors[1:] @ vectors[0]).tolist(), strict=True):
-        opposed = other.polarity != rule.polarity
+        if opposed(sides_of(rule.text), sides_of(other.text)):
+            continue
+        contrary = other.polarity != rule.polarity
         denied = negated(other.text) != denies
-        words = _keywords_in(rule, other) if opposed else ()
-        if similarity >= SAME and opposed != denied:
-            why: Literal["polarity", "denial", "keyword"] = "polarity" if opposed else "denial"
+        words = _keywords_in(rule, other) if contrary else ()
+        if similarity >= SAME and contrary != denied:
+            why: Literal["polarity", "denial", "keyword"] = "polarity" if contrary else "denial"
         elif words and not denied:
             why = "keyword"
         else:

@@ -2,8 +2,8 @@
 
 Batches, votes and the contrast are those of AnomalyRuler. What a language model would find in a batch, its
 activities and objects, is read off the statements of its captions; the anomalies that it would think of are
-those that ship. One that the normal captions show to be usual at this site is dropped, and its rule says
-why.
+the contraries that the language has, and those that ship. One that the normal captions show to be usual at
+this site is dropped, and its rule says why.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.grammar import verb_forms
+from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.captions import CaptionFile
+from anomalist.memory.rules.contrasting import contrasts
 from anomalist.memory.rules.keywords import KeywordFinder, telling_words
 from anomalist.memory.rules.rule import Example, Rule, RuleKind, Support
 from anomalist.memory.rules.shipped import shipped_anomalies, usual_clauses
@@ -73,8 +75,9 @@ def induce(
     """
     encoder = encoder or load_encoder()
     drawn = draw_batches(file.captions, seed, batches)
-    groups = grouped(_elements(file.captions, drawn), encoder)
-    return concluded(file, groups, shipped_anomalies(), len(drawn), encoder)
+    elements = _elements(file.captions, drawn)
+    anomalies = (*contrasts(elements, file, len(drawn)), *shipped_anomalies())
+    return concluded(file, grouped(elements, encoder), anomalies, len(drawn), encoder)
 
 
 def concluded(
@@ -182,12 +185,14 @@ def _usual_here(
     vectors = encoder.encode([group.text for group in usual])
     alike = vectors @ encoder.encode([plainly(rule.text) for rule in anomalies]).T
     ordinary = (vectors @ encoder.encode([plainly(text) for text in usual_clauses()]).T).max(1)
+    sides = [sides_of(group.text) for group in usual]
     reasons = []
     for column, rule in enumerate(anomalies):
+        contrary = np.array([opposed(sides_of(rule.text), each) for each in sides])
         says = [bool(KeywordFinder(rule.keywords).find(group.text)) for group in usual]
         same = (alike[:, column] >= _SAME_THING) & (alike[:, column] > ordinary)
         topic = np.array(says) & (alike[:, column] >= _SAME_TOPIC)
-        shown = np.flatnonzero(same | topic)
+        shown = np.flatnonzero((same | topic) & ~contrary)
         if not len(shown):
             reasons.append("")
             continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalist.memory.embedding import Encoder
+from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.rule import RuleKind
 from anomalist.memory.rules.statements import plainly
 from anomalist.types import FloatArray
@@ -55,7 +56,7 @@ def grouped(elements: Sequence[Element], encoder: Encoder) -> tuple[Group, ...]:
     """Put together what says the same, the most frequent first.
 
     The element with the most captions leads a group; every other one joins the leader that it is most alike
-    to, or leads a group itself.
+    to and no opposite of, or leads a group itself.
     """
     if not elements:
         return ()
@@ -81,11 +82,17 @@ def _led(order: Sequence[str], vectors: FloatArray) -> dict[str, str]:
     """The leader of each text; texts come in the order in which they may lead."""
     leaders: list[int] = []
     led = {}
+    sides = [sides_of(text) for text in order]
     lead_vectors = np.empty_like(vectors)
     for row, text in enumerate(order):
         alike = lead_vectors[: len(leaders)] @ vectors[row]
-        if leaders and float(alike.max()) >= ALIKE:
-            led[text] = order[leaders[int(alike.argmax())]]
+        joins = [
+            int(place)
+            for place in np.argsort(-alike, kind="stable")[: (alike >= ALIKE).sum()]
+            if not opposed(sides[row], sides[leaders[place]])
+        ]
+        if joins:
+            led[text] = order[leaders[joins[0]]]
         else:
             lead_vectors[len(leaders)] = vectors[row]
             leaders.append(row)

@@ -75,7 +75,7 @@ def described(
 
 
 def in_words(tracks: Sequence[Track], size: tuple[int, int]) -> str:
-    """Objects in one caption: how many there are, and a sentence for each.
+    """Objects in one caption, a sentence for each.
 
     Parameters
     ----------
@@ -83,8 +83,7 @@ def in_words(tracks: Sequence[Track], size: tuple[int, int]) -> str:
     """
     if not tracks:
         return _NOTHING
-    number = "is 1 object" if len(tracks) == 1 else f"are {len(tracks)} objects"
-    return " ".join([f"There {number}.", *(sentence_of(track, size) for track in tracks)])
+    return " ".join(sentence_of(track, size) for track in tracks)
 
 
 def sentence_of(track: Track, size: tuple[int, int]) -> str:
@@ -103,6 +102,4 @@ def pace_words(ratio: float) -> str:
         return "slowly"
     if ratio < _FAST:
         return "at the usual speed"
-    return (
-        "fast, at twice the usual speed" if ratio < _VERY_FAST else "very fast, at many times the usual speed"
-    )
+    return "fast" if ratio < _VERY_FAST else "very fast"
