@@ -1,4 +1,4 @@
-"""Encode the example phrasings of intents once, so that the first question is answered at once.
+"""Encode the example phrasings of intents once, and fit a linear classifier to them.
 
     python scripts/build_intents.py
 
@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import numpy as np
 from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
 
-from anomalist.agent.asking.intents import VECTORS, examples, intents
+from anomalist.agent.asking.intents import MODEL, examples, intents
 from anomalist.memory.embedding import NAME, load_encoder
+
+INVERSE_PENALTY = 30.0
 
 
 def main() -> None:
-    """Write the vectors of all examples, float16, with the hash of the texts."""
-    texts, digest = examples(intents())
-    vectors = load_encoder().encode(texts).astype(np.float16)
-    save_file({"vectors": vectors}, VECTORS, {"texts": digest, "encoder": NAME})
-    print(f"{VECTORS}: {len(texts)} phrasings")
+    """Write vectors (float16), weights and offsets, with the hash of the texts."""
+    texts, owners, digest = examples(intents())
+    vectors = load_encoder().encode(texts)
+    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=2000, class_weight="balanced")
+    fitted.fit(vectors, np.array(owners))
+    arrays = {
+        "vectors": vectors.astype(np.float16),
+        "weights": np.ascontiguousarray(fitted.coef_, np.float32),  # saved as it lies in memory
+        "offsets": np.ascontiguousarray(fitted.intercept_, np.float32),
+    }
+    save_file(arrays, MODEL, {"texts": digest, "encoder": NAME})
+    print(f"{MODEL.name}: {len(texts)} phrasings of {len(fitted.classes_)} intents")
 
 
 if __name__ == "__main__":

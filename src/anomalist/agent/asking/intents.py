@@ -6,34 +6,37 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from anomalist.agent.asking.question import Question
+from anomalist.errors import ModelError
 from anomalist.memory.embedding import load_encoder
 from anomalist.types import FloatArray, Frozen
 
 About = Literal["picture", "clip", "batch"]
 FILE = Path(__file__).with_name("intents.toml")
 
-VECTORS = FILE.with_name("intents.safetensors")
-"""The phrasings as vectors, made by ``scripts/build_intents.py``."""
+MODEL = FILE.with_name("intents.safetensors")
+"""The phrasings as vectors, and a linear classifier fitted to them, by ``scripts/build_intents.py``."""
 
 BEYOND = "beyond"
 """What no tool can tell."""
 
-NEAREST = 2
-"""Examples of an intent whose mean similarity counts."""
+NEAREST = 3
+"""Phrasings of an intent whose mean similarity counts."""
 
-PATTERN = 0.3
-"""What a pattern that fits adds to the cosine similarity."""
+ALIKE, PATTERN = 6.0, 2.0
+"""What similarity, and a pattern that fits, weigh beside the log-probability of the classifier."""
 
-LEAST = 0.4
-"""Below this nothing is understood."""
+LEAST = 0.35
+"""Mean similarity below which a question is not understood, unless a pattern fits."""
 
 
 class Intent(Frozen):
@@ -51,7 +54,7 @@ class Reading:
     Parameters
     ----------
     intent : its name, "beyond" for what can't be told.
-    score : cosine similarity to the nearest phrasings, with what a pattern adds.
+    score : of it; only comparable within one question.
     runner_up : the next best intent.
     margin : by how much it is behind.
     """
@@ -66,42 +69,86 @@ class Reading:
 def intents() -> dict[str, Intent]:
     """All intents by name, as the file lists them."""
     content = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return {name: Intent.model_validate(entry) for name, entry in content.items()}
+    nouns = content.pop("nouns")
+    found = {name: Intent.model_validate(entry) for name, entry in content.items()}
+    return {
+        name: intent.model_copy(update={"examples": _filled(intent.examples, nouns)})
+        for name, intent in found.items()
+    }
 
 
 def read_intent(question: Question, about: About) -> Reading:
-    """Find the intent of a question about a picture, a clip, or a batch or a picture of it."""
-    known = intents()
+    """Find the intent of a question about a picture, a clip, or a batch or a picture of it.
+
+    The log-probability of a linear classifier, the similarity to the nearest phrasings, and patterns are
+    added up. What is like no phrasing is beyond.
+    """
+    known, model = intents(), _model()
     (vector,) = load_encoder().encode([question.plain])
-    alike = _vectors() @ vector
+    logits = model.weights @ vector + model.offsets
+    logits -= np.log(np.exp(logits - logits.max()).sum()) + logits.max()
+    alike = model.vectors @ vector
     scores: dict[str, float] = {}
-    start = 0
-    for name, intent in known.items():
-        stop = start + len(intent.examples)
-        if about in intent.on or (about == "batch" and "picture" in intent.on):
-            fits = any(re.search(pattern, question.plain, re.IGNORECASE) for pattern in intent.patterns)
-            scores[name] = float(np.sort(alike[start:stop])[-NEAREST:].mean()) + PATTERN * fits
-        start = stop
+    near: dict[str, float] = {}
+    for number, (name, intent) in enumerate(known.items()):
+        if about not in intent.on and not (about == "batch" and "picture" in intent.on):
+            continue
+        fits = any(re.search(pattern, question.plain, re.IGNORECASE) for pattern in intent.patterns)
+        near[name] = float(np.sort(alike[model.owners == number])[-NEAREST:].mean())
+        scores[name] = float(logits[model.order[number]]) + ALIKE * near[name] + PATTERN * fits
+        near[name] += fits
     best, second = sorted(scores, key=lambda name: -scores[name])[:2]
-    if scores[best] < LEAST:
+    if max(near.values()) < LEAST:
         return Reading(BEYOND, scores[best], best, 0.0)
     return Reading(best, scores[best], second, scores[best] - scores[second])
 
 
-def examples(known: dict[str, Intent]) -> tuple[list[str], str]:
-    """All phrasings in the order of the file, and their hash."""
-    texts = [text for intent in known.values() for text in intent.examples]
-    return texts, hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+def _filled(texts: Sequence[str], nouns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Phrasings with each noun in the place of its kind, those after each other that come together."""
+    filled = []
+    for text in texts:
+        kinds = [kind for kind in nouns if f"{{{kind}}}" in text]
+        for i in range(max((len(nouns[kind]) for kind in kinds), default=1)):
+            named = text
+            for kind in kinds:
+                named = named.replace(f"{{{kind}}}", nouns[kind][i % len(nouns[kind])])
+            filled.append(named)
+    return tuple(dict.fromkeys(filled))
+
+
+def examples(known: Mapping[str, Intent]) -> tuple[list[str], list[str], str]:
+    """All phrasings in the order of the file, the intent of each, and the hash of both."""
+    pairs = [(text, name) for name, intent in known.items() for text in intent.examples]
+    texts, owners = [text for text, _ in pairs], [name for _, name in pairs]
+    return texts, owners, hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """Phrasings as unit vectors float32 (n, 384), the number of the intent of each, and the classifier."""
+
+    vectors: FloatArray
+    owners: npt.NDArray[np.int64]
+    weights: FloatArray
+    offsets: FloatArray
+    order: tuple[int, ...]
 
 
 @cache
-def _vectors() -> FloatArray:
-    """Unit vectors of all phrasings, float32 (n, 384): those that ship where they are of these texts."""
+def _model() -> _Model:
+    """What ships. Raises ModelError when it is not of these phrasings."""
     from safetensors import safe_open
 
-    texts, digest = examples(intents())
-    if VECTORS.exists():
-        with safe_open(str(VECTORS), "numpy") as file:
-            if file.metadata().get("texts") == digest:
-                return np.asarray(file.get_tensor("vectors"), np.float32)
-    return load_encoder().encode(texts)
+    _, owners, digest = examples(intents())
+    with safe_open(str(MODEL), "numpy") as file:
+        if file.metadata().get("texts") != digest:
+            raise ModelError(f"{MODEL.name} is not of these phrasings.", "Run scripts/build_intents.py")
+        arrays = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+    names = list(intents())
+    return _Model(
+        vectors=arrays["vectors"],
+        owners=np.array([names.index(owner) for owner in owners]),
+        weights=arrays["weights"],
+        offsets=arrays["offsets"],
+        order=tuple(sorted(names).index(name) for name in names),  # classes are sorted by name
+    )
