@@ -13,6 +13,7 @@ _DIMENSIONS: Mapping[str, Mapping[str, str]] = {
     "pace": {
         "very fast": r"\bvery\s+(?:fast|quickly)\b",
         "fast": r"\b(?:fast|faster|quickly|rapidly)\b",
+        "a little": r"\b(?:a\s+little|hardly)\b",
         "slowly": r"\b(?:slow|slower|slowly)\b",
         "at the usual speed": r"\bat\s+(?:the|a)\s+(?:usual|normal)\s+(?:speed|pace)\b",
     },
