@@ -26,9 +26,9 @@ HNSW_UP_TO = 200_000
 LINKS = 32
 BUILD_BREADTH = 80
 SEARCH_BREADTH = 200
-CELLS_SEARCHED = 24
-_TRAINED_ON = 40  # vectors a cell
-_CELLS_PER_ROOT = 4  # cells: four times the square root of the number of vectors
+CELLS_SEARCHED = 16
+_TRAINED_ON = 39  # vectors a cell; fewer make faiss complain
+_CELLS_PER_ROOT = 2  # cells: twice the square root of the number of vectors
 _FEW = 0.05  # share of the vectors that a search is limited to, below which they are compared one by one
 
 
@@ -133,7 +133,7 @@ def _cells(vectors: FloatArray) -> Any:  # noqa: ANN401
     count, dimensions = vectors.shape
     cells = max(1, min(int(_CELLS_PER_ROOT * count**0.5), count // _TRAINED_ON))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimensions), dimensions, cells, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter = 8
+    index.cp.niter = 6
     drawn = np.random.default_rng(0).permutation(count)[: cells * _TRAINED_ON]
     index.train(np.ascontiguousarray(vectors[drawn], np.float32))
     return index

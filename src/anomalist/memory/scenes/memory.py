@@ -15,6 +15,7 @@ from pydantic import Field
 
 from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.rules.statements import Statement, statements
+from anomalist.memory.scenes.framing import framed, frames_for
 from anomalist.memory.scenes.responding import Weighing
 from anomalist.memory.scenes.scene import LONGEST_SCENE, Scene, Side
 from anomalist.memory.scenes.shelves import Answers, Shelves
@@ -101,7 +102,7 @@ class SceneMemory:
         said = own_scenes(normal)
         given, known = own or ((), np.empty((0, self.encoder.dimensions), np.float32))
         self.own = (*given, *said)
-        vectors = np.concatenate([known, self.encoder.encode([scene.text for scene in said])])
+        vectors = np.concatenate([known, self.encoder.encode(_texts(said, self.encoder))])
         self._own = Shelves(self.own, vectors, self.weighing)
 
     def respond(self, captions: Sequence[str]) -> Response:
@@ -156,6 +157,11 @@ class SceneMemory:
             for scene, similarity in answers.nearest(row, side, SHOWN)
         )
         return Rationale(side=side, clause=clause, score=score, memories=memories)
+
+
+def _texts(scenes: Sequence[Scene], encoder: Encoder) -> list[str]:
+    frames = frames_for(encoder)
+    return [framed(scene.text, scene.side, scene.category, frames) for scene in scenes]
 
 
 def own_scenes(

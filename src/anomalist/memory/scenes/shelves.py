@@ -44,9 +44,8 @@ class Answers:
         What is most alike among its normal scenes counts as normal at least as much as the others. One of its
         anomalous scenes counts where it is nearer than anything normal.
         """
-        (normal, mine), (_, accused) = (
-            (np.maximum(answers.similarities[side][:, 0], -1) for answers in (self, own)) for side in SIDES
-        )
+        normal, mine = _highest(self.similarities["normal"]), _highest(own.similarities["normal"])
+        accused = _highest(own.similarities["anomalous"])
         behind = np.maximum(self.behind, mine)
         difference = self.differences + self.behind - behind
         named = np.where(accused >= LEAST_SIMILARITY, accused - np.maximum(normal, mine), difference)
@@ -139,6 +138,12 @@ class Shelves:
 
 def _denied(products: dict[Side, FloatArray]) -> FloatArray:
     """How much a denial speaks for an anomaly, float32 (n,); −1 where it is like none that denies."""
-    nearest, usual = (np.maximum(products[side].max(1), -1) for side in reversed(SIDES))
+    nearest, usual = _highest(products["anomalous"]), _highest(products["normal"])
     difference: FloatArray = np.where(nearest >= LEAST_SIMILARITY, nearest - usual, np.float32(-1))
     return difference
+
+
+def _highest(similarities: FloatArray) -> FloatArray:
+    """The first of each row, which is the highest, float32 (n,); −1 where there is none."""
+    highest: FloatArray = np.maximum(similarities[:, 0], np.float32(-1))
+    return highest
