@@ -189,6 +189,15 @@ def test_kinds_that_no_labelled_case_has_are_none_of_theirs(options: tuple[str, 
     assert choose("Which kind?", options, record(regions=named("crack"))).letter == "B"
 
 
+@pytest.mark.parametrize(("place", "letter"), [("upper left", "A"), ("lower right", "B"), ("bottom", None)])
+def test_a_place_in_the_question_says_which_region_is_meant(place: str, letter: str | None) -> None:
+    spur = make_region(2, box=(200, 200, 210, 210), position="lower right").model_copy(
+        update={"known": KnownKind(name="spur", similarity=0.9, cases=("case:spur/1",))}
+    )
+    seen = record(regions=(*named("crack"), spur))
+    assert choose(f"What kind is the defect at the {place}?", ("crack", "spur"), seen).letter == letter
+
+
 def test_likeness_gives_the_probabilities_of_kinds() -> None:
     likeness = Likeness({"crack": 0.2, "blowhole": 0.7, "fray": 0.1}, ("case:blowhole/3",))
     choice = choose("Which kind?", ("Crack", "A blow-hole", "fray"), record(), likeness=likeness)

@@ -15,6 +15,7 @@ from anomalist.eval.questions import (
     about_kind,
     about_place,
     balanced,
+    of_one_kind,
     shares_of_boxes,
     shares_of_mask,
 )
@@ -108,3 +109,16 @@ def test_shares_of_boxes_keep_other_defects_apart() -> None:
     assert shares[PLACES.index("lower right")] == 1
     assert shares[PLACES.index("upper left")] == -1
     assert sum(share == 0 for share in shares) == 7
+
+
+def test_kinds_are_asked_for_where_only_one_is() -> None:
+    boxes = [(1, 1, 5, 5), (8, 1, 14, 5), (25, 25, 29, 29), (22, 22, 26, 26)]
+    found = of_one_kind(boxes, ["open", "short", "spur", "spur"], (30, 30))
+    assert found == {"top": "short", "lower right": "spur"}
+
+
+@pytest.mark.parametrize("number", range(len(wording.KIND_QUESTIONS_AT)))
+def test_every_wording_for_a_kind_at_a_place_names_the_place(number: int) -> None:
+    question = about_kind(TILE, "crack", ["fray"], number, "lower right")
+    places = [term.values for term in read(question.text) if term.aspect == "place"]
+    assert places == [{"lower right"}]

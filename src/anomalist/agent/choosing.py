@@ -87,15 +87,19 @@ def choose(
     """
     options = tuple(" ".join(option.split()) for option in options)
     _refuse(options)
-    findings = Findings(record, score_map, likeness)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
     if BEYOND.search(question.casefold()):
         return _untold(options, "The question is about something that a picture can't tell.")
+    findings = Findings(record, score_map, likeness)
     asked = read(question, findings.names)
     readings = [read(option, findings.names, counting=counting) for option in options]
     if any(term.aspect == "named" for terms in readings for term in terms):
         # Labelled cases know better than what the name of a kind means in general: it is none of theirs.
         readings = [tuple(map(_other_kind, terms)) for terms in readings]
+    if not any(term.aspect in ("place", "answer", "label") for terms in readings for term in terms):
+        findings = findings.at(
+            frozenset(at for term in asked if term.aspect == "place" for at in term.values)
+        )
     fits = _fits(options, readings, asked, findings)
     if all(fit is None for fit in fits):
         return _untold(options, "Nothing that was measured speaks to any of the options.")

@@ -78,6 +78,13 @@ class Findings:
         """How much each cell of the 3×3 grid stands out, against the one that does so most."""
         return self._by_map() if self.score_map is not None else self._by_regions()
 
+    def at(self, places: frozenset[str]) -> Findings:
+        """The same with no regions but those whose centre is in one of some places, if any are named."""
+        if not places:
+            return self
+        regions = tuple(region for region in self.record.regions if region.attributes.position in places)
+        return Findings(self.record.model_copy(update={"regions": regions}), self.score_map, self.likeness)
+
     def fit(self, term: Term) -> Fit | None:
         """Hold one term against the record; "answer", "others" and "unsaid" depend on more than that."""
         if term.aspect == "label":

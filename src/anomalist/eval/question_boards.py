@@ -12,7 +12,15 @@ import numpy as np
 from anomalist.errors import DataError
 from anomalist.eval.pairs import Labelled, read_pairs
 from anomalist.eval.question_sets import Prepared, Seen, Setup, asked
-from anomalist.eval.questions import Question, Subject, about_defect, about_kind, about_place, shares_of_boxes
+from anomalist.eval.questions import (
+    Question,
+    Subject,
+    about_defect,
+    about_kind,
+    about_place,
+    of_one_kind,
+    shares_of_boxes,
+)
 from anomalist.eval.reference import fit_on
 from anomalist.eval.retaking import taken_again
 from anomalist.vision.detectors import Progress
@@ -43,10 +51,13 @@ def boards(data: Path, setup: Setup) -> Prepared:
             questions.append(about_defect(subject, defective, int(rng.integers(1000))))
         subject = Subject(data.name, "circuit board", pair.name, pair.name)
         which, number = int(rng.integers(len(pair.boxes))), int(rng.integers(1000))
-        shares = shares_of_boxes(pair.boxes, which, load_image(pair.picture).size)
+        size = load_image(pair.picture).size
+        shares = shares_of_boxes(pair.boxes, which, size)
         questions.append(about_place(subject, shares, rng, number))
-        if others := [kind for kind in kinds if kind not in pair.kinds]:
-            questions.append(about_kind(subject, pair.kinds[which], others, int(rng.integers(1000))))
+        if found := of_one_kind(pair.boxes, pair.kinds, size):
+            at = str(rng.permutation(sorted(found))[0])
+            others = [kind for kind in kinds if kind != found[at]]
+            questions.append(about_kind(subject, found[at], others, int(rng.integers(1000)), at))
     return Prepared(asked(questions), partial(_look_at_boards, fitting, testing, setup))
 
 

@@ -44,6 +44,12 @@ KIND_QUESTIONS = (
     "How would you name the defect on this {thing}?",
     "Which of these defects is to be seen on the {thing}?",
 )
+KIND_QUESTIONS_AT = (
+    "What kind of defect does the {thing} have at the {place}?",
+    "There is a defect at the {place} of this {thing}. Which kind is it?",
+    "How would you name the defect in the {place} of the picture?",
+    "Which of these defects does the {thing} show at the {place}?",
+)
 KIND_OPTIONS = ("{kind}", "A defect of the kind {kind}", "It is {kind}")
 
 
@@ -71,9 +77,11 @@ def place(thing: str, right: str, others: tuple[str, ...], number: int) -> Wordi
     return Wording(question.format(thing=thing), tuple(option[0].upper() + option[1:] for option in options))
 
 
-def kind(thing: str, right: str, others: tuple[str, ...], number: int) -> Wording:
-    """Ask for the kind of defect."""
-    question = KIND_QUESTIONS[number % len(KIND_QUESTIONS)]
-    form = KIND_OPTIONS[number // len(KIND_QUESTIONS) % len(KIND_OPTIONS)]
+def kind(thing: str, right: str, others: tuple[str, ...], number: int, at: str | None = None) -> Wording:
+    """Ask for the kind of the defect, or of the one at a place where there are several."""
+    texts = KIND_QUESTIONS if at is None else KIND_QUESTIONS_AT
+    question = texts[number % len(texts)]
+    form = KIND_OPTIONS[number // len(texts) % len(KIND_OPTIONS)]
     options = (form.format(kind=each.replace("_", " ")) for each in (right, *others))
-    return Wording(question.format(thing=thing), tuple(option[0].upper() + option[1:] for option in options))
+    put = question.format(thing=thing, place=at)
+    return Wording(put, tuple(option[0].upper() + option[1:] for option in options))

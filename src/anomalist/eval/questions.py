@@ -90,9 +90,11 @@ def about_place(
     return _question(subject, "place", put, (right, *others))
 
 
-def about_kind(subject: Subject, right: str, others: Sequence[str], number: int) -> Question:
-    """Ask for the kind of defect; the others are kinds that the picture doesn't show."""
-    put = wording.kind(subject.thing, right, tuple(others), number)
+def about_kind(
+    subject: Subject, right: str, others: Sequence[str], number: int, at: str | None = None
+) -> Question:
+    """Ask for the kind of defect, ``at`` a place where there are several; the others are not there."""
+    put = wording.kind(subject.thing, right, tuple(others), number, at)
     return _question(subject, "kind", put, (right, *others))
 
 
@@ -151,3 +153,14 @@ def shares_of_boxes(boxes: Sequence[Box], asked: int, size: tuple[int, int]) -> 
         masks.append(mask)
     own, every = shares_of_mask(masks[0]), shares_of_mask(np.logical_or.reduce(masks))
     return [share if share > 0 else -1.0 if any_ > 0 else 0.0 for share, any_ in zip(own, every, strict=True)]
+
+
+def of_one_kind(boxes: Sequence[Box], kinds: Sequence[str], size: tuple[int, int]) -> dict[str, str]:
+    """The kind of defect in each of `PLACES` that boxes of exactly one kind reach and one lies mostly in."""
+    shares = [shares_of_boxes([box], 0, size) for box in boxes]
+    found: dict[str, str] = {}
+    for at, place in enumerate(PLACES):
+        reaching = {kind for kind, share in zip(kinds, shares, strict=True) if share[at] > 0}
+        if len(reaching) == 1 and any(share[at] == max(share) for share in shares):
+            found[place] = reaching.pop()
+    return found
