@@ -99,7 +99,7 @@ class Chat:
         text = read_question(question).text
         config: RunnableConfig = {"configurable": {"thread_id": self.name}, "recursion_limit": 1000}
         message = {"role": "user", "content": text}
-        with self._conversations.readable(self.name):
+        with self._conversations.storing():
             for mode, part in self._agent.stream(
                 {"messages": [message]}, config, stream_mode=["messages", "updates"], durability="exit"
             ):
@@ -124,7 +124,7 @@ class Chat:
         said = answer(only(self.subject, record.source), FIRST_QUESTION)
         said = said.model_copy(update={"question": asked, "intent": "look"})
         turn = {"messages": [HumanMessage(asked), as_message(said)]}
-        with self._conversations.readable(self.name):
+        with self._conversations.storing():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)
         self._answers.append(said)
         self._conversations.turned(self.name, len(self._answers))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -183,15 +184,24 @@ class Conversations:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
+    def storing(self) -> Iterator[None]:
+        """Turn what SQLite says about the file into a DataError; other errors are not about the file."""
+        try:
+            yield
+        except sqlite3.Error:
+            with explained(self.path, FILE):
+                raise
+
+    @contextmanager
     def readable(self, name: str) -> Iterator[None]:
         """Turn whatever a damaged checkpoint makes of itself into a DataError."""
-        try:
-            with explained(self.path, FILE):
+        with explained(self.path, FILE):
+            try:
                 yield
-        except AnomalistError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-            raise self._damaged(name) from error
+            except AnomalistError:
+                raise
+            except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+                raise self._damaged(name) from error
 
     def _entry(self, row: Mapping[str, Any]) -> Entry:
         try:

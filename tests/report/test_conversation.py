@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from anomalist.report.conversation import answer_paragraph, conversation_lines, save
+from anomalist.types import Answer, Claim, Record
+
+
+def an_answer(**fields: object) -> Answer:
+    about = {
+        "question": "Where is *it*?",
+        "answered": True,
+        "text": "R1 is there.",
+        "intent": "where",
+    } | fields
+    return Answer.model_validate(about)
+
+
+CLAIM = Claim(text="R1 is <there>.", evidence=("R1", "score"))
+
+
+def test_sentences_stand_with_their_ids_taken_literally() -> None:
+    assert answer_paragraph(an_answer(claims=[CLAIM])) == r"R1 is \<there\>. \[R1, score\]"
+
+
+def test_what_is_not_answered_says_what_would_help() -> None:
+    assert answer_paragraph(an_answer(answered=False, text="Unknown.", helps="Ask.")) == "Unknown. Ask."
+
+
+def test_questions_notes_and_what_was_left_out_are_written() -> None:
+    text = "\n".join(
+        conversation_lines([an_answer(claims=[CLAIM], notes=["It is gone."], dropped=["x", "y"])])
+    )
+    assert r"> Where is \*it\*?" in text and "*It is gone.*" in text and "evidence: 2" in text
+
+
+def test_a_conversation_and_its_report_are_saved(tmp_path: Path) -> None:
+    record = Record(source="part.png", status="error", error="damaged")
+    written = save([an_answer()], [record], tmp_path / "out", "day 1")
+    assert [path.name for path in written] == ["conversation.md", "report.md"]
+    assert written[0].read_text(encoding="utf-8").startswith("# day 1\n\n> Where")
+    assert [path.name for path in save([], [], tmp_path / "clips", "x")] == ["conversation.md"]
