@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from anomalist.agent.asking.intents import MODEL, examples, intents
 from anomalist.memory.embedding import NAME, load_encoder
 
-INVERSE_PENALTY = 30.0
+INVERSE_PENALTY = 20.0
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anomalist.agent.asking import clips, memories, places, verdicts
@@ -97,6 +98,8 @@ def _replied(subject: Subject, question: Question, named: Named) -> Answer:
         text = f"The question is in {language}; without a language model only English is understood."
         return _unanswered(subject, question, named, BEYOND, text, "Ask in English.")
     reading = read_intent(question, about)
+    if reading.intent == "feedback" and not memories.is_statement(question):
+        reading = replace(reading, intent="verdict")
     if reading.intent == BEYOND:
         text = "That can't be told from what was measured."
         return _unanswered(subject, question, named, BEYOND, text, f"{NEEDS} {IN_REACH}")

@@ -31,10 +31,22 @@ _FINE = re.compile(
     r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
     r"no (?:defect|fault|problem))\b"
 )
+_STATED = re.compile(
+    r"(?:(?:no|yes|well|ok|okay|correct|correction|confirmed|wrong|right|please|good catch|you are right|"
+    r"i had a look|i checked it|i checked|i looked at it)\b[,:;. ]*)*"
+    r"(?:note|remember|keep in mind|put|store|mark|save|undo|revoke|withdraw|take|for the record|my finding|"
+    r"i confirm|confirmed|"
+    r"(?:that|this|it|r\d+|the \w+)(?: one| finding| part)?(?:'s| is| was| really is)\b|$)"
+)
 _UNDO = re.compile(r"\b(?:undo|revoke|withdraw|take (?:\S+ ){0,3}back|taken back)\b")
 _TRUE = re.compile(
     r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is right|well spotted)\b|\bi confirm\b"
 )
+
+
+def is_statement(question: Question) -> bool:
+    """Whether a person plainly states something to be remembered; nothing is stored on a hint."""
+    return "?" not in question.plain and _STATED.match(question.plain) is not None
 
 
 def reply_history(subject: Subject, question: Question, named: Named) -> Draft:

@@ -21,7 +21,8 @@ _PLACES = {name: name for row in POSITIONS for name in row} | {
     "middle": "centre",
 }
 _LABELS: dict[str, Label] = {
-    r"defect\w*|faulty|bad|flagged|failed|rejected|anomal\w+|damaged|broken|wrong": "anomalous",
+    r"defect\w*|faulty|bad|flagged|failed|reject(?:ed)?|anomal\w+|damaged|broken|wrong|"
+    r"throw|sort out|scrap": "anomalous",
     r"normal|good|fine|ok|okay|passed|accepted": "normal",
     r"undecided|unclear|unsure|open": "undecided",
 }
@@ -30,7 +31,7 @@ _KIND = re.compile(
     r"\s*(?:[,;.!]|$| not\b| severity\b)"
 )
 _NO_KIND = re.compile(
-    r"fine|ok|okay|good|normal|defect|real|false alarm|acceptable|all right|alright|right|wrong|correct|bad"
+    r"(?:fine|ok|okay|good|normal|acceptable|perfect|harmless|only|just)\b.*|defect|real|false alarm|acceptable|all right|alright|right|wrong|correct|bad"
     r"|not.*|no .*|part.*"
 )
 _SIDES = ("left", "right", "top", "bottom")
@@ -61,14 +62,12 @@ class Named:
 def named_in(question: Question) -> Named:
     """Read what a question names. What is quoted counts as the name of a file, nothing else."""
     plain = question.plain
+    order = _order(plain)
     severity = re.search(r"\bseverity (?:of |is |level |grade )*([0-4])\b", plain)
-    words = [level for level in SEVERITIES if re.search(rf"\b{level}\b", plain)]
+    words = [level for level in SEVERITIES if order is None and _says(level, plain)]
     since = next((day for day in ("today", "yesterday", "this week", "this month") if day in plain), None)
     place = next(
         (_PLACES[name] for name in sorted(_PLACES, key=len, reverse=True) if _says(name, plain)), None
-    )
-    order = next(
-        (word for word in ("largest", "biggest", "smallest", "worst", "strongest") if word in plain), None
     )
     files = re.findall(r"[\w./-]+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm)\b", question.text, re.I)
     return Named(
@@ -87,6 +86,16 @@ def named_in(question: Question) -> Named:
         ),
         order=order,
     )
+
+
+def _order(plain: str) -> str | None:
+    """Which extreme is asked for: "largest", "smallest", "worst", …"""
+    if re.search(
+        r"\bmost (?:critical|severe|serious|suspicious|anomalous|damaged|unusual|defective)\b", plain
+    ):
+        return "worst"
+    extremes = ("largest", "biggest", "smallest", "worst", "strongest")
+    return next((word for word in extremes if word in plain), None)
 
 
 def said_kind(question: Question) -> str | None:

@@ -12,7 +12,7 @@ from anomalist.agent.tools.looking import Findings, show_findings
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.types import Claim, Label
 
-TAG = re.compile(r",?\s*(?:right|correct|agree|no|isn't it|don't you|do you|am i right|okay|ok)\?\s*$")
+TAG = re.compile(r"[,.;]\s*(?:right|correct|agree|no|isn't it|don't you|do you|am i right|okay|ok)\?\s*$")
 BAD = re.compile(
     r"\b(?:wrong|bad|defect\w*|fault\w*|flaws?|damage\w*|broken|fail\w*|problems?|unusual|odd|anomal\w*|reject\w*)\b"
 )
@@ -103,7 +103,7 @@ def reply_severity(subject: Subject, question: Question, named: Named) -> Draft:
     if graded.if_real:
         text = f"Undecided; if the finding is real, its severity is {graded.severity}: {graded.reason}."
     elif graded.level == 0:
-        text = f"{what} has no severity: {graded.reason}."
+        text = f"{what} has severity none: {graded.reason}."
     else:
         text = f"{what} is {graded.severity} ({graded.level} of 4): {graded.reason}."
     steps = (
