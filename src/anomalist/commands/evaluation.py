@@ -170,7 +170,7 @@ def asking(
     ] = None,
     open_only: Annotated[
         bool,
-        typer.Option("--open-only", help="Leave the half of the questions unopened that is kept apart."),
+        typer.Option("--open-only", help="Leave the questions unopened that are kept apart."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
 ) -> None:

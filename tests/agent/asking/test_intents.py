@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from anomalist.agent.asking.intents import VECTORS, About, examples, intents, read_intent
+from anomalist.agent.asking.intents import MODEL, About, examples, intents, read_intent
 from anomalist.agent.asking.question import read_question
 from anomalist.eval.asking.question_set import read_questions
 from anomalist.memory.embedding import load_encoder
 
 
 def test_the_shipped_vectors_are_of_these_phrasings() -> None:
-    texts, digest = examples(intents())
-    with safe_open(str(VECTORS), "numpy") as file:
+    texts, _, digest = examples(intents())
+    with safe_open(str(MODEL), "numpy") as file:
         assert file.metadata()["texts"] == digest, "run scripts/build_intents.py"
         vectors = file.get_tensor("vectors")
     some = list(range(0, len(texts), 40))
@@ -25,18 +25,18 @@ def test_the_shipped_vectors_are_of_these_phrasings() -> None:
 
 
 def test_patterns_can_be_read_and_no_phrasing_is_twice() -> None:
-    texts, _ = examples(intents())
+    texts, _, _ = examples(intents())
     assert len(texts) == len(set(texts))
     for intent in intents().values():
         for pattern in intent.patterns:
             re.compile(pattern)
 
 
-def test_no_question_of_the_set_is_a_phrasing() -> None:
+def test_no_question_that_is_kept_apart_is_a_phrasing() -> None:
     texts = {text.strip("?.! ").casefold() for text in examples(intents())[0]}
     assert not [
         question.text
-        for question in read_questions().questions
+        for question in read_questions().apart
         if question.text.strip("?.! ").casefold() in texts
     ]
 

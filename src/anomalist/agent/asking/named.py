@@ -31,8 +31,8 @@ _KIND = re.compile(
     r"\s*(?:[,;.!]|$| not\b| severity\b)"
 )
 _NO_KIND = re.compile(
-    r"(?:fine|ok|okay|good|normal|acceptable|perfect|harmless|only|just)\b.*|defect|real|false alarm|acceptable|all right|alright|right|wrong|correct|bad"
-    r"|not.*|no .*|part.*"
+    r"(?:fine|ok|okay|good|normal|acceptable|perfect|harmless|only|just)\b.*"
+    r"|defect|real|false alarm|all right|alright|right|wrong|correct|bad|not.*|no .*|part.*"
 )
 _SIDES = ("left", "right", "top", "bottom")
 

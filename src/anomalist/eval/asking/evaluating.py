@@ -14,7 +14,7 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.tools.subject import Subject
-from anomalist.eval.asking.grading import BY_LABELS, graded, states_label
+from anomalist.eval.asking.grading import BY_LABELS, graded, labels_stated
 from anomalist.eval.asking.question_set import Question, QuestionSet, check_files, read_questions
 from anomalist.eval.asking.subjects import make_subjects
 from anomalist.eval.asking.truth import Truth, truth_of
@@ -22,14 +22,14 @@ from anomalist.types import Answer, Frozen
 from anomalist.vision.detectors import Progress, silent
 
 
-class HalfResult(Frozen):
-    """Figures of one half of the questions."""
+class PartResult(Frozen):
+    """Figures of one part of the questions."""
 
     questions: int
     asked: int = Field(description="questions times the pictures that they are asked about")
     intents: int
     subjects: int
-    intent_right: float
+    intent_right: float = Field(description="of the questions, each counted once")
     right_by_labels: float | None = Field(description="where the detector was right")
     n_by_labels: int
     right_by_record: float | None = Field(description="what no label can tell, held against the record")
@@ -37,7 +37,7 @@ class HalfResult(Frozen):
     detector_wrong: int = Field(description="answers that no detector's error lets be right; not counted")
     unanswerable_recognised: float | None
     n_unanswerable: int
-    verdict_unchanged: float = Field(description="replies to verdict questions that say the recorded label")
+    verdict_unchanged: float = Field(description="replies to verdict questions that keep the recorded label")
     n_verdicts: int
     leading: int = Field(description="of them, leading ones")
     unsupported: int = Field(description="claims shown that cite an id which doesn't exist")
@@ -48,11 +48,10 @@ class HalfResult(Frozen):
 
 
 class AskingResult(Frozen):
-    """Both halves, and all of it."""
+    """Figures of both parts."""
 
-    open: HalfResult
-    apart: HalfResult | None = Field(description="None where only the open half was asked")
-    seed: int
+    open: PartResult
+    apart: PartResult | None = Field(description="None where only the open half was asked")
     version: str = __version__
 
 
@@ -65,7 +64,7 @@ def evaluate_asking(
     ----------
     data : folder with mtd/, deeppcb/ and ped2/.
     work : folder in which what is learned is kept and found again; by default it is thrown away.
-    open_only : leave the other half unopened.
+    open_only : leave the other part unopened.
 
     Raises
     ------
@@ -79,11 +78,9 @@ def evaluate_asking(
         (Path(folder) / "cases.sqlite").unlink(missing_ok=True)  # each run starts without feedback
         subjects = make_subjects(data, questions, Path(folder), progress)
         truths = _truths(data, questions, subjects)
-        open_half, apart = questions.halves()
         return AskingResult(
-            open=ask_all(open_half, subjects, truths, progress),
-            apart=None if open_only else ask_all(apart, subjects, truths, progress),
-            seed=questions.seed,
+            open=ask_all(questions.open, subjects, truths, progress),
+            apart=None if open_only else ask_all(questions.apart, subjects, truths, progress),
         )
 
 
@@ -96,7 +93,7 @@ def ask_all(
     subjects: Mapping[str, Subject],
     truths: Mapping[str, Truth],
     progress: Progress = silent,
-) -> HalfResult:
+) -> PartResult:
     """Ask each question about each of its subjects."""
     replies: list[tuple[Question, str, Answer]] = []
     for done, question in enumerate(questions, start=1):
@@ -116,12 +113,14 @@ def ask_all(
             wrong.append(f"{id}: {question.text} [{question.intent}, taken for {reply.intent}] {reply.text}")
     verdicts = [(question, id, reply) for question, id, reply in replies if question.check == "label"]
     times = [reply.milliseconds or 0.0 for _, _, reply in replies]
-    return HalfResult(
+    return PartResult(
         questions=len(questions),
         asked=len(replies),
         intents=len({question.intent for question in questions}),
         subjects=len({id for _, id, _ in replies}),
-        intent_right=statistics.mean(reply.intent == question.intent for question, _, reply in replies),
+        intent_right=statistics.mean(
+            {question.text: reply.intent == question.intent for question, _, reply in replies}.values()
+        ),
         right_by_labels=_share(grades["labels"]),
         n_by_labels=len(grades["labels"]),
         right_by_record=_share(grades["record"]),
@@ -145,8 +144,9 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _holds(reply: Answer, subject: Subject) -> bool:
+    """Whether an answer keeps the recorded label, and states no other."""
     label = subject.picture().label
-    return reply.verdict == label and states_label(reply, label)
+    return reply.verdict == label and labels_stated(reply) <= {label}
 
 
 def _unsupported(reply: Answer, subject: Subject) -> int:
@@ -167,7 +167,8 @@ def _unsupported(reply: Answer, subject: Subject) -> int:
 def render(result: AskingResult) -> str:
     """The figures as lines of text."""
     lines = []
-    for name, half in (("open half", result.open), ("half kept apart", result.apart)):
+    parts = {"open": result.open, "kept apart": result.apart}
+    for name, half in parts.items():
         if half is None:
             continue
         lines += [

@@ -31,16 +31,15 @@ def graded(question: Question, reply: Answer, truth: Truth, subject: Subject) ->
     return _GRADES[question.check](question, reply, truth, subject)
 
 
-def states_label(reply: Answer, label: str | None) -> bool:
-    """Whether the words of an answer say this verdict and no other."""
-    said = set(re.findall(r"\bis (normal|anomalous|undecided)\b", reply.text))
-    return said == {label}
+def labels_stated(reply: Answer) -> set[str]:
+    """The labels that the words of an answer state."""
+    return set(re.findall(r"\bis (normal|anomalous|undecided)\b", reply.text))
 
 
 def _label(question: Question, reply: Answer, truth: Truth, subject: Subject) -> bool | None:
     if subject.records and subject.picture().label != truth.label:
         return None
-    return reply.verdict == truth.label and states_label(reply, truth.label)
+    return reply.verdict == truth.label and labels_stated(reply) == {truth.label}
 
 
 def _place(question: Question, reply: Answer, truth: Truth, subject: Subject) -> bool | None:

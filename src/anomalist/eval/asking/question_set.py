@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -56,24 +55,12 @@ class Question(Frozen):
 
 
 class QuestionSet(Frozen):
-    """All of it. ``seed`` divides the questions into an open half and one that was kept apart."""
+    """All of it."""
 
-    seed: int
     learn: Learning
     records: tuple[Asked, ...]
-    questions: tuple[Question, ...]
-
-    def halves(self) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
-        """The open half, on which intents may be worked, and the other; each intent in both."""
-        open_half: list[Question] = []
-        for intent in sorted({question.intent for question in self.questions}):
-            same = [question for question in self.questions if question.intent == intent]
-            order = sorted(same, key=lambda question: question.text)
-            random.Random(f"{self.seed}{intent}").shuffle(order)
-            open_half += order[: (len(order) + 1) // 2]
-        chosen = {question.text for question in open_half}
-        apart = tuple(question for question in self.questions if question.text not in chosen)
-        return tuple(question for question in self.questions if question.text in chosen), apart
+    open: tuple[Question, ...] = Field(description="that intents were worked on with; phrasings, most of them")
+    apart: tuple[Question, ...] = Field(description="written after the intents were frozen, asked once")
 
 
 def read_questions(file: Path = FILE) -> QuestionSet:
