@@ -195,7 +195,10 @@ def test_a_place_in_the_question_says_which_region_is_meant(place: str, letter: 
         update={"known": KnownKind(name="spur", similarity=0.9, cases=("case:spur/1",))}
     )
     seen = record(regions=(*named("crack"), spur))
-    assert choose(f"What kind is the defect at the {place}?", ("crack", "spur"), seen).letter == letter
+    question = f"What kind is the defect at the {place}?"
+    assert choose(question, ("crack", "spur"), seen).letter == letter
+    kinds = ("A defect of the kind crack", "A defect of the kind spur")
+    assert choose(question, kinds, seen).letter == letter
 
 
 def test_likeness_gives_the_probabilities_of_kinds() -> None:

@@ -96,7 +96,7 @@ def choose(
     if any(term.aspect == "named" for terms in readings for term in terms):
         # Labelled cases know better than what the name of a kind means in general: it is none of theirs.
         readings = [tuple(map(_other_kind, terms)) for terms in readings]
-    if not any(term.aspect in ("place", "answer", "label") for terms in readings for term in terms):
+    if not any(term.aspect in ("place", "answer") for terms in readings for term in terms):
         findings = findings.at(
             frozenset(at for term in asked if term.aspect == "place" for at in term.values)
         )
