@@ -46,3 +46,9 @@ def test_they_are_matched_though_an_encoder_takes_them_for_the_same(encoder: Sen
 
 def test_few_captions_show_nothing(encoder: SentenceEncoder) -> None:
     assert own(induced([CALM] * 20, encoder)) == {}
+
+
+def test_what_is_only_fast_is_not_very_fast(encoder: SentenceEncoder) -> None:
+    captions = [CALM] * 60 + [CALM.replace("at the usual speed", "fast")] * 5
+    matcher = RuleMatcher(induced(captions, encoder).rules, encoder=encoder)
+    assert matcher.read(captions[-1:]).matches == ((),)

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.comparing import Compared, Sides
 from anomalist.memory.rules.keywords import KeywordFinder
 from anomalist.memory.rules.rule import Rule
@@ -75,6 +76,7 @@ class RuleMatcher:
         self.normal = tuple(rule for rule in enabled if rule.polarity == "normal")
         texts = ([rule.text for rule in self.anomalous], [rule.text for rule in self.normal])
         self._sides = Sides(*texts, encoder or load_encoder())
+        self._opposites = [sides_of(rule.text) for rule in self.anomalous]
         self._finders = [KeywordFinder(rule.keywords) for rule in self.anomalous]
         self._anything = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
 
@@ -127,7 +129,9 @@ class RuleMatcher:
         for number in range(len(self.anomalous)) if each.outright else [nearest]:
             words = () if part.denies else self._finders[number].find(part.plain)
             similarity = float(each.anomalous[number])
-            if words or (number == nearest and each.fits):
+            # "Fast" breaks no rule on what is very fast, though an encoder takes them for the same.
+            contrary = not words and opposed(sides_of(part.plain), self._opposites[number])
+            if words or (number == nearest and each.fits and not contrary):
                 found.append(_match(self.anomalous[number], part, similarity, each.usual, words))
         return found
 
