@@ -97,9 +97,11 @@ def shown(reply: Answer) -> str:
 
 
 def _of_picture(what: Path, profile: str | None, reference: Path | None, rate: float | None) -> Subject:
+    from anomalist.picture_memory import PictureMemory
     from anomalist.pipeline import Inspector
     from anomalist.terminal import err
     from anomalist.vision.examiners import Examiner
+    from anomalist.vision.profile import profile_path
 
     if profile is not None and reference is not None:
         raise DataError(
@@ -117,7 +119,8 @@ def _of_picture(what: Path, profile: str | None, reference: Path | None, rate: f
 
         err.print("No profile: the picture is compared with itself alone. Scores rank, they decide nothing.")
         by = ZeroShot()
-    inspector = Inspector(by, false_alarm_rate=rate)
+    memory = None if profile is None else PictureMemory(profile_path(profile).name)
+    inspector = Inspector(by, false_alarm_rate=rate, memory=memory)
     return inspector.subject([inspector.inspect(what)])
 
 

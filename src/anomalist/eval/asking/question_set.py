@@ -59,7 +59,7 @@ class QuestionSet(Frozen):
 
     learn: Learning
     records: tuple[Asked, ...]
-    open: tuple[Question, ...] = Field(description="that intents were worked on with; phrasings, most of them")
+    open: tuple[Question, ...] = Field(description="that intents were worked on with")
     apart: tuple[Question, ...] = Field(description="written after the intents were frozen, asked once")
 
 
