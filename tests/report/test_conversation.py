@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anomalist.report.conversation import answer_paragraph, conversation_lines, save
+from anomalist.report.conversation import answer_lines, conversation_lines, save
 from anomalist.types import Answer, Claim, Record
 
 
@@ -20,11 +20,19 @@ CLAIM = Claim(text="R1 is <there>.", evidence=("R1", "score"))
 
 
 def test_sentences_stand_with_their_ids_taken_literally() -> None:
-    assert answer_paragraph(an_answer(claims=[CLAIM])) == r"R1 is \<there\>. \[R1, score\]"
+    assert answer_lines(an_answer(claims=[CLAIM])) == [r"R1 is \<there\>. \[score\]"]
 
 
 def test_what_is_not_answered_says_what_would_help() -> None:
-    assert answer_paragraph(an_answer(answered=False, text="Unknown.", helps="Ask.")) == "Unknown. Ask."
+    assert answer_lines(an_answer(answered=False, text="Unknown.", helps="Ask.")) == ["Unknown. Ask."]
+    assert answer_lines(an_answer(claims=[CLAIM], helps="Ask.")) == [r"R1 is \<there\>. \[score\] Ask."]
+
+
+def test_many_sentences_are_a_list_and_many_ids_are_cut() -> None:
+    claim = Claim(text="All.", evidence=("a", "b", "c", "d", "e"))
+    lines = answer_lines(an_answer(claims=[claim] * 5, helps="Ask."))
+    assert lines[0] == r"All. \[a, b, c and 2 more\]" and lines[1] == "" and lines[-1] == "Ask."
+    assert [line[:2] for line in lines[2:6]] == ["- "] * 4
 
 
 def test_questions_notes_and_what_was_left_out_are_written() -> None:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from anomalist.report.markdown import literal, write_markdown
 from anomalist.report.writing import write_whole
-from anomalist.types import Answer, Record
+from anomalist.types import Answer, Claim, Record
+
+MOST_IN_A_PARAGRAPH = 4
+"""Sentences; more are a list."""
+
+MOST_IDS = 3
+"""Ids that are named behind a sentence."""
 
 
 def save(answers: Sequence[Answer], records: Sequence[Record], folder: Path, name: str) -> tuple[Path, ...]:
@@ -26,21 +32,29 @@ def conversation_lines(answers: Sequence[Answer]) -> list[str]:
     """Questions as quotes, answers below them with the ids that each sentence rests on."""
     lines: list[str] = []
     for answer in answers:
-        lines += [f"> {literal(answer.question)}", "", answer_paragraph(answer), ""]
-        lines += [f"*{literal(note)}*\n" for note in answer.notes]
+        lines += [f"> {literal(answer.question)}", "", *answer_lines(answer), ""]
+        for note in answer.notes:
+            lines += [f"*{literal(note)}*", ""]
         if answer.dropped:
             lines += [f"*Left out, for lack of evidence: {len(answer.dropped)}*", ""]
     return lines
 
 
-def answer_paragraph(answer: Answer) -> str:
-    """The sentences of an answer, each with its ids; what would help where it is not answered."""
+def answer_lines(answer: Answer) -> list[str]:
+    """An answer as a paragraph, or as a list where it has many sentences; and what would help."""
     if answer.letter is not None or not answer.claims:
-        parts = [literal(answer.text)]
-    else:
-        parts = [
-            f"{literal(claim.text)} {literal('[' + ', '.join(claim.evidence) + ']')}"
-            for claim in answer.claims
-        ]
-    parts += [literal(answer.helps)] if answer.helps else []
-    return " ".join(parts)
+        return [" ".join(literal(text) for text in (answer.text, answer.helps) if text)]
+    first, *others = map(_sentence, answer.claims)
+    helps = [literal(answer.helps)] if answer.helps else []
+    if len(others) < MOST_IN_A_PARAGRAPH:
+        return [" ".join([first, *others, *helps])]
+    return [first, "", *(f"- {sentence}" for sentence in others), *(["", *helps] if helps else [])]
+
+
+def _sentence(claim: Claim) -> str:
+    """A sentence with the ids that it does not name itself."""
+    cited = [id for id in claim.evidence if id not in claim.text]
+    if not cited:
+        return literal(claim.text)
+    more = f" and {len(cited) - MOST_IDS} more" if len(cited) > MOST_IDS else ""
+    return f"{literal(claim.text)} {literal('[' + ', '.join(cited[:MOST_IDS]) + more + ']')}"
