@@ -40,7 +40,8 @@ _STATED = re.compile(
 )
 _UNDO = re.compile(r"\b(?:undo|revoke|withdraw|take (?:\S+ ){0,3}back|taken back)\b")
 _TRUE = re.compile(
-    r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is (?:right|correct)|well spotted)\b|\bi confirm\b"
+    r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is (?:right|correct)|well spotted)\b"
+    r"|\bi confirm\b"
 )
 
 
