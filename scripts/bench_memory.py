@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 from anomalist.memory.embedding import load_encoder
@@ -63,7 +64,7 @@ def main() -> None:
                 "index": index.kind,
                 "build_s": round(built, 1),
                 "build_own_s": round(worked, 1),
-                "index_gib": round(len(index) * (4 * index.dimensions + 16) / 2**30, 2),
+                "index_gib": round(faiss.serialize_index(index.index).nbytes / 2**30, 2),
                 "resident_gib": round(resident, 2),
                 "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
                 "ms_a_query_median": round(float(np.median(milliseconds)), 2),

