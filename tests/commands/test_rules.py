@@ -101,8 +101,9 @@ def test_a_model_induces_and_rechecks_by_its_prompts(normal: Path, tmp_path: Pat
     assert "cleared 1" in done.stderr
 
 
-def test_a_dry_run_stores_nothing(normal: Path) -> None:
-    run("induce", normal, *CAM3, "--dry-run")
+def test_a_dry_run_stores_nothing_and_a_run_folder_has_captions_too(triaged: Path) -> None:
+    found = lines(run("induce", triaged, *CAM3, "--batches", "1", "--dry-run", "--json"))
+    assert "a person is walking" in {rule["text"] for rule in found if rule["polarity"] == "normal"}
     assert run("list", *CAM3, "--json").stdout == ""
 
 

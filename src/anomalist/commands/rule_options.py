@@ -25,4 +25,5 @@ def profile_name(profile: str) -> str:
     """
     from anomalist.vision.profile import profile_path
 
-    return profile_path(profile).resolve().name
+    path = profile_path(profile)
+    return path.name or path.resolve().name  # "." has none of its own
