@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anomalist.agent.tools.cases import SPACE, region_vector
+from anomalist.agent.tools.cases import ALIKE, SPACE, region_vector
 from anomalist.agent.wording import region_sentence
 from anomalist.memory.captioned import CaptionMemory
 from anomalist.memory.cases import CaseStore, Similar
@@ -12,9 +12,6 @@ from anomalist.memory.rules.of_profile import rules_for
 from anomalist.records import digest_of
 from anomalist.settings import Settings
 from anomalist.types import SEVERITIES, Evidence, Media, Recall, Recalled
-
-ALIKE = 0.8
-"""Cosine similarity of two measured places from which a past case is recalled: few of others reach it."""
 
 MOST_CASES = 3
 
