@@ -3,8 +3,8 @@
     python scripts/transcript.py DATA docs/transcript.md [PROFILE]
 
 DATA holds ``mtd/`` as described in its README. What is learned is kept in the folder PROFILE and used again
-where it is there; cases and the conversation live in a temporary folder. Answers come from measurement alone,
-so a run can be repeated.
+where it is there; what ``eval asking --work`` learned will do. Cases and the conversation live in a temporary
+folder. Answers come from measurement alone, so a run can be repeated.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from anomalist.eval.datasets import Item, load_folder
 from anomalist.types import Record
+from anomalist.vision.profile import Profile, load_profile
 
 SEED = 7
 TILES = 80
@@ -63,11 +64,11 @@ def conversation(home: Path, place: Path) -> str:
     from anomalist.picture_memory import PictureMemory
     from anomalist.pipeline import Inspector, learn
     from anomalist.report.conversation import conversation_lines
-    from anomalist.vision.profile import load_profile
 
     items = load_folder(Path("mtd"), Path("mtd/groups.csv")).items
-    lessons, defects, shown, again = chosen(items)
-    if not (place / "profile.json").exists():
+    learned = (place / "profile.json").exists()
+    lessons, defects, shown, again = chosen(items, used(items, load_profile(place)) if learned else set())
+    if not learned:
         learn(
             [item.path for item in lessons],
             profile=place,
@@ -82,11 +83,12 @@ def conversation(home: Path, place: Path) -> str:
     lines = [
         "# A conversation about ten tiles",
         "",
-        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md`. No language model "
-        "took part: every sentence is put together from measurements and names what it rests on.",
+        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md WORK/tiles` after "
+        "`anomalist eval asking --data $ANOMALIST_DATA --work WORK`, which learns the tiles. No language "
+        "model took part: every sentence is put together from measurements and names what it rests on.",
         "",
-        f"Learned from {len(lessons)} good pictures of {len({item.group for item in lessons})} tiles and "
-        f"{len(defects)} labelled defects; none of the tiles that are asked about was among them.",
+        f"Learned from {len(profile.manifest.normals)} good pictures of {profile.calibration.n_groups} tiles "
+        f"and {len(profile.manifest.defects)} labelled defects; none of the tiles below was among them.",
         "",
         *table(subject.records, shown),
         "",
@@ -114,8 +116,19 @@ def conversation(home: Path, place: Path) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def chosen(items: Sequence[Item]) -> tuple[list[Item], list[Item], list[Item], dict[str, Item]]:
+def used(items: Sequence[Item], profile: Profile) -> set[str]:
+    """The tiles that a profile was learned from, its labelled defects included."""
+    stems = {Path(normal.source).stem for normal in profile.manifest.normals}
+    stems |= {Path(defect).stem for defect in profile.manifest.defects}
+    return {item.group for item in items if item.path.stem in stems}
+
+
+def chosen(
+    items: Sequence[Item], known: set[str]
+) -> tuple[list[Item], list[Item], list[Item], dict[str, Item]]:
     """Good pictures to learn, labelled defects, ten to inspect, and for each another picture of its tile.
+
+    ``known`` are tiles that something was learned from already; none of them is inspected.
 
     Of no tile that is inspected anything is learned.
     """
@@ -124,11 +137,13 @@ def chosen(items: Sequence[Item]) -> tuple[list[Item], list[Item], list[Item], d
     for item in items:
         by_group.setdefault(item.group, []).append(item)
     twins = [group for group, members in by_group.items() if len({m.defect for m in members}) == 1]
-    twins = sorted(group for group in twins if len(by_group[group]) > 1)
+    twins = sorted(group for group in twins if len(by_group[group]) > 1 and group not in known)
     chance.shuffle(twins)
     shown, again = [], {}
     for kind in INSPECTED:
-        group = next(group for group in twins if (by_group[group][0].defect or "good") == kind)
+        free_ones = [group for group in twins if by_group[group][0].defect == kind]
+        # Of a rare kind every tile may have been learned from.
+        group = (free_ones or [group for group in twins if by_group[group][0].normal])[0]
         twins.remove(group)
         one, other = by_group[group][:2]
         shown.append(one)

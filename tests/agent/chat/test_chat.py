@@ -63,6 +63,11 @@ def test_it_means_the_picture_that_was_talked_about(three: Subject, kept: Conver
     assert [Path(s).name for s in same.subjects] == ["holed.png"] and same.intent == "severity"
 
 
+def test_a_name_in_the_middle_of_a_question_does_not_hide_it(three: Subject, kept: Conversations) -> None:
+    answer = Chat(three, kept, "a").ask("Is plain.png fine?")
+    assert (answer.answered, answer.verdict, answer.question) == (True, "normal", "Is plain.png fine?")
+
+
 def test_feedback_is_stored_in_the_words_of_the_person_and_taken_back(
     one: Subject, kept: Conversations
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.agent.chat.focus import focus_of, listed, narrowed, sources_of
+from anomalist.agent.chat.focus import focus_of, listed, narrowed, sources_of, without_name
 from anomalist.agent.tools.subject import Subject
 from anomalist.types import Answer, Claim
 
@@ -62,6 +62,18 @@ def test_of_one_picture_there_is_nothing_to_narrow(one: Subject) -> None:
 
 def test_the_others_can_still_be_searched(three: Subject) -> None:
     assert len(narrowed(three, "Is plain.png fine?", ()).past) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Is part.png fine?", "Is it fine?"),
+        ("Is PART fine, or part-2.png?", "Is it fine, or part-2.png?"),
+        ("Is it apart?", "Is it apart?"),
+    ],
+)
+def test_a_name_can_be_left_out(text: str, plain: str) -> None:
+    assert without_name(text, "lot/part.png") == plain
 
 
 def test_a_picture_that_left_is_not_meant(three: Subject) -> None:

@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from anomalist.agent.asking.answering import answer
-from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of
+from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of, without_name
 from anomalist.agent.chat.replies import ANSWER
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
@@ -88,14 +88,22 @@ def measured(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answ
         said = answer(meant, earlier[-1].question)
         return said.model_copy(update={"question": question})
     reply = answer(meant, question)
-    if reply.answered or len(sources_of(meant)) < 2:
+    if reply.answered:
         return reply
+    if len(sources_of(meant)) == 1:
+        # A file name in the middle can hide what is asked: "Is exp1_num_43817.jpg fine?"
+        plain = without_name(question, sources_of(meant)[0])
+        return reply if plain == question else _again(answer(meant, plain), reply)
     # "How bad?" after a picture was talked about means that one.
     last = focus_of(earlier, sources_of(subject))
     if last is None:
         return reply
-    closer = answer(only(subject, last), question)
-    return closer if closer.answered else reply
+    return _again(answer(only(subject, last), question), reply)
+
+
+def _again(second: Answer, first: Answer) -> Answer:
+    """The second answer where it is one, to the question as it was put."""
+    return second.model_copy(update={"question": first.question}) if second.answered else first
 
 
 def question_of(messages: Sequence[BaseMessage]) -> str:

@@ -86,9 +86,16 @@ def only(subject: Subject, source: str) -> Subject:
     )
 
 
+def without_name(text: str, source: str) -> str:
+    """The text with "it" for the name of a file."""
+    return _pattern(source).sub("it", text)
+
+
 def _names(text: str, source: str) -> bool:
-    """Whether a text names a file, with or without its ending."""
+    return _pattern(source).search(text) is not None
+
+
+def _pattern(source: str) -> re.Pattern[str]:
+    """Matches the name of a file, with or without its ending."""
     path = Path(source)
-    return any(
-        re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text, re.I) for name in (path.name, path.stem)
-    )
+    return re.compile(rf"(?<![\w.-])(?:{re.escape(path.name)}|{re.escape(path.stem)})(?![\w-])", re.I)
