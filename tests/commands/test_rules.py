@@ -35,7 +35,7 @@ def lines(done: Result) -> list[dict[str, Any]]:
 @pytest.fixture
 def normal(tmp_path: Path) -> Path:
     path = tmp_path / "normal.txt"
-    path.write_text("\n".join(HALL * 3), encoding="utf-8")
+    path.write_text("\n".join(HALL * 5), encoding="utf-8")
     return path
 
 
@@ -69,7 +69,7 @@ def test_induced_rules_can_be_listed_and_followed_to_their_captions(normal: Path
         "standing at a machine" in run("list", *CAM3).stdout.replace("\n", " ") or "machine" in rule["text"]
     )
     shown = run("show", rule["id"]).stdout
-    assert "of 12 captions" in shown
+    assert "of 20 captions" in shown
     assert str(normal) in shown
     assert HALL[0] in shown
     assert "induction, run by" in shown
