@@ -100,16 +100,13 @@ def conversation(home: Path, place: Path) -> str:
         first = [chat.ask(question) for question in QUESTIONS]
         lines += conversation_lines(first)
         lines += ["## A correction, and the same question again", ""]
-        wrong = corrected(subject.records, shown)
-        kind = next(item.defect for item in shown if item.path.name == Path(wrong.source).name)
-        words = (
-            f"{Path(wrong.source).name} is fine."
-            if kind == "good"
-            else f"The defect in {Path(wrong.source).name} is a {kind}, severity 3."
-        )
+        (about,) = chat.meant().records
+        name = Path(about.source).name
+        kind = next(item.defect for item in shown if item.path.name == name)
+        words = "This is fine." if kind == "good" else f"This is a {kind}, severity 3."
         lines += conversation_lines([chat.ask(words), chat.ask("Have we seen something like this before?")])
         lines += ["## Another picture of the same tile", ""]
-        twin = again[Path(wrong.source).name]
+        twin = again[name]
         lines += conversation_lines(
             [chat.look_at(inspector.inspect(twin.path)), chat.ask("Have we seen something like this before?")]
         )
@@ -187,13 +184,6 @@ def table(records: Sequence[Record], shown: Sequence[Item]) -> list[str]:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
-
-
-def corrected(records: Sequence[Record], shown: Sequence[Item]) -> Record:
-    """The picture that a person would correct: a false alarm if there is one, else the first defect."""
-    alarms = [record for record in records if record.label == "anomalous" and record.regions]
-    good = {str(item.path) for item in shown if item.normal}
-    return next((record for record in alarms if record.source in good), alarms[0])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from anomalist.agent.asking.question import QUOTED
 from anomalist.agent.tools.subject import Subject
 from anomalist.types import Answer
 
@@ -40,6 +41,7 @@ def narrowed(subject: Subject, text: str, earlier: Sequence[Answer]) -> Subject:
     named = [source for source in sources if _names(text, source)]
     if named:
         return only(subject, named[0]) if len(named) == 1 else subject
+    text = QUOTED.sub(" … ", text)  # what is quoted says nothing about what is meant, but for names
     ordinal = _ORDINAL.search(text.lower())
     listing = next(filter(None, (listed(answer, sources) for answer in reversed(earlier))), ())
     if ordinal and listing:
