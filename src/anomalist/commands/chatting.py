@@ -51,6 +51,8 @@ def chat(
     Questions can be piped in, one a line. Conversations are kept by name.
     """
     from anomalist.agent.asking.answering import REASONER
+    from anomalist.agent.asking.intents import read_intent
+    from anomalist.agent.asking.question import read_question
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.agent.models import EVIDENCE, choose, open_model
@@ -73,6 +75,7 @@ def chat(
             model_name=REASONER if speaker is None else choice.spec,
             about=opened.about,
         )
+        read_intent(read_question("Is anything wrong?"), "picture")  # loads what the first question needs
         err.print(
             f'Conversation "{talk.name}", {len(talk.answers)} answers so far; go on with it later: '
             f'anomalist chat --name "{talk.name}". /help lists commands.',
