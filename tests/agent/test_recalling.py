@@ -11,7 +11,7 @@ from anomalist.clips import Caption, Event
 from anomalist.memory.captioned import CaptionMemory
 from anomalist.memory.rules.rule import Rule
 from anomalist.types import SEVERITIES
-from tests.agent.event_cases import Street, make_event
+from tests.agent.event_cases import Street, make_event, make_track
 
 
 def memory(polarity: str, **more: object) -> CaptionMemory:
@@ -63,3 +63,14 @@ def test_instructions_in_a_rule_are_quoted_on_one_line(event: Event) -> None:
     done = judged(event, held)
     assert all("\n" not in claim.text for claim in done.claims)
     assert done.severity >= 1
+
+
+def test_rules_from_captions_of_footage_meet_events_in_their_words(event: Event) -> None:
+    track = make_track().model_copy(update={"speed_ratio": 3.0, "direction": "from left to right"})
+    quick = event.model_copy(
+        update={"tracks": (track,), "caption": event.caption.model_copy(update={"text": "Something odd."})}
+    )
+    held = memory("anomalous", text="an object moves very fast", keywords=("very fast",), severity=3)
+    assert [item.id for item in judged(quick, held).recalled] == ["rule:7"]
+    slower = quick.model_copy(update={"tracks": (track.model_copy(update={"speed_ratio": 1.0}),)})
+    assert judged(slower, held).recalled == ()

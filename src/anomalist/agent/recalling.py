@@ -7,6 +7,8 @@ import textwrap
 from anomalist.clips import Event
 from anomalist.memory.captioned import CaptionMemory
 from anomalist.types import Claim, Recalled
+from anomalist.vision.motion.captions import size_word
+from anomalist.vision.motion.describing import pace_words
 
 _AS = {
     ("rule", "anomalous"): "This fits {id}",
@@ -21,10 +23,7 @@ def with_memory(event: Event, memory: CaptionMemory) -> Event:
 
     What calls it usual is an objection that people see: the event stays.
     """
-    captions = [event.caption.text]
-    if event.seen is not None:
-        captions.append(f"{event.seen.subject} {event.seen.action} {event.seen.object}".strip())
-    recalled = memory.recall(captions)
+    recalled = memory.recall(_captions(event))
     objections = [_sentence(item) for item in recalled if item.side == "normal" and item.id[:5] == "rule:"]
     claims = [Claim(text=_sentence(item), evidence=(event.id, item.id)) for item in recalled]
     return event.model_copy(
@@ -34,6 +33,18 @@ def with_memory(event: Event, memory: CaptionMemory) -> Event:
             "disagreements": (*event.disagreements, *objections),
         }
     )
+
+
+def _captions(event: Event) -> list[str]:
+    """What is said of an event: as measured, in the words of captions of footage, and by a model."""
+    captions = [event.caption.text]
+    for track in event.tracks[:1]:
+        if track.direction:
+            how = f"{track.direction} {pace_words(track.speed_ratio)} {event.caption.where}"
+            captions.append(f"A {size_word(track)}object moves {how}.")
+    if event.seen is not None:
+        captions.append(f"{event.seen.subject} {event.seen.action} {event.seen.object}".strip())
+    return captions
 
 
 def _sentence(item: Recalled) -> str:
