@@ -105,7 +105,11 @@ def reply_rules(subject: Subject, question: Question, named: Named) -> Draft:
         return Draft((lead, *claims), (rules, _Number(ids=(), number=len(rules.rules))))
     rules = apply_rules(subject, None, named.picture)
     if not rules.rules:
-        text = f"None of the {rules.of} rules fits what was measured."
+        text = (
+            f"None of the {rules.of} rules fits what was measured."
+            if rules.of
+            else f"The profile {rules.profile} has no rules of its own, and those that ship aren't about parts."
+        )
         return Draft((say(text, ["score"]),), (rules, _Number(ids=("score",), number=rules.of)))
     claims = [
         say(f'{rule.rule} fits (similarity {rule.similarity:.2f}): "{rule.text}"', rule.ids)

@@ -181,12 +181,17 @@ def list_rules(subject: Subject, profile: str | None = None) -> Rules:
 
 
 def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> Rules:
-    """Hold the rules against a sentence, or against what was measured on a picture or in a clip."""
+    """Hold the rules against a sentence, or against what was measured on a picture or in a clip.
+
+    Of parts only rules that people wrote say anything: those that ship are about people and vehicles.
+    """
     from anomalist.memory.rules.matching import RuleMatcher
     from anomalist.memory.rules.of_profile import current_rules
 
     name = _profile(subject)
     rules = current_rules(name, _case_file(subject))
+    if text is None and not subject.clips:
+        rules = tuple(rule for rule in rules if rule.origin != "shipped")
     said = [text] if text is not None else _sentences(subject, picture)
     if not rules or not said:
         return Rules(
