@@ -108,7 +108,7 @@ def reply_rules(subject: Subject, question: Question, named: Named) -> Draft:
         text = (
             f"None of the {rules.of} rules fits what was measured."
             if rules.of
-            else f"The profile {rules.profile} has no rules of its own, and those that ship aren't about parts."
+            else f"The profile {rules.profile} has no rules of its own; those that ship are not about parts."
         )
         return Draft((say(text, ["score"]),), (rules, _Number(ids=("score",), number=rules.of)))
     claims = [
