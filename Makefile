@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo test lint bench bench-mtd bench-reference bench-video clean
+.PHONY: install demo test lint bench bench-mtd bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -24,10 +24,20 @@ lint: install
 	$(BIN)/mypy
 
 # Every figure of docs/benchmarks.md; needs ANOMALIST_DATA.
-bench: install bench-mtd bench-reference bench-video
+bench: install bench-mtd bench-reference bench-video bench-words bench-questions
 	$(BIN)/python scripts/bench_inspect.py --effort fast
 	$(BIN)/python scripts/bench_inspect.py --effort normal
 	$(BIN)/python scripts/bench_options.py
+
+bench-words: install
+	$(BIN)/anomalist eval captions --data $(DATA)/captions/ped2 --json
+	$(BIN)/anomalist eval captions --data $(DATA)/captions/avenue --json
+	$(BIN)/anomalist eval sentences --data $(DATA)/uca --json
+	$(BIN)/python scripts/bench_memory.py --data $(DATA)/uca --queries 300
+
+bench-questions: install
+	$(BIN)/anomalist eval questions --data $(DATA) --json
+	$(BIN)/anomalist eval asking --data $(DATA) --json
 
 SEEDS := --seed 0 --seed 1 --seed 2 --seed 3 --seed 4
 MTD := $(BIN)/anomalist eval detection --data $(DATA)/mtd --groups groups.csv --json
