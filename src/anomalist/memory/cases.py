@@ -6,19 +6,17 @@ processes may read and write the same file; what was added is there after a cras
 
 from __future__ import annotations
 
-import datetime
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DataError
-from anomalist.memory.database import connect, explained, transaction
+from anomalist.memory.database import Store, explained, now, transaction
 from anomalist.memory.feedback import Action, Case, Feedback, current_user
 from anomalist.memory.index import VectorIndex
 from anomalist.settings import Settings
@@ -35,7 +33,7 @@ class Similar(NamedTuple):
 _COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
 
 
-class CaseStore:
+class CaseStore(Store):
     """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -47,20 +45,7 @@ class CaseStore:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = Path(path) if path is not None else Settings().home / "cases.sqlite"
-        self._connection = connect(self.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nothing is pending, every call stored what it did."""
-        self._connection.close()
+        super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
 
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
         """Store feedback together with its embeddings by name of their space: all of it or nothing."""
@@ -69,7 +54,7 @@ class CaseStore:
         marks = ", ".join("?" * len(values))
         with explained(self.path), transaction(self._connection):
             row = self._connection.execute(
-                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [_now(), *values]
+                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [now(), *values]
             ).fetchone()
             for space, blob in blobs.items():
                 self._attach(row["id"], space, blob)
@@ -93,7 +78,7 @@ class CaseStore:
                 raise DataError(f"{case.id} was undone already, by {case.undone_by} at {case.undone}.")
             row = self._connection.execute(
                 "UPDATE cases SET undone = ?, undone_by = ? WHERE id = ? RETURNING *",
-                [_now(), who or current_user(), _number(id)],
+                [now(), who or current_user(), _number(id)],
             ).fetchone()
             return _case(row)
 
@@ -171,10 +156,6 @@ class CaseStore:
         if known and known[0] != len(blob):
             raise DataError(_wrong_length(space, known[0] // 4, len(blob) // 4))
         self._connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", [number, space, blob])
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _number(id: str | int) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from anomalist.errors import DataError
 
@@ -105,6 +108,36 @@ def connect(path: Path, layout: Layout = CASES, *, threads: bool = False) -> sql
             connection.close()
             raise
     return connection
+
+
+class Store:
+    """What is kept in one SQLite file, made where there is none; a context manager.
+
+    Parameters
+    ----------
+    path, layout, threads : see `connect`.
+    """
+
+    def __init__(self, path: Path, layout: Layout = CASES, *, threads: bool = False) -> None:
+        self.path = path
+        self._connection = connect(path, layout, threads=threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing is pending, every call stored what it did."""
+        self._connection.close()
+
+
+def now() -> str:
+    """The time as rows have it: UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

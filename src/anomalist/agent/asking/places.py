@@ -39,9 +39,7 @@ def reply_where(subject: Subject, question: Question, named: Named) -> Draft:
                 region.ids,
             )
         )
-    return Draft(
-        (*claims, *_rest(regions)), (found, _Left(ids=_ids(regions), left=max(0, len(regions) - TOLD)))
-    )
+    return Draft((*claims, *_rest(regions)), (found, _left(regions)))
 
 
 def reply_kind(subject: Subject, question: Question, named: Named) -> Draft:
@@ -52,9 +50,7 @@ def reply_kind(subject: Subject, question: Question, named: Named) -> Draft:
         return _nothing(found)
     claims = _lead_in(found)
     claims += [_kind_claim(region) for region in regions[:TOLD]]
-    return Draft(
-        (*claims, *_rest(regions)), (found, _Left(ids=_ids(regions), left=max(0, len(regions) - TOLD)))
-    )
+    return Draft((*claims, *_rest(regions)), (found, _left(regions)))
 
 
 def reply_describe(subject: Subject, question: Question, named: Named) -> Draft:

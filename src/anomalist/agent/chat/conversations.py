@@ -7,22 +7,20 @@ stays, which holds all of its messages.
 
 from __future__ import annotations
 
-import datetime
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from anomalist.agent.tools.subject import Subject
 from anomalist.clips import ClipRecord
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.database import Layout, connect, explained, transaction
+from anomalist.memory.database import Layout, Store, explained, now, transaction
 from anomalist.settings import Settings
 from anomalist.types import Frozen, Record
 
@@ -64,7 +62,7 @@ class Entry(Frozen):
     turns: int
 
 
-class Conversations:
+class Conversations(Store):
     """The conversations in one SQLite file, made where there is none; a context manager.
 
     Every method raises DataError, which names the file, when it is damaged, locked or can't be written.
@@ -75,21 +73,8 @@ class Conversations:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or Settings().home / "conversations.sqlite"
         # The loop runs tools in threads of its own; the saver takes turns with a lock.
-        self._connection = connect(self.path, FILE, threads=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        super().__init__(path or Settings().home / "conversations.sqlite", FILE, threads=True)
 
     @cached_property
     def saver(self) -> SqliteSaver:
@@ -140,13 +125,13 @@ class Conversations:
         mine = "run" not in about
         pictures = _PICTURES.dump_json(subject.records if mine else ()).decode()
         clips = _CLIPS.dump_json(subject.clips if mine else ()).decode()
-        now = _now()
+        time = now()
         with explained(self.path, FILE), transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
                 " about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
                 " updated = excluded.updated",
-                [name, json.dumps(about), pictures, clips, now, now],
+                [name, json.dumps(about), pictures, clips, time, time],
             )
 
     def records(self, name: str) -> tuple[tuple[Record, ...], tuple[ClipRecord, ...]]:
@@ -179,7 +164,7 @@ class Conversations:
                         [name],
                     )
                 self._connection.execute(
-                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, _now(), name]
+                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, now(), name]
                 )
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -215,7 +200,3 @@ class Conversations:
         return DataError(
             f'The conversation {name!r} in "{self.path}" is damaged.', "Begin another one with --name."
         )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

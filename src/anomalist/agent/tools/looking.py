@@ -13,6 +13,8 @@ from anomalist.agent.wording import region_sentence
 from anomalist.errors import DataError
 from anomalist.types import SEVERITIES, Box, Calibration, Claim, KnownKind, Label, Record, Region, UInt8Array
 
+_LOOK = "The closer look"
+
 
 class FoundRegion(Result):
     """One marked region, in short."""
@@ -131,7 +133,9 @@ def zoom(
         darkest=int(grey.min()),
         lightest=int(grey.max()),
         highest_score=peak,
-        file=_written(subject, record, "-".join(map(str, window)), media.pixels[top:bottom, left:right]),
+        file=subject.written(
+            record.source, "-".join(map(str, window)), media.pixels[top:bottom, left:right], _LOOK
+        ),
     )
 
 
@@ -163,7 +167,7 @@ def compare_with_normal(subject: Subject, region: str | None = None, picture: st
         deviation=round(float(own.std()), 1),
         normal_deviation=round(float(normal.std()), 1),
         difference=round(float(own.mean() - normal.mean()), 1),
-        file=_written(subject, record, f"{found.id}-beside-normal", beside),
+        file=subject.written(record.source, f"{found.id}-beside-normal", beside, _LOOK),
     )
 
 
@@ -251,18 +255,3 @@ def _beside(one: UInt8Array, other: UInt8Array) -> UInt8Array:
     height = max(one.shape[0], other.shape[0])
     parts = [np.pad(part, ((0, height - part.shape[0]), (0, 4), (0, 0))) for part in (one, other)]
     return np.concatenate(parts, axis=1)
-
-
-def _written(subject: Subject, record: Record, name: str, pixels: UInt8Array) -> str | None:
-    """Write a crop where the subject has a folder for them; the path."""
-    if subject.crops is None:
-        return None
-    from PIL import Image
-
-    path = subject.crops / f"{Path(record.source).stem}-{name}.png"
-    try:
-        subject.crops.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    except OSError as error:
-        raise DataError(f"The closer look can't be written to {path}: {error.strerror or error}.") from error
-    return str(path)

@@ -123,6 +123,23 @@ class Subject:
             )
         return media
 
+    def written(self, source: str, name: str, pixels: UInt8Array, what: str) -> str | None:
+        """Write pixels, uint8 (H, W, 3), into ``crops``; the path, or None without such a folder.
+
+        Raises DataError, which says ``what`` can't be written.
+        """
+        if self.crops is None:
+            return None
+        from PIL import Image
+
+        path = self.crops / f"{Path(source).stem}-{name}.png"
+        try:
+            self.crops.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        except OSError as error:
+            raise DataError(f"{what} can't be written to {path}: {error.strerror or error}.") from error
+        return str(path)
+
     def path_of(self, source: str) -> Path:
         """Where the file of a record lies: as it was named, or below ``folder``."""
         path = Path(source)

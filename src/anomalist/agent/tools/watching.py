@@ -9,7 +9,7 @@ from pydantic import Field
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.clips import Event
 from anomalist.errors import DataError
-from anomalist.types import SEVERITIES, Box, UInt8Array
+from anomalist.types import SEVERITIES, Box
 
 
 class EventFound(Result):
@@ -119,7 +119,7 @@ def frame_at(subject: Subject, seconds: float, clip: str | None = None) -> Frame
         score=near[1] if near else None,
         threshold=record.threshold,
         events=tuple(event.id for event in record.events if event.start <= seconds <= event.end),
-        file=_written(subject, record.source, frame.index, frame.pixels),
+        file=subject.written(record.source, f"frame-{frame.index}", frame.pixels, "The frame"),
     )
 
 
@@ -141,18 +141,3 @@ def event_found(event: Event) -> EventFound:
         speed_ratio=None if track is None else round(track.speed_ratio, 1),
         zone=event.zone,
     )
-
-
-def _written(subject: Subject, source: str, index: int, pixels: UInt8Array) -> str | None:
-    """Write a frame where the subject has a folder for pictures; the path."""
-    if subject.crops is None:
-        return None
-    from PIL import Image
-
-    path = subject.crops / f"{Path(source).stem}-frame-{index}.png"
-    try:
-        subject.crops.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    except OSError as error:
-        raise DataError(f"The frame can't be written to {path}: {error.strerror or error}.") from error
-    return str(path)

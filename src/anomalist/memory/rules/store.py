@@ -6,19 +6,17 @@ Several processes may read and write the same file; a change that was based on a
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import ValidationError
 
 from anomalist.errors import DataError
-from anomalist.memory.database import connect, explained, transaction
+from anomalist.memory.database import Store, explained, now, transaction
 from anomalist.memory.feedback import current_user
 from anomalist.memory.rules.rule import Rule, RuleVersion
 from anomalist.settings import Settings
@@ -36,7 +34,7 @@ _LATEST = (
 )
 
 
-class RuleStore:
+class RuleStore(Store):
     """The rules in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -48,27 +46,14 @@ class RuleStore:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = Path(path) if path is not None else Settings().home / "cases.sqlite"
-        self._connection = connect(self.path)
+        super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
         try:
             with explained(self.path), transaction(self._connection):
                 for statement in _TABLES:
                     self._connection.execute(statement)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nothing is pending, every call stored what it did."""
-        self._connection.close()
 
     def list(self, profile: str, *, disabled: bool = True) -> tuple[Rule, ...]:
         """The rules of a profile as they are now, in the order of their ids."""
@@ -166,7 +151,7 @@ class RuleStore:
         body = rule.model_dump(mode="json", exclude={"id", "version"})
         self._connection.execute(
             "INSERT INTO rule_versions VALUES (?, ?, ?, ?, ?)",
-            [rule_number(rule.id), rule.version, _now(), who or current_user(), json.dumps(body)],
+            [rule_number(rule.id), rule.version, now(), who or current_user(), json.dumps(body)],
         )
         return rule
 
@@ -198,7 +183,3 @@ def rule_number(id: str | int) -> int:
         shown = str(id)[:40]
         raise DataError(f'"{shown}" is not the id of a stored rule.', "Ids look like rule:7.")
     return int(match[1])
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.memory.database import Layout, connect, explained, transaction
+from anomalist.memory.database import Layout, Store, explained, now, transaction
 from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.index import IntArray, VectorIndex, kind_for
 from anomalist.memory.scenes.calibrating import Threshold
@@ -60,7 +58,7 @@ class Near(NamedTuple):
     similarity: float
 
 
-class SceneStore:
+class SceneStore(Store):
     """The scenes in one file, made where there is none; a context manager. Not for several threads.
 
     Several processes may read and write the same file; what was added is there after a crash. Every method
@@ -77,30 +75,17 @@ class SceneStore:
     """
 
     def __init__(self, path: str | Path, encoder: Encoder | None = None) -> None:
-        self.path = Path(path)
         self.encoder = encoder or load_encoder()
         self._index: VectorIndex | None = None
         self._live: IntArray = np.empty(0, np.int64)
         self._version = -1
-        self._connection = connect(self.path, SCENE_FILE)
+        super().__init__(Path(path), SCENE_FILE)
         try:
             with explained(self.path, SCENE_FILE), transaction(self._connection):
                 self._check_space()
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nothing is pending, every call stored what it did."""
-        self._connection.close()
 
     def add(self, scenes: Sequence[Scene]) -> tuple[Scene, ...]:
         """Store scenes, all or none, and embed them; each gets an id of its own.
@@ -118,14 +103,14 @@ class SceneStore:
                 f'The memory file "{self.path}" takes vectors {(len(scenes), self.encoder.dimensions)}, '
                 f"got {vectors.shape}."
             )
-        now = _now()
+        created = now()
         stored = []
         with explained(self.path, SCENE_FILE), transaction(self._connection):
             for scene, vector in zip(scenes, vectors.astype("<f4"), strict=True):
                 row = self._connection.execute(
                     "INSERT INTO scenes (created, side, category, text, source, vector)"
                     f" VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
-                    [now, scene.side, scene.category, scene.text, scene.source, vector.tobytes()],
+                    [created, scene.side, scene.category, scene.text, scene.source, vector.tobytes()],
                 ).fetchone()
                 if row is not None:
                     stored.append(_scene(row))
@@ -144,7 +129,7 @@ class SceneStore:
         """Keep the threshold of the camera, in place of an earlier one."""
         with explained(self.path, SCENE_FILE), transaction(self._connection):
             self._connection.execute("DELETE FROM calibration")
-            values = [_now(), threshold.value, threshold.rate, threshold.captions]
+            values = [now(), threshold.value, threshold.rate, threshold.captions]
             self._connection.execute("INSERT INTO calibration VALUES (?, ?, ?, ?)", values)
 
     def threshold(self) -> Threshold | None:
@@ -253,10 +238,6 @@ def scene_number(id: str | int) -> int:
     if not match:
         raise DataError(f'"{str(id)[:40]}" is not the id of a stored scene.', "Ids look like scene:7.")
     return int(match[1])
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _scene(row: sqlite3.Row) -> Scene:
