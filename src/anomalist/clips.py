@@ -88,6 +88,11 @@ class Seen(Frozen):
     unusual: Literal["usual", "unusual", "undecided"] = Field(description="for this scene")
     confidence: Literal["low", "medium", "high"]
 
+    @property
+    def text(self) -> str:
+        """Who does what to what, as one clause."""
+        return " ".join(filter(None, (self.subject, self.action, self.object)))
+
 
 class Event(Frozen):
     """A stretch of time in which something stood out."""

@@ -43,7 +43,7 @@ def _captions(event: Event) -> list[str]:
             how = f"{track.direction} {pace_words(track.speed_ratio)} {event.caption.where}"
             captions.append(f"A {size_word(track)}object moves {how}.")
     if event.seen is not None:
-        captions.append(f"{event.seen.subject} {event.seen.action} {event.seen.object}".strip())
+        captions.append(event.seen.text)
     return captions
 
 

@@ -105,8 +105,7 @@ class WatchFor:
         texts: list[str] = []
         if event.seen is not None:
             claims = [claim.text for claim in event.claims if claim.source == "model"]
-            parts = (event.seen.subject, event.seen.action, event.seen.object)
-            texts = [*claims[:1], " ".join(filter(None, parts))]
+            texts = [*claims[:1], event.seen.text]
         return _best(self._described, texts, [-1.0] * len(self.items), "model")
 
 

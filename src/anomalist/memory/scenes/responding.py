@@ -19,7 +19,6 @@ from anomalist.types import FloatArray, Frozen
 Scoring = Literal["contrast", "nova"]
 
 NOVA_WEIGHT = 0.90
-NOVA_TEMPERATURE = 0.03
 NOVA_HALF = 10
 """Nearest memories of a category that count: half of the twenty that NOVA writes for each."""
 
