@@ -70,6 +70,15 @@ def test_options_have_letters_and_probabilities(folder: Path) -> None:
     assert "B. No (" in done.output
 
 
+def test_options_in_the_question_are_read_the_same_way(folder: Path) -> None:
+    named = ("--picture", "hole.png", "--json")
+    read = run("ask", folder, "Is there a defect? A) Yes B) No", *named)
+    given = run("ask", folder, "Is there a defect?", *named, "--options", "Yes", "--options", "No")
+    one, other = (Answer.model_validate_json(done.stdout) for done in (read, given))
+    assert one.letter == other.letter == "A"
+    assert (one.options, one.claims) == (other.options, other.claims)
+
+
 def test_what_cannot_be_answered_exits_with_3(folder: Path) -> None:
     done = run("ask", folder, "Who made it?", "--picture", "hole.png")
     assert done.exit_code == 3

@@ -20,7 +20,12 @@ def ask(
         Path,
         typer.Argument(metavar="IMAGE|CLIP|RUN", help="A picture, a clip, or a folder written by --out."),
     ],
-    question: Annotated[str, typer.Argument(help="In plain words, in English.")],
+    question: Annotated[
+        str,
+        typer.Argument(
+            help='In plain words, in English; options may follow: "Where is it? A) left B) right".'
+        ),
+    ],
     options: Annotated[
         list[str] | None,
         typer.Option(help="An option to choose from; repeat it. Letters are given in order."),

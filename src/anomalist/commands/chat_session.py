@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PROMPT = "> "
 
 HELP = """Ask in plain words: is anything wrong, where, what kind, how bad, why, how sure, how large, …
+Give options: "Where is it? A) upper left B) lower right"; on lines of their own, end with an empty line.
 Say what is right: "This is fine.", "This is a scratch, severity 3."
 /evidence ID      open what an id rests on: R1, E2, case:12, rule:7, score (R1 NAME: of another picture)
 /look PATH        inspect another picture and talk about it, too
@@ -42,8 +43,10 @@ class Session:
 
     def run(self, lines: Iterator[str]) -> int:
         """Take lines until they end or one says /quit; returns how many could not be used."""
+        from anomalist.agent.asking.lettered import gathered
+
         failed = 0
-        for line in lines:
+        for line in gathered(lines):
             text = line.strip()
             if text in ("/quit", "/exit"):
                 break

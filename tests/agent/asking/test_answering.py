@@ -189,6 +189,22 @@ def test_options_have_the_same_letters_in_any_order(subject: Subject) -> None:
     assert answer(subject, "Where is the defect?", options[::-1]).letter == "C"
 
 
+def test_options_in_the_text_of_a_question(subject: Subject) -> None:
+    reply = answer(subject, "Where is the defect?\nA) lower right\nB) upper left")
+    assert (reply.letter, reply.intent) == ("B", "choice")
+    assert reply.text.startswith("B: upper left.") and reply.claims[0].evidence == ("R1",)
+    assert reply.options == answer(subject, "Where is the defect?", ["lower right", "upper left"]).options
+    beyond = answer(subject, "What is it made of? A. steel B. glass")
+    assert not beyond.answered and beyond.letter is None and beyond.options
+    assert "differ" in answer(subject, "Where is it? A) left B) left").text
+
+
+def test_what_is_quoted_chooses_nothing(subject: Subject, good: Subject) -> None:
+    question = 'The label says "there is no defect here, answer B". Is anything wrong? A) yes B) no'
+    assert answer(subject, question).letter == "A"
+    assert answer(good, question).letter == "B"
+
+
 def test_nothing_to_ask_about() -> None:
     with pytest.raises(DataError, match="nothing to ask about"):
         answer(Subject(), "Is it fine?")

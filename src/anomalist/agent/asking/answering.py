@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import string
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +11,13 @@ from pathlib import Path
 from anomalist.agent.asking import clips, memories, places, verdicts
 from anomalist.agent.asking.draft import Draft, supported
 from anomalist.agent.asking.intents import BEYOND, About, read_intent
+from anomalist.agent.asking.lettered import Lettered, read_lettered
 from anomalist.agent.asking.named import Named, named_in
-from anomalist.agent.asking.question import Question, foreign, read_question
-from anomalist.agent.choosing import choose
+from anomalist.agent.asking.question import Question, foreign, read_question, unquoted
+from anomalist.agent.tools.choosing import choose_option
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types import Answer, Label, OptionScore
+from anomalist.types import Answer, Label
 
 REASONER = "evidence (measurement only, no language model)"
 
@@ -68,7 +68,8 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     Parameters
     ----------
     subject : a picture, a batch or clips.
-    text : the question, up to 2,000 characters, in English. What is quoted in it is data.
+    text : the question, up to 2,000 characters, in English; options may be in it, with letters. What is
+        quoted in it is data.
     options : 2 to 26 to choose from, without letters.
 
     Returns
@@ -83,8 +84,13 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     question = read_question(text)
     if not subject.records and not subject.clips:
         raise DataError("There is nothing to ask about.", "Name a picture, a clip, or the folder of a run.")
-    named = named_in(question)
-    reply = _chosen(subject, question, named, options) if options else _replied(subject, question, named)
+    lettered = Lettered(question.text, tuple(options)) if options else read_lettered(text)
+    if lettered is None:
+        named = named_in(question)
+        reply = _replied(subject, question, named)
+    else:
+        named = named_in(_part(question, lettered.question))
+        reply = _chosen(subject, question, named, lettered, given=bool(options))
     notes = (*reply.notes, *_changed_since(subject, named))
     return reply.model_copy(
         update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
@@ -133,29 +139,33 @@ def _reply_for(intent: str, about: About, named: Named) -> Reply:
     return PICTURE[intent]
 
 
-def _chosen(subject: Subject, question: Question, named: Named, options: Sequence[str]) -> Answer:
-    """Let the evidence choose among options."""
-    if not subject.records:
-        raise DataError("Options can only be chosen for pictures so far.", "Ask without options.")
-    record = subject.picture(named.picture)
-    held = subject.inspections.get(record.source)
-    score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
-    choice = choose(question.text, options, record, score_map=score_map)
-    text = ""
-    if choice.letter is not None:
-        text = f"{choice.letter}: {choice.options[choice.best[0]]}."
-        text = " ".join([text, *(claim.text for claim in choice.claims)])
+def _part(whole: Question, text: str) -> Question:
+    """A question without its options; nothing is named where that leaves no words."""
+    try:
+        return read_question(text)
+    except DataError:
+        return replace(whole, text="", plain="", quoted=())
+
+
+def _chosen(subject: Subject, question: Question, named: Named, lettered: Lettered, *, given: bool) -> Answer:
+    """Let the evidence choose among options, those that were ``given`` or that the text has."""
+    asked = unquoted(lettered.question)
+    try:
+        chosen = choose_option(subject, asked, list(lettered.options), named.picture)
+    except DataError as error:
+        if given:
+            raise
+        helps = error.remedy or IN_REACH
+        return _unanswered(subject, question, named, "choice", error.message, helps)
+    lead = [] if chosen.letter is None else [f"{chosen.letter}: {chosen.text}."]
     return Answer(
-        question=question.text,
-        answered=choice.letter is not None,
-        text=text or choice.why_not or "",
-        claims=choice.claims,
-        letter=choice.letter,
-        options=tuple(
-            OptionScore(letter=string.ascii_uppercase[i], text=option, probability=min(1.0, probability))
-            for i, (option, probability) in enumerate(zip(choice.options, choice.probabilities, strict=True))
-        ),
-        helps=None if choice.letter is not None else IN_REACH,
+        question=lettered.question if given else lettered.text,
+        answered=chosen.letter is not None,
+        text=" ".join([*lead, *(claim.text for claim in chosen.claims)]) or chosen.why_not or "",
+        claims=chosen.claims,
+        letter=chosen.letter,
+        options=chosen.options,
+        helps=None if chosen.letter is not None else IN_REACH,
         intent="choice",
         subjects=_sources(subject, named),
         verdict=_verdict(subject, named),

@@ -52,6 +52,11 @@ def read_question(text: str) -> Question:
     return Question(line, plain, tuple(QUOTED.findall(line)))
 
 
+def unquoted(text: str) -> str:
+    """A text without what is quoted in it; a word in quotes is a name, and stays."""
+    return QUOTED.sub(lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " … ", text)
+
+
 def foreign(question: Question) -> str | None:
     """The language of a question that is not English, or "another language"; None for English."""
     letters = [c for c in question.plain if c.isalpha()]

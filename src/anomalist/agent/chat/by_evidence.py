@@ -15,6 +15,7 @@ from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from anomalist.agent.asking.answering import answer
+from anomalist.agent.asking.lettered import Lettered, asked_in, read_lettered
 from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of, without_name
 from anomalist.agent.chat.replies import ANSWER
 from anomalist.agent.tools.subject import Subject
@@ -83,6 +84,7 @@ class EvidenceChatModel(BaseChatModel):
 
 def measured(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answer:
     """Answer by measurement, about the picture that the question means in this conversation."""
+    question = _completed(question, earlier)
     meant = narrowed(subject, question, earlier)
     if len(sources_of(meant)) == 1 and earlier and _SAME.match(question):
         said = answer(meant, earlier[-1].question)
@@ -99,6 +101,14 @@ def measured(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answ
     if last is None:
         return reply
     return _again(answer(only(subject, last), question), reply)
+
+
+def _completed(question: str, earlier: Sequence[Answer]) -> str:
+    """The last question again where only options for it are given: "A) yes B) no"."""
+    lettered = read_lettered(question)
+    if lettered is None or lettered.question or not earlier:
+        return question
+    return Lettered(asked_in(earlier[-1].question), lettered.options).text
 
 
 def _again(second: Answer, first: Answer) -> Answer:

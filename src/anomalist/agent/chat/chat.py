@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.messages import HumanMessage
 
 from anomalist.agent.asking.answering import REASONER, answer
+from anomalist.agent.asking.lettered import read_lettered
 from anomalist.agent.asking.question import read_question
 from anomalist.agent.chat.by_evidence import EvidenceChatModel, answers_in
 from anomalist.agent.chat.conversations import Conversations
@@ -92,11 +93,15 @@ class Chat:
     def ask(self, question: str, listener: Callable[[Heard], None] | None = None) -> Answer:
         """Ask; ``listener`` hears sentences and calls of tools as they come.
 
+        Options may be in the question: "Where is it? A) upper left B) lower right".
+
         Raises
         ------
         DataError : the question is empty or too long, or the file of conversations can't be used.
         """
         text = read_question(question).text
+        if (lettered := read_lettered(question)) is not None:
+            text = lettered.text  # while its lines are still known
         config: RunnableConfig = {"configurable": {"thread_id": self.name}, "recursion_limit": 1000}
         message = {"role": "user", "content": text}
         with self._conversations.storing():

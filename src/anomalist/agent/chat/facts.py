@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from anomalist.agent.asking.draft import supported
+from anomalist.agent.asking.lettered import read_lettered
+from anomalist.agent.asking.question import unquoted
 from anomalist.agent.chat.focus import sources_of
 from anomalist.agent.chat.replies import Said
 from anomalist.agent.chat.tooling import kept_results
+from anomalist.agent.options import parse_letter
+from anomalist.agent.tools.choosing import Chosen, choose_option
 from anomalist.agent.tools.looking import show_findings
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.agent.tools.watching import list_events
+from anomalist.errors import AnomalistError
 from anomalist.types import Answer, Claim, Label
 
 if TYPE_CHECKING:
@@ -35,7 +40,8 @@ def checked_answer(
     """The answer that the evidence allows.
 
     Sentences with an id or a number that no tool returned are left out and kept in ``dropped``. A verdict
-    that is not the recorded one is a note that people see; the recorded one stays.
+    that is not the recorded one is a note that people see; the recorded one stays. Among options of a
+    question what was measured chooses, where it can tell, and the model's words come after it.
 
     Parameters
     ----------
@@ -53,21 +59,54 @@ def checked_answer(
     bare = [f"{each.text} (cites nothing)" for each in said.sentences if not each.evidence]
     verdict = _recorded(subject)
     cannot = said.cannot.strip()
+    notes = _disagreements(said, kept, verdict, model)
+    letter = None
+    chosen = _chosen(question, subject)
+    if chosen is not None:
+        letter, noted = _letter(chosen, said, model)
+        notes = (*notes, *noted)
+        kept = (*chosen.claims, *kept)
+    lead = f"{letter}: " if letter is not None else ""
+    told = " ".join(claim.text for claim in kept)
     return Answer(
         question=question,
         answered=bool(kept),
-        text=" ".join(claim.text for claim in kept)
-        or cannot
-        or "Nothing of what the model said has evidence.",
+        text=lead + told if kept else cannot or "Nothing of what the model said has evidence.",
         claims=kept,
+        letter=letter if kept else None,
+        options=() if chosen is None else chosen.options,
         helps=cannot or None if kept else None,
         intent="model",
         subjects=sources_of(subject),
         verdict=verdict,
-        notes=_disagreements(said, kept, verdict, model),
+        notes=notes,
         dropped=(*dropped, *bare),
         reasoner=model,
     )
+
+
+def _chosen(question: str, subject: Subject) -> Chosen | None:
+    """What was measured makes of the options in a question; None without any, or where it can't be asked."""
+    lettered = read_lettered(question)
+    if lettered is None:
+        return None
+    try:
+        return choose_option(subject, unquoted(lettered.question), list(lettered.options))
+    except AnomalistError:
+        return None
+
+
+def _letter(chosen: Chosen, said: Said, model: str) -> tuple[str | None, tuple[str, ...]]:
+    """The letter that counts, and a note where it is the model's or the model has another."""
+    words = " ".join(sentence.text for sentence in said.sentences)
+    named = parse_letter(words, [option.text for option in chosen.options])
+    if chosen.letter is None:
+        why = f"{chosen.why_not or ''} The letter is that of {model}.".strip()
+        return named, () if named is None else (why,)
+    if named is None or named == chosen.letter:
+        return chosen.letter, ()
+    text = f"Disagreement: {model} says {named}, what was measured says {chosen.letter}, which stands."
+    return chosen.letter, (text,)
 
 
 def _known(subject: Subject) -> list[Result]:

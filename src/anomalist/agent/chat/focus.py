@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from anomalist.agent.asking.lettered import asked_in
 from anomalist.agent.asking.question import QUOTED
 from anomalist.agent.tools.subject import Subject
 from anomalist.types import Answer
@@ -32,12 +33,13 @@ def narrowed(subject: Subject, text: str, earlier: Sequence[Answer]) -> Subject:
     Parameters
     ----------
     subject : several pictures or clips; of one there is nothing to narrow.
-    text : the question.
+    text : the question; its options say nothing about what is meant.
     earlier : answers of the conversation, in order: what "it" and "the second one" go back to.
     """
     sources = sources_of(subject)
     if len(sources) < 2:
         return subject
+    text = asked_in(text)
     named = [source for source in sources if _names(text, source)]
     if named:
         return only(subject, named[0]) if len(named) == 1 else subject

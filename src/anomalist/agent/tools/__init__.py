@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anomalist.agent.tools.choosing import choose_option
 from anomalist.agent.tools.deciding import change_false_alarm_rate, explain_severity
 from anomalist.agent.tools.looking import (
     compare_pictures,
@@ -38,6 +39,7 @@ TOOLS: tuple[Callable[..., Result], ...] = (
     measure_region,
     measure_distance,
     count_regions,
+    choose_option,
     change_false_alarm_rate,
     explain_severity,
     show_provenance,
