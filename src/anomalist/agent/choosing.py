@@ -11,9 +11,10 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anomalist.agent.clip_fitting import ClipFindings
 from anomalist.agent.fitting import Findings, Fit
-from anomalist.agent.option_words import BEYOND
-from anomalist.agent.readings import Term, read
+from anomalist.agent.readings import Term
+from anomalist.clips import ClipRecord
 from anomalist.errors import DataError
 from anomalist.types import Claim, FloatArray, Record
 from anomalist.vision.likeness import Likeness
@@ -24,12 +25,14 @@ NEUTRAL = 0.5
 LEAST = 0.02
 """No fit is worse, and none is better than one less this: one term alone rules nothing out."""
 
-_DESCRIBES = frozenset(
-    {"place", "edge", "form", "size", "tone", "colour", "texture", "direction", "kind"}
-) | {
-    "named",
-    "change",
-}
+_DESCRIBES = (
+    frozenset({"place", "edge", "form", "size", "tone", "colour", "texture", "direction", "kind"})
+    | {
+        "named",
+        "change",
+    }
+    | {"pace", "heading", "when", "lasting", "zone", "event"}
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Choice:
 def choose(
     question: str,
     options: Sequence[str],
-    record: Record,
+    record: Record | ClipRecord,
     *,
     score_map: FloatArray | None = None,
     likeness: Likeness | None = None,
@@ -72,8 +75,8 @@ def choose(
     ----------
     question : as it was asked; "yes" and "no" are answers to it.
     options : 2 to 26 different ones, without their letters.
-    record : of the inspected picture.
-    score_map : float32 (H, W), the anomaly map, where it is at hand.
+    record : of the inspected picture, or of a clip.
+    score_map : float32 (H, W), the anomaly map of a picture, where it is at hand.
     likeness : to labelled kinds, where the picture was compared with cases; else that of its regions counts.
 
     Returns
@@ -88,18 +91,19 @@ def choose(
     options = tuple(" ".join(option.split()) for option in options)
     _refuse(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
-    if BEYOND.search(question.casefold()):
-        return _untold(options, "The question is about something that a picture can't tell.")
-    findings = Findings(record, score_map, likeness)
-    asked = read(question, findings.names)
-    readings = [read(option, findings.names, counting=counting) for option in options]
+    findings: Findings | ClipFindings
+    if isinstance(record, ClipRecord):
+        findings = ClipFindings.of(record, question)
+    else:
+        findings = Findings(record, score_map, likeness)
+    if findings.beyond.search(question.casefold()):
+        return _untold(options, f"The question is about something that a {findings.what} can't tell.")
+    asked = findings.read(question)
+    readings = [findings.read(option, counting=counting) for option in options]
     if any(term.aspect == "named" for terms in readings for term in terms):
         # Labelled cases know better than what the name of a kind means in general: it is none of theirs.
         readings = [tuple(map(_other_kind, terms)) for terms in readings]
-    if not any(term.aspect in ("place", "answer") for terms in readings for term in terms):
-        findings = findings.at(
-            frozenset(at for term in asked if term.aspect == "place" for at in term.values)
-        )
+    findings = findings.narrowed(asked, readings)
     fits = _fits(options, readings, asked, findings)
     if all(fit is None for fit in fits):
         return _untold(options, "Nothing that was measured speaks to any of the options.")
@@ -116,7 +120,7 @@ def choose(
     if fit is None:
         why = "What was measured speaks against the other options, but says nothing about the one left."
         return Choice(options, probabilities, None, (), why)
-    claims = _claims(options[first], fit, record)
+    claims = _claims(options[first], fit, findings)
     return Choice(options, probabilities, string.ascii_uppercase[first], claims)
 
 
@@ -136,7 +140,10 @@ def _untold(options: tuple[str, ...], why: str) -> Choice:
 
 
 def _fits(
-    options: Sequence[str], readings: Sequence[tuple[Term, ...]], asked: tuple[Term, ...], findings: Findings
+    options: Sequence[str],
+    readings: Sequence[tuple[Term, ...]],
+    asked: tuple[Term, ...],
+    findings: Findings | ClipFindings,
 ) -> list[Fit | None]:
     """Fit of each option; "none of these" is as probable as the best of the others is not."""
     at_stake = any(term.aspect in ("label", "answer") for terms in readings for term in terms)
@@ -164,7 +171,11 @@ def _affirms(terms: tuple[Term, ...]) -> bool:
 
 
 def _together(
-    terms: tuple[Term, ...], asked: tuple[Term, ...], findings: Findings, *, implied: bool
+    terms: tuple[Term, ...],
+    asked: tuple[Term, ...],
+    findings: Findings | ClipFindings,
+    *,
+    implied: bool,
 ) -> Fit | None:
     """All that an option says; what describes something also says that there is something.
 
@@ -194,7 +205,7 @@ def _rank(fit: Fit) -> tuple[float, tuple[str, ...]]:
     return fit.value, fit.evidence
 
 
-def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings) -> Fit | None:
+def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings | ClipFindings) -> Fit | None:
     """How well yes or no fits: as what the question says holds, or not."""
     fit = _together(asked, (), findings, implied=True)
     if fit is None or "yes" in answer.values:
@@ -202,9 +213,9 @@ def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings) -> Fit 
     return Fit(1 - fit.value, fit.evidence)
 
 
-def _claims(option: str, fit: Fit, record: Record) -> tuple[Claim, ...]:
+def _claims(option: str, fit: Fit, findings: Findings | ClipFindings) -> tuple[Claim, ...]:
     """Say which ids the choice rests on, then what the record says about these."""
     ids = ", ".join(fit.evidence)
     lead = Claim(text=f"“{option}” fits best what was measured: {ids}.", evidence=fit.evidence)
-    said = (claim for claim in record.claims if set(claim.evidence) & set(fit.evidence))
+    said = (claim for claim in findings.claims if set(claim.evidence) & set(fit.evidence))
     return (lead, *said)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from anomalist.agent.claims import SCORE
-from anomalist.agent.readings import Term, squashed
+from anomalist.agent.option_words import BEYOND
+from anomalist.agent.readings import Term, read, squashed
 from anomalist.agent.region_fits import MEASURED, SURE, Measure, share, weight
-from anomalist.types import SEVERITIES, FloatArray, Record
+from anomalist.types import SEVERITIES, Box, Claim, FloatArray, Record
 from anomalist.vision.attributes import POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
 from anomalist.vision.likeness import Likeness
@@ -45,6 +47,18 @@ class Findings:
     score_map: FloatArray | None = None
     likeness: Likeness | None = None
 
+    beyond = BEYOND
+    what = "picture"
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The sentences of the verdict."""
+        return self.record.claims
+
+    def read(self, text: str, *, counting: bool = False) -> tuple[Term, ...]:
+        """Read a question or an option about this picture."""
+        return read(text, self.names, counting=counting)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The labelled kinds that are known to have been compared with."""
@@ -78,8 +92,11 @@ class Findings:
         """How much each cell of the 3×3 grid stands out, against the one that does so most."""
         return self._by_map() if self.score_map is not None else self._by_regions()
 
-    def at(self, places: frozenset[str]) -> Findings:
-        """The same with no regions but those whose centre is in one of some places, if any are named."""
+    def narrowed(self, asked: Sequence[Term], readings: Sequence[Sequence[Term]]) -> Findings:
+        """Only the regions at a place that a question names, unless the place or a yes is what is asked."""
+        if any(term.aspect in ("place", "answer") for terms in readings for term in terms):
+            return self
+        places = frozenset(at for term in asked if term.aspect == "place" for at in term.values)
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
@@ -92,7 +109,7 @@ class Findings:
             if found is not None and "anomalous" not in term.values:
                 found = Fit(1 - found.value, found.evidence)
         elif term.aspect == "place":
-            found = self._place(term)
+            found = place_fit(term, self.places)
         elif term.aspect == "named":
             found = self._named(term.values)
         elif term.aspect == "count":
@@ -109,30 +126,17 @@ class Findings:
         regions = tuple(region.id for region in self.record.regions[:1])
         return (SCORE, *regions) if self.record.label == "anomalous" else (SCORE,)
 
-    def _place(self, term: Term) -> Fit | None:
-        fits = [(self.places[at].value, self.places[at]) for at in term.values if at in self.places]
-        fits += [(NEARLY * self.places[at].value, self.places[at]) for at in term.nearly if at in self.places]
-        if not fits:
-            return None
-        value, best = max(fits, key=lambda each: (each[0], each[1].evidence))
-        return Fit(value, best.evidence)
-
     def _by_regions(self) -> dict[str, Fit]:
         """By the share of each region that lies in a cell, weighed by its peak."""
         record = self.record
         if not record.regions or not record.width or not record.height:
             return {}
         top = max(region.peak for region in record.regions)
-        found: dict[str, Fit] = {}
-        for y, row in enumerate(POSITIONS):
-            for x, place in enumerate(row):
-                fits = [
-                    Fit(weight(region, top) * share(region, x, y, record.width, record.height), (region.id,))
-                    for region in record.regions
-                ]
-                best = max(fits, key=lambda fit: fit.value)
-                found[place] = best
-        return found
+        placed = [
+            Placed(region.id, region.box, region.attributes.position, weight(region, top))
+            for region in record.regions
+        ]
+        return places_of(placed, (record.height, record.width))
 
     def _by_map(self) -> dict[str, Fit]:
         """By the highest values of the anomaly map in each cell, between the usual and the highest one."""
@@ -177,18 +181,10 @@ class Findings:
         if self.anomalous is None:
             return None
         have = 0 if self.record.label == "normal" else len(self.record.regions)
-        ids = tuple(region.id for region in self.record.regions) or (SCORE,)
-        if "several" in values:
-            return Fit(SURE if have > 1 else 1 - SURE, ids)
-        off = min(abs(int(value) - have) for value in values)
-        return Fit((SURE, 0.3)[off] if off < 2 else 1 - SURE, ids)
+        return count_fit(values, have, tuple(region.id for region in self.record.regions) or (SCORE,))
 
     def _severity(self, values: frozenset[str]) -> Fit | None:
-        if self.record.severity is None:
-            return None
-        off = min(abs(SEVERITIES.index(value) - self.record.severity) for value in values)
-        ids = tuple(region.id for region in self.record.regions[:1]) or (SCORE,)
-        return Fit((SURE, 0.3)[off] if off < 2 else 1 - SURE, ids)
+        return severity_fit(values, self.record.severity, [region.id for region in self.record.regions[:1]])
 
     def _over_regions(self, measure: Measure, values: frozenset[str]) -> Fit | None:
         """The best fit of any region, weighed by its peak; those that stand out less tell less."""
@@ -201,3 +197,58 @@ class Findings:
             for region in record.regions
         ]
         return max(fits, key=lambda fit: fit.value)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Something in a picture: its id, box, the cell that its centre is in, and how much it counts, 0 to 1."""
+
+    id: str
+    box: Box
+    position: str
+    weight: float
+
+
+def places_of(placed: Sequence[Placed], size: tuple[int, int]) -> dict[str, Fit]:
+    """How much each cell of the 3×3 grid holds of what counts most; nothing where nothing is placed.
+
+    Parameters
+    ----------
+    size : (height, width) in the pixels of the boxes.
+    """
+    if not placed:
+        return {}
+    found: dict[str, Fit] = {}
+    for y, row in enumerate(POSITIONS):
+        for x, place in enumerate(row):
+            fits = [
+                Fit(each.weight * share(each.box, each.position, (x, y), size), (each.id,)) for each in placed
+            ]
+            found[place] = max(fits, key=lambda fit: fit.value)
+    return found
+
+
+def place_fit(term: Term, places: dict[str, Fit]) -> Fit | None:
+    """The best of the places that a term names; those that it names nearly fit less well."""
+    fits = [(places[at].value, places[at]) for at in term.values if at in places]
+    fits += [(NEARLY * places[at].value, places[at]) for at in term.nearly if at in places]
+    if not fits:
+        return None
+    value, best = max(fits, key=lambda each: (each[0], each[1].evidence))
+    return Fit(value, best.evidence)
+
+
+def count_fit(values: frozenset[str], have: int, ids: tuple[str, ...]) -> Fit:
+    """How well a number, or "several", fits the one that was counted."""
+    if "several" in values:
+        return Fit(SURE if have > 1 else 1 - SURE, ids)
+    off = min(abs(int(value) - have) for value in values)
+    return Fit((SURE, 0.3)[off] if off < 2 else 1 - SURE, ids)
+
+
+def severity_fit(values: frozenset[str], severity: int | None, ids: Sequence[str]) -> Fit | None:
+    """How well levels fit the one that was graded; None where none was."""
+    if severity is None:
+        return None
+    off = min(abs(SEVERITIES.index(value) - severity) for value in values)
+    return Fit((SURE, 0.3)[off] if off < 2 else 1 - SURE, tuple(ids) or (SCORE,))

@@ -30,16 +30,20 @@ UNSAID = frozenset(
     | {"can't tell", "cannot tell", "can't say", "cannot say", "don't know", "not sure"}
 )
 
-BEYOND = re.compile(
-    r"\b(why|who|whose|cause[ds]?|causing|because|due to|made of|(?:what|which) material|consequences?"
-    r"|new|newer|old|older|yesterday|ago|how long|age|recently|price|costs?|supplier|manufacturer|brand"
+_BEYOND = (
+    r"why|who|whose|cause[ds]?|causing|because|due to|made of|(?:what|which) material|consequences?"
+    r"|new|newer|old|older|yesterday|ago|age|recently|price|costs?|supplier|manufacturer|brand"
     r"|serial|weigh\w*|temperature|smell\w*|sounds?|purpose|used for|function of|prevent\w*|effect of"
-    r"|affect\w*)\b"
+    r"|affect\w*"
 )
+BEYOND = re.compile(rf"\b({_BEYOND}|how long)\b")
 """What one picture can't tell, whatever was measured on it."""
 
+BEYOND_CLIP = re.compile(rf"\b({_BEYOND})\b")
+"""What footage can't tell either."""
 
-def _table(aspect: str, **words: str) -> dict[str, Meaning]:
+
+def table(aspect: str, **words: str) -> dict[str, Meaning]:
     """Phrases, divided by commas, by the values that they mean (underscores stand for spaces)."""
     return {
         phrase.strip(): (aspect, frozenset(each.replace("_", " ") for each in value.split("__")))
@@ -53,7 +57,7 @@ def _numbered(words: str) -> dict[str, str]:
 
 
 PHRASES: dict[str, Meaning] = {
-    **_table(
+    **table(
         "label",
         anomalous="defect, defects, defective, anomaly, anomalies, anomalous, abnormal, abnormality, damage,"
         "damaged, wrong, fault, faults, faulty, flaw, flaws, flawed, bad, problem, problems, blemish,"
@@ -65,36 +69,36 @@ PHRASES: dict[str, Meaning] = {
         "in order, unremarkable, as it should be, as expected, regular, sound, error free, fault free,"
         "unblemished",
     ),
-    **_table(
+    **table(
         "form",
         line="line, lines, linear, elongated, long, thin, narrow, thread, strip, streak, streaks, "
         "line shaped, line like, oblong, stretched",
         compact="round, circular, compact, dot, dots, dot like, point like, roundish, circle, disc, blob,"
         "square, globular, ball shaped",
     ),
-    **_table(
+    **table(
         "size",
         small="small, tiny, little, minute, fine grained, pinpoint, very small",
         large="large, big, wide, broad, extensive, huge, very large, large area, most of the picture",
     ),
-    **_table(
+    **table(
         "tone",
         darker="dark, darker, black, blackish, dim",
         lighter="bright, brighter, light, lighter, white, whitish, pale, paler",
     ),
-    **_table(
+    **table(
         "colour",
         redder="red, redder, reddish",
         greener="green, greener, greenish",
         bluer="blue, bluer, bluish",
         yellower="yellow, yellower, yellowish",
     ),
-    **_table(
+    **table(
         "texture",
         rougher="rough, rougher, grainy, coarse, coarser, roughened",
         smoother="smooth, smoother, even surface, polished",
     ),
-    **_table(
+    **table(
         "direction",
         horizontal="horizontal, horizontally, level, sideways",
         vertical="vertical, vertically, upright",
@@ -102,12 +106,12 @@ PHRASES: dict[str, Meaning] = {
         rising="rising",
         falling="falling",
     ),
-    **_table(
+    **table(
         "change",
         missing="missing, absent, gone, lost",
         extra="extra, added, additional, surplus, excess, superfluous",
     ),
-    **_table(
+    **table(
         "severity",
         none="harmless, negligible",
         minor="minor, slight, slightly, mild",
@@ -115,7 +119,7 @@ PHRASES: dict[str, Meaning] = {
         major="major, serious, severe",
         critical="critical, very serious, fatal",
     ),
-    **_table(
+    **table(
         "kind",
         line="scratch, crack, hairline, groove, cut, scrape, fissure, fracture, score mark",
         spot__missing_material="hole, pit, pinhole, pore, speck, puncture, blowhole, cavity, dent",

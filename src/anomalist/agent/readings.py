@@ -21,6 +21,7 @@ from anomalist.agent.option_words import (
     UNSAID,
     WHOLE,
     YES,
+    Meaning,
 )
 from anomalist.vision.attributes import POSITIONS
 
@@ -46,6 +47,15 @@ _FARTHEST = 8
 
 
 @dataclass(frozen=True)
+class _Words:
+    """What words mean here: squashed names of labelled kinds, phrases, and whether bare numbers count."""
+
+    names: Mapping[str, str]
+    phrases: Mapping[str, Meaning]
+    counting: bool
+
+
+@dataclass(frozen=True)
 class Term:
     """One thing that a text says.
 
@@ -64,7 +74,13 @@ class Term:
     negated: bool = False
 
 
-def read(text: str, names: Collection[str] = (), *, counting: bool = False) -> tuple[Term, ...]:
+def read(
+    text: str,
+    names: Collection[str] = (),
+    *,
+    counting: bool = False,
+    phrases: Mapping[str, Meaning] = PHRASES,
+) -> tuple[Term, ...]:
     """Read the terms of a text, in its order; none where it says nothing that could be measured.
 
     Parameters
@@ -72,6 +88,7 @@ def read(text: str, names: Collection[str] = (), *, counting: bool = False) -> t
     text : a question or an option.
     names : of labelled kinds, which count before what words mean in general.
     counting : whether a bare number counts things.
+    phrases : what they mean; those of pictures by default.
     """
     terms: list[Term] = []
     named = {squashed(name): name for name in names}
@@ -79,7 +96,7 @@ def read(text: str, names: Collection[str] = (), *, counting: bool = False) -> t
         if number == 0 and (answer := _answer(words)):
             terms.append(Term("answer", frozenset({answer})))
             words, carried = words[1:], False
-        terms += _terms(words, named, counting, carried)
+        terms += _terms(words, _Words(named, phrases, counting), carried)
     return tuple(dict.fromkeys(terms))
 
 
@@ -127,12 +144,12 @@ def _answer(words: Sequence[str]) -> str | None:
     return "no" if first in NO and (not rest or rest[0] in _SUBJECTS or first != "no") else None
 
 
-def _terms(words: Sequence[str], named: Mapping[str, str], counting: bool, negated: bool) -> Iterator[Term]:
+def _terms(words: Sequence[str], known: _Words, negated: bool) -> Iterator[Term]:
     """Go through the words of a clause, longest phrases first."""
     bare = False
     at = 0
     while at < len(words):
-        taken, found = _at(words, at, named, counting)
+        taken, found = _at(words, at, known)
         if found is not None:
             bare = False
             yield Term(found.aspect, found.values, found.nearly, negated and found.aspect != "others")
@@ -153,7 +170,7 @@ def _negation(words: Sequence[str], at: int) -> int | None:
     return next((2 for phrase in NEGATING_PHRASES if phrase.split() == list(words[at : at + 2])), None)
 
 
-def _at(words: Sequence[str], at: int, named: Mapping[str, str], counting: bool) -> tuple[int, Term | None]:
+def _at(words: Sequence[str], at: int, known: _Words) -> tuple[int, Term | None]:
     """How many words from ``at`` on belong together, and what they say."""
     rest = list(words[at : at + _LONGEST])
     if rest[0] in ("none", "neither", "all", "both") and rest[1:2] == ["of"]:
@@ -164,17 +181,18 @@ def _at(words: Sequence[str], at: int, named: Mapping[str, str], counting: bool)
         return len(words) - at, Term("unsaid", frozenset({"unsaid"}))
     for count in range(len(rest), 0, -1):
         joined = "".join(_stem(word) for word in rest[:count])
-        if joined in named:
-            return count, Term("named", frozenset({named[joined]}))
+        if joined in known.names:
+            return count, Term("named", frozenset({known.names[joined]}))
     for count in range(len(rest), 0, -1):
         phrase = " ".join(rest[:count])
-        meaning = PHRASES.get(phrase) or PHRASES.get(" ".join(_stem(word) for word in rest[:count]))
+        stemmed = " ".join(_stem(word) for word in rest[:count])
+        meaning = known.phrases.get(phrase) or known.phrases.get(stemmed)
         if meaning:
             return count, Term(*meaning)
     if found := _place(words[at : at + _FARTHEST]):
         return found
     if (number := NUMBERS.get(rest[0])) is not None and (
-        counting or any(word in COUNTED for word in rest[1:3])
+        known.counting or any(word in COUNTED for word in rest[1:3])
     ):
         return 1, Term("count", frozenset({number}))
     return 1, None

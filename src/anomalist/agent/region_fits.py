@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anomalist.agent.kinds import THIN, changed_kind
-from anomalist.types import Region
+from anomalist.types import Box, Region
 from anomalist.vision.attributes import POSITIONS, ROUND
 
 SURE = 0.95
@@ -28,11 +28,12 @@ def weight(region: Region, top: float) -> float:
     return max(0.0, region.peak / top) if top > 0 else 1.0
 
 
-def share(region: Region, x: int, y: int, width: int, height: int) -> float:
-    """How much of a region lies in a cell: all of it in the one that its centre names."""
-    if POSITIONS[y][x] == region.attributes.position:
+def share(box: Box, position: str, cell: tuple[int, int], size: tuple[int, int]) -> float:
+    """How much of a box lies in a cell (column, row): all of it in the one that its centre names."""
+    (x, y), (height, width) = cell, size
+    if POSITIONS[y][x] == position:
         return 1.0
-    left, top, right, bottom = region.box
+    left, top, right, bottom = box
     across = min(right, (x + 1) * width / 3) - max(left, x * width / 3)
     down = min(bottom, (y + 1) * height / 3) - max(top, y * height / 3)
     return max(0.0, across) * max(0.0, down) / ((right - left) * (bottom - top))

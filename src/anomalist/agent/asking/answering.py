@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anomalist.agent.asking import clips, memories, places, verdicts
+from anomalist.agent.asking import clips, event_comparing, memories, places, verdicts
 from anomalist.agent.asking.draft import Draft, supported
 from anomalist.agent.asking.intents import BEYOND, About, read_intent
 from anomalist.agent.asking.lettered import Lettered, read_lettered
@@ -49,6 +49,7 @@ CLIP: Mapping[str, Reply] = {
     "severity": clips.reply_clip_severity,
     "action": clips.reply_clip_severity,
     "count": clips.reply_clip_count,
+    "compare": event_comparing.reply_compare,
     "confidence": clips.reply_clip_confidence,
     "rules": memories.reply_rules,
     "provenance": memories.reply_provenance,
@@ -104,6 +105,8 @@ def _replied(subject: Subject, question: Question, named: Named) -> Answer:
         text = f"The question is in {language}; without a language model only English is understood."
         return _unanswered(subject, question, named, BEYOND, text, "Ask in English.")
     reading = read_intent(question, about)
+    if about == "clip" and event_comparing.compares(question, named):
+        reading = replace(reading, intent="compare")
     if reading.intent == "feedback" and not memories.is_statement(question):
         reading = replace(reading, intent="verdict")
     if reading.intent == BEYOND:

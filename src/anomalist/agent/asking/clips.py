@@ -17,10 +17,7 @@ def reply_clip(subject: Subject, question: Question, named: Named) -> Draft:
     """Whether anything stood out, what, and what could not be judged."""
     found = list_events(subject, named.picture, None, named.severity or 0)
     events = _asked(found, named)
-    claims = [_verdict(found)]
-    for event in events[:TOLD]:
-        lasts = f"{event.start:g} s to {event.end:g} s"
-        claims.append(say(f"{event.event}, {lasts}: {_sentence(event)}", event.ids))
+    claims = [verdict_of(found), *map(event_claim, events[:TOLD])]
     if named.seconds is not None:
         frame = frame_at(subject, named.seconds, named.picture)
         during = f" during {', '.join(frame.events)}" if frame.events else ", outside every event"
@@ -34,7 +31,7 @@ def reply_when(subject: Subject, question: Question, named: Named) -> Draft:
     found = list_events(subject, named.picture)
     events = _asked(found, named)
     if not events:
-        return Draft((_verdict(found), *_unjudged(found)), (found,))
+        return Draft((verdict_of(found), *_unjudged(found)), (found,))
     claims = [
         say(
             f"{event.event} lasts from {event.start:g} s to {event.end:g} s ({event.duration:g} s), "
@@ -51,7 +48,7 @@ def reply_clip_where(subject: Subject, question: Question, named: Named) -> Draf
     found = list_events(subject, named.picture)
     events = _asked(found, named)
     if not events:
-        return Draft((_verdict(found),), (found,))
+        return Draft((verdict_of(found),), (found,))
     claims = []
     for event in events[:TOLD]:
         box = ""
@@ -75,7 +72,7 @@ def reply_clip_severity(subject: Subject, question: Question, named: Named) -> D
         if claim.text.startswith("Severity")
     ]
     lead = [say(f"{event.event} is {event.severity}.", event.ids) for event in _asked(found, named)[:TOLD]]
-    return Draft((_verdict(found), *lead, *claims[:TOLD]), (found,))
+    return Draft((verdict_of(found), *lead, *claims[:TOLD]), (found,))
 
 
 def reply_clip_count(subject: Subject, question: Question, named: Named) -> Draft:
@@ -90,7 +87,7 @@ def reply_clip_confidence(subject: Subject, question: Question, named: Named) ->
     """How often normal footage gets as high."""
     found = list_events(subject, named.picture)
     record = subject.clip(named.picture)
-    claims = [_verdict(found)]
+    claims = [verdict_of(found)]
     known = record.calibration
     if known is None or not record.events:
         claims.append(say("How often something is missed is not known from normal footage.", ["score"]))
@@ -102,7 +99,8 @@ def reply_clip_confidence(subject: Subject, question: Question, named: Named) ->
     return Draft((*claims, say(text, ["score"])), (found,))
 
 
-def _verdict(found: EventList) -> Claim:
+def verdict_of(found: EventList) -> Claim:
+    """One sentence with the label as it is recorded."""
     if found.label == "anomalous":
         stood = "event stands" if found.count == 1 else "events stand"
         return say(f"{found.clip} is anomalous: {found.count} {stood} out.", found.ids)
@@ -111,9 +109,11 @@ def _verdict(found: EventList) -> Claim:
     return say(f"{found.clip} is undecided. {found.why_undecided or ''}".strip(), ["score"])
 
 
-def _sentence(event: EventFound) -> str:
+def event_claim(event: EventFound) -> Claim:
+    """What happened in an event, when, and how bad it is."""
     text = event.sentence if event.sentence.endswith(".") else f"{event.sentence}."
-    return f"{text} Severity {event.severity}."
+    lasts = f"{event.start:g} s to {event.end:g} s"
+    return say(f"{event.event}, {lasts}: {text} Severity {event.severity}.", event.ids)
 
 
 def _unjudged(found: EventList) -> list[Claim]:

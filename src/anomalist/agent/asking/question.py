@@ -62,7 +62,8 @@ def foreign(question: Question) -> str | None:
     letters = [c for c in question.plain if c.isalpha()]
     if letters and sum(ord(c) > 0x24F for c in letters) > len(letters) / 2:
         return "another language"
-    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", question.plain)
+    # "E1" is an id, and no Italian "e".
+    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.sub(r"\b[ret]\d+\b", " ", question.plain))
     known = _languages()
     scores = {name: sum(word in frequent for word in words) for name, frequent in known.items()}
     english = max(scores.pop("English"), sum(word.split("'")[0] in known["English"] for word in words))

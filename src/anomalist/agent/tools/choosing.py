@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from pydantic import Field
 
 from anomalist.agent.choosing import choose
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.errors import DataError
 from anomalist.types import Claim, OptionScore
 
 
@@ -27,18 +27,22 @@ class Chosen(Result):
 def choose_option(subject: Subject, question: str, options: list[str], picture: str | None = None) -> Chosen:
     """Choose among 2 to 26 options of a question by what was measured, with a probability for each.
 
-    ``options`` are texts without letters; they get A, B, C, … in their order. ``picture`` is a file name;
-    leave it out when there is only one.
+    ``options`` are texts without letters; they get A, B, C, … in their order. ``picture`` is a file name
+    of a picture or clip; leave it out when there is only one.
     """
-    if not subject.records:
-        raise DataError("Options can only be chosen for pictures so far.", "Ask without options.")
-    record = subject.picture(picture)
-    held = subject.inspections.get(record.source)
-    score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
-    choice = choose(question, options, record, score_map=score_map)
+    if subject.clips and not subject.records:
+        clip = subject.clip(picture)
+        for id in re.findall(r"\bE[1-9]\d*\b", question.upper()):
+            subject.event(id, picture)  # refused where there is none
+        source, choice = clip.source, choose(question, options, clip)
+    else:
+        record = subject.picture(picture)
+        held = subject.inspections.get(record.source)
+        score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
+        source, choice = record.source, choose(question, options, record, score_map=score_map)
     return Chosen(
         ids=tuple(dict.fromkeys(id for claim in choice.claims for id in claim.evidence)) or ("score",),
-        picture=Path(record.source).name,
+        picture=Path(source).name,
         letter=choice.letter,
         text=None if choice.letter is None else choice.options[choice.best[0]],
         options=tuple(

@@ -26,6 +26,8 @@ class EventFound(Result):
     where: str
     box: Box | None
     speed_ratio: float | None = Field(description="times the usual speed there, of what did it")
+    size_ratio: float | None = Field(description="times the usual size there, of the same")
+    score: float = Field(description="how much it stands out; 1 is the most of normal footage")
     zone: str | None
 
 
@@ -139,5 +141,7 @@ def event_found(event: Event) -> EventFound:
         where=event.caption.where,
         box=event.box,
         speed_ratio=None if track is None else round(track.speed_ratio, 1),
+        size_ratio=None if track is None else round(track.size_ratio, 1),
+        score=round(event.score, 1),
         zone=event.zone,
     )

@@ -1,0 +1,308 @@
+"""How well a term fits the record of a clip: 0 to 1, or None where nothing in it speaks to the term."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from anomalist.agent.claims import SCORE
+from anomalist.agent.clip_words import bounds, is_lasting, is_timing, read_clip, without_times
+from anomalist.agent.event_order import leading, order_in, value_of
+from anomalist.agent.fitting import Fit, Placed, count_fit, place_fit, places_of, severity_fit
+from anomalist.agent.option_words import BEYOND_CLIP
+from anomalist.agent.readings import Term
+from anomalist.agent.region_fits import SURE
+from anomalist.clips import ClipRecord, Event
+from anomalist.types import SEVERITIES, Claim
+from anomalist.vision.motion.captions import place_of
+
+FAST, SLOW = 1.5, 0.5
+"""Times the usual speed from which something is fast, and up to which it is slow."""
+
+LARGE, SMALL = 1.8, 0.5
+"""The same of its area."""
+
+NEAR, FAR = 0.5, 2.0
+"""Seconds by which a moment may be off and still fit, and from which it does not fit at all."""
+
+_EDGES = (
+    (re.compile(r"\b(?:starts?|started|begins?|began|onset)\b"), "start"),
+    (re.compile(r"\b(?:ends?|ended|stops?|stopped|over)\b"), "end"),
+    (re.compile(r"\b(?:peaks?|strongest)\b"), "peak"),
+)
+_EVENT = re.compile(r"\be[1-9]\d*\b")
+_BESIDE = re.compile(r"\b(before|after) (e[1-9]\d*)\b")
+_NARROWING = ("when", "place", "event", "zone")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFindings:
+    """A record of a clip as terms are held against it.
+
+    Parameters
+    ----------
+    record : of the clip.
+    question : that is asked; it says whether seconds are times or durations.
+    events : those that count; by default all.
+    window : seconds between which a question asks; None for the whole clip.
+    """
+
+    record: ClipRecord
+    question: str
+    events: tuple[Event, ...] = field(default=())
+    window: tuple[float, float] | None = None
+
+    beyond = BEYOND_CLIP
+    what = "clip"
+
+    @classmethod
+    def of(cls, record: ClipRecord, question: str) -> ClipFindings:
+        """All events of a record."""
+        return cls(record, question, record.events)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What happened, a sentence an event."""
+        return tuple(_told(event) for event in self.events)
+
+    def read(self, text: str, *, counting: bool = False) -> tuple[Term, ...]:
+        """Read a question or an option about this clip."""
+        zones = {event.zone for event in self.record.events if event.zone}
+        return read_clip(
+            self._timed(text),
+            self.record.duration,
+            zones,
+            counting=counting,
+            timing=is_timing(self.question) and not is_lasting(self.question),
+            lasting=is_lasting(self.question),
+        )
+
+    def narrowed(self, asked: Sequence[Term], readings: Sequence[Sequence[Term]]) -> ClipFindings:
+        """Only the events that a question is about: named ones, those at a time or place, the worst."""
+        told = {term.aspect for terms in readings for term in terms}
+        found = self
+        for term in asked:
+            if term.aspect in _NARROWING and term.aspect not in told and not term.negated:
+                found = found._at(term)
+        order = order_in(without_times(self._timed(self.question)))
+        if order is None:
+            return found
+        beside = [term for term in asked if term.aspect == "event"]
+        pool = {id for term in beside for id in term.values | term.nearly}
+        pool |= {id for terms in readings for term in terms if term.aspect == "event" for id in term.values}
+        events = [event for event in found._all(beside) if not pool or event.id in pool]
+        return replace(found, events=leading(events, order) if len(events) > 1 else tuple(events))
+
+    @cached_property
+    def anomalous(self) -> Fit | None:
+        """Whether something stands out in what is asked about; None where not all of it could be judged."""
+        if self.events:
+            return Fit(SURE, (SCORE, *(event.id for event in self.events)))
+        if self.record.label in (None, "undecided") or self._unjudged():
+            return None
+        return Fit(1 - SURE, (SCORE,))
+
+    def fit(self, term: Term) -> Fit | None:
+        """Hold one term against the record."""
+        if term.aspect == "label":
+            found = self.anomalous
+            if found is not None and "anomalous" not in term.values:
+                found = Fit(1 - found.value, found.evidence)
+        elif term.aspect == "count":
+            found = self._count(term)
+        elif term.aspect == "severity":
+            found = self._severity(term)
+        elif term.aspect == "place":
+            found = place_fit(term, self._places)
+        elif term.aspect == "event":
+            found = self._named(term)
+        elif term.aspect in _MEASURED:
+            found = self._over_events(term)
+        else:
+            return None
+        return Fit(1 - found.value, found.evidence) if found is not None and term.negated else found
+
+    def _timed(self, text: str) -> str:
+        """ "After E1" as a time, unless another event is put there: "is E2 after E1"."""
+        plain = text.casefold()
+        if len(_EVENT.findall(plain)) != 1 or not (found := _BESIDE.search(plain)):
+            return plain
+        event = next((each for each in self.record.events if each.id == found[2].upper()), None)
+        if event is None:
+            return plain
+        moment = event.start if found[1] == "before" else event.end
+        return _BESIDE.sub(rf"\1 {moment} s", plain)
+
+    def _at(self, term: Term) -> ClipFindings:
+        """Only what is at a time, in a place or zone, or named."""
+        window = self.window
+        if term.aspect == "when":
+            window = bounds(min(term.values))
+        elif term.aspect == "event" and term.nearly:
+            return self  # put beside another one: the order decides
+        kept = [event for event in self.events if self._is_at(event, term)]
+        return replace(self, events=tuple(kept), window=window)
+
+    def _is_at(self, event: Event, term: Term) -> bool:
+        if term.aspect == "event":
+            return event.id in term.values
+        if term.aspect == "zone":
+            return event.zone in term.values
+        if term.aspect == "place":
+            place = self._place(event)
+            return place in term.values | term.nearly
+        start, end = bounds(min(term.values))
+        if start == end:
+            return event.start - NEAR <= start <= event.end + NEAR
+        return event.start < end and event.end > start
+
+    def _all(self, beside: Sequence[Term]) -> tuple[Event, ...]:
+        """Events that are put in order: where some are named beside each other, those of the clip."""
+        return self.record.events if any(term.nearly for term in beside) else self.events
+
+    def _unjudged(self) -> bool:
+        """Whether a part of what is asked about could not be judged."""
+        start, end = self.window or (0.0, float("inf"))
+        return self.window is not None and any(
+            trouble.start < end and trouble.end > start for trouble in self.record.troubles
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, Fit]:
+        size = self._size
+        top = max((event.score for event in self.events), default=0.0)
+        if size is None:
+            return {}
+        placed = [
+            Placed(event.id, event.box, place_of(event.box, size), _weight(event, top))
+            for event in self.events
+            if event.box is not None
+        ]
+        return places_of(placed, size)
+
+    @property
+    def _size(self) -> tuple[int, int] | None:
+        record = self.record
+        return (record.height, record.width) if record.height and record.width else None
+
+    def _place(self, event: Event) -> str | None:
+        return None if event.box is None or self._size is None else place_of(event.box, self._size)
+
+    def _count(self, term: Term) -> Fit | None:
+        if self.anomalous is None:
+            return None
+        ids = tuple(event.id for event in self.events) or (SCORE,)
+        return count_fit(term.values, len(self.events), ids)
+
+    def _severity(self, term: Term) -> Fit | None:
+        """By the worst of the events."""
+        if not self.events:
+            return None if self.anomalous is None else severity_fit(term.values, 0, [])
+        worst = max(self.events, key=lambda event: event.severity)
+        return severity_fit(term.values, worst.severity, [worst.id])
+
+    def _named(self, term: Term) -> Fit | None:
+        """Whether a named event is among those that are asked for."""
+        if not self.events or len(self.events) == len(self.record.events) > 1:
+            return None
+        right = [event.id for event in self.events if event.id in term.values]
+        ids = tuple(event.id for event in self.events)
+        return Fit(SURE if right else 1 - SURE, tuple(right) or ids)
+
+    def _over_events(self, term: Term) -> Fit | None:
+        """The best fit of any event, weighed by how much it stands out; None where none was measured."""
+        top = max((event.score for event in self.events), default=0.0)
+        fits = []
+        for event in self.events:
+            value = _MEASURED[term.aspect](event, term.values, self.question)
+            if value is not None:
+                fits.append(Fit(_weight(event, top) * value, (event.id,)))
+        return max(fits, key=lambda fit: fit.value, default=None)
+
+
+def _told(event: Event) -> Claim:
+    text = event.caption.text if event.caption.text.endswith(".") else f"{event.caption.text}."
+    lasts = f"{event.start:.1f} s to {event.end:.1f} s"
+    return Claim(
+        text=f"{event.id}, {lasts}: {text} Severity {SEVERITIES[event.severity]}.", evidence=(event.id,)
+    )
+
+
+def _weight(event: Event, top: float) -> float:
+    return max(0.0, event.score / top) if top > 0 else 1.0
+
+
+def _is(holds: bool) -> float:
+    return SURE if holds else 1 - SURE
+
+
+def _when(event: Event, values: frozenset[str], question: str) -> float:
+    """By the share of it in a span; of a moment, or where its start or end is asked for, by the distance."""
+    start, end = bounds(min(values))
+    edge = next((name for words, name in _EDGES if words.search(question.casefold())), None)
+    if edge is None and start < end:
+        length = max(event.end - event.start, 1e-6)
+        inside = max(0.0, min(event.end, end) - max(event.start, start)) / length
+        return 1 - SURE + (2 * SURE - 1) * inside
+    first = last = {"start": event.start, "end": event.end, "peak": event.peak}.get(edge or "", 0.0)
+    if edge is None:
+        first, last = event.start, event.end
+    off = max(0.0, start - last, first - end)
+    if start < end:
+        return _is(off == 0)
+    return 1 - SURE + (2 * SURE - 1) * min(1.0, max(0.0, (FAR - off) / (FAR - NEAR)))
+
+
+def _lasting(event: Event, values: frozenset[str], question: str) -> float:
+    start, end = bounds(min(values))
+    length = event.end - event.start
+    if start < end:
+        return _is(start <= length <= end)
+    if length <= 0 or start <= 0:
+        return 1 - SURE
+    ratio = min(length, start) / max(length, start)
+    return 1 - SURE + (2 * SURE - 1) * max(0.0, 2 * ratio - 1)
+
+
+def _pace(event: Event, values: frozenset[str], question: str) -> float | None:
+    ratio = value_of(event, "speed")
+    if ratio is None:
+        return None
+    fast = ratio >= FAST or event.kind == "speed"
+    return _is(("fast" if fast else "slow" if ratio <= SLOW else "usual") in values)
+
+
+def _extent(event: Event, values: frozenset[str], question: str) -> float | None:
+    ratio = value_of(event, "size")
+    if ratio is None:
+        return None
+    large = ratio >= LARGE or event.kind == "size"
+    return _is(("large" if large else "small" if ratio <= SMALL else "usual") in values)
+
+
+def _heading(event: Event, values: frozenset[str], question: str) -> float | None:
+    ways = [track.direction for track in event.tracks[:1] if track.direction]
+    return None if not ways else _is(any(value in ways[0] for value in values))
+
+
+def _kind(event: Event, values: frozenset[str], question: str) -> float:
+    if event.kind in values:
+        return SURE
+    return (
+        0.6
+        if any(measure.name in values and measure.surprise >= 1 for measure in event.measures)
+        else 1 - SURE
+    )
+
+
+_MEASURED: Mapping[str, Callable[[Event, frozenset[str], str], float | None]] = {
+    "when": _when,
+    "lasting": _lasting,
+    "pace": _pace,
+    "size": _extent,
+    "heading": _heading,
+    "zone": lambda event, values, _: _is(event.zone in values),
+    "kind": _kind,
+}

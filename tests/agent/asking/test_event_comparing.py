@@ -1,0 +1,53 @@
+"""Events are put beside each other by what was measured of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from anomalist.agent.asking.answering import answer
+from anomalist.agent.tools.subject import Subject
+from tests.report.clip_records import clip, event, track
+
+LONG = event("E2", 4, 7.5, severity=1, score=1.2, tracks=(track("T2", speed_ratio=0.3),))
+TWO = Subject(clips=(clip("yard.mp4", event(), LONG),))
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Which event is worse?", "E1 is worse: moderate against minor."),
+        ("Which event is faster?", "E1 is faster: 2.5 against 0.3 times the usual speed."),
+        ("Which one lasts longer?", "E2 lasts longer: 3.5 against 1 s."),
+        ("Is E2 worse than E1?", "E1 is worse: moderate against minor."),
+        ("Which of the two came first?", "E1 begins first: 1 against 4 s."),
+        ("compare E1 and E2", "E2 lasts longer: 3.5 against 1 s."),
+        ("How do E1 and E2 differ?", "E1 stands out more: 1.5 against 1.2 times the most of normal footage."),
+    ],
+)
+def test_two_events(question: str, told: str) -> None:
+    reply = answer(TWO, question)
+    assert told in reply.text
+    assert (reply.answered, reply.intent, reply.dropped) == (True, "compare", ())
+    assert {id for claim in reply.claims for id in claim.evidence} >= {"E1", "E2"}
+
+
+def test_equal_unknown_single_and_none() -> None:
+    equal = Subject(clips=(clip("yard.mp4", event(), event("E2", 4, 5), event("E3", 6, 9)),))
+    assert "E1, E2 and E3 are equally severe: moderate." in answer(equal, "Which event is the worst?").text
+    assert "E3 lasts longest: 3 s (E1 1 s, E2 1 s)." in answer(equal, "Which event is longest?").text
+    still = Subject(clips=(clip("yard.mp4", event(), event("E2", 4, 5, tracks=())),))
+    assert "can't be compared: in E2 no single object" in answer(still, "Which event is faster?").text
+    alone = Subject(clips=(clip("yard.mp4", event()),))
+    assert "nothing to compare it with" in answer(alone, "Which event is worse?").text
+    missing = answer(alone, "compare E1 and E2")
+    assert not missing.answered and "There is no E2" in missing.text
+    assert "is normal" in answer(Subject(clips=(clip("calm.mp4"),)), "Which event is worse?").text
+
+
+def test_options_about_a_clip() -> None:
+    assert answer(TWO, "Which is worse? A) E2 B) E1").letter == "B"
+    reply = answer(TWO, "When does the slower one happen? A) in the first half B) after 3 s")
+    assert reply.letter == "B" and reply.text.startswith("B: after 3 s.")
+    assert "E2, 4.0 s to 7.5 s" in reply.text and reply.verdict == "anomalous"
+    with pytest.raises(Exception, match="There is no E9"):
+        answer(TWO, "Is E9 worse?", ["yes", "no"])
