@@ -216,7 +216,7 @@ def test_a_region_unlike_any_labelled_kind_names_none() -> None:
 def test_claims_cite_ids_of_the_record() -> None:
     choice = choose("Where?", CORNERS, record())
     assert [claim.text for claim in choice.claims] == [
-        "“upper left” fits best what was measured: R1.",
+        "Of the options it fits best what was measured (R1).",
         "R1: a line.",
     ]
 

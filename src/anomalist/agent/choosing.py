@@ -11,9 +11,11 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from anomalist.agent.claims import SCORE
 from anomalist.agent.clip_fitting import ClipFindings
 from anomalist.agent.fitting import Findings, Fit
 from anomalist.agent.readings import Term
+from anomalist.agent.wording import listing
 from anomalist.clips import ClipRecord
 from anomalist.errors import DataError
 from anomalist.types import Claim, FloatArray, Record
@@ -120,7 +122,7 @@ def choose(
     if fit is None:
         why = "What was measured speaks against the other options, but says nothing about the one left."
         return Choice(options, probabilities, None, (), why)
-    claims = _claims(options[first], fit, findings)
+    claims = _claims(fit, findings)
     return Choice(options, probabilities, string.ascii_uppercase[first], claims)
 
 
@@ -213,9 +215,9 @@ def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings | ClipFi
     return Fit(1 - fit.value, fit.evidence)
 
 
-def _claims(option: str, fit: Fit, findings: Findings | ClipFindings) -> tuple[Claim, ...]:
+def _claims(fit: Fit, findings: Findings | ClipFindings) -> tuple[Claim, ...]:
     """Say which ids the choice rests on, then what the record says about these."""
-    ids = ", ".join(fit.evidence)
-    lead = Claim(text=f"“{option}” fits best what was measured: {ids}.", evidence=fit.evidence)
+    ids = listing(["the score" if id == SCORE else id for id in fit.evidence])
+    lead = Claim(text=f"Of the options it fits best what was measured ({ids}).", evidence=fit.evidence)
     said = (claim for claim in findings.claims if set(claim.evidence) & set(fit.evidence))
     return (lead, *said)

@@ -64,8 +64,11 @@ class ClipFindings:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """What happened, a sentence an event."""
-        return tuple(_told(event) for event in self.events)
+        """What happened in what is asked about, a sentence an event."""
+        if self.events:
+            return tuple(map(_told, self.events))
+        there = "there" if self.record.events else "in the clip"
+        return (Claim(text=f"Nothing stands out {there}.", evidence=(SCORE,)),)
 
     def read(self, text: str, *, counting: bool = False) -> tuple[Term, ...]:
         """Read a question or an option about this clip."""

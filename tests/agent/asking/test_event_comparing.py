@@ -51,3 +51,9 @@ def test_options_about_a_clip() -> None:
     assert "E2, 4.0 s to 7.5 s" in reply.text and reply.verdict == "anomalous"
     with pytest.raises(Exception, match="There is no E9"):
         answer(TWO, "Is E9 worse?", ["yes", "no"])
+    none = answer(TWO, "Which is worse? A) E1 B) E9")
+    assert not none.answered and none.letter is None and "There is no E9" in none.text
+    early = answer(TWO, "Does anything happen in the last 2 s? A) yes B) no")
+    assert early.letter == "B" and early.text.endswith("Nothing stands out there.")
+    beyond = answer(TWO, "Is it blue? A) yes B) no")
+    assert not beyond.answered and "about a clip" in (beyond.helps or "")

@@ -60,6 +60,10 @@ IN_REACH = (
     "What can be asked: whether something is wrong, where, what kind, how bad, why, how sure, how large, how "
     "many, what changed, what a normal one looks like, past cases, rules, another false-alarm rate."
 )
+IN_REACH_CLIP = (
+    "What can be asked about a clip: whether something stands out, when, where, what, how fast, for how "
+    "long, how bad, how many events, which one is worse, rules, how sure."
+)
 NEEDS = "It takes something else than the picture: papers of the product, or somebody who knows it."
 
 
@@ -111,11 +115,12 @@ def _replied(subject: Subject, question: Question, named: Named) -> Answer:
         reading = replace(reading, intent="verdict")
     if reading.intent == BEYOND:
         text = "That can't be told from what was measured."
-        return _unanswered(subject, question, named, BEYOND, text, f"{NEEDS} {IN_REACH}")
+        return _unanswered(subject, question, named, BEYOND, text, f"{NEEDS} {_in_reach(about)}")
     try:
         draft = _reply_for(reading.intent, about, named)(subject, question, named)
     except AnomalistError as error:
-        return _unanswered(subject, question, named, reading.intent, error.message, error.remedy or IN_REACH)
+        helps = error.remedy or _in_reach(about)
+        return _unanswered(subject, question, named, reading.intent, error.message, helps)
     except Exception as error:  # a tool that breaks off must not take a conversation with it
         text = f"Looking again failed ({type(error).__name__}: {error}). The recorded verdict stands."
         return _unanswered(subject, question, named, reading.intent, text, "Inspect the picture again.")
@@ -158,7 +163,7 @@ def _chosen(subject: Subject, question: Question, named: Named, lettered: Letter
     except DataError as error:
         if given:
             raise
-        helps = error.remedy or IN_REACH
+        helps = error.remedy or _in_reach(_about(subject, named))
         return _unanswered(subject, question, named, "choice", error.message, helps)
     lead = [] if chosen.letter is None else [f"{chosen.letter}: {chosen.text}."]
     return Answer(
@@ -168,7 +173,7 @@ def _chosen(subject: Subject, question: Question, named: Named, lettered: Letter
         claims=chosen.claims,
         letter=chosen.letter,
         options=chosen.options,
-        helps=None if chosen.letter is not None else IN_REACH,
+        helps=None if chosen.letter is not None else _in_reach(_about(subject, named)),
         intent="choice",
         subjects=_sources(subject, named),
         verdict=_verdict(subject, named),
@@ -195,6 +200,10 @@ def _about(subject: Subject, named: Named) -> About:
     if subject.clips and not subject.records:
         return "clip"
     return "batch" if len(subject.records) > 1 and named.picture is None else "picture"
+
+
+def _in_reach(about: About) -> str:
+    return IN_REACH_CLIP if about == "clip" else IN_REACH
 
 
 def _sources(subject: Subject, named: Named) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def choose_option(subject: Subject, question: str, options: list[str], picture: 
     """
     if subject.clips and not subject.records:
         clip = subject.clip(picture)
-        for id in re.findall(r"\bE[1-9]\d*\b", question.upper()):
+        for id in re.findall(r"\bE[1-9]\d*\b", " ".join([question, *options]).upper()):
             subject.event(id, picture)  # refused where there is none
         source, choice = clip.source, choose(question, options, clip)
     else:
