@@ -13,6 +13,7 @@ from anomalist.memory.embedding import Encoder
 from anomalist.memory.opposites import opposed, sides_of
 from anomalist.memory.rules.keywords import KeywordFinder
 from anomalist.memory.rules.shipped import usual_clauses
+from anomalist.memory.rules.shipped_vectors import encoded
 from anomalist.memory.rules.statements import Statement, plainly
 from anomalist.types import BoolArray, FloatArray
 
@@ -76,7 +77,7 @@ class Sides:
 
     def _side(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
         """Vectors (m, d) of rules and which of them deny."""
-        vectors = self._encoder.encode([plainly(text) for text in texts])
+        vectors = encoded([plainly(text) for text in texts], self._encoder)
         return vectors, np.array([negated(text) for text in texts], np.bool_)
 
     def _opposed(self, keys: Sequence[tuple[str, bool]]) -> BoolArray:

@@ -6,7 +6,6 @@ the hash of the sentences and the name of the encoder: vectors of other sentence
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from anomalist.errors import DataError
+from anomalist.memory import vector_file
 from anomalist.memory.embedding import NAME, Encoder, load_encoder
 from anomalist.memory.scenes.framing import framed, frames_for
-from anomalist.memory.scenes.saved import write_whole
 from anomalist.memory.scenes.scene import Pair, Scene
 from anomalist.settings import Settings
 from anomalist.types import FloatArray
@@ -73,34 +72,20 @@ def _shipped() -> FloatArray:
 
 
 def _read(path: Path, encoder: Encoder) -> FloatArray:
-    """Vectors from a file; raises DataError unless they are this encoder's, of the sentences that ship."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            about = file.metadata() or {}
-            vectors = file.get_tensor("vectors").astype(np.float32)
-    except (OSError, SafetensorError) as error:
-        raise DataError("The vectors of the scenes that ship can't be read.", _REINSTALL) from error
-    if about != _about(encoder) or vectors.shape != (len(shipped_scenes()), encoder.dimensions):
-        raise DataError("The vectors of the scenes that ship are not those of the sentences.", _REINSTALL)
-    unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
+    shape = (len(shipped_scenes()), encoder.dimensions)
+    return vector_file.read_vectors(path, _about(encoder), shape, "the scenes that ship")
 
 
 def write_vectors(path: Path = VECTORS, encoder: Encoder | None = None) -> None:
     """Embed the scenes that ship and write their vectors, float16; the file appears whole or not at all."""
-    from safetensors.numpy import save
-
     encoder = encoder or load_encoder()
     frames = frames_for(encoder)
     texts = [framed(scene.text, scene.side, scene.category, frames) for scene in shipped_scenes()]
-    data = save({"vectors": encoder.encode(texts).astype(np.float16)}, metadata=_about(encoder))
-    write_whole(path, data)
+    vector_file.write_vectors(path, encoder.encode(texts).astype(np.float16), _about(encoder))
 
 
 def _about(encoder: Encoder) -> dict[str, str]:
-    digest = hashlib.sha256("\n".join(_lines()).encode()).hexdigest()
+    digest = vector_file.digest_of(_lines())
     return {"encoder": encoder.name, "frames": frames_for(encoder), "sentences": digest}
 
 
