@@ -28,6 +28,15 @@ def test_what_is_not_answered_says_what_would_help() -> None:
     assert answer_lines(an_answer(claims=[CLAIM], helps="Ask.")) == [r"R1 is \<there\>. \[score\] Ask."]
 
 
+def test_options_stand_below_the_choice_with_their_probabilities() -> None:
+    options = [
+        {"letter": "A", "text": "there", "probability": 0.9},
+        {"letter": "B", "text": "here", "probability": 0.1},
+    ]
+    lines = answer_lines(an_answer(text="A: there.", letter="A", options=options, claims=[CLAIM]))
+    assert lines == ["A: there.", "", "- A: there (90%)", "- B: here (10%)"]
+
+
 def test_many_sentences_are_a_list_and_many_ids_are_cut() -> None:
     claim = Claim(text="All.", evidence=("a", "b", "c", "d", "e"))
     lines = answer_lines(an_answer(claims=[claim] * 5, helps="Ask."))

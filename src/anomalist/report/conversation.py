@@ -41,9 +41,11 @@ def conversation_lines(answers: Sequence[Answer]) -> list[str]:
 
 
 def answer_lines(answer: Answer) -> list[str]:
-    """An answer as a paragraph, or as a list where it has many sentences; and what would help."""
+    """An answer as a paragraph, or as a list where it has many sentences; its options; what would help."""
     if answer.letter is not None or not answer.claims:
-        return [" ".join(literal(text) for text in (answer.text, answer.helps) if text)]
+        told = " ".join(literal(text) for text in (answer.text, answer.helps) if text)
+        options = [literal(f"{o.letter}: {o.text} ({o.probability:.0%})") for o in answer.options]
+        return [told, *(["", *(f"- {option}" for option in options)] if options else [])]
     first, *others = map(_sentence, answer.claims)
     helps = [literal(answer.helps)] if answer.helps else []
     if len(others) < MOST_IN_A_PARAGRAPH:

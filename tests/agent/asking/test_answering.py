@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,28 @@ def test_a_broken_case_file_is_told(subject: Subject, tmp_path: Path) -> None:
     assert answer(subject, "Where is it?").answered
 
 
+@pytest.mark.parametrize(
+    ("question", "lead"),
+    [
+        ("So it's fine, right?", "No: "),
+        ("This is broken, isn't it?", "Yes: "),
+        ("So there is nothing wrong, correct?", "No: "),
+        ("It's not fine, right?", "Yes: "),
+        ("Is it fine or broken?", ""),
+    ],
+)
+def test_yes_or_no_is_to_what_was_said(subject: Subject, question: str, lead: str) -> None:
+    assert answer(subject, question).text.startswith(f"{lead}part.png is anomalous")
+
+
+def test_cases_about_something_else_are_none(subject: Subject) -> None:
+    answer(subject, "This is a dent, severity 3.")
+    other = scratched(subject.path_of(subject.records[0].source).with_name("other.png"))
+    changed = other.records[0].model_copy(update={"regions": other.records[0].regions[1:]})
+    past = answer(replace(other, records=(changed,), cases=subject.cases), "Have we seen this before?")
+    assert "No past case is like this: the one that was stored is about something else." in past.text
+
+
 def test_unsupported_sentences_are_dropped(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     def inventive(subject: Subject, *_: Any) -> Draft:
         return Draft(
@@ -152,7 +175,10 @@ def test_feedback_is_stored_and_cited(subject: Subject) -> None:
     with CaseStore(subject.cases) as store:
         (case,) = store.list()
     assert (case.kind, case.severity, case.action) == ("dent", 3, "corrected")
-    assert "case:1 is alike" in answer(subject, "Have we seen this before?").text
+    told = answer(subject, "Have we seen this before?").text
+    assert re.search(
+        r"case:1 is alike .*: \S+ called it a dent, severity major, on \d{4}-\d\d-\d\d \d\d:\d\d\.", told
+    )
     assert "case:2" in answer(subject, "This is fine.").text
     with CaseStore(subject.cases) as store:
         assert store.get(2).severity == 0
@@ -165,6 +191,13 @@ def test_a_batch(subject: Subject, good: Subject) -> None:
     batch = replace(subject, records=(*subject.records, *good.records))
     assert answer(batch, "Which ones are defective?").text.startswith("1 of 2 is anomalous")
     assert "part.png" in answer(batch, "Which one is the worst?").text
+    first = answer(batch, "Which one should I look at first?").text
+    assert first.startswith("1 picture needs a look; of the other 1 none stands out. part.png: anomalous")
+    assert "good.png" not in first
+    every = answer(batch, "Sort them by severity.").text
+    assert every.startswith("Of 2 pictures, 1 anomalous and 1 normal; here the most severe come first.")
+    rate = answer(batch, "What would change at a false-alarm rate of 0.1 %?").text
+    assert "all verdicts would change" in rate and "From normal to undecided: good.png." in rate
     assert "good.png" not in answer(batch, "Which one is the worst?").text
     unclear = answer(batch, "Where is the defect?")
     assert not unclear.answered

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Literal
 
 from anomalist.agent.asking.draft import Draft, say
 from anomalist.agent.asking.named import Named, said_kind
 from anomalist.agent.asking.question import Question
-from anomalist.agent.tools.deciding import change_false_alarm_rate
+from anomalist.agent.tools.deciding import WhatIf, change_false_alarm_rate
 from anomalist.agent.tools.looking import show_findings
 from anomalist.agent.tools.provenance import show_provenance
 from anomalist.agent.tools.remembering import (
     PastCase,
+    PastCases,
+    Row,
+    Rows,
     apply_rules,
     list_rules,
     recall_similar_cases,
@@ -37,6 +41,10 @@ _STATED = re.compile(
     r"(?:note|remember|keep in mind|put|store|mark|save|undo|revoke|withdraw|take|for the record|my finding|"
     r"i confirm|confirmed|"
     r"(?:that|this|it|r\d+|the \w+)(?: one| finding| part)?(?:'s| is| was| really is)\b|$)"
+)
+_BEGIN = re.compile(
+    r"\b(?:look|inspect|check|see)\b.*\bfirst\b|\b(?:begin|start) with\b"
+    r"|\bneed\w* a (?:second |closer )?look\b"
 )
 _UNDO = re.compile(r"\b(?:undo|revoke|withdraw|take (?:\S+ ){0,3}back|taken back)\b")
 _TRUE = re.compile(
@@ -63,8 +71,7 @@ def reply_history(subject: Subject, question: Question, named: Named) -> Draft:
             )
             claims.append(say(text, (*region.ids, *region.known.cases)))
     if not past.cases:
-        why = f": {past.notes[0]}" if past.notes else ""
-        claims.insert(0, say(f"No past case is known for this{why}.", ["score"]))
+        claims.insert(0, say(_no_case(past), ["score"]))
     return Draft(tuple(claims), (found, past))
 
 
@@ -133,18 +140,39 @@ def reply_search(subject: Subject, question: Question, named: Named) -> Draft:
         return Draft((say(text, ["score"]),), (found,))
     rows = found.rows[: 1 if named.order else LISTED]
     claims = []
-    if named.order is None:
+    counts = Counter(str(row.label or "not judged") for row in found.rows)
+    if named.order is None and what:
         fit = "is" if found.count == 1 else "are"
         order = "" if label == "normal" else ", the most severe first"
-        text = f"{found.count} of {found.searched} {fit} {what or 'listed'}{order}."
+        text = f"{found.count} of {found.searched} {fit} {what}{order}."
         claims.append(say(text, found.ids[:LISTED] or ["score"]))
+    elif named.order is None:
+        told = listing([f"{number} {label}" for label, number in counts.items()])
+        text = f"Of {found.searched} pictures, {told}; here the most severe come first."
+        claims.append(say(text, ["score"]))
+        if _BEGIN.search(plain) and 0 < len(odd := _odd(found)) < len(found.rows):
+            rows = odd[:LISTED]
+            claims = [
+                say(f"{_look(len(odd))}; of the other {found.count - len(odd)} none stands out.", ["score"])
+            ]
     for row in rows:
         parts = [str(row.label or "not judged")]
         parts += [f"severity {row.severity}"] if row.severity and row.label != "normal" else []
         parts += [row.kind] if row.kind else []
         parts += [f"p = {row.p_value:.3g}"] if row.p_value is not None else []
         claims.append(say(f"{row.picture}: {', '.join(parts)}.", row.ids))
-    return Draft(tuple(claims), (found,))
+    odd_ones = len(_odd(found))
+    tally = _Numbers(ids=(), numbers=(*counts.values(), odd_ones, found.count - odd_ones))
+    return Draft(tuple(claims), (found, tally))
+
+
+def _odd(found: Rows) -> tuple[Row, ...]:
+    """What is not plainly normal."""
+    return tuple(row for row in found.rows if row.label != "normal")
+
+
+def _look(number: int) -> str:
+    return "1 picture needs a look" if number == 1 else f"{number} pictures need a look, in this order"
 
 
 def reply_rate(subject: Subject, question: Question, named: Named) -> Draft:
@@ -165,13 +193,34 @@ def reply_rate(subject: Subject, question: Question, named: Named) -> Draft:
         if one.why_undecided:
             claims.append(say(one.why_undecided, ["score"]))
     else:
-        text = f"At a false-alarm rate of {100 * rate:g} %, {len(what_if.changed)} verdicts would change."
-        claims.append(say(text, ["score"]))
-        for one in what_if.pictures:
-            if one.before != one.after:
-                claims.append(say(f"{one.picture}: {one.before}, then {one.after}.", ["score"]))
-    claims.append(say(f"Rates from {what_if.lowest_possible:.3g} up can be asked for.", ["score"]))
-    return Draft(tuple(claims), (what_if, _Number(ids=(), number=len(what_if.changed))))
+        claims += _changes(what_if)
+    lowest = f"{100 * what_if.lowest_possible:.3g} %"
+    claims.append(say(f"The normal pictures support rates from {lowest} up.", ["score"]))
+    counts = tuple(Counter((one.before, one.after) for one in what_if.pictures).values())
+    return Draft(tuple(claims), (what_if, _Numbers(ids=(), numbers=(len(what_if.changed), *counts))))
+
+
+def _changes(what_if: WhatIf) -> list[Claim]:
+    """How many verdicts would change to what, and of which pictures."""
+    moved: dict[tuple[str, str], list[str]] = {}
+    for one in what_if.pictures:
+        if one.before != one.after:
+            moved.setdefault((str(one.before), one.after), []).append(one.picture)
+    lead = f"At a false-alarm rate of {100 * what_if.rate:g} %"
+    if not moved:
+        return [say(f"{lead} every verdict would stay as it is.", ["score"])]
+    number = len(what_if.changed)
+    every = "all" if number == len(what_if.pictures) else str(number)
+    verdicts = "verdict" if number == 1 else "verdicts"
+    claims = [say(f"{lead} {every} {verdicts} would change.", ["score"])]
+    for (before, after), names in moved.items():
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        text = (
+            f"From {before} to {after}: {listing(names[:LISTED]) if not more else ', '.join(names[:LISTED])}"
+        )
+        claims.append(say(f"{text}{more}.", ["score"]))
+    whys = {one.why_undecided for one in what_if.pictures if one.before != one.after and one.why_undecided}
+    return [*claims, *(say(why, ["score"]) for why in whys)] if len(whys) == 1 else claims
 
 
 def reply_provenance(subject: Subject, question: Question, named: Named) -> Draft:
@@ -204,6 +253,10 @@ class _Number(Result):
     number: int
 
 
+class _Numbers(Result):
+    numbers: tuple[int, ...]
+
+
 def _taken_back(subject: Subject, question: Question, named: Named) -> Draft:
     """Undo the case that is named, or the newest that was said about this picture."""
     found = show_findings(subject, named.picture)
@@ -212,11 +265,23 @@ def _taken_back(subject: Subject, question: Question, named: Named) -> Draft:
     return Draft((say(f"{case.case} is undone; it stays in the file as such.", case.ids),), (case, found))
 
 
+def _no_case(past: PastCases) -> str:
+    if past.notes:
+        return f"No past case is known for this: {past.notes[0]}."
+    if not past.of:
+        return "No past case is known for this."
+    stored = "one that was stored is" if past.of == 1 else f"{past.of} that were stored are"
+    return f"No past case is like this: the {stored} about something else."
+
+
 def _case_claim(case: PastCase) -> Claim:
-    kind = f", {case.kind}" if case.kind else ""
+    """What a person said of something alike, who it was, and when."""
     grade = f", severity {case.severity}" if case.severity else ""
-    text = (
-        f"{case.case} is alike (similarity {case.similarity:.2f}): "
-        f"{case.said} by {case.who} at {case.created}{kind}{grade}."
-    )
+    if case.severity == "none":
+        said = "said that it is fine"
+    elif case.said == "confirmed":
+        said = f"confirmed it{f' as {with_article(case.kind)}' if case.kind else ''}{grade}"
+    else:
+        said = f"called it {with_article(case.kind) if case.kind else 'something else'}{grade}"
+    text = f"{case.case} is alike (similarity {case.similarity:.2f}): {case.who} {said}, on {case.created}."
     return say(text, case.ids)

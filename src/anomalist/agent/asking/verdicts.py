@@ -164,7 +164,7 @@ def _yes_or_no(plain: str, label: Label | None) -> str:
     """ "Yes: " or "No: " where the question leans one way only and there is a verdict."""
     asked = TAG.sub("", plain)
     bad, good = BAD.search(asked) is not None, GOOD.search(asked) is not None
-    if asked != plain or bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
+    if bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
         return ""
     asks_bad = bad != (
         bad and NOT.search(re.sub(r"^(?:isn't|don't|doesn't|aren't)\b", "", asked)) is not None

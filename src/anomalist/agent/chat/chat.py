@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 
-FIRST_QUESTION = "Is anything wrong with it?"
+FIRST_QUESTION = "What is the verdict?"
 """What is asked of a picture that is taken into a conversation."""
 
 

@@ -320,6 +320,6 @@ def _past(case: Case, similarity: float | None) -> PastCase:
         text=case.text,
         note=case.note,
         who=case.who,
-        created=case.created,
+        created=case.created[:16].replace("T", " "),
         similarity=None if similarity is None else round(similarity, 2),
     )
