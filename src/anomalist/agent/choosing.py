@@ -216,8 +216,12 @@ def _answered(answer: Term, asked: tuple[Term, ...], findings: Findings | ClipFi
 
 
 def _claims(fit: Fit, findings: Findings | ClipFindings) -> tuple[Claim, ...]:
-    """Say which ids the choice rests on, then what the record says about these."""
-    ids = listing(["the score" if id == SCORE else id for id in fit.evidence])
-    lead = Claim(text=f"Of the options it fits best what was measured ({ids}).", evidence=fit.evidence)
-    said = (claim for claim in findings.claims if set(claim.evidence) & set(fit.evidence))
+    """Say what the choice rests on, then what the record says about that alone."""
+    cases = [id for id in fit.evidence if id.startswith("case:")]
+    words = ["the score" if id == SCORE else id for id in fit.evidence if id not in cases]
+    words += [f"{len(cases)} labelled case{'s' if len(cases) > 1 else ''}"] if cases else []
+    lead = Claim(
+        text=f"Of the options it fits best what was measured ({listing(words)}).", evidence=fit.evidence
+    )
+    said = (claim for claim in findings.claims if set(claim.evidence) <= set(fit.evidence))
     return (lead, *said)

@@ -31,8 +31,8 @@ def listing(words: Sequence[str]) -> str:
 
 
 def with_article(kind: str) -> str:
-    """Return "a line", but "missing material"."""
-    return kind if kind in MASS_NOUNS else f"a {kind}"
+    """Return "a line", "an open circuit", but "missing material"."""
+    return kind if kind in MASS_NOUNS else f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"
 
 
 def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:

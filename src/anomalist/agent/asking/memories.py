@@ -71,7 +71,7 @@ def reply_history(subject: Subject, question: Question, named: Named) -> Draft:
             )
             claims.append(say(text, (*region.ids, *region.known.cases)))
     if not past.cases:
-        claims.insert(0, say(_no_case(past), ["score"]))
+        claims.insert(0, _no_case(past))
     return Draft(tuple(claims), (found, past))
 
 
@@ -265,13 +265,13 @@ def _taken_back(subject: Subject, question: Question, named: Named) -> Draft:
     return Draft((say(f"{case.case} is undone; it stays in the file as such.", case.ids),), (case, found))
 
 
-def _no_case(past: PastCases) -> str:
-    if past.notes:
-        return f"No past case is known for this: {past.notes[0]}."
-    if not past.of:
-        return "No past case is known for this."
-    stored = "one that was stored is" if past.of == 1 else f"{past.of} that were stored are"
-    return f"No past case is like this: the {stored} about something else."
+def _no_case(past: PastCases) -> Claim:
+    if past.nearest is not None:
+        near = past.nearest
+        text = f"No past case is alike: the nearest, {near.case}, has a similarity of {near.similarity:.2f}."
+        return say(text, near.ids)
+    why = f": {past.notes[0]}" if past.notes else ""
+    return say(f"No past case is known for this{why}.", ["score"])
 
 
 def _case_claim(case: PastCase) -> Claim:

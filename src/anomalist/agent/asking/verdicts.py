@@ -146,14 +146,11 @@ def verdict_claim(found: Findings, lead: str = "") -> Claim:
     if found.error is not None and found.label is None:
         return say(f"{found.picture} could not be judged: {found.error}", ["score"])
     if found.label == "anomalous":
-        return say(f"{lead}{found.picture} is anomalous, severity {found.severity}{_kind(found)}.", ids)
+        what = ", ".join(filter(None, [found.kind, f"severity {found.severity}"]))
+        return say(f"{lead}{found.picture} is anomalous ({what}).", ids)
     if found.label == "normal":
         return say(f"{lead}{found.picture} is normal.", ["score"])
     return say(f"{lead}{found.picture} is undecided.", ["score"])
-
-
-def _kind(found: Findings) -> str:
-    return f", {found.kind}" if found.kind else ""
 
 
 def _score_claims(found: Findings) -> list[Claim]:

@@ -44,6 +44,7 @@ class PastCases(Result):
 
     cases: tuple[PastCase, ...]
     of: int = Field(description="cases that hold and could be compared")
+    nearest: PastCase | None = Field(None, description="the most similar one where none is alike")
 
 
 class RuleFound(Result):
@@ -102,7 +103,9 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
         known, _ = store.vectors(SPACE, profile=record.profile)
         alike = store.similar(SPACE, vector, most, profile=record.profile) if known else ()
     cases = tuple(_past(each.case, each.similarity) for each in alike if each.similarity >= ALIKE)
-    return PastCases(ids=("score", *(case.case for case in cases)), cases=cases, of=len(known))
+    nearest = None if cases or not alike else _past(alike[0].case, alike[0].similarity)
+    ids = [case.case for case in (*cases, nearest) if case is not None]
+    return PastCases(ids=("score", *ids), cases=cases, of=len(known), nearest=nearest)
 
 
 def record_feedback(
