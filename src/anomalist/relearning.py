@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from anomalist.memory.cases import CaseStore
 from anomalist.memory.feedback import Case
 from anomalist.pipeline import learn
 from anomalist.settings import Settings
+from anomalist.unchanged import changed_since
 from anomalist.vision.detectors import Progress, silent
 from anomalist.vision.profile import Manifest, Profile, load_profile, profile_path
 
@@ -108,11 +108,9 @@ def _refuse_changed(files: Iterable[tuple[str, str]]) -> None:
     """Raise DataError that names pictures which are gone, or no longer what they were."""
     wrong = []
     for source, sha256 in files:
-        path = Path(source)
-        if not path.is_file():
-            wrong.append(f"{source} is gone")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            wrong.append(f"{source} has changed")
+        happened = changed_since(Path(source), sha256)
+        if happened is not None:
+            wrong.append(f"{source} {happened}")
     if wrong:
         more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
         raise DataError(

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.memory.scenes.saved import write_whole
 from anomalist.types import FloatArray
+from anomalist.writing import write_whole
 
 _REINSTALL = "Install it again: pip install --force-reinstall anomalist"
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalist.report.markdown import literal, write_markdown
-from anomalist.report.writing import write_whole
 from anomalist.types import Answer, Claim, Record
+from anomalist.writing import write_whole
 
 MOST_IN_A_PARAGRAPH = 4
 """Sentences; more are a list."""

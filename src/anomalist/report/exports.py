@@ -16,8 +16,8 @@ from anomalist.errors import DataError
 from anomalist.report.pictures import load_mask
 from anomalist.report.summary import outcome
 from anomalist.report.wording import main_reason
-from anomalist.report.writing import write_whole
 from anomalist.types import SEVERITIES, BoolArray, Record, Region
+from anomalist.writing import write_whole
 
 COLUMNS = (
     "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",

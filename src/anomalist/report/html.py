@@ -25,8 +25,8 @@ from anomalist.report.figures import (
 from anomalist.report.pages import LinkedClaim, linked, page_environment
 from anomalist.report.pictures import load_layers
 from anomalist.report.summary import by_urgency, outcome, summarise
-from anomalist.report.writing import write_whole
 from anomalist.types import Record
+from anomalist.writing import write_whole
 
 # What keeps a report of thousands of pictures small enough to mail. Beyond these numbers everything is still
 # listed, with its numbers and reasons, but with a small picture or none.

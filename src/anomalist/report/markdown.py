@@ -8,8 +8,8 @@ from pathlib import Path
 
 from anomalist.report import wording
 from anomalist.report.summary import Summary, by_urgency, outcome, summarise
-from anomalist.report.writing import write_whole
 from anomalist.types import Record
+from anomalist.writing import write_whole
 
 
 def write_markdown(records: Sequence[Record], target: Path, *, title: str | None = None) -> Path:

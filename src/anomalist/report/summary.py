@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from anomalist.report.writing import write_whole
 from anomalist.types import SEVERITIES, Frozen, Record
+from anomalist.writing import write_whole
 
 SUMMARY_FORMAT = 1
 

@@ -17,7 +17,7 @@ from anomalist.report.timeline_views import clip_views
 from anomalist.report.triage_summary import open_points, summarise_triage, triage_headline, triage_lead
 from anomalist.report.unjudged import Unjudged, outcome
 from anomalist.report.wording import period, printable
-from anomalist.report.writing import write_whole
+from anomalist.writing import write_whole
 
 _TOP = 4  # alerts at the head of the page
 

@@ -14,7 +14,7 @@ from anomalist.report.triage_markdown import write_triage_markdown
 from anomalist.report.triage_pictures import MOST_PICTURED, Opener, opener, with_pictures
 from anomalist.report.triage_summary import TriageReport, summarise_triage
 from anomalist.report.unjudged import unjudged_of
-from anomalist.report.writing import write_whole
+from anomalist.writing import write_whole
 
 if TYPE_CHECKING:
     from anomalist.vision.video.frames import Video

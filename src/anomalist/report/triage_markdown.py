@@ -12,7 +12,7 @@ from anomalist.report.triage_summary import open_points, summarise_triage, triag
 from anomalist.report.triage_words import clip_names, promise, severity, span, timing
 from anomalist.report.unjudged import Unjudged
 from anomalist.report.wording import count, printable
-from anomalist.report.writing import write_whole
+from anomalist.writing import write_whole
 
 MOST_ROWS = 20
 """Alerts, and things not judged, that are listed; the rest is counted."""

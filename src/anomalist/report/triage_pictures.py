@@ -12,7 +12,7 @@ from anomalist.clips import ClipRecord, Event
 from anomalist.errors import AnomalistError, MediaError
 from anomalist.report.timeline_views import close_up_of
 from anomalist.report.wording import count
-from anomalist.report.writing import write_whole
+from anomalist.writing import write_whole
 
 if TYPE_CHECKING:
     from anomalist.vision.video.frames import Video

@@ -14,7 +14,7 @@ from anomalist.errors import DataError
 from anomalist.memory import index as indexes
 from anomalist.memory.cases import CaseStore
 from anomalist.memory.scenes.calibrating import Threshold
-from anomalist.memory.scenes.saved import load_index, write_whole
+from anomalist.memory.scenes.saved import load_index
 from anomalist.memory.scenes.store import SceneStore
 from tests.memory.scenes.made import Hashed, scene, unit
 
@@ -193,17 +193,3 @@ def test_two_processes_writing_at_once_lose_nothing(path: Path) -> None:
     with SceneStore(path, Hashed()) as store:
         assert len(store.list()) == 60
         assert store.search("two 29", 1)[0].scene.text == "two 29"
-
-
-def test_a_crash_while_saving_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "x.index"
-    write_whole(file, b"before")
-
-    def crash(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("os.fsync", crash)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(file, b"after")
-    assert file.read_bytes() == b"before"
-    assert [each.name for each in tmp_path.iterdir()] == ["x.index"]

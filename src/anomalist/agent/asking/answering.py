@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from anomalist.agent.tools.choosing import choose_option
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types import Answer, Label
+from anomalist.unchanged import changed_since
 
 REASONER = "evidence (measurement only, no language model)"
 
@@ -227,16 +227,14 @@ def _changed_since(subject: Subject, named: Named) -> list[str]:
     hashes = {record.source: record.sha256 for record in subject.records}
     hashes |= {clip.source: clip.sha256 for clip in subject.clips}
     for source in _sources(subject, named):
-        if hashes[source] is None or source in subject.inspections:
+        known = hashes[source]
+        if known is None or source in subject.inspections:
             continue
-        path = subject.path_of(source)
         try:
-            if not path.is_file():
-                notes.append(f"{source} is gone since it was judged; this rests on its record.")
-            elif hashlib.sha256(path.read_bytes()).hexdigest() != hashes[source]:
-                notes.append(
-                    f"{source} has changed since it was judged (its hash differs); this rests on its record."
-                )
+            happened = changed_since(subject.path_of(source), known)
+            if happened is not None:
+                differs = " (its hash differs)" if happened == "has changed" else ""
+                notes.append(f"{source} {happened} since it was judged{differs}; this rests on its record.")
         except OSError as error:
             notes.append(f"{source} can't be read now ({error.strerror}); this rests on its record.")
     return notes

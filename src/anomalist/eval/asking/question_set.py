@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from anomalist.errors import DataError
 from anomalist.types import Frozen
+from anomalist.unchanged import changed_since
 
 FILE = Path(__file__).with_name("questions.json")
 
@@ -75,10 +75,12 @@ def check_files(data: Path, records: Sequence[Asked]) -> None:
             if not name:
                 continue
             try:
-                have = hashlib.sha256((data / name).read_bytes()).hexdigest()
+                happened = changed_since(data / name, want)
             except OSError as error:
                 raise DataError(
                     f"{data / name} can't be read: {error.strerror}.", "Is --data right?"
                 ) from error
-            if have != want:
+            if happened == "is gone":
+                raise DataError(f"{data / name} can't be read: it is not there.", "Is --data right?")
+            if happened is not None:
                 raise DataError(f"{data / name} is not the picture that the questions are about.")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from anomalist.memory.index import VectorIndex
+from anomalist.writing import write_whole
 
 _MARK = b"anomalist index 1\n"
 
@@ -53,29 +52,3 @@ def load_index(path: Path, space: str) -> VectorIndex | None:
             index = faiss.deserialize_index(np.frombuffer(body[end:], np.uint8))
             return VectorIndex(index, numbers, about["kind"])
     return None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all: it is on the disk before it takes its name."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk; some systems can't, and keep it anyway."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
