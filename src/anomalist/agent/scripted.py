@@ -17,18 +17,15 @@ of pictures. Empty lines and lines that start with ``#`` are skipped::
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import Field, PrivateAttr, ValidationError
 
 from anomalist.agent.messages import prompt_id
+from anomalist.agent.spoken import SpokenModel
 from anomalist.errors import ModelError
 from anomalist.types import Frozen
 
@@ -48,7 +45,7 @@ class Line(Frozen):
         return self.reply if isinstance(self.reply, str) else json.dumps(self.reply, ensure_ascii=False)
 
 
-class ScriptedModel(BaseChatModel):
+class ScriptedModel(SpokenModel):
     """Says what is in its script, in order, whatever it is shown. Not safe for use from several threads."""
 
     lines: tuple[Line, ...]
@@ -58,32 +55,10 @@ class ScriptedModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: object,
-    ) -> Iterator[ChatGenerationChunk]:
+    def _pieces(self, messages: list[BaseMessage]) -> list[AIMessageChunk]:
         text = self._next(prompt_id(messages))
-        for start in range(0, max(1, len(text)), PIECE):
-            last = start + PIECE >= len(text)
-            message = AIMessageChunk(
-                content=text[start : start + PIECE], chunk_position="last" if last else None
-            )
-            chunk = ChatGenerationChunk(message=message)
-            if run_manager:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: object,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager))
+        starts = range(0, max(1, len(text)), PIECE)
+        return [AIMessageChunk(content=text[start : start + PIECE]) for start in starts]
 
     def _next(self, asked: str | None) -> str:
         """Take the next line that fits, going round once."""

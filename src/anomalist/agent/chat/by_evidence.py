@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import Field
 
@@ -18,6 +14,7 @@ from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.lettered import Lettered, asked_in, read_lettered
 from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of, without_name
 from anomalist.agent.chat.replies import ANSWER
+from anomalist.agent.spoken import SpokenModel
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.types import Answer
@@ -28,7 +25,7 @@ _SAME = re.compile(
 """The last question again, of another picture, as in "What about b.png?"."""
 
 
-class EvidenceChatModel(BaseChatModel):
+class EvidenceChatModel(SpokenModel):
     """Answers the last question of a conversation by measurement; says that it is no language model.
 
     It calls the same tools, but by itself: its replies never ask for one. Each carries the whole `Answer`.
@@ -50,36 +47,12 @@ class EvidenceChatModel(BaseChatModel):
         """Take notice of the tools; it knows them anyway."""
         return self
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: object,
-    ) -> Iterator[ChatGenerationChunk]:
+    def _pieces(self, messages: list[BaseMessage]) -> list[AIMessageChunk]:
         reply = measured(self.subject(), question_of(messages), answers_in(messages))
         sentences = [claim.text for claim in reply.claims] if reply.letter is None else []
-        parts = sentences or [reply.text]
-        for number, part in enumerate(parts, 1):
-            last = number == len(parts)
-            message = AIMessageChunk(
-                content=part if last else f"{part} ",
-                additional_kwargs={ANSWER: reply.model_dump_json()} if last else {},
-                chunk_position="last" if last else None,
-            )
-            chunk = ChatGenerationChunk(message=message)
-            if run_manager:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: object,
-    ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, run_manager))
+        *parts, last = sentences or [reply.text]
+        kept = AIMessageChunk(content=last, additional_kwargs={ANSWER: reply.model_dump_json()})
+        return [*(AIMessageChunk(content=f"{part} ") for part in parts), kept]
 
 
 def measured(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answer:
