@@ -60,13 +60,13 @@ class PictureMemory:
         if not self.path.exists():
             return []
         best: dict[str, Similar] = {}
+        vectors = [region_vector(region) for region in evidence.regions]
         with CaseStore(self.path) as store:
-            for region in evidence.regions:
-                vector = region_vector(region)
-                for found in store.similar(SPACE, vector, MOST_CASES, profile=self.profile):
-                    known = best.get(found.case.id)
-                    if found.similarity >= ALIKE and (known is None or found.similarity > known.similarity):
-                        best[found.case.id] = found
+            alike = store.similar_to_each(SPACE, vectors, MOST_CASES, profile=self.profile)
+        for found in (each for several in alike for each in several):
+            known = best.get(found.case.id)
+            if found.similarity >= ALIKE and (known is None or found.similarity > known.similarity):
+                best[found.case.id] = found
         return sorted(best.values(), key=lambda each: -each.similarity)[:MOST_CASES]
 
 

@@ -162,6 +162,9 @@ def test_the_most_similar_cases_are_found(store: CaseStore) -> None:
     found = store.similar("space", [0, 5, 0], 2)
     assert [case.id for case, _ in found] == ["case:2", "case:3"]
     assert [likeness for _, likeness in found] == pytest.approx([1, 0.8])
+    each = store.similar_to_each("space", [[0, 5, 0], [1, 1, 1]], 2)
+    assert each == (tuple(found), store.similar("space", [1, 1, 1], 2))
+    assert store.similar_to_each("space", [], 2) == ()
     assert len(store.similar("space", [1, 1, 1], 99)) == 3
     assert store.similar("other", [1.0, 0, 0], 3) == ()
 

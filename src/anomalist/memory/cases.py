@@ -115,20 +115,31 @@ class CaseStore(Store):
 
         Raises DataError when the space holds vectors of another length.
         """
+        return self.similar_to_each(space, [vector], k, profile=profile)[0]
+
+    def similar_to_each(
+        self, space: str, vectors: Sequence[npt.ArrayLike], k: int, *, profile: str | None = None
+    ) -> tuple[tuple[Similar, ...], ...]:
+        """The same for several vectors, each (d,); the cases are read once."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        query = np.frombuffer(_blob(space, vector), "<f4")
+        queries = [np.frombuffer(_blob(space, vector), "<f4") for vector in vectors]
         with explained(self.path):
             numbers, stored = self._vectors(space, profile)
-            if not numbers:
-                return ()
-            if stored.shape[1] != len(query):
-                raise DataError(_wrong_length(space, stored.shape[1], len(query)))
+            if not numbers or not queries:
+                return ((),) * len(queries)
+            for query in queries:
+                if stored.shape[1] != len(query):
+                    raise DataError(_wrong_length(space, stored.shape[1], len(query)))
             index = VectorIndex.build(stored, np.arange(len(numbers)))
-            likeness, found = index.search(_unit(query[None]), min(k, len(numbers)))
+            likeness, found = index.search(_unit(np.stack(queries)), min(k, len(numbers)))
+            known = {place: _case(self._row(numbers[place])) for place in np.unique(found).tolist()}
             return tuple(
-                Similar(_case(self._row(numbers[place])), float(similarity))
-                for place, similarity in zip(found[0], likeness[0], strict=True)
+                tuple(
+                    Similar(known[int(place)], float(similarity))
+                    for place, similarity in zip(places, row, strict=True)
+                )
+                for places, row in zip(found, likeness, strict=True)
             )
 
     def _vectors(self, space: str, profile: str | None) -> tuple[Sequence[int], FloatArray]:
