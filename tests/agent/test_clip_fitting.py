@@ -44,6 +44,15 @@ YES = ("yes", "no")
         ("Does anything happen after 5 s?", YES, "B"),
         ("Does anything happen in the last 5 seconds?", YES, "B"),
         ("How bad is it?", ("minor", "moderate", "critical"), "B"),
+        ("In which half of the video does it happen?", ("first", "second"), "A"),
+        ("Is it at the top?", YES, "B"),
+        ("Does it begin before 0.5 s?", YES, "B"),
+        ("Is there more than one event?", YES, "B"),
+        ("Is there at least one event?", YES, "A"),
+        ("Is it larger than usual?", YES, "B"),
+        ("Does the event last longer than 5 s?", YES, "B"),
+        ("Should this be watched?", YES, "A"),
+        ("Which is true?", ("nothing happens", "a fast object passes on the left"), "B"),
     ],
 )
 def test_one_event(question: str, options: tuple[str, ...], letter: str) -> None:
@@ -92,6 +101,8 @@ def test_two_events(question: str, options: tuple[str, ...], letter: str) -> Non
         ("Does anything happen after 5 s?", YES, "B"),
         ("How many events are there?", ("0", "1", "2"), "A"),
         ("How bad is it?", ("harmless", "moderate"), "A"),
+        ("Is something too fast?", YES, "B"),
+        ("Is there more than one event?", YES, "B"),
     ],
 )
 def test_nothing_stood_out(question: str, options: tuple[str, ...], letter: str) -> None:
@@ -109,6 +120,7 @@ def test_nothing_stood_out(question: str, options: tuple[str, ...], letter: str)
         ("When does it happen?", ("at 50 s", "at 60 s")),
         ("Which event is worse?", ("E1", "E2")),
         ("Is it in the first half?", ("after 20 s", "after 30 s")),
+        ("When does E1 happen?", ("in the first 1.5 s", "after 1.5 s")),
     ],
 )
 def test_what_was_not_measured_is_not_guessed(question: str, options: tuple[str, ...]) -> None:
@@ -122,6 +134,11 @@ def test_what_could_not_be_judged_is_neither_yes_nor_no() -> None:
     covered = clip("yard.mp4", troubles=(Trouble(kind="covered", start=6.0, end=9.0),))
     assert choose("Does anything happen after 5 s?", YES, covered).letter is None
     assert choose("Does anything happen before 5 s?", YES, covered).letter == "B"
+
+
+def test_the_length_of_the_clip_is_not_that_of_an_event() -> None:
+    choice = choose("How long is the clip?", ("1 s", "10 s"), ONE)
+    assert choice.letter == "B" and choice.claims[0].evidence == ("yard.mp4",)
 
 
 def test_without_a_duration_halves_mean_nothing() -> None:

@@ -145,3 +145,11 @@ def test_texts_of_any_kind_are_read(text: str) -> None:
 
 def test_names_are_compared_without_spaces_and_plurals() -> None:
     assert squashed("Mouse-bites") == squashed("mousebite") == "mousebite"
+
+
+def test_numbers_with_bounds() -> None:
+    (more,) = (term for term in read("Is there more than one defect?") if term.aspect == "count")
+    assert "1" not in more.values and {"2", "7"} <= more.values
+    (most,) = (term for term in read("at most two holes") if term.aspect == "count")
+    assert most.values == {"0", "1", "2"}
+    assert not [term for term in read("more than 2 times as dark") if term.aspect == "count"]

@@ -59,8 +59,7 @@ class Choice:
     @property
     def best(self) -> tuple[int, ...]:
         """Indices of the most probable options: one, or those that tie."""
-        top = max(self.probabilities)
-        return tuple(i for i, p in enumerate(self.probabilities) if math.isclose(p, top, abs_tol=1e-9))
+        return _nearly_best(self.probabilities, 0.0)
 
 
 def choose(
@@ -111,19 +110,25 @@ def choose(
         return _untold(options, "Nothing that was measured speaks to any of the options.")
     values = [NEUTRAL if fit is None else fit.value for fit in fits]
     probabilities = tuple(value / math.fsum(sorted(values)) for value in values)
-    choice = Choice(options, probabilities, None)
-    if len(choice.best) == len(options):
+    # Of what moves less is known than of a picture: options that are nearly as probable are not told apart.
+    best = _nearly_best(probabilities, findings.margin)
+    if len(best) == len(options):
         return _untold(options, "What was measured fits all options alike.")
-    (first, *others) = choice.best
+    (first, *others) = best
     fit = fits[first]
     if others:
-        letters = " and ".join(string.ascii_uppercase[i] for i in choice.best)
+        letters = listing([string.ascii_uppercase[i] for i in best])
         return Choice(options, probabilities, None, (), f"What was measured fits {letters} alike.")
     if fit is None:
         why = "What was measured speaks against the other options, but says nothing about the one left."
         return Choice(options, probabilities, None, (), why)
     claims = _claims(fit, findings)
     return Choice(options, probabilities, string.ascii_uppercase[first], claims)
+
+
+def _nearly_best(probabilities: Sequence[float], margin: float) -> tuple[int, ...]:
+    least = max(probabilities) - margin
+    return tuple(i for i, p in enumerate(probabilities) if p > least or math.isclose(p, least, abs_tol=1e-9))
 
 
 def _other_kind(term: Term) -> Term:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from anomalist.agent.claims import SCORE
-from anomalist.agent.clip_words import bounds, is_lasting, is_timing, read_clip, without_times
+from anomalist.agent.clip_words import asks_half, bounds, is_lasting, is_timing, read_clip, without_times
 from anomalist.agent.event_order import leading, order_in, value_of
 from anomalist.agent.fitting import Fit, Placed, count_fit, place_fit, places_of, severity_fit
 from anomalist.agent.option_words import BEYOND_CLIP
@@ -34,6 +35,9 @@ _EDGES = (
 )
 _EVENT = re.compile(r"\be[1-9]\d*\b")
 _BESIDE = re.compile(r"\b(before|after) (e[1-9]\d*)\b")
+_WHOLE = re.compile(
+    r"\bhow (?:long|many seconds) (?:is|are|does|has) (?:the|this) (?:clip|video|film|footage|recording)\b"
+)
 _NARROWING = ("when", "place", "event", "zone")
 
 
@@ -56,6 +60,7 @@ class ClipFindings:
 
     beyond = BEYOND_CLIP
     what = "clip"
+    margin = 0.1
 
     @classmethod
     def of(cls, record: ClipRecord, question: str) -> ClipFindings:
@@ -79,7 +84,8 @@ class ClipFindings:
             zones,
             counting=counting,
             timing=is_timing(self.question) and not is_lasting(self.question),
-            lasting=is_lasting(self.question),
+            halves=asks_half(self.question),
+            lasting=is_lasting(self.question) or is_lasting(text),
         )
 
     def narrowed(self, asked: Sequence[Term], readings: Sequence[Sequence[Term]]) -> ClipFindings:
@@ -117,14 +123,18 @@ class ClipFindings:
             found = self._count(term)
         elif term.aspect == "severity":
             found = self._severity(term)
+        elif term.aspect == "lasting" and _WHOLE.search(self.question.casefold()):
+            found = self._whole(term)
+        elif term.aspect not in ("place", "event", *_MEASURED):
+            return None
+        elif not self.events:  # whatever is asked for, it is not there
+            found = self.anomalous
         elif term.aspect == "place":
             found = place_fit(term, self._places)
         elif term.aspect == "event":
             found = self._named(term)
-        elif term.aspect in _MEASURED:
-            found = self._over_events(term)
         else:
-            return None
+            found = self._over_events(term)
         return Fit(1 - found.value, found.evidence) if found is not None and term.negated else found
 
     def _timed(self, text: str) -> str:
@@ -214,6 +224,13 @@ class ClipFindings:
         ids = tuple(event.id for event in self.events)
         return Fit(SURE if right else 1 - SURE, tuple(right) or ids)
 
+    def _whole(self, term: Term) -> Fit | None:
+        """By the length of the clip."""
+        length = self.record.duration
+        if length is None:
+            return None
+        return Fit(_length_fit(length, term.values), (Path(self.record.source).name,))
+
     def _over_events(self, term: Term) -> Fit | None:
         """The best fit of any event, weighed by how much it stands out; None where none was measured."""
         top = max((event.score for event in self.events), default=0.0)
@@ -259,8 +276,12 @@ def _when(event: Event, values: frozenset[str], question: str) -> float:
 
 
 def _lasting(event: Event, values: frozenset[str], question: str) -> float:
+    return _length_fit(event.end - event.start, values)
+
+
+def _length_fit(length: float, values: frozenset[str]) -> float:
+    """How well seconds fit a span of them, or a number: by their ratio."""
     start, end = bounds(min(values))
-    length = event.end - event.start
     if start < end:
         return _is(start <= length <= end)
     if length <= 0 or start <= 0:

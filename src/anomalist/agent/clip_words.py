@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from anomalist.agent.option_words import PHRASES, Meaning, table
 from anomalist.agent.readings import Term, read
 
+_OTHERWISE = frozenset(
+    {"pass", "passes", "passed", "off", "sound", "regular", "level", "light", "clean", "extra"}
+)
+"""Words that say something of parts, and something else of what moves."""
+
 CLIP_PHRASES: dict[str, Meaning] = {
-    **PHRASES,
+    **{phrase: meaning for phrase, meaning in PHRASES.items() if phrase not in _OTHERWISE},
     **table(
         "label",
         anomalous="happen, happens, happened, occur, occurs, occurred, event, events, incident, incidents,"
-        "alarm, alarms, stand out, stands out, stood out, strange, strangely",
+        "alarm, alarms, worth watching, watched, stand out, stands out, stood out, strange, strangely",
     ),
     **table(
         "pace",
@@ -23,6 +28,7 @@ CLIP_PHRASES: dict[str, Meaning] = {
         slow="slow, slower, slowly",
         usual="usual speed, normal speed, usual pace",
     ),
+    **table("size", large="larger, bigger", small="smaller"),
     **table(
         "heading",
         left_to_right="left to right, from left to right, to the right, rightwards",
@@ -72,15 +78,28 @@ _PARTS = (
     (re.compile(rf"\bmiddle{_CLIP}"), 1 / 3, 2 / 3),
     (re.compile(rf"\bend{_CLIP}"), 2 / 3, 1),
 )
+_HALF = re.compile(r"\bhalf\b")
+_BARE_HALVES = (
+    (re.compile(r"\b(?:first|1st)\b"), 0, 1 / 2),
+    (re.compile(r"\b(?:second|2nd|last|latter|other)\b"), 1 / 2, 1),
+)
 _BARE_PARTS = (
     (re.compile(r"\b(?:beginning|start)\b"), 0, 1 / 3),
     (re.compile(r"\bmiddle\b"), 1 / 3, 2 / 3),
     (re.compile(r"\bend\b"), 2 / 3, 1),
 )
 _TIMING = re.compile(r"\b(?:when|(?:what|which) (?:time|moment|second|part|half|third)|how late)\b")
-_LASTING = re.compile(r"\b(?:how long|duration|for how many seconds|how many seconds)\b")
+_LASTING = re.compile(
+    r"\b(?:how long|duration|for how many seconds|how many seconds)\b|\b(?:does|did)\b.*(?<!the )\blast\b"
+    r"|\b(?:lasts|lasted|takes|took)\b|\b(?:longer|shorter) than \d|\bfor (?:more|less|over|under|at)\b"
+)
 _THAN = re.compile(r"\b(e[1-9]\d*)\b.*\b(?:than|before|after)\b.*?\b(e[1-9]\d*)\b")
 _EVENT = re.compile(r"\be[1-9]\d*\b")
+
+
+def asks_half(question: str) -> bool:
+    """Whether a question is about the halves of a clip."""
+    return is_timing(question) and _HALF.search(question.casefold()) is not None
 
 
 def is_timing(question: str) -> bool:
@@ -100,6 +119,7 @@ def read_clip(
     *,
     counting: bool = False,
     timing: bool = False,
+    halves: bool = False,
     lasting: bool = False,
 ) -> tuple[Term, ...]:
     """Read the terms of a text about a clip; besides those of `read` they have these aspects.
@@ -113,10 +133,12 @@ def read_clip(
     zones : their names.
     counting : whether a bare number counts things.
     timing : whether "the beginning" and "the middle" are times.
+    halves : whether "the first" and "the second" are halves.
     lasting : whether seconds are durations.
     """
     plain = text.casefold()
-    spans, plain = _spans(plain, duration, timing)
+    bare = (*(_BARE_PARTS if timing else ()), *(_BARE_HALVES if halves else ()))
+    spans, plain = _spans(plain, duration, bare)
     terms = [Term("lasting" if lasting else "when", frozenset({span})) for span in spans]
     if beside := _THAN.search(plain):
         terms.append(Term("event", frozenset({beside[1].upper()}), frozenset({beside[2].upper()})))
@@ -131,7 +153,7 @@ def read_clip(
 
 def without_times(text: str) -> str:
     """The text without halves, spans and moments."""
-    return _spans(text.casefold(), None, False)[1]
+    return _spans(text.casefold(), None)[1]
 
 
 def bounds(span: str) -> tuple[float, float]:
@@ -140,16 +162,17 @@ def bounds(span: str) -> tuple[float, float]:
     return float(start), float(end or start)
 
 
-def _spans(plain: str, duration: float | None, timing: bool) -> tuple[list[str], str]:
+def _spans(
+    plain: str, duration: float | None, bare: Sequence[tuple[re.Pattern[str], float, float]] = ()
+) -> tuple[list[str], str]:
     """Times in a text, and the text without them; the first way to say one takes its words."""
     found: list[str] = []
-    parts = (*_PARTS, *(_BARE_PARTS if timing else ()))
 
     def take(match: re.Match[str]) -> str:
         found.extend(_span(pattern, match, duration))
         return " "
 
-    for pattern, start, end in parts:
+    for pattern, start, end in (*_PARTS, *bare):
         if pattern.search(plain):
             plain = pattern.sub(" ", plain)
             if duration is not None:

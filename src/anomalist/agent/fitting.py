@@ -49,6 +49,7 @@ class Findings:
 
     beyond = BEYOND
     what = "picture"
+    margin = 0.0
 
     @property
     def claims(self) -> tuple[Claim, ...]:

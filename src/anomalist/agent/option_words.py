@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from anomalist.vision.attributes import POSITIONS
 
@@ -143,7 +144,20 @@ NUMBERS = {
     "multiple": "several",
     "many": "several",
 }
+MOST = 99
+"""Nothing is counted beyond."""
+
+BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
+    "more than": lambda number: (number + 1, MOST),
+    "at least": lambda number: (number, MOST),
+    "fewer than": lambda number: (0, number - 1),
+    "less than": lambda number: (0, number - 1),
+    "at most": lambda number: (0, number),
+}
+"""From a number to the lowest and the highest that is meant."""
+
 COUNTED = _set(
     "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
-    "scratches hole holes crack cracks area areas one ones difference differences"
+    "scratches hole holes crack cracks area areas one ones difference differences event events incident "
+    "incidents"
 )

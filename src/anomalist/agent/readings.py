@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.option_words import (
+    BOUNDS,
     COLUMNS,
     COUNTED,
     EDGES,
@@ -191,11 +192,20 @@ def _at(words: Sequence[str], at: int, known: _Words) -> tuple[int, Term | None]
             return count, Term(*meaning)
     if found := _place(words[at : at + _FARTHEST]):
         return found
-    if (number := NUMBERS.get(rest[0])) is not None and (
-        known.counting or any(word in COUNTED for word in rest[1:3])
-    ):
-        return 1, Term("count", frozenset({number}))
-    return 1, None
+    return _counted(words[at : at + 2 * _LONGEST], known.counting)
+
+
+def _counted(words: Sequence[str], counting: bool) -> tuple[int, Term | None]:
+    """Read "two defects", "more than one event"; bare numbers where things are counted."""
+    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
+    at = 2 if bound else 0
+    number = NUMBERS.get(words[at]) if at < len(words) else None
+    if number is None or not (counting or any(word in COUNTED for word in words[at + 1 : at + 3])):
+        return 1, None
+    if bound is None or not number.isdigit():
+        return at + 1, Term("count", frozenset({number}))
+    low, high = BOUNDS[bound](int(number))
+    return at + 1, Term("count", frozenset(map(str, range(max(0, low), high + 1))))
 
 
 def _place(words: Sequence[str]) -> tuple[int, Term] | None:
