@@ -163,12 +163,13 @@ def reply_compare(subject: Subject, question: Question, named: Named) -> Draft:
     way = "darker" if beside.difference < 0 else "lighter"
     claims = [
         say(
-            f"{beside.region} has a mean grey level of {beside.mean_grey:g}, {beside.against} has "
-            f"{beside.normal_mean_grey:g} there: it is {abs(beside.difference):g} {way}.",
+            f"There {beside.against} has a mean grey level of {beside.normal_mean_grey:g}; "
+            f"{beside.region} has {beside.mean_grey:g}, which is {abs(beside.difference):g} {way}.",
             beside.ids,
         ),
         say(
-            f"Its grey levels vary by {beside.deviation:g}, the normal ones by {beside.normal_deviation:g}.",
+            f"The normal grey levels vary by {beside.normal_deviation:g}, those of {beside.region} by "
+            f"{beside.deviation:g}.",
             beside.ids,
         ),
         say(regions[0].sentence, regions[0].ids),
