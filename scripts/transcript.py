@@ -1,10 +1,10 @@
 """Write down a real conversation: learn tiles, inspect ten, ask, correct one, ask again.
 
-    python scripts/transcript.py DATA docs/transcript.md [PROFILE]
+    python scripts/transcript.py DATA docs/transcript.md
 
-DATA holds ``mtd/`` as described in its README. What is learned is kept in the folder PROFILE and used again
-where it is there; what ``eval asking --work`` learned will do. Cases and the conversation live in a temporary
-folder. Answers come from measurement alone, so a run can be repeated.
+DATA holds ``mtd/`` as described in its README. Everything is done anew, from learning on: what is learned,
+cases and the conversation live in a temporary folder. Answers come from measurement alone, so a run can be
+repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from anomalist.eval.datasets import Item, load_folder
 from anomalist.types import Record
-from anomalist.vision.profile import Profile, load_profile
 
 SEED = 7
 TILES = 80
@@ -33,7 +32,7 @@ INSPECTED = ("good", "blowhole", "break", "crack", "good", "fray", "uneven", "bl
 QUESTIONS = (
     "Which ones should I look at first?",
     "Where is the defect in the first one?",
-    "What kind of defect is it?",
+    "What kind of defect is it? A) blowhole B) break C) crack D) fray E) uneven",
     "How big is it?",
     "How severe is that, and why?",
     "How sure are you?",
@@ -49,46 +48,43 @@ QUESTIONS = (
 
 def main() -> None:
     """Learn, inspect, ask, write."""
-    data, target, *kept = (Path(argument).resolve() for argument in sys.argv[1:])
+    data, target = (Path(argument).resolve() for argument in sys.argv[1:])
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(ANOMALIST_HOME=home, LOGNAME="inspector")
         os.chdir(data)  # so that the text names pictures as they lie in the data
-        text = conversation(Path(home), kept[0] if kept else Path(home) / "tiles")
+        text = conversation(Path(home))
     target.write_text(text, encoding="utf-8")
 
 
-def conversation(home: Path, place: Path) -> str:
-    """The whole run as Markdown; what is learned lies at ``place``."""
+def conversation(home: Path) -> str:
+    """The whole run as Markdown; what is learned lies in ``home``."""
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.picture_memory import PictureMemory
     from anomalist.pipeline import Inspector, learn
     from anomalist.report.conversation import conversation_lines
 
-    items = load_folder(Path("mtd"), Path("mtd/groups.csv")).items
-    learned = (place / "profile.json").exists()
-    lessons, defects, shown, again = chosen(items, used(items, load_profile(place)) if learned else set())
-    if not learned:
-        learn(
-            [item.path for item in lessons],
-            profile=place,
-            groups={str(item.path): item.group for item in lessons},
-            effort="fast",
-            seed=SEED,
-            defects=labelled_folder(defects, home / "labelled"),
-        )
-    profile = load_profile(place)
-    inspector = Inspector(profile, memory=PictureMemory(profile.name))
+    lessons, defects, shown, again = chosen(load_folder(Path("mtd"), Path("mtd/groups.csv")).items)
+    learned = learn(
+        [item.path for item in lessons],
+        profile=home / "tiles",
+        groups={str(item.path): item.group for item in lessons},
+        effort="fast",
+        seed=SEED,
+        defects=labelled_folder(defects, home / "labelled"),
+    )
+    inspector = Inspector(learned, memory=PictureMemory(learned.name))
     subject = inspector.subject(inspector.inspect_many(item.path for item in shown))
+    tiles = len({item.group for item in lessons})
     lines = [
         "# A conversation about ten tiles",
         "",
-        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md WORK/tiles` after "
-        "`anomalist eval asking --data $ANOMALIST_DATA --work WORK`, which learns the tiles. No language "
-        "model took part: every sentence is put together from measurements and names what it rests on.",
+        "Written by `python scripts/transcript.py $ANOMALIST_DATA docs/transcript.md`, which learns, "
+        "inspects and asks all of this by itself. No language model took part: every sentence is put "
+        "together from measurements and names what it rests on.",
         "",
-        f"Learned from {len(profile.manifest.normals)} good pictures of {profile.calibration.n_groups} tiles "
-        f"and {len(profile.manifest.defects)} labelled defects; none of the tiles below was among them.",
+        f"Learned from {len(learned.manifest.normals)} good pictures of {tiles} tiles and "
+        f"{len(learned.manifest.defects)} labelled defects; none of the tiles below was among them.",
         "",
         *table(subject.records, shown),
         "",
@@ -113,19 +109,10 @@ def conversation(home: Path, place: Path) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def used(items: Sequence[Item], profile: Profile) -> set[str]:
-    """The tiles that a profile was learned from, its labelled defects included."""
-    stems = {Path(normal.source).stem for normal in profile.manifest.normals}
-    stems |= {Path(defect).stem for defect in profile.manifest.defects}
-    return {item.group for item in items if item.path.stem in stems}
-
-
 def chosen(
-    items: Sequence[Item], known: set[str]
+    items: Sequence[Item],
 ) -> tuple[list[Item], list[Item], list[Item], dict[str, Item]]:
     """Good pictures to learn, labelled defects, ten to inspect, and for each another picture of its tile.
-
-    ``known`` are tiles that something was learned from already; none of them is inspected.
 
     Of no tile that is inspected anything is learned.
     """
@@ -134,7 +121,7 @@ def chosen(
     for item in items:
         by_group.setdefault(item.group, []).append(item)
     twins = [group for group, members in by_group.items() if len({m.defect for m in members}) == 1]
-    twins = sorted(group for group in twins if len(by_group[group]) > 1 and group not in known)
+    twins = sorted(group for group in twins if len(by_group[group]) > 1)
     chance.shuffle(twins)
     shown, again = [], {}
     for kind in INSPECTED:
