@@ -175,3 +175,13 @@ def test_importing_it_costs_little() -> None:
         "e.load_encoder().encode(['a']); assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_question_is_embedded_by_one_thread_and_the_others_are_given_back(encoder: SentenceEncoder) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    one = encoder.encode(["where is the defect on tile seven"])
+    many = encoder.encode([f"tile {number} has a defect" for number in range(40)])
+    assert torch.get_num_threads() == before
+    assert np.linalg.norm(np.concatenate([one, many]), axis=1) == pytest.approx(1, abs=1e-5)

