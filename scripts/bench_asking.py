@@ -10,9 +10,7 @@ import statistics
 import sys
 import time
 
-import torch
-
-from anomalist.pipeline import Inspector
+from anomalist.commands.waiting import wait_asleep
 
 QUESTIONS = (
     "Is anything wrong?",
@@ -32,6 +30,11 @@ QUESTIONS = (
 
 def main() -> None:
     """Print one JSON object: seconds by the clock, and of the processor (what a free machine takes)."""
+    wait_asleep()  # as ``anomalist ask`` does
+    import torch
+
+    from anomalist.pipeline import Inspector
+
     profile, picture = sys.argv[1:]
     start = time.perf_counter()
     inspector = Inspector(profile)

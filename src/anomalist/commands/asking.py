@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalist.commands.options import NOT_JUDGED, RateOption
+from anomalist.commands.waiting import wait_asleep
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def ask(
     """
     from dataclasses import replace
 
+    wait_asleep()
     from anomalist.agent.asking.answering import answer
     from anomalist.agent.asking.question import read_question
 

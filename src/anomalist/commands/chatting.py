@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalist.commands.options import RateOption
+from anomalist.commands.waiting import wait_asleep
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def chat(
 
     Questions can be piped in, one a line. Conversations are kept by name.
     """
+    wait_asleep()
     from anomalist.agent.asking.answering import REASONER
     from anomalist.agent.asking.intents import read_intent
     from anomalist.agent.asking.question import read_question
