@@ -28,7 +28,7 @@ def test_a_scene_remembers_what_usually_moves(street: Scene) -> None:
 
 def test_looks_are_half_a_second_apart_and_describe_every_object(street: Scene) -> None:
     eye = Eye(street.learned.background, street.manifest.perspective)
-    onlooker = Onlooker(eyes_for(None), street.manifest.perspective, eye.slowest)
+    onlooker = Onlooker(eyes_for(None), street.manifest.perspective)
     times = []
     for frame in filmed(6, walker(0.0, 60.0), walker(1.0, 90.0, left=True)).frames():
         seen = onlooker.look(eye.see(frame))

@@ -5,27 +5,42 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomalist.types import BoolArray, FloatArray
 from anomalist.vision.motion.movement import CELL, Windows, grid_of
 from anomalist.vision.motion.perspective import Perspective, blobs, perspective_of
+from anomalist.vision.motion.sums import Sums, summed
 
 PERSPECTIVE = Perspective(at_top=8.0, slope=0.15, middle=20.0, aspect=0.5, bodies=100)
 
 
-def test_sums_equal_the_naive_ones() -> None:
-    values = np.random.default_rng(0).random((58, 83)).astype(np.float32)
+def _sums(mask: BoolArray, velocity: FloatArray) -> Sums:
+    return summed(mask, *(np.ascontiguousarray(velocity[..., axis]) for axis in (0, 1)))
+
+
+def test_sums_over_windows_equal_the_naive_ones() -> None:
+    rng = np.random.default_rng(0)
+    mask, velocity = rng.random((58, 83)) < 0.4, rng.normal(0, 5, (58, 83, 2)).astype(np.float32)
     windows = Windows(58, 83, PERSPECTIVE)
-    got = windows.sums(values)
+    rows, columns = CELL * (np.arange(15) + 0.5), CELL * (np.arange(21) + 0.5)
+    tall = 0.75 * PERSPECTIVE.heights(rows)
+    wide = np.maximum(1.1 * PERSPECTIVE.heights(rows) * 0.5, 6.0)
+
+    got = windows.movement(_sums(mask, velocity))
+
     for row, column in ((0, 0), (3, 7), (14, 20), (7, 0)):
-        y0, y1 = int(windows._y0[row, 0]), int(windows._y1[row, 0])
-        x0, x1 = int(windows._x0[row, column]), int(windows._x1[row, column])
-        assert got[row, column] == pytest.approx(values[y0:y1, x0:x1].sum(), rel=1e-4)
-        assert windows.area[row, column] == (y1 - y0) * (x1 - x0)
+        y0, y1 = (int(np.clip(np.rint(rows[row] + s * tall[row] / 2), 0, 58)) for s in (-1, 1))
+        x0, x1 = (int(np.clip(np.rint(columns[column] + s * wide[row] / 2), 0, 83)) for s in (-1, 1))
+        inside, area = mask[y0:y1, x0:x1], (y1 - y0) * (x1 - x0)
+        assert windows.area[row, column] == area
+        assert got.taken[row, column] == pytest.approx(inside.sum() / area, rel=1e-5)
+        mean = velocity[y0:y1, x0:x1][inside].sum(0) / (inside.sum() + 0.1 * area)
+        assert got.velocity[row, column] == pytest.approx(mean, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [(58, 83), (225, 400), (41, 42), (60, 80)])
 def test_the_grid_covers_pictures_of_any_size(size: tuple[int, int]) -> None:
     mask, velocity = np.ones(size, np.bool_), np.ones((*size, 2), np.float32)
-    movement = Windows(*size, PERSPECTIVE).movement(mask, velocity)
+    movement = Windows(*size, PERSPECTIVE).movement(_sums(mask, velocity))
     assert movement.taken.shape == grid_of(*size)
     assert movement.taken.min() > 0
 
@@ -33,7 +48,7 @@ def test_the_grid_covers_pictures_of_any_size(size: tuple[int, int]) -> None:
 def test_the_speed_of_what_fills_its_window_is_its_own() -> None:
     velocity = np.zeros((60, 80, 2), np.float32)
     velocity[..., 0] = 11.0
-    movement = Windows(60, 80, PERSPECTIVE).movement(np.ones((60, 80), np.bool_), velocity)
+    movement = Windows(60, 80, PERSPECTIVE).movement(_sums(np.ones((60, 80), np.bool_), velocity))
     assert movement.taken == pytest.approx(1.0)
     assert movement.speed == pytest.approx(10.0)  # a tenth of stillness is averaged in
     assert movement.taken.shape == (60 // CELL, 80 // CELL)

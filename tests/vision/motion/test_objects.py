@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomalist.types import BoolArray, FloatArray
 from anomalist.vision.motion.objects import MovingObject, moving_objects
+from anomalist.vision.motion.sums import Sums, summed
 from anomalist.vision.motion.tracked import way
 from anomalist.vision.motion.tracks import Tracker, overlaps
 
 BOX = st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(1, 50), st.floats(1, 50))
+
+
+def _sums(mask: BoolArray, velocity: FloatArray) -> Sums:
+    return summed(mask, *(np.ascontiguousarray(velocity[..., axis]) for axis in (0, 1)))
 
 
 def test_two_that_touch_and_move_apart_are_two_objects() -> None:
@@ -19,14 +25,15 @@ def test_two_that_touch_and_move_apart_are_two_objects() -> None:
     mask[8:32, 16:64] = True
     velocity = np.zeros((40, 80, 2), np.float32)
     velocity[:, :40, 0], velocity[:, 40:, 0] = 20.0, -20.0
-    found = sorted(moving_objects(mask, velocity, 2.0), key=lambda one: one.box)
+    found = sorted(moving_objects(_sums(mask, velocity), 2.0), key=lambda one: one.box)
     assert [one.box for one in found] == [(16, 8, 40, 32), (40, 8, 64, 32)]
     assert [one.velocity[0] for one in found] == pytest.approx([20, -20])
     assert [one.area for one in found] == [576, 576]
 
 
 def test_nothing_gives_no_object() -> None:
-    assert moving_objects(np.zeros((40, 80), np.bool_), np.zeros((40, 80, 2), np.float32), 2.0) == []
+    nothing = _sums(np.zeros((40, 80), np.bool_), np.zeros((40, 80, 2), np.float32))
+    assert moving_objects(nothing, 2.0) == []
 
 
 def test_an_object_keeps_its_trail_and_a_cut_gives_a_new_one() -> None:

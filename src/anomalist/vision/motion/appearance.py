@@ -10,7 +10,7 @@ import numpy as np
 from anomalist.types import Box, FloatArray, UInt8Array
 from anomalist.vision.eyes import Eyes
 from anomalist.vision.motion.eye import Glimpse
-from anomalist.vision.motion.objects import MovingObject, moving_objects
+from anomalist.vision.motion.objects import MovingObject
 from anomalist.vision.motion.perspective import Perspective
 
 EVERY = 0.5  # seconds between two looks
@@ -41,13 +41,11 @@ class Onlooker:
     Parameters
     ----------
     eyes : what describes it.
-    slowest : working pixels a second that count as moving.
     """
 
-    def __init__(self, eyes: Eyes, perspective: Perspective, slowest: float) -> None:
+    def __init__(self, eyes: Eyes, perspective: Perspective) -> None:
         self._eyes = eyes
         self._perspective = perspective
-        self._slowest = slowest
         self._last: float | None = None
 
     def look(self, glimpse: Glimpse) -> tuple[list[MovingObject], FloatArray] | None:
@@ -59,8 +57,8 @@ class Onlooker:
         self._last = glimpse.time
         found = [
             one
-            for one in moving_objects(glimpse.mask, glimpse.velocity, self._slowest)
-            if one.speed > self._slowest and one.area >= _LEAST * self._body(one.box)
+            for one in glimpse.objects
+            if one.speed > glimpse.slowest and one.area >= _LEAST * self._body(one.box)
         ]
         chosen = sorted(found, key=lambda one: -one.area)[:_MOST]
         return chosen, describe(self._eyes, glimpse.pixels, [one.box for one in chosen], glimpse.mask.shape)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
+from functools import cached_property
 
 from anomalist.clips import TroubleKind
 from anomalist.types import BoolArray, FloatArray, UInt8Array
@@ -14,7 +13,9 @@ from anomalist.vision.motion.background import Adapting, Background, standing_ou
 from anomalist.vision.motion.camera import CameraWatch
 from anomalist.vision.motion.flow import Following
 from anomalist.vision.motion.movement import CELL, Movement, Windows
+from anomalist.vision.motion.objects import MovingObject, moving_objects
 from anomalist.vision.motion.perspective import Perspective
+from anomalist.vision.motion.sums import Sums, summed
 from anomalist.vision.video.frames import Frame
 
 LONGEST_SIDE = 400  # working pixels: a walker of 20 is enough, and a laptop keeps up
@@ -35,7 +36,8 @@ class Glimpse:
         looks like the beginning of trouble with the camera.
     pixels : uint8 (h, w, 3), the frame itself.
     mask : bool (H, W), what stands out, working pixels.
-    velocity : float32 (H, W, 2), working pixels a second.
+    sums : of it, and of its velocities in working pixels a second.
+    slowest : working pixels a second that count as moving.
     movement, around : by cells, in windows of a body's size and of its surroundings.
     """
 
@@ -45,9 +47,15 @@ class Glimpse:
     fresh: bool
     pixels: UInt8Array
     mask: BoolArray
-    velocity: FloatArray
+    sums: Sums
+    slowest: float
     movement: Movement
     around: Movement
+
+    @cached_property
+    def objects(self) -> tuple[MovingObject, ...]:
+        """What moves as one."""
+        return tuple(moving_objects(self.sums, self.slowest))
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:
@@ -100,6 +108,8 @@ class Eye:
         return map(self._judge, ahead(frames, self._prepare))
 
     def _prepare(self, frame: Frame) -> _Prepared:
+        import cv2
+
         height, width = self._size
         grey = working_grey(frame.pixels, (height, width))
         fresh = self._first or frame.cut
@@ -107,16 +117,17 @@ class Eye:
         if fresh:
             self._following.forget()
         velocity = self._following.velocity(grey, frame.time)
-        return _Prepared(frame.time, frame.cut, fresh, frame.pixels, grey, velocity)
+        right, down = cv2.split(velocity)
+        speed = cv2.magnitude(right, down)
+        return _Prepared(frame.time, frame.cut, fresh, frame.pixels, grey, velocity, right, down, speed)
 
     def _judge(self, seen: _Prepared) -> Glimpse:
-        velocity = seen.velocity
-        trouble = self._camera.look(seen.grey, velocity, seen.time)
+        trouble = self._camera.look(seen.grey, seen.velocity, seen.time)
         # What may not be the scene must not become its background.
         learns = trouble is None and not self._camera.suspicious
         difference = self._adapting.difference(seen.grey, seen.time, learn=learns)
-        speed = np.hypot(velocity[..., 0], velocity[..., 1])
-        mask = standing_out(difference, speed, self._slowest)
+        mask = standing_out(difference, seen.speed, self._slowest)
+        sums = summed(mask, seen.right, seen.down)
         return Glimpse(
             time=seen.time,
             cut=seen.cut,
@@ -124,15 +135,16 @@ class Eye:
             fresh=seen.fresh or self._camera.doubtful,
             pixels=seen.pixels,
             mask=mask,
-            velocity=velocity,
-            movement=self._windows.movement(mask, velocity),
-            around=self._surroundings.movement(mask, velocity),
+            sums=sums,
+            slowest=self._slowest,
+            movement=self._windows.movement(sums),
+            around=self._surroundings.movement(sums),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A frame in grey, with its optical flow."""
+    """A frame in grey, with its optical flow: whole, by direction, and its length."""
 
     time: float
     cut: bool
@@ -140,3 +152,6 @@ class _Prepared:
     pixels: UInt8Array
     grey: UInt8Array
     velocity: FloatArray
+    right: FloatArray
+    down: FloatArray
+    speed: FloatArray

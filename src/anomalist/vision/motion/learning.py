@@ -12,7 +12,7 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.types import Box
 from anomalist.vision.motion.appearance import Gallery, Onlooker, Strangeness, eyes_for, together
 from anomalist.vision.motion.background import Adapting, Background, median_background, standing_out
-from anomalist.vision.motion.eye import SLOWEST, Eye, working_grey, working_size
+from anomalist.vision.motion.eye import Eye, working_grey, working_size
 from anomalist.vision.motion.held_out import calibrated, held_out
 from anomalist.vision.motion.measures import limits_of
 from anomalist.vision.motion.movement import grid_of
@@ -69,7 +69,7 @@ def learn_scene(
     eyes = eyes_for(backbone)
 
     def onlooker() -> Onlooker:
-        return Onlooker(eyes, perspective, SLOWEST * perspective.middle)
+        return Onlooker(eyes, perspective)
 
     galleries = [Gallery(seed + fold) for fold in range(FOLDS)]
     folds, seconds = _count(usable, background, perspective, onlooker, galleries, progress)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import BoolArray, FloatArray
+from anomalist.types import FloatArray
 from anomalist.vision.motion.perspective import Perspective
+from anomalist.vision.motion.sums import Doubles, Sums
 
 CELL = 4  # working pixels
 _TALL, _WIDE = 0.75, 1.1  # window by body: less than its height, so that two rows of people stay apart
@@ -32,7 +34,7 @@ class Movement:
         if self.velocity.shape != (*self.taken.shape, 2):
             raise TypeError(f"velocity must be {(*self.taken.shape, 2)}, got {self.velocity.shape}")
 
-    @property
+    @cached_property
     def speed(self) -> FloatArray:
         """float32 (gh, gw), pixels a second."""
         out: FloatArray = np.hypot(self.velocity[..., 0], self.velocity[..., 1])
@@ -59,26 +61,23 @@ class Windows:
         body = perspective.heights(rows)
         half_h = scale * _TALL * body / 2
         half_w = scale * np.maximum(_WIDE * body * perspective.aspect, 6.0) / 2
-        self._y0, self._y1 = (_clipped(rows + s * half_h, height)[:, None] for s in (-1, 1))
-        self._x0, self._x1 = (_clipped(columns + s * half_w[:, None], width) for s in (-1, 1))
-        area = (self._y1 - self._y0) * (self._x1 - self._x0)
-        self.area = np.maximum(area, 1).astype(np.float32)
+        y0, y1 = (_clipped(rows + s * half_h, height)[:, None] for s in (-1, 1))
+        x0, x1 = (_clipped(columns + s * half_w[:, None], width) for s in (-1, 1))
+        self.area = np.maximum((y1 - y0) * (x1 - x0), 1).astype(np.float32)
+        corners = ((y1, x1), (y1, x0), (y0, x1), (y0, x0))
+        self._corners = [y * (width + 1) + x for y, x in corners]  # of each window, in a flat table
 
-    def sums(self, values: FloatArray) -> FloatArray:
-        """Sums of float32 (H, W) ``values``, as float32 (gh, gw)."""
-        import cv2
-
-        table = cv2.integral(values, sdepth=cv2.CV_64F)
-        bottom = table[self._y1, self._x1] - table[self._y1, self._x0]
-        top = table[self._y0, self._x1] - table[self._y0, self._x0]
-        out: FloatArray = (bottom - top).astype(np.float32)
+    def sums(self, table: Doubles) -> FloatArray:
+        """Sums over every window by an integral image, float64 (H + 1, W + 1), as float32 (gh, gw)."""
+        flat = table.ravel()
+        last, left, above, first = (flat.take(corner) for corner in self._corners)
+        out: FloatArray = ((last - left) - (above - first)).astype(np.float32)
         return out
 
-    def movement(self, mask: BoolArray, velocity: FloatArray) -> Movement:
-        """Movement of what ``mask`` (bool (H, W)) shows, by ``velocity`` (float32 (H, W, 2))."""
-        weight = mask.astype(np.float32)
-        count = self.sums(weight)
-        total = [self.sums(np.ascontiguousarray(velocity[..., axis] * weight)) for axis in (0, 1)]
+    def movement(self, seen: Sums) -> Movement:
+        """Movement of what stands out, from its sums."""
+        count = self.sums(seen.weight)
+        total = [self.sums(seen.right), self.sums(seen.down)]
         mean = np.stack(total, axis=-1) / (count + _CALM * self.area)[..., None]
         return Movement(count / self.area, mean.astype(np.float32))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import BoolArray, Box, FloatArray
+from anomalist.types import Box, FloatArray
 from anomalist.vision.motion.movement import CELL
+from anomalist.vision.motion.sums import Sums
 
 _ALIKE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
 _LEAST_CELLS = 4
@@ -39,19 +40,18 @@ class MovingObject:
         return float(np.hypot(*self.velocity))
 
 
-def moving_objects(mask: BoolArray, velocity: FloatArray, slowest: float) -> list[MovingObject]:
+def moving_objects(seen: Sums, slowest: float) -> list[MovingObject]:
     """Find the objects of a frame.
 
     Parameters
     ----------
-    mask : bool (H, W), what stands out.
-    velocity : float32 (H, W, 2), pixels a second.
+    seen : what stands out, and its velocities in pixels a second.
     slowest : a difference in velocity, pixels a second, that always counts as alike.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    count, mean = _by_cell(mask, velocity)
+    count, mean = _by_cell(seen)
     rows, columns = np.nonzero(count > 0)
     if not len(rows):
         return []
@@ -67,19 +67,15 @@ def moving_objects(mask: BoolArray, velocity: FloatArray, slowest: float) -> lis
     return [_object(cells[part], count, mean) for part in parts if len(part) >= _LEAST_CELLS]
 
 
-def _by_cell(mask: BoolArray, velocity: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _by_cell(seen: Sums) -> tuple[FloatArray, FloatArray]:
     """Pixels that stand out in each cell, and their mean velocity."""
-    import cv2
-
-    height, width = mask.shape
-    weight = mask.astype(np.float32)
-    layers = np.dstack([weight, velocity * weight[..., None]])
-    down, right = -height % CELL, -width % CELL
-    padded = cv2.copyMakeBorder(layers, 0, down, 0, right, cv2.BORDER_CONSTANT)
-    cells = (padded.shape[1] // CELL, padded.shape[0] // CELL)
-    share = cv2.resize(padded, cells, interpolation=cv2.INTER_AREA)
-    count: FloatArray = share[..., 0] * CELL**2
-    return count, share[..., 1:] / np.maximum(share[..., :1], 1 / CELL**2)
+    borders = [np.minimum(CELL * np.arange(-(-length // CELL) + 1), length) for length in seen.size]
+    corners = np.ix_(*borders)
+    count, *moved = (
+        np.diff(np.diff(table[corners], axis=0), axis=1) for table in (seen.weight, seen.right, seen.down)
+    )
+    mean = np.stack(moved, axis=-1) / np.maximum(count, 1)[..., None]
+    return count.astype(np.float32), mean.astype(np.float32)
 
 
 def _alike(
