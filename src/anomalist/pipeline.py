@@ -20,8 +20,9 @@ from anomalist.vision.calibration import partition
 from anomalist.vision.detectors import Progress, detector_class, silent
 from anomalist.vision.examine import checked_rate
 from anomalist.vision.examiners import ByProfile, Examiner
+from anomalist.vision.grouping import read_groups
 from anomalist.vision.known import read_defects
-from anomalist.vision.learning import calibrate, listed, now, read_groups, read_normals, sample
+from anomalist.vision.learning import calibrate, listed, now, read_normals, sample
 from anomalist.vision.media import list_images, load_roi, source_of
 from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
 
@@ -69,9 +70,9 @@ def learn(
             f"No pictures to learn from in {normals}.", "Give a folder of pictures without defects."
         )
     paths = sample(listing.images, limit, seed)
-    table = read_groups(Path(groups), paths) if isinstance(groups, str | Path) else groups
+    table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
-    known, unreadable = read_defects(Path(defects)) if defects else ((), ())
+    known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
     parts = partition(read.groups, seed)
     learned = kind.learn(

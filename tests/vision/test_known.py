@@ -191,6 +191,19 @@ def test_the_limit_is_how_alike_cases_of_one_kind_are(kinds: list[str], seed: in
     assert cases.limit == pytest.approx(0.5 if expected is None else expected, abs=1e-5)
 
 
+def test_cases_of_one_object_do_not_say_how_alike_new_ones_will_be() -> None:
+    vectors = np.stack([unit(1, 0, 0), unit(1, 0.01, 0), unit(1, 0, 0.5), unit(1, 0.01, 0.5)])
+    kinds = ["hole"] * 4
+
+    alone = Cases.of(vectors, kinds, kinds)
+    grouped = Cases.of(vectors, kinds, kinds, ["a", "a", "b", "b"])
+
+    assert alone.limit > 0.999
+    assert grouped.limit == pytest.approx(float(vectors[0] @ vectors[2]), abs=0.01)
+    assert Cases.of(vectors, kinds, kinds, [None] * 4).limit == alone.limit
+    assert Cases.of(vectors, kinds, kinds, ["a"] * 4).limit == 0.5  # one object tells nothing
+
+
 def test_the_order_of_cases_changes_nothing_but_ties() -> None:
     pairs = [(unit(1, 0.1, 0), "hole"), (unit(1, 0, 0.3), "hole"), (unit(0, 1, 0.1), "scratch")]
     names = {cases_of(*some).name(unit(1, 0.2, 0.1)).name for some in permutations(pairs)}

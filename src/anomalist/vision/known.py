@@ -7,15 +7,17 @@ One that is less like every case than cases of one kind are like each other is u
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types import BoolArray, FloatArray, KnownKind, Region, UInt8Array
 from anomalist.vision.features import refuse_speck
+from anomalist.vision.grouping import known_groups
 from anomalist.vision.media import list_images, load_image, load_roi, source_of
 
 GROUND_TRUTH = "ground_truth"
@@ -37,18 +39,23 @@ class KnownDefect:
     kind : what it shows.
     picture : uint8 (H, W, 3).
     mask : bool (H, W), where the defect is; None when that is not known.
+    group : the object that it is on; None when that is not known.
     """
 
     id: str
     kind: str
     picture: UInt8Array
     mask: BoolArray | None
+    group: str | None = None
 
 
-def read_defects(folder: Path) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
+def read_defects(
+    folder: Path, groups: Mapping[str, str] = MappingProxyType({})
+) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
     """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
 
-    A folder ``good/`` is passed over. Raises DataError when there is no defect.
+    A folder ``good/`` is passed over. ``groups`` names the object of each picture as far as it is known, see
+    `match_groups`. Raises DataError when there is no defect.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder.", _REMEDY)
@@ -65,7 +72,8 @@ def read_defects(folder: Path) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]
             except AnomalistError as error:
                 skipped.append(f"{source_of(path)}: {error.message}")
                 continue
-            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask))
+            (group,) = known_groups(groups, [path])
+            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask, group))
     if not found:
         raise DataError(f"No labelled defects that can be read in {folder}.", _REMEDY)
     return tuple(found), tuple(skipped)
@@ -105,12 +113,23 @@ class Cases:
     limit: float
 
     @classmethod
-    def of(cls, vectors: FloatArray, ids: Sequence[str], kinds: Sequence[str]) -> Cases:
-        """Set the limit by how alike cases of one kind are, each against the others."""
+    def of(
+        cls,
+        vectors: FloatArray,
+        ids: Sequence[str],
+        kinds: Sequence[str],
+        groups: Sequence[str | None] | None = None,
+    ) -> Cases:
+        """Set the limit by how alike cases of one kind are, each against the others.
+
+        With ``groups``, against those of other objects only: photographs of one object are more alike than
+        what is new will ever be.
+        """
         similar = vectors @ vectors.T
-        np.fill_diagonal(similar, -np.inf)
+        objects = [group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))]
+        others = np.array(objects)[:, None] != np.array(objects)[None]
         same = np.array(kinds)[:, None] == np.array(kinds)[None]
-        own = np.where(same, similar, -np.inf).max(1, initial=-np.inf)
+        own = np.where(same & others, similar, -np.inf).max(1, initial=-np.inf)
         own = own[np.isfinite(own)]
         limit = float(np.quantile(own, _LOWEST_SHARE)) if len(own) >= _FEW else _USUAL_LIMIT
         return cls(vectors, tuple(ids), tuple(kinds), limit)

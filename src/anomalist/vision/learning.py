@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types import BoolArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors import Detector, Progress, Scored
+from anomalist.vision.grouping import match_groups
 from anomalist.vision.media import load_image, source_of
 from anomalist.vision.profile import Normal
 from anomalist.vision.roi import fitted_roi
@@ -58,58 +57,6 @@ def sample(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
         return list(paths)
     drawn = np.random.default_rng((seed, 3)).choice(len(paths), most, replace=False)
     return [paths[i] for i in sorted(drawn)]
-
-
-def read_groups(file: Path, paths: Sequence[Path]) -> dict[str, str]:
-    """Read a CSV table with the header ``image,group`` and give each path its group; see `match_groups`.
-
-    Raises DataError for a table that can't be read, names an image twice with different groups, or leaves
-    out one of the paths.
-    """
-    remedy = "It must be a CSV file with the header image,group."
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened, strict=True)
-            columns, rows = reader.fieldnames or (), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The groups {file} can't be read: {error}.", remedy) from error
-    if not {"image", "group"} <= set(columns):
-        raise DataError(f"The groups {file} lack the columns image and group.", remedy)
-    table: dict[str, str] = {}
-    for row in rows:
-        image, group = ((row[column] or "").strip() for column in ("image", "group"))
-        if table.setdefault(image, group) != group:
-            raise DataError(
-                f"In the groups {file}, {image} is in {table[image]!r} and in {group!r}.",
-                "Each picture belongs to one group.",
-            )
-    return match_groups(table, paths)
-
-
-def match_groups(table: Mapping[str, str], paths: Sequence[Path]) -> dict[str, str]:
-    """Give each path its group by a table of images.
-
-    An image fits a path that is the same or ends with it (``good/a.jpg`` fits ``data/good/a.jpg``); the
-    longest fit counts. Raises DataError for pictures without a group.
-    """
-    by_parts = {Path(image).parts: group for image, group in table.items()}
-    found: dict[str, str] = {}
-    missing: list[Path] = []
-    for path in paths:
-        absolute = Path(os.path.abspath(path)).parts  # noqa: PTH100 - Path.resolve would follow links
-        tails = [absolute[i:] for i in range(len(absolute))]
-        fitting = next((by_parts[parts] for parts in (path.parts, *tails) if parts in by_parts), "")
-        if fitting:
-            found[str(path)] = fitting
-        else:
-            missing.append(path)
-    if missing:
-        what = "picture has" if len(missing) == 1 else "pictures have"
-        raise DataError(
-            f"{len(missing)} {what} no group, the first is {source_of(missing[0])}.",
-            "Name a group for every picture.",
-        )
-    return found
 
 
 def read_normals(

@@ -161,7 +161,10 @@ class SurfaceDetector:
             largest = max(regions, key=lambda region: region.area)
             vectors += self._signatures(defect.picture, [largest])
         return Cases.of(
-            np.stack(vectors), [defect.id for defect in defects], [defect.kind for defect in defects]
+            np.stack(vectors),
+            [defect.id for defect in defects],
+            [defect.kind for defect in defects],
+            [defect.group for defect in defects],
         )
 
 
