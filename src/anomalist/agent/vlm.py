@@ -14,24 +14,22 @@ from dataclasses import asdict, dataclass, replace
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from anomalist.agent.claims import SCORE
-from anomalist.agent.evidence import region_claims, score_claim
 from anomalist.agent.guidance import NO_GUIDANCE, Guidance
 from anomalist.agent.judgement import Heard, cited, verdict_of
 from anomalist.agent.looks import NormalCrop, closer, no_normal, whole
 from anomalist.agent.messages import model_message, system_message, user_message
 from anomalist.agent.policy import Policy
 from anomalist.agent.structured import Listener, Reply, ask
+from anomalist.agent.two_looks import first_look, second_look
 from anomalist.prompts.rendering import Prompt, prompt_ids, render, template_sha256
-from anomalist.prompts.replies import KINDS, MOST_CLAIMS, Description, Judgement
+from anomalist.prompts.replies import Description, Judgement
 from anomalist.types import Evidence, Media, PromptUsed, Recall, Verdict
 
-SYSTEM, DESCRIBE, JUDGE = "system.v1", "describe.v1", "judge.v1"
+SYSTEM = "system.v1"
 
 REGIONS_SHOWN = 3
 """Regions that get a closer look; each costs a few hundred tokens."""
 
-RECALLED_SHOWN = 5
 TIMEOUT = 600.0
 
 
@@ -76,7 +74,7 @@ class ModelReasoner:
     def _listen(self, media: Media, evidence: Evidence, recall: Recall) -> Heard:
         """Have the two looks described and judged; without a description there is no judgement."""
         system = render(SYSTEM)
-        first = self._first_prompt(media, evidence)
+        first = first_look(media, evidence, self.guidance)
         messages: list[BaseMessage] = [system_message(system), user_message(first, [whole(media, evidence)])]
         described = ask(self.model, messages, Description, timeout=self.timeout, listener=self.listener)
         heard = _with(Heard(), described, [system, first])
@@ -88,50 +86,13 @@ class ModelReasoner:
             for region in evidence.regions[:REGIONS_SHOWN]
         ]
         captions = [view.caption for view in views]
-        second = self._second_prompt(media, evidence, recall, captions, description.text_seen)
+        second = second_look(media, evidence, recall, self.guidance, captions, description.text_seen)
         messages += [
             model_message(description.model_dump_json()),
             user_message(second, [view.pixels for view in views]),
         ]
         judged = ask(self.model, messages, Judgement, timeout=self.timeout, listener=self.listener)
         return replace(_with(heard, judged, [second]), judgement=judged.value)
-
-    def _first_prompt(self, media: Media, evidence: Evidence) -> Prompt:
-        height, width = media.size
-        return render(
-            DESCRIBE,
-            source=media.source,
-            width=width,
-            height=height,
-            regions=[region.id for region in evidence.regions],
-            product=self.guidance.product,
-            most_observations=MOST_CLAIMS,
-        )
-
-    def _second_prompt(
-        self,
-        media: Media,
-        evidence: Evidence,
-        recall: Recall,
-        captions: Sequence[str],
-        text_seen: Sequence[str],
-    ) -> Prompt:
-        recalled = recall.items[:RECALLED_SHOWN]
-        regions = [region.id for region in evidence.regions]
-        return render(
-            JUDGE,
-            views=captions,
-            score=score_claim(evidence).text,
-            regions=[claim.text for claim in region_claims(media, evidence)],
-            recalled=recalled,
-            knowledge=self.guidance.knowledge,
-            watch=self.guidance.watch,
-            ignore=self.guidance.ignore,
-            text_seen=text_seen,
-            most_claims=MOST_CLAIMS,
-            kinds=[kind for kind in KINDS if kind != "none"],
-            ids=[SCORE, *regions, *(item.id for item in recalled)],
-        )
 
 
 def _with(heard: Heard, reply: Reply[Description] | Reply[Judgement], sent: Sequence[Prompt]) -> Heard:

@@ -1,0 +1,87 @@
+"""Train the small vision-language model: ``python scripts/train_builtin.py FOLDER``.
+
+Interrupt it when you like; the same command goes on from the checkpoint beside FOLDER. A second process draws
+what is learned from while this one trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from anomalist.agent.builtin.architecture import END, PAD, make_processor, save_model
+from anomalist.agent.builtin.packing import Batch
+from anomalist.agent.builtin.training import Recipe, batches, train, vocabulary
+
+if TYPE_CHECKING:
+    Drawn = multiprocessing.Queue[Batch]
+
+
+def _produce(drawn: Drawn, recipe: Recipe, tokenizer: Path, start: int) -> None:
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    for batch in batches(recipe, PreTrainedTokenizerFast.from_pretrained(tokenizer), start):
+        drawn.put(batch)
+
+
+def in_background(recipe: Recipe, tokenizer: Path, start: int) -> Iterator[Batch]:
+    """Yield the same batches as `batches`, drawn by another process."""
+    context = multiprocessing.get_context("spawn")
+    drawn: Drawn = context.Queue(maxsize=12)
+    producer = context.Process(target=_produce, args=(drawn, recipe, tokenizer, start), daemon=True)
+    producer.start()
+    while True:
+        try:
+            yield drawn.get(timeout=30)
+        except queue.Empty:
+            if not producer.is_alive():
+                raise RuntimeError("the process that draws has ended; see its error above") from None
+
+
+def main() -> None:
+    """Train the tokenizer, then the network; save both as transformers does, with the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--eye-steps", type=int, default=Recipe.eye_steps)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    options = parser.parse_args()
+    recipe = Recipe(eye_steps=options.eye_steps, steps=options.steps)
+    torch.set_num_threads(os.cpu_count() or 1)  # hyperthreads too, which torch leaves out
+    folder: Path = options.folder
+    words = folder.with_suffix(".tokenizer")
+    if not words.is_dir():
+        vocabulary(recipe).save_pretrained(words)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(words)
+    began = time.time()
+
+    def report(step: int, words: float, eye: float) -> None:
+        done = f"step {step}/{recipe.eye_steps + recipe.steps}  words {words:.4f}  eye {eye:.4f}"
+        print(f"{done}  {time.time() - began:.0f} s", flush=True)
+
+    network = train(
+        recipe,
+        tokenizer,
+        folder.with_suffix(".checkpoint"),
+        lambda start: in_background(recipe, words, start),
+        report,
+    )
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(words, eos_token=END, pad_token=PAD)
+    save_model(folder, network, make_processor(tokenizer))
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What the small model is made of: stock classes of transformers, a tokenizer and a chat template.
+
+LLaVA (Liu et al. 2023) with a LeViT (Graham et al. 2021) as its eye and a Llama as its voice. LeViT begins
+with convolutions and batch normalisation, which learn from few pictures, and goes on with attention, which
+compares the two halves of a closer look. Everything is saved and loaded as any model of the kind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalist.agent.builtin.documents import END, IMAGE, MODEL_TURN, SYSTEM_TURN, USER_TURN
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+
+SIDE = 192
+"""Every picture is brought to this square: of a closer look each half is 96 pixels wide and 192 high."""
+
+STRIDE = 32
+"""Pixels to a token, each way."""
+
+IMAGE_TOKENS = (SIDE // STRIDE) ** 2
+VOCABULARY = 2048
+WINDOW = 4096
+"""Tokens that a conversation may have."""
+
+PAD = "<|pad|>"
+SPECIAL = (PAD, SYSTEM_TURN, USER_TURN, MODEL_TURN, END, IMAGE)
+
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for block in message['content'] %}"
+    "{% if block['type'] == 'image' %}<image>{% elif block['type'] == 'text' %}{{ block['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer on texts; any text can be written with it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=END, pad_token=PAD, model_max_length=WINDOW
+    )
+
+
+def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """Return the processor that goes with the model."""
+    from transformers import CLIPImageProcessorPil, LlavaProcessor
+
+    size = {"height": SIDE, "width": SIDE}
+    pictures = CLIPImageProcessorPil(
+        size=size, crop_size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    return LlavaProcessor(
+        pictures,
+        tokenizer,
+        patch_size=STRIDE,
+        vision_feature_select_strategy="full",
+        chat_template=TEMPLATE,
+    )
+
+
+def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
+    """Return the network with random weights."""
+    import torch
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    config = LlavaConfig(
+        text_config={
+            "model_type": "llama",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 256,
+            "intermediate_size": 768,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": WINDOW,
+            "tie_word_embeddings": True,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": None,
+        },
+        vision_config={
+            "model_type": "levit",
+            "image_size": SIDE,
+            "patch_size": 16,  # after the convolutions; attention halves it again
+            "hidden_sizes": [192, 192, 192],  # of which the last two only say what the first is halved to
+            "hidden_size": 192,
+            "depths": [4],
+            "num_attention_heads": [6, 6, 6],
+            "key_dim": [32, 32, 32],
+            "mlp_ratio": [2, 2, 2],
+            "attention_ratio": [2, 2, 2],
+            "drop_path_rate": 0,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return LlavaForConditionalGeneration(config)
+
+
+def save_model(folder: Path, network: Any, processor: LlavaProcessor) -> None:  # noqa: ANN401
+    """Save a model as transformers does, weights in half precision; they are used in single precision."""
+    import torch
+    from transformers import GenerationConfig
+
+    network.generation_config = GenerationConfig(
+        eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=processor.tokenizer.pad_token_id
+    )
+    network.to(torch.float16).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float32"}, indent=2) + "\n")
+    processor.save_pretrained(folder)

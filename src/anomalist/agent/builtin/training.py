@@ -1,0 +1,326 @@
+"""The recipe of the small model: what it learns from is drawn without end, and follows from the seed.
+
+First the eye learns by itself, with heads that don't ship: what is in each cell of a closer look, and the
+facts. That teaches it far sooner than a word for a picture would. Everything lives in
+one checkpoint of tensors, so that training can be interrupted. Import this inside functions only: it needs
+torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from anomalist.agent.builtin.architecture import make_network, train_tokenizer
+from anomalist.agent.builtin.documents import Document, draw_document
+from anomalist.agent.builtin.packing import LABELS, ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
+from anomalist.agent.builtin.showing import BESIDE, CELLS, HALF, IGNORED
+from anomalist.vision.allocator import keep_freed_memory
+from anomalist.vision.drawn.cases import Product, draw_product
+from anomalist.vision.training import half_precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shipped weights were made; stored beside them."""
+
+    eye_steps: int = 1500
+    """Steps in which only the eye learns, before the words."""
+    eye_batch: int = 12
+    """Documents in such a step, of which only the pictures are looked at, as they are and mirrored."""
+    steps: int = 1200
+    """Steps in which everything learns."""
+    tokens: int = 4096
+    """Tokens in a batch, padding included, at most."""
+    sorted: int = 64
+    """Documents that are sorted by length before they are put side by side."""
+    pool: int = 160
+    """Products alive at a time."""
+    every: int = 4
+    """Documents after which one product is replaced."""
+    rate: float = 1e-3
+    """Peak of the learning rate; of the matrices' (Muon, scaled to AdamW's step) twice as much."""
+    warmup: int = 100
+    ema: float = 0.998
+    """Decay of the averaged weights, which are the ones that ship."""
+    eye_rate: float = 0.3
+    """Learning rate of the eye, as a share of the others', once words are learned."""
+    eye_weight: float = 0.5
+    """Weight of what the eye learns by itself, once words are learned."""
+    seed: int = 0
+    vocabulary_from: int = 1500
+    """Documents that the tokenizer is trained on."""
+
+
+_FIRST_PRODUCT = 1_000_000  # far from the products of the embedded network
+
+
+def documents(recipe: Recipe, start: int = 0) -> Iterator[Document]:
+    """Yield the documents from number ``start`` on."""
+    following = _FIRST_PRODUCT + start // recipe.every + recipe.pool
+    first = following - recipe.pool
+    pool: deque[Product] = deque((draw_product(s) for s in range(first, following)), recipe.pool)
+    number = start
+    while True:
+        yield draw_document(np.random.default_rng((recipe.seed, number)), pool)
+        number += 1
+        if number % recipe.every == 0:
+            pool.append(draw_product(following))
+            following += 1
+
+
+def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:
+    """Train the tokenizer of a recipe, on documents of their own with few products."""
+    products = [draw_product(seed) for seed in range(4)]
+    drawn = (
+        draw_document(np.random.default_rng((recipe.seed, number, 1)), products)
+        for number in range(recipe.vocabulary_from)
+    )
+    texts = (text for one in drawn for pieces in (one.beginning, *one.branches) for text, _ in pieces)
+    return train_tokenizer(texts)
+
+
+def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) -> Iterator[Batch]:
+    """Yield the batches from document number ``start`` on: first those of pictures, then those with words.
+
+    With words, documents of like length come together, and ``start`` is where a batch says that it goes on.
+    """
+    drawn = documents(recipe, start)
+    words_from = recipe.eye_steps * recipe.eye_batch
+    while start < words_from:
+        start += recipe.eye_batch
+        yield side_by_side([one for _ in range(recipe.eye_batch) for one in looked_at(next(drawn))], start)
+    for first in itertools.count(start, recipe.sorted):
+        some = [tokenised(tokenizer, next(drawn)) for _ in range(recipe.sorted)]
+        some = sorted((one for one in some if len(one.ids) <= recipe.tokens), key=lambda one: len(one.ids))
+        groups: list[list[Tokens]] = [[]]
+        for one in some:
+            if (len(groups[-1]) + 1) * (len(one.ids) + ROUNDED) > recipe.tokens:
+                groups.append([])
+            groups[-1].append(one)
+        for at in np.random.default_rng((recipe.seed, first, 2)).permutation(len(groups)):
+            yield side_by_side(groups[int(at)], first + recipe.sorted)
+
+
+class Trainee(torch.nn.Module):
+    """The network, with heads for what the eye learns by itself, which don't ship."""
+
+    def __init__(self, network: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.network = network
+        width = network.config.vision_config.hidden_size
+        self.cells = torch.nn.Linear(width, BESIDE + 1)
+        self.facts = torch.nn.ModuleList(
+            torch.nn.Linear(4 * width, len(values)) for values in LABELS.values()
+        )
+
+    def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both losses: of the words (0 where there are none), and of what the eye learns by itself."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            pixels = torch.from_numpy(batch.pictures)
+            pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+            seen = self.network.model.vision_tower(pixels).last_hidden_state
+            eye = self._eye_loss(seen, batch)
+            words = self._words_loss(seen, batch) if batch.ids.size else eye.new_zeros(())
+        return words, eye
+
+    def _eye_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Tell each cell, and each fact from both halves of a closer look."""
+        cells = self.cells(seen).float()
+        halves = seen.reshape(len(seen), CELLS, 2, HALF, -1)
+        left, right = (halves[:, :, half].flatten(1, 2) for half in (0, 1))  # (n, cells, width) each
+        mean = left.mean(1)
+        pooled = torch.cat([mean, left.amax(1), right.mean(1), mean - right.mean(1)], -1)
+        losses = [_known(cells.flatten(0, 1), torch.from_numpy(batch.grids).flatten(), IGNORED)]
+        for at, head in enumerate(self.facts):
+            losses.append(_known(head(pooled).float(), torch.from_numpy(batch.labels[:, at]), -1))
+        return losses[0] + sum(losses[1:]) / len(LABELS)
+
+    def _words_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
+        model = self.network.model
+        ids = torch.from_numpy(batch.ids).long()
+        embedded = model.get_input_embeddings()(ids)
+        shown = model.multi_modal_projector(seen).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
+        at = (ids == self.network.config.image_token_id)[..., None].expand_as(embedded)
+        hidden = model.language_model(
+            inputs_embeds=embedded.masked_scatter(at, shown),
+            attention_mask=torch.from_numpy(batch.sees())[:, None],
+            position_ids=torch.from_numpy(batch.positions).long(),
+            use_cache=False,
+        ).last_hidden_state
+        own = torch.from_numpy(batch.own)[:, 1:]
+        logits = self.network.lm_head(hidden[:, :-1][own]).float()
+        return torch.nn.functional.cross_entropy(logits, ids[:, 1:][own])
+
+
+def _known(logits: torch.Tensor, labels: torch.Tensor, unknown: int) -> torch.Tensor:
+    """Cross entropy over what has a label; nothing where none has."""
+    counted = labels != unknown
+    if not counted.any():
+        return logits.sum() * 0
+    return torch.nn.functional.cross_entropy(logits[counted], labels[counted].long())
+
+
+class _State:
+    """Network, optimisers and averaged weights, with a checkpoint that holds tensors only."""
+
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
+        torch.manual_seed(recipe.seed)
+        self.model = Trainee(make_network(tokenizer, recipe.seed))
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            key = parameter.ndim == 2 and _is_layer(name), _is_eye(name)
+            groups.setdefault(key, []).append(parameter)
+
+        def split(matrices: bool) -> list[dict[str, Any]]:  # the eye's first
+            return [{"params": groups[matrices, eye]} for eye in (True, False)]
+
+        self.optimisers: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(split(True), lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(split(False), lr=1.0, betas=(0.9, 0.98), weight_decay=0.01),
+        )
+        self.peaks = (2 * recipe.rate, recipe.rate)
+        self.average = {k: v.detach().clone() for k, v in self.model.network.state_dict().items()}
+        self.step, self.read = 0, 0
+
+    def set_rates(self, eye: float, others: float) -> None:
+        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+            for group, share in zip(optimiser.param_groups, (eye, others), strict=True):
+                group["lr"] = peak * share
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        for name, value in self.model.network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def save(self, path: Path, recipe: Recipe) -> None:
+        """Write the checkpoint whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for number, optimiser in enumerate(self.optimisers):
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser{number}.{index}.{k}": v for k, v in state.items()}
+        part = path.with_suffix(".part")
+        metadata = {"step": str(self.step), "read": str(self.read), "recipe": json.dumps(asdict(recipe))}
+        save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, part, metadata)
+        part.replace(path)
+
+    def load(self, path: Path, recipe: Recipe) -> None:
+        """Go on from a checkpoint; ValueError when it is of another recipe."""
+        from safetensors import safe_open
+
+        from anomalist.vision.weights import part_of
+
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            if json.loads(metadata["recipe"]) != json.loads(json.dumps(asdict(recipe))):
+                raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        self.step, self.read = int(metadata["step"]), int(metadata["read"])
+        self.model.load_state_dict(part_of(tensors, "model."))
+        self.average = part_of(tensors, "average.")
+        for number, optimiser in enumerate(self.optimisers):
+            moments: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in part_of(tensors, f"optimiser{number}.").items():
+                index, key = name.split(".", 1)
+                moments.setdefault(int(index), {})[key] = value
+            optimiser.load_state_dict(
+                {"state": moments, "param_groups": optimiser.state_dict()["param_groups"]}
+            )
+
+
+def _is_layer(name: str) -> bool:
+    """Whether a matrix belongs to a layer: embeddings and heads are no maps from features to features."""
+    return ".layers." in name or "multi_modal_projector" in name
+
+
+def _is_eye(name: str) -> bool:
+    """Whether a parameter belongs to the eye or to what it learns by itself."""
+    return "vision_tower" in name or name.startswith(("cells", "facts"))
+
+
+def train(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerFast,
+    checkpoint: Path,
+    source: Callable[[int], Iterator[Batch]],
+    report: Callable[[int, float, float], None] = lambda step, words, cells: None,
+    save_every: int = 250,
+) -> Any:  # noqa: ANN401
+    """Train, or go on from ``checkpoint``; returns the network with the averaged weights.
+
+    Parameters
+    ----------
+    source : yields the batches of the recipe, from those of the document with the given number on.
+    report : called every 25 steps with the step and the mean losses of words and eye since the last call.
+
+    Raises
+    ------
+    ValueError : the checkpoint belongs to another recipe.
+    """
+    keep_freed_memory()
+    state = _State(recipe, tokenizer)
+    if checkpoint.exists():
+        state.load(checkpoint, recipe)
+    half, losses = half_precision(), list[tuple[float, float]]()
+    state.model.train()
+    last = recipe.eye_steps + recipe.steps
+    for batch in source(state.read) if state.step < last else ():
+        looking = state.step < recipe.eye_steps
+        state.set_rates(*_rates(recipe, state.step))
+        for layer in state.model.modules():  # few pictures come with words: too few to normalise by
+            if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                layer.train(looking)
+        words, eye = state.model(batch, half=half)
+        for optimiser in state.optimisers:
+            optimiser.zero_grad()
+        (words + (1.0 if looking else recipe.eye_weight) * eye).backward()
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+        for optimiser in state.optimisers:
+            optimiser.step()
+        state.step, state.read = state.step + 1, batch.following
+        state.update_average(min(recipe.ema, state.step / (state.step + 9)))
+        losses.append((words.item(), eye.item()))
+        if state.step % 25 == 0:
+            mean = np.mean(losses, 0)
+            report(state.step, float(mean[0]), float(mean[1]))
+            losses.clear()
+        if state.step % save_every == 0 or state.step == last:
+            state.save(checkpoint, recipe)
+        if state.step == last:
+            break
+    state.model.network.load_state_dict(state.average)
+    return state.model.network.eval()
+
+
+def _rates(recipe: Recipe, step: int) -> tuple[float, float]:
+    """Shares of the learning rates at a step: of the eye, and of everything else."""
+    if step < recipe.eye_steps:
+        return _share(step, recipe.eye_steps, recipe.warmup), 0.0
+    share = _share(step - recipe.eye_steps, recipe.steps, recipe.warmup)
+    return recipe.eye_rate * share, share
+
+
+def _share(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up, then cosine to nearly nothing."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

@@ -1,0 +1,1 @@
+"""Drawn cases: generated pictures with a defect of which everything is known, for the model that sees."""

@@ -1,0 +1,201 @@
+"""What is learned from is what is asked later, token by token; training goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from anomalist.agent.builtin.architecture import (
+    IMAGE_TOKENS,
+    make_network,
+    make_processor,
+    save_model,
+    train_tokenizer,
+)
+from anomalist.agent.builtin.documents import Document, about_a_region, draw_document, two_looks
+from anomalist.agent.builtin.packing import Batch, labelled, scaled, side_by_side, tokenised
+from anomalist.agent.builtin.showing import CELLS, HALF, IGNORED, OUTLINED, Shown, show
+from anomalist.agent.builtin.training import Recipe, Trainee, batches, train
+from anomalist.agent.conversation import prepare
+from anomalist.agent.guidance import NO_GUIDANCE
+from anomalist.agent.local import open_local
+from anomalist.agent.messages import model_message, system_message, user_message
+from anomalist.agent.options import Question, choose
+from anomalist.agent.two_looks import first_look, second_look
+from anomalist.agent.vlm import SYSTEM
+from anomalist.prompts.rendering import Prompt, render
+from anomalist.prompts.replies import Description
+from anomalist.types import Recall
+from anomalist.vision.drawn.cases import Product, draw_case, draw_product
+from anomalist.vision.drawn.facts import DEFECT_KINDS, Facts
+
+TINY = Recipe(eye_steps=2, eye_batch=3, steps=2, sorted=4, tokens=1024, pool=3, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def products() -> list[Product]:
+    return [draw_product(seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def shown(products: list[Product]) -> Shown:
+    for seed in range(20):
+        found = show(np.random.default_rng(seed), draw_case(np.random.default_rng(seed), products))
+        if found.facts and found.facts[0].kind not in (None, "nothing") and found.normal is not None:
+            return found
+    raise AssertionError("no defect was drawn")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(products: list[Product]) -> Any:
+    drawn = [draw_document(np.random.default_rng(seed), products) for seed in range(30)]
+    return train_tokenizer(
+        text for one in drawn for part in (one.beginning, *one.branches) for text, _ in part
+    )
+
+
+def _written(processor: Any, document: Document, branch: int | None) -> list[int]:
+    """The tokens of one branch from its beginning up to where the model's last reply starts."""
+    tokens = tokenised(processor.tokenizer, document)
+    on_path = (tokens.branches == 0) | (tokens.branches == (branch or 0))
+    ids, own = tokens.ids[on_path], tokens.own[on_path]
+    ends = np.flatnonzero(own & ~np.concatenate([[False], own[:-1]]))
+    return [int(token) for token in ids[: ends[-1]]]
+
+
+def test_a_question_is_asked_with_the_tokens_that_were_learned(tokenizer: Any, shown: Shown) -> None:
+    processor = make_processor(tokenizer)
+    document = about_a_region(np.random.default_rng(0), shown)
+    (prompt, _), *_ = document.branches[0]
+    text = prompt.partition("<|end|>")[0]
+    view = shown.view(shown.evidence.regions[0])
+
+    prepared = prepare(processor, [user_message(Prompt("test", "0" * 64, text), [view.pixels])])
+
+    assert prepared.inputs["input_ids"][0].tolist() == _written(processor, document, 1)
+    pixels = torch.tensor(scaled(view.pixels)).permute(2, 0, 1).float() / 255 * 2 - 1
+    assert torch.allclose(prepared.inputs["pixel_values"][0], pixels, atol=1e-5)
+
+
+def test_the_two_looks_are_learned_as_the_pipeline_has_them(tokenizer: Any, shown: Shown) -> None:
+    processor = make_processor(tokenizer)
+    document = two_looks(np.random.default_rng(0), shown)
+    region = shown.evidence.regions[0]
+    view, described = shown.view(region), document.beginning[1][0].removesuffix("<|end|>")
+    first = first_look(shown.media, shown.evidence, NO_GUIDANCE)
+    second = second_look(shown.media, shown.evidence, Recall(), NO_GUIDANCE, [view.caption], ())
+
+    prepared = prepare(
+        processor,
+        [
+            system_message(render(SYSTEM)),
+            user_message(first, [shown.whole()]),
+            model_message(Description.model_validate_json(described).model_dump_json()),
+            user_message(second, [view.pixels]),
+        ],
+    )
+
+    assert prepared.inputs["input_ids"][0].tolist() == _written(processor, document, None)
+    assert (
+        np.array(_written(processor, document, None)) == processor.image_token_id
+    ).sum() == 2 * IMAGE_TOKENS
+
+
+def test_branches_learn_as_if_each_were_alone(tokenizer: Any, shown: Shown) -> None:
+    document = about_a_region(np.random.default_rng(0), shown)
+    model = Trainee(make_network(tokenizer, 0)).eval()
+
+    def loss(document: Document) -> tuple[float, int]:
+        tokens = tokenised(tokenizer, document)
+        with torch.no_grad():
+            words, _ = model(side_by_side([tokens]), half=False)
+        return float(words), int(tokens.own.sum())
+
+    alone = [loss(replace(document, branches=(branch,))) for branch in document.branches]
+    together, own = loss(document)
+
+    assert own == sum(count for _, count in alone)
+    assert together == pytest.approx(sum(value * count for value, count in alone) / own, abs=1e-4)
+
+
+def test_documents_side_by_side_do_not_see_each_other(tokenizer: Any, shown: Shown) -> None:
+    documents = [
+        tokenised(tokenizer, about_a_region(np.random.default_rng(seed), shown)) for seed in range(2)
+    ]
+    batch = side_by_side(documents, following=7)
+    sees = batch.sees()
+
+    assert batch.following == 7
+    for row, document in enumerate(documents):
+        length = len(document.ids)
+        assert not sees[row, :length, length:].any()
+        first = int(np.flatnonzero(document.branches == 2)[0])
+        assert sees[row, first, document.branches.searchsorted(0) : 1].all()
+        assert not sees[row, first, :length][document.branches == 1].any()
+        assert not np.triu(sees[row], 1).any()
+
+
+def test_cells_mark_the_defect_on_the_left_and_nothing_on_the_right(shown: Shown) -> None:
+    region, facts = shown.evidence.regions[0], shown.facts[0]
+    assert facts.kind is not None
+    grid = shown.grid(region, facts)
+
+    assert grid.shape == (CELLS, CELLS)
+    assert (grid[:, :HALF] == DEFECT_KINDS.index(facts.kind)).any()
+    assert (grid[:, HALF:] == DEFECT_KINDS.index("nothing")).all()
+    assert (shown.whole_grid() == OUTLINED).any()
+    assert (shown.grid(region, Facts(None)) == IGNORED).all()
+
+
+def test_facts_are_numbered_and_the_unknown_are_minus_one() -> None:
+    assert labelled(None).tolist() == [-1] * 7
+    assert labelled(Facts("crack", tone="lighter", count=1, faint=True)).tolist() == [1, 1, -1, -1, -1, 0, 1]
+
+
+def test_training_goes_on_where_it_was_interrupted(tokenizer: Any, tmp_path: Path) -> None:
+    def source(start: int) -> Iterator[Batch]:
+        return batches(TINY, tokenizer, start)
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def stopping(start: int) -> Iterator[Batch]:
+        for at, batch in enumerate(source(start)):
+            if at == 2:  # after the eye's steps, whose last one is saved
+                raise Stopped
+            yield batch
+
+    straight = train(TINY, tokenizer, tmp_path / "straight.checkpoint", source, save_every=2)
+    with pytest.raises(Stopped):
+        train(TINY, tokenizer, tmp_path / "broken.checkpoint", stopping, save_every=2)
+    resumed = train(TINY, tokenizer, tmp_path / "broken.checkpoint", source, save_every=2)
+
+    for name, weight in straight.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+    with pytest.raises(ValueError, match="another recipe"):
+        train(replace(TINY, steps=3), tokenizer, tmp_path / "broken.checkpoint", source)
+
+
+def test_a_saved_model_is_opened_as_any_other_and_chooses(
+    tokenizer: Any,
+    shown: Shown,
+    tmp_path: Path,
+) -> None:
+    save_model(tmp_path / "model", make_network(tokenizer, 0), make_processor(tokenizer))
+    view = shown.view(shown.evidence.regions[0])
+
+    model = open_local(str(tmp_path / "model"))
+    question = user_message(Prompt("test", "0" * 64, "What is wrong?"), [view.pixels])
+    choice = choose(model, Question([question], ()).messages, DEFECT_KINDS, seed=0)
+
+    assert model.dtype == "float32"
+    assert choice.method == "logprobs"
+    assert sum(choice.probabilities) == pytest.approx(1)
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["model_type"] == "llava"
