@@ -112,6 +112,36 @@ def reference(
 
 
 @app.command()
+def seeing(
+    model: Annotated[str, typer.Option(help="Who looks: hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with mtd, neu and deeppcb, as far as they are there; without it, drawn places only."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=10, help="Places of each source.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the choice of places and of the order of options.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a source on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Show a vision-language model where to look, and score what it says is there."""
+    from anomalist.agent.models import open_model
+    from anomalist.eval.seeing import evaluate_seeing, render
+    from anomalist.terminal import out, progress_bars
+
+    results = []
+    with progress_bars() as progress:
+        for result in evaluate_seeing(open_model(model), model, data, count, seed, progress):
+            results.append(result)
+            if json:
+                print(result.model_dump_json(), flush=True)
+    if not json:
+        out.print(render(results))
+
+
+@app.command()
 def video(
     data: Annotated[
         Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")

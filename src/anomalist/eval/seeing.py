@@ -1,0 +1,283 @@
+"""How well a vision-language model sees what is wrong, once it is shown where to look.
+
+All questions are multiple choice with probabilities, each asked once for every rotation of its options.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from anomalist.agent.builtin.saying import VERDICT_KIND
+from anomalist.agent.kinds import kind_of
+from anomalist.agent.looks import View
+from anomalist.agent.messages import user_message
+from anomalist.agent.options import Choice, Question, choose_each
+from anomalist.eval.seen_places import Place, board_places, drawn_places, steel_places, tile_places
+from anomalist.prompts.rendering import Prompt
+from anomalist.types import Frozen, UInt8Array
+from anomalist.vision.drawn.facts import DEFECT_KINDS, PLACES
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from rich.console import RenderableType
+
+Progress = Callable[[str, int, int], None]
+
+ASKED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "kind": ("What is wrong at {name}?", DEFECT_KINDS),
+    "real kind": ("What is wrong at {name}?", DEFECT_KINDS[:-1]),
+    "wrong": ("Is anything wrong at {name}?", ("Yes", "No")),
+    "tone": (
+        "Is the defect darker or lighter than the surface around it?",
+        ("darker", "lighter", "about the same"),
+    ),
+    "shape": (
+        "What shape does the defect have?",
+        ("a straight line", "a jagged line", "round", "elongated", "irregular"),
+    ),
+    "place": ("Where is the marked place?", PLACES),
+}
+"""What is asked, and its options in the order of the answers' names."""
+
+_TONES, _SHAPES = ("darker", "lighter", "same"), ("line", "jagged line", "round", "elongated", "irregular")
+_ECE_BINS = 10
+
+
+class SeeingResult(Frozen):
+    """Figures of one source of places."""
+
+    source: str = Field(description='"drawn", or the name of a data folder')
+    model: str
+    places: int
+    kind_accuracy: float | None = Field(description="drawn: of all ten kinds; real: accepted ones of nine")
+    kind_by_name: dict[str, float]
+    kind_measured: float | None = Field(description="the same from measured shape and contrast alone")
+    kind_chance: float | None = Field(description="of a guess among the same options")
+    kind_shuffled: float | None = Field(description="with the pictures swapped between places")
+    tone_accuracy: float | None = None
+    shape_accuracy: float | None = None
+    place_accuracy: float | None = None
+    wrong_balanced_accuracy: float | None
+    ece: float | None = Field(description="expected calibration error of the chosen options, 10 bins")
+    description_changes: float | None = Field(
+        description="share of kinds seen right that change when the normal picture takes the suspect's place"
+    )
+    seconds_per_region: float = Field(description="of looking and answering what is wrong")
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class _Answer:
+    choice: Choice
+    right: frozenset[int]
+
+    @property
+    def hit(self) -> bool:
+        return self.choice.best in self.right
+
+
+def evaluate_seeing(
+    model: BaseChatModel, name: str, data: Path | None, count: int, seed: int, progress: Progress
+) -> Iterator[SeeingResult]:
+    """Ask a model about drawn places, and about real ones of a folder with ``mtd``, ``neu`` and ``deeppcb``.
+
+    Parameters
+    ----------
+    model, name : who is asked.
+    data : the folder; None for drawn places only.
+    count : places of each source, of real ones as many defective as good.
+    """
+    yield _figures(model, name, "drawn", list(drawn_places(count, seed)), seed, progress)
+    for source, places in (("mtd", tile_places), ("neu", steel_places), ("deeppcb", board_places)):
+        if data is not None and (data / source).is_dir():
+            some = list(places(data / source, count // 2, seed))
+            yield _figures(model, name, source, some, seed, progress)
+
+
+def _figures(
+    model: BaseChatModel, name: str, source: str, places: Sequence[Place], seed: int, progress: Progress
+) -> SeeingResult:
+    drawn = source == "drawn"
+    views = [place.shown.view(place.shown.evidence.regions[0]) for place in places]
+    answers: dict[str, list[_Answer]] = {about: [] for about in ASKED}
+    kinds: dict[int, Choice] = {}
+    looked = 0.0
+    for at, (place, view) in enumerate(zip(places, views, strict=True)):
+        asked = dict(_asked(place, drawn=drawn))
+        for about, right in asked.items():
+            picture = place.shown.whole() if about == "place" else view.pixels
+            caption = "" if about == "place" else view.caption
+            start = time.perf_counter()
+            choice = _choose(model, picture, caption, about, seed)
+            looked += time.perf_counter() - start if about == "wrong" else 0.0
+            answers[about].append(_Answer(choice, right))
+            if about in ("kind", "real kind"):
+                kinds[at] = choice
+        progress(f"looking at {source}", at + 1, len(places))
+    about = "kind" if drawn else "real kind"
+    named = [at for at in kinds if places[at].accepted is not None]
+    hits = {
+        at: DEFECT_KINDS[best] in (places[at].accepted or ())
+        for at in named
+        if (best := kinds[at].best) is not None
+    }
+    return SeeingResult(
+        source=source,
+        model=name,
+        places=len(places),
+        kind_accuracy=_mean(list(hits.values())),
+        kind_by_name={
+            name: float(np.mean([hits.get(at, False) for at in named if places[at].name == name]))
+            for name in sorted({places[at].name for at in named})
+        },
+        kind_measured=_mean([_measured_right(places[at]) for at in named]),
+        kind_chance=_mean([len(places[at].accepted or ()) / len(ASKED[about][1]) for at in named]),
+        kind_shuffled=_shuffled(model, places, views, named, about, seed),
+        tone_accuracy=_mean([each.hit for each in answers["tone"]]),
+        shape_accuracy=_mean([each.hit for each in answers["shape"]]),
+        place_accuracy=_mean([each.hit for each in answers["place"]]),
+        wrong_balanced_accuracy=_balanced(places, answers["wrong"]),
+        ece=_calibration_error([each for some in answers.values() for each in some]) if drawn else None,
+        description_changes=_changes(model, places, [at for at in named if hits.get(at)], kinds, about, seed),
+        seconds_per_region=looked / max(1, len(places)),
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _asked(place: Place, *, drawn: bool) -> Iterator[tuple[str, frozenset[int]]]:
+    """What can be asked about a place, with the indices of the right options."""
+    yield "wrong", frozenset({0 if place.wrong else 1})
+    if drawn:
+        yield "kind", frozenset({DEFECT_KINDS.index(place.name)})
+        if place.facts.tone is not None:
+            yield "tone", frozenset({_TONES.index(place.facts.tone)})
+        if place.facts.shape is not None:
+            yield "shape", frozenset({_SHAPES.index(place.facts.shape)})
+        if place.facts.place is not None:
+            yield "place", frozenset({PLACES.index(place.facts.place)})
+    elif place.wrong and place.accepted is not None:
+        yield "real kind", frozenset(DEFECT_KINDS.index(kind) for kind in place.accepted)
+
+
+def _choose(model: BaseChatModel, picture: UInt8Array, caption: str, about: str, seed: int) -> Choice:
+    question, options = ASKED[about]
+    text = "\n".join(filter(None, (caption, question.format(name="R1"))))
+    message = user_message(Prompt("seeing", "0" * 64, text), [picture])
+    return choose_each(model, [Question([message], options)], seed=seed)[0]
+
+
+def _measured_right(place: Place) -> bool:
+    """Whether the kind that shape and contrast suggest is a right one, both in the words of a verdict."""
+    if not place.wrong:
+        return False
+    measured = kind_of(place.shown.evidence.regions[0], place.shown.media.size)
+    return measured in {VERDICT_KIND[kind] for kind in place.accepted or ()}
+
+
+def _shuffled(
+    model: BaseChatModel,
+    places: Sequence[Place],
+    views: Sequence[View],
+    named: Sequence[int],
+    about: str,
+    seed: int,
+) -> float | None:
+    """Accuracy when each place is shown the view of another one."""
+    if len(named) < 2:
+        return None
+    order = np.random.default_rng(seed).permutation(len(named))
+    hits = []
+    for at, other in zip(order, np.roll(order, 1), strict=True):
+        place, view = places[named[int(at)]], views[named[int(other)]]
+        best = _choose(model, view.pixels, view.caption, about, seed).best
+        hits.append(best is not None and DEFECT_KINDS[best] in (place.accepted or ()))
+    return _mean(hits)
+
+
+def _changes(
+    model: BaseChatModel,
+    places: Sequence[Place],
+    right: Sequence[int],
+    kinds: Mapping[int, Choice],
+    about: str,
+    seed: int,
+) -> float | None:
+    """Share of defects seen right that are called something else when the normal picture is shown instead."""
+    changed = []
+    for at in right:
+        shown = places[at].shown
+        if shown.normal is None or not places[at].wrong:
+            continue
+        calm = type(shown)(
+            type(shown.media)(shown.media.source, shown.media.sha256, shown.normal),
+            shown.evidence,
+            shown.facts,
+            shown.normal,
+        )
+        view = calm.view(shown.evidence.regions[0])
+        changed.append(_choose(model, view.pixels, view.caption, about, seed).best != kinds[at].best)
+    return _mean(changed)
+
+
+def _balanced(places: Sequence[Place], answers: Sequence[_Answer]) -> float | None:
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for place, answer in zip(places, answers, strict=True):
+        hits[place.wrong].append(answer.hit)
+    return float(np.mean([np.mean(each) for each in hits.values()])) if all(hits.values()) else None
+
+
+def _calibration_error(answers: Sequence[_Answer]) -> float | None:
+    """Mean distance of probability and accuracy of the chosen options, by bins (Guo et al. 2017)."""
+    if not answers:
+        return None
+    sure = np.array([max(each.choice.probabilities) for each in answers])
+    hit = np.array([each.hit for each in answers], float)
+    bins = np.minimum((sure * _ECE_BINS).astype(int), _ECE_BINS - 1)
+    parts = [
+        abs(sure[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
+    ]
+    return float(sum(parts))
+
+
+def _mean(values: Sequence[bool] | Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def render(results: Sequence[SeeingResult]) -> RenderableType:
+    """Show the figures as a table, a column for each source."""
+    from rich.table import Table
+
+    table = Table(title=f"Seeing: {results[0].model}")
+    table.add_column("")
+    for result in results:
+        table.add_column(f"{result.source} ({result.places})", justify="right")
+    rows = (
+        ("kind", "kind_accuracy"),
+        ("… by measured shape and contrast", "kind_measured"),
+        ("… by chance", "kind_chance"),
+        ("… with pictures swapped", "kind_shuffled"),
+        ("tone", "tone_accuracy"),
+        ("shape", "shape_accuracy"),
+        ("place", "place_accuracy"),
+        ("something wrong or not, balanced", "wrong_balanced_accuracy"),
+        ("calibration error", "ece"),
+        ("changes when the defect is taken away", "description_changes"),
+        ("seconds a region", "seconds_per_region"),
+        ("peak memory, MB", "peak_memory_mb"),
+    )
+    for label, field in rows:
+        values = [getattr(result, field) for result in results]
+        table.add_row(label, *("–" if v is None else f"{v:.0f}" if v > 10 else f"{v:.3f}" for v in values))
+    for result in results:
+        for kind, share in result.kind_by_name.items():
+            cells = [f"{share:.2f}" if each is result else "" for each in results]
+            table.add_row(f"  {result.source}: {kind}", *cells)
+    return table
