@@ -1,7 +1,7 @@
 """Known defects: labelled cases that learning uses, and that give regions their names.
 
 A region is compared with cases by how its patches differ from normal ones and by its measured shape and tone.
-One that is less like every case than cases of one kind are like each other is unlike any known kind.
+One that is as little like every case as cases of one kind are like those of others is unlike any known kind.
 """
 
 from __future__ import annotations
@@ -120,19 +120,22 @@ class Cases:
         kinds: Sequence[str],
         groups: Sequence[str | None] | None = None,
     ) -> Cases:
-        """Set the limit by how alike cases of one kind are, each against the others.
+        """Set the limit where it best keeps cases that know their own kind from cases that don't.
 
-        With ``groups``, against those of other objects only: photographs of one object are more alike than
-        what is new will ever be.
+        Each case is compared with those of its kind, and with those of the other kinds as if its own were
+        unknown. With ``groups``, with those of other objects only: photographs of one object are more alike
+        than what is new will ever be.
         """
         similar = vectors @ vectors.T
         objects = [group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))]
         others = np.array(objects)[:, None] != np.array(objects)[None]
         same = np.array(kinds)[:, None] == np.array(kinds)[None]
-        own = np.where(same & others, similar, -np.inf).max(1, initial=-np.inf)
-        own = own[np.isfinite(own)]
-        limit = float(np.quantile(own, _LOWEST_SHARE)) if len(own) >= _FEW else _USUAL_LIMIT
-        return cls(vectors, tuple(ids), tuple(kinds), limit)
+        own, foreign = (
+            most[np.isfinite(most)]
+            for which in (same & others, ~same & others)
+            for most in (np.where(which, similar, -np.inf).max(1, initial=-np.inf),)
+        )
+        return cls(vectors, tuple(ids), tuple(kinds), _limit(own, foreign))
 
     def name(self, vector: FloatArray) -> KnownKind:
         """The kind that most of the three nearest cases have, the nearer one where they differ."""
@@ -147,6 +150,20 @@ class Cases:
             similarity=best,
             cases=tuple(f"case:{self.ids[i]}" for i in nearest),
         )
+
+
+def _limit(own: FloatArray, foreign: FloatArray) -> float:
+    """The similarity that splits best: as many of ``own`` from it on, as many of ``foreign`` below, by share.
+
+    Where there are no others, nine in ten of their own reach it.
+    """
+    if len(own) < _FEW:
+        return _USUAL_LIMIT
+    if len(foreign) < _FEW:
+        return float(np.quantile(own, _LOWEST_SHARE))
+    candidates = np.unique(np.concatenate([own, foreign]))
+    reached = (own[None] >= candidates[:, None]).mean(1) + (foreign[None] < candidates[:, None]).mean(1)
+    return float(candidates[int(reached.argmax())])
 
 
 def signature(
