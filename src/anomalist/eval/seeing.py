@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,7 @@ class SeeingResult(Frozen):
     places: int
     kind_accuracy: float | None = Field(description="drawn: of all ten kinds; real: accepted ones of nine")
     kind_by_name: dict[str, float]
-    kind_measured: float | None = Field(description="the same from measured shape and contrast alone")
+    kind_measured: float | None = Field(description="of defects, from measured shape and contrast alone")
     kind_chance: float | None = Field(description="of a guess among the same options")
     kind_shuffled: float | None = Field(description="with the pictures swapped between places")
     tone_accuracy: float | None = None
@@ -124,21 +124,17 @@ def _figures(
         progress(f"looking at {source}", at + 1, len(places))
     about = "kind" if drawn else "real kind"
     named = [at for at in kinds if places[at].accepted is not None]
-    hits = {
-        at: DEFECT_KINDS[best] in (places[at].accepted or ())
-        for at in named
-        if (best := kinds[at].best) is not None
-    }
+    hits = {at: _is_right(kinds[at], places[at]) for at in named}  # what can't be read is wrong
     return SeeingResult(
         source=source,
         model=name,
         places=len(places),
         kind_accuracy=_mean(list(hits.values())),
         kind_by_name={
-            name: float(np.mean([hits.get(at, False) for at in named if places[at].name == name]))
+            name: float(np.mean([hits[at] for at in named if places[at].name == name]))
             for name in sorted({places[at].name for at in named})
         },
-        kind_measured=_mean([_measured_right(places[at]) for at in named]),
+        kind_measured=_mean([_measured_right(places[at]) for at in named if places[at].wrong]),
         kind_chance=_mean([len(places[at].accepted or ()) / len(ASKED[about][1]) for at in named]),
         kind_shuffled=_shuffled(model, places, views, named, about, seed),
         tone_accuracy=_mean([each.hit for each in answers["tone"]]),
@@ -146,7 +142,7 @@ def _figures(
         place_accuracy=_mean([each.hit for each in answers["place"]]),
         wrong_balanced_accuracy=_balanced(places, answers["wrong"]),
         ece=_calibration_error([each for some in answers.values() for each in some]) if drawn else None,
-        description_changes=_changes(model, places, [at for at in named if hits.get(at)], kinds, about, seed),
+        description_changes=_changes(model, places, [at for at in named if hits[at]], kinds, about, seed),
         seconds_per_region=looked / max(1, len(places)),
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
@@ -174,10 +170,13 @@ def _choose(model: BaseChatModel, picture: UInt8Array, caption: str, about: str,
     return choose_each(model, [Question([message], options)], seed=seed)[0]
 
 
+def _is_right(choice: Choice, place: Place) -> bool:
+    """Whether the kind that was chosen is one that is right for a place."""
+    return choice.best is not None and DEFECT_KINDS[choice.best] in (place.accepted or ())
+
+
 def _measured_right(place: Place) -> bool:
     """Whether the kind that shape and contrast suggest is a right one, both in the words of a verdict."""
-    if not place.wrong:
-        return False
     measured = kind_of(place.shown.evidence.regions[0], place.shown.media.size)
     return measured in {VERDICT_KIND[kind] for kind in place.accepted or ()}
 
@@ -197,8 +196,7 @@ def _shuffled(
     hits = []
     for at, other in zip(order, np.roll(order, 1), strict=True):
         place, view = places[named[int(at)]], views[named[int(other)]]
-        best = _choose(model, view.pixels, view.caption, about, seed).best
-        hits.append(best is not None and DEFECT_KINDS[best] in (place.accepted or ()))
+        hits.append(_is_right(_choose(model, view.pixels, view.caption, about, seed), place))
     return _mean(hits)
 
 
@@ -216,12 +214,7 @@ def _changes(
         shown = places[at].shown
         if shown.normal is None or not places[at].wrong:
             continue
-        calm = type(shown)(
-            type(shown.media)(shown.media.source, shown.media.sha256, shown.normal),
-            shown.evidence,
-            shown.facts,
-            shown.normal,
-        )
+        calm = replace(shown, media=replace(shown.media, pixels=shown.normal))
         view = calm.view(shown.evidence.regions[0])
         changed.append(_choose(model, view.pixels, view.caption, about, seed).best != kinds[at].best)
     return _mean(changed)
