@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the shipped weights were made; stored beside them."""
+    """How a model is made; stored beside its weights."""
 
     eye_steps: int = 1500
     """Steps in which only the eye learns, before the words."""
@@ -95,7 +95,8 @@ def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) -> Iterator[Batch]:
     """Yield the batches from document number ``start`` on: first those of pictures, then those with words.
 
-    With words, documents of like length come together, and ``start`` is where a batch says that it goes on.
+    With words, documents of like length come together: some are drawn, sorted and cut into batches. Who goes on
+    after one of these batches goes on with the next documents; the others of the same draw are left out.
     """
     drawn = documents(recipe, start)
     words_from = recipe.eye_steps * recipe.eye_batch
@@ -104,7 +105,9 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
         yield side_by_side([one for _ in range(recipe.eye_batch) for one in looked_at(next(drawn))], start)
     for first in itertools.count(start, recipe.sorted):
         some = [tokenised(tokenizer, next(drawn)) for _ in range(recipe.sorted)]
-        some = sorted((one for one in some if len(one.ids) <= recipe.tokens), key=lambda one: len(one.ids))
+        some = sorted(
+            (one for one in some if len(one.ids) + ROUNDED <= recipe.tokens), key=lambda one: len(one.ids)
+        )
         groups: list[list[Tokens]] = [[]]
         for one in some:
             if (len(groups[-1]) + 1) * (len(one.ids) + ROUNDED) > recipe.tokens:
