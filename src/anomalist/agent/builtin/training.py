@@ -95,8 +95,8 @@ def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) -> Iterator[Batch]:
     """Yield the batches from document number ``start`` on: first those of pictures, then those with words.
 
-    With words, documents of like length come together: some are drawn, sorted and cut into batches. Who goes on
-    after one of these batches goes on with the next documents; the others of the same draw are left out.
+    With words, documents of like length come together: some are drawn, sorted and cut into batches. Who goes
+    on after one of these batches goes on with the next draw; what was left of this one is left out.
     """
     drawn = documents(recipe, start)
     words_from = recipe.eye_steps * recipe.eye_batch
