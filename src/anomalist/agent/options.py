@@ -163,12 +163,17 @@ def _rotations(question: Question, seed: int) -> list[tuple[list[int], list[Base
     return [(each, _asked(question.messages, [options[at] for at in each])) for each in rotated]
 
 
+def lettered(options: Sequence[str]) -> str:
+    """Options with their letters, a line each, and what to answer with."""
+    lines = [f"{letter}. {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
+    return "\n".join([*lines, INSTRUCTION])
+
+
 def _asked(messages: Sequence[BaseMessage], options: Sequence[str]) -> list[BaseMessage]:
     """Add lettered options to the last message."""
-    lines = [f"{letter}. {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
     *before, last = messages
     content = [last.content] if isinstance(last.content, str) else last.content
-    text = {"type": "text", "text": "\n".join(["", *lines, INSTRUCTION])}
+    text = {"type": "text", "text": f"\n{lettered(options)}"}
     blocks = [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]
     return [*before, last.model_copy(update={"content": [*blocks, text]})]
 

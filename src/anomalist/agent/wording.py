@@ -93,10 +93,15 @@ def _noun(about: Attributes, kind: Kind, compared: bool) -> str:
     return f"a {'large ' if about.relative_size >= LARGE_PATCH else ''}{tone}patch"
 
 
+def at(position: str) -> str:
+    """Return "at the upper left", "in the centre", "on the left"."""
+    where = {"centre": "in the centre", "left": "on the left", "right": "on the right"}
+    return where.get(position, f"at the {position}")
+
+
 def _place(about: Attributes) -> str:
     """Return "at the upper left, touching the left edge"."""
-    where = {"centre": "in the centre", "left": "on the left", "right": "on the right"}
-    place = where.get(about.position, f"at the {about.position}")
+    place = at(about.position)
     if len(about.edges) == 4:
         return f"{place}, touching all four edges of the picture"
     if about.edges:

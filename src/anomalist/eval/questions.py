@@ -11,9 +11,8 @@ import numpy as np
 from anomalist.eval import question_wording as wording
 from anomalist.eval.question_wording import Subtask, Wording
 from anomalist.types import BoolArray, Box
-from anomalist.vision.attributes import POSITIONS
+from anomalist.vision.attributes import PLACES
 
-PLACES = tuple(place for row in POSITIONS for place in row)
 MOST_PLACES = 4
 """Places to choose from, at most; kinds are all offered."""
 

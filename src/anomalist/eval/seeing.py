@@ -23,7 +23,8 @@ from anomalist.agent.options import Choice, Question, choose_each
 from anomalist.eval.seen_places import Place, board_places, drawn_places, steel_places, tile_places
 from anomalist.prompts.rendering import Prompt
 from anomalist.types import Frozen, UInt8Array
-from anomalist.vision.drawn.facts import DEFECT_KINDS, PLACES
+from anomalist.vision.attributes import PLACES
+from anomalist.vision.drawn.facts import DEFECT_KINDS
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

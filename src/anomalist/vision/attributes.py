@@ -20,6 +20,9 @@ POSITIONS = (
 )
 """Names of the cells of a 3×3 grid over the picture, by row and column."""
 
+PLACES = tuple(place for row in POSITIONS for place in row)
+"""The same in reading order."""
+
 GAP = 2
 """Pixels left out between a region and its ring: they are often half defect."""
 

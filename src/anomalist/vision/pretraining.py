@@ -7,11 +7,10 @@ functions only: it needs torch.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,13 @@ import torch
 
 from anomalist.types import UInt8Array
 from anomalist.vision.allocator import keep_freed_memory
+from anomalist.vision.checkpoints import (
+    load_checkpoint,
+    moments_of,
+    restore_moments,
+    save_checkpoint,
+    update_average,
+)
 from anomalist.vision.network import SurfaceNet
 from anomalist.vision.surfaces import is_rigid, surface
 from anomalist.vision.training import HALF, Pretext, Views, half_precision, make_views
@@ -92,35 +98,18 @@ class _State:
 
     def save(self, path: Path, recipe: Recipe) -> None:
         """Write the checkpoint whole or not at all."""
-        from safetensors.torch import save_file
-
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in state.items()}
-        part = path.with_suffix(".part")
-        contiguous = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        save_file(contiguous, part, {"step": str(self.step), "recipe": json.dumps(asdict(recipe))})
-        part.replace(path)
+        tensors |= moments_of(self.optimiser, "optimiser.")
+        save_checkpoint(path, recipe, {"step": self.step}, tensors)
 
     def load(self, path: Path, recipe: Recipe) -> None:
         """Go on from a checkpoint; ValueError when it is of another recipe."""
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            if json.loads(metadata["recipe"]) != json.loads(json.dumps(asdict(recipe))):
-                raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        self.step = int(metadata["step"])
+        counts, tensors = load_checkpoint(path, recipe)
+        self.step = counts["step"]
         self.model.load_state_dict(part_of(tensors, "model."))
         self.average = part_of(tensors, "average.")
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in part_of(tensors, "optimiser.").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        restore_moments(self.optimiser, tensors, "optimiser.")
 
 
 def pretrain(
@@ -158,7 +147,7 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
         state.optimiser.step()
         early = (state.step + 1) / (state.step + 10)  # the first steps would linger in a slow average
-        _update_average(state.average, state.model.network, min(recipe.ema, early))
+        update_average(state.average, state.model.network, min(recipe.ema, early))
         state.step += 1
         losses.append(loss.item())
         if state.step % 50 == 0:
@@ -167,12 +156,3 @@ def pretrain(
         if state.step % save_every == 0 or state.step == recipe.steps:
             state.save(checkpoint, recipe)
     return state.average
-
-
-@torch.no_grad()
-def _update_average(average: dict[str, torch.Tensor], network: SurfaceNet, decay: float) -> None:
-    for name, value in network.state_dict().items():
-        if value.dtype.is_floating_point:
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)

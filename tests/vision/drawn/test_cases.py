@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomalist.vision.attributes import PLACES
 from anomalist.vision.drawn.cases import Case, Product, draw_case, draw_product
-from anomalist.vision.drawn.facts import DEFECT_KINDS, PLACES
+from anomalist.vision.drawn.facts import DEFECT_KINDS
 from anomalist.vision.drawn.strikes import STRIKES, Canvas
 
 

@@ -14,7 +14,7 @@ from anomalist.agent.builtin.asking import Asked, about_region, about_whole
 from anomalist.agent.builtin.saying import any_of, description, judgement, region_sentence
 from anomalist.agent.builtin.showing import Shown, show
 from anomalist.agent.guidance import NO_GUIDANCE
-from anomalist.agent.options import INSTRUCTION
+from anomalist.agent.options import lettered
 from anomalist.agent.two_looks import first_look, second_look
 from anomalist.agent.vlm import REGIONS_SHOWN, SYSTEM
 from anomalist.prompts.rendering import render
@@ -121,9 +121,8 @@ def two_looks(rng: Rng, shown: Shown) -> Document:
 
 def question_text(asked: Asked, caption: str) -> str:
     """Return a question with its options, as `anomalist.agent.options` asks it."""
-    lines = [f"{letter}. {text}" for letter, text in zip(string.ascii_uppercase, asked.options, strict=False)]
     before = f"{caption}\n" if caption else ""
-    return "\n".join([before + asked.text, *lines, INSTRUCTION])
+    return f"{before}{asked.text}\n{lettered(asked.options)}"
 
 
 def _answered(asked: Asked, caption: str) -> tuple[Piece, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from anomalist.agent.wording import at
 from anomalist.prompts.replies import Description, Judgement, NamedKind, Observation, Statement
 from anomalist.types import UInt8Array
 from anomalist.vision.drawn.facts import DefectKind, Facts
@@ -127,13 +128,6 @@ def description(pixels: UInt8Array, places: Sequence[tuple[str, str | None]]) ->
         name, place = said[0]
         seen = (Observation(text=f"{name} is marked {at(place)}.", evidence=(name,)),)
     return Description(scene=f"{surface_phrase(pixels)}.", observations=seen, text_seen=())
-
-
-def at(place: str) -> str:
-    """Return "at the upper left", "in the centre", "on the left"."""
-    return {"centre": "in the centre", "left": "on the left", "right": "on the right"}.get(
-        place, f"at the {place}"
-    )
 
 
 def brightness(pixels: UInt8Array) -> str | None:

@@ -9,11 +9,10 @@ torch.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,16 @@ from anomalist.agent.builtin.documents import Document, draw_document
 from anomalist.agent.builtin.packing import LABELS, ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
 from anomalist.agent.builtin.showing import BESIDE, CELLS, HALF, IGNORED
 from anomalist.vision.allocator import keep_freed_memory
+from anomalist.vision.checkpoints import (
+    load_checkpoint,
+    moments_of,
+    restore_moments,
+    save_checkpoint,
+    update_average,
+)
 from anomalist.vision.drawn.cases import Product, draw_product
 from anomalist.vision.training import half_precision
+from anomalist.vision.weights import part_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -203,50 +210,22 @@ class _State:
             for group, share in zip(optimiser.param_groups, (eye, others), strict=True):
                 group["lr"] = peak * share
 
-    @torch.no_grad()
-    def update_average(self, decay: float) -> None:
-        for name, value in self.model.network.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
-
     def save(self, path: Path, recipe: Recipe) -> None:
         """Write the checkpoint whole or not at all."""
-        from safetensors.torch import save_file
-
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for number, optimiser in enumerate(self.optimisers):
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser{number}.{index}.{k}": v for k, v in state.items()}
-        part = path.with_suffix(".part")
-        metadata = {"step": str(self.step), "read": str(self.read), "recipe": json.dumps(asdict(recipe))}
-        save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, part, metadata)
-        part.replace(path)
+            tensors |= moments_of(optimiser, f"optimiser{number}.")
+        save_checkpoint(path, recipe, {"step": self.step, "read": self.read}, tensors)
 
     def load(self, path: Path, recipe: Recipe) -> None:
         """Go on from a checkpoint; ValueError when it is of another recipe."""
-        from safetensors import safe_open
-
-        from anomalist.vision.weights import part_of
-
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            if json.loads(metadata["recipe"]) != json.loads(json.dumps(asdict(recipe))):
-                raise ValueError(f"{path} belongs to another recipe: {metadata['recipe']}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        self.step, self.read = int(metadata["step"]), int(metadata["read"])
+        counts, tensors = load_checkpoint(path, recipe)
+        self.step, self.read = counts["step"], counts["read"]
         self.model.load_state_dict(part_of(tensors, "model."))
         self.average = part_of(tensors, "average.")
         for number, optimiser in enumerate(self.optimisers):
-            moments: dict[int, dict[str, torch.Tensor]] = {}
-            for name, value in part_of(tensors, f"optimiser{number}.").items():
-                index, key = name.split(".", 1)
-                moments.setdefault(int(index), {})[key] = value
-            optimiser.load_state_dict(
-                {"state": moments, "param_groups": optimiser.state_dict()["param_groups"]}
-            )
+            restore_moments(optimiser, tensors, f"optimiser{number}.")
 
 
 def _is_layer(name: str) -> bool:
@@ -299,7 +278,7 @@ def train(
         for optimiser in state.optimisers:
             optimiser.step()
         state.step, state.read = state.step + 1, batch.following
-        state.update_average(min(recipe.ema, state.step / (state.step + 9)))
+        update_average(state.average, state.model.network, min(recipe.ema, state.step / (state.step + 9)))
         losses.append((words.item(), eye.item()))
         if state.step % 25 == 0:
             mean = np.mean(losses, 0)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from anomalist.types import BoolArray, FloatArray
+from anomalist.vision.attributes import PLACES
 
 DefectKind = Literal[
     "scratch",
@@ -30,11 +31,6 @@ Direction = Literal["horizontal", "vertical", "rising", "falling"]
 Hue = Literal["redder", "yellower", "greener", "bluer"]
 
 DEFECT_KINDS: tuple[DefectKind, ...] = get_args(DefectKind)
-PLACES = (
-    "upper left", "top", "upper right",
-    "left", "centre", "right",
-    "lower left", "bottom", "lower right",
-)  # fmt: skip
 
 _DARKER, _UNSURE_TONE = 0.035, (0.02, 0.05)  # grey levels of 0..1
 _LINE, _UNSURE_LINE = 3.8, (3.0, 4.6)  # major by minor axis

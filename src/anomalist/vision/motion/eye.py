@@ -94,11 +94,6 @@ class Eye:
         self._slowest = SLOWEST * perspective.middle
         self._first = True
 
-    @property
-    def slowest(self) -> float:
-        """Working pixels a second that count as moving."""
-        return self._slowest
-
     def see(self, frame: Frame) -> Glimpse:
         """What moves in ``frame``, whose time is later than that of the last."""
         return self._judge(self._prepare(frame))
