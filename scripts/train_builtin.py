@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import queue
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     options = parser.parse_args()
     recipe = Recipe(eye_steps=options.eye_steps, steps=options.steps)
-    torch.set_num_threads(os.cpu_count() or 1)  # hyperthreads too, which torch leaves out
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # one is left to who draws
     folder: Path = options.folder
     words = folder.with_suffix(".tokenizer")
     if not words.is_dir():
@@ -77,6 +78,7 @@ def main() -> None:
         folder.with_suffix(".checkpoint"),
         lambda start: in_background(recipe, words, start),
         report,
+        fuse=any(shutil.which(compiler) for compiler in ("g++", "clang++")),
     )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(words, eos_token=END, pad_token=PAD)
     save_model(folder, network, make_processor(tokenizer))

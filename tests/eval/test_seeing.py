@@ -11,6 +11,7 @@ from PIL import Image
 from anomalist.agent.builtin.architecture import make_network, make_processor, save_model, train_tokenizer
 from anomalist.agent.local import LocalChatModel, open_local
 from anomalist.agent.options import Choice
+from anomalist.eval import seeing
 from anomalist.eval.seeing import _Answer, _balanced, _calibration_error, evaluate_seeing, render
 from anomalist.eval.seen_places import ACCEPTED, board_places, drawn_places, steel_places, tile_places
 from anomalist.vision.drawn.facts import DEFECT_KINDS
@@ -86,7 +87,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LocalChatModel:
     return open_local(str(folder))
 
 
-def test_every_source_that_is_there_is_measured(model: LocalChatModel, tiles: Path) -> None:
+def test_every_source_that_is_there_is_measured(
+    model: LocalChatModel, tiles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeing, "JUDGED", 0)  # random weights write until they are stopped
     heard: list[tuple[str, int, int]] = []
     drawn, real = evaluate_seeing(model, "random", tiles.parent, 4, 0, lambda *done: heard.append(done))
 

@@ -21,6 +21,7 @@ from anomalist.agent.looks import View
 from anomalist.agent.messages import user_message
 from anomalist.agent.options import Choice, Question, choose_each
 from anomalist.eval.seen_places import Place, board_places, drawn_places, steel_places, tile_places
+from anomalist.eval.seen_replies import judge_places
 from anomalist.prompts.rendering import Prompt
 from anomalist.types import Frozen, UInt8Array
 from anomalist.vision.attributes import PLACES
@@ -50,6 +51,8 @@ ASKED: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 _TONES, _SHAPES = ("darker", "lighter", "same"), ("line", "jagged line", "round", "elongated", "irregular")
 _ECE_BINS = 10
+JUDGED = 50
+"""Places of each source that are judged in sentences too."""
 
 
 class SeeingResult(Frozen):
@@ -71,6 +74,10 @@ class SeeingResult(Frozen):
     description_changes: float | None = Field(
         description="share of kinds seen right that change when the normal picture takes the suspect's place"
     )
+    replies_readable: float | None = Field(
+        description=f"share of the first {JUDGED} places whose replies fitted their form at once"
+    )
+    kind_written: float | None = Field(description="drawn: share of these whose sentences name the kind")
     seconds_per_region: float = Field(description="of looking and answering what is wrong")
     peak_memory_mb: float
 
@@ -123,6 +130,8 @@ def _figures(
             if about in ("kind", "real kind"):
                 kinds[at] = choice
         progress(f"looking at {source}", at + 1, len(places))
+    some = places[:JUDGED]
+    written = judge_places(model, name, some, lambda done: progress(f"judging {source}", done, len(some)))
     about = "kind" if drawn else "real kind"
     named = [at for at in kinds if places[at].accepted is not None]
     hits = {at: _is_right(kinds[at], places[at]) for at in named}  # what can't be read is wrong
@@ -144,6 +153,8 @@ def _figures(
         wrong_balanced_accuracy=_balanced(places, answers["wrong"]),
         ece=_calibration_error([each for some in answers.values() for each in some]) if drawn else None,
         description_changes=_changes(model, places, [at for at in named if hits[at]], kinds, about, seed),
+        replies_readable=written.readable,
+        kind_written=written.named if drawn else None,
         seconds_per_region=looked / max(1, len(places)),
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
@@ -264,6 +275,8 @@ def render(results: Sequence[SeeingResult]) -> RenderableType:
         ("something wrong or not, balanced", "wrong_balanced_accuracy"),
         ("calibration error", "ece"),
         ("changes when the defect is taken away", "description_changes"),
+        ("replies readable at once", "replies_readable"),
+        ("kind named in sentences", "kind_written"),
         ("seconds a region", "seconds_per_region"),
         ("peak memory, MB", "peak_memory_mb"),
     )

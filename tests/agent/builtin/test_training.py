@@ -198,4 +198,4 @@ def test_a_saved_model_is_opened_as_any_other_and_chooses(
     assert model.dtype == "float32"
     assert choice.method == "logprobs"
     assert sum(choice.probabilities) == pytest.approx(1)
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["model_type"] == "llava"
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["model_type"] == "fast_vlm"

@@ -1,8 +1,8 @@
 """What the small model is made of: stock classes of transformers, a tokenizer and a chat template.
 
-LLaVA (Liu et al. 2023) with a LeViT (Graham et al. 2021) as its eye and a Llama as its voice. LeViT begins
-with convolutions and batch normalisation, which learn from few pictures, and goes on with attention, which
-compares the two halves of a closer look. Everything is saved and loaded as any model of the kind.
+FastVLM (Vasu et al. 2025), which is LLaVA (Liu et al. 2023) with an eye of convolutions: here a ResNet (He et
+al. 2016) as the eye and a Llama as the voice. Convolutions with batch normalisation learn from few pictures,
+and fast on processors. Everything is saved and loaded as any model of the kind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anomalist.agent.builtin.documents import END, IMAGE, MODEL_TURN, SYSTEM_TURN, USER_TURN
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+    from transformers import FastVlmForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 SIDE = 192
 """Every picture is brought to this square: of a closer look each half is 96 pixels wide and 192 high."""
@@ -78,12 +78,12 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     )
 
 
-def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForConditionalGeneration:
+def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> FastVlmForConditionalGeneration:
     """Return the network with random weights."""
     import torch
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
+    from transformers import FastVlmConfig, FastVlmForConditionalGeneration
 
-    config = LlavaConfig(
+    config = FastVlmConfig(
         text_config={
             "model_type": "llama",
             "vocab_size": len(tokenizer),
@@ -99,17 +99,12 @@ def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForCondi
             "bos_token_id": None,
         },
         vision_config={
-            "model_type": "levit",
-            "image_size": SIDE,
-            "patch_size": 16,  # after the convolutions; attention halves it again
-            "hidden_sizes": [192, 192, 192],  # of which the last two only say what the first is halved to
-            "hidden_size": 192,
-            "depths": [4],
-            "num_attention_heads": [6, 6, 6],
-            "key_dim": [32, 32, 32],
-            "mlp_ratio": [2, 2, 2],
-            "attention_ratio": [2, 2, 2],
-            "drop_path_rate": 0,
+            "model_type": "resnet",
+            "layer_type": "basic",
+            "embedding_size": 32,
+            "hidden_sizes": [32, 64, 128, 256],
+            "depths": [1, 1, 2, 2],
+            "hidden_size": 256,  # of the last of them, which is what FastVLM asks for
         },
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         vision_feature_layer=-1,
@@ -118,7 +113,7 @@ def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlavaForCondi
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LlavaForConditionalGeneration(config)
+        return FastVlmForConditionalGeneration(config)
 
 
 def save_model(folder: Path, network: Any, processor: LlavaProcessor) -> None:  # noqa: ANN401

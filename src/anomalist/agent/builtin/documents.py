@@ -32,7 +32,7 @@ _TELL = (
     "Describe what is seen.", "What do you see? Answer in one sentence.", "Tell me what there is.",
 )  # fmt: skip
 _PIPELINE_SHARE, _WHOLE_SHARE = 0.05, 0.12
-_ASKED, _AFTER = 2, 3
+_ASKED, _AFTER = 4, 4
 """Questions about a region by themselves, and after it was said in a sentence what is seen."""
 
 Piece = tuple[str, bool]
@@ -78,9 +78,10 @@ def about_a_region(rng: Rng, shown: Shown) -> Document:
     region, facts = shown.evidence.regions[0], shown.facts[0]
     view = shown.view(region)
     asked = about_region(rng, region.id, facts)
+    again = [asked[int(i)] for i in rng.permutation(len(asked))[:_AFTER]]
     told = _told(rng, region.id, facts, compared=shown.normal is not None)
     # What was said tells the letter: how options are named is learned there first.
-    after = [piece for each in asked[_ASKED : _ASKED + _AFTER] for piece in _next(_answered(each, ""))]
+    after = [piece for each in again for piece in _next(_answered(each, ""))]
     branches = [_answered(each, view.caption if rng.random() < 0.4 else "") for each in asked[:_ASKED]]
     branches.append((*told, *after))
     grid = shown.grid(region, facts)

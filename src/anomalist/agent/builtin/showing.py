@@ -54,7 +54,14 @@ class Shown:
 
     def view(self, region: Region) -> View:
         """Show a region from closer up, as the pipeline does."""
-        return closer(self.media, self.evidence, region, self._counterpart(region))
+        return closer(self.media, self.evidence, region, self.counterpart(region))
+
+    def counterpart(self, region: Region) -> UInt8Array | None:
+        """Return what the normal picture shows there, uint8 (h, w, 3), or None where there is none."""
+        if self.normal is None:
+            return None
+        x0, y0, x1, y1 = window_around(region.box, self.media.size)
+        return np.ascontiguousarray(self.normal[y0:y1, x0:x1])
 
     def whole(self) -> UInt8Array:
         """Show the whole picture with its regions outlined."""
@@ -84,12 +91,6 @@ class Shown:
             self.evidence.mask.astype(np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA
         )
         return np.where(share > 0.15, OUTLINED, np.where(share > 0, IGNORED, BESIDE)).astype(np.uint8)
-
-    def _counterpart(self, region: Region) -> UInt8Array | None:
-        if self.normal is None:
-            return None
-        x0, y0, x1, y1 = window_around(region.box, self.media.size)
-        return np.ascontiguousarray(self.normal[y0:y1, x0:x1])
 
 
 def show(rng: Rng, case: Case) -> Shown:

@@ -66,6 +66,8 @@ class Recipe:
     """Learning rate of the eye, as a share of the others', once words are learned."""
     eye_weight: float = 0.5
     """Weight of what the eye learns by itself, once words are learned."""
+    first_weight: float = 4.0
+    """Weight of the first token of a reply: an option's letter, or one that is easy anyway."""
     seed: int = 0
     vocabulary_from: int = 1500
     """Documents that the tokenizer is trained on."""
@@ -127,9 +129,10 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
 class Trainee(torch.nn.Module):
     """The network, with heads for what the eye learns by itself, which don't ship."""
 
-    def __init__(self, network: Any) -> None:  # noqa: ANN401
+    def __init__(self, network: Any, first_weight: float = 1.0) -> None:  # noqa: ANN401
         super().__init__()
-        self.network = network
+        self.network, self.first_weight = network, first_weight
+        network.model.vision_tower.to(memory_format=torch.channels_last)  # half as slow again otherwise
         width = network.config.vision_config.hidden_size
         self.cells = torch.nn.Linear(width, BESIDE + 1)
         self.facts = torch.nn.ModuleList(
@@ -141,7 +144,7 @@ class Trainee(torch.nn.Module):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             pixels = torch.from_numpy(batch.pictures)
             pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-            seen = self.network.model.vision_tower(pixels).last_hidden_state
+            seen = self.network.model.vision_tower(pixels).last_hidden_state.flatten(2).transpose(1, 2)
             eye = self._eye_loss(seen, batch)
             words = self._words_loss(seen, batch) if batch.ids.size else eye.new_zeros(())
         return words, eye
@@ -170,9 +173,14 @@ class Trainee(torch.nn.Module):
             position_ids=torch.from_numpy(batch.positions).long(),
             use_cache=False,
         ).last_hidden_state
-        own = torch.from_numpy(batch.own)[:, 1:]
-        logits = self.network.lm_head(hidden[:, :-1][own]).float()
-        return torch.nn.functional.cross_entropy(logits, ids[:, 1:][own])
+        own = torch.from_numpy(batch.own)
+        first = own[:, 1:] & ~own[:, :-1]
+        own = own[:, 1:]
+        losses = torch.nn.functional.cross_entropy(
+            self.network.lm_head(hidden[:, :-1][own]).float(), ids[:, 1:][own], reduction="none"
+        )
+        weights = 1 + (self.first_weight - 1) * first[own].float()
+        return (weights * losses).sum() / weights.sum()
 
 
 def _known(logits: torch.Tensor, labels: torch.Tensor, unknown: int) -> torch.Tensor:
@@ -188,14 +196,14 @@ class _State:
 
     def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
         torch.manual_seed(recipe.seed)
-        self.model = Trainee(make_network(tokenizer, recipe.seed))
+        self.model = Trainee(make_network(tokenizer, recipe.seed), recipe.first_weight)
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             key = parameter.ndim == 2 and _is_layer(name), _is_eye(name)
             groups.setdefault(key, []).append(parameter)
 
         def split(matrices: bool) -> list[dict[str, Any]]:  # the eye's first
-            return [{"params": groups[matrices, eye]} for eye in (True, False)]
+            return [{"params": groups.get((matrices, eye), [])} for eye in (True, False)]
 
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(split(True), lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
@@ -245,6 +253,8 @@ def train(
     source: Callable[[int], Iterator[Batch]],
     report: Callable[[int, float, float], None] = lambda step, words, cells: None,
     save_every: int = 250,
+    *,
+    fuse: bool = False,
 ) -> Any:  # noqa: ANN401
     """Train, or go on from ``checkpoint``; returns the network with the averaged weights.
 
@@ -252,6 +262,8 @@ def train(
     ----------
     source : yields the batches of the recipe, from those of the document with the given number on.
     report : called every 25 steps with the step and the mean losses of words and eye since the last call.
+    fuse : compile the layers of the voice, which takes a minute and makes its steps 1.6 times as fast; needs
+        a C++ compiler.
 
     Raises
     ------
@@ -263,6 +275,9 @@ def train(
         state.load(checkpoint, recipe)
     half, losses = half_precision(), list[tuple[float, float]]()
     state.model.train()
+    if fuse:
+        for layer in state.model.network.model.language_model.layers:
+            layer.forward = torch.compile(layer.forward, dynamic=True)
     last = recipe.eye_steps + recipe.steps
     for batch in source(state.read) if state.step < last else ():
         looking = state.step < recipe.eye_steps

@@ -145,7 +145,7 @@ def _canvas(
     foreign, ground = (
         _float(products[int(rng.integers(len(products)))].draws[0][:height, :width]) for _ in range(2)
     )
-    if picture.std(2).max() < 0.01:  # grey stays grey, or colour alone would give a defect away
+    if picture[::4, ::4].std(2).max() < 0.01:  # grey stays grey, or colour alone would give a defect away
         foreign, ground = (np.repeat(each.mean(2, keepdims=True), 3, 2) for each in (foreign, ground))
     part = np.ones((height, width), np.float32)
     if parted:
@@ -201,8 +201,8 @@ def _struck(rng: Rng, kind: str, canvas: Canvas, taken: BoolArray) -> tuple[Mark
         inside = mask > 0.4
         if inside.sum() < _LEAST_PIXELS or (inside & taken).any():
             continue
-        change = np.abs(picture - canvas.picture).max(2)
-        if float(change[inside].mean()) < _LEAST_CHANGE:
+        change = np.abs(picture[inside] - canvas.picture[inside]).max(1)
+        if float(change.mean()) < _LEAST_CHANGE:
             continue
         marked = _marked(rng, inside)
         if marked is None or (marked & taken).any():
@@ -225,7 +225,7 @@ def _facts(kind: DefectKind, before: FloatArray, struck: Struck, marked: BoolArr
         shape, direction = None, None
     return Facts(
         kind,
-        tone=tone_of(float((after - before).mean(2)[inside].mean())),
+        tone=tone_of(float((after[inside] - before[inside]).mean())),
         hue=hue_of(before, after, inside),
         shape=shape,
         direction=direction,

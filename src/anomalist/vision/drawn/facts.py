@@ -145,13 +145,13 @@ def is_faint(before: FloatArray, after: FloatArray, inside: BoolArray) -> bool |
     """Whether a change hardly stands out from the texture around; None where it is in between."""
     import cv2
 
-    grey = before.mean(2)
+    grey = np.asarray(cv2.transform(before, np.full((1, 3), 1 / 3, np.float32)), np.float32)
     spread = float(
         np.sqrt(np.maximum(cv2.GaussianBlur(grey**2, (0, 0), 4) - cv2.GaussianBlur(grey, (0, 0), 4) ** 2, 0))[
             inside
         ].mean()
     )
-    much = float(np.abs(after - before).max(2)[inside].mean()) / (0.05 + spread)
+    much = float(np.abs(after[inside] - before[inside]).max(1).mean()) / (0.05 + spread)
     if 0.8 * _FAINT < much < 1.3 * _FAINT:
         return None
     return much < _FAINT
