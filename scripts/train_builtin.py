@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from anomalist.agent.builtin.architecture import END, PAD, make_processor, save_model
 from anomalist.agent.builtin.packing import Batch
-from anomalist.agent.builtin.training import Recipe, batches, train, vocabulary
+from anomalist.agent.builtin.training import Recipe, batches, steps_of, train, vocabulary
 
 if TYPE_CHECKING:
     Drawn = multiprocessing.Queue[Batch]
@@ -57,10 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--eye-steps", type=int, default=Recipe.eye_steps)
+    parser.add_argument("--letter-steps", type=int, default=Recipe.letter_steps)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     options = parser.parse_args()
-    recipe = Recipe(eye_steps=options.eye_steps, steps=options.steps)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # one is left to who draws
+    recipe = Recipe(eye_steps=options.eye_steps, letter_steps=options.letter_steps, steps=options.steps)
+    torch.set_num_threads(os.cpu_count() or 1)  # hyperthreads too, which torch leaves out
     folder: Path = options.folder
     words = folder.with_suffix(".tokenizer")
     if not words.is_dir():
@@ -69,8 +70,8 @@ def main() -> None:
     began = time.time()
 
     def report(step: int, words: float, eye: float) -> None:
-        done = f"step {step}/{recipe.eye_steps + recipe.steps}  words {words:.4f}  eye {eye:.4f}"
-        print(f"{done}  {time.time() - began:.0f} s", flush=True)
+        losses = f"words {words:.4f}  eye {eye:.4f}"
+        print(f"step {step}/{steps_of(recipe)}  {losses}  {time.time() - began:.0f} s", flush=True)
 
     network = train(
         recipe,

@@ -36,7 +36,9 @@ from anomalist.types import Recall
 from anomalist.vision.drawn.cases import Product, draw_case, draw_product
 from anomalist.vision.drawn.facts import DEFECT_KINDS, Facts
 
-TINY = Recipe(eye_steps=2, eye_batch=3, steps=2, sorted=4, tokens=1024, pool=3, warmup=1)
+TINY = Recipe(
+    eye_steps=2, eye_batch=3, letter_steps=2, letter_batch=2, steps=2, sorted=4, tokens=1024, pool=3, warmup=1
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,13 @@ class Asked:
     right: int
 
 
-def about_region(rng: Rng, name: str, facts: Facts) -> list[Asked]:
+def about_region(rng: Rng, name: str, facts: Facts, plain_share: float = 0.4) -> list[Asked]:
     """Ask everything that can be answered from a closer look at a region, in a random order.
 
-    A fact of None is not asked for; with a kind of None nothing can be told.
+    A fact of None is not asked for; with a kind of None nothing can be told. With a chance of ``plain_share``
+    options are called and written as in replies.
     """
-    says = _Wording(rng, name)
+    says = _Wording(rng, name, plain=rng.random() < plain_share)
     if facts.kind is None:
         return [says.untold("kind", phrasings.KIND), says.untold("wrong", phrasings.WRONG)]
     asked = [says.kind(facts), says.wrong(facts), says.present(facts), says.beyond()]
@@ -70,8 +71,12 @@ def about_whole(rng: Rng, name: str, facts: Facts, pixels: UInt8Array) -> list[A
 class _Wording:
     """Draws the words of questions about one region."""
 
-    def __init__(self, rng: Rng, name: str) -> None:
+    def __init__(self, rng: Rng, name: str, *, plain: bool = False) -> None:
         self.rng, self.name = rng, name
+        self.plain = plain
+
+    def named(self, names: Sequence[str]) -> str:
+        return names[0] if self.plain else any_of(self.rng, names)
 
     def text(self, questions: Sequence[str], number: int | None = None, **words: str) -> str:
         here = any_of(self.rng, phrasings.HERE).format(name=self.name)
@@ -81,7 +86,7 @@ class _Wording:
     def shuffled(self, about: str, text: str, right: str, others: Sequence[str]) -> Asked:
         options = [right, *others]
         order = [int(i) for i in self.rng.permutation(len(options))]
-        dress = _dress(self.rng)
+        dress = _dress(self.rng) if not self.plain else str
         return Asked(about, text, tuple(dress(options[i]) for i in order), order.index(0))
 
     def choice(
@@ -91,9 +96,7 @@ class _Wording:
         most = len(wrong) if self.rng.random() < 0.5 else int(self.rng.integers(1, len(wrong) + 1))
         chosen = [wrong[i] for i in self.rng.permutation(len(wrong))[:most]]
         text = self.text(questions)
-        return self.shuffled(
-            about, text, any_of(self.rng, names[fact]), [any_of(self.rng, names[k]) for k in chosen]
-        )
+        return self.shuffled(about, text, self.named(names[fact]), [self.named(names[k]) for k in chosen])
 
     def kind(self, facts: Facts) -> Asked:
         names = {str(kind): NAMES[kind] for kind in DEFECT_KINDS}
@@ -113,7 +116,7 @@ class _Wording:
         others = [kind for kind in DEFECT_KINDS[:-1] if kind != facts.kind]
         kind = facts.kind if there else others[int(self.rng.integers(len(others)))]
         assert kind is not None
-        noun = any_of(self.rng, NAMES[kind])
+        noun = self.named(NAMES[kind])
         article = "" if noun in phrasings.WITHOUT_ARTICLE else "an " if noun[0] in "aeiou" else "a "
         at = int(self.rng.integers(len(phrasings.YES)))
         right, other = (
@@ -141,7 +144,7 @@ class _Wording:
             others = ["Yes", "No"]
         else:
             kinds = self.rng.permutation(len(DEFECT_KINDS))[: int(self.rng.integers(1, 5))]
-            others = [any_of(self.rng, NAMES[DEFECT_KINDS[i]]) for i in kinds]
+            others = [self.named(NAMES[DEFECT_KINDS[i]]) for i in kinds]
         return self.shuffled("untold", self.text(questions), any_of(self.rng, phrasings.UNTOLD), others)
 
 

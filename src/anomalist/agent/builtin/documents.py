@@ -79,10 +79,10 @@ def about_a_region(rng: Rng, shown: Shown) -> Document:
     view = shown.view(region)
     asked = about_region(rng, region.id, facts)
     again = [asked[int(i)] for i in rng.permutation(len(asked))[:_AFTER]]
-    told = _told(rng, region.id, facts, compared=shown.normal is not None)
+    told = told_of(rng, region.id, facts, compared=shown.normal is not None)
     # What was said tells the letter: how options are named is learned there first.
-    after = [piece for each in again for piece in _next(_answered(each, ""))]
-    branches = [_answered(each, view.caption if rng.random() < 0.4 else "") for each in asked[:_ASKED]]
+    after = [piece for each in again for piece in following(answered(each, ""))]
+    branches = [answered(each, view.caption if rng.random() < 0.4 else "") for each in asked[:_ASKED]]
     branches.append((*told, *after))
     grid = shown.grid(region, facts)
     return Document(((USER_TURN + IMAGE, False),), tuple(branches), (view.pixels,), (grid,), (facts,))
@@ -91,7 +91,7 @@ def about_a_region(rng: Rng, shown: Shown) -> Document:
 def about_the_whole(rng: Rng, shown: Shown) -> Document:
     """Questions about a picture with its region outlined."""
     asked = about_whole(rng, shown.evidence.regions[0].id, shown.facts[0], shown.media.pixels)
-    branches = tuple(_answered(each, "") for each in asked)
+    branches = tuple(answered(each, "") for each in asked)
     pictures, grids = (shown.whole(),), (shown.whole_grid(),)
     return Document(((USER_TURN + IMAGE, False),), branches, pictures, grids, (None,))
 
@@ -126,17 +126,19 @@ def question_text(asked: Asked, caption: str) -> str:
     return f"{before}{asked.text}\n{lettered(asked.options)}"
 
 
-def _answered(asked: Asked, caption: str) -> tuple[Piece, ...]:
+def answered(asked: Asked, caption: str) -> tuple[Piece, ...]:
+    """Return the rest of a user's turn with a question, and the letter that answers it."""
     text = question_text(asked, caption)
     return (text + END + MODEL_TURN, False), (string.ascii_uppercase[asked.right] + END, True)
 
 
-def _next(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def following(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """Make a question one that follows a reply."""
     (text, own), *rest = pieces
     return (USER_TURN + text, own), *rest
 
 
-def _told(rng: Rng, name: str, facts: Facts, *, compared: bool) -> tuple[Piece, ...]:
+def told_of(rng: Rng, name: str, facts: Facts, *, compared: bool) -> tuple[Piece, ...]:
+    """Return a request to say what is seen, and the sentence that says it."""
     text = any_of(rng, _TELL).format(name=name)
     return (text + END + MODEL_TURN, False), (region_sentence(name, facts, compared=compared) + END, True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anomalist.agent.builtin.architecture import IMAGE_TOKENS, SIDE
 from anomalist.agent.builtin.documents import IMAGE, Document, Piece
+from anomalist.agent.builtin.showing import CELLS
 from anomalist.types import UInt8Array
 from anomalist.vision.drawn.facts import DEFECT_KINDS, Direction, Facts, Hue, Shape, Tone
 
@@ -163,6 +164,12 @@ def tokenised(tokenizer: PreTrainedTokenizerFast, document: Document) -> Tokens:
 
 
 def _pictures(document: Document) -> tuple[UInt8Array, UInt8Array, Labels]:
+    if not document.pictures:
+        return (
+            np.zeros((0, SIDE, SIDE, 3), np.uint8),
+            np.zeros((0, CELLS, CELLS), np.uint8),
+            np.zeros((0, len(LABELS)), np.int8),
+        )
     return (
         np.stack([scaled(picture) for picture in document.pictures]),
         np.stack(document.grids),

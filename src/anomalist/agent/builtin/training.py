@@ -21,6 +21,7 @@ import torch
 
 from anomalist.agent.builtin.architecture import make_network, train_tokenizer
 from anomalist.agent.builtin.documents import Document, draw_document
+from anomalist.agent.builtin.letters import draw_letters
 from anomalist.agent.builtin.packing import LABELS, ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
 from anomalist.agent.builtin.showing import BESIDE, CELLS, HALF, IGNORED
 from anomalist.vision.allocator import keep_freed_memory
@@ -47,6 +48,10 @@ class Recipe:
     """Steps in which only the eye learns, before the words."""
     eye_batch: int = 12
     """Documents in such a step, of which only the pictures are looked at, as they are and mirrored."""
+    letter_steps: int = 700
+    """Steps in which the voice learns, without pictures, to tell which option says the same as a sentence."""
+    letter_batch: int = 10
+    """Sentences in such a step, each with all that can be asked about it."""
     steps: int = 1200
     """Steps in which everything learns."""
     tokens: int = 4096
@@ -71,6 +76,11 @@ class Recipe:
     seed: int = 0
     vocabulary_from: int = 1500
     """Documents that the tokenizer is trained on."""
+
+
+def steps_of(recipe: Recipe) -> int:
+    """Count the steps of all three lessons: seeing, letters, and everything."""
+    return recipe.eye_steps + recipe.letter_steps + recipe.steps
 
 
 _FIRST_PRODUCT = 1_000_000  # far from the products of the embedded network
@@ -102,16 +112,24 @@ def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) -> Iterator[Batch]:
-    """Yield the batches from document number ``start`` on: first those of pictures, then those with words.
+    """Yield the batches from document number ``start`` on: of pictures, then of sentences, then of both.
 
     With words, documents of like length come together: some are drawn, sorted and cut into batches. Who goes
     on after one of these batches goes on with the next draw; what was left of this one is left out.
     """
-    drawn = documents(recipe, start)
-    words_from = recipe.eye_steps * recipe.eye_batch
-    while start < words_from:
+    letters_from = recipe.eye_steps * recipe.eye_batch
+    words_from = letters_from + recipe.letter_steps * recipe.letter_batch
+    drawn = documents(recipe, start if start < letters_from else max(start, words_from))
+    while start < letters_from:
         start += recipe.eye_batch
         yield side_by_side([one for _ in range(recipe.eye_batch) for one in looked_at(next(drawn))], start)
+    while start < words_from:
+        told = [
+            tokenised(tokenizer, draw_letters(np.random.default_rng((recipe.seed, number, 3))))
+            for number in range(start, start + recipe.letter_batch)
+        ]
+        start += recipe.letter_batch
+        yield side_by_side(told, start)
     for first in itertools.count(start, recipe.sorted):
         some = [tokenised(tokenizer, next(drawn)) for _ in range(recipe.sorted)]
         some = sorted(
@@ -140,13 +158,16 @@ class Trainee(torch.nn.Module):
         )
 
     def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both losses: of the words (0 where there are none), and of what the eye learns by itself."""
+        """Return both losses, of the words and of what the eye learns by itself; 0 where there are none."""
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             pixels = torch.from_numpy(batch.pictures)
             pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-            seen = self.network.model.vision_tower(pixels).last_hidden_state.flatten(2).transpose(1, 2)
-            eye = self._eye_loss(seen, batch)
-            words = self._words_loss(seen, batch) if batch.ids.size else eye.new_zeros(())
+            if len(pixels):
+                seen = self.network.model.vision_tower(pixels).last_hidden_state.flatten(2).transpose(1, 2)
+                eye = self._eye_loss(seen, batch)
+            else:
+                seen, eye = None, torch.zeros(())
+            words = self._words_loss(seen, batch) if batch.ids.size else torch.zeros(())
         return words, eye
 
     def _eye_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -161,14 +182,16 @@ class Trainee(torch.nn.Module):
             losses.append(_known(head(pooled).float(), torch.from_numpy(batch.labels[:, at]), -1))
         return losses[0] + sum(losses[1:]) / len(LABELS)
 
-    def _words_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def _words_loss(self, seen: torch.Tensor | None, batch: Batch) -> torch.Tensor:
         model = self.network.model
         ids = torch.from_numpy(batch.ids).long()
         embedded = model.get_input_embeddings()(ids)
-        shown = model.multi_modal_projector(seen).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
-        at = (ids == self.network.config.image_token_id)[..., None].expand_as(embedded)
+        if seen is not None:
+            shown = model.multi_modal_projector(seen).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
+            at = (ids == self.network.config.image_token_id)[..., None].expand_as(embedded)
+            embedded = embedded.masked_scatter(at, shown)
         hidden = model.language_model(
-            inputs_embeds=embedded.masked_scatter(at, shown),
+            inputs_embeds=embedded,
             attention_mask=torch.from_numpy(batch.sees())[:, None],
             position_ids=torch.from_numpy(batch.positions).long(),
             use_cache=False,
@@ -278,7 +301,7 @@ def train(
     if fuse:
         for layer in state.model.network.model.language_model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
-    last = recipe.eye_steps + recipe.steps
+    last = steps_of(recipe)
     for batch in source(state.read) if state.step < last else ():
         looking = state.step < recipe.eye_steps
         state.set_rates(*_rates(recipe, state.step))
@@ -311,7 +334,7 @@ def _rates(recipe: Recipe, step: int) -> tuple[float, float]:
     """Shares of the learning rates at a step: of the eye, and of everything else."""
     if step < recipe.eye_steps:
         return _share(step, recipe.eye_steps, recipe.warmup), 0.0
-    share = _share(step - recipe.eye_steps, recipe.steps, recipe.warmup)
+    share = _share(step - recipe.eye_steps, recipe.letter_steps + recipe.steps, recipe.warmup)
     return recipe.eye_rate * share, share
 
 
