@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from anomalist.agent.builtin.architecture import make_network, train_tokenizer
+from anomalist.agent.builtin.architecture import MEANT_AFTER, make_network, train_tokenizer
 
 LETTERS = "ABCD"
 WORDS = ("hole", "crack", "spot", "stain")
@@ -28,11 +28,11 @@ def test_before_any_training_a_called_word_is_found_where_it_was_listed(tokenize
     assert len(word) == 1
 
     with torch.no_grad():
-        looks = voice(torch.tensor([ids]), output_attentions=True).attentions[1][0]
+        looks = voice(torch.tensor([ids]), output_attentions=True).attentions
 
-    at = ids.index(word[0])
-    two_back = looks[1, -1, : len(ids) - 3]  # of the second head, where a reply begins; not the call itself
-    assert int(two_back.argmax()) == at
+    listed_at, called_at = (at for at, token in enumerate(ids) if token == word[0])
+    assert int(looks[0][0, 1, -1].argmax()) == len(ids) - 3  # the second head looks two tokens back
+    assert int(looks[MEANT_AFTER][0, 1, called_at, :called_at].argmax()) == listed_at
 
 
 def test_the_same_seed_gives_the_same_weights(tokenizer: Any) -> None:

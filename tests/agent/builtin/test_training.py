@@ -75,7 +75,7 @@ def _written(processor: Any, document: Document, branch: int | None) -> list[int
 def test_a_question_is_asked_with_the_tokens_that_were_learned(tokenizer: Any, shown: Shown) -> None:
     processor = make_processor(tokenizer)
     document = about_a_region(np.random.default_rng(0), shown)
-    (prompt, _), *_ = document.branches[0]
+    (prompt, *_), *_ = document.branches[0]
     text = prompt.partition("<|end|>")[0]
     view = shown.view(shown.evidence.regions[0])
 

@@ -28,6 +28,10 @@ VOCABULARY = 2048
 WINDOW = 4096
 """Tokens that a conversation may have."""
 
+MEANT_AFTER = 3
+"""Layers of the voice after which training asks what the right option says; its letter is looked for in those
+that follow."""
+
 _LOUDER = 5
 """How much larger than usual word vectors begin, so that what a token is isn't drowned by what it sees."""
 
@@ -127,8 +131,8 @@ def _let_like_find_like(voice: Any) -> None:  # noqa: ANN401
 
     To choose an option takes finding it by what it says and naming its letter, two tokens before. From random
     weights that was not found in a thousand steps. So the first layer begins with heads that look one and two
-    tokens back, the next two with heads that look from there to where the same was said: the induction heads
-    of Olsson et al. (2022), set by hand in the manner of Trockman & Kolter (2023), and free to change.
+    tokens back, and two later ones with heads that look from a thought to where it was said: the induction
+    heads of Olsson et al. (2022), set by hand in the manner of Trockman & Kolter (2023), and free to change.
     """
     import torch
 
@@ -136,13 +140,13 @@ def _let_like_find_like(voice: Any) -> None:  # noqa: ANN401
     size, width = voice.layers[0].self_attn.head_dim, voice.config.hidden_size
     frame = torch.nn.init.orthogonal_(torch.empty(width, width)).split(size)  # (size, width) each
     said, before = frame[0], frame[1:3]  # of this token; of the one before, and the one before that
-    first, *following = (layer.self_attn for layer in voice.layers[:3])
+    first, finding = voice.layers[0].self_attn, voice.layers[MEANT_AFTER : MEANT_AFTER + 2]
     for head in range(2):
         rows = slice(head * size, (head + 1) * size)
         _look_back(first, rows, head + 1)
         _carry(first, rows, said, before[head])
-        for attention in following:
-            attention.q_proj.weight.data[rows] = 2 * before[head]
+        for attention in (layer.self_attn for layer in finding):
+            attention.q_proj.weight.data[rows] = 2 * said
             attention.k_proj.weight.data[rows] = said
             _carry(attention, rows, before[head], said)
 

@@ -22,15 +22,17 @@ class Asked:
     text : the question, without the options.
     options : in the order in which they are shown.
     right : index of the right one.
+    means : what the right one says, in the words of replies.
     """
 
     about: str
     text: str
     options: tuple[str, ...]
     right: int
+    means: str
 
 
-def about_region(rng: Rng, name: str, facts: Facts, plain_share: float = 0.4) -> list[Asked]:
+def about_region(rng: Rng, name: str, facts: Facts, plain_share: float = 0.6) -> list[Asked]:
     """Ask everything that can be answered from a closer look at a region, in a random order.
 
     A fact of None is not asked for; with a kind of None nothing can be told. With a chance of ``plain_share``
@@ -83,11 +85,11 @@ class _Wording:
         chosen = questions[number] if number is not None else any_of(self.rng, questions)
         return any_of(self.rng, phrasings.PLEASE) + chosen.format(name=self.name, here=here, **words)
 
-    def shuffled(self, about: str, text: str, right: str, others: Sequence[str]) -> Asked:
+    def shuffled(self, about: str, text: str, right: str, others: Sequence[str], means: str = "") -> Asked:
         options = [right, *others]
         order = [int(i) for i in self.rng.permutation(len(options))]
         dress = _dress(self.rng) if not self.plain else str
-        return Asked(about, text, tuple(dress(options[i]) for i in order), order.index(0))
+        return Asked(about, text, tuple(dress(options[i]) for i in order), order.index(0), means or right)
 
     def choice(
         self, about: str, questions: Sequence[str], names: Mapping[str, tuple[str, ...]], fact: str
@@ -96,7 +98,8 @@ class _Wording:
         most = len(wrong) if self.rng.random() < 0.5 else int(self.rng.integers(1, len(wrong) + 1))
         chosen = [wrong[i] for i in self.rng.permutation(len(wrong))[:most]]
         text = self.text(questions)
-        return self.shuffled(about, text, self.named(names[fact]), [self.named(names[k]) for k in chosen])
+        others = [self.named(names[key]) for key in chosen]
+        return self.shuffled(about, text, self.named(names[fact]), others, names[fact][0])
 
     def kind(self, facts: Facts) -> Asked:
         names = {str(kind): NAMES[kind] for kind in DEFECT_KINDS}
@@ -137,7 +140,13 @@ class _Wording:
     def beyond(self) -> Asked:
         text, guesses = phrasings.BEYOND[int(self.rng.integers(len(phrasings.BEYOND)))]
         order = self.rng.permutation(len(guesses))[: int(self.rng.integers(1, len(guesses) + 1))]
-        return self.shuffled("beyond", text, any_of(self.rng, phrasings.UNTOLD), [guesses[i] for i in order])
+        return self.shuffled(
+            "beyond",
+            text,
+            any_of(self.rng, phrasings.UNTOLD),
+            [guesses[i] for i in order],
+            phrasings.UNTOLD[0],
+        )
 
     def untold(self, about: str, questions: Sequence[str]) -> Asked:
         if about == "wrong":
@@ -145,7 +154,9 @@ class _Wording:
         else:
             kinds = self.rng.permutation(len(DEFECT_KINDS))[: int(self.rng.integers(1, 5))]
             others = [self.named(NAMES[DEFECT_KINDS[i]]) for i in kinds]
-        return self.shuffled("untold", self.text(questions), any_of(self.rng, phrasings.UNTOLD), others)
+        return self.shuffled(
+            "untold", self.text(questions), any_of(self.rng, phrasings.UNTOLD), others, phrasings.UNTOLD[0]
+        )
 
 
 def _dress(rng: Rng) -> Callable[[str], str]:

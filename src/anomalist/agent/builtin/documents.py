@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from anomalist.agent.builtin.asking import Asked, about_region, about_whole
 from anomalist.agent.builtin.saying import any_of, description, judgement, region_sentence
@@ -35,8 +36,20 @@ _PIPELINE_SHARE, _WHOLE_SHARE = 0.05, 0.12
 _ASKED, _AFTER = 4, 4
 """Questions about a region by themselves, and after it was said in a sentence what is seen."""
 
-Piece = tuple[str, bool]
-"""Text, and whether the model should have written it."""
+
+class Piece(NamedTuple):
+    """Text of a document.
+
+    Parameters
+    ----------
+    text : as the model reads or writes it.
+    own : whether the model should have written it.
+    means : what the option says whose letter it is, in the words of replies; "" where it is no letter.
+    """
+
+    text: str
+    own: bool
+    means: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +98,7 @@ def about_a_region(rng: Rng, shown: Shown) -> Document:
     branches = [answered(each, view.caption if rng.random() < 0.4 else "") for each in asked[:_ASKED]]
     branches.append((*told, *after))
     grid = shown.grid(region, facts)
-    return Document(((USER_TURN + IMAGE, False),), tuple(branches), (view.pixels,), (grid,), (facts,))
+    return Document((Piece(USER_TURN + IMAGE, False),), tuple(branches), (view.pixels,), (grid,), (facts,))
 
 
 def about_the_whole(rng: Rng, shown: Shown) -> Document:
@@ -93,7 +106,7 @@ def about_the_whole(rng: Rng, shown: Shown) -> Document:
     asked = about_whole(rng, shown.evidence.regions[0].id, shown.facts[0], shown.media.pixels)
     branches = tuple(answered(each, "") for each in asked)
     pictures, grids = (shown.whole(),), (shown.whole_grid(),)
-    return Document(((USER_TURN + IMAGE, False),), branches, pictures, grids, (None,))
+    return Document((Piece(USER_TURN + IMAGE, False),), branches, pictures, grids, (None,))
 
 
 def two_looks(rng: Rng, shown: Shown) -> Document:
@@ -109,10 +122,10 @@ def two_looks(rng: Rng, shown: Shown) -> Document:
         list(zip(names, shown.facts, strict=True))[:REGIONS_SHOWN], compared=shown.normal is not None
     )
     pieces = (
-        (f"{SYSTEM_TURN}{render(SYSTEM).text}{END}{USER_TURN}{IMAGE}{first}{END}{MODEL_TURN}", False),
-        (said.model_dump_json() + END, True),
-        (f"{USER_TURN}{IMAGE * len(views)}{second}{END}{MODEL_TURN}", False),
-        (judged.model_dump_json() + END, True),
+        Piece(f"{SYSTEM_TURN}{render(SYSTEM).text}{END}{USER_TURN}{IMAGE}{first}{END}{MODEL_TURN}", False),
+        Piece(said.model_dump_json() + END, True),
+        Piece(f"{USER_TURN}{IMAGE * len(views)}{second}{END}{MODEL_TURN}", False),
+        Piece(judged.model_dump_json() + END, True),
     )
     facts = shown.facts[: len(views)]
     grids = [shown.grid(region, each) for region, each in zip(regions, facts, strict=False)]
@@ -129,16 +142,18 @@ def question_text(asked: Asked, caption: str) -> str:
 def answered(asked: Asked, caption: str) -> tuple[Piece, ...]:
     """Return the rest of a user's turn with a question, and the letter that answers it."""
     text = question_text(asked, caption)
-    return (text + END + MODEL_TURN, False), (string.ascii_uppercase[asked.right] + END, True)
+    letter = string.ascii_uppercase[asked.right]
+    return Piece(text + END + MODEL_TURN, False), Piece(letter + END, True, asked.means)
 
 
 def following(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """Make a question one that follows a reply."""
-    (text, own), *rest = pieces
-    return (USER_TURN + text, own), *rest
+    first, *rest = pieces
+    return first._replace(text=USER_TURN + first.text), *rest
 
 
 def told_of(rng: Rng, name: str, facts: Facts, *, compared: bool) -> tuple[Piece, ...]:
     """Return a request to say what is seen, and the sentence that says it."""
     text = any_of(rng, _TELL).format(name=name)
-    return (text + END + MODEL_TURN, False), (region_sentence(name, facts, compared=compared) + END, True)
+    said = region_sentence(name, facts, compared=compared)
+    return Piece(text + END + MODEL_TURN, False), Piece(said + END, True)

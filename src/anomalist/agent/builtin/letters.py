@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, get_args
 
 from anomalist.agent.builtin import phrasings
@@ -22,7 +23,7 @@ from anomalist.agent.builtin.documents import (
     following,
     told_of,
 )
-from anomalist.agent.builtin.saying import NAMES, any_of
+from anomalist.agent.builtin.saying import NAMES, any_of, region_sentence
 from anomalist.agent.options import lettered
 from anomalist.vision.drawn.facts import DEFECT_KINDS, Direction, Facts, Hue, Tone
 from anomalist.vision.strokes import Rng
@@ -30,14 +31,16 @@ from anomalist.vision.strokes import Rng
 T = TypeVar("T")
 
 _SENTENCE_SHARE = 0.4
-_LISTS, _CALLS = 3, 12
-"""Lists of options in a document, and how often one is called by its name."""
+_LISTS, _CALLS, _TOLD = 3, 12, 5
+"""Lists of options in a document, and how often one is called by its name or told in a sentence."""
 
-_LISTED: Sequence[Mapping[str, tuple[str, ...]]] = (
-    {str(kind): names for kind, names in NAMES.items()},
-    {str(kind): names for kind, names in NAMES.items()},
-    phrasings.TONES, phrasings.SHAPES, phrasings.DIRECTIONS, phrasings.HUES, phrasings.PLACES,
+_KINDS = {str(kind): names for kind, names in NAMES.items()}
+_LISTED: Sequence[tuple[str, Mapping[str, tuple[str, ...]]]] = (
+    ("kind", _KINDS), ("kind", _KINDS), ("tone", phrasings.TONES), ("direction", phrasings.DIRECTIONS),
+    ("shape", {key: names for key, names in phrasings.SHAPES.items() if key != "jagged line"}),
+    ("hue", phrasings.HUES), ("place", phrasings.PLACES),
 )  # fmt: skip
+_SHAPELESS = ("scratch", "crack", "bend", "texture change", "nothing")
 
 
 def draw_letters(rng: Rng, sentence_share: float = _SENTENCE_SHARE) -> Document:
@@ -45,31 +48,49 @@ def draw_letters(rng: Rng, sentence_share: float = _SENTENCE_SHARE) -> Document:
     return about_a_sentence(rng) if rng.random() < sentence_share else about_options(rng)
 
 
-def about_options(rng: Rng) -> Document:
-    """Lists of options, which are then called by their names or by others that mean the same."""
-    return Document(((USER_TURN, False),), tuple(_list(rng) for _ in range(_LISTS)), (), (), ())
+def about_options(rng: Rng, told_share: float = 0.5) -> Document:
+    """Lists of options, which are then called: by a name, by another that means the same, by a sentence."""
+    lists = (_list(rng, told=rng.random() < told_share) for _ in range(_LISTS))
+    return Document((Piece(USER_TURN, False),), tuple(lists), (), (), ())
 
 
-def _list(rng: Rng) -> tuple[Piece, ...]:
-    listed = _LISTED[int(rng.integers(len(_LISTED)))]
+def _list(rng: Rng, *, told: bool) -> tuple[Piece, ...]:
+    about, listed = _LISTED[int(rng.integers(len(_LISTED)))]
+    told = told and about != "place"  # which sentences don't tell
     keys = [list(listed)[i] for i in rng.permutation(len(listed))[: int(rng.integers(2, len(listed) + 1))]]
     plain = rng.random() < 0.5
     options = [listed[key][0] if plain else any_of(rng, listed[key]) for key in keys]
-    pieces: list[Piece] = [(lettered(options) + END, False)]
-    for at in rng.integers(len(keys), size=_CALLS):
-        name = options[at] if rng.random() < 0.5 else any_of(rng, listed[keys[at]])
-        pieces += [(f"{USER_TURN}{name}{END}{MODEL_TURN}", False), (string.ascii_uppercase[at] + END, True)]
+    pieces = [Piece(lettered(options) + END, False)]
+    for at in rng.integers(len(keys), size=_TOLD if told else _CALLS):
+        if told:
+            call = region_sentence("R1", _with(_imagined(rng), about, keys[at]), compared=rng.random() < 0.3)
+        else:
+            call = options[at] if rng.random() < 0.5 else any_of(rng, listed[keys[at]])
+        letter = string.ascii_uppercase[at] + END
+        pieces += [
+            Piece(f"{USER_TURN}{call}{END}{MODEL_TURN}", False),
+            Piece(letter, True, listed[keys[at]][0]),
+        ]
     return tuple(pieces)
+
+
+def _with(facts: Facts, about: str, value: str) -> Facts:
+    """Change one fact, and the kind where that fact is not told of it."""
+    if about != "kind" and facts.kind in _SHAPELESS:
+        facts = replace(facts, kind="stain")
+    if about == "kind" and value == "nothing":
+        return Facts("nothing")
+    return replace(facts, **{about: value})
 
 
 def about_a_sentence(rng: Rng) -> Document:
     """Questions about a sentence, without a picture: which option says the same, and what its letter is."""
     facts = _imagined(rng)
     name = f"R{rng.integers(1, 4)}"
-    (question, _), (said, _) = told_of(rng, name, facts, compared=rng.random() < 0.5)
+    question, said = told_of(rng, name, facts, compared=rng.random() < 0.5)
     asked = about_region(rng, name, facts, plain_share=0.75)
     branches = tuple(following(answered(each, "")) for each in asked)
-    return Document(((USER_TURN + question + said, False),), branches, (), (), ())
+    return Document((Piece(USER_TURN + question.text + said.text, False),), branches, (), (), ())
 
 
 def _imagined(rng: Rng) -> Facts:
@@ -77,7 +98,7 @@ def _imagined(rng: Rng) -> Facts:
     kind = DEFECT_KINDS[int(rng.integers(len(DEFECT_KINDS)))]
     if kind == "nothing":
         return Facts(kind)
-    shaped = kind not in ("scratch", "crack", "bend", "texture change")
+    shaped = kind not in _SHAPELESS
 
     def one(values: Sequence[T], share: float = 1.0) -> T | None:
         return values[int(rng.integers(len(values)))] if rng.random() < share else None

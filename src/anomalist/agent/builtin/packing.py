@@ -44,6 +44,7 @@ class Tokens:
     ----------
     ids, positions, branches : int32 (length,). The beginning is branch 0.
     own : bool (length,), what the model should have written.
+    means : int32 (length,), at an option's letter the first token of what the option says, elsewhere −1.
     pictures : uint8 (n, SIDE, SIDE, 3).
     grids : uint8 (n, rows, columns).
     labels : int8 (n, len(LABELS)), see `labelled`.
@@ -53,6 +54,7 @@ class Tokens:
     positions: Ints
     branches: Ints
     own: Flags
+    means: Ints
     pictures: UInt8Array
     grids: UInt8Array
     labels: Labels
@@ -66,6 +68,7 @@ class Batch:
     ----------
     ids, positions, branches : int32 (rows, length); the branch of padding is −1.
     own : bool (rows, length).
+    means : int32 (rows, length).
     pictures : uint8 (n, SIDE, SIDE, 3), of all rows in their order.
     grids : uint8 (n, rows, columns).
     labels : int8 (n, len(LABELS)).
@@ -76,6 +79,7 @@ class Batch:
     positions: Ints
     branches: Ints
     own: Flags
+    means: Ints
     pictures: UInt8Array
     grids: UInt8Array
     labels: Labels
@@ -129,7 +133,7 @@ def looked_at(document: Document) -> list[Tokens]:
             told = labels.copy()
             if upside_down != sideways:
                 told[:, _DIRECTION] = np.append(_SWAPPED, -1)[labels[:, _DIRECTION]]
-            taken.append(Tokens(none, none, none, none.astype(bool), seen, cells, told))
+            taken.append(Tokens(none, none, none, none.astype(bool), none, seen, cells, told))
     return taken
 
 
@@ -146,17 +150,18 @@ def _mirrored(array: UInt8Array, closer: Flags, upside_down: bool, sideways: boo
 
 def tokenised(tokenizer: PreTrainedTokenizerFast, document: Document) -> Tokens:
     """Turn a document into tokens; every picture takes IMAGE_TOKENS."""
-    ids, own = _pieces(tokenizer, document.beginning)
-    parts = [(ids, own, 0, 0)]
+    ids, own, means = _pieces(tokenizer, document.beginning)
+    parts = [(ids, own, means, 0, 0)]
     for number, branch in enumerate(document.branches, start=1):
         parts.append((*_pieces(tokenizer, branch), number, len(ids)))
     pictures, grids, labels = _pictures(document)
     lengths = [len(part[0]) for part in parts]
     return Tokens(
         ids=np.concatenate([part[0] for part in parts]),
-        positions=np.concatenate([part[3] + np.arange(len(part[0]), dtype=np.int32) for part in parts]),
-        branches=np.repeat(np.array([part[2] for part in parts], np.int32), lengths),
+        positions=np.concatenate([part[4] + np.arange(len(part[0]), dtype=np.int32) for part in parts]),
+        branches=np.repeat(np.array([part[3] for part in parts], np.int32), lengths),
         own=np.concatenate([part[1] for part in parts]),
+        means=np.concatenate([part[2] for part in parts]),
         pictures=pictures,
         grids=grids,
         labels=labels,
@@ -194,6 +199,7 @@ def side_by_side(documents: Sequence[Tokens], following: int = 0) -> Batch:
         positions=rows("positions", 0),
         branches=rows("branches", -1),
         own=rows("own", 0).astype(bool),
+        means=rows("means", -1),
         pictures=np.concatenate([document.pictures for document in documents]),
         grids=np.concatenate([document.grids for document in documents]),
         labels=np.concatenate([document.labels for document in documents]),
@@ -201,11 +207,15 @@ def side_by_side(documents: Sequence[Tokens], following: int = 0) -> Batch:
     )
 
 
-def _pieces(tokenizer: PreTrainedTokenizerFast, pieces: tuple[Piece, ...]) -> tuple[Ints, Flags]:
+def _pieces(tokenizer: PreTrainedTokenizerFast, pieces: tuple[Piece, ...]) -> tuple[Ints, Flags, Ints]:
     ids: list[int] = []
     own: list[bool] = []
-    for text, mine in pieces:
-        tokens = tokenizer.encode(text.replace(IMAGE, IMAGE * IMAGE_TOKENS), add_special_tokens=False)
+    means: list[int] = []
+    for piece in pieces:
+        text = piece.text.replace(IMAGE, IMAGE * IMAGE_TOKENS)
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        first = tokenizer.encode(f" {piece.means}", add_special_tokens=False)[0] if piece.means else -1
         ids += tokens
-        own += [mine] * len(tokens)
-    return np.asarray(ids, np.int32), np.asarray(own, bool)
+        own += [piece.own] * len(tokens)
+        means += [first, *[-1] * (len(tokens) - 1)]
+    return np.asarray(ids, np.int32), np.asarray(own, bool), np.asarray(means, np.int32)

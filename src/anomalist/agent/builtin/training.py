@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from anomalist.agent.builtin.architecture import make_network, train_tokenizer
+from anomalist.agent.builtin.architecture import MEANT_AFTER, make_network, train_tokenizer
 from anomalist.agent.builtin.documents import Document, draw_document
 from anomalist.agent.builtin.letters import draw_letters
 from anomalist.agent.builtin.packing import LABELS, ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
@@ -107,7 +107,7 @@ def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:
         draw_document(np.random.default_rng((recipe.seed, number, 1)), products)
         for number in range(recipe.vocabulary_from)
     )
-    texts = (text for one in drawn for pieces in (one.beginning, *one.branches) for text, _ in pieces)
+    texts = (text for one in drawn for pieces in (one.beginning, *one.branches) for text, *_ in pieces)
     return train_tokenizer(texts)
 
 
@@ -190,12 +190,15 @@ class Trainee(torch.nn.Module):
             shown = model.multi_modal_projector(seen).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
             at = (ids == self.network.config.image_token_id)[..., None].expand_as(embedded)
             embedded = embedded.masked_scatter(at, shown)
-        hidden = model.language_model(
+        voice = model.language_model(
             inputs_embeds=embedded,
             attention_mask=torch.from_numpy(batch.sees())[:, None],
             position_ids=torch.from_numpy(batch.positions).long(),
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=True,
+        )
+        hidden = voice.last_hidden_state
+        meant = self._meant_loss(voice.hidden_states[MEANT_AFTER][:, :-1], batch)
         own = torch.from_numpy(batch.own)
         first = own[:, 1:] & ~own[:, :-1]
         own = own[:, 1:]
@@ -203,7 +206,13 @@ class Trainee(torch.nn.Module):
             self.network.lm_head(hidden[:, :-1][own]).float(), ids[:, 1:][own], reduction="none"
         )
         weights = 1 + (self.first_weight - 1) * first[own].float()
-        return (weights * losses).sum() / weights.sum()
+        return (weights * losses).sum() / weights.sum() + meant
+
+    def _meant_loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Tell, before a letter is looked for, what the option with it will say."""
+        means = torch.from_numpy(batch.means)[:, 1:]
+        thought = self.network.model.language_model.norm(hidden[means >= 0])
+        return _known(self.network.lm_head(thought).float(), means[means >= 0], -1)
 
 
 def _known(logits: torch.Tensor, labels: torch.Tensor, unknown: int) -> torch.Tensor:
@@ -316,7 +325,8 @@ def train(
         for optimiser in state.optimisers:
             optimiser.step()
         state.step, state.read = state.step + 1, batch.following
-        update_average(state.average, state.model.network, min(recipe.ema, state.step / (state.step + 9)))
+        since = state.step if looking else state.step - recipe.eye_steps  # the voice was random until then
+        update_average(state.average, state.model.network, min(recipe.ema, since / (since + 9)))
         losses.append((words.item(), eye.item()))
         if state.step % 25 == 0:
             mean = np.mean(losses, 0)
