@@ -22,7 +22,7 @@ from anomalist.agent.policy import Policy
 from anomalist.agent.structured import Listener, Reply, ask
 from anomalist.agent.two_looks import first_look, second_look
 from anomalist.prompts.rendering import Prompt, prompt_ids, render, template_sha256
-from anomalist.prompts.replies import Description, Judgement
+from anomalist.prompts.replies import Description, Judgement, written
 from anomalist.types import Evidence, Media, PromptUsed, Recall, Verdict
 
 SYSTEM = "system.v1"
@@ -88,7 +88,7 @@ class ModelReasoner:
         captions = [view.caption for view in views]
         second = second_look(media, evidence, recall, self.guidance, captions, description.text_seen)
         messages += [
-            model_message(description.model_dump_json()),
+            model_message(written(description)),
             user_message(second, [view.pixels for view in views]),
         ]
         judged = ask(self.model, messages, Judgement, timeout=self.timeout, listener=self.listener)

@@ -7,6 +7,7 @@ rather than the whole reply refused. What decides something (label, kind, step) 
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
@@ -39,6 +40,11 @@ def at_most(items: int, at_least: int = 0) -> Any:  # noqa: ANN401 - pydantic's 
     """A list of so many items is asked for; up to 20 are read."""
     asked: JsonDict = {"minItems": at_least, "maxItems": items}
     return Field(max_length=MOST_ITEMS, json_schema_extra=asked)
+
+
+def written(reply: Frozen) -> str:
+    """Write a reply as a local model is made to write it: as Python's own writer of JSON does."""
+    return json.dumps(reply.model_dump(mode="json"), ensure_ascii=False)
 
 
 class Observation(Frozen):

@@ -19,10 +19,11 @@ from anomalist.agent.builtin.architecture import (
     save_model,
     train_tokenizer,
 )
-from anomalist.agent.builtin.documents import Document, about_a_region, draw_document, two_looks
+from anomalist.agent.builtin.documents import Document, Piece, about_a_region, draw_document, two_looks
 from anomalist.agent.builtin.packing import Batch, labelled, scaled, side_by_side, tokenised
 from anomalist.agent.builtin.showing import CELLS, HALF, IGNORED, OUTLINED, Shown, show
 from anomalist.agent.builtin.training import Recipe, Trainee, batches, train
+from anomalist.agent.constrained import SchemaMask, schema_tokens
 from anomalist.agent.conversation import prepare
 from anomalist.agent.guidance import NO_GUIDANCE
 from anomalist.agent.local import open_local
@@ -31,7 +32,7 @@ from anomalist.agent.options import Question, choose
 from anomalist.agent.two_looks import first_look, second_look
 from anomalist.agent.vlm import SYSTEM
 from anomalist.prompts.rendering import Prompt, render
-from anomalist.prompts.replies import Description
+from anomalist.prompts.replies import Description, Judgement, written
 from anomalist.types import Recall
 from anomalist.vision.drawn.cases import Product, draw_case, draw_product
 from anomalist.vision.drawn.facts import DEFECT_KINDS, Facts
@@ -59,7 +60,7 @@ def shown(products: list[Product]) -> Shown:
 def tokenizer(products: list[Product]) -> Any:
     drawn = [draw_document(np.random.default_rng(seed), products) for seed in range(30)]
     return train_tokenizer(
-        text for one in drawn for part in (one.beginning, *one.branches) for text, _ in part
+        text for one in drawn for part in (one.beginning, *one.branches) for text, *_ in part
     )
 
 
@@ -99,7 +100,7 @@ def test_the_two_looks_are_learned_as_the_pipeline_has_them(tokenizer: Any, show
         [
             system_message(render(SYSTEM)),
             user_message(first, [shown.whole()]),
-            model_message(Description.model_validate_json(described).model_dump_json()),
+            model_message(written(Description.model_validate_json(described))),
             user_message(second, [view.pixels]),
         ],
     )
@@ -110,6 +111,32 @@ def test_the_two_looks_are_learned_as_the_pipeline_has_them(tokenizer: Any, show
     ).sum() == 2 * IMAGE_TOKENS
 
 
+def test_what_is_learned_to_be_written_is_what_may_be_written(tokenizer: Any, shown: Shown) -> None:
+    document = two_looks(np.random.default_rng(0), shown)
+    end = tokenizer.eos_token_id
+    vocabulary = schema_tokens(tokenizer, [end])
+
+    for piece, form in zip(document.beginning[1::2], (Description, Judgement), strict=True):
+        mask = SchemaMask(vocabulary, form.model_json_schema(), 0)
+        tokens = tokenizer.encode(piece.text)
+        assert tokens[-1] == end
+        for at, token in enumerate(tokens):
+            scores = mask(torch.tensor([tokens[:at]], dtype=torch.long), torch.zeros(1, len(tokenizer)))
+            assert torch.isfinite(scores[0, token]), tokenizer.decode(tokens[: at + 1])
+
+
+def test_a_letter_means_the_words_of_its_option(tokenizer: Any) -> None:
+    words = Piece("Where? ", False), Piece("B<|end|>", True, "upper left")
+    document = Document((Piece("<|user|>", False),), (words,), (), (), ())
+
+    tokens = tokenised(tokenizer, document)
+
+    (at,) = np.flatnonzero((tokens.means >= 0).any(1))
+    said = [int(token) for token in tokens.means[at] if token >= 0]
+    assert tokenizer.decode([int(tokens.ids[at])]) == "B"
+    assert tokenizer.decode(said).startswith(" upper")
+
+
 def test_branches_learn_as_if_each_were_alone(tokenizer: Any, shown: Shown) -> None:
     document = about_a_region(np.random.default_rng(0), shown)
     model = Trainee(make_network(tokenizer, 0)).eval()
@@ -117,7 +144,7 @@ def test_branches_learn_as_if_each_were_alone(tokenizer: Any, shown: Shown) -> N
     def loss(document: Document) -> tuple[float, int]:
         tokens = tokenised(tokenizer, document)
         with torch.no_grad():
-            words, _ = model(side_by_side([tokens]), half=False)
+            words, *_ = model(side_by_side([tokens]), half=False)
         return float(words), int(tokens.own.sum())
 
     alone = [loss(replace(document, branches=(branch,))) for branch in document.branches]

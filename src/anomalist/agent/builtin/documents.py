@@ -19,6 +19,7 @@ from anomalist.agent.options import lettered
 from anomalist.agent.two_looks import first_look, second_look
 from anomalist.agent.vlm import REGIONS_SHOWN, SYSTEM
 from anomalist.prompts.rendering import render
+from anomalist.prompts.replies import written
 from anomalist.types import Recall, UInt8Array
 from anomalist.vision.drawn.cases import Product, draw_case
 from anomalist.vision.drawn.facts import Facts
@@ -32,7 +33,7 @@ _TELL = (
     "Describe {name} in a sentence.",
     "Describe what is seen.", "What do you see? Answer in one sentence.", "Tell me what there is.",
 )  # fmt: skip
-_PIPELINE_SHARE, _WHOLE_SHARE = 0.05, 0.12
+_PIPELINE_SHARE, _WHOLE_SHARE = 0.1, 0.15
 _ASKED, _AFTER = 4, 4
 """Questions about a region by themselves, and after it was said in a sentence what is seen."""
 
@@ -123,9 +124,9 @@ def two_looks(rng: Rng, shown: Shown) -> Document:
     )
     pieces = (
         Piece(f"{SYSTEM_TURN}{render(SYSTEM).text}{END}{USER_TURN}{IMAGE}{first}{END}{MODEL_TURN}", False),
-        Piece(said.model_dump_json() + END, True),
+        Piece(written(said) + END, True),
         Piece(f"{USER_TURN}{IMAGE * len(views)}{second}{END}{MODEL_TURN}", False),
-        Piece(judged.model_dump_json() + END, True),
+        Piece(written(judged) + END, True),
     )
     facts = shown.facts[: len(views)]
     grids = [shown.grid(region, each) for region, each in zip(regions, facts, strict=False)]

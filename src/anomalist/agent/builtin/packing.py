@@ -24,6 +24,9 @@ Flags = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int8]
 
 ROUNDED = 64
+MEANING = 3
+"""Tokens of an option that its meaning is taken from."""
+_UNSAID = [-1] * MEANING
 LABELS: Mapping[str, tuple[object, ...]] = {
     "kind": DEFECT_KINDS,
     "tone": get_args(Tone),
@@ -44,7 +47,7 @@ class Tokens:
     ----------
     ids, positions, branches : int32 (length,). The beginning is branch 0.
     own : bool (length,), what the model should have written.
-    means : int32 (length,), at an option's letter the first token of what the option says, elsewhere −1.
+    means : int32 (length, MEANING), at an option's letter the first tokens of what the option says, else −1.
     pictures : uint8 (n, SIDE, SIDE, 3).
     grids : uint8 (n, rows, columns).
     labels : int8 (n, len(LABELS)), see `labelled`.
@@ -68,7 +71,7 @@ class Batch:
     ----------
     ids, positions, branches : int32 (rows, length); the branch of padding is −1.
     own : bool (rows, length).
-    means : int32 (rows, length).
+    means : int32 (rows, length, MEANING).
     pictures : uint8 (n, SIDE, SIDE, 3), of all rows in their order.
     grids : uint8 (n, rows, columns).
     labels : int8 (n, len(LABELS)).
@@ -133,7 +136,9 @@ def looked_at(document: Document) -> list[Tokens]:
             told = labels.copy()
             if upside_down != sideways:
                 told[:, _DIRECTION] = np.append(_SWAPPED, -1)[labels[:, _DIRECTION]]
-            taken.append(Tokens(none, none, none, none.astype(bool), none, seen, cells, told))
+            taken.append(
+                Tokens(none, none, none, none.astype(bool), none.reshape(0, MEANING), seen, cells, told)
+            )
     return taken
 
 
@@ -187,8 +192,8 @@ def side_by_side(documents: Sequence[Tokens], following: int = 0) -> Batch:
     longest = max(len(document.ids) for document in documents)
     length = -(-longest // ROUNDED) * ROUNDED
 
-    def rows(name: str, fill: int) -> Ints:
-        stacked = np.full((len(documents), length), fill, np.int32)
+    def rows(name: str, fill: int, *size: int) -> Ints:
+        stacked = np.full((len(documents), length, *size), fill, np.int32)
         for row, document in zip(stacked, documents, strict=True):
             values = getattr(document, name)
             row[: len(values)] = values
@@ -199,7 +204,7 @@ def side_by_side(documents: Sequence[Tokens], following: int = 0) -> Batch:
         positions=rows("positions", 0),
         branches=rows("branches", -1),
         own=rows("own", 0).astype(bool),
-        means=rows("means", -1),
+        means=rows("means", -1, MEANING),
         pictures=np.concatenate([document.pictures for document in documents]),
         grids=np.concatenate([document.grids for document in documents]),
         labels=np.concatenate([document.labels for document in documents]),
@@ -210,12 +215,13 @@ def side_by_side(documents: Sequence[Tokens], following: int = 0) -> Batch:
 def _pieces(tokenizer: PreTrainedTokenizerFast, pieces: tuple[Piece, ...]) -> tuple[Ints, Flags, Ints]:
     ids: list[int] = []
     own: list[bool] = []
-    means: list[int] = []
+    means: list[list[int]] = []
     for piece in pieces:
         text = piece.text.replace(IMAGE, IMAGE * IMAGE_TOKENS)
         tokens = tokenizer.encode(text, add_special_tokens=False)
-        first = tokenizer.encode(f" {piece.means}", add_special_tokens=False)[0] if piece.means else -1
+        said = tokenizer.encode(f" {piece.means}", add_special_tokens=False) if piece.means else []
         ids += tokens
         own += [piece.own] * len(tokens)
-        means += [first, *[-1] * (len(tokens) - 1)]
-    return np.asarray(ids, np.int32), np.asarray(own, bool), np.asarray(means, np.int32)
+        means += [(said + _UNSAID)[:MEANING], *[_UNSAID] * (len(tokens) - 1)]
+    shape = (len(ids), MEANING)
+    return np.asarray(ids, np.int32), np.asarray(own, bool), np.asarray(means, np.int32).reshape(shape)

@@ -119,7 +119,7 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
     """
     letters_from = recipe.eye_steps * recipe.eye_batch
     words_from = letters_from + recipe.letter_steps * recipe.letter_batch
-    drawn = documents(recipe, start if start < letters_from else max(start, words_from))
+    drawn = documents(recipe, start)
     while start < letters_from:
         start += recipe.eye_batch
         yield side_by_side([one for _ in range(recipe.eye_batch) for one in looked_at(next(drawn))], start)
@@ -130,6 +130,7 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
         ]
         start += recipe.letter_batch
         yield side_by_side(told, start)
+    drawn = documents(recipe, start)
     for first in itertools.count(start, recipe.sorted):
         some = [tokenised(tokenizer, next(drawn)) for _ in range(recipe.sorted)]
         some = sorted(
@@ -157,8 +158,11 @@ class Trainee(torch.nn.Module):
             torch.nn.Linear(4 * width, len(values)) for values in LABELS.values()
         )
 
-    def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both losses, of the words and of what the eye learns by itself; 0 where there are none."""
+    def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the losses of the words, of what letters mean and of what the eye learns by itself.
+
+        0 where there is nothing of the kind.
+        """
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             pixels = torch.from_numpy(batch.pictures)
             pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -167,8 +171,8 @@ class Trainee(torch.nn.Module):
                 eye = self._eye_loss(seen, batch)
             else:
                 seen, eye = None, torch.zeros(())
-            words = self._words_loss(seen, batch) if batch.ids.size else torch.zeros(())
-        return words, eye
+            words, meant = self._words_loss(seen, batch) if batch.ids.size else (torch.zeros(()),) * 2
+        return words, meant, eye
 
     def _eye_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Tell each cell, and each fact from both halves of a closer look."""
@@ -182,7 +186,7 @@ class Trainee(torch.nn.Module):
             losses.append(_known(head(pooled).float(), torch.from_numpy(batch.labels[:, at]), -1))
         return losses[0] + sum(losses[1:]) / len(LABELS)
 
-    def _words_loss(self, seen: torch.Tensor | None, batch: Batch) -> torch.Tensor:
+    def _words_loss(self, seen: torch.Tensor | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         model = self.network.model
         ids = torch.from_numpy(batch.ids).long()
         embedded = model.get_input_embeddings()(ids)
@@ -206,13 +210,17 @@ class Trainee(torch.nn.Module):
             self.network.lm_head(hidden[:, :-1][own]).float(), ids[:, 1:][own], reduction="none"
         )
         weights = 1 + (self.first_weight - 1) * first[own].float()
-        return (weights * losses).sum() / weights.sum() + meant
+        return (weights * losses).sum() / weights.sum(), meant
 
     def _meant_loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Tell, before a letter is looked for, what the option with it will say."""
-        means = torch.from_numpy(batch.means)[:, 1:]
-        thought = self.network.model.language_model.norm(hidden[means >= 0])
-        return _known(self.network.lm_head(thought).float(), means[means >= 0], -1)
+        """Tell, before a letter is looked for, what the option with it will say: each of its first tokens."""
+        means = torch.from_numpy(batch.means)[:, 1:].long()
+        letters = means[..., 0] >= 0
+        thought = self.network.lm_head(self.network.model.language_model.norm(hidden[letters])).float()
+        logs, tokens = thought.log_softmax(-1), means[letters]
+        said = tokens >= 0
+        each = logs.gather(1, tokens.clamp(min=0)) * said / said.sum(1, keepdim=True)
+        return -each.sum() / max(1, len(tokens))
 
 
 def _known(logits: torch.Tensor, labels: torch.Tensor, unknown: int) -> torch.Tensor:
@@ -317,10 +325,10 @@ def train(
         for layer in state.model.modules():  # few pictures come with words: too few to normalise by
             if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 layer.train(looking)
-        words, eye = state.model(batch, half=half)
+        words, meant, eye = state.model(batch, half=half)
         for optimiser in state.optimisers:
             optimiser.zero_grad()
-        (words + (1.0 if looking else recipe.eye_weight) * eye).backward()
+        (words + meant + (1.0 if looking else recipe.eye_weight) * eye).backward()
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
         for optimiser in state.optimisers:
             optimiser.step()
