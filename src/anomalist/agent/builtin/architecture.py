@@ -138,7 +138,7 @@ def _let_like_find_like(voice: Any) -> None:  # noqa: ANN401
 
     voice.embed_tokens.weight.data *= _LOUDER
     size, width = voice.layers[0].self_attn.head_dim, voice.config.hidden_size
-    frame = torch.nn.init.orthogonal_(torch.empty(width, width)).split(size)  # (size, width) each
+    frame = torch.nn.init.orthogonal_(torch.empty(width, width)).reshape(-1, size, width)
     said, before = frame[0], frame[1:3]  # of this token; of the one before, and the one before that
     first, finding = voice.layers[0].self_attn, voice.layers[MEANT_AFTER : MEANT_AFTER + 2]
     for head in range(2):

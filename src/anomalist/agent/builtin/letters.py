@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from anomalist.agent.builtin import phrasings
 from anomalist.agent.builtin.asking import about_region
@@ -80,7 +80,8 @@ def _with(facts: Facts, about: str, value: str) -> Facts:
         facts = replace(facts, kind="stain")
     if about == "kind" and value == "nothing":
         return Facts("nothing")
-    return replace(facts, **{about: value})
+    changed: dict[str, Any] = {about: value}
+    return replace(facts, **changed)
 
 
 def about_a_sentence(rng: Rng) -> Document:

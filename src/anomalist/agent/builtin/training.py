@@ -219,7 +219,7 @@ class Trainee(torch.nn.Module):
         thought = self.network.lm_head(self.network.model.language_model.norm(hidden[letters])).float()
         logs, tokens = thought.log_softmax(-1), means[letters]
         said = tokens >= 0
-        each = logs.gather(1, tokens.clamp(min=0)) * said / said.sum(1, keepdim=True)
+        each: torch.Tensor = logs.gather(1, tokens.clamp(min=0)) * said / said.sum(1, keepdim=True)
         return -each.sum() / max(1, len(tokens))
 
 
