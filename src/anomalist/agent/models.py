@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from anomalist.agent.looks import NormalCrop
     from anomalist.agent.reasoner import Reasoner
 
-AUTO, EVIDENCE = "auto", "evidence"
+AUTO, EVIDENCE, BUILTIN = "auto", "evidence", "builtin"
+
+SHIPPED = Path(__file__).parent / "builtin" / "weights"
+"""Folder of the small vision-language model that comes with the package, as transformers saves one."""
 
 KINDS: Mapping[str, str] = {
     "hf": "anomalist.agent.local:open_local",
@@ -29,7 +32,9 @@ KINDS: Mapping[str, str] = {
 }
 """Prefix of a model's name → function that opens what follows it."""
 
-FORMS = "Name one as hf:NAME_OR_FOLDER, openai:URL#MODEL or scripted:FILE; evidence reasons without one."
+FORMS = (
+    "Name one as builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL or scripted:FILE; evidence reasons without one."
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Choice:
 
 
 def open_model(spec: str) -> BaseChatModel:
-    """Open a chat model: ``hf:<name or folder>``, ``openai:<url>#<model>`` or ``scripted:<file>``.
+    """Open a chat model: ``builtin``, ``hf:<name or folder>``, ``openai:<url>#<model>``, ``scripted:<file>``.
 
     A local model may be followed by options, as in
     ``hf:Qwen/Qwen3-VL-2B-Instruct?quantisation=nf4&dtype=bfloat16&max_pixels=602112``. Nothing is downloaded.
@@ -72,6 +77,8 @@ def describe(spec: str) -> str:
     """
     if spec == EVIDENCE:
         return EvidenceReasoner().name
+    if spec == BUILTIN:
+        return "the small model that comes with anomalist, on this machine"
     kind, rest = _parts(spec)
     if kind == "hf":
         name, options = _options(rest)
@@ -143,6 +150,8 @@ def reasoner_for(
 
 
 def _parts(spec: str) -> tuple[str, str]:
+    if spec == BUILTIN:  # a folder as any other
+        return "hf", str(SHIPPED)
     kind, colon, rest = spec.partition(":")
     if kind not in KINDS or not colon:
         # Not repeated in full: what follows may be an address with a password.

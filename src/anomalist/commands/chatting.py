@@ -33,8 +33,8 @@ def chat(
     model: Annotated[
         str,
         typer.Option(
-            help="Who answers: hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, evidence (no model), "
-            "or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
+            help="Who answers: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
     name: Annotated[

@@ -113,7 +113,7 @@ def reference(
 
 @app.command()
 def seeing(
-    model: Annotated[str, typer.Option(help="Who looks: hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
+    model: Annotated[str, typer.Option(help="Who looks: builtin, hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
     data: Annotated[
         Path | None,
         typer.Option(

@@ -59,8 +59,8 @@ def inspect(
     model: Annotated[
         str,
         typer.Option(
-            help="Who reasons: hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, evidence (no model), "
-            "or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
+            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
     product: Annotated[

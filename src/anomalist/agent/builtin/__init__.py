@@ -1,1 +1,1 @@
-"""A small vision-language model of our own: its words, its data, its training. No weights ship yet."""
+"""The small vision-language model that comes with the package: its words, data, training and weights."""
