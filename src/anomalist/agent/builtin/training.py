@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 class Recipe:
     """How a model is made; stored beside its weights."""
 
-    eye_steps: int = 1500
+    eye_steps: int = 4500
     """Steps in which only the eye learns, before the words."""
     eye_batch: int = 12
     """Documents in such a step, of which only the pictures are looked at, as they are and mirrored."""
-    letter_steps: int = 700
+    letter_steps: int = 250
     """Steps in which the voice learns, without pictures, to tell which option says the same as a sentence."""
     letter_batch: int = 10
     """Sentences in such a step, each with all that can be asked about it."""
-    steps: int = 1200
+    steps: int = 1750
     """Steps in which everything learns."""
     tokens: int = 4096
     """Tokens in a batch, padding included, at most."""
