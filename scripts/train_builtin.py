@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import queue
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -24,32 +21,12 @@ from transformers import PreTrainedTokenizerFast
 from anomalist.agent.builtin.architecture import END, PAD, make_processor, save_model
 from anomalist.agent.builtin.packing import Batch
 from anomalist.agent.builtin.training import Recipe, batches, steps_of, train, vocabulary
-
-if TYPE_CHECKING:
-    Drawn = multiprocessing.Queue[Batch]
+from anomalist.vision.background import in_background
 
 
-def _produce(drawn: Drawn, recipe: Recipe, tokenizer: Path, start: int) -> None:
-    import cv2
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    for batch in batches(recipe, PreTrainedTokenizerFast.from_pretrained(tokenizer), start):
-        drawn.put(batch)
-
-
-def in_background(recipe: Recipe, tokenizer: Path, start: int) -> Iterator[Batch]:
-    """Yield the same batches as `batches`, drawn by another process."""
-    context = multiprocessing.get_context("spawn")
-    drawn: Drawn = context.Queue(maxsize=12)
-    producer = context.Process(target=_produce, args=(drawn, recipe, tokenizer, start), daemon=True)
-    producer.start()
-    while True:
-        try:
-            yield drawn.get(timeout=30)
-        except queue.Empty:
-            if not producer.is_alive():
-                raise RuntimeError("the process that draws has ended; see its error above") from None
+def drawn(recipe: Recipe, tokenizer: Path, start: int) -> Iterator[Batch]:
+    """Yield the batches of a recipe, with a saved tokenizer, opened by the process that draws."""
+    return batches(recipe, PreTrainedTokenizerFast.from_pretrained(tokenizer), start)
 
 
 def main() -> None:
@@ -77,7 +54,7 @@ def main() -> None:
         recipe,
         tokenizer,
         folder.with_suffix(".checkpoint"),
-        lambda start: in_background(recipe, words, start),
+        lambda start: in_background(drawn, recipe, words, start, ahead=12),
         report,
         fuse=any(shutil.which(compiler) for compiler in ("g++", "clang++")),
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from anomalist.vision.attributes import POSITIONS
-
 Meaning = tuple[str, frozenset[str]]
 """An aspect of the evidence and the values of it that a phrase allows."""
 
@@ -18,7 +16,6 @@ def _set(words: str) -> frozenset[str]:
 ROWS = {"upper": 0, "top": 0, "uppermost": 0, "lower": 2, "bottom": 2, "lowermost": 2}
 COLUMNS = {"left": 0, "leftmost": 0, "right": 2, "rightmost": 2}
 MIDDLE = _set("middle centre center central centrally mid")
-PLACES = frozenset(place for row in POSITIONS for place in row)
 EDGES = _set("edge edges border borders rim margin boundary")
 WHOLE = _set("half side part third column row area section portion hand")
 

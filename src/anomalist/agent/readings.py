@@ -17,14 +17,13 @@ from anomalist.agent.option_words import (
     NO,
     NUMBERS,
     PHRASES,
-    PLACES,
     ROWS,
     UNSAID,
     WHOLE,
     YES,
     Meaning,
 )
-from anomalist.vision.attributes import POSITIONS
+from anomalist.vision.attributes import PLACES, POSITIONS
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
 _SUBJECTS = {
@@ -239,4 +238,6 @@ def _place(words: Sequence[str]) -> tuple[int, Term] | None:
     if after in WHOLE and not middle:
         return taken + 1, Term("place", wide)
     cell = POSITIONS[1 if row is None else row][1 if column is None else column]
-    return taken, Term("place", frozenset({cell}), frozenset() if middle else (wide - {cell}) & PLACES)
+    return taken, Term(
+        "place", frozenset({cell}), frozenset() if middle else (wide - {cell}).intersection(PLACES)
+    )

@@ -30,7 +30,7 @@ from anomalist.vision.strokes import Rng
 
 T = TypeVar("T")
 
-_SENTENCE_SHARE = 0.4
+_SENTENCE_SHARE, _TOLD_SHARE = 0.4, 0.5
 _LISTS, _CALLS, _TOLD = 3, 12, 5
 """Lists of options in a document, and how often one is called by its name or told in a sentence."""
 
@@ -43,14 +43,14 @@ _LISTED: Sequence[tuple[str, Mapping[str, tuple[str, ...]]]] = (
 _SHAPELESS = ("scratch", "crack", "bend", "texture change", "nothing")
 
 
-def draw_letters(rng: Rng, sentence_share: float = _SENTENCE_SHARE) -> Document:
+def draw_letters(rng: Rng) -> Document:
     """Draw a document about a sentence, or lists of options."""
-    return about_a_sentence(rng) if rng.random() < sentence_share else about_options(rng)
+    return about_a_sentence(rng) if rng.random() < _SENTENCE_SHARE else about_options(rng)
 
 
-def about_options(rng: Rng, told_share: float = 0.5) -> Document:
+def about_options(rng: Rng) -> Document:
     """Lists of options, which are then called: by a name, by another that means the same, by a sentence."""
-    lists = (_list(rng, told=rng.random() < told_share) for _ in range(_LISTS))
+    lists = (_list(rng, told=rng.random() < _TOLD_SHARE) for _ in range(_LISTS))
     return Document((Piece(USER_TURN, False),), tuple(lists), (), (), ())
 
 

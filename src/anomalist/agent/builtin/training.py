@@ -1,9 +1,9 @@
 """The recipe of the small model: what it learns from is drawn without end, and follows from the seed.
 
 First the eye learns by itself, with heads that don't ship: what is in each cell of a closer look, and the
-facts. That teaches it far sooner than a word for a picture would. Everything lives in
-one checkpoint of tensors, so that training can be interrupted. Import this inside functions only: it needs
-torch.
+facts. That teaches it far sooner than a word for a picture would. Then the voice learns by itself which
+letter belongs to what is said, and last both together. Everything lives in one checkpoint of tensors, so that
+training can be interrupted. Import this inside functions only: it needs torch.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Recipe:
     letter_steps: int = 250
     """Steps in which the voice learns, without pictures, to tell which option says the same as a sentence."""
     letter_batch: int = 10
-    """Sentences in such a step, each with all that can be asked about it."""
+    """Documents in such a step: sentences with what can be asked about them, and lists of options."""
     steps: int = 1750
     """Steps in which everything learns."""
     tokens: int = 4096
