@@ -111,7 +111,7 @@ def find_regions(
     if not found:
         return ()
     index = np.arange(1, found + 1)
-    peaks = np.asarray(ndimage.maximum(score_map, labels, index), dtype=np.float64)
+    peaks = _highest(score_map, labels, found)
     means = np.asarray(ndimage.mean(score_map, labels, index), dtype=np.float64)
     areas = np.bincount(labels.ravel(), minlength=found + 1)[1:]
     slices = ndimage.find_objects(labels)
@@ -136,6 +136,14 @@ def find_regions(
             )
         )
     return tuple(regions)
+
+
+def _highest(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.float64]:
+    """Highest score of each component, float64 (found,); looks only where one is, without sorting."""
+    highest = np.full(found + 1, -np.inf)
+    inside = labels > 0
+    np.maximum.at(highest, labels[inside], score_map[inside])
+    return highest[1:]
 
 
 def _what_counts(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:

@@ -133,18 +133,22 @@ def _let_like_find_like(voice: Any) -> None:  # noqa: ANN401
     weights that was not found in a thousand steps. So the first layer begins with heads that look one and two
     tokens back, and two later ones with heads that look from a thought to where it was said: the induction
     heads of Olsson et al. (2022), set by hand in the manner of Trockman & Kolter (2023), and free to change.
+    A third head of the first layer looks three back: from a cell of a closer look's normal half to its
+    counterpart.
     """
     import torch
 
     voice.embed_tokens.weight.data *= _LOUDER
     size, width = voice.layers[0].self_attn.head_dim, voice.config.hidden_size
     frame = torch.nn.init.orthogonal_(torch.empty(width, width)).reshape(-1, size, width)
-    said, before = frame[0], frame[1:3]  # of this token; of the one before, and the one before that
+    said, before = frame[0], frame[1:4]  # of this token; of one, two and three before
     first, finding = voice.layers[0].self_attn, voice.layers[MEANT_AFTER : MEANT_AFTER + 2]
-    for head in range(2):
+    for head in range(3):
         rows = slice(head * size, (head + 1) * size)
         _look_back(first, rows, head + 1)
         _carry(first, rows, said, before[head])
+    for head in range(2):
+        rows = slice(head * size, (head + 1) * size)
         for attention in (layer.self_attn for layer in finding):
             attention.q_proj.weight.data[rows] = 2 * said
             attention.k_proj.weight.data[rows] = said

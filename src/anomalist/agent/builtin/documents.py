@@ -33,7 +33,7 @@ _TELL = (
     "Describe {name} in a sentence.",
     "Describe what is seen.", "What do you see? Answer in one sentence.", "Tell me what there is.",
 )  # fmt: skip
-_PIPELINE_SHARE, _WHOLE_SHARE = 0.1, 0.15
+_PIPELINE_SHARE, _WHOLE_SHARE, _WHOLE_LOOKS = 0.1, 0.15, 0.1
 _ASKED, _AFTER = 4, 4
 """Questions about a region by themselves, and after it was said in a sentence what is seen."""
 
@@ -85,6 +85,16 @@ def draw_document(rng: Rng, products: Sequence[Product]) -> Document:
     return (
         about_the_whole(rng, shown) if form < _PIPELINE_SHARE + _WHOLE_SHARE else about_a_region(rng, shown)
     )
+
+
+def draw_look(rng: Rng, products: Sequence[Product]) -> Document:
+    """Draw what the eye learns from by itself, without words: a closer look or, seldom, a whole picture."""
+    shown = show(rng, draw_case(rng, products))
+    if not shown.facts or rng.random() < _WHOLE_LOOKS:
+        return Document((), (), (shown.whole(),), (shown.whole_grid(),), (None,))
+    region, facts = shown.evidence.regions[0], shown.facts[0]
+    grid = shown.grid(region, facts)
+    return Document((), (), (shown.view(region).pixels,), (grid,), (facts,))
 
 
 def about_a_region(rng: Rng, shown: Shown) -> Document:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from anomalist.agent.builtin.architecture import MEANT_AFTER, make_network, train_tokenizer
-from anomalist.agent.builtin.documents import Document, draw_document
+from anomalist.agent.builtin.documents import Document, draw_document, draw_look
 from anomalist.agent.builtin.letters import draw_letters
 from anomalist.agent.builtin.packing import LABELS, ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
 from anomalist.agent.builtin.showing import BESIDE, CELLS, HALF, IGNORED
@@ -33,6 +33,8 @@ from anomalist.vision.checkpoints import (
     update_average,
 )
 from anomalist.vision.drawn.cases import Product, draw_product
+from anomalist.vision.drawn.facts import DEFECT_KINDS
+from anomalist.vision.strokes import Rng
 from anomalist.vision.training import half_precision
 from anomalist.vision.weights import part_of
 
@@ -44,15 +46,17 @@ if TYPE_CHECKING:
 class Recipe:
     """How a model is made; stored beside its weights."""
 
-    eye_steps: int = 4500
+    eye_steps: int = 4300
     """Steps in which only the eye learns, before the words."""
     eye_batch: int = 12
-    """Documents in such a step, of which only the pictures are looked at, as they are and mirrored."""
-    letter_steps: int = 250
+    """Looks drawn for such a step; each is looked at as it is and mirrored in three ways."""
+    eye_mixed: int = 10
+    """Steps among which those are mixed, so that few of one look come together."""
+    letter_steps: int = 220
     """Steps in which the voice learns, without pictures, to tell which option says the same as a sentence."""
     letter_batch: int = 10
     """Documents in such a step: sentences with what can be asked about them, and lists of options."""
-    steps: int = 1750
+    steps: int = 1400
     """Steps in which everything learns."""
     tokens: int = 4096
     """Tokens in a batch, padding included, at most."""
@@ -86,14 +90,18 @@ def steps_of(recipe: Recipe) -> int:
 _FIRST_PRODUCT = 1_000_000  # far from the products of the embedded network
 
 
-def documents(recipe: Recipe, start: int = 0) -> Iterator[Document]:
+def documents(
+    recipe: Recipe,
+    start: int = 0,
+    draw: Callable[[Rng, Sequence[Product]], Document] = draw_document,
+) -> Iterator[Document]:
     """Yield the documents from number ``start`` on."""
     following = _FIRST_PRODUCT + start // recipe.every + recipe.pool
     first = following - recipe.pool
     pool: deque[Product] = deque((draw_product(s) for s in range(first, following)), recipe.pool)
     number = start
     while True:
-        yield draw_document(np.random.default_rng((recipe.seed, number)), pool)
+        yield draw(np.random.default_rng((recipe.seed, number)), pool)
         number += 1
         if number % recipe.every == 0:
             pool.append(draw_product(following))
@@ -119,10 +127,9 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
     """
     letters_from = recipe.eye_steps * recipe.eye_batch
     words_from = letters_from + recipe.letter_steps * recipe.letter_batch
-    drawn = documents(recipe, start)
-    while start < letters_from:
-        start += recipe.eye_batch
-        yield side_by_side([one for _ in range(recipe.eye_batch) for one in looked_at(next(drawn))], start)
+    if start < letters_from:
+        yield from _looks(recipe, start)
+        start = letters_from
     while start < words_from:
         told = [
             tokenised(tokenizer, draw_letters(np.random.default_rng((recipe.seed, number, 3))))
@@ -145,6 +152,20 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, start: int = 0) 
             yield side_by_side(groups[int(at)], first + recipe.sorted)
 
 
+def _looks(recipe: Recipe, start: int) -> Iterator[Batch]:
+    """Yield the batches of the eye's own lesson from look number ``start`` on, those of some steps mixed."""
+    mixed = recipe.eye_mixed * recipe.eye_batch
+    group = start // mixed * mixed
+    drawn = documents(recipe, group, draw_look)
+    for first in range(group, recipe.eye_steps * recipe.eye_batch, mixed):
+        looks = [one for _ in range(mixed) for one in looked_at(next(drawn))]
+        order = np.random.default_rng((recipe.seed, first, 4)).permutation(len(looks))
+        for number, some in enumerate(np.array_split(order, recipe.eye_mixed), start=1):
+            following = first + number * recipe.eye_batch
+            if start < following <= recipe.eye_steps * recipe.eye_batch:
+                yield side_by_side([looks[i] for i in some], following)
+
+
 class Trainee(torch.nn.Module):
     """The network, with heads for what the eye learns by itself, which don't ship."""
 
@@ -154,8 +175,10 @@ class Trainee(torch.nn.Module):
         network.model.vision_tower.to(memory_format=torch.channels_last)  # half as slow again otherwise
         width = network.config.vision_config.hidden_size
         self.cells = torch.nn.Linear(width, BESIDE + 1)
+        self.compared = Compared(width)
+        self.changes = torch.nn.Linear(width, len(DEFECT_KINDS))
         self.facts = torch.nn.ModuleList(
-            torch.nn.Linear(4 * width, len(values)) for values in LABELS.values()
+            torch.nn.Linear(3 * width, len(values)) for values in LABELS.values()
         )
 
     def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -175,16 +198,20 @@ class Trainee(torch.nn.Module):
         return words, meant, eye
 
     def _eye_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Tell each cell, and each fact from both halves of a closer look."""
-        cells = self.cells(seen).float()
+        """Tell each cell by itself and beside its counterpart, and each fact from a closer look."""
+        grids = torch.from_numpy(batch.grids)
         halves = seen.reshape(len(seen), CELLS, 2, HALF, -1)
         left, right = (halves[:, :, half].flatten(1, 2) for half in (0, 1))  # (n, cells, width) each
-        mean = left.mean(1)
-        pooled = torch.cat([mean, left.amax(1), right.mean(1), mean - right.mean(1)], -1)
-        losses = [_known(cells.flatten(0, 1), torch.from_numpy(batch.grids).flatten(), IGNORED)]
-        for at, head in enumerate(self.facts):
-            losses.append(_known(head(pooled).float(), torch.from_numpy(batch.labels[:, at]), -1))
-        return losses[0] + sum(losses[1:]) / len(LABELS)
+        both = self.compared(left, right)
+        close = torch.where(grids < len(DEFECT_KINDS), grids, IGNORED)[:, :, :HALF]
+        cells = _known(self.cells(seen).float().flatten(0, 1), grids.flatten(), IGNORED)
+        changes = _known(self.changes(both).float().flatten(0, 1), close.flatten(), IGNORED)
+        pooled = torch.cat([both.mean(1), both.amax(1), left.amax(1)], -1)
+        facts = [
+            _known(head(pooled).float(), torch.from_numpy(batch.labels[:, at]), -1)
+            for at, head in enumerate(self.facts)
+        ]
+        return cells + changes + sum(facts) / len(facts)
 
     def _words_loss(self, seen: torch.Tensor | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         model = self.network.model
@@ -221,6 +248,21 @@ class Trainee(torch.nn.Module):
         said = tokens >= 0
         each: torch.Tensor = logs.gather(1, tokens.clamp(min=0)) * said / said.sum(1, keepdim=True)
         return -each.sum() / max(1, len(tokens))
+
+
+class Compared(torch.nn.Module):
+    """Each cell of a left half beside its counterpart in the right one, (n, cells, width) each."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(3))
+        self.norm = torch.nn.LayerNorm(width)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """Return what is different, by features, (n, cells, width)."""
+        of_left, of_right, further = self.layers
+        beside = torch.nn.functional.gelu(self.norm(of_left(left) + of_right(right)))
+        return torch.nn.functional.gelu(further(beside))
 
 
 def _known(logits: torch.Tensor, labels: torch.Tensor, unknown: int) -> torch.Tensor:
@@ -283,7 +325,7 @@ def _is_layer(name: str) -> bool:
 
 def _is_eye(name: str) -> bool:
     """Whether a parameter belongs to the eye or to what it learns by itself."""
-    return "vision_tower" in name or name.startswith(("cells", "facts"))
+    return "vision_tower" in name or name.startswith(("cells", "compared", "changes", "facts"))
 
 
 def train(
@@ -318,34 +360,44 @@ def train(
     if fuse:
         for layer in state.model.network.model.language_model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
-    last = steps_of(recipe)
-    for batch in source(state.read) if state.step < last else ():
-        looking = state.step < recipe.eye_steps
-        state.set_rates(*_rates(recipe, state.step))
-        for layer in state.model.modules():  # few pictures come with words: too few to normalise by
-            if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-                layer.train(looking)
-        words, meant, eye = state.model(batch, half=half)
-        for optimiser in state.optimisers:
-            optimiser.zero_grad()
-        (words + meant + (1.0 if looking else recipe.eye_weight) * eye).backward()
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
-        for optimiser in state.optimisers:
-            optimiser.step()
-        state.step, state.read = state.step + 1, batch.following
-        since = state.step if looking else state.step - recipe.eye_steps  # the voice was random until then
-        update_average(state.average, state.model.network, min(recipe.ema, since / (since + 9)))
-        losses.append((words.item(), eye.item()))
-        if state.step % 25 == 0:
-            mean = np.mean(losses, 0)
-            report(state.step, float(mean[0]), float(mean[1]))
-            losses.clear()
-        if state.step % save_every == 0 or state.step == last:
-            state.save(checkpoint, recipe)
-        if state.step == last:
-            break
+    last, threads = steps_of(recipe), torch.get_num_threads()
+    try:
+        for batch in source(state.read) if state.step < last else ():
+            # Drawing what the eye learns from takes a core of its own.
+            torch.set_num_threads(max(1, threads - 1) if state.step < recipe.eye_steps else threads)
+            losses.append(_learn(state, recipe, batch, half=half))
+            if state.step % 25 == 0:
+                mean = np.mean(losses, 0)
+                report(state.step, float(mean[0]), float(mean[1]))
+                losses.clear()
+            if state.step % save_every == 0 or state.step == last:
+                state.save(checkpoint, recipe)
+            if state.step == last:
+                break
+    finally:
+        torch.set_num_threads(threads)
     state.model.network.load_state_dict(state.average)
     return state.model.network.eval()
+
+
+def _learn(state: _State, recipe: Recipe, batch: Batch, *, half: bool) -> tuple[float, float]:
+    """Take one step; returns the losses of the words and of the eye."""
+    looking = state.step < recipe.eye_steps
+    state.set_rates(*_rates(recipe, state.step))
+    for layer in state.model.modules():  # few pictures come with words: too few to normalise by
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            layer.train(looking)
+    words, meant, eye = state.model(batch, half=half)
+    for optimiser in state.optimisers:
+        optimiser.zero_grad()
+    (words + meant + (1.0 if looking else recipe.eye_weight) * eye).backward()
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+    for optimiser in state.optimisers:
+        optimiser.step()
+    state.step, state.read = state.step + 1, batch.following
+    since = state.step if looking else state.step - recipe.eye_steps  # the voice was random until then
+    update_average(state.average, state.model.network, min(recipe.ema, since / (since + 9)))
+    return words.item(), eye.item()
 
 
 def _rates(recipe: Recipe, step: int) -> tuple[float, float]:
