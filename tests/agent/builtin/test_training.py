@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,7 +39,16 @@ from anomalist.vision.drawn.cases import Product, draw_case, draw_product
 from anomalist.vision.drawn.facts import DEFECT_KINDS, Facts
 
 TINY = Recipe(
-    eye_steps=2, eye_batch=3, letter_steps=2, letter_batch=2, steps=2, sorted=4, tokens=1024, pool=3, warmup=1
+    eye_steps=2,
+    eye_batch=3,
+    eye_mixed=2,
+    letter_steps=2,
+    letter_batch=2,
+    steps=2,
+    sorted=4,
+    tokens=1024,
+    pool=3,
+    warmup=1,
 )
 
 
@@ -186,6 +196,19 @@ def test_cells_mark_the_defect_on_the_left_and_nothing_on_the_right(shown: Shown
 def test_facts_are_numbered_and_the_unknown_are_minus_one() -> None:
     assert labelled(None).tolist() == [-1] * 7
     assert labelled(Facts("crack", tone="lighter", count=1, faint=True)).tolist() == [1, 1, -1, -1, -1, 0, 1]
+
+
+def test_looks_are_mixed_and_go_on_in_the_middle_of_a_mixture(tokenizer: Any) -> None:
+    recipe = replace(TINY, eye_steps=5)  # two whole mixtures and half of one
+    looks = list(itertools.islice(batches(recipe, tokenizer), 5))
+    later = list(itertools.islice(batches(recipe, tokenizer, looks[2].following), 2))
+
+    assert [batch.following for batch in looks] == [3, 6, 9, 12, 15]
+    for batch, same in zip(looks[3:], later, strict=True):
+        assert np.array_equal(batch.pictures, same.pictures)
+        assert np.array_equal(batch.labels, same.labels)
+    seen = {picture.tobytes() for batch in looks[:4] for picture in batch.pictures}
+    assert len(seen) == sum(len(batch.pictures) for batch in looks[:4]) == 4 * 4 * TINY.eye_batch
 
 
 def test_training_goes_on_where_it_was_interrupted(tokenizer: Any, tmp_path: Path) -> None:
