@@ -27,6 +27,24 @@ def test_a_claim_needs_all_of_its_ids_to_exist(cited: tuple[str, ...], kept: boo
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "cited", "kept"),
+    [
+        ("R2 shows a scratch.", ("R2",), True),
+        ("R2 shows a scratch.", ("R3",), False),
+        ("R2 is darker than R3.", ("R3",), True),
+        ("R2 shows a scratch.", ("R3", "R2"), True),
+        ("R2 shows a scratch.", ("score",), True),
+        ("The resistor R47 is missing.", ("R3",), True),
+        ("A scratch on part PR2.", ("R3",), True),
+        ("A scratch.", ("R3",), True),
+    ],
+)
+def test_a_claim_that_names_regions_cites_one_of_them(text: str, cited: tuple[str, ...], kept: bool) -> None:
+    claim = Claim(text=text, evidence=cited)
+    assert bool(checked([claim], {"score", "R2", "R3"})[0]) is kept
+
+
 def test_claims_keep_their_order_and_the_dropped_are_given_apart() -> None:
     claims = [Claim(text=str(i), evidence=(f"R{i}",)) for i in (3, 1, 9, 2, 8)]
     kept, dropped = checked(iter(claims), ("R1", "R2", "R3"))

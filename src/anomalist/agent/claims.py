@@ -1,10 +1,13 @@
-"""No claim without evidence: sentences whose ids don't exist are dropped, and counted."""
+"""No claim without evidence: sentences whose ids don't exist or don't fit are dropped, and counted."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from anomalist.types import Claim, Evidence, Recall
+
+_REGION = re.compile(r"\bR[1-9][0-9]*\b")
 
 SCORE = "score"
 """The id of the image score and its calibration."""
@@ -23,7 +26,7 @@ def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
 def checked(
     claims: Iterable[Claim], allowed_ids: Collection[str]
 ) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
-    """Keep the claims all of whose ids exist.
+    """Keep the claims all of whose ids exist and are those that the sentence speaks of.
 
     Parameters
     ----------
@@ -33,10 +36,21 @@ def checked(
     Returns
     -------
     The claims that hold and those that are dropped, in their order. One unknown id drops its claim: a
-    sentence that rests in part on nothing can't be repaired by citing less.
+    sentence that rests in part on nothing can't be repaired by citing less. A sentence about R2 that cites
+    R3 alone may mean either, so it goes, too.
     """
     kept: list[Claim] = []
     dropped: list[Claim] = []
     for claim in claims:
-        (kept if all(key in allowed_ids for key in claim.evidence) else dropped).append(claim)
+        holds = all(key in allowed_ids for key in claim.evidence) and not _speaks_of_others(
+            claim, allowed_ids
+        )
+        (kept if holds else dropped).append(claim)
     return tuple(kept), tuple(dropped)
+
+
+def _speaks_of_others(claim: Claim, allowed_ids: Collection[str]) -> bool:
+    """Whether a sentence cites regions and names others only. What isn't the id of a region is no name."""
+    cited = set(filter(_REGION.fullmatch, claim.evidence))
+    named = set(_REGION.findall(claim.text)).intersection(allowed_ids)
+    return bool(cited and named) and cited.isdisjoint(named)
