@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "src" / "anomalist"
 
 def tree() -> str:
     """The tree as a Markdown code block; a folder's line comes from its ``__init__``."""
-    folders = [ROOT, *sorted(path for path in ROOT.iterdir() if (path / "__init__.py").exists())]
+    folders = [ROOT, *sorted(path.parent for path in ROOT.glob("*/**/__init__.py"))]
     lines = []
     for folder in folders:
         lines.append(f"{folder.relative_to(ROOT.parent).as_posix()}/")

@@ -19,8 +19,9 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from anomalist.agent.builtin.architecture import END, PAD, make_processor, save_model
+from anomalist.agent.builtin.lessons import Recipe, batches, steps_of, vocabulary
 from anomalist.agent.builtin.packing import Batch
-from anomalist.agent.builtin.training import Recipe, batches, steps_of, train, vocabulary
+from anomalist.agent.builtin.training import train
 from anomalist.vision.background import in_background
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from anomalist.agent.builtin.lessons import Recipe
 from anomalist.agent.builtin.showing import Shown, show
-from anomalist.agent.builtin.training import Recipe
 from anomalist.agent.local import LocalChatModel
 from anomalist.agent.messages import user_message
 from anomalist.agent.models import SHIPPED, describe, open_model

@@ -21,9 +21,11 @@ from anomalist.agent.builtin.architecture import (
     train_tokenizer,
 )
 from anomalist.agent.builtin.documents import Document, Piece, about_a_region, draw_document, two_looks
+from anomalist.agent.builtin.lessons import Recipe, batches
 from anomalist.agent.builtin.packing import Batch, labelled, scaled, side_by_side, tokenised
 from anomalist.agent.builtin.showing import CELLS, HALF, IGNORED, OUTLINED, Shown, show
-from anomalist.agent.builtin.training import Recipe, Trainee, batches, train
+from anomalist.agent.builtin.trainee import Trainee
+from anomalist.agent.builtin.training import train
 from anomalist.agent.constrained import SchemaMask, schema_tokens
 from anomalist.agent.conversation import prepare
 from anomalist.agent.guidance import NO_GUIDANCE
