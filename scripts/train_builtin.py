@@ -21,8 +21,13 @@ from transformers import PreTrainedTokenizerFast
 from anomalist.agent.builtin.architecture import END, PAD, make_processor, save_model
 from anomalist.agent.builtin.lessons import Recipe, batches, steps_of, vocabulary
 from anomalist.agent.builtin.packing import Batch
+from anomalist.agent.builtin.tempering import drawn_questions, soften, temperature
 from anomalist.agent.builtin.training import train
+from anomalist.agent.local import open_local
 from anomalist.vision.background import in_background
+
+_TEMPERED_ON = 400
+"""Pictures that the temperature is found on."""
 
 
 def drawn(recipe: Recipe, tokenizer: Path, start: int) -> Iterator[Batch]:
@@ -60,7 +65,12 @@ def main() -> None:
         fuse=any(shutil.which(compiler) for compiler in ("g++", "clang++")),
     )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(words, eos_token=END, pad_token=PAD)
-    save_model(folder, network, make_processor(tokenizer))
+    processor = make_processor(tokenizer)
+    save_model(folder, network, processor)
+    warmth = temperature(open_local(str(folder)), drawn_questions(_TEMPERED_ON, recipe.seed), recipe.seed)
+    print(f"temperature {warmth:.3f}")
+    soften(network, warmth)
+    save_model(folder, network, processor)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
 
 

@@ -104,7 +104,7 @@ def choose_each(model: BaseChatModel, questions: Sequence[Question], *, seed: in
     DataError : too few, too many, empty or equal options, or no question before them.
     ModelError : the model fails.
     """
-    asked = [_rotations(question, seed) for question in questions]
+    asked = [rotations_of(question, seed) for question in questions]
     conversations = [messages for rotations in asked for _, messages in rotations]
     rows: list[list[float]] | None = None
     if conversations and isinstance(model, GivesLogprobs):
@@ -117,7 +117,7 @@ def choose_each(model: BaseChatModel, questions: Sequence[Question], *, seed: in
             replies = [model.invoke(list(messages)).text for _, messages in rotations]
             choices.append(_by_replies(question.options, orders, replies))
         else:
-            choices.append(_by_logprobs(question.options, orders, rows[start : start + len(orders)]))
+            choices.append(by_logprobs(question.options, orders, rows[start : start + len(orders)]))
         start += len(orders)
     return choices
 
@@ -148,7 +148,7 @@ def parse_letter(reply: str, options: Sequence[str]) -> str | None:
     return named.pop() if len(named) == 1 and named <= set(letters) else None
 
 
-def _rotations(question: Question, seed: int) -> list[tuple[list[int], list[BaseMessage]]]:
+def rotations_of(question: Question, seed: int) -> list[tuple[list[int], list[BaseMessage]]]:
     """Return each order of the options (indices, as shown) with the conversation that asks so."""
     options = [" ".join(option.split()) for option in question.options]
     if not 2 <= len(options) <= MOST_OPTIONS:
@@ -178,7 +178,7 @@ def _asked(messages: Sequence[BaseMessage], options: Sequence[str]) -> list[Base
     return [*before, last.model_copy(update={"content": [*blocks, text]})]
 
 
-def _by_logprobs(
+def by_logprobs(
     options: Sequence[str], orders: Sequence[Sequence[int]], rows: Sequence[Sequence[float]]
 ) -> Choice:
     """Average over the rotations what the letters share among them."""
