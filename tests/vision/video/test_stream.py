@@ -148,19 +148,19 @@ def test_a_jpeg_camera_that_dies_and_comes_back_with_another_size() -> None:
     films = [jpegs(range(10)), jpegs(range(10, 20)), jpegs(range(20, 30), 96, 128)]
     camera = Camera("jpeg", films, 0.01)
     with running(camera):
-        video = open_video(f"http://admin:hunter2@{camera.host}/video?token=hunter2", give_up=0.3)
+        video = open_video(f"http://admin:hunter2@{camera.host}/video?token=hunter2", give_up=1.0)
         frames = list(video.frames())
     got = numbers(frames)
     assert got == sorted(set(got)), "in order, none twice"
-    assert len(got) > 20
+    assert {number // 10 for number in got} == {0, 1, 2}
     assert [number // 10 for number in numbers(frame for frame in frames if frame.cut)] == [1, 2]
     assert all(a.time < b.time for a, b in itertools.pairwise(frames))
     assert {frame.pixels.shape for frame in frames} == {(64, 80, 3), (96, 128, 3)}
     assert video.source == f"http://admin@{camera.host}/video?token=…"
-    lost, ended = video.notes
+    lost, ended, *_ = video.notes  # and what was passed over, where the machine was busy
     assert lost.startswith("the connection was lost 3 times, first at ")
     assert ended.startswith("ended at ")
-    assert ended.endswith(" s: no connection for 0.3 s")
+    assert ended.endswith(" s: no connection for 1 s")
     assert video.duration is None
 
 
@@ -168,7 +168,7 @@ def test_an_rtsp_camera_that_dies_and_comes_back(served: Path) -> None:
     data = (served / "film.ts").read_bytes()
     camera = Camera("rtsp", [data[: len(data) // 2 // 188 * 188], data], 0.001)
     with running(camera):
-        video = open_video(f"rtsp://admin:hunter2@{camera.host}/cam", give_up=0.3)
+        video = open_video(f"rtsp://admin:hunter2@{camera.host}/cam", give_up=1.0)
         frames = list(video.frames())
     cuts = [place for place, frame in enumerate(frames) if frame.cut]
     assert len(cuts) == 1
@@ -193,7 +193,7 @@ def test_a_slow_reader_stays_near_the_present() -> None:
         frames = []
         for frame in video.frames():
             frames.append(frame)
-            time.sleep(0.05)
+            time.sleep(0.2)
     assert len(frames) < 60
     assert numbers(frames) == [frame.index for frame in frames], "what was passed over counts"
     assert any(note.endswith("because reading was slower than the stream") for note in video.notes)
