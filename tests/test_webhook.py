@@ -79,7 +79,7 @@ def test_nobody_there_never_raises_and_sending_does_not_wait() -> None:
     started = time.monotonic()
     for number in range(150):
         hook.send(str(number))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert hook.dropped >= 49  # more than the queue holds
 
 

@@ -252,7 +252,7 @@ def test_who_stops_listening_stops_the_writing(
         begun = time.monotonic()
         with pytest.raises(why):
             stream.throw(why)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
     assert not writers()
     usage = model.invoke(ask_about(), max_tokens=3, timeout=60.0).usage_metadata
     assert usage is not None and usage["output_tokens"] == 3

@@ -200,7 +200,7 @@ def test_what_denies_is_never_lost(text: str) -> None:
     ],
 )
 def test_ten_thousand_characters_take_no_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for part in clauses(text):
         negated(part)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
