@@ -81,7 +81,7 @@ def main() -> None:
     for name, arguments in runs.items():
         file = options.folder / f"{name}.safetensors"
         if not file.exists():
-            size = ["--steps", str(options.steps), "--pool", "128"]
+            size = ["--steps", str(options.steps), "--warmup", str(options.steps // 6), "--pool", "128"]
             subprocess.run([*pretrain, str(file), *size, *arguments], check=True, stdout=subprocess.DEVNULL)
         print(json.dumps({"without": name, "image_auroc": measured(file, parts)}), flush=True)
 

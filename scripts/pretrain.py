@@ -32,11 +32,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--warmup", type=int, default=Recipe.warmup)
     parser.add_argument("--pool", type=int, default=Recipe.pool, help="products alive at a time")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--without", nargs="*", default=[], help="families of surfaces to leave out")
     options = parser.parse_args()
-    recipe = Recipe(steps=options.steps, pool=options.pool, seed=options.seed, without=tuple(options.without))
+    recipe = Recipe(
+        steps=options.steps,
+        warmup=options.warmup,
+        pool=options.pool,
+        seed=options.seed,
+        without=tuple(options.without),
+    )
     began = time.time()
 
     def report(step: int, loss: float) -> None:
