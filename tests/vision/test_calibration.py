@@ -320,3 +320,15 @@ def test_the_division_follows_the_seed() -> None:
 def test_one_group_can_not_be_divided() -> None:
     with pytest.raises(ValueError, match="one group"):
         partition(np.zeros(5, np.int64), 0)
+
+
+@pytest.mark.parametrize(("groups", "least", "most"), [(28, 0.01, 0.03), (57, 0.033, 0.053)])
+def test_few_groups_make_alarms_rarer_than_asked_for(groups: int, least: float, most: float) -> None:
+    """Four pictures of one object share half of the variance of their scores; 5 % is asked for."""
+    rng, alarms, draws = np.random.default_rng(0), 0, 2000
+    numbers = np.repeat(np.arange(groups), 4)
+    for _ in range(draws):
+        scores = (rng.normal(size=(groups + 1, 1)) + rng.normal(size=(groups + 1, 4))).ravel()
+        normals = CalibrationSet(scores[4:], np.zeros(4 * groups, np.int64), numbers)
+        alarms += is_alarm(normals.p_value(scores[0]), 0.05)
+    assert least < alarms / draws < most
