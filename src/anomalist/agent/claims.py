@@ -42,10 +42,8 @@ def checked(
     kept: list[Claim] = []
     dropped: list[Claim] = []
     for claim in claims:
-        holds = all(key in allowed_ids for key in claim.evidence) and not _speaks_of_others(
-            claim, allowed_ids
-        )
-        (kept if holds else dropped).append(claim)
+        exist = all(key in allowed_ids for key in claim.evidence)
+        (kept if exist and not _speaks_of_others(claim, allowed_ids) else dropped).append(claim)
     return tuple(kept), tuple(dropped)
 
 

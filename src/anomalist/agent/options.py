@@ -7,6 +7,7 @@ letter once, and the probabilities are averaged.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -19,6 +20,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from anomalist.errors import DataError
+
+Rotations = list[tuple[list[int], list[BaseMessage]]]
+"""Each order of the options of a question (indices, as shown) with the conversation that asks so."""
 
 MOST_OPTIONS = len(string.ascii_uppercase)
 INSTRUCTION = "Answer with the letter of the right option only."
@@ -105,21 +109,30 @@ def choose_each(model: BaseChatModel, questions: Sequence[Question], *, seed: in
     ModelError : the model fails.
     """
     asked = [rotations_of(question, seed) for question in questions]
-    conversations = [messages for rotations in asked for _, messages in rotations]
-    rows: list[list[float]] | None = None
-    if conversations and isinstance(model, GivesLogprobs):
-        most = max(len(question.options) for question in questions)
-        rows = model.option_logprobs(conversations, string.ascii_uppercase[:most])
-    choices, start = [], 0
-    for question, rotations in zip(questions, asked, strict=True):
+    said = logprobs_each(model, asked) if isinstance(model, GivesLogprobs) else None
+    choices = []
+    for at, (question, rotations) in enumerate(zip(questions, asked, strict=True)):
         orders = [order for order, _ in rotations]
-        if rows is None:
+        if said is None:
             replies = [model.invoke(list(messages)).text for _, messages in rotations]
             choices.append(_by_replies(question.options, orders, replies))
         else:
-            choices.append(by_logprobs(question.options, orders, rows[start : start + len(orders)]))
-        start += len(orders)
+            choices.append(by_logprobs(question.options, orders, said[at]))
     return choices
+
+
+def logprobs_each(model: GivesLogprobs, asked: Sequence[Rotations]) -> list[list[list[float]]] | None:
+    """Return what a model says to each rotation of each question: a row each, a log-probability per letter.
+
+    None where the model can't say after all.
+    """
+    conversations = [messages for rotations in asked for _, messages in rotations]
+    most = max(map(len, asked), default=0)  # as many rotations as options
+    rows = model.option_logprobs(conversations, string.ascii_uppercase[:most]) if conversations else []
+    if rows is None:
+        return None
+    following = iter(rows)
+    return [list(itertools.islice(following, len(rotations))) for rotations in asked]
 
 
 def parse_letter(reply: str, options: Sequence[str]) -> str | None:
@@ -148,7 +161,7 @@ def parse_letter(reply: str, options: Sequence[str]) -> str | None:
     return named.pop() if len(named) == 1 and named <= set(letters) else None
 
 
-def rotations_of(question: Question, seed: int) -> list[tuple[list[int], list[BaseMessage]]]:
+def rotations_of(question: Question, seed: int) -> Rotations:
     """Return each order of the options (indices, as shown) with the conversation that asks so."""
     options = [" ".join(option.split()) for option in question.options]
     if not 2 <= len(options) <= MOST_OPTIONS:

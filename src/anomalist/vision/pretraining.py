@@ -8,7 +8,6 @@ functions only: it needs torch.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from anomalist.vision.checkpoints import (
     update_average,
 )
 from anomalist.vision.network import SurfaceNet
+from anomalist.vision.pools import pools
 from anomalist.vision.surfaces import is_rigid, surface
 from anomalist.vision.training import HALF, Pretext, Views, half_precision, make_views
 from anomalist.vision.weights import part_of
@@ -67,15 +67,10 @@ def product(seed: int, without: tuple[str, ...] = ()) -> Product:
 
 def batches(recipe: Recipe, start: int = 0) -> Iterator[Views]:
     """Yield the batches from ``start`` on; batch i draws on products i // every to i // every + pool − 1."""
-    following = start // recipe.every + recipe.pool
-    first = following - recipe.pool
-    pool = deque((product(s, recipe.without) for s in range(first, following)), recipe.pool)
-    for step in range(start, recipe.steps):
+    alive = pools(lambda seed: product(seed, recipe.without), recipe.pool, recipe.every, start)
+    for step, pool in zip(range(start, recipe.steps), alive, strict=False):
         chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.sets)
         yield make_views((recipe.seed, step), [pool[i] for i in chosen], recipe.size, turn=True)
-        if (step + 1) % recipe.every == 0:
-            pool.append(product(following, recipe.without))
-            following += 1
 
 
 def _rate(recipe: Recipe, step: int) -> float:

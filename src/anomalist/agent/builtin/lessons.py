@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from anomalist.agent.builtin.documents import Document, draw_document, draw_look
 from anomalist.agent.builtin.letters import draw_letters
 from anomalist.agent.builtin.packing import ROUNDED, Batch, Tokens, looked_at, side_by_side, tokenised
 from anomalist.vision.drawn.cases import Product, draw_product
+from anomalist.vision.pools import pools
 from anomalist.vision.strokes import Rng
 
 if TYPE_CHECKING:
@@ -75,16 +75,9 @@ def documents(
     draw: Callable[[Rng, Sequence[Product]], Document] = draw_document,
 ) -> Iterator[Document]:
     """Yield the documents from number ``start`` on."""
-    following = _FIRST_PRODUCT + start // recipe.every + recipe.pool
-    first = following - recipe.pool
-    pool: deque[Product] = deque((draw_product(s) for s in range(first, following)), recipe.pool)
-    number = start
-    while True:
+    alive = pools(lambda number: draw_product(_FIRST_PRODUCT + number), recipe.pool, recipe.every, start)
+    for number, pool in enumerate(alive, start):
         yield draw(np.random.default_rng((recipe.seed, number)), pool)
-        number += 1
-        if number % recipe.every == 0:
-            pool.append(draw_product(following))
-            following += 1
 
 
 def vocabulary(recipe: Recipe) -> PreTrainedTokenizerFast:

@@ -6,7 +6,6 @@ After Guo et al. (2017), but for options as they are asked for: averaged over th
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from anomalist.agent.builtin.asking import about_region, about_whole
 from anomalist.agent.builtin.showing import show
 from anomalist.agent.messages import user_message
-from anomalist.agent.options import GivesLogprobs, Question, by_logprobs, rotations_of
+from anomalist.agent.options import GivesLogprobs, Question, by_logprobs, logprobs_each, rotations_of
 from anomalist.prompts.rendering import Prompt
 from anomalist.vision.drawn.cases import draw_case, draw_product
 
@@ -86,16 +85,12 @@ _Said = tuple[Question, int, list[list[int]], list[list[float]]]
 
 def _said(model: GivesLogprobs, questions: Sequence[Answered], seed: int) -> Iterator[_Said]:
     """What the model says to each rotation of each question: the orders, and log-probabilities by letter."""
-    rotations = [rotations_of(question, seed) for question, _ in questions]
-    conversations = [messages for each in rotations for _, messages in each]
-    most = max((len(question.options) for question, _ in questions), default=0)
-    rows = model.option_logprobs(conversations, string.ascii_uppercase[:most]) if conversations else []
-    if rows is None:
+    asked = [rotations_of(question, seed) for question, _ in questions]
+    said = logprobs_each(model, asked)
+    if said is None:
         raise ValueError("the model gives no log-probabilities")
-    start = 0
-    for (question, right), each in zip(questions, rotations, strict=True):
-        yield question, right, [order for order, _ in each], rows[start : start + len(each)]
-        start += len(each)
+    for (question, right), rotations, rows in zip(questions, asked, said, strict=True):
+        yield question, right, [order for order, _ in rotations], rows
 
 
 def _probability(
