@@ -68,7 +68,7 @@ def product(seed: int, without: tuple[str, ...] = ()) -> Product:
 def batches(recipe: Recipe, start: int = 0) -> Iterator[Views]:
     """Yield the batches from ``start`` on; batch i draws on products i // every to i // every + pool − 1."""
     alive = pools(lambda seed: product(seed, recipe.without), recipe.pool, recipe.every, start)
-    for step, pool in zip(range(start, recipe.steps), alive, strict=False):
+    for pool, step in zip(alive, range(start, recipe.steps), strict=False):
         chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.sets)
         yield make_views((recipe.seed, step), [pool[i] for i in chosen], recipe.size, turn=True)
 
