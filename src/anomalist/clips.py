@@ -13,6 +13,9 @@ from anomalist import __version__
 from anomalist.types import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
 
 CLIP_FORMAT = 1
+EVENT_ID = r"E[1-9]\d*"
+"""What the id of an event looks like, as a regular expression."""
+
 MeasureName = Literal[
     "speed",
     "size",
@@ -97,7 +100,7 @@ class Seen(Frozen):
 class Event(Frozen):
     """A stretch of time in which something stood out."""
 
-    id: str = Field(pattern=r"^E[1-9]\d*$", description="E1 is the first in time")
+    id: str = Field(pattern=f"^{EVENT_ID}$", description="E1 is the first in time")
     start: float
     end: float
     peak: float = Field(description="when it stood out most")

@@ -23,6 +23,9 @@ UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
+REGION_ID = r"R[1-9]\d*"
+"""What the id of a region looks like, as a regular expression."""
+
 Label = Literal["normal", "anomalous", "undecided"]
 Kind = Literal[
     "spot",
@@ -116,7 +119,7 @@ class KnownKind(Frozen):
 class Region(Frozen):
     """A connected suspicious area."""
 
-    id: str = Field(pattern=r"^R[1-9]\d*$", description="R1 is the one with the highest peak")
+    id: str = Field(pattern=f"^{REGION_ID}$", description="R1 is the one with the highest peak")
     box: Box
     area: int = Field(gt=0, description="pixels")
     peak: float = Field(description="highest value of the anomaly map inside")

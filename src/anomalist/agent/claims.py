@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from anomalist.types import Claim, Evidence, Recall
+from anomalist.types import REGION_ID, Claim, Evidence, Recall
 
-_REGION = re.compile(r"\bR[1-9][0-9]*\b")
+_REGION = re.compile(rf"\b{REGION_ID}\b")
 
 SCORE = "score"
 """The id of the image score and its calibration."""

@@ -8,7 +8,8 @@ from typing import cast
 
 from anomalist.agent.asking.question import Question
 from anomalist.agent.tools.remembering import Since
-from anomalist.types import SEVERITIES, Label
+from anomalist.clips import EVENT_ID
+from anomalist.types import REGION_ID, SEVERITIES, Label
 from anomalist.vision.attributes import POSITIONS
 
 _PERCENT = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "fifteen": 15, "twenty": 20}
@@ -71,8 +72,8 @@ def named_in(question: Question) -> Named:
     )
     files = re.findall(r"[\w./-]+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm)\b", question.text, re.I)
     return Named(
-        regions=tuple(dict.fromkeys(re.findall(r"\bR[1-9]\d*\b", question.text.upper()))),
-        events=tuple(dict.fromkeys(re.findall(r"\bE[1-9]\d*\b", question.text.upper()))),
+        regions=tuple(dict.fromkeys(re.findall(rf"\b{REGION_ID}\b", question.text.upper()))),
+        events=tuple(dict.fromkeys(re.findall(rf"\b{EVENT_ID}\b", question.text.upper()))),
         pictures=tuple(dict.fromkeys(files)),
         rate=_rate(plain),
         seconds=_seconds(plain),

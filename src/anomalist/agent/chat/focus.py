@@ -10,13 +10,14 @@ from pathlib import Path
 from anomalist.agent.asking.lettered import asked_in
 from anomalist.agent.asking.question import QUOTED
 from anomalist.agent.tools.subject import Subject
-from anomalist.types import Answer
+from anomalist.clips import EVENT_ID
+from anomalist.types import REGION_ID, Answer
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ONE = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"
 _ORDINAL = re.compile(rf"\bthe ({'|'.join(_ORDINALS)}|last)\b(?:{_ONE}|[?.!,]|$)")
 _BACK = re.compile(
-    r"\b(?:it|its|it's|that|this|there|here|R[1-9]\d*|E[1-9]\d*|"
+    rf"\b(?:it|its|it's|that|this|there|here|{REGION_ID}|{EVENT_ID}|"
     r"the (?:picture|tile|part|board|clip|mark|spot|line|finding|defect|region|crack|scratch|damage))\b",
     re.I,
 )

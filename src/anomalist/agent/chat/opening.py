@@ -11,9 +11,10 @@ from anomalist.agent.tools.looking import compare_with_normal, show_findings, zo
 from anomalist.agent.tools.remembering import list_rules
 from anomalist.agent.tools.subject import Subject
 from anomalist.agent.tools.watching import frame_at
+from anomalist.clips import EVENT_ID
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore
-from anomalist.types import SEVERITIES
+from anomalist.types import REGION_ID, SEVERITIES
 
 KNOWN = "Ids look like R1, E2, case:12, rule:7, or score."
 
@@ -31,9 +32,9 @@ def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
     """
     id, _, rest = wanted.strip().partition(" ")
     subject = replace(chat.meant(rest or "it"), crops=folder)
-    if re.fullmatch(r"R[1-9]\d*", id, re.I):
+    if re.fullmatch(REGION_ID, id, re.I):
         return _region(subject, id.upper())
-    if re.fullmatch(r"E[1-9]\d*", id, re.I):
+    if re.fullmatch(EVENT_ID, id, re.I):
         record, event = subject.event(id)
         frame = frame_at(subject, event.peak, record.source)
         return f"{event.id} at its peak, {event.peak:.1f} s: {event.caption.text}\n{frame.file}"

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from anomalist.agent.choosing import choose
 from anomalist.agent.tools.subject import Result, Subject
+from anomalist.clips import EVENT_ID
 from anomalist.types import Claim, OptionScore
 
 
@@ -32,7 +33,7 @@ def choose_option(subject: Subject, question: str, options: list[str], picture: 
     """
     if subject.clips and not subject.records:
         clip = subject.clip(picture)
-        for id in re.findall(r"\bE[1-9]\d*\b", " ".join([question, *options]).upper()):
+        for id in re.findall(rf"\b{EVENT_ID}\b", " ".join([question, *options]).upper()):
             subject.event(id, picture)  # refused where there is none
         source, choice = clip.source, choose(question, options, clip)
     else:
