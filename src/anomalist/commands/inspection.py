@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalist.commands.options import FAIL_ON, NOT_JUDGED, JsonOption, RateOption
+from anomalist.commands.waiting import wait_asleep
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def inspect(
     Without --profile, --reference or --unlabelled each picture is only compared with itself: scores rank the
     pictures, nothing is decided.
     """
+    wait_asleep()
     from anomalist.agent.models import choose, reasoner_for
     from anomalist.agent.policy import load_policy
     from anomalist.picture_memory import PictureMemory
