@@ -144,17 +144,21 @@ class Pretext(nn.Module):
 
     def forward(self, batch: Views, *, half: bool) -> Tensor:
         """Loss of a batch, a scalar; ``half`` computes the network in bfloat16."""
+        logits, distances = self.judge(batch, half=half)
+        labels = torch.from_numpy(batch.labels).flatten(0, 1)
+        return total_loss(logits, labels) + 0.5 * self.neighbour_loss(distances, labels)
+
+    def judge(self, batch: Views, *, half: bool) -> tuple[Tensor, Tensor]:
+        """Look at a batch: logits, float (n·2·HALF, size, size), and distances as of `among_references`."""
         pictures = torch.from_numpy(batch.views).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
-        labels = torch.from_numpy(batch.labels).flatten(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             seen = self.network.look(pictures)
         distances = among_references(seen.descriptors)
         strangeness = _strangeness(distances, torch.from_numpy(batch.alone))
         novelty = novelty_maps(kinlessness(seen.descriptors), strangeness)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            logits = self.network.head(seen.features, novelty).float()
-        return total_loss(logits, labels) + 0.5 * self.neighbour_loss(distances, labels)
+            return self.network.head(seen.features, novelty).float(), distances
 
     def neighbour_loss(self, distances: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy on each block's distance to its nearest neighbour among references.
@@ -231,12 +235,16 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Pictures whose only defects are ignored don't count. Shapes as in `pixel_loss`.
     """
-    known = torch.where(labels == IGNORE, torch.full_like(logits, -30.0), logits)
-    scores = known.flatten(1).topk(_TOP_PIXELS).values.mean(1)
+    scores = picture_scores(torch.where(labels == IGNORE, torch.full_like(logits, -30.0), logits))
     defective = (labels == DEFECT).flatten(1).any(1)
     clear = defective | (labels == NORMAL).flatten(1).all(1)
     loss = F.binary_cross_entropy_with_logits(scores, defective.float(), reduction="none")
     return (loss * clear).sum() / clear.sum().clamp(min=1)
+
+
+def picture_scores(logits: Tensor) -> Tensor:
+    """The mean of each picture's highest logits, float (B,), of float (B, H, W)."""
+    return logits.flatten(1).topk(_TOP_PIXELS).values.mean(1)
 
 
 def half_precision() -> bool:
