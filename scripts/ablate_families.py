@@ -28,8 +28,7 @@ from anomalist.vision.media import load_image
 from anomalist.vision.pretraining import product
 from anomalist.vision.surface import SurfaceDetector
 from anomalist.vision.surfaces import FAMILIES, surface
-from anomalist.vision.synthesis import DEFECT, IGNORE
-from anomalist.vision.training import Pretext, Views, make_views, picture_scores
+from anomalist.vision.training import Pretext, Views, defective_and_normal, make_views, picture_scores
 
 BLEMISHES = "blemishes"
 PRODUCTS, FIRST = 128, 1_000_000
@@ -76,10 +75,8 @@ def on_drawn(tests: dict[str, list[Views]]) -> dict[str, float]:
         above: list[bool] = []
         for views in sets:
             scores = picture_scores(model.judge(views, half=False)[0])
-            labels = torch.from_numpy(views.labels).flatten(0, 1).flatten(1)
-            defective = (labels == DEFECT).any(1)
-            clean = ~defective & ~(labels == IGNORE).any(1)
-            above += (scores[defective][:, None] > scores[clean][None]).flatten().tolist()
+            defective, normal = defective_and_normal(torch.from_numpy(views.labels).flatten(0, 1))
+            above += (scores[defective][:, None] > scores[normal][None]).flatten().tolist()
         found[name] = round(float(np.mean(above)), 4)
     return found
 
@@ -133,8 +130,7 @@ def main() -> None:
         if not file.exists():
             size = ["--steps", str(options.steps), "--warmup", str(options.steps // 6), "--pool", "128"]
             subprocess.run([*pretrain, str(file), *size, *arguments], check=True, stdout=subprocess.DEVNULL)
-        data = file.read_bytes()
-        weights._shipped = lambda data=data: data  # type: ignore[assignment,misc]
+        weights._shipped = file.read_bytes  # type: ignore[assignment]
         report(name)
 
 

@@ -236,10 +236,18 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Pictures whose only defects are ignored don't count. Shapes as in `pixel_loss`.
     """
     scores = picture_scores(torch.where(labels == IGNORE, torch.full_like(logits, -30.0), logits))
-    defective = (labels == DEFECT).flatten(1).any(1)
-    clear = defective | (labels == NORMAL).flatten(1).all(1)
+    defective, normal = defective_and_normal(labels)
+    clear = defective | normal
     loss = F.binary_cross_entropy_with_logits(scores, defective.float(), reduction="none")
     return (loss * clear).sum() / clear.sum().clamp(min=1)
+
+
+def defective_and_normal(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pictures have a defect and which are normal all over, bool (B,) each, of uint8 (B, H, W).
+
+    The others show nothing but what is ignored.
+    """
+    return (labels == DEFECT).flatten(1).any(1), (labels == NORMAL).flatten(1).all(1)
 
 
 def picture_scores(logits: Tensor) -> Tensor:
