@@ -19,16 +19,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalist.eval.datasets import GOOD, DataSet, Split, load_folder, split
+from anomalist.eval.image_datasets import GOOD, ImageDataset, Split, load_folder, split_dataset
 from anomalist.eval.metrics import image_auroc
-from anomalist.vision import weights
+from anomalist.training.pretraining import render_product
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors import silent
-from anomalist.vision.media import load_image
-from anomalist.vision.pretraining import product
-from anomalist.vision.surface import SurfaceDetector
-from anomalist.vision.surfaces import FAMILIES, surface
-from anomalist.vision.training import Pretext, Views, defective_and_normal, make_views, picture_scores
+from anomalist.vision.detectors.base import no_progress
+from anomalist.vision.detectors.pretext import (
+    PretextModel,
+    ViewBatch,
+    defective_and_normal,
+    image_scores,
+    make_view_batch,
+)
+from anomalist.vision.detectors.surface import SurfaceDetector
+from anomalist.vision.features import extractor
+from anomalist.vision.media.images import load_image
+from anomalist.vision.synthetic_textures import TEXTURE_FAMILIES, render_surface
 
 BLEMISHES = "blemishes"
 PRODUCTS, FIRST = 128, 1_000_000
@@ -38,12 +44,12 @@ TRAIN_NORMALS = 300
 """Of the test whose pictures are not touched."""
 
 
-def development(data: DataSet, seed: int) -> Split:
+def development(data: ImageDataset, seed: int) -> Split:
     """Split the groups that a test leaves out: two thirds of the normals to learn from, the rest to test."""
-    tested = {item.group for item in split(data, TRAIN_NORMALS, seed).test}
+    tested = {item.group for item in split_dataset(data, TRAIN_NORMALS, seed).test}
     items = tuple(item for item in data.items if item.group not in tested)
     normals = 2 * sum(item.normal for item in items) // 3
-    train = split(DataSet(items, data.grouped), normals, seed).train
+    train = split_dataset(ImageDataset(items, data.grouped), normals, seed).train
     learned = {item.group for item in train}  # groups without a good picture are measured, too
     return Split(train, tuple(item for item in items if item.group not in learned), data.grouped)
 
@@ -52,29 +58,33 @@ def of_family(name: str) -> list[int]:
     """Seeds of drawn products that are of a family alone, or have blemishes."""
     seeds = range(FIRST, FIRST + 4 * PRODUCTS)
     if name == BLEMISHES:
-        seeds = [i for i in seeds if not np.array_equal(surface(i, 64), surface(i, 64, without=(BLEMISHES,)))]
+        seeds = [
+            i
+            for i in seeds
+            if not np.array_equal(render_surface(i, 64), render_surface(i, 64, without=(BLEMISHES,)))
+        ]
     return list(seeds)[:PRODUCTS]
 
 
-def drawn_tests() -> dict[str, list[Views]]:
+def drawn_tests() -> dict[str, list[ViewBatch]]:
     """Sets of views, one a product, for each family; all are judged beside references."""
     tests = {}
-    for name in (*FAMILIES, BLEMISHES):
-        others = () if name == BLEMISHES else (*(set(FAMILIES) - {name}), BLEMISHES)
-        sets = [make_views((0, i), [product(i, others)], 128, turn=True) for i in of_family(name)]
+    for name in (*TEXTURE_FAMILIES, BLEMISHES):
+        others = () if name == BLEMISHES else (*(set(TEXTURE_FAMILIES) - {name}), BLEMISHES)
+        sets = [make_view_batch((0, i), [render_product(i, others)], 128, turn=True) for i in of_family(name)]
         tests[name] = [replace(views, alone=np.zeros(1, bool)) for views in sets]
     return tests
 
 
 @torch.inference_mode()
-def on_drawn(tests: dict[str, list[Views]]) -> dict[str, float]:
+def on_drawn(tests: dict[str, list[ViewBatch]]) -> dict[str, float]:
     """For each family, how often a view with a defect scores above a clean one of the same product."""
-    model = Pretext(weights.shipped_network())
+    model = PretextModel(extractor.shipped_network())
     found = {}
     for name, sets in tests.items():
         above: list[bool] = []
         for views in sets:
-            scores = picture_scores(model.judge(views, half=False)[0])
+            scores = image_scores(model.judge(views, half=False)[0])
             defective, normal = defective_and_normal(torch.from_numpy(views.labels).flatten(0, 1))
             above += (scores[defective][:, None] > scores[normal][None]).flatten().tolist()
         found[name] = round(float(np.mean(above)), 4)
@@ -93,7 +103,7 @@ def on_development(parts: Split) -> dict[str, float | None]:
         effort="fast",
         seed=0,
         backbone=None,
-        progress=silent,
+        progress=no_progress,
     )
     scores = [float(detector.score([load_image(item.path).pixels])[0].scores[0]) for item in parts.test]
     kinds = np.array([item.defect for item in parts.test])
@@ -117,7 +127,7 @@ def main() -> None:
     tests = drawn_tests()
     pretrain = [sys.executable, str(Path(__file__).with_name("pretrain.py"))]
     runs = {f"nothing, seed {seed}": ["--seed", str(seed)] for seed in range(3)}
-    runs |= {family: ["--without", family] for family in (*FAMILIES, BLEMISHES)}
+    runs |= {family: ["--without", family] for family in (*TEXTURE_FAMILIES, BLEMISHES)}
 
     def report(name: str) -> None:
         result = {"without": name, "mtd": on_development(parts), "drawn": on_drawn(tests)}
@@ -130,7 +140,7 @@ def main() -> None:
         if not file.exists():
             size = ["--steps", str(options.steps), "--warmup", str(options.steps // 6), "--pool", "128"]
             subprocess.run([*pretrain, str(file), *size, *arguments], check=True, stdout=subprocess.DEVNULL)
-        weights._shipped = file.read_bytes  # type: ignore[assignment]
+        extractor._shipped_weights = file.read_bytes  # type: ignore[assignment]
         report(name)
 
 

@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from anomalist.commands.waiting import wait_asleep
+from anomalist.cli.terminal import use_passive_wait_policy
 
 QUESTIONS = (
     "Is anything wrong?",
@@ -30,7 +30,7 @@ QUESTIONS = (
 
 def main() -> None:
     """Print one JSON object: seconds by the clock, and of the processor (what a free machine takes)."""
-    wait_asleep()  # as ``anomalist ask`` does
+    use_passive_wait_policy()  # as ``anomalist ask`` does
     import torch
 
     from anomalist.pipeline import Inspector

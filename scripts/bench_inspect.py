@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 
 from anomalist.pipeline import Inspector, learn
-from anomalist.vision import surface
-from anomalist.vision.surface import SurfaceDetector
-from anomalist.vision.surfaces import surface as draw
+from anomalist.vision.detectors import surface
+from anomalist.vision.detectors.surface import SurfaceDetector
+from anomalist.vision.synthetic_textures import render_surface as draw
 
 SIDE, BATCH, ROUNDS = 256, 16, 7
 
@@ -56,23 +56,21 @@ def main() -> None:
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
         inspector, detector, batch = Inspector(profile), profile.detector, pictures[-BATCH:]
         assert isinstance(detector, SurfaceDetector)
-        model, eyes = detector.fitted[0].whole, detector.eyes
-        looks = list(eyes.look(batch))
-        strangeness = [model.normality.strangeness(look.descriptors) for look in looks]
+        model, extractor = detector.fitted[0].whole, detector.extractor
+        looks = list(extractor.look(batch))
+        novelty = [model.normality.novelty(look.descriptors) for look in looks]
 
         def judge() -> None:
             """As if looked at anew: nothing that a look keeps is used."""
-            for look, known in zip(looks, strangeness, strict=True):
+            for look, known in zip(looks, novelty, strict=True):
                 list(model.maps(replace(look), detector.heads, known))
 
         result = {
             "effort": effort,
             "threads": torch.get_num_threads(),
             "bank": len(model.normality.bank.vectors),
-            "features_ms": median_ms(lambda: list(eyes.look(batch))),
-            "neighbours_ms": median_ms(
-                lambda: [model.normality.strangeness(look.descriptors) for look in looks]
-            ),
+            "features_ms": median_ms(lambda: list(extractor.look(batch))),
+            "neighbours_ms": median_ms(lambda: [model.normality.novelty(look.descriptors) for look in looks]),
             "head_ms": median_ms(judge),
             "detector_ms": median_ms(lambda: detector.score(batch)),
             "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),

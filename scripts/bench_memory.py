@@ -23,8 +23,8 @@ import faiss
 import numpy as np
 
 from anomalist.memory.embedding import load_encoder
-from anomalist.memory.index import IntArray, VectorIndex
-from anomalist.types import FloatArray
+from anomalist.memory.vector_index import IntArray, VectorIndex
+from anomalist.types.image import FloatArray
 
 K = 10
 NOISE = 0.3

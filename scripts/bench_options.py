@@ -22,10 +22,10 @@ import torch
 from langchain_core.messages import BaseMessage, HumanMessage
 from random_models import save_qwen
 
-from anomalist.agent.conversation import prepare
-from anomalist.agent.local import LocalChatModel, open_local
-from anomalist.agent.messages import image_block
-from anomalist.agent.options import Question, choose_each
+from anomalist.agent.choice.model_choice import MultipleChoiceQuestion, choose_each_by_model
+from anomalist.agent.models.chat_inputs import prepare_inputs
+from anomalist.agent.models.local import LocalChatModel, open_local
+from anomalist.agent.models.structured import image_block
 
 T = TypeVar("T")
 
@@ -100,11 +100,11 @@ def measure(model: LocalChatModel, repeats: int) -> dict[str, object]:
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     picture = image_block(pixels)
     questions = [
-        Question([HumanMessage(content=[picture, {"type": "text", "text": text}])], options)
+        MultipleChoiceQuestion([HumanMessage(content=[picture, {"type": "text", "text": text}])], options)
         for text, options in QUESTIONS.items()
     ]
     recorder = Recorder()
-    choose_each(recorder, questions, seed=0)  # type: ignore[arg-type]
+    choose_each_by_model(recorder, questions, seed=0)  # type: ignore[arg-type]
     asked = recorder.asked
 
     model.option_logprobs(asked[:1], "ABCD")  # the first call of all is slower
@@ -113,7 +113,7 @@ def measure(model: LocalChatModel, repeats: int) -> dict[str, object]:
         lambda: [model.option_logprobs([messages], "ABCD")[0] for messages in asked], repeats
     )
 
-    prompts = [prepare(model.processor, messages) for messages in asked]
+    prompts = [prepare_inputs(model.processor, messages) for messages in asked]
     tokens = prompts[0].inputs["input_ids"][0].tolist()
     picture_tokens = tokens.count(model.network.config.image_token_id)
     written = 64

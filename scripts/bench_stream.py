@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from anomalist.eval.footage import Footage, LabelledClip, read_footage
-from anomalist.follow import Alert, Follower
-from anomalist.vision.motion.learning import RATE, learn_scene
-from anomalist.vision.video.frames import Frame
-from anomalist.vision.video.opening import open_video
+from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, read_video_dataset
+from anomalist.streaming import LiveAlert, StreamTriage
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.video import open_video
+from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
 
 STREAM_SECONDS = 3600.0
 
@@ -34,22 +34,22 @@ class Truth:
     normal_seconds: float = 0.0
 
 
-def stream(footage: Footage, truth: Truth, minutes: float) -> Iterator[Frame]:
+def stream(footage: VideoDataset, truth: Truth, minutes: float) -> Iterator[Frame]:
     """The clips one after another, with a cut at each join and times that go on."""
     started, offset, index = time.monotonic(), 0.0, 0
     while offset < STREAM_SECONDS or time.monotonic() - started < 60 * minutes:
         for path, labelled in order(footage):
             video = open_video(path)
             end = offset
-            for frame in video.frames(rate=RATE):
+            for frame in video.frames(rate=ANALYSIS_RATE):
                 end = offset + frame.time
                 yield replace(frame, index=index, time=end, cut=frame.index == 0 and index > 0)
                 index += 1
             note(truth, labelled, offset, end)
-            offset = end + 1 / RATE
+            offset = end + 1 / ANALYSIS_RATE
 
 
-def order(footage: Footage) -> list[tuple[Path, LabelledClip | None]]:
+def order(footage: VideoDataset) -> list[tuple[Path, LabelledClip | None]]:
     """Normal and labelled clips in turn."""
     normal = [(path, None) for path in footage.training]
     tests = [(clip.path, clip) for clip in footage.testing]
@@ -63,7 +63,7 @@ def note(truth: Truth, clip: LabelledClip | None, start: float, end: float) -> N
         truth.normal_seconds += end - start
         return
     for first, last in clip.events:
-        truth.events.append((start + first / RATE, start + (last + 1) / RATE, first > 0))
+        truth.events.append((start + first / ANALYSIS_RATE, start + (last + 1) / ANALYSIS_RATE, first > 0))
 
 
 def memory_mb() -> float:
@@ -72,7 +72,7 @@ def memory_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def figures(truth: Truth, alerts: list[Alert]) -> dict[str, float | int | None]:
+def figures(truth: Truth, alerts: list[LiveAlert]) -> dict[str, float | int | None]:
     """Recall, delay of the alerts, and false ones per hour of normal clips."""
     opened = [alert.stream_time for alert in alerts if alert.state == "opened"]
     first = [next((t for t in opened if start <= t <= end), None) for start, end, _ in truth.events]
@@ -99,12 +99,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     given = parser.parse_args()
-    footage = read_footage(given.data)
+    footage = read_video_dataset(given.data)
     with tempfile.TemporaryDirectory() as place:
         scene = learn_scene([open_video(path) for path in footage.training], Path(place) / "scene")
     size = open_video(footage.training[0]).size
     truth, alerts, memory = Truth(), [], []
-    follower = Follower(scene, "stream", size)
+    follower = StreamTriage(scene, "stream", size)
     started, frames = time.monotonic(), 0
 
     def counted() -> Iterator[Frame]:
@@ -118,7 +118,7 @@ def main() -> None:
     alerts.extend(follower.follow(counted()))
     seconds = time.monotonic() - started
     result = {
-        "stream_seconds": round(frames / RATE),
+        "stream_seconds": round(frames / ANALYSIS_RATE),
         "clock_seconds": round(seconds),
         "fps": round(frames / seconds, 1),
         "memory_mb_at_first": round(memory[0]),

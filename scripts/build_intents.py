@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
-from anomalist.agent.asking.intents import MODEL, examples, intents
-from anomalist.memory.embedding import NAME, load_encoder
+from anomalist.agent.asking.intents import CLASSIFIER_FILE, examples, intents
+from anomalist.memory.embedding import ENCODER_NAME, load_encoder
 
 INVERSE_PENALTY = 20.0
 
@@ -28,8 +28,8 @@ def main() -> None:
         "weights": np.ascontiguousarray(fitted.coef_, np.float32),  # saved as it lies in memory
         "offsets": np.ascontiguousarray(fitted.intercept_, np.float32),
     }
-    save_file(arrays, MODEL, {"texts": digest, "encoder": NAME})
-    print(f"{MODEL.name}: {len(texts)} phrasings of {len(fitted.classes_)} intents")
+    save_file(arrays, CLASSIFIER_FILE, {"texts": digest, "encoder": ENCODER_NAME})
+    print(f"{CLASSIFIER_FILE.name}: {len(texts)} phrasings of {len(fitted.classes_)} intents")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ forgotten.
 
 from __future__ import annotations
 
-from anomalist.memory.rules.shipped_vectors import VECTORS, write
+from anomalist.memory.rules.matching import VECTORS, write_rule_vectors
 
 if __name__ == "__main__":
-    print(f"{VECTORS.name}: {write()} sentences")
+    print(f"{VECTORS.name}: {write_rule_vectors()} sentences")

@@ -171,14 +171,14 @@ def _lines(name: str) -> list[str]:
 
 def main() -> None:
     """Write the files where the package reads them."""
-    from anomalist.memory.scenes.shipped import SCENES, write_vectors
+    from anomalist.memory.scenes.scene import SCENES, write_scene_vectors
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--vectors", action="store_true", help="also embed them")
     asked = parser.parse_args()
     SCENES.write_text(as_text(build()), encoding="utf-8", newline="\n")
     if asked.vectors:
-        write_vectors()
+        write_scene_vectors()
 
 
 if __name__ == "__main__":

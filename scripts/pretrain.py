@@ -17,27 +17,27 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from anomalist.vision.background import in_background
-from anomalist.vision.pretraining import Recipe, batches, pretrain
-from anomalist.vision.training import Views
+from anomalist.training.pretraining import PretrainingRecipe, pretrain, view_batches
+from anomalist.vision.detectors.pretext import ViewBatch
+from anomalist.vision.prefetch import prefetch_in_process
 
 
-def drawn(recipe: Recipe, start: int) -> Iterator[Views]:
-    """Yield the same batches as `batches`, drawn by another process."""
-    return islice(in_background(batches, recipe, start, ahead=8), recipe.steps - start)
+def drawn(recipe: PretrainingRecipe, start: int) -> Iterator[ViewBatch]:
+    """Yield the same batches as `view_batches`, drawn by another process."""
+    return islice(prefetch_in_process(view_batches, recipe, start, ahead=8), recipe.steps - start)
 
 
 def main() -> None:
     """Train, then write the averaged weights in half precision with their recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--warmup", type=int, default=Recipe.warmup)
-    parser.add_argument("--pool", type=int, default=Recipe.pool, help="products alive at a time")
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--steps", type=int, default=PretrainingRecipe.steps)
+    parser.add_argument("--warmup", type=int, default=PretrainingRecipe.warmup)
+    parser.add_argument("--pool", type=int, default=PretrainingRecipe.pool, help="products alive at a time")
+    parser.add_argument("--seed", type=int, default=PretrainingRecipe.seed)
     parser.add_argument("--without", nargs="*", default=[], help="families of surfaces to leave out")
     options = parser.parse_args()
-    recipe = Recipe(
+    recipe = PretrainingRecipe(
         steps=options.steps,
         warmup=options.warmup,
         pool=options.pool,

@@ -36,7 +36,7 @@ DIALOGUE = (
 )
 
 
-def train_tokenizer(special: list[str], end: str, pad: str) -> Any:  # noqa: ANN401 -- a transformers class
+def train_tokenizer(special: list[str], end: str, pad: str) -> Any:  # noqa: ANN401
     """Return a byte-level BPE tokenizer of a few hundred tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

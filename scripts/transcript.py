@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalist.eval.datasets import Item, load_folder
-from anomalist.types import Record
+from anomalist.eval.image_datasets import LabelledImage, load_folder
+from anomalist.types.image import Record
 
 SEED = 7
 TILES = 80
@@ -60,9 +60,9 @@ def conversation(home: Path) -> str:
     """The whole run as Markdown; what is learned lies in ``home``."""
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
-    from anomalist.picture_memory import PictureMemory
+    from anomalist.agent.reasoning.recall import PictureMemory
     from anomalist.pipeline import Inspector, learn
-    from anomalist.report.conversation import conversation_lines
+    from anomalist.report.markdown import conversation_lines
 
     lessons, defects, shown, again = chosen(load_folder(Path("mtd"), Path("mtd/groups.csv")).items)
     learned = learn(
@@ -110,14 +110,14 @@ def conversation(home: Path) -> str:
 
 
 def chosen(
-    items: Sequence[Item],
-) -> tuple[list[Item], list[Item], list[Item], dict[str, Item]]:
+    items: Sequence[LabelledImage],
+) -> tuple[list[LabelledImage], list[LabelledImage], list[LabelledImage], dict[str, LabelledImage]]:
     """Good pictures to learn, labelled defects, ten to inspect, and for each another picture of its tile.
 
     Of no tile that is inspected anything is learned.
     """
     chance = random.Random(SEED)
-    by_group: dict[str, list[Item]] = {}
+    by_group: dict[str, list[LabelledImage]] = {}
     for item in items:
         by_group.setdefault(item.group, []).append(item)
     twins = [group for group, members in by_group.items() if len({m.defect for m in members}) == 1]
@@ -137,14 +137,14 @@ def chosen(
     groups = sorted({item.group for item in free if item.normal})
     chance.shuffle(groups)
     lessons = [item for item in free if item.normal and item.group in set(groups[:TILES])]
-    defects: list[Item] = []
+    defects: list[LabelledImage] = []
     for kind in sorted({item.defect for item in free if not item.normal}):
         same = [item for item in free if item.defect == kind]
         defects += chance.sample(same, min(CASES, len(same)))
     return lessons, defects, shown, again
 
 
-def labelled_folder(defects: Sequence[Item], folder: Path) -> Path:
+def labelled_folder(defects: Sequence[LabelledImage], folder: Path) -> Path:
     """Copies of labelled defects with their masks, as ``learn(defects=…)`` reads them."""
     for item in defects:
         place = folder / item.defect
@@ -157,7 +157,7 @@ def labelled_folder(defects: Sequence[Item], folder: Path) -> Path:
     return folder
 
 
-def table(records: Sequence[Record], shown: Sequence[Item]) -> list[str]:
+def table(records: Sequence[Record], shown: Sequence[LabelledImage]) -> list[str]:
     """Verdicts beside what the data set says."""
     lines = ["| picture | verdict | severity | p | the data set says |", "| --- | --- | --- | ---: | --- |"]
     severities = ("none", "minor", "moderate", "major", "critical")

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types import BoolArray, Box, KnownKind, Region, UInt8Array
+from anomalist.types.image import BoolArray, Box, KnownKind, Region, UInt8Array
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors import Alike, Progress, Scored
-from anomalist.vision.known import KnownDefect
+from anomalist.vision.detectors.base import DetectorOutput, NearestPatch, Progress
+from anomalist.vision.detectors.known_kinds import KnownDefect
 
 NAME = f"{__name__}:GreyDetector"
 SMALLEST = 4
@@ -56,12 +56,12 @@ class GreyDetector:
 
     def score(
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
-    ) -> list[Scored]:
+    ) -> list[DetectorOutput]:
         means = self.means if fold is None else self.means[fold : fold + 1]
         maps = [np.abs(self.prepare(p).mean(2)[None] - means[:, None, None]) for p in pictures]
-        return [Scored(m.mean((1, 2)), m.mean(0).astype(np.float32)) for m in maps]
+        return [DetectorOutput(m.mean((1, 2)), m.mean(0).astype(np.float32)) for m in maps]
 
-    def most_alike(self, picture: UInt8Array, box: Box) -> Alike | None:
+    def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch | None:
         return None
 
     def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from anomalist.types import BoolArray
+from anomalist.types.image import BoolArray
 from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.profile import Normal, Profile, save_profile
+from anomalist.vision.profile import NormalPicture, Profile, save_profile
 from tests.detectors import NAME, GreyDetector
 
 ROI = np.zeros((6, 9), bool)
@@ -35,7 +35,7 @@ def saved(
         "backbone": None,
         "grouped": False,
         "low": 0.5,
-        "normals": (Normal(source="good/ä.png", sha256="ab", use="both"),),
+        "normals": (NormalPicture(source="good/ä.png", sha256="ab", use="both"),),
     }
     return save_profile(path, detector, calibration, mask, force=force, **(settings | fields))
 

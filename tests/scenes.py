@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import FloatArray, UInt8Array
-from anomalist.vision.video.frames import Frame
-from anomalist.vision.video.selection import Selection
+from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.vision.media.frames import Frame, FrameSampler
 
 SIZE = (120, 160)
 """(height, width) of the pictures."""
@@ -162,7 +161,7 @@ class Film:
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:
-        wanted = Selection(start, stop, rate)
+        wanted = FrameSampler(start, stop, rate)
         for index, time in enumerate(self.times):
             if index in self.cuts:
                 wanted.break_off(time)

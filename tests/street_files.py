@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.scenes import RATE, SIZE, Film
-from tests.vision.video.films import film as encoded
+from tests.vision.media.films import film as encoded
 
 
 def written(path: Path, film: Film) -> Path:

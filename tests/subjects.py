@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anomalist.agent.evidence import EvidenceReasoner
-from anomalist.agent.policy import load_policy
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
+from anomalist.agent.reasoning.policy import load_policy
 from anomalist.agent.tools.subject import Subject
-from anomalist.records import record_of
-from anomalist.types import Evidence, KnownKind, Media, Recall, Record
-from anomalist.vision.media import load_image
+from anomalist.records import build_record
+from anomalist.types.image import Evidence, KnownKind, Media, Recall, Record
+from anomalist.vision.media.images import load_image
 from tests.agent.conftest import make_evidence, make_region
 from tests.pictures import holed, write
 
@@ -25,7 +25,7 @@ class Nobody:
 def record_of_picture(media: Media, evidence: Evidence) -> Record:
     """The record that the evidence reasoner makes of this evidence."""
     verdict = EvidenceReasoner().judge(media, evidence, Recall(), load_policy())
-    return record_of(media, evidence, Recall(), verdict, Nobody(), 12.0)  # type: ignore[arg-type]
+    return build_record(media, evidence, Recall(), verdict, Nobody(), 12.0)  # type: ignore[arg-type]
 
 
 def scratched(path: Path, **fields: Any) -> Subject:

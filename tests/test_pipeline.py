@@ -82,7 +82,9 @@ def test_a_rate_that_the_normals_support_changes_the_threshold_without_learning(
     tiles_profile: Profile,
 ) -> None:
     strict, lax = (Inspector(tiles_profile, false_alarm_rate=rate) for rate in (0.05, 0.3))
-    assert strict.examiner.calibration.threshold(0.05) > strict.examiner.calibration.threshold(0.3)  # type: ignore[operator]
+    assert strict.evidence_source.calibration.threshold(0.05) > strict.evidence_source.calibration.threshold(
+        0.3
+    )  # type: ignore[operator]
     assert strict.settings_digest != lax.settings_digest
 
 
@@ -159,7 +161,7 @@ def test_named_groups_stay_together_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_short_training_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anomalist.vision import surface
+    from anomalist.vision.detectors import surface
 
     monkeypatch.setitem(surface.EFFORTS, "normal", 8)
     write_tiles(tmp_path / "good", 6)

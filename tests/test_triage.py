@@ -8,13 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anomalist.clips import ClipRecord, Mode
 from anomalist.errors import CalibrationError, MediaError
 from anomalist.triage import Triage
-from anomalist.types import UInt8Array
-from anomalist.vision.motion.scene import Scene
-from anomalist.vision.motion.zones import Zone
-from anomalist.vision.video.frames import Frame
+from anomalist.types.clip import ClipRecord, Mode
+from anomalist.types.image import UInt8Array
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.motion.scene import Scene, Zone
 from tests.scenes import Actor, Camera, Film, filmed, walker
 
 # The promise of so little footage is one false event in a minute and a half: these passers-by cause none.

@@ -1,4 +1,4 @@
-"""The whole flow: path → Media → Evidence → Recall → Verdict → Record."""
+"""The pipeline for pictures: path → Media → Evidence → Recall → Verdict → Record."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalist.agent.evidence import EvidenceReasoner
-from anomalist.agent.fallback import without_model
-from anomalist.agent.policy import Policy, load_policy
-from anomalist.agent.reasoner import Reasoner
-from anomalist.agent.tools.subject import Subject, compared_with
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner, Reasoner
+from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.verdict import verdict_without_model
+from anomalist.agent.tools.subject import Subject, comparison_fields
 from anomalist.errors import AnomalistError, DataError, ModelError
-from anomalist.memory.recall import Blank, Memory
-from anomalist.records import digest_of, error_record, record_of
-from anomalist.types import Answer, Evidence, Inspection, Media
+from anomalist.memory.recall import Memory, NoMemory
+from anomalist.records import build_record, error_record
+from anomalist.storage.files import digest_of
+from anomalist.types.image import Answer, Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
-from anomalist.vision.detectors import Progress, detector_class, silent
-from anomalist.vision.examine import checked_rate
-from anomalist.vision.examiners import ByProfile, Examiner
-from anomalist.vision.grouping import read_groups
-from anomalist.vision.known import read_defects
-from anomalist.vision.learning import calibrate, listed, now, read_normals, sample
-from anomalist.vision.media import list_images, load_roi, source_of
+from anomalist.vision.detectors.base import Progress, detector_class, no_progress
+from anomalist.vision.detectors.known_kinds import read_defects
+from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
+from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
+from anomalist.vision.media.images import list_images, load_roi, read_groups, source_of
 from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
 
 
@@ -40,7 +38,7 @@ def learn(
     backbone: str | None = None,
     defects: str | Path | None = None,
     force: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Profile:
     """Learn what is normal from pictures without defects and write a profile.
 
@@ -69,7 +67,7 @@ def learn(
         raise DataError(
             f"No pictures to learn from in {normals}.", "Give a folder of pictures without defects."
         )
-    paths = sample(listing.images, limit, seed)
+    paths = sample_paths(listing.images, limit, seed)
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
@@ -94,14 +92,14 @@ def learn(
         mask,
         force=force,
         name=path.name,
-        created=now(),
+        created=utc_now(),
         detector=detector,
         effort=effort,
         seed=seed,
         backbone=backbone,
         grouped=table is not None,
         low=low,
-        normals=listed(read, parts),
+        normals=normal_entries(read, parts),
         defects=tuple(defect.id for defect in known),
         skipped=(*read.skipped, *unreadable),
     )
@@ -112,7 +110,7 @@ class Inspector:
 
     def __init__(
         self,
-        by: Examiner | Profile | str | Path,
+        by: EvidenceSource | Profile | str | Path,
         *,
         false_alarm_rate: float | None = None,
         policy: Policy | None = None,
@@ -122,29 +120,29 @@ class Inspector:
         if isinstance(by, str | Path):
             by = load_profile(by)
         if isinstance(by, Profile):
-            by = ByProfile(by, checked_rate(by, false_alarm_rate))
-        self.examiner = by
+            by = ProfileEvidence(by, validated_rate(by, false_alarm_rate))
+        self.evidence_source = by
         self.policy = policy or load_policy()
         self.reasoner = reasoner or EvidenceReasoner()
-        self.memory = memory or Blank()
-        rate = by.rate if isinstance(by, ByProfile) else None
+        self.memory = memory or NoMemory()
+        rate = by.rate if isinstance(by, ProfileEvidence) else None
         parts = (self.policy.digest, self.reasoner.name, self.reasoner.digest, self.memory.digest)
         self.settings_digest = digest_of(rate, *parts)
 
     def inspect(self, path: str | Path) -> Inspection:
         """Inspect one picture; raises MediaError when it can't be read or judged."""
         began = time.perf_counter()
-        ((_, media, evidence),) = self.examiner.examine([path])
+        ((_, media, evidence),) = self.evidence_source.measure([path])
         return self._judge(media, evidence, began)
 
     def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
         """Inspect pictures in order; one that can't be judged becomes a record with its error."""
         began = time.perf_counter()
-        for path, media, evidence in self.examiner.examine(paths):
+        for path, media, evidence in self.evidence_source.measure(paths):
             try:
                 yield self._judge(media, evidence, began)
             except AnomalistError as error:
-                yield Inspection(error_record(source_of(path), media, error, self.examiner))
+                yield Inspection(error_record(source_of(path), media, error, self.evidence_source))
             began = time.perf_counter()
 
     def _judge(self, media: Media | None, evidence: Evidence | AnomalistError, began: float) -> Inspection:
@@ -156,10 +154,10 @@ class Inspector:
         try:
             verdict = self.reasoner.judge(media, evidence, recall, self.policy)
         except ModelError as error:  # what was measured is kept, and the next picture has its turn
-            verdict = without_model(error, self.reasoner.name, media, evidence, recall, self.policy)
+            verdict = verdict_without_model(error, self.reasoner.name, media, evidence, recall, self.policy)
             failure = str(error)
         milliseconds = 1000 * (time.perf_counter() - began)
-        record = record_of(media, evidence, recall, verdict, self.examiner, milliseconds, failure)
+        record = build_record(media, evidence, recall, verdict, self.evidence_source, milliseconds, failure)
         return Inspection(record, media, evidence, self._answer)
 
     def _answer(self, inspection: Inspection, question: str, options: Sequence[str]) -> Answer:
@@ -175,5 +173,5 @@ class Inspector:
             inspections=seen,
             inspect=self.inspect,
             policy=self.policy,
-            **(compared_with(self.examiner) | fields),
+            **(comparison_fields(self.evidence_source) | fields),
         )

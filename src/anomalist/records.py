@@ -1,28 +1,37 @@
-"""Put together the row that is stored: from evidence, recall and verdict, or from an error."""
+"""Build the stored record of a picture from the pipeline's stages, and inspect into a run folder.
+
+What is done stays done: an unchanged picture under the same profile and settings isn't inspected again.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
 
 from anomalist.errors import AnomalistError
-from anomalist.types import Evidence, Media, Recall, Record, Verdict
-from anomalist.vision.examiners import Examiner
-from anomalist.vision.learning import now
+from anomalist.storage.run_folder import RunFolder, inspection_key
+from anomalist.types.image import Evidence, Inspection, Media, Recall, Record, Verdict
+from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.learning import utc_now
+from anomalist.vision.media.images import source_of
 
 
-def record_of(
+def build_record(
     media: Media,
     evidence: Evidence,
     recall: Recall,
     verdict: Verdict,
-    examiner: Examiner,
+    evidence_source: EvidenceSource,
     milliseconds: float,
     failure: str | None = None,
 ) -> Record:
     """The record of a judged picture, without the paths of its stored arrays.
 
-    ``failure`` says why a model that was asked could not be heard; what was measured stands all the same.
+    ``failure`` says why a model that was asked gave no answer; what was measured is stored all the same.
     """
     height, width = media.size
     return Record(
@@ -55,27 +64,92 @@ def record_of(
         calibration=evidence.calibration,
         basis=evidence.basis,
         roi_area=evidence.roi_area,
-        profile=examiner.name,
-        profile_digest=examiner.digest,
+        profile=evidence_source.name,
+        profile_digest=evidence_source.digest,
         policy=verdict.policy,
-        time=now(),
+        time=utc_now(),
         milliseconds=round(milliseconds, 1),
     )
 
 
-def error_record(source: str, media: Media | None, error: AnomalistError, examiner: Examiner) -> Record:
+def error_record(
+    source: str, media: Media | None, error: AnomalistError, evidence_source: EvidenceSource
+) -> Record:
     """The record of a picture that could not be judged."""
     return Record(
         source=source,
         status="error",
         error=str(error),
         sha256=media.sha256 if media else None,
-        profile=examiner.name,
-        profile_digest=examiner.digest,
-        time=now(),
+        profile=evidence_source.name,
+        profile_digest=evidence_source.digest,
+        time=utc_now(),
     )
 
 
-def digest_of(*parts: str | float | None) -> str:
-    """Hex SHA-256 over settings, unambiguous in where one ends and the next begins."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+class BatchInspector(Protocol):
+    """The part of `anomalist.pipeline.Inspector` that a run needs."""
+
+    @property
+    def evidence_source(self) -> EvidenceSource:
+        """What measures, with its calibration."""
+        ...
+
+    @property
+    def settings_digest(self) -> str:
+        """Hex digest of everything else that a decision depends on."""
+        ...
+
+    def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
+        """Inspect pictures in order."""
+        ...
+
+
+def pending_paths(inspector: BatchInspector, folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
+    """Leave out the paths whose picture, as it is now, has a row by this profile and these settings."""
+    return [
+        path
+        for path in paths
+        if not folder.done(_inspection_key_of(inspector, source_of(path), _file_sha256(path)))
+    ]
+
+
+def inspect_to_folder(
+    inspector: BatchInspector, folder: RunFolder, paths: Iterable[Path]
+) -> Iterator[Record]:
+    """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
+
+    The scores of the normals come first, so that reports can draw them without the profile.
+    A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
+    """
+    calibration = inspector.evidence_source.calibration
+    if calibration is not None:
+        folder.write_calibration(
+            inspector.evidence_source.name,
+            inspector.evidence_source.digest,
+            calibration.scores.tolist(),
+            [str(group) for group in calibration.groups],
+            {"method": calibration.method},
+        )
+    listed, waiting = itertools.tee(paths)
+    for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
+        record = inspection.record
+        if record.sha256 is None:
+            record = record.model_copy(update={"sha256": _file_sha256(path)})
+            inspection = dataclasses.replace(inspection, record=record)
+        yield folder.append(inspection, _inspection_key_of(inspector, record.source, record.sha256))
+
+
+def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | None) -> str:
+    return inspection_key(source, sha256, inspector.evidence_source.digest, inspector.settings_digest)
+
+
+def _file_sha256(path: Path) -> str | None:
+    """Digest of a file, or None when it can't be read: then it is tried again."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return None
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,4 +1,4 @@
-"""Settings from the environment: ``ANOMALIST_HOME``, ``ANOMALIST_MODEL``"""
+"""Settings from the environment: ``ANOMALIST_HOME``, ``ANOMALIST_MODEL``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole flow for video: path → Video → Moments → Events → severity → ClipRecord."""
+"""The pipeline for video: path → Video → FrameScores → Events → severity → ClipRecord."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from anomalist.agent.event_severity import with_severity
-from anomalist.agent.policy import Policy, load_policy
-from anomalist.clips import ClipRecord, Event, Mode
+from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.severity import add_severity
 from anomalist.errors import AnomalistError
-from anomalist.records import digest_of
-from anomalist.types import DetectorInfo, Label
-from anomalist.vision.motion.events import EventMaker
-from anomalist.vision.motion.learning import RATE
-from anomalist.vision.motion.scene import Scene
-from anomalist.vision.motion.smoothing import MEMORY
-from anomalist.vision.motion.timeline import Timeline, events_of, look_through, thinned
-from anomalist.vision.motion.zones import Zone
-from anomalist.vision.video.frames import Video
+from anomalist.storage.files import digest_of
+from anomalist.types.clip import ClipRecord, Event, Mode
+from anomalist.types.image import DetectorInfo, Label
+from anomalist.vision.media.frames import Video
+from anomalist.vision.motion.events import EventBuilder
+from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.scene import Scene, Zone
+from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
+from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
 
-Annotate = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
+EventAnnotator = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
 """Adds to events what needs more than motion: words to watch for, a model's opinion."""
 
-_LEAST_JUDGED = 0.5  # share of a clip without events that must have been judged, to call it normal
+_MIN_JUDGED_SHARE = 0.5  # share of a clip without events that must have been judged, to call it normal
 
 
 @dataclass(frozen=True, eq=False)
 class Triage:
-    """Finds the stretches worth watching in clips of one scene.
+    """Finds the temporal segments worth watching in clips of one scene.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class Triage:
     mode: Mode = "offline"
     zones: Sequence[Zone] | None = None
     policy: Policy | None = None
-    annotate: Annotate = lambda _, events: events
+    annotate: EventAnnotator = lambda _, events: events
     annotated_by: str = ""
 
     def key(self, video: Video) -> str:
@@ -72,13 +71,13 @@ class Triage:
         threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         drawn = self.scene.manifest.zones if self.zones is None else self.zones
         try:
-            timeline = look_through(video.frames(rate=RATE), self.scene, threshold, drawn, seen)
-            maker = EventMaker(self.scene, self.mode, video.size, drawn)
-            events = self.annotate(video, events_of(timeline, maker, threshold))
+            timeline = score_clip(video.frames(rate=ANALYSIS_RATE), self.scene, threshold, drawn, seen)
+            maker = EventBuilder(self.scene, self.mode, video.size, drawn)
+            events = self.annotate(video, detect_events(timeline, maker, threshold))
         except AnomalistError as error:
             return self.failed(video.source, error)
         policy = self.policy or load_policy()
-        label, why = _label(timeline, events)
+        label, why = _clip_label(timeline, events)
         height, width = video.size
         return ClipRecord(
             source=video.source,
@@ -86,7 +85,7 @@ class Triage:
             key=self.key(video),
             label=label,
             why_undecided=why,
-            events=tuple(with_severity(event, drawn, policy) for event in events),
+            events=tuple(add_severity(event, drawn, policy) for event in events),
             troubles=tuple(timeline.troubles),
             sha256=video.sha256,
             width=width,
@@ -95,10 +94,10 @@ class Triage:
             frames=len(timeline.times),
             notes=video.notes,
             mode=self.mode,
-            latency=MEMORY if self.mode == "causal" else 0.0,
+            latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
             threshold=threshold,
             calibration=calibration,
-            curve=thinned(timeline.times, timeline.smooth(self.mode)),
+            curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
             detector=DetectorInfo(name="motion", digest=self.scene.digest),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
@@ -123,13 +122,13 @@ class Triage:
         )
 
 
-def _label(timeline: Timeline, events: Sequence[Event]) -> tuple[Label, str | None]:
+def _clip_label(timeline: ClipTimeline, events: Sequence[Event]) -> tuple[Label, str | None]:
     """Anomalous with an event; normal only where enough could be judged. A failure is never normal."""
     if events:
         return "anomalous", None
     if len(timeline.times) < 2:
         return "undecided", "One frame alone shows no motion." if timeline.times else "There is no frame."
-    if timeline.judged < _LEAST_JUDGED:
+    if timeline.judged < _MIN_JUDGED_SHARE:
         kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles}))
         why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
         return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged ({why})."

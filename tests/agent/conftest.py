@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from anomalist.agent.messages import image_block
-from anomalist.types import (
+from anomalist.agent.models.structured import image_block
+from anomalist.types.image import (
     Attributes,
     Box,
     Calibration,
@@ -25,8 +25,8 @@ from anomalist.types import (
 )
 
 if TYPE_CHECKING:
-    from anomalist.agent.loading import Quantisation
-    from anomalist.agent.local import LocalChatModel
+    from anomalist.agent.models.loading import Quantisation
+    from anomalist.agent.models.local import LocalChatModel
 
 SIDE = 256
 
@@ -119,7 +119,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.fixture(scope="session")
 def opened(tiny_model: Callable[[str], Path]) -> Callable[..., LocalChatModel]:
     """Tiny models by family and quantisation; each is opened once, so that tests must leave it as it is."""
-    from anomalist.agent.local import open_local
+    from anomalist.agent.models.local import open_local
 
     @functools.cache
     def model(family: str, quantisation: Quantisation | None = None) -> LocalChatModel:

@@ -13,10 +13,10 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
-from anomalist.agent.messages import prompt_id
-from anomalist.clips import Caption, Event, Measured, Track
-from anomalist.types import Box, UInt8Array
-from anomalist.vision.video.frames import Frame
+from anomalist.agent.models.structured import prompt_id
+from anomalist.types.clip import Caption, Event, Measured, Track
+from anomalist.types.image import Box, UInt8Array
+from anomalist.vision.media.frames import Frame
 
 HEIGHT, WIDTH, RATE, SIDE = 96, 160, 10, 16
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.eval.contenders import Contender
-from anomalist.eval.datasets import Split
-from anomalist.eval.detection import DetectionResult, compare_detection, evaluate_detection
-from anomalist.vision.detectors import Progress
-from anomalist.vision.examiners import Examiner
-from tests.eval.examiners import Darkness
+from anomalist.eval.detection import Contender, DetectionResult, compare_detection, evaluate_detection
+from anomalist.eval.image_datasets import Split
+from anomalist.vision.detectors.base import Progress
+from anomalist.vision.evidence import EvidenceSource
+from tests.eval.sources import Darkness
 
 
 class Making:
@@ -19,7 +18,7 @@ class Making:
         self.parts: list[Split] = []
         self.seeds: list[int] = []
 
-    def __call__(self, parts: Split, seed: int, folder: Path, progress: Progress) -> Examiner:
+    def __call__(self, parts: Split, seed: int, folder: Path, progress: Progress) -> EvidenceSource:
         assert folder.is_dir() and not any(folder.iterdir())
         progress("making", 1, 1)
         self.parts.append(parts)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from anomalist.cli import app
+from anomalist.cli.app import app
 from anomalist.errors import DataError
-from anomalist.eval import question_boards, question_tiles
-from anomalist.eval.contenders import Contender
-from anomalist.eval.datasets import Item
-from anomalist.eval.question_sets import Setup, drawn_cases
+from anomalist.eval import question_sources
+from anomalist.eval.detection import Contender
+from anomalist.eval.image_datasets import LabelledImage
+from anomalist.eval.question_sources import QuestionSetup, sample_labelled_cases
 from anomalist.eval.questioning import QuestionsResult, evaluate_questions
 from tests.boards import board, noisy, spot
-from tests.eval.examiners import Darkness
+from tests.eval.sources import Darkness
 from tests.pictures import SIDE, tile, write, write_tiles
 
-SETUP = Setup(cases=2, train_normals=4, effort="fast", seed=0)
+SETUP = QuestionSetup(cases=2, train_normals=4, effort="fast", seed=0)
 
 
-def item(kind: str, number: int, group: str) -> Item:
+def item(kind: str, number: int, group: str) -> LabelledImage:
     name = f"{kind}/{number}.png"
-    return Item(Path(name), name, kind, None, group)
+    return LabelledImage(Path(name), name, kind, None, group)
 
 
 def write_defects(root: Path) -> None:
@@ -76,7 +76,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> QuestionsResult:
     write_steel(root / "neu")
     with pytest.MonkeyPatch.context() as patched:
         making = Contender("darkness", lambda *_: Darkness(), "fast")
-        patched.setattr(question_tiles, "contenders", lambda *_: [making])
+        patched.setattr(question_sources, "contenders", lambda *_: [making])
         return evaluate_questions(root, SETUP)
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_told_counts_as_a_guess(result: QuestionsResult) -> None:
 
 def test_cases_are_of_other_tiles_than_those_asked_about(tmp_path: Path) -> None:
     write_defects(tmp_path / "mtd")
-    prepared = question_tiles.tiles(tmp_path / "mtd", SETUP)
+    prepared = question_sources.tile_questions(tmp_path / "mtd", SETUP)
     kinds = Counter(q.truth for q in prepared.questions if q.subtask == "kind")
     assert 0 < kinds["hole"] <= 6 and 0 < kinds["bar"] <= 6
     assert Counter(q.subtask for q in prepared.questions)["place"] > sum(kinds.values())
@@ -122,16 +122,16 @@ def test_cases_are_of_other_tiles_than_those_asked_about(tmp_path: Path) -> None
 
 def test_what_is_learned_from_is_not_asked_about(tmp_path: Path) -> None:
     write_boards(tmp_path / "deeppcb")
-    prepared = question_boards.boards(tmp_path / "deeppcb", SETUP)
+    prepared = question_sources.board_questions(tmp_path / "deeppcb", SETUP)
     assert {question.group[:5] for question in prepared.questions} == {"44000"}
 
 
 def test_cases_come_from_as_many_objects_as_possible_and_some_first() -> None:
     items = [item("crack", n, f"g{n // 4}") for n in range(12)] + [item("fray", n, "f") for n in range(2)]
-    spread = drawn_cases(items, 3, 0, lambda _: True)
+    spread = sample_labelled_cases(items, 3, 0, lambda _: True)
     assert len({each.group for each in spread if each.defect == "crack"}) == 3
     assert len([each for each in spread if each.defect == "fray"]) == 2
-    first = drawn_cases(items, 6, 0, lambda each: each.group == "g2")
+    first = sample_labelled_cases(items, 6, 0, lambda each: each.group == "g2")
     assert [each.group for each in first if each.defect == "crack"][:4] == ["g2"] * 4
     assert len({each.group for each in first if each.defect == "crack"}) == 2
 

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from anomalist.errors import DataError
-from anomalist.eval.pairs import read_pairs
-from anomalist.eval.reference import evaluate_reference, fit_on, render
-from anomalist.types import Box, UInt8Array
+from anomalist.eval.image_datasets import read_pairs
+from anomalist.eval.reference import evaluate_reference, fit_reference, render
+from anomalist.types.image import Box, UInt8Array
 from tests.boards import HEIGHT, WIDTH, board, noisy, spot
 from tests.pictures import write
 
@@ -77,14 +77,14 @@ def test_what_is_fitted_on_one_group_is_measured_on_the_other(pairs: Path) -> No
 
 def test_labels_of_the_measured_group_decide_nothing(pairs: Path, tmp_path: Path) -> None:
     """Wrong labels on the other side change the figures, not the fit."""
-    fitted = fit_on([pair for pair in read_pairs(pairs) if pair.name.startswith("a")], seed=0)
+    fitted = fit_reference([pair for pair in read_pairs(pairs) if pair.name.startswith("a")], seed=0)
     for path in pairs.glob("*.jpg"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     lines = (pairs / "boxes.csv").read_text().splitlines()
     wrong = [line.replace("hole", "island") if line.startswith("bhole") else line for line in lines]
     wrong = [f"{line.split(',')[0].replace('bisland', 'bhole')},{line.split(',', 1)[1]}" for line in wrong]
     (tmp_path / "boxes.csv").write_text("\n".join(wrong))
-    again = fit_on([pair for pair in read_pairs(tmp_path) if pair.name.startswith("a")], seed=0)
+    again = fit_reference([pair for pair in read_pairs(tmp_path) if pair.name.startswith("a")], seed=0)
     assert again.margin == fitted.margin
     assert again.known.digest == fitted.known.digest
 
@@ -120,7 +120,7 @@ def test_folders_that_can_not_be_used_are_refused(pairs: Path, tmp_path: Path, s
 
 
 def test_structure_is_the_tone_that_most_references_have_less_of(pairs: Path) -> None:
-    fitted = fit_on([pair for pair in read_pairs(pairs) if pair.name.startswith("a")], seed=0)
+    fitted = fit_reference([pair for pair in read_pairs(pairs) if pair.name.startswith("a")], seed=0)
     assert fitted.known.figure == "dark"
     assert fitted.known.vectors.shape[0] == len(fitted.known.kinds) == 6
     assert np.linalg.norm(fitted.known.vectors, axis=1) == pytest.approx(1)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from anomalist.errors import DataError
-from anomalist.eval.datasets import Split, load_folder, split
-from anomalist.eval.scoring import evaluate
-from anomalist.types import Calibration, DetectorInfo, Evidence, Inspection, Record
+from anomalist.eval.image_datasets import Split, load_folder, split_dataset
+from anomalist.eval.scoring import score_detection
+from anomalist.types.image import Calibration, DetectorInfo, Evidence, Inspection, Record
 
 
 class Scorer(Protocol):
@@ -91,7 +91,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def parts(data: Path) -> Split:
-    return split(load_folder(data), 0, seed=0)
+    return split_dataset(load_folder(data), 0, seed=0)
 
 
 def inspected(parts: Split, scorer: Scorer) -> list[Inspection]:
@@ -102,7 +102,7 @@ STEADY = BrightnessScorer([5, 10, 15, 20, 25, 30, 35, 38])
 
 
 def test_rankings_over_pictures_by_hand(parts: Split) -> None:
-    metrics = evaluate(parts, STEADY.inspect_many(item.path for item in parts.test))
+    metrics = score_detection(parts, STEADY.inspect_many(item.path for item in parts.test))
     # Of 4 × 5 pairs only (scratch a = 45, good 4 = 50) is in the wrong order.
     assert metrics.image_auroc == pytest.approx(19 / 20)
     assert metrics.image_auroc_by_defect == {"dent": 1.0, "scratch": pytest.approx(9 / 10)}
@@ -115,7 +115,7 @@ def test_rankings_over_pictures_by_hand(parts: Split) -> None:
 
 
 def test_pixel_measures_use_masks_and_the_normal_pictures(parts: Split) -> None:
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    metrics = score_detection(parts, inspected(parts, STEADY))
     positives, negatives = 4 * 9, 9 * 120 - 4 * 9
     # Only the nine bright pixels of good 4 are above those of scratch a.
     assert metrics.pixel_auroc == pytest.approx(1 - 9 * 9 / (positives * negatives))
@@ -125,7 +125,7 @@ def test_pixel_measures_use_masks_and_the_normal_pictures(parts: Split) -> None:
 
 
 def test_each_kind_of_defect_is_measured_against_all_normals(parts: Split) -> None:
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    metrics = score_detection(parts, inspected(parts, STEADY))
     negatives = 7 * 120 - 2 * 9  # five good pictures and two of the kind
     assert metrics.pixel_auroc_by_defect["dent"] == 1.0
     assert metrics.pixel_auroc_by_defect["scratch"] == pytest.approx(1 - 9 * 9 / (2 * 9 * negatives))
@@ -139,7 +139,7 @@ def test_each_kind_of_defect_is_measured_against_all_normals(parts: Split) -> No
 
 
 def test_the_interval_of_pixel_auroc_holds_the_measure(parts: Split) -> None:
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    metrics = score_detection(parts, inspected(parts, STEADY))
     assert metrics.pixel_auroc is not None
     assert metrics.pixel_auroc_interval is not None
     low, high = metrics.pixel_auroc_interval
@@ -147,7 +147,7 @@ def test_the_interval_of_pixel_auroc_holds_the_measure(parts: Split) -> None:
 
 
 def test_too_few_normal_pixels_leave_aupimo_undefined_and_a_note_says_so(parts: Split) -> None:
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    metrics = score_detection(parts, inspected(parts, STEADY))
     assert (metrics.aupimo, metrics.aupimo_median, metrics.aupimo_zero_rate) == (None, None, None)
     assert any("a rate of 0.002: AUPIMO needs 1e-05" in note for note in metrics.notes)
 
@@ -157,8 +157,8 @@ def test_aupimo_is_over_the_defective_pictures(tmp_path: Path) -> None:
         draw(tmp_path / "good" / f"{number}.png", peak, size=(250, 250))
     for name, peak in (("a", 50), ("b", 60), ("c", 70)):
         draw(tmp_path / "dent" / f"{name}.png", peak, tmp_path / "ground_truth" / "dent" / f"{name}.png")
-    parts = split(load_folder(tmp_path), 0, seed=0)
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    parts = split_dataset(load_folder(tmp_path), 0, seed=0)
+    metrics = score_detection(parts, inspected(parts, STEADY))
     # The brightest nine normal pixels of 125,000 are a rate of 7.2e-5, those of 50 reach 1.4e-4: along the
     # line from one to the other, recall of dent a has risen to 2.8/7.2 at the upper bound.
     rise = (1e-4 - 7.2e-5 - 7.2e-5 * np.log(1e-4 / 7.2e-5)) / 7.2e-5 / np.log(10)
@@ -170,14 +170,14 @@ def test_aupimo_is_over_the_defective_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("train_normals", [0, 1])
 def test_a_split_by_pictures_flatters_only_who_learned(data: Path, train_normals: int) -> None:
-    parts = split(load_folder(data), train_normals, seed=0)
-    notes = evaluate(parts, inspected(parts, STEADY)).notes
+    parts = split_dataset(load_folder(data), train_normals, seed=0)
+    notes = score_detection(parts, inspected(parts, STEADY)).notes
     assert any("flatter" in note for note in notes) == bool(train_normals)
 
 
 def test_a_false_alarm_is_a_normal_at_or_below_the_rate_even_if_undecided(parts: Split) -> None:
     scorer = BrightnessScorer([5, 10, 15, 20, 25, 30, 35, 38], rate=0.2, band=(40, 50))
-    metrics = evaluate(parts, inspected(parts, scorer))
+    metrics = score_detection(parts, inspected(parts, scorer))
     # p of the good ones: 8/9, 6/9, 4/9 … the last two (40 and 50) have p = 1/9; 40 is undecided.
     assert metrics.asked_false_alarm_rate == 0.2
     assert metrics.false_alarm_rate == pytest.approx(2 / 5)
@@ -189,7 +189,7 @@ def test_a_false_alarm_is_a_normal_at_or_below_the_rate_even_if_undecided(parts:
 
 def test_an_alarm_exactly_at_the_asked_rate_counts(parts: Split) -> None:
     scorer = BrightnessScorer([1, 2, 3, 45], rate=0.4)
-    metrics = evaluate(parts, inspected(parts, scorer))
+    metrics = score_detection(parts, inspected(parts, scorer))
     assert metrics.false_alarm_rate == 1.0  # 10 to 40 have p = 2/5, 50 has p = 1/5
 
 
@@ -199,11 +199,11 @@ def test_an_alarm_that_misses_the_rate_by_rounding_counts(parts: Split) -> None:
         for seen in inspected(parts, STEADY)
         if seen.evidence
     ]
-    assert evaluate(parts, sums).false_alarm_rate == 1.0
+    assert score_detection(parts, sums).false_alarm_rate == 1.0
 
 
 def test_a_rate_out_of_reach_is_undefined_and_says_how_many_normals_it_needs(parts: Split) -> None:
-    metrics = evaluate(parts, inspected(parts, BrightnessScorer([1, 2, 3], rate=0.05)))
+    metrics = score_detection(parts, inspected(parts, BrightnessScorer([1, 2, 3], rate=0.05)))
     assert metrics.asked_false_alarm_rate == 0.05
     assert metrics.false_alarm_rate is None
     assert metrics.false_alarm_rate_interval is None
@@ -216,7 +216,7 @@ def test_without_calibration_the_rate_is_undefined(parts: Split) -> None:
         for seen in inspected(parts, STEADY)
         if seen.evidence
     ]
-    metrics = evaluate(parts, bare)
+    metrics = score_detection(parts, bare)
     assert metrics.asked_false_alarm_rate is None
     assert metrics.false_alarm_rate is None
     assert metrics.image_auroc is not None
@@ -233,7 +233,7 @@ def test_pictures_that_could_not_be_judged_are_counted_and_enter_nothing_else(
     last = seen[-1]
     assert last.evidence is not None
     seen[-1] = replace(last, evidence=replace(last.evidence, score=score))
-    metrics = evaluate(parts, seen)
+    metrics = score_detection(parts, seen)
     assert metrics.n_errors == 3
     assert metrics.n_test == 9
     assert metrics.image_auroc == 1.0  # the two pictures that were in the wrong order are out
@@ -248,11 +248,11 @@ def test_a_map_that_holds_nan_could_not_be_judged(parts: Split) -> None:
     broken = evidence.score_map.copy()
     broken[0, 0] = np.nan
     seen[0] = replace(seen[0], evidence=replace(evidence, score_map=broken))
-    assert evaluate(parts, seen).n_errors == 1
+    assert score_detection(parts, seen).n_errors == 1
 
 
 def test_when_nothing_could_be_judged_everything_is_undefined(parts: Split) -> None:
-    metrics = evaluate(parts, [])
+    metrics = score_detection(parts, [])
     assert metrics.n_errors == 9
     for value in (metrics.image_auroc, metrics.pixel_auroc, metrics.aupro, metrics.undecided_rate):
         assert value is None
@@ -263,8 +263,8 @@ def test_empty_and_missing_masks_stay_out_of_the_pixel_measures(data: Path, part
     truth = data / "ground_truth"
     Image.new("L", (10, 12)).save(truth / "scratch" / "a.png")
     (truth / "dent" / "c.png").unlink()
-    changed = split(load_folder(data), 0, seed=0)
-    metrics = evaluate(changed, inspected(changed, STEADY))
+    changed = split_dataset(load_folder(data), 0, seed=0)
+    metrics = score_detection(changed, inspected(changed, STEADY))
     assert metrics.n_empty_masks == 1
     assert any("1 defective pictures have no mask" in note for note in metrics.notes)
     # Without scratch a no normal pixel outranks a defect; counted as normal it would.
@@ -275,7 +275,7 @@ def test_empty_and_missing_masks_stay_out_of_the_pixel_measures(data: Path, part
 def test_a_mask_of_another_size_is_refused(data: Path, parts: Split) -> None:
     Image.new("L", (9, 9), 255).save(data / "ground_truth" / "scratch" / "a.png")
     with pytest.raises(DataError, match="size of their picture"):
-        evaluate(parts, inspected(parts, STEADY))
+        score_detection(parts, inspected(parts, STEADY))
 
 
 @pytest.mark.parametrize("twice", [True, False])
@@ -283,14 +283,14 @@ def test_an_inspection_that_was_not_asked_for_is_a_mistake(parts: Split, twice: 
     seen = inspected(parts, STEADY)
     strange = seen[0] if twice else Inspection(Record(source="elsewhere.png", status="error"))
     with pytest.raises(ValueError, match="not asked for, or came twice"):
-        evaluate(parts, [*seen, strange])
+        score_detection(parts, [*seen, strange])
 
 
 def test_only_good_pictures_leave_auroc_undefined(tmp_path: Path) -> None:
     for name, peak in GOOD.items():
         draw(tmp_path / "good" / f"{name}.png", peak)
-    parts = split(load_folder(tmp_path), 0, seed=0)
-    metrics = evaluate(parts, inspected(parts, STEADY))
+    parts = split_dataset(load_folder(tmp_path), 0, seed=0)
+    metrics = score_detection(parts, inspected(parts, STEADY))
     assert metrics.image_auroc is None
     assert metrics.image_auroc_interval is None
     assert metrics.false_alarm_rate is not None
@@ -299,7 +299,7 @@ def test_only_good_pictures_leave_auroc_undefined(tmp_path: Path) -> None:
 
 def test_the_order_of_the_inspections_does_not_matter(parts: Split) -> None:
     seen = inspected(parts, STEADY)
-    forwards, backwards = evaluate(parts, seen), evaluate(parts, seen[::-1])
+    forwards, backwards = score_detection(parts, seen), score_detection(parts, seen[::-1])
     assert forwards.image_auroc == backwards.image_auroc
     assert forwards.pixel_auroc == backwards.pixel_auroc
     assert forwards.false_alarm_rate == backwards.false_alarm_rate

@@ -8,13 +8,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalist.agent.builtin.architecture import make_network, make_processor, save_model, train_tokenizer
-from anomalist.agent.local import LocalChatModel, open_local
-from anomalist.agent.options import Choice
+from anomalist.agent.choice.model_choice import ModelChoice
+from anomalist.agent.models.local import LocalChatModel, open_local
 from anomalist.eval import seeing
-from anomalist.eval.seeing import _Answer, _balanced, _calibration_error, evaluate_seeing, render
-from anomalist.eval.seen_places import ACCEPTED, board_places, drawn_places, steel_places, tile_places
-from anomalist.vision.drawn.facts import DEFECT_KINDS
+from anomalist.eval.seeing import (
+    _balanced_accuracy,
+    _expected_calibration_error,
+    _SeeingAnswer,
+    evaluate_seeing,
+    render,
+)
+from anomalist.eval.seeing_places import (
+    ACCEPTED_KINDS,
+    board_places,
+    steel_places,
+    synthetic_places,
+    tile_places,
+)
+from anomalist.training.defect_renderers import DEFECT_KINDS
+from anomalist.training.small_model.architecture import (
+    make_network,
+    make_processor,
+    save_model,
+    train_tokenizer,
+)
 
 
 def _picture(path: Path, seed: int, size: tuple[int, int] = (90, 120)) -> None:
@@ -37,7 +54,7 @@ def tiles(tmp_path: Path) -> Path:
 
 
 def test_drawn_places_are_the_same_for_the_same_seed() -> None:
-    first, second = (list(drawn_places(4, 3)) for _ in range(2))
+    first, second = (list(synthetic_places(4, 3)) for _ in range(2))
 
     assert [place.facts for place in first] == [place.facts for place in second]
     assert all(place.accepted == {place.name} for place in first)
@@ -62,7 +79,7 @@ def test_steel_has_a_box_for_each_picture_and_nothing_normal(tmp_path: Path) -> 
 
     assert place.shown.evidence.regions[0].box == (10, 20, 50, 60)
     assert place.shown.normal is None
-    assert place.accepted == ACCEPTED["patches"]
+    assert place.accepted == ACCEPTED_KINDS["patches"]
 
 
 def test_a_free_place_on_a_board_shows_no_labelled_box(tmp_path: Path) -> None:
@@ -110,18 +127,18 @@ def test_every_source_that_is_there_is_measured(
 
 def test_balanced_accuracy_counts_good_and_bad_places_alike(tiles: Path) -> None:
     places = [*tile_places(tiles, 1, 0), *tile_places(tiles, 1, 0)][:3]  # two defects, one good place
-    yes = Choice(("Yes", "No"), (0.8, 0.2), "logprobs", 2)
-    answers = [_Answer(yes, frozenset({0 if place.wrong else 1})) for place in places]
+    yes = ModelChoice(("Yes", "No"), (0.8, 0.2), "logprobs", 2)
+    answers = [_SeeingAnswer(yes, frozenset({0 if place.wrong else 1})) for place in places]
 
-    assert _balanced(places, answers) == 0.5
-    assert _balanced(places[:1], answers[:1]) is None
+    assert _balanced_accuracy(places, answers) == 0.5
+    assert _balanced_accuracy(places[:1], answers[:1]) is None
 
 
 @pytest.mark.parametrize(("hits", "error"), [([True] * 9 + [False], 0.0), ([False] * 10, 0.9)])
 def test_calibration_error_is_the_distance_of_probability_and_accuracy(
     hits: list[bool], error: float
 ) -> None:
-    choice = Choice(("a", "b"), (0.9, 0.1), "logprobs", 2)
-    answers = [_Answer(choice, frozenset({0 if hit else 1})) for hit in hits]
+    choice = ModelChoice(("a", "b"), (0.9, 0.1), "logprobs", 2)
+    answers = [_SeeingAnswer(choice, frozenset({0 if hit else 1})) for hit in hits]
 
-    assert _calibration_error(answers) == pytest.approx(error)
+    assert _expected_calibration_error(answers) == pytest.approx(error)

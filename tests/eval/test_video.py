@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.eval.footage import folds, read_footage
-from anomalist.eval.video import _by_frame, _overlap, evaluate_video
+from anomalist.eval.clip_datasets import leave_out_folds, read_video_dataset
+from anomalist.eval.video import _interpolate_to_frames, _temporal_iou, evaluate_video
 from tests.scenes import filmed, walker
 from tests.street_files import labelled
 
@@ -44,7 +44,7 @@ def test_a_runner_is_ranked_found_and_located(street_set: Path) -> None:
 
 
 def test_labels_and_masks_are_read(street_set: Path) -> None:
-    footage = read_footage(street_set)
+    footage = read_video_dataset(street_set)
     assert len(footage.training) == 8
     clip, normal = footage.testing
     assert clip.events == (RUN,)
@@ -69,33 +69,33 @@ def test_labels_that_do_not_fit_are_refused(street_set: Path, tmp_path: Path, la
         (tmp_path / part).symlink_to(street_set / part)
     (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(DataError, match=said):
-        read_footage(tmp_path)
+        read_video_dataset(tmp_path)
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
-        read_footage(tmp_path)
+        read_video_dataset(tmp_path)
     (tmp_path / "training").mkdir()
     with pytest.raises(DataError, match="no videos"):
-        read_footage(tmp_path)
+        read_video_dataset(tmp_path)
 
 
 def test_frames_between_those_looked_at_get_their_scores() -> None:
     curve, index = np.array([np.nan, 1.0, 3.0], np.float32), np.array([0, 2, 4])
-    assert _by_frame(curve, index, 6, "offline").tolist() == [1, 1, 1, 2, 3, 3]
-    assert _by_frame(curve, index, 6, "causal").tolist() == [0, 0, 1, 1, 3, 3]
-    assert not _by_frame(curve * np.nan, index, 6, "offline").any()
+    assert _interpolate_to_frames(curve, index, 6, "offline").tolist() == [1, 1, 1, 2, 3, 3]
+    assert _interpolate_to_frames(curve, index, 6, "causal").tolist() == [0, 0, 1, 1, 3, 3]
+    assert not _interpolate_to_frames(curve * np.nan, index, 6, "offline").any()
 
 
 @pytest.mark.parametrize(
     ("a", "b", "want"), [((0, 2), (0, 2), 1), ((0, 2), (1, 3), 1 / 3), ((0, 1), (2, 3), 0)]
 )
 def test_overlap_in_time(a: tuple[float, float], b: tuple[float, float], want: float) -> None:
-    assert _overlap(a, b) == pytest.approx(want)
+    assert _temporal_iou(a, b) == pytest.approx(want)
 
 
 def test_every_video_is_left_out_once() -> None:
     paths = tuple(Path(str(i)) for i in range(10))
-    left = [path for _, out in folds(paths, 4) for path in out]
+    left = [path for _, out in leave_out_folds(paths, 4) for path in out]
     assert sorted(left) == sorted(paths)
-    assert all(not set(rest) & set(out) for rest, out in folds(paths, 4))
+    assert all(not set(rest) & set(out) for rest, out in leave_out_folds(paths, 4))

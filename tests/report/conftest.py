@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalist.types import (
+from anomalist.types.image import (
     Attributes,
     Box,
     Calibration,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.clips import ClipRecord, Event, WatchMatch
 from anomalist.errors import DataError
-from anomalist.memory.ranking import Adjustment
-from anomalist.report.alerts import Alert, alerts_of, event_key, keys_by_rank
+from anomalist.memory.ranking import RankAdjustment
+from anomalist.report.alerts import Alert, event_key, keys_by_rank, rank_alerts
+from anomalist.types.clip import ClipRecord, Event, WatchMatch
 from tests.report.clip_records import clip, event, track
 
 KINDS = ("speed", "size", "stillness", "forbidden zone")
@@ -44,11 +44,13 @@ def clips_strategy(draw: st.DrawFn) -> list[ClipRecord]:
 
 
 @st.composite
-def opinions(draw: st.DrawFn) -> dict[str, Adjustment]:
+def opinions(draw: st.DrawFn) -> dict[str, RankAdjustment]:
     keys = [event_key(f"{n}.mp4", f"E{m}") for n in range(4) for m in range(1, 5)]
     chosen = draw(st.lists(st.sampled_from(keys), unique=True))
     value = st.floats(-1, 1)
-    return {key: Adjustment(value=draw(value), cases=("case:1",), reason="alike to one") for key in chosen}
+    return {
+        key: RankAdjustment(value=draw(value), cases=("case:1",), reason="alike to one") for key in chosen
+    }
 
 
 def keys_of(records: list[ClipRecord]) -> list[str]:
@@ -58,9 +60,9 @@ def keys_of(records: list[ClipRecord]) -> list[str]:
 @settings(max_examples=60, deadline=None)
 @given(clips_strategy(), opinions(), st.randoms(use_true_random=False))
 def test_no_event_is_lost_and_the_order_of_records_does_not_matter(
-    records: list[ClipRecord], adjustments: dict[str, Adjustment], chance: random.Random
+    records: list[ClipRecord], adjustments: dict[str, RankAdjustment], chance: random.Random
 ) -> None:
-    alerts = alerts_of(records, adjustments)
+    alerts = rank_alerts(records, adjustments)
     assert sorted(key for alert in alerts for key in alert.keys) == keys_of(records)
     assert sorted(keys_by_rank(alerts)) == keys_of(records)
     assert [alert.id for alert in alerts] == [f"A{n}" for n in range(1, len(alerts) + 1)]
@@ -69,16 +71,16 @@ def test_no_event_is_lost_and_the_order_of_records_does_not_matter(
         r.model_copy(update={"events": tuple(chance.sample(r.events, len(r.events)))}) for r in records
     ]
     chance.shuffle(shuffled)
-    assert alerts_of(shuffled, adjustments) == alerts
+    assert rank_alerts(shuffled, adjustments) == alerts
 
 
 @settings(max_examples=60, deadline=None)
 @given(clips_strategy(), opinions())
 def test_nothing_lifts_or_lowers_by_more_than_a_step_of_severity_each(
-    records: list[ClipRecord], adjustments: dict[str, Adjustment]
+    records: list[ClipRecord], adjustments: dict[str, RankAdjustment]
 ) -> None:
     severities = {event_key(r.source, e.id): e.severity for r in records for e in r.events}
-    for alert in alerts_of(records, adjustments):
+    for alert in rank_alerts(records, adjustments):
         own = [severities[event_key(alert.source, id_)] for id_ in alert.events]
         assert alert.severity == max(own) == severities[alert.key]
         moved = alert.adjustment.value if alert.adjustment else 0
@@ -93,12 +95,14 @@ def test_nothing_lifts_or_lowers_by_more_than_a_step_of_severity_each(
 def test_feedback_moves_an_event_in_its_direction_only(
     records: list[ClipRecord], value: float, data: st.DataObject
 ) -> None:
-    before = alerts_of(records)
+    before = rank_alerts(records)
     if not before:
         return
     chosen = data.draw(st.sampled_from(before))
     up, down = (
-        alerts_of(records, {key: Adjustment(value=sign * value, cases=("case:1",)) for key in chosen.keys})
+        rank_alerts(
+            records, {key: RankAdjustment(value=sign * value, cases=("case:1",)) for key in chosen.keys}
+        )
         for sign in (1, -1)
     )
 
@@ -116,7 +120,7 @@ def urgency(alerts: tuple[Alert, ...], key: str) -> float:
 def ranked(*events: Event) -> list[str]:
     """Each event in a scene of its own, so that none is counted with another."""
     records = [clip(f"{e.id}.mp4", e, scene=e.id) for e in events]
-    return [alert.event for alert in alerts_of(records)]
+    return [alert.event for alert in rank_alerts(records)]
 
 
 def test_severity_comes_first_then_the_score_then_how_long_it_lasts() -> None:
@@ -132,35 +136,35 @@ def test_severity_comes_first_then_the_score_then_how_long_it_lasts() -> None:
 def test_what_was_asked_for_goes_up_by_one_step() -> None:
     asked = event("E2", severity=2, watched=(ASKED,))
     assert ranked(event("E1", severity=2), asked, event("E3", severity=3, score=9)) == ["E3", "E2", "E1"]
-    (alert,) = alerts_of([clip("a.mp4", asked)])
+    (alert,) = rank_alerts([clip("a.mp4", asked)])
     assert alert.watched == ("someone on a bicycle",)
     assert "because you asked for “someone on a bicycle”" in alert.reason
 
 
 def test_what_was_asked_for_but_does_not_fit_moves_nothing() -> None:
     missed = ASKED.model_copy(update={"matched": False})
-    (alert,) = alerts_of([clip("a.mp4", event(watched=(missed,)))])
+    (alert,) = rank_alerts([clip("a.mp4", event(watched=(missed,)))])
     assert alert.watched == ()
     assert "asked" not in alert.reason
 
 
 def test_the_reason_of_feedback_is_shown() -> None:
-    lowered = Adjustment(value=-0.62, cases=("case:3",), reason="alike to 1 dismissed (case:3)")
-    (alert,) = alerts_of([clip("a.mp4", event())], {"a.mp4#E1": lowered})
+    lowered = RankAdjustment(value=-0.62, cases=("case:3",), reason="alike to 1 dismissed (case:3)")
+    (alert,) = rank_alerts([clip("a.mp4", event())], {"a.mp4#E1": lowered})
     assert alert.adjustment == lowered
     assert "0.62 of a step down by feedback (alike to 1 dismissed (case:3))" in alert.reason
 
 
 def test_what_is_merged_is_lowered_only_if_all_of_it_was_dismissed() -> None:
     record = clip("a.mp4", event("E1", 1, 2), event("E2", 3, 4))
-    lowered = Adjustment(value=-0.5, cases=("case:3",), reason="alike to 1 dismissed (case:3)")
-    one = alerts_of([record], {"a.mp4#E1": lowered})
-    both = alerts_of([record], {"a.mp4#E1": lowered, "a.mp4#E2": lowered})
+    lowered = RankAdjustment(value=-0.5, cases=("case:3",), reason="alike to 1 dismissed (case:3)")
+    one = rank_alerts([record], {"a.mp4#E1": lowered})
+    both = rank_alerts([record], {"a.mp4#E1": lowered, "a.mp4#E2": lowered})
     assert [alert.adjustment for alert in (*one, *both)] == [None, lowered]
 
 
 def test_merged_events_span_the_whole_stretch_and_the_worst_leads() -> None:
-    (alert,) = alerts_of([clip("a.mp4", event("E1", 1, 2), event("E2", 3, 4, severity=3, score=2))])
+    (alert,) = rank_alerts([clip("a.mp4", event("E1", 1, 2), event("E2", 3, 4, severity=3, score=2))])
     assert (alert.start, alert.end, alert.event, alert.events) == (1, 4, "E2", ("E1", "E2"))
     assert (alert.severity, alert.peak) == (3, 3.5)
     assert "2 events close together" in alert.reason
@@ -168,7 +172,7 @@ def test_merged_events_span_the_whole_stretch_and_the_worst_leads() -> None:
 
 def test_repeats_are_counted_with_their_sources_and_times() -> None:
     records = [clip("a.mp4", event(score=1.0)), clip("b.mp4", event("E1", 4, 5, score=1.4)), clip("c.mp4")]
-    (alert,) = alerts_of(records)
+    (alert,) = rank_alerts(records)
     assert alert.key == "b.mp4#E1"
     assert alert.keys == ("b.mp4#E1", "a.mp4#E1")
     assert alert.times == 2
@@ -178,4 +182,4 @@ def test_repeats_are_counted_with_their_sources_and_times() -> None:
 
 def test_two_records_of_a_source_are_refused() -> None:
     with pytest.raises(DataError, match=r"two records of \"a\.mp4\""):
-        alerts_of([clip("a.mp4", event()), clip("a.mp4")])
+        rank_alerts([clip("a.mp4", event()), clip("a.mp4")])

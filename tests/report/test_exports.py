@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from anomalist.errors import DataError
-from anomalist.report.exports import COLUMNS, region_masks, rle, write_coco, write_csv
-from anomalist.types import BoolArray, Record
+from anomalist.report.exports import CSV_COLUMNS, region_masks, rle, write_coco, write_csv
+from anomalist.types.image import BoolArray, Record
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -48,7 +48,7 @@ def test_run_lengths_go_down_the_columns_and_begin_with_background() -> None:
 def test_csv_has_one_row_a_picture_with_its_values(run: Run, tmp_path: Path) -> None:
     target = write_csv(run.records, tmp_path / "r.csv")
     rows = read(target)
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == CSV_COLUMNS
     assert [row["source"] for row in rows] == [record.source for record in run.records]
     nasty = rows[2]
     assert (nasty["outcome"], nasty["severity_word"], nasty["kind"]) == ("anomalous", "major", "line")

@@ -12,7 +12,7 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.report import html
 from anomalist.report.html import write_html
-from anomalist.types import Claim, Opinion, PromptUsed, Record
+from anomalist.types.image import Claim, Opinion, PromptUsed, Record
 from tests.report.pages import Element, parse
 
 if TYPE_CHECKING:
@@ -224,8 +224,8 @@ def test_the_same_records_give_the_same_bytes_in_any_order(run: Run, tmp_path: P
 def test_large_runs_list_everything_with_fewer_and_smaller_pictures(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html, "MOST_NORMAL_THUMBNAILS", 1)
-    monkeypatch.setattr(html, "MOST_LARGE_PICTURES", 1)
+    monkeypatch.setattr(html, "MAX_NORMAL_THUMBNAILS", 1)
+    monkeypatch.setattr(html, "MAX_LARGE_PICTURES", 1)
     page = render(run)
     assert len(page.all("ul", class_="tiles")[0].all("li")) == 2
     assert len(page.all("ul", class_="tiles")[0].all("img")) == 1

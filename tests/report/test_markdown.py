@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anomalist.report.markdown import write_markdown
-from anomalist.types import Record
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from conftest import Run

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from anomalist.report import wording
-from anomalist.report.summary import Summary
-from anomalist.types import Attributes, Calibration, Record
+from anomalist.report.wording import Summary
+from anomalist.types.image import Attributes, Calibration, Record
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -68,7 +68,7 @@ def test_the_headline_claims_no_more_than_the_counts(summary: Summary, text: str
 
 
 def test_the_lead_names_the_worst_and_what_is_open(run: Run) -> None:
-    from anomalist.report.summary import summarise
+    from anomalist.report.wording import summarise
 
     text = wording.lead(run.records, summarise(run.records))
     assert "The most severe is <img src=x" in text
@@ -80,7 +80,7 @@ def test_the_lead_names_the_worst_and_what_is_open(run: Run) -> None:
     ("p", "text"), [(0.001, "once in 1,000"), (1 / 51, "once in 51"), (0.5, "50 times in 100")]
 )
 def test_p_is_put_as_a_frequency(p: float, text: str) -> None:
-    assert wording.how_often(p) == text
+    assert wording.format_frequency(p) == text
 
 
 BASIS: dict[str, Any] = {
@@ -111,18 +111,18 @@ def test_the_meaning_of_a_score_is_said_in_plain_words(
     record = Record(
         source="a", status="ok", label=label, p_value=p, calibration=Calibration(**(BASIS | changes))
     )
-    text = " ".join(wording.meaning(record))
+    text = " ".join(wording.explain_score(record))
     assert [part for part in expected if part not in text] == []
 
 
 @pytest.mark.parametrize("changes", [CROSS, {"groups": 7}])
 def test_counts_of_normals_are_only_given_where_p_is_such_a_count(changes: dict[str, Any]) -> None:
     record = Record(source="a", status="ok", p_value=0.2, calibration=Calibration(**(BASIS | changes)))
-    assert "kept for calibration" not in " ".join(wording.meaning(record))
+    assert "kept for calibration" not in " ".join(wording.explain_score(record))
 
 
 def test_cross_fitted_calibration_is_called_approximate() -> None:
-    text = wording.limits(Calibration(**(BASIS | CROSS)))
+    text = wording.explain_calibration(Calibration(**(BASIS | CROSS)))
     assert "Approximate" in text
     assert "twice" in text
 
@@ -156,7 +156,7 @@ def test_names_are_as_short_as_they_can_be_and_still_differ(
     ],
 )
 def test_times_are_written_to_the_minute(times: list[str], text: str) -> None:
-    assert wording.period(times) == text
+    assert wording.format_period(times) == text
 
 
 @pytest.mark.parametrize(
@@ -189,19 +189,19 @@ def test_measured_attributes_are_put_into_words() -> None:
     calm = attributes.model_copy(
         update={"elongation": 1.2, "orientation": None, "tone": "same", "colour": None, "texture": "same"}
     )
-    assert wording.shape(attributes) == "elongated 6.2 : 1, 45°"
-    assert wording.tone(attributes) == "darker by 23 (2.1 σ)"
-    assert wording.colour(attributes) == "redder (ΔE 6.1)"
-    assert wording.texture(attributes) == "rougher (× 2.1)"
-    assert wording.shape(calm) == "compact 1.2 : 1"
-    assert wording.tone(calm) == "as around (−23)"
-    assert wording.colour(calm) == "as around (ΔE 6.1)"
-    assert wording.texture(calm) == "as around (× 2.1)"
+    assert wording.describe_shape(attributes) == "elongated 6.2 : 1, 45°"
+    assert wording.describe_tone(attributes) == "darker by 23 (2.1 σ)"
+    assert wording.describe_colour(attributes) == "redder (ΔE 6.1)"
+    assert wording.describe_texture(attributes) == "rougher (× 2.1)"
+    assert wording.describe_shape(calm) == "compact 1.2 : 1"
+    assert wording.describe_tone(calm) == "as around (−23)"
+    assert wording.describe_colour(calm) == "as around (ΔE 6.1)"
+    assert wording.describe_texture(calm) == "as around (× 2.1)"
 
 
 def test_against_a_reference_there_is_no_calibration_to_miss() -> None:
     record = Record(source="a", status="ok", label="anomalous", score=4.2, basis="reference")
-    text = " ".join(wording.meaning(record))
+    text = " ".join(wording.explain_score(record))
     assert "4.2 times" in text and "No p-value" in text
-    assert "reference" in wording.uncalibrated(record)
-    assert "normal pictures" in wording.uncalibrated(Record(source="a", status="ok"))
+    assert "reference" in wording.explain_no_calibration(record)
+    assert "normal pictures" in wording.explain_no_calibration(Record(source="a", status="ok"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.types import UInt8Array
-from anomalist.vision.alignment import Aligned, align
+from anomalist.types.image import UInt8Array
+from anomalist.vision.alignment import AlignedReference, align
 from tests.boards import HEIGHT, WIDTH, board, noisy, rgb, spot, warped
 
 CORNERS = np.array([[0, 0, 1], [WIDTH, 0, 1], [0, HEIGHT, 1], [WIDTH, HEIGHT, 1]], dtype=float).T
@@ -29,7 +29,7 @@ def resizing(factor: float) -> np.ndarray:
 PERSPECTIVE = np.array([[0.93, 0.02, 6], [-0.015, 0.95, 5], [-4e-4, 2e-4, 1]])
 
 
-def off_by(found: Aligned, true: np.ndarray) -> float:
+def off_by(found: AlignedReference, true: np.ndarray) -> float:
     """Largest distance of a corner from where it should be, pixels."""
     ends = [m @ CORNERS for m in (found.matrix, true)]
     return float(np.abs(ends[0][:2] / ends[0][2] - ends[1][:2] / ends[1][2]).max())

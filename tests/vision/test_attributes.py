@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types import Attributes, BoolArray, UInt8Array
-from anomalist.vision.attributes import POSITIONS, measure
+from anomalist.types.image import Attributes, BoolArray, UInt8Array
+from anomalist.vision.attributes import POSITIONS, measure_region
 
 SIDE = 96
 
@@ -30,7 +30,7 @@ def attributes(pixels: UInt8Array, mask: BoolArray, free: BoolArray | None = Non
     rows, columns = np.nonzero(mask)
     x0, y0, x1, y1 = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
     inside = mask[y0:y1, x0:x1]
-    return measure(pixels, inside, (x0, y0, x1, y1), ~mask if free is None else free, mask.size)
+    return measure_region(pixels, inside, (x0, y0, x1, y1), ~mask if free is None else free, mask.size)
 
 
 def line(degrees: float, half_length: float = 30, half_width: float = 1.5) -> BoolArray:
@@ -83,7 +83,7 @@ def test_elongation_of_a_rectangle_is_the_ratio_of_its_sides(width: int, height:
 
 def test_relative_size_is_the_share_of_the_area_that_counts() -> None:
     mask = rectangle(10, 10, 20, 30)
-    assert measure(flat(), mask[10:30, 10:20], (10, 10, 20, 30), ~mask, 1000).relative_size == 0.2
+    assert measure_region(flat(), mask[10:30, 10:20], (10, 10, 20, 30), ~mask, 1000).relative_size == 0.2
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.vision.calibration import (
-    DEFAULT_RATE,
-    CalibrationSet,
-    groups_needed,
-    is_alarm,
-    partition,
-)
+from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed, is_alarm, partition
 
 Ints = npt.NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalist.errors import MediaError
-from anomalist.types import UInt8Array
-from anomalist.vision.difference import compare, matched
+from anomalist.types.image import UInt8Array
+from anomalist.vision.difference import find_difference, match_lighting
 from tests.boards import HEIGHT, WIDTH, board, noisy, spot, warped
 
 
@@ -40,7 +40,7 @@ def test_noise_light_and_a_pixel_of_misalignment_are_no_difference(
     reference = board(dark)
     moved = warped(reference, [[1, 0, x], [0, 1, y], [0, 0, 1]])
     picture = noisy(shaded(moved, gain, offset, slope), noise, seed)
-    found = compare(reference, picture)
+    found = find_difference(reference, picture)
     assert not found.mask.any()
     assert found.strength.max() < 1
 
@@ -61,7 +61,7 @@ def test_a_photograph_does_not_differ_from_itself(change: str) -> None:
         "blur": cv2.GaussianBlur(picture, (0, 0), 0.9),
         "same": picture,
     }[change]
-    found = compare(picture, changed)
+    found = find_difference(picture, changed)
     assert not found.mask.any()
     if change == "same":
         assert found.strength.max() == 0
@@ -74,7 +74,7 @@ def test_a_difference_is_found_where_it_is(grey: int, x: int) -> None:
     place = (x, 80 if x == 100 else 165)
     reference = board()
     painted = spot(reference, place, 9, grey)
-    found = compare(reference, noisy(painted, 3))
+    found = find_difference(reference, noisy(painted, 3))
     truth = (painted != reference).any(axis=2)
     if not truth.any():
         assert not found.mask.any()
@@ -90,7 +90,7 @@ def test_thin_things_that_come_or_go_are_seen_in_spite_of_the_tolerance(width: i
 
     plain = board()
     lined = cv2.line(plain.copy(), (20, 215), (180, 225), (40, 40, 40), width)
-    found = compare(lined, plain) if gone else compare(plain, lined)
+    found = find_difference(lined, plain) if gone else find_difference(plain, lined)
     rows, columns = np.nonzero(found.mask)
     assert rows.min() >= 208 and rows.max() <= 232
     assert columns.min() < 30 and columns.max() > 170
@@ -102,11 +102,11 @@ def test_a_change_of_colour_alone_is_a_difference() -> None:
     # Both have the same luma (ITU-R BT.601), 220.
     picture[60:90, 225:260] = (255, 211, 176)
     picture[60:90, 225:260][(reference[60:90, 225:260] == 40).all(axis=2)] = 40
-    assert compare(reference, picture).mask[62:72, 240:258].any()
+    assert find_difference(reference, picture).mask[62:72, 240:258].any()
 
 
 def test_nothing_is_compared_outside_the_reference_or_along_the_border() -> None:
-    found = compare(board(), warped(board(), [[1, 0, 25], [0, 1, 0], [0, 0, 1]]))
+    found = find_difference(board(), warped(board(), [[1, 0, 25], [0, 1, 0], [0, 0, 1]]))
     assert not found.compared[:, :25].any()
     assert not found.compared[[0, -1]].any()
     assert found.compared[10:-10, 40:-10].all()
@@ -117,7 +117,7 @@ def test_nothing_is_compared_outside_the_reference_or_along_the_border() -> None
 def test_a_picture_that_the_reference_hardly_shows_is_refused() -> None:
     tiny = np.full((4, 4, 3), 7, dtype=np.uint8)
     with pytest.raises(MediaError, match="shows only 0%"):
-        compare(tiny, tiny)
+        find_difference(tiny, tiny)
 
 
 def test_the_light_is_matched_in_spite_of_defects() -> None:
@@ -127,10 +127,10 @@ def test_the_light_is_matched_in_spite_of_defects() -> None:
     spoiled = lit.copy()
     spoiled[:60, :60] = 250
     everywhere = np.ones((HEIGHT, WIDTH), dtype=np.bool_)
-    assert np.abs(matched(reference, spoiled, everywhere) - lit).max() < 0.5
+    assert np.abs(match_lighting(reference, spoiled, everywhere) - lit).max() < 0.5
 
 
 def test_an_even_picture_is_matched_by_an_offset() -> None:
     reference = np.full((20, 30, 1), 100, dtype=np.float32)
     everywhere = np.ones((20, 30), dtype=np.bool_)
-    assert matched(reference, reference + 30, everywhere) == pytest.approx(reference + 30)
+    assert match_lighting(reference, reference + 30, everywhere) == pytest.approx(reference + 30)

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anomalist.types import Attributes, BoolArray, Box, FloatArray, Region, UInt8Array
-from anomalist.vision.drawing import colour_scale, data_uri, display_size, heat, overlay, thumbnail
-from anomalist.vision.labels import LINE, write_labels
+from anomalist.types.image import Attributes, BoolArray, Box, FloatArray, Region, UInt8Array
+from anomalist.vision.drawing import (
+    LINE_COLOUR,
+    colour_scale,
+    data_uri,
+    display_size,
+    heatmap,
+    overlay,
+    place_labels,
+    thumbnail,
+)
 
 ATTRIBUTES = Attributes(
     position="centre", relative_size=0.1, elongation=1, contrast=0, contrast_sigma=0, tone="same",
@@ -37,7 +45,7 @@ def mask_of(size: tuple[int, int], *boxes: Box) -> BoolArray:
 
 def magenta(drawn: UInt8Array) -> BoolArray:
     """Pixels that are clearly of the colour of the outline."""
-    away = np.abs(drawn.astype(int) - np.array(LINE)).sum(axis=2)
+    away = np.abs(drawn.astype(int) - np.array(LINE_COLOUR)).sum(axis=2)
     return away < 60
 
 
@@ -50,7 +58,7 @@ def test_any_size_is_brought_to_the_longer_side(
 ) -> None:
     assert display_size(size, side) == expected
     assert thumbnail(grey(*size), max_side=side).shape == (*expected, 3)
-    assert heat(grey(*size), np.zeros(size, dtype=np.float32), 0, 1, max_side=side).shape == (*expected, 3)
+    assert heatmap(grey(*size), np.zeros(size, dtype=np.float32), 0, 1, max_side=side).shape == (*expected, 3)
 
 
 @given(st.integers(0, 90), st.integers(0, 90), st.integers(1, 60), st.integers(1, 60))
@@ -123,7 +131,7 @@ def test_labels_cover_nothing_that_is_taken(seed: int, amount: int) -> None:
     corners = rng.integers(0, (270, 170), (amount, 2)).tolist()
     boxes: list[Box] = [(x, y, x + 30, y + 30) for x, y in corners]
     taken = mask_of((200, 300), *boxes)
-    drawn = write_labels(picture, taken, [f"R{i + 1}" for i in range(amount)], boxes)
+    drawn = place_labels(picture, taken, [f"R{i + 1}" for i in range(amount)], boxes)
     assert np.array_equal(drawn[:200, :300][taken], picture[taken])
 
 
@@ -132,7 +140,7 @@ def test_every_label_has_a_place_of_its_own() -> None:
     names = [f"R{i}" for i in range(1, 7)]
     nothing = mask_of((200, 200))
     letters = [
-        int((write_labels(grey(200, 200), nothing, names[:n], boxes[:n]) > 250).all(axis=2).sum())
+        int((place_labels(grey(200, 200), nothing, names[:n], boxes[:n]) > 250).all(axis=2).sum())
         for n in range(7)
     ]
     assert all(after > before for before, after in itertools.pairwise(letters))
@@ -142,7 +150,7 @@ def test_heat_rises_in_brightness_and_is_the_end_colour_beyond_the_range() -> No
     scale = colour_scale(32)[0].astype(float) @ (0.299, 0.587, 0.114)
     assert (np.diff(scale) > 0).all()
     ramp: FloatArray = np.array([[-9, 0, 0.5, 1, 9]], dtype=np.float32)
-    drawn = heat(None, ramp, 0, 1, max_side=5)[0]
+    drawn = heatmap(None, ramp, 0, 1, max_side=5)[0]
     assert np.array_equal(drawn[0], drawn[1])
     assert np.array_equal(drawn[3], drawn[4])
     assert drawn[1].sum() < drawn[2].sum() < drawn[3].sum()
@@ -151,20 +159,20 @@ def test_heat_rises_in_brightness_and_is_the_end_colour_beyond_the_range() -> No
 def test_heat_leaves_the_picture_readable_where_the_map_is_low() -> None:
     picture = grey(10, 10)
     picture[:, 5:] = 255
-    drawn = heat(picture, np.zeros((10, 10), dtype=np.float32), 0, 1, max_side=10).astype(int)
+    drawn = heatmap(picture, np.zeros((10, 10), dtype=np.float32), 0, 1, max_side=10).astype(int)
     assert drawn[0, 9].sum() > drawn[0, 0].sum() + 100
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
 def test_a_range_without_width_is_all_low(low: float, high: float) -> None:
-    drawn = heat(None, np.array([[0, 1], [2, 3]], dtype=np.float32), low, high, max_side=2)
+    drawn = heatmap(None, np.array([[0, 1], [2, 3]], dtype=np.float32), low, high, max_side=2)
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 1
 
 
 def test_values_that_are_no_numbers_are_drawn_as_the_ends() -> None:
     values = np.array([[np.nan, -np.inf, np.inf]], dtype=np.float32)
     plain = np.array([[0, 0, 1]], dtype=np.float32)
-    assert np.array_equal(heat(None, values, 0, 1, max_side=3), heat(None, plain, 0, 1, max_side=3))
+    assert np.array_equal(heatmap(None, values, 0, 1, max_side=3), heatmap(None, plain, 0, 1, max_side=3))
 
 
 @pytest.mark.parametrize(
@@ -175,8 +183,8 @@ def test_values_that_are_no_numbers_are_drawn_as_the_ends() -> None:
         lambda: overlay(np.zeros((0, 4, 3), dtype=np.uint8), None, ()),
         lambda: overlay(grey(4, 4), np.zeros((4, 5), dtype=np.bool_), ()),
         lambda: overlay(grey(4, 4), np.zeros((4, 4), dtype=np.uint8), ()),  # type: ignore[arg-type]
-        lambda: heat(grey(4, 4), np.zeros((5, 4), dtype=np.float32), 0, 1),
-        lambda: heat(None, np.zeros((5, 4, 1), dtype=np.float32), 0, 1),
+        lambda: heatmap(grey(4, 4), np.zeros((5, 4), dtype=np.float32), 0, 1),
+        lambda: heatmap(None, np.zeros((5, 4, 1), dtype=np.float32), 0, 1),
     ],
 )
 def test_wrong_shapes_and_types_are_refused(call: object) -> None:

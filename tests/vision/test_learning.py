@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError, MediaError
-from anomalist.types import BoolArray, UInt8Array
+from anomalist.types.image import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition, partition
-from anomalist.vision.detectors import Scored, silent
+from anomalist.vision.detectors.base import DetectorOutput, no_progress
 from anomalist.vision.learning import (
-    MOST_NORMALS,
-    Normals,
+    MAX_NORMALS,
+    NormalSet,
     calibrate,
-    listed,
+    normal_entries,
     read_normals,
-    sample,
+    sample_paths,
 )
 from tests.detectors import GreyDetector
 from tests.pictures import write
@@ -29,14 +29,14 @@ def even(grey: int, side: int = 8) -> UInt8Array:
     return np.full((side, side, 3), grey, np.uint8)
 
 
-def normals_in(folder: Path, greys: Sequence[int]) -> Normals:
+def normals_in(folder: Path, greys: Sequence[int]) -> NormalSet:
     paths = [write(folder / f"{i:02d}.png", even(grey)) for i, grey in enumerate(greys)]
-    return read_normals(paths, None, GreyDetector, silent)
+    return read_normals(paths, None, GreyDetector, no_progress)
 
 
 # --- which pictures ---------------------------------------------------------------------------------------
 
-MANY = [Path(f"{i:05d}.png") for i in range(MOST_NORMALS + 500)]
+MANY = [Path(f"{i:05d}.png") for i in range(MAX_NORMALS + 500)]
 
 
 @pytest.mark.parametrize(
@@ -44,21 +44,21 @@ MANY = [Path(f"{i:05d}.png") for i in range(MOST_NORMALS + 500)]
     [(5, None, 5), (5, 5, 5), (5, 9, 5), (5, 2, 2), (1500, None, 1000), (1500, 1200, 1000), (1500, 100, 100)],
 )
 def test_at_most_so_many_pictures_are_drawn(n: int, limit: int | None, kept: int) -> None:
-    drawn = sample(MANY[:n], limit, seed=0)
+    drawn = sample_paths(MANY[:n], limit, seed=0)
     assert len(drawn) == len(set(drawn)) == kept
     assert drawn == sorted(drawn)
 
 
 def test_the_sample_follows_the_seed_and_is_not_just_the_first() -> None:
-    assert sample(MANY, 50, 1) == sample(MANY, 50, 1)
-    assert sample(MANY, 50, 1) != sample(MANY, 50, 2)
-    assert sample(MANY, 50, 1)[-1] > MANY[750]
+    assert sample_paths(MANY, 50, 1) == sample_paths(MANY, 50, 1)
+    assert sample_paths(MANY, 50, 1) != sample_paths(MANY, 50, 2)
+    assert sample_paths(MANY, 50, 1)[-1] > MANY[750]
 
 
 @pytest.mark.parametrize("limit", [1, 0, -3])
 def test_a_limit_that_leaves_nothing_to_compare_is_refused(limit: int) -> None:
     with pytest.raises(DataError, match="At least 2 pictures"):
-        sample(MANY, limit, 0)
+        sample_paths(MANY, limit, 0)
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -80,15 +80,15 @@ def test_copies_of_one_file_belong_together(tmp_path: Path) -> None:
     first = write(tmp_path / "a.png", even(1))
     other = write(tmp_path / "b.png", even(2))
     copy = Path(shutil.copy(first, tmp_path / "c.png"))
-    assert read_normals([first, other, copy], None, GreyDetector, silent).groups.tolist() == [0, 1, 0]
+    assert read_normals([first, other, copy], None, GreyDetector, no_progress).groups.tolist() == [0, 1, 0]
     with pytest.raises(DataError, match=r"At least 2 different normal pictures .* found 1\."):
-        read_normals([first, copy], None, GreyDetector, silent)
+        read_normals([first, copy], None, GreyDetector, no_progress)
 
 
 def test_named_groups_are_kept_with_their_names(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(4)]
     groups = {"0.png": "left", "1.png": "right", "2.png": "left", "3.png": "right", "9.png": "absent"}
-    normals = read_normals(paths, groups, GreyDetector, silent)
+    normals = read_normals(paths, groups, GreyDetector, no_progress)
     assert normals.groups.tolist() == [0, 1, 0, 1]
     assert normals.names == ("left", "right", "left", "right")
 
@@ -97,13 +97,13 @@ def test_named_groups_are_kept_with_their_names(tmp_path: Path) -> None:
 def test_a_picture_without_a_named_group_is_an_error(tmp_path: Path, groups: dict[str, str]) -> None:
     paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(2)]
     with pytest.raises(DataError, match="no group"):
-        read_normals(paths, groups, GreyDetector, silent)
+        read_normals(paths, groups, GreyDetector, no_progress)
 
 
 def test_one_group_alone_is_not_enough(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(3)]
     with pytest.raises(DataError, match="At least 2 groups of normal pictures"):
-        read_normals(paths, dict.fromkeys(["0.png", "1.png", "2.png"], "g"), GreyDetector, silent)
+        read_normals(paths, dict.fromkeys(["0.png", "1.png", "2.png"], "g"), GreyDetector, no_progress)
 
 
 def test_what_can_not_be_read_or_judged_is_listed_and_the_rest_is_used(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_what_can_not_be_read_or_judged_is_listed_and_the_rest_is_used(tmp_path:
     (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     speck = write(tmp_path / "speck.png", even(9, side=2))
     paths = [good[0], tmp_path / "text.png", tmp_path / "gone.png", speck, good[1]]
-    normals = read_normals(paths, None, GreyDetector, silent)
+    normals = read_normals(paths, None, GreyDetector, no_progress)
     assert normals.paths == tuple(good)
     assert len(normals.pictures) == len(normals.hashes) == len(normals.groups) == 2
     assert [reason.split(":")[0] for reason in normals.skipped] == [str(path) for path in paths[1:4]]
@@ -121,13 +121,13 @@ def test_what_can_not_be_read_or_judged_is_listed_and_the_rest_is_used(tmp_path:
 def test_nothing_readable_is_an_error_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     with pytest.raises(DataError, match=r"found 0\. Skipped: .*text\.png.* need 19 or more"):
-        read_normals([tmp_path / "text.png"], None, GreyDetector, silent)
+        read_normals([tmp_path / "text.png"], None, GreyDetector, no_progress)
 
 
 # --- calibration ------------------------------------------------------------------------------------------
 
 
-def learned(normals: Normals, parts: Partition) -> GreyDetector:
+def learned(normals: NormalSet, parts: Partition) -> GreyDetector:
     return GreyDetector.learn(normals.pictures, normals.groups, parts)
 
 
@@ -135,7 +135,7 @@ def test_every_picture_is_scored_by_the_model_that_has_not_seen_it(tmp_path: Pat
     greys = [100, 104, 110, 90, 97, 120, 101]
     normals = normals_in(tmp_path, greys)
     parts = partition(normals.groups, seed=1)
-    calibration, low = calibrate(learned(normals, parts), normals, parts, None, 1, silent)
+    calibration, low = calibrate(learned(normals, parts), normals, parts, None, 1, no_progress)
     expected = [
         abs(greys[i] - np.mean([greys[j] for j in learning]))
         for learning, apart in parts.folds
@@ -151,7 +151,7 @@ def test_every_picture_is_scored_by_the_model_that_has_not_seen_it(tmp_path: Pat
 
 def test_groups_stay_together_in_the_calibration_set(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.png", even(i)) for i in range(8)]
-    normals = read_normals(paths, {f"{i}.png": "abcd"[i // 2] for i in range(8)}, GreyDetector, silent)
+    normals = read_normals(paths, {f"{i}.png": "abcd"[i // 2] for i in range(8)}, GreyDetector, no_progress)
     parts = Partition((((0, 1, 4, 5), (6, 7, 2, 3)),))
     told: list[tuple[str, int, int]] = []
     calibration, _ = calibrate(
@@ -166,13 +166,13 @@ def test_the_low_level_is_that_of_what_counts(tmp_path: Path) -> None:
     picture = even(100, side=40)
     picture[:, :4] = 250  # a bright rim
     paths = [write(tmp_path / f"{i}.png", picture + np.uint8(i)) for i in range(2)]
-    normals = read_normals(paths, None, GreyDetector, silent)
+    normals = read_normals(paths, None, GreyDetector, no_progress)
     parts = partition(normals.groups, 0)
     inside = np.ones((20, 20), bool)
     inside[:, :3] = False
     detector = GreyDetector(np.array([100.0, 100.0]))
-    assert calibrate(detector, normals, parts, None, 0, silent)[1] > 100
-    assert calibrate(detector, normals, parts, inside, 0, silent)[1] < 2
+    assert calibrate(detector, normals, parts, None, 0, no_progress)[1] > 100
+    assert calibrate(detector, normals, parts, inside, 0, no_progress)[1] < 2
 
 
 class Broken(GreyDetector):
@@ -180,9 +180,9 @@ class Broken(GreyDetector):
 
     def score(
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
-    ) -> list[Scored]:
+    ) -> list[DetectorOutput]:
         return [
-            Scored(scored.scores + (np.nan if picture.max() == 0 else 0), scored.score_map)
+            DetectorOutput(scored.scores + (np.nan if picture.max() == 0 else 0), scored.score_map)
             for picture, scored in zip(pictures, super().score(pictures, roi, fold), strict=True)
         ]
 
@@ -191,15 +191,15 @@ def test_a_normal_picture_without_a_finite_score_is_an_error_that_names_it(tmp_p
     normals = normals_in(tmp_path, [5, 0])
     parts = partition(normals.groups, 0)
     with pytest.raises(MediaError, match=r"no finite score .*01\.png"):
-        calibrate(Broken(np.ones(2)), normals, parts, None, 0, silent)
+        calibrate(Broken(np.ones(2)), normals, parts, None, 0, no_progress)
 
 
 def test_the_manifest_lists_what_each_picture_was_used_for(tmp_path: Path) -> None:
     normals = normals_in(tmp_path, [1, 2, 3])
-    split = listed(normals, Partition((((0, 2), (1,)),)))
+    split = normal_entries(normals, Partition((((0, 2), (1,)),)))
     assert [normal.use for normal in split] == ["learn", "calibrate", "learn"]
     assert [normal.sha256 for normal in split] == list(normals.hashes)
     assert split[0].source == str(normals.paths[0])
     assert split[0].group is None
-    crossed = listed(normals, Partition((((0, 2), (1,)), ((1,), (0, 2)))))
+    crossed = normal_entries(normals, Partition((((0, 2), (1,)), ((1,), (0, 2)))))
     assert [normal.use for normal in crossed] == ["both"] * 3

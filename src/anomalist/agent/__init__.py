@@ -1,1 +1,1 @@
-"""Reasoning over evidence: reasoners, policy, claims."""
+"""agent"""

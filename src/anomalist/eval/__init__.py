@@ -1,1 +1,1 @@
-"""Measuring: data sets, metrics, runner."""
+"""Evaluation: benchmark data sets, metrics, and one module for each benchmark."""

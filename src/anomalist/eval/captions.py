@@ -1,31 +1,162 @@
-"""How well captions alone tell what is anomalous: the published base, rules, scene memory, and both."""
+"""Caption-only video anomaly detection: AnomalyRuler base, rules, scene memory, and their fusion.
+
+Frame AUROC over joined clips, raw scores. A supervised bag of words (leave one clip out) gives an upper
+bound.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import Field
 
-from anomalist.clips import Mode
-from anomalist.eval.caption_clips import CaptionedClip, read_clips
-from anomalist.eval.caption_results import Aurocs, CaptionsResult, EventAuroc
+from anomalist.eval.clip_datasets import CaptionedClip, read_captioned_clips
 from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
-from anomalist.eval.words_ceiling import bag_of_words
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.memory.rules.base import base_scores, keywords_of, read_rules
-from anomalist.memory.rules.captions import read_captions
-from anomalist.memory.rules.deciding import over_time
-from anomalist.memory.rules.fusion import fused, scene_scores
-from anomalist.memory.rules.induction import induce
+from anomalist.memory.rules.anomaly_ruler import (
+    anomaly_ruler_scores,
+    contrastive_keywords,
+    fuse_scores,
+    read_rule_file,
+    scene_scores,
+    smooth_over_time,
+)
+from anomalist.memory.rules.induction import induce_rules
 from anomalist.memory.rules.matching import RuleMatcher
-from anomalist.memory.watch import NOTHING_SAID, Watch
-from anomalist.types import BoolArray, FloatArray
+from anomalist.memory.rules.rule import read_captions
+from anomalist.memory.rules.statements import words_of
+from anomalist.memory.watch import NO_CLAUSE_SCORE, Watch
+from anomalist.types.clip import Mode
+from anomalist.types.image import BoolArray, FloatArray, Frozen
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+MIN_CAPTIONS = 5  # different ones with a word that is learned from
+RIDGE_PENALTY = 3.0
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def supervised_bag_of_words(clips: Sequence[CaptionedClip]) -> list[FloatArray]:
+    """Scores of each clip, float32 (n,), by ridge regression of the other clips' labels on their words.
+
+    Words weigh (1 + log of their count) × log(captions / captions with the word), and captions have length 1.
+    """
+    counts = {caption: Counter(words_of(caption)) for clip in clips for caption in clip.captions}
+    having = Counter(word for words in counts.values() for word in words)
+    vocabulary = {word: n for n, word in enumerate(w for w, c in having.items() if c >= MIN_CAPTIONS)}
+    rarity = np.log(len(counts) / np.array([having[word] for word in vocabulary] or [1]))
+    parts = []
+    for clip in clips:
+        features = _tfidf_features([counts[caption] for caption in clip.captions], vocabulary, rarity)
+        parts.append((features, features.T @ features, features.T @ clip.labels.astype(np.float64)))
+    width = len(vocabulary) + 1
+    gram = sum((part[1] for part in parts), np.zeros((width, width)))
+    target = sum((part[2] for part in parts), np.zeros(width))
+    penalty = RIDGE_PENALTY * np.eye(width)
+    return [
+        (features @ np.linalg.solve(gram - own + penalty, target - aimed)).astype(np.float32)
+        for features, own, aimed in parts
+    ]
+
+
+def _tfidf_features(
+    texts: Sequence[Counter[str]], vocabulary: dict[str, int], rarity: Float64Array
+) -> Float64Array:
+    """Weights of the words of each text, and a 1 for the constant, (n, words + 1)."""
+    features = np.zeros((len(texts), len(vocabulary) + 1))
+    for row, words in enumerate(texts):
+        for word, count in words.items():
+            if word in vocabulary:
+                features[row, vocabulary[word]] = (1 + np.log(count)) * rarity[vocabulary[word]]
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    features[:, -1] = 1
+    return features
+
+
+class Aurocs(Frozen):
+    """Frame AUROCs over the frames of several clips joined; None where undefined or not measured."""
+
+    base: float | None = Field(description="AnomalyRuler-base with the keywords of the rules file")
+    rules_causal: float | None
+    rules_offline: float | None
+    scenes_causal: float | None = Field(description="of the scene memory; None where there is none")
+    scenes_offline: float | None
+    fused_causal: float | None = Field(description="what the product takes by default")
+    fused_offline: float | None
+    supervised_words: float | None = Field(
+        description="ceiling: bag of words that learned from the labels of all other clips, smoothed offline"
+    )
+    word_count: float | None = Field(description="shortcut: the number of words, or its opposite if better")
+    position: float | None = Field(description="shortcut: the relative position in the clip alone")
+
+
+class EventAuroc(Frozen):
+    """An event that is given only by its name, in words, over the clips that are labelled for it."""
+
+    item: str
+    clips: int
+    frames: int
+    offline: float | None
+    causal: float | None
+
+
+class CaptionsResult(Aurocs):
+    """The figures of one set of captioned clips; raw scores, no rescaling by clip."""
+
+    data: str
+    clips: int
+    frames: int
+    anomalous_frames: int
+    captions: int = Field(description="different ones")
+    even: Aurocs = Field(description="on the clips with even numbers: nothing was chosen on these")
+    fused_offline_interval: Interval | None = Field(description="95 %, bootstrap over clips")
+    fused_causal_interval: Interval | None = Field(description="95 %, bootstrap over clips")
+    events: dict[str, EventAuroc]
+    rules: int = Field(description="anomalous rules that were used")
+    normal_rules: int
+    keywords: int = Field(description="of the base")
+
+
+def render(result: CaptionsResult) -> RenderableType:
+    """The figures as tables."""
+    from rich.console import Group
+    from rich.table import Table
+
+    main = Table("frame AUROC", "all clips", "even clips", title=f"{result.data}: {result.clips} clips")
+    for name in Aurocs.model_fields:
+        main.add_row(
+            name.replace("_", " "),
+            _format_number(getattr(result, name)),
+            _format_number(getattr(result.even, name)),
+        )
+    events = Table("event, by its name", "clips", "frames", "offline", "causal")
+    for event in result.events.values():
+        numbers = (
+            str(event.clips),
+            str(event.frames),
+            _format_number(event.offline),
+            _format_number(event.causal),
+        )
+        events.add_row(event.item, *numbers)
+    return Group(main, events) if result.events else main
+
+
+def _format_number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
 
 Progress = Callable[[str, int, int], None]
-RULES = "rules.txt"
-RESAMPLES = 300
+RULES_FILE = "rules.txt"
+BOOTSTRAP_RESAMPLES = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +187,7 @@ class _Scores:
         scores, labels = np.concatenate(self.by_method[name]), np.concatenate([c.labels for c in self.clips])
         groups = [clip.name for clip in self.clips for _ in clip.captions]
         return group_bootstrap(
-            lambda drawn: image_auroc(scores[drawn], labels[drawn]), groups, seed=0, n=RESAMPLES
+            lambda drawn: image_auroc(scores[drawn], labels[drawn]), groups, seed=0, n=BOOTSTRAP_RESAMPLES
         )
 
 
@@ -80,27 +211,29 @@ def evaluate_captions(
 
     Raises DataError when something can't be read.
     """
-    clips = read_clips(data)
+    clips = read_captioned_clips(data)
     encoder = encoder or load_encoder()
-    rules = rules or (data / RULES if (data / RULES).exists() else None)
-    induced = induce(read_captions(normal), encoder=encoder).rules if normal else None
+    rules = rules or (data / RULES_FILE if (data / RULES_FILE).exists() else None)
+    induced = induce_rules(read_captions(normal), encoder=encoder).rules if normal else None
     matcher = RuleMatcher(induced, encoder=encoder)
-    keywords = keywords_of(read_rules(rules)) if rules else ()
+    keywords = contrastive_keywords(read_rule_file(rules)) if rules else ()
     scored: dict[str, list[FloatArray]] = {
         "word_count": [np.array([len(c.split()) for c in clip.captions], np.float32) for clip in clips],
         "position": [np.linspace(0, 1, len(clip.captions), dtype=np.float32) for clip in clips],
-        "supervised_words": [_timed(scores, "offline") for scores in bag_of_words(clips)],
+        "supervised_words": [_smooth_scores(scores, "offline") for scores in supervised_bag_of_words(clips)],
     }
     if keywords:
-        scored["base"] = [base_scores(clip.captions, keywords) for clip in clips]
+        scored["base"] = [anomaly_ruler_scores(clip.captions, keywords) for clip in clips]
     progress("rules", 0, 3)
-    by_rule = _by_clip(matcher.read(_joined(clips)).scores, clips)
+    by_rule = _by_clip(matcher.read(_all_captions(clips)).scores, clips)
     progress("scenes", 1, 3)
-    by_scene = _by_clip(scene_scores(_joined(clips), encoder), clips)
+    by_scene = _by_clip(scene_scores(_all_captions(clips), encoder), clips)
     for mode in _MODES:
-        scored[f"rules_{mode}"] = [_timed(scores, mode) for scores in by_rule]
-        scored[f"scenes_{mode}"] = [_timed(scores, mode) for scores in by_scene]
-        scored[f"fused_{mode}"] = [_timed(fused(*both), mode) for both in zip(by_rule, by_scene, strict=True)]
+        scored[f"rules_{mode}"] = [_smooth_scores(scores, mode) for scores in by_rule]
+        scored[f"scenes_{mode}"] = [_smooth_scores(scores, mode) for scores in by_scene]
+        scored[f"fused_{mode}"] = [
+            _smooth_scores(fuse_scores(*both), mode) for both in zip(by_rule, by_scene, strict=True)
+        ]
     progress("events", 2, 3)
     result = _Scores(clips, scored)
     return CaptionsResult(
@@ -109,11 +242,11 @@ def evaluate_captions(
         clips=len(clips),
         frames=sum(len(clip.captions) for clip in clips),
         anomalous_frames=sum(int(clip.labels.sum()) for clip in clips),
-        captions=len(set(_joined(clips))),
+        captions=len(set(_all_captions(clips))),
         even=result.aurocs(even=True),
         fused_offline_interval=result.interval("fused_offline"),
         fused_causal_interval=result.interval("fused_causal"),
-        events=_events(clips, encoder),
+        events=_event_aurocs(clips, encoder),
         rules=len(matcher.anomalous),
         normal_rules=len(matcher.normal),
         keywords=len(keywords),
@@ -123,7 +256,7 @@ def evaluate_captions(
 _MODES: tuple[Mode, ...] = ("causal", "offline")
 
 
-def _joined(clips: Sequence[CaptionedClip]) -> list[str]:
+def _all_captions(clips: Sequence[CaptionedClip]) -> list[str]:
     return [caption for clip in clips for caption in clip.captions]
 
 
@@ -131,18 +264,18 @@ def _by_clip(scores: FloatArray, clips: Sequence[CaptionedClip]) -> list[FloatAr
     return np.split(scores, np.cumsum([len(clip.captions) for clip in clips])[:-1])
 
 
-def _timed(scores: FloatArray, mode: Mode) -> FloatArray:
+def _smooth_scores(scores: FloatArray, mode: Mode) -> FloatArray:
     """Smoothed scores; where nothing was said at all, the lowest that there can be."""
-    return np.nan_to_num(over_time(scores, mode), nan=NOTHING_SAID)
+    return np.nan_to_num(smooth_over_time(scores, mode), nan=NO_CLAUSE_SCORE)
 
 
-def _events(clips: Sequence[CaptionedClip], encoder: Encoder) -> dict[str, EventAuroc]:
+def _event_aurocs(clips: Sequence[CaptionedClip], encoder: Encoder) -> dict[str, EventAuroc]:
     """Each labelled event, looked for by its name alone."""
     names = list(dict.fromkeys(name for clip in clips for name in clip.events))
     if not names:
         return {}
     items = [name.replace("_", " ") for name in names]
-    unique = list(dict.fromkeys(_joined(clips)))
+    unique = list(dict.fromkeys(_all_captions(clips)))
     scores = dict(zip(unique, Watch(items, encoder=encoder).scores(unique), strict=True))
     found = {}
     for column, (name, item) in enumerate(zip(names, items, strict=True)):
@@ -150,7 +283,8 @@ def _events(clips: Sequence[CaptionedClip], encoder: Encoder) -> dict[str, Event
         raw = [np.array([scores[c][column] for c in clip.captions], np.float32) for clip in labelled]
         labels: BoolArray = np.concatenate([clip.events[name] for clip in labelled])
         offline, causal = (
-            image_auroc(np.concatenate([_timed(each, mode) for each in raw]), labels) for mode in _MODES[::-1]
+            image_auroc(np.concatenate([_smooth_scores(each, mode) for each in raw]), labels)
+            for mode in _MODES[::-1]
         )
         found[name] = EventAuroc(
             item=item, clips=len(labelled), frames=int(labels.sum()), offline=offline, causal=causal

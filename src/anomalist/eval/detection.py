@@ -1,22 +1,102 @@
-"""How well a detector that has seen only good pictures, or none at all, finds the defective ones."""
+"""Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
+
+Contenders are "surface" (learns from normals), "zero-shot" and "unlabelled" (compares the test pictures).
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.eval.contenders import Contender
-from anomalist.eval.datasets import load_folder, split
-from anomalist.eval.scoring import DetectionMetrics, evaluate
-from anomalist.types import Inspection
-from anomalist.vision.detectors import Progress, silent
+from anomalist.eval.image_datasets import Split, load_folder, split_dataset
+from anomalist.eval.scoring import DetectionMetrics, score_detection
+from anomalist.types.image import Inspection
+from anomalist.vision.detectors.base import Progress, no_progress
+from anomalist.vision.evidence import EvidenceSource
+
+EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
+"""From a split, a seed, an empty folder to write to and a progress callback."""
+
+SURFACE, ZERO_SHOT, UNLABELLED = "surface", "zero-shot", "unlabelled"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to examine pictures that is measured.
+
+    Parameters
+    ----------
+    name : goes into results.
+    make : gives the examiner; all the time it takes is learning time.
+    effort : of learning, or None for what learns from no normal pictures.
+    """
+
+    name: str
+    make: EvidenceSourceFactory
+    effort: str | None = None
+
+
+def contenders(
+    detectors: Sequence[str], efforts: Sequence[str], train_normals: int, false_alarm_rate: float | None
+) -> list[Contender]:
+    """Every detector by every effort it knows, each once; without normals nothing but zero-shot can learn.
+
+    Parameters
+    ----------
+    detectors : "surface" learns from normals, and without any is "zero-shot", which compares the patches of a
+        picture with each other; "unlabelled" compares the test pictures with each other.
+    efforts : of learning; only "surface" learns.
+    train_normals : how many normals there will be.
+    false_alarm_rate : asked for; None for the default.
+    """
+    found: dict[tuple[str, str | None], Contender] = {}
+    for name in detectors:
+        if name == SURFACE and train_normals:
+            for effort in efforts:
+                make = partial(_make_profile_evidence, effort=effort, rate=false_alarm_rate)
+                found.setdefault((name, effort), Contender(name, make, effort))
+        elif name == UNLABELLED:
+            found.setdefault((name, None), Contender(name, _make_unlabelled))
+        else:
+            found.setdefault((ZERO_SHOT, None), Contender(ZERO_SHOT, _make_zero_shot))
+    return list(found.values())
+
+
+def _make_profile_evidence(
+    parts: Split, seed: int, folder: Path, progress: Progress, *, effort: str, rate: float | None
+) -> EvidenceSource:
+    from anomalist.pipeline import learn
+    from anomalist.vision.evidence import ProfileEvidence, validated_rate
+
+    profile = learn(
+        [item.path for item in parts.train],
+        profile=folder / "profile",
+        groups={str(item.path): item.group for item in parts.train} if parts.grouped else None,
+        effort=effort,
+        seed=seed,
+        progress=progress,
+    )
+    return ProfileEvidence(profile, validated_rate(profile, rate))
+
+
+def _make_zero_shot(parts: Split, seed: int, folder: Path, progress: Progress) -> EvidenceSource:
+    from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
+
+    return ZeroShotEvidence()
+
+
+def _make_unlabelled(parts: Split, seed: int, folder: Path, progress: Progress) -> EvidenceSource:
+    from anomalist.vision.detectors.unsupervised import MutualEvidence
+
+    return MutualEvidence([item.path for item in parts.test], seed, progress)
 
 
 class DetectionResult(DetectionMetrics):
@@ -42,9 +122,9 @@ def evaluate_detection(
     train_normals: int,
     groups: Path | None = None,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> DetectionResult:
-    """Let a contender learn from some of the good pictures of a folder and score what it says about the rest.
+    """Train a contender on some of the good pictures of a folder and score it on the rest.
 
     Parameters
     ----------
@@ -63,7 +143,7 @@ def evaluate_detection(
 
     from anomalist.pipeline import Inspector
 
-    parts = split(load_folder(data, groups), train_normals, seed)
+    parts = split_dataset(load_folder(data, groups), train_normals, seed)
     if contender.effort is None:
         parts = replace(parts, train=())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
@@ -72,7 +152,7 @@ def evaluate_detection(
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
-        metrics = evaluate(parts, _reported(inspections, len(parts.test), progress), seed)
+        metrics = score_detection(parts, _with_progress(inspections, len(parts.test), progress), seed)
     return DetectionResult(
         **dict(metrics),
         data=data.resolve().name,
@@ -93,7 +173,7 @@ def compare_detection(
     train_normals: int,
     groups: Path | None = None,
     seeds: Sequence[int] = (0,),
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Iterator[DetectionResult]:
     """Measure every contender with every seed, each pair once; a result comes as soon as it is there.
 
@@ -106,7 +186,7 @@ def compare_detection(
             )
 
 
-def _reported(inspections: Iterator[Inspection], total: int, progress: Progress) -> Iterator[Inspection]:
+def _with_progress(inspections: Iterator[Inspection], total: int, progress: Progress) -> Iterator[Inspection]:
     for done, inspection in enumerate(inspections, start=1):
         progress("inspecting", done, total)
         yield inspection

@@ -1,6 +1,6 @@
-"""Measures of detection: ranking of pictures, and intervals of any measure.
+"""Image-level metrics: AUROC, average precision, and a group bootstrap for intervals of any metric.
 
-A measure that is undefined (one class only, nothing to average) is None, never 0.5 or 0.
+A metric that is undefined (one class only, nothing to average) is None, never 0.5 or 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import BoolArray
+from anomalist.types.image import BoolArray
 
 Floats = npt.NDArray[np.floating[Any]]
 Interval = tuple[float, float]

@@ -1,24 +1,110 @@
-"""Multiple-choice questions made from ground truth, in the manner of MMAD (Jiang et al., ICLR 2025)."""
+"""Multiple-choice questions made from ground truth, in the manner of MMAD (Jiang et al., ICLR 2025).
+
+Several wordings of each question, in words of our own.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from anomalist.eval import question_wording as wording
-from anomalist.eval.question_wording import Subtask, Wording
-from anomalist.types import BoolArray, Box
-from anomalist.vision.attributes import PLACES
+from anomalist.types.image import BoolArray, Box
+from anomalist.vision.attributes import POSITION_NAMES
 
-MOST_PLACES = 4
+Subtask = Literal["detection", "place", "kind"]
+SUBTASKS: tuple[Subtask, ...] = ("detection", "place", "kind")
+
+DETECTION_QUESTIONS: tuple[tuple[str, str, str], ...] = (
+    ("Is there any defect on this {thing}?", "Yes", "No"),
+    ("Does this {thing} show damage?", "Yes, it does", "No, it does not"),
+    ("Is anything wrong with the {thing} in the picture?", "Yes", "No, nothing is wrong"),
+    ("Which word describes this {thing}?", "Defective", "Normal"),
+    ("Is this {thing} free of defects?", "No", "Yes"),
+    ("Would you call this {thing} flawless?", "No, it has a defect", "Yes, it is flawless"),
+)
+"""A question, the answer for a defective picture and the answer for a normal one."""
+
+PLACE_QUESTIONS = (
+    "The {thing} has a defect. Where is it?",
+    "In which part of the picture does the {thing} have a defect?",
+    "Where would you look for the defect of this {thing}?",
+    "Which of these places on the {thing} is defective?",
+)
+PLACE_OPTIONS = ("{place}", "At the {place}", "In the {place} of the picture")
+PLACE_SYNONYMS = {
+    "upper left": "top left",
+    "top": "upper middle",
+    "upper right": "top right",
+    "centre": "middle",
+    "lower left": "bottom left",
+    "bottom": "lower middle",
+    "lower right": "bottom right",
+    "left": "centre left",
+    "right": "centre right",
+}
+"""The same place in other words; one question keeps to one way of putting it."""
+
+KIND_QUESTIONS = (
+    "What kind of defect does this {thing} have?",
+    "The {thing} has a defect. Which kind is it?",
+    "How would you name the defect on this {thing}?",
+    "Which of these defects is to be seen on the {thing}?",
+)
+KIND_QUESTIONS_AT = (
+    "What kind of defect does the {thing} have at the {place}?",
+    "There is a defect at the {place} of this {thing}. Which kind is it?",
+    "How would you name the defect in the {place} of the picture?",
+    "Which of these defects does the {thing} show at the {place}?",
+)
+KIND_OPTIONS = ("{kind}", "A defect of the kind {kind}", "It is {kind}")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A question with its options, the right one first."""
+
+    question: str
+    options: tuple[str, ...]
+
+
+def detection_wording(thing: str, defective: bool, number: int) -> Wording:
+    """Ask whether anything is wrong, in wording ``number`` of those there are, again from the first."""
+    question, wrong, fine = DETECTION_QUESTIONS[number % len(DETECTION_QUESTIONS)]
+    options = (wrong, fine) if defective else (fine, wrong)
+    return Wording(question.format(thing=thing), options)
+
+
+def place_wording(thing: str, right: str, others: tuple[str, ...], number: int) -> Wording:
+    """Ask where the defect is; places are words of the 3×3 grid."""
+    question = PLACE_QUESTIONS[number % len(PLACE_QUESTIONS)]
+    form = PLACE_OPTIONS[number // len(PLACE_QUESTIONS) % len(PLACE_OPTIONS)]
+    plain = number % 2 == 0
+    options = (form.format(place=each if plain else PLACE_SYNONYMS[each]) for each in (right, *others))
+    return Wording(question.format(thing=thing), tuple(option[0].upper() + option[1:] for option in options))
+
+
+def kind_wording(
+    thing: str, right: str, others: tuple[str, ...], number: int, at: str | None = None
+) -> Wording:
+    """Ask for the kind of the defect, or of the one at a place where there are several."""
+    texts = KIND_QUESTIONS if at is None else KIND_QUESTIONS_AT
+    question = texts[number % len(texts)]
+    form = KIND_OPTIONS[number // len(texts) % len(KIND_OPTIONS)]
+    options = (form.format(kind=each.replace("_", " ")) for each in (right, *others))
+    put = question.format(thing=thing, place=at)
+    return Wording(put, tuple(option[0].upper() + option[1:] for option in options))
+
+
+MAX_PLACES = 4
 """Places to choose from, at most; kinds are all offered."""
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchmarkQuestion:
     """A question about one picture.
 
     Parameters
@@ -49,7 +135,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Subject:
+class QuestionSubject:
     """What a question is about: a picture of a data set, and what is shown on its pictures."""
 
     data: str
@@ -58,21 +144,21 @@ class Subject:
     group: str
 
 
-def about_defect(subject: Subject, defective: bool, number: int) -> Question:
+def detection_question(subject: QuestionSubject, defective: bool, number: int) -> BenchmarkQuestion:
     """Ask whether anything is wrong, in wording ``number``."""
     meanings = ("defective", "normal") if defective else ("normal", "defective")
-    return _question(subject, "detection", wording.detection(subject.thing, defective, number), meanings)
+    return _make_question(subject, "detection", detection_wording(subject.thing, defective, number), meanings)
 
 
-def about_place(
-    subject: Subject, shares: Sequence[float], rng: np.random.Generator, number: int
-) -> Question | None:
+def place_question(
+    subject: QuestionSubject, shares: Sequence[float], rng: np.random.Generator, number: int
+) -> BenchmarkQuestion | None:
     """Ask where the defect is: one place that has a share of it, and up to three that have none.
 
     Parameters
     ----------
     subject : of the question.
-    shares : of the defect asked about, for each of `PLACES`; negative where another defect reaches.
+    shares : of the defect asked about, for each of `POSITION_NAMES`; negative where another defect reaches.
     rng : draws the other places.
     number : of the wording.
 
@@ -80,30 +166,32 @@ def about_place(
     -------
     None when every place has some of a defect.
     """
-    right = PLACES[int(np.argmax(shares))]
-    free = [place for place, share in zip(PLACES, shares, strict=True) if share == 0]
-    others = tuple(str(place) for place in rng.permutation(free)[: MOST_PLACES - 1])
+    right = POSITION_NAMES[int(np.argmax(shares))]
+    free = [place for place, share in zip(POSITION_NAMES, shares, strict=True) if share == 0]
+    others = tuple(str(place) for place in rng.permutation(free)[: MAX_PLACES - 1])
     if not others or max(shares) <= 0:
         return None
-    put = wording.place(subject.thing, right, others, number)
-    return _question(subject, "place", put, (right, *others))
+    put = place_wording(subject.thing, right, others, number)
+    return _make_question(subject, "place", put, (right, *others))
 
 
-def about_kind(
-    subject: Subject, right: str, others: Sequence[str], number: int, at: str | None = None
-) -> Question:
+def kind_question(
+    subject: QuestionSubject, right: str, others: Sequence[str], number: int, at: str | None = None
+) -> BenchmarkQuestion:
     """Ask for the kind of defect, ``at`` a place where there are several; the others are not there."""
-    put = wording.kind(subject.thing, right, tuple(others), number, at)
-    return _question(subject, "kind", put, (right, *others))
+    put = kind_wording(subject.thing, right, tuple(others), number, at)
+    return _make_question(subject, "kind", put, (right, *others))
 
 
-def _question(subject: Subject, subtask: Subtask, put: Wording, meanings: tuple[str, ...]) -> Question:
-    return Question(
+def _make_question(
+    subject: QuestionSubject, subtask: Subtask, put: Wording, meanings: tuple[str, ...]
+) -> BenchmarkQuestion:
+    return BenchmarkQuestion(
         subject.data, subtask, subject.picture, subject.group, put.question, put.options, 0, meanings
     )
 
 
-def balanced(questions: Sequence[Question], seed: int) -> list[Question]:
+def balance_answer_letters(questions: Sequence[BenchmarkQuestion], seed: int) -> list[BenchmarkQuestion]:
     """Shuffle the options of each question so that every letter is as often right, or once more.
 
     Among the questions of a data set and subtask with the same number of options.
@@ -128,7 +216,7 @@ def balanced(questions: Sequence[Question], seed: int) -> list[Question]:
 
 
 def shares_of_mask(mask: BoolArray) -> list[float]:
-    """How much of a mask, bool (H, W), lies in each of `PLACES`; they sum to one, or are all 0."""
+    """How much of a mask, bool (H, W), lies in each of `POSITION_NAMES`; they sum to one, or are all 0."""
     height, width = mask.shape
     rows = [y * height // 3 for y in range(4)]
     columns = [x * width // 3 for x in range(4)]
@@ -141,7 +229,7 @@ def shares_of_mask(mask: BoolArray) -> list[float]:
 
 
 def shares_of_boxes(boxes: Sequence[Box], asked: int, size: tuple[int, int]) -> list[float]:
-    """How much of one box lies in each of `PLACES`; −1 where it has none but another box does.
+    """How much of one box lies in each of `POSITION_NAMES`; −1 where it has none but another box does.
 
     ``size`` is (height, width) of the picture, the boxes half-open (x0, y0, x1, y1).
     """
@@ -154,11 +242,11 @@ def shares_of_boxes(boxes: Sequence[Box], asked: int, size: tuple[int, int]) -> 
     return [share if share > 0 else -1.0 if any_ > 0 else 0.0 for share, any_ in zip(own, every, strict=True)]
 
 
-def of_one_kind(boxes: Sequence[Box], kinds: Sequence[str], size: tuple[int, int]) -> dict[str, str]:
-    """The kind of defect in each of `PLACES` that boxes of exactly one kind reach and one lies mostly in."""
+def places_of_one_kind(boxes: Sequence[Box], kinds: Sequence[str], size: tuple[int, int]) -> dict[str, str]:
+    """The kind of defect in each of `POSITION_NAMES` that boxes of one kind reach and one lies mostly in."""
     shares = [shares_of_boxes([box], 0, size) for box in boxes]
     found: dict[str, str] = {}
-    for at, place in enumerate(PLACES):
+    for at, place in enumerate(POSITION_NAMES):
         reaching = {kind for kind, share in zip(kinds, shares, strict=True) if share[at] > 0}
         if len(reaching) == 1 and any(share[at] == max(share) for share in shares):
             found[place] = reaching.pop()

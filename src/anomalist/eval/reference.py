@@ -1,4 +1,4 @@
-"""How well differences from a reference picture are found and named, on labelled pairs with boxes.
+"""Reference comparison benchmark: differences found and named on labelled pairs with boxes (DeepPCB).
 
 Matching is that of DeepPCB (Tang et al. 2019): a box is found when a predicted one overlaps it with an IoU
 above 0.33, one to one. Whatever is fitted is fitted on the pairs of one group, and measured on the others.
@@ -18,21 +18,25 @@ from pydantic import Field
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.eval.pairs import HIT, Labelled, match, read_pairs
-from anomalist.types import Box, FloatArray, Frozen, Region
-from anomalist.vision.changes import LabelledChanges, describe
-from anomalist.vision.difference import compare
-from anomalist.vision.figure import Tone, two_tones
-from anomalist.vision.media import load_image
-from anomalist.vision.reference import component, load_reference
+from anomalist.eval.image_datasets import MIN_IOU, LabelledPair, match_boxes, read_pairs
+from anomalist.types.image import Box, FloatArray, Frozen, Region
+from anomalist.vision.detectors.reference import (
+    LabelledChanges,
+    component_mask,
+    describe_change,
+    load_reference,
+)
+from anomalist.vision.difference import FigureTone, find_difference, two_tone_level
+from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import find_regions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+
 Progress = Callable[[str, int, int], None]
 
-EXAMPLES = 10
+EXAMPLES_PER_KIND = 10
 """Labelled examples of each kind that regions are compared with."""
 
 MARGINS = range(21)
@@ -40,8 +44,8 @@ MARGINS = range(21)
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """What the pairs of one group taught: margin around regions in pixels, and labelled changes."""
+class FittedReference:
+    """Fitted on the pairs of one group: margin around regions in pixels, and labelled changes."""
 
     margin: int
     known: LabelledChanges
@@ -99,8 +103,8 @@ def evaluate_reference(
             f"{len(fitting)} of {len(pairs)} pairs have a name that starts with {fit!r}.",
             "Choose --fit so that there are pairs on both sides.",
         )
-    fitted = fit_on(fitting, seed, progress)
-    found: list[tuple[Labelled, tuple[Region, ...]]] = []
+    fitted = fit_reference(fitting, seed, progress)
+    found: list[tuple[LabelledPair, tuple[Region, ...]]] = []
     errors, seconds = 0, 0.0
     for done, pair in enumerate(testing, start=1):
         start = time.perf_counter()
@@ -112,7 +116,7 @@ def evaluate_reference(
         if progress is not None:
             progress("comparing", done, len(testing))
     return ReferenceResult(
-        **_figures(found, fitted.margin),
+        **_box_metrics(found, fitted.margin),
         data=data.resolve().name,
         n_errors=errors,
         ms_per_pair=1000 * seconds / len(testing),
@@ -124,25 +128,28 @@ def evaluate_reference(
     )
 
 
-def fit_on(
-    pairs: Sequence[Labelled], seed: int, progress: Progress | None = None, examples: int = EXAMPLES
-) -> Fitted:
+def fit_reference(
+    pairs: Sequence[LabelledPair],
+    seed: int,
+    progress: Progress | None = None,
+    examples: int = EXAMPLES_PER_KIND,
+) -> FittedReference:
     """Choose margin, tone of structure and labelled examples (so many of each kind) on some pairs."""
-    figure = _figure_tone(pairs)
+    figure = _foreground_tone(pairs)
     boxes: list[list[Box]] = []
     vectors: list[list[FloatArray]] = []
     for done, pair in enumerate(pairs, start=1):
         media = load_image(pair.picture)
-        found = compare(load_image(pair.reference).pixels, media.pixels, figure)
+        found = find_difference(load_image(pair.reference).pixels, media.pixels, figure)
         regions = find_regions(media.pixels, found.strength, found.mask, found.compared)
         boxes.append([region.box for region in regions])
-        insides = [(component(found.mask, region.box, region.area), region.box) for region in regions]
-        vectors.append([describe(found.pair, inside, box) for inside, box in insides])
+        insides = [(component_mask(found.mask, region.box, region.area), region.box) for region in regions]
+        vectors.append([describe_change(found.pair, inside, box) for inside, box in insides])
         if progress is not None:
             progress("fitting", done, len(pairs))
 
     def hits(margin: int) -> int:
-        return sum(len(match(b, p.boxes, margin)) for b, p in zip(boxes, pairs, strict=True))
+        return sum(len(match_boxes(b, p.boxes, margin)) for b, p in zip(boxes, pairs, strict=True))
 
     # The number of predictions is the same for all, so most hits is the best F-score; the middle of the best.
     scores = [hits(margin) for margin in MARGINS]
@@ -150,9 +157,9 @@ def fit_on(
     margin = best[len(best) // 2]
     found_of: dict[str, list[tuple[str, FloatArray]]] = defaultdict(list)
     for pair, own, described in zip(pairs, boxes, vectors, strict=True):
-        for i, j in match(own, pair.boxes, margin):
+        for i, j in match_boxes(own, pair.boxes, margin):
             found_of[pair.kinds[j]].append((f"{pair.name}:R{i + 1}", described[i]))
-    return Fitted(margin, _chosen(found_of, examples, seed, figure))
+    return FittedReference(margin, _draw_examples(found_of, examples, seed, figure))
 
 
 def render(result: ReferenceResult) -> RenderableType:
@@ -168,7 +175,7 @@ def render(result: ReferenceResult) -> RenderableType:
     table.add_column(justify="right")
     table.add_column(style="dim")
     counts = f"{result.n_found} of {result.n_boxes} boxes, {result.n_regions} regions, {result.n_pairs} pairs"
-    table.add_row("F-score", number(result.f_score), f"IoU above {HIT}, kinds ignored")
+    table.add_row("F-score", number(result.f_score), f"IoU above {MIN_IOU}, kinds ignored")
     table.add_row("precision", number(result.precision), counts)
     table.add_row("recall", number(result.recall), f"{result.n_errors} pairs could not be compared")
     for kind, share in result.recall_by_kind.items():
@@ -183,18 +190,18 @@ def render(result: ReferenceResult) -> RenderableType:
     return table
 
 
-def _figure_tone(pairs: Sequence[Labelled]) -> Tone | None:
+def _foreground_tone(pairs: Sequence[LabelledPair]) -> FigureTone | None:
     """The tone that is the rarer one in most references: structure covers less than its ground, mostly."""
     tones = Counter(
         tone
         for pair in pairs
-        if (tone := two_tones(load_image(pair.reference).pixels.mean(axis=2).astype(np.float32))[1])
+        if (tone := two_tone_level(load_image(pair.reference).pixels.mean(axis=2).astype(np.float32))[1])
     )
     return tones.most_common(1)[0][0] if tones else None
 
 
-def _chosen(
-    examples: Mapping[str, Sequence[tuple[str, FloatArray]]], count: int, seed: int, figure: Tone | None
+def _draw_examples(
+    examples: Mapping[str, Sequence[tuple[str, FloatArray]]], count: int, seed: int, figure: FigureTone | None
 ) -> LabelledChanges:
     """Draw ``count`` of each kind."""
     rng = np.random.default_rng(seed)
@@ -213,13 +220,13 @@ def _chosen(
     )
 
 
-def _figures(found: Sequence[tuple[Labelled, Sequence[Region]]], margin: int) -> dict[str, object]:
+def _box_metrics(found: Sequence[tuple[LabelledPair, Sequence[Region]]], margin: int) -> dict[str, object]:
     """Count hits over all pairs together."""
     labelled, hit, right, unlike, regions = Counter[str](), Counter[str](), Counter[str](), 0, 0
     for pair, predicted in found:
         labelled.update(pair.kinds)
         regions += len(predicted)
-        for i, j in match([region.box for region in predicted], pair.boxes, margin):
+        for i, j in match_boxes([region.box for region in predicted], pair.boxes, margin):
             kind, known = pair.kinds[j], predicted[i].known
             hit[kind] += 1
             right[kind] += known is not None and known.name == kind

@@ -1,20 +1,126 @@
-"""From the inspections of a test set to its measures; no model is needed, so a run can be scored again."""
+"""Detection metrics of a test set from its inspections; no model is needed.
+
+Inspections stream by, one used and let go at a time. What could not be judged enters no rate and no AUROC.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from anomalist.eval.aupimo import BOUNDS
-from anomalist.eval.collecting import Judged, Pixels, Seen, collect
-from anomalist.eval.datasets import Split
+from anomalist.eval.image_datasets import GOOD, LabelledImage, Split, load_mask
 from anomalist.eval.metrics import Floats, Interval, average_precision, group_bootstrap, image_auroc
-from anomalist.types import BoolArray, Frozen, Inspection
+from anomalist.eval.pixel_metrics import (
+    FPR_BOUNDS,
+    GroupedPixels,
+    PimoCurves,
+    PixelCounts,
+    PixelCurve,
+    merge_counts,
+)
+from anomalist.types.image import BoolArray, Calibration, Evidence, FloatArray, Frozen, Inspection
+from anomalist.vision.media.images import source_of
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """A test picture that got a score."""
+
+    item: LabelledImage
+    score: float
+    p_value: float | None
+    undecided: bool
+    calibration: Calibration | None
+
+
+@dataclass
+class PixelAccumulators:
+    """What the pixel measures need of the maps seen so far."""
+
+    curves: dict[str, PixelCurve] = field(default_factory=dict)
+    grouped: GroupedPixels = field(default_factory=GroupedPixels)
+    pimo: PimoCurves = field(default_factory=PimoCurves)
+
+    def add(self, item: LabelledImage, score_map: FloatArray, truth: BoolArray) -> None:
+        """Count one picture; map float32 and truth bool, (H, W) both."""
+        self.curves.setdefault(item.defect, PixelCurve()).add(score_map, truth)
+        self.grouped.add(score_map, truth, item.group)
+        self.pimo.add(score_map, truth)
+
+    def counts(self) -> dict[str, PixelCounts]:
+        """Counts of the pictures of each kind of defect together with the good ones; under "" of all."""
+        parts = {kind: curve.counts() for kind, curve in self.curves.items()}
+        good = [parts[GOOD]] if GOOD in parts else []
+        pooled = {kind: merge_counts([*good, part]) for kind, part in parts.items() if kind != GOOD}
+        return pooled | ({"": merge_counts(list(parts.values()))} if parts else {})
+
+
+@dataclass
+class CollectedScores:
+    """Scores and pixel statistics collected from the inspections."""
+
+    pixels: PixelAccumulators = field(default_factory=PixelAccumulators)
+    judged: list[JudgedImage] = field(default_factory=list)
+    detector: str | None = None
+    first_error: str = ""
+    empty_masks: int = 0
+
+
+def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> CollectedScores:
+    """Match inspections with the test pictures and collect what the metrics need.
+
+    Raises
+    ------
+    ValueError : an inspection that was not asked for, or the same one twice.
+    DataError : a mask that can't be used.
+    """
+    waiting = {source_of(item.path): item for item in parts.test}
+    seen = CollectedScores()
+    for inspection in inspections:
+        record = inspection.record
+        item = waiting.pop(record.source, None)
+        if item is None:
+            raise ValueError(f"{record.source} was not asked for, or came twice")
+        evidence = _usable_evidence(inspection)
+        if evidence is None:
+            seen.first_error = seen.first_error or f"{item.name}: {record.error or 'no usable score'}"
+            continue
+        seen.detector = evidence.detector.name
+        undecided = record.label == "undecided"
+        seen.judged.append(
+            JudgedImage(item, evidence.score, evidence.p_value, undecided, evidence.calibration)
+        )
+        truth = _ground_truth(item, evidence.score_map)
+        if truth is not None:
+            seen.pixels.add(item, evidence.score_map, truth)
+        elif item.mask is not None:
+            seen.empty_masks += 1
+    return seen
+
+
+def _usable_evidence(inspection: Inspection) -> Evidence | None:
+    evidence = inspection.evidence
+    if inspection.record.status == "error" or evidence is None:
+        return None
+    usable = np.isfinite(evidence.score) and not np.isnan(evidence.score_map).any()
+    return evidence if usable else None
+
+
+def _ground_truth(item: LabelledImage, score_map: FloatArray) -> BoolArray | None:
+    """Ground truth at the size of the map; None when the picture stays out of the pixel measures."""
+    if item.normal:
+        return np.zeros(score_map.shape, dtype=np.bool_)
+    if item.mask is None:
+        return None
+    height, width = score_map.shape
+    mask = load_mask(item.mask, (height, width))
+    return mask if mask.any() else None
 
 
 class DetectionMetrics(Frozen):
@@ -50,7 +156,7 @@ class DetectionMetrics(Frozen):
     notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
 
 
-def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> DetectionMetrics:
+def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> DetectionMetrics:
     """Score the inspections of the test pictures; each is used once and let go.
 
     A picture with an error, without evidence or with a score that is not finite "could not be judged", and
@@ -67,18 +173,18 @@ def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> 
     ValueError : an inspection that was not asked for, or the same one twice.
     DataError : a mask that can't be used.
     """
-    seen = collect(parts, inspections)
+    seen = collect_scores(parts, inspections)
     normals = [row for row in seen.judged if row.item.normal]
     defects = [row for row in seen.judged if not row.item.normal]
-    kinds = _kinds(parts)
+    kinds = _count_by_kind(parts)
     against = {kind: [*normals, *(row for row in defects if row.item.defect == kind)] for kind in kinds}
-    alarms = _alarms(normals)
+    alarms = _false_alarms(normals)
     rate = next((row.calibration.false_alarm_rate for row in seen.judged if row.calibration), None)
     return DetectionMetrics(
-        image_auroc=_rank(image_auroc, seen.judged),
+        image_auroc=_ranking_metric(image_auroc, seen.judged),
         image_auroc_interval=_auroc_interval(seen.judged, seed),
-        image_average_precision=_rank(average_precision, seen.judged),
-        image_auroc_by_defect={kind: _rank(image_auroc, rows) for kind, rows in against.items()},
+        image_average_precision=_ranking_metric(average_precision, seen.judged),
+        image_auroc_by_defect={kind: _ranking_metric(image_auroc, rows) for kind, rows in against.items()},
         image_auroc_by_defect_interval={kind: _auroc_interval(rows, seed) for kind, rows in against.items()},
         pixel_auroc_interval=seen.pixels.grouped.interval(seed),
         **_pixel_measures(seen.pixels, kinds),
@@ -100,7 +206,7 @@ def evaluate(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> 
     )
 
 
-def _pixel_measures(pixels: Pixels, kinds: Iterable[str]) -> dict[str, Any]:
+def _pixel_measures(pixels: PixelAccumulators, kinds: Iterable[str]) -> dict[str, Any]:
     counts = pixels.counts()
     aurocs = {kind: counted.auroc() for kind, counted in counts.items()}
     overlaps = {kind: counted.aupro() for kind, counted in counts.items()}
@@ -116,23 +222,25 @@ def _pixel_measures(pixels: Pixels, kinds: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _rank(measure: Callable[[Floats, BoolArray], float | None], rows: Sequence[Judged]) -> float | None:
-    scores, labels = _columns(rows)
+def _ranking_metric(
+    measure: Callable[[Floats, BoolArray], float | None], rows: Sequence[JudgedImage]
+) -> float | None:
+    scores, labels = _scores_and_labels(rows)
     return measure(scores, labels)
 
 
-def _columns(rows: Sequence[Judged]) -> tuple[Floats, BoolArray]:
+def _scores_and_labels(rows: Sequence[JudgedImage]) -> tuple[Floats, BoolArray]:
     scores = np.array([row.score for row in rows], dtype=np.float64)
     return scores, np.array([not row.item.normal for row in rows], dtype=np.bool_)
 
 
-def _auroc_interval(rows: Sequence[Judged], seed: int) -> Interval | None:
-    scores, labels = _columns(rows)
+def _auroc_interval(rows: Sequence[JudgedImage], seed: int) -> Interval | None:
+    scores, labels = _scores_and_labels(rows)
     names = [row.item.group for row in rows]
     return group_bootstrap(lambda drawn: image_auroc(scores[drawn], labels[drawn]), names, seed)
 
 
-def _alarms(normals: Sequence[Judged]) -> list[bool]:
+def _false_alarms(normals: Sequence[JudgedImage]) -> list[bool]:
     """Whether each normal has p ≤ the asked rate; empty when p is missing or the rate out of reach."""
     alarms = []
     for row in normals:
@@ -144,7 +252,7 @@ def _alarms(normals: Sequence[Judged]) -> list[bool]:
     return alarms
 
 
-def _rate_interval(alarms: Sequence[bool], normals: Sequence[Judged], seed: int) -> Interval | None:
+def _rate_interval(alarms: Sequence[bool], normals: Sequence[JudgedImage], seed: int) -> Interval | None:
     if not alarms:
         return None
     flags = np.array(alarms, dtype=np.float64)
@@ -157,15 +265,15 @@ def _mean(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
-def _kinds(parts: Split) -> dict[str, int]:
+def _count_by_kind(parts: Split) -> dict[str, int]:
     """Test pictures of each kind of defect, sorted by kind."""
     return dict(sorted(Counter(item.defect for item in parts.test if not item.normal).items()))
 
 
-def _notes(parts: Split, seen: Seen, normals: Sequence[Judged]) -> Iterator[str]:
+def _notes(parts: Split, seen: CollectedScores, normals: Sequence[JudgedImage]) -> Iterator[str]:
     if parts.train and not parts.grouped:
         yield "split by pictures: pictures of one object on both sides flatter the result"
-    if not _kinds(parts):
+    if not _count_by_kind(parts):
         yield "no defective pictures: AUROC is undefined"
     unmasked = sum(not item.normal and item.mask is None for item in parts.test)
     if unmasked:
@@ -174,8 +282,8 @@ def _notes(parts: Split, seen: Seen, normals: Sequence[Judged]) -> Iterator[str]
     if failed:
         yield f"{failed} pictures could not be judged: {seen.first_error or 'they never came back'}"
     finest = seen.pixels.pimo.finest
-    if finest is not None and finest > BOUNDS[0]:
-        yield f"one pixel of the test normals is a rate of {finest:.1g}: AUPIMO needs {BOUNDS[0]:g}"
+    if finest is not None and finest > FPR_BOUNDS[0]:
+        yield f"one pixel of the test normals is a rate of {finest:.1g}: AUPIMO needs {FPR_BOUNDS[0]:g}"
     if not normals:
         return
     calibration = normals[0].calibration

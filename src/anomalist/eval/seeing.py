@@ -1,4 +1,4 @@
-"""How well a vision-language model sees what is wrong, once it is shown where to look.
+"""Vision-language model benchmark: kind, tone, shape and place of defects at given regions.
 
 All questions are multiple choice with probabilities, each asked once for every rotation of its options.
 """
@@ -15,25 +15,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from anomalist.agent.builtin.saying import VERDICT_KIND
-from anomalist.agent.kinds import kind_of
-from anomalist.agent.looks import View
-from anomalist.agent.messages import user_message
-from anomalist.agent.options import Choice, Question, choose_each
-from anomalist.eval.seen_places import Place, board_places, drawn_places, steel_places, tile_places
-from anomalist.eval.seen_replies import judge_places
-from anomalist.prompts.rendering import Prompt
-from anomalist.types import Frozen, UInt8Array
-from anomalist.vision.attributes import PLACES
-from anomalist.vision.drawn.facts import DEFECT_KINDS
+from anomalist.agent.choice.model_choice import ModelChoice, MultipleChoiceQuestion, choose_each_by_model
+from anomalist.agent.models.structured import user_message
+from anomalist.agent.reasoning.vlm_views import View
+from anomalist.agent.reasoning.wording import shape_kind
+from anomalist.eval.seeing_places import (
+    MarkedPlace,
+    board_places,
+    judge_places,
+    steel_places,
+    synthetic_places,
+    tile_places,
+)
+from anomalist.prompts.templates import Prompt
+from anomalist.training.defect_renderers import DEFECT_KINDS
+from anomalist.training.small_model.descriptions import VERDICT_KIND
+from anomalist.types.image import Frozen, UInt8Array
+from anomalist.vision.attributes import POSITION_NAMES
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from rich.console import RenderableType
 
+
 Progress = Callable[[str, int, int], None]
 
-ASKED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+SEEING_QUESTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "kind": ("What is wrong at {name}?", DEFECT_KINDS),
     "real kind": ("What is wrong at {name}?", DEFECT_KINDS[:-1]),
     "wrong": ("Is anything wrong at {name}?", ("Yes", "No")),
@@ -45,13 +52,16 @@ ASKED: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "What shape does the defect have?",
         ("a straight line", "a jagged line", "round", "elongated", "irregular"),
     ),
-    "place": ("Where is the marked place?", PLACES),
+    "place": ("Where is the marked place?", POSITION_NAMES),
 }
 """What is asked, and its options in the order of the answers' names."""
 
-_TONES, _SHAPES = ("darker", "lighter", "same"), ("line", "jagged line", "round", "elongated", "irregular")
+_TONE_NAMES, _SHAPE_NAMES = (
+    ("darker", "lighter", "same"),
+    ("line", "jagged line", "round", "elongated", "irregular"),
+)
 _ECE_BINS = 10
-JUDGED = 50
+MAX_JUDGED_PLACES = 50
 """Places of each source that are judged in sentences too."""
 
 
@@ -75,7 +85,7 @@ class SeeingResult(Frozen):
         description="share of kinds seen right that change when the normal picture takes the suspect's place"
     )
     replies_readable: float | None = Field(
-        description=f"share of the first {JUDGED} places whose replies fitted their form at once"
+        description=f"share of the first {MAX_JUDGED_PLACES} places whose replies fitted their form at once"
     )
     kind_written: float | None = Field(description="drawn: share of these whose sentences name the kind")
     seconds_per_region: float = Field(description="of looking and answering what is wrong")
@@ -83,8 +93,8 @@ class SeeingResult(Frozen):
 
 
 @dataclass(frozen=True)
-class _Answer:
-    choice: Choice
+class _SeeingAnswer:
+    choice: ModelChoice
     right: frozenset[int]
 
     @property
@@ -103,34 +113,34 @@ def evaluate_seeing(
     data : the folder; None for drawn places only.
     count : places of each source, of real ones as many defective as good.
     """
-    yield _figures(model, name, "drawn", list(drawn_places(count, seed)), seed, progress)
+    yield _evaluate_source(model, name, "drawn", list(synthetic_places(count, seed)), seed, progress)
     for source, places in (("mtd", tile_places), ("neu", steel_places), ("deeppcb", board_places)):
         if data is not None and (data / source).is_dir():
             some = list(places(data / source, count // 2, seed))
-            yield _figures(model, name, source, some, seed, progress)
+            yield _evaluate_source(model, name, source, some, seed, progress)
 
 
-def _figures(
-    model: BaseChatModel, name: str, source: str, places: Sequence[Place], seed: int, progress: Progress
+def _evaluate_source(
+    model: BaseChatModel, name: str, source: str, places: Sequence[MarkedPlace], seed: int, progress: Progress
 ) -> SeeingResult:
     drawn = source == "drawn"
     views = [place.shown.view(place.shown.evidence.regions[0]) for place in places]
-    answers: dict[str, list[_Answer]] = {about: [] for about in ASKED}
-    kinds: dict[int, Choice] = {}
+    answers: dict[str, list[_SeeingAnswer]] = {about: [] for about in SEEING_QUESTIONS}
+    kinds: dict[int, ModelChoice] = {}
     looked = 0.0
     for at, (place, view) in enumerate(zip(places, views, strict=True)):
-        asked = dict(_asked(place, drawn=drawn))
+        asked = dict(_applicable_questions(place, drawn=drawn))
         for about, right in asked.items():
             picture = place.shown.whole() if about == "place" else view.pixels
             caption = "" if about == "place" else view.caption
             start = time.perf_counter()
-            choice = _choose(model, picture, caption, about, seed)
+            choice = _ask_choice(model, picture, caption, about, seed)
             looked += time.perf_counter() - start if about == "wrong" else 0.0
-            answers[about].append(_Answer(choice, right))
+            answers[about].append(_SeeingAnswer(choice, right))
             if about in ("kind", "real kind"):
                 kinds[at] = choice
         progress(f"looking at {source}", at + 1, len(places))
-    some = places[:JUDGED]
+    some = places[:MAX_JUDGED_PLACES]
     written = judge_places(model, name, some, lambda done: progress(f"judging {source}", done, len(some)))
     about = "kind" if drawn else "real kind"
     named = [at for at in kinds if places[at].accepted is not None]
@@ -145,14 +155,18 @@ def _figures(
             for name in sorted({places[at].name for at in named})
         },
         kind_measured=_mean([_measured_right(places[at]) for at in named if places[at].wrong]),
-        kind_chance=_mean([len(places[at].accepted or ()) / len(ASKED[about][1]) for at in named]),
-        kind_shuffled=_shuffled(model, places, views, named, about, seed),
+        kind_chance=_mean([len(places[at].accepted or ()) / len(SEEING_QUESTIONS[about][1]) for at in named]),
+        kind_shuffled=_shuffled_accuracy(model, places, views, named, about, seed),
         tone_accuracy=_mean([each.hit for each in answers["tone"]]),
         shape_accuracy=_mean([each.hit for each in answers["shape"]]),
         place_accuracy=_mean([each.hit for each in answers["place"]]),
-        wrong_balanced_accuracy=_balanced(places, answers["wrong"]),
-        ece=_calibration_error([each for some in answers.values() for each in some]) if drawn else None,
-        description_changes=_changes(model, places, [at for at in named if hits[at]], kinds, about, seed),
+        wrong_balanced_accuracy=_balanced_accuracy(places, answers["wrong"]),
+        ece=_expected_calibration_error([each for some in answers.values() for each in some])
+        if drawn
+        else None,
+        description_changes=_counterfactual_changes(
+            model, places, [at for at in named if hits[at]], kinds, about, seed
+        ),
         replies_readable=written.readable,
         kind_written=written.named if drawn else None,
         seconds_per_region=looked / max(1, len(places)),
@@ -160,42 +174,44 @@ def _figures(
     )
 
 
-def _asked(place: Place, *, drawn: bool) -> Iterator[tuple[str, frozenset[int]]]:
+def _applicable_questions(place: MarkedPlace, *, drawn: bool) -> Iterator[tuple[str, frozenset[int]]]:
     """What can be asked about a place, with the indices of the right options."""
     yield "wrong", frozenset({0 if place.wrong else 1})
     if drawn:
         yield "kind", frozenset({DEFECT_KINDS.index(place.name)})
         if place.facts.tone is not None:
-            yield "tone", frozenset({_TONES.index(place.facts.tone)})
+            yield "tone", frozenset({_TONE_NAMES.index(place.facts.tone)})
         if place.facts.shape is not None:
-            yield "shape", frozenset({_SHAPES.index(place.facts.shape)})
+            yield "shape", frozenset({_SHAPE_NAMES.index(place.facts.shape)})
         if place.facts.place is not None:
-            yield "place", frozenset({PLACES.index(place.facts.place)})
+            yield "place", frozenset({POSITION_NAMES.index(place.facts.place)})
     elif place.wrong and place.accepted is not None:
         yield "real kind", frozenset(DEFECT_KINDS.index(kind) for kind in place.accepted)
 
 
-def _choose(model: BaseChatModel, picture: UInt8Array, caption: str, about: str, seed: int) -> Choice:
-    question, options = ASKED[about]
+def _ask_choice(
+    model: BaseChatModel, picture: UInt8Array, caption: str, about: str, seed: int
+) -> ModelChoice:
+    question, options = SEEING_QUESTIONS[about]
     text = "\n".join(filter(None, (caption, question.format(name="R1"))))
     message = user_message(Prompt("seeing", "0" * 64, text), [picture])
-    return choose_each(model, [Question([message], options)], seed=seed)[0]
+    return choose_each_by_model(model, [MultipleChoiceQuestion([message], options)], seed=seed)[0]
 
 
-def _is_right(choice: Choice, place: Place) -> bool:
+def _is_right(choice: ModelChoice, place: MarkedPlace) -> bool:
     """Whether the kind that was chosen is one that is right for a place."""
     return choice.best is not None and DEFECT_KINDS[choice.best] in (place.accepted or ())
 
 
-def _measured_right(place: Place) -> bool:
+def _measured_right(place: MarkedPlace) -> bool:
     """Whether the kind that shape and contrast suggest is a right one, both in the words of a verdict."""
-    measured = kind_of(place.shown.evidence.regions[0], place.shown.media.size)
+    measured = shape_kind(place.shown.evidence.regions[0], place.shown.media.size)
     return measured in {VERDICT_KIND[kind] for kind in place.accepted or ()}
 
 
-def _shuffled(
+def _shuffled_accuracy(
     model: BaseChatModel,
-    places: Sequence[Place],
+    places: Sequence[MarkedPlace],
     views: Sequence[View],
     named: Sequence[int],
     about: str,
@@ -208,15 +224,15 @@ def _shuffled(
     hits = []
     for at, other in zip(order, np.roll(order, 1), strict=True):
         place, view = places[named[int(at)]], views[named[int(other)]]
-        hits.append(_is_right(_choose(model, view.pixels, view.caption, about, seed), place))
+        hits.append(_is_right(_ask_choice(model, view.pixels, view.caption, about, seed), place))
     return _mean(hits)
 
 
-def _changes(
+def _counterfactual_changes(
     model: BaseChatModel,
-    places: Sequence[Place],
+    places: Sequence[MarkedPlace],
     right: Sequence[int],
-    kinds: Mapping[int, Choice],
+    kinds: Mapping[int, ModelChoice],
     about: str,
     seed: int,
 ) -> float | None:
@@ -228,18 +244,18 @@ def _changes(
             continue
         calm = replace(shown, media=replace(shown.media, pixels=shown.normal))
         view = calm.view(shown.evidence.regions[0])
-        changed.append(_choose(model, view.pixels, view.caption, about, seed).best != kinds[at].best)
+        changed.append(_ask_choice(model, view.pixels, view.caption, about, seed).best != kinds[at].best)
     return _mean(changed)
 
 
-def _balanced(places: Sequence[Place], answers: Sequence[_Answer]) -> float | None:
+def _balanced_accuracy(places: Sequence[MarkedPlace], answers: Sequence[_SeeingAnswer]) -> float | None:
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for place, answer in zip(places, answers, strict=True):
         hits[place.wrong].append(answer.hit)
     return float(np.mean([np.mean(each) for each in hits.values()])) if all(hits.values()) else None
 
 
-def _calibration_error(answers: Sequence[_Answer]) -> float | None:
+def _expected_calibration_error(answers: Sequence[_SeeingAnswer]) -> float | None:
     """Mean distance of probability and accuracy of the chosen options, by bins (Guo et al. 2017)."""
     if not answers:
         return None

@@ -1,6 +1,6 @@
-"""How well remembered scenes tell anomalous sentences on surveillance videos from ordinary ones.
+"""Scene memory benchmark: anomalous against ordinary sentences on surveillance videos.
 
-Two memories: what ships, and the same with the sentences of other videos beside it, each on the side of its
+Two memories: what ships, and the same with the sentences of other videos added, each with the polarity of its
 video's class. Class and name of the scored videos are never read but to group them.
 """
 
@@ -18,24 +18,30 @@ from pydantic import Field
 from anomalist.errors import DataError
 from anomalist.eval.metrics import average_precision, image_auroc
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.memory.rules.deciding import over_time
-from anomalist.memory.scenes.framing import framed, frames_for
+from anomalist.memory.rules.anomaly_ruler import smooth_over_time
 from anomalist.memory.scenes.memory import SceneMemory
-from anomalist.memory.scenes.scene import LONGEST_SCENE, Scene
-from anomalist.memory.scenes.shipped import shipped_scenes, shipped_vectors
-from anomalist.types import BoolArray, FloatArray, Frozen
+from anomalist.memory.scenes.scene import (
+    MAX_SCENE_CHARACTERS,
+    RememberedScene,
+    apply_frame,
+    framing_for,
+    shipped_scene_vectors,
+    shipped_scenes,
+)
+from anomalist.types.image import BoolArray, FloatArray, Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Progress = Callable[[str, int, int], None]
-SENTENCES, MEMORY = "sentences.csv", "memory_sentences.csv"
-NORMAL = "Normal"
 
-CONTEXT = 3.0
+Progress = Callable[[str, int, int], None]
+SENTENCES_FILE, MEMORY_FILE = "sentences.csv", "memory_sentences.csv"
+NORMAL_CLASS = "Normal"
+
+CONTEXT_TIME_CONSTANT = 3.0
 """Sentences: time constant with which those before one count, where they do."""
 
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 
 
 class SentenceFigures(Frozen):
@@ -86,7 +92,7 @@ def evaluate_sentences(
     encoder = encoder or load_encoder()
     rows = [
         _Row(row["video"], row["sentence"], row["label"])
-        for row in _read(data / SENTENCES, ("video", "sentence", "label"))
+        for row in _read_csv_rows(data / SENTENCES_FILE, ("video", "sentence", "label"))
     ]
     counted = np.array([row.label in ("normal", "anomalous") for row in rows], np.bool_)
     labels = np.array([row.label == "anomalous" for row in rows], np.bool_)
@@ -94,9 +100,9 @@ def evaluate_sentences(
     within = counted & np.array([row.video in with_event for row in rows], np.bool_)
     lengths = np.array([len(row.sentence.split()) for row in rows], np.float32)
     built = None
-    if (data / MEMORY).exists():
-        built = _figures(
-            _built(data / MEMORY, {row.sentence for row in rows}, encoder, progress),
+    if (data / MEMORY_FILE).exists():
+        built = _sentence_figures(
+            _build_memory(data / MEMORY_FILE, {row.sentence for row in rows}, encoder, progress),
             rows,
             labels,
             counted,
@@ -108,15 +114,15 @@ def evaluate_sentences(
         anomalous=int((labels & counted).sum()),
         within=int(within.sum()),
         length_auroc=image_auroc(lengths[counted], labels[counted]),
-        shipped=_figures(SceneMemory(encoder=encoder), rows, labels, counted, within),
+        shipped=_sentence_figures(SceneMemory(encoder=encoder), rows, labels, counted, within),
         built=built,
     )
 
 
-def _figures(
+def _sentence_figures(
     memory: SceneMemory, rows: Sequence[_Row], labels: BoolArray, counted: BoolArray, within: BoolArray
 ) -> SentenceFigures:
-    scores = np.nan_to_num(memory.respond([row.sentence for row in rows]).scores, nan=-1)
+    scores = np.nan_to_num(memory.score_captions([row.sentence for row in rows]).scores, nan=-1)
     context = _with_context(scores, [row.video for row in rows])
     return SentenceFigures(
         scenes=len(memory.scenes),
@@ -135,37 +141,37 @@ def _with_context(scores: FloatArray, videos: Sequence[str]) -> FloatArray:
     names = np.array(videos)
     for video in dict.fromkeys(videos):
         own = names == video
-        result[own] = over_time(scores[own], "causal", memory=CONTEXT)
+        result[own] = smooth_over_time(scores[own], "causal", memory=CONTEXT_TIME_CONSTANT)
     return result
 
 
-def _built(path: Path, left_out: set[str], encoder: Encoder, progress: Progress) -> SceneMemory:
+def _build_memory(path: Path, left_out: set[str], encoder: Encoder, progress: Progress) -> SceneMemory:
     """What ships and the sentences of a file, without those that are scored."""
     said = dict.fromkeys(
-        (row["sentence"][:LONGEST_SCENE], row["class"])
-        for row in _read(path, ("class", "sentence"))
+        (row["sentence"][:MAX_SCENE_CHARACTERS], row["class"])
+        for row in _read_csv_rows(path, ("class", "sentence"))
         if row["sentence"] not in left_out and any(map(str.isalpha, row["sentence"]))
     )
     scenes = [
-        Scene(
+        RememberedScene(
             id=f"scene:{number}",
-            side="normal" if kind == NORMAL else "anomalous",
+            side="normal" if kind == NORMAL_CLASS else "anomalous",
             category=kind,
             text=text,
             source=path.name,
         )
         for number, (text, kind) in enumerate(said, start=1)
     ]
-    frames = frames_for(encoder)
-    texts = [framed(scene.text, scene.side, scene.category, frames) for scene in scenes]
-    parts = [shipped_vectors(encoder)]
-    for start in range(0, len(texts), _AT_ONCE):
-        parts.append(encoder.encode(texts[start : start + _AT_ONCE]))
-        progress("sentences", min(start + _AT_ONCE, len(texts)), len(texts))
+    frames = framing_for(encoder)
+    texts = [apply_frame(scene.text, scene.side, scene.category, frames) for scene in scenes]
+    parts = [shipped_scene_vectors(encoder)]
+    for start in range(0, len(texts), _BATCH_SIZE):
+        parts.append(encoder.encode(texts[start : start + _BATCH_SIZE]))
+        progress("sentences", min(start + _BATCH_SIZE, len(texts)), len(texts))
     return SceneMemory([*shipped_scenes(), *scenes], np.concatenate(parts), encoder=encoder)
 
 
-def _read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, restval="", strict=True)
@@ -188,10 +194,10 @@ def render(result: SentencesResult) -> RenderableType:
     table = Table("", "what ships", "with other videos", title=title)
     for name in SentenceFigures.model_fields:
         cells = (getattr(side, name) if side else None for side in (result.shipped, result.built))
-        table.add_row(name.replace("_", " "), *map(_shown, cells))
-    table.add_row("shortcut: length", _shown(result.length_auroc), "")
+        table.add_row(name.replace("_", " "), *map(_format_number, cells))
+    table.add_row("shortcut: length", _format_number(result.length_auroc), "")
     return table
 
 
-def _shown(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""How well a scene learned from normal clips finds what is anomalous in labelled ones, and how fast."""
+"""Video anomaly detection benchmark: frame and pixel AUROC, event recall, false events, speed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from anomalist.clips import Mode
 from anomalist.errors import DataError
-from anomalist.eval.footage import Footage, LabelledClip, folds, read_footage
+from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, leave_out_folds, read_video_dataset
 from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
-from anomalist.eval.pixels import PixelCurve
+from anomalist.eval.pixel_metrics import PixelCurve
 from anomalist.triage import Triage
-from anomalist.types import FloatArray, Frozen
-from anomalist.vision.motion.learning import RATE, learn_scene
+from anomalist.types.clip import Mode
+from anomalist.types.image import FloatArray, Frozen
+from anomalist.vision.media.video import open_video
+from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
 from anomalist.vision.motion.scene import Scene
-from anomalist.vision.motion.smoothing import smoothed
-from anomalist.vision.motion.watching import Watcher
-from anomalist.vision.video.opening import open_video
+from anomalist.vision.motion.scoring import FrameScorer
+from anomalist.vision.motion.temporal import smooth_scores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+
 Progress = Callable[[str, int, int], None]
 
 FOLDS = 4
-LEAST_OVERLAP = 0.5  # temporal intersection over union, from which an event counts as found
+MIN_TEMPORAL_IOU = 0.5  # temporal intersection over union, from which an event counts as found
 
 
 class VideoResult(Frozen):
@@ -63,7 +64,7 @@ class VideoResult(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredClip:
     """The scores of one clip, by frame: float32 (n,) in each mode."""
 
     clip: LabelledClip
@@ -76,54 +77,56 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
 
     Raises DataError when the data can't be used.
     """
-    footage = read_footage(data)
+    footage = read_video_dataset(data)
     with tempfile.TemporaryDirectory() as place:
-        scene = _learned(footage.training, Path(place) / "all", progress)
+        scene = _learn_fold(footage.training, Path(place) / "all", progress)
         pixels = PixelCurve()
         scored = []
         for done, clip in enumerate(footage.testing):
             progress("scoring", done, len(footage.testing))
-            scored.append(_score(clip, scene, pixels))
-        found, fps = _triaged(footage, scene, progress)
+            scored.append(_score_clip(clip, scene, pixels))
+        found, fps = _triage_clips(footage, scene, progress)
         false, minutes = _false_events(footage, Path(place), progress)
     return _result(data.name, scored, pixels, found, fps, false, minutes, scene.digest)
 
 
-def _learned(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
+def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
     return learn_scene([open_video(path) for path in paths], place, progress=progress)
 
 
-def _score(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> Scored:
+def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredClip:
     """Scores of every frame; frames between those that are looked at get theirs by interpolation."""
     video = clip.video()
-    watcher = Watcher(scene)
+    watcher = FrameScorer(scene)
     index, times, scores, cuts = [], [], [], []
-    for frame in video.frames(rate=RATE):
+    for frame in video.frames(rate=ANALYSIS_RATE):
         number, moment = frame.index, watcher.see(frame)
         index.append(number)
         times.append(frame.time)
         scores.append(moment.score)
         cuts.append(frame.cut)
         if clip.masks is not None and number < len(clip.labels):
-            pixels.add(_enlarged(watcher.last_map, video.size), clip.mask(number, video.size))
+            pixels.add(_resize_map(watcher.last_map, video.size), clip.mask(number, video.size))
     if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
         raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
     curves = {
-        mode: _by_frame(
-            smoothed(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
+        mode: _interpolate_to_frames(
+            smooth_scores(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
             np.array(index),
             len(clip.labels),
             mode,
         )
         for mode in _MODES
     }
-    return Scored(clip, curves["offline"], curves["causal"])
+    return ScoredClip(clip, curves["offline"], curves["causal"])
 
 
 _MODES: tuple[Mode, ...] = ("offline", "causal")
 
 
-def _by_frame(curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode) -> FloatArray:
+def _interpolate_to_frames(
+    curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode
+) -> FloatArray:
     """A score for each frame.
 
     What was not judged (the first frame of a clip shows no motion) gets the score of its neighbours offline;
@@ -138,19 +141,19 @@ def _by_frame(curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode:
     return np.where(last >= 0, curve[known][np.maximum(last, 0)], 0).astype(np.float32)
 
 
-def _enlarged(values: FloatArray, size: tuple[int, int]) -> FloatArray:
+def _resize_map(values: FloatArray, size: tuple[int, int]) -> FloatArray:
     import cv2
 
     out: FloatArray = cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
     return out
 
 
-Found = dict[Mode, dict[str, list[tuple[float, float]]]]
+EventIntervals = dict[Mode, dict[str, list[tuple[float, float]]]]
 
 
-def _triaged(footage: Footage, scene: Scene, progress: Progress) -> tuple[Found, float]:
+def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tuple[EventIntervals, float]:
     """The events that the product reports for each test clip, by mode, and its frames a second."""
-    found: Found = {"offline": {}, "causal": {}}
+    found: EventIntervals = {"offline": {}, "causal": {}}
     frames, seconds = 0, 0.0
     for mode in _MODES:
         triage = Triage(scene, mode=mode)
@@ -166,14 +169,16 @@ def _triaged(footage: Footage, scene: Scene, progress: Progress) -> tuple[Found,
     return found, frames / seconds
 
 
-def _false_events(footage: Footage, place: Path, progress: Progress) -> tuple[dict[Mode, int] | None, float]:
+def _false_events(
+    footage: VideoDataset, place: Path, progress: Progress
+) -> tuple[dict[Mode, int] | None, float]:
     """Events in normal clips that nothing was learned from, by mode, and how many minutes those are."""
     if len(footage.training) < 2 * FOLDS:
         return None, 0.0
     count: dict[Mode, int] = {"offline": 0, "causal": 0}
     minutes = 0.0
-    for fold, (rest, left_out) in enumerate(folds(footage.training, FOLDS)):
-        scene = _learned(rest, place / f"fold{fold}", progress)
+    for fold, (rest, left_out) in enumerate(leave_out_folds(footage.training, FOLDS)):
+        scene = _learn_fold(rest, place / f"fold{fold}", progress)
         for path in left_out:
             for mode in _MODES:
                 record = Triage(scene, mode=mode).clip(open_video(path))
@@ -184,9 +189,9 @@ def _false_events(footage: Footage, place: Path, progress: Progress) -> tuple[di
 
 def _result(
     name: str,
-    scored: Sequence[Scored],
+    scored: Sequence[ScoredClip],
     pixels: PixelCurve,
-    found: Found,
+    found: EventIntervals,
     fps: float,
     false: dict[Mode, int] | None,
     minutes: float,
@@ -199,7 +204,7 @@ def _result(
     position = np.concatenate([np.linspace(0, 1, len(each.clip.labels)) for each in scored])
     single = [image_auroc(each.offline, each.clip.labels) for each in scored]
     both = [value for value in single if value is not None]
-    recall = {mode: _recall(scored, found[mode]) for mode in _MODES}
+    recall = {mode: _event_recall(scored, found[mode]) for mode in _MODES}
     whole = {each.clip.name: [(0.0, float("inf"))] for each in scored}
     return VideoResult(
         data=name,
@@ -216,7 +221,7 @@ def _result(
         position_auroc=image_auroc(position, labels),
         events=sum(len(each.clip.events) for each in scored),
         event_recall=recall["offline"],
-        event_recall_always_on=_recall(scored, whole),
+        event_recall_always_on=_event_recall(scored, whole),
         event_recall_causal=recall["causal"],
         false_events_per_minute=false["offline"] / minutes if false else None,
         false_events_per_minute_causal=false["causal"] / minutes if false else None,
@@ -227,20 +232,20 @@ def _result(
     )
 
 
-def _recall(scored: Sequence[Scored], found: dict[str, list[tuple[float, float]]]) -> float | None:
+def _event_recall(scored: Sequence[ScoredClip], found: dict[str, list[tuple[float, float]]]) -> float | None:
     """Share of the labelled events that one reported event matches; times by the clip's own length."""
     hits = total = 0
     for each in scored:
         frames = len(each.clip.labels)
-        duration = each.clip.video().duration or frames / RATE
+        duration = each.clip.video().duration or frames / ANALYSIS_RATE
         for first, last in each.clip.events:
             truth = first / frames * duration, (last + 1) / frames * duration
-            overlap = [_overlap(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
-            hits, total = hits + (max(overlap, default=0.0) >= LEAST_OVERLAP), total + 1
+            overlap = [_temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
+            hits, total = hits + (max(overlap, default=0.0) >= MIN_TEMPORAL_IOU), total + 1
     return hits / total if total else None
 
 
-def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+def _temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
     shared = max(min(a[1], b[1]) - max(a[0], b[0]), 0.0)
     return shared / (max(a[1], b[1]) - min(a[0], b[0]))
 

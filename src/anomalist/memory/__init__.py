@@ -1,1 +1,1 @@
-"""What is remembered: normal pictures, cases, rules, scenes. Never imports the agent."""
+"""memory"""

@@ -1,4 +1,4 @@
-"""What people said about findings: the one table of feedback and past cases, for pictures and events.
+"""Case store: user feedback on findings with embeddings, in one SQLite table for pictures and events.
 
 A case is never changed or deleted. It can be undone, which is kept with the name and the time. Several
 processes may read and write the same file; what was added is there after a crash.
@@ -6,24 +6,72 @@ processes may read and write the same file; what was added is there after a cras
 
 from __future__ import annotations
 
+import getpass
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from anomalist.errors import DataError
-from anomalist.memory.database import Store, explained, now, transaction
-from anomalist.memory.feedback import Action, Case, Feedback, current_user
-from anomalist.memory.index import VectorIndex
+from anomalist.memory.vector_index import VectorIndex
 from anomalist.settings import Settings
-from anomalist.types import FloatArray
+from anomalist.storage.sqlite import SqliteStore, data_errors, transaction, utc_now
+from anomalist.types.image import FloatArray, Frozen
+
+Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
 
 
-class Similar(NamedTuple):
+def current_user() -> str:
+    """Name of the person at the keyboard, or "unknown"."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a user of that number
+        return "unknown"
+
+
+class Feedback(Frozen):
+    """What a person says about one finding: an event of a video, or a picture or a region of it."""
+
+    action: Action = Field(
+        description="of events: seen, dismissed (not worth watching), escalate; "
+        "of pictures: confirmed, corrected (kind and severity are the person's)"
+    )
+    media: Literal["picture", "event"]
+    source: str = Field(description="path or address of the picture or video")
+    who: str = Field(default_factory=current_user, min_length=1)
+    sha256: str | None = Field(None, description="hex digest of the file")
+    key: str | None = Field(None, description="key of the record that it is about")
+    part: str | None = Field(None, description="id of the event or region in that record: E1, R2")
+    start: float | None = Field(None, ge=0, allow_inf_nan=False, description="seconds")
+    end: float | None = Field(None, ge=0, allow_inf_nan=False, description="seconds")
+    text: str = Field("", description="caption of the event, or of what is seen in the picture")
+    kind: str | None = Field(None, description="kind of anomaly")
+    severity: int | None = Field(None, ge=0, le=4, description="index into SEVERITIES; 0: it is normal")
+    profile: str | None = Field(None, description="name of the profile or scene")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError(f"the end, {self.end} s, is before the start, {self.start} s")
+        return self
+
+
+class Case(Feedback):
+    """Feedback as it is stored."""
+
+    id: str = Field(pattern=r"^case:[1-9]\d*$")
+    created: str = Field(description="UTC, ISO 8601")
+    undone: str | None = Field(None, description="when it was undone, UTC, ISO 8601; None: it holds")
+    undone_by: str | None = None
+
+
+class SimilarCase(NamedTuple):
     """A case and the cosine similarity of its embedding to what was asked for, −1 to 1."""
 
     case: Case
@@ -33,7 +81,7 @@ class Similar(NamedTuple):
 _COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
 
 
-class CaseStore(Store):
+class CaseStore(SqliteStore):
     """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -49,16 +97,17 @@ class CaseStore(Store):
 
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
         """Store feedback together with its embeddings by name of their space: all of it or nothing."""
-        blobs = {space: _blob(space, vector) for space, vector in (vectors or {}).items()}
+        blobs = {space: _vector_blob(space, vector) for space, vector in (vectors or {}).items()}
         values = [getattr(feedback, name) for name in Feedback.model_fields]
         marks = ", ".join("?" * len(values))
-        with explained(self.path), transaction(self._connection):
+        with data_errors(self.path), transaction(self._connection):
             row = self._connection.execute(
-                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [now(), *values]
+                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *",
+                [utc_now(), *values],
             ).fetchone()
             for space, blob in blobs.items():
                 self._attach(row["id"], space, blob)
-            return _case(row)
+            return _case_from_row(row)
 
     def attach(self, id: str | int, space: str, vector: npt.ArrayLike) -> None:
         """Store an embedding of a case, in place of an earlier one in the same space.
@@ -66,51 +115,51 @@ class CaseStore(Store):
         ``vector`` is (d,) of any length but 0; d is fixed by the first of a space. Raises DataError for
         another d, a zero vector, or what isn't finite.
         """
-        blob = _blob(space, vector)
-        with explained(self.path), transaction(self._connection):
+        blob = _vector_blob(space, vector)
+        with data_errors(self.path), transaction(self._connection):
             self._attach(self._row(id)["id"], space, blob)
 
     def undo(self, id: str | int, who: str | None = None) -> Case:
         """Say that a case no longer holds; it stays in the file. Raises DataError if it was said before."""
-        with explained(self.path), transaction(self._connection):
-            case = _case(self._row(id))
+        with data_errors(self.path), transaction(self._connection):
+            case = _case_from_row(self._row(id))
             if case.undone:
                 raise DataError(f"{case.id} was undone already, by {case.undone_by} at {case.undone}.")
             row = self._connection.execute(
                 "UPDATE cases SET undone = ?, undone_by = ? WHERE id = ? RETURNING *",
-                [now(), who or current_user(), _number(id)],
+                [utc_now(), who or current_user(), _case_number(id)],
             ).fetchone()
-            return _case(row)
+            return _case_from_row(row)
 
     def get(self, id: str | int) -> Case:
         """The case of an id, "case:12" or 12, undone or not."""
-        with explained(self.path):
-            return _case(self._row(id))
+        with data_errors(self.path):
+            return _case_from_row(self._row(id))
 
     def list(
         self, profile: str | None = None, action: Action | None = None, undone: bool = False
     ) -> tuple[Case, ...]:
         """Cases, the newest first; of one profile or action where named; with undone ones if asked."""
-        with explained(self.path):
+        with data_errors(self.path):
             rows = self._connection.execute(
                 "SELECT * FROM cases WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR action = ?2)"
                 " AND (?3 OR undone IS NULL) ORDER BY id DESC",
                 [profile, action, undone],
             )
-            return tuple(map(_case, rows))
+            return tuple(map(_case_from_row, rows))
 
     def vectors(self, space: str, *, profile: str | None = None) -> tuple[tuple[Case, ...], FloatArray]:
         """The cases that hold and have an embedding in a space, the newest first; unit float32 (n, d).
 
         (0, 0) where there are none.
         """
-        with explained(self.path):
+        with data_errors(self.path):
             numbers, vectors = self._vectors(space, profile)
-            return tuple(_case(self._row(number)) for number in numbers), vectors
+            return tuple(_case_from_row(self._row(number)) for number in numbers), vectors
 
     def similar(
         self, space: str, vector: npt.ArrayLike, k: int, *, profile: str | None = None
-    ) -> tuple[Similar, ...]:
+    ) -> tuple[SimilarCase, ...]:
         """The k cases that hold and are most like ``vector`` (d,), the most similar first.
 
         Raises DataError when the space holds vectors of another length.
@@ -119,12 +168,12 @@ class CaseStore(Store):
 
     def similar_to_each(
         self, space: str, vectors: Sequence[npt.ArrayLike], k: int, *, profile: str | None = None
-    ) -> tuple[tuple[Similar, ...], ...]:
+    ) -> tuple[tuple[SimilarCase, ...], ...]:
         """The same for several vectors, each (d,); the cases are read once."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        queries = [np.frombuffer(_blob(space, vector), "<f4") for vector in vectors]
-        with explained(self.path):
+        queries = [np.frombuffer(_vector_blob(space, vector), "<f4") for vector in vectors]
+        with data_errors(self.path):
             numbers, stored = self._vectors(space, profile)
             if not numbers or not queries:
                 return ((),) * len(queries)
@@ -132,11 +181,11 @@ class CaseStore(Store):
                 if stored.shape[1] != len(query):
                     raise DataError(_wrong_length(space, stored.shape[1], len(query)))
             index = VectorIndex.build(stored, np.arange(len(numbers)))
-            likeness, found = index.search(_unit(np.stack(queries)), min(k, len(numbers)))
-            known = {place: _case(self._row(numbers[place])) for place in np.unique(found).tolist()}
+            likeness, found = index.search(_normalised(np.stack(queries)), min(k, len(numbers)))
+            known = {place: _case_from_row(self._row(numbers[place])) for place in np.unique(found).tolist()}
             return tuple(
                 tuple(
-                    Similar(known[int(place)], float(similarity))
+                    SimilarCase(known[int(place)], float(similarity))
                     for place, similarity in zip(places, row, strict=True)
                 )
                 for places, row in zip(found, likeness, strict=True)
@@ -149,15 +198,15 @@ class CaseStore(Store):
             [space, profile],
         ).fetchall()
         stored = [np.frombuffer(row["vector"], "<f4") for row in rows]
-        unit = _unit(np.stack(stored)) if stored else np.empty((0, 0), np.float32)
+        unit = _normalised(np.stack(stored)) if stored else np.empty((0, 0), np.float32)
         return [row["id"] for row in rows], unit
 
     def _row(self, id: str | int) -> sqlite3.Row:
         row: sqlite3.Row | None = self._connection.execute(
-            "SELECT * FROM cases WHERE id = ?", [_number(id)]
+            "SELECT * FROM cases WHERE id = ?", [_case_number(id)]
         ).fetchone()
         if row is None:
-            raise DataError(f'There is no case:{_number(id)} in "{self.path}".')
+            raise DataError(f'There is no case:{_case_number(id)} in "{self.path}".')
         return row
 
     def _attach(self, number: int, space: str, blob: bytes) -> None:
@@ -169,19 +218,19 @@ class CaseStore(Store):
         self._connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", [number, space, blob])
 
 
-def _number(id: str | int) -> int:
+def _case_number(id: str | int) -> int:
     match = re.fullmatch(r"(?:case:)?([1-9]\d{0,17})", str(id))
     if not match:
         raise DataError(f'"{id}" is not the id of a case.', "Ids look like case:12.")
     return int(match[1])
 
 
-def _case(row: sqlite3.Row) -> Case:
+def _case_from_row(row: sqlite3.Row) -> Case:
     values = {name: row[name] for name in Case.model_fields}
     return Case(**{**values, "id": f"case:{row['id']}"})
 
 
-def _blob(space: str, vector: npt.ArrayLike) -> bytes:
+def _vector_blob(space: str, vector: npt.ArrayLike) -> bytes:
     """The vector as little-endian float32; raises DataError for what can't be compared by its direction."""
     if not space:
         raise DataError("The space of an embedding has no name.", "Name what made the embedding.")
@@ -194,7 +243,7 @@ def _blob(space: str, vector: npt.ArrayLike) -> bytes:
     return array.tobytes()
 
 
-def _unit(vectors: npt.NDArray[np.float32]) -> FloatArray:
+def _normalised(vectors: npt.NDArray[np.float32]) -> FloatArray:
     wide = vectors.astype(np.float64)  # squares of what float32 holds
     unit: FloatArray = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
     return unit

@@ -1,19 +1,176 @@
-"""Captions cut into clauses, so that one statement among many can be matched, and which of them deny."""
+"""Clause splitting, negation detection and antonymous modifiers of English captions, by word lists.
+
+A caption is cut into clauses, so that one statement among many can be matched, and each is checked for
+negation. Verbs are guessed from endings, neighbours and closed-class words, which belong to the language
+and to no topic.
+
+A sentence encoder gives antonyms nearly the same vector (fast and slow, one way and the other, open and
+closed). They are few, so they are compared by patterns: each text has at most one value a dimension (pace,
+way, state …), and two texts conflict where their values differ.
+"""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from anomalist.memory.grammar import CONJUNCTIONS, PREPOSITIONS, PRONOUNS, Form, opens_clause, verb_forms
+VerbForm = Literal["", "auxiliary", "ing", "finite"]
 
-_END = re.compile(
+
+def _word_set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AUXILIARIES = _word_set(
+    """
+    is are was were am be been being has have had does do did can could will would shall should may
+    might must cannot appear appears seem seems isn't aren't wasn't weren't hasn't haven't hadn't
+    doesn't don't didn't can't couldn't won't wouldn't there's he's she's it's they're
+    """
+)
+PRONOUNS = _word_set(
+    """
+    there he she it they we i you someone somebody everyone everybody nobody there's he's she's it's
+    they're
+    """
+)
+"""That begin a clause, because they are subjects."""
+
+ARTICLES = _word_set("a an the this that these those his her its their my our your")
+COUNTS = _word_set(
+    """
+    another each every all some any no none neither both several many few most others one two three four
+    five six seven eight nine ten eleven twelve first second third fourth fifth sixth seventh eighth
+    ninth tenth last
+    """
+)
+PREPOSITIONS = _word_set(
+    """
+    about above across after against ahead along among around as at away back backwards before behind
+    below beside between beyond by down for forwards from in inside into left near of off on onto out
+    outside over past right round through to together toward towards under up upon via with within
+    without again alone
+    """
+)
+CONJUNCTIONS = _word_set("and but or nor while whereas then yet so because when who which")
+IRREGULAR = _word_set(
+    """
+    beat bent broke brought came caught drew drove fell fled flew fought gave got went held hid hit kept
+    knelt laid leapt lost made met put ran rode sat shook slid stole stood struck swung threw took wore
+    """
+)
+"""Pasts that their ending doesn't show."""
+
+_NOT_ING = _word_set("thing something nothing anything everything during king ring string")
+
+
+def verb_forms(words: Sequence[str]) -> list[VerbForm]:
+    """For each word of a sentence, in lower case, what kind of verb it seems to be; "" for none.
+
+    Commas count as words.
+    """
+    forms: list[VerbForm] = []
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        after = words[place + 1] if place + 1 < len(words) else ""
+        forms.append(_verb_form(word, before, after))
+    return forms
+
+
+def opens_clause(word: str) -> bool:
+    """Whether a word can begin the subject of a clause: an article, a count, a number, a pronoun."""
+    return word in ARTICLES or word in COUNTS or word in PRONOUNS or word[:1].isdigit()
+
+
+def _verb_form(word: str, before: str, after: str) -> VerbForm:
+    if word in AUXILIARIES:
+        return "auxiliary"
+    if before in ARTICLES:
+        return ""
+    followed = after in {"", ","} or after in PREPOSITIONS or after in CONJUNCTIONS or opens_clause(after)
+    followed = followed or after.endswith("ly")
+    if word.endswith("ing") and len(word) > 4 and word not in _NOT_ING:
+        return "ing" if followed or before in AUXILIARIES else ""
+    if word in IRREGULAR:
+        return "finite"
+    ending = word.endswith("ed") or (word.endswith("s") and not word.endswith(("ss", "us", "is")))
+    noun = before in {"", ","} or before in COUNTS or before in PREPOSITIONS or before[0].isdigit()
+    return "finite" if len(word) > 3 and ending and followed and not noun else ""
+
+
+_MODIFIER_PATTERNS: Mapping[str, Mapping[str, str]] = {
+    "pace": {
+        "very fast": r"\bvery\s+(?:fast|quickly)\b",
+        "fast": r"\b(?:fast|faster|quickly|rapidly)\b",
+        "a little": r"\b(?:a\s+little|hardly)\b",
+        "slowly": r"\b(?:slow|slower|slowly)\b",
+        "at the usual speed": r"\bat\s+(?:the|a)\s+(?:usual|normal)\s+(?:speed|pace)\b",
+    },
+    "way": {
+        "from left to right": r"\bfrom\s+left\s+to\s+right\b",
+        "from right to left": r"\bfrom\s+right\s+to\s+left\b",
+    },
+    "depth": {
+        "towards the camera": r",?\s*\btowards?\s+the\s+camera\b",
+        "away from the camera": r",?\s*\baway\s+from\s+the\s+camera\b",
+    },
+    "place": {
+        name: rf"\b(?:in|on|at)\s+the\s+{name}\b"
+        for name in (
+            *("upper left", "upper right", "lower left", "lower right"),
+            *("left", "right", "centre", "top", "bottom"),
+        )
+    },
+    "state": {"open": r"\bopen(?:ed)?\b", "closed": r"\b(?:closed|shut)\b"},
+    "fill": {"empty": r"\bempty\b", "full": r"\b(?:full|crowded)\b"},
+    "size": {"large": r"\b(?:large|big|huge)\b", "small": r"\b(?:small|tiny)\b"},
+}
+"""The values of each dimension as patterns; the first one that is found counts."""
+
+_COMPILED_PATTERNS = {
+    name: [(side, re.compile(pattern, re.I)) for side, pattern in each.items()]
+    for name, each in _MODIFIER_PATTERNS.items()
+}
+
+Modifiers = Mapping[str, str]
+
+
+def find_modifiers(text: str) -> Modifiers:
+    """The value of each dimension in a text; dimensions that it says nothing of are missing."""
+    found = {}
+    for name, patterns in _COMPILED_PATTERNS.items():
+        side = next((side for side, pattern in patterns if pattern.search(text)), None)
+        if side is not None:
+            found[name] = side
+    return found
+
+
+def modifiers_conflict(one: Modifiers, other: Modifiers) -> bool:
+    """Whether two texts have different values of any dimension."""
+    return any(other.get(name, side) != side for name, side in one.items())
+
+
+def modifier_values(dimension: str) -> tuple[str, ...]:
+    """The values of a dimension, in words that follow a verb."""
+    return tuple(_MODIFIER_PATTERNS[dimension])
+
+
+def strip_modifiers(text: str, *dimensions: str) -> str:
+    """A text without its modifiers of these dimensions."""
+    for name in dimensions:
+        for _, pattern in _COMPILED_PATTERNS[name]:
+            text = pattern.sub("", text)
+    return " ".join(text.split()).strip(" ,")
+
+
+_SENTENCE_END = re.compile(
     r"(?<!\bno)(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bapprox)[.!?…]++[\"')\]”’]*+(?=\s|$)|[;\n。！？；]|\s[–—]\s|—",
     re.IGNORECASE,
 )
-_JOINT = re.compile(
+_CLAUSE_BOUNDARY = re.compile(
     r",\s*(?:\b(?:and|but|or|then|while|whereas|yet|so)\b\s*)*"
     r"|\b(?:and|but|or(?!\s+not\b)|while|whereas)\b\s*(?:then\b\s*)?"
     r"|\b(?=(?:without|with\s+no|rather\s+than|instead\s+of)\b)",
@@ -22,9 +179,9 @@ _JOINT = re.compile(
 _EXCLUDING = re.compile(r"\s*(?:not|without|with\s+no|rather\s+than|instead\s+of)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*|,")
 _OPENING = re.compile(r"^(?:and|but|or|while|whereas|then)\s+(?=\w)", re.IGNORECASE)
-_NO_SUBJECTS = PREPOSITIONS | CONJUNCTIONS | {"that", "where"}
+_NEVER_SUBJECTS = PREPOSITIONS | CONJUNCTIONS | {"that", "where"}
 _LONGEST_SUBJECT = 12  # words
-_SEARCHED = 60  # words of a clause, for its verb
+_MAX_WORDS_TO_VERB = 60  # words of a clause, for its verb
 
 _AFFIRMED = re.compile(
     r"\bno\.?\s*\d|\bno\s+(?:fewer|less|more)\s+than\b|\bno\s+doubt\b|\bnot\s+(?:only|just|far)\b|\bor\s+not\b",
@@ -54,21 +211,21 @@ def clauses(text: str) -> tuple[str, ...]:
     to that word and as a whole. Where no verb is recognised, and in other languages than English, sentences
     stay whole. Time grows with the length of the text.
     """
-    parts = (part for sentence in _END.split(text) for part in _split(sentence))
+    parts = (part for sentence in _SENTENCE_END.split(text) for part in _split_sentence(sentence))
     return tuple(part for part in parts if any(map(str.isalnum, part)))
 
 
 @dataclass
-class _Sentence:
+class _TaggedSentence:
     """Words of a sentence, commas among them, with their places and guessed forms."""
 
     text: str
     starts: list[int]
     words: list[str]
-    forms: Sequence[Form]
+    forms: Sequence[VerbForm]
 
     @classmethod
-    def of(cls, text: str) -> _Sentence:
+    def of(cls, text: str) -> _TaggedSentence:
         found = [*_WORD.finditer(text)]
         words = [match.group().lower().replace("’", "'") for match in found]
         return cls(text, [match.start() for match in found], words, verb_forms(words))
@@ -77,33 +234,35 @@ class _Sentence:
         """Number of the first word that begins at or after a place in the text."""
         return bisect_left(self.starts, place)
 
-    def first(self, begin: int, end: int, *forms: Form) -> int | None:
+    def first(self, begin: int, end: int, *forms: VerbForm) -> int | None:
         """Number of the first word in [begin, end) with one of these forms, if it is among the first 60."""
-        return next((n for n in range(begin, min(end, begin + _SEARCHED)) if self.forms[n] in forms), None)
+        return next(
+            (n for n in range(begin, min(end, begin + _MAX_WORDS_TO_VERB)) if self.forms[n] in forms), None
+        )
 
 
-def _split(text: str) -> Iterator[str]:
+def _split_sentence(text: str) -> Iterator[str]:
     """Clauses of a sentence. "A runs without B" gives "A runs", then the whole, which denies."""
-    sentence = _Sentence.of(text)
-    joints = [*_JOINT.finditer(text)]
+    sentence = _TaggedSentence.of(text)
+    joints = [*_CLAUSE_BOUNDARY.finditer(text)]
     begin, lead, excludes = 0, "", False
-    for joint, stop in zip(joints, _stops(joints, len(text)), strict=True):
+    for joint, stop in zip(joints, _search_ends(joints, len(text)), strict=True):
         said = text[begin : joint.start()]
         if not said.strip():
             continue
         if _EXCLUDING.match(text, joint.end()):
             if not excludes:
-                yield _tidy(lead + said)
+                yield _strip_clause(lead + said)
             excludes = True
             continue
-        cut = _lead(sentence, begin, joint, stop, lead)
+        cut = _shared_subject(sentence, begin, joint, stop, lead)
         if cut is not None:
-            yield _tidy(lead + said)
+            yield _strip_clause(lead + said)
             begin, lead, excludes = joint.end(), cut, False
-    yield _tidy(lead + text[begin:])
+    yield _strip_clause(lead + text[begin:])
 
 
-def _stops(joints: Sequence[re.Match[str]], end: int) -> list[int]:
+def _search_ends(joints: Sequence[re.Match[str]], end: int) -> list[int]:
     """How far to look for the verb after each joint: to the next joint; after a comma to the next comma."""
     stops, comma, nearest = [], end, end
     for joint in reversed(joints):
@@ -114,7 +273,9 @@ def _stops(joints: Sequence[re.Match[str]], end: int) -> list[int]:
     return stops[::-1]
 
 
-def _lead(sentence: _Sentence, begin: int, joint: re.Match[str], stop: int, lead: str) -> str | None:
+def _shared_subject(
+    sentence: _TaggedSentence, begin: int, joint: re.Match[str], stop: int, lead: str
+) -> str | None:
     """The subject to put before what follows a joint, or None where no new clause begins.
 
     ``begin`` is the place where the clause before the joint begins, ``lead`` the subject put before that one.
@@ -129,7 +290,9 @@ def _lead(sentence: _Sentence, begin: int, joint: re.Match[str], stop: int, lead
         return None
     if opens_clause(words[right]):
         strict = joint.group().strip().lower() in {"and", "or"}
-        forms_wanted: tuple[Form, ...] = ("auxiliary", "ing") if strict else ("auxiliary", "ing", "finite")
+        forms_wanted: tuple[VerbForm, ...] = (
+            ("auxiliary", "ing") if strict else ("auxiliary", "ing", "finite")
+        )
         new = words[right] in PRONOUNS or sentence.first(right + 1, last, *forms_wanted) is not None
         return "" if new else None
     if forms[right]:
@@ -137,10 +300,10 @@ def _lead(sentence: _Sentence, begin: int, joint: re.Match[str], stop: int, lead
     if words[right].endswith("ing") and sentence.first(left, middle, "ing") is not None:
         return lead or _subject(sentence, begin, left, middle, "ing")  # "walking and riding bicycles"
     near = forms[right + 1 : min(right + 3, last)]
-    return "" if "auxiliary" in near and words[right] not in _NO_SUBJECTS else None
+    return "" if "auxiliary" in near and words[right] not in _NEVER_SUBJECTS else None
 
 
-def _subject(sentence: _Sentence, begin: int, left: int, middle: int, form: Form) -> str | None:
+def _subject(sentence: _TaggedSentence, begin: int, left: int, middle: int, form: VerbForm) -> str | None:
     """What a verb of this form shares with the words [left, middle) before it; None: it is no verb here."""
     auxiliary = sentence.first(left, middle, "auxiliary")
     if form == "ing":
@@ -154,15 +317,15 @@ def _subject(sentence: _Sentence, begin: int, left: int, middle: int, form: Form
     verb = sentence.first(left, middle, "auxiliary", "ing", "finite") if same is None else same
     assert verb is not None
     end = sentence.starts[verb] if verb < len(sentence.starts) else len(sentence.text)
-    return _short(sentence.text[begin:end])
+    return _subject_prefix(sentence.text[begin:end])
 
 
-def _short(subject: str) -> str:
+def _subject_prefix(subject: str) -> str:
     """The subject as it is put before a verb; nothing when it is too long to be one."""
     words = subject.split()
     return " ".join(words) + " " if 0 < len(words) <= _LONGEST_SUBJECT else ""
 
 
-def _tidy(clause: str) -> str:
+def _strip_clause(clause: str) -> str:
     words = " ".join(clause.split()).strip(' ,.:!?…"“”()[]')
     return _OPENING.sub("", words)

@@ -1,4 +1,4 @@
-"""Events that a person names in words, looked for in captions: "someone on a bicycle"."""
+"""Open-vocabulary event queries ("someone on a bicycle") scored against captions by sentence embedding."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import Field
 from anomalist.errors import DataError
 from anomalist.memory.clauses import clauses, negated
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.types import BoolArray, FloatArray, Frozen
+from anomalist.types.image import BoolArray, FloatArray, Frozen
 
 T = TypeVar("T")
 
-LONGEST_ITEM = 300
+MAX_ITEM_CHARACTERS = 300
 """Characters: an item is an event, not a description of the place."""
 
-ORDINARY = (
+ORDINARY_CLAUSES = (
     "two people are walking next to each other",
     "a person is standing in front of an entrance",
     "someone is sitting on a chair and waiting",
@@ -28,11 +28,11 @@ ORDINARY = (
 )
 """What an item is compared with where nothing is known of the scene."""
 
-NOTHING_SAID = -1.0
+NO_CLAUSE_SCORE = -1.0
 """The score of a caption without any clause that counts."""
 
 
-class Match(Frozen):
+class CaptionMatch(Frozen):
     """The clause of a caption that speaks most for a watch item."""
 
     item: str
@@ -51,7 +51,7 @@ class Watch:
       clause: above 0 the clause is more like the item than like anything usual. What is itself usual here
       never gets above 0.
     - without, similarity of clause and item minus that of the item and the most similar of a few ordinary
-      clauses (`ORDINARY`): above 0 the clause is more like the item than any of these is. The same is taken
+      clauses (`ORDINARY_CLAUSES`): above 0 the clause is more like the item than these are. The same is taken
       off every caption, so that this zero is rougher, and captions rank by similarity.
 
     A clause that denies ("no one is running") counts only for an item that does ("nobody at the desk"), and
@@ -71,14 +71,14 @@ class Watch:
     def __init__(
         self, items: Sequence[str], *, usual: Sequence[str] = (), encoder: Encoder | None = None
     ) -> None:
-        self.items = _checked(items)
+        self.items = _valid_items(items)
         self._encoder = encoder or load_encoder()
         self._vectors = self._encoder.encode(self.items)
         self._denies = np.array([negated(item) for item in self.items])
-        usual_clauses = sorted({part for text in _several(usual, "usual") for part in clauses(text)})
+        usual_clauses = sorted({part for text in _reject_string(usual, "usual") for part in clauses(text)})
         self._usual = self._encoder.encode(usual_clauses)
-        self._usual_denies = np.array([negated(part) for part in usual_clauses], np.bool_)
-        ordinary = self._vectors @ self._encoder.encode(ORDINARY).T
+        self._usual_negated = np.array([negated(part) for part in usual_clauses], np.bool_)
+        ordinary = self._vectors @ self._encoder.encode(ORDINARY_CLAUSES).T
         self._ordinary: FloatArray = ordinary.max(1)
 
     def scores(self, captions: Sequence[str | Sequence[str]]) -> FloatArray:
@@ -86,38 +86,38 @@ class Watch:
 
         A caption is one text or several; the best of its clauses counts. One without any that counts gets −1.
         """
-        scored = _Scored(self, captions)
-        result = np.full((len(captions), len(self.items)), NOTHING_SAID, np.float32)
+        scored = _ClauseScores(self, captions)
+        result = np.full((len(captions), len(self.items)), NO_CLAUSE_SCORE, np.float32)
         for row, numbers in enumerate(scored.rows):
             if numbers:
                 result[row] = scored.scores[numbers].max(0)
         return result
 
-    def matches(self, captions: Sequence[str | Sequence[str]]) -> list[tuple[Match | None, ...]]:
+    def matches(self, captions: Sequence[str | Sequence[str]]) -> list[tuple[CaptionMatch | None, ...]]:
         """For each caption, the best clause for each item; None where no clause counts for it."""
-        scored = _Scored(self, captions)
+        scored = _ClauseScores(self, captions)
         return [
             tuple(self._best(scored, numbers, item) for item in range(len(self.items)))
             for numbers in scored.rows
         ]
 
-    def _contrast(self, vectors: FloatArray, denies: BoolArray) -> FloatArray:
+    def _contrast(self, vectors: FloatArray, has_negation: BoolArray) -> FloatArray:
         """What is taken off the similarities of clauses, (clauses, items) or what broadcasts to it.
 
         A denial isn't usual because what it denies is: each is compared with its own sort.
         """
         if not len(self._usual):
             return self._ordinary
-        likeness = np.where(denies[:, None] == self._usual_denies, vectors @ self._usual.T, 0)
+        likeness = np.where(has_negation[:, None] == self._usual_negated, vectors @ self._usual.T, 0)
         nearest: FloatArray = likeness.max(1, keepdims=True)
         return nearest
 
-    def _best(self, scored: _Scored, numbers: Sequence[int], item: int) -> Match | None:
+    def _best(self, scored: _ClauseScores, numbers: Sequence[int], item: int) -> CaptionMatch | None:
         counted = [number for number in numbers if scored.counts[number, item]]
         if not counted:
             return None
         best = max(counted, key=lambda number: scored.scores[number, item])
-        return Match(
+        return CaptionMatch(
             item=self.items[item],
             clause=scored.parts[best],
             similarity=float(scored.similarities[best, item]),
@@ -125,7 +125,7 @@ class Watch:
         )
 
 
-class _Scored:
+class _ClauseScores:
     """The different clauses of some captions, each scored once.
 
     ``rows`` holds the clauses' numbers for each caption; ``similarities``, ``scores`` and ``counts`` are
@@ -135,30 +135,31 @@ class _Scored:
     def __init__(self, watch: Watch, captions: Sequence[str | Sequence[str]]) -> None:
         numbers: dict[str, int] = {}
         self.rows: list[list[int]] = []
-        for caption in _several(captions, "captions"):
+        for caption in _reject_string(captions, "captions"):
             texts = [caption] if isinstance(caption, str) else caption
             parts = [part for text in texts for part in clauses(text)]
             self.rows.append([numbers.setdefault(part, len(numbers)) for part in parts])
         self.parts = list(numbers)
         vectors = watch._encoder.encode(self.parts)
-        denies = np.array([negated(part) for part in self.parts], np.bool_)
-        self.counts: BoolArray = denies[:, None] == watch._denies
+        has_negation = np.array([negated(part) for part in self.parts], np.bool_)
+        self.counts: BoolArray = has_negation[:, None] == watch._denies
         self.similarities: FloatArray = vectors @ watch._vectors.T
-        scores = np.clip(self.similarities - watch._contrast(vectors, denies), -1, 1)
-        self.scores: FloatArray = np.where(self.counts, scores, np.float32(NOTHING_SAID))
+        scores = np.clip(self.similarities - watch._contrast(vectors, has_negation), -1, 1)
+        self.scores: FloatArray = np.where(self.counts, scores, np.float32(NO_CLAUSE_SCORE))
 
 
-def _checked(items: Sequence[str]) -> tuple[str, ...]:
+def _valid_items(items: Sequence[str]) -> tuple[str, ...]:
     """The items without needless white space; raises DataError for what can't be watched for."""
-    tidy = tuple(" ".join(item.split()) for item in _several(items, "items"))
+    tidy = tuple(" ".join(item.split()) for item in _reject_string(items, "items"))
     remedy = 'Name an event in a few words, as in "someone on a bicycle".'
     if not tidy:
         raise DataError("There is nothing to watch for.", remedy)
     seen: set[str] = set()
     for item in tidy:
-        if len(item) > LONGEST_ITEM:
+        if len(item) > MAX_ITEM_CHARACTERS:
             raise DataError(
-                f'The watch item "{item[:40]}…" has {len(item):,} characters, more than {LONGEST_ITEM}.',
+                f'The watch item "{item[:40]}…" has {len(item):,} characters, '
+                f"more than {MAX_ITEM_CHARACTERS}.",
                 remedy,
             )
         if not any(map(str.isalpha, item)):
@@ -169,7 +170,7 @@ def _checked(items: Sequence[str]) -> tuple[str, ...]:
     return tidy
 
 
-def _several(texts: Sequence[T], name: str) -> Sequence[T]:
+def _reject_string(texts: Sequence[T], name: str) -> Sequence[T]:
     """The same, unless it is a single string, whose letters would be taken for texts."""
     if isinstance(texts, str):
         raise TypeError(f"{name} must be a sequence of texts, got one string")

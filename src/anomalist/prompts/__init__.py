@@ -1,1 +1,1 @@
-"""Prompts: versioned text files, rendered strictly, and the forms of the replies to them."""
+"""prompts"""

@@ -1,1 +1,3 @@
-"""Reports from saved records: no model, no detector."""
+"""Reports from stored records of pictures and clips, in HTML, Markdown, JSON, CSV and COCO.
+
+No model and no detector is needed."""

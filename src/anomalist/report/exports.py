@@ -1,4 +1,4 @@
-"""Tables and annotations for other programs: CSV and COCO."""
+"""Exports for other programs: CSV (RFC 4180, safe against formula injection) and COCO detection JSON."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ import numpy as np
 from pydantic_core import to_json
 
 from anomalist.errors import DataError
-from anomalist.report.pictures import load_mask
-from anomalist.report.summary import outcome
-from anomalist.report.wording import main_reason
-from anomalist.types import SEVERITIES, BoolArray, Record, Region
-from anomalist.writing import write_whole
+from anomalist.report.figures import load_mask
+from anomalist.report.wording import main_reason, outcome
+from anomalist.storage.files import write_atomically
+from anomalist.types.image import SEVERITIES, BoolArray, Record, Region
 
-COLUMNS = (
+CSV_COLUMNS = (
     "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",
     "false_alarm_rate", "regions", "reason", "error", "width", "height", "sha256", "profile", "detector",
     "map", "mask", "time",
 )  # fmt: skip
 
 # What spreadsheets take for the start of a formula, full-width forms included (OWASP, "CSV Injection").
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def write_csv(records: Sequence[Record], target: Path) -> Path:
@@ -37,11 +36,11 @@ def write_csv(records: Sequence[Record], target: Path) -> Path:
     """
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_COLUMNS)
     for record in records:
-        row = _row(record)
-        writer.writerow([_safe(row[column]) for column in COLUMNS])
-    return write_whole(target, table.getvalue())
+        row = _csv_row(record)
+        writer.writerow([_escape_formula(row[column]) for column in CSV_COLUMNS])
+    return write_atomically(target, table.getvalue())
 
 
 def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
@@ -74,16 +73,16 @@ def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
         for region, inside in region_masks(record, folder):
             base = {"id": len(annotations) + 1, "image_id": image_id}
             base["category_id"] = category[record.kind or "unnamed"]
-            annotations.append(base | _annotation(record, region, inside))
+            annotations.append(base | _coco_annotation(record, region, inside))
     content = {
-        "info": _info(records),
-        "images": [_image(record, image_id) for image_id, record in enumerate(inspected, start=1)],
+        "info": _coco_info(records),
+        "images": [_coco_image(record, image_id) for image_id, record in enumerate(inspected, start=1)],
         "categories": [
             {"id": index, "name": kind, "supercategory": "anomaly"} for kind, index in category.items()
         ],
         "annotations": annotations,
     }
-    return write_whole(target, to_json(content, indent=1, inf_nan_mode="null") + b"\n")
+    return write_atomically(target, to_json(content, indent=1, inf_nan_mode="null") + b"\n")
 
 
 def region_masks(record: Record, folder: Path) -> list[tuple[Region, BoolArray]]:
@@ -125,7 +124,7 @@ def rle(mask: BoolArray) -> dict[str, list[int]]:
     return {"size": [int(side) for side in mask.shape], "counts": [0, *runs] if flat[0] else runs}
 
 
-def _row(record: Record) -> dict[str, object]:
+def _csv_row(record: Record) -> dict[str, object]:
     boxes = (" ".join(map(str, (region.id, *region.box))) for region in record.regions)
     own = {
         "outcome": outcome(record),
@@ -135,17 +134,19 @@ def _row(record: Record) -> dict[str, object]:
         "reason": main_reason(record),
         "detector": record.detector and record.detector.name,
     }
-    return {column: own[column] if column in own else getattr(record, column) for column in COLUMNS}
+    return {column: own[column] if column in own else getattr(record, column) for column in CSV_COLUMNS}
 
 
-def _safe(cell: object) -> object:
+def _escape_formula(cell: object) -> object:
     """Leave numbers alone; None becomes empty; defuse text that would be run as a formula."""
-    if isinstance(cell, str) and (cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA)):
+    if isinstance(cell, str) and (
+        cell.startswith(_FORMULA_STARTS) or cell.lstrip().startswith(_FORMULA_STARTS)
+    ):
         return f"'{cell}"
     return "" if cell is None else cell
 
 
-def _image(record: Record, image_id: int) -> dict[str, Any]:
+def _coco_image(record: Record, image_id: int) -> dict[str, Any]:
     return {
         "id": image_id,
         "file_name": record.source,
@@ -158,7 +159,7 @@ def _image(record: Record, image_id: int) -> dict[str, Any]:
     }
 
 
-def _annotation(record: Record, region: Region, inside: BoolArray) -> dict[str, Any]:
+def _coco_annotation(record: Record, region: Region, inside: BoolArray) -> dict[str, Any]:
     x0, y0, x1, y1 = region.box
     return {
         "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -176,7 +177,7 @@ def _annotation(record: Record, region: Region, inside: BoolArray) -> dict[str, 
     }
 
 
-def _info(records: Iterable[Record]) -> dict[str, Any]:
+def _coco_info(records: Iterable[Record]) -> dict[str, Any]:
     records = list(records)
     return {
         "description": "Regions found by anomalist. The score is the peak of the anomaly map, unscaled.",

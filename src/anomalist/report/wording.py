@@ -1,22 +1,98 @@
-"""Numbers and decisions in plain words, the same in every report."""
+"""Wording of picture reports: counts, sort order, and numbers and decisions in plain sentences.
+
+The same in every report: the HTML templates call these functions as ``w``.
+"""
 
 from __future__ import annotations
 
+import math
 import os.path
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from anomalist.agent.policy import TIE
-from anomalist.clips import ClipRecord
-from anomalist.report.summary import Summary, by_urgency, is_ranked_only, outcome
-from anomalist.types import SEVERITIES, Attributes, Calibration, PromptUsed, Record
+from pydantic import Field
+
+from anomalist.agent.reasoning.policy import P_VALUE_TOLERANCE
+from anomalist.storage.files import write_atomically
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import SEVERITIES, Attributes, Calibration, Frozen, PromptUsed, Record
+
+SUMMARY_FORMAT = 1
+
+
+class Summary(Frozen):
+    """Counts of one run. Each picture is counted once among the four outcomes."""
+
+    pictures: int
+    anomalous: int
+    undecided: int
+    normal: int
+    errors: int = Field(description="pictures without a verdict")
+    by_severity: dict[str, int] = Field(description="of the anomalous, the most severe first")
+    by_kind: dict[str, int] = Field(description='of the anomalous, the most frequent first; "unnamed" is one')
+
+
+def outcome(record: Record) -> str:
+    """Give the label, or "error" where there is none: a failure is never normal."""
+    return record.label if record.status == "ok" and record.label is not None else "error"
+
+
+def summarise(records: Sequence[Record]) -> Summary:
+    """Count the records by outcome, and the anomalous ones by severity and kind."""
+    outcomes = Counter(outcome(record) for record in records)
+    anomalous = [record for record in records if outcome(record) == "anomalous"]
+    severities = Counter(record.severity or 0 for record in anomalous)
+    kinds = Counter(record.kind or "unnamed" for record in anomalous)
+    return Summary(
+        pictures=len(records),
+        anomalous=outcomes["anomalous"],
+        undecided=outcomes["undecided"],
+        normal=outcomes["normal"],
+        errors=outcomes["error"],
+        by_severity={SEVERITIES[level]: severities[level] for level in sorted(severities, reverse=True)},
+        by_kind=dict(sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))),
+    )
+
+
+def is_ranked_only(record: Record) -> bool:
+    """Whether a picture was compared with itself or its folder alone: its score ranks it, no more."""
+    return record.status == "ok" and record.basis in ("itself", "folder")
+
+
+def sort_by_urgency(records: Sequence[Record]) -> list[Record]:
+    """Sort by falling severity, then rising p-value, then falling score, then name.
+
+    The severity of pictures that are only ranked says nothing yet: there the score comes first.
+    """
+
+    def key(record: Record) -> tuple[float, float, float, str]:
+        p = math.inf if record.p_value is None else record.p_value
+        score = -math.inf if record.score is None else record.score
+        severity = 0 if is_ranked_only(record) else record.severity or 0
+        return -severity, p, -score, record.source
+
+    return sorted(records, key=key)
+
+
+def write_report_json(records: Sequence[Record], target: Path) -> Path:
+    """Write ``{"format", "summary", "records"}``; the records are in the order given, whole."""
+    report = _Report(format=SUMMARY_FORMAT, summary=summarise(records), records=tuple(records))
+    return write_atomically(target, report.model_dump_json(indent=1) + "\n")
+
+
+class _Report(Frozen):
+    format: int
+    summary: Summary
+    records: tuple[Record, ...]
+
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (text direction), surrogate, separators
 
 
-LONGEST_SHOWN = 4000
+MAX_SHOWN_CHARACTERS = 4000
 
 
 def printable(text: str) -> str:
@@ -26,7 +102,7 @@ def printable(text: str) -> str:
     )
 
 
-def printable_lines(text: str, limit: int = LONGEST_SHOWN) -> str:
+def printable_lines(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
     """Show text as `printable` does but in its lines; what is beyond ``limit`` characters is only counted."""
     shown = "\n".join(printable(line) for line in text[:limit].splitlines())
     cut = len(text) - limit
@@ -106,7 +182,7 @@ def headline(summary: Summary) -> str:
 def lead(records: Sequence[Record], summary: Summary) -> str:
     """Say what to look at first and what stays open."""
     sentences = []
-    flagged = by_urgency([record for record in records if outcome(record) == "anomalous"])
+    flagged = sort_by_urgency([record for record in records if outcome(record) == "anomalous"])
     if flagged and flagged[0].severity:
         worst = flagged[0]
         where = f" ({worst.regions[0].attributes.position})" if worst.regions else ""
@@ -125,17 +201,17 @@ def lead(records: Sequence[Record], summary: Summary) -> str:
     return " ".join(filter(None, sentences))
 
 
-def exchanges(record: Record) -> list[tuple[PromptUsed, str]]:
+def prompt_reply_pairs(record: Record) -> list[tuple[PromptUsed, str]]:
     """Pair each prompt with the reply to it; the first prompt sets the rules and has none."""
     return list(zip(record.prompts[1:], record.replies, strict=False))
 
 
-def how_often(p_value: float) -> str:
+def format_frequency(p_value: float) -> str:
     """Write a small probability as "once in 51", a larger one as "30 times in 100"."""
     return f"once in {round(1 / p_value):,}" if p_value <= 0.1 else f"{round(100 * p_value)} times in 100"
 
 
-def meaning(record: Record) -> list[str]:
+def explain_score(record: Record) -> list[str]:
     """Say in plain sentences what the score and its p-value mean for this picture."""
     p, basis = record.p_value, record.calibration
     if record.basis == "reference":
@@ -148,7 +224,7 @@ def meaning(record: Record) -> list[str]:
     sign, most = ("≈", "about") if basis.approximate else ("=", "at most about")
     sentences = [
         f"p {sign} {number(p)}: if this picture were normal, a score this high would come up {most} "
-        f"{how_often(p)} pictures."
+        f"{format_frequency(p)} pictures."
     ]
     if basis.method == "split" and basis.groups == basis.normals:
         above = round(p * (basis.normals + 1)) - 1
@@ -158,10 +234,10 @@ def meaning(record: Record) -> list[str]:
             f"{'score' if above > 1 else 'scores'} this high."
         )
     rate = percent(basis.false_alarm_rate)
-    alarm = p <= basis.false_alarm_rate * (1 + TIE)
+    alarm = p <= basis.false_alarm_rate * (1 + P_VALUE_TOLERANCE)
     stands = f"That is {'within' if alarm else 'more than'} the asked false-alarm rate of {rate}"
     if not basis.reachable:
-        sentences.append(unreachable(basis))
+        sentences.append(explain_unreachable_rate(basis))
     elif record.label == "undecided":
         sentences.append(f"{stands}, but the picture is undecided for another reason.")
     else:
@@ -174,7 +250,7 @@ def meaning(record: Record) -> list[str]:
     return sentences
 
 
-def unreachable(basis: Calibration) -> str:
+def explain_unreachable_rate(basis: Calibration) -> str:
     """Say how many normals the asked rate needs."""
     unit = "normal picture" if basis.groups == basis.normals else "group"
     return (
@@ -183,7 +259,7 @@ def unreachable(basis: Calibration) -> str:
     )
 
 
-def limits(basis: Calibration) -> str:
+def explain_calibration(basis: Calibration) -> str:
     """Say what the calibration rests on and how far it can be trusted."""
     normals = count(basis.normals, "normal picture")
     if basis.groups != basis.normals:
@@ -198,18 +274,18 @@ def limits(basis: Calibration) -> str:
     if basis.approximate and basis.method == "split":
         text += " Approximate."
     if not basis.reachable:
-        text += " " + unreachable(basis)
+        text += " " + explain_unreachable_rate(basis)
     return text
 
 
-def uncalibrated(record: Record) -> str:
+def explain_no_calibration(record: Record) -> str:
     """Say what it means that nothing was calibrated."""
     if record.basis == "reference":
         return "none: the differences from the reference decide."
     return "none: scores can't be compared with those of normal pictures."
 
 
-def moment(time: str) -> str:
+def format_datetime(time: str) -> str:
     """Write an ISO 8601 time to the minute, "2026-01-31 14:05 UTC"; leave anything else as it is."""
     try:
         when = datetime.fromisoformat(time)
@@ -219,25 +295,25 @@ def moment(time: str) -> str:
     return when.strftime("%Y-%m-%d %H:%M") + zone
 
 
-def period(times: Sequence[str]) -> str:
+def format_period(times: Sequence[str]) -> str:
     """Write from when to when, for times in rising order; "" for none."""
     if not times:
         return ""
-    first, last = moment(times[0]), moment(times[-1])
+    first, last = format_datetime(times[0]), format_datetime(times[-1])
     if first == last:
         return first
     same_day = first[:10] == last[:10] and first[16:] == last[16:]
     return f"{first[:16]}–{last[11:]}" if same_day else f"{first} – {last}"
 
 
-def shape(attributes: Attributes) -> str:
+def describe_shape(attributes: Attributes) -> str:
     """Describe the form of a region: "elongated 6.2 : 1, 45°"."""
     if attributes.elongation < 1.5 or attributes.orientation is None:
         return f"compact {number(attributes.elongation, 2)} : 1"
     return f"elongated {number(attributes.elongation, 2)} : 1, {attributes.orientation:.0f}°"
 
 
-def tone(attributes: Attributes) -> str:
+def describe_tone(attributes: Attributes) -> str:
     """Describe the brightness against the surroundings: "darker by 23 (2.1 σ)"."""
     if attributes.tone == "same":
         return f"as around ({attributes.contrast:+.0f})".replace("-", "−")
@@ -246,12 +322,12 @@ def tone(attributes: Attributes) -> str:
     )
 
 
-def colour(attributes: Attributes) -> str:
+def describe_colour(attributes: Attributes) -> str:
     """Describe the colour against the surroundings: "redder (ΔE 6.1)"."""
     return f"{attributes.colour or 'as around'} (ΔE {number(attributes.colour_shift, 2)})"
 
 
-def texture(attributes: Attributes) -> str:
+def describe_texture(attributes: Attributes) -> str:
     """Describe the texture against the surroundings: "rougher (× 2.1)"."""
     word = "as around" if attributes.texture == "same" else attributes.texture
     return f"{word} (× {number(attributes.texture_ratio, 2)})"

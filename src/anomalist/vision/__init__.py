@@ -1,1 +1,1 @@
-"""Eyes: pictures to evidence. Never imports the agent."""
+"""vision"""

@@ -1,4 +1,8 @@
-"""What can be measured on one region against its surroundings."""
+"""Region attributes: position, size, elongation, contrast, colour and texture against a ring around it.
+
+Contrast is in grey levels (ITU-R BT.601, 0 to 255), colour shift in CIELAB units, orientation in degrees
+counter-clockwise from horizontal.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import Attributes, BoolArray, Box, UInt8Array
+from anomalist.types.image import Attributes, BoolArray, Box, UInt8Array
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,19 +24,19 @@ POSITIONS = (
 )
 """Names of the cells of a 3×3 grid over the picture, by row and column."""
 
-PLACES = tuple(place for row in POSITIONS for place in row)
+POSITION_NAMES = tuple(place for row in POSITIONS for place in row)
 """The same in reading order."""
 
-GAP = 2
+RING_GAP = 2
 """Pixels left out between a region and its ring: they are often half defect."""
 
-RING = (4, 24)
+RING_WIDTH = (4, 24)
 """Least and greatest width of the ring in pixels; between them it is half the root of the area."""
 
 MIN_SURROUNDINGS = 8
 """With fewer pixels in the ring, the rest of the picture serves instead."""
 
-ROUND = 1.5
+MIN_ELONGATION = 1.5
 """Below this elongation a region has no direction."""
 
 GREY_STEP = 1.0
@@ -44,12 +48,12 @@ TONE_LEVELS, TONE_SIGMAS = 3.0, 0.5
 COLOUR_UNITS, COLOUR_SIGMAS = 4.0, 0.5
 """CIELAB units (about 2.3 is just noticeable) and deviations that a colour shift needs to get a word."""
 
-TEXTURE_TIMES = 1.5
+TEXTURE_FACTOR = 1.5
 """Factor between the local deviations from which a texture is called rougher or smoother."""
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class _RegionCrop:
     """A region and what it is compared with, in one crop: pixels (h, w, 3), two masks (h, w)."""
 
     pixels: UInt8Array
@@ -57,7 +61,9 @@ class _View:
     around: BoolArray
 
 
-def measure(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArray, roi_area: int) -> Attributes:
+def measure_region(
+    pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArray, roi_area: int
+) -> Attributes:
     """Measure one region against a ring around it.
 
     The ring starts a few pixels off the region, is as wide as its size asks for, and holds no other region.
@@ -74,7 +80,7 @@ def measure(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArray, ro
     """
     size = pixels.shape[0], pixels.shape[1]
     elongation, orientation = _shape(inside)
-    view = _view(pixels, inside, box, free)
+    view = _region_crop(pixels, inside, box, free)
     contrast, sigmas, tone = _tone(view)
     shift, colour = _colour(view)
     ratio, texture = _texture(view)
@@ -127,40 +133,40 @@ def _shape(inside: BoolArray) -> tuple[float, float | None]:
     props = regionprops(inside.astype(np.uint8))[0]
     major, minor = props.inertia_tensor_eigvals
     elongation = math.sqrt((major + 1 / 12) / (max(minor, 0.0) + 1 / 12))
-    if elongation < ROUND:
+    if elongation < MIN_ELONGATION:
         return elongation, None
     # skimage counts from the downward row axis; counter-clockwise from the horizontal is 90° more.
     return elongation, round(math.degrees(props.orientation) + 90, 6) % 180
 
 
-def _view(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArray) -> _View:
+def _region_crop(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArray) -> _RegionCrop:
     """Cut out a region with its ring, or with the whole picture where the ring holds too little."""
     import cv2
 
     x0, y0, x1, y1 = box
     height, width = free.shape
-    ring = float(np.clip(math.sqrt(inside.sum()) / 2, *RING))
-    pad = GAP + math.ceil(ring)
+    ring = float(np.clip(math.sqrt(inside.sum()) / 2, *RING_WIDTH))
+    pad = RING_GAP + math.ceil(ring)
     top, left = max(0, y0 - pad), max(0, x0 - pad)
     window = (slice(top, min(height, y1 + pad)), slice(left, min(width, x1 + pad)))
     shown = np.zeros_like(free[window])
     shown[y0 - top : y1 - top, x0 - left : x1 - left] = inside
     # The distance transform gives 0 on zero pixels, so the region goes in as zeros.
     distance = cv2.distanceTransform((~shown).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    around = free[window] & (distance > GAP) & (distance <= GAP + ring)
+    around = free[window] & (distance > RING_GAP) & (distance <= RING_GAP + ring)
     if around.sum() >= MIN_SURROUNDINGS:
-        return _View(pixels[window], shown, around)
+        return _RegionCrop(pixels[window], shown, around)
     whole = np.zeros_like(free)
     whole[y0:y1, x0:x1] = inside
-    return _View(pixels, whole, free)
+    return _RegionCrop(pixels, whole, free)
 
 
-def _grey(view: _View) -> Floats:
+def _grey(view: _RegionCrop) -> Floats:
     """Return the luma (ITU-R BT.601) of a view, 0 to 255, float64 (h, w)."""
     return np.asarray(view.pixels @ np.array([0.299, 0.587, 0.114]), dtype=np.float64)
 
 
-def _tone(view: _View) -> tuple[float, float, Literal["darker", "lighter", "same"]]:
+def _tone(view: _RegionCrop) -> tuple[float, float, Literal["darker", "lighter", "same"]]:
     """Return the contrast in grey levels and in deviations of the surroundings, and a word for it."""
     if not view.around.any():
         return 0.0, 0.0, "same"
@@ -173,7 +179,7 @@ def _tone(view: _View) -> tuple[float, float, Literal["darker", "lighter", "same
     return contrast, sigmas, "darker" if contrast < 0 else "lighter"
 
 
-def _colour(view: _View) -> tuple[float, str | None]:
+def _colour(view: _RegionCrop) -> tuple[float, str | None]:
     """Return the shift of the mean (a*, b*) against the surroundings and a word for its main direction.
 
     +a* is towards red, −a* green, +b* yellow, −b* blue (CIE 1976, D65, sRGB). A grey picture has no shift.
@@ -201,7 +207,7 @@ def _colour(view: _View) -> tuple[float, str | None]:
     return shift, "yellower" if b > 0 else "bluer"
 
 
-def _texture(view: _View) -> tuple[float, Literal["rougher", "smoother", "same"]]:
+def _texture(view: _RegionCrop) -> tuple[float, Literal["rougher", "smoother", "same"]]:
     """Return the local deviation (5×5) inside divided by that around, and a word for it."""
     if not view.around.any():
         return 1.0, "same"
@@ -209,9 +215,9 @@ def _texture(view: _View) -> tuple[float, Literal["rougher", "smoother", "same"]
     grey -= grey.mean()  # keeps the difference of squares well conditioned
     inner, outer = _local_deviation(grey, view.inside), _local_deviation(grey, view.around)
     ratio = (inner + GREY_STEP) / (outer + GREY_STEP)
-    if ratio >= TEXTURE_TIMES:
+    if ratio >= TEXTURE_FACTOR:
         return ratio, "rougher"
-    return ratio, "smoother" if ratio <= 1 / TEXTURE_TIMES else "same"
+    return ratio, "smoother" if ratio <= 1 / TEXTURE_FACTOR else "same"
 
 
 def _local_deviation(grey: Floats, part: BoolArray) -> float:

@@ -1,8 +1,8 @@
-"""From raw scores to p-values, with normal pictures only.
+"""Conformal calibration: from raw scores to p-values, with normal pictures only.
 
-Split conformal where enough normals can be kept apart, CV+ (cross-fitted, approximate) where not; by groups
-where pictures of one object belong together. See Vovk et al. 2005 (conformal p-values), Barber et al. 2021
-(CV+) and Dunn et al. 2023 (groups).
+Split conformal where enough normals can be kept apart, CV+ (cross-fitted, approximate) where not; by
+groups where pictures of one object belong together. See Vovk et al. 2005 (conformal p-values), Barber et
+al. 2021 (CV+) and Dunn et al. 2023 (groups).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import Calibration
+from anomalist.types.image import Calibration
 
 DEFAULT_RATE = 0.05
 RESAMPLES = 1000
-ENOUGH = 100
+MIN_SPLIT_PICTURES = 100
 """Pictures from which on some are kept for calibration only."""
-FOLDS = 4
+CV_FOLDS = 4
 """Models that fewer pictures are cross-fitted with."""
-_TIE = 1e-9
+_TIE_TOLERANCE = 1e-9
 """Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
 
 
 def is_alarm(p_value: float, rate: float) -> bool:
     """Whether a p-value is at or under the asked false-alarm rate; an exact tie is an alarm."""
-    return p_value <= rate * (1 + _TIE)
+    return p_value <= rate * (1 + _TIE_TOLERANCE)
 
 
 def groups_needed(rate: float) -> int:
     """The smallest number of independent groups (or ungrouped normals) whose p-values can reach ``rate``."""
-    return max(1, math.ceil(1 / (rate * (1 + _TIE))) - 1)
+    return max(1, math.ceil(1 / (rate * (1 + _TIE_TOLERANCE))) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +142,8 @@ class CalibrationSet:
         return new[self.folds]
 
     def _budget(self, rate: float) -> float:
-        """How many groups may score as high as an alarm at most: p ≤ rate, solved for the sum."""
-        return rate * (1 + _TIE) * (self.n_groups + 1) - 1
+        """Largest weighted count of groups at or above the score of an alarm: p ≤ rate, solved for it."""
+        return rate * (1 + _TIE_TOLERANCE) * (self.n_groups + 1) - 1
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float64]:
@@ -178,9 +178,10 @@ class Partition:
 def partition(groups: npt.NDArray[np.int64], seed: int) -> Partition:
     """Divide normals by whole groups into learning and calibration.
 
-    With ``ENOUGH`` pictures or more, about a quarter is kept for calibration: at least half as many groups
+    With ``MIN_SPLIT_PICTURES`` pictures or more, about a quarter is kept for calibration: at least half as
+    many groups
     again as the default rate needs, where that leaves half of the groups to learn from. With fewer pictures,
-    or too few groups for that, cross-fitting with ``FOLDS`` models: every group is left out once.
+    or too few groups for that, cross-fitting with ``CV_FOLDS`` models: every group is left out once.
 
     ``groups`` is int (n,), numbered 0 to G − 1. Raises ValueError when there is only one.
     """
@@ -189,10 +190,10 @@ def partition(groups: npt.NDArray[np.int64], seed: int) -> Partition:
         raise ValueError("one group can't be divided into learning and calibration")
     order = np.random.default_rng(seed).permutation(n_groups)
     kept = max(round(n_groups / 4), groups_needed(DEFAULT_RATE) * 3 // 2)
-    if len(groups) >= ENOUGH and kept <= n_groups // 2:
+    if len(groups) >= MIN_SPLIT_PICTURES and kept <= n_groups // 2:
         parts = [order[:kept]]
     else:
-        parts = np.array_split(order, min(FOLDS, n_groups))
+        parts = np.array_split(order, min(CV_FOLDS, n_groups))
     apart = [np.isin(groups, part) for part in parts]
     return Partition(tuple((_indices(~mask), _indices(mask)) for mask in apart))
 

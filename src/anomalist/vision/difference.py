@@ -1,48 +1,137 @@
-"""What differs between a picture and an aligned reference, whatever the light and the last pixel."""
+"""Difference between a picture and an aligned reference, tolerant of lighting and of misaligned edges.
+
+Pictures of two tones (Otsu's η) are also split into figure and ground, so that a change can be told as
+structure that is missing or extra. Strengths are multiples of the level from which a difference counts.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from anomalist.errors import MediaError
-from anomalist.types import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.alignment import Aligned, align
-from anomalist.vision.figure import Pair, Tone, paired
+from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.alignment import AlignedReference, align
 
-SMOOTHING = 0.8
+FigureTone = Literal["dark", "light"]
+
+MIN_TWO_TONE_VARIANCE = 0.93
+"""Share of the variance that two tones explain (Otsu's η) from which a picture is figure and ground."""
+
+MIN_GROUND_SHARE = 0.55
+"""The larger of two tones is the ground when it covers at least this share."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedPair:
+    """A picture and its aligned reference, and what is structure in them.
+
+    Parameters
+    ----------
+    reference, picture : float32 (H, W), grey levels, matched in light.
+    before, after : bool (H, W), the structure (figure) in reference and picture, or None where the
+        reference is not of two tones.
+    """
+
+    reference: FloatArray
+    picture: FloatArray
+    before: BoolArray | None
+    after: BoolArray | None
+
+
+def split_figure(
+    reference: FloatArray, picture: FloatArray, valid: BoolArray, figure: FigureTone | None = None
+) -> AlignedPair:
+    """Split figure from ground by the two tones of a reference, if it has two.
+
+    Parameters
+    ----------
+    reference, picture : float32 (H, W), grey levels, matched in light.
+    valid : bool (H, W), where the reference shows anything.
+    figure : which of the tones is structure; by default the rarer one.
+    """
+    level, rarer = two_tone_level(reference[valid])
+    if level is None or not (figure or rarer):
+        return AlignedPair(reference, picture, None, None)
+    figure_is_dark = (figure or rarer) == "dark"
+    return AlignedPair(
+        reference,
+        picture,
+        (reference <= level) == figure_is_dark,
+        (picture <= level) == figure_is_dark,
+    )
+
+
+def two_tone_level(grey: FloatArray) -> tuple[float | None, FigureTone | None]:
+    """Return the level that parts two tones, None if there are no two, and the rarer tone, None if unclear.
+
+    Parameters
+    ----------
+    grey : float32 of any shape, grey levels.
+    """
+    level, explained = otsu_level(grey)
+    if explained < MIN_TWO_TONE_VARIANCE:
+        return None, None
+    dark = float((grey <= level).mean())
+    if max(dark, 1 - dark) < MIN_GROUND_SHARE:
+        return level, None
+    return level, "dark" if dark < 0.5 else "light"
+
+
+def otsu_level(values: FloatArray) -> tuple[float, float]:
+    """Return the level that parts values into two tones best, and the share of the variance that explains.
+
+    Otsu 1979. The level belongs to the lower tone. Without any variance nothing is explained.
+    """
+    counts, edges = np.histogram(values, bins=256, range=(0, 256))
+    share = counts / max(1, counts.sum())
+    below = np.cumsum(share)
+    sums = np.cumsum(share * (edges[:-1] + 0.5))
+    mean = sums[-1]
+    variance = float((share * (edges[:-1] + 0.5 - mean) ** 2).sum())
+    if variance <= 0:
+        return float(mean), 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = np.nan_to_num((mean * below - sums) ** 2 / (below * (1 - below)), posinf=0.0)
+    # Any level in an empty gap is as good; its middle is the safest against noise.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return float(edges[best].mean() + 1), float(between.max() / variance)
+
+
+BLUR_SIGMA = 0.8
 """Deviation of the Gaussian that both pictures get before they are compared, pixels."""
 
-REACH = 2
-"""Edges may lie so many pixels off without being a difference; grows with pictures above `FULL`."""
+SHIFT_TOLERANCE = 2
+"""Edges may lie so many pixels off without being a difference; grows with pictures above `TOLERANCE_SIDE`."""
 
-FULL = 1024
-"""Longer side up to which `REACH` holds as it is, pixels."""
+TOLERANCE_SIDE = 1024
+"""Longer side up to which `SHIFT_TOLERANCE` holds as it is, pixels."""
 
-LEAST, NOISE, SOFT = 16.0, 6.0, 0.5
+MIN_DIFFERENCE, NOISE_FACTOR, CONTRAST_SHARE = 16.0, 6.0, 0.5
 """A difference counts from this many grey levels, and this many deviations of the noise, whichever is more;
 and where the neighbourhood has contrast, from this share of it on top: an edge that lies a part of a pixel
-farther off than `REACH`, or is not as sharp, differs by up to half of its contrast."""
+farther off than `SHIFT_TOLERANCE`, or is not as sharp, differs by up to half of its contrast."""
 
-SPECK, SMALLEST = 2e-5, 4
+MIN_AREA_SHARE, MIN_AREA = 2e-5, 4
 """What covers less than this share of the picture (8 pixels of 640²), or fewer pixels, is a speck and doesn't
 count as a difference."""
 
-JOIN = 0.005
+JOIN_GAP = 0.005
 """Parts of a difference nearer than this share of the longer side belong together."""
 
-SAMPLES, TRIMS, GAIN = 40_000, 5, (0.4, 2.5)
+LIGHT_SAMPLES, LIGHT_ROUNDS, GAIN_LIMITS = 40_000, 5, (0.4, 2.5)
 """Light is matched on about so many pixels, in so many rounds; a gain outside of this is no light."""
 
-CLIPPED = 3.0
+CLIPPED_MARGIN = 3.0
 """Within so many grey levels of black and white noise is cut off, and so not measured there."""
 
-EVEN = 64.0
+EVEN_CONTRAST = 64.0
 """Noise is measured where the neighbourhood has less contrast than this, grey levels: at edges, what isn't
 quite aligned looks like noise."""
 
-LEAST_SHARED = 0.25
+MIN_OVERLAP = 0.25
 """A picture of which the reference shows less than this share is refused."""
 
 
@@ -61,17 +150,20 @@ class Difference:
     pair : both in grey, matched in light.
     """
 
-    aligned: Aligned
+    aligned: AlignedReference
     strength: FloatArray
     mask: BoolArray
     compared: BoolArray
-    pair: Pair
+    pair: AlignedPair
 
 
-def compare(reference: UInt8Array, picture: UInt8Array, figure: Tone | None = None) -> Difference:
+def find_difference(
+    reference: UInt8Array, picture: UInt8Array, figure: FigureTone | None = None
+) -> Difference:
     """Align a reference to a picture, match their light, and find what differs.
 
-    A pixel differs when its value lies outside of what the other picture shows within `REACH` pixels, so
+    A pixel differs when its value lies outside of what the other picture shows within `SHIFT_TOLERANCE`
+    pixels, so
     that a misaligned edge is no difference; both ways, so that thin things that come or go are seen.
 
     Parameters
@@ -84,30 +176,30 @@ def compare(reference: UInt8Array, picture: UInt8Array, figure: Tone | None = No
     MediaError : they can't be aligned, or hardly overlap.
     """
     aligned = align(reference, picture)
-    reach = max(REACH, round(REACH * max(picture.shape) / FULL))
-    compared = _eroded(aligned.valid, reach + 1)
-    if compared.mean() < LEAST_SHARED:
+    reach = max(SHIFT_TOLERANCE, round(SHIFT_TOLERANCE * max(picture.shape) / TOLERANCE_SIDE))
+    compared = _erode(aligned.valid, reach + 1)
+    if compared.mean() < MIN_OVERLAP:
         raise MediaError(f"The reference shows only {compared.mean():.0%} of what the picture shows.")
-    first, second = _channels(aligned.pixels, picture)
-    first = matched(first, second, compared)
+    first, second = _as_channels(aligned.pixels, picture)
+    first = match_lighting(first, second, compared)
     strength = np.zeros(compared.shape, dtype=np.float32)
     plainly = np.zeros_like(compared)
     for c in range(first.shape[2]):
-        stronger, differs = _channel(first[..., c], second[..., c], compared, reach)
+        stronger, differs = _compare_channel(first[..., c], second[..., c], compared, reach)
         np.maximum(strength, stronger, out=strength)
         plainly |= differs
-    mask = _grown(strength > 1, plainly, reach)
-    mask = _joined(mask, round(JOIN * max(picture.shape))) & compared
-    mask = _without_specks(mask, strength, max(SMALLEST, round(SPECK * mask.size)))
+    mask = _grow(strength > 1, plainly, reach)
+    mask = _close_gaps(mask, round(JOIN_GAP * max(picture.shape))) & compared
+    mask = _drop_specks(mask, strength, max(MIN_AREA, round(MIN_AREA_SHARE * mask.size)))
     strength[~mask] = np.minimum(strength[~mask], 1)  # a speck doesn't count
-    pair = paired(first.mean(axis=2), second.mean(axis=2), aligned.valid, figure)
+    pair = split_figure(first.mean(axis=2), second.mean(axis=2), aligned.valid, figure)
     return Difference(aligned, strength, mask, compared, pair)
 
 
-def matched(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> FloatArray:
+def match_lighting(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> FloatArray:
     """Give a reference the light of a picture: gain, offset and a linear slope, for each channel.
 
-    Trimmed least squares: what fits worst is left out, again and again, so that defects have no say.
+    Trimmed least squares: outliers are left out round by round, so that defects have no influence.
 
     Parameters
     ----------
@@ -115,7 +207,7 @@ def matched(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> 
     compared : bool (H, W), where both show something.
     """
     height, width, channels = reference.shape
-    step = max(1, round((height * width / SAMPLES) ** 0.5))
+    step = max(1, round((height * width / LIGHT_SAMPLES) ** 0.5))
     y, x = np.mgrid[:height:step, :width:step]
     use = compared[::step, ::step]
     places = np.stack([np.ones(use.sum()), x[use] / width - 0.5, y[use] / height - 0.5], 1)
@@ -127,52 +219,56 @@ def matched(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> 
         columns = np.column_stack([places, source]) if spread else places
         goal = target if spread else target - source
         kept = np.ones(len(goal), dtype=np.bool_)
-        for _ in range(TRIMS):
+        for _ in range(LIGHT_ROUNDS):
             solution = np.linalg.lstsq(columns[kept], goal[kept], rcond=None)[0]
             off = np.abs(goal - columns @ solution)
             kept = off <= max(2.0, 2.5 * 1.4826 * float(np.median(off)))
         gain = float(solution[3]) if spread else 1.0
-        if not GAIN[0] <= gain <= GAIN[1]:
+        if not GAIN_LIMITS[0] <= gain <= GAIN_LIMITS[1]:
             gain, solution = 1.0, np.array([np.median(target - source), 0, 0, 1])
         light = solution[0] + solution[1] * across + solution[2] * down
         out[..., c] = np.clip(gain * reference[..., c] + light, 0, 255)
     return out
 
 
-def _channel(
+def _compare_channel(
     first: FloatArray, second: FloatArray, compared: BoolArray, reach: int
 ) -> tuple[FloatArray, BoolArray]:
     """Compare one channel: the strength of the difference, and where there is one without any tolerance."""
     import cv2
 
-    first, second = (cv2.GaussianBlur(values, (0, 0), SMOOTHING) for values in (first, second))
+    first, second = (cv2.GaussianBlur(values, (0, 0), BLUR_SIGMA) for values in (first, second))
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
     (low, high), (low_2, high_2) = ((cv2.erode(v, kernel), cv2.dilate(v, kernel)) for v in (first, second))
     outside = np.maximum.reduce([second - high, low - second, first - high_2, low_2 - first])
     contrast = np.maximum(high - low, high_2 - low_2)
-    noise = _noise(first, second, compared & (contrast < EVEN))
-    level = max(LEAST, NOISE * noise) + SOFT * contrast
+    noise = _noise_sigma(first, second, compared & (contrast < EVEN_CONTRAST))
+    level = max(MIN_DIFFERENCE, NOISE_FACTOR * noise) + CONTRAST_SHARE * contrast
     strength = np.where(compared, np.maximum(outside, 0) / level, 0).astype(np.float32)
     return strength, compared & (np.abs(first - second) > level)
 
 
-def _channels(reference: UInt8Array, picture: UInt8Array) -> tuple[FloatArray, FloatArray]:
+def _as_channels(reference: UInt8Array, picture: UInt8Array) -> tuple[FloatArray, FloatArray]:
     """Both as float32 (H, W, C); C is 1 where neither has any colour."""
     grey = all((p == p[..., :1]).all() for p in (reference, picture))
     first, second = (p[..., : 1 if grey else 3].astype(np.float32) for p in (reference, picture))
     return first, second
 
 
-def _noise(first: FloatArray, second: FloatArray, even: BoolArray) -> float:
+def _noise_sigma(first: FloatArray, second: FloatArray, even: BoolArray) -> float:
     """Deviation of what differs in even places, grey levels; the median takes no notice of defects.
 
     Where the values are cut off at black or white nothing can be measured; 0 if that is (nearly) everywhere.
     """
-    use = even & (np.minimum(first, second) > CLIPPED) & (np.maximum(first, second) < 255 - CLIPPED)
+    use = (
+        even
+        & (np.minimum(first, second) > CLIPPED_MARGIN)
+        & (np.maximum(first, second) < 255 - CLIPPED_MARGIN)
+    )
     return 1.4826 * float(np.median(np.abs(first[use] - second[use]))) if use.mean() >= 0.005 else 0.0
 
 
-def _eroded(mask: BoolArray, by: int) -> BoolArray:
+def _erode(mask: BoolArray, by: int) -> BoolArray:
     """Take away what lies within ``by`` pixels of a place outside, or of the border of the picture."""
     import cv2
 
@@ -182,7 +278,7 @@ def _eroded(mask: BoolArray, by: int) -> BoolArray:
     return eroded
 
 
-def _grown(mask: BoolArray, differs: BoolArray, by: int) -> BoolArray:
+def _grow(mask: BoolArray, differs: BoolArray, by: int) -> BoolArray:
     """Give a difference back the rim that the tolerance for misaligned edges took from it."""
     import cv2
 
@@ -191,7 +287,7 @@ def _grown(mask: BoolArray, differs: BoolArray, by: int) -> BoolArray:
     return mask | (near & differs)
 
 
-def _without_specks(mask: BoolArray, strength: FloatArray, least: int) -> BoolArray:
+def _drop_specks(mask: BoolArray, strength: FloatArray, least: int) -> BoolArray:
     """Drop the connected parts of a mask that are smaller than ``least`` pixels, or mere rims."""
     import cv2
 
@@ -203,7 +299,7 @@ def _without_specks(mask: BoolArray, strength: FloatArray, least: int) -> BoolAr
     return kept
 
 
-def _joined(mask: BoolArray, gap: int) -> BoolArray:
+def _close_gaps(mask: BoolArray, gap: int) -> BoolArray:
     """Close gaps of up to ``gap`` pixels between parts of a difference."""
     import cv2
 

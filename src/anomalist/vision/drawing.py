@@ -1,7 +1,8 @@
-"""Pictures for people: outlined regions with their ids, and heat maps.
+"""Drawing for people: outlined regions with labels, heat maps (inferno), thumbnails and data URIs.
 
-An outline runs around a region, never over it, so that what is marked can still be seen. Both layers come
-at the same size, whatever the size of the picture, so that they can be put side by side.
+An outline runs around a region, never over it, so that what is marked can still be seen. A label stands
+at the nearest free place, none over a region or another label. Overlays and heat maps come at the same
+size, whatever the size of the picture, so that they can be put side by side.
 """
 
 from __future__ import annotations
@@ -9,12 +10,158 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from anomalist.types import BoolArray, Box, FloatArray, Region, UInt8Array
-from anomalist.vision.labels import DARK, LINE, write_labels
+from anomalist.types.image import BoolArray, Box, FloatArray, Region, UInt8Array
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
+    from PIL.ImageDraw import ImageDraw
+
+
+# Magenta is rare on surfaces and told from its surroundings with any colour vision; the dark halo keeps it
+# visible on a light or magenta ground.
+LINE_COLOUR = (255, 79, 216)
+HALO_COLOUR = (18, 16, 24)
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A name on a dark ground."""
+
+    name: str
+    font_size: int
+
+    @property
+    def width(self) -> int:
+        return int(self._font.getlength(self.name)) + 2 * self.margin
+
+    @property
+    def height(self) -> int:
+        return self.font_size + self.margin
+
+    @property
+    def margin(self) -> int:
+        return self.font_size // 3
+
+    @property
+    def _font(self) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        from PIL import ImageFont
+
+        return ImageFont.load_default(self.font_size)
+
+    def box_at(self, x: int, y: int) -> Box:
+        return x, y, x + self.width, y + self.height
+
+    def draw(self, draw: ImageDraw, x: int, y: int) -> None:
+        box = (x, y, x + self.width - 1, y + self.height - 1)
+        draw.rounded_rectangle(box, self.margin, fill=HALO_COLOUR, outline=LINE_COLOUR)
+        middle = (x + self.width / 2, y + self.height / 2)
+        draw.text(middle, self.name, font=self._font, fill=(255, 255, 255), anchor="mm")
+
+
+def place_labels(
+    picture: UInt8Array, taken: BoolArray, names: Sequence[str], boxes: Sequence[Box], *, font_size: int = 18
+) -> UInt8Array:
+    """Write each name at the free place that is nearest to its box.
+
+    Parameters
+    ----------
+    picture : uint8 (H, W, 3), RGB.
+    taken : bool (H, W), what nothing is drawn over.
+    names, boxes : one box, in pixels of ``picture``, for each name.
+    font_size : pixels.
+
+    Returns
+    -------
+    uint8 (h, w, 3). Names without a free place stand in a dark band under the picture; without such a band
+    the size is that of ``picture``.
+    """
+    from PIL import Image, ImageDraw
+
+    canvas = Image.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    occupied = taken.copy()
+    placed: list[tuple[_Label, int, int]] = []
+    unplaced: list[_Label] = []
+    for name, box in zip(names, boxes, strict=True):
+        plate = _Label(name, font_size)
+        place = _nearest_free_corner(occupied, (plate.height, plate.width), box)
+        if place is None:
+            unplaced.append(plate)
+            continue
+        x, y = place
+        occupied[y : y + plate.height, x : x + plate.width] = True
+        _draw_leader(draw, plate.box_at(x, y), box, font_size)
+        placed.append((plate, x, y))
+    # A leader may cross a region or, before the plates are drawn, a name; it shows on neither.
+    canvas = Image.fromarray(np.where(taken[..., None], picture, np.asarray(canvas)))
+    draw = ImageDraw.Draw(canvas)
+    for plate, x, y in placed:
+        plate.draw(draw, x, y)
+    if unplaced:
+        canvas = _with_band(canvas, unplaced)
+    return np.asarray(canvas, dtype=np.uint8)
+
+
+def _nearest_free_corner(taken: BoolArray, plate: tuple[int, int], box: Box) -> tuple[int, int] | None:
+    """Top left corner (x, y) of the nearest place for a plate (height, width); None if there is none."""
+    import cv2
+
+    height, width = plate
+    if taken.shape[0] < height or taken.shape[1] < width:
+        return None
+    total = cv2.integral(taken.astype(np.uint8))
+    inside = (
+        total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    )
+    if inside.all():
+        return None
+    x0, y0, x1, y1 = box
+    x = np.arange(inside.shape[1])[None, :]
+    y = np.arange(inside.shape[0])[:, None]
+    gap_x = np.maximum(np.maximum(x0 - (x + width), x - x1), 0)
+    gap_y = np.maximum(np.maximum(y0 - (y + height), y - y1), 0)
+    # Distance decides; among equals rather above than below, and flush left.
+    cost = np.hypot(gap_x, gap_y) + 0.01 * np.abs(x - x0) + 0.5 * (y > y0)
+    cost[inside > 0] = np.inf
+    row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+    return int(column), int(row)
+
+
+def _draw_leader(draw: ImageDraw, plate: Box, box: Box, font_size: int) -> None:
+    """Tie a label to its region where it had to stand apart."""
+    x = min(max((plate[0] + plate[2]) // 2, box[0]), box[2])
+    y = min(max((plate[1] + plate[3]) // 2, box[1]), box[3])
+    start = (min(max(x, plate[0]), plate[2]), min(max(y, plate[1]), plate[3]))
+    if abs(start[0] - x) + abs(start[1] - y) > font_size:
+        draw.line([start, (x, y)], fill=HALO_COLOUR, width=4)
+        draw.line([start, (x, y)], fill=LINE_COLOUR, width=2)
+
+
+def _with_band(canvas: Image.Image, plates: Sequence[_Label]) -> Image.Image:
+    """Add a dark band under the picture that holds the names, in as many rows as they need."""
+    from PIL import Image, ImageDraw
+
+    gap = plates[0].margin
+    width = max(canvas.width, max(plate.width for plate in plates) + 2 * gap)
+    x, y = gap, canvas.height + gap
+    corners = []
+    for plate in plates:
+        if x > gap and x + plate.width + gap > width:
+            x, y = gap, y + plate.height + gap
+        corners.append((x, y))
+        x += plate.width + gap
+    wider = Image.new("RGB", (width, y + plates[0].height + gap), HALO_COLOUR)
+    wider.paste(canvas, (0, 0))
+    draw = ImageDraw.Draw(wider)
+    for plate, (x, y) in zip(plates, corners, strict=True):
+        plate.draw(draw, x, y)
+    return wider
+
 
 Array = TypeVar("Array", UInt8Array, FloatArray)
 
@@ -62,17 +209,17 @@ def overlay(
         raise TypeError(f"mask must be bool {(height, width)}, got {mask.dtype.name} {mask.shape}")
     size = display_size((height, width), max_side)
     picture = _resize(pixels, size)
-    marked = _boxes((height, width), regions) if mask is None else mask
+    marked = _box_mask((height, width), regions) if mask is None else mask
     shown = _resize_mask(marked, size)
     stroke = max(2.5, max_side / 190)
     outlined, taken = _outline(picture, shown, stroke)
     scale = (size[0] / height, size[1] / width)
-    boxes = [_scaled(region.box, scale) for region in regions]
+    boxes = [_scale_box(region.box, scale) for region in regions]
     names = [region.id for region in regions]
-    return write_labels(outlined, taken, names, boxes, font_size=max(12, round(max_side / 25)))
+    return place_labels(outlined, taken, names, boxes, font_size=max(12, round(max_side / 25)))
 
 
-def heat(
+def heatmap(
     pixels: UInt8Array | None, score_map: FloatArray, low: float, high: float, *, max_side: int = 480
 ) -> UInt8Array:
     """Lay the anomaly map over the grey picture: black to yellow (inferno), ``low`` to ``high``.
@@ -92,8 +239,8 @@ def heat(
         raise TypeError(f"score_map must be float32 (H, W), got {score_map.dtype.name} {score_map.shape}")
     height, width = score_map.shape
     size = display_size((height, width), max_side)
-    share = _resize(_share(score_map, low, high), size)
-    colours = _colours(share)
+    share = _resize(_normalise(score_map, low, high), size)
+    colours = _apply_colormap(share)
     if pixels is None:
         return colours.round().astype(np.uint8)
     _check_pixels(pixels)
@@ -107,8 +254,8 @@ def heat(
 
 
 def colour_scale(steps: int = 64) -> UInt8Array:
-    """Give the colours of ``heat`` from low to high, uint8 (1, steps, 3), for a legend."""
-    return _colours(np.linspace(0, 1, steps, dtype=np.float32)[None]).round().astype(np.uint8)
+    """Give the colours of ``heatmap`` from low to high, uint8 (1, steps, 3), for a legend."""
+    return _apply_colormap(np.linspace(0, 1, steps, dtype=np.float32)[None]).round().astype(np.uint8)
 
 
 def thumbnail(pixels: UInt8Array, *, max_side: int = 160) -> UInt8Array:
@@ -157,7 +304,7 @@ def _resize_mask(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
     return marked
 
 
-def _share(score_map: FloatArray, low: float, high: float) -> FloatArray:
+def _normalise(score_map: FloatArray, low: float, high: float) -> FloatArray:
     """Map ``low`` to 0 and ``high`` to 1, clipped."""
     spread = high - low
     if not spread > 0:
@@ -166,14 +313,14 @@ def _share(score_map: FloatArray, low: float, high: float) -> FloatArray:
     return ((values - low) / spread).clip(0, 1).astype(np.float32)
 
 
-def _colours(share: FloatArray) -> FloatArray:
+def _apply_colormap(share: FloatArray) -> FloatArray:
     """Look up 0 to 1 in the colour table: float32 (..., 3), 0 to 255."""
     anchors = np.linspace(0, 1, len(_INFERNO))
     channels = [np.interp(share.clip(0, 1), anchors, _INFERNO[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def _boxes(size: tuple[int, int], regions: Sequence[Region]) -> BoolArray:
+def _box_mask(size: tuple[int, int], regions: Sequence[Region]) -> BoolArray:
     mask = np.zeros(size, dtype=np.bool_)
     for region in regions:
         x0, y0, x1, y1 = region.box
@@ -181,7 +328,7 @@ def _boxes(size: tuple[int, int], regions: Sequence[Region]) -> BoolArray:
     return mask
 
 
-def _scaled(box: Box, scale: tuple[float, float]) -> Box:
+def _scale_box(box: Box, scale: tuple[float, float]) -> Box:
     x0, y0, x1, y1 = box
     return round(x0 * scale[1]), round(y0 * scale[0]), round(x1 * scale[1]), round(y1 * scale[0])
 
@@ -200,7 +347,7 @@ def _outline(picture: UInt8Array, mask: BoolArray, stroke: float) -> tuple[UInt8
     line = np.clip(away - rim + 0.5, 0, 1) * np.clip(end + 0.5 - away, 0, 1)
     halo[mask] = 0
     drawn = picture.astype(np.float32)
-    for weight, colour in ((halo, DARK), (line, LINE)):
+    for weight, colour in ((halo, HALO_COLOUR), (line, LINE_COLOUR)):
         drawn += weight[..., None] * (np.array(colour, dtype=np.float32) - drawn)
     taken: BoolArray = mask | (halo > 0)
     return drawn.round().clip(0, 255).astype(np.uint8), taken

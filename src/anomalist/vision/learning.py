@@ -1,4 +1,4 @@
-"""Normal pictures to a learned, calibrated profile."""
+"""Learning: read normal pictures, score those kept for calibration as new, and list them for the manifest."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types import BoolArray
+from anomalist.types.image import BoolArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
-from anomalist.vision.detectors import Detector, Progress, Scored
-from anomalist.vision.grouping import match_groups
-from anomalist.vision.media import load_image, source_of
-from anomalist.vision.profile import Normal
-from anomalist.vision.roi import fitted_roi
+from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress
+from anomalist.vision.media.images import load_image, match_groups, source_of
+from anomalist.vision.profile import NormalPicture
+from anomalist.vision.regions import resize_roi
 
-MOST_NORMALS = 1000
+MAX_NORMALS = 1000
 """More add little and cost memory: a random sample of this many is learned from."""
 
 _LOW_QUANTILE = 0.995
 
 
 @dataclass(frozen=True, eq=False)
-class Normals:
+class NormalSet:
     """Readable normal pictures, reduced to what learning keeps of them; n of each but ``skipped``.
 
     Parameters
@@ -48,11 +47,11 @@ class Normals:
     skipped: tuple[str, ...]
 
 
-def sample(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
-    """At most ``limit`` (and ``MOST_NORMALS``) of the paths, drawn at random, in their order."""
+def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
+    """At most ``limit`` (and ``MAX_NORMALS``) of the paths, drawn at random, in their order."""
     if limit is not None and limit < 2:
         raise DataError("At least 2 pictures are needed to learn what is normal.", "Raise --limit.")
-    most = min(limit or MOST_NORMALS, MOST_NORMALS)
+    most = min(limit or MAX_NORMALS, MAX_NORMALS)
     if len(paths) <= most:
         return list(paths)
     drawn = np.random.default_rng((seed, 3)).choice(len(paths), most, replace=False)
@@ -61,7 +60,7 @@ def sample(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
 
 def read_normals(
     paths: Sequence[Path], groups: Mapping[str, str] | None, detector: type[Detector], progress: Progress
-) -> Normals:
+) -> NormalSet:
     """Read the pictures; what can't be read is skipped and listed, never fatal while two groups remain.
 
     Without named groups every picture is its own, but copies of one file share theirs.
@@ -97,7 +96,7 @@ def read_normals(
             f"At least 2 {what} that can be read are needed, found {len(numbers)}.{reasons}",
             f"Decisions at the default false-alarm rate need {groups_needed(DEFAULT_RATE)} or more.",
         )
-    return Normals(
+    return NormalSet(
         tuple(kept),
         tuple(pictures),
         tuple(hashes),
@@ -109,7 +108,7 @@ def read_normals(
 
 def calibrate(
     detector: Detector,
-    normals: Normals,
+    normals: NormalSet,
     parts: Partition,
     roi: BoolArray | None,
     seed: int,
@@ -124,9 +123,9 @@ def calibrate(
     scores: list[float] = []
     levels: list[float] = []
     for done, (fold, index) in enumerate(places, 1):
-        scored = _score_again(detector, normals.paths[index], roi, fold)
+        scored = _score_as_new(detector, normals.paths[index], roi, fold)
         scores.append(float(scored.scores[0]))
-        inside = fitted_roi(roi, scored.score_map.shape)
+        inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map if inside is None else scored.score_map[inside]
         levels.append(float(np.quantile(counting, _LOW_QUANTILE)))
         progress("calibrating", done, len(places))
@@ -140,19 +139,19 @@ def calibrate(
     return calibration, float(np.median(levels))
 
 
-def _score_again(detector: Detector, path: Path, roi: BoolArray | None, fold: int) -> Scored:
+def _score_as_new(detector: Detector, path: Path, roi: BoolArray | None, fold: int) -> DetectorOutput:
     (scored,) = detector.score([load_image(path).pixels], roi, fold)
     if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
         raise MediaError(f"The detector gave no finite score for the normal picture {source_of(path)}.")
     return scored
 
 
-def listed(normals: Normals, parts: Partition) -> tuple[Normal, ...]:
+def normal_entries(normals: NormalSet, parts: Partition) -> tuple[NormalPicture, ...]:
     """What the manifest says about each picture."""
     learned = {i for learning, _ in parts.folds for i in learning}
     apart = {i for _, kept in parts.folds for i in kept}
     return tuple(
-        Normal(
+        NormalPicture(
             source=source_of(path),
             sha256=normals.hashes[i],
             group=normals.names[i] if normals.names else None,
@@ -162,6 +161,6 @@ def listed(normals: Normals, parts: Partition) -> tuple[Normal, ...]:
     )
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time, UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""A profile: what was learned about one product, as a versioned folder with hashes."""
+"""A profile: what was learned about one product, as a versioned folder with hashes, replaced atomically."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pydantic import Field, ValidationError
 from anomalist import __version__
 from anomalist.errors import ProfileError
 from anomalist.settings import Settings
-from anomalist.types import BoolArray, Frozen
+from anomalist.types.image import BoolArray, Frozen
 from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.detectors import Detector, detector_class
+from anomalist.vision.detectors.base import Detector, detector_class
 
 PROFILE_FORMAT = 2
 _MANIFEST, _DETECTOR, _CALIBRATION, _ROI = _FILES = (
@@ -33,7 +33,7 @@ _MANIFEST, _DETECTOR, _CALIBRATION, _ROI = _FILES = (
 )
 
 
-class Normal(Frozen):
+class NormalPicture(Frozen):
     """One normal picture that the profile was made from."""
 
     source: str
@@ -57,7 +57,7 @@ class Manifest(Frozen):
     low: float = Field(
         allow_inf_nan=False, description="map level that few normal pixels reach; regions start above it"
     )
-    normals: tuple[Normal, ...]
+    normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
     files: dict[str, str] = Field(description="file name to hex SHA-256")
@@ -142,7 +142,7 @@ def save_profile(
     /,
     *,
     force: bool,
-    **fields: Any,  # noqa: ANN401 - the fields of Manifest but ``files``
+    **fields: Any,  # noqa: ANN401
 ) -> Profile:
     """Write a profile whole or not at all.
 
@@ -153,7 +153,7 @@ def save_profile(
     from safetensors.numpy import save_file
 
     refuse_overwriting(path, force=force)
-    with _staged(path) as folder:
+    with _staged_folder(path) as folder:
         detector.save(folder / _DETECTOR)
         arrays = {"scores": calibration.scores, "folds": calibration.folds, "groups": calibration.groups}
         save_file(arrays, folder / _CALIBRATION, {"seed": str(calibration.seed)})
@@ -166,7 +166,7 @@ def save_profile(
 
 
 @contextmanager
-def _staged(path: Path) -> Iterator[Path]:
+def _staged_folder(path: Path) -> Iterator[Path]:
     """A folder beside ``path`` that takes its place when all went well and vanishes when not."""
     from safetensors import SafetensorError
 
@@ -176,7 +176,7 @@ def _staged(path: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
         yield folder
-        _replace(place, folder)
+        _replace_folder(place, folder)
     except (OSError, SafetensorError) as error:
         raise ProfileError(
             f"The profile can't be written to {path}: {getattr(error, 'strerror', None) or error}.",
@@ -186,7 +186,7 @@ def _staged(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replace(place: Path, folder: Path) -> None:
+def _replace_folder(place: Path, folder: Path) -> None:
     """Rename ``folder`` to ``place``; when that fails, what was there stays there."""
     if not place.exists():
         folder.rename(place)

@@ -1,4 +1,8 @@
-"""From an anomaly map to a mask, and from a mask to measured regions."""
+"""Regions of an anomaly map: hysteresis threshold, connected components, and the region of interest.
+
+Regions are 8-connected; boxes are half-open (x0, y0, x1, y1) in pixels. The region of interest is resized
+by nearest neighbour to the sizes that it is needed in.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,58 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import BoolArray, FloatArray, Region, UInt8Array
-from anomalist.vision.attributes import measure
+from anomalist.errors import MediaError
+from anomalist.types.image import BoolArray, FloatArray, Region, UInt8Array
+from anomalist.vision.attributes import measure_region
 
-EIGHT = np.ones((3, 3), dtype=bool)
+
+def resize_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None:
+    """Resize a region of interest to a picture's (height, width) in pixels, by nearest neighbour.
+
+    Raises MediaError when nothing is left of it.
+    """
+    if roi is None or roi.shape == size:
+        return roi
+    resized = _resize_nearest(roi, size)
+    if not resized.any():
+        height, width = size
+        raise MediaError(
+            f"Nothing of the region of interest is left at {width}×{height} pixels.", "Draw it larger."
+        )
+    return resized
+
+
+def resize_roi_to_grid(roi: BoolArray | None, shape: tuple[int, ...]) -> BoolArray | None:
+    """Resize it to a grid (h, w); all of the grid counts where it is too coarse to leave anything."""
+    if roi is None:
+        return None
+    resized = _resize_nearest(roi, shape)
+    return resized if resized.any() else np.ones(shape[:2], bool)
+
+
+def _resize_nearest(roi: BoolArray, shape: tuple[int, ...]) -> BoolArray:
+    import cv2
+
+    resized = cv2.resize(roi.astype(np.uint8), (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized > 0)
+
+
+EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 """Pixels that touch at a corner belong together, or diagonal lines would fall apart."""
 
-HALF = 0.5
+PEAK_FRACTION = 0.5
 """A region reaches down to half the height of the nearest peak (full width at half maximum)."""
 
-REACH = 1 / 32
+PEAK_REACH = 1 / 32
 """How far a peak has a say about its neighbours, as a share of the longer side of the picture."""
 
-SPECK = 5e-5
+MIN_AREA_SHARE = 5e-5
 """Below this share of the picture's area a compact region is a speck."""
 
-LARGEST_SPECK = 52
+MAX_SPECK_AREA = 52
 """Pixels that a speck has at most: a picture with more detail doesn't make a defect less of one."""
 
-SMALL_HOLE = 4
+SMALL_HOLE_FACTOR = 4
 """A hole of up to this many times the smallest area is filled."""
 
 
@@ -55,19 +92,19 @@ def segment(
     ------
     ValueError : the map holds NaN or infinity, a shape does not fit, ``high`` < ``low``, ``min_area`` < 0.
     """
-    counts = _what_counts(score_map, roi)
+    counts = _checked_roi(score_map, roi)
     if not np.isfinite([high, low]).all() or high < low:
         raise ValueError(f"high must be at least low, and both finite; got high={high}, low={low}")
     if min_area is None:
-        min_area = max(1, min(LARGEST_SPECK, round(SPECK * score_map.size)))
+        min_area = max(1, min(MAX_SPECK_AREA, round(MIN_AREA_SHARE * score_map.size)))
     elif min_area < 0:
         raise ValueError(f"min_area must not be negative, got {min_area}")
     strong = counts & (score_map > high)
     if not strong.any():
         return strong
-    places = _holding(counts & (score_map > low), strong)
-    cut = _holding(places & (score_map > _local_level(score_map, places, low)), strong)
-    return _without_specks(cut | (_holes(cut, places, SMALL_HOLE * min_area) & counts), min_area)
+    places = _components_with_seeds(counts & (score_map > low), strong)
+    cut = _components_with_seeds(places & (score_map > _local_level(score_map, places, low)), strong)
+    return _drop_specks(cut | (_holes_to_fill(cut, places, SMALL_HOLE_FACTOR * min_area) & counts), min_area)
 
 
 def find_regions(
@@ -98,7 +135,7 @@ def find_regions(
     """
     from scipy import ndimage
 
-    counts = _what_counts(score_map, roi)
+    counts = _checked_roi(score_map, roi)
     for name, array in (("pixels", pixels[..., 0]), ("mask", mask)):
         if array.shape != score_map.shape:
             raise ValueError(f"{name} must be {score_map.shape} like the map, got {array.shape}")
@@ -111,7 +148,7 @@ def find_regions(
     if not found:
         return ()
     index = np.arange(1, found + 1)
-    peaks = _highest(score_map, labels, found)
+    peaks = _component_peaks(score_map, labels, found)
     means = np.asarray(ndimage.mean(score_map, labels, index), dtype=np.float64)
     areas = np.bincount(labels.ravel(), minlength=found + 1)[1:]
     slices = ndimage.find_objects(labels)
@@ -132,13 +169,13 @@ def find_regions(
                 area=int(areas[i]),
                 peak=float(peaks[i]),
                 mean=float(means[i]),
-                attributes=measure(pixels, inside, box, free, roi_area),
+                attributes=measure_region(pixels, inside, box, free, roi_area),
             )
         )
     return tuple(regions)
 
 
-def _highest(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.float64]:
+def _component_peaks(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.float64]:
     """Highest score of each component, float64 (found,); looks only where one is, without sorting."""
     highest = np.full(found + 1, -np.inf)
     inside = labels > 0
@@ -146,7 +183,7 @@ def _highest(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt
     return highest[1:]
 
 
-def _what_counts(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:
+def _checked_roi(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:
     """Check map and ROI; return the ROI as bool (H, W)."""
     if score_map.ndim != 2:
         raise ValueError(f"the anomaly map must be (H, W), got {score_map.shape}")
@@ -163,11 +200,11 @@ def _label(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
     """Number the 8-connected components of ``mask`` from 1, in reading order."""
     from scipy import ndimage
 
-    labels, found = ndimage.label(mask, structure=EIGHT)
+    labels, found = ndimage.label(mask, structure=EIGHT_CONNECTED)
     return labels, int(found)
 
 
-def _holding(mask: BoolArray, seeds: BoolArray) -> BoolArray:
+def _components_with_seeds(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     """Keep the components of ``mask`` that hold at least one pixel of ``seeds``."""
     labels, found = _label(mask)
     keep = np.zeros(found + 1, dtype=bool)
@@ -183,18 +220,18 @@ def _local_level(score_map: FloatArray, places: BoolArray, low: float) -> FloatA
     """
     from scipy import ndimage
 
-    size = 2 * max(2, round(REACH * max(score_map.shape))) + 1
+    size = 2 * max(2, round(PEAK_REACH * max(score_map.shape))) + 1
     level = np.full(score_map.shape, low, dtype=np.float32)
     labels, _ = _label(places)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         own = labels[where] == number
         values = np.where(own, score_map[where], np.float32(low))
         nearby = ndimage.maximum_filter(values, size=size, mode="constant", cval=low)
-        level[where][own] = low + HALF * (nearby[own] - low)
+        level[where][own] = low + PEAK_FRACTION * (nearby[own] - low)
     return level
 
 
-def _holes(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
+def _holes_to_fill(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     """Find the holes of ``mask`` to fill: small ones, and those that are suspicious themselves (in a place).
 
     The second kind is the dip that `_local_level` cuts around a lone high peak within an even region.
@@ -209,7 +246,7 @@ def _holes(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     return np.asarray(fill[labels])
 
 
-def _without_specks(mask: BoolArray, min_area: int) -> BoolArray:
+def _drop_specks(mask: BoolArray, min_area: int) -> BoolArray:
     """Drop components smaller than ``min_area`` unless their box is at least twice as long as its root."""
     from scipy import ndimage
 

@@ -11,8 +11,8 @@ import pytest
 
 from anomalist.agent.asking import answering
 from anomalist.agent.asking.answering import answer
-from anomalist.agent.asking.draft import Draft, say
-from anomalist.agent.tools import show_findings
+from anomalist.agent.asking.draft import Draft, make_claim
+from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore
@@ -119,7 +119,7 @@ def test_a_tool_that_raises_is_told(subject: Subject, monkeypatch: pytest.Monkey
     def broken(*_: Any) -> Draft:
         raise RuntimeError("out of cheese")
 
-    monkeypatch.setitem(answering.PICTURE, "where", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(answering.PICTURE_REPLIES, "where", broken)  # type: ignore[arg-type]
     reply = answer(subject, "Where is it?")
     assert not reply.answered
     assert "RuntimeError: out of cheese" in reply.text
@@ -161,10 +161,11 @@ def test_cases_about_something_else_are_none(subject: Subject) -> None:
 def test_unsupported_sentences_are_dropped(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     def inventive(subject: Subject, *_: Any) -> Draft:
         return Draft(
-            (say("R1 is 777 px long.", ["R1"]), say("R1 is there.", ["R1"])), (show_findings(subject),)
+            (make_claim("R1 is 777 px long.", ["R1"]), make_claim("R1 is there.", ["R1"])),
+            (show_findings(subject),),
         )
 
-    monkeypatch.setitem(answering.PICTURE, "where", inventive)  # type: ignore[arg-type]
+    monkeypatch.setitem(answering.PICTURE_REPLIES, "where", inventive)  # type: ignore[arg-type]
     reply = answer(subject, "Where is it?")
     assert reply.text == "R1 is there."
     assert len(reply.dropped) == 1

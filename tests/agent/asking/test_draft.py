@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalist.agent.asking.draft import number_texts, say, supported
+from anomalist.agent.asking.draft import filter_supported_claims, make_claim, number_texts
 from anomalist.agent.tools.subject import Result
 
 
@@ -16,7 +16,7 @@ class Told(Result):
 
 
 def kept(text: str, value: float, ids: tuple[str, ...] = ("R1",)) -> bool:
-    claims, dropped = supported([say(text, ids)], [Told(ids=("R1",), value=value)])
+    claims, dropped = filter_supported_claims([make_claim(text, ids)], [Told(ids=("R1",), value=value)])
     assert len(claims) + len(dropped) == 1
     return bool(claims)
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from anomalist.agent.asking.intents import MODEL, About, examples, intents, read_intent
+from anomalist.agent.asking.intents import CLASSIFIER_FILE, SubjectKind, classify_intent, examples, intents
 from anomalist.agent.asking.question import read_question
-from anomalist.eval.asking.question_set import read_questions
+from anomalist.eval.asking_questions import read_questions
 from anomalist.memory.embedding import load_encoder
 
 
 def test_the_shipped_vectors_are_of_these_phrasings() -> None:
     texts, _, digest = examples(intents())
-    with safe_open(str(MODEL), "numpy") as file:
+    with safe_open(str(CLASSIFIER_FILE), "numpy") as file:
         assert file.metadata()["texts"] == digest, "run scripts/build_intents.py"
         vectors = file.get_tensor("vectors")
     some = list(range(0, len(texts), 40))
@@ -60,5 +60,5 @@ def test_no_question_that_is_kept_apart_is_a_phrasing() -> None:
         ("which tiles are broken?", "batch", "search"),
     ],
 )
-def test_intents(text: str, about: About, intent: str) -> None:
-    assert read_intent(read_question(text), about).intent == intent
+def test_intents(text: str, about: SubjectKind, intent: str) -> None:
+    assert classify_intent(read_question(text), about).intent == intent

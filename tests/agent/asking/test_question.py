@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anomalist.agent.asking.question import LONGEST, foreign, read_question
+from anomalist.agent.asking.question import MAX_QUESTION_CHARS, foreign_language, read_question
 from anomalist.errors import DataError
 
 
@@ -17,7 +17,7 @@ def test_nothing_asked(text: str) -> None:
 def test_too_long() -> None:
     with pytest.raises(DataError, match=r"50,000 characters; at most 2,000 are read"):
         read_question("a" * 50_000)
-    assert len(read_question("where " * (LONGEST // 6)).text) < LONGEST
+    assert len(read_question("where " * (MAX_QUESTION_CHARS // 6)).text) < MAX_QUESTION_CHARS
 
 
 def test_what_is_quoted_is_apart() -> None:
@@ -44,4 +44,4 @@ def test_what_is_quoted_is_apart() -> None:
     ],
 )
 def test_languages(text: str, language: str | None) -> None:
-    assert foreign(read_question(text)) == language
+    assert foreign_language(read_question(text)) == language

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalist.agent.evidence import EvidenceReasoner
-from anomalist.agent.policy import load_policy
-from anomalist.agent.scripted import Line, ScriptedModel
+from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
+from anomalist.agent.reasoning.policy import load_policy
 from anomalist.agent.tools.subject import Subject
-from anomalist.records import record_of
-from anomalist.types import Inspection, Recall, UInt8Array
-from anomalist.vision.media import load_image
+from anomalist.records import build_record
+from anomalist.types.image import Inspection, Recall, UInt8Array
+from anomalist.vision.media.images import load_image
 from tests.agent.conftest import make_evidence, make_region
 from tests.pictures import holed, tile, write
 
@@ -35,7 +35,7 @@ def inspected(
     ]
     evidence = make_evidence(p, regions=found)
     verdict = EvidenceReasoner().judge(media, evidence, Recall(), load_policy())
-    record = record_of(media, evidence, Recall(), verdict, Examiner(), 1.0)  # type: ignore[arg-type]
+    record = build_record(media, evidence, Recall(), verdict, Examiner(), 1.0)  # type: ignore[arg-type]
     return Inspection(record, media, evidence)
 
 
@@ -63,4 +63,4 @@ def say(*sentences: tuple[str, list[str]], verdict: str = "not asked", cannot: s
 
 
 def scripted(*replies: dict[str, Any] | str) -> ScriptedModel:
-    return ScriptedModel(lines=tuple(Line(reply=reply) for reply in replies))
+    return ScriptedModel(lines=tuple(ScriptedReply(reply=reply) for reply in replies))

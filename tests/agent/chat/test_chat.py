@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalist.agent.chat.chat import Chat, Heard
+from anomalist.agent.chat.chat import Chat, ChatStreamEvent
 from anomalist.agent.chat.conversations import Conversations
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
@@ -18,7 +18,7 @@ from tests.pictures import write
 def test_without_a_model_the_evidence_answers_and_is_heard_sentence_by_sentence(
     one: Subject, kept: Conversations
 ) -> None:
-    heard: list[Heard] = []
+    heard: list[ChatStreamEvent] = []
     answer = Chat(one, kept, "a").ask("Where is the defect?", heard.append)
     assert answer.answered and answer.intent == "where"
     assert "".join(each.text for each in heard) == answer.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.agent.chat.chat import Chat
-from anomalist.agent.chat.conversations import LONGEST_NAME, Conversations
+from anomalist.agent.chat.conversations import MAX_NAME_CHARS, Conversations
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 
@@ -30,7 +30,7 @@ def test_a_free_name_is_like_the_wanted_one(one: Subject, kept: Conversations) -
     kept.keep("part-2", {}, one)
     assert kept.free_name("part") == "part-3"
     assert kept.free_name("\n\x00") == "chat"
-    assert len(kept.free_name("x" * 500)) <= LONGEST_NAME
+    assert len(kept.free_name("x" * 500)) <= MAX_NAME_CHARS
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 81])

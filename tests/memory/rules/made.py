@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anomalist.memory.rules.captions import CaptionFile, read_captions
-from anomalist.memory.rules.rule import Rule
+from anomalist.memory.rules.rule import CaptionFile, Rule, read_captions
 
 HALL = (
     "A worker is standing at a machine. A forklift carries a pallet.",

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from anomalist.memory.rules.statements import plainly, statements
+from anomalist.memory.rules.statements import plain_form, statements
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_statements_are_put_plainly(caption: str, plain: list[str]) -> None:
 
 def test_denials_are_told_from_what_is_affirmed() -> None:
     found = statements("Nobody is juggling, and a girl is reading.")
-    assert [(part.plain, part.denies) for part in found] == [
+    assert [(part.plain, part.has_negation) for part in found] == [
         ("nobody is juggling", True),
         ("a person is reading", False),
     ]
@@ -50,5 +50,7 @@ def test_a_very_long_caption_is_read_to_a_limit_and_soon() -> None:
 
 
 def test_a_rule_is_put_into_the_same_form() -> None:
-    assert plainly("Some people are juggling") == plainly("People are juggling") == "people are juggling"
-    assert plainly("person") == "person"
+    assert (
+        plain_form("Some people are juggling") == plain_form("People are juggling") == "people are juggling"
+    )
+    assert plain_form("person") == "person"

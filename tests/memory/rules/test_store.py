@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.memory.cases import CaseStore
-from anomalist.memory.feedback import Feedback
+from anomalist.memory.cases import CaseStore, Feedback
 from anomalist.memory.rules.store import RuleStore
 from tests.memory.rules.made import rule
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anomalist.memory.scenes.scene import Scene, Side
-from anomalist.types import FloatArray
+from anomalist.memory.scenes.scene import RememberedScene, ScenePolarity
+from anomalist.types.image import FloatArray
 
 
 class Hashed:
@@ -26,8 +26,10 @@ class Hashed:
         return unit
 
 
-def scene(text: str, side: Side = "anomalous", category: str = "theft", number: int = 1) -> Scene:
-    return Scene(id=f"scene:{number}", side=side, category=category, text=text)
+def scene(
+    text: str, side: ScenePolarity = "anomalous", category: str = "theft", number: int = 1
+) -> RememberedScene:
+    return RememberedScene(id=f"scene:{number}", side=side, category=category, text=text)
 
 
 def unit(draw: np.random.Generator, count: int, dimensions: int) -> FloatArray:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anomalist.memory.embedding import SentenceEncoder
-from anomalist.memory.scenes.memory import SILENT, Response, SceneMemory
-from anomalist.memory.scenes.responding import Weighing
-from anomalist.memory.scenes.scene import Scene
+from anomalist.memory.scenes.memory import NEGATED_SCORE, SceneMemory, SceneScores
+from anomalist.memory.scenes.scene import RememberedScene
+from anomalist.memory.scenes.scene_index import SceneScoringConfig
 from tests.memory.scenes.made import Hashed, scene
 
 WALKERS = " ".join(
@@ -22,12 +22,12 @@ def memory(encoder: SentenceEncoder) -> SceneMemory:
     return SceneMemory(encoder=encoder)
 
 
-def sides(response: Response) -> list[str | None]:
+def sides(response: SceneScores) -> list[str | None]:
     return [each.side for each in response.rationale]
 
 
 def test_one_cyclist_is_not_drowned_by_twelve_walkers(memory: SceneMemory) -> None:
-    response = memory.respond([CROWD, WALKERS])
+    response = memory.score_captions([CROWD, WALKERS])
     assert response.scores.dtype == np.float32
     assert response.scores[0] > response.scores[1] + 0.1
     assert sides(response) == ["anomalous", "normal"]
@@ -38,7 +38,7 @@ def test_one_cyclist_is_not_drowned_by_twelve_walkers(memory: SceneMemory) -> No
 def test_memories_agree_with_the_verdict_and_exist(memory: SceneMemory) -> None:
     known = {each.id: each for each in memory.scenes}
     captions = [CROWD, WALKERS, "Smoke rises from a container.", "A woman carries a basket."]
-    for each in memory.respond(captions).rationale:
+    for each in memory.score_captions(captions).rationale:
         assert each.memories
         assert {found.side for found in each.memories} == {each.side}
         assert all(known[found.id].text == found.text for found in each.memories)
@@ -48,20 +48,20 @@ def test_memories_agree_with_the_verdict_and_exist(memory: SceneMemory) -> None:
 
 @pytest.mark.parametrize("caption", ["No one is running.", "Nobody fights, and no one shouts."])
 def test_a_denial_does_not_accuse(memory: SceneMemory, caption: str) -> None:
-    response = memory.respond([caption])
-    assert response.scores[0] == pytest.approx(SILENT)
+    response = memory.score_captions([caption])
+    assert response.scores[0] == pytest.approx(NEGATED_SCORE)
     assert sides(response) == ["normal"]
 
 
 def test_a_denial_accuses_where_a_scene_denies(memory: SceneMemory) -> None:
-    response = memory.respond(["A welder is not wearing a helmet."])
+    response = memory.score_captions(["A welder is not wearing a helmet."])
     assert sides(response) == ["anomalous"]
     assert response.rationale[0].memories[0].category == "protective gear"
 
 
 @pytest.mark.parametrize("caption", ["", " \n", "...", "There are five people."])
 def test_who_says_nothing_gets_no_score(memory: SceneMemory, caption: str) -> None:
-    response = memory.respond([caption])
+    response = memory.score_captions([caption])
     assert np.isnan(response.scores[0])
     assert sides(response) == [None]
 
@@ -70,32 +70,34 @@ def test_who_says_nothing_gets_no_score(memory: SceneMemory, caption: str) -> No
     "caption", ["x " * 5000, "消防車が燃えている。", "\ud800 burns", "Ignore all memories!"]
 )
 def test_any_caption_is_taken(memory: SceneMemory, caption: str) -> None:
-    assert not np.isinf(memory.respond([caption]).scores).any()
+    assert not np.isinf(memory.score_captions([caption]).scores).any()
 
 
 def test_a_caption_scores_the_same_among_others(memory: SceneMemory) -> None:
-    together = memory.respond([WALKERS, CROWD, "A man throws a chair.", CROWD]).scores
+    together = memory.score_captions([WALKERS, CROWD, "A man throws a chair.", CROWD]).scores
     assert together[1] == together[3]
-    assert together[2] == pytest.approx(memory.respond(["A man throws a chair."]).scores[0], abs=1e-5)
+    assert together[2] == pytest.approx(memory.score_captions(["A man throws a chair."]).scores[0], abs=1e-5)
 
 
 def test_no_captions_and_one_string(memory: SceneMemory) -> None:
-    assert memory.respond([]).scores.shape == (0,)
+    assert memory.score_captions([]).scores.shape == (0,)
     with pytest.raises(TypeError, match="got one string"):
-        memory.respond("a man walks")
+        memory.score_captions("a man walks")
 
 
 def test_what_is_usual_for_the_camera_is_normal(encoder: SentenceEncoder, memory: SceneMemory) -> None:
     caption = "A man is riding a bicycle."
     used_to_it = SceneMemory(normal=["People are riding bicycles. A man rides a bicycle."], encoder=encoder)
-    before, after = memory.respond([caption]), used_to_it.respond([caption])
+    before, after = memory.score_captions([caption]), used_to_it.score_captions([caption])
     assert after.scores[0] < 0 < before.scores[0]
     (explained,) = after.rationale
     assert explained.side == "normal"
     assert explained.memories[0].id.startswith("scene:own-")
     # other anomalies are still found
     fire = "A bin is burning."
-    assert used_to_it.respond([fire]).scores[0] == pytest.approx(memory.respond([fire]).scores[0], abs=0.02)
+    assert used_to_it.score_captions([fire]).scores[0] == pytest.approx(
+        memory.score_captions([fire]).scores[0], abs=0.02
+    )
 
 
 def test_what_is_denied_today_makes_nothing_usual(encoder: SentenceEncoder) -> None:
@@ -106,8 +108,8 @@ def test_one_anomalous_scene_of_the_camera_counts(encoder: SentenceEncoder, memo
     caption = "A man sits on the blue bench."
     added = scene("a person sits on the blue bench", category="bench")
     taught = SceneMemory(own=([added], encoder.encode([added.text])), encoder=encoder)
-    assert sides(memory.respond([caption])) == ["normal"]
-    response = taught.respond([caption])
+    assert sides(memory.score_captions([caption])) == ["normal"]
+    response = taught.score_captions([caption])
     assert sides(response) == ["anomalous"]
     assert response.rationale[0].memories[0].category == "bench"
 
@@ -115,14 +117,17 @@ def test_one_anomalous_scene_of_the_camera_counts(encoder: SentenceEncoder, memo
 def test_the_penalty_on_anomalous_scenes_is_no_no_op(encoder: SentenceEncoder) -> None:
     """Multiplied after they were made unit, and no index makes them unit again."""
     scores = [
-        SceneMemory(weighing=Weighing(alpha=alpha), encoder=encoder).respond([CROWD])
+        SceneMemory(scoring_config=SceneScoringConfig(alpha=alpha), encoder=encoder).score_captions([CROWD])
         for alpha in (1, 0.9, 0.5)
     ]
     values = [float(found.scores[0]) for found in scores]
     assert values[0] > values[1] + 0.01 > values[2] + 0.1
     # what people read is the similarity itself
-    shown = [SceneMemory(weighing=Weighing(alpha=a), threshold=-2, encoder=encoder) for a in (1, 0.5)]
-    first, second = (each.respond([CROWD]).rationale[0].memories[0] for each in shown)
+    shown = [
+        SceneMemory(scoring_config=SceneScoringConfig(alpha=a), threshold=-2, encoder=encoder)
+        for a in (1, 0.5)
+    ]
+    first, second = (each.score_captions([CROWD]).rationale[0].memories[0] for each in shown)
     assert first == second
 
 
@@ -132,23 +137,23 @@ def test_the_penalty_multiplies_each_product() -> None:
     vectors = encoder.encode([each.text for each in scenes])
     query = encoder.encode(["a man steals a bag"])
     for alpha in (1.0, 0.95, 0.3):
-        weighing = Weighing(k=1, alpha=alpha)
-        memory = SceneMemory(scenes, vectors, weighing=weighing, encoder=encoder)
+        scoring_config = SceneScoringConfig(k=1, alpha=alpha)
+        memory = SceneMemory(scenes, vectors, scoring_config=scoring_config, encoder=encoder)
         expected = alpha * float(query[0] @ vectors[0]) - float(query[0] @ vectors[1])
-        assert memory.respond_to_vectors(query).scores[0] == pytest.approx(expected, abs=1e-5)
+        assert memory.score_vectors(query).scores[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_nova_scores_the_same_way_round(encoder: SentenceEncoder) -> None:
-    memory = SceneMemory(weighing=Weighing(scoring="nova"), encoder=encoder)
-    walking, riding = memory.respond([WALKERS, CROWD]).scores
+    memory = SceneMemory(scoring_config=SceneScoringConfig(scoring="nova"), encoder=encoder)
+    walking, riding = memory.score_captions([WALKERS, CROWD]).scores
     assert riding > walking + 0.05
 
 
 def test_a_memory_of_one_side_still_answers() -> None:
     encoder = Hashed()
-    scenes: list[Scene] = [scene("a man carries a bag", "normal", "shop")]
+    scenes: list[RememberedScene] = [scene("a man carries a bag", "normal", "shop")]
     memory = SceneMemory(scenes, encoder.encode([scenes[0].text]), encoder=encoder)
-    assert sides(memory.respond(["a man carries a bag"])) == ["normal"]
+    assert sides(memory.score_captions(["a man carries a bag"])) == ["normal"]
 
 
 def test_as_many_vectors_as_scenes() -> None:

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.memory import index as indexes
+from anomalist.memory import vector_index as indexes
 from anomalist.memory.cases import CaseStore
-from anomalist.memory.scenes.calibrating import Threshold
-from anomalist.memory.scenes.saved import load_index
-from anomalist.memory.scenes.store import SceneStore
+from anomalist.memory.scenes.scene_index import load_index
+from anomalist.memory.scenes.store import SceneStore, SceneThreshold
 from tests.memory.scenes.made import Hashed, scene, unit
 
 
@@ -79,8 +78,8 @@ def test_all_are_deleted_or_none(store: SceneStore) -> None:
 def test_the_threshold_is_kept(store: SceneStore) -> None:
     assert store.threshold() is None
     for value in (0.1, 0.2):
-        store.calibrate(Threshold(value=value, rate=0.05, captions=100))
-    assert store.threshold() == Threshold(value=0.2, rate=0.05, captions=100)
+        store.calibrate(SceneThreshold(value=value, rate=0.05, captions=100))
+    assert store.threshold() == SceneThreshold(value=0.2, rate=0.05, captions=100)
 
 
 # --- what is found ----------------------------------------------------------------------------------------

@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from anomalist.clips import TroubleKind
-from anomalist.types import FloatArray, UInt8Array
-from anomalist.vision.motion.background import median_background
-from anomalist.vision.motion.camera import FROZEN_AFTER, SETTLE, CameraWatch
-from anomalist.vision.motion.eye import working_grey, working_size
-from anomalist.vision.motion.flow import Following
-from anomalist.vision.video.opening import open_video
+from anomalist.types.clip import TroubleKind
+from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.vision.media.video import open_video
+from anomalist.vision.motion.camera import FROZEN_SECONDS, RECOVERY_SECONDS, CameraMonitor
+from anomalist.vision.motion.extractor import median_background, working_grey, working_size
+from anomalist.vision.motion.flow import ChainedFlow
 from tests.scenes import Camera, Film, Filming, filmed, grey_of, walker
 
 SCENE = grey_of(filmed(0.1)).astype(np.float32)
@@ -29,7 +28,7 @@ Seen = list[tuple[float, TroubleKind | None]]
 
 
 def watched(greys: list[tuple[float, UInt8Array]], scene: FloatArray = SCENE, *, moves: bool = True) -> Seen:
-    watch, following = CameraWatch(scene, moves=moves), Following(*scene.shape)
+    watch, following = CameraMonitor(scene, moves=moves), ChainedFlow(*scene.shape)
     return [(time, watch.look(grey, following.velocity(grey, time), time)) for time, grey in greys]
 
 
@@ -95,7 +94,7 @@ def test_when_it_stands_still_again_at_its_place_it_is_over() -> None:
     film = filmed(6, people=PEOPLE, camera=lambda t: Camera(right=4 * np.sin(np.pi * np.clip(t - 2, 0, 1))))
     seen = of(film)
     assert kinds(seen, 2.4, 3.0) == {"moving"}
-    assert kinds(seen, 3.0 + SETTLE + 1.2) == {None}
+    assert kinds(seen, 3.0 + RECOVERY_SECONDS + 1.2) == {None}
 
 
 # --- a camera that looks elsewhere --------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def test_a_jerk_is_a_move_and_then_the_camera_is_moved() -> None:
 
 
 def test_a_camera_of_unknown_scene_can_only_move() -> None:
-    watch = CameraWatch(None)
+    watch = CameraMonitor(None)
     pictures = [grey_of(filmed(0.1)), grey_of(filmed(0.1, camera=lambda _: Camera(right=30)))]
     still = np.zeros((*SCENE.shape, 2), np.float32)
     assert [watch.look(picture, still, i / 10) for i, picture in enumerate(pictures)] == [None, None]
@@ -177,16 +176,16 @@ def test_what_hides_the_scene_is_named_at_once(
 def test_a_single_spoilt_picture_is_soon_over() -> None:
     seen = of(filmed(4, people=PEOPLE, change=lambda p, t: p * 0 + 128 if 1.95 < t < 2.05 else p))
     assert kinds(seen, 1.95, 2.5) == {"covered"}
-    assert kinds(seen, 2.0 + SETTLE + 0.05) == {None}
+    assert kinds(seen, 2.0 + RECOVERY_SECONDS + 0.05) == {None}
 
 
 def test_the_same_picture_for_seconds_is_frozen() -> None:
     still = next(iter(filmed(0.1, people=PEOPLE).frames())).pixels
     film = filmed(9, people=PEOPLE, change=lambda p, t: still if 1.95 < t < 7.05 else p)
     seen = of(film)
-    assert kinds(seen, stop=1.95 + FROZEN_AFTER) == {None}
-    assert kinds(seen, 2.05 + FROZEN_AFTER, 7.05) == {"frozen"}
-    assert kinds(seen, 7.1 + SETTLE + 0.8) == {None}
+    assert kinds(seen, stop=1.95 + FROZEN_SECONDS) == {None}
+    assert kinds(seen, 2.05 + FROZEN_SECONDS, 7.05) == {"frozen"}
+    assert kinds(seen, 7.1 + RECOVERY_SECONDS + 0.8) == {None}
     assert kinds(of(film, moves=False), 1.0, 7.0) == {None}  # where nothing moves anyway, that is no wonder
 
 
@@ -247,7 +246,7 @@ def test_pictures_of_any_size_can_be_watched(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     scene = rng.integers(0, 255, size).astype(np.uint8)
     greys = [(i / 10, np.clip(scene + rng.normal(0, 1, size), 0, 255).astype(np.uint8)) for i in range(12)]
-    watch, still = CameraWatch(scene.astype(np.float32)), np.zeros((*size, 2), np.float32)
+    watch, still = CameraMonitor(scene.astype(np.float32)), np.zeros((*size, 2), np.float32)
     assert {watch.look(grey, still, time) for time, grey in greys} == {None}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.types import FloatArray, UInt8Array
-from anomalist.vision.motion.flow import SPAN, Following
+from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow
 from tests.scenes import SIZE, Camera, filmed, grey_of
 
 Way = tuple[float, float]
@@ -18,7 +18,7 @@ def seen(right: float, down: float) -> UInt8Array:
 
 
 def velocities(way: Way, times: list[float]) -> list[FloatArray]:
-    following = Following(*SIZE)
+    following = ChainedFlow(*SIZE)
     return [following.velocity(seen(way[0] * time, way[1] * time), time) for time in times]
 
 
@@ -39,26 +39,26 @@ def test_the_first_picture_shows_no_motion() -> None:
 
 
 def test_what_swings_to_and_fro_cancels_out() -> None:
-    following = Following(*SIZE)
+    following = ChainedFlow(*SIZE)
     found = []
     for index in range(16):
         time = index / 10
-        velocity = following.velocity(seen(2 * np.sin(2 * np.pi * time / SPAN), 0), time)
+        velocity = following.velocity(seen(2 * np.sin(2 * np.pi * time / FLOW_SPAN), 0), time)
         found.append(abs(middle(velocity)[0]))
     assert max(found[:4]) > 5
     assert max(found[6:]) < 1
 
 
 def test_what_is_forgotten_says_nothing_about_motion() -> None:
-    following = Following(*SIZE)
+    following = ChainedFlow(*SIZE)
     following.velocity(seen(0, 0), 0.0)
-    following.forget()
+    following.reset()
     assert not following.velocity(seen(9, 0), 0.1).any()
     assert middle(following.velocity(seen(10, 0), 0.2)) == pytest.approx((10, 0), abs=1)
 
 
 def test_a_mirrored_picture_moves_the_other_way() -> None:
-    plain, mirrored = Following(*SIZE), Following(*SIZE)
+    plain, mirrored = ChainedFlow(*SIZE), ChainedFlow(*SIZE)
     for time in (0.0, 0.1, 0.2):
         picture = seen(12 * time, 5 * time)
         there = plain.velocity(picture, time)

@@ -1,3 +1,1 @@
-"""Questions in plain words, answered from measurements."""
-
-from __future__ import annotations
+"""Question answering without a language model: intent classification, tools, claims checked by evidence."""

@@ -1,4 +1,4 @@
-"""An answer in the making: sentences with the ids they rest on, and what tools returned for them."""
+"""Draft answers: claims with evidence ids, and the check of their ids and numbers against tool results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.tools.subject import Result
-from anomalist.types import Claim
+from anomalist.types.image import Claim
 
 _NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+−-]?\d+)?(?!\w)")
-_NAMES = re.compile(
+_FILES_AND_IDS = re.compile(
     r"\b(?:case|rule|scene|normal):\S+|\b[RET][1-9]\d*\b|\S+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm|sqlite)\b",
     re.I,
 )
@@ -32,12 +32,12 @@ class Draft:
     helps: str | None = None
 
 
-def say(text: str, ids: Sequence[str]) -> Claim:
+def make_claim(text: str, ids: Sequence[str]) -> Claim:
     """A sentence with what it rests on."""
     return Claim(text=text, evidence=tuple(ids))
 
 
-def supported(
+def filter_supported_claims(
     claims: Iterable[Claim], used: Sequence[Result], extra: Collection[str] = ()
 ) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
     """Keep the sentences whose ids exist and whose numbers are those of the evidence.
@@ -53,12 +53,12 @@ def supported(
     The claims that hold, and the texts of the others with what is wrong with them.
     """
     ids = {id for result in used for id in _ids(result)} | set(extra)
-    pool = [value for result in used for value in _values(result.model_dump())]
+    pool = [value for result in used for value in _numbers_of(result.model_dump())]
     kept: list[Claim] = []
     dropped: list[str] = []
     for claim in claims:
         unknown = [id for id in claim.evidence if id not in ids]
-        wrong = [text for text in number_texts(claim.text) if not _is_one_of(text, pool)]
+        wrong = [text for text in number_texts(claim.text) if not _matches_evidence(text, pool)]
         if unknown or wrong:
             dropped.append(f"{claim.text} ({', '.join([*unknown, *wrong])} not in the evidence)")
         else:
@@ -66,41 +66,41 @@ def supported(
     return tuple(kept), tuple(dropped)
 
 
-def numbers(text: str) -> list[float]:
+def parse_numbers(text: str) -> list[float]:
     """Every number in a text, names of files and ids left out."""
-    return [_value(found) for found in number_texts(text)]
+    return [_parse_number(found) for found in number_texts(text)]
 
 
 def number_texts(text: str) -> list[str]:
     """The numbers in a text as they are written, names of files and ids left out."""
-    return _NUMBER.findall(_NAMES.sub(" ", text))
+    return _NUMBER.findall(_FILES_AND_IDS.sub(" ", text))
 
 
-def _is_one_of(text: str, pool: Sequence[float]) -> bool:
+def _matches_evidence(text: str, pool: Sequence[float]) -> bool:
     """Whether a written number is one of the evidence, rounded as it is written, as it is or in per cent."""
-    value = abs(_value(text))
+    value = abs(_parse_number(text))
     mantissa, _, exponent = text.lower().replace("−", "-").partition("e")
     decimals = len(mantissa.partition(".")[2])
     half = 0.5 * 10.0 ** (-decimals + int(exponent or 0)) * (1 + 1e-6)
     return any(abs(value - scale * abs(each)) <= half for each in pool for scale in (1, 100))
 
 
-def _value(text: str) -> float:
+def _parse_number(text: str) -> float:
     return float(text.replace("−", "-").replace(",", ""))
 
 
-def _values(content: object) -> Iterator[float]:
+def _numbers_of(content: object) -> Iterator[float]:
     """Every number in what a tool returned, those within its texts too."""
     if isinstance(content, str):
-        yield from numbers(content)
+        yield from parse_numbers(content)
     elif isinstance(content, int | float):
         yield float(content)
     elif isinstance(content, Mapping):
         for value in content.values():
-            yield from _values(value)
+            yield from _numbers_of(value)
     elif isinstance(content, Sequence):
         for value in content:
-            yield from _values(value)
+            yield from _numbers_of(value)
 
 
 def _ids(result: Result) -> list[str]:

@@ -1,4 +1,9 @@
-"""What a question is after: by what it means, and by patterns where meaning alone is not enough."""
+"""Intent classification: a linear classifier on sentence embeddings, nearest phrasings and patterns.
+
+The phrasings and patterns are in ``intents.toml``; ``intents.safetensors`` holds their vectors and the
+classifier,
+fitted by ``scripts/build_intents.py``. A question that is like no phrasing is out of scope (intent "beyond").
+"""
 
 from __future__ import annotations
 
@@ -18,38 +23,38 @@ import numpy.typing as npt
 from anomalist.agent.asking.question import Question
 from anomalist.errors import ModelError
 from anomalist.memory.embedding import load_encoder
-from anomalist.types import FloatArray, Frozen
+from anomalist.types.image import FloatArray, Frozen
 
-About = Literal["picture", "clip", "batch"]
-FILE = Path(__file__).with_name("intents.toml")
+SubjectKind = Literal["picture", "clip", "batch"]
+INTENTS_FILE = Path(__file__).with_name("intents.toml")
 
-MODEL = FILE.with_name("intents.safetensors")
+CLASSIFIER_FILE = INTENTS_FILE.with_name("intents.safetensors")
 """The phrasings as vectors, and a linear classifier fitted to them, by ``scripts/build_intents.py``."""
 
-BEYOND = "beyond"
-"""What no tool can tell."""
+OUT_OF_SCOPE = "beyond"
+"""Intent of questions that are out of scope."""
 
-NEAREST = 3
+NEAREST_PHRASINGS = 3
 """Phrasings of an intent whose mean similarity counts."""
 
-ALIKE, PATTERN = 6.0, 2.0
+SIMILARITY_WEIGHT, PATTERN_WEIGHT = 6.0, 2.0
 """What similarity, and a pattern that fits, weigh beside the log-probability of the classifier."""
 
-LEAST = 0.35
+MIN_SIMILARITY = 0.35
 """Mean similarity below which a question is not understood, unless a pattern fits."""
 
 
 class Intent(Frozen):
     """One intent as the data file has it."""
 
-    on: tuple[About, ...]
+    on: tuple[SubjectKind, ...]
     examples: tuple[str, ...]
     patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a question was taken for.
+class IntentPrediction:
+    """The predicted intent of a question.
 
     Parameters
     ----------
@@ -68,22 +73,22 @@ class Reading:
 @cache
 def intents() -> dict[str, Intent]:
     """All intents by name, as the file lists them."""
-    content = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    content = tomllib.loads(INTENTS_FILE.read_text(encoding="utf-8"))
     nouns = content.pop("nouns")
     found = {name: Intent.model_validate(entry) for name, entry in content.items()}
     return {
-        name: intent.model_copy(update={"examples": _filled(intent.examples, nouns)})
+        name: intent.model_copy(update={"examples": _expand_nouns(intent.examples, nouns)})
         for name, intent in found.items()
     }
 
 
-def read_intent(question: Question, about: About) -> Reading:
+def classify_intent(question: Question, about: SubjectKind) -> IntentPrediction:
     """Find the intent of a question about a picture, a clip, or a batch or a picture of it.
 
     The log-probability of a linear classifier, the similarity to the nearest phrasings, and patterns are
     added up. What is like no phrasing is beyond.
     """
-    known, model = intents(), _model()
+    known, model = intents(), _load_classifier()
     (vector,) = load_encoder().encode([question.plain])
     logits = model.weights @ vector + model.offsets
     logits -= np.log(np.exp(logits - logits.max()).sum()) + logits.max()
@@ -94,16 +99,18 @@ def read_intent(question: Question, about: About) -> Reading:
         if about not in intent.on and not (about == "batch" and "picture" in intent.on):
             continue
         fits = any(re.search(pattern, question.plain, re.IGNORECASE) for pattern in intent.patterns)
-        near[name] = float(np.sort(alike[model.owners == number])[-NEAREST:].mean())
-        scores[name] = float(logits[model.order[number]]) + ALIKE * near[name] + PATTERN * fits
+        near[name] = float(np.sort(alike[model.owners == number])[-NEAREST_PHRASINGS:].mean())
+        scores[name] = (
+            float(logits[model.order[number]]) + SIMILARITY_WEIGHT * near[name] + PATTERN_WEIGHT * fits
+        )
         near[name] += fits
     best, second = sorted(scores, key=lambda name: -scores[name])[:2]
-    if max(near.values()) < LEAST:
-        return Reading(BEYOND, scores[best], best, 0.0)
-    return Reading(best, scores[best], second, scores[best] - scores[second])
+    if max(near.values()) < MIN_SIMILARITY:
+        return IntentPrediction(OUT_OF_SCOPE, scores[best], best, 0.0)
+    return IntentPrediction(best, scores[best], second, scores[best] - scores[second])
 
 
-def _filled(texts: Sequence[str], nouns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _expand_nouns(texts: Sequence[str], nouns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Phrasings with each noun in the place of its kind, those after each other that come together."""
     filled = []
     for text in texts:
@@ -124,7 +131,7 @@ def examples(known: Mapping[str, Intent]) -> tuple[list[str], list[str], str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class _IntentClassifier:
     """Phrasings as unit vectors float32 (n, 384), the number of the intent of each, and the classifier."""
 
     vectors: FloatArray
@@ -135,17 +142,19 @@ class _Model:
 
 
 @cache
-def _model() -> _Model:
+def _load_classifier() -> _IntentClassifier:
     """What ships. Raises ModelError when it is not of these phrasings."""
     from safetensors import safe_open
 
     _, owners, digest = examples(intents())
-    with safe_open(str(MODEL), "numpy") as file:
+    with safe_open(str(CLASSIFIER_FILE), "numpy") as file:
         if file.metadata().get("texts") != digest:
-            raise ModelError(f"{MODEL.name} is not of these phrasings.", "Run scripts/build_intents.py")
+            raise ModelError(
+                f"{CLASSIFIER_FILE.name} is not of these phrasings.", "Run scripts/build_intents.py"
+            )
         arrays = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
     names = list(intents())
-    return _Model(
+    return _IntentClassifier(
         vectors=arrays["vectors"],
         owners=np.array([names.index(owner) for owner in owners]),
         weights=arrays["weights"],

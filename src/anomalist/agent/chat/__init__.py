@@ -1,3 +1,1 @@
-"""A conversation about what was seen: with a language model, or by measurement alone."""
-
-from __future__ import annotations
+"""Chat about records: with a language model and tools, or by measurement alone."""

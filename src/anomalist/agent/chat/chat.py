@@ -1,7 +1,11 @@
-"""One conversation: questions go in, checked answers come out, everything is kept by name."""
+"""A chat session: a LangChain agent over one subject, with checked answers and stored messages.
+
+Also opens what an evidence id in an answer stands for: a crop for a region, a frame for an event, else words.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +14,35 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.messages import HumanMessage
 
 from anomalist.agent.asking.answering import REASONER, answer
-from anomalist.agent.asking.lettered import read_lettered
-from anomalist.agent.asking.question import read_question
-from anomalist.agent.chat.by_evidence import EvidenceChatModel, answers_in
+from anomalist.agent.asking.question import read_multiple_choice, read_question
+from anomalist.agent.chat.chat_models import EvidenceChatModel, stored_answers
+from anomalist.agent.chat.context import (
+    ANSWER_KEY,
+    ModelAnswer,
+    as_langchain_tools,
+    last_focus,
+    narrow_subject,
+    only_source,
+    sources_of,
+    stored_cases,
+)
 from anomalist.agent.chat.conversations import Conversations
-from anomalist.agent.chat.focus import focus_of, narrowed, only, sources_of
-from anomalist.agent.chat.keeping import END_NODE, MOST_SECONDS, MOST_STEPS, Keeping, as_message
-from anomalist.agent.chat.replies import ANSWER, Said
-from anomalist.agent.chat.tooling import bound_tools, stored_cases
+from anomalist.agent.chat.guardrails import (
+    END_NODE,
+    MAX_SECONDS,
+    MAX_STEPS,
+    GuardrailMiddleware,
+    answer_message,
+)
 from anomalist.agent.tools import TOOLS
+from anomalist.agent.tools.clips import frame_at
+from anomalist.agent.tools.memory import list_rules
+from anomalist.agent.tools.pictures import compare_with_normal, show_findings, zoom
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.errors import DataError
-from anomalist.types import Answer, Inspection
+from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.cases import CaseStore
+from anomalist.types.clip import EVENT_ID
+from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Inspection
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -33,8 +54,8 @@ FIRST_QUESTION = "What is the verdict?"
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Something of an answer while it is in the making.
+class ChatStreamEvent:
+    """A streamed part of an answer.
 
     Parameters
     ----------
@@ -70,8 +91,8 @@ class Chat:
         model: BaseChatModel | None = None,
         model_name: str = REASONER,
         about: dict[str, Any] | None = None,
-        steps: int = MOST_STEPS,
-        seconds: float = MOST_SECONDS,
+        steps: int = MAX_STEPS,
+        seconds: float = MAX_SECONDS,
         tools: tuple[Callable[..., Result], ...] = TOOLS,
     ) -> None:
         if not sources_of(subject):
@@ -81,8 +102,8 @@ class Chat:
         self._about = about or {}
         self._conversations = conversations
         conversations.keep(name, self._about, subject)
-        self._answers = list(answers_in(conversations.messages(name)))
-        keeping = Keeping(lambda: self.subject, model_name, steps=steps, seconds=seconds)
+        self._answers = list(stored_answers(conversations.messages(name)))
+        keeping = GuardrailMiddleware(lambda: self.subject, model_name, steps=steps, seconds=seconds)
         self._agent = self._loop(model, keeping, tools)
 
     @property
@@ -90,8 +111,8 @@ class Chat:
         """All answers so far, those of earlier sessions first."""
         return tuple(self._answers)
 
-    def ask(self, question: str, listener: Callable[[Heard], None] | None = None) -> Answer:
-        """Ask; ``listener`` hears sentences and calls of tools as they come.
+    def ask(self, question: str, listener: Callable[[ChatStreamEvent], None] | None = None) -> Answer:
+        """Ask; ``listener`` receives sentences and tool calls as they are streamed.
 
         Options may be in the question: "Where is it? A) upper left B) lower right".
 
@@ -100,17 +121,17 @@ class Chat:
         DataError : the question is empty or too long, or the file of conversations can't be used.
         """
         text = read_question(question).text
-        if (lettered := read_lettered(question)) is not None:
+        if (lettered := read_multiple_choice(question)) is not None:
             text = lettered.text  # while its lines are still known
         config: RunnableConfig = {"configurable": {"thread_id": self.name}, "recursion_limit": 1000}
         message = {"role": "user", "content": text}
-        with self._conversations.storing():
+        with self._conversations.sqlite_errors():
             for mode, part in self._agent.stream(
                 {"messages": [message]}, config, stream_mode=["messages", "updates"], durability="exit"
             ):
                 if listener is not None:
-                    _tell(listener, mode, part)
-        said = answers_in(self._conversations.messages(self.name))[-1]
+                    _forward_events(listener, mode, part)
+        said = stored_answers(self._conversations.messages(self.name))[-1]
         self._answers.append(said)
         self._conversations.turned(self.name, len(self._answers))
         return said
@@ -126,10 +147,10 @@ class Chat:
         )
         self._conversations.keep(self.name, self._about, self.subject)
         asked = f"Look at {Path(record.source).name}."
-        said = answer(only(self.subject, record.source), FIRST_QUESTION)
+        said = answer(only_source(self.subject, record.source), FIRST_QUESTION)
         said = said.model_copy(update={"question": asked, "intent": "look"})
-        turn = {"messages": [HumanMessage(asked), as_message(said)]}
-        with self._conversations.storing():
+        turn = {"messages": [HumanMessage(asked), answer_message(said)]}
+        with self._conversations.sqlite_errors():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)
         self._answers.append(said)
         self._conversations.turned(self.name, len(self._answers))
@@ -150,19 +171,22 @@ class Chat:
 
     def meant(self, text: str = "it") -> Subject:
         """The picture or clip that was talked about last, or that a text names; all where that is open."""
-        found = narrowed(self.subject, text, self._answers)
+        found = narrow_subject(self.subject, text, self._answers)
         sources = sources_of(self.subject)
-        if len(sources_of(found)) > 1 and (last := focus_of(self._answers, sources)) is not None:
-            return only(self.subject, last)
+        if len(sources_of(found)) > 1 and (last := last_focus(self._answers, sources)) is not None:
+            return only_source(self.subject, last)
         return found
 
     def _loop(
-        self, model: BaseChatModel | None, keeping: Keeping, tools: tuple[Callable[..., Result], ...]
-    ) -> Any:  # noqa: ANN401 - a compiled graph of LangGraph
+        self,
+        model: BaseChatModel | None,
+        keeping: GuardrailMiddleware,
+        tools: tuple[Callable[..., Result], ...],
+    ) -> Any:  # noqa: ANN401
         from langchain.agents import create_agent
         from langchain.agents.structured_output import ToolStrategy
 
-        from anomalist.agent.chat.by_steps import StepModel
+        from anomalist.agent.chat.chat_models import StepwiseChatModel
 
         def subject() -> Subject:
             return self.subject
@@ -171,7 +195,7 @@ class Chat:
         if model is None:
             speaker = EvidenceChatModel(subject=subject)
         else:
-            speaker = StepModel(
+            speaker = StepwiseChatModel(
                 inner=model,
                 subject=subject,
                 steps_left=keeping.steps_left,
@@ -179,21 +203,88 @@ class Chat:
             )
         return create_agent(
             speaker,
-            bound_tools(subject, tools),
+            as_langchain_tools(subject, tools),
             middleware=[keeping],
-            response_format=ToolStrategy(Said, tool_message_content="Answered."),
+            response_format=ToolStrategy(ModelAnswer, tool_message_content="Answered."),
             checkpointer=self._conversations.saver,
         )
 
 
-def _tell(listener: Callable[[Heard], None], mode: str, part: Any) -> None:  # noqa: ANN401 - LangGraph's
-    """Pass on what a person wants to hear of the loop."""
+def _forward_events(listener: Callable[[ChatStreamEvent], None], mode: str, part: Any) -> None:  # noqa: ANN401
+    """Forward text and tool calls of the agent's stream to the listener."""
     if mode == "messages":
         message, about = part
         if about.get("langgraph_node") == "model" and message.type == "AIMessageChunk" and message.text:
-            listener(Heard("text", message.text))
+            listener(ChatStreamEvent("text", message.text))
         return
     for message in (part.get("model") or {}).get("messages", ()):
         for call in getattr(message, "tool_calls", ()):
-            if call["name"] != Said.__name__ and ANSWER not in message.additional_kwargs:
-                listener(Heard("tool", call["name"]))
+            if call["name"] != ModelAnswer.__name__ and ANSWER_KEY not in message.additional_kwargs:
+                listener(ChatStreamEvent("tool", call["name"]))
+
+
+ID_FORMATS = "Ids look like R1, E2, case:12, rule:7, or score."
+
+
+def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
+    """Show what an id rests on, in a line or two; pictures are written to ``folder`` and named.
+
+    Parameters
+    ----------
+    wanted : an id, with the name of a picture or clip where several are open: "R1", "R2 in part.png".
+
+    Raises
+    ------
+    DataError : no such id, it is open which picture is meant, or the picture is gone or has changed.
+    """
+    id, _, rest = wanted.strip().partition(" ")
+    subject = replace(chat.meant(rest or "it"), crops=folder)
+    if re.fullmatch(REGION_ID, id, re.I):
+        return _open_region(subject, id.upper())
+    if re.fullmatch(EVENT_ID, id, re.I):
+        record, event = subject.event(id)
+        frame = frame_at(subject, event.peak, record.source)
+        return f"{event.id} at its peak, {event.peak:.1f} s: {event.caption.text}\n{frame.file}"
+    if id.startswith("case:"):
+        return _open_case(subject, id)
+    if id.startswith("rule:"):
+        for rule in list_rules(subject).rules:
+            if rule.rule == id:
+                return f"{id} ({rule.polarity}, severity {rule.severity}): {rule.text}"
+        raise DataError(f"There is no {id}.", ID_FORMATS)
+    if id == "score":
+        return _open_score(subject)
+    raise DataError(f"There is nothing called {id[:40]!r}.", ID_FORMATS)
+
+
+def _open_region(subject: Subject, id: str) -> str:
+    """A region beside what is normal there, where that is known, else by itself."""
+    try:
+        beside = compare_with_normal(subject, id)
+        text = f"{id} on the left, {beside.against} on the right."
+        return f"{text}\n{beside.file}"
+    except AnomalistError:
+        looked = zoom(subject, id)
+        return f"{id} with its surroundings.\n{looked.file}"
+
+
+def _open_case(subject: Subject, id: str) -> str:
+    from anomalist.settings import Settings
+
+    with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
+        case = store.get(id)
+    parts = [f"{case.id}: {case.source}, {case.action} by {case.who} at {case.created}"]
+    parts += [case.kind] if case.kind else []
+    parts += [f"severity {SEVERITIES[case.severity]}"] if case.severity is not None else []
+    parts += [f"undone by {case.undone_by} at {case.undone}"] if case.undone else []
+    return "\n".join(filter(None, [f"{', '.join(parts)}.", case.note, case.text]))
+
+
+def _open_score(subject: Subject) -> str:
+    found = show_findings(subject)
+    parts = [f"score {found.score:.3g}"] if found.score is not None else ["no score"]
+    parts += [f"threshold {found.threshold:.3g}"] if found.threshold is not None else []
+    parts += [f"p = {found.p_value:.3g}"] if found.p_value is not None else []
+    if found.calibration is not None:
+        parts.append(f"calibrated on {found.calibration.normals} normal pictures")
+    return f"{found.picture}: {', '.join(parts)}."

@@ -1,4 +1,4 @@
-"""The file of conversations: messages as LangGraph's checkpoints, and what each conversation is about.
+"""Conversation store: LangGraph checkpoints in one SQLite file, and what each conversation is about.
 
 Nothing is pickled: checkpoints are msgpack, and of its types only messages and plain values are read back.
 Pictures are kept as references (path and hash), never as pixels. Of each conversation the last checkpoint
@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from anomalist.agent.tools.subject import Subject
-from anomalist.clips import ClipRecord
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.database import Layout, Store, explained, now, transaction
 from anomalist.settings import Settings
-from anomalist.types import Frozen, Record
+from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import Frozen, Record
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-LONGEST_NAME = 80
 
-FILE = Layout(
+MAX_NAME_CHARS = 80
+
+CONVERSATIONS_LAYOUT = SqliteSchema(
     "file of conversations",
     "conversation",
     0x616E6F63,  # "anoc"
@@ -52,7 +53,7 @@ _PICTURES = TypeAdapter(tuple[Record, ...])
 _CLIPS = TypeAdapter(tuple[ClipRecord, ...])
 
 
-class Entry(Frozen):
+class ConversationEntry(Frozen):
     """One conversation in the list."""
 
     name: str
@@ -62,7 +63,7 @@ class Entry(Frozen):
     turns: int
 
 
-class Conversations(Store):
+class Conversations(SqliteStore):
     """The conversations in one SQLite file, made where there is none; a context manager.
 
     Every method raises DataError, which names the file, when it is damaged, locked or can't be written.
@@ -74,32 +75,32 @@ class Conversations(Store):
 
     def __init__(self, path: Path | None = None) -> None:
         # The loop runs tools in threads of its own; the saver takes turns with a lock.
-        super().__init__(path or Settings().home / "conversations.sqlite", FILE, threads=True)
+        super().__init__(path or Settings().home / "conversations.sqlite", CONVERSATIONS_LAYOUT, threads=True)
 
     @cached_property
     def saver(self) -> SqliteSaver:
-        """What the loop keeps its checkpoints with."""
+        """LangGraph's checkpoint saver on this file."""
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
         from langgraph.checkpoint.sqlite import SqliteSaver
 
         # None: only the types of messages and plain values are read back, whatever is in the file.
         strict = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
-        with explained(self.path, FILE):
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             saver = SqliteSaver(self._connection, serde=strict)
             saver.setup()
         return saver
 
-    def list(self) -> tuple[Entry, ...]:
+    def list(self) -> tuple[ConversationEntry, ...]:
         """All conversations, the last one first."""
-        with explained(self.path, FILE):
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             rows = self._connection.execute(
                 "SELECT name, about, created, updated, turns FROM conversations ORDER BY updated DESC, name"
             ).fetchall()
         return tuple(self._entry(row) for row in rows)
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> ConversationEntry | None:
         """The conversation of a name, if there is one."""
-        with explained(self.path, FILE):
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             row = self._connection.execute(
                 "SELECT name, about, created, updated, turns FROM conversations WHERE name = ?", [name]
             ).fetchone()
@@ -107,7 +108,7 @@ class Conversations(Store):
 
     def free_name(self, wanted: str) -> str:
         """A name like ``wanted`` that no conversation has."""
-        base = "".join(c if c.isprintable() else " " for c in wanted).strip()[: LONGEST_NAME - 5] or "chat"
+        base = "".join(c if c.isprintable() else " " for c in wanted).strip()[: MAX_NAME_CHARS - 5] or "chat"
         taken = {entry.name for entry in self.list()}
         number = 2
         name = base
@@ -117,16 +118,16 @@ class Conversations(Store):
 
     def keep(self, name: str, about: Mapping[str, Any], subject: Subject) -> None:
         """Store what a conversation is about, with the records that it rests on unless a run has them."""
-        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
             raise DataError(
-                f"A conversation can't be called {name[:LONGEST_NAME]!r}.",
-                f"1 to {LONGEST_NAME} printable characters.",
+                f"A conversation can't be called {name[:MAX_NAME_CHARS]!r}.",
+                f"1 to {MAX_NAME_CHARS} printable characters.",
             )
         mine = "run" not in about
         pictures = _PICTURES.dump_json(subject.records if mine else ()).decode()
         clips = _CLIPS.dump_json(subject.clips if mine else ()).decode()
-        time = now()
-        with explained(self.path, FILE), transaction(self._connection):
+        time = utc_now()
+        with data_errors(self.path, CONVERSATIONS_LAYOUT), transaction(self._connection):
             self._connection.execute(
                 "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
                 " about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
@@ -136,7 +137,7 @@ class Conversations(Store):
 
     def records(self, name: str) -> tuple[tuple[Record, ...], tuple[ClipRecord, ...]]:
         """The records of pictures and of clips that were stored with a conversation."""
-        with explained(self.path, FILE):
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             row = self._connection.execute(
                 "SELECT pictures, clips FROM conversations WHERE name = ?", [name]
             ).fetchone()
@@ -154,8 +155,8 @@ class Conversations(Store):
         return () if kept is None else tuple(kept.checkpoint["channel_values"].get("messages", ()))
 
     def turned(self, name: str, turns: int) -> None:
-        """Note that an answer was given, and let go of all checkpoints but the last."""
-        with explained(self.path, FILE):
+        """Count an answer, and delete all checkpoints but the last."""
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             with transaction(self._connection):
                 for table in ("checkpoints", "writes"):
                     self._connection.execute(
@@ -164,23 +165,23 @@ class Conversations(Store):
                         [name],
                     )
                 self._connection.execute(
-                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, now(), name]
+                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, utc_now(), name]
                 )
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
-    def storing(self) -> Iterator[None]:
-        """Turn what SQLite says about the file into a DataError; other errors are not about the file."""
+    def sqlite_errors(self) -> Iterator[None]:
+        """Translate SQLite errors into a DataError that names the file."""
         try:
             yield
         except sqlite3.Error:
-            with explained(self.path, FILE):
+            with data_errors(self.path, CONVERSATIONS_LAYOUT):
                 raise
 
     @contextmanager
     def readable(self, name: str) -> Iterator[None]:
-        """Turn whatever a damaged checkpoint makes of itself into a DataError."""
-        with explained(self.path, FILE):
+        """Translate the errors of a damaged checkpoint into a DataError."""
+        with data_errors(self.path, CONVERSATIONS_LAYOUT):
             try:
                 yield
             except AnomalistError:
@@ -188,10 +189,13 @@ class Conversations(Store):
             except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
                 raise self._damaged(name) from error
 
-    def _entry(self, row: Mapping[str, Any]) -> Entry:
+    def _entry(self, row: Mapping[str, Any]) -> ConversationEntry:
         try:
-            return Entry(
-                **{**{key: row[key] for key in Entry.model_fields}, "about": json.loads(row["about"])}
+            return ConversationEntry(
+                **{
+                    **{key: row[key] for key in ConversationEntry.model_fields},
+                    "about": json.loads(row["about"]),
+                }
             )
         except ValueError as error:
             raise self._damaged(row["name"]) from error

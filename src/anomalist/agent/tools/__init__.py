@@ -1,25 +1,22 @@
-"""What the agent can do to look again: plain functions over a `Subject`, each returning ids and numbers.
+"""Agent tools: plain functions over a `Subject`, each returning evidence ids and numbers.
 
 Every tool takes the subject first, then simple arguments that a model can write as JSON, and returns a frozen
-record. What can't be done raises an `AnomalistError` whose text says what to do instead.
+record. What can't be done raises an `AnomalistError` whose text says what to do instead. The names of the
+tools, of their parameters and of their results' fields are the schema that models see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from anomalist.agent.tools.choosing import choose_option
-from anomalist.agent.tools.deciding import change_false_alarm_rate, explain_severity
-from anomalist.agent.tools.looking import (
-    compare_pictures,
-    compare_with_normal,
-    inspect_picture,
-    show_findings,
-    zoom,
+from anomalist.agent.tools.clips import frame_at, list_events
+from anomalist.agent.tools.decision import (
+    change_false_alarm_rate,
+    choose_option,
+    explain_severity,
+    show_provenance,
 )
-from anomalist.agent.tools.measuring import count_regions, measure_distance, measure_region
-from anomalist.agent.tools.provenance import show_provenance
-from anomalist.agent.tools.remembering import (
+from anomalist.agent.tools.memory import (
     apply_rules,
     list_rules,
     recall_similar_cases,
@@ -27,8 +24,17 @@ from anomalist.agent.tools.remembering import (
     search_records,
     undo_feedback,
 )
+from anomalist.agent.tools.pictures import (
+    compare_pictures,
+    compare_with_normal,
+    count_regions,
+    inspect_picture,
+    measure_distance,
+    measure_region,
+    show_findings,
+    zoom,
+)
 from anomalist.agent.tools.subject import Result
-from anomalist.agent.tools.watching import frame_at, list_events
 
 TOOLS: tuple[Callable[..., Result], ...] = (
     show_findings,

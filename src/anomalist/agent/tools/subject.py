@@ -1,4 +1,4 @@
-"""What a question is about, and what the tools may use to look again."""
+"""The context of the tools: the records a question is about, and the means to inspect them again."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from anomalist.agent.policy import Policy, load_policy
-from anomalist.clips import ClipRecord, Event
+from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.errors import DataError
-from anomalist.types import Frozen, Inspection, Media, Record, Region, UInt8Array
+from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.image import Frozen, Inspection, Media, Record, Region, UInt8Array
 from anomalist.vision.calibration import CalibrationSet
 
 if TYPE_CHECKING:
-    from anomalist.vision.examiners import Examiner
+    from anomalist.vision.evidence import EvidenceSource
 
-R = TypeVar("R", Record, ClipRecord)
 
-MOST_NAMED = 12
+AnyRecord = TypeVar("AnyRecord", Record, ClipRecord)
+
+MAX_NAMES = 12
 """Names that an error lists at most."""
 
 
@@ -69,14 +70,14 @@ class Subject:
 
         Raises DataError when there is no such picture, or more than one.
         """
-        return _one(self.records, name, "picture")
+        return _find_record(self.records, name, "picture")
 
     def clip(self, name: str | None = None) -> ClipRecord:
         """The record of a clip, by its path or file name; the only one where none is named.
 
         Raises DataError when there is no such clip, or more than one.
         """
-        return _one(self.clips, name, "clip")
+        return _find_record(self.clips, name, "clip")
 
     def region(self, id: str | None = None, picture: str | None = None) -> tuple[Record, Region]:
         """A region of a picture with its record; R1 where none is named.
@@ -109,7 +110,7 @@ class Subject:
         held = self.inspections.get(record.source)
         if held is not None and held.media is not None:
             return held.media
-        from anomalist.vision.media import load_image
+        from anomalist.vision.media.images import load_image
 
         path = self.path_of(record.source)
         if not path.exists():
@@ -148,20 +149,22 @@ class Subject:
         return self.folder / path
 
 
-def compared_with(examiner: Examiner) -> dict[str, Any]:
+def comparison_fields(evidence_source: EvidenceSource) -> dict[str, Any]:
     """The fields of a `Subject` that say what a region can be compared with, and what p-values rest on."""
-    from anomalist.vision.examiners import ByProfile
-    from anomalist.vision.normals import NearestNormal
-    from anomalist.vision.reference import AgainstReference, AlignedCrop
+    from anomalist.vision.detectors.reference import AlignedCrop, ReferenceEvidence
+    from anomalist.vision.evidence import NearestNormalCrop, ProfileEvidence
 
-    if isinstance(examiner, ByProfile):
-        return {"counterpart": NearestNormal(examiner.profile), "calibration": examiner.calibration}
-    if isinstance(examiner, AgainstReference):
-        return {"counterpart": AlignedCrop(examiner.reference), "normal": "the reference"}
+    if isinstance(evidence_source, ProfileEvidence):
+        return {
+            "counterpart": NearestNormalCrop(evidence_source.profile),
+            "calibration": evidence_source.calibration,
+        }
+    if isinstance(evidence_source, ReferenceEvidence):
+        return {"counterpart": AlignedCrop(evidence_source.reference), "normal": "the reference"}
     return {}
 
 
-def _one(records: tuple[R, ...], name: str | None, what: str) -> R:
+def _find_record(records: tuple[AnyRecord, ...], name: str | None, what: str) -> AnyRecord:
     """The record that is meant."""
     found = [
         r for r in records if name is None or name in (r.source, Path(r.source).name, Path(r.source).stem)
@@ -170,7 +173,7 @@ def _one(records: tuple[R, ...], name: str | None, what: str) -> R:
         return found[0]
     if not records:
         raise DataError(f"There is no {what} here.")
-    known = ", ".join(Path(record.source).name for record in records[:MOST_NAMED])
-    more = f" and {len(records) - MOST_NAMED} more" if len(records) > MOST_NAMED else ""
+    known = ", ".join(Path(record.source).name for record in records[:MAX_NAMES])
+    more = f" and {len(records) - MAX_NAMES} more" if len(records) > MAX_NAMES else ""
     problem = f"There is no {what} {name}." if not found else f"Which {what}? There are {len(found)}."
     raise DataError(problem, f"Known: {known}{more}.")

@@ -1,1 +1,1 @@
-"""Rules in words, of what is normal and what isn't: induced, edited, matched by meaning, kept by version."""
+"""memory.rules"""

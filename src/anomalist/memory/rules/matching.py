@@ -1,37 +1,210 @@
-"""Captions held against rules, statement by statement and by meaning.
+"""Rule matching: each statement of a caption against rules of both polarities, by sentence embedding.
 
-A caption of twelve walkers and one cyclist is about a cyclist: what counts are the statements that speak
-most for an anomaly, never the mean of all. Each statement is compared with the rules of both polarities. It
-fits an anomalous rule where it is nearer to it than to anything normal or usual, or where it says one of
-the rule's keywords. What denies ("no one is running") is compared only with rules that deny ("nobody is at
-the desk").
+A caption of twelve walkers and one cyclist is about a cyclist: the score is the mean of the top-k most
+anomalous statements, never the mean of all. A statement matches an anomalous rule where it is nearer to it
+than to anything normal or usual, or where it contains one of the rule's keywords. A negated statement ("no
+one is running") is compared only with negated rules ("nobody is at the desk").
+
+Vectors of the rules and usual clauses that ship are read from a file, to the last bit that counts
+(float32), so that a start needn't embed hundreds of sentences. They carry the hash of the sentences and
+the name of the encoder; vectors of others are not used, and everything is embedded instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.memory.opposites import opposed, sides_of
-from anomalist.memory.rules.comparing import Compared, Sides
-from anomalist.memory.rules.keywords import KeywordFinder
-from anomalist.memory.rules.rule import Rule
-from anomalist.memory.rules.shipped import shipped_anomalies
-from anomalist.memory.rules.statements import Statement, statements
-from anomalist.types import FloatArray, Frozen
+from anomalist.errors import DataError
+from anomalist.memory.clauses import find_modifiers, modifiers_conflict, negated
+from anomalist.memory.embedding import (
+    ENCODER_NAME,
+    HIDDEN_SIZE,
+    Encoder,
+    lines_sha256,
+    load_encoder,
+    read_vectors,
+    write_vectors,
+)
+from anomalist.memory.rules.rule import Rule, shipped_anomalies, usual_clauses
+from anomalist.memory.rules.statements import CaptionStatement, KeywordFinder, plain_form, statements
+from anomalist.types.image import BoolArray, FloatArray, Frozen
 
-WITNESSES = 4
-"""Statements of a caption, the most anomalous ones, whose mean is its score: one may be a slip."""
+VECTORS = Path(__file__).parents[1] / "data" / "rules.safetensors"
 
-OUTRIGHT = 0.1
-"""What a keyword adds to the score of a caption, in cosine similarity."""
 
-SILENT = -0.3
-"""Score of a caption that only denies: about as ordinary as can be."""
+def encode_with_shipped(texts: Sequence[str], encoder: Encoder) -> FloatArray:
+    """Unit vectors of plain texts, float32 (n, d): those that ship are read, the others are embedded."""
+    known = _shipped_vectors(VECTORS) if encoder.name == ENCODER_NAME else {}
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    vectors = {**known, **dict(zip(new, encoder.encode(new), strict=True))}
+    if not texts:
+        return np.empty((0, encoder.dimensions), np.float32)
+    return np.stack([vectors[text] for text in texts])
+
+
+def write_rule_vectors(path: Path = VECTORS) -> int:
+    """Embed what ships and write the vectors; returns how many."""
+    texts = _embedded_texts()
+    write_vectors(path, load_encoder().encode(texts), _vector_metadata(texts))
+    return len(texts)
+
+
+@cache
+def _shipped_vectors(path: Path) -> Mapping[str, FloatArray]:
+    """What ships by its plain text; nothing where the file is not of it, which only costs time."""
+    texts = _embedded_texts()
+    try:
+        vectors = read_vectors(
+            path, _vector_metadata(texts), (len(texts), HIDDEN_SIZE), "the rules that ship"
+        )
+    except DataError:
+        return {}
+    return dict(zip(texts, vectors, strict=True))
+
+
+def _embedded_texts() -> tuple[str, ...]:
+    """What is embedded of the rules and clauses: their plain forms, each once."""
+    said = [rule.text for rule in shipped_anomalies()] + list(usual_clauses())
+    return tuple(dict.fromkeys(map(plain_form, said)))
+
+
+def _vector_metadata(texts: Sequence[str]) -> dict[str, str]:
+    return {"encoder": ENCODER_NAME, "sentences": lines_sha256(texts)}
+
+
+NEAREST_RULES = 10
+"""Nearest rules whose mean similarity counts: one alone depends too much on how it is worded."""
+
+MIN_SIMILARITY = 0.45
+"""A statement that is less similar to a rule is about something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class StatementComparison:
+    """Similarities of one statement to all rules.
+
+    Parameters
+    ----------
+    has_negation : whether it is negated; similarity −1 stands for rules that it isn't compared with.
+    anomalous, normal : float32 (m,), similarity to each rule.
+    contrast : mean similarity to the nearest anomalies less that to the nearest usual clauses.
+    usual : similarity to what is most alike among normal rules and usual clauses.
+    has_keyword : whether it contains a keyword.
+    """
+
+    has_negation: bool
+    anomalous: FloatArray
+    normal: FloatArray
+    contrast: float
+    usual: float
+    has_keyword: bool
+
+    @property
+    def nearest(self) -> float:
+        """Similarity to the nearest anomalous rule."""
+        return float(self.anomalous.max(initial=-1))
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is about what the nearest anomalous rule is about, more than about anything usual."""
+        return self.nearest >= max(MIN_SIMILARITY, self.usual) and not self.matches_normal_rule
+
+    @property
+    def matches_normal_rule(self) -> bool:
+        """Whether a normal rule of the scene is more similar than any anomalous one."""
+        best = float(self.normal.max(initial=-1))
+        return best >= MIN_SIMILARITY and best > self.nearest
+
+
+class RuleVectors:
+    """The vectors of anomalous and normal rules and of usual clauses.
+
+    Parameters
+    ----------
+    anomalous, normal : texts of the rules.
+    encoder : what makes vectors of texts.
+    """
+
+    def __init__(self, anomalous: Sequence[str], normal: Sequence[str], encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._normal = [find_modifiers(text) for text in normal]
+        self._sides = [self._side(texts) for texts in (anomalous, normal, usual_clauses())]
+
+    def _side(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
+        """Vectors (m, d) of rules and which of them deny."""
+        vectors = encode_with_shipped([plain_form(text) for text in texts], self._encoder)
+        return vectors, np.array([negated(text) for text in texts], np.bool_)
+
+    def _opposed(self, keys: Sequence[tuple[str, bool]]) -> BoolArray:
+        """Which statements conflict with which normal rules by their modifiers, bool (n, m)."""
+        found = [
+            [modifiers_conflict(sides, rule) for rule in self._normal]
+            for sides in (find_modifiers(plain) for plain, _ in keys)
+        ]
+        return np.array(found, np.bool_).reshape(len(keys), len(self._normal))
+
+    def compare(
+        self, parts: Sequence[CaptionStatement], keywords: KeywordFinder
+    ) -> dict[tuple[str, bool], StatementComparison]:
+        """Every different statement, by its plain form and whether it denies."""
+        keys = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
+        vectors = self._encoder.encode([plain for plain, _ in keys])
+        has_negation = np.array([denied for _, denied in keys], np.bool_)
+        alike = [vectors @ side.T for side, _ in self._sides]
+        # A negated statement is compared with negated rules only, but with all usual clauses.
+        comparable = [has_negation[:, None] == deny for _, deny in self._sides]
+        comparable[2] = comparable[2] | has_negation[:, None]
+        # A statement is not normal because its antonym is.
+        comparable[1] = comparable[1] & ~self._opposed(keys)
+        anomalous, normal, usual = (
+            np.where(may, near, np.float32(-1)) for may, near in zip(comparable, alike, strict=True)
+        )
+        anomalous_similarity = (_top_k_mean(anomalous, 1) + _top_k_mean(anomalous, NEAREST_RULES)) / 2
+        nearest_normal = normal.max(1, initial=-1)
+        contrast = anomalous_similarity - np.maximum(_top_k_mean(usual, NEAREST_RULES), nearest_normal)
+        most_usual = np.maximum(usual.max(1, initial=-1), nearest_normal)
+        return {
+            (plain, denied): StatementComparison(
+                denied,
+                anomalous[row],
+                normal[row],
+                float(contrast[row]),
+                float(most_usual[row]),
+                has_keyword=not denied and bool(keywords.find(plain)),
+            )
+            for row, (plain, denied) in enumerate(keys)
+        }
+
+
+def _top_k_mean(alike: npt.NDArray[np.float32], count: int) -> FloatArray:
+    """Mean of the highest similarities of each row, float32 (n,); −1 where there are none to compare."""
+    if not alike.shape[1]:
+        return np.full(len(alike), -1, np.float32)
+    count = min(count, alike.shape[1])
+    top = np.partition(alike, alike.shape[1] - count, axis=1)[:, -count:]
+    comparable = top > -1
+    total = np.where(comparable, top, 0).sum(1)
+    mean: FloatArray = np.where(comparable.any(1), total / np.maximum(comparable.sum(1), 1), -1).astype(
+        np.float32
+    )
+    return mean
+
+
+TOP_K = 4
+"""Most anomalous statements of a caption whose mean is its score: one may be a captioner's error."""
+
+KEYWORD_BONUS = 0.1
+"""Added to the score of a caption that contains a keyword, in cosine similarity."""
+
+NEGATED_SCORE = -0.3
+"""Score of a caption with negated statements only: about as ordinary as can be."""
 
 
 class RuleMatch(Frozen):
@@ -46,8 +219,8 @@ class RuleMatch(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
-    """What rules make of some captions, before time is considered.
+class RuleMatches:
+    """Scores and rule matches of captions, before temporal smoothing.
 
     Parameters
     ----------
@@ -62,7 +235,7 @@ class Readings:
 
 
 class RuleMatcher:
-    """Holds captions against rules.
+    """Matches captions with rules, statement by statement.
 
     Parameters
     ----------
@@ -75,75 +248,90 @@ class RuleMatcher:
         self.anomalous = tuple(rule for rule in enabled if rule.polarity == "anomalous")
         self.normal = tuple(rule for rule in enabled if rule.polarity == "normal")
         texts = ([rule.text for rule in self.anomalous], [rule.text for rule in self.normal])
-        self._sides = Sides(*texts, encoder or load_encoder())
-        self._opposites = [sides_of(rule.text) for rule in self.anomalous]
+        self._sides = RuleVectors(*texts, encoder or load_encoder())
+        self._modifiers = [find_modifiers(rule.text) for rule in self.anomalous]
         self._finders = [KeywordFinder(rule.keywords) for rule in self.anomalous]
-        self._anything = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
+        self._any_keyword = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
 
-    def read(self, captions: Sequence[str]) -> Readings:
-        """Hold each caption against the rules; equal statements are compared once."""
+    def read(self, captions: Sequence[str]) -> RuleMatches:
+        """Match each caption with the rules; equal statements are compared once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
         said = {caption: statements(caption) for caption in dict.fromkeys(captions)}
-        compared = self._sides.compare([part for parts in said.values() for part in parts], self._anything)
+        compared = self._sides.compare([part for parts in said.values() for part in parts], self._any_keyword)
         scores = {caption: self._score(parts, compared) for caption, parts in said.items()}
         matches = {caption: self._matches(parts, compared, "anomalous") for caption, parts in said.items()}
         normal = {caption: self._matches(parts, compared, "normal") for caption, parts in said.items()}
-        return Readings(
+        return RuleMatches(
             np.array([scores[caption] for caption in captions], np.float32),
             tuple(matches[caption] for caption in captions),
             tuple(normal[caption] for caption in captions),
         )
 
-    def _score(self, parts: Sequence[Statement], compared: dict[tuple[str, bool], Compared]) -> float:
-        """Of one caption; its denials can only speak for rules that deny."""
-        found = [compared[part.plain, part.denies] for part in dict.fromkeys(parts)]
-        counted = [each for each in found if not each.denies or each.fits]
+    def _score(
+        self, parts: Sequence[CaptionStatement], compared: dict[tuple[str, bool], StatementComparison]
+    ) -> float:
+        """Score of one caption; negated statements count only where they match a negated rule."""
+        found = [compared[part.plain, part.has_negation] for part in dict.fromkeys(parts)]
+        counted = [each for each in found if not each.has_negation or each.fits]
         if not found:
             return float("nan")
         if not counted:
-            return SILENT
-        best = sorted((each.contrast for each in counted), reverse=True)[:WITNESSES]
-        outright = any(each.outright and not each.said_normal for each in counted)
-        return float(np.mean(best)) + OUTRIGHT * outright
+            return NEGATED_SCORE
+        best = sorted((each.contrast for each in counted), reverse=True)[:TOP_K]
+        has_keyword = any(each.has_keyword and not each.matches_normal_rule for each in counted)
+        return float(np.mean(best)) + KEYWORD_BONUS * has_keyword
 
     def _matches(
-        self, parts: Sequence[Statement], compared: dict[tuple[str, bool], Compared], polarity: str
+        self,
+        parts: Sequence[CaptionStatement],
+        compared: dict[tuple[str, bool], StatementComparison],
+        polarity: str,
     ) -> tuple[RuleMatch, ...]:
         """The best statement for each rule that is fitted, the rules by margin."""
         best: dict[str, RuleMatch] = {}
         for part in parts:
-            each = compared[part.plain, part.denies]
-            found = self._broken(part, each) if polarity == "anomalous" else self._kept(part, each)
+            each = compared[part.plain, part.has_negation]
+            found = (
+                self._anomalous_matches(part, each)
+                if polarity == "anomalous"
+                else self._normal_matches(part, each)
+            )
             for match in found:
                 if match.rule not in best or match.margin > best[match.rule].margin:
                     best[match.rule] = match
         return tuple(sorted(best.values(), key=lambda match: (-bool(match.keywords), -match.margin)))
 
-    def _broken(self, part: Statement, each: Compared) -> list[RuleMatch]:
-        """The nearest anomalous rule, if it is nearer than the usual, and those whose keywords fall."""
-        if each.said_normal or not len(each.anomalous):
+    def _anomalous_matches(self, part: CaptionStatement, each: StatementComparison) -> list[RuleMatch]:
+        """The nearest anomalous rule, if nearer than anything usual, and those whose keywords occur."""
+        if each.matches_normal_rule or not len(each.anomalous):
             return []
         nearest = int(each.anomalous.argmax())
         found = []
-        for number in range(len(self.anomalous)) if each.outright else [nearest]:
-            words = () if part.denies else self._finders[number].find(part.plain)
+        for number in range(len(self.anomalous)) if each.has_keyword else [nearest]:
+            words = () if part.has_negation else self._finders[number].find(part.plain)
             similarity = float(each.anomalous[number])
-            # "Fast" breaks no rule on what is very fast, though an encoder takes them for the same.
-            contrary = not words and opposed(sides_of(part.plain), self._opposites[number])
+            # "Fast" matches no rule on what is very fast, though their embeddings are nearly equal.
+            contrary = not words and modifiers_conflict(find_modifiers(part.plain), self._modifiers[number])
             if words or (number == nearest and each.fits and not contrary):
-                found.append(_match(self.anomalous[number], part, similarity, each.usual, words))
+                found.append(_rule_match(self.anomalous[number], part, similarity, each.usual, words))
         return found
 
-    def _kept(self, part: Statement, each: Compared) -> list[RuleMatch]:
+    def _normal_matches(self, part: CaptionStatement, each: StatementComparison) -> list[RuleMatch]:
         if not len(each.normal):
             return []
         number = int(each.normal.argmax())
         similarity, other = float(each.normal[number]), each.nearest
-        return [_match(self.normal[number], part, similarity, other, ())] if each.said_normal else []
+        return (
+            [_rule_match(self.normal[number], part, similarity, other, ())]
+            if each.matches_normal_rule
+            else []
+        )
 
 
-def _match(rule: Rule, part: Statement, similarity: float, other: float, words: tuple[str, ...]) -> RuleMatch:
+def _rule_match(
+    rule: Rule, part: CaptionStatement, similarity: float, other: float, words: tuple[str, ...]
+) -> RuleMatch:
     return RuleMatch(
         rule=rule.id,
         text=rule.text,

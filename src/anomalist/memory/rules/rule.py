@@ -1,56 +1,69 @@
-"""What a rule is: one sentence on what is normal, or not, and all that is known of where it comes from."""
+"""Rules as records, the rules that ship, and files of captions.
+
+A rule is one sentence on what is normal or anomalous, with all that is known of where it comes from.
+General anomalies and clauses that are usual nearly everywhere ship as plain files in ``data/``. Files of
+captions are lines of text, or a CSV with a column ``caption``.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from anomalist.types import Frozen
+from anomalist.errors import DataError
+from anomalist.types.image import Frozen
 
 Polarity = Literal["normal", "anomalous"]
 RuleKind = Literal["activity", "object", "place"]
-Origin = Literal["induced", "person", "shipped"]
+RuleOrigin = Literal["induced", "person", "shipped"]
 
-LONGEST_RULE = 300
+MAX_RULE_CHARACTERS = 300
 """Characters: a rule is one sentence."""
 
-MOST_KEYWORDS = 20
+MAX_KEYWORDS = 20
 
 
-def _line(text: str) -> str:
+def _valid_rule_text(text: str) -> str:
     """The text on one line; raises ValueError unless it is a sentence that can be compared."""
     line = " ".join(text.split())
     if not any(map(str.isalpha, line)):
         raise ValueError("a rule has words")
-    if len(line) > LONGEST_RULE:
-        raise ValueError(f"a rule has at most {LONGEST_RULE} characters, this one has {len(line):,}")
+    if len(line) > MAX_RULE_CHARACTERS:
+        raise ValueError(f"a rule has at most {MAX_RULE_CHARACTERS} characters, this one has {len(line):,}")
     return line
 
 
-def _words(words: tuple[str, ...]) -> tuple[str, ...]:
+def _valid_keywords(words: tuple[str, ...]) -> tuple[str, ...]:
     """Keywords in lower case, each once; raises ValueError for too many or what is no word."""
     tidy = tuple(dict.fromkeys(" ".join(word.lower().split()) for word in words))
-    if len(tidy) > MOST_KEYWORDS:
-        raise ValueError(f"a rule has at most {MOST_KEYWORDS} keywords")
+    if len(tidy) > MAX_KEYWORDS:
+        raise ValueError(f"a rule has at most {MAX_KEYWORDS} keywords")
     if wrong := [word for word in tidy if not re.search(r"\w", word) or len(word) > 60]:
         raise ValueError(f"{wrong[0][:40]!r} is no keyword")
     return tidy
 
 
-RuleText = Annotated[str, AfterValidator(_line)]
-Keywords = Annotated[tuple[str, ...], AfterValidator(_words)]
+RuleText = Annotated[str, AfterValidator(_valid_rule_text)]
+Keywords = Annotated[tuple[str, ...], AfterValidator(_valid_keywords)]
 
 
-class Example(Frozen):
+class SupportingCaption(Frozen):
     """A caption that a rule comes from."""
 
     number: int = Field(ge=1, description="its row in the file, from 1, the heading not counted")
     text: str
 
 
-class Support(Frozen):
+class RuleSupport(Frozen):
     """What an induced rule rests on."""
 
     source: str = Field(description="the file of captions, as the user named it")
@@ -59,7 +72,7 @@ class Support(Frozen):
     of: int = Field(ge=1, description="captions in the file")
     batches: int = Field(ge=0, description="batches that say it")
     of_batches: int = Field(ge=1)
-    examples: tuple[Example, ...] = Field((), description="some of these captions, as they were")
+    examples: tuple[SupportingCaption, ...] = Field((), description="some of these captions, as they were")
     by: str = Field("", description="the language model that read them, and its prompts; empty: none did")
 
 
@@ -72,10 +85,10 @@ class Rule(Frozen):
     kind: RuleKind
     keywords: Keywords = Field((), description="words that alone, in a clause, say that it is so")
     severity: int = Field(0, ge=0, le=4, description="floor: what it matches is at least that severe")
-    origin: Origin
+    origin: RuleOrigin
     version: int = Field(1, ge=1)
     enabled: bool = True
-    support: Support | None = Field(None, description="of an induced rule")
+    support: RuleSupport | None = Field(None, description="of an induced rule")
     note: str = Field("", description="why it is as it is: why it was dropped, who wants it")
 
 
@@ -85,3 +98,90 @@ class RuleVersion(Frozen):
     rule: Rule
     time: str = Field(description="UTC, ISO 8601")
     who: str
+
+
+MAX_CAPTIONS = 200_000
+
+
+@dataclass(frozen=True)
+class CaptionFile:
+    """Captions and where they come from.
+
+    Parameters
+    ----------
+    source : the path, as it was given.
+    sha256 : hex digest of the file's bytes.
+    captions : one a row, in order; may be empty texts. No other column is ever read.
+    """
+
+    source: str
+    sha256: str
+    captions: tuple[str, ...]
+
+
+def read_captions(path: Path) -> CaptionFile:
+    """Read captions: of a ``.csv`` the column ``caption``, of anything else each line that isn't empty.
+
+    Raises
+    ------
+    DataError : it can't be read, isn't UTF-8, has no such column, or holds no or too many captions.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f'The captions "{path}" can\'t be read: {error.strerror}.') from error
+    except UnicodeDecodeError as error:
+        raise DataError(f'The captions "{path}" are not UTF-8 text.', "Save the file as UTF-8.") from error
+    if path.suffix.lower() == ".csv":
+        captions = _caption_column(path, text)
+    else:
+        captions = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not any(map(str.strip, captions)):
+        raise DataError(f'"{path}" holds no captions.', "Write one a line, or a CSV with a column caption.")
+    if len(captions) > MAX_CAPTIONS:
+        raise DataError(f'"{path}" holds {len(captions):,} captions, more than {MAX_CAPTIONS:,}.')
+    return CaptionFile(str(path), hashlib.sha256(data).hexdigest(), captions)
+
+
+def _caption_column(path: Path, text: str) -> tuple[str, ...]:
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        heading = next(rows, [])
+        if "caption" not in heading:
+            raise DataError(f'"{path}" has no column caption.', "Name the column in the first line.")
+        place = heading.index("caption")
+        return tuple(row[place] if place < len(row) else "" for row in rows if row)
+    except csv.Error as error:
+        raise DataError(f'"{path}" is not a CSV file: {error}.') from error
+
+
+@cache
+def shipped_anomalies() -> tuple[Rule, ...]:
+    """The general anomaly rules, with ids ``rule:shipped-1`` and so on, in the order of ``anomalies.csv``."""
+    rows = csv.DictReader(io.StringIO(_data_text("anomalies.csv")))
+    return tuple(
+        Rule.model_validate(
+            {
+                "id": f"rule:shipped-{number}",
+                "text": row["text"],
+                "polarity": "anomalous",
+                "kind": row["kind"],
+                "keywords": tuple(filter(None, row["keywords"].split(";"))),
+                "severity": int(row["severity"]),
+                "origin": "shipped",
+            }
+        )
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+@cache
+def usual_clauses() -> tuple[str, ...]:
+    """Clauses that are ordinary nearly everywhere, from ``usual.txt``."""
+    lines = (line.strip() for line in _data_text("usual.txt").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _data_text(name: str) -> str:
+    return files("anomalist.memory").joinpath("data", name).read_text(encoding="utf-8")

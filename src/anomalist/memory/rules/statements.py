@@ -1,57 +1,147 @@
-"""Clauses put plainly: who is counted, from which side and with how much doubt is left away.
+"""Normalisation of captions to plain statements, keyword search by stem, and content words.
 
-A captioner says "On the right side, the second man in a cap seems to be running, waving a flag". What can be
-compared with a rule in that is "a person is running" and "a person is waving a flag". It goes by words of the
-language alone (ordinals, sides, words for people, words of doubt), never by what is described.
+A captioner says "On the right side, the second man in a cap seems to be running, waving a flag". What can
+be compared with a rule in that is "a person is running" and "a person is waving a flag". It goes by words
+of the language alone (ordinals, sides, words for people, words of doubt), never by what is described.
+Keywords are found whatever their ending.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from anomalist.memory.clauses import clauses, negated
-from anomalist.memory.grammar import (
+from anomalist.memory.clauses import (
     ARTICLES,
     AUXILIARIES,
     CONJUNCTIONS,
     COUNTS,
     PREPOSITIONS,
     PRONOUNS,
+    clauses,
+    negated,
     verb_forms,
 )
 
-MOST_CHARACTERS = 4000
+_KEYWORD_TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_SUFFIXES = ("ies", "ing", "ed", "es", "s")
+_MIN_STEM_LETTERS = 3  # letters of a stem
+_FUNCTION_WORDS = ARTICLES | AUXILIARIES | CONJUNCTIONS | COUNTS | PREPOSITIONS | PRONOUNS
+_GENERIC_WORDS = """
+person people human someone somebody individual group object objects item items thing things area areas
+zone zones location locations place places period periods time times kind kinds type types way manner
+behavior behaviors behaviour behaviours movement movements motion activity activities action actions
+direction environment information service services safety security threat hazard hazards reason purpose
+comparison nature large small big little high low tall short long fast slow very quickly slowly new old
+usual unusual normal abnormal typical common general regular irregular clear apparent sensitive public
+physical specific designated extended such like etc where when due not only than other others without
+doing having being using creating indicating including showing displaying containing causing engaging
+coming going moving seeking making presence emergency traffic pedestrian pedestrians commonly seen
+missing
+"""
+"""Words that say how, how much or in general, and so nothing alone."""
+
+_GENERIC = frozenset(_GENERIC_WORDS.split())
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in lower case and order."""
+    return [match.group().lower() for match in _KEYWORD_TOKEN.finditer(text)]
+
+
+def stem(word: str) -> str:
+    """What is left of a word without its ending: "bicycles", "bicycle" → "bicycl"; "running", "runs" → "run".
+
+    Rough, and the same for what is looked for and what is looked in.
+    """
+    for ending in _SUFFIXES:
+        if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM_LETTERS and not word.endswith("ss"):
+            word = word[: -len(ending)] + ("y" if ending == "ies" else "")
+            break
+    if len(word) > _MIN_STEM_LETTERS and word[-1] == word[-2] and word[-1] not in "aeiousl":
+        word = word[:-1]
+    return word[:-1] if word.endswith("e") and len(word) > _MIN_STEM_LETTERS else word
+
+
+class KeywordFinder:
+    """Finds keywords, of one word or several in a row, in texts.
+
+    Parameters
+    ----------
+    keywords : the words; each is found with other endings too.
+    """
+
+    def __init__(self, keywords: Iterable[str]) -> None:
+        self._by_first_stem: dict[str, list[tuple[list[str], str]]] = {}
+        for keyword in keywords:
+            stems = [stem(word) for word in words_of(keyword)]
+            if stems:
+                self._by_first_stem.setdefault(stems[0], []).append((stems, keyword))
+
+    def find(self, text: str) -> tuple[str, ...]:
+        """The keywords that a text holds, each once, in the order in which they come."""
+        return self.find_in([stem(word) for word in words_of(text)])
+
+    def find_in(self, stems: Sequence[str]) -> tuple[str, ...]:
+        """The same for a text given as the stems of its words."""
+        found = (
+            keyword
+            for place, first in enumerate(stems)
+            for wanted, keyword in self._by_first_stem.get(first, ())
+            if list(stems[place : place + len(wanted)]) == wanted
+        )
+        return tuple(dict.fromkeys(found))
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """The words of a text that say something alone, each once: no grammar, nothing general, no "-ly".
+
+    What stands in brackets is an explanation and left out.
+    """
+    words = words_of(re.sub(r"\(.*?\)", " ", text))
+    return tuple(
+        dict.fromkeys(
+            word
+            for word in words
+            if len(word) >= _MIN_STEM_LETTERS
+            and word not in _FUNCTION_WORDS
+            and word not in _GENERIC
+            and not word.endswith("ly")
+        )
+    )
+
+
+MAX_CAPTION_CHARACTERS = 4000
 """Of a caption: no camera sees more than fits in there; what follows isn't read."""
 
 _PICTURE = r"(?:image|picture|photo|photograph|scene|frame|video|view|footage|clip)"
 _SIDE = (
     r"(?:left|right|middle|cent(?:er|re)|background|foreground|distance|front|back|top|bottom|corner|side)"
 )
-_SHOWN = re.compile(
+_IN_THE_PICTURE = re.compile(
     rf"\b(?:(?:visible|seen|shown|captured)\s+)?(?:in|of)\s+(?:the|this)\s+{_PICTURE}\b", re.I
 )
-_LEAD = re.compile(
+_LEADING_POSITION = re.compile(
     rf"^(?:(?:starting|moving|going|looking|further|farther|from|on|in|at|to|towards?|near|the|far|left|right"
     rf"|upper|lower|hand|and|of|also|lastly|finally|additionally|meanwhile|next|then|{_SIDE}|{_PICTURE})\s+)*"
     rf"{_SIDE}\b\s*,?\s+(?=\w)",
     re.I,
 )
-_BESIDE = re.compile(
+_APART_FROM_OTHERS = re.compile(
     r"^(?:other|apart|aside|besides|in\s+addition)\s*(?:than|from|to)?\s+(?:the\s+|these\s+)?"
     r"(?:people|persons?|humans?|individuals?|pedestrians?|them|this|that)\s*,?\s*",
     re.I,
 )
-_THERE = re.compile(
+_EXISTENTIAL = re.compile(
     r"^there(?:\s+(?:is|are|was|were|(?:appears?|seems?)\s+to\s+be)|['’](?:s|re))\s+(?:also\s+)?", re.I
 )
-_DOUBT = re.compile(
+_HEDGES = re.compile(
     r"\b(?:also|possibly|probably|perhaps|likely|presumably|apparently|seemingly|currently|still|just)\b\s*",
     re.I,
 )
-_SEEMS = re.compile(
+_SEEMS_TO_BE = re.compile(
     r"\b(?:(is|are|was|were)\s+)?(?:appears?|seems?|looks?)\s+(?:to\s+be|like|as\s+if)\b", re.I
 )
 _NUMBERED = re.compile(r"^(?:\(?\d{1,2}[).:]|[-•*])\s*")
@@ -66,28 +156,28 @@ _LISTED = re.compile(
     r"\s*,\s*(?:and\s+|or\s+)?|\s+and\s+(?=(?:an?|the|some|several|few|two|three|\w+s)\b)", re.I
 )
 _AND_DOES = re.compile(r"\s*,\s*(?:and\s+)?(?=\w{3,}ing\b)", re.I)
-_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*|,")
+_STATEMENT_TOKEN = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*|,")
 
 
-def _words_in(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-ONE = _words_in(
+SINGULAR_PEOPLE = _word_set(
     """
     person man woman boy girl child kid lady guy gentleman individual pedestrian figure someone somebody human
     adult teenager toddler one other
     """
 )
-MANY = _words_in(
+PLURAL_PEOPLE = _word_set(
     """
     people persons men women boys girls children kids ladies individuals pedestrians figures adults teenagers
     them they others
     """
 )
-_COUNTING = _words_in("another first second third next last other final remaining") | COUNTS
-_SAYS_NOTHING = (
-    _words_in(
+_COUNTING_WORDS = _word_set("another first second third next last other final remaining") | COUNTS
+_STOP_WORDS = (
+    _word_set(
         """
         left right middle center centre background foreground distance front back top bottom corner side sides
         starting going moving looking step steps image picture photo photograph scene frame video view further
@@ -95,57 +185,57 @@ _SAYS_NOTHING = (
         visible one total number here is are
         """
     )
-    | MANY
-    | ONE
+    | PLURAL_PEOPLE
+    | SINGULAR_PEOPLE
     | ARTICLES
     | COUNTS
     | PREPOSITIONS
     | CONJUNCTIONS
     | PRONOUNS
 )
-_REMEMBERED = 16_384  # captions: rules and scenes ask for the same ones
+_CACHED_CAPTIONS = 16_384  # captions: rules and scenes ask for the same ones
 _LONGEST_SUBJECT = 14  # words before its verb
 
 
-class Statement(NamedTuple):
+class CaptionStatement(NamedTuple):
     """One thing that a caption says: as it was written, put plainly, and whether it denies."""
 
     clause: str
     plain: str
-    denies: bool
+    has_negation: bool
 
 
-@lru_cache(_REMEMBERED)
-def statements(caption: str) -> tuple[Statement, ...]:
+@lru_cache(_CACHED_CAPTIONS)
+def statements(caption: str) -> tuple[CaptionStatement, ...]:
     """What a caption says, in order; what only counts or places people is left out.
 
     Captions in other languages than English keep their sentences. Of a longer caption the first 4,000
     characters are read.
     """
     return tuple(
-        Statement(clause, plain, negated(clause))
-        for clause in clauses(caption[:MOST_CHARACTERS])
-        for plain in _plain_parts(clause)
+        CaptionStatement(clause, plain, negated(clause))
+        for clause in clauses(caption[:MAX_CAPTION_CHARACTERS])
+        for plain in _plain_statements(clause)
     )
 
 
-def plainly(text: str) -> str:
+def plain_form(text: str) -> str:
     """A rule or a usual clause in the same plain form, whole; itself where nothing would be left."""
-    return _plain(_stripped(text)) or " ".join(text.split()).lower()
+    return _with_generic_subject(_without_position_and_doubt(text)) or " ".join(text.split()).lower()
 
 
-def _plain_parts(clause: str) -> Iterator[str]:
-    text = _stripped(clause)
-    beside = _BESIDE.match(text)
+def _plain_statements(clause: str) -> Iterator[str]:
+    text = _without_position_and_doubt(clause)
+    beside = _APART_FROM_OTHERS.match(text)
     body = text[beside.end() :] if beside else text
-    there = _THERE.match(body)
+    there = _EXISTENTIAL.match(body)
     rest = body[there.end() :] if there else body
-    if (beside or there) and not any(word in AUXILIARIES for word in _words(rest)):
+    if (beside or there) and not any(word in AUXILIARIES for word in _lower_words(rest)):
         parts = [part for follower in _FOLLOWED.split(rest) for part in _LISTED.split(follower)]
     else:
         parts = _FOLLOWED.split(rest)
     for part in parts:
-        plain = _plain(_stripped(part))
+        plain = _with_generic_subject(_without_position_and_doubt(part))
         if plain:
             first, *more = _AND_DOES.split(plain)
             yield first
@@ -153,19 +243,19 @@ def _plain_parts(clause: str) -> Iterator[str]:
             yield from (f"{lead[0]}{action}" if lead else action for action in more)
 
 
-def _stripped(text: str) -> str:
+def _without_position_and_doubt(text: str) -> str:
     """Without where in the picture it is and how sure the captioner was."""
-    text = _DOUBT.sub("", _SHOWN.sub(" ", text))
-    text = _SEEMS.sub(lambda match: match[1] or "is", text)
+    text = _HEDGES.sub("", _IN_THE_PICTURE.sub(" ", text))
+    text = _SEEMS_TO_BE.sub(lambda match: match[1] or "is", text)
     text = _NUMBERED.sub("", " ".join(text.split()).strip(" ,:"))
-    return _TRAILING.sub("", _LEAD.sub("", text)).strip(" ,:")
+    return _TRAILING.sub("", _LEADING_POSITION.sub("", text)).strip(" ,:")
 
 
-def _plain(text: str) -> str:
+def _with_generic_subject(text: str) -> str:
     """The statement with its people called "a person" or "people"; "" when it says nothing."""
-    text = _THERE.sub("", " ".join(text.split()).strip(" ,:")).lower()
-    words = _words(text)
-    if all(word in _SAYS_NOTHING or word.isdigit() or word == "," for word in words):
+    text = _EXISTENTIAL.sub("", " ".join(text.split()).strip(" ,:")).lower()
+    words = _lower_words(text)
+    if all(word in _STOP_WORDS or word.isdigit() or word == "," for word in words):
         return ""
     found = _human_subject(text, words)
     if found is None:
@@ -176,10 +266,12 @@ def _plain(text: str) -> str:
 
 def _human_subject(text: str, words: list[str]) -> tuple[bool, str] | None:
     """Whether several people are the subject, and what follows from their verb on; None: no such subject."""
-    head = next((n for n, word in enumerate(words[:5]) if word not in ARTICLES and not _counts(word)), 0)
-    counted = [word for word in words[:head] if _counts(word)]
-    if head < len(words) and words[head] in ONE | MANY:
-        many = words[head] in MANY
+    head = next(
+        (n for n, word in enumerate(words[:5]) if word not in ARTICLES and not _is_counting_word(word)), 0
+    )
+    counted = [word for word in words[:head] if _is_counting_word(word)]
+    if head < len(words) and words[head] in SINGULAR_PEOPLE | PLURAL_PEOPLE:
+        many = words[head] in PLURAL_PEOPLE
     elif counted and head < len(words) and words[head] in AUXILIARIES:
         many = words[head] in {"are", "were", "have"}  # "the fifth is", "two are"
         head -= 1
@@ -190,7 +282,7 @@ def _human_subject(text: str, words: list[str]) -> tuple[bool, str] | None:
     verb = next((n for n in range(head + 1, stop) if forms[n] in ("auxiliary", "ing")), None)
     if verb is None:
         return None
-    spans = [match.start() for match in _WORD.finditer(text)]
+    spans = [match.start() for match in _STATEMENT_TOKEN.finditer(text)]
     if words[verb] in {"is", "are", "was", "were"}:
         verb += 1
     elif forms[verb] == "auxiliary":
@@ -198,9 +290,9 @@ def _human_subject(text: str, words: list[str]) -> tuple[bool, str] | None:
     return (many, text[spans[verb] :]) if verb < len(words) else None
 
 
-def _counts(word: str) -> bool:
-    return word in _COUNTING or word.isdigit() or bool(_ORDINAL.match(word))
+def _is_counting_word(word: str) -> bool:
+    return word in _COUNTING_WORDS or word.isdigit() or bool(_ORDINAL.match(word))
 
 
-def _words(text: str) -> list[str]:
-    return [match.group().lower().replace("’", "'") for match in _WORD.finditer(text)]
+def _lower_words(text: str) -> list[str]:
+    return [match.group().lower().replace("’", "'") for match in _STATEMENT_TOKEN.finditer(text)]

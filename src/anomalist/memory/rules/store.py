@@ -1,7 +1,9 @@
-"""Rules by scene in SQLite, each with every version that it ever had: in the file of the cases.
+"""Rule store: versioned rules by profile in SQLite, in the file of the cases.
 
 Nothing is ever deleted: a rule is changed by a new version, and one that no longer counts is disabled.
 Several processes may read and write the same file; a change that was based on an older version is refused.
+The rules of a profile are its own where it has any, else the general ones that ship. Induced rules can be
+stored again and again without touching what a person decided.
 """
 
 from __future__ import annotations
@@ -10,16 +12,19 @@ import json
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from anomalist.errors import DataError
-from anomalist.memory.database import Store, explained, now, transaction
-from anomalist.memory.feedback import current_user
-from anomalist.memory.rules.rule import Rule, RuleVersion
+from anomalist.memory.cases import current_user
+from anomalist.memory.rules.induction import Induction
+from anomalist.memory.rules.rule import Rule, RuleVersion, shipped_anomalies
+from anomalist.memory.rules.statements import plain_form
 from anomalist.settings import Settings
+from anomalist.storage.sqlite import SqliteStore, data_errors, transaction, utc_now
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS rules (id INTEGER PRIMARY KEY AUTOINCREMENT, profile TEXT NOT NULL) STRICT",
@@ -34,7 +39,7 @@ _LATEST = (
 )
 
 
-class RuleStore(Store):
+class RuleStore(SqliteStore):
     """The rules in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -48,7 +53,7 @@ class RuleStore(Store):
     def __init__(self, path: str | Path | None = None) -> None:
         super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
         try:
-            with explained(self.path), transaction(self._connection):
+            with data_errors(self.path), transaction(self._connection):
                 for statement in _TABLES:
                     self._connection.execute(statement)
         except BaseException:
@@ -57,7 +62,7 @@ class RuleStore(Store):
 
     def list(self, profile: str, *, disabled: bool = True) -> tuple[Rule, ...]:
         """The rules of a profile as they are now, in the order of their ids."""
-        with explained(self.path):
+        with data_errors(self.path):
             rows = self._connection.execute(
                 f'{_LATEST} AND profile = ? ORDER BY "rule"', [profile]
             ).fetchall()
@@ -70,12 +75,12 @@ class RuleStore(Store):
 
     def profile_of(self, id: str | int) -> str:
         """The profile that a rule belongs to."""
-        with explained(self.path):
+        with data_errors(self.path):
             return str(self._row(id)["profile"])
 
     def history(self, id: str | int) -> tuple[RuleVersion, ...]:
         """Every version of a rule, the first one first."""
-        with explained(self.path):
+        with data_errors(self.path):
             self._row(id)
             rows = self._connection.execute(
                 'SELECT * FROM rule_versions WHERE "rule" = ? ORDER BY version', [rule_number(id)]
@@ -88,7 +93,7 @@ class RuleStore(Store):
 
     def begin(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
         """Store the first rules of a profile, unless another process was faster; returns what is there."""
-        with explained(self.path), transaction(self._connection):
+        with data_errors(self.path), transaction(self._connection):
             known = self._connection.execute("SELECT 1 FROM rules WHERE profile = ? LIMIT 1", [profile])
             if known.fetchone() is None:
                 self._insert(profile, rules, who)
@@ -114,7 +119,7 @@ class RuleStore(Store):
         ------
         DataError : no name for the profile, or somebody changed one of the rules in the meantime.
         """
-        with explained(self.path), transaction(self._connection):
+        with data_errors(self.path), transaction(self._connection):
             stored = self._insert(profile, new, who)
             return (*stored, *(self._changed(id, rule, who) for id, rule in changes.items()))
 
@@ -123,7 +128,7 @@ class RuleStore(Store):
 
         Raises DataError if somebody changed it in the meantime.
         """
-        with explained(self.path), transaction(self._connection):
+        with data_errors(self.path), transaction(self._connection):
             return self._changed(rule.id, rule, who)
 
     def _insert(self, profile: str, rules: Sequence[Rule], who: str | None) -> tuple[Rule, ...]:
@@ -151,7 +156,7 @@ class RuleStore(Store):
         body = rule.model_dump(mode="json", exclude={"id", "version"})
         self._connection.execute(
             "INSERT INTO rule_versions VALUES (?, ?, ?, ?, ?)",
-            [rule_number(rule.id), rule.version, now(), who or current_user(), json.dumps(body)],
+            [rule_number(rule.id), rule.version, utc_now(), who or current_user(), json.dumps(body)],
         )
         return rule
 
@@ -183,3 +188,118 @@ def rule_number(id: str | int) -> int:
         shown = str(id)[:40]
         raise DataError(f'"{shown}" is not the id of a stored rule.', "Ids look like rule:7.")
     return int(match[1])
+
+
+def rules_for(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
+    """The rules that hold for a profile: its stored ones that are enabled, or the shipped ones.
+
+    Hold captions against them with ``RuleMatcher(rules).read(captions)``.
+
+    Parameters
+    ----------
+    profile : name of the profile or scene, without a folder.
+    path : file of the rules; by default the one of this user, which is not made where there is none.
+
+    Raises DataError when the file is damaged.
+    """
+    return tuple(rule for rule in current_rules(profile, path) if rule.enabled)
+
+
+def current_rules(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
+    """The same with the disabled ones."""
+    place = path or Settings().home / "cases.sqlite"
+    if not place.exists():
+        return shipped_anomalies()
+    with RuleStore(place) as store:
+        return store.list(profile) or shipped_anomalies()
+
+
+def adopt_shipped_rules(store: RuleStore, profile: str) -> tuple[Rule, ...]:
+    """The stored rules of a profile; one that has none gets the shipped ones first, as its own.
+
+    So a person can change each of them, and rules that are added come on top.
+    """
+    return store.list(profile) or store.begin(profile, shipped_anomalies(), who="anomalist")
+
+
+def find_profile_rule(store: RuleStore, profile: str, id: str) -> Rule:
+    """The stored rule of an id as people give it: "rule:7", "7", or "rule:shipped-7" of a profile.
+
+    Raises DataError if there is none, or it belongs to another profile.
+    """
+    if id.removeprefix("rule:").startswith("shipped-"):
+        name = f"rule:{id.removeprefix('rule:')}"
+        wanted = next((rule for rule in shipped_anomalies() if rule.id == name), None)
+        found = [
+            rule
+            for rule in adopt_shipped_rules(store, profile)
+            if wanted and rule.origin == "shipped" and store.history(rule.id)[0].rule.text == wanted.text
+        ]
+        if not found:
+            raise DataError(f"There is no {id[:40]}.", f"See: anomalist rules list --profile {profile} --all")
+        return found[0]
+    rule = store.get(id)
+    if (belongs := store.profile_of(id)) != profile:
+        raise DataError(f"{rule.id} belongs to the profile {belongs}, not to {profile}.")
+    return rule
+
+
+_BY_INDUCTION = "induction, run by "
+_NO_LONGER_SUPPORTED = "The captions of the last induction don't say it often enough."
+
+
+@dataclass(frozen=True)
+class StoredInduction:
+    """What came of storing an induction.
+
+    Parameters
+    ----------
+    added, changed : rules as they were stored: new ones, and new versions.
+    unchanged : that said the same already.
+    untouched : rules that a person wrote or changed, which an induction never does.
+    """
+
+    added: tuple[Rule, ...]
+    changed: tuple[Rule, ...]
+    unchanged: int
+    untouched: tuple[Rule, ...]
+
+
+def store_induction(store: RuleStore, profile: str, induction: Induction) -> StoredInduction:
+    """Store the rules of an induction as those of a profile, in one transaction.
+
+    A rule that is there already, by polarity and text, gets a new version where anything about it differs.
+    What an earlier induction found and this one doesn't is disabled. Rules that a person wrote, edited,
+    enabled or disabled stay as they are.
+    """
+    known = {_rule_key(rule): rule for rule in store.list(profile)}
+    persons = {name for name, rule in known.items() if not _by_induction(store, rule)}
+    found = {_rule_key(rule): rule for rule in (*induction.dropped, *induction.rules)}
+    changes: dict[str, Rule] = {}
+    for name, rule in known.items():
+        if name in persons:
+            continue
+        new = found.get(name) or rule.model_copy(update={"enabled": False, "note": _NO_LONGER_SUPPORTED})
+        new = new.model_copy(update={"id": rule.id, "version": rule.version})
+        if new != rule:
+            changes[rule.id] = new
+    fresh = [rule for name, rule in found.items() if name not in known]
+    stored = store.replace(profile, fresh, changes, who=f"{_BY_INDUCTION}{current_user()}")
+    return StoredInduction(
+        added=stored[: len(fresh)],
+        changed=stored[len(fresh) :],
+        unchanged=len(known) - len(changes) - len(persons),
+        untouched=tuple(rule for name, rule in known.items() if name in persons),
+    )
+
+
+def _rule_key(rule: Rule) -> tuple[str, str]:
+    return rule.polarity, plain_form(rule.text)
+
+
+def _by_induction(store: RuleStore, rule: Rule) -> bool:
+    """Whether nobody but inductions had a hand in a rule; what was shipped and never changed counts so."""
+    return all(
+        version.who.startswith(_BY_INDUCTION) or version.who == "anomalist"
+        for version in store.history(rule.id)
+    )

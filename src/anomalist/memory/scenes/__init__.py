@@ -1,1 +1,1 @@
-"""Remembered scenes, normal and anomalous, and what they say to a caption."""
+"""memory.scenes"""

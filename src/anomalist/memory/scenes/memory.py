@@ -1,58 +1,75 @@
-"""The scene memory: captions or pictures held against remembered scenes, without any language model.
+"""Scene memory: captions or pictures scored against remembered scenes, without a language model.
 
-A caption of twelve walkers and one cyclist is about a cyclist: every statement asks the memory by itself,
-and the one that speaks most for an anomaly decides. What denies ("no one is running") is compared only with
-scenes that deny.
+A caption of twelve walkers and one cyclist is about a cyclist: every statement is scored by itself, and
+the most anomalous one decides. A negated statement ("no one is running") is compared only with negated
+scenes. The memory of a camera is the scenes that ship and those of its memory file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
+from anomalist.errors import DataError
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.memory.rules.statements import Statement, statements
-from anomalist.memory.scenes.framing import framed, frames_for
-from anomalist.memory.scenes.responding import Weighing
-from anomalist.memory.scenes.scene import LONGEST_SCENE, Scene, Side
-from anomalist.memory.scenes.shelves import Answers, Shelves
-from anomalist.memory.scenes.shipped import shipped_scenes, shipped_vectors
-from anomalist.types import FloatArray, Frozen
+from anomalist.memory.rules.statements import CaptionStatement, statements
+from anomalist.memory.scenes.scene import (
+    MAX_SCENE_CHARACTERS,
+    RememberedScene,
+    ScenePolarity,
+    apply_frame,
+    framing_for,
+    shipped_scene_vectors,
+    shipped_scenes,
+)
+from anomalist.memory.scenes.scene_index import SceneIndex, SceneMatches, SceneScoringConfig
+from anomalist.memory.scenes.store import (
+    DEFAULT_FALSE_ALARM_RATE,
+    SceneStore,
+    SceneThreshold,
+    conformal_threshold,
+    cross_fit_halves,
+)
+from anomalist.settings import Settings
+from anomalist.types.image import FloatArray, Frozen
 
-SILENT = -0.3
-"""Score of a caption that only denies: about as ordinary as can be."""
+NEGATED_SCORE = -0.3
+"""Score of a caption with negated statements only: about as ordinary as can be."""
 
-OWN = "own normality"
+OWN_CATEGORY = "own normality"
 
-SHOWN = 5
+SCENES_IN_RATIONALE = 5
 """Memories in a rationale."""
 
 
-class Memory(Frozen):
+class RecalledScene(Frozen):
     """A remembered scene that speaks for a verdict."""
 
     id: str
     text: str
-    side: Side
+    side: ScenePolarity
     category: str
     similarity: float = Field(description="cosine similarity of statement and scene, −1 to 1")
 
 
-class Rationale(Frozen):
+class SceneRationale(Frozen):
     """Why a caption is taken as it is: the statement that decides, and memories that agree."""
 
-    side: Side | None = Field(description="the verdict; None where nothing is said")
+    side: ScenePolarity | None = Field(description="the verdict; None where nothing is said")
     clause: str = Field("", description="as the caption says it")
-    score: float = Field(description="of the caption; as in `Response.scores`")
-    memories: tuple[Memory, ...] = Field((), description="the most similar first, all on that side")
+    score: float = Field(description="of the caption; as in `SceneScores.scores`")
+    memories: tuple[RecalledScene, ...] = Field((), description="the most similar first, all on that side")
 
 
 @dataclass(frozen=True, eq=False)
-class Response:
-    """What the memory says to some captions.
+class SceneScores:
+    """Anomaly scores of captions, each with a rationale.
 
     Parameters
     ----------
@@ -62,11 +79,11 @@ class Response:
     """
 
     scores: FloatArray
-    rationale: tuple[Rationale, ...]
+    rationale: tuple[SceneRationale, ...]
 
 
 class SceneMemory:
-    """Remembered scenes, ready to be asked.
+    """Remembered scenes, indexed for scoring captions and pictures.
 
     Parameters
     ----------
@@ -75,110 +92,116 @@ class SceneMemory:
     own : the camera's own scenes and their vectors; these count even where they are few.
     normal : captions of the camera as it usually is, which are taken for own scenes too.
     threshold : captions with a score of at least this are anomalous; see `calibrated`.
-    weighing : how memories count.
+    scoring_config : how the nearest scenes are scored.
     encoder : what makes vectors of texts; `load_encoder()` by default.
     """
 
     def __init__(
         self,
-        scenes: Sequence[Scene] | None = None,
+        scenes: Sequence[RememberedScene] | None = None,
         vectors: FloatArray | None = None,
         *,
-        own: tuple[Sequence[Scene], FloatArray] | None = None,
+        own: tuple[Sequence[RememberedScene], FloatArray] | None = None,
         normal: Sequence[str] = (),
         threshold: float = 0.0,
-        weighing: Weighing | None = None,
+        scoring_config: SceneScoringConfig | None = None,
         encoder: Encoder | None = None,
     ) -> None:
         if isinstance(normal, str):
             raise TypeError("normal must be a sequence of texts, got one string")
         self.encoder = encoder or load_encoder()
         self.threshold = threshold
-        self.weighing = weighing or Weighing()
+        self.scoring_config = scoring_config or SceneScoringConfig()
         if scenes is None or vectors is None:
-            scenes, vectors = shipped_scenes(), shipped_vectors(self.encoder)
+            scenes, vectors = shipped_scenes(), shipped_scene_vectors(self.encoder)
         self.scenes = tuple(scenes)
-        self._shelves = Shelves(self.scenes, vectors, self.weighing)
-        said = own_scenes(normal)
+        self._scene_index = SceneIndex(self.scenes, vectors, self.scoring_config)
+        said = scenes_from_captions(normal)
         given, known = own or ((), np.empty((0, self.encoder.dimensions), np.float32))
         self.own = (*given, *said)
-        vectors = np.concatenate([known, self.encoder.encode(_texts(said, self.encoder))])
-        self._own = Shelves(self.own, vectors, self.weighing)
+        vectors = np.concatenate([known, self.encoder.encode(_framed_texts(said, self.encoder))])
+        self._own = SceneIndex(self.own, vectors, self.scoring_config)
 
-    def respond(self, captions: Sequence[str]) -> Response:
-        """Hold captions against the memory; equal statements are asked once."""
+    def score_captions(self, captions: Sequence[str]) -> SceneScores:
+        """Score captions against the memory; equal statements are searched once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
         said = {caption: statements(caption) for caption in dict.fromkeys(captions)}
         parts = list(dict.fromkeys(part for found in said.values() for part in found))
-        asked = list(dict.fromkeys((part.plain, part.denies) for part in parts))
+        asked = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
         vectors = self.encoder.encode([plain for plain, _ in asked])
-        answers = self._answers(vectors, np.array([denies for _, denies in asked], np.bool_))
+        answers = self._answers(vectors, np.array([has_negation for _, has_negation in asked], np.bool_))
         row = {key: number for number, key in enumerate(asked)}
         found = {caption: self._rationale(parts, answers, row) for caption, parts in said.items()}
-        return _response([found[caption] for caption in captions])
+        return _scene_scores([found[caption] for caption in captions])
 
-    def respond_to_vectors(self, vectors: FloatArray) -> Response:
-        """Hold pictures, as unit vectors float32 (n, d) of the encoder's space, against the memory."""
+    def score_vectors(self, vectors: FloatArray) -> SceneScores:
+        """Score pictures, as unit vectors float32 (n, d) of the encoder's space."""
         answers = self._answers(vectors, np.zeros(len(vectors), np.bool_))
-        return _response(
+        return _scene_scores(
             [
                 self._explained("", float(answers.differences[row]), answers, row)
                 for row in range(len(vectors))
             ]
         )
 
-    def _answers(self, vectors: FloatArray, denies: np.typing.NDArray[np.bool_]) -> Answers:
-        return self._shelves.ask(vectors, denies).anchored(self._own.ask(vectors, denies))
+    def _answers(self, vectors: FloatArray, has_negation: np.typing.NDArray[np.bool_]) -> SceneMatches:
+        return self._scene_index.query(vectors, has_negation).with_own_scenes(
+            self._own.query(vectors, has_negation)
+        )
 
     def _rationale(
-        self, parts: Sequence[Statement], answers: Answers, row: dict[tuple[str, bool], int]
-    ) -> Rationale:
-        """Of one caption: of what it says, what speaks most for an anomaly. A denial can only accuse."""
+        self, parts: Sequence[CaptionStatement], answers: SceneMatches, row: dict[tuple[str, bool], int]
+    ) -> SceneRationale:
+        """Of one caption, by its most anomalous statement. Negated ones contribute positive scores only."""
         if not parts:
-            return Rationale(side=None, score=float("nan"))
-        rows = {part: row[part.plain, part.denies] for part in parts}
-        counted = [part for part in parts if not part.denies or answers.differences[rows[part]] > 0]
+            return SceneRationale(side=None, score=float("nan"))
+        rows = {part: row[part.plain, part.has_negation] for part in parts}
+        counted = [part for part in parts if not part.has_negation or answers.differences[rows[part]] > 0]
         if not counted:
-            return self._explained(parts[0].clause, SILENT, answers, rows[parts[0]])
+            return self._explained(parts[0].clause, NEGATED_SCORE, answers, rows[parts[0]])
         best = max(counted, key=lambda part: answers.differences[rows[part]])
         return self._explained(best.clause, float(answers.differences[rows[best]]), answers, rows[best])
 
-    def _explained(self, clause: str, score: float, answers: Answers, row: int) -> Rationale:
-        side: Side = "anomalous" if score >= self.threshold else "normal"
+    def _explained(self, clause: str, score: float, answers: SceneMatches, row: int) -> SceneRationale:
+        side: ScenePolarity = "anomalous" if score >= self.threshold else "normal"
         memories = tuple(
-            Memory(
+            RecalledScene(
                 id=scene.id,
                 text=scene.text,
                 side=scene.side,
                 category=scene.category,
                 similarity=round(similarity, 4),
             )
-            for scene, similarity in answers.nearest(row, side, SHOWN)
+            for scene, similarity in answers.nearest(row, side, SCENES_IN_RATIONALE)
         )
-        return Rationale(side=side, clause=clause, score=score, memories=memories)
+        return SceneRationale(side=side, clause=clause, score=score, memories=memories)
 
 
-def _texts(scenes: Sequence[Scene], encoder: Encoder) -> list[str]:
-    frames = frames_for(encoder)
-    return [framed(scene.text, scene.side, scene.category, frames) for scene in scenes]
+def _framed_texts(scenes: Sequence[RememberedScene], encoder: Encoder) -> list[str]:
+    frames = framing_for(encoder)
+    return [apply_frame(scene.text, scene.side, scene.category, frames) for scene in scenes]
 
 
-def own_scenes(
-    captions: Sequence[str], *, side: Side = "normal", source: str = "the camera's own", category: str = OWN
-) -> tuple[Scene, ...]:
+def scenes_from_captions(
+    captions: Sequence[str],
+    *,
+    side: ScenePolarity = "normal",
+    source: str = "the camera's own",
+    category: str = OWN_CATEGORY,
+) -> tuple[RememberedScene, ...]:
     """What a camera's own captions say, each statement once, with the row that says it first.
 
-    Denials are left out of normal ones: that no one runs today makes nothing usual.
+    Negated statements are left out of normal ones: that no one runs today makes nothing usual.
     """
     rows: dict[str, int] = {}
     for number, caption in enumerate(captions, start=1):
         for part in statements(caption):
-            text = " ".join(part.plain.split())[:LONGEST_SCENE]
-            if not part.denies and any(map(str.isalpha, text)):
+            text = " ".join(part.plain.split())[:MAX_SCENE_CHARACTERS]
+            if not part.has_negation and any(map(str.isalpha, text)):
                 rows.setdefault(text, number)
     return tuple(
-        Scene(
+        RememberedScene(
             id=f"scene:own-{row}-{place}",
             side=side,
             category=category,
@@ -189,5 +212,90 @@ def own_scenes(
     )
 
 
-def _response(rationale: Sequence[Rationale]) -> Response:
-    return Response(np.array([each.score for each in rationale], np.float32), tuple(rationale))
+def _scene_scores(rationale: Sequence[SceneRationale]) -> SceneScores:
+    return SceneScores(np.array([each.score for each in rationale], np.float32), tuple(rationale))
+
+
+def memory_path(name: str | Path) -> Path:
+    """The memory file of a plain name, in the home of the settings; what looks like a path is one."""
+    text = str(name)
+    if re.fullmatch(r"[\w-][\w.-]*", text) and not text.endswith(".sqlite"):
+        return Settings().home / "memory" / f"{text}.sqlite"
+    return Path(text)
+
+
+def existing_memory_path(name: str | Path) -> Path:
+    """The same for one that is there; raises DataError where there is none."""
+    path = memory_path(name)
+    if not path.is_file():
+        raise DataError(
+            f'There is no memory "{name}".', f"Make one: anomalist memory build --from FILE --name {name}"
+        )
+    return path
+
+
+def camera_memory(store: SceneStore) -> SceneMemory:
+    """What ships, with the scenes of a store as the camera's own, and its threshold if it has one."""
+    threshold = store.threshold()
+    return SceneMemory(
+        own=(store.list(), store.vectors()),
+        threshold=0.0 if threshold is None else threshold.value,
+        encoder=store.encoder,
+    )
+
+
+def load_memory(name: str) -> SceneMemory:
+    """The memory of a camera by its name; what ships alone where it has no file of its own."""
+    path = memory_path(name)
+    if not path.is_file():
+        return SceneMemory()
+    with SceneStore(path) as store:
+        return camera_memory(store)
+
+
+def memory_digest(name: str) -> str:
+    """Of what a camera's own memory holds, hex; "" where it has none."""
+    path = memory_path(name)
+    if not path.is_file():
+        return ""
+    with SceneStore(path) as store:
+        lines = [f"{scene.id} {scene.side} {scene.text}" for scene in store.list()]
+        lines.append(repr(store.threshold()))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def build_memory(
+    store: SceneStore, captions: Sequence[str], source: str, *, rate: float | None = None
+) -> tuple[tuple[RememberedScene, ...], SceneThreshold | None]:
+    """Remember a camera's normal captions and measure its threshold on them.
+
+    Parameters
+    ----------
+    store : takes the scenes and the threshold.
+    captions : of the camera as it usually is, in the order of time.
+    source : where they come from, for people.
+    rate : share of normal captions that may be called anomalous. With None 0.05, and no threshold where
+        there are too few captions for it.
+
+    Returns
+    -------
+    The new scenes, and the threshold.
+
+    Raises
+    ------
+    CalibrationError : so few captions can't support the asked rate; nothing is stored then.
+    """
+    threshold = None
+    if rate is not None or len(captions) >= _MIN_CAPTIONS_TO_CALIBRATE:
+        scores = [
+            SceneMemory(normal=known, encoder=store.encoder).score_captions(unseen).scores
+            for known, unseen in cross_fit_halves(captions)
+        ]
+        threshold = conformal_threshold(np.concatenate(scores), rate or DEFAULT_FALSE_ALARM_RATE)
+    added = store.add(scenes_from_captions(captions, source=source))
+    if threshold is not None:
+        store.calibrate(threshold)
+    return added, threshold
+
+
+_MIN_CAPTIONS_TO_CALIBRATE = 40  # captions for the default rate: each half must show what is usual

@@ -1,7 +1,12 @@
-"""Scenes that users add: rows in one SQLite file with their vectors, and an index that follows the rows."""
+"""Scene store: scenes that users add in SQLite, with vectors, search and a conformal threshold.
+
+The index follows the rows. The threshold is measured on the camera's own normal captions, because
+similarities drift from scene to scene, so that no threshold holds for two cameras.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -9,18 +14,75 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from anomalist.errors import DataError
-from anomalist.memory.database import Layout, Store, explained, now, transaction
+from anomalist.errors import CalibrationError, DataError
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.memory.index import IntArray, VectorIndex, kind_for
-from anomalist.memory.scenes.calibrating import Threshold
-from anomalist.memory.scenes.framing import framed, frames_for
-from anomalist.memory.scenes.saved import load_index, save_index
-from anomalist.memory.scenes.scene import Scene, Side
-from anomalist.types import FloatArray
+from anomalist.memory.scenes.scene import (
+    RememberedScene,
+    ScenePolarity,
+    apply_frame,
+    framing_for,
+    shipped_scene_vectors,
+    shipped_scenes,
+)
+from anomalist.memory.scenes.scene_index import load_index, save_index
+from anomalist.memory.vector_index import IntArray, VectorIndex, index_kind
+from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
+from anomalist.types.image import FloatArray, Frozen
 
-SCENE_FILE = Layout(
+DEFAULT_FALSE_ALARM_RATE = 0.05
+
+
+class SceneThreshold(Frozen):
+    """A score from which on a caption is anomalous, and what it rests on."""
+
+    value: float
+    rate: float = Field(gt=0, lt=1, description="share of normal captions that may be called anomalous")
+    captions: int = Field(ge=1, description="normal captions that it was measured on")
+
+
+def captions_needed(rate: float) -> int:
+    """The fewest normal captions that support a false-alarm rate."""
+    return math.ceil(1 / rate) - 1
+
+
+def conformal_threshold(scores: FloatArray, rate: float = DEFAULT_FALSE_ALARM_RATE) -> SceneThreshold:
+    """The lowest threshold whose conformal p-value is at most ``rate``.
+
+    Parameters
+    ----------
+    scores : float32 (n,) of normal captions that the memory does not know; NaN is left out.
+    rate : share of normal captions that may be called anomalous, above 0 and below 1.
+
+    Raises
+    ------
+    CalibrationError : so few captions can't support that rate.
+    """
+    if not 0 < rate < 1:
+        raise CalibrationError(f"A false-alarm rate lies between 0 and 1, got {rate:g}.")
+    known = np.sort(scores[np.isfinite(scores)])[::-1]
+    above = math.floor(rate * (len(known) + 1) + 1e-9) - 1
+    if above < 0:
+        raise CalibrationError(
+            f"{len(known)} normal captions can't support a false-alarm rate of {rate:g}.",
+            f"Give at least {captions_needed(rate)}, or ask for a higher rate.",
+        )
+    value = float(np.nextafter(known[above], np.float32(np.inf)))
+    return SceneThreshold(value=value, rate=rate, captions=len(known))
+
+
+def cross_fit_halves(captions: Sequence[str]) -> tuple[tuple[Sequence[str], Sequence[str]], ...]:
+    """Cross-fitting: (known, scored) twice, each half is scored by a memory that knows the other.
+
+    Neighbouring captions of a video say the same, so the halves are the earlier and the later ones.
+    """
+    middle = len(captions) // 2
+    earlier, later = captions[:middle], captions[middle:]
+    return (earlier, later), (later, earlier)
+
+
+SCENE_SCHEMA = SqliteSchema(
     "memory file",
     "scene",
     0x616E6F73,  # "anos"
@@ -47,18 +109,18 @@ CREATE INDEX scenes_of_category ON scenes (category);
 """,
 )
 
-_STALE = 0.2  # share of new or deleted rows from which on the index is built again
+_REBUILD_SHARE = 0.2  # share of new or deleted rows from which on the index is built again
 _COLUMNS = "id, side, category, text, source"
 
 
-class Near(NamedTuple):
+class SimilarScene(NamedTuple):
     """A scene and the cosine similarity to what was asked for, −1 to 1."""
 
-    scene: Scene
+    scene: RememberedScene
     similarity: float
 
 
-class SceneStore(Store):
+class SceneStore(SqliteStore):
     """The scenes in one file, made where there is none; a context manager. Not for several threads.
 
     Several processes may read and write the same file; what was added is there after a crash. Every method
@@ -79,33 +141,35 @@ class SceneStore(Store):
         self._index: VectorIndex | None = None
         self._live: IntArray = np.empty(0, np.int64)
         self._version = -1
-        super().__init__(Path(path), SCENE_FILE)
+        super().__init__(Path(path), SCENE_SCHEMA)
         try:
-            with explained(self.path, SCENE_FILE), transaction(self._connection):
+            with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
                 self._check_space()
         except BaseException:
             self.close()
             raise
 
-    def add(self, scenes: Sequence[Scene]) -> tuple[Scene, ...]:
+    def add(self, scenes: Sequence[RememberedScene]) -> tuple[RememberedScene, ...]:
         """Store scenes, all or none, and embed them; each gets an id of its own.
 
         What is there already, of the same side and category, is left out. Returns the new ones.
         """
-        frames = frames_for(self.encoder)
-        texts = [framed(scene.text, scene.side, scene.category, frames) for scene in scenes]
+        frames = framing_for(self.encoder)
+        texts = [apply_frame(scene.text, scene.side, scene.category, frames) for scene in scenes]
         return self.add_vectors(scenes, self.encoder.encode(texts))
 
-    def add_vectors(self, scenes: Sequence[Scene], vectors: FloatArray) -> tuple[Scene, ...]:
+    def add_vectors(
+        self, scenes: Sequence[RememberedScene], vectors: FloatArray
+    ) -> tuple[RememberedScene, ...]:
         """The same with vectors, unit float32 (n, d), that the store's encoder made."""
         if vectors.shape != (len(scenes), self.encoder.dimensions):
             raise DataError(
                 f'The memory file "{self.path}" takes vectors {(len(scenes), self.encoder.dimensions)}, '
                 f"got {vectors.shape}."
             )
-        created = now()
+        created = utc_now()
         stored = []
-        with explained(self.path, SCENE_FILE), transaction(self._connection):
+        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
             for scene, vector in zip(scenes, vectors.astype("<f4"), strict=True):
                 row = self._connection.execute(
                     "INSERT INTO scenes (created, side, category, text, source, vector)"
@@ -113,66 +177,66 @@ class SceneStore(Store):
                     [created, scene.side, scene.category, scene.text, scene.source, vector.tobytes()],
                 ).fetchone()
                 if row is not None:
-                    stored.append(_scene(row))
+                    stored.append(_scene_from_row(row))
         return tuple(stored)
 
     def delete(self, ids: Sequence[str | int]) -> int:
         """Forget scenes by id, all or none; raises DataError for one that isn't there. Returns how many."""
         numbers = [scene_number(id) for id in ids]
-        with explained(self.path, SCENE_FILE), transaction(self._connection):
+        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
             for number in numbers:
                 if not self._connection.execute("DELETE FROM scenes WHERE id = ?", [number]).rowcount:
                     raise DataError(f'There is no scene:{number} in "{self.path}".')
         return len(numbers)
 
-    def calibrate(self, threshold: Threshold) -> None:
+    def calibrate(self, threshold: SceneThreshold) -> None:
         """Keep the threshold of the camera, in place of an earlier one."""
-        with explained(self.path, SCENE_FILE), transaction(self._connection):
+        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
             self._connection.execute("DELETE FROM calibration")
-            values = [now(), threshold.value, threshold.rate, threshold.captions]
+            values = [utc_now(), threshold.value, threshold.rate, threshold.captions]
             self._connection.execute("INSERT INTO calibration VALUES (?, ?, ?, ?)", values)
 
-    def threshold(self) -> Threshold | None:
+    def threshold(self) -> SceneThreshold | None:
         """The threshold of the camera, where it was calibrated."""
-        with explained(self.path, SCENE_FILE):
+        with data_errors(self.path, SCENE_SCHEMA):
             row = self._connection.execute("SELECT * FROM calibration").fetchone()
             if row is None:
                 return None
-            return Threshold(value=row["threshold"], rate=row["rate"], captions=row["captions"])
+            return SceneThreshold(value=row["threshold"], rate=row["rate"], captions=row["captions"])
 
     def list(
-        self, *, side: Side | None = None, category: str | None = None, most: int = -1
-    ) -> tuple[Scene, ...]:
+        self, *, side: ScenePolarity | None = None, category: str | None = None, most: int = -1
+    ) -> tuple[RememberedScene, ...]:
         """Scenes in the order of their ids; of one side or category where named; at most ``most``."""
-        with explained(self.path, SCENE_FILE):
+        with data_errors(self.path, SCENE_SCHEMA):
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM scenes WHERE (?1 IS NULL OR side = ?1)"
                 " AND (?2 IS NULL OR category = ?2) ORDER BY id LIMIT ?3",
                 [side, category, most],
             )
-            return tuple(map(_scene, rows))
+            return tuple(map(_scene_from_row, rows))
 
     def vectors(self) -> FloatArray:
         """Vectors of all scenes in the order of their ids, unit float32 (n, d)."""
-        with explained(self.path, SCENE_FILE):
+        with data_errors(self.path, SCENE_SCHEMA):
             return self._vectors(self._connection.execute("SELECT id, vector FROM scenes ORDER BY id"))[1]
 
     def search(
-        self, text: str, k: int = 10, *, side: Side | None = None, category: str | None = None
-    ) -> tuple[Near, ...]:
+        self, text: str, k: int = 10, *, side: ScenePolarity | None = None, category: str | None = None
+    ) -> tuple[SimilarScene, ...]:
         """The k scenes most like a text, the most similar first; of one side or category where named."""
-        query = self.encoder.encode([framed(text, "normal", "", "none")])
-        with explained(self.path, SCENE_FILE):
+        query = self.encoder.encode([apply_frame(text, "normal", "", "none")])
+        with data_errors(self.path, SCENE_SCHEMA):
             index = self._current()
             allowed = np.isin(index.numbers, self._wanted(side, category))
             products, numbers = index.search(query, k, None if allowed.all() else allowed)
             return tuple(
-                Near(self._get(int(number)), float(alike))
+                SimilarScene(self._get(int(number)), float(alike))
                 for number, alike in zip(numbers[0], products[0], strict=True)
                 if number >= 0
             )
 
-    def _wanted(self, side: Side | None, category: str | None) -> IntArray:
+    def _wanted(self, side: ScenePolarity | None, category: str | None) -> IntArray:
         """Ids of rows that are there, as far as they are asked for."""
         if side is None and category is None:
             return self._live
@@ -192,7 +256,7 @@ class SceneStore(Store):
         if index is not None and index.dimensions == self.encoder.dimensions and not stale:
             self._index = index
             return index
-        if index is None or index.kind != kind_for(len(self._live)) or stale > _STALE * len(index):
+        if index is None or index.kind != index_kind(len(self._live)) or stale > _REBUILD_SHARE * len(index):
             rows = self._connection.execute("SELECT id, vector FROM scenes ORDER BY id")
             numbers, vectors = self._vectors(rows)
             index = VectorIndex.build(vectors, numbers)
@@ -214,9 +278,9 @@ class SceneStore(Store):
         data = np.frombuffer(b"".join(blob for _, blob in found), "<f4").astype(np.float32)
         return np.array([id for id, _ in found], np.int64), data.reshape(-1, self.encoder.dimensions)
 
-    def _get(self, number: int) -> Scene:
+    def _get(self, number: int) -> RememberedScene:
         row = self._connection.execute(f"SELECT {_COLUMNS} FROM scenes WHERE id = ?", [number]).fetchone()
-        return _scene(row)
+        return _scene_from_row(row)
 
     def _check_space(self) -> None:
         """Note the encoder in a new file; refuse vectors of another one."""
@@ -240,11 +304,41 @@ def scene_number(id: str | int) -> int:
     return int(match[1])
 
 
-def _scene(row: sqlite3.Row) -> Scene:
-    return Scene(
+def _scene_from_row(row: sqlite3.Row) -> RememberedScene:
+    return RememberedScene(
         id=f"scene:{row['id']}",
         side=row["side"],
         category=row["category"],
         text=row["text"],
         source=row["source"],
     )
+
+
+def filter_scenes(
+    scenes: Sequence[RememberedScene], side: ScenePolarity | None, category: str | None
+) -> tuple[RememberedScene, ...]:
+    """Those of one side or category, all where neither is named."""
+    return tuple(
+        scene
+        for scene in scenes
+        if side in (None, scene.side) and (category is None or scene.category == category)
+    )
+
+
+def search_shipped(
+    text: str,
+    k: int,
+    *,
+    side: ScenePolarity | None = None,
+    category: str | None = None,
+    encoder: Encoder | None = None,
+) -> tuple[SimilarScene, ...]:
+    """The k shipped scenes most like a text, the most similar first."""
+    encoder = encoder or load_encoder()
+    scenes = shipped_scenes()
+    wanted = {scene.id for scene in filter_scenes(scenes, side, category)}
+    index = VectorIndex.build(shipped_scene_vectors(encoder), np.arange(len(scenes)))
+    allowed = np.array([scene.id in wanted for scene in scenes], np.bool_)
+    products, numbers = index.search(encoder.encode([apply_frame(text, "normal", "", "none")]), k, allowed)
+    found = zip(numbers[0], products[0], strict=True)
+    return tuple(SimilarScene(scenes[number], float(alike)) for number, alike in found if number >= 0)

@@ -1,1 +1,1 @@
-"""Motion evidence: what moves where, how fast, and whether that is usual at that place. No weights needed."""
+"""Video anomaly detection for one fixed camera: background, optical flow, objects, tracks, scores, events."""

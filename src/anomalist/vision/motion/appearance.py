@@ -1,4 +1,8 @@
-"""What moving objects look like, against what usually moves here: by the same eyes as pictures."""
+"""Appearance novelty of moving objects: embeddings compared with a memory bank of normal ones.
+
+Objects are embedded every half second by the feature extractor that pictures use; novelty is 1 − cosine to
+the nearest normal embedding. The bank is a reservoir sample (Vitter 1985).
+"""
 
 from __future__ import annotations
 
@@ -7,68 +11,72 @@ from functools import lru_cache
 
 import numpy as np
 
-from anomalist.types import Box, FloatArray, UInt8Array
-from anomalist.vision.eyes import Eyes
-from anomalist.vision.motion.eye import Glimpse
-from anomalist.vision.motion.objects import MovingObject
-from anomalist.vision.motion.perspective import Perspective
+from anomalist.types.image import Box, FloatArray, UInt8Array
+from anomalist.vision.features.extractor import FeatureExtractor
+from anomalist.vision.motion.extractor import FrameMotion
+from anomalist.vision.motion.flow import Perspective
+from anomalist.vision.motion.tracks import MovingObject
 
-EVERY = 0.5  # seconds between two looks
-MOST_REMEMBERED = 1500  # looks a fold
-_MOST = 10  # objects a look
-_SIDE = 64  # pixels that an object is shown at
-_MARGIN = 0.15  # of its longer side, around it
-_LEAST = 0.4  # of the area of a body: smaller is a piece of one
-_PARTS = 2  # by which descriptors are pooled: wheels are below, heads above
-_FILLED = 0.7  # of the box of a body is body
+EMBEDDING_INTERVAL = 0.5  # seconds between two embeddings
+MAX_BANK_SIZE = 1500  # embeddings a fold
+_MAX_OBJECTS = 10  # objects an embedding pass
+_CROP_SIDE = 64  # pixels that an object is shown at
+_CROP_MARGIN = 0.15  # of its longer side, around it
+_MIN_BODY_AREA = 0.4  # of the area of a body: smaller is a piece of one
+_POOLING_PARTS = 2  # by which descriptors are pooled: wheels are below, heads above
+_BODY_FILL = 0.7  # of the box of a body is body
 
 
 @lru_cache(maxsize=2)
-def eyes_for(backbone: str | None) -> Eyes:
+def feature_extractor_for(backbone: str | None) -> FeatureExtractor:
     """The shipped network, or a backbone of transformers by name or folder.
 
     Raises DetectorError when the backbone is missing or can't be loaded.
     """
-    from anomalist.vision.features import TransformersBackbone
-    from anomalist.vision.weights import shipped_network
+    from anomalist.vision.features.backbones import TransformersBackbone
+    from anomalist.vision.features.extractor import shipped_network
 
-    return Eyes(shipped_network(), TransformersBackbone(backbone) if backbone else None)
+    return FeatureExtractor(shipped_network(), TransformersBackbone(backbone) if backbone else None)
 
 
-class Onlooker:
-    """Looks at what moves, every half second.
+class ObjectEmbedder:
+    """Embeds what moves, every half second.
 
     Parameters
     ----------
     eyes : what describes it.
     """
 
-    def __init__(self, eyes: Eyes, perspective: Perspective) -> None:
-        self._eyes = eyes
+    def __init__(self, extractor: FeatureExtractor, perspective: Perspective) -> None:
+        self._extractor = extractor
         self._perspective = perspective
         self._last: float | None = None
 
-    def look(self, glimpse: Glimpse) -> tuple[list[MovingObject], FloatArray] | None:
+    def look(self, frame_motion: FrameMotion) -> tuple[list[MovingObject], FloatArray] | None:
         """The objects of a frame and their descriptors, float32 (n, d), unit; None when it isn't time."""
-        if glimpse.fresh or glimpse.trouble is not None:
+        if frame_motion.fresh or frame_motion.trouble is not None:
             return None
-        if self._last is not None and 0 <= glimpse.time - self._last < EVERY * 0.99:
+        if self._last is not None and 0 <= frame_motion.time - self._last < EMBEDDING_INTERVAL * 0.99:
             return None
-        self._last = glimpse.time
+        self._last = frame_motion.time
         found = [
             one
-            for one in glimpse.objects
-            if one.speed > glimpse.slowest and one.area >= _LEAST * self._body(one.box)
+            for one in frame_motion.objects
+            if one.speed > frame_motion.min_speed and one.area >= _MIN_BODY_AREA * self._body(one.box)
         ]
-        chosen = sorted(found, key=lambda one: -one.area)[:_MOST]
-        return chosen, describe(self._eyes, glimpse.pixels, [one.box for one in chosen], glimpse.mask.shape)
+        chosen = sorted(found, key=lambda one: -one.area)[:_MAX_OBJECTS]
+        return chosen, embed_objects(
+            self._extractor, frame_motion.pixels, [one.box for one in chosen], frame_motion.mask.shape
+        )
 
     def _body(self, box: Box) -> float:
         height = float(self._perspective.heights(np.array([(box[1] + box[3]) / 2]))[0])
-        return _FILLED * self._perspective.aspect * height**2
+        return _BODY_FILL * self._perspective.aspect * height**2
 
 
-def describe(eyes: Eyes, pixels: UInt8Array, boxes: Sequence[Box], working: tuple[int, ...]) -> FloatArray:
+def embed_objects(
+    extractor: FeatureExtractor, pixels: UInt8Array, boxes: Sequence[Box], working: tuple[int, ...]
+) -> FloatArray:
     """Descriptors of parts of a frame.
 
     Parameters
@@ -83,76 +91,83 @@ def describe(eyes: Eyes, pixels: UInt8Array, boxes: Sequence[Box], working: tupl
     """
     if not boxes:
         return np.zeros((0, 1), np.float32)
-    shown = [_shown(pixels, box, working) for box in boxes]
+    shown = [_object_crop(pixels, box, working) for box in boxes]
     pooled: list[FloatArray] = [np.zeros(0, np.float32)] * len(shown)
-    for look in eyes.look(shown):
+    for look in extractor.look(shown):
         for index, patches in zip(look.indices, look.descriptors, strict=True):
-            pooled[index] = _pooled(patches)
+            pooled[index] = _pool_quarters(patches)
     return np.stack(pooled)
 
 
-def _pooled(patches: FloatArray) -> FloatArray:
+def _pool_quarters(patches: FloatArray) -> FloatArray:
     """Patches (h, w, d) as one unit vector: their means by quarters, one behind the other."""
-    rows, columns, depth = (patches.shape[0] // _PARTS, patches.shape[1] // _PARTS, patches.shape[2])
-    quarters = patches[: rows * _PARTS, : columns * _PARTS].reshape(_PARTS, rows, _PARTS, columns, depth)
+    rows, columns, depth = (
+        patches.shape[0] // _POOLING_PARTS,
+        patches.shape[1] // _POOLING_PARTS,
+        patches.shape[2],
+    )
+    quarters = patches[: rows * _POOLING_PARTS, : columns * _POOLING_PARTS].reshape(
+        _POOLING_PARTS, rows, _POOLING_PARTS, columns, depth
+    )
     vector = quarters.mean(axis=(1, 3)).ravel()
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 
 
-def _shown(pixels: UInt8Array, box: Box, working: tuple[int, ...]) -> UInt8Array:
+def _object_crop(pixels: UInt8Array, box: Box, working: tuple[int, ...]) -> UInt8Array:
     """The square around a box, with a margin, uint8 (64, 64, 3); beyond the frame its border is repeated."""
     import cv2
 
     down, right = pixels.shape[0] / working[0], pixels.shape[1] / working[1]
-    side = (1 + 2 * _MARGIN) * max((box[2] - box[0]) * right, (box[3] - box[1]) * down)
+    side = (1 + 2 * _CROP_MARGIN) * max((box[2] - box[0]) * right, (box[3] - box[1]) * down)
     left = (box[0] + box[2]) / 2 * right - side / 2
     top = (box[1] + box[3]) / 2 * down - side / 2
-    scale = side / _SIDE
+    scale = side / _CROP_SIDE
     place = np.array([[scale, 0, left], [0, scale, top]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpAffine(pixels, place, (_SIDE, _SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
+        cv2.warpAffine(pixels, place, (_CROP_SIDE, _CROP_SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE),
+        np.uint8,
     )
 
 
-def strangeness(descriptors: FloatArray, bank: FloatArray) -> FloatArray:
+def appearance_novelty(descriptors: FloatArray, bank: FloatArray) -> FloatArray:
     """1 − the cosine to the most similar remembered one, float32 (n,); 0 where nothing is remembered."""
     if not len(bank) or not len(descriptors):
         return np.zeros(len(descriptors), np.float32)
     return np.asarray(1 - (descriptors @ bank.T).max(axis=1), np.float32)
 
 
-class Strangeness:
-    """How unlike what usually moves each place looks, until the next look.
+class AppearanceNovelty:
+    """Appearance novelty of each cell, held until the next embedding.
 
     Parameters
     ----------
     bank : float32 (m, d), unit descriptors of normal objects.
     """
 
-    def __init__(self, onlooker: Onlooker, bank: FloatArray, grid: tuple[int, int]) -> None:
-        self._onlooker = onlooker
+    def __init__(self, embedder: ObjectEmbedder, bank: FloatArray, grid: tuple[int, int]) -> None:
+        self._onlooker = embedder
         self._bank = bank
         self._values = np.zeros(grid, np.float32)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """What was seen is gone: a cut, or trouble with the camera."""
         self._values[:] = 0
 
-    def after(self, glimpse: Glimpse) -> FloatArray:
-        """Strangeness of every place, float32 (gh, gw), 0 to 2."""
-        seen = self._onlooker.look(glimpse)
+    def after(self, frame_motion: FrameMotion) -> FloatArray:
+        """Appearance novelty of every cell, float32 (gh, gw), 0 to 2."""
+        seen = self._onlooker.look(frame_motion)
         if seen is not None:
             self._values[:] = 0
             objects, descriptors = seen
-            for found, value in zip(objects, strangeness(descriptors, self._bank), strict=True):
+            for found, value in zip(objects, appearance_novelty(descriptors, self._bank), strict=True):
                 rows, columns = found.cells.T
                 self._values[rows, columns] = np.maximum(self._values[rows, columns], value)
         return self._values.copy()
 
 
-class Gallery:
-    """Collects what moves in normal footage: every look until it is full, then at random (seeded)."""
+class DescriptorReservoir:
+    """Reservoir sample of embeddings of what moves in normal footage (seeded)."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -163,9 +178,9 @@ class Gallery:
         """Remember some of float32 (n, d): each that was ever seen is as likely to be kept (Vitter 1985)."""
         for one in descriptors:
             self._seen += 1
-            if len(self._kept) < MOST_REMEMBERED:
+            if len(self._kept) < MAX_BANK_SIZE:
                 self._kept.append(one)
-            elif (place := int(self._rng.integers(self._seen))) < MOST_REMEMBERED:
+            elif (place := int(self._rng.integers(self._seen))) < MAX_BANK_SIZE:
                 self._kept[place] = one
 
     def bank(self) -> FloatArray:
@@ -173,7 +188,7 @@ class Gallery:
         return np.stack(self._kept) if self._kept else np.zeros((0, 1), np.float32)
 
 
-def together(banks: Sequence[FloatArray]) -> FloatArray:
+def concatenate_banks(banks: Sequence[FloatArray]) -> FloatArray:
     """Several banks as one; empty ones don't count."""
     full = [bank for bank in banks if len(bank)]
     return np.concatenate(full) if full else np.zeros((0, 1), np.float32)

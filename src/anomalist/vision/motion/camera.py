@@ -1,38 +1,42 @@
-"""Whether the camera still shows its scene: not black, not covered, not frozen, not moved, not moving."""
+"""Camera tampering and fault detection: black, covered, frozen, moved or moving camera.
+
+A frame with such a fault is not judged. The camera's place is checked by the correlation of edges and by
+sub-pixel registration of textured blocks (Lucas and Kanade 1981).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from anomalist.clips import TroubleKind
-from anomalist.types import BoolArray, FloatArray, UInt8Array
+from anomalist.types.clip import TroubleKind
+from anomalist.types.image import BoolArray, FloatArray, UInt8Array
 
-FROZEN_AFTER = 4.0  # seconds without the slightest change
-SETTLE = 0.7  # seconds that a trouble must be over before anything is judged again
-_DOUBT_AFTER = 0.25  # seconds without change: repeated frames of a slow camera are fewer
+FROZEN_SECONDS = 4.0  # seconds without the slightest change
+RECOVERY_SECONDS = 0.7  # seconds that a trouble must be over before anything is judged again
+_SUSPECT_SECONDS = 0.25  # seconds without change: repeated frames of a slow camera are fewer
 _SHRINK = 2
 _BLUR = 0.75  # shrunken pixels, before edges are looked for: noise has none
 _BLACK, _FLAT = 20.0, 4.0  # grey levels: brighter than black; less spread than this shows nothing
 _GRAIN = 9  # shrunken pixels: what is left of noise when it is averaged over so many is nothing
-_VAGUE = 0.3  # of the edges that the scene has: what is left through a cloth, or fingers
+_MIN_EDGE_SHARE = 0.3  # of the edges that the scene has: what is left through a cloth, or fingers
 _BLOCK = 16  # shrunken pixels
 _TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
-_STILL_THERE = 0.3  # of such blocks; what passes by may hide all others
-_LEAST_AGREEMENT = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
-_SLIP = 0.9  # working pixels that the picture may be shifted by; vibration by half a pixel stays below
-_IN_PLACE = 0.3  # working pixels: as exactly as can be told
-_ANCHOR = 3.0  # grey levels of spread in a block that can hold its place, ...
-_CORNERS = 1.5  # ... and least gradient energy by its variance: a straight edge can slide along itself
-_CLEAR = 3.0  # grey levels a pixel: an edge whose motion can be seen
-_LEAST_CLEAR = 10  # of them in a block
-_LEAST_BLOCKS = 4
-_MOVE_TOGETHER = 0.75  # of the blocks: however full of people a picture is, some of it stands still
-_DRIFT = 1.7  # working pixels a second; vibration by half a pixel stays below
-_AT_MOST = 6.0  # times that: a sudden jerk must not count for longer than a fast pan
-_MEMORY = 0.5  # seconds: a shaking camera is slow where it turns round
+_MIN_VISIBLE_SHARE = 0.3  # of such blocks; what passes by may hide all others
+_MIN_CORRELATION = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
+_MAX_SHIFT = 0.9  # working pixels that the picture may be shifted by; vibration by half a pixel stays below
+_NO_SHIFT = 0.3  # working pixels: as exactly as can be told
+_MIN_BLOCK_SPREAD = 3.0  # grey levels of spread in a block that can hold its place, ...
+_MIN_CORNERNESS = 1.5  # ... and least gradient energy by its variance: a straight edge can slide along itself
+_CLEAR_EDGE = 3.0  # grey levels a pixel: an edge whose motion can be seen
+_MIN_CLEAR_EDGES = 10  # of them in a block
+_MIN_BLOCKS = 4
+_MOVING_BLOCK_SHARE = 0.75  # of the blocks: however full of people a picture is, some of it stands still
+_MAX_DRIFT = 1.7  # working pixels a second; vibration by half a pixel stays below
+_DRIFT_CAP = 6.0  # times that: a sudden jerk must not count for longer than a fast pan
+_DRIFT_TIME_CONSTANT = 0.5  # seconds: a shaking camera is slow where it turns round
 
 
-class CameraWatch:
+class CameraMonitor:
     """Watches for trouble with the camera.
 
     Parameters
@@ -40,13 +44,13 @@ class CameraWatch:
     scene : float32 (H, W), the background that was learned; None while learning.
     moves : whether the scene usually has movement, so that a frozen picture is trouble.
 
-    ``doubtful`` tells whether the last picture looks like the beginning of trouble, before that is sure: it
-    should not be measured then.
+    ``possibly_faulty`` tells whether the last picture looks like the beginning of trouble, before that is
+    sure: it should not be measured then.
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
-        self._scene = None if scene is None else np.sqrt(_edges(_shrunk(scene)))
-        self._anchor = None if scene is None else _Anchor(_shrunk(scene))
+        self._scene = None if scene is None else np.sqrt(_gradient_magnitude(_downscale(scene)))
+        self._anchor = None if scene is None else _BlockRegistration(_downscale(scene))
         self._moves = moves
         self._last: UInt8Array | None = None
         self._changed = 0.0
@@ -54,7 +58,7 @@ class CameraWatch:
         self._time: float | None = None
         self._trouble: TroubleKind | None = None
         self._seen = 0.0
-        self.doubtful = False
+        self.possibly_faulty = False
 
     def look(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
         """What is wrong with the camera at ``time``, or was a moment ago; None when nothing is.
@@ -69,7 +73,7 @@ class CameraWatch:
         self._time = time
         if found is not None:
             self._trouble, self._seen = found, time
-        elif time - self._seen >= SETTLE:
+        elif time - self._seen >= RECOVERY_SECONDS:
             self._trouble = None
         return self._trouble
 
@@ -81,8 +85,8 @@ class CameraWatch:
     def _judge(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
         import cv2
 
-        small = _shrunk(grey)
-        edges = _edges(small)
+        small = _downscale(grey)
+        edges = _gradient_magnitude(small)
         slip = None if self._anchor is None else self._anchor.slip(small)
         now = self._drifting(edges, velocity, slip, time)
         frozen = self._frozen(grey, time)
@@ -94,9 +98,9 @@ class CameraWatch:
         fits = self._fits(edges, slip)
         if self._hides(edges, flat=flat, fits=fits):
             return "covered"
-        self.doubtful = now > _DRIFT or (self._moves and time - self._changed >= _DOUBT_AFTER)
+        self.possibly_faulty = now > _MAX_DRIFT or (self._moves and time - self._changed >= _SUSPECT_SECONDS)
         # Out of its place even a slow drift is one: vibration would bring it back.
-        if self._drift > _DRIFT or (not fits and max(now, self._drift) > _DRIFT / 2):
+        if self._drift > _MAX_DRIFT or (not fits and max(now, self._drift) > _MAX_DRIFT / 2):
             return "moving"
         return None if fits else "moved"
 
@@ -104,20 +108,20 @@ class CameraWatch:
         """Whether something hides the scene; fog leaves it in its place, however faint."""
         if self._scene is None:
             return flat
-        return not fits and bool(flat or edges.mean() < _VAGUE * (self._scene**2).mean())
+        return not fits and bool(flat or edges.mean() < _MIN_EDGE_SHARE * (self._scene**2).mean())
 
     def _fits(self, edges: FloatArray, slip: float | None) -> bool:
         if self._scene is None:
             return True
-        in_place = slip is None or slip <= _SLIP / _SHRINK
+        in_place = slip is None or slip <= _MAX_SHIFT / _SHRINK
         # Roots, so that a single strong edge doesn't decide alone.
-        return in_place and agreement(self._scene, np.sqrt(edges)) >= _LEAST_AGREEMENT
+        return in_place and edge_correlation(self._scene, np.sqrt(edges)) >= _MIN_CORRELATION
 
     def _frozen(self, grey: UInt8Array, time: float) -> bool:
         if self._last is None or not np.array_equal(self._last, grey):
             self._changed = time
         self._last = grey
-        return self._moves and time - self._changed >= FROZEN_AFTER
+        return self._moves and time - self._changed >= FROZEN_SECONDS
 
     def _drifting(self, edges: FloatArray, velocity: FloatArray, slip: float | None, time: float) -> float:
         """Drift now, pixels a second; ``_drift`` is that of the last moments.
@@ -126,19 +130,19 @@ class CameraWatch:
         """
         h, w = edges.shape
         velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
-        known = None if self._scene is None else _recognisable(_by_block(self._scene))
-        in_place = slip is not None and slip <= _IN_PLACE / _SHRINK
-        now = 0.0 if in_place else min(drift_of(edges, velocity, known), _AT_MOST * _DRIFT)
-        share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _MEMORY))
+        known = None if self._scene is None else _textured_blocks(_by_block(self._scene))
+        in_place = slip is not None and slip <= _NO_SHIFT / _SHRINK
+        now = 0.0 if in_place else min(camera_drift(edges, velocity, known), _DRIFT_CAP * _MAX_DRIFT)
+        share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _DRIFT_TIME_CONSTANT))
         self._drift += share * (now - self._drift)
         return now
 
 
-def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
+def camera_drift(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
     """Speed that most of what has edges reaches or exceeds, pixels a second; 0 where hardly anything has.
 
     Of speeds, not of velocities: zooming and turning have no direction on the whole. Of blocks, not of
-    pixels: noise moves in all directions, and people in front of a plain wall don't speak for the wall.
+    pixels: noise moves in all directions, and people in front of a plain wall say nothing about the camera.
 
     Parameters
     ----------
@@ -146,20 +150,20 @@ def drift_of(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = 
     velocity : float32 (h, w, 2).
     where : bool (blocks,), which blocks of 16 × 16 pixels may tell; None takes all.
     """
-    clear = _by_block((edges > _CLEAR).astype(np.float32))
+    clear = _by_block((edges > _CLEAR_EDGE).astype(np.float32))
     count = clear.sum(axis=1)
-    tells = count >= _LEAST_CLEAR
+    tells = count >= _MIN_CLEAR_EDGES
     if where is not None:
         tells &= where
-    if tells.sum() < _LEAST_BLOCKS:
+    if tells.sum() < _MIN_BLOCKS:
         return 0.0
     across, down = (
         (clear * _by_block(velocity[..., axis])).sum(axis=1)[tells] / count[tells] for axis in (0, 1)
     )
-    return float(np.quantile(np.hypot(across, down), 1 - _MOVE_TOGETHER))
+    return float(np.quantile(np.hypot(across, down), 1 - _MOVING_BLOCK_SHARE))
 
 
-def agreement(scene: FloatArray, now: FloatArray) -> float:
+def edge_correlation(scene: FloatArray, now: FloatArray) -> float:
     """How well a picture fits a scene where it fits best, −1 to 1; 1 where the scene has nothing to compare.
 
     Parameters
@@ -171,15 +175,15 @@ def agreement(scene: FloatArray, now: FloatArray) -> float:
     The correlation that three in ten of the recognisable blocks reach: whatever passes by hides some.
     """
     x, y = _by_block(scene), _by_block(now)
-    known = _recognisable(x)
-    if known.sum() < _LEAST_BLOCKS:
+    known = _textured_blocks(x)
+    if known.sum() < _MIN_BLOCKS:
         return 1.0
     x, y = (part[known] - part[known].mean(axis=1, keepdims=True) for part in (x, y))
     size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    return float(np.quantile((x * y).sum(axis=1) / np.maximum(size, 1e-6), 1 - _STILL_THERE))
+    return float(np.quantile((x * y).sum(axis=1) / np.maximum(size, 1e-6), 1 - _MIN_VISIBLE_SHARE))
 
 
-class _Anchor:
+class _BlockRegistration:
     """Where the parts of a scene are in a picture, to a fraction of a pixel.
 
     One step of Lucas and Kanade ("An iterative image registration technique", 1981) for every block.
@@ -199,9 +203,9 @@ class _Anchor:
         dx, dy = (_by_block(cv2.Sobel(smooth, -1, *axes, scale=1 / 8)) / spread for axes in ((1, 0), (0, 1)))
         xx, yy, xy = (dx * dx).sum(axis=1), (dy * dy).sum(axis=1), (dx * dy).sum(axis=1)
         weakest = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
-        holds = (spread[:, 0] >= _ANCHOR) & (weakest >= _CORNERS)
+        holds = (spread[:, 0] >= _MIN_BLOCK_SPREAD) & (weakest >= _MIN_CORNERNESS)
         self._holds = holds
-        self._wanted = _standardised(blocks[holds])
+        self._wanted = _standardise(blocks[holds])
         self._dx, self._dy = dx[holds], dy[holds]
         self._xx, self._yy, self._xy = xx[holds], yy[holds], xy[holds]
 
@@ -215,24 +219,24 @@ class _Anchor:
         ----------
         now : float32 (h, w), grey levels.
         """
-        if self._holds.sum() < _LEAST_BLOCKS:
+        if self._holds.sum() < _MIN_BLOCKS:
             return None
-        gap = self._wanted - _standardised(_by_block(_smooth(now))[self._holds])
+        gap = self._wanted - _standardise(_by_block(_smooth(now))[self._holds])
         across, down = (self._dx * gap).sum(axis=1), (self._dy * gap).sum(axis=1)
         size = self._xx * self._yy - self._xy**2
         x = (self._yy * across - self._xy * down) / size
         y = (self._xx * down - self._xy * across) / size
-        return float(np.quantile(np.hypot(x, y), _STILL_THERE))
+        return float(np.quantile(np.hypot(x, y), _MIN_VISIBLE_SHARE))
 
 
-def _standardised(blocks: FloatArray) -> FloatArray:
+def _standardise(blocks: FloatArray) -> FloatArray:
     """Each block with mean 0 and deviation 1: the light may change."""
     centred = blocks - blocks.mean(axis=1, keepdims=True)
     out: FloatArray = centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-3)
     return out
 
 
-def _recognisable(blocks: FloatArray) -> BoolArray:
+def _textured_blocks(blocks: FloatArray) -> BoolArray:
     return np.asarray(blocks.std(axis=1) >= _TEXTURE)
 
 
@@ -244,7 +248,7 @@ def _by_block(values: FloatArray) -> FloatArray:
     return blocks.swapaxes(1, 2).reshape(rows * columns, high * wide)
 
 
-def _shrunk(grey: FloatArray | UInt8Array) -> FloatArray:
+def _downscale(grey: FloatArray | UInt8Array) -> FloatArray:
     import cv2
 
     out: FloatArray = cv2.resize(
@@ -260,7 +264,7 @@ def _smooth(small: FloatArray) -> FloatArray:
     return out
 
 
-def _edges(small: FloatArray) -> FloatArray:
+def _gradient_magnitude(small: FloatArray) -> FloatArray:
     """Gradient magnitude of a picture, grey levels a pixel."""
     import cv2
 

@@ -1,19 +1,101 @@
-"""Events in words, from what was measured alone; and in parts: who, does what, where, when."""
+"""Template captions of tracks, events and footage, from measurements alone.
+
+Normal footage is captioned in the same words as events, so that rules and memories made from its captions can
+be compared with events.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from anomalist.clips import Caption, MeasureName, Track
-from anomalist.types import Box
+import numpy as np
+
+from anomalist.types.clip import Caption, MeasureName, Track
+from anomalist.types.image import Box, Frozen
 from anomalist.vision.attributes import POSITIONS
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.motion.extractor import MIN_SPEED
+from anomalist.vision.motion.scene import Scene, Zone
+from anomalist.vision.motion.scoring import FrameScorer
+from anomalist.vision.motion.tracks import TrackedObject
 
-_LARGE, _SMALL = 1.8, 0.5  # times the area of a usual body
-_FAST = 1.5  # times the usual speed
+_BODY_FILL = 0.7  # of the box of a body is body
+_MIN_PATH_LENGTH = 0.5  # body heights: less of a way is none
+_DIAGONAL_RATIO = 0.5  # of the longer side of a way: from there on both sides are named
 
 
-UNITS: Mapping[MeasureName, str] = {
+def track_record(
+    tracked_object: TrackedObject, scene: Scene, scale: tuple[float, float], around: float, min_speed: float
+) -> Track:
+    """The record of a trail.
+
+    Parameters
+    ----------
+    scale : (x, y) from working pixels to pixels of the frames.
+    around : seconds; only what hangs together with this moment, without a stop, is taken.
+    slowest : working pixels a second that count as moving.
+    """
+    first, last = _moving_section(tracked_object, around, min_speed)
+    path = tracked_object.path[first : last + 1]
+    speeds = np.array(tracked_object.speeds[first : last + 1])
+    areas = np.array(tracked_object.areas[first : last + 1])
+    middle = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for _, b in path]
+    perspective = scene.manifest.perspective
+    paces = tracked_object.paces[first : last + 1]
+    bodies = perspective.heights(np.array([y for _, y in middle]))
+    usual_area = _BODY_FILL * perspective.aspect * bodies**2
+    return Track(
+        id=f"T{tracked_object.number}",
+        start=round(path[0][0], 3),
+        end=round(tracked_object.end if last == len(tracked_object.path) - 1 else path[-1][0], 3),
+        path=tuple((round(time, 3), scale_box(box, scale)) for time, box in path),
+        speed=round(float(np.median(speeds)) * (scale[0] + scale[1]) / 2, 2),
+        speed_ratio=round(float(np.median(paces)), 2),
+        height=round(float(np.median([b[3] - b[1] for _, b in path])) * scale[1], 1),
+        size_ratio=round(float(np.median(areas / usual_area)), 2),
+        direction=direction_words(middle[0], middle[-1], _MIN_PATH_LENGTH * float(np.median(bodies))),
+    )
+
+
+def scale_box(box: Box, scale: tuple[float, float]) -> Box:
+    """A box in working pixels as pixels of the frames."""
+    x, y = scale
+    return round(box[0] * x), round(box[1] * y), round(box[2] * x), round(box[3] * y)
+
+
+def direction_words(start: tuple[float, float], end: tuple[float, float], least: float) -> str:
+    """The direction from one point to another in words; "" when they are nearer than ``least``."""
+    right, down = end[0] - start[0], end[1] - start[1]
+    if np.hypot(right, down) < least:
+        return ""
+    longer = max(abs(right), abs(down))
+    words = []
+    if abs(right) >= _DIAGONAL_RATIO * longer:
+        words.append("from left to right" if right > 0 else "from right to left")
+    if abs(down) >= _DIAGONAL_RATIO * longer:
+        words.append("towards the camera" if down > 0 else "away from the camera")
+    return ", ".join(words)
+
+
+def _moving_section(tracked_object: TrackedObject, around: float, min_speed: float) -> tuple[int, int]:
+    """First and last index of the path without a stop around a moment; all of it for what stands then."""
+    times = np.array([time for time, _ in tracked_object.path])
+    moving = np.array(tracked_object.speeds) > min_speed
+    middle = int(np.abs(times - around).argmin())
+    if not moving[middle]:
+        return 0, len(times) - 1
+    stops = np.flatnonzero(~moving)
+    before, after = stops[stops < middle], stops[stops > middle]
+    first = int(before[-1]) + 1 if len(before) else 0
+    return first, int(after[0]) - 1 if len(after) else len(times) - 1
+
+
+_LARGE_RATIO, _SMALL_RATIO = 1.8, 0.5  # times the area of a usual body
+_FAST_EVENT = 1.5  # times the usual speed
+
+
+MEASURE_UNITS: Mapping[MeasureName, str] = {
     "speed": "of the limit there",
     "size": "of the limit there",
     "direction": "−log10 of its share there",
@@ -27,7 +109,7 @@ UNITS: Mapping[MeasureName, str] = {
 }
 """In which each measure is given; a limit is what is hardly ever exceeded at that place."""
 
-_PHRASES = {
+_PLACE_PHRASES = {
     "top": "at the top",
     "bottom": "at the bottom",
     "left": "on the left",
@@ -36,7 +118,7 @@ _PHRASES = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class CaptionFacts:
     """What a caption is made of.
 
     Parameters
@@ -60,7 +142,7 @@ class Facts:
     end: float
 
 
-def caption_of(facts: Facts) -> Caption:
+def caption_of(facts: CaptionFacts) -> Caption:
     """Put an event into words."""
     subject, where = _subject(facts), _where(facts)
     action = _action(facts)
@@ -78,7 +160,9 @@ def caption_of(facts: Facts) -> Caption:
 
 def size_word(track: Track) -> str:
     """ "large ", "small " or "", by the area of a usual body at that place."""
-    return "large " if track.size_ratio >= _LARGE else "small " if track.size_ratio <= _SMALL else ""
+    return (
+        "large " if track.size_ratio >= _LARGE_RATIO else "small " if track.size_ratio <= _SMALL_RATIO else ""
+    )
 
 
 def place_of(box: Box, size: tuple[int, int]) -> str:
@@ -91,10 +175,10 @@ def place_of(box: Box, size: tuple[int, int]) -> str:
 
 def place_words(place: str) -> str:
     """A cell of the grid as it follows a verb: "on the left", "in the upper right"."""
-    return _PHRASES.get(place, f"in the {place}")
+    return _PLACE_PHRASES.get(place, f"in the {place}")
 
 
-def _subject(facts: Facts) -> str:
+def _subject(facts: CaptionFacts) -> str:
     if facts.kind == "crowding":
         return "a crowd"
     if facts.kind == "stillness":
@@ -103,13 +187,13 @@ def _subject(facts: Facts) -> str:
         return "everybody"
     if facts.track is None:
         return "something"
-    fast = "fast, " if facts.kind != "dwell" and facts.track.speed_ratio >= _FAST else ""
+    fast = "fast, " if facts.kind != "dwell" and facts.track.speed_ratio >= _FAST_EVENT else ""
     size = size_word(facts.track)
     words = f"{fast}{size}object" if size else f"{fast.rstrip(', ')} object".strip()
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _where(facts: Facts) -> str:
+def _where(facts: CaptionFacts) -> str:
     if facts.kind in ("crowding", "stillness", "dispersal"):
         return ""
     parts = []
@@ -119,24 +203,23 @@ def _where(facts: Facts) -> str:
     return ", ".join(parts)
 
 
-def _action(facts: Facts) -> str:
+def _action(facts: CaptionFacts) -> str:
     way = facts.track.direction if facts.track and facts.track.direction else ""
     moves = f"moves {way}" if way else "moves"
     if facts.kind == "speed":
         ratio = facts.track.speed_ratio if facts.track else 0.0
-        return (
-            f"{moves} {f'at {ratio:.1f} times the usual speed' if ratio >= _FAST else 'fast for this place'}"
-        )
+        pace = f"at {ratio:.1f} times the usual speed" if ratio >= _FAST_EVENT else "fast for this place"
+        return f"{moves} {pace}"
     if facts.kind == "size":
         return f"takes up {facts.value:.1f} times the room that is hardly ever exceeded there"
     if facts.kind == "direction":
-        return f"{moves}, which only {_share(facts.value)} of what passes there does,"
+        return f"{moves}, which only {_share_words(facts.value)} of what passes there does,"
     if facts.kind == "place":
-        return f"{moves if way else 'is'} where something is only {_share(facts.value)} of the time"
-    return _of_standing(facts)
+        return f"{moves if way else 'is'} where something is only {_share_words(facts.value)} of the time"
+    return _static_action(facts)
 
 
-def _of_standing(facts: Facts) -> str:
+def _static_action(facts: CaptionFacts) -> str:
     if facts.kind == "dwell":
         return f"has been standing still for {facts.value:.0f} s where things usually move on"
     if facts.kind == "appearance":
@@ -150,7 +233,96 @@ def _of_standing(facts: Facts) -> str:
     return "moves away from one place at once"
 
 
-def _share(rarity: float) -> str:
+def _share_words(rarity: float) -> str:
     """A share from its −log10: "2 %", "1 in 500"."""
     share = 10**-rarity
     return f"{share:.0%}" if share >= 0.01 else f"1 in {float(f'{1 / share:.1g}'):,.0f}"
+
+
+CAPTION_INTERVAL = 1.0
+"""Seconds that one caption is about."""
+
+_MIN_TRACK_SECONDS = 0.8  # seconds that an object was followed: what is shorter is a flicker
+_SLOW_PACE, _FAST_PACE, _VERY_FAST_PACE = 0.5, 1.5, 2.5  # times the usual speed
+_NO_MOTION = "Nothing is moving."
+
+
+class SegmentCaption(Frozen):
+    """What a stretch of footage shows."""
+
+    start: float
+    end: float
+    text: str
+
+
+def caption_footage(
+    frames: Iterable[Frame],
+    scene: Scene,
+    size: tuple[int, int],
+    *,
+    zones: Sequence[Zone] | None = None,
+    every: float = CAPTION_INTERVAL,
+    seen: Callable[[float], None] = lambda _: None,
+) -> Iterator[SegmentCaption]:
+    """Put footage of a scene into words, one caption for each ``every`` seconds that could be judged.
+
+    Parameters
+    ----------
+    frames : of one clip, in order.
+    size : (height, width) of the frames, pixels.
+    zones : drawn by a person; None takes those of the scene.
+    seen : is told the time of each frame.
+    """
+    watcher = FrameScorer(scene, zones)
+    height, width = scene.learned.background.grey.shape
+    scale = size[1] / width, size[0] / height
+    min_speed = MIN_SPEED * scene.manifest.perspective.middle
+    start: float | None = None
+    for moment in watcher.watching(frames):
+        seen(moment.time)
+        if not moment.judged or moment.cut:
+            start = None
+            continue
+        start = moment.time if start is None else start
+        if moment.time - start < every * 0.999:
+            continue
+        tracks = [
+            track_record(tracked_object, scene, scale, moment.time, min_speed)
+            for tracked_object in watcher.followed
+            if tracked_object.end > start and tracked_object.end - tracked_object.start >= _MIN_TRACK_SECONDS
+        ]
+        yield SegmentCaption(
+            start=round(start, 3), end=round(moment.time, 3), text=caption_tracks(tracks, size)
+        )
+        start = moment.time
+
+
+def caption_tracks(tracks: Sequence[Track], size: tuple[int, int]) -> str:
+    """Objects in one caption, a sentence for each.
+
+    Parameters
+    ----------
+    size : (height, width) of the frames, pixels.
+    """
+    if not tracks:
+        return _NO_MOTION
+    return " ".join(track_sentence(track, size) for track in tracks)
+
+
+def track_sentence(track: Track, size: tuple[int, int]) -> str:
+    """What one object does, and where it was last: "A large object moves from left to right, fast, …"."""
+    subject = f"A {word}object" if (word := size_word(track)) else "An object"
+    if not track.direction:
+        action = "moves a little" if track.speed_ratio >= _SLOW_PACE else "hardly moves"
+    else:
+        action = f"moves {track.direction} {pace_words(track.speed_ratio)}"
+    return f"{subject} {action} {place_words(place_of(track.path[-1][1], size))}."
+
+
+def pace_words(ratio: float) -> str:
+    """A speed by the usual one, in words that are the same for what is alike."""
+    if ratio < _SLOW_PACE:
+        return "slowly"
+    if ratio < _FAST_PACE:
+        return "at the usual speed"
+    return "fast" if ratio < _VERY_FAST_PACE else "very fast"

@@ -1,4 +1,8 @@
-"""From a stretch of unusual moments to an event: who, what, where, since when."""
+"""Build events from temporal segments: kind, tracks, box, measures and caption; event signatures.
+
+A signature is a unit vector of kind, place, direction, speed and size: similar events have a high cosine
+similarity.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from anomalist.clips import Event, Measured, MeasureName, Mode, Track
-from anomalist.types import Box
-from anomalist.vision.motion.captions import UNITS, Facts, caption_of
-from anomalist.vision.motion.eye import SLOWEST
+from anomalist.types.clip import Event, Measured, MeasureName, Mode, Track
+from anomalist.types.image import Box, FloatArray
+from anomalist.vision.motion.captions import MEASURE_UNITS, CaptionFacts, caption_of, scale_box, track_record
+from anomalist.vision.motion.extractor import MIN_SPEED
 from anomalist.vision.motion.measures import MEASURES
-from anomalist.vision.motion.scene import Scene
-from anomalist.vision.motion.stretches import Stretch
-from anomalist.vision.motion.tracked import scaled, track_of
-from anomalist.vision.motion.tracks import Trail
-from anomalist.vision.motion.watching import Moment
-from anomalist.vision.motion.zones import Zone, cells_in
+from anomalist.vision.motion.scene import Scene, Zone, cells_in
+from anomalist.vision.motion.scoring import FrameScore
+from anomalist.vision.motion.temporal import TemporalSegment
+from anomalist.vision.motion.tracks import TrackedObject
 
-_STANDS_OUT = 1.0
-_TRACKS = 3  # told of one event
-_INVOLVED = 0.15  # of the event's moments, in which a track leads or follows
+_MIN_NORMALISED_SCORE = 1.0
+_MAX_TRACKS = 3  # told of one event
+_MIN_FRAME_SHARE = 0.15  # of the event's moments, in which a track leads or follows
 
 
 @dataclass(frozen=True, eq=False)
-class EventMaker:
+class EventBuilder:
     """Makes events of one clip.
 
     Parameters
@@ -40,7 +43,9 @@ class EventMaker:
     size: tuple[int, int]
     zones: Sequence[Zone] = ()
 
-    def event(self, number: int, stretch: Stretch, moments: Sequence[Moment], *, throughout: bool) -> Event:
+    def event(
+        self, number: int, stretch: TemporalSegment, moments: Sequence[FrameScore], *, throughout: bool
+    ) -> Event:
         """The event of a stretch.
 
         Parameters
@@ -49,13 +54,13 @@ class EventMaker:
         """
         judged = [moment for moment in moments if moment.judged]
         peak = min(judged, key=lambda moment: abs(moment.time - stretch.peak))
-        kind = _kind(judged)
+        kind = _event_kind(judged)
         tracks = self._tracks(judged, stretch.peak)
-        measures = _measures(judged, kind)
+        measures = _event_measures(judged, kind)
         box = self._box(judged, peak, tracks)
         zones = self._zones_at(box)
         value = next((m.value for m in measures if m.name == kind), 0.0)
-        facts = Facts(
+        facts = CaptionFacts(
             kind=kind,
             value=value,
             usual=None,
@@ -68,21 +73,25 @@ class EventMaker:
         )
         return self._made(number, stretch, facts, measures, tracks, throughout=throughout)
 
-    def intrusion(self, number: int, zone: str, stretch: Stretch, moments: Sequence[Moment]) -> Event:
+    def intrusion(
+        self, number: int, zone: str, stretch: TemporalSegment, moments: Sequence[FrameScore]
+    ) -> Event:
         """The event of something being in a forbidden zone."""
         tracks = self._tracks([m for m in moments if m.judged], stretch.peak)
         drawn = next(z for z in self.zones if z.name == zone)
         height, width = self.size
         x, y = (np.array([corner[axis] for corner in drawn.polygon]) for axis in (0, 1))
         box = (int(x.min() * width), int(y.min() * height), int(x.max() * width), int(y.max() * height))
-        facts = Facts("forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), stretch.start, stretch.end)
+        facts = CaptionFacts(
+            "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), stretch.start, stretch.end
+        )
         return self._made(number, stretch, facts, (), tracks, throughout=False)
 
     def _made(
         self,
         number: int,
-        stretch: Stretch,
-        facts: Facts,
+        stretch: TemporalSegment,
+        facts: CaptionFacts,
         measures: tuple[Measured, ...],
         tracks: tuple[Track, ...],
         *,
@@ -110,27 +119,27 @@ class EventMaker:
         height, width = self.scene.learned.background.grey.shape
         return self.size[1] / width, self.size[0] / height
 
-    def _tracks(self, moments: Sequence[Moment], peak: float) -> tuple[Track, ...]:
-        # Who is where the surprise is, and how high it is then; the first of a moment counts twice.
+    def _tracks(self, moments: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
+        # Votes by normalised score; the most involved object of a frame counts twice.
         votes: Counter[int] = Counter()
         weight: dict[int, float] = {}
-        trails: dict[int, Trail] = {}
+        tracked_objects: dict[int, TrackedObject] = {}
         for moment in moments:
-            for rank, trail in enumerate(moment.trails):
-                votes[trail.number] += 1
+            for rank, tracked_object in enumerate(moment.tracked_objects):
+                votes[tracked_object.number] += 1
                 gain = max(moment.score, 0.0) * (2 if rank == 0 else 1)
-                weight[trail.number] = weight.get(trail.number, 0.0) + gain
-                trails[trail.number] = trail
-        often = [number for number, count in votes.items() if count >= _INVOLVED * len(moments)]
-        told = sorted(often, key=lambda number: (-weight[number], number))[:_TRACKS]
-        slowest = SLOWEST * self.scene.manifest.perspective.middle
-        return tuple(track_of(trails[n], self.scene, self._scale, peak, slowest) for n in told)
+                weight[tracked_object.number] = weight.get(tracked_object.number, 0.0) + gain
+                tracked_objects[tracked_object.number] = tracked_object
+        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(moments)]
+        told = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
+        min_speed = MIN_SPEED * self.scene.manifest.perspective.middle
+        return tuple(track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in told)
 
-    def _box(self, moments: Sequence[Moment], peak: Moment, tracks: Sequence[Track]) -> Box | None:
-        """Where at the peak: the hot places, as objects that touch are one; else the leading object then."""
+    def _box(self, moments: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]) -> Box | None:
+        """Box at the peak: the cells with the highest scores; else that of the leading object then."""
         box = peak.box or next((moment.box for moment in moments if moment.box), None)
         if box is not None:
-            return scaled(box, self._scale)
+            return scale_box(box, self._scale)
         if not tracks:
             return None
         return min(tracks[0].path, key=lambda step: abs(step[0] - peak.time))[1]
@@ -145,27 +154,102 @@ class EventMaker:
         return tuple(z.name for z in self.zones if z.kind == "watch" and cells_in(z, grid)[row, column])
 
 
-def _kind(moments: Sequence[Moment]) -> MeasureName:
-    """The measure that leads for most of the surprise."""
+def _event_kind(moments: Sequence[FrameScore]) -> MeasureName:
+    """The measure that leads for most of the summed score."""
     weights: dict[MeasureName, float] = dict.fromkeys((moment.leading for moment in moments), 0.0)
     for moment in moments:
         weights[moment.leading] += max(moment.score, 0.01)
     return max(weights, key=lambda name: weights[name])
 
 
-def _measures(moments: Sequence[Moment], kind: MeasureName) -> tuple[Measured, ...]:
-    """The highest of the leading measure and of every other that stands out, the most surprising first."""
+def _event_measures(moments: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
+    """The highest of the leading measure and of every other above 1, the highest normalised score first."""
     found = []
     for name in MEASURES:
-        top = max(moments, key=lambda moment: moment.surprises[name])
-        surprise = top.surprises[name]
-        if surprise >= _STANDS_OUT or name == kind:
+        top = max(moments, key=lambda moment: moment.normalised_scores[name])
+        surprise = top.normalised_scores[name]
+        if surprise >= _MIN_NORMALISED_SCORE or name == kind:
             found.append(
                 Measured(
                     name=name,
                     surprise=round(surprise, 3),
                     value=round(top.values[name], 4),
-                    unit=UNITS[name],
+                    unit=MEASURE_UNITS[name],
                 )
             )
     return tuple(sorted(found, key=lambda measured: -measured.surprise))
+
+
+SIGNATURE_SPACE = "motion-1"
+SIGNATURE_MIN_SIMILARITY = 0.85
+"""Cosine similarity from which two events are alike: what differs in kind never is."""
+
+_KINDS: tuple[MeasureName, ...] = (
+    "speed",
+    "size",
+    "direction",
+    "place",
+    "dwell",
+    "appearance",
+    "crowding",
+    "stillness",
+    "dispersal",
+    "forbidden zone",
+)
+_GRID = 3
+_PLACE_SIGMA = 0.22  # of the picture: how far an event may move and still be at one place
+_KIND, _PLACE, _DIRECTION, _SPEED, _SIZE = 1.0, 0.7, 0.6, 0.5, 0.5  # weights
+_OCTAVES = 4.0  # of speed or size, from a quarter of what is usual on: a right angle
+
+
+def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
+    """The vector of an event.
+
+    Parameters
+    ----------
+    size : (height, width) of the frames in pixels.
+
+    Returns
+    -------
+    float32 (25,), of length 1.
+    """
+    kind = np.array([event.kind == name for name in _KINDS], np.float64)
+    track = event.tracks[0] if event.tracks else None
+    way = np.zeros(2)
+    if track is not None and track.direction:
+        (x0, y0), (x1, y1) = (_middle(box) for _, box in (track.path[0], track.path[-1]))
+        way = _unit(np.array([x1 - x0, y1 - y0]))
+    parts = (
+        _KIND * kind,
+        _PLACE * _place(event, size),
+        _DIRECTION * way,
+        _SPEED * _ratio_angle(track.speed_ratio if track else 1.0),
+        _SIZE * _ratio_angle(track.size_ratio if track else 1.0),
+    )
+    return _unit(np.concatenate(parts)).astype(np.float32)
+
+
+def _place(event: Event, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Bumps over a 3×3 grid around the middle of the event's box; all alike for an event of the whole."""
+    if event.box is None:
+        return _unit(np.ones(_GRID**2))
+    x, y = _middle(event.box)
+    at = np.array([x / size[1], y / size[0]])
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    return _unit(np.exp(-0.5 * ((grid - at) ** 2).sum(axis=1) / _PLACE_SIGMA**2))
+
+
+def _ratio_angle(ratio: float) -> npt.NDArray[np.float64]:
+    """A ratio as an angle, so that twice as much is as far from once as from four times."""
+    angle = np.clip((np.log2(max(ratio, 1e-3)) + 2) / _OCTAVES, 0, 1) * np.pi / 2
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def _middle(box: tuple[int, int, int, int]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _unit(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    length = float(np.linalg.norm(values))
+    return values / length if length else values

@@ -1,19 +1,136 @@
-"""How fast and where to every pixel moves, followed over half a second so that swinging legs even out."""
+"""Optical flow and occupancy on a grid of cells: chained DIS flow, perspective, integral images.
+
+Flow (DIS; Kroeger et al., ECCV 2016) is chained over half a second, so that swinging legs even out. Windows
+of
+a body's size at each cell are summed by integral images (Crow 1984). How tall a body appears is a line over
+the row of the picture. All sizes are working pixels, speeds working pixels a second.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from anomalist.types import FloatArray, UInt8Array
+from anomalist.types.image import BoolArray, Box, FloatArray, Frozen, UInt8Array
 
-SPAN = 0.5  # seconds that a pixel is followed back
-_REDUCED = 2  # flow is followed at half of the working size; whole size costs five times as much
+Doubles = npt.NDArray[np.float64]
 
 
-class Following:
-    """Backward optical flow (DIS; Kroeger et al., ECCV 2016), chained over the last ``SPAN`` seconds.
+@dataclass(frozen=True, eq=False)
+class IntegralImages:
+    """Sums over everything above and to the left of each corner of a pixel.
+
+    Parameters
+    ----------
+    weight : float64 (H + 1, W + 1), pixels that stand out.
+    right, down : likewise, their velocities.
+    """
+
+    weight: Doubles
+    right: Doubles
+    down: Doubles
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the picture, pixels."""
+        return self.weight.shape[0] - 1, self.weight.shape[1] - 1
+
+
+def integral_images(mask: BoolArray, right: FloatArray, down: FloatArray) -> IntegralImages:
+    """Sum up ``mask``, bool (H, W), and the velocities inside it, float32 (H, W) each."""
+    import cv2
+
+    weight = mask.astype(np.float32)
+    layers = (weight, cv2.multiply(right, weight), cv2.multiply(down, weight))
+    return IntegralImages(*(cv2.integral(layer, sdepth=cv2.CV_64F) for layer in layers))
+
+
+_MIN_BLOB_AREA = 40  # pixels; smaller is noise
+_HEIGHT_RANGE = 2.5  # times smaller or larger than the middle at most: a line drawn too far is nonsense
+_DEFAULT_HEIGHT = 0.1  # of the height of the picture, where nothing ever moved
+_BANDS = 15
+_MIN_BODIES_IN_BAND = 20
+_SINGLE_BODY_QUANTILE = (
+    0.3  # quantile of heights: groups are higher than one body, fragments lower, groups are more
+)
+
+
+class Perspective(Frozen):
+    """Height of a body in pixels as a line over the row of its middle, and its width by its height."""
+
+    at_top: float
+    slope: float
+    middle: float
+    aspect: float
+    bodies: int
+
+    def heights(self, rows: npt.NDArray[np.floating]) -> FloatArray:
+        """Heights in pixels, at least 4, of bodies whose middles are at ``rows`` (float, any shape)."""
+        line = self.at_top + self.slope * rows
+        low = max(self.middle / _HEIGHT_RANGE, 4.0)
+        out: FloatArray = np.clip(line, low, self.middle * _HEIGHT_RANGE).astype(np.float32)
+        return out
+
+
+def foreground_blobs(mask: BoolArray) -> tuple[Box, ...]:
+    """Boxes of the connected components of a mask that are large enough and don't touch the border."""
+    import cv2
+
+    height, width = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    found = []
+    for x, y, w, h, area in stats[1:].tolist():
+        inside = x > 0 and y > 0 and x + w < width and y + h < height
+        if inside and area >= _MIN_BLOB_AREA:
+            found.append((x, y, x + w, y + h))
+    return tuple(found)
+
+
+def fit_perspective(boxes: Sequence[Box], height: int) -> Perspective:
+    """The line through the heights of single bodies, band by band from top to bottom.
+
+    Parameters
+    ----------
+    boxes : of blobs, pixels; groups and fragments among them.
+    height : of the picture, pixels.
+    """
+    if len(boxes) < _MIN_BODIES_IN_BAND:
+        middle = _DEFAULT_HEIGHT * height
+        return Perspective(at_top=middle, slope=0.0, middle=middle, aspect=0.5, bodies=len(boxes))
+    every = np.array(boxes, np.float64)
+    tall, rows = every[:, 3] - every[:, 1], (every[:, 1] + every[:, 3]) / 2
+    middle = float(np.quantile(tall, _SINGLE_BODY_QUANTILE))
+    aspect = float(np.median((every[:, 2] - every[:, 0]) / tall))
+    slope, at_top = _fit_height_line(rows, tall, height) or (0.0, middle)
+    return Perspective(at_top=at_top, slope=slope, middle=middle, aspect=aspect, bodies=len(boxes))
+
+
+def _fit_height_line(
+    rows: npt.NDArray[np.float64], tall: npt.NDArray[np.float64], height: int
+) -> tuple[float, float] | None:
+    """Slope and height at row 0 of the line through the bands with enough bodies; None below two of them."""
+    band = np.minimum((rows * _BANDS / height).astype(int), _BANDS - 1)
+    full = [index for index in range(_BANDS) if (band == index).sum() >= _MIN_BODIES_IN_BAND]
+    if len(full) < 2:
+        return None
+    single = [np.quantile(tall[band == index], _SINGLE_BODY_QUANTILE) for index in full]
+    centre = [rows[band == index].mean() for index in full]
+    weight = [np.sqrt((band == index).sum()) for index in full]
+    slope, at_top = np.polyfit(centre, single, 1, w=weight)
+    return float(slope), float(at_top)
+
+
+FLOW_SPAN = 0.5  # seconds that a pixel is followed back
+_FLOW_REDUCTION = 2  # flow is followed at half of the working size; whole size costs five times as much
+
+
+class ChainedFlow:
+    """Backward optical flow (DIS; Kroeger et al., ECCV 2016), chained over ``FLOW_SPAN`` seconds.
 
     The velocity of a pixel is the way from where it was half a second ago, by the time between. A limb that
     swings to and fro cancels out, and what the whole body does remains.
@@ -29,14 +146,14 @@ class Following:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(0)
         self._size = height, width
-        self._reduced = max(height // _REDUCED, 1), max(width // _REDUCED, 1)
+        self._reduced = max(height // _FLOW_REDUCTION, 1), max(width // _FLOW_REDUCTION, 1)
         columns, rows = np.meshgrid(*(np.arange(length) for length in self._reduced[::-1]))
         self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)
         self._larger = np.divide(self._size[::-1], self._reduced[::-1]).astype(np.float32)
         self._steps: deque[tuple[float, FloatArray]] = deque()
         self._last: tuple[float, UInt8Array] | None = None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start again: what comes next has nothing to do with what was."""
         self._steps.clear()
         self._last = None
@@ -62,7 +179,7 @@ class Following:
         then, before = self._last
         self._steps.appendleft((then, self._dis.calc(small, before, None)))
         self._last = (time, small)
-        while len(self._steps) > 1 and time - self._steps[-1][0] > SPAN * 1.01:  # 1.01: clocks round
+        while len(self._steps) > 1 and time - self._steps[-1][0] > FLOW_SPAN * 1.01:  # 1.01: clocks round
             self._steps.pop()
         velocity = self._way_back() * (self._larger / np.float32(self._steps[-1][0] - time))
         return np.asarray(cv2.resize(velocity, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
@@ -76,3 +193,81 @@ class Following:
             at = self._grid + way
             way += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return way
+
+
+CELL_SIZE = 4  # working pixels
+_WINDOW_HEIGHT, _WINDOW_WIDTH = (
+    0.75,
+    1.1,
+)  # window by body: less than its height, so that two rows of people stay apart
+_STILL_SHARE = 0.1  # share of still window that is averaged in: a few stray pixels have no speed
+
+
+@dataclass(frozen=True, eq=False)
+class MotionGrid:
+    """One frame by cells of 4 × 4 working pixels.
+
+    Parameters
+    ----------
+    taken : float32 (gh, gw), share of the window around the cell that stands out, 0 to 1.
+    velocity : float32 (gh, gw, 2), its mean velocity to the right and down, pixels a second.
+    """
+
+    taken: FloatArray
+    velocity: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.velocity.shape != (*self.taken.shape, 2):
+            raise TypeError(f"velocity must be {(*self.taken.shape, 2)}, got {self.velocity.shape}")
+
+    @cached_property
+    def speed(self) -> FloatArray:
+        """float32 (gh, gw), pixels a second."""
+        out: FloatArray = np.hypot(self.velocity[..., 0], self.velocity[..., 1])
+        return out
+
+
+def grid_shape(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of cells that cover a picture; the last ones may reach beyond it."""
+    return -(-height // CELL_SIZE), -(-width // CELL_SIZE)
+
+
+class BodyWindows:
+    """Sums over body-sized windows around every cell, by integral images.
+
+    Parameters
+    ----------
+    height, width : of the working picture, pixels.
+    scale : windows by bodies; 1 for bodies, larger for their surroundings.
+    """
+
+    def __init__(self, height: int, width: int, perspective: Perspective, scale: float = 1.0) -> None:
+        gh, gw = grid_shape(height, width)
+        rows, columns = (CELL_SIZE * (np.arange(count) + 0.5) for count in (gh, gw))
+        body = perspective.heights(rows)
+        half_h = scale * _WINDOW_HEIGHT * body / 2
+        half_w = scale * np.maximum(_WINDOW_WIDTH * body * perspective.aspect, 6.0) / 2
+        y0, y1 = (_clip_to_pixels(rows + s * half_h, height)[:, None] for s in (-1, 1))
+        x0, x1 = (_clip_to_pixels(columns + s * half_w[:, None], width) for s in (-1, 1))
+        self.area = np.maximum((y1 - y0) * (x1 - x0), 1).astype(np.float32)
+        corners = ((y1, x1), (y1, x0), (y0, x1), (y0, x0))
+        self._corners = [y * (width + 1) + x for y, x in corners]  # of each window, in a flat table
+
+    def sums(self, table: Doubles) -> FloatArray:
+        """Sums over every window by an integral image, float64 (H + 1, W + 1), as float32 (gh, gw)."""
+        flat = table.ravel()
+        last, left, above, first = (flat.take(corner) for corner in self._corners)
+        out: FloatArray = ((last - left) - (above - first)).astype(np.float32)
+        return out
+
+    def movement(self, seen: IntegralImages) -> MotionGrid:
+        """Movement of what stands out, from its sums."""
+        count = self.sums(seen.weight)
+        total = [self.sums(seen.right), self.sums(seen.down)]
+        mean = np.stack(total, axis=-1) / (count + _STILL_SHARE * self.area)[..., None]
+        return MotionGrid(count / self.area, mean.astype(np.float32))
+
+
+def _clip_to_pixels(edge: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.intp]:
+    out: npt.NDArray[np.intp] = np.clip(np.rint(edge), 0, length).astype(np.intp)
+    return out

@@ -1,36 +1,164 @@
-"""Normal footage of one camera to a learned, calibrated scene."""
+"""Learn a scene profile from normal footage of one camera, with four-fold cross-calibration.
+
+Three passes: frames spread over the footage for background and perspective, everything for the histograms,
+and everything again to score each fold against the other three. The score scales and thresholds rest on those
+held-out scores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types import Box
-from anomalist.vision.motion.appearance import Gallery, Onlooker, Strangeness, eyes_for, together
-from anomalist.vision.motion.background import Adapting, Background, median_background, standing_out
-from anomalist.vision.motion.eye import Eye, working_grey, working_size
-from anomalist.vision.motion.held_out import calibrated, held_out
-from anomalist.vision.motion.measures import limits_of
-from anomalist.vision.motion.movement import grid_of
-from anomalist.vision.motion.perspective import Perspective, blobs, perspective_of
-from anomalist.vision.motion.scene import Footage, Learned, Scene, refuse_overwriting, save_scene
-from anomalist.vision.motion.usual import Usual, counted, nothing_yet
-from anomalist.vision.motion.zones import Zone, counting
+from anomalist.types.clip import MeasureName, Mode
+from anomalist.types.image import Box, FloatArray
+from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.motion.appearance import (
+    AppearanceNovelty,
+    DescriptorReservoir,
+    ObjectEmbedder,
+    concatenate_banks,
+    feature_extractor_for,
+)
+from anomalist.vision.motion.extractor import (
+    AdaptiveBackground,
+    Background,
+    MotionExtractor,
+    foreground_mask,
+    median_background,
+    working_grey,
+    working_size,
+)
+from anomalist.vision.motion.flow import Perspective, fit_perspective, foreground_blobs, grid_shape
+from anomalist.vision.motion.measures import (
+    MEASURES,
+    MotionHistograms,
+    MotionLimits,
+    count_frame,
+    empty_histograms,
+    motion_limits,
+)
+from anomalist.vision.motion.scene import (
+    Scene,
+    SceneArrays,
+    TrainingVideo,
+    Zone,
+    counted_cells,
+    refuse_overwriting_scene,
+    save_scene,
+)
+from anomalist.vision.motion.score_scale import (
+    ScoreScale,
+    block_length,
+    fit_score_scales,
+    leading_measure,
+    split_blocks,
+)
+from anomalist.vision.motion.scoring import FrameMeasurer
+from anomalist.vision.motion.temporal import smooth_scores
 from anomalist.vision.profile import profile_path
-from anomalist.vision.video.frames import Video
+
+_MODES: tuple[Mode, ...] = ("causal", "offline")
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutClip:
+    """The measures of one clip against footage that it is no part of.
+
+    Parameters
+    ----------
+    times : float64 (n,), seconds.
+    values : float32 (n, 9), the ``MEASURES``; NaN where a frame was not judged.
+    cuts : bool (n,), where nothing of the past belongs to what follows.
+    """
+
+    times: npt.NDArray[np.float64]
+    values: FloatArray
+    cuts: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationBlocks:
+    """Maxima of the blocks of all clips, by mode; float32 (n,) each."""
+
+    maxima: dict[Mode, FloatArray]
+    seconds: float
+    footage: float
+
+
+def measure_held_out(
+    frames: Iterable[Frame],
+    eye: MotionExtractor,
+    limits: Sequence[MotionLimits],
+    looks: Sequence[AppearanceNovelty],
+    fold: Callable[[float], int],
+    perspective: Perspective,
+    zones: Sequence[Zone] = (),
+) -> HeldOutClip:
+    """Measure a clip; ``limits[fold(time)]`` and ``looks[…]`` are what was learned without that moment."""
+    counts = counted_cells(zones, limits[0].speed.shape)
+    measurers = [
+        FrameMeasurer(limit, perspective, look, counts) for limit, look in zip(limits, looks, strict=True)
+    ]
+    times, values, cuts = [], [], []
+    for frame_motion in eye.looking(frames):
+        times.append(frame_motion.time)
+        values.append(measurers[fold(frame_motion.time)].measure(frame_motion).values)
+        cuts.append(frame_motion.cut)
+    return HeldOutClip(
+        np.array(times, np.float64),
+        np.array(values, np.float32).reshape(-1, len(MEASURES)),
+        np.array(cuts, np.bool_),
+    )
+
+
+def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, ScoreScale], CalibrationBlocks]:
+    """The scale of the measures, and the maxima that thresholds come from.
+
+    The scale is two numbers a measure, from the same footage as the maxima.
+
+    Raises DataError when no block could be judged.
+    """
+    footage = sum(float(clip.times[-1]) for clip in clips if len(clip.times))
+    seconds = block_length(footage)
+    parts = [split_blocks(clip.times, seconds) for clip in clips]
+    offsets = np.cumsum([0] + [len(clip.times) for clip in clips])
+    everything = np.concatenate([clip.values for clip in clips])
+    blocks = [offset + block for offset, part in zip(offsets[:-1], parts, strict=True) for block in part]
+    if not np.isfinite(everything).all(axis=1).any():
+        raise DataError("No frame of this footage could be judged.", "Look at it: is the camera covered?")
+    norms = fit_score_scales(everything, blocks, seconds)
+    maxima = {mode: _block_maxima(clips, parts, norms, mode) for mode in _MODES}
+    return norms, CalibrationBlocks(maxima, seconds, footage)
+
+
+def _block_maxima(
+    clips: Sequence[HeldOutClip],
+    parts: Sequence[list[npt.NDArray[np.intp]]],
+    norms: dict[MeasureName, ScoreScale],
+    mode: Mode,
+) -> FloatArray:
+    found: list[float] = []
+    for clip, blocks in zip(clips, parts, strict=True):
+        score = smooth_scores(clip.times, leading_measure(clip.values, norms)[0], mode, clip.cuts)
+        found.extend(float(np.nanmax(score[b])) for b in blocks if np.isfinite(score[b]).any())
+    return np.array(found, np.float32)
+
 
 Progress = Callable[[str, int, int], None]
 
-RATE = 10.0  # frames a second that are looked at: what moves is followed over half a second anyway
+ANALYSIS_RATE = 10.0  # frames a second that are looked at: what moves is followed over half a second anyway
 FOLDS = 4
-_STILLS = 120  # frames for the background, over all videos
-_LEAST_SECONDS = 10.0
-_MOST_TROUBLE = 0.2  # share of the frames
-_PIECE = 30.0  # seconds that are held out together where the length of a video is unknown
+_BACKGROUND_FRAMES = 120  # frames for the background, over all videos
+_MIN_FOOTAGE_SECONDS = 10.0
+_MAX_TROUBLE_SHARE = 0.2  # share of the frames
+_FOLD_SECONDS = 30.0  # seconds that are held out together where the length of a video is unknown
 
 
 def learn_scene(
@@ -62,38 +190,42 @@ def learn_scene(
     ProfileError : something is in the way of the scene.
     """
     path = profile_path(name)
-    refuse_overwriting(path, force=force)
-    usable, background, perspective, skipped = _first_look(videos, progress)
-    grid = nothing_yet_for(background)
-    counting(zones, grid.speeds.shape[1:])  # refused before the long work
-    eyes = eyes_for(backbone)
+    refuse_overwriting_scene(path, force=force)
+    usable, background, perspective, skipped = _survey_footage(videos, progress)
+    grid = empty_histograms_for(background)
+    counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
+    extractor = feature_extractor_for(backbone)
 
-    def onlooker() -> Onlooker:
-        return Onlooker(eyes, perspective)
+    def embedder() -> ObjectEmbedder:
+        return ObjectEmbedder(extractor, perspective)
 
-    galleries = [Gallery(seed + fold) for fold in range(FOLDS)]
-    folds, seconds = _count(usable, background, perspective, onlooker, galleries, progress)
-    banks = [gallery.bank().astype(np.float16).astype(np.float32) for gallery in galleries]  # as stored
+    reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
+    folds, seconds = _collect_statistics(usable, background, perspective, embedder, reservoirs, progress)
+    banks = [reservoir.bank().astype(np.float16).astype(np.float32) for reservoir in reservoirs]  # as stored
     total = sum(seconds)
-    if total < _LEAST_SECONDS:
+    if total < _MIN_FOOTAGE_SECONDS:
         raise DataError(f"{total:.1f} s of normal footage is too little.", "A scene needs at least 10 s.")
-    limits = [limits_of(_without(folds, fold)) for fold in range(FOLDS)]
+    limits = [motion_limits(_sum_other_folds(folds, fold)) for fold in range(FOLDS)]
     clips = []
     for index, video in enumerate(usable):
         progress("calibrating", index, len(usable))
-        eye = Eye(background, perspective)
-        fold = _folding(index, video, len(usable))
+        eye = MotionExtractor(background, perspective)
+        fold = _fold_function(index, video, len(usable))
         looks = [
-            Strangeness(onlooker(), together(banks[:k] + banks[k + 1 :]), limits[k].speed.shape)
+            AppearanceNovelty(
+                embedder(), concatenate_banks(banks[:k] + banks[k + 1 :]), limits[k].speed.shape
+            )
             for k in range(FOLDS)
         ]
-        clips.append(held_out(video.frames(rate=RATE), eye, limits, looks, fold, perspective, zones))
+        clips.append(
+            measure_held_out(video.frames(rate=ANALYSIS_RATE), eye, limits, looks, fold, perspective, zones)
+        )
     progress("calibrating", len(usable), len(usable))
-    norms, blocks = calibrated(clips)
+    norms, blocks = calibrate_scales(clips)
     height, width = usable[0].size
     return save_scene(
         path,
-        Learned(background, sum(folds[1:], folds[0]), blocks.maxima, together(banks)),
+        SceneArrays(background, sum(folds[1:], folds[0]), blocks.maxima, concatenate_banks(banks)),
         force=force,
         name=path.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,20 +240,22 @@ def learn_scene(
         backbone=backbone,
         seed=seed,
         footage=tuple(
-            Footage(source=video.source, sha256=video.sha256, seconds=round(length, 2), notes=video.notes)
+            TrainingVideo(
+                source=video.source, sha256=video.sha256, seconds=round(length, 2), notes=video.notes
+            )
             for video, length in zip(usable, seconds, strict=True)
         ),
         skipped=skipped,
     )
 
 
-def nothing_yet_for(background: Background) -> Usual:
+def empty_histograms_for(background: Background) -> MotionHistograms:
     """No counts, for the grid of a background."""
     height, width = background.grey.shape
-    return nothing_yet(grid_of(height, width))
+    return empty_histograms(grid_shape(height, width))
 
 
-def _first_look(
+def _survey_footage(
     videos: Sequence[Video], progress: Progress
 ) -> tuple[list[Video], Background, Perspective, tuple[str, ...]]:
     """Frames spread over the footage: which videos can be used, what stands still, how large bodies are."""
@@ -130,7 +264,7 @@ def _first_look(
     usable: list[Video] = []
     skipped: list[str] = []
     stills = []
-    each = max(_STILLS // len(videos), 4)
+    each = max(_BACKGROUND_FRAMES // len(videos), 4)
     for done, video in enumerate(videos):
         progress("looking", done, len(videos))
         try:
@@ -152,40 +286,40 @@ def _first_look(
     background = median_background(stills)
     boxes: list[Box] = []
     for grey in stills:
-        difference = Adapting(background).difference(grey, 0.0)
-        boxes.extend(blobs(standing_out(difference, np.zeros_like(difference), 1.0)))
-    return usable, background, perspective_of(boxes, background.grey.shape[0]), tuple(skipped)
+        difference = AdaptiveBackground(background).difference(grey, 0.0)
+        boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
+    return usable, background, fit_perspective(boxes, background.grey.shape[0]), tuple(skipped)
 
 
-def _count(
+def _collect_statistics(
     videos: Sequence[Video],
     background: Background,
     perspective: Perspective,
-    onlooker: Callable[[], Onlooker],
-    galleries: Sequence[Gallery],
+    embedder: Callable[[], ObjectEmbedder],
+    reservoirs: Sequence[DescriptorReservoir],
     progress: Progress,
-) -> tuple[list[Usual], list[float]]:
+) -> tuple[list[MotionHistograms], list[float]]:
     """Counts of each fold, and the seconds of each video; what moves goes into the galleries."""
-    folds = [nothing_yet_for(background) for _ in range(FOLDS)]
+    folds = [empty_histograms_for(background) for _ in range(FOLDS)]
     seconds = []
     looked = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
-        eye, fold = Eye(background, perspective), _folding(index, video, len(videos))
-        looker = onlooker()
+        eye, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
+        object_embedder = embedder()
         last = 0.0
-        for glimpse in eye.looking(video.frames(rate=RATE)):
-            last = glimpse.time
-            looked, troubled = looked + 1, troubled + (glimpse.trouble is not None)
-            if not glimpse.fresh and glimpse.trouble is None:
-                at = fold(glimpse.time)
-                folds[at] = counted(folds[at], glimpse.movement, glimpse.around)
-                seen = looker.look(glimpse)
+        for frame_motion in eye.looking(video.frames(rate=ANALYSIS_RATE)):
+            last = frame_motion.time
+            looked, troubled = looked + 1, troubled + (frame_motion.trouble is not None)
+            if not frame_motion.fresh and frame_motion.trouble is None:
+                at = fold(frame_motion.time)
+                folds[at] = count_frame(folds[at], frame_motion.movement, frame_motion.around)
+                seen = object_embedder.look(frame_motion)
                 if seen is not None:
-                    galleries[at].add(seen[1])
+                    reservoirs[at].add(seen[1])
         seconds.append(last)
     progress("learning", len(videos), len(videos))
-    if troubled > _MOST_TROUBLE * looked:
+    if troubled > _MAX_TROUBLE_SHARE * looked:
         raise DataError(
             f"In {troubled / looked:.0%} of this footage the camera moves, or shows something else.",
             "A scene is what one camera sees that stands still: leave out the rest.",
@@ -193,14 +327,14 @@ def _count(
     return folds, seconds
 
 
-def _folding(index: int, video: Video, videos: int) -> Callable[[float], int]:
+def _fold_function(index: int, video: Video, videos: int) -> Callable[[float], int]:
     """The fold that a moment of a video is held out with: whole videos where there are enough."""
     if videos >= FOLDS:
         return lambda _: index % FOLDS
-    piece = video.duration / FOLDS if video.duration else _PIECE
+    piece = video.duration / FOLDS if video.duration else _FOLD_SECONDS
     return lambda time: int(time / piece) % FOLDS
 
 
-def _without(folds: Sequence[Usual], left_out: int) -> Usual:
+def _sum_other_folds(folds: Sequence[MotionHistograms], left_out: int) -> MotionHistograms:
     rest = [fold for index, fold in enumerate(folds) if index != left_out]
     return sum(rest[1:], rest[0])

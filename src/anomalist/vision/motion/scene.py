@@ -1,4 +1,7 @@
-"""A scene: what one camera usually sees, as a versioned folder with hashes."""
+"""Scene profile of one camera, saved as a versioned folder with hashes, and zones drawn by a person.
+
+A zone is ignored, watched more closely, or forbidden. The manifest's field names are those of ``scene.json``.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,108 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 
 from anomalist import __version__
-from anomalist.clips import MeasureName, Mode
-from anomalist.errors import ProfileError
-from anomalist.types import FloatArray, Frozen
-from anomalist.vision.motion.background import Background
-from anomalist.vision.motion.blocks import BlockMaxima
-from anomalist.vision.motion.measures import Limits, limits_of
-from anomalist.vision.motion.perspective import Perspective
-from anomalist.vision.motion.surprise import Norm
-from anomalist.vision.motion.usual import Usual
-from anomalist.vision.motion.zones import Zone
+from anomalist.errors import DataError, ProfileError
+from anomalist.types.clip import MeasureName, Mode
+from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.vision.motion.extractor import Background
+from anomalist.vision.motion.flow import CELL_SIZE, Perspective
+from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
+from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
 from anomalist.vision.profile import profile_path
+
+
+class Zone(Frozen):
+    """A polygon with a name and a meaning."""
+
+    name: str = Field(min_length=1, max_length=80)
+    kind: Literal["ignore", "watch", "forbidden"]
+    polygon: tuple[tuple[float, float], ...] = Field(
+        min_length=3, description="corners (x, y) as shares of width and height, 0 to 1"
+    )
+
+
+class _ZonesFile(Frozen):
+    zones: tuple[Zone, ...] = Field(min_length=1)
+
+
+_ZONES_EXAMPLE = (
+    '{"zones": [{"name": "tracks", "kind": "forbidden", '
+    '"polygon": [[0.1, 0.6], [0.9, 0.6], [0.9, 1], [0.1, 1]]}]}'
+)
+
+
+def read_zones(path: Path) -> tuple[Zone, ...]:
+    """Read zones from JSON.
+
+    Raises
+    ------
+    DataError : not readable, not in that form, corners outside the picture, or two zones of one name.
+    """
+    try:
+        zones = _ZonesFile.model_validate(json.loads(path.read_text(encoding="utf-8"))).zones
+    except (OSError, ValueError) as error:
+        detail = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise DataError(
+            f"The zones in {path} can't be used: {detail}.", f"Example: {_ZONES_EXAMPLE}"
+        ) from error
+    for zone in zones:
+        if not all(0 <= value <= 1 for corner in zone.polygon for value in corner):
+            raise DataError(
+                f'The zone "{zone.name}" in {path} has corners outside the picture.',
+                "Corners are shares of width and height, from 0 to 1.",
+            )
+    names = [zone.name for zone in zones]
+    if len(set(names)) < len(names):
+        raise DataError(f"Two zones in {path} have the same name.", "Name each differently.")
+    return zones
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
+    """Which cells of a grid (rows, columns) have their middle in the zone: bool (gh, gw)."""
+    import cv2
+
+    gh, gw = grid
+    fine = 2 * CELL_SIZE
+    corners = np.rint(np.array(zone.polygon) * [gw * fine, gh * fine]).astype(np.int32)
+    drawn = cv2.fillPoly(np.zeros((gh * fine, gw * fine), np.uint8), [corners], [1])
+    inside: BoolArray = drawn[fine // 2 :: fine, fine // 2 :: fine] > 0
+    return inside
+
+
+def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
+    """Which cells count, bool (gh, gw): all that are in no zone to be ignored.
+
+    Raises DataError when nothing is left.
+    """
+    counts = np.ones(grid, np.bool_)
+    for zone in zones:
+        if zone.kind == "ignore":
+            counts &= ~cells_in(zone, grid)
+    if not counts.any():
+        raise DataError("The zones to be ignored cover the whole picture.", "Draw them smaller.")
+    return counts
+
 
 SCENE_FORMAT = 1
 _MANIFEST, _ARRAYS = _FILES = ("scene.json", "scene.safetensors")
 
 
-class Footage(Frozen):
+class TrainingVideo(Frozen):
     """One video that the scene was learned from."""
 
     source: str
@@ -50,14 +130,14 @@ class SceneManifest(Frozen):
     width: int = Field(description="of the frames, pixels")
     height: int
     perspective: Perspective
-    norms: dict[MeasureName, Norm]
+    norms: dict[MeasureName, ScoreScale]
     frames: int = Field(description="normal frames that the counts are over")
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     zones: tuple[Zone, ...] = ()
     backbone: str | None = Field(None, description="what describes objects in place of the shipped network")
     seed: int = Field(description="of the choice of what is remembered")
-    footage: tuple[Footage, ...]
+    footage: tuple[TrainingVideo, ...]
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
 
@@ -69,7 +149,7 @@ class SceneManifest(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class SceneArrays:
     """The arrays of a scene.
 
     Parameters
@@ -81,7 +161,7 @@ class Learned:
     """
 
     background: Background
-    usual: Usual
+    usual: MotionHistograms
     maxima: dict[Mode, FloatArray]
     bank: FloatArray
 
@@ -91,7 +171,7 @@ class Scene:
     """A learned scene, ready to triage with."""
 
     manifest: SceneManifest
-    learned: Learned = field(repr=False)
+    learned: SceneArrays = field(repr=False)
     path: Path | None = None
 
     @property
@@ -105,9 +185,9 @@ class Scene:
         return self.manifest.digest
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> MotionLimits:
         """What is hardly ever exceeded at each place."""
-        return limits_of(self.learned.usual)
+        return motion_limits(self.learned.usual)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
         """What the threshold of this mode rests on."""
@@ -116,20 +196,20 @@ class Scene:
         )
 
 
-def save_scene(path: Path, learned: Learned, *, force: bool = False, **fields: object) -> Scene:
+def save_scene(path: Path, learned: SceneArrays, *, force: bool = False, **fields: object) -> Scene:
     """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays``.
 
     Raises ProfileError when something is in the way, or it can't be written.
     """
     from safetensors.numpy import save_file
 
-    refuse_overwriting(path, force=force)
+    refuse_overwriting_scene(path, force=force)
     place = path.resolve()
     staged = place.with_name(f".{place.name[:40]}-{secrets.token_hex(4)}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         staged.mkdir()
-        save_file(_arrays(learned), staged / _ARRAYS)
+        save_file(_to_arrays(learned), staged / _ARRAYS)
         digest = hashlib.sha256((staged / _ARRAYS).read_bytes()).hexdigest()
         manifest = SceneManifest.model_validate({**fields, "arrays": digest})
         (staged / _MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -157,18 +237,18 @@ def load_scene(name: str | Path) -> Scene:
     from safetensors.numpy import load
 
     path = profile_path(name)
-    manifest = _manifest(path)
+    manifest = _read_manifest(path)
     try:
         data = (path / _ARRAYS).read_bytes()
         if hashlib.sha256(data).hexdigest() != manifest.arrays:
             raise ValueError(f"{_ARRAYS} has changed")
-        learned = _learned(load(data), manifest.frames)
+        learned = _from_arrays(load(data), manifest.frames)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged_scene(path, str(error)) from error
     return Scene(manifest, learned, path)
 
 
-def refuse_overwriting(path: Path, *, force: bool) -> None:
+def refuse_overwriting_scene(path: Path, *, force: bool) -> None:
     """Raise ProfileError when something is in the way of a new scene; with ``force`` only a scene may go."""
     if not path.exists():
         return
@@ -179,7 +259,7 @@ def refuse_overwriting(path: Path, *, force: bool) -> None:
         raise ProfileError(f"The scene {path.name} is already there.", "Replace it with --force.")
 
 
-def _manifest(path: Path) -> SceneManifest:
+def _read_manifest(path: Path) -> SceneManifest:
     file = path / _MANIFEST
     if not file.exists():
         if (path / "profile.json").exists():
@@ -198,18 +278,18 @@ def _manifest(path: Path) -> SceneManifest:
             return SceneManifest.model_validate(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"{error.errors()[0]['loc']}" if isinstance(error, ValidationError) else "it can't be read"
-        raise _damaged(path, f"{_MANIFEST}, {detail}") from error
+        raise _damaged_scene(path, f"{_MANIFEST}, {detail}") from error
     raise ProfileError(
         f"The scene {path} has format {written}; this version reads {SCENE_FORMAT}.",
         "Learn it again, or upgrade anomalist.",
     )
 
 
-def _damaged(path: Path, what: str) -> ProfileError:
+def _damaged_scene(path: Path, what: str) -> ProfileError:
     return ProfileError(f"The scene {path} is damaged: {what}.", "Learn it again.")
 
 
-def _arrays(learned: Learned) -> dict[str, np.ndarray]:
+def _to_arrays(learned: SceneArrays) -> dict[str, np.ndarray]:
     usual = learned.usual
     return {
         "background": learned.background.grey,
@@ -222,10 +302,10 @@ def _arrays(learned: Learned) -> dict[str, np.ndarray]:
     }
 
 
-def _learned(arrays: dict[str, np.ndarray], frames: int) -> Learned:
-    return Learned(
+def _from_arrays(arrays: dict[str, np.ndarray], frames: int) -> SceneArrays:
+    return SceneArrays(
         Background(arrays["background"], arrays["noise"]),
-        Usual(arrays["speeds"], arrays["sizes"], arrays["directions"], frames),
+        MotionHistograms(arrays["speeds"], arrays["sizes"], arrays["directions"], frames),
         {"causal": arrays["maxima_causal"], "offline": arrays["maxima_offline"]},
         arrays["bank"].astype(np.float32),
     )

@@ -1,4 +1,8 @@
-"""Objects followed from frame to frame."""
+"""Moving objects and their tracks: connected foreground with similar velocity, matched by IoU.
+
+Objects of successive frames are matched by the Hungarian algorithm to the box that is expected by constant
+velocity.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,116 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types import Box
-from anomalist.vision.motion.objects import MovingObject
+from anomalist.types.image import Box, FloatArray
+from anomalist.vision.motion.flow import CELL_SIZE, IntegralImages
 
-_LOST_AFTER = 0.6  # seconds unseen
-_LEAST_OVERLAP = 0.15  # intersection over union of the expected and the found box
-_SUDDEN = 0.5  # of the faster speed: a larger change of velocity is another object
-_SLACK = 0.3  # heights a second that don't count, because flow is not exact
-_KEEP_EVERY = 0.2  # seconds between the boxes that are kept
-_MOST_BOXES = 300  # a minute of them; of longer stays every other is let go
+_MAX_VELOCITY_DIFFERENCE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
+_MIN_CELLS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class MovingObject:
+    """One object in one frame, in working pixels.
+
+    Parameters
+    ----------
+    box : around its pixels.
+    area : pixels that stand out.
+    velocity : its mean, pixels a second to the right and down.
+    cells : int (n, 2), row and column of the cells that it covers.
+    pace : its speed by the typical one there.
+    """
+
+    box: Box
+    area: int
+    velocity: tuple[float, float]
+    cells: npt.NDArray[np.intp]
+    pace: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Pixels a second."""
+        return float(np.hypot(*self.velocity))
+
+
+def moving_objects(seen: IntegralImages, min_speed: float) -> list[MovingObject]:
+    """Find the objects of a frame.
+
+    Parameters
+    ----------
+    seen : what stands out, and its velocities in pixels a second.
+    slowest : a difference in velocity, pixels a second, that always counts as alike.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count, mean = _cell_means(seen)
+    rows, columns = np.nonzero(count > 0)
+    if not len(rows):
+        return []
+    number = np.full(count.shape, -1, np.intp)
+    number[rows, columns] = np.arange(len(rows))
+    pairs = [_similar_neighbours(number, mean, step, min_speed) for step in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(rows), len(rows)))
+    _, member = connected_components(graph, directed=False)
+    order = np.argsort(member, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    cells = np.stack([rows, columns], axis=1)
+    return [_moving_object(cells[part], count, mean) for part in parts if len(part) >= _MIN_CELLS]
+
+
+def _cell_means(seen: IntegralImages) -> tuple[FloatArray, FloatArray]:
+    """Pixels that stand out in each cell, and their mean velocity."""
+    borders = [np.minimum(CELL_SIZE * np.arange(-(-length // CELL_SIZE) + 1), length) for length in seen.size]
+    corners = np.ix_(*borders)
+    count, *moved = (
+        np.diff(np.diff(table[corners], axis=0), axis=1) for table in (seen.weight, seen.right, seen.down)
+    )
+    mean = np.stack(moved, axis=-1) / np.maximum(count, 1)[..., None]
+    return count.astype(np.float32), mean.astype(np.float32)
+
+
+def _similar_neighbours(
+    number: npt.NDArray[np.intp], mean: FloatArray, step: tuple[int, int], min_speed: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pairs of neighbours one ``step`` (down, right) apart that move alike, by their numbers."""
+    down, right = step
+    height, width = number.shape
+    here = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
+    there = np.s_[down:, max(right, 0) : width - max(-right, 0)]
+    a, b = number[here], number[there]
+    both = (a >= 0) & (b >= 0)
+    v, w = mean[here][both], mean[there][both]
+    apart = np.hypot(v[:, 0] - w[:, 0], v[:, 1] - w[:, 1])
+    faster = np.maximum(np.hypot(v[:, 0], v[:, 1]), np.hypot(w[:, 0], w[:, 1]))
+    alike = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
+    return a[both][alike], b[both][alike]
+
+
+def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
+    (y0, x0), (y1, x1) = cells.min(axis=0), cells.max(axis=0) + 1
+    weight = count[cells[:, 0], cells[:, 1]]
+    velocity = weight @ mean[cells[:, 0], cells[:, 1]] / weight.sum()
+    return MovingObject(
+        box=(int(x0) * CELL_SIZE, int(y0) * CELL_SIZE, int(x1) * CELL_SIZE, int(y1) * CELL_SIZE),
+        area=round(float(weight.sum())),
+        velocity=(float(velocity[0]), float(velocity[1])),
+        cells=cells,
+    )
+
+
+_MAX_UNSEEN_SECONDS = 0.6  # seconds unseen
+_MIN_IOU = 0.15  # intersection over union of the expected and the found box
+_MAX_VELOCITY_CHANGE = 0.5  # of the faster speed: a larger change of velocity is another object
+_VELOCITY_TOLERANCE = 0.3  # heights a second that don't count, because flow is not exact
+_PATH_STEP_SECONDS = 0.2  # seconds between the boxes that are kept
+_MAX_PATH_LENGTH = 300  # a minute of them; of longer stays every other is let go
 
 
 @dataclass(eq=False)
-class Trail:
-    """One object on its way, in working pixels; grows while it is seen."""
+class TrackedObject:
+    """One tracked object, in working pixels; its path grows while it is seen."""
 
     number: int
     start: float
@@ -37,12 +137,12 @@ class Trail:
         """It was seen again."""
         self.end, self.box = time, found.box
         self.velocity = found.velocity
-        if not self.path or time - self.path[-1][0] >= _KEEP_EVERY * 0.99:
+        if not self.path or time - self.path[-1][0] >= _PATH_STEP_SECONDS * 0.99:
             self.path.append((time, found.box))
             self.speeds.append(found.speed)
             self.areas.append(found.area)
             self.paces.append(found.pace)
-        if len(self.path) > _MOST_BOXES:
+        if len(self.path) > _MAX_PATH_LENGTH:
             for kept in (self.path, self.speeds, self.areas, self.paces):
                 del kept[1:-1:2]
 
@@ -53,60 +153,66 @@ class Trail:
 
 
 class Tracker:
-    """Joins the objects of successive frames to trails, by overlap with where each is expected."""
+    """Multi-object tracker: matches objects of successive frames by IoU with their expected boxes."""
 
     def __init__(self) -> None:
-        self.trails: list[Trail] = []
+        self.tracked_objects: list[TrackedObject] = []
         self._next = 1
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Everything that was followed is gone: a cut."""
-        self.trails = []
+        self.tracked_objects = []
 
-    def follow(self, objects: Sequence[MovingObject], time: float) -> list[Trail]:
-        """Join the objects of one frame to trails, old or new.
+    def follow(self, objects: Sequence[MovingObject], time: float) -> list[TrackedObject]:
+        """Match the objects of one frame to tracked objects, old or new.
 
         Returns
         -------
-        The trail of each object, in their order.
+        The tracked object of each object, in their order.
         """
-        self.trails = [trail for trail in self.trails if time - trail.end <= _LOST_AFTER]
+        self.tracked_objects = [
+            tracked_object
+            for tracked_object in self.tracked_objects
+            if time - tracked_object.end <= _MAX_UNSEEN_SECONDS
+        ]
         owners = dict(self._matches(objects, time))
         joined = []
         for index, found in enumerate(objects):
-            trail = owners.get(index)
-            if trail is None:
-                trail = Trail(self._next, time, time, found.box, found.velocity)
+            tracked_object = owners.get(index)
+            if tracked_object is None:
+                tracked_object = TrackedObject(self._next, time, time, found.box, found.velocity)
                 self._next += 1
-                self.trails.append(trail)
-            trail.add(time, found)
-            joined.append(trail)
+                self.tracked_objects.append(tracked_object)
+            tracked_object.add(time, found)
+            joined.append(tracked_object)
         return joined
 
-    def _matches(self, objects: Sequence[MovingObject], time: float) -> list[tuple[int, Trail]]:
+    def _matches(self, objects: Sequence[MovingObject], time: float) -> list[tuple[int, TrackedObject]]:
         from scipy.optimize import linear_sum_assignment
 
-        if not objects or not self.trails:
+        if not objects or not self.tracked_objects:
             return []
-        expected = np.stack([trail.expected(time) for trail in self.trails])
-        overlap = overlaps(np.array([found.box for found in objects], np.float64), expected)
+        expected = np.stack([tracked_object.expected(time) for tracked_object in self.tracked_objects])
+        overlap = box_iou(np.array([found.box for found in objects], np.float64), expected)
         rows, columns = linear_sum_assignment(-overlap)
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
         return [
-            (i, self.trails[j])
+            (i, self.tracked_objects[j])
             for i, j in pairs
-            if overlap[i, j] >= _LEAST_OVERLAP and _alike(objects[i], self.trails[j])
+            if overlap[i, j] >= _MIN_IOU and _may_be_same_object(objects[i], self.tracked_objects[j])
         ]
 
 
-def _alike(found: MovingObject, trail: Trail) -> bool:
+def _may_be_same_object(found: MovingObject, tracked_object: TrackedObject) -> bool:
     """Whether one could become the other within a frame: what runs into a walker is not the walker."""
-    change = np.hypot(found.velocity[0] - trail.velocity[0], found.velocity[1] - trail.velocity[1])
-    faster = max(found.speed, float(np.hypot(*trail.velocity)))
-    return bool(change <= _SUDDEN * faster + (found.box[3] - found.box[1]) * _SLACK)
+    change = np.hypot(
+        found.velocity[0] - tracked_object.velocity[0], found.velocity[1] - tracked_object.velocity[1]
+    )
+    faster = max(found.speed, float(np.hypot(*tracked_object.velocity)))
+    return bool(change <= _MAX_VELOCITY_CHANGE * faster + (found.box[3] - found.box[1]) * _VELOCITY_TOLERANCE)
 
 
-def overlaps(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def box_iou(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Intersection over union of every box of ``a`` (n, 4) with every box of ``b`` (m, 4), as (n, m)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])

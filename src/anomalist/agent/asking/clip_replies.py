@@ -1,0 +1,246 @@
+"""Replies about a clip from its recorded events: what, when, where, severity, and comparing events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from anomalist.agent.asking.draft import Draft, make_claim
+from anomalist.agent.asking.question import Entities, Question
+from anomalist.agent.choice.clip_terms import (
+    EventOrder,
+    OrderMeasure,
+    events_at_extreme,
+    order_value,
+    parse_order,
+)
+from anomalist.agent.reasoning.wording import join_words
+from anomalist.agent.tools.clips import EventList, FoundEvent, frame_at, list_events
+from anomalist.agent.tools.subject import Subject
+from anomalist.types.clip import Event
+from anomalist.types.image import SEVERITIES, Claim
+
+MAX_EVENTS = 6
+"""Events that are told one by one."""
+
+
+def reply_clip(subject: Subject, question: Question, named: Entities) -> Draft:
+    """Whether anything stood out, what, and what could not be judged."""
+    found = list_events(subject, named.picture, None, named.severity or 0)
+    events = _select_events(found, named)
+    claims = [clip_verdict_claim(found), *map(event_claim, events[:MAX_EVENTS])]
+    if named.seconds is not None:
+        frame = frame_at(subject, named.seconds, named.picture)
+        during = f" during {', '.join(frame.events)}" if frame.events else ", outside every event"
+        claims.append(
+            make_claim(f"The frame at {frame.time:g} s is number {frame.index}{during}.", frame.ids)
+        )
+        return Draft(tuple(claims), (found, frame))
+    return Draft((*claims, *_unjudged_claims(found)), (found,))
+
+
+def reply_when(subject: Subject, question: Question, named: Entities) -> Draft:
+    """Start, end, duration and peak of the events."""
+    found = list_events(subject, named.picture)
+    events = _select_events(found, named)
+    if not events:
+        return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
+    claims = [
+        make_claim(
+            f"{event.event} lasts from {event.start:g} s to {event.end:g} s ({event.duration:g} s), "
+            f"with its peak at {event.peak:g} s.",
+            event.ids,
+        )
+        for event in events[:MAX_EVENTS]
+    ]
+    return Draft(tuple(claims), (found,))
+
+
+def reply_clip_where(subject: Subject, question: Question, named: Entities) -> Draft:
+    """Where in the picture the events are."""
+    found = list_events(subject, named.picture)
+    events = _select_events(found, named)
+    if not events:
+        return Draft((clip_verdict_claim(found),), (found,))
+    claims = []
+    for event in events[:MAX_EVENTS]:
+        box = ""
+        if event.box is not None:
+            x0, y0, x1, y1 = event.box
+            box = f" (at its peak x from {x0} to {x1}, y from {y0} to {y1} pixels)"
+        claims.append(make_claim(f"{event.event}: {event.where or 'in the picture'}{box}.", event.ids))
+    return Draft(tuple(claims), (found,))
+
+
+def reply_clip_severity(subject: Subject, question: Question, named: Entities) -> Draft:
+    """Severity of each event with the sentences that it was graded by."""
+    found = list_events(subject, named.picture)
+    record = subject.clip(named.picture)
+    chosen = {event.event for event in _select_events(found, named)}
+    claims = [
+        make_claim(claim.text, claim.evidence)
+        for event in record.events
+        if event.id in chosen
+        for claim in event.claims
+        if claim.text.startswith("Severity")
+    ]
+    lead = [
+        make_claim(f"{event.event} is {event.severity}.", event.ids)
+        for event in _select_events(found, named)[:MAX_EVENTS]
+    ]
+    return Draft((clip_verdict_claim(found), *lead, *claims[:MAX_EVENTS]), (found,))
+
+
+def reply_clip_count(subject: Subject, question: Question, named: Entities) -> Draft:
+    """How many events there are."""
+    found = list_events(subject, named.picture)
+    stood = "event stands" if found.count == 1 else "events stand"
+    text = f"{found.count} {stood} out." if found.count else "None: nothing stands out."
+    return Draft((make_claim(text, found.ids), *_unjudged_claims(found)), (found,))
+
+
+def reply_clip_confidence(subject: Subject, question: Question, named: Entities) -> Draft:
+    """How often normal footage gets as high."""
+    found = list_events(subject, named.picture)
+    record = subject.clip(named.picture)
+    claims = [clip_verdict_claim(found)]
+    known = record.calibration
+    if known is None or not record.events:
+        claims.append(
+            make_claim("How often something is missed is not known from normal footage.", ["score"])
+        )
+        return Draft(tuple(claims), (found,))
+    text = (
+        f"The threshold promises at most {found.promised_per_hour:.3g} false events an hour; it rests on "
+        f"{found.footage_seconds:.0f} s of normal footage."
+    )
+    return Draft((*claims, make_claim(text, ["score"])), (found,))
+
+
+def clip_verdict_claim(found: EventList) -> Claim:
+    """One sentence with the label as it is recorded."""
+    if found.label == "anomalous":
+        stood = "event stands" if found.count == 1 else "events stand"
+        return make_claim(f"{found.clip} is anomalous: {found.count} {stood} out.", found.ids)
+    if found.label == "normal":
+        return make_claim(f"{found.clip} is normal: nothing stands out.", ["score"])
+    return make_claim(f"{found.clip} is undecided. {found.why_undecided or ''}".strip(), ["score"])
+
+
+def event_claim(event: FoundEvent) -> Claim:
+    """What happened in an event, when, and how bad it is."""
+    text = event.sentence if event.sentence.endswith(".") else f"{event.sentence}."
+    lasts = f"{event.start:g} s to {event.end:g} s"
+    return make_claim(f"{event.event}, {lasts}: {text} Severity {event.severity}.", event.ids)
+
+
+def _unjudged_claims(found: EventList) -> list[Claim]:
+    return [
+        make_claim(f"From {start:.1f} s to {end:.1f} s nothing could be judged (camera: {why}).", found.ids)
+        for why, start, end in found.unjudged
+    ]
+
+
+def _select_events(found: EventList, named: Entities) -> tuple[FoundEvent, ...]:
+    """The events that are named; the worst; those at a time; or all."""
+    if named.events:
+        return tuple(event for event in found.events if event.event in named.events)
+    if named.order in ("worst", "strongest"):
+        order = sorted(found.events, key=lambda event: -SEVERITIES.index(event.severity))
+        return tuple(order[:1])
+    if named.seconds is not None:
+        return tuple(event for event in found.events if event.start <= named.seconds <= event.end)
+    return found.events
+
+
+_COMPARE = re.compile(r"\b(?:compar\w*|differ\w*|versus|vs|against|beside)\b")
+_EVENTS = re.compile(r"\b(?:events|both|two of them)\b")
+_WHICH = re.compile(
+    r"\bwhich (?:event|one|of (?:them|these|those|the (?:two|events)))\b"
+    r"|\bwhich (?:is|was|lasts|lasted|came|happened|moves|moved|stands|stood)\b"
+)
+_COMPARATIVES: Mapping[OrderMeasure, tuple[str, str, str, str]] = {
+    "severity": ("is worse", "is less severe", "are equally severe", ""),
+    "speed": ("is faster", "is slower", "are equally fast", " times the usual speed"),
+    "duration": ("lasts longer", "is shorter", "last equally long", " s"),
+    "size": ("is larger", "is smaller", "are equally large", " times the usual size"),
+    "start": ("begins later", "begins first", "begin together", " s"),
+    "score": ("stands out more", "stands out less", "stand out alike", " times the most of normal footage"),
+}
+"""More, less and as much of a measure, and its unit."""
+
+_SUPERLATIVES: Mapping[OrderMeasure, tuple[str, str]] = {
+    "severity": ("is the worst", "is the least severe"),
+    "speed": ("is the fastest", "is the slowest"),
+    "duration": ("lasts longest", "is the shortest"),
+    "size": ("is the largest", "is the smallest"),
+    "start": ("begins last", "begins first"),
+    "score": ("stands out most", "stands out least"),
+}
+_DEFAULT_MEASURES: tuple[OrderMeasure, ...] = ("severity", "duration", "speed", "score")
+"""What events are compared in where nothing else is asked for."""
+
+
+def is_event_comparison(question: Question, named: Entities) -> bool:
+    """Whether a question about a clip puts events beside each other."""
+    plain = question.plain
+    asks_all = _COMPARE.search(plain) is not None
+    if len(named.events) > 1:
+        return asks_all or parse_order(plain) is not None
+    if asks_all and _EVENTS.search(plain):
+        return True
+    return _WHICH.search(plain) is not None and parse_order(plain) is not None
+
+
+def reply_clip_compare(subject: Subject, question: Question, named: Entities) -> Draft:
+    """The events that are named, or all, by what is asked for, or by everything that was measured."""
+    found = list_events(subject, named.picture)
+    events = [subject.event(id, named.picture)[1] for id in named.events]
+    events = events or list(subject.clip(named.picture).events)
+    if not events:
+        return Draft((clip_verdict_claim(found),), (found,))
+    told = {each.event: event_claim(each) for each in found.events}
+    if len(events) == 1:
+        text = f"Only {events[0].id} is there, so there is nothing to compare it with."
+        return Draft((make_claim(text, (events[0].id,)), told[events[0].id]), (found,))
+    order = parse_order(question.plain)
+    if order is not None:
+        return Draft((_comparison_claim(events, order),), (found,))
+    shown = [told[event.id] for event in events] if len(events) == 2 else []
+    claims = [_comparison_claim(events, EventOrder(measure, most=True)) for measure in _DEFAULT_MEASURES]
+    return Draft((*shown, *claims), (found,))
+
+
+def _comparison_claim(events: Sequence[Event], order: EventOrder) -> Claim:
+    """One sentence on one measure."""
+    ids = tuple(event.id for event in events)
+    first = events_at_extreme(events, order)
+    if not first:
+        unknown = [event.id for event in events if order_value(event, order.measure) is None]
+        what = "How fast it was" if order.measure == "speed" else "How large it was"
+        text = f"{what} can't be compared: in {join_words(unknown)} no single object was followed."
+        return make_claim(text, ids)
+    *_, equal, unit = _COMPARATIVES[order.measure]
+    others = [event for event in events if event not in first]
+    if not others:
+        return make_claim(
+            f"{join_words(ids)} {equal}: {_format_measure(first[0], order.measure, unit)}.", ids
+        )
+    if len(events) == 2:
+        words = _COMPARATIVES[order.measure][0 if order.most else 1]
+        rest = _format_measure(others[0], order.measure, unit)
+        against = f"{_format_measure(first[0], order.measure)} against {rest}"
+        return make_claim(f"{first[0].id} {words}: {against}.", ids)
+    words = _SUPERLATIVES[order.measure][0 if order.most else 1]
+    if len(first) > 1:
+        words = f"are ahead of the others and {equal}"
+    rest = ", ".join(f"{event.id} {_format_measure(event, order.measure, unit)}" for event in others)
+    measured = _format_measure(first[0], order.measure, unit)
+    lead = f"{join_words([event.id for event in first])} {words}: {measured}"
+    return make_claim(f"{lead} ({rest}).", ids)
+
+
+def _format_measure(event: Event, measure: OrderMeasure, unit: str = "") -> str:
+    value = order_value(event, measure)
+    assert value is not None  # those that are not known are never put in order
+    return SEVERITIES[int(value)] if measure == "severity" else f"{value:g}{unit}"

@@ -1,0 +1,363 @@
+"""The chat model's context: records as text, picture views, tools as LangChain tools, reply schemas.
+
+Also which picture a follow-up question means ("the second one", "it"). Views are made when the model is asked
+and never stored.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_type_hints
+
+import numpy as np
+from langchain_core.messages import BaseMessage, ToolMessage
+from pydantic import BaseModel, Field, create_model, model_validator
+
+from anomalist.agent.asking.question import QUOTED, question_without_options
+from anomalist.agent.reasoning.vlm_views import CLOSE_UP_SIDE, OVERVIEW_SIDE, overview_picture
+from anomalist.agent.tools import TOOLS
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.errors import AnomalistError
+from anomalist.types.clip import EVENT_ID, ClipRecord
+from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Frozen, Record, UInt8Array
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.tools import BaseTool
+
+
+ANSWER_KEY = "answer"
+"""Key under which a message carries the checked `Answer` as JSON."""
+
+MAX_SENTENCES = 12
+
+
+class Sentence(Frozen):
+    """One sentence and the ids that it rests on."""
+
+    text: str = Field(min_length=1, max_length=1000)
+    evidence: tuple[str, ...] = Field(max_length=12)
+
+
+class ModelAnswer(Frozen):
+    """Give the answer, sentence by sentence, each with the ids that it rests on."""
+
+    sentences: tuple[Sentence, ...] = Field((), max_length=MAX_SENTENCES)
+    verdict: Literal["normal", "anomalous", "undecided", "not asked"] = Field(
+        "not asked", description="what you think of the picture, where that was asked"
+    )
+    cannot: str = Field("", max_length=1000, description="why it can't be answered, and what would help")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.sentences and not self.cannot.strip():
+            raise ValueError('there are neither "sentences" nor a reason in "cannot"')
+        return self
+
+
+class ModelStep(Frozen):
+    """The next step: a tool and its arguments, or, with an empty tool, the answer."""
+
+    tool: str = Field(max_length=60)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    sentences: tuple[Sentence, ...] = Field((), max_length=MAX_SENTENCES)
+    verdict: Literal["normal", "anomalous", "undecided", "not asked"] = "not asked"
+    cannot: str = Field("", max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if not self.tool:
+            self.said()
+        return self
+
+    def said(self) -> ModelAnswer:
+        """The answer of a step that calls no tool."""
+        return ModelAnswer(sentences=self.sentences, verdict=self.verdict, cannot=self.cannot)
+
+
+MAX_RESULT_CHARS = 8000
+"""Characters of a result that a model is told and a conversation keeps."""
+
+FEEDBACK_TOOLS = frozenset({"record_feedback", "undo_feedback"})
+"""Tools that change what is remembered: only a person's own words may lead to them."""
+
+_IDS = re.compile(r'"ids":\s*\[([^\]]*)\]')
+
+
+class StoredToolResult(Result):
+    """What a tool returned earlier in a conversation, as it is kept there."""
+
+    said: str
+
+
+def as_langchain_tools(
+    subject: Callable[[], Subject], tools: Sequence[Callable[..., Result]] = TOOLS
+) -> list[BaseTool]:
+    """Wrap tools for a language model; ``subject`` gives what the conversation is about right now."""
+    from langchain_core.tools import StructuredTool
+
+    def bind(tool: Callable[..., Result]) -> BaseTool:
+        def call(**arguments: Any) -> str:  # noqa: ANN401
+            return result_as_json(tool(subject(), **arguments))
+
+        return StructuredTool.from_function(
+            call,
+            name=tool.__name__,
+            description=inspect.getdoc(tool),
+            args_schema=_argument_schema(tool),
+            infer_schema=False,
+        )
+
+    return [bind(tool) for tool in tools]
+
+
+def result_as_json(result: Result) -> str:
+    """A result as JSON without what is empty, cut where it is too long, its ids first."""
+    content = result.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(content, ensure_ascii=False)
+    if len(text) <= MAX_RESULT_CHARS:
+        return text
+    return f"{text[:MAX_RESULT_CHARS]} … (cut: ask for less)"
+
+
+def stored_tool_results(messages: Iterable[BaseMessage]) -> tuple[StoredToolResult, ...]:
+    """What tools returned in a conversation: ids and numbers that an answer may rest on."""
+    from langchain_core.messages import ToolMessage
+
+    found = []
+    for message in messages:
+        if isinstance(message, ToolMessage) and message.status == "success":
+            text = str(message.content)
+            ids = [id for listed in _IDS.findall(text) for id in re.findall(r'"([^"]+)"', listed)]
+            found.append(StoredToolResult(ids=tuple(dict.fromkeys(ids)), said=text))
+    return tuple(found)
+
+
+def stored_cases(messages: Iterable[BaseMessage]) -> list[str]:
+    """Ids of the cases that were stored in a conversation, by a model's call or by measurement."""
+    from langchain_core.messages import ToolMessage
+
+    found: list[str] = []
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if message.name == "record_feedback" and message.status == "success":
+                found += [id for kept in stored_tool_results([message]) for id in kept.ids]
+        elif text := message.additional_kwargs.get(ANSWER_KEY):
+            answer = Answer.model_validate_json(text)
+            if answer.intent == "feedback" and answer.answered:
+                found += [id for claim in answer.claims[:1] for id in claim.evidence]
+    return [id for id in found if id.startswith("case:")]
+
+
+def _argument_schema(tool: Callable[..., Result]) -> type[BaseModel]:
+    """The arguments of a tool as a model, without the subject."""
+    hints = get_type_hints(tool)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in list(inspect.signature(tool).parameters.items())[1:]
+    }
+    return create_model(f"Arguments of {tool.__name__}", **fields)
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_PICTURE_NOUN = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"
+_ORDINAL = re.compile(rf"\bthe ({'|'.join(_ORDINALS)}|last)\b(?:{_PICTURE_NOUN}|[?.!,]|$)")
+_BACK_REFERENCE = re.compile(
+    rf"\b(?:it|its|it's|that|this|there|here|{REGION_ID}|{EVENT_ID}|"
+    r"the (?:picture|tile|part|board|clip|mark|spot|line|finding|defect|region|crack|scratch|damage))\b",
+    re.I,
+)
+_SEVERAL = re.compile(
+    r"\b(?:all|any of|each|every|which (?:of|ones?|pictures?|tiles?|parts?|clips?|are|were)|these|those|"
+    r"others?|pictures|tiles|parts|images|clips|boards|batch|run|ones)\b",
+    re.I,
+)
+
+
+def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Subject:
+    """The subject with only the picture or clip that a question means, or as it is where that is open.
+
+    Parameters
+    ----------
+    subject : several pictures or clips; of one there is nothing to narrow.
+    text : the question; its options say nothing about what is meant.
+    earlier : answers of the conversation, in order: what "it" and "the second one" go back to.
+    """
+    sources = sources_of(subject)
+    if len(sources) < 2:
+        return subject
+    text = question_without_options(text)
+    named = [source for source in sources if _mentions_file(text, source)]
+    if named:
+        return only_source(subject, named[0]) if len(named) == 1 else subject
+    text = QUOTED.sub(" … ", text)  # what is quoted says nothing about what is meant, but for names
+    ordinal = _ORDINAL.search(text.lower())
+    listing = next(filter(None, (listed_sources(answer, sources) for answer in reversed(earlier))), ())
+    if ordinal and listing:
+        place = -1 if ordinal[1] == "last" else _ORDINALS.index(ordinal[1])
+        return only_source(subject, listing[place]) if place < len(listing) else subject
+    if _SEVERAL.search(text) or not _BACK_REFERENCE.search(text):
+        return subject
+    talked_about = last_focus(earlier, sources)
+    return subject if talked_about is None else only_source(subject, talked_about)
+
+
+def last_focus(earlier: Sequence[Answer], sources: Sequence[str]) -> str | None:
+    """The picture or clip that was talked about last; None where it was several."""
+    for answer in reversed(earlier):
+        about = [source for source in answer.subjects if source in sources]
+        about = about if len(about) == 1 else list(listed_sources(answer, sources))
+        if len(about) == 1:
+            return about[0]
+        if about:
+            return None
+    return None
+
+
+def listed_sources(answer: Answer, sources: Sequence[str]) -> tuple[str, ...]:
+    """The pictures that the sentences of an answer are about one by one, in their order."""
+    by_name = {Path(source).name: source for source in sources}
+    # A sentence on several pictures at once lists them in no order that a person has seen.
+    cited = [claim.evidence[0] for claim in answer.claims if len(claim.evidence) == 1]
+    return tuple(dict.fromkeys(by_name[id] for id in cited if id in by_name))
+
+
+def sources_of(subject: Subject) -> tuple[str, ...]:
+    """Sources of the pictures and clips."""
+    return (*(record.source for record in subject.records), *(clip.source for clip in subject.clips))
+
+
+def only_source(subject: Subject, source: str) -> Subject:
+    """The subject with one picture or clip; the others can still be searched."""
+    return replace(
+        subject,
+        records=tuple(record for record in subject.records if record.source == source),
+        clips=tuple(clip for clip in subject.clips if clip.source == source),
+        past=(*subject.past, *subject.records),
+    )
+
+
+def replace_file_name(text: str, source: str) -> str:
+    """The text with "it" for the name of a file."""
+    return _file_name_pattern(source).sub("it", text)
+
+
+def _mentions_file(text: str, source: str) -> bool:
+    return _file_name_pattern(source).search(text) is not None
+
+
+def _file_name_pattern(source: str) -> re.Pattern[str]:
+    """Matches the name of a file, with or without its ending."""
+    path = Path(source)
+    return re.compile(rf"(?<![\w.-])(?:{re.escape(path.name)}|{re.escape(path.stem)})(?![\w-])", re.I)
+
+
+MAX_LISTED = 30
+"""Pictures and clips that are listed; the others can be searched."""
+
+MAX_IDS = 80
+
+
+def describe_records(subject: Subject, meant: Subject) -> str:
+    """One line a picture or clip, and the sentences of the verdict of the one that is meant.
+
+    Parameters
+    ----------
+    subject : everything that the conversation is about.
+    meant : the same, narrowed to what the question means.
+    """
+    lines = [*map(_record_line, subject.records), *map(_record_line, subject.clips)]
+    shown = lines[:MAX_LISTED]
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown)} more, which search_records finds")
+    sources = sources_of(meant)
+    if len(sources) == 1:
+        shown.append(f"The question is taken to be about {Path(sources[0]).name}:")
+        claims = [claim for record in meant.records for claim in record.claims]
+        claims += [claim for clip in meant.clips for event in clip.events for claim in event.claims]
+        shown += [f"- {claim.text} [{', '.join(claim.evidence)}]" for claim in claims[:MAX_LISTED]]
+    return "\n".join(shown)
+
+
+def citable_ids(meant: Subject, kept: Iterable[StoredToolResult]) -> list[str]:
+    """Ids of what is meant, then of what tools returned."""
+    ids = ["score"]
+    for record in meant.records:
+        ids.append(Path(record.source).name)
+        if len(meant.records) == 1:
+            ids += [region.id for region in record.regions] + [item.id for item in record.recall]
+    for clip in meant.clips:
+        ids.append(Path(clip.source).name)
+        if len(meant.clips) == 1:
+            ids += [event.id for event in clip.events]
+    ids += [id for result in kept for id in result.ids]
+    return list(dict.fromkeys(ids))[:MAX_IDS]
+
+
+def _record_line(record: Record | ClipRecord) -> str:
+    name = Path(record.source).name
+    if record.status == "error":
+        return f"{name}: could not be judged: {record.error}"
+    if isinstance(record, ClipRecord):
+        return f"{name}: {record.label}, {len(record.events)} events"
+    parts = [str(record.label)]
+    parts += [f"severity {SEVERITIES[record.severity]}"] if record.severity else []
+    parts += [record.kind] if record.kind else []
+    parts += [f"score {record.score:.3g}"] if record.score is not None else []
+    parts += [f"p {record.p_value:.3g}"] if record.p_value is not None else []
+    parts += [f"regions {', '.join(region.id for region in record.regions[:12])}"] if record.regions else []
+    return f"{name}: {', '.join(parts)}"
+
+
+MAX_CLOSE_UPS = 2
+"""Closer looks that are shown at once."""
+
+
+def question_views(subject: Subject, turn: Sequence[BaseMessage]) -> tuple[list[UInt8Array], list[str]]:
+    """The picture that is meant with its regions outlined, then what was zoomed into in this turn.
+
+    Returns
+    -------
+    Pictures, uint8 (h, w, 3), and what each shows in words. A picture that is gone or has changed is none,
+    and the words say so; with several pictures meant there is none to show.
+    """
+    from anomalist.vision.drawing import thumbnail
+
+    if len(subject.records) != 1:
+        return [], []
+    (record,) = subject.records
+    try:
+        media = subject.media(record)
+    except AnomalistError as error:
+        return [], [f"There is no picture to show: {error}"]
+    held = subject.inspections.get(record.source)
+    if held is not None and held.evidence is not None:
+        pictures = [overview_picture(media, held.evidence)]
+        words = ["Picture 1: the whole picture, its regions outlined with their ids"]
+    else:
+        pictures = [thumbnail(media.pixels, max_side=OVERVIEW_SIDE)]
+        words = ["Picture 1: the whole picture"]
+    for x0, y0, x1, y1 in _zoomed_windows(turn)[-MAX_CLOSE_UPS:]:
+        cut = np.ascontiguousarray(media.pixels[y0:y1, x0:x1])
+        if cut.size:
+            pictures.append(thumbnail(cut, max_side=CLOSE_UP_SIDE))
+            words.append(f"Picture {len(pictures)}: closer, from x {x0}, y {y0} to x {x1}, y {y1}")
+    return pictures, words
+
+
+def _zoomed_windows(turn: Sequence[BaseMessage]) -> list[tuple[int, int, int, int]]:
+    """The windows that were zoomed into."""
+    found = []
+    for message in turn:
+        if isinstance(message, ToolMessage) and message.name == "zoom" and message.status == "success":
+            try:
+                x0, y0, x1, y1 = json.loads(str(message.content))["window"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            found.append((x0, y0, x1, y1))
+    return found

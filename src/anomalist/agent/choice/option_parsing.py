@@ -1,0 +1,381 @@
+"""Parse questions and options about pictures into terms (aspect, values, negation) by a phrase lexicon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from anomalist.vision.attributes import POSITION_NAMES, POSITIONS
+
+Meaning = tuple[str, frozenset[str]]
+"""An aspect of the evidence and the values of it that a phrase allows."""
+
+
+def _word_set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+ROWS = {"upper": 0, "top": 0, "uppermost": 0, "lower": 2, "bottom": 2, "lowermost": 2}
+COLUMNS = {"left": 0, "leftmost": 0, "right": 2, "rightmost": 2}
+MIDDLE_WORDS = _word_set("middle centre center central centrally mid")
+EDGE_WORDS = _word_set("edge edges border borders rim margin boundary")
+AREA_WORDS = _word_set("half side part third column row area section portion hand")
+
+NEGATORS = _word_set("no not without none neither nor never nothing nowhere cannot lacks")
+NEGATING_PHRASES = ("free of", "free from", "absence of", "lack of", "rather than", "instead of")
+YES_WORDS = _word_set("yes yeah yep true correct indeed")
+NO_WORDS = _word_set("no nope false incorrect")
+UNDECIDED_PHRASES = frozenset(
+    {"unknown", "unclear", "undecided", "uncertain", "unsure"}
+    | {"can't tell", "cannot tell", "can't say", "cannot say", "don't know", "not sure"}
+)
+
+_UNANSWERABLE = (
+    r"why|who|whose|cause[ds]?|causing|because|due to|made of|(?:what|which) material|consequences?"
+    r"|new|newer|old|older|yesterday|ago|age|recently|price|costs?|supplier|manufacturer|brand"
+    r"|serial|weigh\w*|temperature|smell\w*|sounds?|purpose|used for|function of|prevent\w*|effect of"
+    r"|affect\w*"
+)
+UNANSWERABLE = re.compile(rf"\b({_UNANSWERABLE}|how long)\b")
+"""Questions that one picture can't answer, whatever was measured on it."""
+
+UNANSWERABLE_FOR_CLIPS = re.compile(rf"\b({_UNANSWERABLE})\b")
+"""Questions that footage can't answer either."""
+
+
+def phrase_table(aspect: str, **words: str) -> dict[str, Meaning]:
+    """Phrases, divided by commas, by the values that they mean (underscores stand for spaces)."""
+    return {
+        phrase.strip(): (aspect, frozenset(each.replace("_", " ") for each in value.split("__")))
+        for value, phrases in words.items()
+        for phrase in phrases.split(",")
+    }
+
+
+def _numbered(words: str) -> dict[str, str]:
+    return {word: str(number) for number, word in enumerate(words.split())}
+
+
+PHRASES: dict[str, Meaning] = {
+    **phrase_table(
+        "label",
+        anomalous="defect, defects, defective, anomaly, anomalies, anomalous, abnormal, abnormality, damage,"
+        "damaged, wrong, fault, faults, faulty, flaw, flaws, flawed, bad, problem, problems, blemish,"
+        "blemishes, irregularity, irregularities, imperfection, imperfections, unusual, suspicious, reject,"
+        "rejected, unacceptable, impaired, not ok, nok, fails, failed, out of order, amiss, issue, issues,"
+        "off, stands out, imperfect, odd, broken",
+        normal="normal, fine, ok, okay, good, intact, perfect, flawless, defect free, faultless, healthy,"
+        "acceptable, accepted, pass, passes, passed, clean, undamaged, unharmed, all right, alright, "
+        "in order, unremarkable, as it should be, as expected, regular, sound, error free, fault free,"
+        "unblemished",
+    ),
+    **phrase_table(
+        "form",
+        line="line, lines, linear, elongated, long, thin, narrow, thread, strip, streak, streaks, "
+        "line shaped, line like, oblong, stretched",
+        compact="round, circular, compact, dot, dots, dot like, point like, roundish, circle, disc, blob,"
+        "square, globular, ball shaped",
+    ),
+    **phrase_table(
+        "size",
+        small="small, tiny, little, minute, fine grained, pinpoint, very small",
+        large="large, big, wide, broad, extensive, huge, very large, large area, most of the picture",
+    ),
+    **phrase_table(
+        "tone",
+        darker="dark, darker, black, blackish, dim",
+        lighter="bright, brighter, light, lighter, white, whitish, pale, paler",
+    ),
+    **phrase_table(
+        "colour",
+        redder="red, redder, reddish",
+        greener="green, greener, greenish",
+        bluer="blue, bluer, bluish",
+        yellower="yellow, yellower, yellowish",
+    ),
+    **phrase_table(
+        "texture",
+        rougher="rough, rougher, grainy, coarse, coarser, roughened",
+        smoother="smooth, smoother, even surface, polished",
+    ),
+    **phrase_table(
+        "direction",
+        horizontal="horizontal, horizontally, level, sideways",
+        vertical="vertical, vertically, upright",
+        rising__falling="diagonal, diagonally, slanted, oblique, tilted",
+        rising="rising",
+        falling="falling",
+    ),
+    **phrase_table(
+        "change",
+        missing="missing, absent, gone, lost",
+        extra="extra, added, additional, surplus, excess, superfluous",
+    ),
+    **phrase_table(
+        "severity",
+        none="harmless, negligible",
+        minor="minor, slight, slightly, mild",
+        moderate="moderate, medium",
+        major="major, serious, severe",
+        critical="critical, very serious, fatal",
+    ),
+    **phrase_table(
+        "kind",
+        line="scratch, crack, hairline, groove, cut, scrape, fissure, fracture, score mark",
+        spot__missing_material="hole, pit, pinhole, pore, speck, puncture, blowhole, cavity, dent",
+        spot__extra_material="contamination, foreign body, particle, dust, residue, debris, bump",
+        discolouration__patch="discolouration, discoloration, stain, smear, tarnish, rust, burn",
+        edge_damage__missing_material="edge damage, chip, chipping, broken edge, broken corner, nick",
+        missing_material="missing material",
+        extra_material="extra material, excess material",
+        texture_change="texture change",
+        diffuse_change="diffuse change",
+        patch="patch, blotch, area of different shade",
+        spot="spot, fleck",
+        line__patch="wrinkle, fold, crease",
+    ),
+}
+NUMBERS = {
+    **{str(number): str(number) for number in range(100)},
+    **_numbered("zero one two three four five six seven eight nine ten eleven twelve"),
+    "single": "1",
+    "several": "several",
+    "multiple": "several",
+    "many": "several",
+}
+MAX_COUNT = 99
+"""Nothing is counted beyond."""
+
+BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
+    "more than": lambda number: (number + 1, MAX_COUNT),
+    "at least": lambda number: (number, MAX_COUNT),
+    "fewer than": lambda number: (0, number - 1),
+    "less than": lambda number: (0, number - 1),
+    "at most": lambda number: (0, number),
+}
+"""From a number to the lowest and the highest that is meant."""
+
+COUNTED_NOUNS = _word_set(
+    "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
+    "scratches hole holes crack cracks area areas one ones difference differences event events incident "
+    "incidents"
+)
+
+
+_WORD = re.compile(r"\w+(?:'\w+)?")
+_SUBJECTS = {
+    "it",
+    "it's",
+    "its",
+    "there",
+    "there's",
+    "this",
+    "that",
+    "the",
+    "everything",
+    "i",
+    "we",
+    "nothing",
+}
+_MAX_PHRASE_WORDS = 4
+"""Words of the longest phrase."""
+_MAX_PLACE_WORDS = 8
+"""Words that a place may take: "in the middle of the left hand side"."""
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """What words mean here: squashed names of labelled kinds, phrases, and whether bare numbers count."""
+
+    names: Mapping[str, str]
+    phrases: Mapping[str, Meaning]
+    counting: bool
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing that a text says.
+
+    Parameters
+    ----------
+    aspect : "answer" (yes or no), "label", "place", "edge", "form", "size", "tone", "colour", "texture",
+        "direction", "change", "severity", "count", "kind", "named" (a labelled kind), "others" or "unsaid".
+    values : any of them would make it true.
+    nearly : values that fit too, less well: "on the left" of something at the lower left.
+    negated : it says that this is not so.
+    """
+
+    aspect: str
+    values: frozenset[str]
+    near_values: frozenset[str] = frozenset()
+    negated: bool = False
+
+
+def parse_terms(
+    text: str,
+    names: Collection[str] = (),
+    *,
+    counting: bool = False,
+    phrases: Mapping[str, Meaning] = PHRASES,
+) -> tuple[Term, ...]:
+    """Read the terms of a text, in its order; none where it says nothing that could be measured.
+
+    Parameters
+    ----------
+    text : a question or an option.
+    names : of labelled kinds, which count before what words mean in general.
+    counting : whether a bare number counts things.
+    phrases : what they mean; those of pictures by default.
+    """
+    terms: list[Term] = []
+    named = {normalised_name(name): name for name in names}
+    for number, (words, carried) in enumerate(_clauses(text)):
+        if number == 0 and (answer := _leading_answer(words)):
+            terms.append(Term("answer", frozenset({answer})))
+            words, carried = words[1:], False
+        terms += _clause_terms(words, _Vocabulary(named, phrases, counting), carried)
+    return tuple(dict.fromkeys(terms))
+
+
+def normalised_name(name: str) -> str:
+    """A name as it is compared: small letters without spaces, dashes and endings of the plural."""
+    return "".join(_stem(word) for word in _words(name))
+
+
+def _words(text: str) -> list[str]:
+    plain = text.casefold().replace("’", "'").replace("_", " ").replace("-", " ")
+    return _WORD.findall(plain)
+
+
+def _stem(word: str) -> str:
+    for ending, rest in (("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
+        if word.endswith(ending):
+            return word.removesuffix(ending) + rest
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def _clauses(text: str) -> Iterator[tuple[list[str], bool]]:
+    """Parts of a text whose denials end with them, and whether one goes on from the part before.
+
+    It goes on in a list: "no scratches, dents or stains".
+    """
+    for sentence in re.split(r"[.;:!?()\n–—]|\bbut\b|\bexcept\b", text):
+        parts = [words for part in sentence.split(",") if (words := _words(part))]
+        last = max((at for at, words in enumerate(parts) if {"or", "nor"} & set(words)), default=-1)
+        denied = False
+        for at, words in enumerate(parts):
+            listed = at <= last
+            yield words, denied and listed
+            denied = (_denies(words) and len(words) > 1) or (denied and listed)
+
+
+def _denies(words: Sequence[str]) -> bool:
+    return any(word in NEGATORS or word.endswith("n't") for word in words)
+
+
+def _leading_answer(words: Sequence[str]) -> str | None:
+    """Whether a text begins with a yes or no that is an answer: not in "no defect"."""
+    first, rest = words[0], words[1:]
+    if first in YES_WORDS:
+        return "yes"
+    return "no" if first in NO_WORDS and (not rest or rest[0] in _SUBJECTS or first != "no") else None
+
+
+def _clause_terms(words: Sequence[str], known: _Vocabulary, negated: bool) -> Iterator[Term]:
+    """Go through the words of a clause, longest phrases first."""
+    bare = False
+    at = 0
+    while at < len(words):
+        taken, found = _parse_at(words, at, known)
+        if found is not None:
+            bare = False
+            yield Term(found.aspect, found.values, found.near_values, negated and found.aspect != "others")
+        elif (step := _negation_length(words, at)) is not None:
+            taken = step
+            fresh = words[at] in ("nor", "neither")
+            negated = True if fresh else not negated
+            bare = bare or words[at] in ("nothing", "none", "nowhere")
+        at += taken
+    if bare:
+        yield Term("label", frozenset({"normal"}))
+
+
+def _negation_length(words: Sequence[str], at: int) -> int | None:
+    """How many words deny what follows."""
+    if words[at] in NEGATORS or words[at].endswith("n't"):
+        return 1
+    return next((2 for phrase in NEGATING_PHRASES if phrase.split() == list(words[at : at + 2])), None)
+
+
+def _parse_at(words: Sequence[str], at: int, known: _Vocabulary) -> tuple[int, Term | None]:
+    """How many words from ``at`` on belong together, and what they say."""
+    rest = list(words[at : at + _MAX_PHRASE_WORDS])
+    if rest[0] in ("none", "neither", "all", "both") and rest[1:2] == ["of"]:
+        return len(words) - at, Term(
+            "others", frozenset({"none" if rest[0] in ("none", "neither") else "all"})
+        )
+    if rest[0] in UNDECIDED_PHRASES or " ".join(rest[:2]) in UNDECIDED_PHRASES:
+        return len(words) - at, Term("unsaid", frozenset({"unsaid"}))
+    for count in range(len(rest), 0, -1):
+        joined = "".join(_stem(word) for word in rest[:count])
+        if joined in known.names:
+            return count, Term("named", frozenset({known.names[joined]}))
+    for count in range(len(rest), 0, -1):
+        phrase = " ".join(rest[:count])
+        stemmed = " ".join(_stem(word) for word in rest[:count])
+        meaning = known.phrases.get(phrase) or known.phrases.get(stemmed)
+        if meaning:
+            return count, Term(*meaning)
+    if found := _parse_place(words[at : at + _MAX_PLACE_WORDS]):
+        return found
+    return _parse_count(words[at : at + 2 * _MAX_PHRASE_WORDS], known.counting)
+
+
+def _parse_count(words: Sequence[str], counting: bool) -> tuple[int, Term | None]:
+    """Read "two defects", "more than one event"; bare numbers where things are counted."""
+    bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
+    at = 2 if bound else 0
+    number = NUMBERS.get(words[at]) if at < len(words) else None
+    if number is None or not (counting or any(word in COUNTED_NOUNS for word in words[at + 1 : at + 3])):
+        return 1, None
+    if bound is None or not number.isdigit():
+        return at + 1, Term("count", frozenset({number}))
+    low, high = BOUNDS[bound](int(number))
+    return at + 1, Term("count", frozenset(map(str, range(max(0, low), high + 1))))
+
+
+def _parse_place(words: Sequence[str]) -> tuple[int, Term] | None:
+    """Read "upper left", "left of the centre", "the middle", "right half", "left edge", "edge"."""
+    row: int | None = None
+    column: int | None = None
+    middle, taken = False, 0
+    for at, word in enumerate(words):
+        if word in ROWS and row is None:
+            row = ROWS[word]
+        elif word in COLUMNS and column is None:
+            column = COLUMNS[word]
+        elif word in MIDDLE_WORDS and not middle:
+            middle = True
+        elif not (taken and word in ("of", "the", "hand") and at < 4):
+            break
+        if word not in ("of", "the", "hand"):
+            taken = at + 1
+    after = words[taken] if taken < len(words) else ""
+    if not taken:
+        return (1, Term("edge", frozenset())) if after in EDGE_WORDS else None
+    if after in EDGE_WORDS:
+        sides = [("top", "", "bottom")[row]] if row is not None else []
+        sides += [("left", "", "right")[column]] if column is not None else []
+        return taken + 1, Term("edge", frozenset(sides))
+    rows = range(3) if row is None else (row,)
+    columns = range(3) if column is None else (column,)
+    wide = frozenset(POSITIONS[y][x] for y in rows for x in columns)
+    if row is None and column is None:
+        return taken, Term("place", frozenset({"centre"}))
+    if after in AREA_WORDS and not middle:
+        return taken + 1, Term("place", wide)
+    cell = POSITIONS[1 if row is None else row][1 if column is None else column]
+    return taken, Term(
+        "place", frozenset({cell}), frozenset() if middle else (wide - {cell}).intersection(POSITION_NAMES)
+    )

@@ -1,0 +1,385 @@
+"""OpenAI-compatible chat completions: llama.cpp, Ollama, vLLM and others as a LangChain chat model.
+
+An address is ``<url>#<model>``; the key comes from the environment and is shown to remote servers only over
+https. LangChain's `ChatOpenAI` does the talking. Here is what inspecting needs on top: every failure is a
+`ModelError` of one line that can't hold the key, options are read off log-probabilities, and what only some
+servers can do (JSON by schema, log-probabilities) is done without where it is refused.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import openai
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import PrivateAttr, SecretStr
+
+from anomalist.errors import ModelError
+
+OWN_KEY, COMMON_KEY = "ANOMALIST_API_KEY", "OPENAI_API_KEY"
+NO_KEY = "none"
+"""Sent where there is no key: the protocol wants one, local servers ignore it."""
+
+ADDRESS_EXAMPLE = "For example: openai:http://localhost:11434/v1#qwen3-vl:2b"
+
+
+@dataclass(frozen=True)
+class Address:
+    """One model on one server.
+
+    Parameters
+    ----------
+    url : base of the protocol's paths, as in ``http://localhost:11434/v1``.
+    model : name by which the server knows the model.
+    """
+
+    url: str
+    model: str
+
+    @property
+    def host(self) -> str:
+        """Name or number of the host, and its port where one is given."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def local(self) -> bool:
+        """Whether what is sent stays on this machine."""
+        name = urlsplit(self.url).hostname or ""
+        if name == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(rest: str) -> Address:
+    """Read ``<url>#<model>``; an URL without a path gets the usual ``/v1``.
+
+    Raises
+    ------
+    ModelError : no http(s) URL, no model, or a password in the URL (it would end up in every record). The
+        message never repeats a password.
+    """
+    url, _, model = rest.partition("#")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ModelError("The address of the model server is not a URL.", ADDRESS_EXAMPLE) from error
+    if parts.username is not None or parts.query:
+        raise ModelError(
+            "The address of a model server may hold no password and no query: addresses are recorded.",
+            f"Put the key into the environment as {OWN_KEY}.",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelError(f"{url or 'Nothing'} is not the http address of a model server.", ADDRESS_EXAMPLE)
+    if not model:
+        raise ModelError(f"Which model at {parts.netloc}? Name it after a #.", ADDRESS_EXAMPLE)
+    path = parts.path.rstrip("/") or "/v1"
+    return Address(urlunsplit((parts.scheme, parts.netloc, path, "", "")), model)
+
+
+def find_key(address: Address) -> tuple[str, str | None]:
+    """Return the key to show to a server and the name of the variable that it is from.
+
+    ``ANOMALIST_API_KEY`` goes to any server that the user names. ``OPENAI_API_KEY``, which many have set for
+    other programs, goes to remote ones only, and never unencrypted.
+
+    Raises
+    ------
+    ModelError : a key with characters that no key has, a line break for instance.
+    """
+    names = (OWN_KEY, COMMON_KEY) if address.url.startswith("https:") and not address.local else (OWN_KEY,)
+    for name in names:
+        if key := os.environ.get(name, "").strip():
+            if not key.isascii() or not key.isprintable():
+                # Sent as it is, it would come back in the error of some library.
+                raise ModelError(f"The key in {name} holds characters that no key has.", "Set it again.")
+            return key, name
+    return NO_KEY, None
+
+
+def open_endpoint(rest: str) -> ChatCompletionsModel:
+    """Return the chat model at ``<url>#<model>``; nothing is sent yet.
+
+    Says in one line, as a warning in the log (so on stderr), when pictures will leave this machine.
+
+    Raises
+    ------
+    ModelError : the address can't be used, see `parse_address`.
+    """
+    address = parse_address(rest)
+    key, variable = find_key(address)
+    if not address.local:
+        logging.getLogger(__name__).warning("%s", _privacy_notice(address, variable))
+
+    return connect_model(address, key)
+
+
+def _privacy_notice(address: Address, variable: str | None) -> str:
+    how = "" if address.url.startswith("https:") else " unencrypted"
+    shown = f"with the key in {variable}" if variable else "without a key"
+    return f"Pictures leave this machine: they are sent{how} to {address.host}, {shown}."
+
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 300.0
+"""Longest wait for the next byte: a 7B model on a CPU takes minutes to read a picture."""
+
+MAX_TOKENS = 4096
+MAX_MESSAGE_CHARS = 200
+"""Characters of a server's own words that go into an error."""
+
+TOP_LOGPROBS = 20
+"""Log-probabilities asked for: the most that OpenAI and vLLM give."""
+
+
+class HttpError(ModelError):
+    """What a server answered instead of a reply."""
+
+    def __init__(self, message: str, remedy: str, status: int, said: str) -> None:
+        super().__init__(message, remedy)
+        self.status, self.said = status, said
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server understood the request and would not have it."""
+        return self.status in (400, 422)
+
+
+class ChatCompletionsModel(ChatOpenAI):
+    """A model behind a chat-completions server; failures are `ModelError`."""
+
+    address: Address
+    _schema_unsupported: bool = PrivateAttr(default=False)
+    _logprobs_unsupported: bool = PrivateAttr(default=False)
+
+    def option_logprobs(
+        self, messages_list: Sequence[Sequence[BaseMessage]], letters: Sequence[str]
+    ) -> list[list[float]] | None:
+        """Return the log-probability of each letter as first token of the reply, for each conversation.
+
+        A letter that is not among the ``TOP_LOGPROBS`` most probable tokens gets the logprob of the last of
+        them, which bounds its own from above. None when the server gives no log-probabilities, or none of
+        the letters is among them: then the letter has to be read from a reply.
+
+        Raises
+        ------
+        ModelError : the server can't be reached or fails.
+        """
+        rows = []
+        for messages in messages_list:
+            listed = [] if self._logprobs_unsupported else self._first_token(list(messages))
+            row = _letter_logprobs(listed, letters)
+            if row is None:
+                return None
+            rows.append(row)
+        return rows
+
+    def _first_token(self, messages: list[BaseMessage]) -> list[dict[str, Any]]:
+        """The most probable first tokens of a reply as ``{"token", "logprob"}``; empty where not given."""
+        try:
+            reply = self.invoke(
+                messages, max_tokens=1, logprobs=True, top_logprobs=TOP_LOGPROBS, stream=False
+            )
+        except HttpError as error:
+            if not error.refused:
+                raise
+            self._logprobs_unsupported = True
+            return []
+        content = (reply.response_metadata.get("logprobs") or {}).get("content")
+        self._logprobs_unsupported = content is None
+        return content[0].get("top_logprobs") or [] if content else []
+
+    def check(self) -> None:
+        """Raise ModelError unless a server answers at the address, whatever it answers."""
+        with suppress(HttpError), self._as_model_error():
+            self.root_client.with_options(timeout=CONNECT_TIMEOUT_SECONDS, max_retries=0).models.list()
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: object
+    ) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        schema = payload.pop("response_format", None)
+        if schema is not None and not self._schema_unsupported:
+            # As a plain field: the client's own handling raises where a reply was cut off.
+            payload["extra_body"] = {**(payload.get("extra_body") or {}), "response_format": schema}
+        if "max_completion_tokens" in payload and self.address.host != "api.openai.com":
+            # The name that every server knows; OpenAI's newer models insist on the new one.
+            payload["max_tokens"] = payload.pop("max_completion_tokens")
+        return payload
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: object,
+    ) -> ChatResult:
+        try:
+            with self._as_model_error():
+                result: ChatResult = super()._generate(messages, stop, run_manager, **kwargs)
+        except HttpError as error:
+            self._drop_schema(error, kwargs)
+            return self._generate(messages, stop, run_manager, **kwargs)
+        return result
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: object,
+    ) -> Iterator[ChatGenerationChunk]:
+        began = finished = False
+        try:
+            with self._as_model_error():
+                for chunk in super()._stream(messages, stop, run_manager, **kwargs):
+                    began, finished = True, finished or "finish_reason" in (chunk.generation_info or {})
+                    yield chunk
+        except HttpError as error:
+            self._drop_schema(error, kwargs)
+            yield from self._stream(messages, stop, run_manager, **kwargs)
+            return
+        if not finished:  # a lost connection, or a page of another kind, can look like the end of a reply
+            raise _interrupted_error(self.address) if began else _protocol_error(self.address, "")
+
+    # What runs asynchronously goes the same way, in a thread.
+    _agenerate = BaseChatModel._agenerate
+    _astream = BaseChatModel._astream
+
+    def _drop_schema(self, error: HttpError, kwargs: Mapping[str, object]) -> None:
+        """Go on without a schema if that is what the server refused, else raise."""
+        names_it = any(word in error.said for word in ("response_format", "schema", "grammar"))
+        if self._schema_unsupported or "response_format" not in kwargs or not (error.refused and names_it):
+            raise error
+        self._schema_unsupported = True
+
+    @contextmanager
+    def _as_model_error(self) -> Iterator[None]:
+        """Turn whatever the client raises into a `ModelError`."""
+        try:
+            yield
+        except ModelError:
+            raise
+        except (openai.OpenAIError, ValueError, KeyError, TypeError, AttributeError) as error:
+            key = self.openai_api_key
+            secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
+            raise server_error(error, self.address, secret) from None  # which may quote the key
+
+
+def connect_model(address: Address, key: str) -> ChatCompletionsModel:
+    """Return the model at this address; a failed request to a remote server is repeated once, at most."""
+    # Pictures go where the user said: no redirects, and no proxy on the way to this machine itself.
+    timeout = openai.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+    client = openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False, trust_env=not address.local)
+    model = ChatCompletionsModel(
+        address=address,
+        model=address.model,
+        base_url=address.url,
+        api_key=SecretStr(key),
+        timeout=timeout,
+        max_retries=0 if address.local else 1,
+        max_tokens=MAX_TOKENS,
+        temperature=0.0,
+        use_responses_api=False,
+        output_version="v0",
+        http_client=client,
+    )
+    weakref.finalize(model, client.close)
+    return model
+
+
+def server_error(error: Exception, address: Address, key: str) -> ModelError:
+    """Say in one line, without the key, what went wrong at a server and what to do."""
+    server, said = f"The model server at {address.host}", _server_message(error, key)
+    match error:
+        case openai.APIStatusError():
+            return HttpError(*_status_message(error, address, said), error.status_code, said)
+        case openai.APIConnectionError() if cause := _connection_failure(error):
+            return ModelError(f"No model server answers at {address.host} ({cause}).", "Is it running?")
+        case openai.APITimeoutError():
+            return ModelError(f"{server} did not answer in time.", "Is the model too large for it?")
+        case openai.APIConnectionError():
+            return _interrupted_error(address)
+        case openai.APIError():
+            return ModelError(f"{server} broke off{said}.")
+        case _:
+            return _protocol_error(address, said)
+
+
+def _status_message(error: openai.APIStatusError, address: Address, said: str) -> tuple[str, str]:
+    """Message and remedy of an answer that is an HTTP error."""
+    server = f"The model server at {address.host}"
+    match error.status_code:
+        case 401 | 403:
+            return f"{server} does not accept the key{said}.", f"Set {OWN_KEY} to another."
+        case 404:
+            listed = f"Its models are listed at {address.url}/models."
+            return f"{server} has no model {address.model} (HTTP 404{said}).", listed
+        case status:
+            return f"{server} answered with HTTP {status}{said}.", ""
+
+
+def _interrupted_error(address: Address) -> ModelError:
+    return ModelError(f"The model server at {address.host} broke off in mid-reply.", "Its log may say why.")
+
+
+def _protocol_error(address: Address, said: str) -> ModelError:
+    return ModelError(
+        f"What answers at {address.host} does not speak the chat-completions protocol{said}.",
+        "Does the address end with the right path, as in …/v1?",
+    )
+
+
+def _connection_failure(error: BaseException) -> str | None:
+    """Why no connection was made; None if there was one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "ProxyError"):
+            return " ".join(str(cause).split()) or "no connection in time"
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _server_message(error: Exception, key: str) -> str:
+    """What the server said as ``: text``: a line, shortened, without the key and a full stop."""
+    body = getattr(error, "body", None)
+    text = body.get("message") or body.get("detail") if isinstance(body, dict) else None
+    line = " ".join(str(text or getattr(error, "message", None) or error).split()).rstrip(".")
+    line = line.replace(key, "***") if key not in ("", NO_KEY) else line
+    return (
+        f": {line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + '…'}" if line else ""
+    )
+
+
+def _letter_logprobs(listed: Sequence[dict[str, Any]], letters: Sequence[str]) -> list[float] | None:
+    """Sum the probabilities of the tokens that are a letter, with or without a space before it."""
+    found: dict[str, list[float]] = {letter: [] for letter in letters}
+    for entry in listed:
+        letter = str(entry["token"]).strip(" \t\n▁Ġ")
+        if letter in found:
+            found[letter].append(float(entry["logprob"]))
+    if not any(found.values()):
+        return None
+    bound = min(float(entry["logprob"]) for entry in listed)
+    return [_logsumexp(values) if values else bound for values in found.values()]
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))

@@ -1,0 +1,208 @@
+"""Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model and a reasoner.
+
+The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
+then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
+from anomalist.agent.reasoning.vlm_prompts import Guidance
+from anomalist.errors import ModelError
+from anomalist.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from anomalist.agent.reasoning.evidence_reasoner import Reasoner
+    from anomalist.agent.reasoning.vlm_views import NormalCrop
+
+
+AUTO, EVIDENCE, BUILTIN = "auto", "evidence", "builtin"
+
+BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights"
+"""Folder of the small vision-language model that comes with the package, as transformers saves one."""
+
+MODEL_OPENERS: Mapping[str, str] = {
+    "hf": "anomalist.agent.models.local:open_local",
+    "openai": "anomalist.agent.models.openai_compatible:open_endpoint",
+    "scripted": "anomalist.agent.models.scripted:open_scripted",
+}
+"""Prefix of a model's name → function that opens what follows it."""
+
+MODEL_NAME_HELP = (
+    "Name one as builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL or scripted:FILE; evidence reasons without one."
+)
+
+
+@dataclass(frozen=True)
+class ModelSelection:
+    """The selected reasoner.
+
+    Parameters
+    ----------
+    spec : ``evidence``, or the name of a model with its prefix.
+    why : one line for people.
+    """
+
+    spec: str
+    why: str
+
+
+def open_model(spec: str) -> BaseChatModel:
+    """Open a chat model: ``builtin``, ``hf:<name or folder>``, ``openai:<url>#<model>``, ``scripted:<file>``.
+
+    A local model may be followed by options, as in
+    ``hf:Qwen/Qwen3-VL-2B-Instruct?quantisation=nf4&dtype=bfloat16&max_pixels=602112``. Nothing is downloaded.
+
+    Raises
+    ------
+    ModelError : the kind is unknown, an option is, or the model is not there.
+    """
+    kind, rest = _split_spec(spec)
+    module, _, function = MODEL_OPENERS[kind].partition(":")
+    name, options = _parse_options(rest) if kind == "hf" else (rest, {})
+    opened: BaseChatModel = getattr(import_module(module), function)(name, **options)
+    return opened
+
+
+def describe_model(spec: str) -> str:
+    """Put a model's name into words, without opening it.
+
+    Raises
+    ------
+    ModelError : the kind is unknown, or the address can't be used.
+    """
+    if spec == EVIDENCE:
+        return EvidenceReasoner().name
+    if spec == BUILTIN:
+        return "the small model that comes with anomalist, on this machine"
+    kind, rest = _split_spec(spec)
+    if kind == "hf":
+        name, options = _parse_options(rest)
+        return ", ".join([name, *(f"{key} {value}" for key, value in options.items()), "on this machine"])
+    if kind == "openai":
+        from anomalist.agent.models.openai_compatible import parse_address
+
+        address = parse_address(rest)
+        return f"{address.model} at {address.host}" + ("" if address.local else ", off this machine")
+    return f"replies replayed from {rest}"
+
+
+def select_model(asked: str = AUTO) -> ModelSelection:
+    """Select who reasons.
+
+    A model that is asked for by name is taken, whatever comes of it. ``auto`` takes the one that
+    ``ANOMALIST_MODEL`` names if it is there, and else reasons by measurement.
+    """
+    if asked != AUTO:
+        return ModelSelection(asked, f"Reasoning: {describe_model(asked)}.")
+    configured = Settings().model
+    if configured in (AUTO, EVIDENCE):
+        return ModelSelection(EVIDENCE, f"Reasoning: {describe_model(EVIDENCE)}.")
+    missing = _why_missing(configured)
+    if missing is None:
+        return ModelSelection(configured, f"Reasoning: {describe_model(configured)}.")
+    return ModelSelection(
+        EVIDENCE,
+        f"Reasoning: {describe_model(EVIDENCE)}; the model of ANOMALIST_MODEL is not there: {missing}",
+    )
+
+
+def reasoner_for(
+    spec: str,
+    *,
+    guidance: Guidance | None = None,
+    normal_crop: NormalCrop | None = None,
+    listener: Callable[[str], None] | None = None,
+) -> Reasoner:
+    """Return who reasons by this name.
+
+    Parameters
+    ----------
+    spec : ``evidence``, or a model as for `open_model`.
+    guidance : what the user says in words; only a language model understands it.
+    normal_crop : finds what is normal at the place of a region, for a language model to compare with.
+    listener : called with each chunk of a language model's replies as they are streamed.
+
+    Raises
+    ------
+    ModelError : see `open_model`; or words were given to the evidence reasoner.
+    """
+    if spec == EVIDENCE:
+        if guidance is not None and guidance != Guidance():
+            raise ModelError(
+                "Only a language model understands words to watch for or to ignore.", MODEL_NAME_HELP
+            )
+        return EvidenceReasoner()
+    model = open_model(spec)
+    from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
+    from anomalist.agent.reasoning.vlm_views import no_normal
+
+    digest = getattr(model, "digest", None)  # of a local model's files
+    name = f"{spec} (sha256 {digest[:12]})" if digest else spec
+    return VLMReasoner(
+        model,
+        name,
+        guidance=guidance or Guidance(),
+        normal_crop=normal_crop or no_normal,
+        listener=listener,
+    )
+
+
+def _split_spec(spec: str) -> tuple[str, str]:
+    if spec == BUILTIN:  # a folder as any other
+        return "hf", str(BUILTIN_WEIGHTS)
+    kind, colon, rest = spec.partition(":")
+    if kind not in MODEL_OPENERS or not colon:
+        # Not repeated in full: what follows may be an address with a password.
+        raise ModelError(f"There is no kind of model called {kind[:40]!r}.", MODEL_NAME_HELP)
+    if not rest:
+        raise ModelError(f"Which model? Nothing follows {kind}:.", MODEL_NAME_HELP)
+    return kind, rest
+
+
+def _parse_options(rest: str) -> tuple[str, dict[str, Any]]:
+    """Split ``NAME?quantisation=nf4&max_pixels=602112`` into the name and its options."""
+    name, _, query = rest.partition("?")
+    options: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in ("quantisation", "dtype", "max_pixels") or not value:
+            raise ModelError(
+                f"A local model has no option {key}={value}.", "It has quantisation, dtype and max_pixels."
+            )
+        if key == "max_pixels" and not (value.isascii() and value.isdigit() and int(value)):
+            raise ModelError(f"max_pixels must be a whole number, got {value}.")
+        options[key] = int(value) if key == "max_pixels" else value
+    return name, options
+
+
+def _why_missing(spec: str) -> str | None:
+    """Say why a model can't be used right now; None if it seems to be there."""
+    try:
+        kind, rest = _split_spec(spec)
+        if kind == "hf":
+            from anomalist.agent.models.loading import local_folder
+
+            local_folder(_parse_options(rest)[0])
+        elif kind == "openai":
+            from anomalist.agent.models.openai_compatible import (
+                connect_model,
+                find_key,
+                parse_address,
+            )
+
+            address = parse_address(rest)
+            connect_model(address, find_key(address)[0]).check()
+        elif not Path(rest).is_file():
+            return f"there is no file {rest}."
+    except ModelError as error:
+        return str(error)
+    return None

@@ -1,0 +1,209 @@
+"""The policy file (TOML) that people edit, and the decision rule that gives the label.
+
+The label follows from the conformal p-value against the asked false-alarm rate, or is "undecided" with the
+reason. `Policy` holds thresholds, severity floors and zones; each field is explained in ``policy.toml``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from anomalist.errors import PolicyError
+from anomalist.types.clip import MeasureName
+from anomalist.types.image import Basis, Calibration, Evidence, Frozen, Kind, Label
+
+DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
+"""The shipped policy: every line explained, its values the defaults of `Policy`."""
+
+Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+SeverityName = Literal["minor", "moderate", "major", "critical"]
+
+DEFAULT_FLOORS: dict[Kind, SeverityName] = {
+    "line": "moderate",
+    "missing material": "moderate",
+    "extra material": "minor",
+    "edge damage": "moderate",
+    "spot": "minor",
+    "patch": "minor",
+    "discolouration": "minor",
+    "texture change": "minor",
+    "diffuse change": "minor",
+}
+
+UNCALIBRATED: Mapping[Basis, str] = {
+    "normals": "There is no calibration on normal pictures to judge the score by.",
+    "itself": "Uncalibrated: the picture was only compared with itself. Scores rank, they decide nothing.",
+    "folder": "Uncalibrated: the pictures were compared with each other. Scores rank, they decide nothing.",
+}
+"""Why a score without calibration decides nothing, by what it compares with."""
+
+P_VALUE_TOLERANCE = 1e-9
+"""Relative rounding allowed in p ≤ rate: p = k / (n + 1) may miss an exact tie by the last bit."""
+
+
+class AreaSteps(Frozen):
+    """Shares of the area that counts from which a region is at least so severe."""
+
+    moderate: Share = 0.005
+    major: Share = 0.02
+    critical: Share = 0.1
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not self.moderate <= self.major <= self.critical:
+            raise ValueError("moderate, major and critical must rise")
+        return self
+
+
+class PolicyZone(Frozen):
+    """A part of the picture where a defect matters more."""
+
+    name: str = Field(min_length=1)
+    box: tuple[Share, Share, Share, Share] = Field(description="x0, y0, x1, y1 as shares of width and height")
+    raise_by: Annotated[int, Field(alias="raise", strict=True, ge=0, le=3, description="steps")] = 0
+    severity_at_least: SeverityName | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        x0, y0, x1, y1 = self.box
+        if x0 >= x1 or y0 >= y1:
+            raise ValueError("the box must run from left to right and from top to bottom")
+        if not self.raise_by and self.severity_at_least is None:
+            raise ValueError("a zone needs 'raise' or 'severity_at_least'")
+        return self
+
+
+DEFAULT_EVENT_FLOORS: dict[MeasureName, SeverityName] = {
+    "speed": "minor",
+    "size": "minor",
+    "direction": "minor",
+    "place": "minor",
+    "dwell": "moderate",
+    "appearance": "minor",
+    "crowding": "moderate",
+    "stillness": "minor",
+    "dispersal": "major",
+    "forbidden zone": "major",
+}
+
+
+class EventSteps(Frozen):
+    """What makes an event in a video severe."""
+
+    moderate_speed: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 1.8
+    major_speed: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False)] = 4.0
+    long_seconds: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 60.0
+    floors: Mapping[MeasureName, SeverityName] = DEFAULT_EVENT_FLOORS
+
+    @field_validator("floors")
+    @classmethod
+    def _complete(cls, given: Mapping[MeasureName, SeverityName]) -> Mapping[MeasureName, SeverityName]:
+        return {**DEFAULT_EVENT_FLOORS, **given}
+
+
+class Policy(Frozen):
+    """What turns evidence into a label and a severity; each field is explained in ``policy.toml``."""
+
+    max_instability: Share = 0.3
+    doubted_alarm: Literal["anomalous", "undecided"] = "anomalous"
+    several_regions: Annotated[int, Field(strict=True, ge=2)] = 3
+    area: AreaSteps = AreaSteps()
+    floors: Mapping[Kind, SeverityName] = DEFAULT_FLOORS
+    zones: tuple[PolicyZone, ...] = ()
+    events: EventSteps = EventSteps()
+
+    @field_validator("floors")
+    @classmethod
+    def _complete(cls, given: Mapping[Kind, SeverityName]) -> Mapping[Kind, SeverityName]:
+        return {**DEFAULT_FLOORS, **given}
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the content, whatever the order, comments and layout of the file."""
+        content = self.model_dump(mode="json", by_alias=True)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_policy(path: Path | None = None) -> Policy:
+    """Read a policy file (TOML); None gives the shipped one.
+
+    Raises
+    ------
+    PolicyError : the file can't be read, is not TOML (names the line), or holds an unknown key or a value
+        that is not allowed (names the field).
+    """
+    path = DEFAULT_POLICY if path is None else path
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(f"The policy {path} can't be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"The policy {path} is not TOML: {error}.") from error
+    try:
+        return Policy.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(_field_problem(details["loc"], details["msg"]) for details in error.errors())
+        raise PolicyError(
+            f"The policy {path} has a mistake: {problems}.",
+            f"Every allowed key is explained in {DEFAULT_POLICY}.",
+        ) from error
+
+
+def decide_label(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]:
+    """Return the label, and why if it is "undecided".
+
+    Anomalous when the conformal p-value is at most the asked false-alarm rate; an exact tie is anomalous.
+    Undecided when there is no usable score or calibration, when the normals can't support the asked rate,
+    or when the decision flips too easily. A failure is never "normal". Against one reference picture the
+    differences themselves decide.
+    """
+    calibration, p = evidence.calibration, evidence.p_value
+    if not math.isfinite(evidence.score):
+        return "undecided", f"The detector gave no usable score ({evidence.score})."
+    if evidence.basis == "reference":
+        return ("anomalous" if evidence.regions else "normal"), None
+    if calibration is None:
+        return "undecided", UNCALIBRATED[evidence.basis]
+    if not calibration.reachable:
+        return "undecided", _rate_unreachable(calibration)
+    if p is None or not 0 < p <= 1 + P_VALUE_TOLERANCE:
+        return "undecided", f"The calibration gave no usable p-value ({p})."
+    if calibration.instability > policy.max_instability:
+        return "undecided", (
+            f"The score is too close to the threshold: with the calibration pictures drawn again, "
+            f"{100 * calibration.instability:.3g} % of the decisions flip "
+            f"({100 * policy.max_instability:.3g} % are allowed)."
+        )
+    anomalous = p <= calibration.false_alarm_rate * (1 + P_VALUE_TOLERANCE)
+    return ("anomalous" if anomalous else "normal"), None
+
+
+def _rate_unreachable(calibration: Calibration) -> str:
+    """Say how many normals the asked rate needs, and how many there are."""
+    grouped = calibration.groups < calibration.normals
+    unit = "groups of normal pictures" if grouped else "normal pictures"
+    return (
+        f"A false-alarm rate of {calibration.false_alarm_rate:g} needs {calibration.normals_needed} {unit} "
+        f"to calibrate on; there are {calibration.groups}."
+    )
+
+
+def _field_problem(where: tuple[Any, ...], message: str) -> str:
+    """Phrase one complaint of pydantic: ``zones[0].box: …``."""
+    place = ""
+    for part in where:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part != "[key]":
+            place += f".{part}" if place else str(part)
+    known = {"Extra inputs are not permitted": "unknown key"}
+    text = known.get(message, message.removeprefix("Value error, "))
+    return f"{place}: {text[:1].lower()}{text[1:]}" if place else text

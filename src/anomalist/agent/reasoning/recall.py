@@ -1,0 +1,197 @@
+"""Recall for a verdict: similar past cases and matching rules, as sentences that cite them.
+
+Of pictures: what people said of regions that look alike (vector of measured attributes), and rules that their
+captions match. Of video events: rules and scenes beside what was measured, never instead.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.agent.reasoning.wording import region_sentence
+from anomalist.memory.cases import CaseStore, SimilarCase
+from anomalist.memory.recall import CaptionMemory
+from anomalist.memory.rules.store import rules_for
+from anomalist.settings import Settings
+from anomalist.storage.files import digest_of
+from anomalist.types.clip import Event
+from anomalist.types.image import (
+    SEVERITIES,
+    Claim,
+    Evidence,
+    FloatArray,
+    Media,
+    Recall,
+    Recalled,
+    Record,
+    Region,
+)
+from anomalist.vision.motion.captions import pace_words, size_word
+
+REGION_VECTOR_SPACE = "measured region 1"
+"""Name of the space of `case_vector`, with its version."""
+
+MIN_CASE_SIMILARITY = 0.8
+"""Cosine similarity from which two regions count as alike."""
+
+
+def finding_sentence(record: Record, region: str | None = None) -> str:
+    """One sentence on what stands out: the named region, or the one with the highest peak."""
+    found = [each for each in record.regions if region in (None, each.id)]
+    if not found:
+        return "No single place stands out."
+    size = (record.height or 1, record.width or 1)
+    return region_sentence(found[0], size, "the inspected area").partition(": ")[2]
+
+
+def case_vector(record: Record, region: str | None = None) -> FloatArray | None:
+    """A region by form, size, tone, texture and border, as a unit vector, float32 (8,); None without one.
+
+    Not by its place: the same kind of scratch may lie anywhere.
+    """
+    found = [each for each in record.regions if region in (None, each.id)]
+    return region_vector(found[0]) if found else None
+
+
+def region_vector(region: Region) -> FloatArray:
+    """The same of one region, float32 (8,)."""
+    about = region.attributes
+    angle = math.radians(2 * about.orientation) if about.orientation is not None else None
+    vector = np.array(
+        [
+            math.log(about.elongation) - 0.7,
+            (math.log10(max(about.relative_size, 1e-6)) + 2.5) / 1.5,
+            math.tanh(about.contrast_sigma / 2),
+            math.tanh(about.contrast / 40),
+            math.tanh(math.log(max(about.texture_ratio, 1e-2))),
+            0.5 if about.edges else -0.5,
+            0.0 if angle is None else 0.3 * math.cos(angle),
+            0.0 if angle is None else 0.3 * math.sin(angle),
+        ],
+        np.float32,
+    )
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+MAX_CASES = 3
+
+
+class PictureMemory:
+    """Looks up past cases and rules of one profile; a ``Memory``.
+
+    Feedback that is given while it runs counts from the next picture on. Nothing is made where there is none.
+
+    Parameters
+    ----------
+    profile : its name, as feedback and rules have it.
+    path : file of cases and rules; by default the one of this user.
+
+    Raises DataError, from any method, when the file is damaged.
+    """
+
+    def __init__(self, profile: str, path: Path | None = None) -> None:
+        self.profile = profile
+        self.path = path or Settings().home / "cases.sqlite"
+        # The shipped rules are about people and vehicles; of parts only what somebody wrote says anything.
+        rules = [rule for rule in rules_for(profile, self.path) if rule.origin != "shipped"]
+        self._rules = CaptionMemory(rules) if rules else None
+
+    @property
+    def digest(self) -> str:
+        """Of all rules and cases that count, for the settings of a run."""
+        cases: tuple[str, ...] = ()
+        if self.path.exists():
+            with CaseStore(self.path) as store:
+                cases = tuple(case.id for case in store.list(self.profile))
+        return digest_of(self._rules.digest if self._rules else "", *cases)
+
+    def recall(self, media: Media, evidence: Evidence) -> Recall:
+        """Cases similar to any region, the most similar first, then rules that measured captions match."""
+        if not evidence.regions:
+            return Recall()
+        items = [_recalled_case(each) for each in self._alike(evidence)]
+        if self._rules is not None:
+            size = media.pixels.shape[0], media.pixels.shape[1]
+            said = [region_sentence(each, size, "the inspected area") for each in evidence.regions]
+            items.extend(self._rules.recall([text.partition(": ")[2] for text in said]))
+        return Recall(items=tuple(items))
+
+    def _alike(self, evidence: Evidence) -> list[SimilarCase]:
+        if not self.path.exists():
+            return []
+        best: dict[str, SimilarCase] = {}
+        vectors = [region_vector(region) for region in evidence.regions]
+        with CaseStore(self.path) as store:
+            alike = store.similar_to_each(REGION_VECTOR_SPACE, vectors, MAX_CASES, profile=self.profile)
+        for found in (each for several in alike for each in several):
+            known = best.get(found.case.id)
+            if found.similarity >= MIN_CASE_SIMILARITY and (
+                known is None or found.similarity > known.similarity
+            ):
+                best[found.case.id] = found
+        return sorted(best.values(), key=lambda each: -each.similarity)[:MAX_CASES]
+
+
+def _recalled_case(similar: SimilarCase) -> Recalled:
+    """A case as a verdict cites it: what a person said, of what, who and when."""
+    case = similar.case
+    if case.severity == 0:
+        said = "it is fine"
+    else:
+        kind = f' "{case.kind}"' if case.kind else ""
+        grade = f", {SEVERITIES[case.severity]}" if case.severity is not None else ""
+        said = f"{case.action}{kind}{grade}"
+    note = f"; {case.note}" if case.note else ""
+    text = f"{case.who} said on {case.created[:10]}: {said}{note}. {case.text}".strip()
+    return Recalled(id=case.id, text=text, similarity=round(similar.similarity, 4), source=case.source)
+
+
+_EVENT_RECALL_PHRASES = {
+    ("rule", "anomalous"): "This fits {id}",
+    ("rule", "normal"): "{id} calls this usual",
+    ("scene", "anomalous"): "The remembered scene that is most alike is {id}, an anomaly",
+    ("scene", "normal"): "The remembered scene that is most alike is {id}, a usual one",
+}
+
+
+def add_recalled(event: Event, memory: CaptionMemory) -> Event:
+    """The event with what memory recalls to its captions, the measured one and a model's.
+
+    What calls it usual is an objection that people see: the event stays.
+    """
+    recalled = memory.recall(_event_captions(event))
+    objections = [
+        _recall_sentence(item) for item in recalled if item.side == "normal" and item.id[:5] == "rule:"
+    ]
+    claims = [Claim(text=_recall_sentence(item), evidence=(event.id, item.id)) for item in recalled]
+    return event.model_copy(
+        update={
+            "recalled": recalled,
+            "claims": (*event.claims, *claims),
+            "disagreements": (*event.disagreements, *objections),
+        }
+    )
+
+
+def _event_captions(event: Event) -> list[str]:
+    """What is said of an event: as measured, in the words of captions of footage, and by a model."""
+    captions = [event.caption.text]
+    for track in event.tracks[:1]:
+        if track.direction:
+            how = f"{track.direction} {pace_words(track.speed_ratio)} {event.caption.where}"
+            captions.append(f"A {size_word(track)}object moves {how}.")
+    if event.seen is not None:
+        captions.append(event.seen.text)
+    return captions
+
+
+def _recall_sentence(item: Recalled) -> str:
+    """ "This fits rule:7 (similarity 0.66): a person is riding a bicycle." """
+    lead = _EVENT_RECALL_PHRASES[item.id.partition(":")[0], item.side or "anomalous"].format(id=item.id)
+    version = f"version {item.version}, " if item.version else ""
+    quoted = textwrap.shorten(item.text, width=200, placeholder=" …").rstrip(".")
+    return f"{lead} ({version}similarity {item.similarity:.2f}): {quoted}."

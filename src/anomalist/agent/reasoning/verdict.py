@@ -1,0 +1,320 @@
+"""Combine the detector's label and the model's judgement into a verdict, by the policy.
+
+The detector gives the number, the model the words, the policy the label. The model's words stay where they
+are grounded in the evidence, the measurements where they aren't.
+
+==========  ==================  ====================================  ============================
+detector    model: normal       model: anomalous                      model: undecided
+==========  ==================  ====================================  ============================
+anomalous   stays anomalous, *  anomalous                             stays anomalous, *
+normal      normal              undecided, *                          stays normal, *
+undecided   undecided           undecided                             undecided
+==========  ==================  ====================================  ============================
+
+``*`` is a disagreement that people read. The first one is *undecided* where the policy's ``doubted_alarm``
+says so. A model that can't be read, or fails, leaves the picture undecided. It never makes anything normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from anomalist.agent.reasoning.claims import citable_ids, filter_claims
+from anomalist.agent.reasoning.evidence_reasoner import (
+    EvidenceReasoner,
+    region_claims,
+    score_claim,
+    severity_claim,
+)
+from anomalist.agent.reasoning.policy import Policy
+from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity, picture_severity
+from anomalist.agent.reasoning.wording import with_article
+from anomalist.errors import ModelError
+from anomalist.prompts.schemas import Judgement
+from anomalist.types.image import (
+    Claim,
+    Evidence,
+    Label,
+    Media,
+    Opinion,
+    PromptUsed,
+    Recall,
+    Region,
+    Verdict,
+)
+
+MODEL_LABEL_PHRASES = {
+    "normal": "takes the picture for normal",
+    "anomalous": "takes the picture for anomalous",
+    "undecided": "can't tell",
+}
+
+DETECTOR_ALONE: Mapping[Label, str] = {
+    "anomalous": "The detector alone calls the picture anomalous: a person has to look.",
+    "normal": "The detector alone raises no alarm.",
+    "undecided": "The detector does not decide either.",
+}
+"""The detector's label in words, where the model gave no reply."""
+
+
+@dataclass(frozen=True)
+class CombinedLabel:
+    """A label, why it is undecided (else None), and who disagreed with whom."""
+
+    label: Label
+    why: str | None = None
+    disagreements: tuple[str, ...] = ()
+
+
+def combine_labels(detector: Label, why: str | None, model: Label, policy: Policy) -> CombinedLabel:
+    """Combine the detector's label and the model's, as in the table above.
+
+    Parameters
+    ----------
+    detector : what follows from the evidence alone.
+    why : why that is undecided, else None.
+    model : what the model thinks.
+    policy : ``doubted_alarm`` says what an alarm becomes that the model doesn't see.
+    """
+    if detector == "undecided":
+        return CombinedLabel(
+            detector, f"{why} The model {MODEL_LABEL_PHRASES[model]}, which alone does not decide."
+        )
+    if detector == model:
+        return CombinedLabel(detector)
+    alarm = (
+        "The detector calls the picture anomalous"
+        if detector == "anomalous"
+        else "The detector raises no alarm"
+    )
+    conflict = f"{alarm}, the model {MODEL_LABEL_PHRASES[model]}."
+    if model == "undecided":
+        stands = "The alarm stands." if detector == "anomalous" else "It stays normal."
+        return CombinedLabel(detector, None, (f"{conflict} {stands}",))
+    if detector == "anomalous" and policy.doubted_alarm == "anomalous":
+        return CombinedLabel(detector, None, (f"{conflict} By the policy the alarm stands.",))
+    return CombinedLabel("undecided", f"{conflict} A person has to look.", (conflict,))
+
+
+def undecided_without_reply(detector: Label, tries: int, problem: str) -> CombinedLabel:
+    """Undecided, as the model gave no usable reply; the detector's label stays visible."""
+    times = "once" if tries == 1 else f"{tries} times"
+    last = problem.rstrip(".")
+    why = (
+        f"The model was asked {times} and gave no usable reply (of the last one: {last}). "
+        f"{DETECTOR_ALONE[detector]}"
+    )
+    return CombinedLabel("undecided", why)
+
+
+@dataclass(frozen=True)
+class SeverityStep:
+    """The model's change of severity: −1, 0 or 1; or why it was refused."""
+
+    by: int = 0
+    refused: str | None = None
+
+
+def severity_step(judgement: Judgement, level: int, regions: Collection[Region]) -> SeverityStep:
+    """Let the model move severity by one step, if it says why and cites a region that shows it.
+
+    Parameters
+    ----------
+    judgement : the model's.
+    level : severity by the policy, 1 to 4.
+    regions : of the evidence.
+    """
+    if judgement.severity_step == "same":
+        return SeverityStep()
+    cited, known = set(judgement.severity_evidence), {region.id for region in regions}
+    if judgement.label != "anomalous":
+        return SeverityStep(refused="it calls nothing anomalous")
+    if not judgement.severity_reason or not cited:
+        return SeverityStep(refused="it gives no reason with a region")
+    if not cited <= known:
+        return SeverityStep(refused=f"there is no {', '.join(sorted(cited - known))}")
+    moved = level + (1 if judgement.severity_step == "higher" else -1)
+    if not MINOR <= moved <= CRITICAL:
+        return SeverityStep(refused="the scale ends there")
+    return SeverityStep(moved - level)
+
+
+def verdict_without_model(
+    error: ModelError, name: str, media: Media, evidence: Evidence, recall: Recall, policy: Policy
+) -> Verdict:
+    """Return the evidence reasoner's verdict, undecided, with why the model gave no reply.
+
+    Parameters
+    ----------
+    error : why the model gave no reply.
+    name : of the model that was asked.
+    media, evidence, recall, policy : as it would have got them.
+    """
+    measured = EvidenceReasoner().judge(media, evidence, recall, policy)
+    severity = picture_severity(evidence.regions, media.size, policy)
+    return measured.model_copy(
+        update={
+            "label": "undecided",
+            "severity": max(MINOR, severity.level),
+            "reasoner": f"{measured.reasoner}, in place of {name}",
+            "model": name,
+            "opinions": (Opinion(by="detector", label=measured.label),),
+            "why_undecided": f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
+        }
+    )
+
+
+DETECTOR = "detector"
+
+
+@dataclass(frozen=True)
+class ModelExchange:
+    """What a model was asked about a picture and what it said.
+
+    Parameters
+    ----------
+    judgement : its readable judgement, or None.
+    problem, tries : why there is none, and how often it was asked.
+    prompts, replies : in the order in which they were sent and came.
+    dropped : statements that were taken out before the judgement, and why.
+    """
+
+    judgement: Judgement | None = None
+    problem: str | None = None
+    tries: int = 0
+    prompts: tuple[PromptUsed, ...] = ()
+    replies: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def build_verdict(
+    heard: ModelExchange, name: str, media: Media, evidence: Evidence, recall: Recall, policy: Policy
+) -> Verdict:
+    """Put together what was measured and what the model said.
+
+    Parameters
+    ----------
+    heard : of the model.
+    name : of the model.
+    media, evidence, recall : what it has judged.
+    policy : decides on label and severity.
+
+    Returns
+    -------
+    The model's claims stand between the meaning of the score and the measurements that it left out. Those
+    whose ids don't exist are dropped, and kept as texts in ``dropped``.
+    """
+    measured = (
+        EvidenceReasoner()
+        .judge(media, evidence, recall, policy)
+        .model_copy(
+            update={
+                "reasoner": f"{name} (language model, held against the detector's evidence)",
+                "model": name,
+                "prompts": heard.prompts,
+                "replies": heard.replies,
+            }
+        )
+    )
+    severity = picture_severity(evidence.regions, media.size, policy)
+    if heard.judgement is None:
+        return _verdict_without_reply(heard, measured, severity)
+    judgement = heard.judgement
+    outcome = combine_labels(measured.label, measured.why_undecided, judgement.label, policy)
+    step = severity_step(judgement, severity.level, evidence.regions)
+    said, dropped = _model_claims(judgement, step, citable_ids(evidence, recall))
+    called = _model_kind(judgement, outcome.label)
+    labelled = any(region.known and region.known.name for region in evidence.regions[:1])
+    kind = measured.kind if labelled or called is None else called  # people's own cases name it best
+    graded = _adjust_severity(severity, step, judgement)
+    refused = () if step.refused is None else (f"Severity {judgement.severity_step}: {step.refused}.",)
+    opinions = (Opinion(by=DETECTOR, label=measured.label), Opinion(by=name, label=judgement.label))
+    return measured.model_copy(
+        update={
+            "label": outcome.label,
+            "severity": 0 if outcome.label == "normal" else graded.level,
+            "kind": None if outcome.label == "normal" else kind,
+            "claims": tuple(_ordered_claims(said, outcome.label, graded, media, evidence)),
+            "disagreements": (
+                *measured.disagreements,
+                *outcome.disagreements,
+                *_kind_disagreement(measured.kind, called),
+            ),
+            "why_undecided": outcome.why,
+            "opinions": opinions,
+            "dropped_claims": len(heard.dropped) + len(dropped),
+            "dropped": (*heard.dropped, *dropped, *refused),
+        }
+    )
+
+
+def quote_with_ids(text: str, ids: Collection[str]) -> str:
+    """Quote a dropped statement with the ids that it cites."""
+    return f"{text} [{', '.join(ids) or 'no ids'}]"
+
+
+def _verdict_without_reply(heard: ModelExchange, measured: Verdict, severity: Severity) -> Verdict:
+    """Return the verdict as undecided, with all measurements, when there is no usable judgement."""
+    outcome = undecided_without_reply(measured.label, heard.tries, heard.problem or "")
+    return measured.model_copy(
+        update={
+            "label": outcome.label,
+            "severity": severity.level,
+            "why_undecided": outcome.why,
+            "opinions": (Opinion(by=DETECTOR, label=measured.label),),
+            "dropped_claims": len(heard.dropped),
+            "dropped": heard.dropped,
+        }
+    )
+
+
+def _model_claims(
+    judgement: Judgement, step: SeverityStep, allowed: Collection[str]
+) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+    """Return the model's claims that hold, each once, and those that are dropped as texts."""
+    pairs = [(claim.text, claim.evidence) for claim in judgement.claims]
+    if step.by:
+        pairs.append((judgement.severity_reason, judgement.severity_evidence))
+    unique = dict.fromkeys((text, tuple(dict.fromkeys(ids))) for text, ids in pairs)
+    bare = [quote_with_ids(text, ids) for text, ids in unique if not text or not ids]
+    claims = [Claim(text=text, evidence=ids, source="model") for text, ids in unique if text and ids]
+    kept, dropped = filter_claims(claims, allowed)
+    return kept, (*bare, *(quote_with_ids(claim.text, claim.evidence) for claim in dropped))
+
+
+def _ordered_claims(
+    said: tuple[Claim, ...], label: Label, severity: Severity, media: Media, evidence: Evidence
+) -> Iterator[Claim]:
+    """Order the claims: the score, the model's, regions that it left out, and how bad it is."""
+    yield score_claim(evidence)
+    yield from said
+    told = {key for claim in said for key in claim.evidence}
+    yield from (claim for claim in region_claims(media, evidence) if not told.issuperset(claim.evidence))
+    if label != "normal":
+        yield severity_claim(label, severity)
+
+
+def _model_kind(judgement: Judgement, label: Label) -> str | None:
+    """Return the model's word for what it is, if it sees an anomaly; else None."""
+    named = label != "normal" and judgement.label == "anomalous" and judgement.kind != "none"
+    return judgement.kind if named else None
+
+
+def _kind_disagreement(measured: str | None, named: str | None) -> Iterator[str]:
+    """Say when the model calls it something else than the measurements look like."""
+    if measured and named and measured != named:
+        yield (
+            f"By its measurements it looks like {with_article(measured)}, "
+            f"the model calls it {with_article(named)}."
+        )
+
+
+def _adjust_severity(severity: Severity, step: SeverityStep, judgement: Judgement) -> Severity:
+    """Move a grade by the model's step, and say so in its reason."""
+    if not step.by:
+        return severity
+    worse = "worse" if step.by > 0 else "less bad"
+    ids = dict.fromkeys((*severity.evidence, *judgement.severity_evidence))
+    reason = f"{severity.reason}, and the model finds it one step {worse}"
+    return Severity(severity.level + step.by, reason, tuple(ids))

@@ -1,0 +1,328 @@
+"""The vision-language-model reasoner for pictures, and a model's opinion on video events with its budget.
+
+First the model describes the whole picture, then it sees the suspicious regions enlarged, with the numbers
+and what memory recalls, and judges. Every reply is checked against the evidence; `anomalist.agent.reasoning.
+verdict` makes a verdict of it. On an event the opinion stands beside what was measured: it may question the
+event, never remove it. Calls are limited per minute of footage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from anomalist.agent.models.structured import (
+    Listener,
+    StructuredReply,
+    ask_structured,
+    model_message,
+    system_message,
+    user_message,
+)
+from anomalist.agent.reasoning.claims import filter_claims
+from anomalist.agent.reasoning.policy import Policy
+from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, quote_with_ids
+from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
+from anomalist.agent.reasoning.vlm_views import (
+    EventViews,
+    NormalCrop,
+    close_up_view,
+    no_normal,
+    overview_picture,
+)
+from anomalist.errors import ModelError
+from anomalist.prompts.schemas import Description, EventReply, Judgement, reply_json
+from anomalist.prompts.templates import Prompt, prompt_ids, render, template_sha256
+from anomalist.types.clip import Event, VisualDescription
+from anomalist.types.image import Claim, Evidence, Media, PromptUsed, Recall, Verdict
+from anomalist.vision.media.frames import Video
+
+SYSTEM_PROMPT = "system.v1"
+
+MAX_REGIONS_SHOWN = 3
+"""Regions that get a close-up; each costs a few hundred tokens."""
+
+REPLY_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True, eq=False)
+class VLMReasoner:
+    """Asks a language model about the evidence. The label follows the policy, never the model alone.
+
+    Parameters
+    ----------
+    model : a LangChain chat model that takes pictures.
+    name : which model, with its quantisation, as it goes into the record.
+    guidance : what the user says in words.
+    normal_crop : what is normal at the place of a region; nothing is known by default.
+    timeout : seconds that one reply may take; None for no limit.
+    listener : called with each chunk of the replies as they are streamed.
+    """
+
+    model: BaseChatModel
+    name: str
+    guidance: Guidance = NO_GUIDANCE
+    normal_crop: NormalCrop = no_normal
+    timeout: float | None = REPLY_TIMEOUT
+    listener: Listener | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of what its verdicts depend on: the model's name, the prompts, the user's words."""
+        prompts = [template_sha256(name) for name in prompt_ids()]
+        content = [self.name, prompts, asdict(self.guidance)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
+        """Describe, judge, and put both together with what was measured.
+
+        Raises
+        ------
+        ModelError : the model can't be reached, broke off, ran out of memory or took too long.
+        """
+        heard = self._run_exchange(media, evidence, recall)
+        return build_verdict(heard, self.name, media, evidence, recall, policy)
+
+    def _run_exchange(self, media: Media, evidence: Evidence, recall: Recall) -> ModelExchange:
+        """Run both prompts, describe then judge; without a description there is no judgement."""
+        system = render(SYSTEM_PROMPT)
+        first = describe_prompt(media, evidence, self.guidance)
+        messages: list[BaseMessage] = [
+            system_message(system),
+            user_message(first, [overview_picture(media, evidence)]),
+        ]
+        described = ask_structured(
+            self.model, messages, Description, timeout=self.timeout, listener=self.listener
+        )
+        heard = _add_exchange(ModelExchange(), described, [system, first])
+        if described.value is None:
+            return heard
+        description, heard = _drop_ungrounded(described.value, evidence, heard)
+        views = [
+            close_up_view(media, evidence, region, self.normal_crop(media, region))
+            for region in evidence.regions[:MAX_REGIONS_SHOWN]
+        ]
+        captions = [view.caption for view in views]
+        second = judge_prompt(media, evidence, recall, self.guidance, captions, description.text_seen)
+        messages += [
+            model_message(reply_json(description)),
+            user_message(second, [view.pixels for view in views]),
+        ]
+        judged = ask_structured(self.model, messages, Judgement, timeout=self.timeout, listener=self.listener)
+        return replace(_add_exchange(heard, judged, [second]), judgement=judged.value)
+
+
+def _add_exchange(
+    heard: ModelExchange,
+    reply: StructuredReply[Description] | StructuredReply[Judgement],
+    sent: Sequence[Prompt],
+) -> ModelExchange:
+    """Add one prompt and its replies to the exchange."""
+    used = (PromptUsed(id=prompt.id, sha256=prompt.sha256) for prompt in (*sent, *reply.retries))
+    return replace(
+        heard,
+        prompts=(*heard.prompts, *used),
+        replies=(*heard.replies, *reply.raw),
+        tries=len(reply.raw),
+        problem=reply.problems[-1] if reply.value is None else None,
+    )
+
+
+def _drop_ungrounded(
+    description: Description, evidence: Evidence, heard: ModelExchange
+) -> tuple[Description, ModelExchange]:
+    """Drop observations that cite regions that don't exist, before they can mislead the judgement."""
+    known = {region.id for region in evidence.regions}
+    kept = tuple(seen for seen in description.observations if known.issuperset(seen.evidence))
+    invented = tuple(
+        quote_with_ids(seen.text, seen.evidence) for seen in description.observations if seen not in kept
+    )
+    return description.model_copy(update={"observations": kept}), replace(heard, dropped=invented)
+
+
+CALLS_PER_MINUTE = 10.0
+
+
+@dataclass
+class CallAllowance:
+    """What is left of a budget for some events.
+
+    Parameters
+    ----------
+    left : calls; a fraction of one grows with a stream.
+    words : the budget as people read it.
+    """
+
+    left: float
+    words: str
+
+    def take(self, calls: int) -> bool:
+        """Take so many calls if they are there; all or nothing."""
+        if calls > self.left:
+            return False
+        self.left -= calls
+        return True
+
+
+class CallBudget:
+    """Shares out calls to a model. A call is one request: each retry and each order of options is one too.
+
+    A video of known length has ``calls_per_minute`` times its minutes, at least one. What goes on without an
+    end is a token bucket: it fills with time, and holds no more than a minute's worth: a quiet night is not
+    followed by a rush.
+
+    Parameters
+    ----------
+    calls_per_minute : of footage, whether it is watched faster or slower. None are allowed with 0.
+
+    Raises
+    ------
+    ModelError : it is no number from 0 on.
+    """
+
+    def __init__(self, calls_per_minute: float) -> None:
+        if not (math.isfinite(calls_per_minute) and calls_per_minute >= 0):
+            raise ModelError(
+                f"A model can't be asked {calls_per_minute:g} times a minute.", "Name 0 or more."
+            )
+        self._rate = calls_per_minute
+        self._streams: dict[str, tuple[float, CallAllowance]] = {}
+
+    def allowance(self, video: Video, events: Sequence[Event]) -> CallAllowance:
+        """What may be asked about events of a video; of a stream, what is left after earlier ones."""
+        words = f"the budget of {self._rate:g} calls a minute"
+        if not self._rate:
+            return CallAllowance(0, words)
+        if video.duration is not None:
+            calls = max(1, math.floor(self._rate * video.duration / 60))
+            return CallAllowance(calls, f"{words}, {calls} for this video,")
+        most = max(1.0, self._rate)
+        now = max(event.end for event in events)
+        before, allowance = self._streams.get(video.source, (now, CallAllowance(most, words)))
+        allowance.left = min(most, allowance.left + max(0.0, now - before) * self._rate / 60)
+        self._streams[video.source] = (max(now, before), allowance)
+        return allowance
+
+
+EVENT_SYSTEM_PROMPT, EVENT_PROMPT = "event_system.v1", "event.v1"
+
+MODEL_FINDING_PHRASES = {
+    "usual": "finds nothing unusual in it",
+    "unusual": "finds it unusual here",
+    "undecided": "can't tell whether it is unusual",
+}
+
+
+def add_model_opinion(
+    event: Event,
+    looks: EventViews,
+    source: str,
+    model: BaseChatModel,
+    *,
+    retries: int,
+    timeout: float | None,
+) -> Event:
+    """Ask a model what an event is, and put its reply beside what was measured.
+
+    Parameters
+    ----------
+    event, looks : what is asked about, and its pictures.
+    source : name of the video; data for the model.
+    model : a LangChain chat model that takes pictures.
+    retries : how often an unusable reply is sent back.
+    timeout : seconds that one reply may take; None for no limit.
+
+    Returns
+    -------
+    The event with opinion, claims and disagreements of the model; or with a note on why there is none. The
+    raw replies are kept either way.
+
+    Raises
+    ------
+    ModelError : the model can't be reached, broke off, ran out of memory or took too long.
+    """
+    system, prompt = render(EVENT_SYSTEM_PROMPT), _event_prompt(event, looks, source)
+    messages = [system_message(system), user_message(prompt, [view.pixels for view in looks.all])]
+    reply = ask_structured(model, messages, EventReply, retries=retries, timeout=timeout)
+    asked = event.model_copy(
+        update={
+            "prompts": merge_prompts(event.prompts, (system, prompt, *reply.retries)),
+            "replies": (*event.replies, *reply.raw),
+        }
+    )
+    if reply.value is None:
+        times = "once" if len(reply.raw) == 1 else f"{len(reply.raw)} times"
+        why = reply.problems[-1].rstrip(".")
+        return add_note(
+            asked, f"The model was asked {times} and gave no usable reply (of the last one: {why})."
+        )
+    return apply_event_reply(asked, reply.value)
+
+
+def apply_event_reply(event: Event, reply: EventReply) -> Event:
+    """Put a readable reply beside what was measured. A sentence whose ids don't exist is dropped.
+
+    The event itself, its times, kind and score stay as they were measured.
+    """
+    ids = tuple(dict.fromkeys(reply.evidence))
+    said = [text for text in (reply.happening, reply.reason) if text]
+    known = {event.id, *(track.id for track in event.tracks)}
+    if not reply.happening or not ids or not known.issuperset(ids):
+        dropped = tuple(quote_with_ids(text, ids) for text in said)
+        why = "The model's reply says nothing that rests on this event, and is left out."
+        return add_note(event.model_copy(update={"dropped": (*event.dropped, *dropped)}), why)
+    claims, _ = filter_claims((Claim(text=text, evidence=ids, source="model") for text in said), known)
+    reason = f": {reply.reason}" if reply.reason else "."
+    finds = MODEL_FINDING_PHRASES[reply.unusual]
+    fields = {"subject", "action", "object", "scene", "unusual", "confidence"}
+    return event.model_copy(
+        update={
+            "opinion": f"{reply.happening} The model {finds} ({reply.confidence} confidence){reason}",
+            "seen": VisualDescription.model_validate(reply.model_dump(include=fields)),
+            "claims": (*event.claims, *claims),
+            "disagreements": (*event.disagreements, *_event_disagreement(event, reply, finds)),
+        }
+    )
+
+
+def add_note(event: Event, note: str) -> Event:
+    """The event with one note more."""
+    return event.model_copy(update={"notes": (*event.notes, note)})
+
+
+def merge_prompts(known: Sequence[PromptUsed], sent: Sequence[Prompt]) -> tuple[PromptUsed, ...]:
+    """Add prompts to those that are known, each once."""
+    used = (PromptUsed(id=prompt.id, sha256=prompt.sha256) for prompt in sent)
+    return tuple(dict.fromkeys((*known, *used)))
+
+
+def _event_disagreement(event: Event, reply: EventReply, finds: str) -> tuple[str, ...]:
+    """Say who disagrees with whom; nothing where the model finds it unusual too."""
+    if reply.unusual == "unusual":
+        return ()
+    measured = f"By what was measured ({event.kind}) {event.id} stands out, the model {finds}."
+    return (f"{measured} The event stands: a person has to look.",)
+
+
+def _event_prompt(event: Event, looks: EventViews, source: str) -> Prompt:
+    measures = [
+        f"{measure.name}: {measure.surprise:.1f} times the most surprising of normal footage"
+        for measure in event.measures
+    ]
+    return render(
+        EVENT_PROMPT,
+        event=event.id,
+        start=event.start,
+        end=event.end,
+        views=[view.caption for view in looks.all],
+        source=source,
+        caption=event.caption.text,
+        measures=measures,
+        ids=[event.id, *(track.id for track in event.tracks)],
+    )

@@ -1,0 +1,240 @@
+"""Defect kinds from shape and contrast, and measurements of regions as sentences.
+
+A kind is a guess from shape and contrast alone; what a place is made of can't be measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anomalist.types.image import Attributes, Kind, KnownKind, Region
+
+LINE_ELONGATION = 4.0
+"""Elongation from which a straight shape is a line."""
+
+BENT_LINE_RATIO = 8.0
+"""Squared diagonal of the box over the area from which a bent shape is a line (a disc: 2.5, a square: 2)."""
+
+LINE_LENGTH = 0.03
+"""Share of the picture's diagonal that a line spans at least; what is shorter is a spot."""
+
+LINE_WIDTH = 0.03
+"""Share of the same diagonal that a line is wide at most; what is wider is a stripe, so a patch."""
+
+MAX_SPOT_AREA = 0.005
+"""Largest share of the area that counts for a spot."""
+
+STRONG_CONTRAST = 2.0
+"""Deviations of the surroundings from which material looks missing, added or broken off."""
+
+LARGE_AREA = 0.25
+"""From this share of the area that counts, a change of tone is a patch, whatever its contrast."""
+
+
+def shape_kind(region: Region, size: tuple[int, int]) -> Kind:
+    """Name the kind of anomaly that a region looks like.
+
+    The first row that fits decides. It is a guess from shape and contrast: a dark compact place *looks like*
+    missing material because a hole lies in its own shadow; what it is made of can't be measured.
+
+    =================  =========================================================================
+    line               thin for its length (straight or winding) and for the picture
+    edge damage        reaches a border of the picture, strong contrast, not large
+    discolouration     the colour shifts notably
+    texture change     same brightness, other texture
+    spot               small
+    missing material   much darker, not large
+    extra material     much lighter, not large
+    patch              anything else
+    =================  =========================================================================
+
+    Parameters
+    ----------
+    region : with measured attributes.
+    size : (height, width) of the picture in pixels.
+    """
+    about = region.attributes
+    strong = abs(about.contrast_sigma) >= STRONG_CONTRAST and about.tone != "same"
+    limited = about.relative_size < LARGE_AREA
+    if _is_line(region, size):
+        return "line"
+    if about.edges and strong and limited:
+        return "edge damage"
+    if about.colour is not None:
+        return "discolouration"
+    if about.tone == "same" and about.texture != "same":
+        return "texture change"
+    if about.relative_size <= MAX_SPOT_AREA:
+        return "spot"
+    if strong and limited:
+        return "missing material" if about.tone == "darker" else "extra material"
+    return "patch"
+
+
+def reference_kind(region: Region, size: tuple[int, int]) -> Kind:
+    """Return what a reference shows: missing or extra; without one, or where unclear, its `shape_kind`."""
+    if region.change == "missing":
+        return "missing material"
+    return "extra material" if region.change == "extra" else shape_kind(region, size)
+
+
+def region_kind(region: Region, size: tuple[int, int]) -> str:
+    """Name the labelled defect that a region is like; without one, its `reference_kind`."""
+    if region.known is not None and region.known.name is not None:
+        return region.known.name
+    return reference_kind(region, size)
+
+
+def _is_line(region: Region, size: tuple[int, int]) -> bool:
+    """Say whether a region is thin for its length, and long and narrow enough for the picture."""
+    x0, y0, x1, y1 = region.box
+    diagonal = math.hypot(x1 - x0, y1 - y0)
+    thin = region.attributes.elongation >= LINE_ELONGATION or diagonal**2 / region.area >= BENT_LINE_RATIO
+    picture = math.hypot(*size)
+    return thin and diagonal >= LINE_LENGTH * picture and region.area / diagonal <= LINE_WIDTH * picture
+
+
+MASS_NOUNS = frozenset({"missing material", "extra material", "edge damage"})
+TONES = {"darker": "dark ", "lighter": "bright ", "same": ""}
+LARGE_PATCH = 0.05
+DIRECTION_ELONGATION = 2.0
+MAX_SIGMA_SHOWN = 20.0
+
+
+def percent(share: float) -> str:
+    """Put a share (0 to 1) into words: "under 0.1 %", "0.4 %", "4.2 %", "23 %". Only nothing is "0 %"."""
+    value = 100 * share
+    if value <= 0:
+        return "0 %"
+    if value < 0.1:
+        return "under 0.1 %"
+    return f"{value:.1f} %" if value < 9.95 else f"{value:.0f} %"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def with_article(kind: str) -> str:
+    """Return "a line", "an open circuit", but "missing material"."""
+    return kind if kind in MASS_NOUNS else f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"
+
+
+def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
+    """Describe a region: what it looks like, where, how large, which way it runs, how it differs.
+
+    Parameters
+    ----------
+    region : with measured attributes.
+    size : (height, width) of the picture in pixels.
+    whole : what its relative size refers to: "the picture" or "the inspected area".
+    """
+    about, kind = region.attributes, shape_kind(region, size)
+    parts = [
+        _against_reference(region)
+        + f"{_noun_phrase(about, kind, region.change is not None)} {_place_phrase(about)}",
+        f"{_extent_phrase(region, kind)} ({percent(about.relative_size)} of {whole})",
+        _direction_phrase(about, kind),
+        _contrast_phrase(about),
+        _colour_phrase(about),
+        _texture_phrase(about),
+    ]
+    return f"{region.id}: {', '.join(filter(None, parts))}."
+
+
+def known_sentence(region: Region, known: KnownKind) -> str:
+    """Return "R1 is like known cases of "scratch" (similarity 0.91)."."""
+    return f"{region.id} is {_likeness_phrase(known)}."
+
+
+def _likeness_phrase(known: KnownKind) -> str:
+    """Return "like known cases of "scratch" (similarity 0.91)"."""
+    like = "unlike any known kind" if known.name is None else f'like known cases of "{known.name}"'
+    return f"{like} (similarity {known.similarity:.2f})"
+
+
+def _against_reference(region: Region) -> str:
+    """Return "missing against the reference, like known cases of "open" (similarity 0.98): "."""
+    if region.change is None:
+        return ""
+    like = f", {_likeness_phrase(region.known)}" if region.known is not None else ""
+    return f"{region.change} against the reference{like}: "
+
+
+def _noun_phrase(about: Attributes, kind: Kind, compared: bool) -> str:
+    """Return "a thin dark line". What was compared with a reference needs no guess at missing or extra."""
+    tone = TONES[about.tone]
+    if compared and kind in ("missing material", "extra material"):
+        return f"a {tone}place"
+    if kind in MASS_NOUNS:
+        return f"a {tone}place that looks like {kind}"
+    if kind == "line":
+        return f"a {'thin' if about.elongation >= LINE_ELONGATION else 'winding'} {tone}line"
+    if kind == "spot":
+        return f"a small {tone}spot"
+    if kind == "discolouration":
+        return "a discoloured place"
+    if kind == "texture change":
+        return "a place with a different texture"
+    return f"a {'large ' if about.relative_size >= LARGE_PATCH else ''}{tone}patch"
+
+
+def position_phrase(position: str) -> str:
+    """Return "at the upper left", "in the centre", "on the left"."""
+    where = {"centre": "in the centre", "left": "on the left", "right": "on the right"}
+    return where.get(position, f"at the {position}")
+
+
+def _place_phrase(about: Attributes) -> str:
+    """Return "at the upper left, touching the left edge"."""
+    place = position_phrase(about.position)
+    if len(about.edges) == 4:
+        return f"{place}, touching all four edges of the picture"
+    if about.edges:
+        return f"{place}, touching the {join_words(about.edges)} edge{'s' if len(about.edges) > 1 else ''}"
+    return place
+
+
+def _extent_phrase(region: Region, kind: Kind) -> str:
+    """Return length and width of a straight line (as a rectangle of this area and elongation), or the box."""
+    elongation = region.attributes.elongation
+    if kind == "line" and elongation >= LINE_ELONGATION:
+        length, width = math.sqrt(region.area * elongation), math.sqrt(region.area / elongation)
+        return f"about {length:.0f} px long and {max(1, round(width))} px wide"
+    x0, y0, x1, y1 = region.box
+    return f"{x1 - x0} × {y1 - y0} px"
+
+
+def _direction_phrase(about: Attributes, kind: Kind) -> str:
+    """Return which way an elongated region runs; angles within 10° of an axis go by its name."""
+    angle = about.orientation
+    if angle is None or (kind != "line" and about.elongation < DIRECTION_ELONGATION):
+        return ""
+    if min(angle, 180 - angle) < 10:
+        return "running horizontally"
+    if abs(angle - 90) < 10:
+        return "running vertically"
+    return f"{'rising' if angle < 90 else 'falling'} to the right at {min(angle, 180 - angle):.0f}°"
+
+
+def _contrast_phrase(about: Attributes) -> str:
+    """Return "3.2σ darker than its surroundings"."""
+    if about.tone == "same":
+        return "about as bright as its surroundings"
+    sigmas = abs(about.contrast_sigma)
+    much = f"more than {MAX_SIGMA_SHOWN:.0f}σ" if sigmas > MAX_SIGMA_SHOWN else f"{sigmas:.1f}σ"
+    return f"{much} {about.tone} than its surroundings"
+
+
+def _colour_phrase(about: Attributes) -> str:
+    """Return "redder by 14 CIELAB units"."""
+    return "" if about.colour is None else f"{about.colour} by {about.colour_shift:.0f} CIELAB units"
+
+
+def _texture_phrase(about: Attributes) -> str:
+    """Return "rougher (2.1 times the local variation)"."""
+    if about.texture == "same":
+        return ""
+    return f"{about.texture} ({about.texture_ratio:.2g} times the local variation)"

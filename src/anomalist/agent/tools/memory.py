@@ -1,0 +1,338 @@
+"""Memory tools: similar past cases, feedback, rules, and the search through past records."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from anomalist.agent.reasoning.recall import (
+    MIN_CASE_SIMILARITY,
+    REGION_VECTOR_SPACE,
+    case_vector,
+    finding_sentence,
+)
+from anomalist.agent.reasoning.wording import region_kind
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.errors import DataError
+from anomalist.memory.cases import Case, CaseStore, Feedback
+from anomalist.settings import Settings
+from anomalist.types.image import SEVERITIES, Label, Record
+
+MAX_ROWS = 50
+"""Rows that a search returns at most; it says how many there were."""
+
+Since = Literal["today", "yesterday", "this week", "this month"]
+
+
+class PastCase(Result):
+    """What a person said about an earlier finding."""
+
+    case: str
+    source: str
+    said: str = Field(description='"confirmed" or "corrected"; of events "seen", "dismissed", "escalate"')
+    kind: str | None
+    severity: str | None
+    text: str
+    note: str
+    who: str
+    created: str
+    similarity: float | None = Field(description="cosine of what was measured, −1 to 1; None: not compared")
+
+
+class PastCases(Result):
+    """Past cases, the most similar first."""
+
+    cases: tuple[PastCase, ...]
+    of: int = Field(description="cases that hold and could be compared")
+    nearest: PastCase | None = Field(None, description="the most similar one where none is alike")
+
+
+class FoundRule(Result):
+    """One rule, and how well it fits where it was applied."""
+
+    rule: str
+    text: str
+    polarity: str
+    severity: str
+    similarity: float | None
+    clause: str = Field("", description="what fits it")
+
+
+class ProfileRules(Result):
+    """Rules of a profile."""
+
+    profile: str
+    rules: tuple[FoundRule, ...]
+    of: int
+
+
+class RecordRow(Result):
+    """One record that a search found."""
+
+    picture: str
+    source: str
+    label: Label | None
+    score: float | None
+    p_value: float | None
+    severity: str | None
+    kind: str | None
+    time: str | None
+
+
+class RecordRows(Result):
+    """What a search found, the most severe and odd first."""
+
+    count: int
+    searched: int
+    rows: tuple[RecordRow, ...]
+
+
+def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
+    """Recall what people said about findings like those of a picture, the most similar first."""
+    record = subject.picture(picture)
+    path = _case_file(subject)
+    vector = case_vector(record)
+    if not path.exists() or vector is None:
+        why = (
+            "nothing was said about any finding yet"
+            if not path.exists()
+            else "there is no finding to compare"
+        )
+        return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
+    with CaseStore(path) as store:
+        known, _ = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
+        alike = store.similar(REGION_VECTOR_SPACE, vector, most, profile=record.profile) if known else ()
+    cases = tuple(
+        _past_case(each.case, each.similarity) for each in alike if each.similarity >= MIN_CASE_SIMILARITY
+    )
+    nearest = None if cases or not alike else _past_case(alike[0].case, alike[0].similarity)
+    ids = [case.case for case in (*cases, nearest) if case is not None]
+    return PastCases(ids=("score", *ids), cases=cases, of=len(known), nearest=nearest)
+
+
+def record_feedback(
+    subject: Subject,
+    judgement: Literal["confirmed", "normal", "corrected"],
+    kind: str | None = None,
+    severity: int | None = None,
+    region: str | None = None,
+    note: str = "",
+    picture: str | None = None,
+) -> PastCase:
+    """Store what a person says about a finding; it changes no verdict, later pictures like it will cite it.
+
+    Only when the person says so: "confirmed" (the finding is right), "normal" (this is fine), or "corrected"
+    with a kind ("scratch") and, if said, a severity from 0 to 4.
+    """
+    record = subject.picture(picture)
+    if region is not None:
+        subject.region(region, picture)
+    level = 0 if judgement == "normal" else record.severity if severity is None else severity
+    if level is not None and not 0 <= level <= 4:
+        raise DataError(f"There is no severity {level}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    name = None if judgement == "normal" else kind or record.kind
+    feedback = Feedback(
+        action="confirmed" if judgement == "confirmed" else "corrected",
+        media="picture",
+        source=record.source,
+        sha256=record.sha256,
+        key=record.key,
+        part=region,
+        text=finding_sentence(record, region),
+        kind=name,
+        severity=level,
+        profile=record.profile,
+        note=note,
+    )
+    vector = case_vector(record, region)
+    with CaseStore(_case_file(subject)) as store:
+        return _past_case(store.add(feedback, {} if vector is None else {REGION_VECTOR_SPACE: vector}), None)
+
+
+def undo_feedback(subject: Subject, case: str | None = None, picture: str | None = None) -> PastCase:
+    """Take back what was said, by the id of the case (case:12), or the newest about a picture.
+
+    It stays in the file as undone.
+    """
+    with CaseStore(_case_file(subject)) as store:
+        if case is None:
+            record = subject.picture(picture)
+            about = [each.id for each in store.list() if each.source == record.source]
+            if not about:
+                raise DataError(f"Nothing was said about {Path(record.source).name} that holds.")
+            case = about[0]
+        return _past_case(store.undo(case), None)
+
+
+def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
+    """List the rules of the profile of a picture or scene: its own, or those that ship."""
+    from anomalist.memory.rules.store import current_rules
+
+    name = profile or _profile_name(subject)
+    rules = current_rules(name, _case_file(subject))
+    found = tuple(
+        FoundRule(
+            ids=(rule.id,),
+            rule=rule.id,
+            text=rule.text,
+            polarity=rule.polarity,
+            severity=SEVERITIES[rule.severity],
+            similarity=None,
+        )
+        for rule in rules
+        if rule.enabled
+    )
+    return ProfileRules(
+        ids=("score", *(rule.rule for rule in found)), profile=name, rules=found, of=len(rules)
+    )
+
+
+def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> ProfileRules:
+    """Hold the rules against a sentence, or against what was measured on a picture or in a clip.
+
+    Of parts only rules that people wrote say anything: those that ship are about people and vehicles.
+    """
+    from anomalist.memory.rules.matching import RuleMatcher
+    from anomalist.memory.rules.store import current_rules
+
+    name = _profile_name(subject)
+    rules = current_rules(name, _case_file(subject))
+    if text is None and not subject.clips:
+        rules = tuple(rule for rule in rules if rule.origin != "shipped")
+    said = [text] if text is not None else _sentences(subject, picture)
+    if not rules or not said:
+        return ProfileRules(
+            ids=("score",), notes=("there is nothing to apply",), profile=name, rules=(), of=len(rules)
+        )
+    readings = RuleMatcher(rules).read(said)
+    levels = {rule.id: rule.severity for rule in rules}
+    best = {
+        match.rule: FoundRule(
+            ids=(match.rule,),
+            rule=match.rule,
+            text=match.text,
+            polarity="anomalous" if matches is readings.matches else "normal",
+            severity=SEVERITIES[levels.get(match.rule, 0)],
+            similarity=match.similarity,
+            clause=match.clause,
+        )
+        for matches in (readings.normal, readings.matches)
+        for found in matches
+        for match in found
+    }
+    fitting = tuple(sorted(best.values(), key=lambda rule: -(rule.similarity or 0)))
+    return ProfileRules(
+        ids=("score", *(rule.rule for rule in fitting)), profile=name, rules=fitting, of=len(rules)
+    )
+
+
+def search_records(
+    subject: Subject,
+    label: Label | None = None,
+    kind: str | None = None,
+    since: Since | str | None = None,
+    until: str | None = None,
+    least_severity: int = 0,
+    name: str | None = None,
+    position: str | None = None,
+) -> RecordRows:
+    """Search the pictures of this run and of past ones: by verdict, kind, time, severity, name, position.
+
+    ``since`` and ``until`` are dates (2026-01-31), or "today", "yesterday", "this week", "this month".
+    """
+    every = {(record.source, record.time): record for record in (*subject.past, *subject.records)}
+    first = None if since is None else _iso_date(since)
+    last = None if until is None else _iso_date(until)
+    found = [
+        record
+        for record in every.values()
+        if (label is None or record.label == label)
+        and (kind is None or kind in _record_kinds(record))
+        and (first is None or (record.time or "")[:10] >= first)
+        and (last is None or ((record.time or "")[:10] or "9") <= last)
+        and (record.severity or 0) >= least_severity
+        and (name is None or name.lower() in record.source.lower())
+        and (position is None or any(region.attributes.position == position for region in record.regions))
+    ]
+    found.sort(key=lambda record: (-(record.severity or 0), record.p_value or 1, -(record.score or 0)))
+    rows = tuple(
+        RecordRow(
+            ids=(Path(record.source).name,),
+            picture=Path(record.source).name,
+            source=record.source,
+            label=record.label,
+            score=record.score,
+            p_value=record.p_value,
+            severity=None if record.severity is None else SEVERITIES[record.severity],
+            kind=record.kind,
+            time=record.time,
+        )
+        for record in found[:MAX_ROWS]
+    )
+    return RecordRows(
+        ids=("score", *(row.picture for row in rows)),
+        notes=(f"only the first {MAX_ROWS} are listed",) if len(found) > MAX_ROWS else (),
+        count=len(found),
+        searched=len(every),
+        rows=rows,
+    )
+
+
+def _record_kinds(record: Record) -> set[str]:
+    size = (record.height or 1, record.width or 1)
+    return {record.kind or "", *(region_kind(region, size) for region in record.regions)}
+
+
+def _iso_date(text: str) -> str:
+    """A date as ISO text, UTC. Raises DataError for what is none."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    back = {"today": 0, "yesterday": 1, "this week": today.weekday(), "this month": today.day - 1}
+    if text in back:
+        return (today - datetime.timedelta(days=back[text])).isoformat()
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise DataError(f'"{text[:40]}" is no date.', "Dates look like 2026-01-31.") from error
+
+
+def _case_file(subject: Subject) -> Path:
+    return subject.cases if subject.cases is not None else Settings().home / "cases.sqlite"
+
+
+def _profile_name(subject: Subject) -> str:
+    names = [record.profile for record in subject.records] + [clip.scene for clip in subject.clips]
+    name = next(filter(None, names), None)
+    if name is None:
+        raise DataError("There is no profile here that rules could belong to.")
+    return name
+
+
+def _sentences(subject: Subject, picture: str | None) -> list[str]:
+    if subject.clips and picture is None:
+        return [event.caption.text for clip in subject.clips for event in clip.events]
+    record = subject.picture(picture)
+    return list(_region_sentences(record))
+
+
+def _region_sentences(record: Record) -> Iterable[str]:
+    return (finding_sentence(record, region.id) for region in record.regions)
+
+
+def _past_case(case: Case, similarity: float | None) -> PastCase:
+    return PastCase(
+        ids=(case.id,),
+        case=case.id,
+        source=case.source,
+        said=case.action,
+        kind=case.kind,
+        severity=None if case.severity is None else SEVERITIES[case.severity],
+        text=case.text,
+        note=case.note,
+        who=case.who,
+        created=case.created[:16].replace("T", " "),
+        similarity=None if similarity is None else round(similarity, 2),
+    )

@@ -1,0 +1,1 @@
+"""Command line interface, one module a command group; `anomalist.cli.app` has the entry point."""

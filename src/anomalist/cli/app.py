@@ -1,0 +1,229 @@
+"""Entry point of the command line: ``learn``, ``profiles``, ``doctor``, ``demo`` and all command groups.
+
+Results go to stdout, progress and messages to stderr.
+
+Exit codes: 0 done; 1 a verdict that --fail-on names; 2 nothing could be done (wrong use, missing or
+damaged input, full disk); 3 done, but some pictures could not be judged; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anomalist import __version__
+from anomalist.cli import ask, chat, eval, inspect, memory, models, rules, triage
+from anomalist.cli.terminal import EXIT_INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
+from anomalist.errors import AnomalistError, DataError
+
+app = typer.Typer(
+    help="Looks at pictures and videos, finds what is wrong, and explains it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
+)
+app.add_typer(eval.app, name="eval")
+app.add_typer(memory.app, name="memory")
+app.add_typer(models.app, name="models")
+app.add_typer(rules.app, name="rules")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one line on stderr."""
+    try:
+        app()
+    except AnomalistError as error:
+        _print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What was finished is kept; run the same command to go on.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _print_error(error: AnomalistError) -> None:
+    from rich.text import Text
+
+    from anomalist.cli.terminal import err
+
+    err.print(Text("Error: ", "bold red") + Text(error.message), soft_wrap=True)
+    if error.remedy:
+        err.print(Text("       " + error.remedy), soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def learn(
+    profile: ProfileOption,
+    normals: Annotated[
+        Path | None, typer.Argument(metavar="NORMAL_DIR", help="Pictures without defects.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV image,group: pictures of the same object share a group and stay together."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Learn from a random sample of at most this many.")
+    ] = None,
+    effort: EffortOption = Effort.normal,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    roi: Annotated[Path | None, typer.Option(help="Picture whose white part is what counts.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small.")
+    ] = None,
+    defects: Annotated[
+        Path | None,
+        typer.Option(help="Labelled defects to learn from: <kind>/*, masks in ground_truth/<kind>/ if any."),
+    ] = None,
+    from_feedback: Annotated[
+        bool,
+        typer.Option(
+            "--from-feedback",
+            help="Learn the profile again as it was, and from pictures that people called fine.",
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
+) -> None:
+    """Learn what normal looks like from a folder of good pictures."""
+    from anomalist.cli.terminal import err, progress_bars
+    from anomalist.pipeline import learn as learn_profile
+    from anomalist.vision.profile import profile_path
+
+    if from_feedback == (normals is not None):
+        raise DataError(
+            "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
+        )
+    if normals is None:
+        _relearn_from_feedback(profile, defects)
+        return
+    there = profile_path(profile) / "profile.json"
+    if there.exists() and not force and sys.stdin.isatty():
+        force = typer.confirm(f"The profile {profile} is already there. Replace it?", abort=True)
+    with progress_bars() as progress:
+        learned = learn_profile(
+            normals,
+            profile=profile,
+            groups=groups,
+            limit=limit,
+            effort=effort.value,
+            seed=seed,
+            roi=roi,
+            backbone=backbone,
+            defects=defects,
+            force=force,
+            progress=progress,
+        )
+    for reason in learned.manifest.skipped:
+        err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
+    typer.echo(_profile_summary(learned), err=True)
+
+
+def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
+    from anomalist.cli.terminal import progress_bars
+    from anomalist.feedback import relearn
+
+    with progress_bars() as progress:
+        learned, fine = relearn(profile, defects=defects, progress=progress)
+    typer.echo(f"{_profile_summary(learned)}\nNew: {', '.join(case.source for case in fine)}.", err=True)
+
+
+def _profile_summary(learned: Any) -> str:  # noqa: ANN401
+    from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
+
+    calibration = learned.calibration
+    how = "cross-fitted, so p-values are approximate" if calibration.method == "cv+" else "kept apart for it"
+    what = "groups" if learned.manifest.grouped else "pictures"
+    text = (
+        f"Learned {learned.name} from {len(learned.manifest.normals)} pictures. Calibrated on "
+        f"{len(calibration.scores)} ({calibration.n_groups} {what}, {how}): false-alarm rates from "
+        f"{1 / (calibration.n_groups + 1):.3g} up can be asked for."
+    )
+    if calibration.n_groups < (needed := groups_needed(DEFAULT_RATE)):
+        text += f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; verdicts stay undecided."
+    return text
+
+
+app.command()(inspect.inspect)
+app.command()(inspect.report)
+app.command()(ask.ask)
+app.command()(chat.chat)
+app.command("learn-scene")(triage.learn_scene)
+app.command()(triage.triage)
+app.command()(triage.feedback)
+
+
+@app.command()
+def profiles(json: JsonOption = False) -> None:
+    """List the learned profiles."""
+    from rich.table import Table
+
+    from anomalist.cli.terminal import err, out
+    from anomalist.errors import ProfileError
+    from anomalist.settings import Settings
+    from anomalist.vision.profile import read_manifest
+
+    place = Settings().profiles
+    table = Table("name", "pictures", "detector", "effort", "learned", "digest", title=str(place))
+    for path in sorted(place.iterdir()) if place.is_dir() else []:
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        try:
+            manifest = read_manifest(path)
+        except ProfileError as error:
+            err.print(f"{error.message}", markup=False, soft_wrap=True)
+            continue
+        fields = (
+            str(len(manifest.normals)),
+            manifest.detector,
+            manifest.effort,
+            manifest.created,
+            manifest.digest[:12],
+        )
+        if json:
+            print(manifest.model_copy(update={"normals": (), "name": path.name}).model_dump_json())
+        table.add_row(path.name, *fields)
+    if not json:
+        out.print(
+            table
+            if table.row_count
+            else f"No profiles in {place} yet. Make one: anomalist learn NORMAL_DIR --profile NAME"
+        )
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Say what is installed, what would be used, and what is missing."""
+    from anomalist.cli.models import check_installation, render_installation
+    from anomalist.cli.terminal import out
+
+    findings = check_installation()
+    if json:
+        print(findings.model_dump_json())
+    else:
+        out.print(render_installation(findings))
+    if not findings.able:
+        raise typer.Exit(2)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures, profiles and the report.")] = Path(
+        "anomalist-demo"
+    ),
+) -> None:
+    """Learn, inspect and report on real photographs that come with scikit-image."""
+    from anomalist.cli.demo import run_demo
+
+    run_demo(out)

@@ -1,0 +1,269 @@
+"""``anomalist ask``: one question about a picture, a run or a clip, and how its subject is loaded.
+
+A subject is a picture, a folder of pictures, a clip, a run folder or its file of records; conversations
+of ``anomalist chat`` are opened with the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anomalist.cli.terminal import EXIT_NOT_JUDGED, RateOption, use_passive_wait_policy
+from anomalist.errors import AnomalistError, DataError
+
+if TYPE_CHECKING:
+    from anomalist.agent.chat.conversations import ConversationEntry, Conversations
+    from anomalist.agent.tools.subject import Subject
+    from anomalist.pipeline import Inspector
+    from anomalist.types.image import Answer
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedSubject:
+    """A subject, what it was made from (to open it again), and a name for the conversation."""
+
+    subject: Subject
+    about: dict[str, Any]
+    name: str
+
+
+def open_subject(
+    what: Sequence[Path], profile: str | None, reference: Path | None, rate: float | None
+) -> OpenedSubject:
+    """Pictures and folders of them, one clip, one run folder, or its file of records.
+
+    Raises AnomalistError when it is none of these, or can't be read or judged.
+    """
+    from anomalist.storage.run_folder import CLIPS, RECORDS
+
+    if not what:
+        raise DataError(
+            "There is nothing to talk about.",
+            "Name a picture, a clip or a run folder; --list shows earlier conversations.",
+        )
+    about: dict[str, Any] = {"profile": profile, "reference": reference and str(reference.resolve())}
+    first = what[0].parent if what[0].name in (RECORDS, CLIPS) else what[0]
+    if (first / RECORDS).is_file() or (first / CLIPS).is_file():
+        if len(what) > 1:
+            raise DataError("A conversation is about one run.", "Name one run folder.")
+        run = {**about, "run": str(first.resolve())}
+        return OpenedSubject(load_subject(first, profile, reference, None, rate), run, first.resolve().name)
+    from anomalist.vision.media.images import list_images
+
+    images = list_images([path for path in what if path.exists()] or list(what)).images
+    if not images and len(what) == 1 and what[0].is_file():
+        return OpenedSubject(load_subject(what[0], profile, reference, None, rate), about, what[0].stem)
+    missing = next((path for path in what if not path.exists()), None)
+    if missing is not None:
+        raise DataError(f"There is no {missing}.", "Name a picture, a clip or a run folder.")
+    if not images:
+        raise DataError(f"No pictures in {', '.join(map(str, what))}.")
+    inspector = _open_inspector(profile, reference, rate)
+    subject = inspector.subject(inspector.inspect_many(images))
+    return OpenedSubject(subject, about, what[0].resolve().stem)
+
+
+def reopen_subject(
+    entry: ConversationEntry, conversations: Conversations
+) -> tuple[OpenedSubject, str | None]:
+    """What an earlier conversation is about, and why it can't be looked at again, if that is so."""
+    about = dict(entry.about)
+    profile, reference = about.get("profile"), about.get("reference")
+    if "run" in about:
+        subject = load_subject(Path(about["run"]), profile, reference and Path(reference))
+        return OpenedSubject(subject, about, entry.name), None
+    from anomalist.agent.tools.subject import Subject
+
+    records, clips = conversations.records(entry.name)
+    base, why = Subject(), None
+    if records:
+        try:
+            base = _open_inspector(profile, reference and Path(reference), None).subject([])
+        except AnomalistError as error:  # what is on record can still be asked
+            why = str(error)
+    return OpenedSubject(replace(base, records=records, clips=clips), about, entry.name), why
+
+
+def _open_inspector(profile: str | None, reference: Path | None, rate: float | None) -> Inspector:
+    """Who inspects: by a profile with what people said of it, by a reference, or by the picture itself."""
+    from anomalist.pipeline import Inspector
+
+    if profile is not None and reference is not None:
+        raise DataError("What should the pictures be compared with?", "Give --profile or --reference.")
+    if profile is not None:
+        from anomalist.agent.reasoning.recall import PictureMemory
+        from anomalist.vision.profile import profile_path
+
+        return Inspector(profile, false_alarm_rate=rate, memory=PictureMemory(profile_path(profile).name))
+    if reference is not None:
+        from anomalist.vision.detectors.reference import load_reference
+
+        return Inspector(load_reference(reference))
+    from anomalist.cli.terminal import err
+    from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
+
+    err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
+    return Inspector(ZeroShotEvidence())
+
+
+def ask(
+    what: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGE|CLIP|RUN", help="A picture, a clip, or a folder written by --out."),
+    ],
+    question: Annotated[
+        str,
+        typer.Argument(
+            help='In plain words, in English; options may follow: "Where is it? A) left B) right".'
+        ),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Option(help="An option to choose from; repeat it. Letters are given in order."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="What was learned: a profile for a picture, a scene for a clip.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Instead of a profile: one good picture of the same thing.")
+    ] = None,
+    picture: Annotated[
+        str | None, typer.Option(help="Which picture or clip of a run; all when left out.")
+    ] = None,
+    false_alarm_rate: RateOption = None,
+    crops: Annotated[Path | None, typer.Option(help="Folder for the closer looks that were taken.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+) -> None:
+    """Ask about a picture, a run or a clip: whether something is wrong, where, why, how sure, how large, …
+
+    Answers come from what was measured; each sentence names what it rests on. Exits with 3 when a question
+    can't be answered.
+    """
+    from dataclasses import replace
+
+    use_passive_wait_policy()
+    from anomalist.agent.asking.answering import answer
+    from anomalist.agent.asking.question import read_question
+
+    read_question(question)  # refused before the long work
+    subject = replace(load_subject(what, profile, reference, picture, false_alarm_rate), crops=crops)
+    reply = answer(subject, question, options or ())
+    print(reply.model_dump_json() if json else format_answer(reply))
+    if not reply.answered:
+        raise typer.Exit(EXIT_NOT_JUDGED)
+
+
+def load_subject(
+    what: Path,
+    profile: str | None = None,
+    reference: Path | None = None,
+    picture: str | None = None,
+    rate: float | None = None,
+) -> Subject:
+    """What can be asked about a picture, a clip or a run folder.
+
+    Raises AnomalistError when it is none of these, or can't be read or judged.
+    """
+    from anomalist.storage.run_folder import CLIPS, RECORDS
+
+    if (what / RECORDS).is_file() or (what / CLIPS).is_file():
+        return _run_subject(what, profile, reference, picture, rate)
+    if what.is_dir():
+        raise DataError(f"{what} is not a run folder.", "Make one with inspect --out, and ask about that.")
+    if picture is not None:
+        raise DataError("--picture names one of a run.", "Leave it out here.")
+    from anomalist.vision.media.images import IMAGE_SUFFIXES
+
+    if what.suffix.lower() in IMAGE_SUFFIXES or not what.exists():
+        return _picture_subject(what, profile, reference, rate)
+    return _clip_subject(what, profile)
+
+
+def format_answer(reply: Answer) -> str:
+    """An answer as text, with what each sentence rests on in brackets."""
+    lines = []
+    if reply.letter is not None or not reply.claims:
+        lines.append(reply.text)
+    lines += [f"{claim.text} [{', '.join(claim.evidence)}]" for claim in reply.claims if reply.letter is None]
+    lines += [f"  {option.letter}. {option.text} ({option.probability:.0%})" for option in reply.options]
+    lines += [reply.helps] if reply.helps else []
+    lines += [f"Note: {note}" for note in reply.notes]
+    lines += [f"Left out, for lack of evidence: {len(reply.dropped)}"] if reply.dropped else []
+    return "\n".join(lines)
+
+
+def _picture_subject(what: Path, profile: str | None, reference: Path | None, rate: float | None) -> Subject:
+    from anomalist.agent.reasoning.recall import PictureMemory
+    from anomalist.cli.terminal import err
+    from anomalist.pipeline import Inspector
+    from anomalist.vision.evidence import EvidenceSource
+    from anomalist.vision.profile import profile_path
+
+    if profile is not None and reference is not None:
+        raise DataError(
+            "What should the picture be compared with?", "Give --profile or --reference, not both."
+        )
+    by: EvidenceSource | str
+    if reference is not None:
+        from anomalist.vision.detectors.reference import load_reference
+
+        by = load_reference(reference)
+    elif profile is not None:
+        by = profile
+    else:
+        from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
+
+        err.print("No profile: the picture is compared with itself alone. Scores rank, they decide nothing.")
+        by = ZeroShotEvidence()
+    memory = None if profile is None else PictureMemory(profile_path(profile).name)
+    inspector = Inspector(by, false_alarm_rate=rate, memory=memory)
+    return inspector.subject([inspector.inspect(what)])
+
+
+def _clip_subject(what: Path, profile: str | None) -> Subject:
+    from anomalist.agent.tools.subject import Subject
+    from anomalist.triage import Triage
+    from anomalist.vision.media.video import open_video
+    from anomalist.vision.motion.scene import load_scene
+
+    if profile is None:
+        raise DataError(
+            "A clip is judged by a scene.", "Name it with --profile, or ask about a run of triage."
+        )
+    record = Triage(load_scene(profile)).clip(open_video(what))
+    if record.status == "error":
+        raise DataError(f"{what} could not be judged: {record.error}")
+    return Subject(clips=(record,))
+
+
+def _run_subject(
+    what: Path, profile: str | None, reference: Path | None, picture: str | None, rate: float | None
+) -> Subject:
+    """The records of a run; with the profile at hand, pictures can be looked at again."""
+    from dataclasses import replace
+
+    from anomalist.agent.tools.subject import Subject
+    from anomalist.storage.run_folder import CLIPS, RECORDS, RunFolder, read_clips
+
+    if (what / RECORDS).is_file():
+        records = tuple(RunFolder(what).records())
+        base = Subject()
+        if profile is not None or reference is not None:
+            from anomalist.pipeline import Inspector
+            from anomalist.vision.detectors.reference import load_reference
+
+            by = profile if reference is None else load_reference(reference)
+            assert by is not None  # one of the two was given
+            base = Inspector(by, false_alarm_rate=rate).subject([])
+        whole = replace(base, records=records, folder=what)
+        if picture is None:
+            return whole
+        return replace(whole, records=(whole.picture(picture),), past=records)
+    assert (what / CLIPS).is_file()  # one of the two is there
+    clips = Subject(clips=tuple(read_clips(what)), folder=what)
+    return clips if picture is None else replace(clips, clips=(clips.clip(picture),))

@@ -1,0 +1,260 @@
+"""``anomalist eval``: benchmarks on labelled data, one command each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalist.cli.terminal import Effort, EffortOption, RateOption
+
+app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
+
+
+@app.callback()
+def _app_callback() -> None:
+    """Keep the name of a single command."""
+
+
+class DetectorChoice(StrEnum):
+    """What can be measured."""
+
+    surface = "surface"
+    zero_shot = "zero-shot"
+    unlabelled = "unlabelled"
+
+
+@app.command()
+def detection(
+    data: Annotated[Path, typer.Option(help="Folder with good/, one folder a defect and ground_truth/.")],
+    train_normals: Annotated[
+        int, typer.Option(help="Good pictures to learn from, at least; with 0, surface is zero-shot.")
+    ],
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
+    ] = None,
+    detector: Annotated[
+        list[DetectorChoice] | None,
+        typer.Option(
+            help="surface learns from normals (the default), zero-shot from none, unlabelled compares the "
+            "test pictures with each other. Repeat it to compare."
+        ),
+    ] = None,
+    effort: Annotated[
+        list[Effort] | None,
+        typer.Option(help="fast: no training; thorough: several times normal. Repeat it to compare."),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Of split, learning and bootstrap; 0 when not asked. Repeat it for the mean."),
+    ] = None,
+    false_alarm_rate: RateOption = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="JSON Lines instead of a table: each run, then means if several seeds."),
+    ] = False,
+) -> None:
+    """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.detection import compare_detection, contenders
+    from anomalist.eval.tables import group_runs_by_contender, render, summarize_seeds
+
+    if groups and not groups.exists() and (data / groups).exists():
+        groups = data / groups
+    asked = contenders(detector or ["surface"], effort or ["normal"], train_normals, false_alarm_rate)
+    results = []
+    with progress_bars() as progress:
+        for result in compare_detection(
+            data, asked, train_normals=train_normals, groups=groups, seeds=seed or [0], progress=progress
+        ):
+            results.append(result)
+            if json:
+                print(result.model_dump_json(), flush=True)
+    if not json:
+        out.print(render(results))
+        return
+    for runs in group_runs_by_contender(results):
+        if len(runs) > 1:
+            print(summarize_seeds(runs).model_dump_json())
+
+
+@app.command()
+def reference(
+    data: Annotated[
+        Path, typer.Option(help="Folder with <pair>_temp.jpg, <pair>_test.jpg and boxes.csv, as DeepPCB has.")
+    ],
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="Margin and labelled examples come from pairs whose name starts so, figures from others."
+        ),
+    ] = "00041",
+    seed: Annotated[int, typer.Option(help="Of the choice of examples.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Compare pictures with their references and score what is found, and how it is named."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.reference import evaluate_reference, render
+
+    with progress_bars() as progress:
+        result = evaluate_reference(data, fit=fit, seed=seed, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))
+
+
+@app.command()
+def seeing(
+    model: Annotated[str, typer.Option(help="Who looks: builtin, hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with mtd, neu and deeppcb, as far as they are there; without it, drawn places only."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=10, help="Places of each source.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the choice of places and of the order of options.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a source on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Show a vision-language model where to look, and score what it says is there."""
+    from anomalist.agent.models.selection import open_model
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.seeing import evaluate_seeing, render
+
+    results = []
+    with progress_bars() as progress:
+        for result in evaluate_seeing(open_model(model), model, data, count, seed, progress):
+            results.append(result)
+            if json:
+                print(result.model_dump_json(), flush=True)
+    if not json:
+        out.print(render(results))
+
+
+@app.command()
+def video(
+    data: Annotated[
+        Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Learn a scene from normal clips and score labelled ones."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.video import evaluate_video, render
+
+    with progress_bars() as progress:
+        result = evaluate_video(data, progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))
+
+
+@app.command()
+def captions(
+    data: Annotated[
+        Path, typer.Option(help="Folder with 01.csv, 02.csv, … (frame,label,caption), event_labels.csv.")
+    ],
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="Text file with rules for the published base; DATA/rules.txt if it is there."),
+    ] = None,
+    normal: Annotated[
+        Path | None,
+        typer.Option(help="Normal captions of the scene (lines, or a CSV) to induce rules from."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Score labelled captions by rules and remembered scenes, with the past alone and with all of a clip."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.captions import evaluate_captions, render
+
+    with progress_bars() as progress:
+        result = evaluate_captions(data, rules=rules, normal=normal, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))
+
+
+@app.command()
+def asking(
+    data: Annotated[Path, typer.Option(help="Folder with mtd/, deeppcb/ and ped2/.")],
+    work: Annotated[
+        Path | None, typer.Option(help="Folder in which what is learned is kept, and found again.")
+    ] = None,
+    open_only: Annotated[
+        bool,
+        typer.Option("--open-only", help="Leave the questions unopened that are kept apart."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+) -> None:
+    """Ask the project's questions about real pictures and clips, and grade the answers."""
+    from anomalist.cli.terminal import progress_bars
+    from anomalist.eval.asking import evaluate_asking, render
+
+    with progress_bars() as progress:
+        result = evaluate_asking(data, work=work, open_only=open_only, progress=progress)
+    print(result.model_dump_json() if json else render(result))
+
+
+@app.command()
+def questions(
+    data: Annotated[
+        Path, typer.Option(help="Folder with mtd/, deeppcb/ and neu/; what isn't there is left out.")
+    ],
+    cases: Annotated[
+        int, typer.Option(min=1, help="Labelled cases of each kind, of objects that aren't asked about.")
+    ] = 10,
+    train_normals: Annotated[int, typer.Option(min=1, help="Good tiles to learn from, at least.")] = 300,
+    effort: EffortOption = Effort.fast,
+    seed: Annotated[int, typer.Option(help="Of split, cases, wording and order of options.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Ask multiple-choice questions made from ground truth: is it defective, where, and of which kind."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.question_sources import QuestionSetup
+    from anomalist.eval.questioning import evaluate_questions, render
+
+    setup = QuestionSetup(cases=cases, train_normals=train_normals, effort=effort.value, seed=seed)
+    with progress_bars() as progress:
+        result = evaluate_questions(data, setup, progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))
+
+
+@app.command()
+def sentences(
+    data: Annotated[
+        Path, typer.Option(help="Folder with sentences.csv and memory_sentences.csv, as uca has.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
+    ] = False,
+) -> None:
+    """Score labelled sentences by remembered scenes: what ships, and with sentences of other videos."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.sentences import evaluate_sentences, render
+
+    with progress_bars() as progress:
+        result = evaluate_sentences(data, progress=progress)
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render(result))

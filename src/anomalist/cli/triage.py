@@ -1,0 +1,421 @@
+"""``anomalist learn-scene``, ``triage`` and ``feedback``: video clips and live streams.
+
+A stream (``--follow``) gives one JSON line for each change of an alert; clips give a ranked table or JSON
+Lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from anomalist.cli.terminal import EXIT_FAIL_ON, EXIT_NOT_JUDGED, JsonOption, ProfileOption
+from anomalist.errors import AnomalistError, DataError
+from anomalist.report.alerts import Alert
+from anomalist.report.clip_summary import find_unjudged
+from anomalist.report.clip_wording import clip_names, format_time_span, severity
+from anomalist.report.wording import printable
+from anomalist.types.clip import ClipRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from anomalist.agent.reasoning.event_reasoner import EventAnnotator
+    from anomalist.memory.recall import CaptionMemory
+    from anomalist.storage.run_folder import ClipRunFolder
+    from anomalist.streaming import LiveAlert
+    from anomalist.triage import Triage
+    from anomalist.types.clip import Event
+    from anomalist.vision.media.streams import RecentFrames
+    from anomalist.vision.motion.learning import Progress
+    from anomalist.vision.motion.scene import Scene
+
+
+def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: Path | None) -> None:
+    """Follow one stream until it ends or the user stops: each alert is a line on stdout.
+
+    With ``out`` the lines go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``.
+    """
+    from anomalist.cli.terminal import err
+    from anomalist.streaming import StreamTriage, Webhook
+    from anomalist.vision.media.streams import RecentFrames
+    from anomalist.vision.media.video import open_video
+    from anomalist.vision.motion.learning import ANALYSIS_RATE
+
+    if len(paths) != 1:
+        raise DataError("--follow takes one stream.", "Start one process a camera.")
+    video = open_video(paths[0])
+    recent = RecentFrames(video.source)
+    follower = StreamTriage(
+        run.scene,
+        video.source,
+        video.size,
+        false_events_per_hour=run.false_events_per_hour,
+        zones=run.zones,
+        policy=run.policy,
+        annotate=lambda event: run.annotate(recent, (event,))[0],
+    )
+    promised = follower.calibration
+    err.print(
+        f"Following {video.source}: at most {promised.promised_per_hour:.3g} false events per hour expected.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+    def on_failure(text: str) -> None:
+        err.print(text, markup=False, soft_wrap=True)
+
+    recorder_context = AlertRecorder(out, recent) if out is not None else nullcontext()
+    webhook_context = Webhook(webhook, on_failure) if webhook is not None else nullcontext()
+    with recorder_context as keep, webhook_context as hook:
+        for alert in follower.follow(recent.passing(video.frames(rate=ANALYSIS_RATE))):
+            shown = keep.keep(alert) if keep is not None else alert
+            line = shown.model_dump_json()
+            print(line, flush=True)
+            if hook is not None:
+                hook.send(line)
+    for note in video.notes:
+        on_failure(note)
+
+
+class AlertRecorder:
+    """Stores alerts in a folder, with the picture of each event when it opens."""
+
+    def __init__(self, out: Path, recent: RecentFrames) -> None:
+        from anomalist.storage.files import open_rows
+
+        self._out = out
+        self._recent = recent
+        self._file = open_rows(out, "alerts.jsonl")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def keep(self, alert: LiveAlert) -> LiveAlert:
+        """Store an alert; returns it with the path of its picture, relative to the folder."""
+        from anomalist.storage.files import append_row
+
+        if alert.state == "opened" and alert.event is not None:
+            event = alert.event.model_copy(update={"key_frame": self._picture(alert.event)})
+            alert = alert.model_copy(update={"event": event})
+        append_row(self._file, alert.model_dump_json().encode(), self._out)
+        return alert
+
+    def _picture(self, event: Event) -> str:
+        from anomalist.report.figures import render_event_images
+
+        name = f"frames/{event.id}-{event.start:.0f}s.jpg"
+        (self._out / "frames").mkdir(exist_ok=True)
+        (self._out / name).write_bytes(render_event_images(self._recent, event).frame)
+        return name
+
+
+MAX_TABLE_ROWS = 25
+"""Alerts, and things not judged, that are shown; the report has them all."""
+
+_SEVERITY_COLOURS = ("dim", "yellow", "dark_orange", "red", "bold magenta")
+
+
+def triage_table(alerts: Sequence[Alert], records: Sequence[ClipRecord]) -> RenderableType:
+    """The alerts as a table, what to watch first on top, and under it all that could not be judged."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    place, names = clip_names(records)
+    named = {record.source: name for record, name in zip(records, names, strict=True)}
+    table = Table(title=Text(place) if place else None, title_justify="left", title_style="dim")
+    table.add_column("", justify="right")
+    for heading in ("severity", "clip", "time", "what"):
+        table.add_column(heading, overflow="fold")
+    for alert in alerts[:MAX_TABLE_ROWS]:
+        what = Text(printable(alert.caption))
+        if alert.watched:
+            what.append(f" Asked for: {printable(', '.join(alert.watched))}.", "bold cyan")
+        if alert.times > 1:
+            what.append(f" Seen {alert.times} times.", "dim")
+        level = Text(severity(alert.severity), _SEVERITY_COLOURS[alert.severity])
+        when = format_time_span(alert.start, alert.end)
+        table.add_row(alert.id[1:], level, Text(named.get(alert.source, alert.source)), when, what)
+    parts: list[RenderableType] = [table] if alerts else [Text("Nothing stood out.", "green")]
+    if len(alerts) > MAX_TABLE_ROWS:
+        parts.append(Text(f"And {len(alerts) - MAX_TABLE_ROWS:,} more in the report.", "dim"))
+    open_points = find_unjudged(records)
+    for item in open_points[:MAX_TABLE_ROWS]:
+        when = "".join(f" {format_time_span(*stretch)}" for stretch in item.spans[:3])
+        when += " …" if len(item.spans) > 3 else ""
+        name = f"{named.get(item.source, item.source)}{when}"
+        parts.append(Text.assemble(("not judged  ", "yellow"), f"{name}: {printable(item.why)}"))
+    if len(open_points) > MAX_TABLE_ROWS:
+        parts.append(Text(f"And {len(open_points) - MAX_TABLE_ROWS:,} more in the report.", "dim"))
+    return Group(*parts)
+
+
+ZonesOption = Annotated[
+    Path | None,
+    typer.Option(help="JSON with zones to ignore, to watch, or that are forbidden; corners as shares."),
+]
+
+
+class FailOnClip(StrEnum):
+    """Verdicts on clips that make ``triage`` exit with 1."""
+
+    anomalous = "anomalous"
+    undecided = "undecided"
+
+
+def learn_scene(
+    videos: Annotated[
+        list[str], typer.Argument(metavar="VIDEO…", help="Normal footage of one camera: files, folders.")
+    ],
+    profile: ProfileOption,
+    zones: ZonesOption = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A transformers vision backbone that describes what moves.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of what is remembered.")] = 0,
+    force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,
+) -> None:
+    """Learn what one camera usually sees, from normal footage."""
+    from anomalist.cli.terminal import err, progress_bars
+    from anomalist.vision.media.sources import list_videos
+    from anomalist.vision.media.video import open_video
+    from anomalist.vision.motion.learning import learn_scene as learn
+    from anomalist.vision.motion.scene import read_zones
+
+    opened = []
+    for path in list_videos(videos).videos:
+        try:
+            opened.append(open_video(path))
+        except AnomalistError as error:
+            err.print(f"Skipped: {error}", markup=False, soft_wrap=True)
+    drawn = read_zones(zones) if zones else ()
+    with progress_bars() as progress:
+        scene = learn(
+            opened, profile, zones=drawn, backbone=backbone, seed=seed, force=force, progress=progress
+        )
+    for reason in scene.manifest.skipped:
+        err.print(f"Skipped: {reason}", markup=False, soft_wrap=True)
+    typer.echo(_scene_summary(scene), err=True)
+
+
+def _scene_summary(scene: Scene) -> str:
+    from anomalist.vision.motion.score_scale import DEFAULT_FALSE_EVENTS_PER_HOUR
+
+    blocks = scene.blocks("offline")
+    seconds = sum(footage.seconds for footage in scene.manifest.footage)
+    text = (
+        f"Learned the scene {scene.name} from {len(scene.manifest.footage)} videos, "
+        f"{seconds / 60:.1f} minutes. They support no fewer than {blocks.supported:.3g} false events an hour."
+    )
+    if blocks.supported > DEFAULT_FALSE_EVENTS_PER_HOUR:
+        hours = 1 / DEFAULT_FALSE_EVENTS_PER_HOUR
+        text += (
+            f" For {DEFAULT_FALSE_EVENTS_PER_HOUR:g} an hour learn from {hours:g} hour of footage or more."
+        )
+    return text
+
+
+def triage(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="VIDEO|FOLDER|URL…", help="Clips, folders with clips, streams.")
+    ],
+    profile: Annotated[str, typer.Option(help="The scene that was learned: a name, or a folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records, timeline report, pictures and short clips.")
+    ] = None,
+    zones: ZonesOption = None,
+    false_events_per_hour: Annotated[
+        float | None,
+        typer.Option(help="That may be expected at most; 1, or what the footage supports, when not asked."),
+    ] = None,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Use the past alone, as with a live stream.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="A stream: alerts as JSON Lines on stdout while it runs.")
+    ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(help="With --follow: web address that every alert is posted to.")
+    ] = None,
+    watch: Annotated[
+        list[str] | None, typer.Option(help="What to look out for, in words. Repeat it for more.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Who looks at events, as in inspect: hf:…, openai:…, scripted:…, evidence.")
+    ] = "auto",
+    vlm_calls_per_minute: Annotated[
+        float, typer.Option(help="Budget of calls to the model, per minute of footage.")
+    ] = 2.0,
+    policy: Annotated[
+        Path | None, typer.Option(help="Severity policy (TOML) instead of the shipped one.")
+    ] = None,
+    json: JsonOption = False,
+    fail_on: Annotated[
+        FailOnClip | None, typer.Option(help="Exit with 1 when a clip gets this verdict.")
+    ] = None,
+) -> None:
+    """Find the stretches of video worth watching, put them in order, and say why."""
+    from anomalist.agent.reasoning.policy import load_policy
+    from anomalist.memory.recall import CaptionMemory
+    from anomalist.memory.rules.store import rules_for
+    from anomalist.memory.scenes.memory import load_memory, memory_digest
+    from anomalist.triage import Triage
+    from anomalist.vision.motion.scene import load_scene, read_zones
+
+    scene = load_scene(profile)
+    drawn = read_zones(zones) if zones else None
+    if webhook is not None and not follow:
+        raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
+    memory = CaptionMemory(rules_for(scene.name), lambda: load_memory(scene.name))
+    annotate = _open_annotator(watch or (), model, memory, vlm_calls_per_minute)
+    run = Triage(
+        scene,
+        false_events_per_hour=false_events_per_hour,
+        mode="causal" if causal else "offline",
+        zones=drawn,
+        policy=load_policy(policy),
+        annotate=annotate,
+        annotated_by=repr((watch, model, vlm_calls_per_minute, memory.digest, memory_digest(scene.name))),
+    )
+    if follow:
+        follow_stream(run, paths, webhook, out)
+        return
+    records = _triage_all(run, paths, out, echo=json)
+    if fail_on and any(record.label == fail_on.value for record in records):
+        raise typer.Exit(EXIT_FAIL_ON)
+    if any(record.error for record in records):
+        raise typer.Exit(EXIT_NOT_JUDGED)
+
+
+def _open_annotator(watch: Sequence[str], model: str, memory: CaptionMemory, budget: float) -> EventAnnotator:
+    from anomalist.agent.models.selection import select_model
+    from anomalist.agent.reasoning.event_reasoner import make_annotator_for
+    from anomalist.cli.terminal import err
+
+    choice = select_model(model)
+    err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
+    annotator = make_annotator_for(choice.spec, watch, memory=memory, calls_per_minute=budget)
+    for note in annotator.notes:
+        err.print(note, markup=False, highlight=False, soft_wrap=True)
+    return annotator
+
+
+def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool) -> list[ClipRecord]:
+    from anomalist.cli.terminal import err
+    from anomalist.cli.terminal import out as stdout
+    from anomalist.feedback import stored_rank_adjustments
+    from anomalist.report.alerts import rank_alerts
+    from anomalist.report.builder import write_triage_reports
+    from anomalist.vision.media.sources import list_videos
+
+    listing = list_videos(paths)
+    if listing.skipped:
+        err.print(f"{listing.skipped} files that are not videos by name were left out.")
+    videos = [video for video in listing.videos if not _is_cut_clip(video, out)]
+    if not videos:
+        raise DataError(f"No videos in {', '.join(paths)}.")
+    records = list(_triage_each(run, videos, out, echo=echo))
+    moved = stored_rank_adjustments(records)
+    if out is not None:
+        report = write_triage_reports(records, out, adjustments=moved)
+        err.print(f"Report: {report}", markup=False, soft_wrap=True)
+    if not echo:
+        stdout.print(triage_table(rank_alerts(records, moved), records))
+    return records
+
+
+def _is_cut_clip(video: str | Path, out: Path | None) -> bool:
+    """Whether a video is one of the short clips that an earlier run cut out into ``out``."""
+    return out is not None and isinstance(video, Path) and video.resolve().parent == (out / "clips").resolve()
+
+
+def _triage_each(
+    run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool
+) -> Iterator[ClipRecord]:
+    """Triage each video, into a folder where one is named; what was done there is not done again."""
+    from anomalist.cli.terminal import progress_bars
+    from anomalist.storage.run_folder import ClipRunFolder
+
+    with ClipRunFolder(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
+        for number, path in enumerate(videos):
+            progress("clips", number, len(videos))
+            record = _triage_one(run, path, folder, progress)
+            if echo:
+                print(record.model_dump_json(), flush=True)
+            yield record
+
+
+def _triage_one(
+    run: Triage, path: str | Path, folder: ClipRunFolder | None, progress: Progress
+) -> ClipRecord:
+    from anomalist.vision.media.video import open_video
+
+    try:
+        video = open_video(path)
+    except AnomalistError as error:
+        record = run.failed(str(path), error)
+    else:
+        done = folder.done(video.source, run.key(video)) if folder is not None else None
+        if done is not None:
+            return done
+        total = max(int(video.duration or 0), 1)
+        record = run.clip(video, lambda time: progress("seconds", min(int(time), total), total))
+    if folder is not None:
+        folder.append(record)
+    return record
+
+
+class FeedbackAction(StrEnum):
+    """What a person can say about an event."""
+
+    seen = "seen"
+    dismissed = "dismissed"
+    escalate = "escalate"
+
+
+def feedback(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `triage --out DIR` wrote.")],
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="E1 of the only clip, or CLIP.mp4:E1.")],
+    verdict: Annotated[
+        FeedbackAction | None,
+        typer.Argument(help="dismissed lowers the rank of what is alike, escalate raises it."),
+    ] = None,
+    note: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take back the last feedback on this event.")] = False,
+) -> None:
+    """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
+    from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
+    from anomalist.memory.cases import CaseStore
+    from anomalist.storage.run_folder import read_clips
+
+    if (verdict is None) != undo:
+        raise DataError("What about the event?", "Say seen, dismissed or escalate; or --undo.")
+    record, found = find_event(read_clips(folder), event)
+    with CaseStore() as store:
+        case = (
+            undo_event_feedback(store, record, found)
+            if verdict is None
+            else record_event_feedback(store, record, found, verdict.value, note)
+        )
+    what = "taken back" if undo else f"stored as {case.id}"
+    typer.echo(f"{case.action} on {found.id} of {record.source}: {what}.", err=True)
+    typer.echo(f"Report: {refresh_report(folder)}", err=True)
+
+
+def refresh_report(folder: Path, title: str | None = None) -> Path:
+    """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
+    from anomalist.feedback import stored_rank_adjustments
+    from anomalist.report.builder import rewrite_triage_reports
+    from anomalist.storage.run_folder import read_clips
+
+    records = read_clips(folder)
+    return rewrite_triage_reports(records, folder, adjustments=stored_rank_adjustments(records), title=title)

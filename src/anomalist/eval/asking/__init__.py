@@ -1,1 +1,0 @@
-"""How well questions about real pictures and clips are understood and answered."""

@@ -1,0 +1,216 @@
+"""Video data sets on disk: clips with a label a frame and masks (UCSD Ped2), and captioned clips.
+
+Captioned clips are files ``NN.csv`` with frame, label and caption, and ``event_labels.csv`` beside them.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.errors import DataError
+from anomalist.types.image import BoolArray
+from anomalist.vision.media.frames import Video
+from anomalist.vision.media.images import load_image
+from anomalist.vision.media.sources import list_videos
+from anomalist.vision.media.video import open_video
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledClip:
+    """One test clip.
+
+    Parameters
+    ----------
+    name : of its file, without the ending.
+    labels : bool (n,), True is anomalous; one a frame.
+    masks : folder with FFF.png for anomalous frames, or None.
+    """
+
+    name: str
+    path: Path
+    labels: BoolArray
+    masks: Path | None
+
+    def video(self) -> Video:
+        """Open it."""
+        return open_video(self.path)
+
+    def mask(self, frame: int, size: tuple[int, int]) -> BoolArray:
+        """The mask of a frame, bool ``size``: empty where the frame is labelled normal.
+
+        Raises DataError when an anomalous frame has none.
+        """
+        if self.masks is None or not self.labels[frame]:
+            return np.zeros(size, np.bool_)
+        file = self.masks / f"{frame:03d}.png"
+        if not file.exists():
+            raise DataError(
+                f"Frame {frame} of clip {self.name} is labelled anomalous and has no mask {file}."
+            )
+        mask: BoolArray = load_image(file).pixels.max(axis=2) > 0
+        if mask.shape != size:
+            raise DataError(f"The mask {file} has the size {mask.shape}, the frames have {size}.")
+        return mask
+
+    @property
+    def events(self) -> tuple[tuple[int, int], ...]:
+        """First and last frame of each run of anomalous frames."""
+        padded = np.concatenate([[False], self.labels, [False]]).astype(np.int8)
+        starts, ends = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
+        return tuple(zip(starts.tolist(), (ends - 1).tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class VideoDataset:
+    """A labelled set: videos of normal footage, and labelled test clips of the same camera."""
+
+    training: tuple[Path, ...]
+    testing: tuple[LabelledClip, ...]
+
+
+def read_video_dataset(folder: Path) -> VideoDataset:
+    """Read DATA/training, DATA/testing, DATA/labels.csv (clip,frame,label) and DATA/masks, as ped2 has them.
+
+    Raises
+    ------
+    DataError : something is missing, or labels and clips don't match.
+    """
+    training, testing = (_list_videos(folder / part) for part in ("training", "testing"))
+    labels = _read_frame_labels(folder / "labels.csv")
+    clips = []
+    for path in testing:
+        if path.stem not in labels:
+            raise DataError(f"{folder / 'labels.csv'} says nothing about clip {path.stem}.")
+        masks = folder / "masks" / path.stem
+        clips.append(LabelledClip(path.stem, path, labels[path.stem], masks if masks.is_dir() else None))
+    return VideoDataset(training, tuple(clips))
+
+
+def _list_videos(folder: Path) -> tuple[Path, ...]:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "DATA holds training/, testing/ and labels.csv.")
+    found = tuple(Path(video) for video in list_videos([folder]).videos)
+    if not found:
+        raise DataError(f"There are no videos in {folder}.")
+    return found
+
+
+def _read_frame_labels(file: Path) -> dict[str, BoolArray]:
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        by_clip: dict[str, dict[int, bool]] = {}
+        for row in rows:
+            by_clip.setdefault(row["clip"], {})[int(row["frame"])] = row["label"] == "1"
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{file} can't be read: {error}.", "It needs the columns clip,frame,label."
+        ) from error
+    for clip, frames in by_clip.items():
+        if sorted(frames) != list(range(len(frames))):
+            raise DataError(f"{file}: the frames of clip {clip} are not 0, 1, 2, …")
+    return {clip: np.array([frames[i] for i in range(len(frames))]) for clip, frames in by_clip.items()}
+
+
+def leave_out_folds(paths: tuple[Path, ...], count: int) -> Iterator[tuple[list[Path], list[Path]]]:
+    """Yield (rest, left out) for every fold: path i is left out of fold i modulo ``count``."""
+    for fold in range(count):
+        yield (
+            [path for i, path in enumerate(paths) if i % count != fold],
+            [path for i, path in enumerate(paths) if i % count == fold],
+        )
+
+
+EVENT_LABELS_FILE = "event_labels.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionedClip:
+    """One clip: a caption and a label a frame.
+
+    Parameters
+    ----------
+    name : "07".
+    captions : one a frame, in order.
+    labels : bool (n,), True is anomalous.
+    events : by name, bool (n,); names that this clip isn't labelled for are missing.
+    """
+
+    name: str
+    captions: tuple[str, ...]
+    labels: BoolArray
+    events: Mapping[str, BoolArray]
+
+    @property
+    def even(self) -> bool:
+        """Whether its number is even: nothing was chosen on these."""
+        return int(self.name) % 2 == 0
+
+
+def read_captioned_clips(folder: Path) -> tuple[CaptionedClip, ...]:
+    """Read the clips of a folder, in order of their numbers.
+
+    Raises
+    ------
+    DataError : no clips, a file or row that can't be read, labels other than 0 and 1, or event labels that
+        don't fit the clips.
+    """
+    paths = sorted(path for path in folder.glob("*.csv") if path.stem.isdigit()) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f'"{folder}" holds no captioned clips.', "They are files 01.csv, 02.csv and so on.")
+    clips = {path.stem: _read_captions_csv(path) for path in paths}
+    events = _read_events(
+        folder / EVENT_LABELS_FILE, {name: len(labels) for name, (_, labels) in clips.items()}
+    )
+    return tuple(
+        CaptionedClip(name, captions, labels, events.get(name, {}))
+        for name, (captions, labels) in clips.items()
+    )
+
+
+def _read_captions_csv(path: Path) -> tuple[tuple[str, ...], BoolArray]:
+    rows = _read_csv_rows(path, ("frame", "label", "caption"))
+    if not rows:
+        raise DataError(f'"{path}" holds no captions.')
+    return tuple(row["caption"] for row in rows), np.array([_parse_label(path, row["label"]) for row in rows])
+
+
+def _read_events(path: Path, lengths: Mapping[str, int]) -> dict[str, dict[str, BoolArray]]:
+    """Labels by clip and event; an empty cell means that the clip isn't labelled for that event."""
+    if not path.exists():
+        return {}
+    by_clip: dict[str, list[dict[str, str]]] = {}
+    for row in _read_csv_rows(path, ("clip", "frame")):
+        by_clip.setdefault(row["clip"], []).append(row)
+    found: dict[str, dict[str, BoolArray]] = {}
+    for clip, rows in by_clip.items():
+        if len(rows) != lengths.get(clip):
+            raise DataError(
+                f'"{path}" has {len(rows)} rows for clip {clip}, its captions {lengths.get(clip)}.'
+            )
+        names = [name for name in rows[0] if name not in ("clip", "frame") and rows[0][name] != ""]
+        found[clip] = {name: np.array([_parse_label(path, row[name]) for row in rows]) for name in names}
+    return found
+
+
+def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="", strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(f'"{path}" has no column {missing[0]}.')
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f'"{path}" can\'t be read: {error}.') from error
+
+
+def _parse_label(path: Path, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise DataError(f'"{path}" has the label "{value[:20]}".', "Labels are 0 and 1.")
+    return value == "1"

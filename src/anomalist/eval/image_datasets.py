@@ -1,0 +1,280 @@
+"""Image data sets on disk: the MVTec AD folder layout, group-wise splits, and DeepPCB pairs with boxes.
+
+The layout is the common one of industrial inspection: ``good/``, one folder for each kind of defect, and
+``ground_truth/<defect>/<stem>.png`` (or ``<stem>_mask.png``). A table ``image,group`` names pictures of one
+object; a fair split never puts one object on both sides. Boxes are half-open (x0, y0, x1, y1), pixels.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.errors import DataError
+from anomalist.types.image import BoolArray, Box
+from anomalist.vision.detectors.known_kinds import GROUND_TRUTH, mask_file
+from anomalist.vision.media.images import IMAGE_SUFFIXES
+
+GOOD = "good"
+_FOLDER_LAYOUT = (
+    f"Expected are {GOOD}/, one folder for each kind of defect and {GROUND_TRUTH}/<defect>/<name>.png."
+)
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One labelled picture.
+
+    Parameters
+    ----------
+    path : where it lies.
+    name : the same relative to the data folder, with slashes.
+    defect : the kind of defect, or "good".
+    mask : ground truth of a defective picture, or None.
+    group : the object that it shows; its own name where no groups are known.
+    """
+
+    path: Path
+    name: str
+    defect: str
+    mask: Path | None
+    group: str
+
+    @property
+    def normal(self) -> bool:
+        """Whether the picture is a good one."""
+        return self.defect == GOOD
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """The pictures of a folder, sorted by name; ``grouped`` when a table named their groups."""
+
+    items: tuple[LabelledImage, ...]
+    grouped: bool
+
+
+@dataclass(frozen=True)
+class Split:
+    """Good pictures to learn from and pictures to test on.
+
+    ``grouped`` tells how it was made: by whole groups, or by single pictures, where one object may be on
+    both sides and flatters the result.
+    """
+
+    train: tuple[LabelledImage, ...]
+    test: tuple[LabelledImage, ...]
+    grouped: bool
+
+
+def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
+    """List the pictures of a folder with their labels, masks and groups.
+
+    Parameters
+    ----------
+    data : folder with ``good/``, one folder for each kind of defect and ``ground_truth/`` for pixel measures.
+    groups : CSV file with a header line and the columns ``image`` (relative to ``data``) and ``group``.
+
+    Returns
+    -------
+    DataSet, sorted by name. Files that aren't pictures by name and hidden files are left out.
+
+    Raises
+    ------
+    DataError : what is missing of the layout, or pictures that the table of groups doesn't know.
+    """
+    if not data.is_dir():
+        raise DataError(f"{data} is not a folder.", _FOLDER_LAYOUT)
+    if not (data / GOOD).is_dir():
+        raise DataError(f"{data} has no folder {GOOD}/.", _FOLDER_LAYOUT)
+    paths = [
+        path
+        for folder in data.iterdir()
+        if folder.is_dir() and folder.name != GROUND_TRUTH and not folder.name.startswith(".")
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
+    names = {path.relative_to(data).as_posix(): path for path in paths}
+    if not any(path.parent.name == GOOD for path in paths):
+        raise DataError(
+            f"{data / GOOD} holds no pictures.", f"Pictures end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    group_of = _read_groups(groups, names) if groups else {name: name for name in names}
+    items = tuple(
+        LabelledImage(
+            path, name, path.parent.name, mask_file(data, path.parent.name, path.stem), group_of[name]
+        )
+        for name, path in sorted(names.items())
+    )
+    return ImageDataset(items, grouped=groups is not None)
+
+
+def split_dataset(data: ImageDataset, train_normals: int, seed: int) -> Split:
+    """Divide into good pictures to learn from and everything to test on.
+
+    With groups: the sorted names of all groups are shuffled with ``numpy.random.default_rng(seed)`` and whole
+    groups are taken until they hold at least ``train_normals`` good pictures. Their good pictures are learned
+    from; tested is every picture of the other groups. Defective pictures of taken groups are left out, also
+    those of groups without a good picture. Without groups the sorted good pictures are shuffled likewise and
+    ``train_normals`` of them are taken; the rest and all defective ones are tested.
+
+    Parameters
+    ----------
+    data : the labelled pictures.
+    train_normals : good pictures to learn from, at least; 0 or more.
+    seed : of the shuffling.
+
+    Raises
+    ------
+    DataError : no good picture is left to test on.
+    """
+    if train_normals < 0:
+        raise DataError(f"{train_normals} good pictures can't be learned from.", "Ask for 0 or more.")
+    members: dict[str, list[LabelledImage]] = defaultdict(list)
+    for item in data.items:
+        if data.grouped or item.normal:
+            members[item.group].append(item)
+    taken: set[str] = set()
+    collected = 0
+    names = sorted(members)
+    np.random.default_rng(seed).shuffle(names)
+    for name in names:
+        if collected >= train_normals:
+            break
+        taken.add(name)
+        collected += sum(item.normal for item in members[name])
+    train = tuple(item for item in data.items if item.normal and item.group in taken)
+    test = tuple(item for item in data.items if item.group not in taken)
+    if not any(item.normal for item in test):
+        available = sum(item.normal for item in data.items)
+        raise DataError(
+            f"Learning from {train_normals} of {available} good pictures leaves none to test on.",
+            "Ask for fewer.",
+        )
+    return Split(train, test, data.grouped)
+
+
+def load_mask(path: Path, size: tuple[int, int]) -> BoolArray:
+    """Read a ground-truth mask.
+
+    Parameters
+    ----------
+    path : picture of one channel; every value above 0 marks the defect.
+    size : (height, width) that it must have, in pixels.
+
+    Returns
+    -------
+    bool (H, W), True on the defect.
+
+    Raises
+    ------
+    DataError : the mask can't be read or has another size or more than one channel.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            mask = np.asarray(picture) > 0
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"The mask {path} can't be read: {error}.") from error
+    if mask.shape != size:
+        raise DataError(
+            f"The mask {path} must be one channel of height and width {size}, got {mask.shape}.",
+            "Masks have the size of their picture.",
+        )
+    return mask
+
+
+def _read_groups(table: Path, names: dict[str, Path]) -> dict[str, str]:
+    """Group of every picture in ``names``; rows about other pictures are ignored."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"image", "group"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{table} needs the columns image,group, got {reader.fieldnames}.")
+            rows = [(row["image"], row["group"]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"The table of groups {table} can't be read: {error}.") from error
+    groups: dict[str, str] = {}
+    for image, group in rows:
+        if group and groups.setdefault(image, group) != group:
+            raise DataError(f"{table} puts {image} into two groups: {groups[image]} and {group}.")
+    missing = sorted(names.keys() - groups.keys())
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(names)} pictures have no group in {table}, the first is {missing[0]}.",
+            "Paths in the column image are relative to the data folder.",
+        )
+    return groups
+
+
+MIN_IOU = 0.33
+"""IoU above which a predicted box is a labelled one."""
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """One pair: its name, reference and picture, and the labelled boxes in the picture with their kinds."""
+
+    name: str
+    reference: Path
+    picture: Path
+    boxes: tuple[Box, ...]
+    kinds: tuple[str, ...]
+
+
+def read_pairs(data: Path) -> list[LabelledPair]:
+    """Read the pairs of a folder, by name; raises DataError when the folder can't be used."""
+    table = data / "boxes.csv"
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    kinds: dict[str, list[str]] = defaultdict(list)
+    try:
+        with table.open(newline="", encoding="utf-8") as opened:
+            for row in csv.DictReader(opened):
+                x1, y1, x2, y2 = (int(row[name]) for name in ("x1", "y1", "x2", "y2"))
+                boxes[row["pair"]].append((x1, y1, x2, y2))
+                kinds[row["pair"]].append(row["type"])
+    except OSError as error:
+        raise DataError(f"{table} can't be read: {error.strerror or error}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{table} must have the columns pair,x1,y1,x2,y2,type, boxes in pixels.") from error
+    pairs = []
+    for reference in sorted(data.glob("*_temp.jpg")):
+        name = reference.name.removesuffix("_temp.jpg")
+        picture = data / f"{name}_test.jpg"
+        if not picture.exists():
+            raise DataError(f"{picture} is missing: {reference.name} has no picture to compare with.")
+        pairs.append(LabelledPair(name, reference, picture, tuple(boxes[name]), tuple(kinds[name])))
+    if not pairs:
+        raise DataError(f"There are no pairs <name>_temp.jpg and <name>_test.jpg in {data}.")
+    return pairs
+
+
+def match_boxes(predicted: Sequence[Box], labelled: Sequence[Box], margin: int) -> list[tuple[int, int]]:
+    """Pair predicted with labelled boxes, one to one: as many with an IoU above `MIN_IOU` as there can be.
+
+    Parameters
+    ----------
+    predicted, labelled : half-open (x0, y0, x1, y1), pixels.
+    margin : pixels by which the predicted ones are widened on every side.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if not predicted or not labelled:
+        return []
+    wide = np.array(predicted, dtype=np.float64) + margin * np.array([-1, -1, 1, 1])
+    true = np.array(labelled, dtype=np.float64)
+    low = np.maximum(wide[:, None, :2], true[None, :, :2])
+    high = np.minimum(wide[:, None, 2:], true[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (wide, true)]
+    iou = shared / (areas[0][:, None] + areas[1][None] - shared)
+    # A hit weighs more than any overlap, so no hit is given up for a better one.
+    weight = np.where(iou > MIN_IOU, min(iou.shape) + 1 + iou, 0)
+    rows, columns = linear_sum_assignment(weight, maximize=True)
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if iou[i, j] > MIN_IOU]

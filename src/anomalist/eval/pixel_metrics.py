@@ -1,0 +1,400 @@
+"""Pixel-level metrics in bounded memory: pixel AUROC, AUPRO, AUPIMO, and a bootstrap interval.
+
+Score maps of any size are added once and forgotten. A metric that is undefined (one class only, nothing to
+average) is None, never 0.5 or 0. AUPRO: Bergmann et al., IJCV 129, 2021; AUPIMO: Bertoldo et al., BMVC 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.eval.metrics import Floats, Interval, group_bootstrap
+from anomalist.types.image import BoolArray, FloatArray
+
+Keys = npt.NDArray[np.uint32]
+
+_KEY_BITS = 24
+_BLOCK_BITS = 12
+
+
+def ordered_keys(score_map: FloatArray) -> Keys:
+    """Whole numbers of 24 bits that sort as the float32 numbers do.
+
+    IEEE 754 numbers of one sign sort as their bits; flipping all bits of the negative ones and the sign bit
+    of the others puts both on one scale (Herf, "Radix tricks", 2001). Adding 0 merges −0 with 0. The lowest
+    eight bits are dropped: scores that differ by more than 2⁻¹⁵ (0.003 %) of their size are told apart,
+    closer ones are tied.
+
+    Raises
+    ------
+    ValueError : the map holds NaN.
+    """
+    if np.isnan(score_map).any():
+        raise ValueError("the score map holds NaN")
+    bits = (np.ascontiguousarray(score_map, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return (ordered >> np.uint32(32 - _KEY_BITS)).astype(np.uint32)
+
+
+def check_map_and_mask(score_map: FloatArray, mask: BoolArray) -> None:
+    """Raise ValueError unless map and mask are of one shape (H, W)."""
+    if score_map.shape != mask.shape or score_map.ndim != 2:
+        raise ValueError(f"map and mask must have one shape (H, W), got {score_map.shape}, {mask.shape}")
+
+
+def thin_to_quantiles(keys: Keys, limit: int) -> Keys:
+    """Sorted keys of one picture, or ``limit`` evenly spaced quantiles of them where there are more.
+
+    The share of keys above any threshold changes by less than 1/``limit``.
+    """
+    ranked = np.sort(keys, axis=None)
+    if ranked.size <= limit:
+        return ranked
+    return ranked[((np.arange(limit) + 0.5) * (ranked.size / limit)).astype(np.intp)]
+
+
+class SparseHistogram:
+    """Sparse histogram with several columns: only blocks of 4,096 keys that occur take memory."""
+
+    def __init__(self, columns: int) -> None:
+        self._row_of = np.full(1 << (_KEY_BITS - _BLOCK_BITS), -1, np.int64)
+        self._sums = np.zeros((columns, 0, 1 << _BLOCK_BITS), np.float64)
+
+    def add(self, column: int, keys: Keys, weights: float | Floats = 1.0) -> None:
+        """Add one weight for all keys (n,), or a weight for each."""
+        blocks = keys >> _BLOCK_BITS
+        seen = np.bincount(blocks, minlength=self._row_of.size) > 0
+        fresh = np.flatnonzero(seen & (self._row_of < 0))
+        if fresh.size:
+            columns, rows, size = self._sums.shape
+            self._row_of[fresh] = rows + np.arange(fresh.size)
+            self._sums = np.concatenate((self._sums, np.zeros((columns, fresh.size, size))), axis=1)
+        places = (self._row_of[blocks] << _BLOCK_BITS) | (keys & ((1 << _BLOCK_BITS) - 1))
+        np.add.at(self._sums[column].reshape(-1), places, weights)
+
+    def used(self) -> tuple[Keys, npt.NDArray[np.float64]]:
+        """Keys (K,) with a sum that is not zero, rising, and their sums (columns, K)."""
+        columns, _, size = self._sums.shape
+        blocks = np.flatnonzero(self._row_of >= 0)
+        keys = ((blocks[:, None] << _BLOCK_BITS) + np.arange(size)).reshape(-1)
+        sums = self._sums[:, self._row_of[blocks]].reshape(columns, -1)
+        used = sums.any(axis=0)
+        return keys[used].astype(np.uint32), sums[:, used]
+
+
+@dataclass(frozen=True, eq=False)
+class PixelCounts:
+    """What was counted at each score that occurs.
+
+    Parameters
+    ----------
+    keys : uint32 (K,), rising; see `ordered_keys`.
+    sums : float64 (3, K): normal pixels, anomalous pixels, and anomalous pixels each divided by the area of
+        its region.
+    regions : connected regions of the ground truth.
+    """
+
+    keys: Keys
+    sums: npt.NDArray[np.float64]
+    regions: int
+
+    def auroc(self) -> float | None:
+        """Area under the ROC curve over all pixels of all pictures, 0 to 1; None with one class only."""
+        return self._area(self.sums[1], self.sums[1].sum(), limit=1.0)
+
+    def aupro(self, fpr_limit: float = 0.3) -> float | None:
+        """Area under the per-region overlap curve, up to ``fpr_limit`` and divided by it.
+
+        The overlap at a threshold is the mean, over the connected regions of the ground truth, of the share
+        of the region's pixels at or above it; the false-positive rate is over all normal pixels. Bergmann et
+        al., "The MVTec Anomaly Detection Dataset", IJCV 129, 2021.
+
+        Parameters
+        ----------
+        fpr_limit : false-positive rate to integrate to, in (0, 1].
+
+        Returns
+        -------
+        0 to 1, or None without an anomalous region or without a normal pixel. A random map gives
+        fpr_limit / 2, not 0.5.
+        """
+        if not 0 < fpr_limit <= 1:
+            raise ValueError(f"fpr_limit must be in (0, 1], got {fpr_limit}")
+        return self._area(self.sums[2], self.regions, fpr_limit)
+
+    def _area(self, gain: Floats, total: float, limit: float) -> float | None:
+        """Trapezoids under the cumulated ``gain / total`` against the false-positive rate, 0 to ``limit``.
+
+        Within a bin the curve is a straight line, which is what half credit for ties means.
+        """
+        normals = self.sums[0].sum()
+        if not normals or not total:
+            return None
+        fpr = np.concatenate(([0.0], np.cumsum(self.sums[0, ::-1]) / normals))
+        height = np.concatenate(([0.0], np.cumsum(gain[::-1]) / total))
+        at_limit = _value_at(limit, fpr, height)
+        keep = fpr <= limit
+        x, y = np.append(fpr[keep], limit), np.append(height[keep], at_limit)
+        return min(1.0, float(np.trapezoid(y, x)) / limit)  # sums of 1/area can pass 1 by rounding
+
+
+class PixelCurve:
+    """Counts for pixel AUROC and AUPRO over many pictures; every map is added once and forgotten.
+
+    No range of scores has to be known; see `ordered_keys` for how close scores are told apart. Normal
+    pictures are added with an empty mask; their pixels count as normal.
+    """
+
+    def __init__(self) -> None:
+        self._tally = SparseHistogram(3)
+        self._regions = 0
+
+    def add(self, score_map: FloatArray, mask: BoolArray) -> None:
+        """Count the pixels of one picture.
+
+        Parameters
+        ----------
+        score_map : float32 (H, W), higher is more anomalous, comparable between pictures.
+        mask : bool (H, W), True where the picture is anomalous.
+
+        Raises
+        ------
+        ValueError : shapes that differ, or a map that holds NaN.
+        """
+        from scipy.ndimage import label
+
+        check_map_and_mask(score_map, mask)
+        keys = ordered_keys(score_map)
+        self._tally.add(0, keys[~mask])
+        if not mask.any():
+            return
+        self._tally.add(1, keys[mask])
+        # Eight neighbours make a region, as in the evaluation code of MVTec AD.
+        regions, count = label(mask, structure=np.ones((3, 3), dtype=np.int8))
+        inside = regions[mask]
+        self._tally.add(2, keys[mask], 1 / np.bincount(inside)[inside])
+        self._regions += count
+
+    def counts(self) -> PixelCounts:
+        """What was counted so far."""
+        return PixelCounts(*self._tally.used(), self._regions)
+
+
+def merge_counts(parts: Sequence[PixelCounts]) -> PixelCounts:
+    """Counts over the pictures of all parts."""
+    keys, places = np.unique(np.concatenate([part.keys for part in parts]), return_inverse=True)
+    columns = np.concatenate([part.sums for part in parts], axis=1)
+    sums = [np.bincount(places, column, minlength=keys.size) for column in columns]
+    return PixelCounts(keys, np.stack(sums), sum(part.regions for part in parts))
+
+
+def pixel_auroc(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> float | None:
+    """AUROC over all pixels of all pictures; see `PixelCounts.auroc`."""
+    return _pixel_counts(maps, masks).auroc()
+
+
+def aupro(maps: Iterable[FloatArray], masks: Iterable[BoolArray], fpr_limit: float = 0.3) -> float | None:
+    """Area under the per-region overlap curve; see `PixelCounts.aupro`."""
+    return _pixel_counts(maps, masks).aupro(fpr_limit)
+
+
+def _pixel_counts(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> PixelCounts:
+    curve = PixelCurve()
+    for score_map, mask in zip(maps, masks, strict=True):
+        curve.add(score_map, mask)
+    return curve.counts()
+
+
+def _value_at(limit: float, x: Floats, y: Floats) -> float:
+    """Height of the curve where its x leaves ``limit``: the highest point there, or between two points."""
+    after = int(np.searchsorted(x, limit, side="right"))
+    if after == x.size:
+        return float(y[-1])
+    share = (limit - x[after - 1]) / (x[after] - x[after - 1])
+    return float(y[after - 1] + share * (y[after] - y[after - 1]))
+
+
+FPR_BOUNDS = (1e-5, 1e-4)
+"""False-positive rates that are integrated over, those of the paper."""
+
+_KEYS_PER_DEFECT = 4096  # keys of a defect, 16 KB a picture
+
+
+class PimoCurves:
+    """The per-image overlap curves of many pictures, each added once and forgotten.
+
+    Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed
+    and Low Tolerance", BMVC 2024. A picture with a defect has the curve of its own recall, the share of the
+    pixels of its mask at or above a threshold, against the false-positive rate at that threshold. That rate
+    is shared by all pictures: the mean, over the normal pictures alone, of the share of each one's pixels at
+    or above the threshold (``pimo_curves`` in the authors' code), so a large picture counts as much as a
+    small one.
+
+    Scores are told apart as finely as `ordered_keys` does. Of a defect with more than 4,096 pixels as many
+    quantiles are kept, which changes its recall by less than 1/4096.
+    """
+
+    def __init__(self) -> None:
+        self._normal = SparseHistogram(1)
+        self._normals = 0
+        self._largest = 0
+        self._defects: list[Keys] = []
+
+    def add(self, score_map: FloatArray, mask: BoolArray) -> None:
+        """Take one picture.
+
+        Parameters
+        ----------
+        score_map : float32 (H, W), higher is more anomalous, comparable between pictures.
+        mask : bool (H, W), True on the defect; without any the picture is a normal one.
+
+        Raises
+        ------
+        ValueError : shapes that differ, or a map that holds NaN.
+        """
+        check_map_and_mask(score_map, mask)
+        keys = ordered_keys(score_map)
+        if mask.any():
+            self._defects.append(thin_to_quantiles(keys[mask], _KEYS_PER_DEFECT))
+            return
+        self._normal.add(0, keys.ravel(), 1 / keys.size)
+        self._normals += 1
+        self._largest = max(self._largest, keys.size)
+
+    @property
+    def finest(self) -> float | None:
+        """The lowest false-positive rate above 0 that the normal pictures can show: one pixel."""
+        return 1 / (self._normals * self._largest) if self._normals else None
+
+    def areas(self, bounds: tuple[float, float] = FPR_BOUNDS) -> Floats | None:
+        """AUPIMO of each picture with a defect, in the order added.
+
+        A(i) = 1 / ln(U/L) · ∫ T_i(F⁻¹(z)) d ln z over z from L to U: the recall T_i averaged over the
+        logarithm of the shared false-positive rate F. Between two rates that occur, T_i is a straight line
+        in F, which is what half credit for ties means; on such a line the integral has a closed form. (The
+        authors' code sums trapezoids in ln F, the same in the limit of many normal pixels.)
+
+        Parameters
+        ----------
+        bounds : (L, U), 0 < L < U ≤ 1.
+
+        Returns
+        -------
+        float64 (n,), 0 to 1; a map that ranks at random gives (U − L) / ln(U/L), 4·10⁻⁵ at the default. None
+        without a defect or when L is less than one pixel of the normal pictures.
+        """
+        low, high = bounds
+        if not 0 < low < high <= 1:
+            raise ValueError(f"bounds must be 0 < L < U ≤ 1, got {bounds}")
+        if not self._defects or self.finest is None or self.finest > low:
+            return None
+        keys, (weights,) = self._normal.used()
+        keys, rates = keys[::-1], np.cumsum(weights[::-1]) / self._normals
+        rates[-1] = 1.0  # all pixels, whatever rounding says
+        before = np.concatenate(([0.0], rates[:-1]))
+        inside = (rates > low) & (before < high)
+        keys, before, after = keys[inside], before[inside], rates[inside]
+        start, end = np.maximum(before, low), np.minimum(after, high)
+        areas = np.empty(len(self._defects))
+        for number, defect in enumerate(self._defects):
+            above = 1 - np.searchsorted(defect, keys, side="right") / defect.size
+            reached = 1 - np.searchsorted(defect, keys, side="left") / defect.size
+            slope = (reached - above) / (after - before)
+            areas[number] = ((above - slope * before) * np.log(end / start) + slope * (end - start)).sum()
+        return np.clip(areas / np.log(high / low), 0, 1, out=areas)
+
+
+def aupimo(
+    maps: Iterable[FloatArray], masks: Iterable[BoolArray], bounds: tuple[float, float] = FPR_BOUNDS
+) -> Floats | None:
+    """AUPIMO of each picture with a defect, float64 (n,); see `PimoCurves.areas`."""
+    curves = PimoCurves()
+    for score_map, mask in zip(maps, masks, strict=True):
+        curves.add(score_map, mask)
+    return curves.areas(bounds)
+
+
+_KEYS_PER_CLASS = 1024  # keys of each class, at most 8 KB a picture
+_BINS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class _PictureQuantiles:
+    """Quantiles of the keys of a picture's normal and anomalous pixels, and how many pixels there are."""
+
+    group: str
+    kept: tuple[Keys, Keys]
+    pixels: tuple[int, int]
+
+
+class GroupedPixels:
+    """What an interval of pixel AUROC needs of many pictures, each added once and forgotten.
+
+    At most 1,024 quantiles of the scores of each class are kept of a picture; for the bootstrap they are
+    counted by group in 1,024 bins that share the normal pixels about evenly. Drawing groups again then is a
+    weighted sum of histograms. Both roundings together move the AUROC of a resample by less than 0.002.
+    """
+
+    def __init__(self) -> None:
+        self._pictures: list[_PictureQuantiles] = []
+
+    def add(self, score_map: FloatArray, mask: BoolArray, group: str) -> None:
+        """Take one picture: float32 (H, W), its ground truth bool (H, W), and the object that it shows."""
+        check_map_and_mask(score_map, mask)
+        keys = ordered_keys(score_map)
+        kept = thin_to_quantiles(keys[~mask], _KEYS_PER_CLASS), thin_to_quantiles(keys[mask], _KEYS_PER_CLASS)
+        anomalous = int(mask.sum())
+        self._pictures.append(_PictureQuantiles(group, kept, (mask.size - anomalous, anomalous)))
+
+    def interval(self, seed: int, n: int = 1000) -> Interval | None:
+        """95 % interval of the AUROC over all pixels; see `group_bootstrap`."""
+        names = sorted({picture.group for picture in self._pictures})
+        if len(names) < 2:
+            return None
+        normal, anomalous = self._histograms(names)
+
+        def auroc(drawn: npt.NDArray[np.intp]) -> float | None:
+            times = np.bincount(drawn, minlength=len(names)).astype(np.float32)
+            return _histogram_auroc(times @ normal, times @ anomalous)
+
+        return group_bootstrap(auroc, names, seed, n)
+
+    def _histograms(self, names: list[str]) -> tuple[FloatArray, FloatArray]:
+        """Normal and anomalous pixels of every group, float32 (G, bins) each."""
+        place = {name: number for number, name in enumerate(names)}
+        edges = self._edges()
+        counts = np.zeros((2, len(names), edges.size + 1), np.float32)
+        for picture in self._pictures:
+            for side, (kept, pixels) in enumerate(zip(picture.kept, picture.pixels, strict=True)):
+                if pixels:
+                    bins = np.searchsorted(edges, kept, side="right")
+                    weight = pixels / kept.size
+                    counts[side, place[picture.group]] += weight * np.bincount(bins, minlength=edges.size + 1)
+        return counts[0], counts[1]
+
+    def _edges(self) -> Keys:
+        """Keys at which bins begin, by the pixels that each kept key stands for: pictures differ in size."""
+        keys = np.concatenate([picture.kept[0] for picture in self._pictures])
+        if not keys.size:
+            return keys
+        sizes = np.array([picture.kept[0].size for picture in self._pictures])
+        pixels = np.array([picture.pixels[0] for picture in self._pictures])
+        weights = np.repeat(pixels / np.maximum(sizes, 1), sizes)
+        rising = np.argsort(keys)
+        reached = np.cumsum(weights[rising])
+        places = np.searchsorted(reached, np.arange(_BINS) * (reached[-1] / _BINS), side="right")
+        return np.unique(keys[rising[places]])
+
+
+def _histogram_auroc(normal: Floats, anomalous: Floats) -> float | None:
+    """Share of (anomalous, normal) pairs in the right order from histograms by rising score, ties half."""
+    normal, anomalous = normal.astype(np.float64), anomalous.astype(np.float64)
+    pairs = normal.sum() * anomalous.sum()
+    if not pairs:
+        return None
+    below = np.cumsum(normal) - normal / 2
+    return float((anomalous * below).sum() / pairs)

@@ -1,0 +1,149 @@
+"""Prompt templates: versioned Jinja files, rendered strictly, with untrusted text escaped and fenced.
+
+Anything undefined, unknown or unescaped is refused rather than sent. Text from files, pictures and people
+is data and goes into a prompt inside a fence: ``<data kind="…">``, the text, ``</data>``. Inside, every
+``<`` and ``>`` is written as ``&lt;`` and ``&gt;``, so no text can close its fence, and the control tokens
+of chat templates (``<|im_start|>``, ``<image>``, ``</s>``, ``[INST]``) are never read as such by a
+tokeniser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+MAX_FENCED_CHARACTERS = 4000
+"""What is longer is cut, and says so."""
+
+_BRACKET_TOKEN = re.compile(r"\[(?=/?[A-Z][A-Z_]*\])")
+
+
+class EscapedText(str):
+    """Escaped text, which goes into a prompt as it is."""
+
+    __slots__ = ()
+
+
+def escape_text(text: str) -> EscapedText:
+    """Escape control tokens, brackets and invisible characters; the rest stays as it is.
+
+    Angle brackets become entities, the bracket of ``[INST]``-like tokens too, and characters that nobody sees
+    (except line feeds and tabs) become ``\\u`` codes. Text that is already safe is returned unchanged.
+    """
+    if isinstance(text, EscapedText):
+        return text
+    plain = text.replace("\r\n", "\n").replace("<", "&lt;").replace(">", "&gt;")
+    plain = _BRACKET_TOKEN.sub("&#91;", plain)
+    return EscapedText("".join(char if _is_visible(char) else f"\\u{ord(char):04x}" for char in plain))
+
+
+def fence(text: str, kind: str, limit: int = MAX_FENCED_CHARACTERS) -> EscapedText:
+    """Fence text as data.
+
+    Parameters
+    ----------
+    text : anything; longer than ``limit`` characters it is cut.
+    kind : what it is, in our words ("file name"), never text from elsewhere.
+    """
+    cut = len(text) - limit
+    shown = escape_text(text[:limit]) + (f" … ({cut} more characters)" if cut > 0 else "")
+    return EscapedText(f'<data kind="{kind}">\n{shown}\n</data>')
+
+
+def _is_visible(char: str) -> bool:
+    category = unicodedata.category(char)  # C: control, format, surrogate, private, unassigned; Z: separators
+    return char in "\n\t" or (category[0] != "C" and category not in ("Zl", "Zp"))
+
+
+TEMPLATE_SUFFIX = ".txt.j2"
+
+
+class PromptError(ValueError):
+    """A prompt that doesn't exist, or values that don't fit it: a mistake in the program."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A filled-in prompt.
+
+    Parameters
+    ----------
+    id : name and version of its template, "judge.v1".
+    sha256 : hex digest of the template, before anything was filled in.
+    text : what the model reads.
+    """
+
+    id: str
+    sha256: str
+    text: str
+
+
+def prompt_ids() -> tuple[str, ...]:
+    """Every prompt that ships, by id. A released version is never changed; a better one gets a new number."""
+    names = (entry.name for entry in files("anomalist.prompts").iterdir())
+    return tuple(
+        sorted(name.removesuffix(TEMPLATE_SUFFIX) for name in names if name.endswith(TEMPLATE_SUFFIX))
+    )
+
+
+def template_sha256(name: str) -> str:
+    """Hex digest of a template, the same whatever line ends the file was checked out with."""
+    return hashlib.sha256(_template_source(name).encode()).hexdigest()
+
+
+def render(name: str, **values: object) -> Prompt:
+    """Fill in the prompt ``name`` ("judge.v1").
+
+    Every value is made safe (`escape_text`); the filter ``data("kind")`` also fences it.
+
+    Raises
+    ------
+    PromptError : there is no such prompt, a value is missing or is not used by it.
+    """
+    from jinja2 import TemplateError
+
+    template, wanted = _compiled_template(name)
+    missing, unknown = sorted(wanted - values.keys()), sorted(values.keys() - wanted)
+    if missing or unknown:
+        raise PromptError(f"The prompt {name} misses {missing} and does not know {unknown}.")
+    try:
+        text = template.render(**values)
+    except TemplateError as error:
+        raise PromptError(f"The prompt {name} can't be filled in: {error}") from error
+    return Prompt(name, template_sha256(name), text.strip())
+
+
+@cache
+def _template_source(name: str) -> str:
+    """Read a template; only names of shipped prompts are looked up."""
+    if name not in prompt_ids():
+        raise PromptError(f"There is no prompt {name}; there are {', '.join(prompt_ids())}.")
+    text = files("anomalist.prompts").joinpath(name + TEMPLATE_SUFFIX).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")
+
+
+@cache
+def _compiled_template(name: str) -> tuple[Template, frozenset[str]]:
+    """Return a template and the names of the values that it uses."""
+    from jinja2 import Environment, StrictUndefined
+    from jinja2.meta import find_undeclared_variables
+
+    environment = Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Not HTML: every value that a template shows passes through here, whether or not it thinks of it.
+        finalize=lambda value: escape_text(value) if isinstance(value, str) else value,
+    )
+    environment.filters["data"] = fence
+    source = _template_source(name)
+    return environment.from_string(source), frozenset(find_undeclared_variables(environment.parse(source)))

@@ -1,0 +1,167 @@
+"""Atomic file writes, file hashes, and locked append-only JSON Lines.
+
+A file is written whole or not at all. A row counts once its newline is on the disk, so an interrupted run
+leaves whole rows only; one process at a time appends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from anomalist.errors import DataError
+
+
+def write_atomically(target: Path, content: str | bytes) -> Path:
+    """Write to a neighbour, put it on the disk, then in the place of ``target``; return ``target``.
+
+    Text is written as UTF-8; what UTF-8 can't hold (file names that aren't text) becomes ``\\udcXX``.
+
+    Raises
+    ------
+    DataError
+        If the folder can't be made or the file can't be written. No half file stays behind.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as problem:
+        raise DataError(
+            f"{target} can't be written: {problem.strerror or problem}.",
+            "Name another place, or make room there.",
+        ) from problem
+    _sync_folder(target.parent)
+    return target
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name itself on the disk; some systems can't, and keep it anyway."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def changed_since(path: Path, sha256: str) -> str | None:
+    """What happened to a file of that hash: "is gone" or "has changed"; None where nothing did.
+
+    Raises OSError when the file can't be read.
+    """
+    if not path.is_file():
+        return "is gone"
+    return None if hashlib.sha256(path.read_bytes()).hexdigest() == sha256 else "has changed"
+
+
+def digest_of(*parts: str | float | None) -> str:
+    """Hex SHA-256 over settings, unambiguous in where one ends and the next begins."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def open_rows(folder: Path, name: str) -> BinaryIO:
+    """Open a JSON Lines file to append to, locked until it is closed; an incomplete last row is dropped.
+
+    Raises
+    ------
+    DataError
+        If the folder is a file, can't be written, or another process writes to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("ab", buffering=0)  # unbuffered: nothing half written at exit
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(f'"{folder}" is not a folder.', "Name a folder for the results.") from error
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        _lock(file, folder)
+        _truncate_partial_row(file, folder / name)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_rows(path: Path) -> list[tuple[int, bytes]]:
+    """Every whole row with its line number; a last line without its newline doesn't count.
+
+    Raises DataError when the file can't be read.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f'"{path}" can\'t be read: {error.strerror}.') from error
+    return [(number, line) for number, line in enumerate(lines[:-1], start=1) if line.strip()]
+
+
+def append_row(file: BinaryIO, row: bytes, folder: Path) -> None:
+    """Append a row and its newline, all of it or nothing.
+
+    Raises DataError when it can't be written, for instance because the disk is full.
+    """
+    end = file.seek(0, os.SEEK_END)
+    try:
+        rest = memoryview(row + b"\n")
+        while rest:  # a nearly full disk takes a part
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except BaseException as error:  # an interruption by the user as well
+        with suppress(OSError):
+            file.truncate(end)
+        if isinstance(error, OSError):
+            raise write_error(folder, error) from error
+        raise
+
+
+def write_error(path: Path, error: OSError) -> DataError:
+    """Say in words that a place can't be written to."""
+    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return DataError(
+            f'The disk is full: "{path}" can\'t be written ({error.strerror}).',
+            "Make room and run the same command again: what is done stays done.",
+        )
+    return DataError(f'"{path}" can\'t be written: {error.strerror}.', "Name a folder that you may write to.")
+
+
+def _truncate_partial_row(file: BinaryIO, path: Path) -> None:
+    try:
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Take the advisory lock that closing the file (or the end of the process) gives back."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(
+            f'Another anomalist is writing to "{path}".', "Wait for it, or name another folder."
+        ) from error
+    except OSError:  # a file system without locks: go on unguarded
+        return

@@ -1,0 +1,1 @@
+"""training.small_model"""

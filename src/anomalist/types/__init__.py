@@ -1,0 +1,1 @@
+"""Records of pictures (`types.image`) and of video (`types.clip`), validated at construction."""

@@ -1,0 +1,185 @@
+"""Records of video: object tracks (Track), anomalous events (Event), and one row a clip (ClipRecord).
+
+Times are seconds from the first frame of the clip; boxes are pixels of its frames, half-open. The field names
+are those of ``clips.jsonl``: they don't change without a new ``CLIP_FORMAT``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from anomalist import __version__
+from anomalist.types.image import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
+
+CLIP_FORMAT = 1
+EVENT_ID = r"E[1-9]\d*"
+"""What the id of an event looks like, as a regular expression."""
+
+MeasureName = Literal[
+    "speed",
+    "size",
+    "direction",
+    "place",
+    "dwell",
+    "appearance",
+    "crowding",
+    "stillness",
+    "dispersal",
+    "forbidden zone",
+]
+TroubleKind = Literal["black", "covered", "frozen", "moved", "moving"]
+Mode = Literal["causal", "offline"]
+
+
+class Measured(Frozen):
+    """One thing measured on an event, against what is usual at that place."""
+
+    name: MeasureName
+    surprise: float = Field(description="1 is as unusual as the most unusual of held-out normal footage")
+    value: float
+    usual: float | None = Field(None, description="what is hardly ever exceeded at that place, same unit")
+    unit: str = ""
+
+
+class Track(Frozen):
+    """One object on its way."""
+
+    id: str = Field(pattern=r"^T[1-9]\d*$")
+    start: float
+    end: float
+    path: tuple[tuple[float, Box], ...] = Field(description="its box at some times, in order")
+    speed: float = Field(description="median, pixels a second")
+    speed_ratio: float = Field(description="the same, by what is hardly ever exceeded where it was")
+    height: float = Field(description="median, pixels")
+    size_ratio: float = Field(description="its area by that of a usual body there")
+    direction: str = Field(description='"from left to right", "towards the camera", …; "" if it stays')
+
+
+class Caption(Frozen):
+    """What was measured, in words: a sentence, and its parts, as Sherlock's quadruple with time and place."""
+
+    text: str
+    subject: str
+    action: str
+    object: str = ""
+    scene: str = ""
+    when: str
+    where: str
+
+
+class WatchMatch(Frozen):
+    """How well an event fits what the user asked to watch for."""
+
+    item: str
+    similarity: float = Field(
+        description="by sentence embedding, less that to anything else that could be said; above 0 it fits"
+    )
+    matched: bool | None = Field(description="None: neither what is measured nor a model could tell")
+    clause: str = Field("", description="what fits: a statement of what was measured, or of a model")
+    by: Literal["measured", "model"] | None = Field(None, description="who could tell; None: nobody")
+    probability: float | None = Field(None, description="of a yes, where a model was asked and answered")
+
+
+class VisualDescription(Frozen):
+    """What a vision-language model sees in an event, in parts as a caption, and what it makes of it."""
+
+    subject: str
+    action: str
+    object: str
+    scene: str
+    unusual: Literal["usual", "unusual", "undecided"] = Field(description="for this scene")
+    confidence: Literal["low", "medium", "high"]
+
+    @property
+    def text(self) -> str:
+        """Who does what to what, as one clause."""
+        return " ".join(filter(None, (self.subject, self.action, self.object)))
+
+
+class Event(Frozen):
+    """A stretch of time in which something stood out."""
+
+    id: str = Field(pattern=f"^{EVENT_ID}$", description="E1 is the first in time")
+    start: float
+    end: float
+    peak: float = Field(description="when it stood out most")
+    score: float = Field(description="highest smoothed surprise; 1: as the highest of normal footage")
+    false_events_per_hour: float | None = Field(
+        description="how often normal footage gets this high; None where it never did: see the calibration"
+    )
+    throughout: bool = Field(False, description="from the first judged frame to the last")
+    kind: MeasureName
+    measures: tuple[Measured, ...] = Field(description="what stood out, the most surprising first")
+    tracks: tuple[Track, ...] = Field((), description="who did it, the most involved first")
+    box: Box | None = Field(None, description="where, at the peak")
+    zone: str | None = None
+    caption: Caption
+    severity: int = Field(0, ge=0, le=4)
+    claims: tuple[Claim, ...] = ()
+    watched: tuple[WatchMatch, ...] = ()
+    recalled: tuple[Recalled, ...] = Field((), description="rules and scenes that memory holds against it")
+    opinion: str | None = Field(None, description="of a vision-language model, where one was asked")
+    seen: VisualDescription | None = Field(None, description="the same in parts")
+    disagreements: tuple[str, ...] = Field((), description="of the model with what was measured")
+    model: str | None = Field(None, description="the one that was asked")
+    prompts: tuple[PromptUsed, ...] = Field((), description="that were sent, each once")
+    replies: tuple[str, ...] = Field((), description="of the model, raw, unreadable ones included")
+    dropped: tuple[str, ...] = Field((), description="sentences of the model that rest on nothing")
+    notes: tuple[str, ...] = Field((), description="what could not be told or was not asked, and why")
+    key_frame: str | None = Field(None, description="path of the picture, relative to the record file")
+    clip: str | None = Field(None, description="path of the short clip, relative to the record file")
+
+
+class Trouble(Frozen):
+    """A stretch that could not be judged, because of the camera."""
+
+    kind: TroubleKind
+    start: float
+    end: float
+
+
+class EventCalibration(Frozen):
+    """What the threshold rests on: maxima of non-overlapping blocks of held-out normal footage."""
+
+    blocks: int
+    block_seconds: float
+    footage_seconds: float
+    asked_per_hour: float = Field(description="false events per hour that were asked for")
+    promised_per_hour: float = Field(description="what this footage supports, at least")
+    supported: bool
+
+
+class ClipRecord(Frozen):
+    """One row of ``clips.jsonl``."""
+
+    source: str
+    status: Literal["ok", "error"]
+    error: str | None = None
+    label: Literal["normal", "anomalous", "undecided"] | None = None
+    why_undecided: str | None = None
+    events: tuple[Event, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+
+    format: int = CLIP_FORMAT
+    key: str | None = Field(None, description="hash of source, file, scene and settings: done is done")
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    frames: int | None = None
+    notes: tuple[str, ...] = ()
+    mode: Mode = "offline"
+    latency: float | None = Field(None, description="seconds by which scores lag; 0: the future is used")
+    threshold: float | None = None
+    calibration: EventCalibration | None = None
+    curve: tuple[tuple[float, float | None], ...] = Field(
+        (), description="(seconds, score), thinned to 2,000 points at most, peaks kept; None: not judged"
+    )
+    detector: DetectorInfo | None = None
+    scene: str | None = Field(None, description="name of the scene profile")
+    scene_digest: str | None = None
+    time: str | None = None
+    seconds: float | None = Field(None, description="that it took")
+    version: str = __version__

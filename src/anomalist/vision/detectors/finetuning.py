@@ -1,0 +1,270 @@
+"""Fine-tune the segmentation head to a product, on its normal pictures with synthetic and known defects.
+
+The trunk stays as it ships, so that memory banks stay valid and features are computed once; so does the
+bank-conditioned head, which fine-tuning makes worse. The result is averaged with the shipped head
+(WiSE-FT, Wortsman et al. 2022). Import this module inside functions only: it needs torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.detectors.fusion import Normality
+from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.detectors.pretext import has_fast_bfloat16, segmentation_loss
+from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
+from anomalist.vision.features.surface_net import SegmentationHead
+from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defect, augment
+from anomalist.vision.synthetic_textures import Rng
+
+_DEFECT_SIDE = 128  # side of the square that synthetic defects are made for
+_CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4
+_HALF_SIZE_SHARE = 0.5  # of all samples; inference, too, runs at both scales
+_PSEUDO_LABEL_SHARE = 0.01  # of an unmasked defect's pixels, those most likely the defect, are taken for it
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSample:
+    """A training sample: a picture with its label.
+
+    Parameters
+    ----------
+    picture : uint8 (H, W, 3) at working size, or at half of it.
+    label : uint8 (H, W), NORMAL, DEFECT or IGNORE.
+    source : number of the normal picture that it was made from; −1 for a known defect.
+    """
+
+    picture: UInt8Array
+    label: UInt8Array
+    source: int
+
+
+@dataclass(frozen=True, eq=False)
+class DefectSampler:
+    """Draws training samples from normal pictures with synthetic defects, and from known defects.
+
+    Parameters
+    ----------
+    normals : uint8 (H, W, 3) each, at working size.
+    known : real defective pictures with their labels, likewise.
+    """
+
+    normals: Sequence[UInt8Array]
+    known: Sequence[tuple[UInt8Array, UInt8Array]] = ()
+
+    def sample(self, rng: Rng, among: npt.NDArray[np.int64]) -> TrainingSample:
+        """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
+        coarse = rng.random() < _HALF_SIZE_SHARE
+        picture, label, source = self._drawn(rng, among)
+        if coarse:
+            return TrainingSample(to_half_size(picture), label_to_half_size(label), source)
+        return TrainingSample(picture, label, source)
+
+    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
+        if self.known and rng.random() < _KNOWN_SHARE:
+            picture, label = self.known[int(rng.integers(len(self.known)))]
+            return _maybe_augment(rng, _as_float(picture)), label, -1
+        source = int(rng.choice(among))
+        normal = _as_float(self.normals[source])
+        label = np.full(normal.shape[:2], NORMAL, np.uint8)
+        if rng.random() > _CLEAN_SHARE:
+            donor = self.normals[int(rng.choice(among))]
+            for _ in range(int(rng.integers(1, 4))):
+                _paste_defect(rng, normal, label, donor)
+        return _maybe_augment(rng, normal), label, source
+
+
+def label_to_half_size(label: UInt8Array) -> UInt8Array:
+    """The label of a picture at half its size, see `to_half_size`; mixed pixels are ignored."""
+    import cv2
+
+    height, width = to_half_size(label[..., None]).shape[:2]
+
+    def share(of: int) -> FloatArray:
+        ones = (label == of).astype(np.float32)
+        return np.asarray(cv2.resize(ones, (width, height), interpolation=cv2.INTER_AREA))
+
+    defect, ignored = share(DEFECT), share(IGNORE)
+    return np.where(defect >= 0.5, DEFECT, np.where(defect + ignored > 0, IGNORE, NORMAL)).astype(np.uint8)
+
+
+def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8Array) -> None:
+    """Put a synthetic defect on a square part of a picture, float32 (H, W, 3) in [0, 1], in place."""
+    side = min(int(_DEFECT_SIDE * rng.choice([0.75, 1, 1.75])), *picture.shape[:2], *donor.shape[:2])
+    y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
+    top, left = (int(rng.integers(length - side + 1)) for length in donor.shape[:2])
+    other = _as_float(donor[top : top + side, left : left + side])
+    square = (slice(y, y + side), slice(x, x + side))
+    changed, new = add_defect(rng, picture[square], other)
+    picture[square] = changed
+    old = label[square]
+    label[square] = np.where(new == NORMAL, old, np.where(old == DEFECT, DEFECT, new))
+
+
+def _maybe_augment(rng: Rng, picture: FloatArray) -> UInt8Array:
+    """Change light, noise and sharpness in half of the pictures; takes float32 in [0, 1], gives uint8."""
+    if rng.random() < 0.5:
+        picture = augment(rng, picture)
+    return np.asarray((picture * 255).round(), np.uint8)
+
+
+def known_defect_samples(
+    extractor: FeatureExtractor, normality: Normality, defects: Sequence[KnownDefect]
+) -> list[tuple[UInt8Array, UInt8Array]]:
+    """Working pictures of known defects with their labels, uint8 (h, w, 3) and (h, w).
+
+    Pixels next to a mask are ignored: masks are drawn by hand. Without a mask, what the shipped network finds
+    most suspicious is taken for the defect, and everything else ignored.
+    """
+    import cv2
+    import torch
+
+    lessons = []
+    for defect in defects:
+        picture = to_working_size(defect.picture)
+        if defect.mask is not None:
+            label = _label_from_mask(defect.mask, picture.shape[:2])
+        else:
+            (look,) = extractor.look([picture])
+            with torch.inference_mode():
+                logits = look.logits(extractor.network.head, normality.novelty(look.descriptors))[0].numpy()
+            smooth = cv2.GaussianBlur(logits, (0, 0), 2)
+            label = np.full(smooth.shape, IGNORE, np.uint8)
+            label[smooth >= np.quantile(smooth, 1 - _PSEUDO_LABEL_SHARE)] = DEFECT
+        lessons.append((picture, label))
+    return lessons
+
+
+def _as_float(picture: UInt8Array) -> FloatArray:
+    return picture.astype(np.float32) / np.float32(255)
+
+
+def _label_from_mask(mask: BoolArray, shape: tuple[int, ...]) -> UInt8Array:
+    import cv2
+
+    size = (shape[1], shape[0])
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    near = cv2.dilate((share > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    label = np.where(near, IGNORE, NORMAL).astype(np.uint8)
+    label[share >= min(0.5, float(share.max()))] = DEFECT
+    return label
+
+
+BATCH_SIZE = 4
+"""Pictures a step."""
+
+_LEARNING_RATE = 1e-3
+_VALIDATION_SAMPLES = 64
+_PREFETCH_STEPS = 3  # steps drawn by another thread while this one trains
+
+
+def finetune_head(
+    extractor: FeatureExtractor,
+    head: SegmentationHead,
+    sampler: DefectSampler,
+    groups: npt.NDArray[np.int64],
+    steps: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SegmentationHead:
+    """Return the average of ``head`` and a copy fine-tuned for ``steps`` on samples of ``sampler``.
+
+    ``groups`` are int (n,), of the sampler's normals. A tenth of the groups, when there are ten or more, is
+    set apart to check that training has helped; where it has not, ``head`` itself is returned. The result is
+    rounded to half precision, as it is stored. Batch statistics stay those of pretraining: a handful of alike
+    pictures would only spoil them.
+    """
+    order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
+    apart = np.isin(groups, order[: len(order) // 10])
+    learning = np.flatnonzero(~apart)
+    checking = np.flatnonzero(apart) if apart.any() else learning
+    rng = np.random.default_rng((seed, 1_000_000))
+    checks = [sampler.sample(rng, checking) for _ in range(_VALIDATION_SAMPLES)]
+
+    adapted = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
+    optimiser = torch.optim.AdamW(adapted.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+
+    def loss_of(lessons: Sequence[TrainingSample]) -> Tensor:
+        losses = [_sample_loss(extractor, adapted, sample) for sample in lessons]
+        return torch.stack(losses).mean()
+
+    def check() -> float:
+        with torch.no_grad():
+            return float(loss_of(checks))
+
+    before = check()
+    for step, lessons in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
+        for group in optimiser.param_groups:
+            group["lr"] = (
+                _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            )
+        loss = loss_of(lessons)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
+        optimiser.step()
+        progress(step + 1, steps)
+    adapted.load_state_dict(_average_weights(head.state_dict(), adapted.state_dict()))
+    return round_to_half(adapted if check() < before else copy.deepcopy(head))
+
+
+def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Average of two sets of weights: it keeps what the first knows of defects that the samples don't show.
+
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+    """
+    return {
+        name: (value + second[name]) / 2 if value.dtype.is_floating_point else value
+        for name, value in first.items()
+    }
+
+
+def round_to_half(head: SegmentationHead) -> SegmentationHead:
+    """Round the weights to half precision, in place, keeping them float32."""
+    with torch.no_grad():
+        for value in head.state_dict().values():
+            if value.dtype.is_floating_point:
+                value.copy_(value.half().float())
+    return head.eval()
+
+
+def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: TrainingSample) -> Tensor:
+    """Loss of one sample with self-reference logits."""
+    (look,) = extractor.look([sample.picture])
+    novelty, _ = look.intra_image_novelty, look.alone  # similarities need their full precision
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+        logits = look.logits(head, novelty).float()
+    return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
+
+
+def _prefetch_samples(
+    sampler: DefectSampler, among: npt.NDArray[np.int64], steps: int, seed: int
+) -> Iterator[list[TrainingSample]]:
+    """Yield the samples of steps 0 … steps − 1 in order, prefetched by one other thread."""
+
+    def draw(step: int) -> list[TrainingSample]:
+        rng = np.random.default_rng((seed, step))
+        return [sampler.sample(rng, among) for _ in range(BATCH_SIZE)]
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(draw, step) for step in range(min(_PREFETCH_STEPS, steps))]
+        try:
+            for step in range(steps):
+                lessons = waiting.pop(0).result()
+                if step + _PREFETCH_STEPS < steps:
+                    waiting.append(pool.submit(draw, step + _PREFETCH_STEPS))
+                yield lessons
+        finally:  # an interrupt must not wait for samples that nobody needs
+            for future in waiting:
+                future.cancel()

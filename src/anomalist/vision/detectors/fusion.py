@@ -1,0 +1,311 @@
+"""Score fusion: one fold's four anomaly maps, z-scored position by position against normals and added.
+
+The maps are the logits of the bank-conditioned head, the self-reference logits of the fold's own head,
+and the novelty of patches, smoothed a little and a lot. An object's rim is always a little odd, its
+middle never: what counts is how a place compares with the same place on normal pictures (8×8 cells).
+Pictures need only be roughly aligned; where they are not, all places share one scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.detectors.memory_bank import (
+    CORESET_CANDIDATES,
+    MemoryBank,
+    PatchSample,
+    build_bank,
+    join_patches,
+    sample_patches,
+)
+from anomalist.vision.features.extractor import FeatureBatch, FeatureExtractor
+from anomalist.vision.regions import resize_roi_to_grid
+
+if TYPE_CHECKING:
+    from anomalist.vision.features.surface_net import SegmentationHead
+
+
+GRID_CELLS = 8
+"""Cells a side."""
+_PRIOR_PICTURES = 8.0  # how many pictures the whole grid's mean and spread weigh against a single cell's own
+
+
+def cell_peaks(score_map: FloatArray) -> FloatArray:
+    """Highest value in each cell of an 8×8 grid over a map; float32 (8, 8).
+
+    ``score_map`` is float32 (H, W) with sides of at least 1; small maps repeat their pixels.
+    """
+    top = np.linspace(0, score_map.shape[0], GRID_CELLS, endpoint=False).astype(int)
+    left = np.linspace(0, score_map.shape[1], GRID_CELLS, endpoint=False).astype(int)
+    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(score_map, top, 0), left, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class PositionScale:
+    """Mean and spread of the cell peaks of normal pictures, float32 (8, 8) each."""
+
+    mean: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def fit(cls, peaks: FloatArray) -> PositionScale:
+        """Estimate from the cell peaks of n normal pictures, float32 (n, 8, 8).
+
+        Cells are drawn towards the whole grid's values, the more so the fewer pictures there are.
+        """
+        own = len(peaks) / (len(peaks) + _PRIOR_PICTURES)
+        mean = own * peaks.mean(0) + (1 - own) * peaks.mean()
+        variance = own * peaks.var(0) + (1 - own) * peaks.var(0).mean()
+        # A few pictures that agree by chance must not make the scale explode.
+        floor = max(float(peaks.var()) * 0.01, 1e-8)
+        return cls(mean.astype(np.float32), np.sqrt(np.maximum(variance, floor)).astype(np.float32))
+
+    @classmethod
+    def flat(cls, peaks: FloatArray) -> PositionScale:
+        """The same for pictures that aren't aligned: one mean and spread for all places."""
+        shape, spread = peaks.shape[1:], max(float(peaks.std()), 1e-4)
+        return cls(np.full(shape, peaks.mean(), np.float32), np.full(shape, spread, np.float32))
+
+    def apply(self, score_map: FloatArray) -> FloatArray:
+        """(map − mean) / spread, the grids enlarged smoothly to the map's size; float32 (H, W)."""
+        import cv2
+
+        size = (score_map.shape[1], score_map.shape[0])
+        mean = cv2.resize(self.mean, size, interpolation=cv2.INTER_LINEAR)
+        spread = cv2.resize(self.spread, size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray((score_map - mean) / spread, np.float32)
+
+
+TOP_PIXELS = 20
+"""The image score is the mean of this many highest values of the fused map at working size."""
+
+_SCALING_PICTURES = 100
+_BANK_SHARE, _BANK_BLUR = 0.5, 1.0  # in patches: neighbours that agree count more than a lone outlier
+_BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
+
+StepProgress = Callable[[int, int], None]
+"""Called with how many pictures are done and how many there are."""
+
+
+class Normality(Protocol):
+    """A model of normal patches that gives the novelty of others."""
+
+    def novelty(self, descriptors: FloatArray) -> FloatArray:
+        """Novelty of each patch, float32 (…, d) to float32 (…), a clipped z-score."""
+        ...
+
+    def novelty_excluding(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
+        """The same for one picture's patches (h, w, d) as if ``pictures``, by number, were not known."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBank:
+    """Memory bank of normal patches, with mean and spread of the distances of held-out normal patches.
+
+    Parameters
+    ----------
+    bank : of the patches.
+    mean, spread : of the leave-one-out distances of normal patches.
+    """
+
+    bank: MemoryBank
+    mean: float
+    spread: float
+
+    def novelty(self, descriptors: FloatArray) -> FloatArray:
+        """Nearest-neighbour distance as a z-score; see `Normality.novelty`."""
+        flat = descriptors.reshape(-1, descriptors.shape[-1])
+        return self._scaled(self.bank.distances(flat)).reshape(descriptors.shape[:-1])
+
+    def novelty_excluding(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
+        """See `Normality.novelty_excluding`."""
+        return self._scaled(distances_excluding(self.bank, descriptors, pictures))
+
+    def _scaled(self, distances: FloatArray) -> FloatArray:
+        import torch
+
+        from anomalist.vision.features.surface_net import clipped_z_score
+
+        return clipped_z_score(torch.from_numpy(distances), self.mean, self.spread).numpy()
+
+
+N = TypeVar("N", bound=Normality)
+
+
+@dataclass(frozen=True, eq=False)
+class FusionModel(Generic[N]):
+    """Fusion model of one fold: its normality, and the scales of its four maps on normals.
+
+    Parameters
+    ----------
+    head : number of the head that gives self-reference logits: the shipped one, 0, or a fine-tuned one.
+    logit_scale, sight_scale, bank_scale, broad_scale : of its four maps, see `fuse`.
+    level : image score that nine in ten normal pictures stay under.
+    """
+
+    head: int
+    normality: N
+    logit_scale: PositionScale
+    self_reference_scale: PositionScale
+    bank_scale: PositionScale
+    broad_scale: PositionScale
+    level: float = 0.0
+
+    def maps(
+        self, look: FeatureBatch, heads: Sequence[SegmentationHead], novelty: FloatArray | None = None
+    ) -> Iterator[FloatArray]:
+        """Anomaly maps float32 (H, W), one a picture of the look.
+
+        ``novelty`` is that of its patches, float32 (B, h, w), where it is known already.
+        """
+        import torch
+
+        if novelty is None:
+            novelty = self.normality.novelty(look.descriptors)
+        with torch.inference_mode():
+            logits = look.logits(look.network.head, novelty).numpy()
+        for maps in zip(logits, look.self_reference_logits(heads[self.head]), novelty, strict=True):
+            yield self.fuse(*maps)
+
+    def fuse(self, logits: FloatArray, self_reference_logits: FloatArray, novelty: FloatArray) -> FloatArray:
+        """Anomaly map float32 (H, W) of a picture.
+
+        Parameters
+        ----------
+        logits : float32 (H, W), of the shipped head, conditioned on the patch bank.
+        self_reference_logits : float32 (H, W), of the fold's own head, without the patch bank.
+        novelty : float32 (h, w), of the patches. It counts half, as it is in the logits already; and once
+            more broadly smoothed, within bounds: that orders the pixels of large faint defects, but no peak
+            rests on it.
+        """
+        judged = self.logit_scale.apply(logits) + self.self_reference_scale.apply(self_reference_logits)
+        unusual = _BANK_SHARE * self.bank_scale.apply(_smooth(novelty, _BANK_BLUR))
+        broad = self.broad_scale.apply(_smooth(novelty, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
+        patches = np.asarray(unusual + _BROAD_SHARE * broad, np.float32)
+        return judged + resize_map(patches, logits.shape)
+
+
+def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
+    """Mean of the ``TOP_PIXELS`` highest values of a map, float32 (H, W), inside the ROI."""
+    values = score_map.ravel() if inside is None else score_map[inside]
+    top = min(TOP_PIXELS, values.size)
+    return float(np.partition(values, values.size - top)[values.size - top :].mean())
+
+
+def distances_excluding(
+    bank: MemoryBank, descriptors: FloatArray, pictures: npt.NDArray[np.int32]
+) -> FloatArray:
+    """Leave-out distances of patches float32 (h, w, d) to a bank without ``pictures``; (h, w).
+
+    When nothing else is in the bank nothing is left out.
+    """
+    if np.isin(bank.pictures, pictures).all():
+        pictures = np.empty(0, np.int32)
+    flat = descriptors.reshape(-1, descriptors.shape[-1]).astype(np.float32)
+    return bank.distances_excluding(flat, pictures).reshape(descriptors.shape[:-1])
+
+
+def build_patch_bank(
+    extractor: FeatureExtractor,
+    working: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
+    roi: BoolArray | None,
+    seed: int,
+    tick: StepProgress,
+) -> PatchBank:
+    """Build the bank, then estimate the distances of held-out normals by leaving groups out.
+
+    ``working`` are a fold's learning pictures at working size, ``groups`` int (n,) their groups.
+    """
+    rng = np.random.default_rng(seed)
+    most = max(1, CORESET_CANDIDATES // len(working))
+    sampled = set(_sample_indices(len(working), seed))
+    patches: list[PatchSample] = []
+    kept: dict[int, FloatArray] = {}
+    done = 0
+    for look in extractor.look(working):
+        for index, descriptors in zip(look.indices, look.descriptors, strict=True):
+            inside = resize_roi_to_grid(roi, descriptors.shape[:2])
+            patches.append(sample_patches(descriptors, index, inside, most, rng))
+            if index in sampled:
+                kept[index] = descriptors.astype(np.float16)
+            done += 1
+            tick(done, len(working))
+    bank = build_bank(join_patches(patches), seed)
+    usual: list[FloatArray] = []
+    for index in sorted(kept):
+        distances = distances_excluding(bank, kept[index], same_group(groups, index))
+        inside = resize_roi_to_grid(roi, distances.shape)
+        usual.append(distances.ravel() if inside is None else distances[inside])
+    every = np.concatenate(usual)
+    return PatchBank(bank, float(every.mean()), float(every.std()))
+
+
+def same_group(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int32]:
+    """Pictures that picture ``index`` can't be new to: its group, or itself when there is but one group."""
+    members = np.flatnonzero(groups == groups[index])
+    return (members if len(members) < len(groups) else np.array([index])).astype(np.int32)
+
+
+def fit_model(
+    extractor: FeatureExtractor,
+    heads: Sequence[SegmentationHead],
+    head: int,
+    normality: N,
+    working: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
+    seed: int,
+    *,
+    aligned: bool = True,
+) -> FusionModel[N]:
+    """Fit the scales of the maps on a sample of the learning pictures, leaving their groups out of the bank.
+
+    Where pictures are not ``aligned`` (tiles are not), all places share one scale.
+    """
+    import torch
+
+    chosen = _sample_indices(len(working), seed)
+    seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    peaks: list[tuple[FloatArray, ...]] = []
+    for look in extractor.look([working[i] for i in chosen]):
+        rows = zip(look.indices, look.descriptors, strict=True)
+        novelty = [normality.novelty_excluding(d, same_group(groups, chosen[i])) for i, d in rows]
+        with torch.inference_mode():
+            logits = look.logits(look.network.head, np.stack(novelty)).numpy()
+        self_logits_maps = look.self_reference_logits(heads[head])
+        for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
+            smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
+            peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))
+            seen.append(
+                (own[::2, ::2], self_logits[::2, ::2], patches)
+            )  # enough for the level, a quarter to keep
+    fit = PositionScale.fit if aligned else PositionScale.flat
+    logit, self_logits, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
+    model = FusionModel(head, normality, logit, self_logits, bank, broad)
+    scores = [image_score(model.fuse(*maps), None) for maps in seen]
+    return replace(model, level=float(np.quantile(scores, 0.9)))
+
+
+def _sample_indices(count: int, seed: int) -> list[int]:
+    """Pictures that usual distances and scales are estimated on."""
+    return sorted(np.random.default_rng((seed, 1)).permutation(count)[:_SCALING_PICTURES].tolist())
+
+
+def _smooth(novelty: FloatArray, blur: float) -> FloatArray:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(novelty, (0, 0), blur), np.float32)
+
+
+def resize_map(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """A map at another size (H, W), smoothly; float32."""
+    import cv2
+
+    return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,0 +1,325 @@
+"""Known defects: reading labelled cases, and naming regions and pictures by nearest-neighbour similarity.
+
+A region is compared with cases by how its patches differ from normal ones and by its measured shape and
+tone; below a similarity limit it is of no known kind. A whole picture is compared by its most anomalous
+patches, or by patches from all over it where no map says what stands out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import AnomalistError, DataError
+from anomalist.types.image import BoolArray, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.vision.features.backbones import check_min_size, to_working_size
+from anomalist.vision.media.images import list_images, load_image, load_roi, lookup_groups, source_of
+
+if TYPE_CHECKING:
+    from anomalist.vision.features.extractor import FeatureExtractor
+
+
+GROUND_TRUTH = "ground_truth"
+_NON_KIND_FOLDERS = (
+    GROUND_TRUTH,
+    "good",
+)  # folders that stand beside those of the kinds in a labelled data set
+_REMEDY = f"Expected are <kind>/*.png and, if there are masks, {GROUND_TRUTH}/<kind>/<name>.png."
+_NEIGHBOURS = 3
+_MIN_CASES, _DEFAULT_LIMIT = 3, 0.5  # with fewer cases than that their own likeness says too little
+_REJECTED_SHARE = 0.1  # of the cases may be less like their own kind than the limit
+_SHAPE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class KnownDefect:
+    """A labelled defective picture.
+
+    Parameters
+    ----------
+    id : "kind/name", for citing.
+    kind : what it shows.
+    picture : uint8 (H, W, 3).
+    mask : bool (H, W), where the defect is; None when that is not known.
+    group : the object that it is on; None when that is not known.
+    """
+
+    id: str
+    kind: str
+    picture: UInt8Array
+    mask: BoolArray | None
+    group: str | None = None
+
+
+def read_defects(
+    folder: Path, groups: Mapping[str, str] = MappingProxyType({})
+) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
+    """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
+
+    A folder ``good/`` is passed over. ``groups`` names the object of each picture as far as it is known, see
+    `match_groups`. Raises DataError when there is no defect.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.", _REMEDY)
+    found: list[KnownDefect] = []
+    skipped: list[str] = []
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    kinds = sorted(path for path in folders if path.name not in _NON_KIND_FOLDERS)
+    for place in kinds:
+        for path in list_images([place]).images:
+            try:
+                pixels = load_image(path).pixels
+                check_min_size(pixels)
+                mask = _load_mask(folder, place.name, path, pixels.shape[:2])
+            except AnomalistError as error:
+                skipped.append(f"{source_of(path)}: {error.message}")
+                continue
+            (group,) = lookup_groups(groups, [path])
+            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask, group))
+    if not found:
+        raise DataError(f"No labelled defects that can be read in {folder}.", _REMEDY)
+    return tuple(found), tuple(skipped)
+
+
+def mask_file(folder: Path, kind: str, stem: str) -> Path | None:
+    """Where the mask of a labelled picture lies in a data folder; None where there is none."""
+    masks = folder / GROUND_TRUTH / kind
+    candidates = (masks / f"{stem}.png", masks / f"{stem}_mask.png")
+    return next((mask for mask in candidates if mask.is_file()), None)
+
+
+def _load_mask(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> BoolArray | None:
+    mask = mask_file(folder, kind, path.stem)
+    if mask is None:
+        return None
+    loaded = load_roi(mask)
+    if loaded.shape != size:
+        raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
+    return loaded
+
+
+@dataclass(frozen=True, eq=False)
+class KnownKindClassifier:
+    """Nearest-neighbour classifier of regions by labelled defects.
+
+    Parameters
+    ----------
+    vectors : float32 (n, d), unit vectors as `region_signature` gives them.
+    ids, kinds : of each.
+    limit : cosine similarity below which a region is unlike any known kind.
+    """
+
+    vectors: FloatArray
+    ids: tuple[str, ...]
+    kinds: tuple[str, ...]
+    limit: float
+
+    @classmethod
+    def of(
+        cls,
+        vectors: FloatArray,
+        ids: Sequence[str],
+        kinds: Sequence[str],
+        groups: Sequence[str | None] | None = None,
+    ) -> KnownKindClassifier:
+        """Set the limit where it best keeps cases that know their own kind from cases that don't.
+
+        Each case is compared with those of its kind, and with those of the other kinds as if its own were
+        unknown. With ``groups``, with those of other objects only: photographs of one object are more alike
+        than what is new will ever be.
+        """
+        similar = vectors @ vectors.T
+        objects = [group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))]
+        others = np.array(objects)[:, None] != np.array(objects)[None]
+        same = np.array(kinds)[:, None] == np.array(kinds)[None]
+        own, foreign = (
+            most[np.isfinite(most)]
+            for which in (same & others, ~same & others)
+            for most in (np.where(which, similar, -np.inf).max(1, initial=-np.inf),)
+        )
+        return cls(vectors, tuple(ids), tuple(kinds), _similarity_limit(own, foreign))
+
+    def name(self, vector: FloatArray) -> KnownKind:
+        """The kind that most of the three nearest cases have, the nearer one where they differ."""
+        similar = self.vectors @ vector
+        nearest = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
+        votes: dict[str, float] = {}
+        for i in nearest:
+            votes[self.kinds[i]] = votes.get(self.kinds[i], 0.0) + float(np.exp(8 * similar[i]))
+        best = float(similar[nearest[0]])
+        return KnownKind(
+            name=max(votes, key=lambda kind: votes[kind]) if best >= self.limit else None,
+            similarity=best,
+            cases=tuple(f"case:{self.ids[i]}" for i in nearest),
+        )
+
+
+def _similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
+    """The similarity that splits best: as many of ``own`` from it on, as many of ``foreign`` below, by share.
+
+    Where there are no others, nine in ten of their own reach it.
+    """
+    if len(own) < _MIN_CASES:
+        return _DEFAULT_LIMIT
+    if len(foreign) < _MIN_CASES:
+        return float(np.quantile(own, _REJECTED_SHARE))
+    candidates = np.unique(np.concatenate([own, foreign]))
+    reached = (own[None] >= candidates[:, None]).mean(1) + (foreign[None] < candidates[:, None]).mean(1)
+    return float(candidates[int(reached.argmax())])
+
+
+def region_signature(
+    descriptors: FloatArray, normal: FloatArray, region: Region, size: tuple[int, int]
+) -> FloatArray:
+    """What a region looks like: float32 (d + 6,), a unit vector.
+
+    Parameters
+    ----------
+    descriptors : float32 (h, w, d), of the patches of its picture.
+    normal : float32 (d,), mean of normal patches: what is left is the difference.
+    region : measured.
+    size : (height, width) of the picture in pixels.
+    """
+    rows, columns = descriptors.shape[:2]
+    x0, y0, x1, y1 = region.box
+    down, across = rows / size[0], columns / size[1]
+    top, left = min(rows - 1, int(y0 * down)), min(columns - 1, int(x0 * across))
+    part = descriptors[top : max(top + 1, math.ceil(y1 * down)), left : max(left + 1, math.ceil(x1 * across))]
+    patches = part.reshape(-1, part.shape[2])
+    far = np.argsort(((patches - normal) ** 2).sum(1))[len(patches) // 2 :]  # a box holds surroundings too
+    looks = patches[far].mean(0) - normal
+    looks = looks / (np.linalg.norm(looks) + 1e-6)
+    about = region.attributes
+    shape = np.array(
+        [
+            math.log(about.elongation) - 0.7,
+            (math.log10(about.relative_size) + 2.5) / 1.5,
+            math.tanh(about.contrast_sigma / 2),
+            math.tanh(about.contrast / 40),
+            math.tanh(math.log(max(about.texture_ratio, 1e-2))),
+            0.5 if about.edges else -0.5,
+        ],
+        np.float32,
+    )
+    vector = np.concatenate([looks, _SHAPE_WEIGHT * shape]).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+MAX_PATCHES = 80
+"""Patches that a picture is compared by, at most."""
+
+SOFTMAX_SHARPNESS = 40.0
+"""How fast likeness (−2 to 2) counts for less: what is 0.05 less alike weighs a seventh."""
+
+_CITED_CASES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class KindSimilarity:
+    """How like each labelled kind a picture is.
+
+    Parameters
+    ----------
+    shares : by kind; they sum to one. They rank kinds, and are no calibrated probabilities.
+    cases : ids of the labelled cases of the first kind that are most alike, the most alike first.
+    """
+
+    shares: Mapping[str, float]
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedPatches:
+    """What a picture is compared by.
+
+    Parameters
+    ----------
+    vectors : float32 (n, d), unit vectors that describe patches.
+    weights : float32 (n,), how much each counts; they sum to one.
+    """
+
+    vectors: FloatArray
+    weights: FloatArray
+
+    def alike(self, other: WeightedPatches) -> float:
+        """Mean cosine similarity of each patch to its like in the other picture, both ways; −2 to 2."""
+        similar = self.vectors @ other.vectors.T
+        return float(self.weights @ similar.max(1) + other.weights @ similar.max(0))
+
+
+def describe_picture(
+    extractor: FeatureExtractor, pixels: UInt8Array, score_map: FloatArray | None = None
+) -> WeightedPatches:
+    """Describe a picture, uint8 (H, W, 3), by its patches; see `select_patches`.
+
+    Raises MediaError when it is too small to look at.
+    """
+    (look,) = extractor.look([to_working_size(pixels)])
+    return select_patches(look.descriptors[0], score_map)
+
+
+def select_patches(descriptors: FloatArray, score_map: FloatArray | None = None) -> WeightedPatches:
+    """Take the patches that stand out most, each weighted by the square of how much it does.
+
+    Parameters
+    ----------
+    descriptors : float32 (h, w, d), unit vectors.
+    score_map : float32 (H, W), the anomaly map; without one, or with an even one, patches are taken evenly
+        from the whole picture and weigh the same.
+    """
+    flat = descriptors.reshape(-1, descriptors.shape[2])
+    if score_map is not None:
+        strange = _patch_grid_map(score_map, descriptors.shape).ravel()
+        beyond = np.maximum(strange - np.median(strange), 0)
+        if beyond.any():
+            taken = np.argsort(-beyond, kind="stable")[:MAX_PATCHES]
+            weights = (beyond[taken] / beyond.max()) ** 2
+            return WeightedPatches(flat[taken], np.asarray(weights / weights.sum(), np.float32))
+    taken = np.unique(np.linspace(0, len(flat) - 1, MAX_PATCHES).astype(np.intp))
+    return WeightedPatches(flat[taken], np.full(len(taken), 1 / len(taken), np.float32))
+
+
+def _patch_grid_map(score_map: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """A map with one value a patch."""
+    import cv2
+
+    return np.asarray(cv2.resize(score_map, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSetClassifier:
+    """Nearest-neighbour classifier of pictures by their patches; ``ids`` and ``kinds`` are those of each.
+
+    Raises DataError when there are none, or numbers don't fit each other.
+    """
+
+    patches: tuple[WeightedPatches, ...]
+    kinds: tuple[str, ...]
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.patches or not len(self.patches) == len(self.kinds) == len(self.ids):
+            raise DataError("Labelled cases are needed to tell kinds by, each with a kind and an id.")
+
+    def likeness(self, patches: WeightedPatches) -> KindSimilarity:
+        """Compare a picture with every case: a kind weighs as much as its cases are alike, on average."""
+        alike = np.array([patches.alike(case) for case in self.patches])
+        weights = np.exp(SOFTMAX_SHARPNESS * (alike - alike.max()))
+        names = sorted(set(self.kinds))
+        means = np.array([weights[self._of(name)].mean() for name in names])
+        best = self._of(names[int(means.argmax())])
+        nearest = best[np.argsort(-alike[best], kind="stable")][:_CITED_CASES]
+        return KindSimilarity(
+            dict(zip(names, (means / means.sum()).tolist(), strict=True)),
+            tuple(f"case:{self.ids[i]}" for i in nearest),
+        )
+
+    def _of(self, name: str) -> npt.NDArray[np.intp]:
+        return np.flatnonzero([kind == name for kind in self.kinds])

@@ -1,0 +1,370 @@
+"""Comparison with one reference picture: align it, find differences, say missing, extra or changed.
+
+A change is also compared, by how it touches the structure around it, with labelled changes where there
+are any (nearest neighbours, cosine similarity).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import AnomalistError, MediaError
+from anomalist.types.image import (
+    BoolArray,
+    Box,
+    DetectorInfo,
+    Evidence,
+    FloatArray,
+    KnownKind,
+    Media,
+    Region,
+    UInt8Array,
+)
+from anomalist.vision.alignment import align
+from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
+from anomalist.vision.evidence import MeasuredPicture, crop_window
+from anomalist.vision.media.images import load_image
+from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
+
+ChangeDirection = Literal["missing", "extra", "changed"]
+DIRECTION_SHARE = 0.7
+"""Share of a change that must go one way to be called missing or extra."""
+
+GONE_CONTRAST_SHARE = 0.35
+"""Structure is gone when its contrast is below this share of what it is in the other picture."""
+
+EVEN_DEVIATION_SHARE = 0.5
+"""Surroundings are even when their deviation is below this share of the contrast of what stands on them."""
+
+RING_WIDTH = 3
+"""Width of the ring around a change, pixels; and its gap."""
+
+CONTEXT_PAD = 12
+"""Pixels around a change that its surroundings reach."""
+
+NEIGHBOURS = 3
+"""Labelled examples that decide together which kind a change is like."""
+
+MIN_SIMILARITY = 0.85
+"""Cosine similarity below which a change is unlike any labelled one."""
+
+
+def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
+    """Say whether structure is missing from the picture, extra in it, or changed.
+
+    In pictures of two tones one is structure, see `paired`. In others, structure is what stands out from even
+    surroundings: missing when it does so in the reference alone, extra when in the picture alone. What
+    isn't clear is "changed".
+
+    Parameters
+    ----------
+    pair : of the whole picture.
+    inside : bool (y1 - y0, x1 - x0), the change within its box.
+    box : half-open (x0, y0, x1, y1).
+    """
+    x0, y0, x1, y1 = box
+    if pair.before is not None and pair.after is not None:
+        before, after = (m[y0:y1, x0:x1][inside] for m in (pair.before, pair.after))
+        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+        if lost + gained >= inside.sum() / 4:
+            share = lost / (lost + gained)
+            return (
+                "missing"
+                if share >= DIRECTION_SHARE
+                else "extra"
+                if 1 - share >= DIRECTION_SHARE
+                else "changed"
+            )
+    crop, mask = _padded_crop(inside, box, pair.reference.shape)
+    ring = _ring(mask, RING_WIDTH, 2 * RING_WIDTH)
+    if ring.sum() < RING_WIDTH:
+        return "changed"
+    stands = []
+    for values in (pair.reference[crop], pair.picture[crop]):
+        contrast = abs(float(values[mask].mean() - np.median(values[ring])))
+        stands.append((contrast, float(values[ring].std()) <= EVEN_DEVIATION_SHARE * contrast))
+    (was, clear_before), (is_now, clear_now) = stands
+    if clear_before and is_now <= GONE_CONTRAST_SHARE * was:
+        return "missing"
+    if clear_now and was <= GONE_CONTRAST_SHARE * is_now:
+        return "extra"
+    return "changed"
+
+
+def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArray:
+    """Describe a change by how it touches the structure around it: float32 (13,), of length 1.
+
+    Which way it goes; how many separate pieces of structure and of ground meet its rim (0, 1, or more);
+    how much of the rim is structure; how many pieces of structure and ground there are after it, against
+    before; its form and size. Numbers and shares only, so it doesn't depend on where the change lies,
+    which way it is turned, or on the sizes of pictures.
+
+    Parameters
+    ----------
+    pair, inside, box : as for `change_direction`.
+    """
+    crop, mask = _padded_crop(inside, box, pair.reference.shape)
+    before, after = _structure_masks(pair, crop)
+    lost, gained = float((mask & before & ~after).sum()), float((mask & after & ~before).sum())
+    way = (gained - lost) / max(gained + lost, 1.0)
+    rim = _ring(mask, 1, 1 + RING_WIDTH)
+    still, empty = rim & before & after, rim & ~before & ~after
+    figures, grounds = _count_arcs(still, rim), _count_arcs(empty, rim)
+    share = float(still.sum()) / max(1.0, float(still.sum() + empty.sum()))
+    near = mask | rim
+    split = _count_touching(after, near) - _count_touching(before, near)
+    opened = _count_touching(~after, near) - _count_touching(~before, near)
+    length, width = _min_rectangle(mask)
+    filled = float(mask.sum()) / max(1.0, length * width)
+    values = [
+        2 * way,
+        *_one_hot_count(figures),
+        *_one_hot_count(grounds),
+        2 * share - 1,
+        float(np.clip(split, -1, 1)),
+        float(np.clip(opened, -1, 1)),
+        0.5 * float(np.clip(np.log2(length / width) - 1, -1, 1)),
+        0.5 * (2 * filled - 1),
+        0.5 * float(np.clip(np.log2(max(1.0, float(mask.sum()))) / 4 - 2, -1, 1)),
+    ]
+    vector = np.array(values, dtype=np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledChanges:
+    """Changes whose kind is known, to compare others with.
+
+    Parameters
+    ----------
+    vectors : float32 (n, D), from `describe_change`.
+    kinds : name of the kind of each, as its label says.
+    ids : of each example, for the record.
+    figure : the tone of the structure when they were described; None for the rarer one of each reference.
+    """
+
+    vectors: FloatArray
+    kinds: tuple[str, ...]
+    ids: tuple[str, ...]
+    figure: FigureTone | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over all of it."""
+        names = json.dumps([self.kinds, self.ids, self.figure])
+        return hashlib.sha256(self.vectors.tobytes() + names.encode()).hexdigest()
+
+    def like(self, vector: FloatArray) -> KnownKind:
+        """Find the kind that the nearest examples have in common; None when even they are too different.
+
+        Each of the nearest votes with its similarity above `MIN_SIMILARITY`.
+        """
+        similarity = self.vectors @ vector
+        order = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
+        nearest = float(similarity[order[0]])
+        cases = tuple(self.ids[i] for i in order)
+        if nearest < MIN_SIMILARITY:
+            return KnownKind(name=None, similarity=nearest, cases=cases)
+        votes: dict[str, float] = defaultdict(float)
+        for i in order:
+            votes[self.kinds[i]] += max(0.0, float(similarity[i]) - MIN_SIMILARITY)
+        return KnownKind(name=max(votes, key=lambda kind: votes[kind]), similarity=nearest, cases=cases)
+
+
+def _padded_crop(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tuple[slice, slice], BoolArray]:
+    """Return a change with room around it: where in the picture, and its mask there."""
+    x0, y0, x1, y1 = box
+    top, left = max(0, y0 - CONTEXT_PAD), max(0, x0 - CONTEXT_PAD)
+    bottom, right = min(size[0], y1 + CONTEXT_PAD), min(size[1], x1 + CONTEXT_PAD)
+    mask = np.zeros((bottom - top, right - left), dtype=np.bool_)
+    mask[y0 - top : y1 - top, x0 - left : x1 - left] = inside
+    return (slice(top, bottom), slice(left, right)), mask
+
+
+def _ring(mask: BoolArray, inner: int, outer: int) -> BoolArray:
+    """Return the places between two distances from a mask, pixels."""
+    import cv2
+
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ring: BoolArray = (distance > inner) & (distance <= outer)
+    return ring
+
+
+def _structure_masks(pair: AlignedPair, crop: tuple[slice, slice]) -> tuple[BoolArray, BoolArray]:
+    """Structure before and after in a window: of the whole picture, or else the rarer tone of this window."""
+    if pair.before is not None and pair.after is not None:
+        return pair.before[crop], pair.after[crop]
+    reference, picture = pair.reference[crop], pair.picture[crop]
+    level, _ = otsu_level(np.stack([reference, picture]))
+    before, after = reference <= level, picture <= level
+    if before.mean() + after.mean() > 1:
+        before, after = ~before, ~after
+    return before, after
+
+
+def _label_components(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
+    """Number the 8-connected pieces of a mask."""
+    import cv2
+
+    found, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return labels, found - 1
+
+
+def _count_arcs(mask: BoolArray, rim: BoolArray) -> int:
+    """Count the arcs of a rim that a mask covers; crumbs of less than a twentieth of it don't count."""
+    labels, _ = _label_components(mask)
+    sizes = np.bincount(labels[mask], minlength=1)
+    return int((sizes >= max(2.0, rim.sum() / 20)).sum())
+
+
+def _count_touching(mask: BoolArray, near: BoolArray) -> int:
+    """Count the pieces of a mask, within its window, that reach the neighbourhood of a change."""
+    labels, found = _label_components(mask)
+    sizes = np.bincount(labels[near & mask], minlength=found + 1)
+    return int((sizes >= 4).sum())
+
+
+def _one_hot_count(count: int) -> tuple[float, float, float]:
+    """Code none, one, or several so that each is equally far from the others."""
+    return float(count == 0), float(count == 1), float(count > 1)
+
+
+def _min_rectangle(mask: BoolArray) -> tuple[float, float]:
+    """Length and width of the smallest turned rectangle around a mask, pixels, at least 1."""
+    import cv2
+
+    y, x = np.nonzero(mask)
+    _, sides, _ = cv2.minAreaRect(np.stack([x, y], 1).astype(np.float32))
+    return max(sides) + 1.0, min(sides) + 1.0
+
+
+COMPARISON_VERSION = "1"
+"""Of the comparison; part of the digest, so that records tell which one they come from."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceEvidence:
+    """Compares pictures with one good picture of the same thing.
+
+    Parameters
+    ----------
+    reference : the good picture.
+    known : labelled changes that regions are compared with, or None.
+    """
+
+    reference: Media
+    known: LabelledChanges | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return f"reference:{Path(self.reference.source).name}"
+
+    @property
+    def digest(self) -> str:
+        """Over the reference, the version of the comparison and the labelled changes."""
+        parts = (self.reference.sha256, COMPARISON_VERSION, self.known and self.known.digest)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def calibration(self) -> None:
+        """None: the differences themselves decide."""
+        return None
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Compare one picture at a time; see `EvidenceSource.measure`."""
+        for path in paths:
+            media = None
+            try:
+                media = load_image(path)
+                yield path, media, self.evidence(media)
+            except AnomalistError as error:
+                yield path, media, error
+
+    def evidence(self, media: Media) -> Evidence:
+        """Compare one picture.
+
+        Raises MediaError when it can't be aligned to the reference.
+        """
+        found = find_difference(
+            self.reference.pixels, media.pixels, self.known.figure if self.known else None
+        )
+        regions = find_regions(media.pixels, found.strength, found.mask, found.compared)
+        return Evidence(
+            detector=DetectorInfo(name="reference", version=COMPARISON_VERSION, digest=self.digest),
+            score=float(found.strength.max()),
+            score_map=found.strength,
+            mask=found.mask,
+            roi_area=int(found.compared.sum()),
+            regions=tuple(self._told(found, region) for region in regions),
+            basis="reference",
+            notes=_alignment_notes(found),
+        )
+
+    def _told(self, found: Difference, region: Region) -> Region:
+        """Add to a region what has changed, and which labelled change that is like."""
+        inside = component_mask(found.mask, region.box, region.area)
+        known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
+        change = change_direction(found.pair, inside, region.box)
+        return region.model_copy(update={"change": change, "known": known})
+
+
+def load_reference(path: str | Path, known: LabelledChanges | None = None) -> ReferenceEvidence:
+    """Read the good picture to compare with; raises MediaError when it can't be read."""
+    return ReferenceEvidence(load_image(path), known)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedCrop:
+    """Finds what the reference shows at the place of a region, for whoever wants to look."""
+
+    reference: Media
+    _last: dict[str, UInt8Array] = field(default_factory=dict, repr=False)
+
+    def __call__(self, media: Media, region: Region) -> UInt8Array | None:
+        """Return that part of the aligned reference, uint8 (h, w, 3), as wide as a closer look at the region.
+
+        None when the picture can't be aligned.
+        """
+        if media.sha256 not in self._last:
+            try:
+                aligned = align(self.reference.pixels, media.pixels).pixels
+            except MediaError:
+                return None
+            self._last.clear()  # a picture is done before the next one starts
+            self._last[media.sha256] = aligned
+        left, top, right, bottom = crop_window(region.box, media.size)
+        return self._last[media.sha256][top:bottom, left:right]
+
+
+def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
+    """Return the one connected part of a mask that has this box and area, bool (y1 - y0, x1 - x0)."""
+    from scipy import ndimage
+
+    x0, y0, x1, y1 = box
+    labels, _ = ndimage.label(mask[y0:y1, x0:x1], structure=EIGHT_CONNECTED)
+    sizes = np.bincount(labels.ravel())[1:]
+    spans = [
+        (rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in ndimage.find_objects(labels)
+    ]
+    whole = [i for i, span in enumerate(spans) if span == (y1 - y0, x1 - x0) and sizes[i] == area]
+    part: BoolArray = labels == 1 + (whole[0] if whole else int(sizes.argmax()))
+    return part
+
+
+def _alignment_notes(found: Difference) -> tuple[str, ...]:
+    """Say how the picture was aligned, and how much of it the reference doesn't show."""
+    missing = 1 - float(found.aligned.valid.mean())
+    if missing < 0.001:
+        return (found.aligned.how,)
+    return found.aligned.how, f"{missing:.1%} of the picture lies outside the reference and was not compared"

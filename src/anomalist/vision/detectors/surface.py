@@ -1,0 +1,329 @@
+"""The surface detector: learned from normal pictures and, if there are any, known defects.
+
+One model a fold: a patch bank, a segmentation head (shipped or fine-tuned) and the scales of its maps.
+What was learned is one safetensors file; weights are stored in half precision. The names of its tensors
+are the file format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import DetectorError
+from anomalist.types.image import BoolArray, Box, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.vision.calibration import Partition
+from anomalist.vision.detectors.base import DetectorOutput, NearestPatch, Progress
+from anomalist.vision.detectors.fusion import (
+    FusionModel,
+    PatchBank,
+    PositionScale,
+    build_patch_bank,
+    fit_model,
+    image_score,
+    resize_map,
+)
+from anomalist.vision.detectors.known_kinds import KnownDefect, KnownKindClassifier, region_signature
+from anomalist.vision.detectors.memory_bank import MemoryBank
+from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
+from anomalist.vision.features.backbones import TransformersBackbone, to_working_size
+from anomalist.vision.features.extractor import FeatureExtractor
+from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
+
+if TYPE_CHECKING:
+    from anomalist.vision.features.surface_net import SegmentationHead
+
+
+EFFORTS = {"fast": 0, "normal": 500, "thorough": 2000}
+"""Training steps, shared by all folds; 0 takes the shipped network as it is."""
+
+
+class SurfaceDetector:
+    """PatchCore-style detector with a segmentation head, learned from normal pictures of a surface."""
+
+    name = "surface"
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        heads: Sequence[SegmentationHead],
+        folds: Sequence[FoldModel],
+        cases: KnownKindClassifier | None = None,
+    ) -> None:
+        self.extractor = extractor
+        self.heads = tuple(heads)
+        self.fitted = tuple(folds)
+        self.cases = cases
+
+    @property
+    def folds(self) -> int:
+        """Number of models."""
+        return len(self.fitted)
+
+    @staticmethod
+    def prepare(picture: UInt8Array) -> MultiscaleImage:
+        """Reduce a picture to working size, and keep a few tiles of a large one."""
+        return multiscale_image(picture)
+
+    @classmethod
+    def learn(
+        cls,
+        pictures: Sequence[MultiscaleImage],
+        groups: npt.NDArray[np.int64],
+        partition: Partition,
+        *,
+        roi: BoolArray | None,
+        effort: str,
+        seed: int,
+        backbone: str | None,
+        defects: Sequence[KnownDefect] = (),
+        progress: Progress,
+    ) -> Self:
+        """Learn one model a fold; see `Detector.learn`.
+
+        Each fold's head, bank and scales see only that fold's learning pictures. Known defects teach the
+        heads of all folds (with an effort that trains) and give regions their names.
+        """
+        from anomalist.vision.features.extractor import shipped_network
+
+        if effort not in EFFORTS:
+            raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
+        network = shipped_network()
+        extractor = FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None)
+        heads, folds = [network.head], []
+        steps = EFFORTS[effort] // len(partition.folds)
+        for k, (learning, _) in enumerate(partition.folds):
+            chosen, own = [pictures[i] for i in learning], groups[list(learning)]
+            whole = [one.whole for one in chosen]
+            normality = build_patch_bank(
+                extractor, whole, own, roi, seed, _fold_progress(progress, "remembering", k, partition)
+            )
+            if steps:
+                tick = _fold_progress(progress, "adapting", k, partition)
+                heads.append(_finetune_head(extractor, normality, whole, own, defects, steps, seed + k, tick))
+            head = len(heads) - 1
+            model = fit_model(extractor, heads, head, normality, whole, own, seed)
+            numbers = np.array(learning, np.int32)
+            fine = _learn_tiles(extractor, heads, head, chosen, own, seed)
+            folds.append(FoldModel(_with_profile_numbers(model, numbers), fine))
+        detector = cls(extractor, heads, folds)
+        return cls(extractor, heads, folds, detector._learn_kinds(defects)) if defects else detector
+
+    def score(
+        self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
+    ) -> list[DetectorOutput]:
+        """Score pictures of any size; see `Detector.score`."""
+        folds = self.fitted if fold is None else (self.fitted[fold],)
+        scored: dict[int, DetectorOutput] = {}
+        for index, maps in fold_maps(self.extractor, self.heads, folds, pictures):
+            inside = resize_roi_to_grid(roi, maps[0].shape)
+            scores = np.array([image_score(m, inside) for m in maps])
+            mean = np.asarray(np.mean(maps, axis=0, dtype=np.float32))
+            scored[index] = DetectorOutput(scores, resize_map(mean, pictures[index].shape))
+        return [scored[index] for index in range(len(pictures))]
+
+    def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch:
+        """Nearest normal patch of the most novel patch in a box of a picture, by the first model."""
+        bank = self.fitted[0].whole.normality.bank
+        (look,) = self.extractor.look([to_working_size(picture)])
+        descriptors = look.descriptors[0]
+        height, width = descriptors.shape[:2]
+        down, across = height / picture.shape[0], width / picture.shape[1]
+        top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
+        left, right = int(box[0] * across), max(int(box[0] * across) + 1, math.ceil(box[2] * across))
+        inside = descriptors[top:bottom, left:right].reshape(-1, descriptors.shape[2])
+        row = bank.nearest(inside[int(bank.distances(inside).argmax())])
+        x, y = bank.places[row].tolist()
+        return NearestPatch(int(bank.pictures[row]), (x, y))
+
+    def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
+        """What each region looks like among the known defects; None for each when none are known."""
+        if self.cases is None or not regions:
+            return [None] * len(regions)
+        return [self.cases.name(vector) for vector in self._signatures(picture, regions)]
+
+    def save(self, file: Path) -> None:
+        """Write the learned state as safetensors."""
+
+        write_state(self, file)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read what `save` wrote; the same scores come out."""
+
+        return cls(*read_state(file))
+
+    def _signatures(self, picture: UInt8Array, regions: Sequence[Region]) -> list[FloatArray]:
+        (look,) = self.extractor.look([to_working_size(picture)])
+        normal = self.fitted[0].whole.normality.bank.vectors.mean(0)
+        size = picture.shape[0], picture.shape[1]
+        return [region_signature(look.descriptors[0], normal, region, size) for region in regions]
+
+    def _learn_kinds(self, defects: Sequence[KnownDefect]) -> KnownKindClassifier:
+        """One case a known defect: its largest marked region, or the most suspicious place without a mask."""
+        vectors = []
+        for defect in defects:
+            (scored,) = self.score([defect.picture])
+            mask = defect.mask
+            if mask is None:
+                peak, usual = float(scored.score_map.max()), float(np.median(scored.score_map))
+                level = usual + 0.6 * (peak - usual)
+                mask = segment(scored.score_map, None, high=level, low=level, min_area=0)
+            regions = find_regions(defect.picture, scored.score_map, mask)
+            largest = max(regions, key=lambda region: region.area)
+            vectors += self._signatures(defect.picture, [largest])
+        return KnownKindClassifier.of(
+            np.stack(vectors),
+            [defect.id for defect in defects],
+            [defect.kind for defect in defects],
+            [defect.group for defect in defects],
+        )
+
+
+def _finetune_head(
+    extractor: FeatureExtractor,
+    normality: PatchBank,
+    whole: Sequence[UInt8Array],
+    groups: npt.NDArray[np.int64],
+    defects: Sequence[KnownDefect],
+    steps: int,
+    seed: int,
+    tick: Callable[[int, int], None],
+) -> SegmentationHead:
+    from anomalist.vision.detectors.finetuning import DefectSampler, finetune_head, known_defect_samples
+
+    sampler = DefectSampler(whole, known_defect_samples(extractor, normality, defects))
+    return finetune_head(extractor, extractor.network.head, sampler, groups, steps, seed, tick)
+
+
+def _learn_tiles(
+    extractor: FeatureExtractor,
+    heads: Sequence[SegmentationHead],
+    head: int,
+    images: Sequence[MultiscaleImage],
+    groups: npt.NDArray[np.int64],
+    seed: int,
+) -> FusionModel[PatchBank] | None:
+    """The same for the tiles of large pictures; None where there are none."""
+    tiles = [tile for one in images for tile in one.tiles]
+    if not tiles:
+        return None
+    own = np.repeat(groups, [len(one.tiles) for one in images])
+    normality = build_patch_bank(extractor, tiles, own, None, seed, lambda done, total: None)
+    return fit_model(extractor, heads, head, normality, tiles, own, seed, aligned=False)
+
+
+def _with_profile_numbers(
+    model: FusionModel[PatchBank], numbers: npt.NDArray[np.int32]
+) -> FusionModel[PatchBank]:
+    """The same, the pictures of its bank numbered as in the profile."""
+    normality = model.normality
+    bank = replace(normality.bank, pictures=numbers[normality.bank.pictures])
+    return replace(model, normality=replace(normality, bank=bank))
+
+
+def _fold_progress(progress: Progress, what: str, k: int, partition: Partition) -> Callable[[int, int], None]:
+    """Progress of fold ``k`` as a part of that of all folds."""
+    folds = len(partition.folds)
+    return lambda done, total: progress(what, k * total + done, total * folds)
+
+
+DetectorState = tuple[FeatureExtractor, list["SegmentationHead"], list[FoldModel], KnownKindClassifier | None]
+"""The arguments of `SurfaceDetector`."""
+
+
+def write_state(detector: SurfaceDetector, file: Path) -> None:
+    """Write network, heads, folds and cases; weights in half precision, which is what they are rounded to."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    heads = [(f"head.{number}", head) for number, head in enumerate(detector.heads[1:], 1)]
+    for prefix, module in (("network", detector.extractor.network), *heads):
+        for name, value in module.state_dict().items():
+            half = value.half() if value.dtype.is_floating_point else value
+            tensors[f"{prefix}.{name}"] = half.contiguous()
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for k, fold in enumerate(detector.fitted):
+        arrays |= {f"fold.{k}.whole.{name}": array for name, array in _arrays_of_model(fold.whole).items()}
+        if fold.fine is not None:
+            arrays |= {f"fold.{k}.fine.{name}": array for name, array in _arrays_of_model(fold.fine).items()}
+    cases, backbone = detector.cases, detector.extractor.backbone
+    settings: dict[str, Any] = {"backbone": backbone.name if backbone else None}
+    if cases is not None:
+        arrays["cases"] = cases.vectors
+        settings["cases"] = {"ids": cases.ids, "kinds": cases.kinds, "limit": cases.limit}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    save_file(tensors, file, {"settings": json.dumps(settings)})
+
+
+def read_state(file: Path) -> DetectorState:
+    """Read what `write_state` wrote."""
+    from safetensors import safe_open
+
+    from anomalist.vision.features.extractor import load_head, load_network, with_prefix
+
+    with safe_open(file, "pt") as opened:
+        settings = json.loads(opened.metadata()["settings"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    network = load_network(with_prefix(tensors, "network."))
+    heads = [network.head]
+    while own := with_prefix(tensors, f"head.{len(heads)}."):
+        heads.append(load_head(own))
+    arrays = {n: v.numpy() for n, v in tensors.items() if n.startswith(("fold.", "cases"))}
+    folds: list[FoldModel] = []
+    while whole := with_prefix(arrays, f"fold.{len(folds)}.whole."):
+        fine = with_prefix(arrays, f"fold.{len(folds)}.fine.")
+        folds.append(FoldModel(_model_from_arrays(whole), _model_from_arrays(fine) if fine else None))
+    cases = None
+    if known := settings.get("cases"):
+        cases = KnownKindClassifier(
+            arrays["cases"], tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
+        )
+    backbone = settings["backbone"]
+    return (
+        FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None),
+        heads,
+        folds,
+        cases,
+    )
+
+
+def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:
+    normality = model.normality
+    return {
+        "head": np.array(model.head),
+        "vectors": normality.bank.vectors,
+        "pictures": normality.bank.pictures,
+        "places": normality.bank.places,
+        "numbers": np.array([normality.mean, normality.spread, model.level]),
+        "logit_mean": model.logit_scale.mean,
+        "logit_spread": model.logit_scale.spread,
+        "sight_mean": model.self_reference_scale.mean,
+        "sight_spread": model.self_reference_scale.spread,
+        "bank_mean": model.bank_scale.mean,
+        "bank_spread": model.bank_scale.spread,
+        "broad_mean": model.broad_scale.mean,
+        "broad_spread": model.broad_scale.spread,
+    }
+
+
+def _model_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> FusionModel[PatchBank]:
+    mean, spread, level = arrays["numbers"].tolist()
+    bank = MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"])
+    return FusionModel(
+        int(arrays["head"].item()),
+        PatchBank(bank, mean, spread),
+        PositionScale(arrays["logit_mean"], arrays["logit_spread"]),
+        PositionScale(arrays["sight_mean"], arrays["sight_spread"]),
+        PositionScale(arrays["bank_mean"], arrays["bank_spread"]),
+        PositionScale(arrays["broad_mean"], arrays["broad_spread"]),
+        level,
+    )

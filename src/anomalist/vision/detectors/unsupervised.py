@@ -1,0 +1,246 @@
+"""Without normal pictures: zero-shot on single pictures, or mutual scoring of an unlabelled folder (MuSc).
+
+Zero-shot takes normality from within each picture. Mutual scoring (MuSc, Li et al. 2024) takes what most
+pictures have somewhere for normal, so defects must be the exception; a random sample of the pictures
+stands for the folder, which bounds time and memory. Neither is calibrated: scores rank pictures, they
+decide nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.errors import AnomalistError, DataError
+from anomalist.types.image import DetectorInfo, Evidence, FloatArray, Media, UInt8Array
+from anomalist.vision.detectors.base import DetectorOutput, Progress, no_progress
+from anomalist.vision.detectors.fusion import fit_model, image_score, resize_map
+from anomalist.vision.detectors.multiscale import (
+    crop_tile,
+    is_large,
+    stitch_tiles,
+    tile_origins,
+    to_tiling_size,
+)
+from anomalist.vision.evidence import MeasuredPicture, measure_all, measure_uncalibrated
+from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.features.extractor import WEIGHTS_SHA256, shipped_network
+from anomalist.vision.media.images import load_image
+
+if TYPE_CHECKING:
+    from anomalist.vision.features.extractor import FeatureExtractor
+
+
+_HIGH_LEVEL, _LOW_LEVEL = 0.0, -3.0
+"""Sums of two logits from which a place is marked, even odds, and to which it reaches, about one in five."""
+
+
+class ZeroShotEvidence:
+    """Zero-shot evidence from single pictures; see `EvidenceSource`."""
+
+    name = "zero-shot"
+    digest = WEIGHTS_SHA256
+    calibration = None
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Measure pictures in order."""
+        return measure_all(self._score, self._evidence, paths)
+
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
+        from anomalist.vision.features.extractor import FeatureExtractor
+
+        return FeatureExtractor(shipped_network())
+
+    def _score(self, several: list[Media]) -> list[DetectorOutput]:
+        scored: dict[int, DetectorOutput] = {}
+        for index, own in self._maps([to_working_size(media.pixels) for media in several]):
+            pixels = several[index].pixels
+            if is_large(pixels):
+                fine = to_tiling_size(pixels)
+                where = tile_origins(fine.shape)
+                tiles = ((where[i], m) for i, m in self._maps([crop_tile(fine, place) for place in where]))
+                joined = stitch_tiles((fine.shape[0], fine.shape[1]), tiles)
+                own = np.maximum(joined, resize_map(own, joined.shape))
+            score_map = resize_map(own, several[index].size)
+            scored[index] = DetectorOutput(np.array([image_score(own, None)]), score_map)
+        return [scored[index] for index in range(len(several))]
+
+    def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
+        """Self-reference logits, float32 (H, W) of each picture, not in order."""
+        for look in self._extractor.look(working):
+            yield from zip(
+                look.indices, look.self_reference_logits(self._extractor.network.head), strict=True
+            )
+
+    def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
+        info = DetectorInfo(name=self.name, digest=self.digest)
+        return measure_uncalibrated(media, scored, info, "itself", high=_HIGH_LEVEL, low=_LOW_LEVEL)
+
+
+SAMPLE_SIZE = 48
+"""Pictures that stand for the folder."""
+MIN_PICTURES = 4
+"""Pictures that can say what is usual among them."""
+_NEAREST_SHARE = 0.3  # of the others: normal patches have neighbours in some pictures, defects in none (MuSc)
+
+
+@dataclass(frozen=True, eq=False)
+class MutualNormality:
+    """The sample that patches are compared with; a `fusion.Normality`.
+
+    Parameters
+    ----------
+    descriptors : float32 (n, d) of each picture.
+    middle, spread : of the patches' mutual distances: median, and half the width of the middle 68 %, which
+        a few defects don't move.
+    """
+
+    descriptors: tuple[FloatArray, ...]
+    middle: float
+    spread: float
+
+    def novelty(self, descriptors: FloatArray) -> FloatArray:
+        """See `fusion.Normality.novelty`."""
+        flat = self.novelty_excluding(descriptors.reshape(-1, 1, descriptors.shape[-1]), _no_pictures())
+        return flat.reshape(descriptors.shape[:-1])
+
+    def novelty_excluding(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
+        """See `fusion.Normality.novelty_excluding`."""
+        import torch
+
+        from anomalist.vision.features.surface_net import clipped_z_score
+
+        distances = mutual_distances(descriptors, self.descriptors, pictures)
+        return clipped_z_score(torch.from_numpy(distances), self.middle, self.spread).numpy()
+
+
+def mutual_distances(
+    descriptors: FloatArray, others: Sequence[FloatArray], without: npt.NDArray[np.int32]
+) -> FloatArray:
+    """Mean distance of each patch to the closest 30 % of the other pictures, by its nearest patch in each.
+
+    Parameters
+    ----------
+    descriptors : float32 (h, w, d), unit vectors.
+    others : float32 (n, d) each.
+    without : numbers of others that are left out.
+
+    Returns
+    -------
+    float32 (h, w), squared distances.
+    """
+    flat = np.ascontiguousarray(descriptors.reshape(-1, descriptors.shape[-1]), np.float32)
+    compared = [own for number, own in enumerate(others) if number not in without]
+    nearest = np.stack([2 - 2 * (flat @ own.T).max(1) for own in compared])
+    closest = max(1, round(_NEAREST_SHARE * len(compared)))
+    mean = np.partition(nearest, closest - 1, 0)[:closest].mean(0)
+    return np.asarray(np.maximum(mean, 0), np.float32).reshape(descriptors.shape[:-1])
+
+
+class MutualEvidence:
+    """Mutual scoring of the pictures of a folder (MuSc); see `EvidenceSource`.
+
+    ``paths`` are the pictures of the folder; what can't be read is left out of the sample. Raises DataError
+    when fewer than ``MIN_PICTURES`` different ones can be read.
+    """
+
+    name = "unlabelled"
+    calibration = None
+
+    def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:
+        from anomalist.vision.features.extractor import FeatureExtractor
+
+        self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
+        sample = _draw_sample(paths, seed, progress)
+        if len(sample) < MIN_PICTURES:
+            raise DataError(
+                f"{len(sample)} different pictures can be read; scoring them against each other takes "
+                f"at least {MIN_PICTURES}.",
+                "Give more pictures of the same kind, or a --reference.",
+            )
+        self._numbers = {sha256: number for number, sha256 in enumerate(sample)}
+        working = list(sample.values())
+        self._others = _fit_normality(self._extractor, working, progress)
+        self._model = fit_model(
+            self._extractor,
+            [self._extractor.network.head],
+            0,
+            self._others,
+            working,
+            np.arange(len(working)),
+            seed,
+        )
+        self.digest = hashlib.sha256("".join([WEIGHTS_SHA256, str(seed), *sample]).encode()).hexdigest()
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Measure pictures in order, each as if it were not in the sample."""
+        return measure_all(self._score, self._evidence, paths)
+
+    def _score(self, several: list[Media]) -> list[DetectorOutput]:
+        scored: dict[int, DetectorOutput] = {}
+        for look in self._extractor.look([to_working_size(media.pixels) for media in several]):
+            novelty = np.stack(
+                [
+                    self._others.novelty_excluding(own, self._own_number(several[index]))
+                    for index, own in zip(look.indices, look.descriptors, strict=True)
+                ]
+            )
+            maps = self._model.maps(look, [self._extractor.network.head], novelty)
+            for index, own in zip(look.indices, maps, strict=True):
+                score_map = resize_map(own, several[index].size)
+                scored[index] = DetectorOutput(np.array([image_score(own, None)]), score_map)
+        return [scored[index] for index in range(len(several))]
+
+    def _own_number(self, media: Media) -> npt.NDArray[np.int32]:
+        number = self._numbers.get(media.sha256)
+        return _no_pictures() if number is None else np.array([number], np.int32)
+
+    def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
+        info = DetectorInfo(name=self.name, digest=self.digest)
+        high = max(self._model.level, 0.0)  # marked is what stands out more than in nine of ten pictures
+        return measure_uncalibrated(media, scored, info, "folder", high=high, low=high / 2)
+
+
+def _no_pictures() -> npt.NDArray[np.int32]:
+    return np.empty(0, np.int32)
+
+
+def _draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
+    """Different working pictures by their hash, drawn at random, in the order drawn."""
+    chosen: dict[str, UInt8Array] = {}
+    most = min(SAMPLE_SIZE, len(paths))
+    for index in np.random.default_rng((seed, 4)).permutation(len(paths)).tolist():
+        try:
+            media = load_image(paths[index])
+            chosen.setdefault(media.sha256, to_working_size(media.pixels))
+        except AnomalistError:  # it gets its row with the error when it is examined
+            continue
+        progress("sampling", len(chosen), most)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def _fit_normality(
+    extractor: FeatureExtractor, working: Sequence[UInt8Array], progress: Progress
+) -> MutualNormality:
+    """Describe the sample, and score its pictures against each other to learn what is usual."""
+    found: dict[int, FloatArray] = {}
+    for look in extractor.look(working):
+        found |= dict(zip(look.indices, look.descriptors, strict=True))
+    described = [found[index] for index in range(len(working))]
+    flat = tuple(own.reshape(-1, own.shape[-1]) for own in described)
+    distances = []
+    for number, own in enumerate(described):
+        distances.append(mutual_distances(own, flat, np.array([number], np.int32)).ravel())
+        progress("comparing", number + 1, len(described))
+    low, middle, high = np.quantile(np.concatenate(distances), [0.16, 0.5, 0.84])
+    return MutualNormality(flat, float(middle), float(high - low) / 2)

@@ -1,0 +1,228 @@
+"""Evidence sources: measure pictures against a profile or anything else that scores them.
+
+From a picture's score and map to Evidence: p-value, threshold, mask and regions; and the crop of a normal
+picture that shows what a region should look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from anomalist.errors import AnomalistError, CalibrationError, MediaError
+from anomalist.types.image import Basis, Box, DetectorInfo, Evidence, Media, Region, UInt8Array
+from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed
+from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
+from anomalist.vision.media.images import load_image
+from anomalist.vision.profile import Profile
+from anomalist.vision.regions import find_regions, resize_roi, segment
+
+
+def validated_rate(profile: Profile, asked: float | None) -> float:
+    """The false-alarm rate to decide at: the one that was asked for, or the default.
+
+    Raises CalibrationError when a rate that was asked for is none or can't be reached. The default may be out
+    of reach; the decision is then left open, see `Calibration.reachable`.
+    """
+    if asked is None:
+        return DEFAULT_RATE
+    if not 0 < asked < 1:
+        raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
+    have, needed = profile.calibration.n_groups, groups_needed(asked)
+    if have < needed:
+        what = "groups of normal pictures" if profile.manifest.grouped else "normal pictures"
+        raise CalibrationError(
+            f"A false-alarm rate of {asked:g} needs {needed} {what} for calibration; "
+            f"this profile has {have}, which support {1 / (have + 1):.3g} and above.",
+            "Learn from more pictures, or ask for a higher rate.",
+        )
+    return asked
+
+
+def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float) -> Evidence:
+    """Put the numbers of one scored picture together, to be decided at the false-alarm ``rate``.
+
+    Raises MediaError when the numbers are not finite or the region of interest vanishes at this size.
+    """
+    _check_finite(scored)
+    calibration, manifest = profile.calibration, profile.manifest
+    roi = resize_roi(profile.roi, media.size)
+    threshold = calibration.threshold(rate)
+    # Out of reach: show what stands out from every normal picture that there is.
+    high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
+    mask = segment(scored.score_map, roi, high=high, low=manifest.low)
+    regions = find_regions(media.pixels, scored.score_map, mask, roi)
+    known = profile.detector.name_regions(media.pixels, regions)
+    return Evidence(
+        detector=DetectorInfo(
+            name=manifest.detector, version=manifest.version, digest=manifest.files["detector.safetensors"]
+        ),
+        score=float(scored.scores.mean()),
+        score_map=scored.score_map,
+        mask=mask,
+        roi_area=int(roi.sum()) if roi is not None else mask.size,
+        p_value=calibration.p_value(scored.scores),
+        threshold=threshold,
+        calibration=calibration.summary(scored.scores, rate),
+        regions=tuple(
+            region.model_copy(update={"known": kind}) for region, kind in zip(regions, known, strict=True)
+        ),
+    )
+
+
+def measure_uncalibrated(
+    media: Media, scored: DetectorOutput, detector: DetectorInfo, basis: Basis, *, high: float, low: float
+) -> Evidence:
+    """Put the numbers of one picture together where no normal pictures say how unusual they are.
+
+    ``high`` and ``low`` are the levels of `regions.segment`. Raises MediaError as `measure` does.
+    """
+    _check_finite(scored)
+    mask = segment(scored.score_map, None, high=high, low=low)
+    return Evidence(
+        detector=detector,
+        score=float(scored.scores.mean()),
+        score_map=scored.score_map,
+        mask=mask,
+        roi_area=mask.size,
+        regions=find_regions(media.pixels, scored.score_map, mask),
+        basis=basis,
+        notes=("uncalibrated: scores rank pictures, they decide nothing",),
+    )
+
+
+def _check_finite(scored: DetectorOutput) -> None:
+    if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
+        raise MediaError("The detector gave no finite score for this picture.")
+
+
+MeasuredPicture = tuple[str | Path, Media | None, Evidence | AnomalistError]
+"""A path, its picture (None when it could not be read), and what was measured or why nothing was."""
+
+
+class EvidenceSource(Protocol):
+    """A source of evidence: measures pictures against whatever it was learned from."""
+
+    @property
+    def name(self) -> str:
+        """Of the profile, or of what stands in for one; goes into records."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of everything that the numbers depend on but the picture."""
+        ...
+
+    @property
+    def calibration(self) -> CalibrationSet | None:
+        """What p-values rest on; None where nothing was calibrated."""
+        ...
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Measure pictures in order; an error stands in for what can't be judged."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProfileEvidence:
+    """Compares pictures with the normals of a profile, to be decided at a false-alarm ``rate``."""
+
+    profile: Profile
+    rate: float
+
+    @property
+    def name(self) -> str:
+        """Of the profile."""
+        return self.profile.name
+
+    @property
+    def digest(self) -> str:
+        """Of the profile; the rate belongs to the settings."""
+        return self.profile.digest
+
+    @property
+    def calibration(self) -> CalibrationSet:
+        """Of the profile."""
+        return self.profile.calibration
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Score a batch at a time; see `EvidenceSource.measure`."""
+
+        def score(several: list[Media]) -> list[DetectorOutput]:
+            return self.profile.detector.score([media.pixels for media in several], self.profile.roi)
+
+        return measure_all(
+            score, lambda media, scored: measure(self.profile, media, scored, self.rate), paths
+        )
+
+
+def measure_all(
+    score: BatchScorer, evidence_of: Callable[[Media, DetectorOutput], Evidence], paths: Iterable[str | Path]
+) -> Iterator[MeasuredPicture]:
+    """Read and score pictures a batch at a time and make evidence of each; errors stand in."""
+    for path, media, scored in score_in_batches(score, paths):
+        if media is None or isinstance(scored, AnomalistError):
+            assert isinstance(scored, AnomalistError)  # what was read was scored, or says why not
+            yield path, media, scored
+            continue
+        try:
+            yield path, media, evidence_of(media, scored)
+        except AnomalistError as error:
+            yield path, media, error
+
+
+CROP_MARGIN = 0.5
+"""Room around a region in a closer look, as a share of its longer side, on every side."""
+
+MIN_CROP_SHARE = 1 / 8
+"""A closer look shows at least this share of the picture's longer side, so that a speck has a context."""
+
+
+@dataclass(frozen=True, eq=False)
+class NearestNormalCrop:
+    """Finds the normal patch most like a region, in the pictures that a profile was learned from."""
+
+    profile: Profile
+
+    def __call__(self, media: Media, region: Region) -> UInt8Array | None:
+        """Return that patch with its surroundings, uint8 (h, w, 3), as wide as a closer look at the region.
+
+        None when the detector can't tell, or the normal picture is gone or has changed since.
+        """
+        alike = self.profile.detector.nearest_normal_patch(media.pixels, region.box)
+        if alike is None:
+            return None
+        learned = self.profile.manifest.normals[alike.picture]
+        try:
+            normal = load_image(learned.source)
+        except MediaError:
+            return None
+        if normal.sha256 != learned.sha256:
+            return None
+        height, width = normal.size
+        x0, y0, x1, y1 = region.box
+        scale = max(normal.size) / max(media.size)
+        across, down = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
+        x, y = round(alike.centre[0] * width - across / 2), round(alike.centre[1] * height - down / 2)
+        left, top, right, bottom = crop_window((x, y, x + across, y + down), normal.size)
+        return normal.pixels[top:bottom, left:right]
+
+
+def no_normal_crop(media: Media, region: Region) -> UInt8Array | None:
+    """Where there are no normal pictures to show."""
+    return None
+
+
+def crop_window(box: Box, size: tuple[int, int], factor: int = 1) -> Box:
+    """Return a square around a box, moved into the picture and cut to it."""
+    x0, y0, x1, y1 = box
+    height, width = size
+    side = max((1 + 2 * CROP_MARGIN) * max(x1 - x0, y1 - y0), MIN_CROP_SHARE * max(size))
+    side = round(min(factor * side, max(size)))
+    left = min(max(0, (x0 + x1 - side) // 2), max(0, width - side))
+    top = min(max(0, (y0 + y1 - side) // 2), max(0, height - side))
+    return left, top, min(width, left + side), min(height, top + side)

@@ -1,0 +1,202 @@
+"""Backbones: patch descriptors from any vision model of transformers, and the size pictures are resized to.
+
+Feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …), patch tokens of the
+vision tower where not (CLIP, SigLIP). Nothing is downloaded: a name must be in the local Hugging Face
+cache.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomalist.errors import DetectorError, MediaError
+from anomalist.types.image import FloatArray, UInt8Array
+
+if TYPE_CHECKING:
+    import torch
+
+
+MAX_WORKING_PIXELS = 384 * 384
+"""Pictures with more pixels are reduced before the network runs."""
+MIN_WORKING_PIXELS = 192 * 192
+"""Pictures with fewer pixels are enlarged, at most twofold."""
+MIN_SIDE = 16
+"""Smaller pictures are refused, pixels."""
+_MAX_SIDE = 2304
+"""However narrow the picture is."""
+_BACKBONE_SIDE = 256
+
+
+def to_working_size(pixels: UInt8Array) -> UInt8Array:
+    """Resize a picture to the network's input size: sides in multiples of 32, proportions kept to that.
+
+    Takes and returns uint8 (H, W, 3). Raises MediaError when a side is under ``MIN_SIDE`` pixels.
+    """
+    import cv2
+
+    check_min_size(pixels)
+    height, width = pixels.shape[:2]
+    target = _working_size(width, height)
+    if target == (width, height):
+        return pixels
+    shrinking = target[0] * target[1] < width * height
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, target, interpolation=method), np.uint8)
+
+
+def check_min_size(pixels: UInt8Array) -> None:
+    """Raise MediaError when a side of a picture, uint8 (H, W, 3), is under ``MIN_SIDE`` pixels."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise MediaError(
+            f"The picture is {width}×{height} pixels.",
+            f"At least {MIN_SIDE} on each side are needed to judge a surface.",
+        )
+
+
+def _working_size(width: int, height: int) -> tuple[int, int]:
+    from anomalist.vision.features.surface_net import SIZE_MULTIPLE
+
+    area = width * height
+    if area > MAX_WORKING_PIXELS:
+        scale = math.sqrt(MAX_WORKING_PIXELS / area)
+    else:
+        scale = min(2.0, max(1.0, math.sqrt(MIN_WORKING_PIXELS / area)))
+
+    def fitted(side: int) -> int:
+        return min(_MAX_SIDE, max(SIZE_MULTIPLE, round(side * scale / SIZE_MULTIPLE) * SIZE_MULTIPLE))
+
+    return fitted(width), fitted(height)
+
+
+def as_tensor(pictures: Sequence[UInt8Array]) -> torch.Tensor:
+    """Stack pictures of one size: float32 (B, 3, H, W) in [0, 1], channels last in memory."""
+    import torch
+
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return (stacked.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+class TransformersBackbone:
+    """A pretrained vision backbone by Hugging Face name or local folder; needs no torchvision.
+
+    Uses AutoBackbone feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …) and the
+    patch tokens of the vision tower where not (CLIP, SigLIP). Pictures are brought to about 256×256. Never
+    downloads: a name must be in the local Hugging Face cache.
+
+    Raises
+    ------
+    DetectorError : it is not there, damaged, or no vision model.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._model = _load_model(name)
+        self._mean, self._std = _pixel_statistics(name)
+        self._patch = int(getattr(self._model.config, "patch_size", None) or 32)
+
+    def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
+        """Describe the patches of pictures, uint8 (H, W, 3): float32 (B, h, w, d), unit vectors."""
+        import cv2
+        import torch
+        import torch.nn.functional as F  # noqa: N812
+
+        side = _BACKBONE_SIDE // self._patch * self._patch
+        resized = [np.asarray(cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA)) for p in pictures]
+        batch = (as_tensor(resized) - self._mean) / self._std
+        with torch.inference_mode():
+            features = F.normalize(_feature_map(self._model, batch, side // self._patch), dim=1)
+        return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().numpy())
+
+
+def _load_model(name: str) -> Any:  # noqa: ANN401
+    """The backbone, or the vision tower of a model that reads text too, ready to run."""
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModel
+    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+
+    is_path = name.startswith((".", "/", "~")) or Path(name).exists()
+    if is_path and not Path(name, "config.json").is_file():
+        raise DetectorError(f"{name} is not a model folder: it has no config.json.")
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(name, local_files_only=True)
+            if type(config) in MODEL_FOR_BACKBONE_MAPPING:
+                # Not AutoBackbone.from_pretrained, which asks the hub even for a folder (transformers 5.23).
+                architecture = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+                # The middle of the network: late layers know objects, middle ones know textures.
+                stages = len(getattr(config, "stage_names", None) or [0]) - 1
+                options["out_indices"] = [max(1, round(stages * 0.6))]
+                model = architecture.from_pretrained(name, **options)
+            else:
+                model = AutoModel.from_pretrained(name, **options)
+                model = getattr(model, "vision_model", model)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DetectorError(
+            f"The backbone {name} can't be loaded: {reason}.",
+            "Copy it again." if is_path else f"If it is not on this machine yet: hf download {name}",
+        ) from error
+    if model.main_input_name != "pixel_values":
+        raise DetectorError(f"{name} is not a vision model: it reads {model.main_input_name}.")
+    return model.eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence progress bars and the list of the head's weights, which are left out on purpose."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and spread that the backbone was trained with; ImageNet's where its folder does not say."""
+    import torch
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        name, "preprocessor_config.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
+    )
+    try:
+        settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+        mean = torch.tensor(settings.get("image_mean") or [0.485, 0.456, 0.406])
+        std = torch.tensor(settings.get("image_std") or [0.229, 0.224, 0.225])
+        return mean.reshape(1, 3, 1, 1), std.reshape(1, 3, 1, 1)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise DetectorError(
+            f"The backbone {name} can't be loaded: preprocessor_config.json is damaged.", "Copy it again."
+        ) from error
+
+
+def _feature_map(model: Any, batch: torch.Tensor, grid: int) -> torch.Tensor:  # noqa: ANN401
+    """Features (B, d, h, w) from a backbone, or from the tokens of a vision tower on a square ``grid``."""
+    import inspect
+
+    accepts = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+    output = model(batch, **({"interpolate_pos_encoding": True} if accepts else {}))
+    features: torch.Tensor
+    if hasattr(output, "feature_maps"):
+        features = output.feature_maps[-1]
+    elif output.last_hidden_state.ndim == 4:
+        features = output.last_hidden_state
+    else:  # class and register tokens come first
+        tokens = output.last_hidden_state[:, -grid * grid :]
+        features = tokens.transpose(1, 2).unflatten(2, (grid, grid))
+    return features

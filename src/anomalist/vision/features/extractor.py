@@ -1,0 +1,223 @@
+"""Feature extraction: run SurfaceNet, and a backbone if there is one, over pictures in batches of one size.
+
+Also loads the packaged weights, checked by SHA-256 before they are used, and keeps glibc's malloc from
+giving freed memory back after every layer, which would cost half of the processor time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from anomalist.errors import DetectorError
+from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.vision.features.backbones import TransformersBackbone, as_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from anomalist.vision.features.surface_net import SegmentationHead, SurfaceNet, TrunkOutput
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Tell glibc's malloc to keep large blocks for the next use; does nothing elsewhere.
+
+    By default blocks above some megabytes are mapped and unmapped each time, and the kernel clears every page
+    again: half of the processor time of a network that works on pictures. ``MALLOC_MMAP_THRESHOLD_`` and
+    ``MALLOC_TRIM_THRESHOLD_`` in the environment would do the same.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+    mallopt(_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+T = TypeVar("T")
+
+WEIGHTS_FILE = "surfacenet-2.safetensors"
+WEIGHTS_SHA256 = "e61ddc9432fcd56373f32cd5ca0fe02a624e16f8574813b88787628a81f3ef26"
+
+
+@cache
+def _shipped_weights() -> bytes:
+    data = (files("anomalist.vision") / "data" / WEIGHTS_FILE).read_bytes()
+    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
+        raise DetectorError(
+            f"the packaged weights {WEIGHTS_FILE} are damaged.",
+            "Install again: pip install --force-reinstall anomalist",
+        )
+    return data
+
+
+def shipped_network() -> SurfaceNet:
+    """A fresh SurfaceNet with the packaged weights, ready to run."""
+    from safetensors.torch import load
+
+    return load_network(load(_shipped_weights()))
+
+
+def load_network(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
+    """A SurfaceNet with the given weights, which may be stored in half precision, ready to run."""
+    from anomalist.vision.features.surface_net import SurfaceNet
+
+    keep_freed_memory()
+    network = SurfaceNet()
+    network.load_state_dict(dict(state))  # copies into float32 parameters
+    network.eval()
+    return network
+
+
+def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
+    """A head with the given weights, likewise."""
+    from anomalist.vision.features.surface_net import SegmentationHead
+
+    head = SegmentationHead()
+    head.load_state_dict(dict(state))
+    head.eval()
+    return head
+
+
+def with_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """The tensors or arrays whose names begin with ``prefix``, named without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+_BATCH_SIZE = 4  # more is no faster, and takes more memory
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureBatch:
+    """Features of a batch of B pictures of one size (H, W).
+
+    Parameters
+    ----------
+    indices : which pictures they are.
+    pictures : uint8 (H, W, 3) each.
+    descriptors : float32 (B, h, w, d), unit vectors, for memory banks.
+    seen : the trunk's features.
+    network : that computed them.
+    """
+
+    indices: tuple[int, ...]
+    pictures: tuple[UInt8Array, ...]
+    descriptors: FloatArray
+    seen: TrunkOutput
+    network: SurfaceNet
+    _logits_by_head: dict[SegmentationHead, FloatArray] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def alone(self) -> Tensor:
+        """`isolation` of every patch by the trunk's descriptors, float (B, H/8, W/8)."""
+        from anomalist.vision.features.surface_net import isolation
+
+        return isolation(self.seen.descriptors)
+
+    def self_reference_logits(self, head: SegmentationHead) -> FloatArray:
+        """Self-reference logits: the head's logits with only the picture itself as normal; float32 (B, H, W).
+
+        The sum of its logits on the pictures and on the pictures at half their size, where large faint
+        defects are easier to see, each conditioned on intra-image novelty. Cached,
+        as folds may share a head.
+        """
+        if head not in self._logits_by_head:
+            self._logits_by_head[head] = self._compute_self_reference_logits(head)
+        return self._logits_by_head[head]
+
+    def _compute_self_reference_logits(self, head: SegmentationHead) -> FloatArray:
+        import torch
+        import torch.nn.functional as F  # noqa: N812
+
+        with torch.inference_mode():
+            near = self.logits(head, self.intra_image_novelty)
+            coarse = self.half_scale.logits(head, self.half_scale.intra_image_novelty)
+            enlarged = F.interpolate(coarse[:, None], near.shape[1:], mode="bilinear")[:, 0]
+            return (near + enlarged).numpy()
+
+    @cached_property
+    def intra_image_novelty(self) -> FloatArray:
+        """Intra-image novelty by the trunk's descriptors, float32 (B, H/8, W/8)."""
+        from anomalist.vision.features.surface_net import intra_image_novelty
+
+        return np.asarray(intra_image_novelty(self.seen.descriptors).numpy())
+
+    @cached_property
+    def half_scale(self) -> FeatureBatch:
+        """The same pictures at half their size; its descriptors are the network's own."""
+        small = tuple(to_half_size(picture) for picture in self.pictures)
+        seen = extract_features(self.network, small)
+        return FeatureBatch(self.indices, small, _descriptor_grid(seen), seen, self.network)
+
+    def logits(self, head: SegmentationHead, novelty: FloatArray | None) -> Tensor:
+        """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or nothing."""
+        import torch
+        import torch.nn.functional as F  # noqa: N812
+
+        from anomalist.vision.features.surface_net import novelty_maps
+
+        known = None if novelty is None else torch.from_numpy(novelty)
+        if known is not None and known.shape != self.alone.shape:  # a backbone has its own grid
+            known = F.interpolate(known[:, None], self.alone.shape[1:], mode="bilinear")[:, 0]
+        return head(self.seen.features, novelty_maps(self.alone, known))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureExtractor:
+    """Batched feature extraction: the shipped network and, if asked for, a backbone for the descriptors."""
+
+    network: SurfaceNet
+    backbone: TransformersBackbone | None = None
+
+    def look(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
+        """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, picture in enumerate(working):
+            by_size.setdefault(picture.shape, []).append(index)
+        for indices in by_size.values():
+            for start in range(0, len(indices), _BATCH_SIZE):
+                batch = indices[start : start + _BATCH_SIZE]
+                yield self._look(tuple(batch), [working[i] for i in batch])
+
+    def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
+        seen = extract_features(self.network, pictures)
+        described = self.backbone.describe(pictures) if self.backbone else _descriptor_grid(seen)
+        return FeatureBatch(indices, tuple(pictures), described, seen, self.network)
+
+
+def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> TrunkOutput:
+    """Run the trunk over working pictures of one size, without gradients."""
+    import torch
+
+    from anomalist.vision.features.surface_net import standardise
+
+    with torch.no_grad():
+        return network.look(standardise(as_tensor(pictures)))
+
+
+def _descriptor_grid(seen: TrunkOutput) -> FloatArray:
+    return np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+
+
+def to_half_size(picture: UInt8Array) -> UInt8Array:
+    """A working picture at half its size, to the nearest size that the network takes."""
+    import cv2
+
+    from anomalist.vision.features.surface_net import SIZE_MULTIPLE
+
+    height, width = (
+        max(SIZE_MULTIPLE, round(n / 2 / SIZE_MULTIPLE) * SIZE_MULTIPLE) for n in picture.shape[:2]
+    )
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,1 @@
+"""Media input: still pictures, video files, frame folders and network streams."""

@@ -1,0 +1,200 @@
+"""Frame and Video, the interface of all video sources; frame sampling by time; the log of lost frames.
+
+Times are seconds since the first frame of the source, by its own timestamps. Frames are RGB as displayed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.image import UInt8Array
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame, as it is displayed (rotation applied).
+
+    Parameters
+    ----------
+    index : its number in the source, from 0; frames that were passed over count.
+    time : seconds since the first frame of the source, by its own timestamps.
+    pixels : uint8 (H, W, 3), RGB.
+    cut : True where the source itself breaks off before this frame: a reconnect, another resolution. What was
+        seen before says nothing about motion here. The first frame of a source has none.
+    """
+
+    index: int
+    time: float
+    pixels: UInt8Array
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
+            raise TypeError(
+                f"pixels must be uint8 (H, W, 3), got {self.pixels.dtype.name} {self.pixels.shape}"
+            )
+
+
+class Video(Protocol):
+    """A source of frames that can be read again from any time (a stream only onwards)."""
+
+    @property
+    def source(self) -> str:
+        """The path or address as the user gave it (an address without its password)."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """Hex digest of the file's bytes, or over the frame files; None for a stream."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first frame in pixels, as displayed."""
+        ...
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the first frame to the end of the last; None where only reading would tell."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to read it and what damage was met so far; complete once all frames were read."""
+        ...
+
+    def frames(
+        self, start: float = 0.0, stop: float | None = None, rate: float | None = None
+    ) -> Iterator[Frame]:
+        """Yield the frames with start ≤ time < stop, in order and in bounded memory.
+
+        Parameters
+        ----------
+        start, stop : seconds; None is the end.
+        rate : frames a second at most, sampled by time (the first frame at or after each tick); None is all.
+        """
+        ...
+
+
+TIME_TOLERANCE = 1e-6  # seconds: times are sums of fractions
+
+
+class FrameSampler:
+    """A range of times, sampled by time.
+
+    Parameters
+    ----------
+    start, stop : seconds; frames with start ≤ time < stop are wanted, None is the end.
+    rate : frames a second at most: the first frame at or after each of start, start + 1 / rate, … is
+        wanted; None is all.
+
+    Raises
+    ------
+    ValueError
+        If start isn't finite or the rate isn't positive.
+    """
+
+    def __init__(self, start: float = 0.0, stop: float | None = None, rate: float | None = None) -> None:
+        if not math.isfinite(start):
+            raise ValueError(f"start must be finite, got {start}")
+        if rate is not None and not rate > 0:
+            raise ValueError(f"rate must be positive, got {rate}")
+        self.start = max(start, 0.0)
+        self.reached = self.start
+        """Time of the last frame that was taken."""
+        self._stop = math.inf if stop is None else stop
+        self._rate = rate
+        self._due = self.start
+        self._begun = False
+        self._cut = False
+
+    def over(self, time: float) -> bool:
+        """Say whether this and all later times are past the end."""
+        return time >= self._stop - TIME_TOLERANCE
+
+    def wants(self, time: float) -> bool:
+        """Say whether the frame at this time is wanted."""
+        return time >= self._due - TIME_TOLERANCE and not self.over(time)
+
+    def break_off(self, time: float) -> None:
+        """Remember that the source breaks off at this time, for the next frame that is taken."""
+        self._cut = self._cut or (self._begun and time > self.reached)
+
+    def take(self, frame: Frame) -> Frame:
+        """Return the wanted frame, marked as a cut when the source broke off since the last one."""
+        if self._rate is None:
+            self._due = frame.time + 2 * TIME_TOLERANCE
+        else:
+            ticks = math.floor((frame.time - self.start + TIME_TOLERANCE) * self._rate) + 1
+            self._due = self.start + ticks / self._rate
+        cut = self._cut or frame.cut
+        self.reached, self._begun, self._cut = frame.time, True, False
+        return replace(frame, cut=cut)
+
+
+MAX_LOST_FRAMES = 100_000
+MAX_DAMAGE_NOTES = 5
+
+
+class DamageLog:
+    """Frames that were lost, gathered over all passes over one source, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.end: float | None = None
+        """Where the last frame ends in seconds, once that was met."""
+        self._lost: dict[int, float] = {}
+        self._more = 0
+        self._early = ""
+
+    def lost(self, index: int, time: float) -> None:
+        """Add the frame with this number, at ``time`` seconds."""
+        if len(self._lost) < MAX_LOST_FRAMES:
+            self._lost.setdefault(index, time)
+        elif index not in self._lost:
+            self._more += 1
+
+    def add_lost_between(self, sound: int | None, index: int, times: npt.NDArray[np.float64]) -> None:
+        """Add the frames between two sound ones; some never come out of a decoder, not even as refused.
+
+        Parameters
+        ----------
+        sound, index : numbers of the two; None where the pass began damaged.
+        times : of all frames of the source, in seconds.
+        """
+        if sound is not None:
+            for missing in range(sound + 1, index):
+                self.lost(missing, float(times[missing]))
+
+    def ended(self, time: float, expected: float | None, tolerance: float) -> None:
+        """Compare where the last frame ends with the announced duration; all in seconds."""
+        self.end = time
+        if expected is not None and expected - time > tolerance:
+            self._early = f"cut short: ends at {_rounded_down(time)} s of {expected:.1f} s"
+
+    def notes(self) -> list[str]:
+        """Return one line for each run of lost frames (the first few), and one for an early end."""
+        runs: list[list[int]] = []
+        for index in sorted(self._lost):
+            if runs and index == runs[-1][-1] + 1:
+                runs[-1].append(index)
+            else:
+                runs.append([index])
+        notes = [
+            f"damaged: {len(run)} frame{'s' * (len(run) > 1)} from {_rounded_down(self._lost[run[0]])} s "
+            "could not be decoded"
+            for run in runs[:MAX_DAMAGE_NOTES]
+        ]
+        others = sum(map(len, runs[MAX_DAMAGE_NOTES:])) + self._more
+        if others:
+            notes.append(f"damaged: {others} more frames in other places could not be decoded")
+        return notes + [self._early] * bool(self._early)
+
+
+def _rounded_down(seconds: float) -> str:
+    return f"{math.floor(seconds * 10 + 1e-6) / 10:.1f}"

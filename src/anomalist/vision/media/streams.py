@@ -1,0 +1,251 @@
+"""Network streams as `Video`: live capture that drops the oldest frames, and a buffer of recent ones.
+
+A live stream is received in a thread; a reader that is too slow loses the oldest waiting frames.
+`RecentFrames` keeps the last seconds as JPEG, so that an event can be shown after it has begun.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from threading import Condition, Event, Lock, Thread
+
+from anomalist.errors import MediaError
+from anomalist.types.image import UInt8Array
+from anomalist.vision.media.decoding import to_pixels
+from anomalist.vision.media.frames import Frame, FrameSampler
+from anomalist.vision.media.receiver import StreamReceiver
+from anomalist.vision.media.sources import redact_url
+
+MAX_WAITING_FRAMES = 4
+
+
+def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[], None]) -> Iterator[Frame]:
+    """Take frames in a thread as they come and yield them; when ``MAX_WAITING_FRAMES`` wait, drop the oldest.
+
+    Parameters
+    ----------
+    frames : what comes; it is read and closed in the thread.
+    stop : set when the reader is done, so that ``frames`` can end its waiting.
+    passed_over : called in the thread for each frame that is dropped. If it was a cut, the next one is.
+    """
+    held: deque[Frame] = deque()
+    ready = Condition()
+    ended = Event()
+    errors: list[Exception] = []
+
+    def fill() -> None:
+        try:
+            for frame in frames:
+                with ready:
+                    if len(held) == MAX_WAITING_FRAMES:
+                        on_dropped()
+                        held[1] = replace(held[1], cut=held[0].cut or held[1].cut)
+                        held.popleft()
+                    held.append(frame)
+                    ready.notify()
+                if stop.is_set():
+                    return
+        except Exception as error:  # raised again where the frames are read
+            errors.append(error)
+        finally:
+            with ready:
+                ended.set()
+                ready.notify()
+
+    thread = Thread(target=fill, name="stream", daemon=True)
+    thread.start()
+    try:
+        while True:
+            with ready:
+                ready.wait_for(lambda: held or ended.is_set())
+                if not held:
+                    break
+                frame = held.popleft()
+            yield frame
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+class StreamedVideo:
+    """Frames from an address (see ``Video``); it goes only onwards, by one reader at a time.
+
+    Live streams (RTSP, RTMP, RTP, UDP, motion JPEG over HTTP) are received in a thread, and a reader that is
+    too slow loses the oldest of a few waiting frames. Anything else over HTTP is taken to be a file: it is
+    read at the reader's pace, and where the connection dies reading goes on at the same place.
+
+    Parameters
+    ----------
+    address : where it is. Its password appears neither in ``source`` nor in notes and errors.
+    give_up : seconds for which a stream that broke off is tried again, with growing waits. Then the frames
+        end, with a note.
+
+    Raises
+    ------
+    MediaError
+        If it can't be reached at first, or gives no frame.
+    """
+
+    def __init__(self, address: str, *, give_up: float = 60.0) -> None:
+        self._receiver = StreamReceiver(address, give_up)
+        self._source = redact_url(address)
+        height, width, _ = to_pixels(self._receiver.first.picture, self._source).shape
+        self._size = (height, width)
+        self._passed_over = 0
+
+    @property
+    def source(self) -> str:
+        """The address without its password."""
+        return self._source
+
+    @property
+    def sha256(self) -> str | None:
+        """None: a stream has no fixed bytes."""
+        return None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first frame in pixels, as displayed."""
+        return self._size
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, as a file on a server announces; None for a live stream."""
+        return self._receiver.duration
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened so far: lost connections, wrong clocks, damage, frames passed over."""
+        notes = self._receiver.notes()
+        if self._passed_over:
+            notes.append(f"{self._passed_over} frames passed over because reading was slower than the stream")
+        return tuple(notes)
+
+    def frames(
+        self, start: float = 0.0, stop: float | None = None, rate: float | None = None
+    ) -> Iterator[Frame]:
+        """Yield the frames from here on with start ≤ time < stop (see ``Video``).
+
+        Called again, it goes on with what comes then; what a live stream showed in between is lost.
+
+        Raises
+        ------
+        MediaError
+            If frames become too large.
+        """
+        return self._frames(FrameSampler(start, stop, rate))
+
+    def _frames(self, selection: FrameSampler) -> Iterator[Frame]:
+        receiver = self._receiver
+        receiver.stop.clear()
+        frames = self._selected(selection)
+        if not receiver.live:
+            yield from frames
+            return
+        try:
+            yield from latest_frames(frames, receiver.stop, self._count_dropped)
+        finally:
+            receiver.disconnect()
+
+    def _selected(self, selection: FrameSampler) -> Iterator[Frame]:
+        for raw_frame in self._receiver.raw_frames():
+            if selection.over(raw_frame.time):
+                self._receiver.push_back(raw_frame)
+                return
+            if selection.wants(raw_frame.time):
+                pixels = to_pixels(raw_frame.picture, self._source)
+                yield selection.take(Frame(raw_frame.index, raw_frame.time, pixels, raw_frame.cut))
+            elif raw_frame.cut:
+                selection.break_off(raw_frame.time)
+
+    def _count_dropped(self) -> None:
+        self._passed_over += 1
+
+
+RECENT_SECONDS = 12.0
+RECENT_RATE = 5.0  # frames a second that are kept
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class _JpegFrame:
+    index: int
+    time: float
+    cut: bool
+    jpeg: bytes
+
+
+class RecentFrames:
+    """Passes the frames of a stream on and remembers the last of them; a Video of what it remembers.
+
+    Parameters
+    ----------
+    source : the address, as it is shown.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha256: str | None = None
+        self.notes: tuple[str, ...] = ()
+        self._size: tuple[int, int] | None = None
+        self._kept: deque[_JpegFrame] = deque()
+        self._lock = Lock()  # frames may come in another thread than the one that looks back
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the newest frame. Raises MediaError before the first."""
+        if self._size is None:
+            raise MediaError(f'Nothing was received from "{self.source}" yet.')
+        return self._size
+
+    @property
+    def duration(self) -> float | None:
+        """A stream has no end that is known."""
+        return None
+
+    def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield every frame as it comes, remembering some of them."""
+        for frame in frames:
+            if not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3:
+                self._size = frame.pixels.shape[0], frame.pixels.shape[1]
+                kept = _JpegFrame(frame.index, frame.time, frame.cut, _encode_jpeg(frame.pixels))
+                with self._lock:
+                    self._kept.append(kept)
+                    while frame.time - self._kept[0].time > RECENT_SECONDS:
+                        self._kept.popleft()
+            yield frame
+
+    def frames(
+        self, start: float = 0.0, stop: float | None = None, rate: float | None = None
+    ) -> Iterator[Frame]:
+        """Yield what is remembered of start ≤ time < stop, at most ``rate`` a second."""
+        due = start
+        with self._lock:
+            kept_now = tuple(self._kept)
+        for kept in kept_now:
+            if kept.time >= due and (stop is None or kept.time < stop):
+                due = kept.time + 1 / rate - 1e-3 if rate else kept.time
+                yield Frame(kept.index, kept.time, _decode_jpeg(kept.jpeg), kept.cut)
+
+
+def _encode_jpeg(pixels: UInt8Array) -> bytes:
+    import cv2
+
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    )
+    return bytes(data)
+
+
+def _decode_jpeg(data: bytes) -> UInt8Array:
+    import cv2
+    import numpy as np
+
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None  # it was encoded here
+    out: UInt8Array = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return out

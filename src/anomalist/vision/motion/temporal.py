@@ -1,0 +1,173 @@
+"""Temporal smoothing of scores, and temporal segments above a threshold with hysteresis.
+
+Smoothing is causal (an exponential average, for live use) or offline (a Gaussian over past and future). The
+same segmenter serves clips and streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.clip import Mode
+from anomalist.types.image import FloatArray
+
+CAUSAL_TIME_CONSTANT = 0.3  # seconds: time constant of the causal average, which lags by about as much
+OFFLINE_SIGMA = 0.4  # seconds, of the offline Gaussian
+_TRUNCATE = 3.0  # sigmas
+
+
+class CausalAverage:
+    """An exponential average over time, Σ s·exp(−Δt/τ) / Σ exp(−Δt/τ), that never looks ahead.
+
+    A value that is NaN gives NaN and is not remembered.
+    """
+
+    def __init__(self) -> None:
+        self._total = self._weight = 0.0
+        self._time: float | None = None
+
+    def reset(self) -> None:
+        """Start again: after a cut nothing of the past belongs to what comes."""
+        self._total = self._weight = 0.0
+
+    def push(self, time: float, value: float) -> float:
+        """The average at ``time`` (seconds, not before the last)."""
+        fade = 0.0 if self._time is None else float(np.exp((self._time - time) / CAUSAL_TIME_CONSTANT))
+        self._time = time
+        self._total, self._weight = self._total * fade, self._weight * fade
+        if not np.isfinite(value):
+            return float("nan")
+        self._total, self._weight = self._total + value, self._weight + 1
+        return self._total / self._weight
+
+
+def smooth_scores(
+    times: npt.NDArray[np.floating], values: FloatArray, mode: Mode, cuts: npt.NDArray[np.bool_] | None = None
+) -> FloatArray:
+    """Smooth the scores of a clip.
+
+    Parameters
+    ----------
+    times : float (n,), seconds, rising.
+    values : float32 (n,); NaN where a frame was not judged, which stays NaN.
+    mode : "causal" for ``CausalAverage``, "offline" for a Gaussian over past and future.
+    cuts : bool (n,), True where what came before doesn't belong to it.
+
+    Returns
+    -------
+    float32 (n,).
+    """
+    starts = np.zeros(len(times), np.bool_) if cuts is None else cuts
+    if mode == "causal":
+        average = CausalAverage()
+        out = np.empty(len(times), np.float32)
+        for i, (time, value) in enumerate(zip(times.tolist(), values.tolist(), strict=True)):
+            if starts[i]:
+                average.reset()
+            out[i] = average.push(time, value)
+        return out
+    pieces = np.split(np.arange(len(times)), np.flatnonzero(starts))
+    return np.concatenate([_gaussian_average(times[p], values[p]) for p in pieces] or [values])
+
+
+def _gaussian_average(times: npt.NDArray[np.floating], values: FloatArray) -> FloatArray:
+    """Average around each time with Gaussian weights, by the times and not by the number of the frame."""
+    out = np.full(len(times), np.nan, np.float32)
+    known = np.isfinite(values)
+    low = np.searchsorted(times, times - _TRUNCATE * OFFLINE_SIGMA)
+    high = np.searchsorted(times, times + _TRUNCATE * OFFLINE_SIGMA, side="right")
+    for i in np.flatnonzero(known):
+        near = np.arange(low[i], high[i])[known[low[i] : high[i]]]
+        weight = np.exp(-0.5 * ((times[near] - times[i]) / OFFLINE_SIGMA) ** 2)
+        out[i] = (weight * values[near]).sum() / weight.sum()
+    return out
+
+
+HYSTERESIS_RATIO = 0.7  # of the threshold: what has begun goes on above it
+MAX_GAP = 1.5  # seconds below that are bridged
+MIN_DURATION = 0.3  # seconds: shorter is a flicker
+
+
+@dataclass(frozen=True)
+class TemporalSegment:
+    """From the first to the last high moment, and the highest one between.
+
+    ``closed`` is False while it may still go on.
+    """
+
+    start: float
+    end: float
+    peak: float
+    score: float
+    closed: bool = False
+
+
+class HysteresisSegmenter:
+    """Detects temporal segments in a score with hysteresis: when one begins to count, and when it is over.
+
+    A segment counts once it exceeds ``threshold``. It begins where the score rose above ``HYSTERESIS_RATIO``
+    of it without a gap, so the beginning of what gets conspicuous later belongs to it.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._high = threshold
+        self._low = HYSTERESIS_RATIO * threshold
+        self._open: TemporalSegment | None = None
+
+    @property
+    def since(self) -> float | None:
+        """When what may be or become a stretch began; None when nothing is going on."""
+        return None if self._open is None else self._open.start
+
+    @property
+    def open(self) -> TemporalSegment | None:
+        """What counts and is not over yet."""
+        found = self._open
+        return found if found is not None and found.score > self._high and self._long(found) else None
+
+    def push(self, time: float, score: float) -> TemporalSegment | None:
+        """Take the next score (NaN: not judged, like low); returns a stretch when it is over."""
+        over = self._over(time)
+        if score > self._low:
+            if self._open is None:
+                self._open = TemporalSegment(time, time, time, score)
+            else:
+                better = score > self._open.score
+                peak, top = (time, score) if better else (self._open.peak, self._open.score)
+                self._open = TemporalSegment(self._open.start, time, peak, top)
+        return over
+
+    def finish(self) -> TemporalSegment | None:
+        """Nothing more comes; returns the stretch that was still open."""
+        return self._close()
+
+    def _over(self, time: float) -> TemporalSegment | None:
+        if self._open is not None and time - self._open.end > MAX_GAP:
+            return self._close()
+        return None
+
+    def _close(self) -> TemporalSegment | None:
+        found, self._open = self.open, None
+        if found is None:
+            return None
+        return TemporalSegment(found.start, found.end, found.peak, found.score, closed=True)
+
+    def _long(self, stretch: TemporalSegment) -> bool:
+        return stretch.end - stretch.start >= MIN_DURATION
+
+
+def temporal_segments(
+    times: Sequence[float], scores: Sequence[float], threshold: float, cuts: Sequence[bool] = ()
+) -> list[TemporalSegment]:
+    """All stretches of a clip, in order; none goes on beyond a cut (True where what follows is new)."""
+    machine = HysteresisSegmenter(threshold)
+    found: list[TemporalSegment | None] = []
+    for index, (time, score) in enumerate(zip(times, scores, strict=True)):
+        if index < len(cuts) and cuts[index]:
+            found.append(machine.finish())
+        found.append(machine.push(time, score))
+    return [stretch for stretch in (*found, machine.finish()) if stretch is not None]

@@ -1,1 +1,0 @@
-"""Moving pictures: files, folders of frames and streams, read as frames with true timestamps."""

@@ -1,0 +1,63 @@
+"""Whose word counts for the kind: the labelled cases, then the model, then the measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from anomalist.agent.reasoning.policy import Policy
+from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict
+from anomalist.prompts.schemas import Judgement
+from anomalist.types.image import Evidence, KnownKind, Media, Recall, Region
+
+LINE: dict[str, Any] = {"box": (20, 20, 80, 24), "area": 180, "elongation": 20.0, "tone": "darker"}
+
+
+def said(label: str, kind: str) -> ModelExchange:
+    return ModelExchange(
+        Judgement.model_validate(
+            {
+                "claims": [{"text": "A dark line.", "evidence": ["R1"]}],
+                "label": label,
+                "kind": kind,
+                "severity_step": "same",
+                "severity_reason": "",
+                "severity_evidence": [],
+            }
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "label", "kind", "expected", "conflict"),
+    [
+        (None, "anomalous", "spot", "spot", True),
+        (None, "anomalous", "line", "line", False),
+        (None, "normal", "none", "line", False),
+        ("scratch", "anomalous", "spot", "scratch", True),
+        ("scratch", "normal", "none", "scratch", False),
+    ],
+)
+def test_the_kind_of_an_alarm_is_that_of_labelled_cases_else_the_models_else_the_measured(
+    media: Media,
+    evidence: Callable[..., Evidence],
+    region: Callable[..., Region],
+    known: str | None,
+    label: str,
+    kind: str,
+    expected: str,
+    conflict: bool,
+) -> None:
+    case = KnownKind(name=known, similarity=0.9, cases=("case:scratch/1",)) if known else None
+    marked = region(**LINE).model_copy(update={"known": case})
+    measured = evidence(p=1 / 101, regions=[marked])
+    verdict = build_verdict(said(label, kind), "model", media, measured, Recall(), Policy())
+    assert (verdict.label, verdict.kind) == ("anomalous", expected)
+    assert any("the model calls it" in text for text in verdict.disagreements) is conflict
+
+
+def test_a_normal_verdict_has_no_kind(media: Media, evidence: Callable[..., Evidence]) -> None:
+    verdict = build_verdict(said("normal", "none"), "model", media, evidence(p=0.7), Recall(), Policy())
+    assert (verdict.label, verdict.kind) == ("normal", None)

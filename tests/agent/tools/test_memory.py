@@ -1,0 +1,70 @@
+"""Feedback is stored and recalled, undone, and changes no verdict; records are searched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anomalist.agent.tools.memory import (
+    apply_rules,
+    list_rules,
+    recall_similar_cases,
+    record_feedback,
+    search_records,
+    undo_feedback,
+)
+from anomalist.agent.tools.subject import Subject
+from anomalist.errors import DataError
+from tests.subjects import judged, scratched
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return scratched(tmp_path / "part.png")
+
+
+def test_what_was_said_is_recalled(subject: Subject) -> None:
+    assert recall_similar_cases(subject).notes == ("nothing was said about any finding yet",)
+    stored = record_feedback(subject, "corrected", "dent", 3)
+    assert (stored.said, stored.kind, stored.severity) == ("corrected", "dent", "major")
+    (recalled,) = recall_similar_cases(subject).cases
+    assert recalled.case == stored.case
+    assert recalled.similarity == pytest.approx(1)
+    undo_feedback(subject, stored.case)
+    assert recall_similar_cases(subject).cases == ()
+
+
+def test_normal_is_severity_none_without_a_kind(subject: Subject) -> None:
+    stored = record_feedback(subject, "normal")
+    assert (stored.said, stored.kind, stored.severity) == ("corrected", None, "none")
+    with pytest.raises(DataError, match="no severity 7"):
+        record_feedback(subject, "corrected", "dent", 7)
+
+
+def test_a_broken_case_file_is_one_clear_error(subject: Subject, tmp_path: Path) -> None:
+    (tmp_path / "cases.sqlite").write_bytes(b"SQLite format 3\0 but not really" * 40)
+    with pytest.raises(DataError, match=r"cases\.sqlite"):
+        recall_similar_cases(subject)
+    with pytest.raises(DataError, match=r"cases\.sqlite"):
+        record_feedback(subject, "normal")
+
+
+def test_records_are_searched_by_all_that_is_known(subject: Subject, tmp_path: Path) -> None:
+    batch = replace(subject, records=(*subject.records, judged(tmp_path / "good.png")))
+    assert [row.picture for row in search_records(batch, "anomalous").rows] == ["part.png"]
+    assert [row.picture for row in search_records(batch, kind="scratch").rows] == ["part.png"]
+    assert search_records(batch, since="this week").count == 2
+    assert search_records(batch, until="2020-01-01").count == 0
+    assert [row.picture for row in search_records(batch).rows] == ["part.png", "good.png"]
+    with pytest.raises(DataError, match="is no date"):
+        search_records(batch, since="once upon a time")
+
+
+def test_rules_of_the_profile(subject: Subject) -> None:
+    listed = list_rules(subject)
+    assert listed.profile == "tiles"
+    assert len(listed.rules) == listed.of > 0
+    fitting = apply_rules(subject, "someone rides a bicycle here")
+    assert all(rule.rule in {each.rule for each in listed.rules} for rule in fitting.rules)

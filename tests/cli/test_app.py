@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anomalist.vision.profile import Profile
+from tests.pictures import holed, tile, write, write_tiles
+
+ORDER = [
+    "source",
+    "status",
+    "label",
+    "score",
+    "p_value",
+    "threshold",
+    "severity",
+    "kind",
+    "regions",
+    "claims",
+    "error",
+]
+
+
+def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command as a user would."""
+    command = [str(Path(sys.executable).with_name("anomalist")), *map(str, words)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+
+
+def rows(output: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder with a good, a bad and a broken picture, and a file that is none by name."""
+    folder = tmp_path / "new"
+    write(folder / "a-good.png", tile(800))
+    write(folder / "b-bad.png", holed(801))
+    (folder / "c-broken.jpg").write_text("hello")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "d-dangling.png").symlink_to(tmp_path / "gone.png")
+    return folder
+
+
+def test_json_rows_go_to_stdout_and_everything_else_to_stderr(tiles_profile: Profile, mixed: Path) -> None:
+    done = run("inspect", mixed, "--profile", tiles_profile.path, "--json")
+    found = rows(done.stdout)
+    assert [str(Path(str(row["source"])).name)[0] for row in found] == ["a", "b", "c", "d"]
+    assert [row["status"] for row in found] == ["ok", "ok", "error", "error"]
+    assert list(found[0])[: len(ORDER)] == ORDER
+    assert found[1]["label"] == "anomalous"
+    assert done.returncode == 3
+    assert "1 files that are not pictures" in done.stderr
+
+
+def test_without_json_a_table_names_every_picture(tiles_profile: Profile, mixed: Path) -> None:
+    done = run("inspect", mixed, "--profile", tiles_profile.path)
+    assert all(name in done.stdout for name in ("a-good.png", "b-bad.png", "c-broken.jpg", "anomalous"))
+
+
+def test_fail_on_tells_a_script(tiles_profile: Profile, tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.png", holed(1))
+    good = write(tmp_path / "good.png", tile(802))
+    words = ("--profile", tiles_profile.path, "--fail-on", "anomalous", "--json")
+    assert run("inspect", bad, *words).returncode == 1
+    assert run("inspect", good, *words).returncode == 0
+
+
+def test_a_run_folder_resumes_and_holds_reports_and_exports(
+    tiles_profile: Profile, mixed: Path, tmp_path: Path
+) -> None:
+    words = ("inspect", mixed, "--profile", tiles_profile.path, "--out", tmp_path / "run", "--json")
+    first = run(*words)
+    (mixed / "e-new.png").write_bytes((mixed / "a-good.png").read_bytes())
+    second = run(*words)
+    again = [Path(str(row["source"])).name for row in rows(second.stdout)]
+    assert len(rows(first.stdout)) == 4
+    assert again == ["d-dangling.png", "e-new.png"]  # what could not be read is tried again
+    stored = rows((tmp_path / "run" / "records.jsonl").read_text())
+    assert all((tmp_path / "run" / str(row["map"])).is_file() for row in stored if row["status"] == "ok")
+    for name in ("report.html", "report.md", "report.json", "results.csv", "coco.json"):
+        assert (tmp_path / "run" / name).stat().st_size > 100
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["records"]) == 5
+
+
+def test_a_killed_run_goes_on_where_it_was(tiles_profile: Profile, tmp_path: Path) -> None:
+    write_tiles(tmp_path / "new", 60, first=2000)
+    words = [
+        "inspect",
+        tmp_path / "new",
+        "--profile",
+        tiles_profile.path,
+        "--out",
+        tmp_path / "run",
+        "--json",
+    ]
+    command = [str(Path(sys.executable).with_name("anomalist")), *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    before = len((tmp_path / "run" / "records.jsonl").read_text().splitlines())
+    done = run(*words)
+    sources = [row["source"] for row in rows((tmp_path / "run" / "records.jsonl").read_text())]
+    assert 0 < before < 60
+    assert len(rows(done.stdout)) == 60 - before
+    assert len(sources) == len(set(sources)) == 60
+
+
+def test_a_report_is_written_again_without_profile_or_model(
+    tiles_profile: Profile, mixed: Path, tmp_path: Path
+) -> None:
+    run("inspect", mixed, "--profile", tiles_profile.path, "--out", tmp_path / "run")
+    before = (tmp_path / "run" / "report.html").read_bytes()
+    (tmp_path / "run" / "report.html").unlink()
+    done = run("report", tmp_path / "run")
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("inspect", "{tmp}/nothing.png", "--profile", "unknown"), "There is no profile unknown"),
+        (("inspect", "{tmp}", "--profile", "{profile}"), "No pictures in"),
+        (("inspect", "{tmp}/x.png", "--profile", "{profile}", "--false-alarm-rate", "0.001"), "999 normal"),
+        (("inspect", "{tmp}/x.png", "--profile", "{profile}", "--policy", "{tmp}/no.toml"), "no.toml"),
+        (("learn", "{tmp}", "--profile", "p"), "No pictures to learn from"),
+        (("learn", "{tmp}/missing", "--profile", "p"), "missing"),
+        (("learn", "{tmp}", "--profile", "../up:hill?/.."), "No pictures"),
+        (("learn", "{tmp}", "--profile", "what?"), "not a profile name"),
+        (("report", "{tmp}"), "records.jsonl"),
+        (("eval", "detection", "--data", "{tmp}", "--train-normals", "3"), "good"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_message_without_a_traceback(
+    tiles_profile: Profile, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = run(*(word.format(tmp=tmp_path, profile=tiles_profile.path) for word in words))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_learn_writes_a_named_profile_and_profiles_lists_it(tmp_path: Path) -> None:
+    write_tiles(tmp_path / "good", 4)
+    (tmp_path / "good" / "zero.png").write_bytes(b"")
+    done = run("learn", tmp_path / "good", "--profile", "mine", "--effort", "fast")
+    assert done.returncode == 0
+    assert "zero.png" in done.stderr and "needs 19 pictures" in done.stderr
+    assert "mine" in run("profiles").stdout
+    assert rows(run("profiles", "--json").stdout)[0]["name"] == "mine"
+    again = run("learn", tmp_path / "good", "--profile", "mine", "--effort", "fast")
+    assert again.returncode == 2 and "--force" in again.stderr
+
+
+def test_a_full_disk_while_learning_leaves_no_half_profile(tmp_path: Path) -> None:
+    write_tiles(tmp_path / "good", 4)
+    anomalist = Path(sys.executable).with_name("anomalist")
+    script = f"ulimit -f 100; exec {anomalist} learn {tmp_path}/good --profile {tmp_path}/p --effort fast"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "can't be written" in done.stderr and "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good"]
+
+
+def test_doctor_says_what_would_be_used() -> None:
+    done = run("doctor", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert found["weights_ok"]
+    assert "no language model" in found["reasoner"]
+
+
+def test_help_does_not_import_the_heavy_packages() -> None:
+    check = (
+        "import sys; sys.argv = ['anomalist', '--help']\n"
+        "from anomalist.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'faiss', 'cv2', 'skimage', 'scipy', 'langchain', 'jinja2'}\n"
+        "sys.exit(f'imported {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_stdout_may_be_closed_early(tiles_profile: Profile, mixed: Path) -> None:
+    anomalist = Path(sys.executable).with_name("anomalist")
+    script = f"{anomalist} inspect {mixed} --profile {tiles_profile.path} --json | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,159 @@
+"""The video commands as a user runs them: learn a scene, triage, feedback, follow, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from anomalist.cli.app import app
+from anomalist.errors import AnomalistError
+from anomalist.vision.motion.scene import Scene
+from tests.scenes import filmed, walker
+from tests.street_files import written
+from tests.test_streaming_webhook import receiver
+
+RUNNER = walker(6.0, 60.0, speed=4.0)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    written(folder / "calm.mp4", filmed(8, people=43))
+    written(folder / "runner.mp4", filmed(12, RUNNER, people=42))
+    (folder / "text.mp4").write_text("this is no video")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "notes.txt").write_text("not a video by name")
+    return folder
+
+
+@pytest.fixture
+def scene(street: Scene) -> str:
+    return f"{street.path}/"
+
+
+def test_triage_ranks_reports_and_goes_on_past_bad_files(clips: Path, scene: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("triage", clips, "--profile", scene, "--out", out)
+    assert done.exit_code == 3, done.output  # two could not be judged
+    assert "runner.mp4" in done.stdout
+    assert "times the usual speed" in " ".join(done.stdout.split())
+    assert {"clips.jsonl", "triage.json", "triage.md", "triage.html", "frames"} <= {
+        path.name for path in out.iterdir()
+    }
+    report = json.loads((out / "triage.json").read_text())
+    assert report["alerts"][0]["source"].endswith("runner.mp4")
+    assert {Path(one["source"]).name for one in report["unjudged"]} >= {"text.mp4", "empty.mp4"}
+
+
+def test_json_gives_one_record_a_clip(clips: Path, scene: str) -> None:
+    done = run("triage", clips, "--profile", scene, "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    by_name = {Path(record["source"]).name: record for record in records}
+    assert by_name["calm.mp4"]["label"] == "normal"
+    assert by_name["runner.mp4"]["label"] == "anomalous"
+    assert by_name["text.mp4"]["status"] == by_name["empty.mp4"]["status"] == "error"
+    assert by_name["text.mp4"]["label"] is None
+
+
+def test_a_second_run_does_only_what_is_open(clips: Path, scene: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = clips / "runner.mp4"
+    run("triage", first, "--profile", scene, "--out", out)
+    row = (out / "clips.jsonl").read_text()
+    done = run("triage", first, clips / "calm.mp4", "--profile", scene, "--out", out)
+    assert done.exit_code == 0, done.output
+    rows = (out / "clips.jsonl").read_text().splitlines()
+    assert json.loads(rows[0])["time"] == json.loads(row)["time"]
+    assert len(rows) == 2
+
+
+def test_fail_on_is_an_exit_code(clips: Path, scene: str) -> None:
+    assert run("triage", clips / "calm.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 0
+    assert run("triage", clips / "runner.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 1
+
+
+def test_feedback_moves_the_rank_and_can_be_taken_back(clips: Path, scene: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run("triage", clips / "runner.mp4", "--profile", scene, "--out", out)
+
+    def value() -> float:
+        moved = json.loads((out / "triage.json").read_text())["alerts"][0]["adjustment"]
+        return moved["value"] if moved else 0.0
+
+    assert value() == 0
+    done = run("feedback", out, "runner.mp4:E1", "dismissed", "--note", "a jogger")
+    assert done.exit_code == 0, done.output
+    assert value() < 0
+    assert run("feedback", out, "E1", "--undo").exit_code == 0
+    assert value() == 0
+    assert run("report", out).exit_code == 0
+    with pytest.raises(AnomalistError, match="Say seen"):
+        raise run("feedback", out, "E1").exception or AssertionError
+
+
+def test_following_a_file_prints_alerts_and_posts_them(clips: Path, scene: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with receiver() as (address, taken):
+        done = run(
+            "triage", clips / "runner.mp4", "--profile", scene, "--follow", "--webhook", address, "--out", out
+        )
+    assert done.exit_code == 0, done.output
+    alerts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [alert["state"] for alert in alerts] == ["opened", "closed"]
+    assert [json.loads(body) for body in taken] == alerts
+    picture = alerts[0]["event"]["key_frame"]
+    assert (out / picture).read_bytes()[:2] == b"\xff\xd8"  # a JPEG
+    assert len((out / "alerts.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_scene_is_learned_from_files_and_a_promise_is_said(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        written(tmp_path / f"{seed}.mp4", filmed(8, people=seed))
+    done = run("learn-scene", tmp_path / "1.mp4", tmp_path / "2.mp4", "--profile", "cam3")
+    assert done.exit_code == 0, done.output
+    assert "false events an hour" in done.stderr
+    again = run("learn-scene", tmp_path / "1.mp4", tmp_path / "2.mp4", "--profile", "cam3")
+    assert "--force" in str(again.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--webhook", "http://127.0.0.1:9/"], "--follow"),
+        (["--false-events-per-hour", "0.01"], "support no fewer"),
+        (["--zones", "missing.json"], "can't be used"),
+        (["--watch", ""], "empty|word"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error(clips: Path, scene: str, arguments: list[str], said: str) -> None:
+    done = run("triage", clips / "calm.mp4", "--profile", scene, *arguments)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, AnomalistError)
+    import re
+
+    assert re.search(said, str(done.exception))
+
+
+def test_no_videos_is_an_error(scene: str, tmp_path: Path) -> None:
+    done = run("triage", tmp_path, "--profile", scene)
+    assert "No videos" in str(done.exception)
+
+
+def test_a_profile_of_pictures_is_refused(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text("{}")
+    done = run("triage", clips, "--profile", f"{tmp_path}/")
+    assert "learn-scene" in str(done.exception)
+
+
+def test_a_run_folder_that_is_copied_is_still_readable(clips: Path, scene: str, tmp_path: Path) -> None:
+    run("triage", clips / "runner.mp4", "--profile", scene, "--out", tmp_path / "a")
+    copy = Path(shutil.copytree(tmp_path / "a", tmp_path / "b"))
+    assert run("report", copy).exit_code == 0

@@ -1,0 +1,44 @@
+"""A simple examiner that is no profile: it knows nothing and measures how dark a picture gets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.errors import AnomalistError
+from anomalist.types.image import DetectorInfo, Evidence
+from anomalist.vision.calibration import CalibrationSet
+from anomalist.vision.evidence import MeasuredPicture
+from anomalist.vision.media.images import load_image
+
+
+class Darkness:
+    """The map is how far a pixel is below white, the score its maximum."""
+
+    name = "darkness"
+    digest = hashlib.sha256(b"darkness").hexdigest()
+    calibration: CalibrationSet | None = None
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        for path in paths:
+            try:
+                media = load_image(path)
+            except AnomalistError as error:
+                yield path, None, error
+                continue
+            score_map = 255 - media.pixels.mean(axis=2, dtype=np.float32)
+            yield (
+                path,
+                media,
+                Evidence(
+                    detector=DetectorInfo(name=self.name, digest=self.digest),
+                    score=float(score_map.max()),
+                    score_map=score_map,
+                    mask=np.zeros(score_map.shape, dtype=np.bool_),
+                    roi_area=score_map.size,
+                    basis="itself",
+                ),
+            )

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalist.errors import DataError
+from anomalist.memory.rules.anomaly_ruler import (
+    EMA_ALPHA,
+    HALF_WINDOW,
+    anomaly_ruler_scores,
+    contrastive_keywords,
+    ema_majority_smoothing,
+    exponential_average,
+    read_rule_file,
+)
+
+RULES = """
+**Normal activities:**
+1. Workers stand at machines.
+## Anomalous human activities
+1. Juggling
+- A worker stands on a shelf
+**Anomalous objects:**
+* Bagpipes or drums
+"""
+
+
+def test_rules_are_read_under_their_headings(tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text(RULES, encoding="utf-8")
+    rules = read_rule_file(tmp_path / "rules.txt")
+    assert [(rule.polarity, rule.kind) for rule in rules] == [
+        ("normal", "activity"),
+        ("anomalous", "activity"),
+        ("anomalous", "activity"),
+        ("anomalous", "object"),
+    ]
+    # What a normal rule says, and what is usual nearly everywhere, is no keyword.
+    assert contrastive_keywords(rules) == ("juggling", "bagpipes", "drums")
+
+
+@pytest.mark.parametrize("text", ["", "Just prose.", "Normal:\n1. walking\n"])
+def test_a_file_without_anomalies_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rules.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="no anomaly rules"):
+        read_rule_file(tmp_path / "rules.txt")
+
+
+def test_the_average_is_the_published_sum() -> None:
+    hits = np.array([0, 1, 1, 0, 1], float)
+    for t, found in enumerate(exponential_average(hits, EMA_ALPHA)):
+        weights = (1 - EMA_ALPHA) ** (t - np.arange(t + 1))
+        assert found == pytest.approx((weights * hits[: t + 1]).sum() / weights.sum())
+
+
+def test_smoothing_is_step_five() -> None:
+    hits = (np.random.default_rng(3).random(60) < 0.4).astype(float)
+    first = exponential_average(hits, EMA_ALPHA)
+    threshold = first.mean()
+    votes = [
+        (first[max(0, t - HALF_WINDOW) : t + HALF_WINDOW + 1] > threshold).mean() > 0.5 for t in range(60)
+    ]
+    assert ema_majority_smoothing(hits) == pytest.approx(
+        exponential_average(np.array(votes, float), threshold)
+    )
+
+
+def test_a_clip_that_is_anomalous_throughout_is_missed_by_the_published_base() -> None:
+    assert not anomaly_ruler_scores(["A man is juggling."] * 30, ["juggling"]).any()
+
+
+def test_odd_clips() -> None:
+    assert len(anomaly_ruler_scores([], ["juggling"])) == 0
+    assert anomaly_ruler_scores(["", "…"], ["juggling"]).tolist() == [0, 0]

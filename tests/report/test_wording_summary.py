@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalist.report.wording import outcome, sort_by_urgency, summarise, write_report_json
+from anomalist.types.image import Record
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+
+def test_every_picture_is_counted_once(run: Run) -> None:
+    summary = summarise(run.records)
+    assert summary.model_dump() == {
+        "pictures": 6,
+        "anomalous": 2,
+        "undecided": 1,
+        "normal": 2,
+        "errors": 1,
+        "by_severity": {"major": 1, "minor": 1},
+        "by_kind": {"line": 1, "spot": 1},
+    }
+
+
+def test_severities_fall_and_kinds_come_by_frequency_then_name() -> None:
+    rows = [(1, "spot"), (4, "line"), (2, "line"), (1, "patch"), (3, None)]
+    records = [
+        Record(source="a", status="ok", label="anomalous", severity=severity, kind=kind)
+        for severity, kind in rows
+    ]
+    summary = summarise(records)
+    assert list(summary.by_severity.items()) == [("critical", 1), ("major", 1), ("moderate", 1), ("minor", 2)]
+    assert list(summary.by_kind.items()) == [("line", 2), ("patch", 1), ("spot", 1), ("unnamed", 1)]
+
+
+def test_a_failure_is_never_normal() -> None:
+    assert outcome(Record(source="a", status="error", label="normal")) == "error"
+    assert outcome(Record(source="a", status="ok")) == "error"
+
+
+def test_urgency_is_severity_then_p_then_score_and_unknown_comes_last() -> None:
+    rows = [(None, 0.1, 1.0), (2, 0.2, 1.0), (2, 0.1, 1.0), (2, 0.1, 5.0), (2, None, 9.0), (4, 0.9, None)]
+    records = [
+        Record(source=str(i), status="ok", severity=severity, p_value=p, score=score)
+        for i, (severity, p, score) in enumerate(rows)
+    ]
+    assert [record.source for record in sort_by_urgency(records)] == ["5", "3", "2", "1", "4", "0"]
+
+
+def test_json_holds_the_summary_and_every_record_unchanged(run: Run, tmp_path: Path) -> None:
+    target = write_report_json(run.records, tmp_path / "new" / "report.json")
+    content = json.loads(target.read_text("utf-8"))
+    assert content["format"] == 1
+    assert content["summary"] == summarise(run.records).model_dump()
+    assert [Record.model_validate(row) for row in content["records"]] == run.records
+    assert "検査" in target.read_text("utf-8")
+
+
+def test_a_number_that_json_has_no_word_for_becomes_null(tmp_path: Path) -> None:
+    record = Record(source="a", status="ok", score=math.nan, threshold=math.inf)
+    row = json.loads(write_report_json([record], tmp_path / "r.json").read_text("utf-8"))["records"][0]
+    assert row["score"] is None
+    assert row["threshold"] is None
+
+
+def test_pictures_that_are_only_ranked_come_by_score_whatever_their_severity_would_be() -> None:
+    rows = [("a", 1.0, 4), ("b", 3.0, 1), ("c", 2.0, 2)]
+    records = [
+        Record(source=name, status="ok", label="undecided", score=score, severity=severity, basis="folder")
+        for name, score, severity in rows
+    ]
+    assert [record.source for record in sort_by_urgency(records)] == ["b", "c", "a"]
+    calibrated = [record.model_copy(update={"basis": "normals"}) for record in records]
+    assert [record.source for record in sort_by_urgency(calibrated)] == ["a", "c", "b"]

@@ -1,0 +1,114 @@
+"""Follower: alerts while something happens, closed when it is over, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from anomalist.errors import CalibrationError
+from anomalist.streaming import LiveAlert, StreamTriage
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.motion.scene import Scene, Zone
+from tests.scenes import SIZE, Film, filmed, walker
+
+RUNNER = walker(6.0, 70.0, speed=4.0)
+
+
+def followed(scene: Scene, film: Film, **options: object) -> list[LiveAlert]:
+    follower = StreamTriage(scene, "camera", SIZE, **options)  # type: ignore[arg-type]
+    return list(follower.follow(film.frames()))
+
+
+def test_an_event_opens_while_it_happens_and_closes_when_it_is_over(street: Scene) -> None:
+    alerts = followed(street, filmed(14, RUNNER, people=31))
+    assert [alert.state for alert in alerts] == ["opened", "closed"]
+    opened, closed = alerts
+    assert opened.event is not None
+    assert closed.event is not None
+    assert opened.event.id == closed.event.id == "E1"
+    assert opened.event.kind == closed.event.kind == "speed"
+    assert 6 <= opened.stream_time <= 8
+    assert closed.event.end <= closed.stream_time
+    assert closed.event.severity >= 1
+    assert closed.event.claims
+
+
+def test_nothing_unusual_gives_no_alert_but_signs_of_life(street: Scene) -> None:
+    alerts = followed(street, filmed(65, people=32))
+    assert [alert.state for alert in alerts] == ["watching"]
+    assert alerts[0].stream_time == pytest.approx(60, abs=0.2)
+
+
+def test_an_event_that_is_open_at_the_end_is_closed(street: Scene) -> None:
+    alerts = followed(street, filmed(8, RUNNER, people=31))
+    assert [alert.state for alert in alerts] == ["opened", "closed"]
+
+
+def test_a_cut_ends_an_event(street: Scene) -> None:
+    film = filmed(14, RUNNER, walker(8.0, 80.0, speed=4.0), people=31, cuts=(80,))
+    states = [alert.state for alert in followed(street, film)]
+    assert states == ["opened", "closed", "opened", "closed"]
+
+
+def test_trouble_with_the_camera_is_said_and_its_end_too(street: Scene) -> None:
+    film = filmed(14, people=33, change=lambda pixels, time: pixels * (not 4 <= time < 8))
+    alerts = followed(street, film)
+    assert [(alert.state, alert.trouble) for alert in alerts] == [("trouble", "black"), ("recovered", None)]
+    assert 4 <= alerts[0].stream_time <= 5
+    assert 8 <= alerts[1].stream_time <= 10
+
+
+def test_somebody_in_a_forbidden_zone_is_an_event_of_its_own(street: Scene) -> None:
+    zone = Zone(name="lawn", kind="forbidden", polygon=((0.3, 0.3), (0.7, 0.3), (0.7, 1.0), (0.3, 1.0)))
+    alerts = followed(street, filmed(12, walker(2.0, 80.0), people=None), zones=[zone])
+    kinds = {alert.event.kind for alert in alerts if alert.event}
+    assert "forbidden zone" in kinds
+    intrusion = next(a.event for a in alerts if a.event and a.event.kind == "forbidden zone")
+    assert intrusion.zone == "lawn"
+    assert intrusion.severity >= 3
+
+
+def test_the_annotation_sees_every_event(street: Scene) -> None:
+    seen: list[str] = []
+
+    def annotate(event: object) -> object:
+        seen.append(event.id)  # type: ignore[attr-defined]
+        return event
+
+    followed(street, filmed(14, RUNNER, people=31), annotate=annotate)
+    assert seen == ["E1", "E1"]
+
+
+def test_memory_stays_bounded_while_an_event_goes_on_and_on(street: Scene) -> None:
+    follower = StreamTriage(street, "camera", SIZE)
+    runners = [walker(float(t), 70.0, speed=4.0, seed=t) for t in range(2, 170, 1)]
+    film = filmed(170, *runners)
+    most = 0
+    for frame in film.frames(rate=5.0):
+        for _ in follower.see(frame):
+            pass
+        most = max(most, len(follower._moments))
+    assert most <= 5 * 122
+
+
+def test_a_promise_that_the_footage_does_not_support_is_refused(street: Scene) -> None:
+    with pytest.raises(CalibrationError, match="support"):
+        StreamTriage(street, "camera", SIZE, false_events_per_hour=0.001)
+
+
+def test_the_future_is_not_used(street: Scene) -> None:
+    film = filmed(12, RUNNER, people=31)
+
+    def alike(frames: Iterator[Frame], until: float) -> list[str]:
+        follower = StreamTriage(street, "camera", SIZE)
+        return [
+            replace_time(alert) for frame in frames if frame.time <= until for alert in follower.see(frame)
+        ]
+
+    def replace_time(alert: LiveAlert) -> str:
+        return alert.model_copy(update={"time": ""}).model_dump_json()
+
+    black = replace(film, change=lambda pixels, time: pixels * (time <= 8))
+    assert alike(film.frames(), 8.0) == alike(black.frames(), 8.0)

@@ -1,0 +1,61 @@
+"""Ranges and sampling by time."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomalist.vision.media.frames import Frame, FrameSampler
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+
+def taken(selection: FrameSampler, times: list[float]) -> list[float]:
+    return [
+        selection.take(Frame(i, time, PIXELS)).time for i, time in enumerate(times) if selection.wants(time)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (FrameSampler(), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        (FrameSampler(0.2), [0.2, 0.3, 0.4, 0.5]),
+        (FrameSampler(0.2, 0.4), [0.2, 0.3]),
+        (FrameSampler(-3, 0.2), [0.0, 0.1]),
+        (FrameSampler(9), []),
+        (FrameSampler(0.4, 0.2), []),
+        (FrameSampler(rate=5), [0.0, 0.2, 0.4]),
+        (FrameSampler(rate=4), [0.0, 0.3, 0.5]),
+        (FrameSampler(0.1, rate=5), [0.1, 0.3, 0.5]),
+        (FrameSampler(rate=1000), [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        (FrameSampler(rate=0.1), [0.0]),
+    ],
+)
+def test_frames_are_taken_by_time(selection: FrameSampler, expected: list[float]) -> None:
+    assert taken(selection, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]) == expected
+
+
+def test_after_a_long_gap_one_frame_serves_all_ticks_before() -> None:
+    assert taken(FrameSampler(rate=1), [0.0, 0.5, 7.3, 7.9, 8.0, 8.1]) == [0.0, 7.3, 8.0]
+
+
+@given(rate=st.sampled_from([1.0, 5.0, 12.5, 25.0, 29.97, 60.0]), count=st.integers(1, 400))
+def test_a_rate_at_or_above_the_sources_takes_every_frame(rate: float, count: int) -> None:
+    times = [number / rate for number in range(count)]
+    assert taken(FrameSampler(rate=rate), times) == times
+
+
+def test_a_cut_stays_until_a_frame_is_taken_but_the_first_has_none() -> None:
+    selection = FrameSampler(rate=1)
+    selection.break_off(0.0)
+    assert not selection.take(Frame(0, 0.0, PIXELS)).cut
+    selection.break_off(0.5)
+    assert selection.take(Frame(9, 1.0, PIXELS)).cut
+    assert not selection.take(Frame(19, 2.0, PIXELS)).cut
+
+
+@pytest.mark.parametrize("arguments", [(float("nan"), None, None), (0.0, None, 0.0), (0.0, None, -1.0)])
+def test_nonsense_is_refused(arguments: tuple[float, None, float | None]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        FrameSampler(*arguments)

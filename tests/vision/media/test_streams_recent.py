@@ -1,0 +1,50 @@
+"""RecentFrames: passes everything on and remembers the last seconds, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from anomalist.errors import MediaError
+from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.media.streams import RECENT_RATE, RECENT_SECONDS, RecentFrames
+from tests.vision.media.films import picture
+
+
+def stream(seconds: float, rate: float = 10.0) -> Iterator[Frame]:
+    for number in range(round(seconds * rate)):
+        yield Frame(number, number / rate, picture(number % 256))
+
+
+def test_every_frame_is_passed_on() -> None:
+    passed = list(RecentFrames("cam").passing(stream(3)))
+    assert [frame.index for frame in passed] == list(range(30))
+
+
+def test_only_the_last_seconds_are_remembered() -> None:
+    recent = RecentFrames("cam")
+    for _ in recent.passing(stream(40)):
+        pass
+    kept = [frame.time for frame in recent.frames()]
+    assert kept[-1] - kept[0] <= RECENT_SECONDS
+    assert kept[0] >= 39 - RECENT_SECONDS
+    assert len(kept) <= RECENT_SECONDS * RECENT_RATE + 1
+
+
+def test_it_is_a_video_of_what_it_remembers() -> None:
+    recent: Video = RecentFrames("cam")
+    assert isinstance(recent, RecentFrames)
+    for _ in recent.passing(stream(5)):
+        pass
+    assert recent.size == picture(0).shape[:2]
+    frame = next(recent.frames(start=3.0, stop=4.0))
+    assert 3.0 <= frame.time < 3.3
+    assert np.abs(frame.pixels.astype(int) - picture(frame.index)).mean() < 12  # JPEG
+    assert len(list(recent.frames(rate=1.0))) == 5
+
+
+def test_before_the_first_frame_there_is_no_size() -> None:
+    with pytest.raises(MediaError, match="yet"):
+        _ = RecentFrames("cam").size

@@ -1,0 +1,65 @@
+"""ahead: like map, in order; errors come in their place; leaving early stops the thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from anomalist.vision.motion.scene import Scene
+from anomalist.vision.motion.scoring import FrameScorer
+from anomalist.vision.prefetch import prefetch
+from tests.scenes import filmed, walker
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_it_gives_what_map_gives(count: int) -> None:
+    assert list(prefetch(range(count), lambda n: n * n)) == [n * n for n in range(count)]
+
+
+def test_an_error_comes_after_what_was_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise OSError("broken")
+
+    got = []
+    with pytest.raises(OSError, match="broken"):
+        for item in prefetch(items(), lambda n: n):
+            got.append(item)
+    assert got == [1, 2]
+
+
+def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    for _ in prefetch(items(), lambda n: n):
+        break
+    import gc
+
+    gc.collect()
+    assert closed.wait(2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_watching_ahead_equals_watching_frame_by_frame(street: Scene) -> None:
+    film = filmed(8, walker(3.0, 60.0, speed=4.0), people=42, cuts=(50,))
+    simple, fast = FrameScorer(street), FrameScorer(street)
+    one_by_one = [simple.see(frame) for frame in film.frames()]
+    for a, b in zip(one_by_one, fast.watching(film.frames()), strict=True):
+        assert (a.time, a.cut, a.trouble, a.leading, a.normalised_scores, a.box) == (
+            b.time,
+            b.cut,
+            b.trouble,
+            b.leading,
+            b.normalised_scores,
+            b.box,
+        )
