@@ -2,13 +2,14 @@
 
     python scripts/screenshots.py docs/img
 
-The pictures are crops of a photograph that comes with scikit-image, some with a drawn defect; the footage is a
-drawn street. Both are inspected by the command line as anybody would do it, in a temporary folder, and the HTML
-reports are photographed by a headless Chromium.
+The pictures are crops of a photograph of scikit-image, some with a drawn defect; the footage is drawn, too.
+Both are inspected by the command line as anybody would do it, in a temporary folder, and the HTML reports are
+photographed by a headless Chromium.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -51,14 +53,15 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="anomalist-") as folder:
         work = Path(folder)
-        take(browser, bricks(work), target / "report.png", height=1100)
-        take(browser, street(work), target / "triage.png", height=1100)
+        take(browser, bricks(work), target / "report.png", height=1545)
+        take(browser, street(work), target / "triage.png", height=1160)
 
 
 def anomalist(work: Path, *arguments: str) -> None:
-    """Run a command of the package in ``work``; its exit status 0 or 1 is fine."""
+    """Run a command of the package in ``work``."""
     command = Path(sys.executable).with_name("anomalist")
-    subprocess.run([command, *arguments], cwd=work, check=True)
+    here = {**os.environ, "ANOMALIST_HOME": str(work / "home"), "OMP_WAIT_POLICY": "PASSIVE"}
+    subprocess.run([command, *arguments], cwd=work, env=here, check=True)
 
 
 def take(browser: str, page: Path, picture: Path, *, height: int, top: int = 0) -> None:
@@ -135,8 +138,8 @@ def _hole(picture: Picture) -> None:
 def _stain(picture: Picture) -> None:
     cover = np.zeros(picture.shape[:2], np.float32)
     cv2.ellipse(cover, (92, 150), (34, 24), -20, 0, 360, 1.0, -1)
-    cover = cv2.GaussianBlur(cover, (0, 0), 4)[..., None] * 0.65
-    picture[:] = (picture * (1 - cover) + np.array([118, 70, 34]) * cover).astype(np.uint8)
+    cover = cv2.GaussianBlur(cover, (0, 0), 4)[..., None] * 0.85
+    picture[:] = (picture * (1 - cover) + np.array([112, 52, 18]) * cover).astype(np.uint8)
 
 
 SPOILT: dict[int, Spoil] = {1: _scratch, 4: _hole, 6: _stain}
@@ -155,22 +158,20 @@ class Body:
     start : seconds.
     speed : pixels a second; negative is to the left.
     row : of its feet.
-    bicycle : rides instead of walking.
-    stays : (x, from, until) where it stands still instead.
+    kind : a person on foot or on a bicycle; a parcel stays where it is.
     """
 
     start: float
     speed: float
     row: float
     seed: int
-    bicycle: bool = False
-    stays: tuple[float, float] | None = None
+    kind: Literal["person", "bicycle", "parcel"] = "person"
 
     def x(self, time: float) -> float:
-        """Where it is."""
+        """Where it is, pixels from the left."""
+        if self.kind == "parcel":
+            return 0.62 * WIDTH_OF_FILM
         way = self.speed * (time - self.start)
-        if self.stays is not None:
-            return self.stays[0]
         return way - 20 if self.speed > 0 else WIDTH_OF_FILM + 20 + way
 
 
@@ -212,13 +213,13 @@ def ground() -> Picture:
 
 def draw(picture: Picture, body: Body, time: float) -> None:
     """Draw somebody."""
-    if time < body.start or (body.stays is not None and time > body.stays[1]):
+    if time < body.start:
         return
     rng = np.random.default_rng(body.seed)
     coat, legs = (tuple(int(v) for v in rng.integers(low, high, 3)) for low, high in ((30, 210), (25, 80)))
     height = 22 + 0.14 * body.row
     x, feet = body.x(time), body.row
-    swing = 0.16 * height * np.sin(7 * (time + body.seed))
+    swing = float(0.16 * height * np.sin(7 * (time + body.seed)))
     fine = 8  # cv2 draws between pixels when told in eighths
 
     def at(dx: float, dy: float) -> tuple[int, int]:
@@ -227,16 +228,22 @@ def draw(picture: Picture, body: Body, time: float) -> None:
     def line(a: tuple[float, float], b: tuple[float, float], colour: tuple[int, ...], width: float) -> None:
         cv2.line(picture, at(*a), at(*b), colour, max(round(width), 1), cv2.LINE_AA, 3)
 
-    if body.bicycle:
+    if body.kind == "parcel":
+        cv2.rectangle(picture, at(-11, -24), at(11, 0), (150, 96, 44), -1, cv2.LINE_AA, 3)
+        line((-11, -14), (11, -14), (214, 190, 140), 2)
+        return
+    if body.kind == "bicycle":
         for dx in (-0.42 * height, 0.42 * height):
-            cv2.circle(picture, at(dx, -0.2 * height), round(0.24 * height * fine), (24, 24, 26), 2, cv2.LINE_AA, 3)
+            wheel = at(dx, -0.2 * height), round(0.24 * height * fine)
+            cv2.circle(picture, *wheel, (24, 24, 26), 2, cv2.LINE_AA, 3)
         line((-0.42 * height, -0.2 * height), (0.3 * height, -0.45 * height), (170, 30, 30), 2)
         feet -= 0.18 * height
         swing *= 0.6
     line((0, -0.48 * height), (swing, 0), legs, 0.11 * height)
     line((0, -0.48 * height), (-swing, 0), legs, 0.11 * height)
     line((0, -0.5 * height), (0.04 * height, -0.8 * height), coat, 0.24 * height)
-    cv2.circle(picture, at(0.04 * height, -0.93 * height), round(0.09 * height * fine), (198, 158, 132), -1, cv2.LINE_AA, 3)
+    head = at(0.04 * height, -0.93 * height), round(0.09 * height * fine)
+    cv2.circle(picture, *head, (198, 158, 132), -1, cv2.LINE_AA, 3)
 
 
 def film(path: Path, bodies: list[Body], seed: int) -> None:
@@ -263,8 +270,9 @@ def street(work: Path) -> Path:
         film(work / "normal" / f"{number:02d}.mp4", walkers(number), number)
     odd: list[list[Body]] = [
         [],
-        [Body(9.0, 190.0, 190.0, 5, bicycle=True)],
+        [Body(9.0, 190.0, 190.0, 5, "bicycle")],
         [Body(6.0, -44.0, 256.0, 11)],
+        [Body(5.0, 0.0, 196.0, 0, "parcel")],
     ]
     for number, extra in enumerate(odd, 20):
         film(work / "night" / f"{number:02d}-00.mp4", walkers(number) + extra, number)

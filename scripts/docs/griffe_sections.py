@@ -1,7 +1,8 @@
-"""Let griffe read this project's docstrings: in sections, ``name : text`` on one line.
+"""Let griffe read this project's docstrings: sections with ``name : text`` on one line.
 
 numpydoc would take what follows the colon for a type. Types stand in the signatures here, so the text is
-moved to where numpydoc expects it: below the name, indented.
+moved to where numpydoc expects it: below the name, indented. Paragraphs after a section go before it, where
+numpydoc has them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 import griffe
 
-_SECTION = re.compile(r"^(Parameters|Raises|Yields|Returns|Attributes)\n-+\n", re.MULTILINE)
-_ITEM = re.compile(r"^(\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*) : (.+)$")
+_HEADING = re.compile(r"(Parameters|Raises|Attributes|Returns|Yields|Examples)\n-{3,}(?:\n|$)")
+_ITEM = re.compile(r"^(\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*) : (.+)$", re.MULTILINE)
 
 
 class Sections(griffe.Extension):
@@ -26,15 +27,12 @@ class Sections(griffe.Extension):
 
 def rewritten(text: str) -> str:
     """A docstring with its sections as numpydoc writes them."""
-    if not _SECTION.search(text):
-        return text
-    lines: list[str] = []
-    inside = False
-    rows = text.split("\n")
-    for number, line in enumerate(rows):
-        underlined = number + 1 < len(rows) and re.fullmatch(r"-{3,}", rows[number + 1]) is not None
-        if underlined:
-            inside = line in ("Parameters", "Raises", "Attributes")
-        found = _ITEM.match(line) if inside else None
-        lines += [found[1], f"    {found[2]}"] if found else [line]
-    return "\n".join(lines)
+    prose: list[str] = []
+    sections: list[str] = []
+    for paragraph in re.split(r"\n[ \t]*\n", text):
+        listed = _ITEM.match(paragraph) or paragraph.startswith(" ")
+        if _HEADING.match(paragraph) or (sections and listed):
+            sections.append(_ITEM.sub(r"\1\n    \2", paragraph))
+        else:
+            prose.append(paragraph)
+    return "\n\n".join(prose + sections)
