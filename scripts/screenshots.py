@@ -53,7 +53,7 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="anomalist-") as folder:
         work = Path(folder)
-        take(browser, bricks(work), target / "report.png", height=1545)
+        take(browser, bricks(work), target / "report.png", height=1500)
         take(browser, street(work), target / "triage.png", height=1160)
 
 
@@ -135,14 +135,12 @@ def _hole(picture: Picture) -> None:
     cv2.ellipse(picture, (150, 110), (20, 14), 25, 0, 360, (28, 26, 25), -1, cv2.LINE_AA)
 
 
-def _stain(picture: Picture) -> None:
-    cover = np.zeros(picture.shape[:2], np.float32)
-    cv2.ellipse(cover, (92, 150), (34, 24), -20, 0, 360, 1.0, -1)
-    cover = cv2.GaussianBlur(cover, (0, 0), 4)[..., None] * 0.85
-    picture[:] = (picture * (1 - cover) + np.array([112, 52, 18]) * cover).astype(np.uint8)
+def _paint(picture: Picture) -> None:
+    for centre, radius in (((88, 142), 13), ((112, 156), 6), ((74, 164), 4)):
+        cv2.circle(picture, centre, radius, (222, 216, 204), -1, cv2.LINE_AA)
 
 
-SPOILT: dict[int, Spoil] = {1: _scratch, 4: _hole, 6: _stain}
+SPOILT: dict[int, Spoil] = {1: _scratch, 4: _hole, 6: _paint}
 """By the number of the crop: what is drawn on it."""
 
 
