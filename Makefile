@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo test lint bench bench-mtd bench-reference bench-video bench-words bench-questions clean
+.PHONY: install demo test lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -22,6 +22,14 @@ lint: install
 	$(BIN)/ruff check src tests scripts
 	$(BIN)/ruff format --check src tests scripts
 	$(BIN)/mypy
+
+# The site, into site/; opens from there without a server.
+docs: .venv/docs-installed
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 # Every figure of docs/benchmarks.md; needs ANOMALIST_DATA.
 bench: install bench-mtd bench-reference bench-video bench-words bench-questions
@@ -58,4 +66,4 @@ bench-video: install
 	$(BIN)/python scripts/bench_stream.py --data $(DATA)/ped2 --minutes 10
 
 clean:
-	rm -rf .venv anomalist-demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv site anomalist-demo .pytest_cache .mypy_cache .ruff_cache
