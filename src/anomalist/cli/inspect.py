@@ -123,7 +123,8 @@ def report(
 ) -> None:
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
-    from anomalist.report.builder import write_reports
+    from anomalist.report.builder import write_report
+    from anomalist.report.picture_view import PictureReportView
     from anomalist.storage.run_folder import CLIPS, RunFolder
 
     if (folder / CLIPS).is_file():
@@ -131,7 +132,7 @@ def report(
         return
     run = RunFolder(folder)
     records = run.records()
-    typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
+    typer.echo(write_report(records, folder, PictureReportView(run.calibrations(records)), title=title))
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,8 @@ def _inspect_all(
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
-    from anomalist.report.builder import write_reports
+    from anomalist.report.builder import write_report
+    from anomalist.report.picture_view import PictureReportView
     from anomalist.storage.run_folder import RunFolder
 
     if out is None:
@@ -216,7 +218,7 @@ def _inspect_all(
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
-        report = write_reports(every, out, folder.calibrations(every))
+        report = write_report(every, out, PictureReportView(folder.calibrations(every)))
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 
