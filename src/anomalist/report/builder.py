@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anomalist.errors import AnomalistError, MediaError
 from anomalist.report.alerts import event_key, keys_by_rank, rank_alerts
@@ -22,7 +22,7 @@ from anomalist.report.document import (
     escape_markdown,
     render_markdown,
 )
-from anomalist.report.exports import Exporter
+from anomalist.report.exports import PictureExporter
 from anomalist.report.figures import close_up_path
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anomalist.memory.ranking import RankAdjustment
     from anomalist.vision.media.frames import Video
 
+AnyRecordT = TypeVar("AnyRecordT")
 RecordT_contra = TypeVar("RecordT_contra", contravariant=True)
 
 
@@ -48,7 +49,7 @@ class ReportView(Protocol[RecordT_contra, EntryT, SummaryT]):
         """How the Markdown file is laid out."""
 
     @property
-    def exporters(self) -> Mapping[str, Exporter]:
+    def exporters(self) -> Mapping[str, PictureExporter]:
         """What else is written, by name."""
 
     def document(
@@ -64,9 +65,9 @@ class ReportView(Protocol[RecordT_contra, EntryT, SummaryT]):
 
 
 def write_report(
-    records: Sequence[Any],
+    records: Sequence[AnyRecordT],
     folder: Path,
-    view: ReportView[Any, Any, Any],
+    view: ReportView[AnyRecordT, EntryT, SummaryT],
     *,
     title: str | None = None,
 ) -> Path:
@@ -91,11 +92,12 @@ def write_report(
         If a file can't be written, a mask of an export is missing, or two clips are of the same source.
     """
     document = view.document(records, title)
-    for export in view.exporters.values():
-        export(records, folder)
     write_atomically(folder / f"{view.stem}.json", view.to_json(document) + "\n")
     write_atomically(folder / f"{view.stem}.md", render_markdown(document, view.layout))
-    return write_atomically(folder / f"{view.stem}.html", view.page(document, folder))
+    page = write_atomically(folder / f"{view.stem}.html", view.page(document, folder))
+    for export in view.exporters.values():  # last: one that fails leaves a page that says what is missing
+        export(records, folder)
+    return page
 
 
 CLIPS = "clips.jsonl"
@@ -200,10 +202,10 @@ def _write_clip_pictures(
             return _add_notes(record, *problems, f"No pictures of its events: {problem}")
         for place, event in enumerate(events):
             if event.id in wanted:
-                events[place], said = _write_event_files(
+                events[place], failures = _write_event_files(
                     video, event, folder, event_file_name(record.source, event.id), clips=clips
                 )
-                problems += said
+                problems += failures
     return _add_notes(record.model_copy(update={"events": tuple(events)}), *problems)
 
 
@@ -223,13 +225,13 @@ def _write_event_files(
 
     found = {}
     try:
-        made = render_event_images(video, event)
+        images = render_event_images(video, event)
         found["key_frame"] = f"frames/{name}.jpg"
-        write_atomically(folder / found["key_frame"], made.frame)
+        write_atomically(folder / found["key_frame"], images.frame)
         near = folder / close_up_path(found["key_frame"])
         near.unlink(missing_ok=True)  # of an earlier triage into the same folder
-        if made.close_up is not None:
-            write_atomically(near, made.close_up)
+        if images.close_up is not None:
+            write_atomically(near, images.close_up)
         if clips:
             (folder / "clips").mkdir(parents=True, exist_ok=True)
             cut_clip(video, *_clip_range(event), folder / "clips" / f"{name}.mp4")
@@ -294,9 +296,9 @@ def conversation_lines(answers: Sequence[Answer]) -> list[str]:
 def answer_lines(answer: Answer) -> list[str]:
     """An answer as a paragraph, or as a list where it has many sentences; its options; what would help."""
     if answer.letter is not None or not answer.claims:
-        told = " ".join(escape_markdown(text) for text in (answer.text, answer.helps) if text)
+        parts = " ".join(escape_markdown(text) for text in (answer.text, answer.helps) if text)
         options = [escape_markdown(f"{o.letter}: {o.text} ({o.probability:.0%})") for o in answer.options]
-        return [told, *(["", *(f"- {option}" for option in options)] if options else [])]
+        return [parts, *(["", *(f"- {option}" for option in options)] if options else [])]
     first, *others = map(_cited_sentence, answer.claims)
     helps = [escape_markdown(answer.helps)] if answer.helps else []
     if len(others) < MAX_PARAGRAPH_SENTENCES:

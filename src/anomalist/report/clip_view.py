@@ -7,7 +7,7 @@ of these is ever taken for normal. Key frames are embedded in the page; short cl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -34,18 +34,17 @@ from anomalist.report.document import (
     MarkdownLayout,
     ReportDocument,
     Section,
-    TimeSpan,
     Unjudged,
-    UnjudgedEntry,
-    UnjudgedKind,
+    clip_duration,
     decision_bases,
-    explain_error,
     header_facts,
     link_evidence,
     render_html,
     sorted_unique,
+    unjudged_entries,
+    unjudged_spans,
 )
-from anomalist.report.exports import Exporter
+from anomalist.report.exports import PictureExporter
 from anomalist.report.figures import (
     close_up_path,
     jpeg_data_uri,
@@ -55,7 +54,6 @@ from anomalist.report.figures import (
 )
 from anomalist.report.plots import TimelinePlot, timeline_plot
 from anomalist.report.wording import (
-    TROUBLES,
     UNGRADED,
     count,
     count_kinds,
@@ -80,12 +78,8 @@ MAX_EMBEDDED_EVENTS = 100
 MAX_LISTED_ROWS = 20
 """Alerts, and things not judged, that are listed in Markdown; the rest is counted."""
 
-MIN_GAP_SECONDS = 1.0
-"""Shortest gap that is reported, seconds; the first frame of a clip never has a score."""
-
 _MAX_OPEN_EVENTS = 30  # events that are shown with all that is known of them; others open on a click
 _TOP_ALERTS = 4  # alerts at the head of the page
-_KIND_ORDER: tuple[UnjudgedKind, ...] = ("error", "undecided", "camera", "no score")
 
 TRIAGE_FORMAT = 1
 
@@ -177,7 +171,7 @@ class ClipReportView:
     adjustments: Mapping[str, RankAdjustment] = field(default_factory=dict)
 
     stem: ClassVar[str] = "triage"
-    exporters: ClassVar[Mapping[str, Exporter]] = {}
+    exporters: ClassVar[Mapping[str, PictureExporter]] = {}
     layout: ClassVar[MarkdownLayout[AlertEntry]] = MarkdownLayout(
         columns=(
             Column("rank", lambda entry: entry.alert.id[1:], numeric=True),
@@ -201,16 +195,17 @@ class ClipReportView:
 
         Raises DataError for two records of one source.
         """
-        alerts, unjudged = rank_alerts(records, self.adjustments), find_unjudged(records)
+        alerts = rank_alerts(records, self.adjustments)
         summary = summarise_triage(records, alerts)
         place, names = short_names(records)
         sections = _sections(records, names, alerts)
+        unjudged = unjudged_entries(records, sections)
         of_source = {section.record.source: section for section in sections}
         return ReportDocument(
             title=title or "Video triage",
             headline=headline(summary),
             lead=lead(summary),
-            open_points=unjudged_sentences(summary, unjudged),
+            open_points=unjudged_sentences(summary, [each.item for each in unjudged]),
             counts="",
             place=place,
             records=tuple(records),
@@ -218,10 +213,7 @@ class ClipReportView:
             facts=_header_facts(records, place),
             entries=tuple(_entry(alert, of_source[alert.source]) for alert in alerts),
             sections=sections,
-            unjudged=tuple(
-                UnjudgedEntry(of_source[item.source].name, of_source[item.source].anchor, item)
-                for item in unjudged
-            ),
+            unjudged=unjudged,
             bases=_decision_bases(records),
             versions=sorted_unique(record.version for record in records),
         )
@@ -252,64 +244,6 @@ class ClipReportView:
             alerts=tuple(entry.alert for entry in document.entries),
             unjudged=tuple(each.item for each in document.unjudged),
         ).model_dump_json(indent=1)
-
-
-def find_unjudged(records: Sequence[ClipRecord]) -> tuple[Unjudged, ...]:
-    """List all that could not be judged, the worst first; the order of the records doesn't matter."""
-    found = [item for record in records for item in _unjudged_of_clip(record)]
-    return tuple(sorted(found, key=lambda item: (_KIND_ORDER.index(item.kind), item.source, item.why)))
-
-
-def unjudged_spans(record: ClipRecord) -> list[TimeSpan]:
-    """Time spans without a score, in order: gaps of the curve, and camera trouble."""
-    times = [time for time, _ in record.curve]
-    ends = [*times[1:], clip_duration(record)]
-    unscored = [(time, end) for (time, score), end in zip(record.curve, ends, strict=False) if score is None]
-    unscored += [(trouble.start, trouble.end) for trouble in record.troubles]
-    troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
-    return [
-        gap for gap in merge_spans(unscored) if gap[1] - gap[0] >= MIN_GAP_SECONDS or _overlaps(gap, troubled)
-    ]
-
-
-def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
-    """Merge time spans that touch or overlap; sorted by start."""
-    done: list[TimeSpan] = []
-    for start, end in sorted(spans):
-        if done and start <= done[-1][1] + 1e-6:
-            done[-1] = (done[-1][0], max(done[-1][1], end))
-        else:
-            done.append((start, end))
-    return done
-
-
-def clip_duration(record: ClipRecord) -> float:
-    """Duration of a clip in seconds, as its file says or as far as it was decoded; 0 where unknown."""
-    seen = [event.end for event in record.events] + [trouble.end for trouble in record.troubles]
-    seen += [record.curve[-1][0]] if record.curve else []
-    return max([record.duration or 0.0, *seen])
-
-
-def _unjudged_of_clip(record: ClipRecord) -> Iterable[Unjudged]:
-    result = outcome(record)
-    if result == "error":
-        yield Unjudged(source=record.source, kind="error", why=explain_error(record))
-    if result == "undecided":
-        why = record.why_undecided or "No reason was recorded."
-        yield Unjudged(source=record.source, kind="undecided", why=why, spans=tuple(unjudged_spans(record)))
-        return
-    for kind in sorted({trouble.kind for trouble in record.troubles}):
-        spans = merge_spans((t.start, t.end) for t in record.troubles if t.kind == kind)
-        why = f"{TROUBLES[kind][0].upper()}{TROUBLES[kind][1:]}."
-        yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
-    troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
-    unscored = tuple(gap for gap in unjudged_spans(record) if not _overlaps(gap, troubled))
-    if unscored:
-        yield Unjudged(source=record.source, kind="no score", why="No score is known there.", spans=unscored)
-
-
-def _overlaps(span: TimeSpan, others: Iterable[TimeSpan]) -> bool:
-    return any(start <= span[1] and span[0] <= end for start, end in others)
 
 
 def summarise_triage(records: Sequence[ClipRecord], alerts: Sequence[Alert]) -> TriageSummary:
@@ -417,7 +351,7 @@ def _clip_views(document: ReportDocument[AlertEntry, TriageSummary], folder: Pat
                 anchor=section.anchor,
                 name=section.name,
                 record=record,
-                timeline=timeline_plot(record, clip_duration(record), unjudged_spans(record)),
+                timeline=timeline_plot(record),
                 events=tuple(events),
                 unjudged=tuple(each.item for each in document.unjudged if each.item.source == record.source),
             )

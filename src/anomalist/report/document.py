@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from anomalist.report import wording
-from anomalist.report.wording import count, format_time_span, outcome, printable
+from anomalist.report.wording import TROUBLES, count, format_time_span, outcome, printable
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Claim, Frozen, Record
 
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 RecordT = TypeVar("RecordT", Record, ClipRecord)
 
+MIN_GAP_SECONDS = 1.0
+"""Shortest gap of a clip that is reported, seconds; the first frame never has a score."""
+
 TimeSpan = tuple[float, float]
 UnjudgedKind = Literal["error", "undecided", "camera", "no score"]
+_KIND_ORDER: tuple[UnjudgedKind, ...] = ("error", "undecided", "camera", "no score")
 
 
 class Unjudged(Frozen):
@@ -38,9 +42,68 @@ class Unjudged(Frozen):
     spans: tuple[TimeSpan, ...] = Field((), description="where nothing is known, seconds; none: all of it")
 
 
-def explain_error(record: Record | ClipRecord) -> str:
-    """Say why there is no verdict."""
-    return record.error or "There is no verdict, and no reason was recorded."
+def find_unjudged(records: Sequence[Record] | Sequence[ClipRecord]) -> tuple[Unjudged, ...]:
+    """List all that could not be judged, the worst first; the order of the records doesn't matter.
+
+    Pictures are listed for an error only: undecided ones are among the findings.
+    """
+    found = [item for record in records for item in _unjudged_of(record)]
+    return tuple(sorted(found, key=lambda item: (_KIND_ORDER.index(item.kind), item.source, item.why)))
+
+
+def unjudged_spans(record: ClipRecord) -> list[TimeSpan]:
+    """Time spans without a score, in order: gaps of the curve, and camera trouble."""
+    times = [time for time, _ in record.curve]
+    ends = [*times[1:], clip_duration(record)]
+    unscored = [(time, end) for (time, score), end in zip(record.curve, ends, strict=False) if score is None]
+    unscored += [(trouble.start, trouble.end) for trouble in record.troubles]
+    troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
+    return [
+        gap for gap in merge_spans(unscored) if gap[1] - gap[0] >= MIN_GAP_SECONDS or _overlaps(gap, troubled)
+    ]
+
+
+def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
+    """Merge time spans that touch or overlap; sorted by start."""
+    done: list[TimeSpan] = []
+    for start, end in sorted(spans):
+        if done and start <= done[-1][1] + 1e-6:
+            done[-1] = (done[-1][0], max(done[-1][1], end))
+        else:
+            done.append((start, end))
+    return done
+
+
+def clip_duration(record: ClipRecord) -> float:
+    """Duration of a clip in seconds, as its file says or as far as it was decoded; 0 where unknown."""
+    seen = [event.end for event in record.events] + [trouble.end for trouble in record.troubles]
+    seen += [record.curve[-1][0]] if record.curve else []
+    return max([record.duration or 0.0, *seen])
+
+
+def _unjudged_of(record: Record | ClipRecord) -> Iterator[Unjudged]:
+    result = outcome(record)
+    if result == "error":
+        why = record.error or "There is no verdict, and no reason was recorded."
+        yield Unjudged(source=record.source, kind="error", why=why)
+    if isinstance(record, Record):
+        return
+    if result == "undecided":
+        why = record.why_undecided or "No reason was recorded."
+        yield Unjudged(source=record.source, kind="undecided", why=why, spans=tuple(unjudged_spans(record)))
+        return
+    for kind in sorted({trouble.kind for trouble in record.troubles}):
+        spans = merge_spans((t.start, t.end) for t in record.troubles if t.kind == kind)
+        why = f"{TROUBLES[kind][0].upper()}{TROUBLES[kind][1:]}."
+        yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
+    troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
+    unscored = tuple(gap for gap in unjudged_spans(record) if not _overlaps(gap, troubled))
+    if unscored:
+        yield Unjudged(source=record.source, kind="no score", why="No score is known there.", spans=unscored)
+
+
+def _overlaps(span: TimeSpan, others: Iterable[TimeSpan]) -> bool:
+    return any(start <= span[1] and span[0] <= end for start, end in others)
 
 
 @dataclass(frozen=True)
@@ -105,6 +168,15 @@ class UnjudgedEntry:
     name: str
     anchor: str
     item: Unjudged
+
+
+def unjudged_entries(
+    records: Sequence[Record] | Sequence[ClipRecord], sections: Sequence[Section[Any]]
+) -> tuple[UnjudgedEntry, ...]:
+    """Give what was not judged with the names and anchors of sections."""
+    of_source = {section.record.source: section for section in sections}
+    pairs = ((of_source[item.source], item) for item in find_unjudged(records))
+    return tuple(UnjudgedEntry(section.name, section.anchor, item) for section, item in pairs)
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ def write_coco(records: Sequence[Record], folder: Path) -> Path:
     return write_atomically(folder / "coco.json", to_json(content, indent=1, inf_nan_mode="null") + b"\n")
 
 
-Exporter = Callable[[Sequence[Record], Path], Path]
+PictureExporter = Callable[[Sequence[Record], Path], Path]
 """Writes one file about the records into their run folder, and returns its path."""
 
-EXPORTERS: Mapping[str, Exporter] = {"csv": write_csv, "coco": write_coco}
+EXPORTERS: Mapping[str, PictureExporter] = {"csv": write_csv, "coco": write_coco}
 """By name; all of them run with every report of pictures."""
 
 

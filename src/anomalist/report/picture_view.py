@@ -21,16 +21,14 @@ from anomalist.report.document import (
     LinkedClaim,
     MarkdownLayout,
     ReportDocument,
-    Unjudged,
-    UnjudgedEntry,
     decision_bases,
-    explain_error,
     header_facts,
     link_evidence,
     render_html,
     sorted_unique,
+    unjudged_entries,
 )
-from anomalist.report.exports import EXPORTERS, Exporter
+from anomalist.report.exports import EXPORTERS, PictureExporter
 from anomalist.report.figures import (
     LARGE_SIDE,
     SMALL_SIDE,
@@ -131,7 +129,7 @@ class PictureReportView:
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     stem: ClassVar[str] = "report"
-    exporters: ClassVar[Mapping[str, Exporter]] = EXPORTERS
+    exporters: ClassVar[Mapping[str, PictureExporter]] = EXPORTERS
     layout: ClassVar[MarkdownLayout[PictureEntry]] = MarkdownLayout(
         columns=(
             Column("picture", lambda entry: entry.name, code=True),
@@ -167,7 +165,7 @@ class PictureReportView:
             facts=_header_facts(urgent, place),
             entries=entries,
             sections=entries,
-            unjudged=tuple(_unjudged(entry) for entry in entries if entry.outcome == "error"),
+            unjudged=unjudged_entries(records, entries),
             bases=_decision_bases(urgent),
             versions=sorted_unique(record.version for record in records),
             models=sorted_unique(record.model for record in records if record.model),
@@ -288,11 +286,6 @@ def _finding_sentences(record: Record) -> Iterator[str]:
         yield f"Disagreement: {disagreement}"
     yield " ".join(explain_score(record))
     yield f"Reasoned by {record.reasoner or 'nobody'}."
-
-
-def _unjudged(entry: PictureEntry) -> UnjudgedEntry:
-    item = Unjudged(source=entry.record.source, kind="error", why=explain_error(entry.record))
-    return UnjudgedEntry(entry.name, entry.anchor, item)
 
 
 def _finding_views(

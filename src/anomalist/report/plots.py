@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomalist.report.document import clip_duration, unjudged_spans
 from anomalist.report.wording import UNGRADED, count, format_time, format_time_span, number, severity_word
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
@@ -249,14 +250,13 @@ class TimelinePlot:
     description: str
 
 
-def timeline_plot(
-    record: ClipRecord, duration: float, unjudged: Sequence[tuple[float, float]]
-) -> TimelinePlot | None:
-    """Lay out the curve, events and unjudged spans of a clip of so many seconds; None for an unknown length.
+def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
+    """Lay out the curve, events and unjudged spans of a clip; None where its length is unknown.
 
     The height is that of the highest score, or 1.5 times the threshold where nothing gets that high, so that
     a calm clip looks calm.
     """
+    duration, unjudged = clip_duration(record), unjudged_spans(record)
     if not duration > 0:
         return None
     known = [score for _, score in record.curve if score is not None and math.isfinite(score)]
