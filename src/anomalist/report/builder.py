@@ -22,7 +22,6 @@ from anomalist.report.document import (
     escape_markdown,
     render_markdown,
 )
-from anomalist.report.exports import PictureExporter
 from anomalist.report.figures import close_up_path
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
@@ -48,10 +47,6 @@ class ReportView(Protocol[RecordT_contra, EntryT, SummaryT]):
     def layout(self) -> MarkdownLayout[EntryT]:
         """How the Markdown file is laid out."""
 
-    @property
-    def exporters(self) -> Mapping[str, PictureExporter]:
-        """What else is written, by name."""
-
     def document(
         self, records: Sequence[RecordT_contra], title: str | None = None
     ) -> ReportDocument[EntryT, SummaryT]:
@@ -62,6 +57,9 @@ class ReportView(Protocol[RecordT_contra, EntryT, SummaryT]):
 
     def to_json(self, document: ReportDocument[EntryT, SummaryT]) -> str:
         """Give the text of the JSON file."""
+
+    def export(self, records: Sequence[RecordT_contra], folder: Path) -> None:
+        """Write what else belongs to the report."""
 
 
 def write_report(
@@ -95,8 +93,7 @@ def write_report(
     write_atomically(folder / f"{view.stem}.json", view.to_json(document) + "\n")
     write_atomically(folder / f"{view.stem}.md", render_markdown(document, view.layout))
     page = write_atomically(folder / f"{view.stem}.html", view.page(document, folder))
-    for export in view.exporters.values():  # last: one that fails leaves a page that says what is missing
-        export(records, folder)
+    view.export(records, folder)  # last: if it fails, the page is there and says what is missing
     return page
 
 

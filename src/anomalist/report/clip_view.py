@@ -44,7 +44,6 @@ from anomalist.report.document import (
     unjudged_entries,
     unjudged_spans,
 )
-from anomalist.report.exports import PictureExporter
 from anomalist.report.figures import (
     close_up_path,
     jpeg_data_uri,
@@ -171,7 +170,6 @@ class ClipReportView:
     adjustments: Mapping[str, RankAdjustment] = field(default_factory=dict)
 
     stem: ClassVar[str] = "triage"
-    exporters: ClassVar[Mapping[str, PictureExporter]] = {}
     layout: ClassVar[MarkdownLayout[AlertEntry]] = MarkdownLayout(
         columns=(
             Column("rank", lambda entry: entry.alert.id[1:], numeric=True),
@@ -244,6 +242,9 @@ class ClipReportView:
             alerts=tuple(entry.alert for entry in document.entries),
             unjudged=tuple(each.item for each in document.unjudged),
         ).model_dump_json(indent=1)
+
+    def export(self, records: Sequence[ClipRecord], folder: Path) -> None:
+        """Clips have no exports yet."""
 
 
 def summarise_triage(records: Sequence[ClipRecord], alerts: Sequence[Alert]) -> TriageSummary:

@@ -28,7 +28,7 @@ from anomalist.report.document import (
     sorted_unique,
     unjudged_entries,
 )
-from anomalist.report.exports import EXPORTERS, PictureExporter
+from anomalist.report.exports import EXPORTERS
 from anomalist.report.figures import (
     LARGE_SIDE,
     SMALL_SIDE,
@@ -129,7 +129,6 @@ class PictureReportView:
     calibrations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     stem: ClassVar[str] = "report"
-    exporters: ClassVar[Mapping[str, PictureExporter]] = EXPORTERS
     layout: ClassVar[MarkdownLayout[PictureEntry]] = MarkdownLayout(
         columns=(
             Column("picture", lambda entry: entry.name, code=True),
@@ -191,6 +190,14 @@ class PictureReportView:
     def to_json(self, document: ReportDocument[PictureEntry, Summary]) -> str:
         """Give the text of report.json."""
         return PictureReport(summary=document.summary, records=document.records).model_dump_json(indent=1)
+
+    def export(self, records: Sequence[Record], folder: Path) -> None:
+        """Run all exporters of pictures.
+
+        Raises DataError where a mask is missing or doesn't hold the regions of its record.
+        """
+        for exporter in EXPORTERS.values():
+            exporter(records, folder)
 
 
 def summarise(records: Sequence[Record]) -> Summary:
