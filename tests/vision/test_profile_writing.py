@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import ProfileError
-from anomalist.vision.profile import load_profile, refuse_overwriting
+from anomalist.vision.profile import PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
 from tests.profiles import contents, names, saved
 
@@ -64,7 +64,7 @@ def test_an_empty_folder_may_become_a_profile(tmp_path: Path) -> None:
 
 def test_names_that_no_file_system_takes_are_refused_before_learning() -> None:
     with pytest.raises(ProfileError, match="can't be used"):
-        refuse_overwriting(Path("x" * 300), force=False)
+        PROFILE_KIND.refuse_overwriting(Path("x" * 300), force=False)
 
 
 def test_a_place_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:

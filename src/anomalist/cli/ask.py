@@ -97,7 +97,7 @@ def _open_inspector(profile: str | None, reference: Path | None, rate: float | N
         raise DataError("What should the pictures be compared with?", "Give --profile or --reference.")
     if profile is not None:
         from anomalist.agent.reasoning.recall import PictureMemory
-        from anomalist.vision.profile import profile_path
+        from anomalist.storage.artifacts import profile_path
 
         return Inspector(profile, false_alarm_rate=rate, memory=PictureMemory(profile_path(profile).name))
     if reference is not None:
@@ -201,8 +201,8 @@ def _picture_subject(what: Path, profile: str | None, reference: Path | None, ra
     from anomalist.agent.reasoning.recall import PictureMemory
     from anomalist.cli.terminal import err
     from anomalist.pipeline import Inspector
+    from anomalist.storage.artifacts import profile_path
     from anomalist.vision.evidence import EvidenceSource
-    from anomalist.vision.profile import profile_path
 
     if profile is not None and reference is not None:
         raise DataError(

@@ -90,8 +90,8 @@ def inspect(
     from anomalist.cli.terminal import err, results_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.pipeline import Inspector
+    from anomalist.storage.artifacts import profile_path
     from anomalist.vision.media.images import list_images
-    from anomalist.vision.profile import profile_path
 
     listing = list_images(paths)
     if listing.skipped:
