@@ -124,12 +124,12 @@ def report(
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import CLIPS, RunFolder
+    from anomalist.storage.run_folder import CLIPS, ImageRunFolder
 
     if (folder / CLIPS).is_file():
         typer.echo(refresh_report(folder, title))
         return
-    run = RunFolder(folder)
+    run = ImageRunFolder(folder)
     records = run.records()
     typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
 
@@ -206,11 +206,11 @@ def _inspect_all(
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import RunFolder
+    from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
         return _collect_records((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
-    with RunFolder.open(out) as folder:
+    with ImageRunFolder.open(out) as folder:
         open_ones = pending_paths(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
