@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +56,11 @@ class RunFolder(Generic[RecordT]):
     file_name: ClassVar[str]
     record_type: ClassVar[type[Any]]
     record_format: ClassVar[int]
-    item: ClassVar[str]  # what one record is about, in messages
-    command: ClassVar[str]  # that makes such a folder
+    """The newest that this version reads."""
+    item: ClassVar[str]
+    """What one record is about, for messages."""
+    command: ClassVar[str]
+    """What makes such a folder: a command of the CLI."""
 
     def __init__(self, path: Path) -> None:
         if not (path / self.file_name).is_file():
@@ -136,12 +140,14 @@ class RunFolder(Generic[RecordT]):
 
         Raises DataError if it can't be written; the old rows stay then.
         """
-        self._opened()
+        locked = self._opened()
         changed = self._records | {record.source: record for record in records}
         rows = "".join(f"{record.model_dump_json()}\n" for record in changed.values())
+        if sys.platform == "win32":
+            locked.close()  # an open file can't be replaced there, and none is locked
         write_atomically(self.path / self.file_name, rows)
-        self.close()  # the lock was on the file that is gone
-        self._records, self._file = changed, open_rows(self.path, self.file_name)
+        self._file, self._records = open_rows(self.path, self.file_name), changed
+        locked.close()  # only now: others could have written between
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
