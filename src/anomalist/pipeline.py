@@ -14,6 +14,7 @@ from anomalist.agent.tools.subject import Subject, comparison_fields
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Memory, NoMemory
 from anomalist.records import build_record, error_record
+from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of
 from anomalist.types.image import Answer, Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
@@ -22,7 +23,7 @@ from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
 from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
 from anomalist.vision.media.images import list_images, load_roi, read_groups, source_of
-from anomalist.vision.profile import Profile, load_profile, profile_path, refuse_overwriting, save_profile
+from anomalist.vision.profile import PROFILE_KIND, Profile, load_profile, save_profile
 
 
 def learn(
@@ -60,7 +61,7 @@ def learn(
     AnomalistError : nothing usable to learn from, a profile in the way, a full disk, …
     """
     path = profile_path(profile)
-    refuse_overwriting(path, force=force)
+    PROFILE_KIND.refuse_overwriting(path, force=force)
     kind = detector_class(detector)
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)
     if not listing.images:

@@ -97,7 +97,7 @@ def _open_inspector(profile: str | None, reference: Path | None, rate: float | N
         raise DataError("What should the pictures be compared with?", "Give --profile or --reference.")
     if profile is not None:
         from anomalist.agent.reasoning.recall import PictureMemory
-        from anomalist.vision.profile import profile_path
+        from anomalist.storage.artifacts import profile_path
 
         return Inspector(profile, false_alarm_rate=rate, memory=PictureMemory(profile_path(profile).name))
     if reference is not None:
@@ -201,8 +201,8 @@ def _picture_subject(what: Path, profile: str | None, reference: Path | None, ra
     from anomalist.agent.reasoning.recall import PictureMemory
     from anomalist.cli.terminal import err
     from anomalist.pipeline import Inspector
+    from anomalist.storage.artifacts import profile_path
     from anomalist.vision.evidence import EvidenceSource
-    from anomalist.vision.profile import profile_path
 
     if profile is not None and reference is not None:
         raise DataError(
@@ -248,10 +248,10 @@ def _run_subject(
     from dataclasses import replace
 
     from anomalist.agent.tools.subject import Subject
-    from anomalist.storage.run_folder import CLIPS, RECORDS, RunFolder, read_clips
+    from anomalist.storage.run_folder import CLIPS, RECORDS, ClipRunFolder, ImageRunFolder
 
     if (what / RECORDS).is_file():
-        records = tuple(RunFolder(what).records())
+        records = tuple(ImageRunFolder(what).records())
         base = Subject()
         if profile is not None or reference is not None:
             from anomalist.pipeline import Inspector
@@ -265,5 +265,5 @@ def _run_subject(
             return whole
         return replace(whole, records=(whole.picture(picture),), past=records)
     assert (what / CLIPS).is_file()  # one of the two is there
-    clips = Subject(clips=tuple(read_clips(what)), folder=what)
+    clips = Subject(clips=tuple(ClipRunFolder(what).records()), folder=what)
     return clips if picture is None else replace(clips, clips=(clips.clip(picture),))

@@ -90,8 +90,8 @@ def inspect(
     from anomalist.cli.terminal import err, results_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.pipeline import Inspector
+    from anomalist.storage.artifacts import profile_path
     from anomalist.vision.media.images import list_images
-    from anomalist.vision.profile import profile_path
 
     listing = list_images(paths)
     if listing.skipped:
@@ -125,12 +125,12 @@ def report(
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_report
     from anomalist.report.picture_view import PictureReportView
-    from anomalist.storage.run_folder import CLIPS, RunFolder
+    from anomalist.storage.run_folder import CLIPS, ImageRunFolder
 
     if (folder / CLIPS).is_file():
         typer.echo(refresh_report(folder, title))
         return
-    run = RunFolder(folder)
+    run = ImageRunFolder(folder)
     records = run.records()
     typer.echo(write_report(records, folder, PictureReportView(run.calibrations(records)), title=title))
 
@@ -208,11 +208,11 @@ def _inspect_all(
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_report
     from anomalist.report.picture_view import PictureReportView
-    from anomalist.storage.run_folder import RunFolder
+    from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
         return _collect_records((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
-    with RunFolder.open(out) as folder:
+    with ImageRunFolder.open(out) as folder:
         open_ones = pending_paths(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")

@@ -104,10 +104,10 @@ class AlertRecorder:
 
     def _picture(self, event: Event) -> str:
         from anomalist.report.figures import render_event_images
+        from anomalist.storage.files import write_atomically
 
         name = f"frames/{event.id}-{event.start:.0f}s.jpg"
-        (self._out / "frames").mkdir(exist_ok=True)
-        (self._out / name).write_bytes(render_event_images(self._recent, event).frame)
+        write_atomically(self._out / name, render_event_images(self._recent, event).frame)
         return name
 
 
@@ -267,6 +267,7 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.builder import write_event_files, write_report
     from anomalist.report.clip_view import ClipReportView
+    from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.vision.media.sources import list_videos
 
     listing = list_videos(paths)
@@ -276,9 +277,12 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
     records = list(_triage_each(run, videos, out, echo=echo))
-    moved = stored_rank_adjustments(records)
+    every = records if out is None else ClipRunFolder(out).records()
+    moved = stored_rank_adjustments(every)
     if out is not None:
-        pictured = write_event_files(records, out, adjustments=moved)
+        pictured = write_event_files(every, out, adjustments=moved)
+        with ClipRunFolder.open(out) as folder:
+            folder.replace(pictured)
         report = write_report(pictured, out, ClipReportView(moved))
         err.print(f"Report: {report}", markup=False, soft_wrap=True)
     if not echo:
@@ -298,7 +302,7 @@ def _triage_each(
     from anomalist.cli.terminal import progress_bars
     from anomalist.storage.run_folder import ClipRunFolder
 
-    with ClipRunFolder(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
+    with ClipRunFolder.open(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
         for number, path in enumerate(videos):
             progress("clips", number, len(videos))
             record = _triage_one(run, path, folder, progress)
@@ -348,11 +352,11 @@ def feedback(
     """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
     if (verdict is None) != undo:
         raise DataError("What about the event?", "Say seen, dismissed or escalate; or --undo.")
-    record, found = find_event(read_clips(folder), event)
+    record, found = find_event(ClipRunFolder(folder).records(), event)
     with CaseStore() as store:
         case = (
             undo_event_feedback(store, record, found)
@@ -369,7 +373,7 @@ def refresh_report(folder: Path, title: str | None = None) -> Path:
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.builder import write_report
     from anomalist.report.clip_view import ClipReportView
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
-    records = read_clips(folder)
+    records = ClipRunFolder(folder).records()
     return write_report(records, folder, ClipReportView(stored_rank_adjustments(records)), title=title)

@@ -97,8 +97,6 @@ def write_report(
     return page
 
 
-CLIPS = "clips.jsonl"
-
 MAX_CLIP_SECONDS = 20.0
 """Seconds of a short clip, around the peak."""
 
@@ -145,7 +143,7 @@ def write_event_files(
     adjustments: Mapping[str, RankAdjustment] | None = None,
     clips: bool = True,
 ) -> list[ClipRecord]:
-    """Write key frames, close-ups and short clips of events into frames/ and clips/, and clips.jsonl.
+    """Write key frames, close-ups and short clips of events into frames/ and clips/.
 
     Parameters
     ----------
@@ -158,7 +156,7 @@ def write_event_files(
 
     Returns
     -------
-    The records with the paths of what was written, as they are in clips.jsonl.
+    The records with the paths of what was written, for `ClipRunFolder.replace`.
 
     Raises
     ------
@@ -172,7 +170,6 @@ def write_event_files(
         keys = {event.id: event_key(record.source, event.id) for event in record.events}
         wanted = {id_ for id_, key in keys.items() if ranks[key] < MAX_PICTURED_EVENTS}
         pictured.append(_write_clip_pictures(record, wanted, folder, opened, clips=clips))
-    write_atomically(folder / CLIPS, "".join(f"{record.model_dump_json()}\n" for record in pictured))
     return pictured
 
 

@@ -122,7 +122,7 @@ class PictureReportView:
 
     Parameters
     ----------
-    calibrations : by profile digest, as `RunFolder.calibrations` gives them; ``scores`` are those of the
+    calibrations : by profile digest, as `ImageRunFolder.calibrations` gives them; ``scores`` are those of the
         calibration normals, for the plots.
     """
 

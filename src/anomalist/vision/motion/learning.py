@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
+from anomalist.storage.artifacts import profile_path
 from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.image import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
@@ -45,12 +46,12 @@ from anomalist.vision.motion.measures import (
     motion_limits,
 )
 from anomalist.vision.motion.scene import (
+    SCENE_KIND,
     Scene,
     SceneArrays,
     TrainingVideo,
     Zone,
     counted_cells,
-    refuse_overwriting_scene,
     save_scene,
 )
 from anomalist.vision.motion.score_scale import (
@@ -62,7 +63,6 @@ from anomalist.vision.motion.score_scale import (
 )
 from anomalist.vision.motion.scoring import FrameMeasurer
 from anomalist.vision.motion.temporal import smooth_scores
-from anomalist.vision.profile import profile_path
 
 _MODES: tuple[Mode, ...] = ("causal", "offline")
 
@@ -190,7 +190,7 @@ def learn_scene(
     ProfileError : something is in the way of the scene.
     """
     path = profile_path(name)
-    refuse_overwriting_scene(path, force=force)
+    SCENE_KIND.refuse_overwriting(path, force=force)
     usable, background, perspective, skipped = _survey_footage(videos, progress)
     grid = empty_histograms_for(background)
     counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
