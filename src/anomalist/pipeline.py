@@ -51,7 +51,8 @@ def learn(
     effort : "fast" (no training), "normal" or "thorough".
     seed : of every random choice; kept in the profile.
     roi : picture whose white part is what counts.
-    backbone : a transformers vision backbone for the memory bank, by name or folder.
+    detector : "surface", or a plug-in by name or ``module:Class``.
+    backbone : for the memory bank: a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     force : replace a profile that is already there.
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from anomalist.agent.reasoning.claims import citable_ids, filter_claims
 from anomalist.agent.reasoning.evidence_reasoner import (
     EvidenceReasoner,
+    Reasoner,
     region_claims,
     score_claim,
     severity_claim,
@@ -30,7 +31,7 @@ from anomalist.agent.reasoning.evidence_reasoner import (
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity, picture_severity
 from anomalist.agent.reasoning.wording import with_article
-from anomalist.errors import ModelError
+from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.schemas import Judgement
 from anomalist.types.image import (
     Claim,
@@ -163,6 +164,64 @@ def verdict_without_model(
             "why_undecided": f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
         }
     )
+
+
+@dataclass(frozen=True)
+class PluginReasoner:
+    """A reasoner of another package, held to what holds for a language model.
+
+    Its claims must cite ids that exist, and its label is combined with the detector's by the table above: it
+    can question or raise an alarm, never remove one.
+    """
+
+    plugin: Reasoner
+
+    @property
+    def name(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.name
+
+    @property
+    def digest(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.digest
+
+    def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
+        """Return the plug-in's verdict, corrected; raises ModelError when it fails or gives none."""
+        try:
+            given = self.plugin.judge(media, evidence, recall, policy)
+        except AnomalistError:
+            raise
+        except Exception as error:  # one picture that a plug-in stumbles over must not end a run
+            raise ModelError(f"{self.name} failed: {type(error).__name__}: {error}.") from error
+        if not isinstance(given, Verdict):
+            raise ModelError(f"{self.name} must give a Verdict, got {type(given).__name__}.")
+        measured = EvidenceReasoner().judge(media, evidence, recall, policy)
+        outcome = CombinedLabel(measured.label, measured.why_undecided)
+        if given.label != measured.label:
+            outcome = combine_labels(measured.label, measured.why_undecided, given.label, policy)
+        normal = outcome.label == "normal"
+        claims, dropped = filter_claims(given.claims, citable_ids(evidence, recall))
+        texts = tuple(quote_with_ids(claim.text, claim.evidence) for claim in dropped)
+        return Verdict(
+            label=outcome.label,
+            severity=0 if normal else given.severity or measured.severity or MINOR,
+            kind=None if normal else given.kind or measured.kind,
+            claims=claims,
+            reasoner=self.name,
+            disagreements=(*given.disagreements, *outcome.disagreements),
+            why_undecided=outcome.why,
+            dropped_claims=given.dropped_claims + len(dropped),
+            policy=policy.digest,
+            model=given.model,
+            opinions=(
+                Opinion(by=DETECTOR, label=measured.label),
+                Opinion(by=self.name, label=given.label),
+            ),
+            prompts=given.prompts,
+            replies=given.replies,
+            dropped=(*given.dropped, *texts),
+        )
 
 
 DETECTOR = "detector"

@@ -33,7 +33,7 @@ from anomalist.vision.detectors.fusion import (
 from anomalist.vision.detectors.known_kinds import KnownDefect, KnownKindClassifier, region_signature
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
-from anomalist.vision.features.backbones import TransformersBackbone, to_working_size
+from anomalist.vision.features.backbones import open_backbone, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
 
@@ -96,7 +96,7 @@ class SurfaceDetector:
         if effort not in EFFORTS:
             raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
         network = shipped_network()
-        extractor = FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None)
+        extractor = FeatureExtractor(network, open_backbone(backbone) if backbone else None)
         heads, folds = [network.head], []
         steps = EFFORTS[effort] // len(partition.folds)
         for k, (learning, _) in enumerate(partition.folds):
@@ -287,13 +287,9 @@ def read_state(file: Path) -> DetectorState:
         cases = KnownKindClassifier(
             arrays["cases"], tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
-    backbone = settings["backbone"]
-    return (
-        FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None),
-        heads,
-        folds,
-        cases,
-    )
+    backbone, place = settings["backbone"], f"the profile {file.parent.name}"
+    opened_backbone = open_backbone(backbone, stored_in=place) if backbone else None
+    return FeatureExtractor(network, opened_backbone), heads, folds, cases
 
 
 def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:
