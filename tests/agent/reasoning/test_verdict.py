@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
+from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import ModelExchange, PluginReasoner, build_verdict
 from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
@@ -97,7 +97,7 @@ ALARM, NO_ALARM, TOO_FEW = {"p": 1 / 101}, {"p": 0.7}, {"p": 0.01, "reachable": 
     ("measured", "label", "expected", "conflict"),
     [
         (ALARM, "anomalous", "anomalous", False),
-        (ALARM, "normal", "undecided", True),
+        (ALARM, "normal", "anomalous", True),
         (ALARM, "undecided", "anomalous", True),
         (NO_ALARM, "normal", "normal", False),
         (NO_ALARM, "anomalous", "undecided", True),

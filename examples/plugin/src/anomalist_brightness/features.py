@@ -22,13 +22,14 @@ class ColourGradients:
 
 
 def _describe(picture: UInt8Array) -> FloatArray:
-    colour = picture.astype(np.float32) / 255
+    colour = np.asarray(picture / 255, np.float32)
     grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
-    gradients = np.abs([cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)])
-    mean, squares = _patch_means(colour), _patch_means(colour**2)
-    spread = np.sqrt(np.maximum(squares - mean**2, 0))
+    along, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    gradients = np.abs(np.stack((along, down), axis=2)).astype(np.float32)
+    mean, squares = _patch_means(colour), _patch_means(colour * colour)
+    spread = np.sqrt(np.maximum(squares - mean * mean, 0))
     bias = np.ones((*mean.shape[:2], 1), np.float32)  # black patches have a direction, too
-    found = np.concatenate((mean, spread, _patch_means(np.moveaxis(gradients, 0, 2)), bias), axis=2)
+    found = np.concatenate((mean, spread, _patch_means(gradients), bias), axis=2)
     return np.asarray(found / np.linalg.norm(found, axis=2, keepdims=True), np.float32)
 
 
