@@ -14,7 +14,8 @@ from typing import Protocol
 
 from anomalist.errors import AnomalistError
 from anomalist.storage.run_folder import RunFolder, inspection_key
-from anomalist.types.image import Evidence, Inspection, Media, Recall, Record, Verdict
+from anomalist.types.common import Recall, Verdict
+from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learning import utc_now
 from anomalist.vision.media.images import source_of

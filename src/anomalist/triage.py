@@ -13,7 +13,7 @@ from anomalist.agent.reasoning.severity import add_severity
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import digest_of
 from anomalist.types.clip import ClipRecord, Event, Mode
-from anomalist.types.image import DetectorInfo, Label
+from anomalist.types.common import DetectorInfo, Label
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE

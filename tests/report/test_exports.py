@@ -14,7 +14,8 @@ from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.report.exports import CSV_COLUMNS, region_masks, rle, write_coco, write_csv
-from anomalist.types.image import BoolArray, Record
+from anomalist.types.common import BoolArray
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from conftest import Run

@@ -12,7 +12,8 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.report import html
 from anomalist.report.html import write_html
-from anomalist.types.image import Claim, Opinion, PromptUsed, Record
+from anomalist.types.common import Claim, Opinion, PromptUsed
+from anomalist.types.image import Record
 from tests.report.pages import Element, parse
 
 if TYPE_CHECKING:

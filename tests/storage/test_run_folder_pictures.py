@@ -18,15 +18,8 @@ from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.storage.run_folder import RunFolder, inspection_key
-from anomalist.types.image import (
-    RECORD_FORMAT,
-    Claim,
-    DetectorInfo,
-    Evidence,
-    Inspection,
-    Media,
-    Record,
-)
+from anomalist.types.common import Claim, DetectorInfo
+from anomalist.types.image import RECORD_FORMAT, Evidence, Inspection, Media, Record
 
 DIGEST = "0123456789abcdef" * 4
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits, signals or locks")
@@ -227,7 +220,8 @@ from pathlib import Path
 import numpy as np
 from anomalist.storage.run_folder import RunFolder
 from anomalist.errors import DataError
-from anomalist.types.image import DetectorInfo, Evidence, Inspection, Record
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Evidence, Inspection, Record
 
 def inspection(source, size):
     score_map = np.ones((size, size), np.float32)

@@ -15,7 +15,7 @@ import typer
 from anomalist.errors import DataError
 from anomalist.memory.rules.impact import RuleImpact
 from anomalist.memory.rules.rule import Rule, RuleSupport, RuleVersion
-from anomalist.types.image import SEVERITIES
+from anomalist.types.common import SEVERITIES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -38,7 +38,8 @@ from anomalist.eval.questions import (
     shares_of_mask,
 )
 from anomalist.eval.reference import fit_reference
-from anomalist.types.image import FloatArray, Inspection, Record, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
+from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClassifier, describe_picture
 from anomalist.vision.detectors.reference import load_reference

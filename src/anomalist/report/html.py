@@ -31,7 +31,8 @@ from anomalist.report.figures import (
 from anomalist.report.plots import CalibrationPlot, calibration_plot
 from anomalist.report.wording import outcome, sort_by_urgency, summarise
 from anomalist.storage.files import write_atomically
-from anomalist.types.image import Claim, Record
+from anomalist.types.common import Claim
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from jinja2 import Environment

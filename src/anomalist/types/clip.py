@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.types.image import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
+from anomalist.types.common import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
 
 CLIP_FORMAT = 1
 EVENT_ID = r"E[1-9]\d*"

@@ -10,7 +10,8 @@ import pytest
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import Evidence, KnownKind, Media, Recall, Region
+from anomalist.types.common import Recall
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 
 LINE: dict[str, Any] = {"box": (20, 20, 80, 24), "area": 180, "elongation": 20.0, "tone": "darker"}
 

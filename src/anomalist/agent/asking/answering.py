@@ -24,7 +24,7 @@ from anomalist.agent.tools.decision import choose_option
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
-from anomalist.types.image import Answer, Label
+from anomalist.types.common import Answer, Label
 
 REASONER = "evidence (measurement only, no language model)"
 

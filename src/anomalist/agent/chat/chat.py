@@ -42,7 +42,8 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore
 from anomalist.types.clip import EVENT_ID
-from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Inspection
+from anomalist.types.common import SEVERITIES, Answer
+from anomalist.types.image import REGION_ID, Inspection
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

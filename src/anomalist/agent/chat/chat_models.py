@@ -47,7 +47,7 @@ from anomalist.agent.models.structured import (
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.prompts.templates import escape_text, render
-from anomalist.types.image import Answer
+from anomalist.types.common import Answer
 
 _SAME_QUESTION = re.compile(
     r"^(?:and |so |ok,? )*(?:what|how) about\b|^and (?:in |on |of |with )?\S+\.\w{3,4}\?*$", re.I

@@ -24,7 +24,8 @@ from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError
 from anomalist.types.clip import EVENT_ID, ClipRecord
-from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Frozen, Record, UInt8Array
+from anomalist.types.common import SEVERITIES, Answer, Frozen, UInt8Array
+from anomalist.types.image import REGION_ID, Record
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

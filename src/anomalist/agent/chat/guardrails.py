@@ -35,7 +35,7 @@ from anomalist.agent.tools.decision import OptionChoice, choose_option
 from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, ModelError
-from anomalist.types.image import Answer, Claim, Label
+from anomalist.types.common import Answer, Claim, Label
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

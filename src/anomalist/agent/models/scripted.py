@@ -34,7 +34,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from anomalist.agent.models.structured import prompt_id
 from anomalist.errors import ModelError
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 
 class StreamedReplyModel(BaseChatModel):

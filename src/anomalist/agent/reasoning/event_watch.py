@@ -28,7 +28,7 @@ from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.watch import NO_CLAUSE_SCORE, ORDINARY_CLAUSES, Watch
 from anomalist.prompts.templates import Prompt, render
 from anomalist.types.clip import Event, MeasureName, WatchMatch
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 MEASURE_STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
     "speed": ("something moves unusually fast", "someone is much faster than everybody else"),

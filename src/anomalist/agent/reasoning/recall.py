@@ -19,17 +19,8 @@ from anomalist.memory.rules.store import rules_for
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
 from anomalist.types.clip import Event
-from anomalist.types.image import (
-    SEVERITIES,
-    Claim,
-    Evidence,
-    FloatArray,
-    Media,
-    Recall,
-    Recalled,
-    Record,
-    Region,
-)
+from anomalist.types.common import SEVERITIES, Claim, FloatArray, Recall, Recalled
+from anomalist.types.image import Evidence, Media, Record, Region
 from anomalist.vision.motion.captions import pace_words, size_word
 
 REGION_VECTOR_SPACE = "measured region 1"

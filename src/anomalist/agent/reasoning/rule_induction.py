@@ -43,7 +43,7 @@ from anomalist.prompts.schemas import (
     Rechecked,
 )
 from anomalist.prompts.templates import Prompt, render
-from anomalist.types.image import Frozen, Label, PromptUsed
+from anomalist.types.common import Frozen, Label, PromptUsed
 
 RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
     "rules_system.v1",

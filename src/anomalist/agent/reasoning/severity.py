@@ -13,7 +13,8 @@ from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.policy import EventSteps, Policy, PolicyZone
 from anomalist.agent.reasoning.wording import percent, reference_kind, with_article
 from anomalist.types.clip import Event
-from anomalist.types.image import SEVERITIES, Claim, Region
+from anomalist.types.common import SEVERITIES, Claim
+from anomalist.types.image import Region
 from anomalist.vision.motion.scene import Zone
 
 MINOR, CRITICAL = 1, len(SEVERITIES) - 1

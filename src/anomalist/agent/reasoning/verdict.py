@@ -32,17 +32,8 @@ from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity, pictur
 from anomalist.agent.reasoning.wording import with_article
 from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import (
-    Claim,
-    Evidence,
-    Label,
-    Media,
-    Opinion,
-    PromptUsed,
-    Recall,
-    Region,
-    Verdict,
-)
+from anomalist.types.common import Claim, Label, Opinion, PromptUsed, Recall, Verdict
+from anomalist.types.image import Evidence, Media, Region
 
 MODEL_LABEL_PHRASES = {
     "normal": "takes the picture for normal",

@@ -40,7 +40,8 @@ from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Description, EventReply, Judgement, reply_json
 from anomalist.prompts.templates import Prompt, prompt_ids, render, template_sha256
 from anomalist.types.clip import Event, VisualDescription
-from anomalist.types.image import Claim, Evidence, Media, PromptUsed, Recall, Verdict
+from anomalist.types.common import Claim, PromptUsed, Recall, Verdict
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.media.frames import Video
 
 SYSTEM_PROMPT = "system.v1"

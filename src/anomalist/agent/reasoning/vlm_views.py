@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from anomalist.errors import MediaError
 from anomalist.types.clip import Event, Track
-from anomalist.types.image import Box, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import Box, UInt8Array
+from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR, heatmap, overlay, place_labels, thumbnail
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.frames import Frame, Video

@@ -14,7 +14,8 @@ from anomalist.agent.reasoning.severity import picture_severity, region_severity
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import CalibrationError, DataError
 from anomalist.types.clip import EVENT_ID
-from anomalist.types.image import SEVERITIES, Claim, Evidence, Label, OptionScore, Record
+from anomalist.types.common import SEVERITIES, Claim, Label, OptionScore
+from anomalist.types.image import Evidence, Record
 from anomalist.vision.calibration import groups_needed
 
 

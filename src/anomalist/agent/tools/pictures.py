@@ -12,17 +12,8 @@ from pydantic import Field
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, region_kind, region_sentence
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
-from anomalist.types.image import (
-    SEVERITIES,
-    Box,
-    Calibration,
-    Claim,
-    KnownKind,
-    Label,
-    Record,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import SEVERITIES, Box, Claim, Label, UInt8Array
+from anomalist.types.image import Calibration, KnownKind, Record, Region
 
 _CLOSE_UP = "The closer look"
 

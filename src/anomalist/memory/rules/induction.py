@@ -36,7 +36,7 @@ from anomalist.memory.rules.rule import (
     usual_clauses,
 )
 from anomalist.memory.rules.statements import KeywordFinder, content_words, plain_form, statements
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 SAME_ELEMENT_SIMILARITY = 0.75
 """Cosine similarity from which two elements say the same."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Event, Mode, Trouble, TroubleKind
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.scene import Scene, Zone
