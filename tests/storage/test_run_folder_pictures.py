@@ -84,8 +84,8 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
         stored = [run.append(inspection("ä.png"), key("ä.png")), run.append(failure("b.png"), key("b.png"))]
         assert run.records() == stored
     assert RunFolder(tmp_path / "new" / "run").records() == stored
-    assert stored[0] == inspection("ä.png").record.model_copy(
-        update={"key": key("ä.png"), "map": stored[0].map, "mask": stored[0].mask}
+    assert stored[0] == inspection("ä.png").record.replace(
+        key=key("ä.png"), map=stored[0].map, mask=stored[0].mask
     )
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,8 +26,10 @@ from anomalist.types.common import (
     Label,
     Opinion,
     PromptUsed,
-    Recalled,
+    Recall,
+    StagedRecord,
     UInt8Array,
+    Verdict,
     check_array,
 )
 
@@ -72,6 +75,16 @@ class Media:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.size[1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.size[0]
 
 
 class Attributes(Frozen):
@@ -170,52 +183,166 @@ class Evidence:
         check_array("mask", self.mask, np.bool_, self.score_map.shape)
 
 
-class Record(Frozen):
+class EvidenceSummary(Frozen):
+    """What was measured on a picture, without the arrays; None where nothing was."""
+
+    score: float | None = Field(None, description="raw image score, unclamped; higher is more anomalous")
+    p_value: float | None = Field(None, description="conformal, in (0, 1]; None without a calibration")
+    threshold: float | None = Field(None, description="score at which the asked rate is crossed")
+    regions: tuple[Region, ...] = Field((), description="by falling peak")
+    detector: DetectorInfo | None = None
+    calibration: Calibration | None = Field(None, description="what p-value and threshold rest on")
+    basis: Basis | None = Field(None, description="what the score compares the picture with")
+    roi_area: int | None = Field(None, description="pixels that count")
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Self:
+        """Read the fields off what a detector measured."""
+        return cls.model_validate(evidence, from_attributes=True)
+
+
+class Record(StagedRecord):
     """One row of ``records.jsonl``: everything needed to report, score and question a decision later.
 
-    The order of the fields is the order of the keys in a row; those up to ``error`` are what people read.
+    The properties below read fields of its stages; what was not reached is None or empty.
     """
 
-    source: str
-    status: Literal["ok", "error"]
-    label: Label | None = None
-    score: float | None = None
-    p_value: float | None = None
-    threshold: float | None = None
-    severity: int | None = None
-    kind: str | None = None
-    regions: tuple[Region, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    error: str | None = None
+    STAGES = ("media", "evidence", "recall", "verdict")
+    ROW = (
+        "source", "status", "label", "score", "p_value", "threshold", "severity", "kind", "regions", "claims",
+        "error",  # what people read ends here
+        "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
+        "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
+        "calibration", "basis", "roi_area", "profile", "profile_digest", "policy", "map", "mask", "time",
+        "milliseconds", "version",
+    )  # fmt: skip
+    FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
+    status: Literal["ok", "error"]
+    evidence: EvidenceSummary = EvidenceSummary()
+    recall: Recall = Recall()
+    verdict: Verdict | None = None
+    error: str | None = Field(None, description="why there is no verdict, or none of a model that was asked")
+    notes: tuple[str, ...] = Field((), description="on how it was read and measured")
     format: int = RECORD_FORMAT
     key: str | None = Field(None, description="hash of source, picture, profile and settings: done is done")
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
-    notes: tuple[str, ...] = ()
-    reasoner: str | None = None
-    disagreements: tuple[str, ...] = ()
-    why_undecided: str | None = None
-    dropped_claims: int = 0
-    model: str | None = None
-    opinions: tuple[Opinion, ...] = ()
-    prompts: tuple[PromptUsed, ...] = ()
-    replies: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    recall: tuple[Recalled, ...] = ()
-    detector: DetectorInfo | None = None
-    calibration: Calibration | None = None
-    basis: Basis | None = Field(None, description="what the score compares the picture with")
-    roi_area: int | None = None
     profile: str | None = Field(None, description="name of the profile, or of what stood in for one")
     profile_digest: str | None = None
-    policy: str | None = None
     map: str | None = Field(None, description="path of the .npy anomaly map, relative to the record file")
     mask: str | None = Field(None, description="path of the .png mask, relative to the record file")
     time: str | None = Field(None, description="when it was inspected, UTC, ISO 8601")
     milliseconds: float | None = None
     version: str = __version__
+
+    @property
+    def score(self) -> float | None:
+        """Raw image score."""
+        return self.evidence.score
+
+    @property
+    def p_value(self) -> float | None:
+        """Conformal p-value."""
+        return self.evidence.p_value
+
+    @property
+    def threshold(self) -> float | None:
+        """Score from which the picture is anomalous."""
+        return self.evidence.threshold
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """By falling peak."""
+        return self.evidence.regions
+
+    @property
+    def detector(self) -> DetectorInfo | None:
+        """Name, version and digest."""
+        return self.evidence.detector
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the p-value rests on."""
+        return self.evidence.calibration
+
+    @property
+    def basis(self) -> Basis | None:
+        """What the score compares the picture with."""
+        return self.evidence.basis
+
+    @property
+    def roi_area(self) -> int | None:
+        """Pixels that count."""
+        return self.evidence.roi_area
+
+    @property
+    def label(self) -> Label | None:
+        """Normal, anomalous or undecided."""
+        return self.verdict.label if self.verdict else None
+
+    @property
+    def severity(self) -> int | None:
+        """Index into SEVERITIES."""
+        return self.verdict.severity if self.verdict else None
+
+    @property
+    def kind(self) -> str | None:
+        """Kind of anomaly."""
+        return self.verdict.kind if self.verdict else None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Sentences of the verdict with their evidence."""
+        return self.verdict.claims if self.verdict else ()
+
+    @property
+    def why_undecided(self) -> str | None:
+        """Why nothing was decided."""
+        return self.verdict.why_undecided if self.verdict else None
+
+    @property
+    def reasoner(self) -> str | None:
+        """Who reasoned."""
+        return self.verdict.reasoner if self.verdict else None
+
+    @property
+    def disagreements(self) -> tuple[str, ...]:
+        """Between score, regions and model."""
+        return self.verdict.disagreements if self.verdict else ()
+
+    @property
+    def dropped_claims(self) -> int:
+        """Claims that rested on nothing."""
+        return self.verdict.dropped_claims if self.verdict else 0
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What was dropped, and why."""
+        return self.verdict.dropped if self.verdict else ()
+
+    @property
+    def policy(self) -> str | None:
+        """Digest of the policy."""
+        return self.verdict.policy if self.verdict else None
+
+    @property
+    def model(self) -> str | None:
+        """The language model that was asked."""
+        return self.verdict.model if self.verdict else None
+
+    @property
+    def opinions(self) -> tuple[Opinion, ...]:
+        """Of detector and model."""
+        return self.verdict.opinions if self.verdict else ()
+
+    @property
+    def prompts(self) -> tuple[PromptUsed, ...]:
+        """As sent to the model."""
+        return self.verdict.prompts if self.verdict else ()
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """Of the model, raw."""
+        return self.verdict.replies if self.verdict else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,9 +69,7 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
         p_value=calibration.p_value(scored.scores),
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
-        regions=tuple(
-            region.model_copy(update={"known": kind}) for region, kind in zip(regions, known, strict=True)
-        ),
+        regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
     )
 
 

@@ -106,9 +106,7 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
         named = extract_entities(_question_part(question, lettered.question))
         reply = _answer_multiple_choice(subject, question, named, lettered, given=bool(options))
     notes = (*reply.notes, *_stale_notes(subject, named))
-    return reply.model_copy(
-        update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
-    )
+    return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
 def _answer_by_intent(subject: Subject, question: Question, named: Entities) -> Answer:

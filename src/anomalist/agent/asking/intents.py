@@ -77,8 +77,7 @@ def intents() -> dict[str, Intent]:
     nouns = content.pop("nouns")
     found = {name: Intent.model_validate(entry) for name, entry in content.items()}
     return {
-        name: intent.model_copy(update={"examples": _expand_nouns(intent.examples, nouns)})
-        for name, intent in found.items()
+        name: intent.replace(examples=_expand_nouns(intent.examples, nouns)) for name, intent in found.items()
     }
 
 

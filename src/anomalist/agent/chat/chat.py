@@ -149,7 +149,7 @@ class Chat:
         self._conversations.keep(self.name, self._about, self.subject)
         asked = f"Look at {Path(record.source).name}."
         said = answer(only_source(self.subject, record.source), FIRST_QUESTION)
-        said = said.model_copy(update={"question": asked, "intent": "look"})
+        said = said.replace(question=asked, intent="look")
         turn = {"messages": [HumanMessage(asked), answer_message(said)]}
         with self._conversations.sqlite_errors():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)

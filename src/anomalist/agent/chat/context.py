@@ -291,7 +291,7 @@ def citable_ids(meant: Subject, kept: Iterable[StoredToolResult]) -> list[str]:
     for record in meant.records:
         ids.append(Path(record.source).name)
         if len(meant.records) == 1:
-            ids += [region.id for region in record.regions] + [item.id for item in record.recall]
+            ids += [region.id for region in record.regions] + [item.id for item in record.recall.items]
     for clip in meant.clips:
         ids.append(Path(clip.source).name)
         if len(meant.clips) == 1:

@@ -270,10 +270,10 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         reply = answer_by_measurement(self._subject(), last_question(messages), stored_answers(messages))
         notes = (*reply.notes, f"{why} This is answered by measurement alone.", *(said.notes if said else ()))
         dropped = (*(said.dropped if said else ()), *reply.dropped)
-        return answer_message(self._timed(reply.model_copy(update={"notes": notes, "dropped": dropped})))
+        return answer_message(self._timed(reply.replace(notes=notes, dropped=dropped)))
 
     def _timed(self, reply: Answer) -> Answer:
-        return reply.model_copy(update={"milliseconds": round(1000 * (time.monotonic() - self._began), 1)})
+        return reply.replace(milliseconds=round(1000 * (time.monotonic() - self._began), 1))
 
 
 def answer_message(reply: Answer) -> AIMessage:

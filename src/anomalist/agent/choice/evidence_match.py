@@ -191,9 +191,7 @@ class RecordMatcher:
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
-        return RecordMatcher(
-            self.record.model_copy(update={"regions": regions}), self.score_map, self.likeness
-        )
+        return RecordMatcher(self.record.replace(regions=regions), self.score_map, self.likeness)
 
     def fit(self, term: Term) -> TermMatch | None:
         """Match one term against the record; "answer", "others" and "unsaid" depend on more than that."""

@@ -146,16 +146,16 @@ class EventWatch:
     ) -> WatchMatch:
         """Put the three together for one item."""
         if measured.matched:
-            return measured.model_copy(update={"probability": probability})
+            return measured.replace(probability=probability)
         if probability is not None:
             said = described if described.matched else measured
             update = {"matched": probability > YES_THRESHOLD, "by": "model", "probability": probability}
-            return said.model_copy(update=update)
+            return said.replace(**update)
         if described.matched:
             return described
         if measured.item in self.measurable_items:
-            return measured.model_copy(update={"by": "measured"})
-        return measured.model_copy(update={"matched": None})
+            return measured.replace(by="measured")
+        return measured.replace(matched=None)
 
     def _by_measures(self, names: frozenset[MeasureName], texts: Sequence[str]) -> list[WatchMatch]:
         """The best of some texts for each item, against all that could be said if it were something else."""

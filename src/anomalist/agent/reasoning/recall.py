@@ -159,12 +159,8 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
         _recall_sentence(item) for item in recalled if item.side == "normal" and item.id[:5] == "rule:"
     ]
     claims = [Claim(text=_recall_sentence(item), evidence=(event.id, item.id)) for item in recalled]
-    return event.model_copy(
-        update={
-            "recalled": recalled,
-            "claims": (*event.claims, *claims),
-            "disagreements": (*event.disagreements, *objections),
-        }
+    return event.replace(
+        recalled=recalled, claims=(*event.claims, *claims), disagreements=(*event.disagreements, *objections)
     )
 
 

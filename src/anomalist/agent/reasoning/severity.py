@@ -115,7 +115,7 @@ def add_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
     if event.throughout:
         text = "It lasts from the first judged frame of the clip to the last."
         claims.insert(1, Claim(text=text, evidence=(event.id,)))
-    return event.model_copy(update={"severity": level, "claims": (*claims, *event.claims)})
+    return event.replace(severity=level, claims=(*claims, *event.claims))
 
 
 def event_severity(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tuple[int, str]:

@@ -96,7 +96,7 @@ def _region_in_context(media: Media, evidence: Evidence, region: Region, window:
     marked = np.zeros_like(evidence.mask)
     marked[y0:y1, x0:x1] = evidence.mask[y0:y1, x0:x1]
     inside = np.ascontiguousarray(marked[top:bottom, left:right])
-    moved = region.model_copy(update={"box": box})
+    moved = region.replace(box=box)
     return overlay(_crop(media.pixels, window), inside, [moved], max_side=CLOSE_UP_SIDE)
 
 

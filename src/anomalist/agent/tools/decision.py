@@ -131,13 +131,11 @@ def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictCh
         p_value=record.p_value,
         regions=record.regions,
         basis=record.basis or "normals",
-        calibration=known.model_copy(
-            update={
-                "false_alarm_rate": rate,
-                "reachable": known.groups >= groups_needed(rate),
-                "normals_needed": groups_needed(rate),
-                "instability": held.instability([record.score], rate) if held is not None and fits else 0.0,
-            }
+        calibration=known.replace(
+            false_alarm_rate=rate,
+            reachable=known.groups >= groups_needed(rate),
+            normals_needed=groups_needed(rate),
+            instability=held.instability([record.score], rate) if held is not None and fits else 0.0,
         ),
     )
     label, why = decide_label(evidence, subject.policy)

@@ -231,7 +231,7 @@ def findings_of(record: Record) -> PictureFindings:
 def _citable_ids(record: Record) -> tuple[str, ...]:
     """What sentences about a picture may cite besides its regions: labelled cases, and what was recalled."""
     cases = [case for region in record.regions if region.known for case in region.known.cases]
-    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall)]))
+    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall.items)]))
 
 
 def _clip_box(box: Box, size: tuple[int, int]) -> Box:

@@ -306,7 +306,7 @@ class ReferenceEvidence:
         inside = component_mask(found.mask, region.box, region.area)
         known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
         change = change_direction(found.pair, inside, region.box)
-        return region.model_copy(update={"change": change, "known": known})
+        return region.replace(change=change, known=known)
 
 
 def load_reference(path: str | Path, known: LabelledChanges | None = None) -> ReferenceEvidence:
