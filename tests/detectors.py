@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types.image import BoolArray, Box, KnownKind, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, UInt8Array
+from anomalist.types.image import KnownKind, Region
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors.base import DetectorOutput, NearestPatch, Progress
 from anomalist.vision.detectors.known_kinds import KnownDefect

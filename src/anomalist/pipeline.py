@@ -15,7 +15,8 @@ from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Memory, NoMemory
 from anomalist.records import build_record, error_record
 from anomalist.storage.files import digest_of
-from anomalist.types.image import Answer, Evidence, Inspection, Media
+from anomalist.types.common import Answer
+from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
 from anomalist.vision.detectors.base import Progress, detector_class, no_progress
 from anomalist.vision.detectors.known_kinds import read_defects

@@ -12,8 +12,8 @@ from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import digest_of
-from anomalist.types.clip import ClipRecord, Event, Mode
-from anomalist.types.image import DetectorInfo, Label
+from anomalist.types.clip import ClipEvidence, ClipMedia, ClipRecord, ClipVerdict, Event, Mode
+from anomalist.types.common import DetectorInfo, Label
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
@@ -80,25 +80,28 @@ class Triage:
         label, why = _clip_label(timeline, events)
         height, width = video.size
         return ClipRecord(
-            source=video.source,
+            media=ClipMedia(
+                source=video.source,
+                sha256=video.sha256,
+                width=width,
+                height=height,
+                duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
+            ),
+            evidence=ClipEvidence(
+                events=tuple(add_severity(event, drawn, policy) for event in events),
+                troubles=tuple(timeline.troubles),
+                frames=len(timeline.times),
+                mode=self.mode,
+                latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
+                threshold=threshold,
+                calibration=calibration,
+                curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
+                detector=DetectorInfo(name="motion", digest=self.scene.digest),
+            ),
+            verdict=ClipVerdict(label=label, why_undecided=why),
             status="ok",
             key=self.key(video),
-            label=label,
-            why_undecided=why,
-            events=tuple(add_severity(event, drawn, policy) for event in events),
-            troubles=tuple(timeline.troubles),
-            sha256=video.sha256,
-            width=width,
-            height=height,
-            duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
-            frames=len(timeline.times),
             notes=video.notes,
-            mode=self.mode,
-            latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
-            threshold=threshold,
-            calibration=calibration,
-            curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
-            detector=DetectorInfo(name="motion", digest=self.scene.digest),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,7 +116,7 @@ class Triage:
     def failed(self, source: str, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be judged."""
         return ClipRecord(
-            source=source,
+            media=ClipMedia(source=source),
             status="error",
             error=str(error),
             scene=self.scene.name,

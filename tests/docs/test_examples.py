@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [
     *PAGES,
-    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/plugin/README.md")),
+    *(
+        ROOT / name
+        for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/plugin/README.md")
+    ),
 ]
 GENERATED = ROOT / "docs" / "api"
 """Pages that exist in the built site only."""

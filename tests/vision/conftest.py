@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.detectors.fusion import FusionModel, PatchBank, build_patch_bank, fit_model
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, shipped_network

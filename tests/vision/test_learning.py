@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError, MediaError
-from anomalist.types.image import BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition, partition
 from anomalist.vision.detectors.base import DetectorOutput, no_progress
 from anomalist.vision.learning import (

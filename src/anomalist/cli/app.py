@@ -193,7 +193,7 @@ def profiles(json: JsonOption = False) -> None:
             manifest.digest[:12],
         )
         if json:
-            print(manifest.model_copy(update={"normals": (), "name": path.name}).model_dump_json())
+            print(manifest.replace(normals=(), name=path.name).model_dump_json())
         table.add_row(path.name, *fields)
     if not json:
         out.print(

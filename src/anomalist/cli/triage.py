@@ -104,8 +104,8 @@ class AlertRecorder:
         from anomalist.storage.files import append_row
 
         if alert.state == "opened" and alert.event is not None:
-            event = alert.event.model_copy(update={"key_frame": self._picture(alert.event)})
-            alert = alert.model_copy(update={"event": event})
+            event = alert.event.replace(key_frame=self._picture(alert.event))
+            alert = alert.replace(event=event)
         append_row(self._file, alert.model_dump_json().encode(), self._out)
         return alert
 

@@ -24,7 +24,8 @@ from anomalist.eval.pixel_metrics import (
     PixelCurve,
     merge_counts,
 )
-from anomalist.types.image import BoolArray, Calibration, Evidence, FloatArray, Frozen, Inspection
+from anomalist.types.common import BoolArray, FloatArray, Frozen
+from anomalist.types.image import Calibration, Evidence, Inspection
 from anomalist.vision.media.images import source_of
 
 

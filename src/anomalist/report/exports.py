@@ -18,7 +18,8 @@ from anomalist.report.figures import load_mask
 from anomalist.report.wording import main_reason, outcome
 from anomalist.storage.files import write_atomically, write_error
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import SEVERITIES, BoolArray, Record, Region
+from anomalist.types.common import SEVERITIES, BoolArray
+from anomalist.types.image import Record, Region
 
 CSV_COLUMNS = (
     "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",

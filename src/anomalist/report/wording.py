@@ -18,7 +18,8 @@ from pydantic import Field
 from anomalist.agent.reasoning.policy import P_VALUE_TOLERANCE
 from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import SEVERITIES, Attributes, Calibration, Frozen, PromptUsed, Record
+from anomalist.types.common import SEVERITIES, Frozen, PromptUsed
+from anomalist.types.image import Attributes, Calibration, Record
 
 SUMMARY_FORMAT = 1
 

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from anomalist import __version__
 from anomalist.errors import ProfileError
 from anomalist.settings import Settings
-from anomalist.types.image import BoolArray, Frozen
+from anomalist.types.common import BoolArray, Frozen
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import Detector, detector_class
 

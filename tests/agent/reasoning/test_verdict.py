@@ -12,7 +12,8 @@ from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import ModelExchange, PluginReasoner, build_verdict
 from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import Claim, Evidence, KnownKind, Label, Media, Recall, Region, Verdict
+from anomalist.types.common import Claim, Label, Recall, Verdict
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 
 LINE: dict[str, Any] = {"box": (20, 20, 80, 24), "area": 180, "elongation": 20.0, "tone": "darker"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors.base import no_progress
 from anomalist.vision.detectors.multiscale import (

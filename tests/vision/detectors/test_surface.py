@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anomalist.errors import DetectorError, MediaError
-from anomalist.types.image import BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import surface
 from anomalist.vision.detectors.base import DetectorOutput, Progress, detector_class, no_progress

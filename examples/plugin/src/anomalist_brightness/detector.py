@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from anomalist.types.image import BoolArray, Box, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import KnownKind, Region
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors.base import DetectorOutput, NearestPatch
 

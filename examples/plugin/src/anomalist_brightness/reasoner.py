@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from anomalist.agent.reasoning.policy import Policy, decide_label
 from anomalist.agent.reasoning.severity import picture_severity
-from anomalist.types.image import Claim, Evidence, Media, Recall, Verdict
+from anomalist.types.common import Claim, Recall, Verdict
+from anomalist.types.image import Evidence, Media
 
 
 class OneClaimReasoner:

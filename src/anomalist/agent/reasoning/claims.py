@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from anomalist.types.image import REGION_ID, Claim, Evidence, Recall
+from anomalist.types.common import Claim, Recall
+from anomalist.types.image import REGION_ID, Evidence
 
 _REGION_ID = re.compile(rf"\b{REGION_ID}\b")
 

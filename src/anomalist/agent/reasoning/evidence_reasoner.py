@@ -21,7 +21,8 @@ from anomalist.agent.reasoning.wording import (
     region_kind,
     region_sentence,
 )
-from anomalist.types.image import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
+from anomalist.types.common import Claim, Label, Recall, Recalled, Verdict
+from anomalist.types.image import Calibration, Evidence, Media
 
 
 class Reasoner(Protocol):

@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anomalist.errors import PolicyError
 from anomalist.types.clip import MeasureName
-from anomalist.types.image import Basis, Calibration, Evidence, Frozen, Kind, Label
+from anomalist.types.common import Frozen, Label
+from anomalist.types.image import Basis, Calibration, Evidence, Kind
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""

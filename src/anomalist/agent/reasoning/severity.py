@@ -13,7 +13,8 @@ from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.policy import EventSteps, Policy, PolicyZone
 from anomalist.agent.reasoning.wording import percent, reference_kind, with_article
 from anomalist.types.clip import Event
-from anomalist.types.image import SEVERITIES, Claim, Region
+from anomalist.types.common import SEVERITIES, Claim
+from anomalist.types.image import Region
 from anomalist.vision.motion.scene import Zone
 
 MINOR, CRITICAL = 1, len(SEVERITIES) - 1
@@ -114,7 +115,7 @@ def add_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
     if event.throughout:
         text = "It lasts from the first judged frame of the clip to the last."
         claims.insert(1, Claim(text=text, evidence=(event.id,)))
-    return event.model_copy(update={"severity": level, "claims": (*claims, *event.claims)})
+    return event.replace(severity=level, claims=(*claims, *event.claims))
 
 
 def event_severity(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tuple[int, str]:

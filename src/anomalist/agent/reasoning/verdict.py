@@ -33,17 +33,8 @@ from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity, pictur
 from anomalist.agent.reasoning.wording import with_article
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import (
-    Claim,
-    Evidence,
-    Label,
-    Media,
-    Opinion,
-    PromptUsed,
-    Recall,
-    Region,
-    Verdict,
-)
+from anomalist.types.common import Claim, Label, Opinion, PromptUsed, Recall, Verdict
+from anomalist.types.image import Evidence, Media, Region
 
 MODEL_LABEL_PHRASES = {
     "normal": "takes the picture for normal",
@@ -154,15 +145,13 @@ def verdict_without_model(
     """
     measured = EvidenceReasoner().judge(media, evidence, recall, policy)
     severity = picture_severity(evidence.regions, media.size, policy)
-    return measured.model_copy(
-        update={
-            "label": "undecided",
-            "severity": max(MINOR, severity.level),
-            "reasoner": f"{measured.reasoner}, in place of {name}",
-            "model": name,
-            "opinions": (Opinion(by="detector", label=measured.label),),
-            "why_undecided": f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
-        }
+    return measured.replace(
+        label="undecided",
+        severity=max(MINOR, severity.level),
+        reasoner=f"{measured.reasoner}, in place of {name}",
+        model=name,
+        opinions=(Opinion(by="detector", label=measured.label),),
+        why_undecided=f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
     )
 
 
@@ -267,13 +256,11 @@ def build_verdict(
     measured = (
         EvidenceReasoner()
         .judge(media, evidence, recall, policy)
-        .model_copy(
-            update={
-                "reasoner": f"{name} (language model, held against the detector's evidence)",
-                "model": name,
-                "prompts": heard.prompts,
-                "replies": heard.replies,
-            }
+        .replace(
+            reasoner=f"{name} (language model, held against the detector's evidence)",
+            model=name,
+            prompts=heard.prompts,
+            replies=heard.replies,
         )
     )
     severity = picture_severity(evidence.regions, media.size, policy)
@@ -289,22 +276,20 @@ def build_verdict(
     graded = _adjust_severity(severity, step, judgement)
     refused = () if step.refused is None else (f"Severity {judgement.severity_step}: {step.refused}.",)
     opinions = (Opinion(by=DETECTOR, label=measured.label), Opinion(by=name, label=judgement.label))
-    return measured.model_copy(
-        update={
-            "label": outcome.label,
-            "severity": 0 if outcome.label == "normal" else graded.level,
-            "kind": None if outcome.label == "normal" else kind,
-            "claims": tuple(_ordered_claims(said, outcome.label, graded, media, evidence)),
-            "disagreements": (
-                *measured.disagreements,
-                *outcome.disagreements,
-                *_kind_disagreement(measured.kind, called),
-            ),
-            "why_undecided": outcome.why,
-            "opinions": opinions,
-            "dropped_claims": len(heard.dropped) + len(dropped),
-            "dropped": (*heard.dropped, *dropped, *refused),
-        }
+    return measured.replace(
+        label=outcome.label,
+        severity=0 if outcome.label == "normal" else graded.level,
+        kind=None if outcome.label == "normal" else kind,
+        claims=tuple(_ordered_claims(said, outcome.label, graded, media, evidence)),
+        disagreements=(
+            *measured.disagreements,
+            *outcome.disagreements,
+            *_kind_disagreement(measured.kind, called),
+        ),
+        why_undecided=outcome.why,
+        opinions=opinions,
+        dropped_claims=len(heard.dropped) + len(dropped),
+        dropped=(*heard.dropped, *dropped, *refused),
     )
 
 
@@ -316,15 +301,13 @@ def quote_with_ids(text: str, ids: Collection[str]) -> str:
 def _verdict_without_reply(heard: ModelExchange, measured: Verdict, severity: Severity) -> Verdict:
     """Return the verdict as undecided, with all measurements, when there is no usable judgement."""
     outcome = undecided_without_reply(measured.label, heard.tries, heard.problem or "")
-    return measured.model_copy(
-        update={
-            "label": outcome.label,
-            "severity": severity.level,
-            "why_undecided": outcome.why,
-            "opinions": (Opinion(by=DETECTOR, label=measured.label),),
-            "dropped_claims": len(heard.dropped),
-            "dropped": heard.dropped,
-        }
+    return measured.replace(
+        label=outcome.label,
+        severity=severity.level,
+        why_undecided=outcome.why,
+        opinions=(Opinion(by=DETECTOR, label=measured.label),),
+        dropped_claims=len(heard.dropped),
+        dropped=heard.dropped,
     )
 
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from anomalist.errors import AnomalistError
 from anomalist.plugins import load_plugin
-from anomalist.types.image import BoolArray, Box, FloatArray, KnownKind, Media, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import KnownKind, Media, Region
 from anomalist.vision.calibration import Partition
 from anomalist.vision.media.images import load_image
 

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.image import DetectorInfo, Evidence, FloatArray, Media, UInt8Array
+from anomalist.types.common import DetectorInfo, FloatArray, UInt8Array
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.detectors.base import DetectorOutput, Progress, no_progress
 from anomalist.vision.detectors.fusion import fit_model, image_score, resize_map
 from anomalist.vision.detectors.multiscale import (

@@ -19,7 +19,7 @@ import numpy as np
 
 from anomalist.errors import DetectorError, MediaError
 from anomalist.plugins import load_plugin, names_plugin
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from anomalist.types.image import Box, FloatArray, UInt8Array
+from anomalist.types.common import Box, FloatArray, UInt8Array
 from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.motion.extractor import FrameMotion
 from anomalist.vision.motion.flow import Perspective

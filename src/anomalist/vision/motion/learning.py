@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.image import Box, FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.motion.appearance import (
     AppearanceNovelty,

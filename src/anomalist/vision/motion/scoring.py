@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anomalist.types.clip import MeasureName, TroubleKind
-from anomalist.types.image import BoolArray, Box, FloatArray
+from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.appearance import AppearanceNovelty, ObjectEmbedder, feature_extractor_for
 from anomalist.vision.motion.extractor import FrameMotion, MotionExtractor
