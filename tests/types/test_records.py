@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from anomalist.types.clip import ClipEvidence, ClipMedia, ClipRecord, ClipVerdict, Trouble
+from anomalist.types.clip import ClipEvidenceSummary, ClipMediaSummary, ClipRecord, ClipVerdict, Trouble
 from anomalist.types.common import (
     Claim,
     DetectorInfo,
@@ -94,10 +94,10 @@ records = st.builds(
 )
 clips = st.builds(
     ClipRecord,
-    media=st.builds(ClipMedia, source=texts, duration=maybe(numbers), **sizes),
+    media=st.builds(ClipMediaSummary, source=texts, duration=maybe(numbers), **sizes),
     status=st.sampled_from(["ok", "error"]),
     evidence=st.builds(
-        ClipEvidence,
+        ClipEvidenceSummary,
         events=st.just(()),
         troubles=few(st.builds(Trouble, kind=st.just("black"), start=numbers, end=numbers)),
         frames=maybe(st.integers(0)),

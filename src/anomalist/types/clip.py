@@ -162,13 +162,13 @@ class EventCalibration(Frozen):
     supported: bool
 
 
-class ClipMedia(MediaSummary):
+class ClipMediaSummary(MediaSummary):
     """Which clip it was, and how long."""
 
     duration: float | None = Field(None, description="seconds")
 
 
-class ClipEvidence(Frozen):
+class ClipEvidenceSummary(Frozen):
     """What was measured on a clip. Its events carry what memory recalls and a model says of each."""
 
     events: tuple[Event, ...] = ()
@@ -205,9 +205,9 @@ class ClipRecord(StagedRecord):
         "version",
     )  # fmt: skip
 
-    media: ClipMedia
+    media: ClipMediaSummary
     status: Literal["ok", "error"]
-    evidence: ClipEvidence = ClipEvidence()
+    evidence: ClipEvidenceSummary = ClipEvidenceSummary()
     verdict: ClipVerdict | None = None
     error: str | None = None
     notes: tuple[str, ...] = Field((), description="on how it was read, and on what a report lacks")

@@ -216,8 +216,7 @@ class EventAnnotator:
         return tuple(done[event.id] for event in events)
 
     def _rank(self, event: Event) -> tuple[int, float]:
-        level, _ = event_severity(event, (), self.policy.events)
-        return max(level, event.severity), event.score
+        return max(event_severity(event, (), self.policy).level, event.severity), event.score
 
     def _remembered(self, event: Event) -> Event:
         return event if self.memory is None else add_recalled(event, self.memory)

@@ -25,9 +25,9 @@ from anomalist.agent.models.structured import (
     system_message,
     user_message,
 )
-from anomalist.agent.reasoning.claims import filter_claims
+from anomalist.agent.reasoning.claims import citable_event_ids, model_claims, quote_with_ids
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, quote_with_ids
+from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
 from anomalist.agent.reasoning.vlm_views import (
     EventViews,
@@ -40,7 +40,7 @@ from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Description, EventReply, Judgement, reply_json
 from anomalist.prompts.templates import Prompt, prompt_ids, render, template_sha256
 from anomalist.types.clip import Event, VisualDescription
-from anomalist.types.common import Claim, PromptUsed, Recall, Verdict
+from anomalist.types.common import PromptUsed, Recall, Verdict
 from anomalist.types.image import Evidence, Media
 from anomalist.vision.media.frames import Video
 
@@ -269,14 +269,12 @@ def apply_event_reply(event: Event, reply: EventReply) -> Event:
 
     The event itself, its times, kind and score stay as they were measured.
     """
-    ids = tuple(dict.fromkeys(reply.evidence))
-    said = [text for text in (reply.happening, reply.reason) if text]
-    known = {event.id, *(track.id for track in event.tracks)}
-    if not reply.happening or not ids or not known.issuperset(ids):
-        dropped = tuple(quote_with_ids(text, ids) for text in said)
+    said = [(text, reply.evidence) for text in (reply.happening, reply.reason) if text]
+    claims, dropped = model_claims(said, citable_event_ids(event))
+    if not reply.happening or dropped:
+        left_out = (*(quote_with_ids(claim.text, claim.evidence) for claim in claims), *dropped)
         why = "The model's reply says nothing that rests on this event, and is left out."
-        return add_note(event.replace(dropped=(*event.dropped, *dropped)), why)
-    claims, _ = filter_claims((Claim(text=text, evidence=ids, source="model") for text in said), known)
+        return add_note(event.replace(dropped=(*event.dropped, *left_out)), why)
     reason = f": {reply.reason}" if reply.reason else "."
     finds = MODEL_FINDING_PHRASES[reply.unusual]
     fields = {"subject", "action", "object", "scene", "unusual", "confidence"}
