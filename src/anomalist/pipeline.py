@@ -18,7 +18,13 @@ from anomalist.storage.files import digest_of
 from anomalist.types.common import Answer
 from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
-from anomalist.vision.detectors.base import Progress, detector_class, no_progress
+from anomalist.vision.detectors.base import (
+    LearningData,
+    LearningSettings,
+    Progress,
+    detector_class,
+    no_progress,
+)
 from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
 from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
@@ -75,17 +81,8 @@ def learn(
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
     parts = partition(read.groups, seed)
-    learned = kind.learn(
-        read.pictures,
-        read.groups,
-        parts,
-        roi=mask,
-        effort=effort,
-        seed=seed,
-        backbone=backbone,
-        defects=known,
-        progress=progress,
-    )
+    data = LearningData(read.pictures, read.groups, parts, mask, known)
+    learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     calibration, low = calibrate(learned, read, parts, mask, seed, progress)
     return save_profile(
         path,

@@ -14,7 +14,14 @@ from anomalist.errors import DetectorError, MediaError
 from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import surface
-from anomalist.vision.detectors.base import DetectorOutput, Progress, detector_class, no_progress
+from anomalist.vision.detectors.base import (
+    DetectorOutput,
+    LearningData,
+    LearningSettings,
+    Progress,
+    detector_class,
+    no_progress,
+)
 from anomalist.vision.detectors.known_kinds import KnownDefect
 from anomalist.vision.detectors.multiscale import FoldModel
 from anomalist.vision.detectors.surface import SurfaceDetector
@@ -56,17 +63,9 @@ def learned(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> SurfaceDetector:
-    return SurfaceDetector.learn(
-        [SurfaceDetector.prepare(picture) for picture in pictures],
-        np.arange(len(pictures)),
-        parts,
-        roi=roi,
-        effort=effort,
-        seed=seed,
-        backbone=None,
-        defects=known,
-        progress=progress,
-    )
+    prepared = [SurfaceDetector.prepare(picture) for picture in pictures]
+    data = LearningData(prepared, np.arange(len(pictures)), parts, roi, known)
+    return SurfaceDetector.learn(data, LearningSettings(effort, seed), progress)
 
 
 TILES = [tile(number) for number in range(8)]

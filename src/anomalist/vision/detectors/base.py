@@ -58,6 +58,42 @@ class NearestPatch:
     centre: tuple[float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class LearningData:
+    """What a detector learns from: n normal pictures, and labelled defects if there are any.
+
+    Parameters
+    ----------
+    pictures : n of them, as `Detector.prepare` left them.
+    groups : int64 (n,), pictures of the same object share a number, 0 to G − 1.
+    partition : (learn, calibrate) indices of pictures, one pair for each of the K models.
+    roi : bool (H, W), what counts; None for everything. Resize it to the pictures (`resize_roi`).
+    defects : pictures of labelled defects, with masks where there are any.
+    """
+
+    pictures: Sequence[Any]
+    groups: npt.NDArray[np.int64]
+    partition: Partition
+    roi: BoolArray | None = None
+    defects: Sequence[KnownDefect] = ()
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """What a user chose for learning.
+
+    Parameters
+    ----------
+    effort : "fast" (no training), "normal" or "thorough".
+    seed : of every random choice.
+    backbone : for the memory bank, as for `open_backbone`; None for the shipped features alone.
+    """
+
+    effort: str = "normal"
+    seed: int = 0
+    backbone: str | None = None
+
+
 class Detector(Protocol):
     """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one.
 
@@ -77,22 +113,20 @@ class Detector(Protocol):
         ...
 
     @classmethod
-    def learn(
-        cls,
-        pictures: Sequence[Any],
-        groups: npt.NDArray[np.int64],
-        partition: Partition,
-        *,
-        roi: BoolArray | None,
-        effort: str,
-        seed: int,
-        backbone: str | None,
-        defects: Sequence[KnownDefect],
-        progress: Progress,
-    ) -> Self:
-        """Learn one model a fold of ``partition`` from its learning pictures, prepared by `prepare`.
+    def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
+        """Learn one model a fold: model k sees the learning pictures of ``data.partition.folds[k]`` alone.
 
-        ``defects`` are labelled ones to learn from as well; there may be none.
+        The pictures that a fold keeps apart calibrate its model; the caller does that with `score`.
+
+        Parameters
+        ----------
+        data : pictures as `prepare` left them, and what is known of them.
+        settings : what a user chose; a detector may ignore what it has no use for.
+        progress : called with what is being done, how many steps are done, and how many there are.
+
+        Raises
+        ------
+        DetectorError : a setting is not one that this detector knows.
         """
         ...
 
