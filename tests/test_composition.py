@@ -66,7 +66,7 @@ def script(tmp_path: Path) -> str:
     rows: list[dict[str, object]] = [
         {"prompt": "describe.v1", "reply": described},
         {"prompt": "judge.v1", "reply": judged},
-        {"prompt": "event.v1", "reply": REPLY},
+        {"prompt": "event.v1", "reply": REPLY | {"evidence": ["E1"]}},
     ]
     path = tmp_path / "replies.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -116,7 +116,7 @@ def test_python_and_the_command_line_triage_alike(
     home: Path, script: str, with_model: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(Path("run.mp4"), filmed(12, walker(6.0, 60.0, speed=4.0), people=42))
-    run("rules", "add", "a fast object moves", "--profile", "street", "--severity", "critical", "--yes")
+    run("rules", "add", "a fast object moves", "--profile", "street", "--severity", "4", "--yes")
     if with_model:
         monkeypatch.setenv("ANOMALIST_MODEL", script)
     by_command = printed("triage", "run.mp4", "--profile", "street")
@@ -136,13 +136,20 @@ def test_a_clip_is_done_again_when_auto_becomes_another_model(
 ) -> None:
     written(Path("calm.mp4"), filmed(5, people=42))
     words = ("triage", "calm.mp4", "--profile", "street", "--out", "out")
+
+    def row() -> str:
+        return Path("out/clips.jsonl").read_text(encoding="utf-8")
+
     run(*words)
+    measured = row()
     run(*words)
-    assert len(Path("out/clips.jsonl").read_text().splitlines()) == 1
+    assert row() == measured
     monkeypatch.setenv("ANOMALIST_MODEL", script)
     run(*words)
+    looked_at = row()
+    assert json.loads(looked_at)["key"] != json.loads(measured)["key"]
     run(*words, "--model", script)  # the same model by its name
-    assert len(Path("out/clips.jsonl").read_text().splitlines()) == 2
+    assert row() == looked_at
 
 
 def test_the_policy_of_a_user_ranks_events_for_the_model(street: Scene, tmp_path: Path) -> None:

@@ -107,9 +107,8 @@ def test_frames_of_an_event_are_kept_for_the_model(recent: RecentFrames) -> None
     model = slow(gate)
     with OpinionQueue(annotator(model), recent) as queue:
         queue.submit(make_event(1))
-        later = (Frame(n, n / 10, frame.pixels, False) for n in range(1000, 1200) for frame in [first])
-        first = next(iter(Street().frames()))
-        for _ in recent.passing(later):
+        pixels = next(iter(Street().frames())).pixels
+        for _ in recent.passing(Frame(n, n / 10, pixels, False) for n in range(1000, 1200)):
             pass
         gate.set()
         (event,) = done_of(queue, 1)
@@ -168,7 +167,7 @@ def test_the_end_waits_for_what_is_queued(recent: RecentFrames) -> None:
         assert list(queue.drain(SECONDS)) == []
 
 
-def test_a_failure_doesn_t_end_the_asking_nor_take_back_an_opinion(recent: RecentFrames) -> None:
+def test_a_failure_does_not_end_the_asking_nor_take_back_an_opinion(recent: RecentFrames) -> None:
     replies = iter([opinion, "broken", "broken", opinion])
 
     def reply(text: str) -> str:
@@ -196,7 +195,7 @@ def test_a_script_stands_for_a_model_on_the_command_line(street: Scene, tmp_path
     from tests.street_files import written
 
     script, out = tmp_path / "replies.jsonl", tmp_path / "out"
-    script.write_text(json.dumps({"prompt": "event.v1", "reply": REPLY}) + "\n", encoding="utf-8")
+    script.write_text(json.dumps({"prompt": "event.v1", "reply": REPLY | {"evidence": ["E1"]}}) + "\n")
     clip = written(tmp_path / "run.mp4", filmed(12, walker(6.0, 60.0, speed=4.0), people=42))
     words = ["triage", str(clip), "--profile", f"{street.path}/", "--follow", "--out", str(out)]
     done = CliRunner().invoke(app, [*words, "--model", f"scripted:{script}"], catch_exceptions=False)
