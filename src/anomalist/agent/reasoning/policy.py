@@ -20,8 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anomalist.errors import PolicyError
 from anomalist.types.clip import Event, MeasureName, Trouble
 from anomalist.types.common import Frozen, Label
-from anomalist.types.image import Basis, Calibration, Evidence, Kind
-from anomalist.vision.calibration import TIE_TOLERANCE, is_alarm
+from anomalist.types.image import TIE_TOLERANCE, Basis, Calibration, Evidence, Kind, is_alarm
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
