@@ -14,7 +14,7 @@ from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError, MediaError
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord, Mode
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.scene import Scene, Zone

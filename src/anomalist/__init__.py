@@ -43,15 +43,16 @@ if TYPE_CHECKING:
     from anomalist.pipeline import Inspector, LearnOptions, learn
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event, Measured, Track
-    from anomalist.types.image import Answer, Claim, Evidence, Inspection, Media, Record, Region, Verdict
+    from anomalist.types.common import Answer, Claim, Verdict
+    from anomalist.types.image import Evidence, Inspection, Media, Record, Region
     from anomalist.vision.motion.learning import learn_scene
     from anomalist.vision.motion.scene import Scene, Zone
     from anomalist.vision.profile import Profile
 
 _MODULES = {
     "AnomalistError": "anomalist.errors",
-    "Answer": "anomalist.types.image",
-    "Claim": "anomalist.types.image",
+    "Answer": "anomalist.types.common",
+    "Claim": "anomalist.types.common",
     "ClipRecord": "anomalist.types.clip",
     "Event": "anomalist.types.clip",
     "Evidence": "anomalist.types.image",
@@ -68,7 +69,7 @@ _MODULES = {
     "Track": "anomalist.types.clip",
     "Triage": "anomalist.triage",
     "TriageSettings": "anomalist.composition",
-    "Verdict": "anomalist.types.image",
+    "Verdict": "anomalist.types.common",
     "Zone": "anomalist.vision.motion.scene",
     "learn": "anomalist.pipeline",
     "learn_scene": "anomalist.vision.motion.learning",

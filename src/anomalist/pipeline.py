@@ -16,9 +16,16 @@ from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Memory
 from anomalist.records import build_record, error_record
 from anomalist.storage.files import digest_of
-from anomalist.types.image import Answer, Evidence, Inspection, Media, Recall, Verdict
+from anomalist.types.common import Answer, Recall, Verdict
+from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
-from anomalist.vision.detectors.base import Progress, detector_class, no_progress
+from anomalist.vision.detectors.base import (
+    LearningData,
+    LearningSettings,
+    Progress,
+    detector_class,
+    no_progress,
+)
 from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
@@ -156,8 +163,8 @@ class LearnOptions(TypedDict, total=False):
     groups : which pictures show the same object, tile or take: path to group, or a CSV ``image,group``.
     limit : learn from a random sample of at most this many.
     roi : picture whose white part is what counts.
-    detector : name of the detector; "surface" by default.
-    backbone : a transformers vision backbone for the memory bank, by name or folder.
+    detector : "surface" (default), or a plug-in by name or ``module:Class``.
+    backbone : for the memory bank: a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     """
 
@@ -211,17 +218,8 @@ def learn(
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
     parts = partition(read.groups, seed)
-    learned = kind.learn(
-        read.pictures,
-        read.groups,
-        parts,
-        roi=mask,
-        effort=effort,
-        seed=seed,
-        backbone=backbone,
-        defects=known,
-        progress=progress,
-    )
+    data = LearningData(read.pictures, read.groups, parts, mask, known)
+    learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     calibration, low = calibrate(learned, read, parts, mask, seed, progress)
     return save_profile(
         path,

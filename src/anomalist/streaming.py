@@ -23,7 +23,7 @@ from anomalist.agent.reasoning.vlm_reasoner import add_note
 from anomalist.errors import DataError
 from anomalist.triage import Triage
 from anomalist.types.clip import Event, TroubleKind
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.events import EventBuilder

@@ -13,14 +13,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from anomalist.agent.reasoning.policy import Policy
+from anomalist.agent.reasoning.policy import Policy, decide_clip_label
 from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.composition import TriageSettings, compose_triage, override
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import digest_of
-from anomalist.types.clip import ClipRecord, Event, EventCalibration, Mode
-from anomalist.types.image import DetectorInfo, Label
+from anomalist.types.clip import (
+    ClipEvidenceSummary,
+    ClipMediaSummary,
+    ClipRecord,
+    ClipVerdict,
+    Event,
+    EventCalibration,
+    Mode,
+)
+from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.video import open_video
@@ -29,8 +37,6 @@ from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
-
-_MIN_JUDGED_SHARE = 0.5  # share of a clip without events that must have been judged, to call it normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +131,10 @@ class Triage:
             events = tuple(self.judge_event(event) for event in described)
         except AnomalistError as error:
             return self.failed(video, error)
-        label, why = _clip_label(evidence.timeline, events)
-        return self._record(opened, evidence, events, (label, why), time.perf_counter() - began)
+        timeline = evidence.timeline
+        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
+        verdict = ClipVerdict(label=label, why_undecided=why)
+        return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
 
     def clips(self, videos: Iterable[str | Path | Video]) -> Iterator[ClipRecord]:
         """Triage many clips; one that fails is a record of its own and the rest goes on."""
@@ -153,8 +161,9 @@ class Triage:
 
     def failed(self, video: str | Path | Video, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be judged."""
+        source = redact_url(str(video)) if isinstance(video, str | Path) else video.source
         return ClipRecord(
-            source=redact_url(str(video)) if isinstance(video, str | Path) else video.source,
+            media=ClipMediaSummary(source=source),
             status="error",
             error=str(error),
             scene=self.scene.name,
@@ -175,46 +184,36 @@ class Triage:
         video: Video,
         evidence: ClipEvidence,
         events: tuple[Event, ...],
-        decision: tuple[Label, str | None],
+        verdict: ClipVerdict,
         seconds: float,
     ) -> ClipRecord:
-        timeline, (label, why_undecided) = evidence.timeline, decision
+        timeline = evidence.timeline
         height, width = video.size
         return ClipRecord(
-            source=video.source,
+            media=ClipMediaSummary(
+                source=video.source,
+                sha256=video.sha256,
+                width=width,
+                height=height,
+                duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
+            ),
+            evidence=ClipEvidenceSummary(
+                events=events,
+                troubles=tuple(timeline.troubles),
+                frames=len(timeline.times),
+                mode=self.mode,
+                latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
+                threshold=evidence.threshold,
+                calibration=evidence.calibration,
+                curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
+                detector=DetectorInfo(name="motion", digest=self.scene.digest),
+            ),
+            verdict=verdict,
             status="ok",
             key=self.key(video),
-            label=label,
-            why_undecided=why_undecided,
-            events=events,
-            troubles=tuple(timeline.troubles),
-            sha256=video.sha256,
-            width=width,
-            height=height,
-            duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
-            frames=len(timeline.times),
             notes=video.notes,
-            mode=self.mode,
-            latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
-            threshold=evidence.threshold,
-            calibration=evidence.calibration,
-            curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
-            detector=DetectorInfo(name="motion", digest=self.scene.digest),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 2),
         )
-
-
-def _clip_label(timeline: ClipTimeline, events: Sequence[Event]) -> tuple[Label, str | None]:
-    """Anomalous with an event; normal only where enough could be judged. A failure is never normal."""
-    if events:
-        return "anomalous", None
-    if len(timeline.times) < 2:
-        return "undecided", "One frame alone shows no motion." if timeline.times else "There is no frame."
-    if timeline.judged < _MIN_JUDGED_SHARE:
-        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles}))
-        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
-        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged ({why})."
-    return "normal", None

@@ -81,7 +81,8 @@ def learn(
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     roi: Annotated[Path | None, typer.Option(help="Picture whose white part is what counts.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small.")
+        str | None,
+        typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small, or a plug-in."),
     ] = None,
     defects: Annotated[
         Path | None,
@@ -192,7 +193,7 @@ def profiles(json: JsonOption = False) -> None:
             manifest.digest[:12],
         )
         if json:
-            print(manifest.model_copy(update={"normals": (), "name": path.name}).model_dump_json())
+            print(manifest.replace(normals=(), name=path.name).model_dump_json())
         table.add_row(path.name, *fields)
     if not json:
         out.print(

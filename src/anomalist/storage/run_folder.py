@@ -135,7 +135,7 @@ class RunFolder:
             stored["mask"] = f"masks/{key[:16]}.png"
             self._write(stored["map"], _npy(evidence.score_map))
             self._write(stored["mask"], _png(evidence.mask))
-        record = inspection.record.model_copy(update=stored)
+        record = inspection.record.replace(**stored)
         append_row(self._file, record.model_dump_json().encode(), self.path)
         self._remember(record)
         return record

@@ -84,7 +84,7 @@ class VLMEventReasoner:
         """Ask what the event is."""
         self.allowance.take(1)
         retries = max(0, min(RETRIES, int(self.allowance.left) - waiting))
-        asked = event.model_copy(update={"model": self.name})
+        asked = event.replace(model=self.name)
         source = self.video.source
         try:
             said = add_model_opinion(asked, looks, source, self.model, retries=retries, timeout=REPLY_TIMEOUT)
@@ -99,7 +99,7 @@ class VLMEventReasoner:
         """Ask about what is watched for, with what the budget leaves."""
         found = ask_watch_items(self.items, looks, self.model, self.allowance, spare=waiting)
         prompts, replies = merge_prompts(event.prompts, found.prompts), (*event.replies, *found.replies)
-        event = event.model_copy(update={"prompts": prompts, "replies": replies})
+        event = event.replace(prompts=prompts, replies=replies)
         left_out = [item for item in found.unseen if found.probabilities.get(item, 0.0) <= YES_THRESHOLD]
         if left_out:
             which = "not every picture was asked about" if found.probabilities else "the model was not asked"
@@ -201,8 +201,7 @@ class EventAnnotator:
         return event.model_copy(update={"watched": self.watch.matches(event, {})})
 
     def _rank(self, event: Event) -> tuple[int, float]:
-        level, _ = event_severity(event, (), self.policy.events)
-        return max(level, event.severity), event.score
+        return max(event_severity(event, (), self.policy).level, event.severity), event.score
 
     def _watched(self, event: Event, probabilities: Mapping[str, float]) -> Event:
         """Match an event against the watched items; note what is undecidable or contested."""
@@ -218,12 +217,8 @@ class EventAnnotator:
             and probabilities.get(match.item, 1.0) <= YES_THRESHOLD
         ]
         notes = [*event.notes, _undecided_note(untold)] if untold else event.notes
-        return event.model_copy(
-            update={
-                "watched": matches,
-                "disagreements": (*event.disagreements, *contested),
-                "notes": tuple(notes),
-            }
+        return event.replace(
+            watched=matches, disagreements=(*event.disagreements, *contested), notes=tuple(notes)
         )
 
 

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from anomalist import __version__
 from anomalist.errors import DataError, ProfileError
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 from anomalist.vision.motion.extractor import Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
 from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
