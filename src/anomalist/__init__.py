@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AnomalistError": "anomalist.errors",
-    "Answer": "anomalist.types.image",
-    "Claim": "anomalist.types.image",
+    "Answer": "anomalist.types.common",
+    "Claim": "anomalist.types.common",
     "ClipRecord": "anomalist.types.clip",
     "Event": "anomalist.types.clip",
     "Evidence": "anomalist.types.image",
@@ -69,7 +69,7 @@ _MODULES = {
     "Track": "anomalist.types.clip",
     "Triage": "anomalist.triage",
     "TriageSettings": "anomalist.composition",
-    "Verdict": "anomalist.types.image",
+    "Verdict": "anomalist.types.common",
     "Zone": "anomalist.vision.motion.scene",
     "learn": "anomalist.pipeline",
     "learn_scene": "anomalist.vision.motion.learning",

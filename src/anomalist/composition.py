@@ -16,15 +16,18 @@ from anomalist.agent.models.selection import (
     AUTO,
     EVIDENCE,
     MODEL_NAME_HELP,
+    is_plugin,
     open_model,
     record_name,
     select_model,
 )
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner, Reasoner
 from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.verdict import PluginReasoner
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance
 from anomalist.errors import DataError, ModelError
 from anomalist.memory.recall import Memory, NoMemory
+from anomalist.plugins import load_plugin
 from anomalist.types.clip import Mode
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import EvidenceSource, NormalCrop, ProfileEvidence, validated_rate
@@ -180,21 +183,25 @@ def reasoner_for(
 
     Parameters
     ----------
-    spec : ``evidence``, or a model as for `open_model`.
+    spec : ``evidence``, a model as for `open_model`, or a plug-in of the group ``anomalist.reasoners``.
     guidance : what the user says in words; only a language model understands it.
     normal_crop : finds what is normal at the place of a region, for a language model to compare with.
     listener : called with each chunk of a language model's replies as they are streamed.
 
     Raises
     ------
-    ModelError : see `open_model`; or words were given to the evidence reasoner.
+    ModelError : see `open_model` and `load_plugin`; or words were given to what is no language model.
     """
-    if spec == EVIDENCE:
+    if spec == EVIDENCE or is_plugin(spec):
         if guidance != NO_GUIDANCE:
             raise ModelError(
                 "Only a language model understands words to watch for or to ignore.", MODEL_NAME_HELP
             )
-        return EvidenceReasoner()
+        return (
+            EvidenceReasoner()
+            if spec == EVIDENCE
+            else PluginReasoner(load_plugin("anomalist.reasoners", spec))
+        )
     from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
     from anomalist.agent.reasoning.vlm_views import no_normal
 

@@ -163,8 +163,8 @@ class LearnOptions(TypedDict, total=False):
     groups : which pictures show the same object, tile or take: path to group, or a CSV ``image,group``.
     limit : learn from a random sample of at most this many.
     roi : picture whose white part is what counts.
-    detector : name of the detector; "surface" by default.
-    backbone : a transformers vision backbone for the memory bank, by name or folder.
+    detector : "surface" (default), or a plug-in by name or ``module:Class``.
+    backbone : for the memory bank: a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     """
 

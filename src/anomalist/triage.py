@@ -131,7 +131,10 @@ class Triage:
             events = tuple(self.judge_event(event) for event in described)
         except AnomalistError as error:
             return self.failed(video, error)
-        return self._record(opened, evidence, events, time.perf_counter() - began)
+        timeline = evidence.timeline
+        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
+        verdict = ClipVerdict(label=label, why_undecided=why)
+        return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
 
     def clips(self, videos: Iterable[str | Path | Video]) -> Iterator[ClipRecord]:
         """Triage many clips; one that fails is a record of its own and the rest goes on."""
@@ -181,11 +184,10 @@ class Triage:
         video: Video,
         evidence: ClipEvidence,
         events: tuple[Event, ...],
+        verdict: ClipVerdict,
         seconds: float,
     ) -> ClipRecord:
         timeline = evidence.timeline
-        frames = len(timeline.times)
-        label, why_undecided = decide_clip_label(events, timeline.troubles, frames, timeline.judged)
         height, width = video.size
         return ClipRecord(
             media=ClipMediaSummary(
@@ -198,7 +200,7 @@ class Triage:
             evidence=ClipEvidenceSummary(
                 events=events,
                 troubles=tuple(timeline.troubles),
-                frames=frames,
+                frames=len(timeline.times),
                 mode=self.mode,
                 latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
                 threshold=evidence.threshold,
@@ -206,7 +208,7 @@ class Triage:
                 curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
                 detector=DetectorInfo(name="motion", digest=self.scene.digest),
             ),
-            verdict=ClipVerdict(label=label, why_undecided=why_undecided),
+            verdict=verdict,
             status="ok",
             key=self.key(video),
             notes=video.notes,

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
     from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
+    from anomalist.report.exports import Exporter
     from anomalist.types.image import Record
+
+
+ExportOption = Annotated[
+    list[str] | None, typer.Option(help="Another format as well: an exporter's name, or module:function.")
+]
 
 
 class FailOn(StrEnum):
@@ -57,7 +63,7 @@ def inspect(
     model: Annotated[
         str,
         typer.Option(
-            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, a plug-in, "
             "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
@@ -69,6 +75,7 @@ def inspect(
     ] = None,
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -78,8 +85,12 @@ def inspect(
     use_passive_wait_policy()
     from anomalist.cli.terminal import err
     from anomalist.composition import InspectionSettings
+    from anomalist.report.exports import load_exporters
     from anomalist.vision.media.images import list_images
 
+    if export and out is None:
+        raise DataError("Where should --export write?", "Name a folder with --out.")
+    exporters = load_exporters(export or ())
     listing = list_images(paths)
     if listing.skipped:
         err.print(f"{listing.skipped} files that are not pictures by name were left out.")
@@ -94,7 +105,8 @@ def inspect(
         model=model,
         guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
     )
-    records = _inspect_all(_open_inspector(settings, quiet=json), listing.images, out, echo=json)
+    inspector = _open_inspector(settings, quiet=json)
+    records = _inspect_all(inspector, listing.images, out, exporters, echo=json)
     _finish(records, table=not json, fail_on=fail_on)
 
 
@@ -128,18 +140,24 @@ def _finish(records: Sequence[Record], *, table: bool, fail_on: FailOn | None) -
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What inspect or triage wrote with --out.")],
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import CLIPS, RunFolder
+    from anomalist.report.exports import load_exporters, run_exporters
+    from anomalist.storage.run_folder import CLIPS, RunFolder, read_clips
 
+    exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
-        typer.echo(refresh_report(folder, title))
-        return
-    run = RunFolder(folder)
-    records = run.records()
-    typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
+        written = refresh_report(folder, title)
+        run_exporters(exporters, read_clips(folder), folder)
+    else:
+        run = RunFolder(folder)
+        records = run.records()
+        written = write_reports(records, folder, run.calibrations(records), title=title)
+        run_exporters(exporters, records, folder)
+    typer.echo(written)
 
 
 def _load_guidance(
@@ -164,12 +182,18 @@ def _sentence_printer() -> Callable[[str], None]:
 
 
 def _inspect_all(
-    inspector: Inspector, images: tuple[Path, ...], out: Path | None, *, echo: bool
+    inspector: Inspector,
+    images: tuple[Path, ...],
+    out: Path | None,
+    exporters: Sequence[Exporter],
+    *,
+    echo: bool,
 ) -> list[Record]:
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_reports
+    from anomalist.report.exports import run_exporters
     from anomalist.storage.run_folder import RunFolder
 
     if out is None:
@@ -181,6 +205,7 @@ def _inspect_all(
         records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
         report = write_reports(every, out, folder.calibrations(every))
+        run_exporters(exporters, every, out)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 

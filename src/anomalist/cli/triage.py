@@ -169,7 +169,8 @@ def learn_scene(
     profile: ProfileOption,
     zones: ZonesOption = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A transformers vision backbone that describes what moves.")
+        str | None,
+        typer.Option(help="A transformers vision backbone, or a plug-in, that describes what moves."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of what is remembered.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,

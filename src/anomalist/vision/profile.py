@@ -207,6 +207,7 @@ def load_profile(name: str | Path) -> Profile:
     Raises
     ------
     ProfileError : it is not there, of a newer format, or damaged.
+    DetectorError : its detector or feature extractor is a plug-in that is not installed.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -214,7 +215,7 @@ def load_profile(name: str | Path) -> Profile:
     path = profile_path(name)
     manifest = read_manifest(path)
     _check_files(path, manifest)
-    kind = detector_class(manifest.detector)
+    kind = detector_class(manifest.detector, stored_in=f"the profile {path.name}")
     try:
         detector = kind.load(path / _DETECTOR)
         arrays = load_file(path / _CALIBRATION)

@@ -2,6 +2,7 @@
 
 The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
 then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
+Any other name is that of a reasoner of another package, see `anomalist.plugins`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from anomalist.errors import ModelError
+from anomalist.plugins import describe_plugin, load_plugin, names_plugin
 from anomalist.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class ModelSelection:
 
     Parameters
     ----------
-    spec : ``evidence``, or the name of a model with its prefix.
+    spec : ``evidence``, the name of a model with its prefix, or that of a reasoner of another package.
     why : one line for people.
     missing : why the model of ``ANOMALIST_MODEL`` can't be used, where that is so.
     """
@@ -89,6 +91,8 @@ def describe_model(spec: str) -> str:
         return EVIDENCE_REASONER
     if spec == BUILTIN:
         return "the small model that comes with anomalist, on this machine"
+    if is_plugin(spec):
+        return describe_plugin("anomalist.reasoners", spec)
     kind, rest = _split_spec(spec)
     if kind == "hf":
         name, options = _parse_options(rest)
@@ -122,13 +126,27 @@ def select_model(asked: str = AUTO) -> ModelSelection:
     )
 
 
+def is_plugin(spec: str) -> bool:
+    """Whether a name is that of a plug-in; what has the prefix of a model never is."""
+    prefix, colon, _ = spec.partition(":")
+    return (
+        not (colon and prefix in MODEL_OPENERS)
+        and spec != BUILTIN
+        and names_plugin("anomalist.reasoners", spec)
+    )
+
+
 def _split_spec(spec: str) -> tuple[str, str]:
     if spec == BUILTIN:  # a folder as any other
         return "hf", str(BUILTIN_WEIGHTS)
     kind, colon, rest = spec.partition(":")
     if kind not in MODEL_OPENERS or not colon:
         # Not repeated in full: what follows may be an address with a password.
-        raise ModelError(f"There is no kind of model called {kind[:40]!r}.", MODEL_NAME_HELP)
+        remedy = f"{MODEL_NAME_HELP} A reasoner that is a plug-in judges pictures only, in inspect."
+        raise ModelError(
+            f"There is no kind of model called {kind[:40]!r}.",
+            remedy if names_plugin("anomalist.reasoners", spec) else MODEL_NAME_HELP,
+        )
     if not rest:
         raise ModelError(f"Which model? Nothing follows {kind}:.", MODEL_NAME_HELP)
     return kind, rest
@@ -152,6 +170,9 @@ def _parse_options(rest: str) -> tuple[str, dict[str, Any]]:
 def _why_missing(spec: str) -> str | None:
     """Say why a model can't be used right now; None if it seems to be there."""
     try:
+        if is_plugin(spec):
+            load_plugin("anomalist.reasoners", spec)
+            return None
         kind, rest = _split_spec(spec)
         if kind == "hf":
             from anomalist.agent.models.loading import local_folder

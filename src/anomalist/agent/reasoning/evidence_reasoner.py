@@ -27,7 +27,11 @@ from anomalist.types.image import Calibration, Evidence, Media
 
 
 class Reasoner(Protocol):
-    """Judges one picture. The label follows the policy; the reasoner gives the words."""
+    """Judges one picture. The label follows the policy; the reasoner gives the words.
+
+    A plug-in of the group ``anomalist.reasoners`` is a class, or a function, that gives one of these when
+    it is called without arguments.
+    """
 
     @property
     def name(self) -> str:

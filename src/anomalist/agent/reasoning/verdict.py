@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from anomalist.agent.reasoning.claims import citable_ids, model_claims
+from anomalist.agent.reasoning.claims import citable_ids, filter_claims, model_claims, quote_with_ids
 from anomalist.agent.reasoning.evidence_reasoner import (
     Assessment,
     EvidenceReasoner,
+    Reasoner,
     assess,
     region_claims,
     score_claim,
@@ -32,7 +33,7 @@ from anomalist.agent.reasoning.evidence_reasoner import (
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity
 from anomalist.agent.reasoning.wording import with_article
-from anomalist.errors import ModelError
+from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.schemas import Judgement
 from anomalist.types.common import Claim, Label, Opinion, PromptUsed, Recall, Verdict
 from anomalist.types.image import Evidence, Media, Region
@@ -162,6 +163,64 @@ def verdict_without_model(
         model=name,
         opinions=(Opinion(by=DETECTOR, label=found.label),),
     )
+
+
+@dataclass(frozen=True)
+class PluginReasoner:
+    """A reasoner of another package, held to what holds for a language model.
+
+    Its claims must cite ids that exist, and its label is combined with the detector's by the table above: it
+    can question or raise an alarm, never remove one.
+    """
+
+    plugin: Reasoner
+
+    @property
+    def name(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.name
+
+    @property
+    def digest(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.digest
+
+    def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
+        """Return the plug-in's verdict, corrected; raises ModelError when it fails or gives none."""
+        try:
+            given = self.plugin.judge(media, evidence, recall, policy)
+        except AnomalistError:
+            raise
+        except Exception as error:  # one picture that a plug-in stumbles over must not end a run
+            raise ModelError(f"{self.name} failed: {type(error).__name__}: {error}.") from error
+        if not isinstance(given, Verdict):
+            raise ModelError(f"{self.name} must give a Verdict, got {type(given).__name__}.")
+        found = assess(media, evidence, recall, policy)
+        outcome = CombinedLabel(found.label, found.why_undecided)
+        if given.label != found.label:
+            outcome = combine_labels(found.label, found.why_undecided, given.label, policy)
+        normal = outcome.label == "normal"
+        claims, dropped = filter_claims(given.claims, citable_ids(evidence, recall))
+        texts = tuple(quote_with_ids(claim.text, claim.evidence) for claim in dropped)
+        return Verdict(
+            label=outcome.label,
+            severity=0 if normal else given.severity or found.severity.level,
+            kind=None if normal else given.kind or found.kind,
+            claims=claims,
+            reasoner=self.name,
+            disagreements=(*given.disagreements, *outcome.disagreements),
+            why_undecided=outcome.why,
+            dropped_claims=given.dropped_claims + len(dropped),
+            policy=policy.digest,
+            model=given.model,
+            opinions=(
+                Opinion(by=DETECTOR, label=found.label),
+                Opinion(by=self.name, label=given.label),
+            ),
+            prompts=given.prompts,
+            replies=given.replies,
+            dropped=(*given.dropped, *texts),
+        )
 
 
 @dataclass(frozen=True)

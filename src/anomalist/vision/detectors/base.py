@@ -1,4 +1,4 @@
-"""The detector protocol, detectors by name or dotted path, and batched scoring of picture files.
+"""The detector protocol, detectors by name, and batched scoring of picture files.
 
 A detector learns from normal pictures, one model a fold, and gives each picture image scores and an
 anomaly map. Files are read and scored a batch at a time, in order; an error stands in for what can't be
@@ -7,7 +7,6 @@ judged.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.errors import AnomalistError, DetectorError
+from anomalist.errors import AnomalistError
+from anomalist.plugins import load_plugin
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Media, Region
 from anomalist.vision.calibration import Partition
@@ -24,10 +24,6 @@ from anomalist.vision.media.images import load_image
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.known_kinds import KnownDefect
-
-
-DETECTORS = {"surface": "anomalist.vision.detectors.surface:SurfaceDetector"}
-"""Names to import paths; any other ``module:Class`` works too."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -90,7 +86,7 @@ class LearningSettings:
     ----------
     effort : "fast" (no training), "normal" or "thorough".
     seed : of every random choice.
-    backbone : name or folder of a vision backbone for the memory bank; None for the shipped features alone.
+    backbone : for the memory bank, as for `open_backbone`; None for the shipped features alone.
     """
 
     effort: str = "normal"
@@ -99,7 +95,10 @@ class LearningSettings:
 
 
 class Detector(Protocol):
-    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one."""
+    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one.
+
+    A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
+    """
 
     name: str
 
@@ -155,15 +154,10 @@ class Detector(Protocol):
         ...
 
 
-def detector_class(name: str) -> type[Detector]:
-    """Find a detector by its name in ``DETECTORS`` or by ``module:Class``."""
-    module, _, attribute = DETECTORS.get(name, name).partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        known = ", ".join(sorted(DETECTORS))
-        raise DetectorError(f"there is no detector {name!r}.", f"Known: {known}, or module:Class.") from error
-    return found  # type: ignore[no-any-return]
+def detector_class(name: str, *, stored_in: str | None = None) -> type[Detector]:
+    """Find a detector by name, entry point or ``module:Class``; see `anomalist.plugins.load_plugin`."""
+    found: type[Detector] = load_plugin("anomalist.detectors", name, stored_in=stored_in)
+    return found
 
 
 _MAX_BATCH_PICTURES = 16

@@ -41,7 +41,7 @@ from anomalist.vision.detectors.fusion import (
 from anomalist.vision.detectors.known_kinds import KnownDefect, KnownKindClassifier, region_signature
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
-from anomalist.vision.features.backbones import TransformersBackbone, to_working_size
+from anomalist.vision.features.backbones import open_backbone, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
 
@@ -93,7 +93,7 @@ class SurfaceDetector:
         if effort not in EFFORTS:
             raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
         network = shipped_network()
-        backbone = TransformersBackbone(settings.backbone) if settings.backbone else None
+        backbone = open_backbone(settings.backbone) if settings.backbone else None
         extractor = FeatureExtractor(network, backbone)
         heads, folds = [network.head], []
         steps = EFFORTS[effort] // len(data.partition.folds)
@@ -286,13 +286,9 @@ def read_state(file: Path) -> DetectorState:
         cases = KnownKindClassifier(
             arrays["cases"], tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
-    backbone = settings["backbone"]
-    return (
-        FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None),
-        heads,
-        folds,
-        cases,
-    )
+    backbone, place = settings["backbone"], f"the profile {file.parent.name}"
+    opened_backbone = open_backbone(backbone, stored_in=place) if backbone else None
+    return FeatureExtractor(network, opened_backbone), heads, folds, cases
 
 
 def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:

@@ -183,7 +183,7 @@ def learn_scene(
     videos : normal footage of one camera, at least 10 s together: a file, a folder of files, or several
         files, folders and opened videos. What can't be read is left out and listed in the manifest.
     name : a name under ``ANOMALIST_HOME``, or a folder.
-    backbone : a vision backbone of transformers that describes what moves; None takes the shipped network.
+    backbone : what describes what moves, as for `open_backbone`; None takes the shipped network.
     seed : of the choice of what is remembered.
     progress : called with what is done, how far, and of how much.
 

@@ -169,7 +169,8 @@ class FrameScorer:
         grid = scene.limits.speed.shape
         self._scene = scene
         self._eye = MotionExtractor(scene.learned.background, perspective)
-        embedder = ObjectEmbedder(feature_extractor_for(scene.manifest.backbone), perspective)
+        extractor = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
+        embedder = ObjectEmbedder(extractor, perspective)
         looks = AppearanceNovelty(embedder, scene.learned.bank, grid)
         self._gauge = FrameMeasurer(scene.limits, perspective, looks, counted_cells(drawn, grid))
         self._tracker = Tracker()
