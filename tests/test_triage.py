@@ -11,7 +11,7 @@ import pytest
 from anomalist.errors import CalibrationError, MediaError
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord, Mode
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.scene import Scene, Zone
 from tests.scenes import Actor, Camera, Film, filmed, walker

@@ -16,9 +16,16 @@ from anomalist.memory.recall import Memory, NoMemory
 from anomalist.records import build_record, error_record
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of
-from anomalist.types.image import Answer, Evidence, Inspection, Media
+from anomalist.types.common import Answer
+from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
-from anomalist.vision.detectors.base import Progress, detector_class, no_progress
+from anomalist.vision.detectors.base import (
+    LearningData,
+    LearningSettings,
+    Progress,
+    detector_class,
+    no_progress,
+)
 from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
 from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
@@ -52,7 +59,8 @@ def learn(
     effort : "fast" (no training), "normal" or "thorough".
     seed : of every random choice; kept in the profile.
     roi : picture whose white part is what counts.
-    backbone : a transformers vision backbone for the memory bank, by name or folder.
+    detector : "surface", or a plug-in by name or ``module:Class``.
+    backbone : for the memory bank: a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     force : replace a profile that is already there.
 
@@ -74,17 +82,8 @@ def learn(
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
     parts = partition(read.groups, seed)
-    learned = kind.learn(
-        read.pictures,
-        read.groups,
-        parts,
-        roi=mask,
-        effort=effort,
-        seed=seed,
-        backbone=backbone,
-        defects=known,
-        progress=progress,
-    )
+    data = LearningData(read.pictures, read.groups, parts, mask, known)
+    learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     calibration, low = calibrate(learned, read, parts, mask, seed, progress)
     return save_profile(
         path,

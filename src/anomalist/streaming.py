@@ -21,7 +21,7 @@ from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.errors import DataError
 from anomalist.types.clip import Event, TroubleKind
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.scene import Scene, Zone

@@ -8,23 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.policy import Policy, decide_clip_label, load_policy
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import digest_of
-from anomalist.types.clip import ClipRecord, Event, Mode
-from anomalist.types.image import DetectorInfo, Label
+from anomalist.types.clip import ClipEvidenceSummary, ClipMediaSummary, ClipRecord, ClipVerdict, Event, Mode
+from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
-from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
+from anomalist.vision.motion.timeline import detect_events, downsample_curve, score_clip
 
 EventAnnotator = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
 """Adds to events what needs more than motion: words to watch for, a model's opinion."""
-
-_MIN_JUDGED_SHARE = 0.5  # share of a clip without events that must have been judged, to call it normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,28 +75,31 @@ class Triage:
         except AnomalistError as error:
             return self.failed(video.source, error)
         policy = self.policy or load_policy()
-        label, why = _clip_label(timeline, events)
+        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
         height, width = video.size
         return ClipRecord(
-            source=video.source,
+            media=ClipMediaSummary(
+                source=video.source,
+                sha256=video.sha256,
+                width=width,
+                height=height,
+                duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
+            ),
+            evidence=ClipEvidenceSummary(
+                events=tuple(add_severity(event, drawn, policy) for event in events),
+                troubles=tuple(timeline.troubles),
+                frames=len(timeline.times),
+                mode=self.mode,
+                latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
+                threshold=threshold,
+                calibration=calibration,
+                curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
+                detector=DetectorInfo(name="motion", digest=self.scene.digest),
+            ),
+            verdict=ClipVerdict(label=label, why_undecided=why),
             status="ok",
             key=self.key(video),
-            label=label,
-            why_undecided=why,
-            events=tuple(add_severity(event, drawn, policy) for event in events),
-            troubles=tuple(timeline.troubles),
-            sha256=video.sha256,
-            width=width,
-            height=height,
-            duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
-            frames=len(timeline.times),
             notes=video.notes,
-            mode=self.mode,
-            latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
-            threshold=threshold,
-            calibration=calibration,
-            curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
-            detector=DetectorInfo(name="motion", digest=self.scene.digest),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,23 +114,10 @@ class Triage:
     def failed(self, source: str, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be judged."""
         return ClipRecord(
-            source=source,
+            media=ClipMediaSummary(source=source),
             status="error",
             error=str(error),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-
-
-def _clip_label(timeline: ClipTimeline, events: Sequence[Event]) -> tuple[Label, str | None]:
-    """Anomalous with an event; normal only where enough could be judged. A failure is never normal."""
-    if events:
-        return "anomalous", None
-    if len(timeline.times) < 2:
-        return "undecided", "One frame alone shows no motion." if timeline.times else "There is no frame."
-    if timeline.judged < _MIN_JUDGED_SHARE:
-        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles}))
-        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
-        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged ({why})."
-    return "normal", None

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import AnomalistError
-from anomalist.types.image import DetectorInfo, Evidence
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Evidence
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.evidence import MeasuredPicture
 from anomalist.vision.media.images import load_image

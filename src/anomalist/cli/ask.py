@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anomalist.agent.chat.conversations import ConversationEntry, Conversations
     from anomalist.agent.tools.subject import Subject
     from anomalist.pipeline import Inspector
-    from anomalist.types.image import Answer
+    from anomalist.types.common import Answer
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import typer
 from anomalist.cli.ask import format_answer
 from anomalist.cli.terminal import RateOption, use_passive_wait_policy
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.image import Answer
+from anomalist.types.common import Answer
 
 if TYPE_CHECKING:
     from anomalist.agent.chat.chat import Chat, ChatStreamEvent

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.image import Record, UInt8Array
+from anomalist.types.common import UInt8Array
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from rich.table import Table

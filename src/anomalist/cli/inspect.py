@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
     from anomalist.agent.reasoning.vlm_views import NormalCrop
     from anomalist.pipeline import Inspector
+    from anomalist.report.exports import Exporter
     from anomalist.types.image import Record
     from anomalist.vision.evidence import EvidenceSource
 
@@ -31,6 +32,11 @@ _BASIS_REMEDY = (
     "Give one of --profile (what `anomalist learn` wrote), --reference (one good picture) "
     "and --unlabelled (the pictures themselves)."
 )
+
+
+ExportOption = Annotated[
+    list[str] | None, typer.Option(help="Another format as well: an exporter's name, or module:function.")
+]
 
 
 class FailOn(StrEnum):
@@ -65,7 +71,7 @@ def inspect(
     model: Annotated[
         str,
         typer.Option(
-            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, a plug-in, "
             "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
@@ -77,6 +83,7 @@ def inspect(
     ] = None,
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -90,9 +97,13 @@ def inspect(
     from anomalist.cli.terminal import err, results_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.pipeline import Inspector
+    from anomalist.report.exports import load_exporters
     from anomalist.storage.artifacts import profile_path
     from anomalist.vision.media.images import list_images
 
+    if export and out is None:
+        raise DataError("Where should --export write?", "Name a folder with --out.")
+    exporters = load_exporters(export or ())
     listing = list_images(paths)
     if listing.skipped:
         err.print(f"{listing.skipped} files that are not pictures by name were left out.")
@@ -108,7 +119,7 @@ def inspect(
     reasoner = reasoner_for(choice.spec, guidance=guidance, normal_crop=normal_crop, listener=listener)
     memory = PictureMemory(profile_path(profile).name) if profile is not None else None
     inspector = Inspector(evidence_source, policy=rules, reasoner=reasoner, memory=memory)
-    records = _inspect_all(inspector, listing.images, out, echo=json)
+    records = _inspect_all(inspector, listing.images, out, exporters, echo=json)
     if not json:
         stdout.print(results_table(records))
     if fail_on and any(record.label == fail_on.value for record in records):
@@ -120,18 +131,24 @@ def inspect(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What inspect or triage wrote with --out.")],
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import CLIPS, ImageRunFolder
+    from anomalist.report.exports import load_exporters, run_exporters
+    from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 
+    exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
-        typer.echo(refresh_report(folder, title))
-        return
-    run = ImageRunFolder(folder)
-    records = run.records()
-    typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
+        written = refresh_report(folder, title)
+        run_exporters(exporters, ClipRunFolder(folder).records(), folder)
+    else:
+        run = ImageRunFolder(folder)
+        records = run.records()
+        written = write_reports(records, folder, run.calibrations(records), title=title)
+        run_exporters(exporters, records, folder)
+    typer.echo(written)
 
 
 @dataclass(frozen=True)
@@ -200,12 +217,18 @@ def _sentence_printer() -> Callable[[str], None]:
 
 
 def _inspect_all(
-    inspector: Inspector, images: tuple[Path, ...], out: Path | None, *, echo: bool
+    inspector: Inspector,
+    images: tuple[Path, ...],
+    out: Path | None,
+    exporters: Sequence[Exporter],
+    *,
+    echo: bool,
 ) -> list[Record]:
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_reports
+    from anomalist.report.exports import run_exporters
     from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
@@ -217,6 +240,7 @@ def _inspect_all(
         records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
         report = write_reports(every, out, folder.calibrations(every))
+        run_exporters(exporters, every, out)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 

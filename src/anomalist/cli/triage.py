@@ -104,8 +104,8 @@ class AlertRecorder:
         from anomalist.storage.files import append_row
 
         if alert.state == "opened" and alert.event is not None:
-            event = alert.event.model_copy(update={"key_frame": self._picture(alert.event)})
-            alert = alert.model_copy(update={"event": event})
+            event = alert.event.replace(key_frame=self._picture(alert.event))
+            alert = alert.replace(event=event)
         append_row(self._file, alert.model_dump_json().encode(), self._out)
         return alert
 
@@ -179,7 +179,8 @@ def learn_scene(
     profile: ProfileOption,
     zones: ZonesOption = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A transformers vision backbone that describes what moves.")
+        str | None,
+        typer.Option(help="A transformers vision backbone, or a plug-in, that describes what moves."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of what is remembered.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,

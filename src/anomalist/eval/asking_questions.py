@@ -19,7 +19,8 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ProfileError
 from anomalist.eval.image_datasets import LabelledImage, load_folder
 from anomalist.storage.files import changed_since
-from anomalist.types.image import Frozen, Inspection
+from anomalist.types.common import Frozen
+from anomalist.types.image import Inspection
 from anomalist.vision.detectors.base import Progress
 
 QUESTION_SET_FILE = Path(__file__).with_name("questions.json")

@@ -38,7 +38,8 @@ from anomalist.eval.questions import (
     shares_of_mask,
 )
 from anomalist.eval.reference import fit_reference
-from anomalist.types.image import FloatArray, Inspection, Record, UInt8Array
+from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
+from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClassifier, describe_picture
 from anomalist.vision.detectors.reference import load_reference
@@ -246,10 +247,7 @@ def _inspect_steel(
     )
     for done, item in enumerate(testing, start=1):
         media = load_image(item.path)
-        height, width = media.size
-        record = Record(
-            source=media.source, status="ok", sha256=media.sha256, width=width, height=height, basis=None
-        )
+        record = Record(media=MediaSummary.of(media), status="ok")
         yield (
             item.name,
             QuestionEvidence(record, likeness=looks.likeness(describe_picture(extractor, media.pixels))),

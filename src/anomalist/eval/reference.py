@@ -19,7 +19,8 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.errors import DataError
 from anomalist.eval.image_datasets import MIN_IOU, LabelledPair, match_boxes, read_pairs
-from anomalist.types.image import Box, FloatArray, Frozen, Region
+from anomalist.types.common import Box, FloatArray, Frozen
+from anomalist.types.image import Region
 from anomalist.vision.detectors.reference import (
     LabelledChanges,
     component_mask,

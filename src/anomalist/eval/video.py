@@ -19,7 +19,7 @@ from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
 from anomalist.eval.pixel_metrics import PixelCurve
 from anomalist.triage import Triage
 from anomalist.types.clip import Mode
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
 from anomalist.vision.motion.scene import Scene

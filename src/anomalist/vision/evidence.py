@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
-from anomalist.types.image import Basis, Box, DetectorInfo, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import Box, DetectorInfo, UInt8Array
+from anomalist.types.image import Basis, Evidence, Media, Region
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
 from anomalist.vision.media.images import load_image
@@ -68,9 +69,7 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
         p_value=calibration.p_value(scored.scores),
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
-        regions=tuple(
-            region.model_copy(update={"known": kind}) for region, kind in zip(regions, known, strict=True)
-        ),
+        regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
     )
 
 

@@ -10,7 +10,7 @@ from anomalist.agent.reasoning.severity import add_severity
 from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.rule import Rule
 from anomalist.types.clip import Caption, Event
-from anomalist.types.image import SEVERITIES
+from anomalist.types.common import SEVERITIES
 from tests.agent.event_cases import Street, make_event, make_track
 
 

@@ -2,6 +2,7 @@
 
 The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
 then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
+Any other name is that of a reasoner of another package, see `anomalist.plugins`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
+from anomalist.agent.reasoning.verdict import PluginReasoner
 from anomalist.agent.reasoning.vlm_prompts import Guidance
 from anomalist.errors import ModelError
+from anomalist.plugins import describe_plugin, load_plugin, names_plugin
 from anomalist.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ class ModelSelection:
 
     Parameters
     ----------
-    spec : ``evidence``, or the name of a model with its prefix.
+    spec : ``evidence``, the name of a model with its prefix, or that of a reasoner of another package.
     why : one line for people.
     """
 
@@ -84,6 +87,8 @@ def describe_model(spec: str) -> str:
         return EvidenceReasoner().name
     if spec == BUILTIN:
         return "the small model that comes with anomalist, on this machine"
+    if _is_plugin(spec):
+        return describe_plugin("anomalist.reasoners", spec)
     kind, rest = _split_spec(spec)
     if kind == "hf":
         name, options = _parse_options(rest)
@@ -127,21 +132,23 @@ def reasoner_for(
 
     Parameters
     ----------
-    spec : ``evidence``, or a model as for `open_model`.
+    spec : ``evidence``, a model as for `open_model`, or a plug-in of the group ``anomalist.reasoners``.
     guidance : what the user says in words; only a language model understands it.
     normal_crop : finds what is normal at the place of a region, for a language model to compare with.
     listener : called with each chunk of a language model's replies as they are streamed.
 
     Raises
     ------
-    ModelError : see `open_model`; or words were given to the evidence reasoner.
+    ModelError : see `open_model` and `load_plugin`; or words were given to what is no language model.
     """
-    if spec == EVIDENCE:
+    if spec == EVIDENCE or _is_plugin(spec):
         if guidance is not None and guidance != Guidance():
             raise ModelError(
                 "Only a language model understands words to watch for or to ignore.", MODEL_NAME_HELP
             )
-        return EvidenceReasoner()
+        if spec == EVIDENCE:
+            return EvidenceReasoner()
+        return PluginReasoner(load_plugin("anomalist.reasoners", spec))
     model = open_model(spec)
     from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
     from anomalist.agent.reasoning.vlm_views import no_normal
@@ -157,13 +164,27 @@ def reasoner_for(
     )
 
 
+def _is_plugin(spec: str) -> bool:
+    """Whether a name is that of a plug-in; what has the prefix of a model never is."""
+    prefix, colon, _ = spec.partition(":")
+    return (
+        not (colon and prefix in MODEL_OPENERS)
+        and spec != BUILTIN
+        and names_plugin("anomalist.reasoners", spec)
+    )
+
+
 def _split_spec(spec: str) -> tuple[str, str]:
     if spec == BUILTIN:  # a folder as any other
         return "hf", str(BUILTIN_WEIGHTS)
     kind, colon, rest = spec.partition(":")
     if kind not in MODEL_OPENERS or not colon:
         # Not repeated in full: what follows may be an address with a password.
-        raise ModelError(f"There is no kind of model called {kind[:40]!r}.", MODEL_NAME_HELP)
+        remedy = f"{MODEL_NAME_HELP} A reasoner that is a plug-in judges pictures only, in inspect."
+        raise ModelError(
+            f"There is no kind of model called {kind[:40]!r}.",
+            remedy if names_plugin("anomalist.reasoners", spec) else MODEL_NAME_HELP,
+        )
     if not rest:
         raise ModelError(f"Which model? Nothing follows {kind}:.", MODEL_NAME_HELP)
     return kind, rest
@@ -187,6 +208,9 @@ def _parse_options(rest: str) -> tuple[str, dict[str, Any]]:
 def _why_missing(spec: str) -> str | None:
     """Say why a model can't be used right now; None if it seems to be there."""
     try:
+        if _is_plugin(spec):
+            load_plugin("anomalist.reasoners", spec)
+            return None
         kind, rest = _split_spec(spec)
         if kind == "hf":
             from anomalist.agent.models.loading import local_folder

@@ -85,7 +85,7 @@ class VLMEventReasoner:
         """Ask what the event is."""
         self.allowance.take(1)
         retries = max(0, min(RETRIES, int(self.allowance.left) - waiting))
-        asked = event.model_copy(update={"model": self.name})
+        asked = event.replace(model=self.name)
         source = self.video.source
         try:
             said = add_model_opinion(asked, looks, source, self.model, retries=retries, timeout=REPLY_TIMEOUT)
@@ -100,7 +100,7 @@ class VLMEventReasoner:
         """Ask about what is watched for, with what the budget leaves."""
         found = ask_watch_items(self.items, looks, self.model, self.allowance, spare=waiting)
         prompts, replies = merge_prompts(event.prompts, found.prompts), (*event.replies, *found.replies)
-        event = event.model_copy(update={"prompts": prompts, "replies": replies})
+        event = event.replace(prompts=prompts, replies=replies)
         left_out = [item for item in found.unseen if found.probabilities.get(item, 0.0) <= YES_THRESHOLD]
         if left_out:
             which = "not every picture was asked about" if found.probabilities else "the model was not asked"
@@ -216,8 +216,7 @@ class EventAnnotator:
         return tuple(done[event.id] for event in events)
 
     def _rank(self, event: Event) -> tuple[int, float]:
-        level, _ = event_severity(event, (), self.policy.events)
-        return max(level, event.severity), event.score
+        return max(event_severity(event, (), self.policy).level, event.severity), event.score
 
     def _remembered(self, event: Event) -> Event:
         return event if self.memory is None else add_recalled(event, self.memory)
@@ -236,12 +235,8 @@ class EventAnnotator:
             and probabilities.get(match.item, 1.0) <= YES_THRESHOLD
         ]
         notes = [*event.notes, _undecided_note(untold)] if untold else event.notes
-        return event.model_copy(
-            update={
-                "watched": matches,
-                "disagreements": (*event.disagreements, *contested),
-                "notes": tuple(notes),
-            }
+        return event.replace(
+            watched=matches, disagreements=(*event.disagreements, *contested), notes=tuple(notes)
         )
 
 

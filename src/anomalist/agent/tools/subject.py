@@ -12,7 +12,8 @@ from pydantic import Field
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import Frozen, Inspection, Media, Record, Region, UInt8Array
+from anomalist.types.common import Frozen, UInt8Array
+from anomalist.types.image import Inspection, Media, Record, Region
 from anomalist.vision.calibration import CalibrationSet
 
 if TYPE_CHECKING:

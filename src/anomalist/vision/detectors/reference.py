@@ -18,17 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, MediaError
-from anomalist.types.image import (
-    BoolArray,
-    Box,
-    DetectorInfo,
-    Evidence,
-    FloatArray,
-    KnownKind,
-    Media,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import BoolArray, Box, DetectorInfo, FloatArray, UInt8Array
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 from anomalist.vision.alignment import align
 from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
 from anomalist.vision.evidence import MeasuredPicture, crop_window
@@ -315,7 +306,7 @@ class ReferenceEvidence:
         inside = component_mask(found.mask, region.box, region.area)
         known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
         change = change_direction(found.pair, inside, region.box)
-        return region.model_copy(update={"change": change, "known": known})
+        return region.replace(change=change, known=known)
 
 
 def load_reference(path: str | Path, known: LabelledChanges | None = None) -> ReferenceEvidence:

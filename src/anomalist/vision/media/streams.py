@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from threading import Condition, Event, Lock, Thread
 
 from anomalist.errors import MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.decoding import to_pixels
 from anomalist.vision.media.frames import Frame, FrameSampler
 from anomalist.vision.media.receiver import StreamReceiver

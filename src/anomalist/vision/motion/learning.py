@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.artifacts import profile_path
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.image import Box, FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.motion.appearance import (
     AppearanceNovelty,
@@ -180,7 +180,7 @@ def learn_scene(
     ----------
     videos : normal footage of one camera, at least 10 s together.
     name : a name under ``ANOMALIST_HOME``, or a folder.
-    backbone : a vision backbone of transformers that describes what moves; None takes the shipped network.
+    backbone : what describes what moves, as for `open_backbone`; None takes the shipped network.
     seed : of the choice of what is remembered.
     progress : called with what is done, how far, and of how much.
 
