@@ -22,6 +22,9 @@ class Darkness:
     name = "darkness"
     digest = hashlib.sha256(b"darkness").hexdigest()
     calibration: CalibrationSet | None = None
+    rate: float | None = None
+    normal_crop = None
+    compared_with = "nothing"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         for path in paths:

@@ -101,7 +101,7 @@ def run_demo(out: Path) -> None:
                 seed=SEED,
                 force=True,
             )
-            inspector = Inspector(profile)
+            inspector = Inspector(profile, model="evidence", memory=False)  # the same everywhere
             paths = sorted((out / "pictures" / name / "test").iterdir())
             records = list(inspect_to_folder(inspector, folder, paths))
             outcomes.append(_count_result(name, records))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,17 +20,10 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
-    from anomalist.agent.reasoning.vlm_views import NormalCrop
+    from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
     from anomalist.report.exports import Exporter
     from anomalist.types.image import Record
-    from anomalist.vision.evidence import EvidenceSource
-
-
-_BASIS_REMEDY = (
-    "Give one of --profile (what `anomalist learn` wrote), --reference (one good picture) "
-    "and --unlabelled (the pictures themselves)."
-)
 
 
 ExportOption = Annotated[
@@ -91,14 +83,9 @@ def inspect(
     pictures, nothing is decided.
     """
     use_passive_wait_policy()
-    from anomalist.agent.models.selection import reasoner_for, select_model
-    from anomalist.agent.reasoning.policy import load_policy
-    from anomalist.agent.reasoning.recall import PictureMemory
-    from anomalist.cli.terminal import err, results_table
-    from anomalist.cli.terminal import out as stdout
-    from anomalist.pipeline import Inspector
+    from anomalist.cli.terminal import err
+    from anomalist.composition import InspectionSettings
     from anomalist.report.exports import load_exporters
-    from anomalist.storage.artifacts import profile_path
     from anomalist.vision.media.images import list_images
 
     if export and out is None:
@@ -109,19 +96,41 @@ def inspect(
         err.print(f"{listing.skipped} files that are not pictures by name were left out.")
     if not listing.images:
         raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
-    guidance = _load_guidance(product, product_knowledge, watch or (), ignore or ())
-    basis = InspectionBasis(profile, reference, unlabelled, false_alarm_rate)
-    evidence_source, normal_crop = _open_evidence_source(basis, listing.images)
-    rules = load_policy(policy)
-    choice = select_model(model)
-    err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
-    listener = _sentence_printer() if err.is_terminal and not json else None
-    reasoner = reasoner_for(choice.spec, guidance=guidance, normal_crop=normal_crop, listener=listener)
-    memory = PictureMemory(profile_path(profile).name) if profile is not None else None
-    inspector = Inspector(evidence_source, policy=rules, reasoner=reasoner, memory=memory)
+    settings = InspectionSettings(
+        by=profile,
+        reference=reference,
+        unlabelled=listing.images if unlabelled else (),
+        false_alarm_rate=false_alarm_rate,
+        policy=policy,
+        model=model,
+        guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
+    )
+    inspector = _open_inspector(settings, quiet=json)
     records = _inspect_all(inspector, listing.images, out, exporters, echo=json)
-    if not json:
-        stdout.print(results_table(records))
+    _finish(records, table=not json, fail_on=fail_on)
+
+
+def _open_inspector(settings: InspectionSettings, *, quiet: bool) -> Inspector:
+    """Say who reasons, and open the inspector; what a model writes is shown unless ``quiet``."""
+    from dataclasses import replace
+
+    from anomalist.cli.terminal import announce_model, err, progress_bars
+    from anomalist.pipeline import Inspector
+
+    if settings.by is None and settings.reference is None and not settings.unlabelled:
+        err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
+    listener = _sentence_printer() if err.is_terminal and not quiet else None
+    model = announce_model(settings.model)
+    with progress_bars() as progress:
+        return Inspector(replace(settings, model=model, listener=listener, progress=progress))
+
+
+def _finish(records: Sequence[Record], *, table: bool, fail_on: FailOn | None) -> None:
+    """Print the table, and exit with the code that scripts go by."""
+    from anomalist.cli.terminal import out, results_table
+
+    if table:
+        out.print(results_table(records))
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -149,50 +158,6 @@ def report(
         written = write_reports(records, folder, run.calibrations(records), title=title)
         run_exporters(exporters, records, folder)
     typer.echo(written)
-
-
-@dataclass(frozen=True)
-class InspectionBasis:
-    """What the pictures are to be compared with, as asked for."""
-
-    profile: str | None
-    reference: Path | None
-    unlabelled: bool
-    rate: float | None
-
-
-def _open_evidence_source(
-    basis: InspectionBasis, images: Sequence[Path]
-) -> tuple[EvidenceSource, NormalCrop]:
-    """Choose the evidence source, and what gives the normal crop shown beside a region."""
-    from anomalist.cli.terminal import err, progress_bars
-    from anomalist.vision.evidence import NearestNormalCrop, ProfileEvidence, no_normal_crop, validated_rate
-    from anomalist.vision.profile import load_profile
-
-    given = [basis.profile is not None, basis.reference is not None, basis.unlabelled]
-    if sum(given) > 1:
-        raise DataError("What should the pictures be compared with?", _BASIS_REMEDY)
-    if basis.profile is not None:
-        learned = load_profile(basis.profile)
-        return ProfileEvidence(learned, validated_rate(learned, basis.rate)), NearestNormalCrop(learned)
-    if basis.rate is not None:
-        raise DataError(
-            "--false-alarm-rate has no meaning without --profile.", "Nothing is calibrated: leave it out."
-        )
-    if basis.reference is not None:
-        from anomalist.vision.detectors.reference import AlignedCrop, load_reference
-
-        against = load_reference(basis.reference)
-        return against, AlignedCrop(against.reference)
-    if basis.unlabelled:
-        from anomalist.vision.detectors.unsupervised import MutualEvidence
-
-        with progress_bars() as progress:
-            return MutualEvidence(images, progress=progress), no_normal_crop
-    from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
-
-    err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
-    return ZeroShotEvidence(), no_normal_crop
 
 
 def _load_guidance(

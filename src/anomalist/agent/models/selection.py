@@ -1,4 +1,4 @@
-"""Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model and a reasoner.
+"""Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model.
 
 The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
 then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
@@ -7,16 +7,13 @@ Any other name is that of a reasoner of another package, see `anomalist.plugins`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
-from anomalist.agent.reasoning.verdict import PluginReasoner
-from anomalist.agent.reasoning.vlm_prompts import Guidance
 from anomalist.errors import ModelError
 from anomalist.plugins import describe_plugin, load_plugin, names_plugin
 from anomalist.settings import Settings
@@ -24,11 +21,10 @@ from anomalist.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from anomalist.agent.reasoning.evidence_reasoner import Reasoner
-    from anomalist.agent.reasoning.vlm_views import NormalCrop
-
-
 AUTO, EVIDENCE, BUILTIN = "auto", "evidence", "builtin"
+
+EVIDENCE_REASONER = "evidence (measurement only, no language model)"
+"""What ``evidence`` is called in records."""
 
 BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights"
 """Folder of the small vision-language model that comes with the package, as transformers saves one."""
@@ -53,10 +49,12 @@ class ModelSelection:
     ----------
     spec : ``evidence``, the name of a model with its prefix, or that of a reasoner of another package.
     why : one line for people.
+    missing : why the model of ``ANOMALIST_MODEL`` can't be used, where that is so.
     """
 
     spec: str
     why: str
+    missing: str | None = None
 
 
 def open_model(spec: str) -> BaseChatModel:
@@ -76,6 +74,12 @@ def open_model(spec: str) -> BaseChatModel:
     return opened
 
 
+def record_name(spec: str, model: BaseChatModel) -> str:
+    """What records call a model: its spec, with the digest of a local model's files."""
+    digest = getattr(model, "digest", None)
+    return f"{spec} (sha256 {digest[:12]})" if digest else spec
+
+
 def describe_model(spec: str) -> str:
     """Put a model's name into words, without opening it.
 
@@ -84,10 +88,10 @@ def describe_model(spec: str) -> str:
     ModelError : the kind is unknown, or the address can't be used.
     """
     if spec == EVIDENCE:
-        return EvidenceReasoner().name
+        return EVIDENCE_REASONER
     if spec == BUILTIN:
         return "the small model that comes with anomalist, on this machine"
-    if _is_plugin(spec):
+    if is_plugin(spec):
         return describe_plugin("anomalist.reasoners", spec)
     kind, rest = _split_spec(spec)
     if kind == "hf":
@@ -118,53 +122,11 @@ def select_model(asked: str = AUTO) -> ModelSelection:
     return ModelSelection(
         EVIDENCE,
         f"Reasoning: {describe_model(EVIDENCE)}; the model of ANOMALIST_MODEL is not there: {missing}",
+        missing,
     )
 
 
-def reasoner_for(
-    spec: str,
-    *,
-    guidance: Guidance | None = None,
-    normal_crop: NormalCrop | None = None,
-    listener: Callable[[str], None] | None = None,
-) -> Reasoner:
-    """Return who reasons by this name.
-
-    Parameters
-    ----------
-    spec : ``evidence``, a model as for `open_model`, or a plug-in of the group ``anomalist.reasoners``.
-    guidance : what the user says in words; only a language model understands it.
-    normal_crop : finds what is normal at the place of a region, for a language model to compare with.
-    listener : called with each chunk of a language model's replies as they are streamed.
-
-    Raises
-    ------
-    ModelError : see `open_model` and `load_plugin`; or words were given to what is no language model.
-    """
-    if spec == EVIDENCE or _is_plugin(spec):
-        if guidance is not None and guidance != Guidance():
-            raise ModelError(
-                "Only a language model understands words to watch for or to ignore.", MODEL_NAME_HELP
-            )
-        if spec == EVIDENCE:
-            return EvidenceReasoner()
-        return PluginReasoner(load_plugin("anomalist.reasoners", spec))
-    model = open_model(spec)
-    from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
-    from anomalist.agent.reasoning.vlm_views import no_normal
-
-    digest = getattr(model, "digest", None)  # of a local model's files
-    name = f"{spec} (sha256 {digest[:12]})" if digest else spec
-    return VLMReasoner(
-        model,
-        name,
-        guidance=guidance or Guidance(),
-        normal_crop=normal_crop or no_normal,
-        listener=listener,
-    )
-
-
-def _is_plugin(spec: str) -> bool:
+def is_plugin(spec: str) -> bool:
     """Whether a name is that of a plug-in; what has the prefix of a model never is."""
     prefix, colon, _ = spec.partition(":")
     return (
@@ -208,7 +170,7 @@ def _parse_options(rest: str) -> tuple[str, dict[str, Any]]:
 def _why_missing(spec: str) -> str | None:
     """Say why a model can't be used right now; None if it seems to be there."""
     try:
-        if _is_plugin(spec):
+        if is_plugin(spec):
             load_plugin("anomalist.reasoners", spec)
             return None
         kind, rest = _split_spec(spec)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from anomalist.agent.models.selection import EVIDENCE_REASONER
 from anomalist.agent.reasoning.claims import SCORE_ID, citable_ids, filter_claims
 from anomalist.agent.reasoning.policy import Policy, decide_label
 from anomalist.agent.reasoning.severity import Severity, picture_severity
@@ -69,7 +70,7 @@ class EvidenceReasoner:
     person can look at the worst first. A normal picture has severity 0 and no kind.
     """
 
-    name: str = "evidence (measurement only, no language model)"
+    name: str = EVIDENCE_REASONER
     digest: str = ""
 
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from anomalist.types.common import BoolArray, Box, DetectorInfo, FloatArray, UIn
 from anomalist.types.image import Evidence, KnownKind, Media, Region
 from anomalist.vision.alignment import align
 from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
-from anomalist.vision.evidence import MeasuredPicture, crop_window
+from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
 from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
 
@@ -270,6 +271,21 @@ class ReferenceEvidence:
     def calibration(self) -> None:
         """None: the differences themselves decide."""
         return None
+
+    @property
+    def rate(self) -> None:
+        """None: nothing is calibrated."""
+        return None
+
+    @cached_property
+    def normal_crop(self) -> NormalCrop:
+        """The same place of the reference."""
+        return AlignedCrop(self.reference)
+
+    @property
+    def compared_with(self) -> str:
+        """In words."""
+        return "the reference"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Compare one picture at a time; see `EvidenceSource.measure`."""

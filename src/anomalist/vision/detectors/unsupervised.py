@@ -48,7 +48,8 @@ class ZeroShotEvidence:
 
     name = "zero-shot"
     digest = WEIGHTS_SHA256
-    calibration = None
+    calibration = rate = normal_crop = None
+    compared_with = "the picture itself"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure pictures in order."""
@@ -154,7 +155,8 @@ class MutualEvidence:
     """
 
     name = "unlabelled"
-    calibration = None
+    calibration = rate = normal_crop = None
+    compared_with = "the other pictures"
 
     def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:
         from anomalist.vision.features.extractor import FeatureExtractor

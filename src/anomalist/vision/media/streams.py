@@ -219,6 +219,13 @@ class RecentFrames:
                         self._kept.popleft()
             yield frame
 
+    def snapshot(self) -> RecentFrames:
+        """What is remembered now, kept while the stream goes on."""
+        taken = RecentFrames(self.source)
+        with self._lock:
+            taken._size, taken._kept = self._size, self._kept.copy()
+        return taken
+
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:
