@@ -12,7 +12,8 @@ from anomalist.cli.app import app
 from anomalist.errors import AnomalistError, DataError
 from anomalist.pipeline import Inspector
 from anomalist.storage.run_folder import ClipRunFolder
-from anomalist.types.image import Answer, Inspection
+from anomalist.types.common import Answer
+from anomalist.types.image import Inspection
 from anomalist.vision.profile import Profile
 from tests.pictures import holed, tile, write
 from tests.report.clip_records import clip, event

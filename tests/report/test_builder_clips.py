@@ -22,7 +22,7 @@ from anomalist.report.builder import (
 from anomalist.report.clip_view import ClipReportView
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Trouble, WatchMatch
-from anomalist.types.image import Claim
+from anomalist.types.common import Claim
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.video import open_video
 from tests.report.clip_records import NASTY, clip, dark, event, failed, film

@@ -18,15 +18,8 @@ from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.storage.run_folder import ImageRunFolder, inspection_key
-from anomalist.types.image import (
-    RECORD_FORMAT,
-    Claim,
-    DetectorInfo,
-    Evidence,
-    Inspection,
-    Media,
-    Record,
-)
+from anomalist.types.common import Claim, DetectorInfo
+from anomalist.types.image import RECORD_FORMAT, Evidence, Inspection, Media, Record
 
 DIGEST = "0123456789abcdef" * 4
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits, signals or locks")
@@ -94,8 +87,8 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
         ]
         assert run.records() == stored
     assert ImageRunFolder(tmp_path / "new" / "run").records() == stored
-    assert stored[0] == inspection("ä.png").record.model_copy(
-        update={"key": key("ä.png"), "map": stored[0].map, "mask": stored[0].mask}
+    assert stored[0] == inspection("ä.png").record.replace(
+        key=key("ä.png"), map=stored[0].map, mask=stored[0].mask
     )
 
 
@@ -230,7 +223,8 @@ from pathlib import Path
 import numpy as np
 from anomalist.storage.run_folder import ImageRunFolder
 from anomalist.errors import DataError
-from anomalist.types.image import DetectorInfo, Evidence, Inspection, Record
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Evidence, Inspection, Record
 
 def inspection(source, size):
     score_map = np.ones((size, size), np.float32)

@@ -179,7 +179,18 @@ def test_a_detector_that_is_not_installed_is_named(tmp_path: Path) -> None:
 def test_something_importable_that_is_no_detector_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "p")
     rewritten(tmp_path / "p", lambda c: c.update(detector="pathlib:Path"))
-    with pytest.raises(ProfileError, match="is damaged"):
+    with pytest.raises(DetectorError, match="pathlib:Path is no detector"):
+        load_profile(tmp_path / "p")
+
+
+def test_opening_a_profile_imports_no_module_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trojan.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    saved(tmp_path / "p")
+    rewritten(tmp_path / "p", lambda c: c.update(detector="trojan:Detector"))
+    with pytest.raises(DetectorError, match="trojan:Detector of the profile p is not installed as a plug-in"):
         load_profile(tmp_path / "p")
 
 

@@ -82,7 +82,8 @@ def learn(
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     roi: Annotated[Path | None, typer.Option(help="Picture whose white part is what counts.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small.")
+        str | None,
+        typer.Option(help="A transformers vision backbone, e.g. facebook/dinov2-small, or a plug-in."),
     ] = None,
     defects: Annotated[
         Path | None,

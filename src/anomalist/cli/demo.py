@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.image import Record, UInt8Array
+from anomalist.types.common import UInt8Array
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,7 +102,7 @@ def run_demo(out: Path) -> None:
                 seed=SEED,
                 force=True,
             )
-            inspector = Inspector(profile)
+            inspector = Inspector(profile, model="evidence", memory=False)  # the same everywhere
             paths = sorted((out / "pictures" / name / "test").iterdir())
             records = list(inspect_to_folder(inspector, folder, paths))
             outcomes.append(_count_result(name, records))

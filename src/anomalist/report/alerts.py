@@ -24,7 +24,7 @@ from anomalist.report.wording import (
     severity_word,
 )
 from anomalist.types.clip import ClipRecord, Event, MeasureName, Track
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 MERGE_GAP_SECONDS = 5.0
 """Seconds between two events up to which they can be one."""

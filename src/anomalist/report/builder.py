@@ -26,7 +26,8 @@ from anomalist.report.figures import close_up_path
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import Answer, Claim, Record
+from anomalist.types.common import Answer, Claim
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from anomalist.memory.ranking import RankAdjustment
@@ -200,7 +201,7 @@ def _write_clip_pictures(
                     video, event, folder, event_file_name(record.source, event.id), clips=clips
                 )
                 problems += failures
-    return _add_notes(record.model_copy(update={"events": tuple(events)}), *problems)
+    return _add_notes(record.replace(events=tuple(events)), *problems)
 
 
 def event_file_name(source: str, event_id: str) -> str:
@@ -232,8 +233,8 @@ def _write_event_files(
             found["clip"] = f"clips/{name}.mp4"
     except (MediaError, OSError) as problem:  # OSError: a file that went away meanwhile
         what = "short clip" if found else "picture"
-        return event.model_copy(update=found), [f"No {what} of {event.id}: {problem}"]
-    return event.model_copy(update=found), []
+        return event.replace(**found), [f"No {what} of {event.id}: {problem}"]
+    return event.replace(**found), []
 
 
 def _clip_range(event: Event) -> tuple[float, float]:
@@ -247,7 +248,7 @@ def _clip_range(event: Event) -> tuple[float, float]:
 
 def _add_notes(record: ClipRecord, *notes: str) -> ClipRecord:
     new = tuple(note for note in notes if note not in record.notes)
-    return record.model_copy(update={"notes": (*record.notes, *new)}) if new else record
+    return record.replace(notes=(*record.notes, *new)) if new else record
 
 
 MAX_PARAGRAPH_SENTENCES = 4

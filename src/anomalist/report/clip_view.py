@@ -69,7 +69,7 @@ from anomalist.report.wording import (
     source_name,
 )
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 MAX_EMBEDDED_EVENTS = 100
 """Events whose pictures are put into the page; all others are listed without."""

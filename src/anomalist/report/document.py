@@ -18,7 +18,8 @@ from pydantic import Field
 from anomalist.report import wording
 from anomalist.report.wording import TROUBLES, count, format_time_span, outcome, printable
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Claim, Frozen, Record
+from anomalist.types.common import Claim, Frozen
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -28,7 +28,7 @@ from anomalist.report.document import (
     sorted_unique,
     unjudged_entries,
 )
-from anomalist.report.exports import EXPORTERS
+from anomalist.report.exports import PICTURE_EXPORTERS
 from anomalist.report.figures import (
     LARGE_SIDE,
     SMALL_SIDE,
@@ -59,7 +59,8 @@ from anomalist.report.wording import (
     short_names,
     sort_by_urgency,
 )
-from anomalist.types.image import SEVERITIES, Frozen, Record
+from anomalist.types.common import SEVERITIES, Frozen
+from anomalist.types.image import Record
 
 # What keeps a report of thousands of pictures small enough to mail. Beyond these numbers everything is still
 # listed, with its numbers and reasons, but with a small picture or none.
@@ -196,7 +197,7 @@ class PictureReportView:
 
         Raises DataError where a mask is missing or doesn't hold the regions of its record.
         """
-        for exporter in EXPORTERS.values():
+        for exporter in PICTURE_EXPORTERS.values():
             exporter(records, folder)
 
 
@@ -332,7 +333,7 @@ def _evidence_links(record: Record, anchor: str) -> dict[str, str]:
     """Say which anchor each citable id leads to."""
     links = {"score": f"{anchor}-score"}
     links |= {region.id: f"{anchor}-{region.id}" for region in record.regions}
-    links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall, start=1)}
+    links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall.items, start=1)}
     return links
 
 
@@ -358,7 +359,7 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
 
 def _decision_bases(records: Sequence[Record]) -> tuple[DecisionBasis[Record], ...]:
     def key(record: Record) -> tuple[object, ...]:
-        basis = record.calibration and record.calibration.model_copy(update={"instability": 0.0})
+        basis = record.calibration and record.calibration.replace(instability=0.0)
         return record.profile, record.profile_digest, record.detector, record.policy, basis
 
     return decision_bases(records, key, _basis_sentence)

@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from anomalist.agent.reasoning.policy import P_VALUE_TOLERANCE
 from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
-from anomalist.types.image import SEVERITIES, Attributes, Calibration, Label, PromptUsed, Record
+from anomalist.types.common import SEVERITIES, Label, PromptUsed
+from anomalist.types.image import Attributes, Calibration, Record, is_alarm
 
 if TYPE_CHECKING:
     from anomalist.memory.ranking import RankAdjustment
@@ -216,7 +216,7 @@ def explain_score(record: Record) -> list[str]:
             f"{'score' if above > 1 else 'scores'} this high."
         )
     rate = percent(basis.false_alarm_rate)
-    alarm = p <= basis.false_alarm_rate * (1 + P_VALUE_TOLERANCE)
+    alarm = is_alarm(p, basis.false_alarm_rate)
     stands = f"That is {'within' if alarm else 'more than'} the asked false-alarm rate of {rate}"
     if not basis.reachable:
         sentences.append(explain_unreachable_rate(basis))

@@ -23,7 +23,7 @@ from anomalist import __version__
 from anomalist.errors import ProfileError
 from anomalist.settings import Settings
 from anomalist.storage.files import file_sha256, staged_path, sync_file, sync_folder
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 
 class ArtifactManifest(Frozen):

@@ -217,7 +217,7 @@ class ImageRunFolder(RunFolder[Record]):
             stored["mask"] = f"masks/{key[:16]}.png"
             write_atomically(self.path / stored["map"], _npy(evidence.score_map))
             write_atomically(self.path / stored["mask"], _png(evidence.mask))
-        return self.append(inspection.record.model_copy(update=stored))
+        return self.append(inspection.record.replace(**stored))
 
     def write_calibration(
         self,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from anomalist.storage.files import write_atomically
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.detectors.pretext import (
     HALF_SET,
     PretextModel,

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
-from anomalist.types.image import BoolArray, Frozen
+from anomalist.types.common import BoolArray, Frozen
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import Detector, detector_class
 
@@ -122,6 +122,7 @@ def load_profile(name: str | Path) -> Profile:
     Raises
     ------
     ProfileError : it is not there, of a newer format, or damaged.
+    DetectorError : its detector or feature extractor is a plug-in that is not installed.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -129,7 +130,7 @@ def load_profile(name: str | Path) -> Profile:
     path = profile_path(name)
     manifest = PROFILE_KIND.read_manifest(path)
     PROFILE_KIND.check_files(path, manifest)
-    kind = detector_class(manifest.detector)
+    kind = detector_class(manifest.detector, stored_in=f"the profile {path.name}")
     try:
         detector = kind.load(path / _DETECTOR)
         arrays = load_file(path / _CALIBRATION)

@@ -24,7 +24,8 @@ from anomalist.memory.rules.statements import KeywordFinder, plain_form
 from anomalist.storage.files import file_sha256
 from anomalist.storage.run_folder import CLIPS, RECORDS, ClipRunFolder, ImageRunFolder
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import Frozen, Record
+from anomalist.types.common import Frozen
+from anomalist.types.image import Record
 
 SAME_TOPIC_SIMILARITY = 0.65
 """Cosine similarity from which two rules are about the same: something to look at, not to refuse."""

@@ -37,7 +37,7 @@ from anomalist.memory.scenes.store import (
     cross_fit_halves,
 )
 from anomalist.settings import Settings
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 NEGATED_SCORE = -0.3
 """Score of a caption with negated statements only: about as ordinary as can be."""

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from anomalist.errors import DataError
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 from anomalist.vision.motion.extractor import Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
 from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
