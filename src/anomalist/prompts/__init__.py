@@ -1,1 +1,1 @@
-"""prompts"""
+"""Prompt templates (Jinja, versioned) and the schemas of structured model replies."""
