@@ -35,8 +35,8 @@ JSON_LAYOUT: JsonCompileOptions = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
-"""JSON formatted as by `json.dumps`: with flexible white space a small model can emit blanks endlessly, all of
-which the grammar accepts."""
+"""JSON formatted as by `json.dumps`: with flexible white space a small model can emit blanks endlessly, all
+of which the grammar accepts."""
 
 
 def response_schema(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -49,8 +49,8 @@ from anomalist.agent.models.loading import (
 from anomalist.errors import ModelError
 
 DEFAULT_MAX_PIXELS = 1280 * 28 * 28
-"""Default for models that take pictures of any size: about 1,280 tokens. The published limit of some is 16 times
-as high, so that a single photograph can fill the memory."""
+"""Default for models that take pictures of any size: about 1,280 tokens. The published limit of some is 16
+times as high, so that a single photograph can fill the memory."""
 
 
 def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any:  # noqa: ANN401

@@ -195,7 +195,7 @@ class ChatCompletionsModel(ChatOpenAI):
         return rows
 
     def _first_token(self, messages: list[BaseMessage]) -> list[dict[str, Any]]:
-        """The most probable first tokens of a reply, ``{"token", "logprob"}`` each; empty where not supported."""
+        """The most probable first tokens of a reply, ``{"token", "logprob"}``; empty if unsupported."""
         try:
             reply = self.invoke(
                 messages, max_tokens=1, logprobs=True, top_logprobs=TOP_LOGPROBS, stream=False

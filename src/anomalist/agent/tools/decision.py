@@ -67,7 +67,7 @@ def change_false_alarm_rate(subject: Subject, rate: float, picture: str | None =
         )
     pictures = tuple(_verdict_at_rate(subject, record, rate) for record in records)
     known = records[0].calibration
-    assert known is not None  # they were chosen so
+    assert known is not None  # by the filter above
     exact = subject.calibration is not None and subject.calibration.n_folds == 1
     return RateWhatIf(
         ids=("score",),
@@ -113,14 +113,14 @@ def explain_severity(
 
 
 def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictChange:
-    """One record at another rate, by the same rules that decided it."""
+    """The verdict of one record at another rate, by the same policy."""
     import numpy as np
 
     known = record.calibration
     assert known is not None and record.score is not None and record.detector is not None
-    held = subject.calibration
-    # Only one model's score can be told from its record: cross-fitted pictures have several.
-    fits = held is not None and held.n_folds == 1
+    calibration_set = subject.calibration
+    # The record holds one score; a cross-fitted calibration would need the score of each fold's model.
+    single_fold = calibration_set is not None and calibration_set.n_folds == 1
     evidence = Evidence(
         detector=record.detector,
         score=record.score,
@@ -135,7 +135,9 @@ def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictCh
                 "false_alarm_rate": rate,
                 "reachable": known.groups >= groups_needed(rate),
                 "normals_needed": groups_needed(rate),
-                "instability": held.instability([record.score], rate) if held is not None and fits else 0.0,
+                "instability": calibration_set.instability([record.score], rate)
+                if calibration_set is not None and single_fold
+                else 0.0,
             }
         ),
     )
@@ -239,12 +241,13 @@ def choose_option(
     if subject.clips and not subject.records:
         clip = subject.clip(picture)
         for id in re.findall(rf"\b{EVENT_ID}\b", " ".join([question, *options]).upper()):
-            subject.event(id, picture)  # refused where there is none
+            subject.event(id, picture)  # raises DataError for an unknown id
         source, choice = clip.source, choose_by_evidence(question, options, clip)
     else:
         record = subject.picture(picture)
-        held = subject.inspections.get(record.source)
-        score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
+        inspection = subject.inspections.get(record.source)
+        evidence = None if inspection is None else inspection.evidence
+        score_map = None if evidence is None else evidence.score_map
         source, choice = record.source, choose_by_evidence(question, options, record, score_map=score_map)
     return OptionChoice(
         ids=tuple(dict.fromkeys(id for claim in choice.claims for id in claim.evidence)) or ("score",),
