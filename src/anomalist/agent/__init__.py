@@ -1,1 +1,1 @@
-"""The agent: models, reasoning from evidence to verdict, multiple choice, question answering, chat, tools."""
+"""From evidence and recall to verdicts and answers: reasoning, multiple choice, tools, asking and chat."""

@@ -1,1 +1,1 @@
-"""Retrieval memory: case store, rules, remembered scenes, sentence embeddings and the vector index."""
+"""What is remembered beyond the normals: cases and feedback, rules, and scenes, searched by embedding."""

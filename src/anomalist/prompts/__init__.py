@@ -1,1 +1,1 @@
-"""Prompt templates (Jinja, versioned) and the schemas of structured model replies."""
+"""Prompt templates (Jinja2, versioned) and the schemas of the replies to them."""
