@@ -49,7 +49,7 @@ _SAYS_ANOMALOUS = re.compile(
 
 
 def check_model_answer(
-    said: ModelAnswer, question: str, subject: Subject, messages: Sequence[BaseMessage], model: str
+    model_answer: ModelAnswer, question: str, subject: Subject, messages: Sequence[BaseMessage], model: str
 ) -> Answer:
     """Check a model's answer against the evidence.
 
@@ -59,25 +59,25 @@ def check_model_answer(
 
     Parameters
     ----------
-    said : the model's answer.
+    model_answer : the model's answer.
     subject : narrowed to what the question refers to.
     messages : of the whole conversation; the tool results in them are the evidence.
     """
     used: list[Result] = [*stored_tool_results(messages), *_recorded_findings(subject)]
     claims = [
         Claim(text=sentence.text, evidence=sentence.evidence, source="model")
-        for sentence in said.sentences
+        for sentence in model_answer.sentences
         if sentence.evidence
     ]
     kept, dropped = filter_supported_claims(claims, used)
-    bare = [f"{each.text} (cites nothing)" for each in said.sentences if not each.evidence]
+    bare = [f"{each.text} (cites nothing)" for each in model_answer.sentences if not each.evidence]
     verdict = _recorded_label(subject)
-    cannot = said.cannot.strip()
-    notes = _disagreements(said, kept, verdict, model)
+    cannot = model_answer.cannot.strip()
+    notes = _disagreements(model_answer, kept, verdict, model)
     letter = None
     chosen = _choice_by_evidence(question, subject)
     if chosen is not None:
-        letter, noted = _final_letter(chosen, said, model)
+        letter, noted = _final_letter(chosen, model_answer, model)
         notes = (*notes, *noted)
         kept = (*chosen.claims, *kept)
     lead = f"{letter}: " if letter is not None else ""
@@ -110,9 +110,11 @@ def _choice_by_evidence(question: str, subject: Subject) -> OptionChoice | None:
         return None
 
 
-def _final_letter(chosen: OptionChoice, said: ModelAnswer, model: str) -> tuple[str | None, tuple[str, ...]]:
+def _final_letter(
+    chosen: OptionChoice, model_answer: ModelAnswer, model: str
+) -> tuple[str | None, tuple[str, ...]]:
     """The final letter, and a note where it is the model's or differs from it."""
-    words = " ".join(sentence.text for sentence in said.sentences)
+    words = " ".join(sentence.text for sentence in model_answer.sentences)
     named = parse_letter(words, [option.text for option in chosen.options])
     if chosen.letter is None:
         why = f"{chosen.why_not or ''} The letter is that of {model}.".strip()
@@ -139,13 +141,13 @@ def _recorded_label(subject: Subject) -> Label | None:
 
 
 def _disagreements(
-    said: ModelAnswer, kept: Sequence[Claim], verdict: Label | None, model: str
+    model_answer: ModelAnswer, kept: Sequence[Claim], verdict: Label | None, model: str
 ) -> tuple[str, ...]:
     """A note where the model's verdict, or its sentences, contradict the record."""
     if verdict is None:
         return ()
     text = " ".join(claim.text for claim in kept)
-    thinks: str | None = None if said.verdict == "not asked" else said.verdict
+    thinks: str | None = None if model_answer.verdict == "not asked" else model_answer.verdict
     if thinks is None and verdict == "anomalous" and _SAYS_NORMAL.search(text):
         thinks = "normal"
     if thinks is None and verdict == "normal" and _SAYS_ANOMALOUS.search(text):
@@ -219,7 +221,7 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         try:
             return handler(request)
         except ModelError as error:
-            return self._by_measurement(request.messages, f"The model could not be heard: {error}")
+            return self._by_measurement(request.messages, f"The model failed: {error}")
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
@@ -250,23 +252,27 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         last = messages[-1]
         if isinstance(last, AIMessage) and ANSWER_KEY in last.additional_kwargs:
             return None
-        said = state.get("structured_response")
-        if not isinstance(said, ModelAnswer):
+        model_answer = state.get("structured_response")
+        if not isinstance(model_answer, ModelAnswer):
             return {"messages": [self._by_measurement(messages, "The model gave no answer.")]}
         question, earlier = last_question(messages), stored_answers(messages)
         subject = narrow_subject(self._subject(), question, earlier)
-        reply = check_model_answer(said, question, subject, messages, self._name)
-        if not reply.answered and not said.cannot.strip():
+        reply = check_model_answer(model_answer, question, subject, messages, self._name)
+        if not reply.answered and not model_answer.cannot.strip():
             why = f"Of what the model said, nothing had evidence ({len(reply.dropped)} left out)."
             fallen_back = self._by_measurement(messages, why, reply)
             return {"messages": [fallen_back], "structured_response": None}
         return {"messages": [answer_message(self._timed(reply))], "structured_response": None}
 
-    def _by_measurement(self, messages: list[Any], why: str, said: Answer | None = None) -> AIMessage:
+    def _by_measurement(self, messages: list[Any], why: str, model_reply: Answer | None = None) -> AIMessage:
         """The answer by measurement, with a note on why there is none by the model."""
         reply = answer_by_measurement(self._subject(), last_question(messages), stored_answers(messages))
-        notes = (*reply.notes, f"{why} This is answered by measurement alone.", *(said.notes if said else ()))
-        dropped = (*(said.dropped if said else ()), *reply.dropped)
+        notes = (
+            *reply.notes,
+            f"{why} This is answered by measurement alone.",
+            *(model_reply.notes if model_reply else ()),
+        )
+        dropped = (*(model_reply.dropped if model_reply else ()), *reply.dropped)
         return answer_message(self._timed(reply.model_copy(update={"notes": notes, "dropped": dropped})))
 
     def _timed(self, reply: Answer) -> Answer:
