@@ -32,7 +32,6 @@ from anomalist.agent.choice.option_parsing import UNANSWERABLE_FOR_CLIPS, Term
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.image import SEVERITIES, Claim
-from anomalist.vision.motion.captions import place_of
 
 FAST_RATIO, SLOW_RATIO = 1.5, 0.5
 """Multiples of the usual speed: fast from the first, slow up to the second."""
@@ -203,6 +202,8 @@ class ClipRecordMatcher:
 
     @cached_property
     def _places(self) -> dict[str, TermMatch]:
+        from anomalist.vision.motion.captions import place_of
+
         size = self._size
         top = max((event.score for event in self.events), default=0.0)
         if size is None:
@@ -220,6 +221,8 @@ class ClipRecordMatcher:
         return (record.height, record.width) if record.height and record.width else None
 
     def _place(self, event: Event) -> str | None:
+        from anomalist.vision.motion.captions import place_of
+
         return None if event.box is None or self._size is None else place_of(event.box, self._size)
 
     def _count(self, term: Term) -> TermMatch | None:

@@ -11,6 +11,7 @@ import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
@@ -20,7 +21,10 @@ from anomalist.agent.reasoning.wording import join_words
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Claim, FloatArray, Record
-from anomalist.vision.detectors.known_kinds import KindSimilarity
+
+if TYPE_CHECKING:
+    from anomalist.vision.detectors.known_kinds import KindSimilarity
+
 
 NEUTRAL_MATCH = 0.5
 """Match value of an option that the evidence can't decide."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from anomalist.agent.reasoning.wording import LINE_ELONGATION, reference_kind
 from anomalist.types.image import SEVERITIES, Box, Claim, FloatArray, Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
-from anomalist.vision.detectors.known_kinds import KindSimilarity
+
+if TYPE_CHECKING:
+    from anomalist.vision.detectors.known_kinds import KindSimilarity
+
 
 CERTAIN_MATCH = 0.95
 """Match value where the measurement is clear; a clear mismatch has 1 − CERTAIN_MATCH."""

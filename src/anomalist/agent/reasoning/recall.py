@@ -30,7 +30,6 @@ from anomalist.types.image import (
     Record,
     Region,
 )
-from anomalist.vision.motion.captions import pace_words, size_word
 
 REGION_VECTOR_SPACE = "measured region 1"
 """Name and version of the embedding space of `case_vector`."""
@@ -180,6 +179,8 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
 
 def _event_captions(event: Event) -> list[str]:
     """Captions of an event: as measured, in the usual wording of video captions, and by a model."""
+    from anomalist.vision.motion.captions import pace_words, size_word
+
     captions = [event.caption.text]
     for track in event.tracks[:1]:
         if track.direction:
