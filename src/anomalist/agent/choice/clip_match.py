@@ -72,7 +72,7 @@ class ClipRecordMatcher:
     events: tuple[Event, ...] = field(default=())
     window: tuple[float, float] | None = None
 
-    beyond = UNANSWERABLE_FOR_CLIPS
+    unanswerable = UNANSWERABLE_FOR_CLIPS
     what = "clip"
     margin = 0.1
 

@@ -103,7 +103,7 @@ def choose_by_evidence(
         matcher = ClipRecordMatcher.of(record, question)
     else:
         matcher = RecordMatcher(record, score_map, likeness)
-    if matcher.beyond.search(question.casefold()):
+    if matcher.unanswerable.search(question.casefold()):
         return _no_choice(options, f"The question is about something that a {matcher.what} can't tell.")
     question_terms = matcher.read(question)
     option_terms = [matcher.read(option, counting=counting) for option in options]

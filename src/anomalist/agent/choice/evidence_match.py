@@ -140,7 +140,7 @@ class RecordMatcher:
     score_map: FloatArray | None = None
     likeness: KindSimilarity | None = None
 
-    beyond = UNANSWERABLE
+    unanswerable = UNANSWERABLE
     what = "picture"
     margin = 0.0
 
