@@ -37,7 +37,7 @@ def profile_name(profile: str) -> str:
 
     Raises ProfileError for what can't be a name.
     """
-    from anomalist.vision.profile import profile_path
+    from anomalist.storage.artifacts import profile_path
 
     path = profile_path(profile)
     return path.name or path.resolve().name  # "." has none of its own
@@ -52,7 +52,7 @@ def rules_table(rules: Sequence[Rule]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from anomalist.types.image import SEVERITIES
+    from anomalist.types.common import SEVERITIES
 
     table = Table()
     for heading in ("id", "rule", "what", "keywords", "severity", "rests on"):
@@ -102,7 +102,7 @@ def difference_text(old: RuleVersion, new: RuleVersion) -> str:
 
 def effect_text(effect: RuleImpact) -> str:
     """What a change of rules would have changed on stored records."""
-    from anomalist.types.image import SEVERITIES
+    from anomalist.types.common import SEVERITIES
 
     lines = [
         f"On {effect.looked_at} stored events and pictures: rules matched {effect.matched_before}, "
@@ -122,7 +122,7 @@ def effect_text(effect: RuleImpact) -> str:
 
 
 def _field_text(rule: Rule, name: str) -> str:
-    from anomalist.types.image import SEVERITIES
+    from anomalist.types.common import SEVERITIES
 
     if name == "keywords":
         return ", ".join(rule.keywords)
@@ -207,7 +207,7 @@ def save_rule_change(
         profile = profile or store.profile_of(id)
         old = find_profile_rule(store, profile, id)
         new = validate_rule(**{**old.model_dump(), **changes(old)})
-        if new.model_copy(update={"note": old.note}) == old:
+        if new.replace(note=old.note) == old:
             raise DataError(f"{old.id} is like that already.")
         known = store.list(profile)
     after = tuple(new if rule.id == new.id else rule for rule in known)

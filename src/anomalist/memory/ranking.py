@@ -17,7 +17,7 @@ from pydantic import Field
 
 from anomalist.memory.cases import Action, Case
 from anomalist.memory.rules.statements import content_words
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 SIMILARITY_FLOOR = 0.6
 """Cosine similarity of MiniLM sentence vectors up to which cases don't count: they are about something

@@ -35,7 +35,7 @@ from anomalist.agent.tools.decision import OptionChoice, choose_option
 from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, ModelError
-from anomalist.types.image import Answer, Claim, Label
+from anomalist.types.common import Answer, Claim, Label
 
 _SAYS_NORMAL = re.compile(
     r"\b(?:is|it's|looks|seems|are) (?:perfectly |completely |just |all )?"
@@ -273,10 +273,10 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             *(model_reply.notes if model_reply else ()),
         )
         dropped = (*(model_reply.dropped if model_reply else ()), *reply.dropped)
-        return answer_message(self._timed(reply.model_copy(update={"notes": notes, "dropped": dropped})))
+        return answer_message(self._timed(reply.replace(notes=notes, dropped=dropped)))
 
     def _timed(self, reply: Answer) -> Answer:
-        return reply.model_copy(update={"milliseconds": round(1000 * (time.monotonic() - self._began), 1)})
+        return reply.replace(milliseconds=round(1000 * (time.monotonic() - self._began), 1))
 
 
 def answer_message(reply: Answer) -> AIMessage:

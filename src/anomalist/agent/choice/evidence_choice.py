@@ -20,7 +20,8 @@ from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import join_words
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Claim, FloatArray, Record
+from anomalist.types.common import Claim, FloatArray
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.known_kinds import KindSimilarity

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.templates import Prompt, escape_text, render
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 PROMPT_KEY = "prompt"
 """Key of the prompt's id in a message's ``additional_kwargs``, for scripted models; it isn't sent."""

@@ -44,7 +44,7 @@ from anomalist.prompts.schemas import (
     Rechecked,
 )
 from anomalist.prompts.templates import Prompt, render
-from anomalist.types.image import Frozen, Label, PromptUsed
+from anomalist.types.common import Frozen, Label, PromptUsed
 
 RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
     "rules_system.v1",
@@ -265,7 +265,7 @@ def _induced_rule(
         keywords=tuple(keywords)[:5],
         severity=max(one.severity for one in alike),
         origin="induced",
-        support=support_of(group, file, batches).model_copy(update={"by": by}),
+        support=support_of(group, file, batches).replace(by=by),
     )
 
 
@@ -273,7 +273,7 @@ def _with_author(rule: Rule, by: str) -> Rule:
     """The rule with the model and prompts in its support."""
     if rule.support is None or rule.support.by:
         return rule
-    return rule.model_copy(update={"support": rule.support.model_copy(update={"by": by})})
+    return rule.replace(support=rule.support.replace(by=by))
 
 
 RECHECK_PROMPT = "rules_recheck.v1"
@@ -343,7 +343,7 @@ def recheck(
         )
     except ModelError as error:
         return _keep_first_label(result, f"the model failed: {error}")
-    result = result.model_copy(update={"replies": reply.raw})
+    result = result.replace(replies=reply.raw)
     if reply.value is None:
         return _keep_first_label(result, f"the model gave no usable reply: {reply.problems[-1]}")
     return _apply_recheck(result, reply.value, {r.id for r in anomalous}, {r.id for r in normal})
@@ -356,11 +356,11 @@ def _apply_recheck(result: Recheck, reply: Rechecked, anomalous: set[str], norma
         return _keep_first_label(result, "the model called it anomalous by no anomaly rule that exists.")
     if not reply.reason:
         return _keep_first_label(result, "the model gave no reason.")
-    return result.model_copy(update={"label": reply.label, "rules": cited, "reason": reply.reason})
+    return result.replace(label=reply.label, rules=cited, reason=reply.reason)
 
 
 def _keep_first_label(result: Recheck, why: str) -> Recheck:
-    return result.model_copy(update={"note": f"The first result stands: {why}"})
+    return result.replace(note=f"The first result stands: {why}")
 
 
 def _prompts_used(*parts: str) -> tuple[PromptUsed, ...]:
