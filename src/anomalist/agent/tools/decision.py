@@ -15,7 +15,7 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import CalibrationError, DataError
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Claim, Label, OptionScore
-from anomalist.types.image import Evidence, Record
+from anomalist.types.image import Record
 from anomalist.vision.calibration import groups_needed
 
 
@@ -115,22 +115,12 @@ def explain_severity(
 
 def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictChange:
     """The verdict of one record at another rate, by the same policy."""
-    import numpy as np
-
     known = record.calibration
-    assert known is not None and record.score is not None and record.detector is not None
+    assert known is not None and record.score is not None
     calibration_set = subject.calibration
     # The record holds one score; a cross-fitted calibration would need the score of each fold's model.
     single_fold = calibration_set is not None and calibration_set.n_folds == 1
-    evidence = Evidence(
-        detector=record.detector,
-        score=record.score,
-        score_map=np.zeros((1, 1), np.float32),
-        mask=np.zeros((1, 1), np.bool_),
-        roi_area=record.roi_area or 1,
-        p_value=record.p_value,
-        regions=record.regions,
-        basis=record.basis or "normals",
+    evidence = record.evidence.replace(
         calibration=known.replace(
             false_alarm_rate=rate,
             reachable=known.groups >= groups_needed(rate),
@@ -138,7 +128,7 @@ def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictCh
             instability=calibration_set.instability([record.score], rate)
             if calibration_set is not None and single_fold
             else 0.0,
-        ),
+        )
     )
     label, why = decide_label(evidence, subject.policy)
     return VerdictChange(
