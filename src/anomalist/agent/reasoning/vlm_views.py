@@ -7,7 +7,7 @@ its surroundings. Of a video event: the key frame, the leading object, frames of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,6 @@ CONTEXT_FACTOR = 3
 """Size of the context window relative to the close-up."""
 
 GAP, GREY = 12, 128
-
-NormalCrop = Callable[[Media, Region], UInt8Array | None]
-"""Gives what a normal picture shows at the place of a region, uint8 (h, w, 3), or None if none is known."""
 
 
 def no_normal(media: Media, region: Region) -> UInt8Array | None:
