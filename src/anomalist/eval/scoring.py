@@ -24,8 +24,7 @@ from anomalist.eval.pixel_metrics import (
     merge_counts,
 )
 from anomalist.types.common import BoolArray, FloatArray, Frozen
-from anomalist.types.image import Calibration, Evidence, Inspection
-from anomalist.vision.calibration import is_alarm
+from anomalist.types.image import Calibration, Evidence, Inspection, is_alarm
 from anomalist.vision.media.images import source_of
 
 

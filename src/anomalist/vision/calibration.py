@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import Calibration
+from anomalist.types.image import TIE_TOLERANCE, Calibration, is_alarm
 
 DEFAULT_RATE = 0.05
 RESAMPLES = 1000
@@ -23,13 +23,6 @@ MIN_SPLIT_PICTURES = 100
 """Pictures from which on some are kept for calibration only."""
 CV_FOLDS = 4
 """Models that fewer pictures are cross-fitted with."""
-TIE_TOLERANCE = 1e-9
-"""Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
-
-
-def is_alarm(p_value: float, rate: float) -> bool:
-    """Whether a p-value is at or under the asked false-alarm rate; an exact tie is an alarm."""
-    return p_value <= rate * (1 + TIE_TOLERANCE)
 
 
 def groups_needed(rate: float) -> int:

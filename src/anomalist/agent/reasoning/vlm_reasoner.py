@@ -27,7 +27,7 @@ from anomalist.agent.models.structured import (
 )
 from anomalist.agent.reasoning.claims import citable_event_ids, model_claims, quote_with_ids
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict
+from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, no_usable_reply
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
 from anomalist.agent.reasoning.vlm_views import (
     EventViews,
@@ -256,11 +256,7 @@ def add_model_opinion(
         replies=(*event.replies, *reply.raw),
     )
     if reply.value is None:
-        times = "once" if len(reply.raw) == 1 else f"{len(reply.raw)} times"
-        why = reply.problems[-1].rstrip(".")
-        return add_note(
-            asked, f"The model was asked {times} and gave no usable reply (of the last one: {why})."
-        )
+        return add_note(asked, no_usable_reply(len(reply.raw), reply.problems[-1]))
     return apply_event_reply(asked, reply.value)
 
 
