@@ -56,21 +56,21 @@ def main() -> None:
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
         inspector, detector, batch = Inspector(profile), profile.detector, pictures[-BATCH:]
         assert isinstance(detector, SurfaceDetector)
-        model, extractor = detector.fitted[0].whole, detector.extractor
-        looks = list(extractor.look(batch))
-        novelty = [model.normality.novelty(look.descriptors) for look in looks]
+        model, extractor = detector.fold_models[0].whole, detector.extractor
+        looks = list(extractor.extract(batch))
+        novelty = [model.normality.novelty(batch.descriptors) for batch in looks]
 
         def judge() -> None:
             """As if looked at anew: nothing that a look keeps is used."""
-            for look, known in zip(looks, novelty, strict=True):
-                list(model.maps(replace(look), detector.heads, known))
+            for batch, known in zip(looks, novelty, strict=True):
+                list(model.maps(replace(batch), detector.heads, known))
 
         result = {
             "effort": effort,
             "threads": torch.get_num_threads(),
             "bank": len(model.normality.bank.vectors),
-            "features_ms": median_ms(lambda: list(extractor.look(batch))),
-            "neighbours_ms": median_ms(lambda: [model.normality.novelty(look.descriptors) for look in looks]),
+            "features_ms": median_ms(lambda: list(extractor.extract(batch))),
+            "neighbours_ms": median_ms(lambda: [model.normality.novelty(batch.descriptors) for batch in looks]),
             "head_ms": median_ms(judge),
             "detector_ms": median_ms(lambda: detector.score(batch)),
             "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),

@@ -91,15 +91,15 @@ class StreamTriage:
     def follow(self, frames: Iterable[Frame]) -> Iterator[LiveAlert]:
         """Yield alerts as the frames come; at the end, events that are still open are closed."""
         last = 0.0
-        for moment in self._scorer.watching(frames):
+        for moment in self._scorer.score_all(frames):
             last = moment.time
             yield from self._after(moment)
         for line in self._lines:
             yield from self._close(line, line.machine.finish(), last)
 
-    def see(self, frame: Frame) -> Iterator[LiveAlert]:
+    def alerts_for(self, frame: Frame) -> Iterator[LiveAlert]:
         """Yield what the next frame brings."""
-        return self._after(self._scorer.see(frame))
+        return self._after(self._scorer.score(frame))
 
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.cut:

@@ -1,4 +1,4 @@
-"""ahead: like map, in order; errors come in their place; leaving early stops the thread."""
+"""A prefetched iterator gives the same in order, errors in their place; leaving early ends the thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.scenes import filmed, walker
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
-def test_it_gives_what_map_gives(count: int) -> None:
-    assert list(prefetch(range(count), lambda n: n * n)) == [n * n for n in range(count)]
+def test_results_are_those_of_the_iterator_in_order(count: int) -> None:
+    assert list(prefetch(map, lambda n: n * n, range(count))) == [n * n for n in range(count)]
 
 
 def test_an_error_comes_after_what_was_before_it() -> None:
@@ -26,7 +26,7 @@ def test_an_error_comes_after_what_was_before_it() -> None:
 
     got = []
     with pytest.raises(OSError, match="broken"):
-        for item in prefetch(items(), lambda n: n):
+        for item in prefetch(items):
             got.append(item)
     assert got == [1, 2]
 
@@ -41,20 +41,20 @@ def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
         finally:
             closed.set()
 
-    for _ in prefetch(items(), lambda n: n):
+    for _ in prefetch(items):
         break
     import gc
 
     gc.collect()
     assert closed.wait(2)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_watching_ahead_equals_watching_frame_by_frame(street: Scene) -> None:
+def test_prefetched_scoring_equals_scoring_frame_by_frame(street: Scene) -> None:
     film = filmed(8, walker(3.0, 60.0, speed=4.0), people=42, cuts=(50,))
     simple, fast = FrameScorer(street), FrameScorer(street)
-    one_by_one = [simple.see(frame) for frame in film.frames()]
-    for a, b in zip(one_by_one, fast.watching(film.frames()), strict=True):
+    one_by_one = [simple.score(frame) for frame in film.frames()]
+    for a, b in zip(one_by_one, fast.score_all(film.frames()), strict=True):
         assert (a.time, a.cut, a.trouble, a.leading, a.normalised_scores, a.box) == (
             b.time,
             b.cut,

@@ -73,7 +73,7 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
     recorder_context = AlertRecorder(out, recent) if out is not None else nullcontext()
     webhook_context = Webhook(webhook, on_failure) if webhook is not None else nullcontext()
     with recorder_context as keep, webhook_context as hook:
-        for alert in follower.follow(recent.passing(video.frames(rate=ANALYSIS_RATE))):
+        for alert in follower.follow(recent.record(video.frames(rate=ANALYSIS_RATE))):
             shown = keep.keep(alert) if keep is not None else alert
             line = shown.model_dump_json()
             print(line, flush=True)

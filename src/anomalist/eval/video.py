@@ -100,7 +100,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     watcher = FrameScorer(scene)
     index, times, scores, cuts = [], [], [], []
     for frame in video.frames(rate=ANALYSIS_RATE):
-        number, moment = frame.index, watcher.see(frame)
+        number, moment = frame.index, watcher.score(frame)
         index.append(number)
         times.append(frame.time)
         scores.append(moment.score)

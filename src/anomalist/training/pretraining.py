@@ -7,12 +7,14 @@ refused by another recipe. Import this module inside functions only: it needs to
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,11 +29,12 @@ from anomalist.vision.detectors.pretext import (
 )
 from anomalist.vision.features.extractor import keep_freed_memory, with_prefix
 from anomalist.vision.features.surface_net import SurfaceNet
-from anomalist.vision.prefetch import sliding_pool
 from anomalist.vision.synthetic_textures import is_rigid, render_surface
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 
 def save_checkpoint(
@@ -85,6 +88,26 @@ def update_average(average: dict[str, torch.Tensor], network: Any, decay: float)
             average[name].lerp_(value, 1 - decay)
         else:
             average[name].copy_(value)
+
+
+def sliding_pool(draw: Callable[[int], T], size: int, every: int, start: int = 0) -> Iterator[deque[T]]:
+    """Yield, for each step i from ``start`` on, the pool of products i // every to i // every + size − 1.
+
+    It is one deque that changes, so products are drawn once.
+
+    Parameters
+    ----------
+    draw : makes a product from its number.
+    size : products in the pool.
+    every : steps after which one product is replaced.
+    """
+    following = start // every + size
+    pool = deque((draw(number) for number in range(following - size, following)), size)
+    for step in itertools.count(start):
+        yield pool
+        if (step + 1) % every == 0:
+            pool.append(draw(following))
+            following += 1
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_a_copy_of_a_picture_does_not_vouch_for_it(
     with_copies = MutualEvidence(
         [*folder, copy, *(Path(shutil.copy(p, tmp_path / p.name)) for p in folder[:3])]
     )
-    assert len(with_copies._others.descriptors) == 8
+    assert len(with_copies._normality.descriptors) == 8
     assert int(np.argmax(scores(with_copies, folder))) == 5
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, Direction, Hue, Shape, Tone
+from anomalist.training.pretraining import sliding_pool
 from anomalist.training.small_model.architecture import IMAGE_SIZE, IMAGE_TOKENS, train_tokenizer
 from anomalist.training.small_model.descriptions import GRID_CELLS
 from anomalist.training.small_model.documents import (
@@ -27,7 +28,6 @@ from anomalist.training.small_model.documents import (
 )
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_product
 from anomalist.types.image import UInt8Array
-from anomalist.vision.prefetch import sliding_pool
 from anomalist.vision.synthetic_textures import Rng
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ from anomalist.vision.detectors.pretext import has_fast_bfloat16, segmentation_l
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
 from anomalist.vision.features.surface_net import SegmentationHead
+from anomalist.vision.prefetch import prefetch
 from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defect, augment
 from anomalist.vision.synthetic_textures import Rng
 
@@ -130,20 +130,20 @@ def known_defect_samples(
     import cv2
     import torch
 
-    lessons = []
+    samples = []
     for defect in defects:
         picture = to_working_size(defect.picture)
         if defect.mask is not None:
             label = _label_from_mask(defect.mask, picture.shape[:2])
         else:
-            (look,) = extractor.look([picture])
+            (batch,) = extractor.extract([picture])
             with torch.inference_mode():
-                logits = look.logits(extractor.network.head, normality.novelty(look.descriptors))[0].numpy()
+                logits = batch.logits(extractor.network.head, normality.novelty(batch.descriptors))[0].numpy()
             smooth = cv2.GaussianBlur(logits, (0, 0), 2)
             label = np.full(smooth.shape, IGNORE, np.uint8)
             label[smooth >= np.quantile(smooth, 1 - _PSEUDO_LABEL_SHARE)] = DEFECT
-        lessons.append((picture, label))
-    return lessons
+        samples.append((picture, label))
+    return samples
 
 
 def _as_float(picture: UInt8Array) -> FloatArray:
@@ -195,8 +195,8 @@ def finetune_head(
     adapted = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
     optimiser = torch.optim.AdamW(adapted.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
 
-    def loss_of(lessons: Sequence[TrainingSample]) -> Tensor:
-        losses = [_sample_loss(extractor, adapted, sample) for sample in lessons]
+    def loss_of(samples: Sequence[TrainingSample]) -> Tensor:
+        losses = [_sample_loss(extractor, adapted, sample) for sample in samples]
         return torch.stack(losses).mean()
 
     def check() -> float:
@@ -204,12 +204,12 @@ def finetune_head(
             return float(loss_of(checks))
 
     before = check()
-    for step, lessons in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
+    for step, samples in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = (
                 _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
             )
-        loss = loss_of(lessons)
+        loss = loss_of(samples)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
@@ -241,30 +241,20 @@ def round_to_half(head: SegmentationHead) -> SegmentationHead:
 
 def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: TrainingSample) -> Tensor:
     """Loss of one sample with self-reference logits."""
-    (look,) = extractor.look([sample.picture])
-    novelty, _ = look.intra_image_novelty, look.alone  # similarities need their full precision
+    (batch,) = extractor.extract([sample.picture])
+    novelty, _ = batch.intra_image_novelty, batch.isolation  # similarities need their full precision
     with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
-        logits = look.logits(head, novelty).float()
+        logits = batch.logits(head, novelty).float()
     return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
 
 
 def _prefetch_samples(
     sampler: DefectSampler, among: npt.NDArray[np.int64], steps: int, seed: int
-) -> Iterator[list[TrainingSample]]:
-    """Yield the samples of steps 0 … steps − 1 in order, prefetched by one other thread."""
+) -> Generator[list[TrainingSample], None, None]:
+    """Yield the samples of steps 0 … steps − 1 in order, prefetched in another thread."""
 
     def draw(step: int) -> list[TrainingSample]:
         rng = np.random.default_rng((seed, step))
         return [sampler.sample(rng, among) for _ in range(BATCH_SIZE)]
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(draw, step) for step in range(min(_PREFETCH_STEPS, steps))]
-        try:
-            for step in range(steps):
-                lessons = waiting.pop(0).result()
-                if step + _PREFETCH_STEPS < steps:
-                    waiting.append(pool.submit(draw, step + _PREFETCH_STEPS))
-                yield lessons
-        finally:  # an interrupt must not wait for samples that nobody needs
-            for future in waiting:
-                future.cancel()
+    return prefetch(map, draw, range(steps), depth=_PREFETCH_STEPS)

@@ -159,7 +159,7 @@ class FusionModel(Generic[N]):
     level: float = 0.0
 
     def maps(
-        self, look: FeatureBatch, heads: Sequence[SegmentationHead], novelty: FloatArray | None = None
+        self, batch: FeatureBatch, heads: Sequence[SegmentationHead], novelty: FloatArray | None = None
     ) -> Iterator[FloatArray]:
         """Anomaly maps float32 (H, W), one a picture of the look.
 
@@ -168,10 +168,10 @@ class FusionModel(Generic[N]):
         import torch
 
         if novelty is None:
-            novelty = self.normality.novelty(look.descriptors)
+            novelty = self.normality.novelty(batch.descriptors)
         with torch.inference_mode():
-            logits = look.logits(look.network.head, novelty).numpy()
-        for maps in zip(logits, look.self_reference_logits(heads[self.head]), novelty, strict=True):
+            logits = batch.logits(batch.network.head, novelty).numpy()
+        for maps in zip(logits, batch.self_reference_logits(heads[self.head]), novelty, strict=True):
             yield self.fuse(*maps)
 
     def fuse(self, logits: FloatArray, self_reference_logits: FloatArray, novelty: FloatArray) -> FloatArray:
@@ -230,8 +230,8 @@ def build_patch_bank(
     patches: list[PatchSample] = []
     kept: dict[int, FloatArray] = {}
     done = 0
-    for look in extractor.look(working):
-        for index, descriptors in zip(look.indices, look.descriptors, strict=True):
+    for batch in extractor.extract(working):
+        for index, descriptors in zip(batch.indices, batch.descriptors, strict=True):
             inside = resize_roi_to_grid(roi, descriptors.shape[:2])
             patches.append(sample_patches(descriptors, index, inside, most, rng))
             if index in sampled:
@@ -274,12 +274,12 @@ def fit_model(
     chosen = _sample_indices(len(working), seed)
     seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     peaks: list[tuple[FloatArray, ...]] = []
-    for look in extractor.look([working[i] for i in chosen]):
-        rows = zip(look.indices, look.descriptors, strict=True)
+    for batch in extractor.extract([working[i] for i in chosen]):
+        rows = zip(batch.indices, batch.descriptors, strict=True)
         novelty = [normality.novelty_excluding(d, same_group(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
-            logits = look.logits(look.network.head, np.stack(novelty)).numpy()
-        self_logits_maps = look.self_reference_logits(heads[head])
+            logits = batch.logits(batch.network.head, np.stack(novelty)).numpy()
+        self_logits_maps = batch.self_reference_logits(heads[head])
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
             smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
             peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))

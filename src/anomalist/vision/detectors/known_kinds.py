@@ -146,7 +146,7 @@ class KnownKindClassifier:
         )
         return cls(vectors, tuple(ids), tuple(kinds), _similarity_limit(own, foreign))
 
-    def name(self, vector: FloatArray) -> KnownKind:
+    def classify(self, vector: FloatArray) -> KnownKind:
         """The kind that most of the three nearest cases have, the nearer one where they differ."""
         similar = self.vectors @ vector
         nearest = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
@@ -248,7 +248,7 @@ class WeightedPatches:
     vectors: FloatArray
     weights: FloatArray
 
-    def alike(self, other: WeightedPatches) -> float:
+    def similarity(self, other: WeightedPatches) -> float:
         """Mean cosine similarity of each patch to its like in the other picture, both ways; −2 to 2."""
         similar = self.vectors @ other.vectors.T
         return float(self.weights @ similar.max(1) + other.weights @ similar.max(0))
@@ -261,8 +261,8 @@ def describe_picture(
 
     Raises MediaError when it is too small to look at.
     """
-    (look,) = extractor.look([to_working_size(pixels)])
-    return select_patches(look.descriptors[0], score_map)
+    (batch,) = extractor.extract([to_working_size(pixels)])
+    return select_patches(batch.descriptors[0], score_map)
 
 
 def select_patches(descriptors: FloatArray, score_map: FloatArray | None = None) -> WeightedPatches:
@@ -276,8 +276,8 @@ def select_patches(descriptors: FloatArray, score_map: FloatArray | None = None)
     """
     flat = descriptors.reshape(-1, descriptors.shape[2])
     if score_map is not None:
-        strange = _patch_grid_map(score_map, descriptors.shape).ravel()
-        beyond = np.maximum(strange - np.median(strange), 0)
+        novelty = _patch_grid_map(score_map, descriptors.shape).ravel()
+        beyond = np.maximum(novelty - np.median(novelty), 0)
         if beyond.any():
             taken = np.argsort(-beyond, kind="stable")[:MAX_PATCHES]
             weights = (beyond[taken] / beyond.max()) ** 2
@@ -308,14 +308,14 @@ class PatchSetClassifier:
         if not self.patches or not len(self.patches) == len(self.kinds) == len(self.ids):
             raise DataError("Labelled cases are needed to tell kinds by, each with a kind and an id.")
 
-    def likeness(self, patches: WeightedPatches) -> KindSimilarity:
+    def similarity_to_kinds(self, patches: WeightedPatches) -> KindSimilarity:
         """Compare a picture with every case: a kind weighs as much as its cases are alike, on average."""
-        alike = np.array([patches.alike(case) for case in self.patches])
-        weights = np.exp(SOFTMAX_SHARPNESS * (alike - alike.max()))
+        similarity = np.array([patches.similarity(case) for case in self.patches])
+        weights = np.exp(SOFTMAX_SHARPNESS * (similarity - similarity.max()))
         names = sorted(set(self.kinds))
         means = np.array([weights[self._of(name)].mean() for name in names])
         best = self._of(names[int(means.argmax())])
-        nearest = best[np.argsort(-alike[best], kind="stable")][:_CITED_CASES]
+        nearest = best[np.argsort(-similarity[best], kind="stable")][:_CITED_CASES]
         return KindSimilarity(
             dict(zip(names, (means / means.sum()).tolist(), strict=True)),
             tuple(f"case:{self.ids[i]}" for i in nearest),

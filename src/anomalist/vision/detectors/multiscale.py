@@ -138,9 +138,9 @@ def fold_maps(
 
     Maps are float32 (h, w), at working size, or at the size of the tiled picture.
     """
-    for look in extractor.look([to_working_size(picture) for picture in pictures]):
-        columns = (fold.whole.maps(look, heads) for fold in folds)
-        for index, *maps in zip(look.indices, *columns, strict=True):
+    for batch in extractor.extract([to_working_size(picture) for picture in pictures]):
+        columns = (fold.whole.maps(batch, heads) for fold in folds)
+        for index, *maps in zip(batch.indices, *columns, strict=True):
             if is_large(pictures[index]):
                 yield index, _merge_tile_maps(extractor, heads, folds, maps, pictures[index])
             else:
@@ -161,11 +161,11 @@ def _merge_tile_maps(
     fine = to_tiling_size(picture)
     where = tile_origins(fine.shape)
     found: list[list[tuple[tuple[int, int], FloatArray]]] = [[] for _ in folds]
-    looks = extractor.look([crop_tile(fine, place) for place in where])
-    for look in looks if any(fold.fine is not None for fold in folds) else ():
+    batches = extractor.extract([crop_tile(fine, place) for place in where])
+    for batch in batches if any(fold.fine is not None for fold in folds) else ():
         for fold, tiles in zip(folds, found, strict=True):
             if fold.fine is not None:
-                rows = zip(look.indices, fold.fine.maps(look, heads), strict=True)
+                rows = zip(batch.indices, fold.fine.maps(batch, heads), strict=True)
                 tiles += [(where[index], own) for index, own in rows]
     shape = fine.shape[:2]
     refined = []

@@ -52,7 +52,7 @@ class ViewBatch:
 
     views: UInt8Array
     labels: UInt8Array
-    alone: BoolArray
+    without_references: BoolArray
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,12 @@ class PretextModel(nn.Module):
         pictures = torch.from_numpy(batch.views).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            seen = self.network.look(pictures)
-        distances = reference_distances(seen.descriptors)
-        novelty = _reference_novelty(distances, torch.from_numpy(batch.alone))
-        novelty = novelty_maps(isolation(seen.descriptors), novelty)
+            output = self.network.forward_features(pictures)
+        distances = reference_distances(output.descriptors)
+        novelty = _reference_novelty(distances, torch.from_numpy(batch.without_references))
+        novelty = novelty_maps(isolation(output.descriptors), novelty)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return self.network.head(seen.features, novelty).float(), distances
+            return self.network.head(output.features, novelty).float(), distances
 
     def neighbour_loss(self, distances: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy on each block's distance to its nearest neighbour among references.
@@ -206,13 +206,13 @@ def reference_distances(descriptors: Tensor) -> Tensor:
     return torch.stack(found, 1).flatten(0, 1)
 
 
-def _reference_novelty(distances: Tensor, alone: Tensor) -> Tensor:
+def _reference_novelty(distances: Tensor, without_references: Tensor) -> Tensor:
     """Distances in standard deviations over the references of their set; NaN where these are not shown."""
     sets = distances.reshape(-1, 2 * HALF_SET, *distances.shape[1:])
     usual = sets[:, HALF_SET:].detach().flatten(1)
     mean, spread = usual.mean(1)[:, None, None, None], usual.std(1)[:, None, None, None]
     result = clipped_z_score(sets, mean, spread)
-    return torch.where(alone[:, None, None, None], torch.nan, result).flatten(0, 1)
+    return torch.where(without_references[:, None, None, None], torch.nan, result).flatten(0, 1)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class LabelledChanges:
         names = json.dumps([self.kinds, self.ids, self.figure])
         return hashlib.sha256(self.vectors.tobytes() + names.encode()).hexdigest()
 
-    def like(self, vector: FloatArray) -> KnownKind:
+    def classify(self, vector: FloatArray) -> KnownKind:
         """Find the kind that the nearest examples have in common; None when even they are too different.
 
         Each of the nearest votes with its similarity above `MIN_SIMILARITY`.
@@ -305,15 +305,15 @@ class ReferenceEvidence:
             score_map=found.strength,
             mask=found.mask,
             roi_area=int(found.compared.sum()),
-            regions=tuple(self._told(found, region) for region in regions),
+            regions=tuple(self._describe_region(found, region) for region in regions),
             basis="reference",
             notes=_alignment_notes(found),
         )
 
-    def _told(self, found: Difference, region: Region) -> Region:
+    def _describe_region(self, found: Difference, region: Region) -> Region:
         """Add to a region what has changed, and which labelled change that is like."""
         inside = component_mask(found.mask, region.box, region.area)
-        known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
+        known = self.known and self.known.classify(describe_change(found.pair, inside, region.box))
         change = change_direction(found.pair, inside, region.box)
         return region.model_copy(update={"change": change, "known": known})
 

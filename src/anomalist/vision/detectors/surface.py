@@ -59,13 +59,13 @@ class SurfaceDetector:
     ) -> None:
         self.extractor = extractor
         self.heads = tuple(heads)
-        self.fitted = tuple(folds)
+        self.fold_models = tuple(folds)
         self.cases = cases
 
     @property
     def folds(self) -> int:
         """Number of models."""
-        return len(self.fitted)
+        return len(self.fold_models)
 
     @staticmethod
     def prepare(picture: UInt8Array) -> MultiscaleImage:
@@ -120,7 +120,7 @@ class SurfaceDetector:
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
     ) -> list[DetectorOutput]:
         """Score pictures of any size; see `Detector.score`."""
-        folds = self.fitted if fold is None else (self.fitted[fold],)
+        folds = self.fold_models if fold is None else (self.fold_models[fold],)
         scored: dict[int, DetectorOutput] = {}
         for index, maps in fold_maps(self.extractor, self.heads, folds, pictures):
             inside = resize_roi_to_grid(roi, maps[0].shape)
@@ -131,9 +131,9 @@ class SurfaceDetector:
 
     def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch:
         """Nearest normal patch of the most novel patch in a box of a picture, by the first model."""
-        bank = self.fitted[0].whole.normality.bank
-        (look,) = self.extractor.look([to_working_size(picture)])
-        descriptors = look.descriptors[0]
+        bank = self.fold_models[0].whole.normality.bank
+        (batch,) = self.extractor.extract([to_working_size(picture)])
+        descriptors = batch.descriptors[0]
         height, width = descriptors.shape[:2]
         down, across = height / picture.shape[0], width / picture.shape[1]
         top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
@@ -147,7 +147,7 @@ class SurfaceDetector:
         """What each region looks like among the known defects; None for each when none are known."""
         if self.cases is None or not regions:
             return [None] * len(regions)
-        return [self.cases.name(vector) for vector in self._signatures(picture, regions)]
+        return [self.cases.classify(vector) for vector in self._signatures(picture, regions)]
 
     def save(self, file: Path) -> None:
         """Write the learned state as safetensors."""
@@ -161,10 +161,10 @@ class SurfaceDetector:
         return cls(*read_state(file))
 
     def _signatures(self, picture: UInt8Array, regions: Sequence[Region]) -> list[FloatArray]:
-        (look,) = self.extractor.look([to_working_size(picture)])
-        normal = self.fitted[0].whole.normality.bank.vectors.mean(0)
+        (batch,) = self.extractor.extract([to_working_size(picture)])
+        normal = self.fold_models[0].whole.normality.bank.vectors.mean(0)
         size = picture.shape[0], picture.shape[1]
-        return [region_signature(look.descriptors[0], normal, region, size) for region in regions]
+        return [region_signature(batch.descriptors[0], normal, region, size) for region in regions]
 
     def _learn_kinds(self, defects: Sequence[KnownDefect]) -> KnownKindClassifier:
         """One case a known defect: its largest marked region, or the most suspicious place without a mask."""
@@ -251,7 +251,7 @@ def write_state(detector: SurfaceDetector, file: Path) -> None:
             half = value.half() if value.dtype.is_floating_point else value
             tensors[f"{prefix}.{name}"] = half.contiguous()
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for k, fold in enumerate(detector.fitted):
+    for k, fold in enumerate(detector.fold_models):
         arrays |= {f"fold.{k}.whole.{name}": array for name, array in _arrays_of_model(fold.whole).items()}
         if fold.fine is not None:
             arrays |= {f"fold.{k}.fine.{name}": array for name, array in _arrays_of_model(fold.fine).items()}

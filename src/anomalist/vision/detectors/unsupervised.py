@@ -75,9 +75,9 @@ class ZeroShotEvidence:
 
     def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
         """Self-reference logits, float32 (H, W) of each picture, not in order."""
-        for look in self._extractor.look(working):
+        for batch in self._extractor.extract(working):
             yield from zip(
-                look.indices, look.self_reference_logits(self._extractor.network.head), strict=True
+                batch.indices, batch.self_reference_logits(self._extractor.network.head), strict=True
             )
 
     def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
@@ -168,12 +168,12 @@ class MutualEvidence:
             )
         self._numbers = {sha256: number for number, sha256 in enumerate(sample)}
         working = list(sample.values())
-        self._others = _fit_normality(self._extractor, working, progress)
+        self._normality = _fit_normality(self._extractor, working, progress)
         self._model = fit_model(
             self._extractor,
             [self._extractor.network.head],
             0,
-            self._others,
+            self._normality,
             working,
             np.arange(len(working)),
             seed,
@@ -186,15 +186,15 @@ class MutualEvidence:
 
     def _score(self, several: list[Media]) -> list[DetectorOutput]:
         scored: dict[int, DetectorOutput] = {}
-        for look in self._extractor.look([to_working_size(media.pixels) for media in several]):
+        for batch in self._extractor.extract([to_working_size(media.pixels) for media in several]):
             novelty = np.stack(
                 [
-                    self._others.novelty_excluding(own, self._own_number(several[index]))
-                    for index, own in zip(look.indices, look.descriptors, strict=True)
+                    self._normality.novelty_excluding(own, self._own_number(several[index]))
+                    for index, own in zip(batch.indices, batch.descriptors, strict=True)
                 ]
             )
-            maps = self._model.maps(look, [self._extractor.network.head], novelty)
-            for index, own in zip(look.indices, maps, strict=True):
+            maps = self._model.maps(batch, [self._extractor.network.head], novelty)
+            for index, own in zip(batch.indices, maps, strict=True):
                 score_map = resize_map(own, several[index].size)
                 scored[index] = DetectorOutput(np.array([image_score(own, None)]), score_map)
         return [scored[index] for index in range(len(several))]
@@ -234,8 +234,8 @@ def _fit_normality(
 ) -> MutualNormality:
     """Describe the sample, and score its pictures against each other to learn what is usual."""
     found: dict[int, FloatArray] = {}
-    for look in extractor.look(working):
-        found |= dict(zip(look.indices, look.descriptors, strict=True))
+    for batch in extractor.extract(working):
+        found |= dict(zip(batch.indices, batch.descriptors, strict=True))
     described = [found[index] for index in range(len(working))]
     flat = tuple(own.reshape(-1, own.shape[-1]) for own in described)
     distances = []

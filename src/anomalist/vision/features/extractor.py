@@ -115,16 +115,16 @@ class FeatureBatch:
     indices: tuple[int, ...]
     pictures: tuple[UInt8Array, ...]
     descriptors: FloatArray
-    seen: TrunkOutput
+    trunk: TrunkOutput
     network: SurfaceNet
     _logits_by_head: dict[SegmentationHead, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def alone(self) -> Tensor:
+    def isolation(self) -> Tensor:
         """`isolation` of every patch by the trunk's descriptors, float (B, H/8, W/8)."""
         from anomalist.vision.features.surface_net import isolation
 
-        return isolation(self.seen.descriptors)
+        return isolation(self.trunk.descriptors)
 
     def self_reference_logits(self, head: SegmentationHead) -> FloatArray:
         """Self-reference logits: the head's logits with only the picture itself as normal; float32 (B, H, W).
@@ -142,24 +142,24 @@ class FeatureBatch:
         import torch.nn.functional as F  # noqa: N812
 
         with torch.inference_mode():
-            near = self.logits(head, self.intra_image_novelty)
+            full = self.logits(head, self.intra_image_novelty)
             coarse = self.half_scale.logits(head, self.half_scale.intra_image_novelty)
-            enlarged = F.interpolate(coarse[:, None], near.shape[1:], mode="bilinear")[:, 0]
-            return (near + enlarged).numpy()
+            enlarged = F.interpolate(coarse[:, None], full.shape[1:], mode="bilinear")[:, 0]
+            return (full + enlarged).numpy()
 
     @cached_property
     def intra_image_novelty(self) -> FloatArray:
         """Intra-image novelty by the trunk's descriptors, float32 (B, H/8, W/8)."""
         from anomalist.vision.features.surface_net import intra_image_novelty
 
-        return np.asarray(intra_image_novelty(self.seen.descriptors).numpy())
+        return np.asarray(intra_image_novelty(self.trunk.descriptors).numpy())
 
     @cached_property
     def half_scale(self) -> FeatureBatch:
         """The same pictures at half their size; its descriptors are the network's own."""
         small = tuple(to_half_size(picture) for picture in self.pictures)
-        seen = extract_features(self.network, small)
-        return FeatureBatch(self.indices, small, _descriptor_grid(seen), seen, self.network)
+        trunk = extract_features(self.network, small)
+        return FeatureBatch(self.indices, small, _descriptor_grid(trunk), trunk, self.network)
 
     def logits(self, head: SegmentationHead, novelty: FloatArray | None) -> Tensor:
         """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or nothing."""
@@ -169,9 +169,9 @@ class FeatureBatch:
         from anomalist.vision.features.surface_net import novelty_maps
 
         known = None if novelty is None else torch.from_numpy(novelty)
-        if known is not None and known.shape != self.alone.shape:  # a backbone has its own grid
-            known = F.interpolate(known[:, None], self.alone.shape[1:], mode="bilinear")[:, 0]
-        return head(self.seen.features, novelty_maps(self.alone, known))  # type: ignore[no-any-return]
+        if known is not None and known.shape != self.isolation.shape:  # a backbone has its own grid
+            known = F.interpolate(known[:, None], self.isolation.shape[1:], mode="bilinear")[:, 0]
+        return head(self.trunk.features, novelty_maps(self.isolation, known))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +181,7 @@ class FeatureExtractor:
     network: SurfaceNet
     backbone: TransformersBackbone | None = None
 
-    def look(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
+    def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(working):
@@ -189,12 +189,12 @@ class FeatureExtractor:
         for indices in by_size.values():
             for start in range(0, len(indices), _BATCH_SIZE):
                 batch = indices[start : start + _BATCH_SIZE]
-                yield self._look(tuple(batch), [working[i] for i in batch])
+                yield self._extract_batch(tuple(batch), [working[i] for i in batch])
 
-    def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
-        seen = extract_features(self.network, pictures)
-        described = self.backbone.describe(pictures) if self.backbone else _descriptor_grid(seen)
-        return FeatureBatch(indices, tuple(pictures), described, seen, self.network)
+    def _extract_batch(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
+        trunk = extract_features(self.network, pictures)
+        described = self.backbone.describe(pictures) if self.backbone else _descriptor_grid(trunk)
+        return FeatureBatch(indices, tuple(pictures), described, trunk, self.network)
 
 
 def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> TrunkOutput:
@@ -204,11 +204,11 @@ def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> Tru
     from anomalist.vision.features.surface_net import standardise
 
     with torch.no_grad():
-        return network.look(standardise(as_tensor(pictures)))
+        return network.forward_features(standardise(as_tensor(pictures)))
 
 
-def _descriptor_grid(seen: TrunkOutput) -> FloatArray:
-    return np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+def _descriptor_grid(trunk: TrunkOutput) -> FloatArray:
+    return np.ascontiguousarray(trunk.descriptors.permute(0, 2, 3, 1).numpy())
 
 
 def to_half_size(picture: UInt8Array) -> UInt8Array:

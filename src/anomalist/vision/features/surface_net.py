@@ -110,7 +110,7 @@ class SurfaceNet(nn.Module):
         self.head = SegmentationHead()
         _to_channels_last(self)
 
-    def look(self, pictures: Tensor) -> TrunkOutput:
+    def forward_features(self, pictures: Tensor) -> TrunkOutput:
         """Run the trunk.
 
         ``pictures`` is float (B, 3, H, W), standardised by `standardise`; H and W multiples of
@@ -221,7 +221,7 @@ def nearest_distance(descriptors: Tensor, others: Tensor) -> Tensor:
     return (2 - 2 * similar.amax(2)).reshape(batch, height, width)
 
 
-def novelty_maps(alone: Tensor, novelty: Tensor | None) -> Tensor:
+def novelty_maps(isolation_map: Tensor, novelty: Tensor | None) -> Tensor:
     """The novelty maps that the head of `SurfaceNet` takes as input.
 
     Parameters
@@ -236,11 +236,11 @@ def novelty_maps(alone: Tensor, novelty: Tensor | None) -> Tensor:
     standard deviations within the picture.
     """
     if novelty is None:
-        novelty = torch.full_like(alone, torch.nan)
+        novelty = torch.full_like(isolation_map, torch.nan)
     known = ~novelty.isnan()
-    mean, spread = alone.mean((1, 2), keepdim=True), alone.std((1, 2), keepdim=True)
-    within = ((alone - mean) / (spread + 0.02)).clamp(_MIN_Z, _MAX_Z)
-    return torch.stack([novelty.nan_to_num(0.0) / 4, known.float(), alone, within / 4], 1)
+    mean, spread = isolation_map.mean((1, 2), keepdim=True), isolation_map.std((1, 2), keepdim=True)
+    within = ((isolation_map - mean) / (spread + 0.02)).clamp(_MIN_Z, _MAX_Z)
+    return torch.stack([novelty.nan_to_num(0.0) / 4, known.float(), isolation_map, within / 4], 1)
 
 
 def clipped_z_score(distances: Tensor, mean: Tensor | float, spread: Tensor | float) -> Tensor:

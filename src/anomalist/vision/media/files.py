@@ -178,7 +178,7 @@ class FrameFolder:
         size: tuple[int, int] | None = None
         for index in range(math.floor(selection.start * self._rate), len(self._pictures)):
             time = index / self._rate
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             if not selection.wants(time):
                 continue
@@ -196,7 +196,7 @@ class FrameFolder:
         try:
             return load_image(self._pictures[index])
         except MediaError:
-            self._damage.lost(index, index / self._rate)
+            self._damage.add_lost(index, index / self._rate)
             return None
 
 

@@ -114,13 +114,13 @@ class FrameSampler:
         self._begun = False
         self._cut = False
 
-    def over(self, time: float) -> bool:
+    def past_end(self, time: float) -> bool:
         """Say whether this and all later times are past the end."""
         return time >= self._stop - TIME_TOLERANCE
 
     def wants(self, time: float) -> bool:
         """Say whether the frame at this time is wanted."""
-        return time >= self._due - TIME_TOLERANCE and not self.over(time)
+        return time >= self._due - TIME_TOLERANCE and not self.past_end(time)
 
     def break_off(self, time: float) -> None:
         """Remember that the source breaks off at this time, for the next frame that is taken."""
@@ -152,7 +152,7 @@ class DamageLog:
         self._more = 0
         self._early = ""
 
-    def lost(self, index: int, time: float) -> None:
+    def add_lost(self, index: int, time: float) -> None:
         """Add the frame with this number, at ``time`` seconds."""
         if len(self._lost) < MAX_LOST_FRAMES:
             self._lost.setdefault(index, time)
@@ -169,9 +169,9 @@ class DamageLog:
         """
         if sound is not None:
             for missing in range(sound + 1, index):
-                self.lost(missing, float(times[missing]))
+                self.add_lost(missing, float(times[missing]))
 
-    def ended(self, time: float, expected: float | None, tolerance: float) -> None:
+    def set_end(self, time: float, expected: float | None, tolerance: float) -> None:
         """Compare where the last frame ends with the announced duration; all in seconds."""
         self.end = time
         if expected is not None and expected - time > tolerance:

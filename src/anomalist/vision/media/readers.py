@@ -83,7 +83,7 @@ def read_with_decord(facts: VideoInfo, scan: TimestampIndex, selection: FrameSam
     try:
         for index in range(index_at(scan.times, selection.start), len(scan.times)):
             time = float(scan.times[index])
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             if not selection.wants(time):
                 continue
@@ -180,11 +180,11 @@ def read_with_pyav(
         for frame in _decode_from(facts, scan, selection.reached):
             time = clock.about(frame.stamp) if frame.picture is None else clock.time(frame.stamp)
             index = index + 1 if times is None else index_at(times, time)
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             end = max(end, time + (frame.span or 1 / facts.rate))
             if frame.picture is None:
-                damage.lost(index, time)
+                damage.add_lost(index, time)
                 selection.break_off(time)
                 broken = True
                 continue
@@ -200,7 +200,7 @@ def read_with_pyav(
         pass  # the file breaks off here; where that is too early, it is noted
     if broken and times is not None:
         damage.add_lost_between(sound, len(times), times)
-    damage.ended(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
+    damage.set_end(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
 
 
 def _decode_from(facts: VideoInfo, scan: TimestampIndex | None, start: float) -> Iterator[DecodedFrame]:

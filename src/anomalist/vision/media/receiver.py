@@ -188,7 +188,7 @@ class StreamReceiver:
     def __init__(self, address: str, give_up: float) -> None:
         http = scheme_of(address) in ("http", "https")
         self.stop = Event()
-        self.over = False
+        self.past_end = False
         self._address = address
         self._give_up = give_up
         self._backoff = Backoff(give_up)
@@ -225,7 +225,7 @@ class StreamReceiver:
         if self._held is not None:
             held, self._held = self._held, None
             yield held
-        while not (self.over or self.stop.is_set()):
+        while not (self.past_end or self.stop.is_set()):
             connection = self._connection or self._reconnected()
             if connection is None:
                 continue
@@ -238,7 +238,7 @@ class StreamReceiver:
             except FFmpegError:
                 clean = False
             self.disconnect()
-            self.over = self._finished(clean)
+            self.past_end = self._finished(clean)
 
     def push_back(self, raw_frame: RawFrame) -> None:
         """Let ``raw_frames`` begin with this one when it is called again."""
@@ -294,7 +294,7 @@ class StreamReceiver:
     def _count_lost(self) -> None:
         for lost_time in self._lost:
             self._index += 1
-            self._damage.lost(self._index, lost_time)
+            self._damage.add_lost(self._index, lost_time)
             self._cut = True
         self._lost.clear()
 
@@ -307,7 +307,7 @@ class StreamReceiver:
                 return True
             if self._fruitless == MAX_FRUITLESS_RECONNECTS:
                 self._count_lost()
-                self._damage.ended(self._end, self.duration, 0.0)
+                self._damage.set_end(self._end, self.duration, 0.0)
                 return True
             self._fruitless += 1
         if self._fruitless <= 1 and len(self._breaks) < MAX_PENDING_LOST:
@@ -317,8 +317,8 @@ class StreamReceiver:
     def _reconnected(self) -> Connection | None:
         """Wait, then try to connect again; None where that failed or it is time to give up or stop."""
         if not self._backoff.wait(self.stop):
-            self.over = not self.stop.is_set()
-            if self.over:
+            self.past_end = not self.stop.is_set()
+            if self.past_end:
                 self._gave_up = f"ended at {self._end:.1f} s: no connection for {self._give_up:g} s"
             return None
         try:

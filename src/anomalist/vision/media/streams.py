@@ -153,7 +153,7 @@ class StreamedVideo:
 
     def _selected(self, selection: FrameSampler) -> Iterator[Frame]:
         for raw_frame in self._receiver.raw_frames():
-            if selection.over(raw_frame.time):
+            if selection.past_end(raw_frame.time):
                 self._receiver.push_back(raw_frame)
                 return
             if selection.wants(raw_frame.time):
@@ -207,7 +207,7 @@ class RecentFrames:
         """A stream has no end that is known."""
         return None
 
-    def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def record(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield every frame as it comes, remembering some of them."""
         for frame in frames:
             if not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3:

@@ -52,7 +52,7 @@ class ObjectEmbedder:
         self._perspective = perspective
         self._last: float | None = None
 
-    def look(self, frame_motion: FrameMotion) -> tuple[list[MovingObject], FloatArray] | None:
+    def embed_due(self, frame_motion: FrameMotion) -> tuple[list[MovingObject], FloatArray] | None:
         """The objects of a frame and their descriptors, float32 (n, d), unit; None when it isn't time."""
         if frame_motion.fresh or frame_motion.trouble is not None:
             return None
@@ -93,8 +93,8 @@ def embed_objects(
         return np.zeros((0, 1), np.float32)
     shown = [_object_crop(pixels, box, working) for box in boxes]
     pooled: list[FloatArray] = [np.zeros(0, np.float32)] * len(shown)
-    for look in extractor.look(shown):
-        for index, patches in zip(look.indices, look.descriptors, strict=True):
+    for batch in extractor.extract(shown):
+        for index, patches in zip(batch.indices, batch.descriptors, strict=True):
             pooled[index] = _pool_quarters(patches)
     return np.stack(pooled)
 
@@ -146,7 +146,7 @@ class AppearanceNovelty:
     """
 
     def __init__(self, embedder: ObjectEmbedder, bank: FloatArray, grid: tuple[int, int]) -> None:
-        self._onlooker = embedder
+        self._embedder = embedder
         self._bank = bank
         self._values = np.zeros(grid, np.float32)
 
@@ -154,9 +154,9 @@ class AppearanceNovelty:
         """What was seen is gone: a cut, or trouble with the camera."""
         self._values[:] = 0
 
-    def after(self, frame_motion: FrameMotion) -> FloatArray:
+    def update(self, frame_motion: FrameMotion) -> FloatArray:
         """Appearance novelty of every cell, float32 (gh, gw), 0 to 2."""
-        seen = self._onlooker.look(frame_motion)
+        seen = self._embedder.embed_due(frame_motion)
         if seen is not None:
             self._values[:] = 0
             objects, descriptors = seen

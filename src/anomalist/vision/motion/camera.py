@@ -60,7 +60,7 @@ class CameraMonitor:
         self._seen = 0.0
         self.possibly_faulty = False
 
-    def look(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
+    def check(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
         """What is wrong with the camera at ``time``, or was a moment ago; None when nothing is.
 
         Parameters
@@ -87,15 +87,15 @@ class CameraMonitor:
 
         small = _downscale(grey)
         edges = _gradient_magnitude(small)
-        slip = None if self._anchor is None else self._anchor.slip(small)
-        now = self._drifting(edges, velocity, slip, time)
+        shift = None if self._anchor is None else self._anchor.shift(small)
+        now = self._drifting(edges, velocity, shift, time)
         frozen = self._frozen(grey, time)
         flat = float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT
         if flat and small.mean() < _BLACK:
             return "black"
         if frozen:
             return "frozen"
-        fits = self._fits(edges, slip)
+        fits = self._fits(edges, shift)
         if self._hides(edges, flat=flat, fits=fits):
             return "covered"
         self.possibly_faulty = now > _MAX_DRIFT or (self._moves and time - self._changed >= _SUSPECT_SECONDS)
@@ -110,10 +110,10 @@ class CameraMonitor:
             return flat
         return not fits and bool(flat or edges.mean() < _MIN_EDGE_SHARE * (self._scene**2).mean())
 
-    def _fits(self, edges: FloatArray, slip: float | None) -> bool:
+    def _fits(self, edges: FloatArray, shift: float | None) -> bool:
         if self._scene is None:
             return True
-        in_place = slip is None or slip <= _MAX_SHIFT / _SHRINK
+        in_place = shift is None or shift <= _MAX_SHIFT / _SHRINK
         # Roots, so that a single strong edge doesn't decide alone.
         return in_place and edge_correlation(self._scene, np.sqrt(edges)) >= _MIN_CORRELATION
 
@@ -123,7 +123,7 @@ class CameraMonitor:
         self._last = grey
         return self._moves and time - self._changed >= FROZEN_SECONDS
 
-    def _drifting(self, edges: FloatArray, velocity: FloatArray, slip: float | None, time: float) -> float:
+    def _drifting(self, edges: FloatArray, velocity: FloatArray, shift: float | None, time: float) -> float:
         """Drift now, pixels a second; ``_drift`` is that of the last moments.
 
         Whatever moves in front of it: a camera that sees its scene in place does not drift.
@@ -131,7 +131,7 @@ class CameraMonitor:
         h, w = edges.shape
         velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
         known = None if self._scene is None else _textured_blocks(_by_block(self._scene))
-        in_place = slip is not None and slip <= _NO_SHIFT / _SHRINK
+        in_place = shift is not None and shift <= _NO_SHIFT / _SHRINK
         now = 0.0 if in_place else min(camera_drift(edges, velocity, known), _DRIFT_CAP * _MAX_DRIFT)
         share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _DRIFT_TIME_CONSTANT))
         self._drift += share * (now - self._drift)
@@ -209,7 +209,7 @@ class _BlockRegistration:
         self._dx, self._dy = dx[holds], dy[holds]
         self._xx, self._yy, self._xy = xx[holds], yy[holds], xy[holds]
 
-    def slip(self, now: FloatArray) -> float | None:
+    def shift(self, now: FloatArray) -> float | None:
         """How far the blocks that are nearest to their places are shifted, in pixels of ``now``.
 
         Three in ten of the blocks are enough, whatever hides the others. It is right for a pixel or two;

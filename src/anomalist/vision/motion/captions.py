@@ -273,28 +273,28 @@ def caption_footage(
     zones : drawn by a person; None takes those of the scene.
     seen : is told the time of each frame.
     """
-    watcher = FrameScorer(scene, zones)
+    scorer = FrameScorer(scene, zones)
     height, width = scene.learned.background.grey.shape
     scale = size[1] / width, size[0] / height
     min_speed = MIN_SPEED * scene.manifest.perspective.middle
     start: float | None = None
-    for moment in watcher.watching(frames):
-        seen(moment.time)
-        if not moment.judged or moment.cut:
+    for frame_score in scorer.score_all(frames):
+        seen(frame_score.time)
+        if not frame_score.judged or frame_score.cut:
             start = None
             continue
-        start = moment.time if start is None else start
-        if moment.time - start < every * 0.999:
+        start = frame_score.time if start is None else start
+        if frame_score.time - start < every * 0.999:
             continue
         tracks = [
-            track_record(tracked_object, scene, scale, moment.time, min_speed)
-            for tracked_object in watcher.followed
+            track_record(tracked_object, scene, scale, frame_score.time, min_speed)
+            for tracked_object in scorer.tracked_objects
             if tracked_object.end > start and tracked_object.end - tracked_object.start >= _MIN_TRACK_SECONDS
         ]
         yield SegmentCaption(
-            start=round(start, 3), end=round(moment.time, 3), text=caption_tracks(tracks, size)
+            start=round(start, 3), end=round(frame_score.time, 3), text=caption_tracks(tracks, size)
         )
-        start = moment.time
+        start = frame_score.time
 
 
 def caption_tracks(tracks: Sequence[Track], size: tuple[int, int]) -> str:

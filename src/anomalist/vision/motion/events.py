@@ -44,7 +44,7 @@ class EventBuilder:
     zones: Sequence[Zone] = ()
 
     def event(
-        self, number: int, stretch: TemporalSegment, moments: Sequence[FrameScore], *, throughout: bool
+        self, number: int, segment: TemporalSegment, frame_scores: Sequence[FrameScore], *, throughout: bool
     ) -> Event:
         """The event of a stretch.
 
@@ -52,10 +52,10 @@ class EventBuilder:
         ----------
         moments : of the stretch, in order; at least one was judged.
         """
-        judged = [moment for moment in moments if moment.judged]
-        peak = min(judged, key=lambda moment: abs(moment.time - stretch.peak))
+        judged = [frame_score for frame_score in frame_scores if frame_score.judged]
+        peak = min(judged, key=lambda frame_score: abs(frame_score.time - segment.peak))
         kind = _event_kind(judged)
-        tracks = self._tracks(judged, stretch.peak)
+        tracks = self._tracks(judged, segment.peak)
         measures = _event_measures(judged, kind)
         box = self._box(judged, peak, tracks)
         zones = self._zones_at(box)
@@ -68,42 +68,42 @@ class EventBuilder:
             box=box,
             size=self.size,
             zones=zones,
-            start=stretch.start,
-            end=stretch.end,
+            start=segment.start,
+            end=segment.end,
         )
-        return self._made(number, stretch, facts, measures, tracks, throughout=throughout)
+        return self._build(number, segment, facts, measures, tracks, throughout=throughout)
 
     def intrusion(
-        self, number: int, zone: str, stretch: TemporalSegment, moments: Sequence[FrameScore]
+        self, number: int, zone: str, segment: TemporalSegment, frame_scores: Sequence[FrameScore]
     ) -> Event:
         """The event of something being in a forbidden zone."""
-        tracks = self._tracks([m for m in moments if m.judged], stretch.peak)
+        tracks = self._tracks([m for m in frame_scores if m.judged], segment.peak)
         drawn = next(z for z in self.zones if z.name == zone)
         height, width = self.size
         x, y = (np.array([corner[axis] for corner in drawn.polygon]) for axis in (0, 1))
         box = (int(x.min() * width), int(y.min() * height), int(x.max() * width), int(y.max() * height))
         facts = CaptionFacts(
-            "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), stretch.start, stretch.end
+            "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), segment.start, segment.end
         )
-        return self._made(number, stretch, facts, (), tracks, throughout=False)
+        return self._build(number, segment, facts, (), tracks, throughout=False)
 
-    def _made(
+    def _build(
         self,
         number: int,
-        stretch: TemporalSegment,
+        segment: TemporalSegment,
         facts: CaptionFacts,
         measures: tuple[Measured, ...],
         tracks: tuple[Track, ...],
         *,
         throughout: bool,
     ) -> Event:
-        per_hour = self.scene.blocks(self.mode).per_hour(stretch.score)
+        per_hour = self.scene.blocks(self.mode).per_hour(segment.score)
         return Event(
             id=f"E{number}",
-            start=round(stretch.start, 3),
-            end=round(stretch.end, 3),
-            peak=round(stretch.peak, 3),
-            score=round(stretch.score, 4),
+            start=round(segment.start, 3),
+            end=round(segment.end, 3),
+            peak=round(segment.peak, 3),
+            score=round(segment.score, 4),
             false_events_per_hour=None if facts.kind == "forbidden zone" else per_hour,
             throughout=throughout,
             kind=facts.kind,
@@ -119,25 +119,25 @@ class EventBuilder:
         height, width = self.scene.learned.background.grey.shape
         return self.size[1] / width, self.size[0] / height
 
-    def _tracks(self, moments: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
+    def _tracks(self, frame_scores: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
         # Votes by normalised score; the most involved object of a frame counts twice.
         votes: Counter[int] = Counter()
         weight: dict[int, float] = {}
         tracked_objects: dict[int, TrackedObject] = {}
-        for moment in moments:
-            for rank, tracked_object in enumerate(moment.tracked_objects):
+        for frame_score in frame_scores:
+            for rank, tracked_object in enumerate(frame_score.tracked_objects):
                 votes[tracked_object.number] += 1
-                gain = max(moment.score, 0.0) * (2 if rank == 0 else 1)
+                gain = max(frame_score.score, 0.0) * (2 if rank == 0 else 1)
                 weight[tracked_object.number] = weight.get(tracked_object.number, 0.0) + gain
                 tracked_objects[tracked_object.number] = tracked_object
-        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(moments)]
+        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(frame_scores)]
         told = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
         min_speed = MIN_SPEED * self.scene.manifest.perspective.middle
         return tuple(track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in told)
 
-    def _box(self, moments: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]) -> Box | None:
+    def _box(self, frame_scores: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]) -> Box | None:
         """Box at the peak: the cells with the highest scores; else that of the leading object then."""
-        box = peak.box or next((moment.box for moment in moments if moment.box), None)
+        box = peak.box or next((frame_score.box for frame_score in frame_scores if frame_score.box), None)
         if box is not None:
             return scale_box(box, self._scale)
         if not tracks:
@@ -154,19 +154,19 @@ class EventBuilder:
         return tuple(z.name for z in self.zones if z.kind == "watch" and cells_in(z, grid)[row, column])
 
 
-def _event_kind(moments: Sequence[FrameScore]) -> MeasureName:
+def _event_kind(frame_scores: Sequence[FrameScore]) -> MeasureName:
     """The measure that leads for most of the summed score."""
-    weights: dict[MeasureName, float] = dict.fromkeys((moment.leading for moment in moments), 0.0)
-    for moment in moments:
-        weights[moment.leading] += max(moment.score, 0.01)
+    weights: dict[MeasureName, float] = dict.fromkeys((frame_score.leading for frame_score in frame_scores), 0.0)
+    for frame_score in frame_scores:
+        weights[frame_score.leading] += max(frame_score.score, 0.01)
     return max(weights, key=lambda name: weights[name])
 
 
-def _event_measures(moments: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
+def _event_measures(frame_scores: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
     """The highest of the leading measure and of every other above 1, the highest normalised score first."""
     found = []
     for name in MEASURES:
-        top = max(moments, key=lambda moment: moment.normalised_scores[name])
+        top = max(frame_scores, key=lambda frame_score: frame_score.normalised_scores[name])
         surprise = top.normalised_scores[name]
         if surprise >= _MIN_NORMALISED_SCORE or name == kind:
             found.append(

@@ -7,6 +7,7 @@ decoding and flow can run ahead in a thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +27,7 @@ from anomalist.vision.motion.flow import (
     integral_images,
 )
 from anomalist.vision.motion.tracks import MovingObject, moving_objects
-from anomalist.vision.prefetch import prefetch
+from anomalist.vision.prefetch import prefetch, single_threaded
 
 _MAX_MEDIAN_FRAMES = 120  # for the median; more change nothing
 _MIN_CONTRAST = 12.0  # grey levels
@@ -223,15 +224,24 @@ class MotionExtractor:
         self._slowest = MIN_SPEED * perspective.middle
         self._first = True
 
-    def see(self, frame: Frame) -> FrameMotion:
-        """What moves in ``frame``, whose time is later than that of the last."""
-        return self._judge(self._prepare(frame))
+    def extract(self, frame: Frame) -> FrameMotion:
+        """Extract the motion of a frame that is later than the last one."""
+        return self._segment(self._flow(frame))
 
-    def looking(self, frames: Iterable[Frame]) -> Iterator[FrameMotion]:
-        """The same for frames in order; reading them and their optical flow run ahead in another thread."""
-        return map(self._judge, prefetch(frames, self._prepare))
+    def extract_all(self, frames: Iterable[Frame]) -> Iterator[FrameMotion]:
+        """Extract the motion of frames in order; decoding and optical flow are prefetched in another thread.
 
-    def _prepare(self, frame: Frame) -> _FrameFlow:
+        Until it ends or is closed, OpenCV, numpy and torch have one thread each.
+        """
+        with single_threaded(), closing(prefetch(self._flows, frames)) as flows:
+            for flow in flows:
+                yield self._segment(flow)
+
+    def _flows(self, frames: Iterable[Frame]) -> Iterator[_FrameFlow]:
+        for frame in frames:
+            yield self._flow(frame)
+
+    def _flow(self, frame: Frame) -> _FrameFlow:
         import cv2
 
         height, width = self._size
@@ -245,19 +255,19 @@ class MotionExtractor:
         speed = cv2.magnitude(right, down)
         return _FrameFlow(frame.time, frame.cut, fresh, frame.pixels, grey, velocity, right, down, speed)
 
-    def _judge(self, seen: _FrameFlow) -> FrameMotion:
-        trouble = self._camera.look(seen.grey, seen.velocity, seen.time)
+    def _segment(self, flow: _FrameFlow) -> FrameMotion:
+        trouble = self._camera.check(flow.grey, flow.velocity, flow.time)
         # What may not be the scene must not become its background.
         learns = trouble is None and not self._camera.suspicious
-        difference = self._adaptive_background.difference(seen.grey, seen.time, learn=learns)
-        mask = foreground_mask(difference, seen.speed, self._slowest)
-        sums = integral_images(mask, seen.right, seen.down)
+        difference = self._adaptive_background.difference(flow.grey, flow.time, learn=learns)
+        mask = foreground_mask(difference, flow.speed, self._slowest)
+        sums = integral_images(mask, flow.right, flow.down)
         return FrameMotion(
-            time=seen.time,
-            cut=seen.cut,
+            time=flow.time,
+            cut=flow.cut,
             trouble=trouble,
-            fresh=seen.fresh or self._camera.possibly_faulty,
-            pixels=seen.pixels,
+            fresh=flow.fresh or self._camera.possibly_faulty,
+            pixels=flow.pixels,
             mask=mask,
             sums=sums,
             min_speed=self._slowest,

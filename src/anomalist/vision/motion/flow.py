@@ -213,12 +213,12 @@ class MotionGrid:
     velocity : float32 (gh, gw, 2), its mean velocity to the right and down, pixels a second.
     """
 
-    taken: FloatArray
+    occupancy: FloatArray
     velocity: FloatArray
 
     def __post_init__(self) -> None:
-        if self.velocity.shape != (*self.taken.shape, 2):
-            raise TypeError(f"velocity must be {(*self.taken.shape, 2)}, got {self.velocity.shape}")
+        if self.velocity.shape != (*self.occupancy.shape, 2):
+            raise TypeError(f"velocity must be {(*self.occupancy.shape, 2)}, got {self.velocity.shape}")
 
     @cached_property
     def speed(self) -> FloatArray:

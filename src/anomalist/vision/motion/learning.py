@@ -94,9 +94,9 @@ class CalibrationBlocks:
 
 def measure_held_out(
     frames: Iterable[Frame],
-    eye: MotionExtractor,
+    extractor: MotionExtractor,
     limits: Sequence[MotionLimits],
-    looks: Sequence[AppearanceNovelty],
+    novelty: Sequence[AppearanceNovelty],
     fold: Callable[[float], int],
     perspective: Perspective,
     zones: Sequence[Zone] = (),
@@ -104,10 +104,10 @@ def measure_held_out(
     """Measure a clip; ``limits[fold(time)]`` and ``looks[…]`` are what was learned without that moment."""
     counts = counted_cells(zones, limits[0].speed.shape)
     measurers = [
-        FrameMeasurer(limit, perspective, look, counts) for limit, look in zip(limits, looks, strict=True)
+        FrameMeasurer(limit, perspective, own_novelty, counts) for limit, own_novelty in zip(limits, novelty, strict=True)
     ]
     times, values, cuts = [], [], []
-    for frame_motion in eye.looking(frames):
+    for frame_motion in extractor.extract_all(frames):
         times.append(frame_motion.time)
         values.append(measurers[fold(frame_motion.time)].measure(frame_motion).values)
         cuts.append(frame_motion.cut)
@@ -133,20 +133,20 @@ def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, Sc
     blocks = [offset + block for offset, part in zip(offsets[:-1], parts, strict=True) for block in part]
     if not np.isfinite(everything).all(axis=1).any():
         raise DataError("No frame of this footage could be judged.", "Look at it: is the camera covered?")
-    norms = fit_score_scales(everything, blocks, seconds)
-    maxima = {mode: _block_maxima(clips, parts, norms, mode) for mode in _MODES}
-    return norms, CalibrationBlocks(maxima, seconds, footage)
+    scales = fit_score_scales(everything, blocks, seconds)
+    maxima = {mode: _block_maxima(clips, parts, scales, mode) for mode in _MODES}
+    return scales, CalibrationBlocks(maxima, seconds, footage)
 
 
 def _block_maxima(
     clips: Sequence[HeldOutClip],
     parts: Sequence[list[npt.NDArray[np.intp]]],
-    norms: dict[MeasureName, ScoreScale],
+    scales: dict[MeasureName, ScoreScale],
     mode: Mode,
 ) -> FloatArray:
     found: list[float] = []
     for clip, blocks in zip(clips, parts, strict=True):
-        score = smooth_scores(clip.times, leading_measure(clip.values, norms)[0], mode, clip.cuts)
+        score = smooth_scores(clip.times, leading_measure(clip.values, scales)[0], mode, clip.cuts)
         found.extend(float(np.nanmax(score[b])) for b in blocks if np.isfinite(score[b]).any())
     return np.array(found, np.float32)
 
@@ -194,10 +194,10 @@ def learn_scene(
     usable, background, perspective, skipped = _survey_footage(videos, progress)
     grid = empty_histograms_for(background)
     counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
-    extractor = feature_extractor_for(backbone)
+    feature_extractor = feature_extractor_for(backbone)
 
     def embedder() -> ObjectEmbedder:
-        return ObjectEmbedder(extractor, perspective)
+        return ObjectEmbedder(feature_extractor, perspective)
 
     reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
     folds, seconds = _collect_statistics(usable, background, perspective, embedder, reservoirs, progress)
@@ -209,19 +209,19 @@ def learn_scene(
     clips = []
     for index, video in enumerate(usable):
         progress("calibrating", index, len(usable))
-        eye = MotionExtractor(background, perspective)
+        extractor = MotionExtractor(background, perspective)
         fold = _fold_function(index, video, len(usable))
-        looks = [
+        novelty = [
             AppearanceNovelty(
                 embedder(), concatenate_banks(banks[:k] + banks[k + 1 :]), limits[k].speed.shape
             )
             for k in range(FOLDS)
         ]
         clips.append(
-            measure_held_out(video.frames(rate=ANALYSIS_RATE), eye, limits, looks, fold, perspective, zones)
+            measure_held_out(video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones)
         )
     progress("calibrating", len(usable), len(usable))
-    norms, blocks = calibrate_scales(clips)
+    scales, blocks = calibrate_scales(clips)
     height, width = usable[0].size
     return save_scene(
         path,
@@ -232,7 +232,7 @@ def learn_scene(
         width=width,
         height=height,
         perspective=perspective,
-        norms=norms,
+        norms=scales,
         frames=sum(fold.frames for fold in folds),
         block_seconds=blocks.seconds,
         footage_seconds=blocks.footage,
@@ -302,26 +302,26 @@ def _collect_statistics(
     """Counts of each fold, and the seconds of each video; what moves goes into the galleries."""
     folds = [empty_histograms_for(background) for _ in range(FOLDS)]
     seconds = []
-    looked = troubled = 0
+    frames = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
-        eye, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
+        extractor, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
         object_embedder = embedder()
         last = 0.0
-        for frame_motion in eye.looking(video.frames(rate=ANALYSIS_RATE)):
+        for frame_motion in extractor.extract_all(video.frames(rate=ANALYSIS_RATE)):
             last = frame_motion.time
-            looked, troubled = looked + 1, troubled + (frame_motion.trouble is not None)
+            frames, troubled = frames + 1, troubled + (frame_motion.trouble is not None)
             if not frame_motion.fresh and frame_motion.trouble is None:
                 at = fold(frame_motion.time)
                 folds[at] = count_frame(folds[at], frame_motion.movement, frame_motion.around)
-                seen = object_embedder.look(frame_motion)
+                seen = object_embedder.embed_due(frame_motion)
                 if seen is not None:
                     reservoirs[at].add(seen[1])
         seconds.append(last)
     progress("learning", len(videos), len(videos))
-    if troubled > _MAX_TROUBLE_SHARE * looked:
+    if troubled > _MAX_TROUBLE_SHARE * frames:
         raise DataError(
-            f"In {troubled / looked:.0%} of this footage the camera moves, or shows something else.",
+            f"In {troubled / frames:.0%} of this footage the camera moves, or shows something else.",
             "A scene is what one camera sees that stands still: leave out the rest.",
         )
     return folds, seconds

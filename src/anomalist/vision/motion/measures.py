@@ -68,18 +68,18 @@ def empty_histograms(grid: tuple[int, int]) -> MotionHistograms:
     return MotionHistograms(speeds, sizes, directions, 0)
 
 
-def count_frame(usual: MotionHistograms, movement: MotionGrid, around: MotionGrid) -> MotionHistograms:
+def count_frame(histograms: MotionHistograms, movement: MotionGrid, around: MotionGrid) -> MotionHistograms:
     """Count one frame of normal footage: its arrays are added to in place, the frames are one more.
 
     Parameters
     ----------
     movement, around : what moves in windows of a body's size, and of its surroundings.
     """
-    y, x = np.nonzero(movement.taken >= MIN_OCCUPANCY)
-    np.add.at(usual.speeds, (bin_index(movement.speed[y, x], SPEED_EDGES), y, x), 1)
-    np.add.at(usual.sizes, (bin_index(around.taken[y, x], SIZE_EDGES), y, x), 1)
-    np.add.at(usual.directions, (direction_index(movement.velocity[y, x]), y, x), 1)
-    return MotionHistograms(usual.speeds, usual.sizes, usual.directions, usual.frames + 1)
+    y, x = np.nonzero(movement.occupancy >= MIN_OCCUPANCY)
+    np.add.at(histograms.speeds, (bin_index(movement.speed[y, x], SPEED_EDGES), y, x), 1)
+    np.add.at(histograms.sizes, (bin_index(around.occupancy[y, x], SIZE_EDGES), y, x), 1)
+    np.add.at(histograms.directions, (direction_index(movement.velocity[y, x]), y, x), 1)
+    return MotionHistograms(histograms.speeds, histograms.sizes, histograms.directions, histograms.frames + 1)
 
 
 def bin_index(values: npt.NDArray[np.floating], edges: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
@@ -179,22 +179,22 @@ class MotionLimits:
     absence: FloatArray
 
 
-def motion_limits(usual: MotionHistograms) -> MotionLimits:
+def motion_limits(histograms: MotionHistograms) -> MotionLimits:
     """What the counts say is usual."""
-    directions = neighbourhood_counts(usual.directions)
+    directions = neighbourhood_counts(histograms.directions)
     total = directions.sum(axis=0)
     alike = directions + np.roll(directions, 1, axis=0) + np.roll(directions, -1, axis=0)
     rarity = -np.log10((alike + 3) / (total + DIRECTIONS))
     here = (
-        neighbourhood_counts(usual.speeds.sum(axis=0)[None])[0]
+        neighbourhood_counts(histograms.speeds.sum(axis=0)[None])[0]
         / neighbourhood_counts(np.ones((1, *total.shape), np.float32))[0]
     )
     return MotionLimits(
-        speed=quantile_map(usual.speeds, SPEED_EDGES, LIMIT_QUANTILE),
-        typical=quantile_map(usual.speeds, SPEED_EDGES, 0.5),
-        size=quantile_map(usual.sizes, SIZE_EDGES, LIMIT_QUANTILE),
+        speed=quantile_map(histograms.speeds, SPEED_EDGES, LIMIT_QUANTILE),
+        typical=quantile_map(histograms.speeds, SPEED_EDGES, 0.5),
+        size=quantile_map(histograms.sizes, SIZE_EDGES, LIMIT_QUANTILE),
         rarity=np.where(total >= _MIN_OBSERVATIONS, np.maximum(rarity, 0), 0).astype(np.float32),
-        absence=-np.log10((here + 1) / (usual.frames + 1)).astype(np.float32),
+        absence=-np.log10((here + 1) / (histograms.frames + 1)).astype(np.float32),
     )
 
 
@@ -208,9 +208,9 @@ class DwellTimer:
         """Start again from zero."""
         self._seconds[:] = 0
 
-    def after(self, elapsed: float, movement: MotionGrid, limits: MotionLimits) -> FloatArray:
+    def update(self, elapsed: float, movement: MotionGrid, limits: MotionLimits) -> FloatArray:
         """Seconds so far, float32 (gh, gw), ``elapsed`` seconds after the last call."""
-        still = (movement.taken >= _DWELL_OCCUPANCY) & (movement.speed < _STANDING_SPEED * limits.speed)
+        still = (movement.occupancy >= _DWELL_OCCUPANCY) & (movement.speed < _STANDING_SPEED * limits.speed)
         # Flow flickers: a moment of motion takes back little, whoever walks on takes it back soon.
         self._seconds += np.where(still, elapsed, -4 * elapsed)
         np.maximum(self._seconds, 0, out=self._seconds)
@@ -221,7 +221,7 @@ def cell_measures(
     movement: MotionGrid,
     around: MotionGrid,
     dwell_seconds: FloatArray,
-    strange: FloatArray,
+    appearance: FloatArray,
     limits: MotionLimits,
 ) -> dict[MeasureName, FloatArray]:
     """The measures of every place.
@@ -233,18 +233,18 @@ def cell_measures(
     the direction and of anything being there (−log10 of a share), seconds of standing still, and how unlike
     what usually moves here it looks (``strange``, 1 − cosine).
     """
-    taken = movement.taken >= MIN_OCCUPANCY
+    occupied = movement.occupancy >= MIN_OCCUPANCY
     # Speed counts in full as soon as a fifth of the window moves; below, windows that only touch something.
-    weight = np.minimum(movement.taken / MIN_OCCUPANCY, 1)
+    weight = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1)
     direction = np.take_along_axis(limits.rarity, direction_index(movement.velocity)[None], 0)[0]
-    goes = taken & (movement.speed > _MOVING_SPEED * limits.speed)
+    goes = occupied & (movement.speed > _MOVING_SPEED * limits.speed)
     return {
         "speed": weight * movement.speed / limits.speed,
-        "size": np.where(taken, around.taken / limits.size, 0).astype(np.float32),
+        "size": np.where(occupied, around.occupancy / limits.size, 0).astype(np.float32),
         "direction": np.where(goes, direction, 0).astype(np.float32),
-        "place": np.where(taken, limits.absence, 0).astype(np.float32),
+        "place": np.where(occupied, limits.absence, 0).astype(np.float32),
         "dwell": dwell_seconds,
-        "appearance": strange,
+        "appearance": appearance,
     }
 
 
@@ -256,18 +256,18 @@ def frame_measures(movement: MotionGrid, limits: MotionLimits) -> dict[MeasureNa
     crowding : share of the cells that is taken; stillness : −log10 of the share that moves; dispersal : mean
     velocity away from the middle of what is taken, by the speed limit.
     """
-    taken = movement.taken >= MIN_OCCUPANCY
-    share = float(taken.mean())
-    moving = float((taken & (movement.speed > _STANDING_SPEED * limits.speed)).mean())
+    occupied = movement.occupancy >= MIN_OCCUPANCY
+    share = float(occupied.mean())
+    moving = float((occupied & (movement.speed > _STANDING_SPEED * limits.speed)).mean())
     return {
         "crowding": share,
-        "stillness": float(-np.log10(moving + 1 / taken.size)),
-        "dispersal": _outward_velocity(movement, limits, taken) if share >= _MIN_CROWD_SHARE else 0.0,
+        "stillness": float(-np.log10(moving + 1 / occupied.size)),
+        "dispersal": _outward_velocity(movement, limits, occupied) if share >= _MIN_CROWD_SHARE else 0.0,
     }
 
 
-def _outward_velocity(movement: MotionGrid, limits: MotionLimits, taken: np.ndarray) -> float:
-    y, x = np.nonzero(taken)
+def _outward_velocity(movement: MotionGrid, limits: MotionLimits, occupied: np.ndarray) -> float:
+    y, x = np.nonzero(occupied)
     away = np.stack([x - x.mean(), y - y.mean()], axis=1)
     length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1)
     velocity = movement.velocity[y, x] / limits.speed[y, x][:, None]

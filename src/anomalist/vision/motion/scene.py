@@ -161,7 +161,7 @@ class SceneArrays:
     """
 
     background: Background
-    usual: MotionHistograms
+    histograms: MotionHistograms
     maxima: dict[Mode, FloatArray]
     bank: FloatArray
 
@@ -187,7 +187,7 @@ class Scene:
     @cached_property
     def limits(self) -> MotionLimits:
         """What is hardly ever exceeded at each place."""
-        return motion_limits(self.learned.usual)
+        return motion_limits(self.learned.histograms)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
         """What the threshold of this mode rests on."""
@@ -290,13 +290,13 @@ def _damaged_scene(path: Path, what: str) -> ProfileError:
 
 
 def _to_arrays(learned: SceneArrays) -> dict[str, np.ndarray]:
-    usual = learned.usual
+    histograms = learned.histograms
     return {
         "background": learned.background.grey,
         "noise": learned.background.noise,
-        "speeds": usual.speeds,
-        "sizes": usual.sizes,
-        "directions": usual.directions,
+        "speeds": histograms.speeds,
+        "sizes": histograms.sizes,
+        "directions": histograms.directions,
         "bank": learned.bank.astype(np.float16),
         **{f"maxima_{mode}": values for mode, values in learned.maxima.items()},
     }

@@ -121,7 +121,7 @@ class ScoreScale(Frozen):
     middle: float
     high: float
 
-    def surprise(self, value: float | FloatArray) -> FloatArray:
+    def normalise(self, value: float | FloatArray) -> FloatArray:
         """The normalised score of a value."""
         out: FloatArray = ((np.asarray(value, np.float32) - self.middle) / (self.high - self.middle)).astype(
             np.float32
@@ -149,15 +149,15 @@ def fit_score_scales(
     blocks : indices of the frames of each block, at least one block with a judged frame.
     seconds : length of a block.
     """
-    norms: dict[MeasureName, ScoreScale] = {}
+    scales: dict[MeasureName, ScoreScale] = {}
     for column, name in enumerate(MEASURES):
         values = frames[:, column]
         tops = np.array([np.nanmax(values[b]) for b in blocks if np.isfinite(values[b]).any()])
         middle = float(np.nanmedian(values))
-        norms[name] = ScoreScale(
+        scales[name] = ScoreScale(
             middle=middle, high=max(_tail_quantile(tops, seconds), middle + _MIN_SCALE[name])
         )
-    return norms
+    return scales
 
 
 def _tail_quantile(tops: npt.NDArray[np.floating], seconds: float) -> float:
@@ -168,7 +168,7 @@ def _tail_quantile(tops: npt.NDArray[np.floating], seconds: float) -> float:
     return max(start + excess * float(np.log(0.5 / allowed)), start)
 
 
-def leading_measure(values: FloatArray, norms: ScoreScales) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+def leading_measure(values: FloatArray, scales: ScoreScales) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The highest normalised score among the measures of each frame, and which measure it is.
 
     Speed counts at every value. The others are rarities, noise below what normal footage reaches: they fall
@@ -182,7 +182,7 @@ def leading_measure(values: FloatArray, norms: ScoreScales) -> tuple[FloatArray,
     -------
     float32 (n,), NaN where not judged, and int (n,), index into ``MEASURES``.
     """
-    each = np.stack([norms[name].surprise(values[:, i]) for i, name in enumerate(MEASURES)], axis=1)
+    each = np.stack([scales[name].normalise(values[:, i]) for i, name in enumerate(MEASURES)], axis=1)
     each[:, 1:] = np.where(each[:, 1:] < 1, 1 - _SUBTHRESHOLD_SLOPE * (1 - each[:, 1:]), each[:, 1:])
     judged = np.isfinite(each).all(axis=1)
     which = np.where(judged, np.nan_to_num(each, nan=-np.inf).argmax(axis=1), 0)

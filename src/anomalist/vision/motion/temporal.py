@@ -156,18 +156,18 @@ class HysteresisSegmenter:
             return None
         return TemporalSegment(found.start, found.end, found.peak, found.score, closed=True)
 
-    def _long(self, stretch: TemporalSegment) -> bool:
-        return stretch.end - stretch.start >= MIN_DURATION
+    def _long(self, segment: TemporalSegment) -> bool:
+        return segment.end - segment.start >= MIN_DURATION
 
 
 def temporal_segments(
     times: Sequence[float], scores: Sequence[float], threshold: float, cuts: Sequence[bool] = ()
 ) -> list[TemporalSegment]:
     """All stretches of a clip, in order; none goes on beyond a cut (True where what follows is new)."""
-    machine = HysteresisSegmenter(threshold)
+    segmenter = HysteresisSegmenter(threshold)
     found: list[TemporalSegment | None] = []
     for index, (time, score) in enumerate(zip(times, scores, strict=True)):
         if index < len(cuts) and cuts[index]:
-            found.append(machine.finish())
-        found.append(machine.push(time, score))
-    return [stretch for stretch in (*found, machine.finish()) if stretch is not None]
+            found.append(segmenter.finish())
+        found.append(segmenter.push(time, score))
+    return [segment for segment in (*found, segmenter.finish()) if segment is not None]
