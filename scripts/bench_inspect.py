@@ -70,7 +70,9 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "bank": len(model.normality.bank.vectors),
             "features_ms": median_ms(lambda: list(extractor.extract(batch))),
-            "neighbours_ms": median_ms(lambda: [model.normality.novelty(batch.descriptors) for batch in looks]),
+            "neighbours_ms": median_ms(
+                lambda: [model.normality.novelty(batch.descriptors) for batch in looks]
+            ),
             "head_ms": median_ms(judge),
             "detector_ms": median_ms(lambda: detector.score(batch)),
             "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),

@@ -252,7 +252,9 @@ def _inspect_steel(
         )
         yield (
             item.name,
-            QuestionEvidence(record, likeness=looks.similarity_to_kinds(describe_picture(extractor, media.pixels))),
+            QuestionEvidence(
+                record, likeness=looks.similarity_to_kinds(describe_picture(extractor, media.pixels))
+            ),
         )
         progress("looking at steel", done, len(testing))
 
@@ -316,5 +318,7 @@ def _inspect_tiles(
             if item.normal or media is None or evidence is None:
                 yield item.name, QuestionEvidence(inspection.record)
                 continue
-            likeness = looks.similarity_to_kinds(describe_picture(extractor, media.pixels, evidence.score_map))
+            likeness = looks.similarity_to_kinds(
+                describe_picture(extractor, media.pixels, evidence.score_map)
+            )
             yield item.name, QuestionEvidence(inspection.record, evidence.score_map, likeness)

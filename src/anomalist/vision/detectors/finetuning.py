@@ -1,8 +1,8 @@
 """Fine-tune the segmentation head to a product, on its normal pictures with synthetic and known defects.
 
-The trunk stays as it ships, so that memory banks stay valid and features are computed once; so does the
+The trunk stays frozen, so that memory banks stay valid and features are computed once; so does the
 bank-conditioned head, which fine-tuning makes worse. The result is averaged with the shipped head
-(WiSE-FT, Wortsman et al. 2022). Import this module inside functions only: it needs torch.
+(WiSE-FT, Wortsman et al. 2022). Needs torch: import it inside functions only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defec
 from anomalist.vision.synthetic_textures import Rng
 
 _DEFECT_SIDE = 128  # side of the square that synthetic defects are made for
-_CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4
+_CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4  # of the samples: without a defect; known ones, where there are any
 _HALF_SIZE_SHARE = 0.5  # of all samples; inference, too, runs at both scales
-_PSEUDO_LABEL_SHARE = 0.01  # of an unmasked defect's pixels, those most likely the defect, are taken for it
+_PSEUDO_LABEL_SHARE = 0.01  # of the pixels of a defect without a mask are pseudo-labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class DefectSampler:
     known: Sequence[tuple[UInt8Array, UInt8Array]] = ()
 
     def sample(self, rng: Rng, among: npt.NDArray[np.int64]) -> TrainingSample:
-        """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
+        """Draw a sample, from the normal pictures with the numbers ``among`` and from all known defects."""
         coarse = rng.random() < _HALF_SIZE_SHARE
         picture, label, source = self._drawn(rng, among)
         if coarse:
@@ -100,7 +100,7 @@ def label_to_half_size(label: UInt8Array) -> UInt8Array:
 
 
 def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8Array) -> None:
-    """Put a synthetic defect on a square part of a picture, float32 (H, W, 3) in [0, 1], in place."""
+    """Add a synthetic defect to a square of a picture, float32 (H, W, 3) in [0, 1], in place."""
     side = min(int(_DEFECT_SIDE * rng.choice([0.75, 1, 1.75])), *picture.shape[:2], *donor.shape[:2])
     y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
     top, left = (int(rng.integers(length - side + 1)) for length in donor.shape[:2])
@@ -113,7 +113,7 @@ def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8
 
 
 def _maybe_augment(rng: Rng, picture: FloatArray) -> UInt8Array:
-    """Change light, noise and sharpness in half of the pictures; takes float32 in [0, 1], gives uint8."""
+    """Augment half of the pictures (light, noise, sharpness); takes float32 in [0, 1], returns uint8."""
     if rng.random() < 0.5:
         picture = augment(rng, picture)
     return np.asarray((picture * 255).round(), np.uint8)
@@ -124,8 +124,8 @@ def known_defect_samples(
 ) -> list[tuple[UInt8Array, UInt8Array]]:
     """Working pictures of known defects with their labels, uint8 (h, w, 3) and (h, w).
 
-    Pixels next to a mask are ignored: masks are drawn by hand. Without a mask, what the shipped network finds
-    most suspicious is taken for the defect, and everything else ignored.
+    Pixels at the rim of a mask are ignored, as masks are drawn by hand. Without a mask the pixels with the
+    highest logits of the shipped network are pseudo-labelled as the defect, and all others ignored.
     """
     import cv2
     import torch
@@ -162,11 +162,11 @@ def _label_from_mask(mask: BoolArray, shape: tuple[int, ...]) -> UInt8Array:
 
 
 BATCH_SIZE = 4
-"""Pictures a step."""
+"""Samples of a training step."""
 
 _LEARNING_RATE = 1e-3
 _VALIDATION_SAMPLES = 64
-_PREFETCH_STEPS = 3  # steps drawn by another thread while this one trains
+_PREFETCH_STEPS = 3  # whose samples are prefetched
 
 
 def finetune_head(
@@ -181,9 +181,9 @@ def finetune_head(
     """Return the average of ``head`` and a copy fine-tuned for ``steps`` on samples of ``sampler``.
 
     ``groups`` are int (n,), of the sampler's normals. A tenth of the groups, when there are ten or more, is
-    set apart to check that training has helped; where it has not, ``head`` itself is returned. The result is
-    rounded to half precision, as it is stored. Batch statistics stay those of pretraining: a handful of alike
-    pictures would only spoil them.
+    held out for validation; where training has not helped, ``head`` itself is returned. The result is rounded
+    to half precision, as it is stored. Batch statistics stay those of pretraining: batches of a few similar
+    pictures have none to estimate.
     """
     order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
     apart = np.isin(groups, order[: len(order) // 10])
@@ -220,7 +220,7 @@ def finetune_head(
 
 
 def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Average of two sets of weights: it keeps what the first knows of defects that the samples don't show.
+    """Average two sets of weights (WiSE-FT): the first generalises to defects that the samples lack.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """
@@ -242,7 +242,7 @@ def round_to_half(head: SegmentationHead) -> SegmentationHead:
 def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: TrainingSample) -> Tensor:
     """Loss of one sample with self-reference logits."""
     (batch,) = extractor.extract([sample.picture])
-    novelty, _ = batch.intra_image_novelty, batch.isolation  # similarities need their full precision
+    novelty, _ = batch.intra_image_novelty, batch.isolation  # computed here in full precision
     with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
         logits = batch.logits(head, novelty).float()
     return segmentation_loss(logits, torch.from_numpy(sample.label[None]))

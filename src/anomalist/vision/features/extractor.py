@@ -1,7 +1,7 @@
 """Feature extraction: run SurfaceNet, and a backbone if there is one, over pictures in batches of one size.
 
-Also loads the packaged weights, checked by SHA-256 before they are used, and keeps glibc's malloc from
-giving freed memory back after every layer, which would cost half of the processor time.
+The packaged weights are checked by SHA-256 before they are used. glibc's malloc is kept from returning freed
+memory after every layer, which would cost half of the processor time.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def keep_freed_memory() -> None:
 T = TypeVar("T")
 
 WEIGHTS_FILE = "surfacenet-2.safetensors"
+"""Name of the packaged weights of SurfaceNet."""
 WEIGHTS_SHA256 = "e61ddc9432fcd56373f32cd5ca0fe02a624e16f8574813b88787628a81f3ef26"
 
 
@@ -82,7 +83,7 @@ def load_network(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
 
 
 def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
-    """A head with the given weights, likewise."""
+    """A segmentation head with the given weights, which may be stored in half precision, ready to run."""
     from anomalist.vision.features.surface_net import SegmentationHead
 
     head = SegmentationHead()
@@ -105,11 +106,11 @@ class FeatureBatch:
 
     Parameters
     ----------
-    indices : which pictures they are.
+    indices : of the pictures, in the order given to the extractor.
     pictures : uint8 (H, W, 3) each.
-    descriptors : float32 (B, h, w, d), unit vectors, for memory banks.
-    seen : the trunk's features.
-    network : that computed them.
+    descriptors : float32 (B, h, w, d), unit vectors, for memory banks; the backbone's if there is one.
+    trunk : output of the trunk of SurfaceNet.
+    network : that computed it.
     """
 
     indices: tuple[int, ...]
@@ -127,11 +128,10 @@ class FeatureBatch:
         return isolation(self.trunk.descriptors)
 
     def self_reference_logits(self, head: SegmentationHead) -> FloatArray:
-        """Self-reference logits: the head's logits with only the picture itself as normal; float32 (B, H, W).
+        """Self-reference logits: a head's logits with only the picture itself as normal; float32 (B, H, W).
 
-        The sum of its logits on the pictures and on the pictures at half their size, where large faint
-        defects are easier to see, each conditioned on intra-image novelty. Cached,
-        as folds may share a head.
+        Sum of the logits at full and at half size (large faint defects are clearer there), each conditioned
+        on intra-image novelty. Cached, as folds may share a head.
         """
         if head not in self._logits_by_head:
             self._logits_by_head[head] = self._compute_self_reference_logits(head)
@@ -156,13 +156,13 @@ class FeatureBatch:
 
     @cached_property
     def half_scale(self) -> FeatureBatch:
-        """The same pictures at half their size; its descriptors are the network's own."""
+        """Features of the same pictures at half their size; descriptors are SurfaceNet's own."""
         small = tuple(to_half_size(picture) for picture in self.pictures)
         trunk = extract_features(self.network, small)
         return FeatureBatch(self.indices, small, _descriptor_grid(trunk), trunk, self.network)
 
     def logits(self, head: SegmentationHead, novelty: FloatArray | None) -> Tensor:
-        """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or nothing."""
+        """Logits of a head, float (B, H, W), conditioned on the novelty of patches, float32 (B, h, w), or none."""
         import torch
         import torch.nn.functional as F  # noqa: N812
 
@@ -176,7 +176,7 @@ class FeatureBatch:
 
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
-    """Batched feature extraction: the shipped network and, if asked for, a backbone for the descriptors."""
+    """Batched feature extraction: SurfaceNet and, if given, a backbone for the descriptors."""
 
     network: SurfaceNet
     backbone: TransformersBackbone | None = None
@@ -198,7 +198,7 @@ class FeatureExtractor:
 
 
 def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> TrunkOutput:
-    """Run the trunk over working pictures of one size, without gradients."""
+    """Run the trunk over pictures of one working size, without gradients."""
     import torch
 
     from anomalist.vision.features.surface_net import standardise
@@ -212,7 +212,7 @@ def _descriptor_grid(trunk: TrunkOutput) -> FloatArray:
 
 
 def to_half_size(picture: UInt8Array) -> UInt8Array:
-    """A working picture at half its size, to the nearest size that the network takes."""
+    """Reduce a picture of working size by half, to the nearest size that the network takes."""
     import cv2
 
     from anomalist.vision.features.surface_net import SIZE_MULTIPLE

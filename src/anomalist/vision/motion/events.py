@@ -23,18 +23,20 @@ from anomalist.vision.motion.scoring import FrameScore
 from anomalist.vision.motion.temporal import TemporalSegment
 from anomalist.vision.motion.tracks import TrackedObject
 
-_MIN_NORMALISED_SCORE = 1.0
-_MAX_TRACKS = 3  # told of one event
-_MIN_FRAME_SHARE = 0.15  # of the event's moments, in which a track leads or follows
+_MIN_NORMALISED_SCORE = 1.0  # of the measures that an event lists beside the leading one
+_MAX_TRACKS = 3  # listed for one event
+_MIN_FRAME_SHARE = 0.15  # of the event's frames, in which a listed track is involved
 
 
 @dataclass(frozen=True, eq=False)
 class EventBuilder:
-    """Makes events of one clip.
+    """Builds the events of one clip.
 
     Parameters
     ----------
-    size : (height, width) of its frames.
+    scene : that it was scored by.
+    mode : causal or offline.
+    size : (height, width) of its frames, pixels.
     zones : drawn by a person.
     """
 
@@ -46,11 +48,14 @@ class EventBuilder:
     def event(
         self, number: int, segment: TemporalSegment, frame_scores: Sequence[FrameScore], *, throughout: bool
     ) -> Event:
-        """The event of a stretch.
+        """Build the event of a segment.
 
         Parameters
         ----------
-        moments : of the stretch, in order; at least one was judged.
+        number : of the event, for its id.
+        segment : of the score.
+        frame_scores : of the segment, in order; at least one was judged.
+        throughout : whether it lasts for all of the clip.
         """
         judged = [frame_score for frame_score in frame_scores if frame_score.judged]
         peak = min(judged, key=lambda frame_score: abs(frame_score.time - segment.peak))
@@ -76,7 +81,7 @@ class EventBuilder:
     def intrusion(
         self, number: int, zone: str, segment: TemporalSegment, frame_scores: Sequence[FrameScore]
     ) -> Event:
-        """The event of something being in a forbidden zone."""
+        """Build the event of an intrusion into a forbidden zone."""
         tracks = self._tracks([m for m in frame_scores if m.judged], segment.peak)
         drawn = next(z for z in self.zones if z.name == zone)
         height, width = self.size
@@ -131,11 +136,15 @@ class EventBuilder:
                 weight[tracked_object.number] = weight.get(tracked_object.number, 0.0) + gain
                 tracked_objects[tracked_object.number] = tracked_object
         often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(frame_scores)]
-        told = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
+        chosen = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
         min_speed = MIN_SPEED * self.scene.manifest.perspective.middle
-        return tuple(track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in told)
+        return tuple(
+            track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in chosen
+        )
 
-    def _box(self, frame_scores: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]) -> Box | None:
+    def _box(
+        self, frame_scores: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]
+    ) -> Box | None:
         """Box at the peak: the cells with the highest scores; else that of the leading object then."""
         box = peak.box or next((frame_score.box for frame_score in frame_scores if frame_score.box), None)
         if box is not None:
@@ -145,7 +154,7 @@ class EventBuilder:
         return min(tracks[0].path, key=lambda step: abs(step[0] - peak.time))[1]
 
     def _zones_at(self, box: Box | None) -> tuple[str, ...]:
-        """The zones to be watched in which the middle of a box lies."""
+        """Names of the watched zones that hold the centre of a box."""
         if box is None:
             return ()
         grid = self.scene.limits.speed.shape
@@ -156,7 +165,9 @@ class EventBuilder:
 
 def _event_kind(frame_scores: Sequence[FrameScore]) -> MeasureName:
     """The measure that leads for most of the summed score."""
-    weights: dict[MeasureName, float] = dict.fromkeys((frame_score.leading for frame_score in frame_scores), 0.0)
+    weights: dict[MeasureName, float] = dict.fromkeys(
+        (frame_score.leading for frame_score in frame_scores), 0.0
+    )
     for frame_score in frame_scores:
         weights[frame_score.leading] += max(frame_score.score, 0.01)
     return max(weights, key=lambda name: weights[name])
@@ -167,12 +178,12 @@ def _event_measures(frame_scores: Sequence[FrameScore], kind: MeasureName) -> tu
     found = []
     for name in MEASURES:
         top = max(frame_scores, key=lambda frame_score: frame_score.normalised_scores[name])
-        surprise = top.normalised_scores[name]
-        if surprise >= _MIN_NORMALISED_SCORE or name == kind:
+        score = top.normalised_scores[name]
+        if score >= _MIN_NORMALISED_SCORE or name == kind:
             found.append(
                 Measured(
                     name=name,
-                    surprise=round(surprise, 3),
+                    surprise=round(score, 3),
                     value=round(top.values[name], 4),
                     unit=MEASURE_UNITS[name],
                 )
@@ -181,8 +192,9 @@ def _event_measures(frame_scores: Sequence[FrameScore], kind: MeasureName) -> tu
 
 
 SIGNATURE_SPACE = "motion-1"
+"""Version of the embedding space, stored with signatures."""
 SIGNATURE_MIN_SIMILARITY = 0.85
-"""Cosine similarity from which two events are alike: what differs in kind never is."""
+"""Cosine similarity from which two events are alike; events of different kinds never reach it."""
 
 _KINDS: tuple[MeasureName, ...] = (
     "speed",
@@ -199,11 +211,11 @@ _KINDS: tuple[MeasureName, ...] = (
 _GRID = 3
 _PLACE_SIGMA = 0.22  # of the picture: how far an event may move and still be at one place
 _KIND, _PLACE, _DIRECTION, _SPEED, _SIZE = 1.0, 0.7, 0.6, 0.5, 0.5  # weights
-_OCTAVES = 4.0  # of speed or size, from a quarter of what is usual on: a right angle
+_OCTAVES = 4.0  # of speed or size that span the right angle, from a quarter of the usual on
 
 
 def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
-    """The vector of an event.
+    """Signature of an event: kind, place, direction, speed and size as one unit vector.
 
     Parameters
     ----------
@@ -230,7 +242,7 @@ def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
 
 
 def _place(event: Event, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Bumps over a 3×3 grid around the middle of the event's box; all alike for an event of the whole."""
+    """Soft assignment of the centre of the event's box to a 3×3 grid; uniform without a box."""
     if event.box is None:
         return _unit(np.ones(_GRID**2))
     x, y = _middle(event.box)
@@ -241,7 +253,7 @@ def _place(event: Event, size: tuple[int, int]) -> npt.NDArray[np.float64]:
 
 
 def _ratio_angle(ratio: float) -> npt.NDArray[np.float64]:
-    """A ratio as an angle, so that twice as much is as far from once as from four times."""
+    """A ratio as a point on a quarter circle by its logarithm, so that each octave is as far apart."""
     angle = np.clip((np.log2(max(ratio, 1e-3)) + 2) / _OCTAVES, 0, 1) * np.pi / 2
     return np.array([np.cos(angle), np.sin(angle)])
 

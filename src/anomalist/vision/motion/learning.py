@@ -1,8 +1,8 @@
 """Learn a scene profile from normal footage of one camera, with four-fold cross-calibration.
 
-Three passes: frames spread over the footage for background and perspective, everything for the histograms,
-and everything again to score each fold against the other three. The score scales and thresholds rest on those
-held-out scores.
+Three passes: frames spread over the footage for background and perspective, all frames for the histograms,
+and all again to score each fold against the other three. Score scales and thresholds rest on those held-out
+scores.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ _MODES: tuple[Mode, ...] = ("causal", "offline")
 
 @dataclass(frozen=True, eq=False)
 class HeldOutClip:
-    """The measures of one clip against footage that it is no part of.
+    """Measures of one clip, each frame against the folds that it does not belong to.
 
     Parameters
     ----------
     times : float64 (n,), seconds.
     values : float32 (n, 9), the ``MEASURES``; NaN where a frame was not judged.
-    cuts : bool (n,), where nothing of the past belongs to what follows.
+    cuts : bool (n,), True where the frame before belongs to another take.
     """
 
     times: npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ class HeldOutClip:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationBlocks:
-    """Maxima of the blocks of all clips, by mode; float32 (n,) each."""
+    """Block maxima of all clips by mode, float32 (n,) each; length of a block and of all footage in seconds."""
 
     maxima: dict[Mode, FloatArray]
     seconds: float
@@ -101,10 +101,14 @@ def measure_held_out(
     perspective: Perspective,
     zones: Sequence[Zone] = (),
 ) -> HeldOutClip:
-    """Measure a clip; ``limits[fold(time)]`` and ``looks[…]`` are what was learned without that moment."""
+    """Measure a clip held out: the frame at ``time`` by ``limits`` and ``novelty`` number ``fold(time)``.
+
+    Those were learned without the footage of that fold.
+    """
     counts = counted_cells(zones, limits[0].speed.shape)
     measurers = [
-        FrameMeasurer(limit, perspective, own_novelty, counts) for limit, own_novelty in zip(limits, novelty, strict=True)
+        FrameMeasurer(limit, perspective, own_novelty, counts)
+        for limit, own_novelty in zip(limits, novelty, strict=True)
     ]
     times, values, cuts = [], [], []
     for frame_motion in extractor.extract_all(frames):
@@ -119,9 +123,9 @@ def measure_held_out(
 
 
 def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, ScoreScale], CalibrationBlocks]:
-    """The scale of the measures, and the maxima that thresholds come from.
+    """Fit the score scales of the measures, and take the block maxima that thresholds come from.
 
-    The scale is two numbers a measure, from the same footage as the maxima.
+    Both are from the same footage; a scale is only two numbers a measure.
 
     Raises DataError when no block could be judged.
     """
@@ -152,12 +156,15 @@ def _block_maxima(
 
 
 Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
 
-ANALYSIS_RATE = 10.0  # frames a second that are looked at: what moves is followed over half a second anyway
+ANALYSIS_RATE = 10.0
+"""Frames a second that are analysed; flow is chained over half a second anyway."""
 FOLDS = 4
-_BACKGROUND_FRAMES = 120  # frames for the background, over all videos
+"""Folds of the cross-calibration."""
+_BACKGROUND_FRAMES = 120  # over all videos
 _MIN_FOOTAGE_SECONDS = 10.0
-_MAX_TROUBLE_SHARE = 0.2  # share of the frames
+_MAX_TROUBLE_SHARE = 0.2  # of the frames
 _FOLD_SECONDS = 30.0  # seconds that are held out together where the length of a video is unknown
 
 
@@ -171,23 +178,22 @@ def learn_scene(
     force: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Scene:
-    """Learn what one camera usually sees.
-
-    Three passes: frames spread over the footage for the background and the perspective, everything for the
-    counts, and everything again for the scores of each quarter against the counts of the other three.
+    """Learn a scene profile from normal footage of one camera, and save it.
 
     Parameters
     ----------
     videos : normal footage of one camera, at least 10 s together.
     name : a name under ``ANOMALIST_HOME``, or a folder.
-    backbone : a vision backbone of transformers that describes what moves; None takes the shipped network.
-    seed : of the choice of what is remembered.
-    progress : called with what is done, how far, and of how much.
+    zones : drawn by a person; cells of ignored ones don't count.
+    backbone : of transformers, that embeds moving objects; None takes the shipped network.
+    seed : of the reservoir samples.
+    force : replace a scene of that name.
+    progress : see `Progress`.
 
     Raises
     ------
-    DataError : nothing usable, too little, sizes that differ, or a camera that moves.
-    ProfileError : something is in the way of the scene.
+    DataError : no usable footage, too little of it, or a camera that moves.
+    ProfileError : the folder exists, and must not or can't be replaced.
     """
     path = profile_path(name)
     refuse_overwriting_scene(path, force=force)
@@ -218,7 +224,9 @@ def learn_scene(
             for k in range(FOLDS)
         ]
         clips.append(
-            measure_held_out(video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones)
+            measure_held_out(
+                video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones
+            )
         )
     progress("calibrating", len(usable), len(usable))
     scales, blocks = calibrate_scales(clips)
@@ -250,7 +258,7 @@ def learn_scene(
 
 
 def empty_histograms_for(background: Background) -> MotionHistograms:
-    """No counts, for the grid of a background."""
+    """Empty histograms for the grid of a background."""
     height, width = background.grey.shape
     return empty_histograms(grid_shape(height, width))
 
@@ -258,7 +266,7 @@ def empty_histograms_for(background: Background) -> MotionHistograms:
 def _survey_footage(
     videos: Sequence[Video], progress: Progress
 ) -> tuple[list[Video], Background, Perspective, tuple[str, ...]]:
-    """Frames spread over the footage: which videos can be used, what stands still, how large bodies are."""
+    """First pass: the usable videos, background, perspective, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
     usable: list[Video] = []
@@ -299,7 +307,7 @@ def _collect_statistics(
     reservoirs: Sequence[DescriptorReservoir],
     progress: Progress,
 ) -> tuple[list[MotionHistograms], list[float]]:
-    """Counts of each fold, and the seconds of each video; what moves goes into the galleries."""
+    """Second pass: histograms of each fold, and the seconds of each video; objects go into the reservoirs."""
     folds = [empty_histograms_for(background) for _ in range(FOLDS)]
     seconds = []
     frames = troubled = 0
@@ -328,7 +336,7 @@ def _collect_statistics(
 
 
 def _fold_function(index: int, video: Video, videos: int) -> Callable[[float], int]:
-    """The fold that a moment of a video is held out with: whole videos where there are enough."""
+    """Which fold a time of a video belongs to: whole videos where there are enough, else pieces of them."""
     if videos >= FOLDS:
         return lambda _: index % FOLDS
     piece = video.duration / FOLDS if video.duration else _FOLD_SECONDS

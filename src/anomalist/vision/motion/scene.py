@@ -1,6 +1,6 @@
 """Scene profile of one camera, saved as a versioned folder with hashes, and zones drawn by a person.
 
-A zone is ignored, watched more closely, or forbidden. The manifest's field names are those of ``scene.json``.
+A zone is ignored, watched, or forbidden. The manifest's field names are those of ``scene.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from anomalist.vision.profile import profile_path
 
 
 class Zone(Frozen):
-    """A polygon with a name and a meaning."""
+    """A named polygon that is ignored, watched, or forbidden."""
 
     name: str = Field(min_length=1, max_length=80)
     kind: Literal["ignore", "watch", "forbidden"]
@@ -82,7 +82,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
-    """Which cells of a grid (rows, columns) have their middle in the zone: bool (gh, gw)."""
+    """Which cells of a grid (rows, columns) have their centre in the zone, bool (gh, gw)."""
     import cv2
 
     gh, gw = grid
@@ -94,7 +94,7 @@ def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
 
 
 def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
-    """Which cells count, bool (gh, gw): all that are in no zone to be ignored.
+    """Which cells count, bool (gh, gw): those in no ignored zone.
 
     Raises DataError when nothing is left.
     """
@@ -131,12 +131,12 @@ class SceneManifest(Frozen):
     height: int
     perspective: Perspective
     norms: dict[MeasureName, ScoreScale]
-    frames: int = Field(description="normal frames that the counts are over")
+    frames: int = Field(description="normal frames that the histograms count")
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     zones: tuple[Zone, ...] = ()
-    backbone: str | None = Field(None, description="what describes objects in place of the shipped network")
-    seed: int = Field(description="of the choice of what is remembered")
+    backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
+    seed: int = Field(description="of the reservoir sample of embeddings")
     footage: tuple[TrainingVideo, ...]
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
@@ -155,9 +155,9 @@ class SceneArrays:
     Parameters
     ----------
     background : of the scene, in working pixels.
-    usual : counts over all normal footage.
+    histograms : of all normal footage.
     maxima : of the blocks of held-out footage, by mode; float32 (n,).
-    bank : float32 (m, d), unit descriptors of what usually moves here.
+    bank : float32 (m, d), embeddings of normal objects, unit vectors.
     """
 
     background: Background
@@ -186,11 +186,11 @@ class Scene:
 
     @cached_property
     def limits(self) -> MotionLimits:
-        """What is hardly ever exceeded at each place."""
+        """Limits of normal motion by cell."""
         return motion_limits(self.learned.histograms)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
-        """What the threshold of this mode rests on."""
+        """Block maxima that the thresholds of a mode come from."""
         return BlockMaxima(
             self.learned.maxima[mode], self.manifest.block_seconds, self.manifest.footage_seconds
         )

@@ -1,6 +1,6 @@
 """Frame scoring: the measures of each frame, normalised; the leading measure, its cells and objects.
 
-One clip or stream in order and in bounded memory, with an anomaly map a frame.
+A clip or stream is scored in order and in bounded memory, with an anomaly map for each frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anomalist.vision.motion.scene import Scene, Zone, cells_in, counted_cells
 from anomalist.vision.motion.score_scale import ScoreScales, leading_measure
 from anomalist.vision.motion.tracks import MovingObject, TrackedObject, Tracker
 
-_TOP_SHARE = 0.2  # of the cells of one body: the highest ones stand for the frame
+_TOP_SHARE = 0.2  # of the cells of one body: the mean of so many highest cells is the frame's value
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class FrameMeasures:
     Parameters
     ----------
     values : float32 (9,), in the order of ``MEASURES``; NaN when the frame can't be judged.
-    places : for each of ``CELL_MEASURES`` float32 (gh, gw).
+    places : by cell, for each of ``CELL_MEASURES`` float32 (gh, gw).
     """
 
     time: float
@@ -57,8 +57,10 @@ class FrameMeasurer:
 
     Parameters
     ----------
-    looks : what tells how things look.
-    counts : bool (gh, gw), which places count; what is in zones to be ignored doesn't.
+    limits : of the scene, by cell.
+    perspective : of the scene.
+    novelty : appearance novelty of each cell.
+    counts : bool (gh, gw), which cells count; those of ignored zones don't. None for all.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class FrameMeasurer:
         self._last: float | None = None
 
     def measure(self, frame_motion: FrameMotion) -> FrameMeasures:
-        """Measure the next frame."""
+        """Measure the next frame; every value is NaN where it can't be judged."""
         elapsed = 0.0 if self._last is None else frame_motion.time - self._last
         self._last = frame_motion.time
         if frame_motion.fresh or frame_motion.trouble is not None:
@@ -91,7 +93,9 @@ class FrameMeasurer:
             )
         dwell_seconds = self._dwelling.update(elapsed, frame_motion.movement, self._limits)
         appearance = self._novelty.update(frame_motion)
-        maps = cell_measures(frame_motion.movement, frame_motion.around, dwell_seconds, appearance, self._limits)
+        maps = cell_measures(
+            frame_motion.movement, frame_motion.around, dwell_seconds, appearance, self._limits
+        )
         places = {name: np.where(self._counts, maps[name], 0).astype(np.float32) for name in CELL_MEASURES}
         whole = frame_measures(frame_motion.movement, self._limits)
         values = [self._highest(places[n]) if n in places else whole[n] for n in MEASURES]
@@ -122,12 +126,12 @@ _INTRUSION_SHARE = 0.25  # of a body's cells inside a forbidden zone: somebody i
 
 @dataclass(frozen=True, eq=False)
 class FrameScore:
-    """What one frame shows.
+    """Score of one frame, with the measure, cells and objects behind it.
 
     Parameters
     ----------
     time : seconds.
-    cut : whether what came before doesn't belong to it.
+    cut : whether the frame before belongs to another take.
     trouble : why it can't be judged, or None.
     score : normalised score of the leading measure; NaN when not judged.
     leading : that measure.
@@ -159,7 +163,7 @@ class FrameScorer:
 
     Parameters
     ----------
-    scene : what is usual.
+    scene : learned from normal footage.
     zones : drawn by a person; None takes those of the scene.
     """
 
@@ -180,15 +184,15 @@ class FrameScorer:
 
     @property
     def tracked_objects(self) -> tuple[TrackedObject, ...]:
-        """Every object that is followed now, or was lost a moment ago."""
+        """Every object that is tracked now, or was until a moment ago."""
         return tuple(self._tracker.tracked_objects)
 
     def score(self, frame: Frame) -> FrameScore:
-        """Look at the next frame. ``last_map`` is then its anomaly map, float32 (gh, gw)."""
+        """Score the next frame; ``last_map`` is then its anomaly map, float32 (gh, gw)."""
         return self._score_motion(self._extractor.extract(frame))
 
     def score_all(self, frames: Iterable[Frame]) -> Iterator[FrameScore]:
-        """The same for frames in order, with part of the work ahead in another thread."""
+        """Score frames in order; see `MotionExtractor.extract_all`."""
         return map(self._score_motion, self._extractor.extract_all(frames))
 
     def _score_motion(self, frame_motion: FrameMotion) -> FrameScore:
@@ -223,7 +227,7 @@ class FrameScorer:
         )
 
     def _pace(self, found: MovingObject, movement: MotionGrid) -> float:
-        """Speed of an object by the typical one, both in the windows of its cells."""
+        """Speed of an object relative to the typical speed, both in the windows of its cells."""
         rows, columns = found.cells.T
         filled = movement.occupancy[rows, columns]
         best = filled >= _median(filled)
@@ -231,7 +235,7 @@ class FrameScorer:
         return _median(movement.speed[rows, columns] / self._scene.limits.typical[rows, columns])
 
     def _peak_cells(self, measured: FrameMeasures, name: MeasureName) -> BoolArray:
-        """The places that made the frame what it is, bool (gh, gw); none for a measure of the whole."""
+        """Cells around the peak of a measure, bool (gh, gw); none for a measure of the whole frame."""
         if name not in CELL_MEASURES:
             return np.zeros(self.last_map.shape, np.bool_)
         values = self._scene.manifest.norms[name].normalise(measured.places[name])
@@ -255,7 +259,7 @@ class FrameScorer:
 
 
 def _median(values: FloatArray) -> float:
-    """Median of a few numbers: what numpy's gives, without most of its time."""
+    """Median of a few numbers, as numpy gives it in a fraction of the time."""
     ordered = np.sort(values)
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 

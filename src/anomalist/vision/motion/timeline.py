@@ -1,4 +1,4 @@
-"""Score a whole clip: its score curve, events, intrusions into zones, and camera faults."""
+"""Timeline of a whole clip: its score curve, events, intrusions into forbidden zones, and camera faults."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ from anomalist.vision.motion.temporal import (
 )
 
 MAX_CURVE_POINTS = 2000
-_MAX_MISSING_ENDS = 1.0  # seconds at both ends that may be missing of an event that lasts throughout, ...
-_MIN_JUDGED_SHARE = 0.5  # ... of a clip that could be judged to this share at least
-_MAX_TROUBLE_GAP = 1.0  # seconds
+"""Points of a stored score curve at most."""
+_MAX_MISSING_ENDS = 1.0  # seconds that an event that lasts throughout may miss at either end, ...
+_MIN_JUDGED_SHARE = 0.5  # ... of a clip of which this share could be judged
+_MAX_TROUBLE_GAP = 1.0  # seconds that one camera fault bridges
 _TROUBLE_ONSET: Mapping[TroubleKind, float] = {"moving": 1.5, "moved": 1.5}
-"""Seconds before a trouble is noticed in which it may already mislead: a slow pan starts with a fraction of a
-pixel, which makes fine texture stand out. What hides the scene at once isn't among them."""
+"""Seconds before its detection in which a camera fault may already mislead: a slow pan starts with a fraction
+of a pixel, which makes fine texture foreground. Faults that hide the scene start at once."""
 
 
 @dataclass(eq=False)
 class ClipTimeline:
-    """Scores of one clip; grows frame by frame and keeps details only of what is unusual.
+    """Scores of one clip, added frame by frame; full frame scores are kept only where they are high.
 
     Parameters
     ----------
-    detail_threshold : score from which on a frame is kept with its details.
+    detail_threshold : score from which a frame score is kept whole.
+    times, scores, cuts : of each frame.
+    troubles : camera faults.
+    frame_scores : those that are kept, by number of the frame.
     """
 
     detail_threshold: float
@@ -50,7 +54,7 @@ class ClipTimeline:
     frame_scores: dict[int, FrameScore] = field(default_factory=dict)
 
     def add(self, frame_score: FrameScore) -> None:
-        """Take the next moment."""
+        """Take the next frame score."""
         if frame_score.intruded_zones or frame_score.score >= self.detail_threshold:
             self.frame_scores[len(self.times)] = frame_score
         self.times.append(frame_score.time)
@@ -83,7 +87,7 @@ class ClipTimeline:
             self._discard_since(time - _TROUBLE_ONSET.get(kind, 0.0))
 
     def _discard_since(self, start: float) -> None:
-        """What was judged from ``start`` on, back to a cut at most, can't be trusted."""
+        """Mark what was judged from ``start`` on, back to a cut at most, as not judged."""
         for index in range(len(self.times) - 1, -1, -1):
             if self.times[index] < start:
                 return
@@ -111,7 +115,7 @@ def score_clip(
 
 
 def detect_events(timeline: ClipTimeline, builder: EventBuilder, threshold: float) -> tuple[Event, ...]:
-    """The events of a clip, in order of time: stretches above the threshold, and intrusions."""
+    """The events of a clip in order of time: segments above the threshold, and intrusions into zones."""
     curve = timeline.smooth(builder.mode)
     found: list[tuple[TemporalSegment, str | None]] = [
         (segment, None)
@@ -136,7 +140,9 @@ def detect_events(timeline: ClipTimeline, builder: EventBuilder, threshold: floa
 
 
 def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, str | None]]:
-    names = sorted({name for frame_score in timeline.frame_scores.values() for name in frame_score.intruded_zones})
+    names = sorted(
+        {name for frame_score in timeline.frame_scores.values() for name in frame_score.intruded_zones}
+    )
     found: list[tuple[TemporalSegment, str | None]] = []
     for name in names:
         segmenter = HysteresisSegmenter(0.5)
@@ -152,7 +158,7 @@ def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, s
 
 
 def downsample_curve(times: Sequence[float], scores: FloatArray) -> tuple[tuple[float, float | None], ...]:
-    """A curve of 2,000 points at most: the highest of every few; None where nothing was judged."""
+    """Reduce a score curve to ``MAX_CURVE_POINTS`` by maxima; None where nothing was judged."""
     if not len(times):
         return ()
     edges = np.unique(np.linspace(0, len(times), min(MAX_CURVE_POINTS, len(times)) + 1).astype(int))
