@@ -104,7 +104,10 @@ def test_the_future_is_not_used(street: Scene) -> None:
     def alike(frames: Iterator[Frame], until: float) -> list[str]:
         follower = StreamTriage(street, "camera", SIZE)
         return [
-            replace_time(alert) for frame in frames if frame.time <= until for alert in follower.alerts_for(frame)
+            replace_time(alert)
+            for frame in frames
+            if frame.time <= until
+            for alert in follower.alerts_for(frame)
         ]
 
     def replace_time(alert: LiveAlert) -> str:

@@ -59,7 +59,7 @@ def test_the_weights_fit_the_network_and_have_learned(uninterrupted: dict[str, T
     network = load_network(uninterrupted)
     assert not any(torch.equal(value, untrained[name]) for name, value in network.named_parameters())
     with torch.inference_mode():
-        seen = network.look(standardise(torch.rand(1, 3, 64, 64)))
+        seen = network.forward_features(standardise(torch.rand(1, 3, 64, 64)))
         logits = network.head(seen.features, torch.zeros(1, 4, 8, 8))
     assert torch.isfinite(seen.descriptors).all()
     assert torch.isfinite(logits).all()

@@ -1,4 +1,4 @@
-"""A profile: what was learned about one product, as a versioned folder with hashes, replaced atomically."""
+"""Profile of one product: the learned detector and its calibration, a versioned folder with hashes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import Detector, detector_class
 
 PROFILE_FORMAT = 2
+"""Version of the folder's format."""
 _MANIFEST, _DETECTOR, _CALIBRATION, _ROI = _FILES = (
     "profile.json",
     "detector.safetensors",
@@ -71,12 +72,12 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A learned product, ready to inspect with.
+    """Profile of a product, ready to inspect with.
 
     Parameters
     ----------
     path : its folder.
-    roi : bool (H, W), what counts, at the size of the mask file it came from; None for everything.
+    roi : bool (H, W), region of interest at the size of its mask file; None for the whole picture.
     """
 
     manifest: Manifest
@@ -97,7 +98,7 @@ class Profile:
 
 
 def profile_path(name: str | Path) -> Path:
-    """Where a profile lives: a plain name under ``ANOMALIST_HOME``, anything with a slash is a folder.
+    """Folder of a profile: a plain name is under ``ANOMALIST_HOME``, anything with a slash is a path.
 
     Raises ProfileError for a name that can't be one.
     """
@@ -114,8 +115,7 @@ def profile_path(name: str | Path) -> Path:
 def refuse_overwriting(path: Path, *, force: bool) -> None:
     """Raise ProfileError when something is in the way of a new profile.
 
-    With ``force`` a profile may be replaced, but nothing else: not even a profile that other files were put
-    into.
+    With ``force`` a profile may be replaced, but nothing else, not even a profile with other files in it.
     """
     try:
         if not path.exists() and not path.is_symlink():
@@ -125,10 +125,10 @@ def refuse_overwriting(path: Path, *, force: bool) -> None:
         entries = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise ProfileError(f"{path} can't be used: {error.strerror}.", "Choose another place.") from error
-    strange = entries - set(_FILES) or (entries if _MANIFEST not in entries else set())
-    if strange:
+    foreign = entries - set(_FILES) or (entries if _MANIFEST not in entries else set())
+    if foreign:
         raise ProfileError(
-            f"{path} is a folder with other things in it ({min(strange)}).", "Choose another place."
+            f"{path} is a folder with other things in it ({min(foreign)}).", "Choose another place."
         )
     if entries and not force:
         raise ProfileError(f"The profile {path.name} is already there.", "Replace it with --force.")

@@ -66,12 +66,12 @@ class DefectSampler:
     def sample(self, rng: Rng, among: npt.NDArray[np.int64]) -> TrainingSample:
         """Draw a sample, from the normal pictures with the numbers ``among`` and from all known defects."""
         coarse = rng.random() < _HALF_SIZE_SHARE
-        picture, label, source = self._drawn(rng, among)
+        picture, label, source = self._draw(rng, among)
         if coarse:
             return TrainingSample(to_half_size(picture), label_to_half_size(label), source)
         return TrainingSample(picture, label, source)
 
-    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
+    def _draw(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
         if self.known and rng.random() < _KNOWN_SHARE:
             picture, label = self.known[int(rng.integers(len(self.known)))]
             return _maybe_augment(rng, _as_float(picture)), label, -1
@@ -186,25 +186,25 @@ def finetune_head(
     pictures have none to estimate.
     """
     order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
-    apart = np.isin(groups, order[: len(order) // 10])
-    learning = np.flatnonzero(~apart)
-    checking = np.flatnonzero(apart) if apart.any() else learning
+    held_out = np.isin(groups, order[: len(order) // 10])
+    training = np.flatnonzero(~held_out)
+    validating = np.flatnonzero(held_out) if held_out.any() else training
     rng = np.random.default_rng((seed, 1_000_000))
-    checks = [sampler.sample(rng, checking) for _ in range(_VALIDATION_SAMPLES)]
+    validation_samples = [sampler.sample(rng, validating) for _ in range(_VALIDATION_SAMPLES)]
 
-    adapted = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
-    optimiser = torch.optim.AdamW(adapted.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+    finetuned = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
+    optimiser = torch.optim.AdamW(finetuned.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
 
     def loss_of(samples: Sequence[TrainingSample]) -> Tensor:
-        losses = [_sample_loss(extractor, adapted, sample) for sample in samples]
+        losses = [_sample_loss(extractor, finetuned, sample) for sample in samples]
         return torch.stack(losses).mean()
 
-    def check() -> float:
+    def validation_loss() -> float:
         with torch.no_grad():
-            return float(loss_of(checks))
+            return float(loss_of(validation_samples))
 
-    before = check()
-    for step, samples in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
+    before = validation_loss()
+    for step, samples in enumerate(_prefetch_samples(sampler, training, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = (
                 _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -212,11 +212,11 @@ def finetune_head(
         loss = loss_of(samples)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(finetuned.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-    adapted.load_state_dict(_average_weights(head.state_dict(), adapted.state_dict()))
-    return round_to_half(adapted if check() < before else copy.deepcopy(head))
+    finetuned.load_state_dict(_average_weights(head.state_dict(), finetuned.state_dict()))
+    return round_to_half(finetuned if validation_loss() < before else copy.deepcopy(head))
 
 
 def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:

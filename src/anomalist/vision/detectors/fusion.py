@@ -1,9 +1,9 @@
 """Score fusion: one fold's four anomaly maps, z-scored by position against normals and added.
 
-The maps are the logits of the bank-conditioned head, the self-reference logits of the fold's own head, and the
-novelty of patches at two degrees of smoothing. Scores vary with the place (the rim of an object scores higher
-than its middle), so each map is standardised in 8×8 cells. Pictures need only be roughly aligned; where they
-are not, all positions share one scale.
+The maps are the logits of the bank-conditioned head, the self-reference logits of the fold's own head, and
+the novelty of patches at two degrees of smoothing. Scores vary with the place (the rim of an object scores
+higher than its middle), so each map is standardised in 8×8 cells. Pictures need only be roughly aligned;
+where they are not, all positions share one scale.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ LARGE_PIXELS = 4 * MAX_WORKING_PIXELS
 MAX_TILED_PIXELS = 8_000_000
 """Pixels of a tiled picture at most; larger ones are reduced to that first."""
 TILE_SIDE, TILE_OVERLAP = 384, 64
+"""Side of a tile, and least overlap of neighbours, pixels."""
 _SIDE_MULTIPLE = 32  # of a tiled picture's sides, see `surface_net.SIZE_MULTIPLE`
 
 TileOrigin = tuple[int, int]

@@ -56,9 +56,9 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class CropWindow:
-    """Where a view is cropped: centre relative to the picture, side in pixels, quarter turns, mirrored or not.
+    """Where a view is cropped: ``centre`` relative to the picture, ``side`` in pixels.
 
-    ``angle`` is a further rotation in degrees.
+    ``quarter`` are quarter turns, ``mirror`` flips it, ``angle`` is a further rotation in degrees.
     """
 
     centre: tuple[float, float]
@@ -155,11 +155,11 @@ class PretextModel(nn.Module):
 
     def forward(self, batch: ViewBatch, *, half: bool) -> Tensor:
         """Loss of a batch, a scalar; ``half`` computes the network in bfloat16."""
-        logits, distances = self.judge(batch, half=half)
+        logits, distances = self.predict(batch, half=half)
         labels = torch.from_numpy(batch.labels).flatten(0, 1)
         return segmentation_loss(logits, labels) + 0.5 * self.neighbour_loss(distances, labels)
 
-    def judge(self, batch: ViewBatch, *, half: bool) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: ViewBatch, *, half: bool) -> tuple[Tensor, Tensor]:
         """Run the network: logits, float (n·2·HALF_SET, size, size), and `reference_distances`."""
         pictures = torch.from_numpy(batch.views).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
@@ -254,7 +254,7 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def defective_and_normal(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pictures have a defect and which are normal all over, bool (B,) each, from labels uint8 (B, H, W).
+    """Which pictures have a defect and which are normal all over, bool (B,) each, of uint8 (B, H, W).
 
     The others have ignored pixels and no defect.
     """

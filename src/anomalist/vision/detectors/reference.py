@@ -36,6 +36,7 @@ from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
 
 ChangeDirection = Literal["missing", "extra", "changed"]
+"""Whether a change removes structure, adds it, or neither clearly."""
 DIRECTION_SHARE = 0.7
 """Share of a change that must be lost, or gained, structure to be called missing, or extra."""
 
@@ -163,7 +164,7 @@ class LabelledChanges:
         return hashlib.sha256(self.vectors.tobytes() + names.encode()).hexdigest()
 
     def classify(self, vector: FloatArray) -> KnownKind:
-        """Classify a change, float32 (D,), by its nearest examples; no kind when even those are too different.
+        """Classify a change, float32 (D,), by its nearest examples; no kind when they are too different.
 
         Each of the nearest votes with its similarity above `MIN_SIMILARITY`.
         """

@@ -95,8 +95,9 @@ class SurfaceDetector:
     ) -> Self:
         """Learn one model a fold; see `Detector.learn`.
 
-        Each fold's head, bank and scales are fitted to its learning pictures alone. Known defects are training
-        samples of the heads of all folds (with an effort that trains), and regions are classified by them.
+        Each fold's head, bank and scales are fitted to its learning pictures alone. Known defects are
+        training samples of the heads of all folds (with an effort that trains), and regions are classified by
+        them.
         """
         from anomalist.vision.features.extractor import shipped_network
 
@@ -174,7 +175,7 @@ class SurfaceDetector:
         return [region_signature(batch.descriptors[0], normal, region, size) for region in regions]
 
     def _learn_kinds(self, defects: Sequence[KnownDefect]) -> KnownKindClassifier:
-        """Fit the classifier to one region of each known defect: the largest of its mask, else around the peak."""
+        """Fit the classifier to a region of each known defect: its largest, or that around the peak."""
         vectors = []
         for defect in defects:
             (scored,) = self.score([defect.picture])

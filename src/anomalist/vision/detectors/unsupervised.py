@@ -125,7 +125,7 @@ class MutualNormality:
 
 
 def mutual_distances(
-    descriptors: FloatArray, others: Sequence[FloatArray], without: npt.NDArray[np.int32]
+    descriptors: FloatArray, others: Sequence[FloatArray], excluded: npt.NDArray[np.int32]
 ) -> FloatArray:
     """Mutual scoring (MuSc, Li et al. 2024): mean distance of each patch to the nearest 30 % of the others.
 
@@ -135,14 +135,14 @@ def mutual_distances(
     ----------
     descriptors : float32 (h, w, d), unit vectors.
     others : float32 (n, d) each.
-    without : numbers of others that are left out.
+    excluded : numbers of others that are left out.
 
     Returns
     -------
     float32 (h, w), squared distances.
     """
     flat = np.ascontiguousarray(descriptors.reshape(-1, descriptors.shape[-1]), np.float32)
-    compared = [own for number, own in enumerate(others) if number not in without]
+    compared = [own for number, own in enumerate(others) if number not in excluded]
     nearest = np.stack([2 - 2 * (flat @ own.T).max(1) for own in compared])
     closest = max(1, round(_NEAREST_SHARE * len(compared)))
     mean = np.partition(nearest, closest - 1, 0)[:closest].mean(0)

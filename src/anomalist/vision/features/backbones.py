@@ -166,7 +166,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixel mean and standard deviation of the backbone's training; ImageNet's where its folder lacks them."""
+    """Pixel mean and standard deviation that a backbone was trained with; by default ImageNet's."""
     import torch
     from transformers.utils import cached_file
 

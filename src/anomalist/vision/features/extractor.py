@@ -51,6 +51,7 @@ T = TypeVar("T")
 WEIGHTS_FILE = "surfacenet-2.safetensors"
 """Name of the packaged weights of SurfaceNet."""
 WEIGHTS_SHA256 = "e61ddc9432fcd56373f32cd5ca0fe02a624e16f8574813b88787628a81f3ef26"
+"""Hash that the packaged weights must have."""
 
 
 @cache
@@ -162,7 +163,7 @@ class FeatureBatch:
         return FeatureBatch(self.indices, small, _descriptor_grid(trunk), trunk, self.network)
 
     def logits(self, head: SegmentationHead, novelty: FloatArray | None) -> Tensor:
-        """Logits of a head, float (B, H, W), conditioned on the novelty of patches, float32 (B, h, w), or none."""
+        """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or None."""
         import torch
         import torch.nn.functional as F  # noqa: N812
 

@@ -189,7 +189,9 @@ def intra_image_novelty(descriptors: Tensor) -> Tensor:
     """Intra-image novelty: novelty of each patch against the rest of its picture, taken as normal.
 
     The mean distance to the nearest hundredth of the patches that are more than three patches away, in
-    standard deviations of the picture's own such distances. It is 0 all over in pictures too small for patches that far away. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w), a z-score.
+    standard deviations of the picture's own such distances. It is 0 all over in pictures too small for
+    patches that far away. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w), a
+    z-score.
     """
     _, _, height, width = descriptors.shape
     near = (

@@ -46,7 +46,8 @@ class CameraMonitor:
     scene : float32 (H, W), the background that was learned; None while learning.
     moves : whether the scene usually has motion, so that a frozen picture is a fault.
 
-    ``possibly_faulty`` tells whether a fault may begin with the last frame, which should not be measured then.
+    ``possibly_faulty`` tells whether a fault may begin with the last frame, which should not be measured
+    then.
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
@@ -165,7 +166,7 @@ def camera_drift(edges: FloatArray, velocity: FloatArray, where: BoolArray | Non
 
 
 def edge_correlation(scene: FloatArray, now: FloatArray) -> float:
-    """Correlation of a picture's edges with the scene's in its best blocks, −1 to 1; 1 with too few to compare.
+    """Edge correlation of a picture with the scene in its best blocks, −1 to 1; 1 with too few to compare.
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ def fit_perspective(boxes: Sequence[Box], height: int) -> Perspective:
 def _fit_height_line(
     rows: npt.NDArray[np.float64], tall: npt.NDArray[np.float64], height: int
 ) -> tuple[float, float] | None:
-    """Slope, and height at row 0, of the line through the bands with enough bodies; None with fewer than two."""
+    """Slope, and height at row 0, of the line through bands with enough bodies; None with fewer than two."""
     band = np.minimum((rows * _BANDS / height).astype(int), _BANDS - 1)
     full = [index for index in range(_BANDS) if (band == index).sum() >= _MIN_BODIES_IN_BAND]
     if len(full) < 2:
@@ -134,8 +134,8 @@ _FLOW_REDUCTION = 2  # flow is computed at half of the working size; whole size 
 class ChainedFlow:
     """Backward optical flow (DIS; Kroeger et al., ECCV 2016), chained over ``FLOW_SPAN`` seconds.
 
-    The velocity of a pixel is its displacement over the last half second, by the time between. Limbs that swing
-    to and fro cancel out; the motion of the whole body remains.
+    The velocity of a pixel is its displacement over the last half second, by the time between. Limbs that
+    swing to and fro cancel out; the motion of the whole body remains.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class HeldOutClip:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationBlocks:
-    """Block maxima of all clips by mode, float32 (n,) each; length of a block and of all footage in seconds."""
+    """Block maxima of all clips by mode, float32 (n,) each; seconds of a block and of all footage."""
 
     maxima: dict[Mode, FloatArray]
     seconds: float

@@ -17,6 +17,7 @@ from anomalist.types.image import FloatArray
 from anomalist.vision.motion.flow import MotionGrid
 
 SPEED_BINS, SIZE_BINS, DIRECTIONS = 64, 32, 8
+"""Bins of the histograms."""
 SPEED_EDGES = np.geomspace(0.5, 500.0, SPEED_BINS + 1)
 """Working pixels a second."""
 SIZE_EDGES = np.linspace(0.0, 1.0, SIZE_BINS + 1)
@@ -155,8 +156,11 @@ _DWELL_OCCUPANCY = 0.35  # share of the window: more than for what passes by
 _MIN_CROWD_SHARE = 0.01  # share of occupied cells: fewer is no crowd that could disperse
 
 CELL_MEASURES: tuple[MeasureName, ...] = ("speed", "size", "direction", "place", "dwell", "appearance")
+"""Measures that every cell has."""
 FRAME_MEASURES: tuple[MeasureName, ...] = ("crowding", "stillness", "dispersal")
+"""Measures of the whole frame."""
 MEASURES = CELL_MEASURES + FRAME_MEASURES
+"""All measures, in the order of arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +214,7 @@ class DwellTimer:
         self._seconds[:] = 0
 
     def update(self, elapsed: float, movement: MotionGrid, limits: MotionLimits) -> FloatArray:
-        """Take the next frame, ``elapsed`` seconds after the last; returns the dwell time, float32 (gh, gw)."""
+        """Take a frame, ``elapsed`` seconds after the last; returns dwell times, float32 (gh, gw)."""
         still = (movement.occupancy >= _DWELL_OCCUPANCY) & (movement.speed < _STANDING_SPEED * limits.speed)
         # Flow flickers: a frame of motion takes back little, whoever walks on takes it all back soon.
         self._seconds += np.where(still, elapsed, -4 * elapsed)

@@ -108,6 +108,7 @@ def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
 
 
 SCENE_FORMAT = 1
+"""Version of the folder's format."""
 _MANIFEST, _ARRAYS = _FILES = ("scene.json", "scene.safetensors")
 
 

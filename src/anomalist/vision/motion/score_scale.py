@@ -30,7 +30,7 @@ def block_length(footage: float) -> float:
 
 
 def split_blocks(times: npt.NDArray[np.floating], seconds: float) -> list[npt.NDArray[np.intp]]:
-    """Indices of the frames of each block of one clip; a remainder of less than half a block joins the last."""
+    """Indices of the frames of each block of one clip; less than half a block at the end joins the last."""
     if not len(times):
         return []
     number = ((times - times[0]) / seconds).astype(int)
@@ -131,6 +131,7 @@ class ScoreScale(Frozen):
 
 
 ScoreScales = Mapping[MeasureName, ScoreScale]
+"""Score scale of each measure."""
 
 
 def fit_score_scales(

@@ -1,15 +1,17 @@
-"""A prefetched iterator gives the same in order, errors in their place; leaving early ends the thread."""
+"""A prefetched iterator gives the same in order, from a thread or a process, and errors in their place."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
-from anomalist.vision.prefetch import prefetch
+from anomalist.vision.prefetch import prefetch, prefetch_in_process
 from tests.scenes import filmed, walker
 
 
@@ -63,3 +65,17 @@ def test_prefetched_scoring_equals_scoring_frame_by_frame(street: Scene) -> None
             b.normalised_scores,
             b.box,
         )
+
+
+def test_results_come_in_order_and_no_more_than_are_taken() -> None:
+    assert list(islice(prefetch_in_process(range, 3, 1000, depth=2), 5)) == [3, 4, 5, 6, 7]
+
+
+def test_it_ends_when_what_is_drawn_ends() -> None:
+    assert list(prefetch_in_process(range, 5, depth=2)) == [0, 1, 2, 3, 4]
+
+
+def test_a_process_that_has_died_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomalist.vision.prefetch._POLL_SECONDS", 0.2)
+    with pytest.raises(RuntimeError, match="has ended"):
+        next(prefetch_in_process(os._exit, 3))
