@@ -1,1 +1,1 @@
-"""training"""
+"""Training only: pretraining of SurfaceNet, the small vision-language model, and their synthetic data."""

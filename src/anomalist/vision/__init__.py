@@ -1,1 +1,1 @@
-"""vision"""
+"""Vision: media input, features, detectors of pictures, motion in video, calibration and regions."""

@@ -1,1 +1,1 @@
-"""training.small_model"""
+"""The small vision-language model: architecture, synthetic documents, curriculum and training."""

@@ -1,1 +1,1 @@
-"""vision.features"""
+"""Feature extraction: SurfaceNet and backbones of transformers."""
