@@ -1,1 +1,1 @@
-"""Training only: pretraining of SurfaceNet, the small vision-language model, and their synthetic data."""
+"""Everything that only trains: SurfaceNet and the small language model. Nothing that runs imports it."""

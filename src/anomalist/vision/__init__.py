@@ -1,1 +1,1 @@
-"""Vision: media input, features, detectors of pictures, motion in video, calibration and regions."""
+"""From files to evidence: media, features, detectors, calibration, regions; motion for video."""

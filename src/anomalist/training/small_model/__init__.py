@@ -1,1 +1,1 @@
-"""The small vision-language model: architecture, synthetic documents, curriculum and training."""
+"""Train the small vision-language model (``--model builtin``) on synthetic cases."""

@@ -1,1 +1,1 @@
-"""Detectors: from normal pictures, zero-shot, mutual scoring (MuSc), and comparison with a reference."""
+"""Anomaly detectors: surface, unsupervised (zero-shot, MuSc) and reference; what they are built from."""

@@ -1,1 +1,1 @@
-"""Feature extraction: SurfaceNet and backbones of transformers."""
+"""Feature extractors: the shipped SurfaceNet, and vision backbones of transformers."""
