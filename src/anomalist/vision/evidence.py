@@ -193,10 +193,10 @@ class NearestNormalCrop:
 
         None when the detector has no memory bank, or the normal picture is gone or has changed.
         """
-        alike = self.profile.detector.nearest_normal_patch(media.pixels, region.box)
-        if alike is None:
+        nearest = self.profile.detector.nearest_normal_patch(media.pixels, region.box)
+        if nearest is None:
             return None
-        learned = self.profile.manifest.normals[alike.picture]
+        learned = self.profile.manifest.normals[nearest.picture]
         try:
             normal = load_image(learned.source)
         except MediaError:
@@ -207,7 +207,7 @@ class NearestNormalCrop:
         x0, y0, x1, y1 = region.box
         scale = max(normal.size) / max(media.size)
         across, down = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
-        x, y = round(alike.centre[0] * width - across / 2), round(alike.centre[1] * height - down / 2)
+        x, y = round(nearest.centre[0] * width - across / 2), round(nearest.centre[1] * height - down / 2)
         left, top, right, bottom = crop_window((x, y, x + across, y + down), normal.size)
         return normal.pixels[top:bottom, left:right]
 

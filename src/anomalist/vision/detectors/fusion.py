@@ -239,13 +239,13 @@ def build_patch_bank(
             done += 1
             tick(done, len(working))
     bank = build_bank(join_patches(patches), seed)
-    usual: list[FloatArray] = []
+    normal_distances: list[FloatArray] = []
     for index in sorted(kept):
         distances = distances_excluding(bank, kept[index], same_group(groups, index))
         inside = resize_roi_to_grid(roi, distances.shape)
-        usual.append(distances.ravel() if inside is None else distances[inside])
-    every = np.concatenate(usual)
-    return PatchBank(bank, float(every.mean()), float(every.std()))
+        normal_distances.append(distances.ravel() if inside is None else distances[inside])
+    pooled = np.concatenate(normal_distances)
+    return PatchBank(bank, float(pooled.mean()), float(pooled.std()))
 
 
 def same_group(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int32]:

@@ -115,7 +115,7 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
     crop, mask = _padded_crop(inside, box, pair.reference.shape)
     before, after = _structure_masks(pair, crop)
     lost, gained = float((mask & before & ~after).sum()), float((mask & after & ~before).sum())
-    way = (gained - lost) / max(gained + lost, 1.0)
+    direction = (gained - lost) / max(gained + lost, 1.0)
     rim = _ring(mask, 1, 1 + RING_WIDTH)
     still, empty = rim & before & after, rim & ~before & ~after
     figures, grounds = _count_arcs(still, rim), _count_arcs(empty, rim)
@@ -126,7 +126,7 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
     length, width = _min_rectangle(mask)
     filled = float(mask.sum()) / max(1.0, length * width)
     values = [
-        2 * way,
+        2 * direction,
         *_one_hot_count(figures),
         *_one_hot_count(grounds),
         2 * share - 1,

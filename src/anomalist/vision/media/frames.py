@@ -161,16 +161,16 @@ class DamageLog:
         elif index not in self._lost:
             self._more += 1
 
-    def add_lost_between(self, sound: int | None, index: int, times: npt.NDArray[np.float64]) -> None:
+    def add_lost_between(self, intact: int | None, index: int, times: npt.NDArray[np.float64]) -> None:
         """Add the frames between two intact ones; a decoder may return nothing at all for some.
 
         Parameters
         ----------
-        sound, index : numbers of the two; None where the pass began damaged.
+        intact, index : numbers of the two; None where the pass began damaged.
         times : of all frames of the source, in seconds.
         """
-        if sound is not None:
-            for missing in range(sound + 1, index):
+        if intact is not None:
+            for missing in range(intact + 1, index):
                 self.add_lost(missing, float(times[missing]))
 
     def set_end(self, time: float, expected: float | None, tolerance: float) -> None:

@@ -172,7 +172,7 @@ def read_with_pyav(
 
     times = scan.times if scan and scan.seekable else None
     index = -1
-    sound: int | None = None  # the last intact frame
+    intact: int | None = None  # the last intact frame
     broken = False  # whether something was lost after it
     end = 0.0
     size: tuple[int, int] | None = None
@@ -189,8 +189,8 @@ def read_with_pyav(
                 broken = True
                 continue
             if broken and times is not None:
-                damage.add_lost_between(sound, index, times)
-            broken, sound = False, index
+                damage.add_lost_between(intact, index, times)
+            broken, intact = False, index
             before, size = size, (frame.picture.height, frame.picture.width)
             if before not in (None, size):
                 selection.break_off(time)
@@ -199,7 +199,7 @@ def read_with_pyav(
     except FFmpegError:
         pass  # the file breaks off here; where that is too early, it is noted
     if broken and times is not None:
-        damage.add_lost_between(sound, len(times), times)
+        damage.add_lost_between(intact, len(times), times)
     damage.set_end(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
 
 

@@ -199,7 +199,7 @@ class StreamReceiver:
         self._gave_up = ""
         self._fruitless = 0
         self._index = -1
-        self._end = 0.0  # of the last sound frame, in seconds
+        self._end = 0.0  # of the last intact frame, in seconds
         self._stamp: float | None = None  # its timestamp
         self._seen: float | None = None  # frames up to this timestamp were received before
         self._size: tuple[int, int] | None = None
@@ -228,19 +228,19 @@ class StreamReceiver:
             held, self._held = self._held, None
             yield held
         while not (self.past_end or self.stop.is_set()):
-            connection = self._connection or self._reconnected()
+            connection = self._connection or self._reconnect()
             if connection is None:
                 continue
             clean = True
             try:
                 for frame in connection.frames:
-                    raw_frame = self._placed(frame)
+                    raw_frame = self._number_frame(frame)
                     if raw_frame is not None:
                         yield raw_frame
             except FFmpegError:
                 clean = False
             self.disconnect()
-            self.past_end = self._finished(clean)
+            self.past_end = self._at_end(clean)
 
     def push_back(self, raw_frame: RawFrame) -> None:
         """Let the next call of ``raw_frames`` begin with this one."""
@@ -265,14 +265,14 @@ class StreamReceiver:
 
         with contextlib.suppress(FFmpegError):
             for frame in connection.frames:
-                raw_frame = self._placed(frame)
+                raw_frame = self._number_frame(frame)
                 if raw_frame is not None:
                     return raw_frame
         connection.close()
         name = one_line(redact_url(self._address))
         raise MediaError(f'"{name}" gives no frame that can be decoded.', "Check what is sent there.")
 
-    def _placed(self, frame: DecodedFrame) -> RawFrame | None:
+    def _number_frame(self, frame: DecodedFrame) -> RawFrame | None:
         """Number and time a frame; None where it is damaged, or was received before the reconnect."""
         if self._seen is not None and frame.stamp is not None and frame.stamp <= self._seen + self._step / 4:
             return None
@@ -300,7 +300,7 @@ class StreamReceiver:
             self._cut = True
         self._lost.clear()
 
-    def _finished(self, clean: bool) -> bool:
+    def _at_end(self, clean: bool) -> bool:
         """Whether a connection that ended, ``clean`` or by an error, had reached the end of the source."""
         if self.duration is not None and self.duration - self._end <= 2 * self._step + 0.1:
             return True
@@ -316,7 +316,7 @@ class StreamReceiver:
             self._breaks.append(self._end)
         return False
 
-    def _reconnected(self) -> Connection | None:
+    def _reconnect(self) -> Connection | None:
         """Wait, then try to connect again; None where that failed or it is time to give up or stop."""
         if not self._backoff.wait(self.stop):
             self.past_end = not self.stop.is_set()
@@ -335,7 +335,7 @@ class StreamReceiver:
                 self._clock.restart()
         except MediaError:
             return None
-        self._lost.clear()  # on what came after the last sound frame
+        self._lost.clear()  # those after the last intact frame
         self._cut = True
         self._connection = connection
         return connection

@@ -161,10 +161,10 @@ class AppearanceNovelty:
 
     def update(self, frame_motion: FrameMotion) -> FloatArray:
         """Take the next frame; returns the appearance novelty of every cell, float32 (gh, gw), 0 to 2."""
-        seen = self._embedder.embed_due(frame_motion)
-        if seen is not None:
+        embedded = self._embedder.embed_due(frame_motion)
+        if embedded is not None:
             self._values[:] = 0
-            objects, descriptors = seen
+            objects, descriptors = embedded
             for found, value in zip(objects, appearance_novelty(descriptors, self._bank), strict=True):
                 rows, columns = found.cells.T
                 self._values[rows, columns] = np.maximum(self._values[rows, columns], value)

@@ -263,7 +263,7 @@ def caption_footage(
     *,
     zones: Sequence[Zone] | None = None,
     every: float = CAPTION_INTERVAL,
-    seen: Callable[[float], None] = lambda _: None,
+    on_frame: Callable[[float], None] = lambda _: None,
 ) -> Iterator[SegmentCaption]:
     """Caption footage of a scene by templates, once for each ``every`` seconds that could be judged.
 
@@ -272,7 +272,7 @@ def caption_footage(
     frames : of one clip, in order.
     size : (height, width) of the frames, pixels.
     zones : drawn by a person; None takes those of the scene.
-    seen : called with the time of each frame.
+    on_frame : called with the time of each frame.
     """
     scorer = FrameScorer(scene, zones)
     height, width = scene.learned.background.grey.shape
@@ -280,7 +280,7 @@ def caption_footage(
     min_speed = MIN_SPEED * scene.manifest.perspective.middle
     start: float | None = None
     for frame_score in scorer.score_all(frames):
-        seen(frame_score.time)
+        on_frame(frame_score.time)
         if not frame_score.judged or frame_score.cut:
             start = None
             continue

@@ -227,14 +227,14 @@ def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
     """
     kind = np.array([event.kind == name for name in _KINDS], np.float64)
     track = event.tracks[0] if event.tracks else None
-    way = np.zeros(2)
+    direction = np.zeros(2)
     if track is not None and track.direction:
         (x0, y0), (x1, y1) = (_middle(box) for _, box in (track.path[0], track.path[-1]))
-        way = _unit(np.array([x1 - x0, y1 - y0]))
+        direction = _unit(np.array([x1 - x0, y1 - y0]))
     parts = (
         _KIND * kind,
         _PLACE * _place(event, size),
-        _DIRECTION * way,
+        _DIRECTION * direction,
         _SPEED * _ratio_angle(track.speed_ratio if track else 1.0),
         _SIZE * _ratio_angle(track.size_ratio if track else 1.0),
     )

@@ -106,15 +106,17 @@ class AdaptiveBackground:
         -------
         float32 (H, W), ≥ 0; 1 is `Background.limit`.
         """
-        lit = np.minimum(self._grey * self._gain(grey), np.float32(255))  # white doesn't get any brighter
-        gap = grey - lit
+        expected = np.minimum(
+            self._grey * self._gain(grey), np.float32(255)
+        )  # white doesn't get any brighter
+        residual = grey - expected
         elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
         self._time = time
         share = 1 - 0.5 ** (elapsed / _HALF_LIFE)
         pace = _MAX_ADAPTATION_RATE * elapsed
         if learn:
-            self._grey += np.clip(share * gap, -pace, pace).astype(np.float32)
-        out: FloatArray = (np.abs(gap) / self._limit).astype(np.float32)
+            self._grey += np.clip(share * residual, -pace, pace).astype(np.float32)
+        out: FloatArray = (np.abs(residual) / self._limit).astype(np.float32)
         return out
 
     def _gain(self, grey: UInt8Array) -> np.float32:

@@ -190,11 +190,11 @@ class ChainedFlow:
         """Displacement of each pixel of the reduced picture back to the oldest frame, float32 (h, w, 2)."""
         import cv2
 
-        way: FloatArray = self._steps[0][1].copy()
+        displacement: FloatArray = self._steps[0][1].copy()
         for _, step in list(self._steps)[1:]:
-            at = self._grid + way
-            way += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return way
+            at = self._grid + displacement
+            displacement += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return displacement
 
 
 CELL_SIZE = 4

@@ -311,9 +311,9 @@ def _collect_statistics(
             if not frame_motion.fresh and frame_motion.trouble is None:
                 at = fold(frame_motion.time)
                 folds[at] = count_frame(folds[at], frame_motion.movement, frame_motion.around)
-                seen = object_embedder.embed_due(frame_motion)
-                if seen is not None:
-                    reservoirs[at].add(seen[1])
+                embedded = object_embedder.embed_due(frame_motion)
+                if embedded is not None:
+                    reservoirs[at].add(embedded[1])
         seconds.append(last)
     progress("learning", len(videos), len(videos))
     if troubled > _MAX_TROUBLE_SHARE * frames:

@@ -102,15 +102,15 @@ def score_clip(
     scene: Scene,
     threshold: float,
     zones: Sequence[Zone] | None = None,
-    seen: Callable[[float], None] = lambda _: None,
+    on_frame: Callable[[float], None] = lambda _: None,
 ) -> ClipTimeline:
-    """Score a clip from its first frame to its last; ``seen`` is called with the time of each frame."""
+    """Score a clip from its first frame to its last; ``on_frame`` is called with the time of each frame."""
     scorer = FrameScorer(scene, zones)
     # A smoothed score above the lower limit has at least one raw score above it nearby.
     timeline = ClipTimeline(detail_threshold=HYSTERESIS_RATIO * threshold)
     for frame_score in scorer.score_all(frames):
         timeline.add(frame_score)
-        seen(frame_score.time)
+        on_frame(frame_score.time)
     return timeline
 
 

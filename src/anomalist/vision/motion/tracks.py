@@ -91,15 +91,15 @@ def _similar_neighbours(
     """Pairs of neighbours one ``step`` (down, right) apart that move alike, by their numbers."""
     down, right = step
     height, width = number.shape
-    here = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
-    there = np.s_[down:, max(right, 0) : width - max(-right, 0)]
-    a, b = number[here], number[there]
+    first = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
+    second = np.s_[down:, max(right, 0) : width - max(-right, 0)]
+    a, b = number[first], number[second]
     both = (a >= 0) & (b >= 0)
-    v, w = mean[here][both], mean[there][both]
+    v, w = mean[first][both], mean[second][both]
     apart = np.hypot(v[:, 0] - w[:, 0], v[:, 1] - w[:, 1])
     faster = np.maximum(np.hypot(v[:, 0], v[:, 1]), np.hypot(w[:, 0], w[:, 1]))
-    alike = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
-    return a[both][alike], b[both][alike]
+    similar = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
+    return a[both][similar], b[both][similar]
 
 
 def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
