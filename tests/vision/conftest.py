@@ -34,4 +34,4 @@ def remembered(extractor: FeatureExtractor, normals: Sequence[UInt8Array]) -> Pa
 def model(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], remembered: PatchBank
 ) -> FusionModel[PatchBank]:
-    return fit_model(extractor, [extractor.network.head], remembered, normals, np.arange(len(normals)), 0)
+    return fit_model(extractor, [extractor.network.head], 0, remembered, normals, np.arange(len(normals)), 0)

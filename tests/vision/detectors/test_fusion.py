@@ -213,10 +213,10 @@ def test_pictures_that_are_not_aligned_share_one_scale(
     extractor: FeatureExtractor, remembered: PatchBank, normals: Sequence[UInt8Array]
 ) -> None:
     groups = np.arange(len(normals))
-    shared = fit_model(extractor, [extractor.network.head], remembered, normals, groups, 0, aligned=False)
+    shared = fit_model(extractor, [extractor.network.head], 0, remembered, normals, groups, 0, aligned=False)
     for scale in (shared.logit_scale, shared.self_reference_scale, shared.bank_scale):
         assert np.ptp(scale.mean) == np.ptp(scale.spread) == 0
-    placed = fit_model(extractor, [extractor.network.head], remembered, normals, groups, 0)
+    placed = fit_model(extractor, [extractor.network.head], 0, remembered, normals, groups, 0)
     assert np.ptp(placed.logit_scale.mean) > 0
     assert shared.logit_scale.mean[0, 0] == pytest.approx(placed.logit_scale.mean.mean(), abs=1e-3)
 

@@ -257,6 +257,7 @@ def same_group(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int3
 def fit_model(
     extractor: FeatureExtractor,
     heads: Sequence[SegmentationHead],
+    head: int,
     normality: N,
     working: Sequence[UInt8Array],
     groups: npt.NDArray[np.int64],
@@ -266,8 +267,7 @@ def fit_model(
 ) -> FusionModel[N]:
     """Fit the scales of the maps on a sample of the learning pictures, leaving their groups out of the bank.
 
-    The last of ``heads`` gives the self-reference logits. Where pictures are not ``aligned`` (tiles are not),
-    all positions share one scale.
+    Where pictures are not ``aligned`` (tiles are not), all positions share one scale.
     """
     import torch
 
@@ -279,7 +279,7 @@ def fit_model(
         novelty = [normality.novelty_excluding(d, same_group(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
             logits = batch.logits(batch.network.head, np.stack(novelty)).numpy()
-        self_logits_maps = batch.self_reference_logits(heads[-1])
+        self_logits_maps = batch.self_reference_logits(heads[head])
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
             smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
             peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))
@@ -287,7 +287,7 @@ def fit_model(
             halved.append((own[::2, ::2], self_logits[::2, ::2], patches))
     fit = PositionScale.fit if aligned else PositionScale.flat
     logit, self_logits, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
-    model = FusionModel(len(heads) - 1, normality, logit, self_logits, bank, broad)
+    model = FusionModel(head, normality, logit, self_logits, bank, broad)
     scores = [image_score(model.fuse(*maps), None) for maps in halved]
     return replace(model, level=float(np.quantile(scores, 0.9)))
 

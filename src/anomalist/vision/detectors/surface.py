@@ -37,7 +37,6 @@ from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
 
 if TYPE_CHECKING:
-    from anomalist.vision.detectors.finetuning import DefectSampler
     from anomalist.vision.features.surface_net import SegmentationHead
 
 
@@ -116,11 +115,11 @@ class SurfaceDetector:
             )
             if steps:
                 tick = _fold_progress(progress, "adapting", k, partition)
-                sampler = _defect_sampler(extractor, normality, whole, defects)
-                heads.append(_finetune_head(extractor, sampler, own, steps, seed + k, tick))
-            model = fit_model(extractor, heads, normality, whole, own, seed)
+                heads.append(_finetune_head(extractor, normality, whole, own, defects, steps, seed + k, tick))
+            head = len(heads) - 1
+            model = fit_model(extractor, heads, head, normality, whole, own, seed)
             numbers = np.array(learning, np.int32)
-            fine = _learn_tiles(extractor, heads, chosen, own, seed)
+            fine = _learn_tiles(extractor, heads, head, chosen, own, seed)
             folds.append(FoldModel(_with_profile_numbers(model, numbers), fine))
         detector = cls(extractor, heads, folds)
         return cls(extractor, heads, folds, detector._learn_kinds(defects)) if defects else detector
@@ -196,33 +195,26 @@ class SurfaceDetector:
         )
 
 
-def _defect_sampler(
+def _finetune_head(
     extractor: FeatureExtractor,
     normality: PatchBank,
     whole: Sequence[UInt8Array],
-    defects: Sequence[KnownDefect],
-) -> DefectSampler:
-    from anomalist.vision.detectors.finetuning import DefectSampler, known_defect_samples
-
-    return DefectSampler(whole, known_defect_samples(extractor, normality, defects))
-
-
-def _finetune_head(
-    extractor: FeatureExtractor,
-    sampler: DefectSampler,
     groups: npt.NDArray[np.int64],
+    defects: Sequence[KnownDefect],
     steps: int,
     seed: int,
     tick: Callable[[int, int], None],
 ) -> SegmentationHead:
-    from anomalist.vision.detectors.finetuning import finetune_head
+    from anomalist.vision.detectors.finetuning import DefectSampler, finetune_head, known_defect_samples
 
+    sampler = DefectSampler(whole, known_defect_samples(extractor, normality, defects))
     return finetune_head(extractor, extractor.network.head, sampler, groups, steps, seed, tick)
 
 
 def _learn_tiles(
     extractor: FeatureExtractor,
     heads: Sequence[SegmentationHead],
+    head: int,
     images: Sequence[MultiscaleImage],
     groups: npt.NDArray[np.int64],
     seed: int,
@@ -233,7 +225,7 @@ def _learn_tiles(
         return None
     own = np.repeat(groups, [len(one.tiles) for one in images])
     normality = build_patch_bank(extractor, tiles, own, None, seed, lambda done, total: None)
-    return fit_model(extractor, heads, normality, tiles, own, seed, aligned=False)
+    return fit_model(extractor, heads, head, normality, tiles, own, seed, aligned=False)
 
 
 def _with_profile_numbers(

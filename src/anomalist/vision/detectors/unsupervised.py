@@ -176,6 +176,7 @@ class MutualEvidence:
         self._model = fit_model(
             self._extractor,
             [self._extractor.network.head],
+            0,
             self._normality,
             working,
             np.arange(len(working)),

@@ -212,12 +212,23 @@ def learn_scene(
     if total < _MIN_FOOTAGE_SECONDS:
         raise DataError(f"{total:.1f} s of normal footage is too little.", "A scene needs at least 10 s.")
     limits = [motion_limits(_sum_other_folds(folds, fold)) for fold in range(FOLDS)]
-
-    def novelty() -> list[AppearanceNovelty]:
-        others = [concatenate_banks(banks[:k] + banks[k + 1 :]) for k in range(FOLDS)]
-        return [AppearanceNovelty(embedder(), bank, grid.speeds.shape[1:]) for bank in others]
-
-    clips = _measure_videos(usable, background, perspective, limits, novelty, zones, progress)
+    clips = []
+    for index, video in enumerate(usable):
+        progress("calibrating", index, len(usable))
+        extractor = MotionExtractor(background, perspective)
+        fold = _fold_function(index, video, len(usable))
+        novelty = [
+            AppearanceNovelty(
+                embedder(), concatenate_banks(banks[:k] + banks[k + 1 :]), limits[k].speed.shape
+            )
+            for k in range(FOLDS)
+        ]
+        clips.append(
+            measure_held_out(
+                video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones
+            )
+        )
+    progress("calibrating", len(usable), len(usable))
     scales, blocks = calibrate_scales(clips)
     height, width = usable[0].size
     return save_scene(
@@ -322,26 +333,6 @@ def _collect_statistics(
             "A scene is what one camera sees that stands still: leave out the rest.",
         )
     return folds, seconds
-
-
-def _measure_videos(
-    videos: Sequence[Video],
-    background: Background,
-    perspective: Perspective,
-    limits: Sequence[MotionLimits],
-    novelty: Callable[[], Sequence[AppearanceNovelty]],
-    zones: Sequence[Zone],
-    progress: Progress,
-) -> list[HeldOutClip]:
-    """Third pass: measures of all videos, held out by fold; ``novelty`` is made anew for each video."""
-    clips = []
-    for index, video in enumerate(videos):
-        progress("calibrating", index, len(videos))
-        extractor, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
-        frames = video.frames(rate=ANALYSIS_RATE)
-        clips.append(measure_held_out(frames, extractor, limits, novelty(), fold, perspective, zones))
-    progress("calibrating", len(videos), len(videos))
-    return clips
 
 
 def _fold_function(index: int, video: Video, videos: int) -> Callable[[float], int]:
