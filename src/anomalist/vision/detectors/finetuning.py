@@ -204,7 +204,7 @@ def finetune_head(
             return float(loss_of(validation_samples))
 
     before = validation_loss()
-    for step, samples in enumerate(_prefetch_samples(sampler, training, steps, seed)):
+    for step, samples in enumerate(prefetch_samples(sampler, training, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = (
                 _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -215,11 +215,11 @@ def finetune_head(
         torch.nn.utils.clip_grad_norm_(finetuned.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-    finetuned.load_state_dict(_average_weights(head.state_dict(), finetuned.state_dict()))
+    finetuned.load_state_dict(average_weights(head.state_dict(), finetuned.state_dict()))
     return round_to_half(finetuned if validation_loss() < before else copy.deepcopy(head))
 
 
-def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Average two sets of weights (WiSE-FT): the first generalises to defects that the samples lack.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
@@ -248,7 +248,7 @@ def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: Tr
     return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
 
 
-def _prefetch_samples(
+def prefetch_samples(
     sampler: DefectSampler, among: npt.NDArray[np.int64], steps: int, seed: int
 ) -> Generator[list[TrainingSample], None, None]:
     """Yield the samples of steps 0 … steps − 1 in order, prefetched in another thread."""

@@ -163,7 +163,7 @@ class MutualEvidence:
         from anomalist.vision.features.extractor import FeatureExtractor
 
         self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
-        sample = _draw_sample(paths, seed, progress)
+        sample = draw_sample(paths, seed, progress)
         if len(sample) < MIN_PICTURES:
             raise DataError(
                 f"{len(sample)} different pictures can be read; scoring them against each other takes "
@@ -217,7 +217,7 @@ def _no_pictures() -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32)
 
 
-def _draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
+def draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
     """Draw different pictures at random: at working size by SHA-256, in the order drawn."""
     chosen: dict[str, UInt8Array] = {}
     most = min(SAMPLE_SIZE, len(paths))
