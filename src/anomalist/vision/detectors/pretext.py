@@ -175,8 +175,7 @@ class PretextModel(nn.Module):
         """Balanced binary cross-entropy on each patch's distance to its nearest neighbour among references.
 
         A patch is defective when more than a tenth of its pixels are, and normal when all of them are; others
-        don't count. ``distances`` is float (B, h, w), ``labels`` uint8
-        (B, 8h, 8w).
+        don't count. ``distances`` is float (B, h, w), ``labels`` uint8 (B, 8h, 8w).
         """
         logits = self.sharpness.exp() * (distances - self.limit)
         blocks = labels.unfold(1, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE)
@@ -199,7 +198,7 @@ def reference_distances(descriptors: Tensor) -> Tensor:
     ``descriptors`` is float (n·2·HALF_SET, d, h, w). Returns float (n·2·HALF_SET, h, w).
     """
     sets = descriptors.reshape(-1, 2 * HALF_SET, *descriptors.shape[1:])
-    references = sets[:, HALF_SET:].flatten(3)  # (n, HALF, d, patches)
+    references = sets[:, HALF_SET:].flatten(3)  # (n, HALF_SET, d, patches)
     found = []
     for view in range(2 * HALF_SET):
         others = [k for k in range(HALF_SET) if k != view % HALF_SET]

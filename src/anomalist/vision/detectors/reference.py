@@ -62,7 +62,7 @@ MIN_SIMILARITY = 0.85
 def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
     """Say whether structure is missing from the picture, extra in it, or changed.
 
-    In pictures of two tones one is structure, see `paired`. In others, structure is what stands out from even
+    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out from even
     surroundings: missing when it does so in the reference alone, extra when in the picture alone. What
     isn't clear is "changed".
 
@@ -266,12 +266,12 @@ class ReferenceEvidence:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the reference file."""
         return f"reference:{Path(self.reference.source).name}"
 
     @property
     def digest(self) -> str:
-        """Over the reference, the version of the comparison and the labelled changes."""
+        """Hex SHA-256 over the reference, the version of the comparison and the labelled changes."""
         parts = (self.reference.sha256, COMPARISON_VERSION, self.known and self.known.digest)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
