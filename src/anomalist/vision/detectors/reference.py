@@ -62,9 +62,9 @@ MIN_SIMILARITY = 0.85
 def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
     """Say whether structure is missing from the picture, extra in it, or changed.
 
-    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out from even
-    surroundings: missing when it does so in the reference alone, extra when in the picture alone. What
-    isn't clear is "changed".
+    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out
+    from even surroundings: missing when it does so in the reference alone, extra when in the picture alone.
+    What isn't clear is "changed".
 
     Parameters
     ----------
