@@ -251,7 +251,7 @@ def test_a_batch_holds_views_and_their_clean_references_and_follows_its_seed() -
     assert first.without_references.shape == (2,)
     assert first.without_references.dtype == np.bool_
     assert (first.labels[:, HALF_SET:] == NORMAL).all()
-    for name in ("views", "labels", "alone"):
+    for name in ("views", "labels", "without_references"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.views, other.views)
 
