@@ -53,7 +53,11 @@ def main() -> None:
         for path, picture in zip(paths, pictures, strict=True):
             Image.fromarray(picture).save(path)
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
-        inspector, detector, new = Inspector(profile), profile.detector, pictures[-BATCH:]
+        inspector, detector, new = (
+            Inspector(profile, model="evidence", memory=False),
+            profile.detector,
+            pictures[-BATCH:],
+        )
         assert isinstance(detector, SurfaceDetector)
         model, extractor = detector.fold_models[0].whole, detector.extractor
         batches = list(extractor.extract(new))

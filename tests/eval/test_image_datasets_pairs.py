@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from anomalist.eval.image_datasets import MIN_IOU, match_boxes
-from anomalist.types.image import Box
+from anomalist.types.common import Box
 
 
 def test_matching_is_one_to_one_and_finds_as_many_as_there_can_be() -> None:

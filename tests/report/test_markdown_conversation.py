@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from anomalist.report.markdown import answer_lines, conversation_lines, write_conversation
-from anomalist.types.image import Answer, Claim, Record
+from anomalist.types.common import Answer, Claim
+from anomalist.types.image import Record
 
 
 def an_answer(**fields: object) -> Answer:

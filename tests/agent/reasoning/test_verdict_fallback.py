@@ -7,7 +7,8 @@ import pytest
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import verdict_without_model
 from anomalist.errors import ModelError
-from anomalist.types.image import Evidence, Media, Recall, Region
+from anomalist.types.common import Recall
+from anomalist.types.image import Evidence, Media, Region
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow
 from tests.scenes import SIZE, Camera, filmed, grey_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.types.image import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.motion.flow import (
     CELL_SIZE,
     BodyWindows,

@@ -28,7 +28,7 @@ from anomalist.training.small_model.documents import (
     draw_vision_document,
 )
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_product
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.synthetic_textures import Rng
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DetectorError
-from anomalist.types.image import FloatArray, UInt8Array
-from anomalist.vision.features.backbones import TransformersBackbone, as_tensor
+from anomalist.types.common import FloatArray, UInt8Array
+from anomalist.vision.features.backbones import PluginBackbone, TransformersBackbone, as_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -180,7 +180,7 @@ class FeatureExtractor:
     """Batched feature extraction: SurfaceNet and, if given, a backbone for the descriptors."""
 
     network: SurfaceNet
-    backbone: TransformersBackbone | None = None
+    backbone: TransformersBackbone | PluginBackbone | None = None
 
     def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""

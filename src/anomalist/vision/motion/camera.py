@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.types.clip import TroubleKind
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 
 FROZEN_SECONDS = 4.0
 """Seconds without any change from which the picture is frozen."""

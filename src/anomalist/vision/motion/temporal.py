@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Mode
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 CAUSAL_TIME_CONSTANT = 0.3
 """Time constant of the causal average in seconds; it lags by about as much."""
