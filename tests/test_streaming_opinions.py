@@ -96,7 +96,7 @@ def test_an_opinion_comes_while_the_stream_goes_on(street: Scene) -> None:
         follower = StreamTriage(triage, "camera", SIZE, opinions=opinions)
         alerts: list[LiveAlert] = []
         for frame in frames.record(film.frames()):
-            alerts += follower.see(frame)
+            alerts += follower.alerts_for(frame)
             if states(alerts) == ["opened"]:
                 time.sleep(0.1)  # as a stream does
     assert states(alerts)[:2] == ["opened", "updated"]
