@@ -85,9 +85,9 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
         for done, clip in enumerate(footage.testing):
             progress("scoring", done, len(footage.testing))
             scored.append(_score_clip(clip, scene, pixels))
-        found, fps = _triage_clips(footage, scene, progress)
-        false, minutes = _false_events(footage, Path(place), progress)
-    return _result(data.name, scored, pixels, found, fps, false, minutes, scene.digest)
+        triaged = _triage_clips(footage, scene, progress)
+        held_out = _count_false_events(footage, Path(place), progress)
+    return _result(data.name, scored, pixels, triaged, held_out, scene.digest)
 
 
 def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
@@ -148,12 +148,40 @@ def _resize_map(values: FloatArray, size: tuple[int, int]) -> FloatArray:
     return out
 
 
-EventIntervals = dict[Mode, dict[str, list[tuple[float, float]]]]
+@dataclass(frozen=True, eq=False)
+class _TriagedClips:
+    """What `Triage` reports for the test clips.
+
+    Parameters
+    ----------
+    events : (start, end) in seconds, by mode and name of the clip.
+    fps : frames a second, decoding included.
+    """
+
+    events: dict[Mode, dict[str, list[tuple[float, float]]]]
+    fps: float
 
 
-def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tuple[EventIntervals, float]:
-    """The events that the product reports for each test clip, by mode, and its frames a second."""
-    found: EventIntervals = {"offline": {}, "causal": {}}
+@dataclass(frozen=True, eq=False)
+class _FalseEvents:
+    """Events in normal clips that nothing was learned from.
+
+    Parameters
+    ----------
+    count : by mode; None with too few training clips to leave any out.
+    minutes : of those clips.
+    """
+
+    count: dict[Mode, int] | None
+    minutes: float
+
+    def per_minute(self, mode: Mode) -> float | None:
+        """False events a minute; None where none were counted."""
+        return self.count[mode] / self.minutes if self.count else None
+
+
+def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> _TriagedClips:
+    found: dict[Mode, dict[str, list[tuple[float, float]]]] = {"offline": {}, "causal": {}}
     frames, seconds = 0, 0.0
     for mode in _MODES:
         triage = Triage(scene, mode=mode)
@@ -166,15 +194,12 @@ def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tu
             if record.error is not None:
                 raise DataError(f"Clip {clip.name}: {record.error}")
             found[mode][clip.name] = [(event.start, event.end) for event in record.events]
-    return found, frames / seconds
+    return _TriagedClips(found, frames / seconds)
 
 
-def _false_events(
-    footage: VideoDataset, place: Path, progress: Progress
-) -> tuple[dict[Mode, int] | None, float]:
-    """Events in normal clips that nothing was learned from, by mode, and how many minutes those are."""
+def _count_false_events(footage: VideoDataset, place: Path, progress: Progress) -> _FalseEvents:
     if len(footage.training) < 2 * FOLDS:
-        return None, 0.0
+        return _FalseEvents(None, 0.0)
     count: dict[Mode, int] = {"offline": 0, "causal": 0}
     minutes = 0.0
     for fold, (rest, left_out) in enumerate(leave_out_folds(footage.training, FOLDS)):
@@ -184,17 +209,15 @@ def _false_events(
                 record = Triage(scene, mode=mode).clip(open_video(path))
                 count[mode] += len(record.events)
             minutes += (record.duration or 0.0) / 60
-    return count, minutes
+    return _FalseEvents(count, minutes)
 
 
 def _result(
     name: str,
     scored: Sequence[ScoredClip],
     pixels: PixelCurve,
-    found: EventIntervals,
-    fps: float,
-    false: dict[Mode, int] | None,
-    minutes: float,
+    triaged: _TriagedClips,
+    held_out: _FalseEvents,
     digest: str,
 ) -> VideoResult:
     labels = np.concatenate([each.clip.labels for each in scored])
@@ -204,7 +227,7 @@ def _result(
     position = np.concatenate([np.linspace(0, 1, len(each.clip.labels)) for each in scored])
     single = [image_auroc(each.offline, each.clip.labels) for each in scored]
     both = [value for value in single if value is not None]
-    recall = {mode: _event_recall(scored, found[mode]) for mode in _MODES}
+    recall = {mode: _event_recall(scored, triaged.events[mode]) for mode in _MODES}
     whole = {each.clip.name: [(0.0, float("inf"))] for each in scored}
     return VideoResult(
         data=name,
@@ -223,10 +246,10 @@ def _result(
         event_recall=recall["offline"],
         event_recall_always_on=_event_recall(scored, whole),
         event_recall_causal=recall["causal"],
-        false_events_per_minute=false["offline"] / minutes if false else None,
-        false_events_per_minute_causal=false["causal"] / minutes if false else None,
-        held_out_minutes=round(minutes, 2),
-        fps=round(fps, 1),
+        false_events_per_minute=held_out.per_minute("offline"),
+        false_events_per_minute_causal=held_out.per_minute("causal"),
+        held_out_minutes=round(held_out.minutes, 2),
+        fps=round(triaged.fps, 1),
         peak_memory_mb=_peak_memory_mb(),
         scene=digest,
     )

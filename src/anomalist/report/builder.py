@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalist.errors import AnomalistError, MediaError
 from anomalist.memory.ranking import RankAdjustment
-from anomalist.report.alerts import event_key, keys_by_rank, rank_alerts
+from anomalist.report.alerts import keys_by_rank, rank_alerts
 from anomalist.report.clip_html import close_up_path, write_triage_html
 from anomalist.report.clip_summary import TriageReport, find_unjudged, summarise_triage
 from anomalist.report.markdown import write_triage_markdown

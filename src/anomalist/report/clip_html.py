@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from anomalist.errors import DataError
 from anomalist.report import clip_wording
-from anomalist.report.alerts import Alert, ClipEvent, event_key, height, keys_by_rank
+from anomalist.report.alerts import Alert, ClipEvent, height, keys_by_rank
 from anomalist.report.clip_summary import (
     Unjudged,
     outcome,

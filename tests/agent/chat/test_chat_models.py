@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from pydantic import PrivateAttr
 
-from anomalist.agent.chat.chat import Chat
+from anomalist.agent.chat.chat import Chat, LoopSettings
 from anomalist.agent.chat.conversations import Conversations
 from anomalist.agent.models.scripted import ScriptedModel
 from anomalist.agent.tools.subject import Subject
@@ -60,7 +60,7 @@ def test_earlier_turns_are_shown_without_their_pictures(one: Subject, kept: Conv
 
 def test_the_last_step_says_so(one: Subject, kept: Conversations) -> None:
     model = overheard(call("show_findings"))
-    Chat(one, kept, "a", model=model, steps=2).ask("What is there?")
+    Chat(one, kept, "a", model=model, loop=LoopSettings(steps=2)).ask("What is there?")
     assert ["no more calls" in text_of(shown[-1]) for shown in model._shown] == [False, True]
 
 

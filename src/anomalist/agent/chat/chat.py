@@ -67,6 +67,21 @@ class ChatStreamEvent:
     text: str
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the agent loop.
+
+    Parameters
+    ----------
+    steps, seconds : limits for one question.
+    tools : what a model may call.
+    """
+
+    steps: int = MAX_STEPS
+    seconds: float = MAX_SECONDS
+    tools: tuple[Callable[..., Result], ...] = TOOLS
+
+
 class Chat:
     """A conversation about a picture, a batch or clips.
 
@@ -78,8 +93,7 @@ class Chat:
     model : a chat model as of `models.open_model`; None answers by measurement alone.
     model_name : how the record calls the model.
     about : what the conversation was begun with, for whoever resumes it.
-    steps, seconds : limits of the loop for one question.
-    tools : what a model may call.
+    loop : limits and tools of the agent loop.
     """
 
     def __init__(
@@ -91,9 +105,7 @@ class Chat:
         model: BaseChatModel | None = None,
         model_name: str = REASONER,
         about: dict[str, Any] | None = None,
-        steps: int = MAX_STEPS,
-        seconds: float = MAX_SECONDS,
-        tools: tuple[Callable[..., Result], ...] = TOOLS,
+        loop: LoopSettings = LoopSettings(),
     ) -> None:
         if not sources_of(subject):
             raise DataError("There is nothing to talk about.", "Name a picture, a clip, or a run folder.")
@@ -103,8 +115,8 @@ class Chat:
         self._conversations = conversations
         conversations.keep(name, self._about, subject)
         self._answers = list(stored_answers(conversations.messages(name)))
-        keeping = GuardrailMiddleware(lambda: self.subject, model_name, steps=steps, seconds=seconds)
-        self._agent = self._loop(model, keeping, tools)
+        keeping = GuardrailMiddleware(lambda: self.subject, model_name, steps=loop.steps, seconds=loop.seconds)
+        self._agent = self._loop(model, keeping, loop.tools)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
