@@ -33,7 +33,15 @@ LAYERS = (
 )
 """What may import what: a part imports from its own layer and from those before it."""
 
-REPORT_MAY_IMPORT = ("errors", "types", "storage", "report", "memory.ranking", "vision.drawing", "vision.media")
+REPORT_MAY_IMPORT = (
+    "errors",
+    "types",
+    "storage",
+    "report",
+    "memory.ranking",
+    "vision.drawing",
+    "vision.media",
+)
 """A report is made of stored records: no detector, no model, no pipeline."""
 
 MAX_MODULES = 200

@@ -26,12 +26,12 @@ def middle(velocity: FloatArray) -> FloatArray:
     return np.asarray(np.median(velocity[20:-20, 20:-20], axis=(0, 1)), np.float32)
 
 
-@pytest.mark.parametrize("way", [(12.0, 0.0), (-12.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, -6.0), (0.0, 0.0)])
 @pytest.mark.parametrize(
     "times", [[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.0, 0.05, 0.25, 0.3, 0.5, 0.62, 0.7], [5.0, 5.2, 5.4]]
 )
-def test_what_moves_evenly_has_its_speed_at_any_frame_rate(way: Way, times: list[float]) -> None:
-    assert middle(velocities(way, times)[-1]) == pytest.approx(way, abs=0.7)
+def test_what_moves_evenly_has_its_speed_at_any_frame_rate(times: list[float]) -> None:
+    for way in [(12.0, 0.0), (-12.0, 0.0), (0.0, 8.0), (0.0, -8.0), (9.0, -6.0), (0.0, 0.0)]:
+        assert middle(velocities(way, times)[-1]) == pytest.approx(way, abs=0.7)
 
 
 def test_the_first_picture_shows_no_motion() -> None:
