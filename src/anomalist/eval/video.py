@@ -110,7 +110,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
         raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
     curves = {
-        mode: _interpolate_to_frames(
+        mode: interpolate_to_frames(
             smooth_scores(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
             np.array(index),
             len(clip.labels),
@@ -124,7 +124,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
 _MODES: tuple[Mode, ...] = ("offline", "causal")
 
 
-def _interpolate_to_frames(
+def interpolate_to_frames(
     curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode
 ) -> FloatArray:
     """A score for each frame.
@@ -263,12 +263,13 @@ def _event_recall(scored: Sequence[ScoredClip], found: dict[str, list[tuple[floa
         duration = each.clip.video().duration or frames / ANALYSIS_RATE
         for first, last in each.clip.events:
             truth = first / frames * duration, (last + 1) / frames * duration
-            overlap = [_temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
+            overlap = [temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
             hits, total = hits + (max(overlap, default=0.0) >= MIN_TEMPORAL_IOU), total + 1
     return hits / total if total else None
 
 
-def _temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
+def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Temporal intersection over union of two intervals (start, end) in seconds."""
     shared = max(min(a[1], b[1]) - max(a[0], b[0]), 0.0)
     return shared / (max(a[1], b[1]) - min(a[0], b[0]))
 

@@ -21,7 +21,7 @@ from anomalist.report.clip_summary import TriageReport, find_unjudged, summarise
 from anomalist.report.markdown import write_triage_markdown
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.types.image import Record
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from anomalist.report.html import LinkedClaim, link_evidence, template_environme
 from anomalist.report.plots import TimelinePlot, timeline_plot
 from anomalist.report.wording import format_period, printable
 from anomalist.storage.files import write_atomically
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord, Event, event_key
 
 MAX_EMBEDDED_EVENTS = 100
 """Events whose pictures are put into the page; all others are listed without."""

@@ -142,8 +142,7 @@ def test_a_copy_of_a_picture_does_not_vouch_for_it(
     with_copies = MutualEvidence(
         [*folder, copy, *(Path(shutil.copy(p, tmp_path / p.name)) for p in folder[:3])]
     )
-    assert len(with_copies._others.descriptors) == 8
-    assert int(np.argmax(scores(with_copies, folder))) == 5
+    assert scores(with_copies, folder) == pytest.approx(scores(unlabelled, folder), abs=1e-3)
 
 
 def test_a_new_picture_is_compared_with_all_of_them(unlabelled: MutualEvidence, tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ class Chat:
         self._conversations = conversations
         conversations.keep(name, self._about, subject)
         self._answers = list(stored_answers(conversations.messages(name)))
-        keeping = GuardrailMiddleware(lambda: self.subject, model_name, steps=loop.steps, seconds=loop.seconds)
+        keeping = GuardrailMiddleware(
+            lambda: self.subject, model_name, steps=loop.steps, seconds=loop.seconds
+        )
         self._agent = self._loop(model, keeping, loop.tools)
 
     @property
