@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -15,7 +16,7 @@ from anomalist.pipeline import learn
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
-from tests.pictures import write_tiles
+from tests.pictures import SIDE, holed, write, write_tiles
 from tests.scenes import filmed
 
 
@@ -53,3 +54,19 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A minute and a half of a made-up street, learned once."""
     films = [filmed(18, people=seed) for seed in range(1, 6)]
     return learn_scene(films, tmp_path_factory.mktemp("scenes") / "street")
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Twelve good tiles and three with a hole, with masks and, two pictures each, a table of groups."""
+    root = tmp_path / "tiles"
+    good = write_tiles(root / "good", 12)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    hole = (y - SIDE // 4) ** 2 + (x - SIDE // 4) ** 2 < (SIDE // 10) ** 2
+    rows = [f"good/{path.name},tile{number // 2}" for number, path in enumerate(good)]
+    for number in range(3):
+        write(root / "hole" / f"{number}.png", holed(100 + number))
+        write(root / "ground_truth" / "hole" / f"{number}.png", hole.astype(np.uint8) * 255)
+        rows.append(f"hole/{number}.png,holed{number}")
+    (root / "groups.csv").write_text("\n".join(["image,group", *rows]))
+    return root

@@ -18,7 +18,7 @@ from anomalist.vision.profile import Profile
 from tests.cli.test_app import rows, run
 from tests.pictures import holed, tile, write
 
-SERVER = Path(__file__).with_name("agent") / "chat_server.py"
+SERVER = Path(__file__).parents[1] / "agent" / "models" / "chat_server.py"
 KEY = "sk-very-secret-0123456789"
 
 DESCRIPTION = {

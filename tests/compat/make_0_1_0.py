@@ -23,7 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import anomalist
-from anomalist.cli import app
+from anomalist.cli.app import app
 from tests.pictures import tile
 from tests.scenes import Film, filmed, walker
 

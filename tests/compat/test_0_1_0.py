@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from anomalist import Inspector
-from anomalist.cli import app
+from anomalist.cli.app import app
 from tests.compat.packed import unpack
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
-from anomalist.cli import app
+from anomalist.cli.app import app
 from tests.pictures import holed, tile, write, write_tiles
 from tests.scenes import filmed, walker
 from tests.street_files import written

@@ -107,7 +107,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LocalChatModel:
 def test_every_source_that_is_there_is_measured(
     model: LocalChatModel, tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seeing, "JUDGED", 0)  # random weights write until they are stopped
+    monkeypatch.setattr(seeing, "MAX_JUDGED_PLACES", 0)  # random weights write until they are stopped
     heard: list[tuple[str, int, int]] = []
     drawn, real = evaluate_seeing(model, "random", tiles.parent, 4, 0, lambda *done: heard.append(done))
 

@@ -15,7 +15,7 @@ def test_results_come_in_order_and_no_more_than_are_taken() -> None:
 
 
 def test_a_process_that_has_ended_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefetch, "_PATIENCE", 0.2)
+    monkeypatch.setattr(prefetch, "_POLL_SECONDS", 0.2)
     drawn = prefetch_in_process(range, 2, ahead=2)
     assert [next(drawn), next(drawn)] == [0, 1]
     with pytest.raises(RuntimeError, match="has ended"):

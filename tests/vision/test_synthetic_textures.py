@@ -191,7 +191,7 @@ def test_blemishes_look_alike_and_lie_elsewhere_in_every_picture(monkeypatch: py
         places.append(where.bit_generator.state)
         return picture
 
-    monkeypatch.setattr(synthetic_textures, "blemish", noted)
+    monkeypatch.setattr(synthetic_textures, "add_blemishes", noted)
     for seed in RIGID:
         looks.clear()
         places.clear()

@@ -1,1 +1,1 @@
-"""training"""
+"""Everything that only trains: SurfaceNet and the small language model. Nothing that runs imports it."""

@@ -109,7 +109,7 @@ def test_what_is_returned_lies_between_what_was_given_and_what_was_trained() -> 
 def test_a_step_that_only_harms_is_not_kept(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "_RATE", 50.0)
+    monkeypatch.setattr(finetuning, "_LEARNING_RATE", 50.0)
     harmed = finetune_head(extractor, extractor.network.head, small(normals), np.arange(10), 2, seed=0)
     before = round_to_half(copy.deepcopy(extractor.network.head)).state_dict()
     assert all(torch.equal(value, before[name]) for name, value in harmed.state_dict().items())

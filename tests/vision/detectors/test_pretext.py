@@ -283,7 +283,7 @@ def test_references_are_normal_surface_with_nothing_added(monkeypatch: pytest.Mo
         return np.ones_like(image), np.full(image.shape[:2], DEFECT, np.uint8)
 
     monkeypatch.setattr(pretext, "add_defect", glaring)
-    monkeypatch.setattr(pretext, "disturb", lambda rng, view: view)
+    monkeypatch.setattr(pretext, "augment", lambda rng, view: view)
     dark = [np.full((80, 80, 3), 40, np.uint8)] * (2 * HALF_SET)
     views = make_view_batch((0,), [(dark, False)] * 8, 32, turn=True)
     assert (views.views[:, HALF_SET:] == 40).all()
@@ -305,7 +305,7 @@ def test_a_second_defect_does_not_take_back_the_label_of_the_first(monkeypatch: 
         return image, second
 
     monkeypatch.setattr(pretext, "add_defect", in_turn)
-    monkeypatch.setattr(pretext, "disturb", lambda rng, view: view)
+    monkeypatch.setattr(pretext, "augment", lambda rng, view: view)
     dark = [np.full((64, 64, 3), 40, np.uint8)] * (2 * HALF_SET)
     rng = np.random.default_rng(0)
     found = [label for _ in range(8) for _, label in make_view_set(rng, dark, 32, rigid=False, turn=True)[0]]
@@ -344,7 +344,7 @@ def places(*, rigid: bool, turn: bool, sets: int = 12) -> FloatArray:
 def test_windows_on_rigid_products_are_at_nearly_the_same_place_and_others_anywhere(
     turn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretext, "disturb", lambda rng, view: view)
+    monkeypatch.setattr(pretext, "augment", lambda rng, view: view)
     rigid, loose = places(rigid=True, turn=turn), places(rigid=False, turn=turn)
     assert 1 < rigid.std(1).mean() < 5
     assert abs(rigid - rigid.mean(1, keepdims=True)).max() < 12
@@ -355,7 +355,7 @@ def test_windows_on_rigid_products_are_at_nearly_the_same_place_and_others_anywh
 def test_views_are_never_larger_than_the_picture_nor_finer_than_its_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pretext, "disturb", lambda rng, view: view)
+    monkeypatch.setattr(pretext, "augment", lambda rng, view: view)
     ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (200, 200, 3)).copy()
     views = make_view_batch((0,), [([ramp] * (2 * HALF_SET), False)] * 12, 32, turn=False).views
     steps = np.diff(views[:, HALF_SET:, 16, :, 0].astype(float)).mean(2)  # pixels of the picture per pixel
@@ -382,7 +382,7 @@ def rises(*, turn: bool) -> UInt8Array:
 
 
 def test_views_are_turned_only_when_asked_and_those_of_a_set_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretext, "disturb", lambda rng, view: view)
+    monkeypatch.setattr(pretext, "augment", lambda rng, view: view)
     assert not rises(turn=False).any()
     turned = rises(turn=True)
     assert set(turned[:, 0]) == {0, 1, 2, 3}

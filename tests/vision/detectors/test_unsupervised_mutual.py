@@ -164,7 +164,7 @@ def test_of_a_large_folder_a_sample_is_drawn_that_follows_the_seed(
     folder: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert SAMPLE_SIZE > MIN_PICTURES
-    monkeypatch.setattr(unsupervised, "SAMPLE", 5)
+    monkeypatch.setattr(unsupervised, "SAMPLE_SIZE", 5)
     told: list[tuple[str, int, int]] = []
     samples = [
         set(unsupervised._draw_sample(folder, seed, lambda *what: told.append(what)))

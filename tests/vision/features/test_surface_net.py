@@ -157,7 +157,7 @@ def test_the_weights_are_those_whose_hash_is_recorded() -> None:
 
 
 def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractor, "SHA256", WEIGHTS_SHA256[::-1])
+    monkeypatch.setattr(extractor, "WEIGHTS_SHA256", WEIGHTS_SHA256[::-1])
     extractor._shipped_weights.cache_clear()
     with pytest.raises(DetectorError, match="damaged"):
         shipped_network()

@@ -109,7 +109,7 @@ def test_a_range_is_reached_by_seeking(tmp_path: Path, monkeypatch: pytest.Monke
 
     path = film(tmp_path / "long.mp4", [picture(n % 200) for n in range(200)])
     video = video_by(path, False)
-    monkeypatch.setattr(readers, "decoded", counted)
+    monkeypatch.setattr(readers, "decode_frames", counted)
     assert [frame.index for frame in video.frames(7.0, 7.1)] == [175, 176, 177]
     assert len(decodes) < 20
 
@@ -134,7 +134,7 @@ def test_unusual_names_are_read(tmp_path: Path, name: str) -> None:
 
 def test_a_large_file_is_read_at_once_by_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "film.mp4")
-    monkeypatch.setattr(readers, "MAX_BYTES", 100)
+    monkeypatch.setattr(readers, "DECORD_MAX_BYTES", 100)
     video = VideoFile(path)
     assert not video._decord
     assert numbers(video.frames()) == list(range(30))

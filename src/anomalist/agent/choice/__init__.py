@@ -1,1 +1,1 @@
-"""agent.choice"""
+"""Multiple choice: option parsing, matching against a record, and option probabilities of a model."""

@@ -1,1 +1,1 @@
-"""agent.models"""
+"""Chat models (LangChain): local transformers, OpenAI-compatible servers, scripted; structured output."""

@@ -1,1 +1,1 @@
-"""agent.reasoning"""
+"""Evidence to verdict: policy, severity, evidence reasoner, vision-language-model reasoner."""

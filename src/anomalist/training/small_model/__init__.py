@@ -1,1 +1,1 @@
-"""training.small_model"""
+"""Train the small vision-language model (``--model builtin``) on synthetic cases."""

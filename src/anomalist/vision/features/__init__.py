@@ -1,1 +1,1 @@
-"""vision.features"""
+"""Feature extractors: the shipped SurfaceNet, and vision backbones of transformers."""
