@@ -208,7 +208,7 @@ def test_a_public_class_has_a_name_of_its_own() -> None:
 
 
 def test_every_test_file_is_named_after_the_module_that_it_tests() -> None:
-    """tests/a/test_b.py and tests/a/test_b_aspect.py test anomalist/a/b.py."""
+    """tests/a/test_b.py and tests/a/test_b_aspect.py test anomalist/a/b.py, or the package a/b."""
     strangers = []
     for path in TESTS.rglob("test_*.py"):
         folder = path.relative_to(TESTS).parent
@@ -216,7 +216,8 @@ def test_every_test_file_is_named_after_the_module_that_it_tests() -> None:
             continue
         words = path.stem.removeprefix("test_").split("_")
         stems = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
-        if not any((ROOT / folder / f"{stem}.py").exists() for stem in stems):
+        places = [ROOT / folder / stem for stem in stems]
+        if not any(place.is_dir() or place.with_suffix(".py").exists() for place in places):
             strangers.append(str(path.relative_to(TESTS)))
     assert strangers == []
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
-from anomalist.vision.prefetch import prefetch
+from anomalist.vision.prefetch import prefetch, prefetch_in_process, sliding_pool
 from tests.scenes import filmed, walker
 
 
@@ -63,3 +65,23 @@ def test_watching_ahead_equals_watching_frame_by_frame(street: Scene) -> None:
             b.normalised_scores,
             b.box,
         )
+
+
+def test_results_come_in_order_and_no_more_than_are_taken() -> None:
+    assert list(islice(prefetch_in_process(range, 3, 1000, ahead=2), 5)) == [3, 4, 5, 6, 7]
+
+
+def test_a_process_that_has_ended_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomalist.vision.prefetch._POLL_SECONDS", 0.2)
+    drawn = prefetch_in_process(range, 2, ahead=2)
+    assert [next(drawn), next(drawn)] == [0, 1]
+    with pytest.raises(RuntimeError, match="has ended"):
+        next(drawn)
+
+
+@pytest.mark.parametrize(("size", "every", "start"), [(3, 2, 0), (3, 2, 5), (1, 1, 4), (4, 3, 2)])
+def test_each_number_has_its_products_wherever_one_begins(size: int, every: int, start: int) -> None:
+    alive = itertools.islice(map(list, sliding_pool(str, size, every, start)), 10)
+
+    for number, products in enumerate(alive, start):
+        assert products == [str(number // every + k) for k in range(size)]
