@@ -301,10 +301,10 @@ def test_an_empty_run_is_a_page_too(tmp_path: Path) -> None:
 
 
 def test_long_events_are_cut_around_their_peak() -> None:
-    assert builder._clip_range(event(start=5, end=8)) == (4, 9)
-    assert builder._clip_range(event(start=0, end=100, peak=50)) == (40, 60)
-    assert builder._clip_range(event(start=0, end=100, peak=2)) == (0, 19)
-    assert builder._clip_range(event(start=0, end=100, peak=100)) == (81, 101)
+    assert builder.clip_range(event(start=5, end=8)) == (4, 9)
+    assert builder.clip_range(event(start=0, end=100, peak=50)) == (40, 60)
+    assert builder.clip_range(event(start=0, end=100, peak=2)) == (0, 19)
+    assert builder.clip_range(event(start=0, end=100, peak=100)) == (81, 101)
 
 
 def test_markdown_takes_everything_literally_and_stays_short(tmp_path: Path, videos: Path) -> None:

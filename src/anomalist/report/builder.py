@@ -144,7 +144,7 @@ def _write_event_files(
             write_atomically(near, made.close_up)
         if clips:
             (folder / "clips").mkdir(parents=True, exist_ok=True)
-            cut_clip(video, *_clip_range(event), folder / "clips" / f"{name}.mp4")
+            cut_clip(video, *clip_range(event), folder / "clips" / f"{name}.mp4")
             found["clip"] = f"clips/{name}.mp4"
     except (MediaError, OSError) as problem:  # OSError: a file that went away meanwhile
         what = "short clip" if found else "picture"
@@ -152,7 +152,7 @@ def _write_event_files(
     return event.model_copy(update=found), []
 
 
-def _clip_range(event: Event) -> tuple[float, float]:
+def clip_range(event: Event) -> tuple[float, float]:
     """From when to when a short clip goes: the event with a little around it, or so much around the peak."""
     start, stop = event.start - _CLIP_MARGIN, event.end + _CLIP_MARGIN
     if stop - start > MAX_CLIP_SECONDS:

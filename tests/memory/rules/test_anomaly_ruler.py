@@ -50,7 +50,9 @@ def test_a_file_without_anomalies_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_the_average_is_the_published_sum() -> None:
     hits = np.array([0, 1, 1, 0, 1], float)
-    for t, found in enumerate(exponential_average(hits, EMA_ALPHA)):
+    averages = exponential_average(hits, EMA_ALPHA)
+    assert averages.shape == hits.shape
+    for t, found in enumerate(averages):
         weights = (1 - EMA_ALPHA) ** (t - np.arange(t + 1))
         assert found == pytest.approx((weights * hits[: t + 1]).sum() / weights.sum())
 

@@ -38,7 +38,9 @@ def test_one_cyclist_is_not_drowned_by_twelve_walkers(memory: SceneMemory) -> No
 def test_memories_agree_with_the_verdict_and_exist(memory: SceneMemory) -> None:
     known = {each.id: each for each in memory.scenes}
     captions = [CROWD, WALKERS, "Smoke rises from a container.", "A woman carries a basket."]
-    for each in memory.score_captions(captions).rationale:
+    rationale = memory.score_captions(captions).rationale
+    assert rationale
+    for each in rationale:
         assert each.memories
         assert {found.side for found in each.memories} == {each.side}
         assert all(known[found.id].text == found.text for found in each.memories)

@@ -37,4 +37,5 @@ def test_before_any_training_a_called_word_is_found_where_it_was_listed(tokenize
 
 def test_the_same_seed_gives_the_same_weights(tokenizer: Any) -> None:
     first, second = (make_network(tokenizer, 1).state_dict() for _ in range(2))
+    assert first.keys() == second.keys()
     assert all(torch.equal(value, second[name]) for name, value in first.items())

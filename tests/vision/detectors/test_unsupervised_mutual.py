@@ -167,7 +167,7 @@ def test_of_a_large_folder_a_sample_is_drawn_that_follows_the_seed(
     monkeypatch.setattr(unsupervised, "SAMPLE_SIZE", 5)
     told: list[tuple[str, int, int]] = []
     samples = [
-        set(unsupervised._draw_sample(folder, seed, lambda *what: told.append(what)))
+        set(unsupervised.draw_sample(folder, seed, lambda *what: told.append(what)))
         for seed in (0, 0, 1, 2, 3)
     ]
     assert [len(sample) for sample in samples] == [5] * 5

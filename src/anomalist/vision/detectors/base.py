@@ -132,7 +132,7 @@ def detector_class(name: str) -> type[Detector]:
 
 
 _MAX_BATCH_PICTURES = 16
-_MAX_BATCH_PIXELS = 8_000_000
+MAX_BATCH_PIXELS = 8_000_000
 """Bounds the memory of a batch: maps and pictures of large photographs are heavy."""
 
 BatchScorer = Callable[[list[Media]], list[DetectorOutput]]
@@ -153,7 +153,7 @@ def score_in_batches(score: BatchScorer, paths: Iterable[str | Path]) -> Iterato
         media = _load_or_error(path)
         batch.append((path, media))
         pixels += media.pixels.shape[0] * media.pixels.shape[1] if isinstance(media, Media) else 0
-        if len(batch) >= _MAX_BATCH_PICTURES or pixels >= _MAX_BATCH_PIXELS:
+        if len(batch) >= _MAX_BATCH_PICTURES or pixels >= MAX_BATCH_PIXELS:
             yield from _score_batch(score, batch)
             batch, pixels = [], 0
     yield from _score_batch(score, batch)

@@ -204,7 +204,7 @@ def finetune_head(
             return float(loss_of(checks))
 
     before = check()
-    for step, lessons in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
+    for step, lessons in enumerate(prefetch_samples(sampler, learning, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = (
                 _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -215,11 +215,11 @@ def finetune_head(
         torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-    adapted.load_state_dict(_average_weights(head.state_dict(), adapted.state_dict()))
+    adapted.load_state_dict(average_weights(head.state_dict(), adapted.state_dict()))
     return round_to_half(adapted if check() < before else copy.deepcopy(head))
 
 
-def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Average of two sets of weights: it keeps what the first knows of defects that the samples don't show.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
@@ -248,7 +248,7 @@ def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: Tr
     return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
 
 
-def _prefetch_samples(
+def prefetch_samples(
     sampler: DefectSampler, among: npt.NDArray[np.int64], steps: int, seed: int
 ) -> Iterator[list[TrainingSample]]:
     """Yield the samples of steps 0 … steps − 1 in order, prefetched by one other thread."""

@@ -159,7 +159,7 @@ class MutualEvidence:
         from anomalist.vision.features.extractor import FeatureExtractor
 
         self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
-        sample = _draw_sample(paths, seed, progress)
+        sample = draw_sample(paths, seed, progress)
         if len(sample) < MIN_PICTURES:
             raise DataError(
                 f"{len(sample)} different pictures can be read; scoring them against each other takes "
@@ -213,7 +213,7 @@ def _no_pictures() -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32)
 
 
-def _draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
+def draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
     """Different working pictures by their hash, drawn at random, in the order drawn."""
     chosen: dict[str, UInt8Array] = {}
     most = min(SAMPLE_SIZE, len(paths))
