@@ -22,7 +22,7 @@ from anomalist.eval.questioning import (
 )
 from anomalist.eval.questions import BenchmarkQuestion
 from tests.boards import board, noisy, spot
-from tests.eval.sources import Darkness
+from tests.eval.sources import DarknessSource
 from tests.pictures import SIDE, tile, write, write_tiles
 
 SETUP = QuestionSetup(cases=2, train_normals=4, effort="fast", seed=0)
@@ -81,7 +81,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> QuestionsResult:
     write_boards(root / "deeppcb")
     write_steel(root / "neu")
     with pytest.MonkeyPatch.context() as patched:
-        making = Contender("darkness", lambda *_: Darkness(), "fast")
+        making = Contender("darkness", lambda *_: DarknessSource(), "fast")
         patched.setattr(question_sources, "contenders", lambda *_: [making])
         return evaluate_questions(root, SETUP)
 

@@ -10,17 +10,20 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.eval.clip_datasets import leave_out_folds, read_video_dataset
 from anomalist.eval.video import evaluate_video, interpolate_to_frames, temporal_iou
-from tests.scenes import filmed, walker
-from tests.street_files import labelled
+from tests.street import make_film, walker
+from tests.street_files import write_labelled_films
 
 RUN = (62, 87)
 
 
 @pytest.fixture(scope="module")
 def street_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    normal = [filmed(5, people=seed) for seed in range(1, 9)]
-    tests = [(filmed(14, walker(6.0, 60.0, speed=4.0), people=42), RUN), (filmed(14, people=43), (200, 200))]
-    return labelled(tmp_path_factory.mktemp("data") / "street", normal, tests)
+    normal = [make_film(5, people=seed) for seed in range(1, 9)]
+    tests = [
+        (make_film(14, walker(6.0, 60.0, speed=4.0), people=42), RUN),
+        (make_film(14, people=43), (200, 200)),
+    ]
+    return write_labelled_films(tmp_path_factory.mktemp("data") / "street", normal, tests)
 
 
 def test_a_runner_is_ranked_found_and_located(street_set: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_video_that_went_away_meanwhile_is_said(tmp_path: Path) -> None:
     assert "No picture of E1" in read_clips(tmp_path)[0].notes[0]
 
 
-class Torn:
+class BrokenVideo:
     """A video of which one frame can be read and nothing more."""
 
     source, sha256, size, duration, notes = "torn", None, (96, 128), 10.0, ()
@@ -206,7 +206,7 @@ class Torn:
 
 
 def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
-    torn: Video = Torn()  # type: ignore[assignment]
+    torn: Video = BrokenVideo()  # type: ignore[assignment]
     write_triage_reports([clip("torn", event())], tmp_path, {"torn": torn})
     (record,) = read_clips(tmp_path)
     assert record.events[0].key_frame == f"frames/{event_file_name('torn', 'E1')}.jpg"

@@ -5,7 +5,7 @@ import pytest
 from anomalist.memory.cases import Action, Case
 from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.rules.impact import RunCaption, find_contradictions, rule_impact, rule_tallies
-from tests.memory.rules.made import rule
+from tests.memory.rules.rule_cases import rule
 
 
 def case(number: int, action: Action, text: str, severity: int | None = None) -> Case:

@@ -19,7 +19,7 @@ from anomalist.memory.rules.induction import (
 )
 from anomalist.memory.rules.matching import RuleMatcher
 from anomalist.memory.rules.rule import CaptionFile
-from tests.memory.rules.made import HALL, hall
+from tests.memory.rules.rule_cases import HALL, hall
 
 
 def test_what_most_batches_say_is_normal_and_can_be_followed_to_its_captions(

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from anomalist.errors import DataError
 from anomalist.memory.rules.rule import read_captions
-from tests.memory.rules.made import rule
+from tests.memory.rules.rule_cases import rule
 
 
 def test_text_and_keywords_are_put_on_one_line_and_in_lower_case() -> None:

@@ -19,7 +19,7 @@ from anomalist.memory.rules.store import (
     rules_for,
     store_induction,
 )
-from tests.memory.rules.made import rule
+from tests.memory.rules.rule_cases import rule
 
 
 @pytest.fixture

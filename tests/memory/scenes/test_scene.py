@@ -21,7 +21,7 @@ from anomalist.memory.scenes.scene import (
     shipped_scene_vectors,
     shipped_scenes,
 )
-from tests.memory.scenes.made import Hashed
+from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 BUILDER = Path(__file__).parents[3] / "scripts" / "build_scenes.py"
 
@@ -107,11 +107,11 @@ def test_vectors_cut_short_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_another_encoder_embeds_them_once() -> None:
-    encoder = Hashed()
+    encoder = LetterPairEncoder()
     first = shipped_scene_vectors(encoder)
     assert first.shape == (len(shipped_scenes()), 64)
 
-    class Forgetful(Hashed):
+    class Forgetful(LetterPairEncoder):
         def encode(self, texts: object) -> np.ndarray:
             raise AssertionError("embedded again")
 

@@ -217,7 +217,7 @@ def test_half_precision_gives_about_the_same_loss(batch: ViewBatch, model: Prete
         assert model(batch, half=True).item() == pytest.approx(model(batch, half=False).item(), rel=0.05)
 
 
-def test_sets_that_are_judged_alone_do_not_show_the_head_any_strangeness(
+def test_sets_that_are_judged_alone_do_not_show_the_head_any_novelty(
     batch: ViewBatch, model: PretextModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []

@@ -21,14 +21,14 @@ from anomalist.vision.motion.flow import (
     integral_images,
 )
 from anomalist.vision.motion.scene import Scene
-from tests.scenes import AWAY, NEAR, SIZE, Camera, body_height, filmed, grey_of
+from tests.street import AWAY, NEAR, SIZE, Camera, body_height, grey_of, make_film
 
 Way = tuple[float, float]
 
 
 def seen(right: float, down: float) -> UInt8Array:
     """The still street, seen by a camera that is so many pixels further to the left and up."""
-    return grey_of(filmed(0.1, camera=lambda _: Camera(right=-right, down=-down)))
+    return grey_of(make_film(0.1, camera=lambda _: Camera(right=-right, down=-down)))
 
 
 def velocities(way: Way, times: list[float]) -> list[FloatArray]:
