@@ -72,10 +72,9 @@ def test_the_budget_goes_to_the_first_and_what_was_not_asked_is_said() -> None:
     done = make_annotator((), model, calls_per_minute=31)(Street(seconds=4.0), events(1.0, 3.0, 2.0))
     assert asked_in_order(model) == ["E2", "E3"]
     assert [bool(event.opinion) for event in done] == [False, True, True]
-    assert done[0].notes == (
-        "The model was not asked about this event: "
-        "the budget of 31 calls a minute, 2 for this video, allows no more.",
-    )
+    (note,) = done[0].notes
+    assert "not asked" in note
+    assert "budget of 31 calls a minute, 2 for this video" in note
     assert done[0].model is None
 
 
@@ -142,9 +141,9 @@ def test_frames_that_can_not_be_read_again_are_said() -> None:
     model = RecordingChatModel(opinion=seen)
     (event,) = make_annotator((), model)(Street(first=3.5), events(1.0))
     assert model._shown == []
-    assert event.notes == (
-        "The model was not asked about this event: The frame of E1 at 2.0 s can't be read again.",
-    )
+    (note,) = event.notes
+    assert "not asked" in note
+    assert "E1 at 2.0 s can't be read" in note
 
 
 def test_a_model_that_does_not_see_what_was_measured_is_contradicted_in_words() -> None:
@@ -152,9 +151,9 @@ def test_a_model_that_does_not_see_what_was_measured_is_contradicted_in_words() 
     (event,) = make_annotator(["a fast object"], model, calls_per_minute=600)(Street(), events(1.0))
     assert event.watched[0].matched
     assert event.watched[0].probability == 0.0
-    assert event.disagreements == (
-        'By what was measured E1 fits "a fast object", the model sees no such thing.',
-    )
+    (disagreement,) = event.disagreements
+    assert 'E1 fits "a fast object"' in disagreement
+    assert "model" in disagreement
 
 
 def test_unreadable_answers_about_items_are_said() -> None:

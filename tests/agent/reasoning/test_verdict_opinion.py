@@ -72,9 +72,9 @@ def test_only_where_the_detector_says_normal_can_it_be_normal() -> None:
 
 def test_why_undecided_keeps_the_reason_of_the_detector_first() -> None:
     outcome = combine_labels("undecided", "There are too few normals.", "anomalous", Policy())
-    assert outcome.why == (
-        "There are too few normals. The model takes the picture for anomalous, which alone does not decide."
-    )
+    assert outcome.why is not None
+    assert outcome.why.startswith("There are too few normals. ")
+    assert "anomalous" in outcome.why
 
 
 @pytest.mark.parametrize("detector", LABELS)
