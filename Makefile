@@ -19,8 +19,8 @@ test: install lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts examples
+	$(BIN)/ruff format --check src tests scripts examples
 	$(BIN)/mypy
 
 # The site, into site/; opens from there without a server.

@@ -23,7 +23,7 @@ from anomalist.eval.image_datasets import GOOD, ImageDataset, Split, load_folder
 from anomalist.eval.metrics import image_auroc
 from anomalist.training.pretraining import render_product
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors.base import no_progress
+from anomalist.vision.detectors.base import LearningData, LearningSettings, no_progress
 from anomalist.vision.detectors.pretext import (
     PretextModel,
     ViewBatch,
@@ -95,16 +95,12 @@ def on_development(parts: Split) -> dict[str, float | None]:
     """Image AUROC of all defects and of each kind, by one model."""
     learned = [load_image(item.path).pixels for item in parts.train]
     _, groups = np.unique([item.group for item in parts.train], return_inverse=True)
-    detector = SurfaceDetector.learn(
+    data = LearningData(
         [SurfaceDetector.prepare(picture) for picture in learned],
         groups.astype(np.int64),
         Partition(((tuple(range(len(learned))), ()),)),
-        roi=None,
-        effort="fast",
-        seed=0,
-        backbone=None,
-        progress=no_progress,
     )
+    detector = SurfaceDetector.learn(data, LearningSettings(effort="fast"), no_progress)
     scores = [float(detector.score([load_image(item.path).pixels])[0].scores[0]) for item in parts.test]
     kinds = np.array([item.defect for item in parts.test])
     found = {"all": image_auroc(np.array(scores), kinds != GOOD)}

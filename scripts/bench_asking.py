@@ -37,7 +37,7 @@ def main() -> None:
 
     profile, picture = sys.argv[1:]
     start = time.perf_counter()
-    inspector = Inspector(profile)
+    inspector = Inspector(profile, model="evidence", memory=False)
     loaded = time.perf_counter()
     inspection = inspector.inspect(picture)
     inspected = time.perf_counter()

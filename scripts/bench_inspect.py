@@ -54,7 +54,11 @@ def main() -> None:
         for path, picture in zip(paths, pictures, strict=True):
             Image.fromarray(picture).save(path)
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
-        inspector, detector, batch = Inspector(profile), profile.detector, pictures[-BATCH:]
+        inspector, detector, batch = (
+            Inspector(profile, model="evidence", memory=False),
+            profile.detector,
+            pictures[-BATCH:],
+        )
         assert isinstance(detector, SurfaceDetector)
         model, extractor = detector.fitted[0].whole, detector.extractor
         looks = list(extractor.look(batch))

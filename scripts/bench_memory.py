@@ -24,7 +24,7 @@ import numpy as np
 
 from anomalist.memory.embedding import load_encoder
 from anomalist.memory.vector_index import IntArray, VectorIndex
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 K = 10
 NOISE = 0.3

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from anomalist.composition import TriageSettings
 from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, read_video_dataset
 from anomalist.streaming import LiveAlert, StreamTriage
+from anomalist.triage import Triage
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
@@ -104,7 +106,8 @@ def main() -> None:
         scene = learn_scene([open_video(path) for path in footage.training], Path(place) / "scene")
     size = open_video(footage.training[0]).size
     truth, alerts, memory = Truth(), [], []
-    follower = StreamTriage(scene, "stream", size)
+    settings = TriageSettings(scene, model="evidence", memory=False)
+    follower = StreamTriage(Triage(settings), "stream", size)
     started, frames = time.monotonic(), 0
 
     def counted() -> Iterator[Frame]:

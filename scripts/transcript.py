@@ -60,7 +60,6 @@ def conversation(home: Path) -> str:
     """The whole run as Markdown; what is learned lies in ``home``."""
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
-    from anomalist.agent.reasoning.recall import PictureMemory
     from anomalist.pipeline import Inspector, learn
     from anomalist.report.markdown import conversation_lines
 
@@ -73,7 +72,7 @@ def conversation(home: Path) -> str:
         seed=SEED,
         defects=labelled_folder(defects, home / "labelled"),
     )
-    inspector = Inspector(learned, memory=PictureMemory(learned.name))
+    inspector = Inspector(learned, model="evidence")
     subject = inspector.subject(inspector.inspect_many(item.path for item in shown))
     tiles = len({item.group for item in lessons})
     lines = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 HEIGHT, WIDTH = 240, 320
 

@@ -10,10 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types.image import BoolArray, Box, KnownKind, Region, UInt8Array
-from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors.base import DetectorOutput, NearestPatch, Progress
-from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.types.common import BoolArray, Box, UInt8Array
+from anomalist.types.image import KnownKind, Region
+from anomalist.vision.detectors.base import (
+    DetectorOutput,
+    LearningData,
+    LearningSettings,
+    NearestPatch,
+    Progress,
+)
 
 NAME = f"{__name__}:GreyDetector"
 SMALLEST = 4
@@ -38,20 +43,8 @@ class GreyDetector:
         return picture
 
     @classmethod
-    def learn(
-        cls,
-        pictures: Sequence[UInt8Array],
-        groups: npt.NDArray[np.int64],
-        partition: Partition,
-        *,
-        roi: BoolArray | None = None,
-        effort: str = "fast",
-        seed: int = 0,
-        backbone: str | None = None,
-        defects: Sequence[KnownDefect] = (),
-        progress: Progress | None = None,
-    ) -> Self:
-        means = [np.mean([pictures[i].mean() for i in learning]) for learning, _ in partition.folds]
+    def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
+        means = [np.mean([data.pictures[i].mean() for i in learning]) for learning, _ in data.partition.folds]
         return cls(np.array(means, np.float64))
 
     def score(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 SIDE = 64
 

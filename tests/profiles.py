@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalist.types.image import BoolArray
+from anomalist.types.common import BoolArray
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.profile import NormalPicture, Profile, save_profile
 from tests.detectors import NAME, GreyDetector

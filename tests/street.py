@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame, FrameSampler
 
 SIZE = (120, 160)

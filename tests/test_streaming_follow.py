@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError
 from anomalist.streaming import LiveAlert, StreamTriage
+from anomalist.triage import Triage
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.scene import Scene, Zone
 from tests.street import SIZE, Film, make_film, walker
@@ -17,8 +19,12 @@ RUNNER = walker(6.0, 70.0, speed=4.0)
 
 
 def followed(scene: Scene, film: Film, **options: object) -> list[LiveAlert]:
-    follower = StreamTriage(scene, "camera", SIZE, **options)  # type: ignore[arg-type]
-    return list(follower.follow(film.frames()))
+    return list(follower_of(scene, **options).follow(film.frames()))
+
+
+def follower_of(scene: Scene, **options: object) -> StreamTriage:
+    settings = TriageSettings(scene, memory=False, **options)  # type: ignore[arg-type]
+    return StreamTriage(Triage(settings), "camera", SIZE)
 
 
 def test_an_event_opens_while_it_happens_and_closes_when_it_is_over(street: Scene) -> None:
@@ -70,19 +76,8 @@ def test_somebody_in_a_forbidden_zone_is_an_event_of_its_own(street: Scene) -> N
     assert intrusion.severity >= 3
 
 
-def test_the_annotation_sees_every_event(street: Scene) -> None:
-    seen: list[str] = []
-
-    def annotate(event: object) -> object:
-        seen.append(event.id)  # type: ignore[attr-defined]
-        return event
-
-    followed(street, make_film(14, RUNNER, people=31), annotate=annotate)
-    assert seen == ["E1", "E1"]
-
-
 def test_memory_stays_bounded_while_an_event_goes_on_and_on(street: Scene) -> None:
-    follower = StreamTriage(street, "camera", SIZE)
+    follower = follower_of(street)
     runners = [walker(float(t), 70.0, speed=4.0, seed=t) for t in range(2, 170, 1)]
     film = make_film(170, *runners)
     most = 0
@@ -95,14 +90,14 @@ def test_memory_stays_bounded_while_an_event_goes_on_and_on(street: Scene) -> No
 
 def test_a_promise_that_the_footage_does_not_support_is_refused(street: Scene) -> None:
     with pytest.raises(CalibrationError, match="support"):
-        StreamTriage(street, "camera", SIZE, false_events_per_hour=0.001)
+        follower_of(street, false_events_per_hour=0.001)
 
 
 def test_the_future_is_not_used(street: Scene) -> None:
     film = make_film(12, RUNNER, people=31)
 
     def alike(frames: Iterator[Frame], until: float) -> list[str]:
-        follower = StreamTriage(street, "camera", SIZE)
+        follower = follower_of(street)
         return [
             replace_time(alert) for frame in frames if frame.time <= until for alert in follower.see(frame)
         ]

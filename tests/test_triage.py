@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anomalist.agent.reasoning.policy import Policy
+from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError, MediaError
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord, Mode
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.scene import Scene, Zone
 from tests.street import Actor, Camera, Film, make_film, walker
+from tests.street_files import write_film
 
 # The promise of so little footage is one false event in a minute and a half: these passers-by cause none.
 LOWER_LEFT = ((0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (0.0, 1.0))
 
 
 def triaged(scene: Scene, film: Film, **options: object) -> ClipRecord:
-    return Triage(scene, **options).clip(film)  # type: ignore[arg-type]
+    return triage_of(scene, **options).clip(film)
+
+
+def triage_of(scene: Scene, **options: object) -> Triage:
+    """By motion alone: what memory recalls has tests of its own."""
+    return Triage(TriageSettings(scene, memory=False, **options))  # type: ignore[arg-type]
 
 
 def kinds(record: ClipRecord) -> set[str]:
@@ -147,7 +157,7 @@ def test_a_clip_that_breaks_is_a_record_and_the_others_go_on(street: Scene) -> N
             raise MediaError('"x.mp4" is damaged.', "Copy it again.")
 
     good = make_film(5, people=42)
-    records = list(Triage(street).clips([Broken((0.0,), source="x.mp4"), good]))
+    records = list(triage_of(street).clips([Broken((0.0,), source="x.mp4"), good]))
     assert [record.status for record in records] == ["error", "ok"]
     assert records[0].label is None
     assert "damaged" in (records[0].error or "")
@@ -175,11 +185,13 @@ def test_the_key_changes_with_everything_that_counts(street: Scene) -> None:
         Triage(street).key(film),
         Triage(street, mode="causal").key(film),
         Triage(street, false_events_per_hour=50.0).key(film),
-        Triage(street, annotated_by="a model").key(film),
+        Triage(street, watch=["a dog"]).key(film),
+        Triage(street, policy=Policy(max_instability=0.2)).key(film),
         Triage(street, zones=[Zone(name="a", kind="watch", polygon=LOWER_LEFT)]).key(film),
+        Triage(TriageSettings(street, memory=False)).key(film),
         Triage(street).key(replace(film, sha256="ab")),
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
     assert Triage(street).key(film) in keys
 
 
@@ -189,3 +201,16 @@ def test_the_curve_is_thinned_and_keeps_its_peak(street: Scene) -> None:
     assert max(scores) == pytest.approx(record.events[0].score, abs=1e-3)
     assert len(record.curve) <= 2000
     assert record.curve[0][1] is None  # the first frame shows no motion
+
+
+def test_a_clip_is_named_by_its_path(street: Scene, tmp_path: Path) -> None:
+    path = write_film(tmp_path / "calm.mp4", make_film(5, people=42))
+    record = triage_of(street).clip(path)
+    assert (record.source, record.status) == (str(path), "ok")
+    assert record.label == triage_of(street).clip(open_video(path)).label
+
+
+def test_an_address_that_fails_is_recorded_without_its_password(street: Scene) -> None:
+    record = triage_of(street).clip("ftp://me:secret@camera/1")
+    assert record.status == "error"
+    assert "secret" not in record.model_dump_json()

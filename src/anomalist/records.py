@@ -6,15 +6,16 @@ What is done stays done: an unchanged picture under the same profile and setting
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import AnomalistError
-from anomalist.storage.run_folder import RunFolder, inspection_key
-from anomalist.types.image import Evidence, Inspection, Media, Recall, Record, Verdict
+from anomalist.storage.files import file_sha256
+from anomalist.storage.run_folder import ImageRunFolder, inspection_key
+from anomalist.types.common import MediaSummary, Recall, Verdict
+from anomalist.types.image import Evidence, EvidenceSummary, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learning import utc_now
 from anomalist.vision.media.images import source_of
@@ -33,40 +34,16 @@ def build_record(
 
     ``failure`` says why a model that was asked gave no answer; what was measured is stored all the same.
     """
-    height, width = media.size
     return Record(
-        source=media.source,
+        media=MediaSummary.of(media),
+        evidence=EvidenceSummary.of(evidence),
+        recall=recall,
+        verdict=verdict,
         status="ok",
-        label=verdict.label,
-        score=evidence.score,
-        p_value=evidence.p_value,
-        threshold=evidence.threshold,
-        severity=verdict.severity,
-        kind=verdict.kind,
-        regions=evidence.regions,
-        claims=verdict.claims,
         error=failure,
-        sha256=media.sha256,
-        width=width,
-        height=height,
         notes=(*media.notes, *evidence.notes),
-        reasoner=verdict.reasoner,
-        disagreements=verdict.disagreements,
-        why_undecided=verdict.why_undecided,
-        dropped_claims=verdict.dropped_claims,
-        model=verdict.model,
-        opinions=verdict.opinions,
-        prompts=verdict.prompts,
-        replies=verdict.replies,
-        dropped=verdict.dropped,
-        recall=recall.items,
-        detector=evidence.detector,
-        calibration=evidence.calibration,
-        basis=evidence.basis,
-        roi_area=evidence.roi_area,
         profile=evidence_source.name,
         profile_digest=evidence_source.digest,
-        policy=verdict.policy,
         time=utc_now(),
         milliseconds=round(milliseconds, 1),
     )
@@ -77,10 +54,9 @@ def error_record(
 ) -> Record:
     """The record of a picture that could not be judged."""
     return Record(
-        source=source,
+        media=MediaSummary(source=source, sha256=media.sha256 if media else None),
         status="error",
         error=str(error),
-        sha256=media.sha256 if media else None,
         profile=evidence_source.name,
         profile_digest=evidence_source.digest,
         time=utc_now(),
@@ -105,17 +81,19 @@ class BatchInspector(Protocol):
         ...
 
 
-def pending_paths(inspector: BatchInspector, folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
+def pending_paths(inspector: BatchInspector, folder: ImageRunFolder, paths: Sequence[Path]) -> list[Path]:
     """Leave out the paths whose picture, as it is now, has a row by this profile and these settings."""
     return [
         path
         for path in paths
-        if not folder.done(_inspection_key_of(inspector, source_of(path), _file_sha256(path)))
+        if not folder.done(
+            source_of(path), _inspection_key_of(inspector, source_of(path), _file_sha256(path))
+        )
     ]
 
 
 def inspect_to_folder(
-    inspector: BatchInspector, folder: RunFolder, paths: Iterable[Path]
+    inspector: BatchInspector, folder: ImageRunFolder, paths: Iterable[Path]
 ) -> Iterator[Record]:
     """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
 
@@ -135,9 +113,11 @@ def inspect_to_folder(
     for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         record = inspection.record
         if record.sha256 is None:
-            record = record.model_copy(update={"sha256": _file_sha256(path)})
+            record = record.replace(sha256=_file_sha256(path))
             inspection = dataclasses.replace(inspection, record=record)
-        yield folder.append(inspection, _inspection_key_of(inspector, record.source, record.sha256))
+        yield folder.append_inspection(
+            inspection, _inspection_key_of(inspector, record.source, record.sha256)
+        )
 
 
 def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | None) -> str:
@@ -149,7 +129,6 @@ def _file_sha256(path: Path) -> str | None:
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             return None
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return None

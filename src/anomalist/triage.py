@@ -1,4 +1,8 @@
-"""The pipeline for video: path → Video → FrameScores → Events → severity → ClipRecord."""
+"""The pipeline for video: path → Video → Evidence → Recall → Verdict → Record.
+
+The stages are those of `anomalist.pipeline`. A model that describes an event is asked before recall, because
+its sentence is one of the captions that memory is searched with.
+"""
 
 from __future__ import annotations
 
@@ -7,113 +11,159 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.policy import Policy, decide_clip_label
+from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
+from anomalist.composition import TriageSettings, compose_triage, override
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import digest_of
-from anomalist.types.clip import ClipRecord, Event, Mode
-from anomalist.types.image import DetectorInfo, Label
+from anomalist.types.clip import (
+    ClipEvidenceSummary,
+    ClipMediaSummary,
+    ClipRecord,
+    ClipVerdict,
+    Event,
+    EventCalibration,
+    Mode,
+)
+from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
+from anomalist.vision.media.sources import redact_url
+from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
 
-EventAnnotator = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
-"""Adds to events what needs more than motion: words to watch for, a model's opinion."""
-
-_MIN_JUDGED_SHARE = 0.5  # share of a clip without events that must have been judged, to call it normal
-
 
 @dataclass(frozen=True, eq=False)
+class ClipEvidence:
+    """What was measured on a clip: its score curve, its events, and what their threshold rests on."""
+
+    timeline: ClipTimeline
+    events: tuple[Event, ...]
+    threshold: float
+    calibration: EventCalibration
+
+
 class Triage:
     """Finds the temporal segments worth watching in clips of one scene.
 
     Parameters
     ----------
-    scene : what is usual.
-    false_events_per_hour : that may be expected at most; None takes one, or what the footage supports.
-    mode : "offline" uses the whole clip, "causal" the past alone.
-    zones : drawn by a person; None takes those of the scene.
-    annotate, annotated_by : adds to events what needs more than motion, and what that is, for the record.
+    scene : name or folder of a scene, or a loaded one; or all settings at once, of which the arguments below
+        replace those that are given.
+    false_events_per_hour : that may be expected at most. By default one, or what the footage supports.
+    mode : "offline" (default) uses the whole clip, "causal" the past alone.
+    zones : drawn by a person, or their JSON file; by default those of the scene.
+    policy : a policy or its TOML file, in place of the shipped one.
+    model : who is asked about events, as after ``--model``: "evidence" for nobody. By default "auto": the
+        model of ``ANOMALIST_MODEL`` where it is there.
+    watch : what to look out for, in words.
+
+    Raises
+    ------
+    AnomalistError : see `compose_triage`.
+
+    Examples
+    --------
+    >>> record = Triage("cam3", mode="causal").clip("night/02.mp4")  # doctest: +SKIP
+    >>> [(event.start, event.end, event.severity) for event in record.events]  # doctest: +SKIP
+    [(12.4, 15.1, 2)]
     """
 
-    scene: Scene
-    false_events_per_hour: float | None = None
-    mode: Mode = "offline"
-    zones: Sequence[Zone] | None = None
-    policy: Policy | None = None
-    annotate: EventAnnotator = lambda _, events: events
-    annotated_by: str = ""
+    def __init__(
+        self,
+        scene: str | Path | Scene | TriageSettings,
+        *,
+        false_events_per_hour: float | None = None,
+        mode: Mode | None = None,
+        zones: Sequence[Zone] | str | Path | None = None,
+        policy: Policy | str | Path | None = None,
+        model: str | None = None,
+        watch: Sequence[str] | None = None,
+    ) -> None:
+        settings = override(
+            scene if isinstance(scene, TriageSettings) else TriageSettings(scene),
+            false_events_per_hour=false_events_per_hour,
+            mode=mode,
+            zones=zones,
+            policy=policy,
+            model=model,
+            watch=watch,
+        )
+        parts = compose_triage(settings)
+        self.false_events_per_hour = settings.false_events_per_hour
+        self.mode = settings.mode
+        self.scene = parts.scene
+        self.zones = parts.zones
+        self.annotator = parts.annotator
+        self.memory = parts.memory
+        self.policy = parts.policy
+        self._annotation_digest = parts.digest
+
+    def clip(self, video: str | Path | Video, seen: Callable[[float], None] = lambda _: None) -> ClipRecord:
+        """Triage one clip.
+
+        Parameters
+        ----------
+        video : a file, a folder of numbered frames, an address, or an opened video.
+        seen : called with the time of each frame, in seconds.
+
+        Returns
+        -------
+        The record: label, and events with start and end in seconds from the first frame. What can't be read
+        becomes a record with an error.
+
+        Raises
+        ------
+        CalibrationError : the asked number of false events is out of reach.
+        """
+        began = time.perf_counter()
+        promise = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        try:
+            opened = open_video(video) if isinstance(video, str | Path) else video
+            evidence = self._measure(opened, promise, seen)
+            described = self.annotator(opened, evidence.events)
+            events = tuple(self.judge_event(event) for event in described)
+        except AnomalistError as error:
+            return self.failed(video, error)
+        timeline = evidence.timeline
+        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
+        verdict = ClipVerdict(label=label, why_undecided=why)
+        return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
+
+    def clips(self, videos: Iterable[str | Path | Video]) -> Iterator[ClipRecord]:
+        """Triage many clips; one that fails is a record of its own and the rest goes on."""
+        for video in videos:
+            yield self.clip(video)
+
+    def judge_event(self, event: Event) -> Event:
+        """The event with what memory recalls to its captions, and its severity by the policy."""
+        recalled = event if self.memory is None else add_recalled(event, self.memory)
+        return add_severity(recalled, self.zones, self.policy)
 
     def key(self, video: Video) -> str:
         """What identifies the triage of one clip: its file, the scene, and everything else that counts."""
-        drawn = self.scene.manifest.zones if self.zones is None else self.zones
         return digest_of(
             video.source,
             video.sha256,
             self.scene.digest,
             self.mode,
             self.false_events_per_hour,
-            json.dumps([zone.model_dump() for zone in drawn]),
-            (self.policy or load_policy()).digest,
-            self.annotated_by,
+            json.dumps([zone.model_dump() for zone in self.zones]),
+            self.policy.digest,
+            self._annotation_digest,
         )
 
-    def clip(self, video: Video, seen: Callable[[float], None] = lambda _: None) -> ClipRecord:
-        """Triage one clip. What can't be read becomes a record with an error.
-
-        Raises CalibrationError when the asked number of false events is out of reach.
-        """
-        started = time.perf_counter()
-        threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
-        drawn = self.scene.manifest.zones if self.zones is None else self.zones
-        try:
-            timeline = score_clip(video.frames(rate=ANALYSIS_RATE), self.scene, threshold, drawn, seen)
-            maker = EventBuilder(self.scene, self.mode, video.size, drawn)
-            events = self.annotate(video, detect_events(timeline, maker, threshold))
-        except AnomalistError as error:
-            return self.failed(video.source, error)
-        policy = self.policy or load_policy()
-        label, why = _clip_label(timeline, events)
-        height, width = video.size
-        return ClipRecord(
-            source=video.source,
-            status="ok",
-            key=self.key(video),
-            label=label,
-            why_undecided=why,
-            events=tuple(add_severity(event, drawn, policy) for event in events),
-            troubles=tuple(timeline.troubles),
-            sha256=video.sha256,
-            width=width,
-            height=height,
-            duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
-            frames=len(timeline.times),
-            notes=video.notes,
-            mode=self.mode,
-            latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
-            threshold=threshold,
-            calibration=calibration,
-            curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
-            detector=DetectorInfo(name="motion", digest=self.scene.digest),
-            scene=self.scene.name,
-            scene_digest=self.scene.digest,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(time.perf_counter() - started, 2),
-        )
-
-    def clips(self, videos: Iterable[Video]) -> Iterator[ClipRecord]:
-        """Triage many clips; one that fails is a record of its own and the rest goes on."""
-        for video in videos:
-            yield self.clip(video)
-
-    def failed(self, source: str, error: AnomalistError) -> ClipRecord:
+    def failed(self, video: str | Path | Video, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be judged."""
+        source = redact_url(str(video)) if isinstance(video, str | Path) else video.source
         return ClipRecord(
-            source=source,
+            media=ClipMediaSummary(source=source),
             status="error",
             error=str(error),
             scene=self.scene.name,
@@ -121,15 +171,49 @@ class Triage:
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
+    def _measure(
+        self, video: Video, promise: tuple[float, EventCalibration], seen: Callable[[float], None]
+    ) -> ClipEvidence:
+        threshold, calibration = promise
+        timeline = score_clip(video.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
+        builder = EventBuilder(self.scene, self.mode, video.size, self.zones)
+        return ClipEvidence(timeline, detect_events(timeline, builder, threshold), threshold, calibration)
 
-def _clip_label(timeline: ClipTimeline, events: Sequence[Event]) -> tuple[Label, str | None]:
-    """Anomalous with an event; normal only where enough could be judged. A failure is never normal."""
-    if events:
-        return "anomalous", None
-    if len(timeline.times) < 2:
-        return "undecided", "One frame alone shows no motion." if timeline.times else "There is no frame."
-    if timeline.judged < _MIN_JUDGED_SHARE:
-        kinds = ", ".join(sorted({trouble.kind for trouble in timeline.troubles}))
-        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
-        return "undecided", f"Only {timeline.judged:.0%} of the clip could be judged ({why})."
-    return "normal", None
+    def _record(
+        self,
+        video: Video,
+        evidence: ClipEvidence,
+        events: tuple[Event, ...],
+        verdict: ClipVerdict,
+        seconds: float,
+    ) -> ClipRecord:
+        timeline = evidence.timeline
+        height, width = video.size
+        return ClipRecord(
+            media=ClipMediaSummary(
+                source=video.source,
+                sha256=video.sha256,
+                width=width,
+                height=height,
+                duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
+            ),
+            evidence=ClipEvidenceSummary(
+                events=events,
+                troubles=tuple(timeline.troubles),
+                frames=len(timeline.times),
+                mode=self.mode,
+                latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
+                threshold=evidence.threshold,
+                calibration=evidence.calibration,
+                curve=downsample_curve(timeline.times, timeline.smooth(self.mode)),
+                detector=DetectorInfo(name="motion", digest=self.scene.digest),
+            ),
+            verdict=verdict,
+            status="ok",
+            key=self.key(video),
+            notes=video.notes,
+            scene=self.scene.name,
+            scene_digest=self.scene.digest,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(seconds, 2),
+        )

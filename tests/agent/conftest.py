@@ -13,16 +13,8 @@ import pytest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from anomalist.agent.models.structured import image_block
-from anomalist.types.image import (
-    Attributes,
-    Box,
-    Calibration,
-    DetectorInfo,
-    Evidence,
-    Media,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import Box, DetectorInfo, UInt8Array
+from anomalist.types.image import Attributes, Calibration, Evidence, Media, Region
 
 if TYPE_CHECKING:
     from anomalist.agent.models.loading import Quantisation

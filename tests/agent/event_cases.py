@@ -15,7 +15,7 @@ from pydantic import PrivateAttr
 
 from anomalist.agent.models.structured import prompt_id
 from anomalist.types.clip import Caption, Event, Measured, Track
-from anomalist.types.image import Box, UInt8Array
+from anomalist.types.common import Box, UInt8Array
 from anomalist.vision.media.frames import Frame
 
 HEIGHT, WIDTH, RATE, SIDE = 96, 160, 10, 16

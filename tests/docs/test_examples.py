@@ -18,7 +18,13 @@ from tests.street_files import write_film
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+ALL_PAGES = [
+    *PAGES,
+    *(
+        ROOT / name
+        for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/plugin/README.md")
+    ),
+]
 GENERATED = ROOT / "docs" / "api"
 """Pages that exist in the built site only."""
 
@@ -79,6 +85,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
 def test_python_blocks_run(block: Block, made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made_up)
+    monkeypatch.syspath_prepend(ROOT / "examples" / "plugin" / "src")
     exec(compile("\n" * (block.line - 1) + block.text, ROOT / block.page, "exec"), {"__name__": "__main__"})
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import AnomalistError
-from anomalist.types.image import DetectorInfo, Evidence
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Evidence
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.evidence import MeasuredPicture
 from anomalist.vision.media.images import load_image
@@ -21,6 +22,9 @@ class DarknessSource:
     name = "darkness"
     digest = hashlib.sha256(b"darkness").hexdigest()
     calibration: CalibrationSet | None = None
+    rate: float | None = None
+    normal_crop = None
+    compared_with = "nothing"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         for path in paths:

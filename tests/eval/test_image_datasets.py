@@ -16,7 +16,7 @@ from anomalist.eval.image_datasets import (
     match_boxes,
     split_dataset,
 )
-from anomalist.types.image import Box
+from anomalist.types.common import Box
 
 
 def draw(path: Path, size: tuple[int, int] = (4, 6), value: int = 128) -> Path:

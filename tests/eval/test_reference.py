@@ -11,7 +11,7 @@ from rich.console import Console
 from anomalist.errors import DataError
 from anomalist.eval.image_datasets import read_pairs
 from anomalist.eval.reference import evaluate_reference, fit_reference, render
-from anomalist.types.image import Box, UInt8Array
+from anomalist.types.common import Box, UInt8Array
 from tests.boards import HEIGHT, WIDTH, board, noisy, spot
 from tests.pictures import write
 

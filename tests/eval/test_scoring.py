@@ -12,7 +12,8 @@ from PIL import Image
 from anomalist.errors import DataError
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
 from anomalist.eval.scoring import score_detection
-from anomalist.types.image import Calibration, DetectorInfo, Evidence, Inspection, Record
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Calibration, Evidence, Inspection, Record
 
 
 class Scorer(Protocol):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anomalist.memory.cases import Action, Case, CaseStore, Feedback
 from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.ranking import HALF_LIFE_DAYS, SIMILARITY_FLOOR, RankAdjustment, rank_adjustments
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 EVENT = np.array([[1.0, 0.0]], np.float32)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalist.memory.vector_index import FLAT_UP_TO, HNSW_UP_TO, IndexKind, VectorIndex, index_kind
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from tests.memory.scenes.scene_cases import unit
 
 KINDS: tuple[IndexKind, ...] = ("flat", "hnsw", "ivf")

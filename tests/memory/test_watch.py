@@ -10,7 +10,7 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.watch import Watch
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 QUIET = "The yard is empty and the gate is closed."
 WORKERS = "Two workers are carrying a ladder across the yard."

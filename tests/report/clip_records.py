@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from anomalist.types.clip import Caption, ClipRecord, Event, EventCalibration, Measured, Track, Trouble
-from anomalist.types.image import Box, Claim, DetectorInfo
+from anomalist.types.common import Box, Claim, DetectorInfo
 
 HEIGHT, WIDTH = 96, 128
 NASTY = "<img src=x onerror=alert(1)> & 'quoted' | `code` 検査.mp4"

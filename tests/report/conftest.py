@@ -11,16 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalist.types.image import (
-    Attributes,
-    Box,
-    Calibration,
-    Claim,
-    DetectorInfo,
-    Recalled,
-    Record,
-    Region,
-)
+from anomalist.types.common import Box, Claim, DetectorInfo, Recalled
+from anomalist.types.image import Attributes, Calibration, Record, Region
 
 HEIGHT, WIDTH = 80, 120
 PROFILE = "ab" * 32

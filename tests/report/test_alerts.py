@@ -67,9 +67,7 @@ def test_no_event_is_lost_and_the_order_of_records_does_not_matter(
     assert sorted(keys_by_rank(alerts)) == keys_of(records)
     assert [alert.id for alert in alerts] == [f"A{n}" for n in range(1, len(alerts) + 1)]
     assert [a.urgency for a in alerts] == sorted((a.urgency for a in alerts), reverse=True)
-    shuffled = [
-        r.model_copy(update={"events": tuple(chance.sample(r.events, len(r.events)))}) for r in records
-    ]
+    shuffled = [r.replace(events=tuple(chance.sample(r.events, len(r.events)))) for r in records]
     chance.shuffle(shuffled)
     assert rank_alerts(shuffled, adjustments) == alerts
 
@@ -142,7 +140,7 @@ def test_what_was_asked_for_goes_up_by_one_step() -> None:
 
 
 def test_what_was_asked_for_but_does_not_fit_moves_nothing() -> None:
-    missed = ASKED.model_copy(update={"matched": False})
+    missed = ASKED.replace(matched=False)
     (alert,) = rank_alerts([clip("a.mp4", event(watched=(missed,)))])
     assert alert.watched == ()
     assert "asked" not in alert.reason

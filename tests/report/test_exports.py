@@ -14,7 +14,8 @@ from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.report.exports import CSV_COLUMNS, region_masks, rle, write_coco, write_csv
-from anomalist.types.image import BoolArray, Record
+from anomalist.types.common import BoolArray
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -107,9 +108,9 @@ def test_regions_that_share_a_box_are_told_apart_by_area(run: Run) -> None:
     mask[[10, 20], 10:21] = mask[10:21, [10, 20]] = True  # a frame of 40 pixels
     mask[12:19, 12:19] = True  # and what lies within, apart from it
     Image.fromarray(mask.astype(np.uint8) * 255).save(run.folder / str(record.mask))
-    frame = record.regions[0].model_copy(update={"box": (10, 10, 21, 21), "area": 40})
-    core = record.regions[0].model_copy(update={"id": "R2", "box": (12, 12, 19, 19), "area": 49})
-    pairs = region_masks(record.model_copy(update={"regions": (frame, core)}), run.folder)
+    frame = record.regions[0].replace(box=(10, 10, 21, 21), area=40)
+    core = record.regions[0].replace(id="R2", box=(12, 12, 19, 19), area=49)
+    pairs = region_masks(record.replace(regions=(frame, core)), run.folder)
     assert [int(inside.sum()) for _, inside in pairs] == [40, 49]
     assert not (pairs[0][1] & pairs[1][1]).any()
 
@@ -126,7 +127,7 @@ def test_regions_that_share_a_box_are_told_apart_by_area(run: Run) -> None:
 def test_a_mask_that_does_not_fit_is_one_clear_error(
     run: Run, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    record = run.named("mild").model_copy(update=changes)
+    record = run.named("mild").replace(**changes)
     with pytest.raises(DataError, match=message):
         write_coco([record], run.folder, tmp_path / "coco.json")
     assert not (tmp_path / "coco.json").exists()

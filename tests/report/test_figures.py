@@ -15,7 +15,7 @@ from anomalist.report.figures import (
     jpeg_thumbnail,
     render_event_images,
 )
-from anomalist.types.image import Box, UInt8Array
+from anomalist.types.common import Box, UInt8Array
 from anomalist.vision.drawing import LINE_COLOUR
 from anomalist.vision.media.video import open_video
 from tests.report.clip_records import HEIGHT, WIDTH, event, film, track

@@ -12,7 +12,8 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.report import html
 from anomalist.report.html import write_html
-from anomalist.types.image import Claim, Opinion, PromptUsed, Record
+from anomalist.types.common import Claim, Opinion, PromptUsed
+from anomalist.types.image import Record
 from tests.report.pages import Element, parse
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_only_its_own_script_may_run(run: Run) -> None:
 
 
 def test_a_name_that_turns_the_text_around_is_shown_as_codes(run: Run) -> None:
-    record = run.named("calm").model_copy(update={"source": "good\u202egnp.exe"})
+    record = run.named("calm").replace(source="good\u202egnp.exe")
     page = render(run, [record])
     assert "good\\u202egnp.exe" in page.words()
     assert "\u202e" not in page.words()
@@ -73,7 +74,7 @@ def test_a_name_that_turns_the_text_around_is_shown_as_codes(run: Run) -> None:
 def test_findings_are_sorted_by_severity_then_p_value(run: Run) -> None:
     base = run.named("mild")
     records = [
-        base.model_copy(update={"source": f"{severity}-{p}.png", "severity": severity, "p_value": p})
+        base.replace(source=f"{severity}-{p}.png", severity=severity, p_value=p)
         for severity, p in ((1, 0.01), (3, 0.04), (3, 0.02), (2, None))
     ]
     rows = render(run, records).all("table", class_="list")[0].all("td", class_="name")
@@ -124,7 +125,7 @@ def test_disagreements_reasons_and_dropped_claims_are_said(run: Run) -> None:
 
 def test_an_id_that_is_not_in_the_record_is_no_link(run: Run) -> None:
     claim = Claim(text="Something else.", evidence=("R9",))
-    page = render(run, [run.named("mild").model_copy(update={"claims": (claim,)})])
+    page = render(run, [run.named("mild").replace(claims=(claim,))])
     assert page.all("span", class_="lost")[0].words() == "R9"
 
 
@@ -149,7 +150,7 @@ def test_a_picture_that_has_changed_is_not_shown(run: Run) -> None:
 def test_pictures_beside_the_records_are_found_after_the_folder_has_moved(run: Run) -> None:
     record = run.named("mild")
     Path(record.source).rename(run.folder / "mild.png")
-    moved = record.model_copy(update={"source": "mild.png"})
+    moved = record.replace(source="mild.png")
     assert len(render(run, [moved]).all("article")[0].all("img")) == 2
 
 
@@ -166,7 +167,7 @@ def test_pictures_beside_the_records_are_found_after_the_folder_has_moved(run: R
 def test_a_lost_map_or_mask_is_said_where_it_would_be(
     run: Run, damage: dict[str, object], words: str
 ) -> None:
-    page = render(run, [run.named("mild").model_copy(update=damage)])
+    page = render(run, [run.named("mild").replace(**damage)])
     assert words in page.all("article")[0].words()
 
 
@@ -177,7 +178,7 @@ def test_a_map_with_pickled_objects_is_not_loaded(run: Run) -> None:
 
 
 def test_layers_of_different_sizes_are_not_laid_over_each_other(run: Run) -> None:
-    record = run.named("mild").model_copy(update={"width": None, "height": None})
+    record = run.named("mild").replace(width=None, height=None)
     np.save(run.folder / str(record.map), np.zeros((5, 5), dtype=np.float32))
     article = render(run, [record]).all("article")[0]
     assert "not of one size" in article.words()
@@ -186,7 +187,7 @@ def test_layers_of_different_sizes_are_not_laid_over_each_other(run: Run) -> Non
 
 def test_without_calibration_it_says_that_scores_cannot_be_compared(run: Run) -> None:
     fields = {"calibration": None, "p_value": None, "threshold": None, "label": "undecided"}
-    page = render(run, [run.named("mild").model_copy(update=fields)])
+    page = render(run, [run.named("mild").replace(**fields)])
     assert "nothing was calibrated" in page.words()
     assert "None: scores can't be compared" in page.words()
 
@@ -269,7 +270,7 @@ JUDGED: dict[str, Any] = {
 
 
 def test_how_a_model_reasoned_is_shown_folded_with_prompts_raw_replies_and_what_was_dropped(run: Run) -> None:
-    page = render(run, [run.named("mild").model_copy(update=JUDGED)])
+    page = render(run, [run.named("mild").replace(**JUDGED)])
     (folded,) = page.all("details", class_="reasoning")
     assert "open" not in folded.attributes
     words = folded.words()
@@ -286,13 +287,13 @@ def test_how_a_model_reasoned_is_shown_folded_with_prompts_raw_replies_and_what_
 
 
 def test_what_a_model_said_is_told_from_what_was_measured(run: Run) -> None:
-    article = render(run, [run.named("mild").model_copy(update=JUDGED)]).all("article")[0]
+    article = render(run, [run.named("mild").replace(**JUDGED)]).all("article")[0]
     claims = [claim.words() for claim in article.all("ul", class_="claims")[0].all("li")]
     assert ["said by the model" in claim for claim in claims] == [False, True]
 
 
 def test_a_normal_picture_shows_how_the_model_reasoned_too(run: Run) -> None:
-    page = render(run, [run.named("calm").model_copy(update=JUDGED | {"claims": ()})])
+    page = render(run, [run.named("calm").replace(**(JUDGED | {"claims": ()}))])
     (tile,) = page.all("ul", class_="tiles")[0].all("li")
     assert len(tile.all("details", class_="reasoning")) == 1
     assert "A language model (hf:tiny <nf4>) has looked" in page.all("section", id="basis")[0].words()
@@ -300,7 +301,7 @@ def test_a_normal_picture_shows_how_the_model_reasoned_too(run: Run) -> None:
 
 def test_a_very_long_reply_is_cut_in_the_report(run: Run) -> None:
     long = JUDGED | {"replies": ("x" * 100_000, "")}
-    page = render(run, [run.named("mild").model_copy(update=long)])
+    page = render(run, [run.named("mild").replace(**long)])
     first, second = (element.words() for element in page.all("pre"))
     assert first == "x" * 4000 + " … 96,000 more characters in the record"
     assert second == "(empty)"

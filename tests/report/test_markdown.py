@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anomalist.report.markdown import answer_lines, conversation_lines, write_conversation, write_markdown
-from anomalist.types.image import Answer, Claim, Record
+from anomalist.types.common import Answer, Claim
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from conftest import Run

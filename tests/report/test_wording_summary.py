@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anomalist.report.wording import outcome, sort_by_urgency, summarise, write_report_json
 from anomalist.types.image import Record
@@ -41,10 +41,14 @@ def test_a_failure_is_never_normal() -> None:
     assert outcome(Record(source="a", status="ok")) == "error"
 
 
+def judged(severity: int | None) -> dict[str, Any]:
+    return {} if severity is None else {"label": "anomalous", "severity": severity}
+
+
 def test_urgency_is_severity_then_p_then_score_and_unknown_comes_last() -> None:
     rows = [(None, 0.1, 1.0), (2, 0.2, 1.0), (2, 0.1, 1.0), (2, 0.1, 5.0), (2, None, 9.0), (4, 0.9, None)]
     records = [
-        Record(source=str(i), status="ok", severity=severity, p_value=p, score=score)
+        Record(source=str(i), status="ok", p_value=p, score=score, **judged(severity))
         for i, (severity, p, score) in enumerate(rows)
     ]
     assert [record.source for record in sort_by_urgency(records)] == ["5", "3", "2", "1", "4", "0"]
@@ -73,5 +77,5 @@ def test_pictures_that_are_only_ranked_come_by_score_whatever_their_severity_wou
         for name, score, severity in rows
     ]
     assert [record.source for record in sort_by_urgency(records)] == ["b", "c", "a"]
-    calibrated = [record.model_copy(update={"basis": "normals"}) for record in records]
+    calibrated = [record.replace(basis="normals") for record in records]
     assert [record.source for record in sort_by_urgency(calibrated)] == ["a", "c", "b"]

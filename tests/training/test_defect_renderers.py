@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anomalist.training.defect_renderers import hue_of, is_faint, place_of, shape_of, tone_of
-from anomalist.types.image import BoolArray
+from anomalist.types.common import BoolArray
 
 
 def _line(angle: float, length: int = 60, width: int = 3) -> BoolArray:

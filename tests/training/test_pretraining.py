@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from anomalist.training.pretraining import PretrainingRecipe, pretrain, render_product, view_batches
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.detectors.pretext import HALF_SET, ViewBatch
 from anomalist.vision.features.extractor import load_network, with_prefix
 from anomalist.vision.features.surface_net import SurfaceNet, standardise

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from anomalist.types.image import UInt8Array
-from anomalist.vision.detectors.fusion import FusionModel, PatchBank, build_patch_bank, fit_model
+from anomalist.types.common import UInt8Array
+from anomalist.vision.detectors.fusion import (
+    FusionModel,
+    NormalImages,
+    PatchBank,
+    build_patch_bank,
+    fit_model,
+)
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 from tests.pictures import tile
@@ -27,11 +33,15 @@ def normals() -> Sequence[UInt8Array]:
 
 @pytest.fixture(scope="session")
 def remembered(extractor: FeatureExtractor, normals: Sequence[UInt8Array]) -> PatchBank:
-    return build_patch_bank(extractor, normals, np.arange(len(normals)), None, 0, lambda done, total: None)
+    return build_patch_bank(
+        extractor, NormalImages(normals, np.arange(len(normals))), None, lambda done, total: None
+    )
 
 
 @pytest.fixture(scope="session")
 def model(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], remembered: PatchBank
 ) -> FusionModel[PatchBank]:
-    return fit_model(extractor, [extractor.network.head], 0, remembered, normals, np.arange(len(normals)), 0)
+    return fit_model(
+        extractor, [extractor.network.head], 0, remembered, NormalImages(normals, np.arange(len(normals)))
+    )

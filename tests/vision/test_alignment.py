@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.alignment import AlignedReference, align
 from tests.boards import HEIGHT, WIDTH, board, noisy, rgb, spot, warped
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types.image import Attributes, BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
+from anomalist.types.image import Attributes
 from anomalist.vision.attributes import POSITIONS, measure_region
 
 SIDE = 96

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalist.errors import MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.difference import find_difference, match_lighting, split_figure, two_tone_level
 from tests.boards import HEIGHT, WIDTH, board, noisy, spot, textured, warped
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anomalist.types.image import Attributes, BoolArray, Box, FloatArray, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import Attributes, Region
 from anomalist.vision.drawing import (
     LINE_COLOUR,
     colour_scale,

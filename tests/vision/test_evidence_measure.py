@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from anomalist.errors import CalibrationError, MediaError
-from anomalist.types.image import BoolArray, Media
+from anomalist.types.common import BoolArray
+from anomalist.types.image import Media
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet
 from anomalist.vision.detectors.base import DetectorOutput
 from anomalist.vision.evidence import measure, validated_rate

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from anomalist.errors import AnomalistError, MediaError
-from anomalist.types.image import DetectorInfo, Evidence, Media
+from anomalist.types.common import DetectorInfo
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import DetectorOutput
 from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, measure, measure_all

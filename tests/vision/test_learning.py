@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError, MediaError
-from anomalist.types.image import BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition, partition
-from anomalist.vision.detectors.base import DetectorOutput, no_progress
+from anomalist.vision.detectors.base import DetectorOutput, LearningData, LearningSettings, no_progress
 from anomalist.vision.learning import (
     MAX_NORMALS,
     NormalSet,
@@ -128,7 +128,9 @@ def test_nothing_readable_is_an_error_that_says_why(tmp_path: Path) -> None:
 
 
 def learned(normals: NormalSet, parts: Partition) -> GreyDetector:
-    return GreyDetector.learn(normals.pictures, normals.groups, parts)
+    return GreyDetector.learn(
+        LearningData(normals.pictures, normals.groups, parts), LearningSettings(), no_progress
+    )
 
 
 def test_every_picture_is_scored_by_the_model_that_has_not_seen_it(tmp_path: Path) -> None:

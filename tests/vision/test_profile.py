@@ -13,7 +13,8 @@ import pytest
 
 from anomalist.errors import DetectorError, ProfileError
 from anomalist.settings import Settings
-from anomalist.vision.profile import PROFILE_FORMAT, load_profile, profile_path, read_manifest
+from anomalist.storage.artifacts import profile_path
+from anomalist.vision.profile import PROFILE_FORMAT, PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
 from tests.profiles import ROI, names, save_small_profile
 
@@ -60,7 +61,7 @@ def test_a_profile_may_be_moved_and_copied(tmp_path: Path) -> None:
 def test_the_manifest_can_be_read_without_the_arrays(tmp_path: Path) -> None:
     manifest = save_small_profile(tmp_path / "p").manifest
     (tmp_path / "p" / "detector.safetensors").unlink()
-    assert read_manifest(tmp_path / "p") == manifest
+    assert PROFILE_KIND.read_manifest(tmp_path / "p") == manifest
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -178,7 +179,18 @@ def test_a_detector_that_is_not_installed_is_named(tmp_path: Path) -> None:
 def test_something_importable_that_is_no_detector_is_refused(tmp_path: Path) -> None:
     save_small_profile(tmp_path / "p")
     rewritten(tmp_path / "p", lambda c: c.update(detector="pathlib:Path"))
-    with pytest.raises(ProfileError, match="is damaged"):
+    with pytest.raises(DetectorError, match="pathlib:Path is no detector"):
+        load_profile(tmp_path / "p")
+
+
+def test_opening_a_profile_imports_no_module_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trojan.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    save_small_profile(tmp_path / "p")
+    rewritten(tmp_path / "p", lambda c: c.update(detector="trojan:Detector"))
+    with pytest.raises(DetectorError, match="trojan:Detector of the profile p is not installed as a plug-in"):
         load_profile(tmp_path / "p")
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from anomalist.types.image import BoolArray, FloatArray, Region, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.image import Region
 from anomalist.vision.regions import find_regions, segment
 
 SIDE = 128

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision import synthetic_textures
 from anomalist.vision.synthetic_textures import TEXTURE_FAMILIES, Rng, is_rigid, power_noise, render_surface
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.synthetic_textures import Rng, add_blemishes
 
 N = 64

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.synthetic_textures import Rng, draw_line, log_uniform, random_walk
 
 START = np.array([20.0, 30.0])

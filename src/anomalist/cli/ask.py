@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anomalist.agent.chat.conversations import ConversationEntry, Conversations
     from anomalist.agent.tools.subject import Subject
     from anomalist.pipeline import Inspector
-    from anomalist.types.image import Answer
+    from anomalist.types.common import Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,19 +53,31 @@ def open_subject(
             raise DataError("A conversation is about one run.", "Name one run folder.")
         run = {**about, "run": str(first.resolve())}
         return OpenedSubject(load_subject(first, profile, reference, None, rate), run, first.resolve().name)
+    clips = [path for path in what if _is_clip(path)]
+    if clips:
+        if len(clips) < len(what):
+            raise DataError(
+                "A conversation is about pictures or about clips.", f"Leave out {clips[0]}, or the pictures."
+            )
+        return OpenedSubject(_clip_subject(clips, profile), about, first.stem)
     from anomalist.vision.media.images import list_images
 
-    images = list_images([path for path in what if path.exists()] or list(what)).images
-    if not images and len(what) == 1 and what[0].is_file():
-        return OpenedSubject(load_subject(what[0], profile, reference, None, rate), about, what[0].stem)
     missing = next((path for path in what if not path.exists()), None)
     if missing is not None:
         raise DataError(f"There is no {missing}.", "Name a picture, a clip or a run folder.")
+    images = list_images(what).images
     if not images:
         raise DataError(f"No pictures in {', '.join(map(str, what))}.")
     inspector = _open_inspector(profile, reference, rate)
     subject = inspector.subject(inspector.inspect_many(images))
-    return OpenedSubject(subject, about, what[0].resolve().stem)
+    return OpenedSubject(subject, about, first.resolve().stem)
+
+
+def _is_clip(path: Path) -> bool:
+    """Whether this is a file that doesn't have the name of a picture."""
+    from anomalist.vision.media.images import IMAGE_SUFFIXES
+
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES
 
 
 def reopen_subject(
@@ -90,25 +102,15 @@ def reopen_subject(
 
 
 def _open_inspector(profile: str | None, reference: Path | None, rate: float | None) -> Inspector:
-    """Who inspects: by a profile with what people said of it, by a reference, or by the picture itself."""
+    """What ``anomalist inspect`` inspects with: a profile with what people said of it, or what is named."""
+    from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
 
-    if profile is not None and reference is not None:
-        raise DataError("What should the pictures be compared with?", "Give --profile or --reference.")
-    if profile is not None:
-        from anomalist.agent.reasoning.recall import PictureMemory
-        from anomalist.vision.profile import profile_path
+    if profile is None and reference is None:
+        from anomalist.cli.terminal import err
 
-        return Inspector(profile, false_alarm_rate=rate, memory=PictureMemory(profile_path(profile).name))
-    if reference is not None:
-        from anomalist.vision.detectors.reference import load_reference
-
-        return Inspector(load_reference(reference))
-    from anomalist.cli.terminal import err
-    from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
-
-    err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
-    return Inspector(ZeroShotEvidence())
+        err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
+    return Inspector(InspectionSettings(profile, reference=reference, false_alarm_rate=rate))
 
 
 def ask(
@@ -177,11 +179,10 @@ def load_subject(
         raise DataError(f"{what} is not a run folder.", "Make one with inspect --out, and ask about that.")
     if picture is not None:
         raise DataError("--picture names one of a run.", "Leave it out here.")
-    from anomalist.vision.media.images import IMAGE_SUFFIXES
-
-    if what.suffix.lower() in IMAGE_SUFFIXES or not what.exists():
-        return _picture_subject(what, profile, reference, rate)
-    return _clip_subject(what, profile)
+    if _is_clip(what):
+        return _clip_subject([what], profile)
+    inspector = _open_inspector(profile, reference, rate)
+    return inspector.subject([inspector.inspect(what)])
 
 
 def format_answer(reply: Answer) -> str:
@@ -197,48 +198,20 @@ def format_answer(reply: Answer) -> str:
     return "\n".join(lines)
 
 
-def _picture_subject(what: Path, profile: str | None, reference: Path | None, rate: float | None) -> Subject:
-    from anomalist.agent.reasoning.recall import PictureMemory
-    from anomalist.cli.terminal import err
-    from anomalist.pipeline import Inspector
-    from anomalist.vision.evidence import EvidenceSource
-    from anomalist.vision.profile import profile_path
-
-    if profile is not None and reference is not None:
-        raise DataError(
-            "What should the picture be compared with?", "Give --profile or --reference, not both."
-        )
-    by: EvidenceSource | str
-    if reference is not None:
-        from anomalist.vision.detectors.reference import load_reference
-
-        by = load_reference(reference)
-    elif profile is not None:
-        by = profile
-    else:
-        from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
-
-        err.print("No profile: the picture is compared with itself alone. Scores rank, they decide nothing.")
-        by = ZeroShotEvidence()
-    memory = None if profile is None else PictureMemory(profile_path(profile).name)
-    inspector = Inspector(by, false_alarm_rate=rate, memory=memory)
-    return inspector.subject([inspector.inspect(what)])
-
-
-def _clip_subject(what: Path, profile: str | None) -> Subject:
+def _clip_subject(clips: Sequence[Path], profile: str | None) -> Subject:
+    """Clips triaged by a scene. Raises DataError when one can't be judged."""
     from anomalist.agent.tools.subject import Subject
     from anomalist.triage import Triage
-    from anomalist.vision.media.video import open_video
-    from anomalist.vision.motion.scene import load_scene
 
     if profile is None:
         raise DataError(
             "A clip is judged by a scene.", "Name it with --profile, or ask about a run of triage."
         )
-    record = Triage(load_scene(profile)).clip(open_video(what))
-    if record.status == "error":
-        raise DataError(f"{what} could not be judged: {record.error}")
-    return Subject(clips=(record,))
+    records = tuple(Triage(profile).clips(clips))
+    for record in records:
+        if record.status == "error":
+            raise DataError(f"{record.source} could not be judged: {record.error}")
+    return Subject(clips=records)
 
 
 def _run_subject(
@@ -248,22 +221,17 @@ def _run_subject(
     from dataclasses import replace
 
     from anomalist.agent.tools.subject import Subject
-    from anomalist.storage.run_folder import CLIPS, RECORDS, RunFolder, read_clips
+    from anomalist.storage.run_folder import CLIPS, RECORDS, ClipRunFolder, ImageRunFolder
 
     if (what / RECORDS).is_file():
-        records = tuple(RunFolder(what).records())
+        records = tuple(ImageRunFolder(what).records())
         base = Subject()
         if profile is not None or reference is not None:
-            from anomalist.pipeline import Inspector
-            from anomalist.vision.detectors.reference import load_reference
-
-            by = profile if reference is None else load_reference(reference)
-            assert by is not None  # one of the two was given
-            base = Inspector(by, false_alarm_rate=rate).subject([])
+            base = _open_inspector(profile, reference, rate).subject([])
         whole = replace(base, records=records, folder=what)
         if picture is None:
             return whole
         return replace(whole, records=(whole.picture(picture),), past=records)
     assert (what / CLIPS).is_file()  # one of the two is there
-    clips = Subject(clips=tuple(read_clips(what)), folder=what)
+    clips = Subject(clips=tuple(ClipRunFolder(what).records()), folder=what)
     return clips if picture is None else replace(clips, clips=(clips.clip(picture),))

@@ -12,7 +12,7 @@ import typer
 from anomalist.cli.ask import format_answer
 from anomalist.cli.terminal import RateOption, use_passive_wait_policy
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.image import Answer
+from anomalist.types.common import Answer
 
 if TYPE_CHECKING:
     from anomalist.agent.chat.chat import Chat, ChatStreamEvent
@@ -211,8 +211,8 @@ def chat(
     from anomalist.agent.asking.question import read_question
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
-    from anomalist.agent.models.selection import EVIDENCE, open_model, select_model
-    from anomalist.cli.terminal import err
+    from anomalist.agent.models.selection import EVIDENCE, open_model
+    from anomalist.cli.terminal import announce_model, err
 
     with Conversations() as conversations:
         if listing:
@@ -221,15 +221,14 @@ def chat(
         opened = _open_conversation(
             conversations, tuple(what or ()), profile, reference, name, false_alarm_rate
         )
-        choice = select_model(model)
-        err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
-        speaker = None if choice.spec == EVIDENCE else open_model(choice.spec)
+        spec = announce_model(model)
+        speaker = None if spec == EVIDENCE else open_model(spec)
         talk = Chat(
             opened.subject,
             conversations,
             opened.name,
             model=speaker,
-            model_name=REASONER if speaker is None else choice.spec,
+            model_name=REASONER if speaker is None else spec,
             about=opened.about,
         )
         classify_intent(read_question("Is anything wrong?"), "picture")  # loads what the first question needs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,16 +20,15 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
-    from anomalist.agent.reasoning.vlm_views import NormalCrop
+    from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
+    from anomalist.report.exports import Exporter
     from anomalist.types.image import Record
-    from anomalist.vision.evidence import EvidenceSource
 
 
-_BASIS_REMEDY = (
-    "Give one of --profile (what `anomalist learn` wrote), --reference (one good picture) "
-    "and --unlabelled (the pictures themselves)."
-)
+ExportOption = Annotated[
+    list[str] | None, typer.Option(help="Another format as well: an exporter's name, or module:function.")
+]
 
 
 class FailOn(StrEnum):
@@ -65,7 +63,7 @@ def inspect(
     model: Annotated[
         str,
         typer.Option(
-            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, a plug-in, "
             "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
@@ -77,6 +75,7 @@ def inspect(
     ] = None,
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -84,33 +83,54 @@ def inspect(
     pictures, nothing is decided.
     """
     use_passive_wait_policy()
-    from anomalist.agent.models.selection import reasoner_for, select_model
-    from anomalist.agent.reasoning.policy import load_policy
-    from anomalist.agent.reasoning.recall import PictureMemory
-    from anomalist.cli.terminal import err, results_table
-    from anomalist.cli.terminal import out as stdout
-    from anomalist.pipeline import Inspector
+    from anomalist.cli.terminal import err
+    from anomalist.composition import InspectionSettings
+    from anomalist.report.exports import load_exporters
     from anomalist.vision.media.images import list_images
-    from anomalist.vision.profile import profile_path
 
+    if export and out is None:
+        raise DataError("Where should --export write?", "Name a folder with --out.")
+    exporters = load_exporters(export or ())
     listing = list_images(paths)
     if listing.skipped:
         err.print(f"{listing.skipped} files that are not pictures by name were left out.")
     if not listing.images:
         raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
-    guidance = _load_guidance(product, product_knowledge, watch or (), ignore or ())
-    basis = InspectionBasis(profile, reference, unlabelled, false_alarm_rate)
-    evidence_source, normal_crop = _open_evidence_source(basis, listing.images)
-    rules = load_policy(policy)
-    choice = select_model(model)
-    err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
-    listener = _sentence_printer() if err.is_terminal and not json else None
-    reasoner = reasoner_for(choice.spec, guidance=guidance, normal_crop=normal_crop, listener=listener)
-    memory = PictureMemory(profile_path(profile).name) if profile is not None else None
-    inspector = Inspector(evidence_source, policy=rules, reasoner=reasoner, memory=memory)
-    records = _inspect_all(inspector, listing.images, out, echo=json)
-    if not json:
-        stdout.print(results_table(records))
+    settings = InspectionSettings(
+        by=profile,
+        reference=reference,
+        unlabelled=listing.images if unlabelled else (),
+        false_alarm_rate=false_alarm_rate,
+        policy=policy,
+        model=model,
+        guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
+    )
+    inspector = _open_inspector(settings, quiet=json)
+    records = _inspect_all(inspector, listing.images, out, exporters, echo=json)
+    _finish(records, table=not json, fail_on=fail_on)
+
+
+def _open_inspector(settings: InspectionSettings, *, quiet: bool) -> Inspector:
+    """Say who reasons, and open the inspector; what a model writes is shown unless ``quiet``."""
+    from dataclasses import replace
+
+    from anomalist.cli.terminal import announce_model, err, progress_bars
+    from anomalist.pipeline import Inspector
+
+    if settings.by is None and settings.reference is None and not settings.unlabelled:
+        err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
+    listener = _sentence_printer() if err.is_terminal and not quiet else None
+    model = announce_model(settings.model)
+    with progress_bars() as progress:
+        return Inspector(replace(settings, model=model, listener=listener, progress=progress))
+
+
+def _finish(records: Sequence[Record], *, table: bool, fail_on: FailOn | None) -> None:
+    """Print the table, and exit with the code that scripts go by."""
+    from anomalist.cli.terminal import out, results_table
+
+    if table:
+        out.print(results_table(records))
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -120,62 +140,24 @@ def inspect(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What inspect or triage wrote with --out.")],
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import CLIPS, RunFolder
+    from anomalist.report.exports import load_exporters, run_exporters
+    from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 
+    exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
-        typer.echo(refresh_report(folder, title))
-        return
-    run = RunFolder(folder)
-    records = run.records()
-    typer.echo(write_reports(records, folder, run.calibrations(records), title=title))
-
-
-@dataclass(frozen=True)
-class InspectionBasis:
-    """What the pictures are to be compared with, as asked for."""
-
-    profile: str | None
-    reference: Path | None
-    unlabelled: bool
-    rate: float | None
-
-
-def _open_evidence_source(
-    basis: InspectionBasis, images: Sequence[Path]
-) -> tuple[EvidenceSource, NormalCrop]:
-    """Choose the evidence source, and what gives the normal crop shown beside a region."""
-    from anomalist.cli.terminal import err, progress_bars
-    from anomalist.vision.evidence import NearestNormalCrop, ProfileEvidence, no_normal_crop, validated_rate
-    from anomalist.vision.profile import load_profile
-
-    given = [basis.profile is not None, basis.reference is not None, basis.unlabelled]
-    if sum(given) > 1:
-        raise DataError("What should the pictures be compared with?", _BASIS_REMEDY)
-    if basis.profile is not None:
-        learned = load_profile(basis.profile)
-        return ProfileEvidence(learned, validated_rate(learned, basis.rate)), NearestNormalCrop(learned)
-    if basis.rate is not None:
-        raise DataError(
-            "--false-alarm-rate has no meaning without --profile.", "Nothing is calibrated: leave it out."
-        )
-    if basis.reference is not None:
-        from anomalist.vision.detectors.reference import AlignedCrop, load_reference
-
-        against = load_reference(basis.reference)
-        return against, AlignedCrop(against.reference)
-    if basis.unlabelled:
-        from anomalist.vision.detectors.unsupervised import MutualEvidence
-
-        with progress_bars() as progress:
-            return MutualEvidence(images, progress=progress), no_normal_crop
-    from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
-
-    err.print("No profile: each picture is compared with itself alone. Scores rank, they decide nothing.")
-    return ZeroShotEvidence(), no_normal_crop
+        written = refresh_report(folder, title)
+        run_exporters(exporters, ClipRunFolder(folder).records(), folder)
+    else:
+        run = ImageRunFolder(folder)
+        records = run.records()
+        written = write_reports(records, folder, run.calibrations(records), title=title)
+        run_exporters(exporters, records, folder)
+    typer.echo(written)
 
 
 def _load_guidance(
@@ -200,23 +182,30 @@ def _sentence_printer() -> Callable[[str], None]:
 
 
 def _inspect_all(
-    inspector: Inspector, images: tuple[Path, ...], out: Path | None, *, echo: bool
+    inspector: Inspector,
+    images: tuple[Path, ...],
+    out: Path | None,
+    exporters: Sequence[Exporter],
+    *,
+    echo: bool,
 ) -> list[Record]:
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import RunFolder
+    from anomalist.report.exports import run_exporters
+    from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
         return _collect_records((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
-    with RunFolder.open(out) as folder:
+    with ImageRunFolder.open(out) as folder:
         open_ones = pending_paths(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
         report = write_reports(every, out, folder.calibrations(every))
+        run_exporters(exporters, every, out)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 

@@ -15,7 +15,7 @@ from anomalist import __version__
 from anomalist.cli.terminal import JsonOption
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.settings import Settings
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,7 +15,7 @@ import typer
 from anomalist.errors import DataError
 from anomalist.memory.rules.impact import RuleImpact
 from anomalist.memory.rules.rule import Rule, RuleSupport, RuleVersion
-from anomalist.types.image import SEVERITIES
+from anomalist.types.common import SEVERITIES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +37,7 @@ def profile_name(profile: str) -> str:
 
     Raises ProfileError for what can't be a name.
     """
-    from anomalist.vision.profile import profile_path
+    from anomalist.storage.artifacts import profile_path
 
     path = profile_path(profile)
     return path.name or path.resolve().name  # "." has none of its own
@@ -201,7 +201,7 @@ def save_rule_change(
         profile = profile or store.profile_of(id)
         old = find_profile_rule(store, profile, id)
         new = validate_rule(**{**old.model_dump(), **changes(old)})
-        if new.model_copy(update={"note": old.note}) == old:
+        if new.replace(note=old.note) == old:
             raise DataError(f"{old.id} is like that already.")
         known = store.list(profile)
     after = tuple(new if rule.id == new.id else rule for rule in known)

@@ -232,7 +232,7 @@ def _select_rules(name: str, id: str | None, typed: Rule | None) -> tuple[tuple[
     if one is None:
         raise DataError(f"{name} has no {wanted[:40]}.", f"See: anomalist rules list --profile {name} --all")
     if not one.enabled:
-        one = one.model_copy(update={"enabled": True})
+        one = one.replace(enabled=True)
         rules = (*rules, one)
     return rules, one
 

@@ -78,6 +78,18 @@ def progress_bars() -> Iterator[Progress]:
         yield report
 
 
+def announce_model(asked: str) -> str:
+    """Say on stderr who reasons, and return the spec of that model; ``auto`` is resolved here.
+
+    Raises ModelError for a name that can't be one.
+    """
+    from anomalist.agent.models.selection import select_model
+
+    selected = select_model(asked)
+    err.print(selected.why, markup=False, highlight=False, soft_wrap=True)
+    return selected.spec
+
+
 def results_table(records: Sequence[Record]) -> RenderableType:
     """The records as a table, the most urgent first, and under it why for all that is not plainly normal."""
     from rich.console import Group

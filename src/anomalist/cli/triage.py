@@ -7,7 +7,7 @@ Lines.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -25,8 +25,7 @@ from anomalist.types.clip import ClipRecord
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from anomalist.agent.reasoning.event_reasoner import EventAnnotator
-    from anomalist.memory.recall import CaptionMemory
+    from anomalist.composition import TriageSettings
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
@@ -39,10 +38,11 @@ if TYPE_CHECKING:
 def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: Path | None) -> None:
     """Follow one stream until it ends or the user stops: each alert is a line on stdout.
 
-    With ``out`` the lines go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``.
+    A model is asked beside that: its opinion on an event follows in a line of its own. With ``out`` the lines
+    go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``.
     """
     from anomalist.cli.terminal import err
-    from anomalist.streaming import StreamTriage, Webhook
+    from anomalist.streaming import OpinionQueue, StreamTriage, Webhook
     from anomalist.vision.media.streams import RecentFrames
     from anomalist.vision.media.video import open_video
     from anomalist.vision.motion.learning import ANALYSIS_RATE
@@ -51,36 +51,26 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
         raise DataError("--follow takes one stream.", "Start one process a camera.")
     video = open_video(paths[0])
     recent = RecentFrames(video.source)
-    follower = StreamTriage(
-        run.scene,
-        video.source,
-        video.size,
-        false_events_per_hour=run.false_events_per_hour,
-        zones=run.zones,
-        policy=run.policy,
-        annotate=lambda event: run.annotate(recent, (event,))[0],
-    )
-    promised = follower.calibration
-    err.print(
-        f"Following {video.source}: at most {promised.promised_per_hour:.3g} false events per hour expected.",
-        markup=False,
-        soft_wrap=True,
-    )
 
-    def on_failure(text: str) -> None:
+    def warn(text: str) -> None:
         err.print(text, markup=False, soft_wrap=True)
 
-    recorder_context = AlertRecorder(out, recent) if out is not None else nullcontext()
-    webhook_context = Webhook(webhook, on_failure) if webhook is not None else nullcontext()
-    with recorder_context as keep, webhook_context as hook:
+    with ExitStack() as stack:
+        opinions = None
+        if run.annotator.model is not None:
+            opinions = stack.enter_context(OpinionQueue(run.annotator, recent))
+        follower = StreamTriage(run, video.source, video.size, opinions=opinions)
+        promised = follower.calibration.promised_per_hour
+        warn(f"Following {video.source}: at most {promised:.3g} false events per hour expected.")
+        keep = stack.enter_context(AlertRecorder(out, recent)).keep if out is not None else None
+        send = stack.enter_context(Webhook(webhook, warn)).send if webhook is not None else None
         for alert in follower.follow(recent.passing(video.frames(rate=ANALYSIS_RATE))):
-            shown = keep.keep(alert) if keep is not None else alert
-            line = shown.model_dump_json()
+            line = (keep(alert) if keep is not None else alert).model_dump_json()
             print(line, flush=True)
-            if hook is not None:
-                hook.send(line)
+            if send is not None:
+                send(line)
     for note in video.notes:
-        on_failure(note)
+        warn(note)
 
 
 class AlertRecorder:
@@ -104,17 +94,17 @@ class AlertRecorder:
         from anomalist.storage.files import append_row
 
         if alert.state == "opened" and alert.event is not None:
-            event = alert.event.model_copy(update={"key_frame": self._picture(alert.event)})
-            alert = alert.model_copy(update={"event": event})
+            event = alert.event.replace(key_frame=self._picture(alert.event))
+            alert = alert.replace(event=event)
         append_row(self._file, alert.model_dump_json().encode(), self._out)
         return alert
 
     def _picture(self, event: Event) -> str:
         from anomalist.report.figures import render_event_images
+        from anomalist.storage.files import write_atomically
 
         name = f"frames/{event.id}-{event.start:.0f}s.jpg"
-        (self._out / "frames").mkdir(exist_ok=True)
-        (self._out / name).write_bytes(render_event_images(self._recent, event).frame)
+        write_atomically(self._out / name, render_event_images(self._recent, event).frame)
         return name
 
 
@@ -179,28 +169,21 @@ def learn_scene(
     profile: ProfileOption,
     zones: ZonesOption = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A transformers vision backbone that describes what moves.")
+        str | None,
+        typer.Option(help="A transformers vision backbone, or a plug-in, that describes what moves."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of what is remembered.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
     from anomalist.cli.terminal import err, progress_bars
-    from anomalist.vision.media.sources import list_videos
-    from anomalist.vision.media.video import open_video
     from anomalist.vision.motion.learning import learn_scene as learn
     from anomalist.vision.motion.scene import read_zones
 
-    opened = []
-    for path in list_videos(videos).videos:
-        try:
-            opened.append(open_video(path))
-        except AnomalistError as error:
-            err.print(f"Skipped: {error}", markup=False, soft_wrap=True)
     drawn = read_zones(zones) if zones else ()
     with progress_bars() as progress:
         scene = learn(
-            opened, profile, zones=drawn, backbone=backbone, seed=seed, force=force, progress=progress
+            videos, profile, zones=drawn, backbone=backbone, seed=seed, force=force, progress=progress
         )
     for reason in scene.manifest.skipped:
         err.print(f"Skipped: {reason}", markup=False, soft_wrap=True)
@@ -264,28 +247,21 @@ def triage(
     ] = None,
 ) -> None:
     """Find the stretches of video worth watching, put them in order, and say why."""
-    from anomalist.agent.reasoning.policy import load_policy
-    from anomalist.memory.recall import CaptionMemory
-    from anomalist.memory.rules.store import rules_for
-    from anomalist.memory.scenes.memory import load_memory, memory_digest
-    from anomalist.triage import Triage
-    from anomalist.vision.motion.scene import load_scene, read_zones
+    from anomalist.composition import TriageSettings
 
-    scene = load_scene(profile)
-    drawn = read_zones(zones) if zones else None
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
-    memory = CaptionMemory(rules_for(scene.name), lambda: load_memory(scene.name))
-    annotate = _open_annotator(watch or (), model, memory, vlm_calls_per_minute)
-    run = Triage(
-        scene,
+    settings = TriageSettings(
+        profile,
         false_events_per_hour=false_events_per_hour,
         mode="causal" if causal else "offline",
-        zones=drawn,
-        policy=load_policy(policy),
-        annotate=annotate,
-        annotated_by=repr((watch, model, vlm_calls_per_minute, memory.digest, memory_digest(scene.name))),
+        zones=zones,
+        policy=policy,
+        model=model,
+        watch=watch or (),
+        calls_per_minute=vlm_calls_per_minute,
     )
+    run = _open_triage(settings)
     if follow:
         follow_stream(run, paths, webhook, out)
         return
@@ -296,17 +272,17 @@ def triage(
         raise typer.Exit(EXIT_NOT_JUDGED)
 
 
-def _open_annotator(watch: Sequence[str], model: str, memory: CaptionMemory, budget: float) -> EventAnnotator:
-    from anomalist.agent.models.selection import select_model
-    from anomalist.agent.reasoning.event_reasoner import make_annotator_for
-    from anomalist.cli.terminal import err
+def _open_triage(settings: TriageSettings) -> Triage:
+    """Say who is asked about events, and what nobody can tell."""
+    from dataclasses import replace
 
-    choice = select_model(model)
-    err.print(choice.why, markup=False, highlight=False, soft_wrap=True)
-    annotator = make_annotator_for(choice.spec, watch, memory=memory, calls_per_minute=budget)
-    for note in annotator.notes:
+    from anomalist.cli.terminal import announce_model, err
+    from anomalist.triage import Triage
+
+    run = Triage(replace(settings, model=announce_model(settings.model)))
+    for note in run.annotator.notes:
         err.print(note, markup=False, highlight=False, soft_wrap=True)
-    return annotator
+    return run
 
 
 def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool) -> list[ClipRecord]:
@@ -315,6 +291,7 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.alerts import rank_alerts
     from anomalist.report.builder import write_triage_reports
+    from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.vision.media.sources import list_videos
 
     listing = list_videos(paths)
@@ -324,9 +301,10 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
     records = list(_triage_each(run, videos, out, echo=echo))
-    moved = stored_rank_adjustments(records)
+    every = records if out is None else ClipRunFolder(out).records()
+    moved = stored_rank_adjustments(every)
     if out is not None:
-        report = write_triage_reports(records, out, adjustments=moved)
+        report = write_triage_reports(every, out, adjustments=moved)
         err.print(f"Report: {report}", markup=False, soft_wrap=True)
     if not echo:
         stdout.print(triage_table(rank_alerts(records, moved), records))
@@ -345,7 +323,7 @@ def _triage_each(
     from anomalist.cli.terminal import progress_bars
     from anomalist.storage.run_folder import ClipRunFolder
 
-    with ClipRunFolder(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
+    with ClipRunFolder.open(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
         for number, path in enumerate(videos):
             progress("clips", number, len(videos))
             record = _triage_one(run, path, folder, progress)
@@ -362,7 +340,7 @@ def _triage_one(
     try:
         video = open_video(path)
     except AnomalistError as error:
-        record = run.failed(str(path), error)
+        record = run.failed(path, error)
     else:
         done = folder.done(video.source, run.key(video)) if folder is not None else None
         if done is not None:
@@ -395,11 +373,11 @@ def feedback(
     """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
     if (verdict is None) != undo:
         raise DataError("What about the event?", "Say seen, dismissed or escalate; or --undo.")
-    record, found = find_event(read_clips(folder), event)
+    record, found = find_event(ClipRunFolder(folder).records(), event)
     with CaseStore() as store:
         case = (
             undo_event_feedback(store, record, found)
@@ -415,7 +393,7 @@ def refresh_report(folder: Path, title: str | None = None) -> Path:
     """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.builder import rewrite_triage_reports
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
-    records = read_clips(folder)
+    records = ClipRunFolder(folder).records()
     return rewrite_triage_reports(records, folder, adjustments=stored_rank_adjustments(records), title=title)

@@ -28,7 +28,7 @@ from anomalist.eval.asking_questions import (
     make_subjects,
     read_questions,
 )
-from anomalist.types.image import Answer, Frozen
+from anomalist.types.common import Answer, Frozen
 from anomalist.vision.detectors.base import Progress, no_progress
 
 

@@ -15,11 +15,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from anomalist.agent.models.selection import EVIDENCE
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ProfileError
 from anomalist.eval.image_datasets import LabelledImage, load_folder
 from anomalist.storage.files import changed_since
-from anomalist.types.image import Frozen, Inspection
+from anomalist.types.common import Frozen
+from anomalist.types.image import Inspection
 from anomalist.vision.detectors.base import Progress
 
 QUESTION_SET_FILE = Path(__file__).with_name("questions.json")
@@ -151,7 +153,7 @@ def _tile_subjects(
             defects=folder,
             progress=progress,
         )
-    inspector = Inspector(profile)
+    inspector = Inspector(profile, model=EVIDENCE, memory=False)
     base = Subject(
         inspect=inspector.inspect, counterpart=NearestNormalCrop(profile), calibration=profile.calibration
     )
@@ -202,7 +204,7 @@ def _board_subjects(
     subjects = {}
     for record in asked:
         against = load_reference(data / record.reference, known)
-        inspector = Inspector(against)
+        inspector = Inspector(against, model=EVIDENCE)
         base = Subject(
             inspect=inspector.inspect, counterpart=AlignedCrop(against.reference), normal="the reference"
         )
@@ -213,6 +215,7 @@ def _board_subjects(
 def _clip_subjects(
     data: Path, asked: Sequence[AskedSubject], questions: QuestionSet, work: Path, progress: Progress
 ) -> dict[str, Subject]:
+    from anomalist.composition import TriageSettings
     from anomalist.triage import Triage
     from anomalist.vision.media.sources import list_videos
     from anomalist.vision.media.video import open_video
@@ -226,7 +229,7 @@ def _clip_subjects(
     except ProfileError:
         normal = list_videos([data / "ped2" / "training"]).videos[: questions.learn.clips]
         scene = learn_scene([open_video(path) for path in normal], work / "walkway", progress=progress)
-    triage = Triage(scene)
+    triage = Triage(TriageSettings(scene, model=EVIDENCE, memory=False))
     return {record.id: Subject(clips=(triage.clip(open_video(data / record.path)),)) for record in asked}
 
 

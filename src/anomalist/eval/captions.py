@@ -33,7 +33,7 @@ from anomalist.memory.rules.rule import read_captions
 from anomalist.memory.rules.statements import words_of
 from anomalist.memory.watch import NO_CLAUSE_SCORE, Watch
 from anomalist.types.clip import Mode
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

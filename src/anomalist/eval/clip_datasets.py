@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.image import BoolArray
+from anomalist.types.common import BoolArray
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.images import load_image
 from anomalist.vision.media.sources import list_videos

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from pydantic import Field
 
 from anomalist import __version__
+from anomalist.agent.models.selection import EVIDENCE
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
 from anomalist.eval.scoring import DetectionMetrics, score_detection
 from anomalist.types.image import Inspection
@@ -148,7 +149,9 @@ def evaluate_detection(
         parts = replace(parts, train=())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
-        inspector = Inspector(contender.make(parts, seed, Path(folder), progress))
+        inspector = Inspector(
+            contender.make(parts, seed, Path(folder), progress), model=EVIDENCE, memory=False
+        )
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.image import BoolArray, Box
+from anomalist.types.common import BoolArray, Box
 from anomalist.vision.detectors.known_kinds import GROUND_TRUTH, mask_file
 from anomalist.vision.media.images import IMAGE_SUFFIXES
 

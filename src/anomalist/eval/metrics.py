@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import BoolArray
+from anomalist.types.common import BoolArray
 
 Floats = npt.NDArray[np.floating[Any]]
 Interval = tuple[float, float]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.eval.metrics import Floats, Interval, group_bootstrap
-from anomalist.types.image import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 
 Keys = npt.NDArray[np.uint32]
 

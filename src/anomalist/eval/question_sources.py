@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from anomalist.agent.models.selection import EVIDENCE
 from anomalist.errors import DataError
 from anomalist.eval.detection import contenders
 from anomalist.eval.image_datasets import (
@@ -38,7 +39,8 @@ from anomalist.eval.questions import (
     shares_of_mask,
 )
 from anomalist.eval.reference import fit_reference
-from anomalist.types.image import FloatArray, Inspection, Record, UInt8Array
+from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
+from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClassifier, describe_picture
 from anomalist.vision.detectors.reference import load_reference
@@ -203,7 +205,7 @@ def _inspect_boards(
     rng = np.random.default_rng((setup.seed, 8))
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         for done, pair in enumerate(testing, start=1):
-            inspector = Inspector(load_reference(pair.reference, known))
+            inspector = Inspector(load_reference(pair.reference, known), model=EVIDENCE)
             again = [
                 write_augmented(path, Path(folder) / f"{path.stem}.png", rng)
                 for path in (pair.picture, pair.reference)
@@ -246,10 +248,7 @@ def _inspect_steel(
     )
     for done, item in enumerate(testing, start=1):
         media = load_image(item.path)
-        height, width = media.size
-        record = Record(
-            source=media.source, status="ok", sha256=media.sha256, width=width, height=height, basis=None
-        )
+        record = Record(media=MediaSummary.of(media), status="ok")
         yield (
             item.name,
             QuestionEvidence(record, likeness=looks.likeness(describe_picture(extractor, media.pixels))),
@@ -298,7 +297,9 @@ def _inspect_tiles(
     (contender,) = contenders(["surface"], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE)
     extractor = FeatureExtractor(shipped_network())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
-        inspector = Inspector(contender.make(parts, setup.seed, Path(folder), progress))
+        inspector = Inspector(
+            contender.make(parts, setup.seed, Path(folder), progress), model=EVIDENCE, memory=False
+        )
         patches, kept = [], []
         for item, inspection in inspect_items(inspector.inspect_many, cases, "looking at cases", progress):
             if inspection.media is not None and inspection.evidence is not None:

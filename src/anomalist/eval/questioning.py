@@ -24,7 +24,7 @@ from anomalist.eval.question_sources import (
     tile_questions,
 )
 from anomalist.eval.questions import SUBTASKS, BenchmarkQuestion, Subtask, balance_answer_letters
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 from anomalist.vision.detectors.base import Progress, no_progress
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from anomalist.types.image import BoolArray, Box
+from anomalist.types.common import BoolArray, Box
 from anomalist.vision.attributes import POSITION_NAMES
 
 Subtask = Literal["detection", "place", "kind"]

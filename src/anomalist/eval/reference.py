@@ -17,9 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from anomalist import __version__
+from anomalist.agent.models.selection import EVIDENCE
 from anomalist.errors import DataError
 from anomalist.eval.image_datasets import MIN_IOU, LabelledPair, match_boxes, read_pairs
-from anomalist.types.image import Box, FloatArray, Frozen, Region
+from anomalist.types.common import Box, FloatArray, Frozen
+from anomalist.types.image import Region
 from anomalist.vision.detectors.reference import (
     LabelledChanges,
     component_mask,
@@ -108,7 +110,7 @@ def evaluate_reference(
     errors, seconds = 0, 0.0
     for done, pair in enumerate(testing, start=1):
         start = time.perf_counter()
-        inspector = Inspector(load_reference(pair.reference, fitted.known))
+        inspector = Inspector(load_reference(pair.reference, fitted.known), model=EVIDENCE)
         (inspection,) = inspector.inspect_many([pair.picture])
         seconds += time.perf_counter() - start
         errors += inspection.record.status == "error"

@@ -5,7 +5,6 @@ Inspections stream by, one used and let go at a time. What could not be judged e
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,9 @@ from anomalist.eval.pixel_metrics import (
     PixelCurve,
     merge_counts,
 )
-from anomalist.types.image import BoolArray, Calibration, Evidence, FloatArray, Frozen, Inspection
+from anomalist.types.common import BoolArray, FloatArray, Frozen
+from anomalist.types.image import Calibration, Evidence, Inspection
+from anomalist.vision.calibration import is_alarm
 from anomalist.vision.media.images import source_of
 
 
@@ -246,9 +247,7 @@ def _false_alarms(normals: Sequence[JudgedImage]) -> list[bool]:
     for row in normals:
         if row.p_value is None or row.calibration is None or not row.calibration.reachable:
             return []
-        rate = row.calibration.false_alarm_rate
-        # p-values by groups are sums of fractions: an exact tie may miss the rate by a rounding error.
-        alarms.append(row.p_value <= rate or math.isclose(row.p_value, rate))
+        alarms.append(is_alarm(row.p_value, row.calibration.false_alarm_rate))
     return alarms
 
 

@@ -30,7 +30,7 @@ from anomalist.eval.seeing_places import (
 from anomalist.prompts.templates import Prompt
 from anomalist.training.defect_renderers import DEFECT_KINDS
 from anomalist.training.small_model.descriptions import VERDICT_KIND
-from anomalist.types.image import Frozen, UInt8Array
+from anomalist.types.common import Frozen, UInt8Array
 from anomalist.vision.attributes import POSITION_NAMES
 
 if TYPE_CHECKING:

@@ -24,16 +24,8 @@ from anomalist.prompts.schemas import Judgement
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, DefectKind
 from anomalist.training.small_model.descriptions import CaseEvidence, make_case_evidence
 from anomalist.training.synthetic_cases import draw_case, draw_product
-from anomalist.types.image import (
-    BoolArray,
-    Box,
-    DetectorInfo,
-    Evidence,
-    Media,
-    Recall,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import BoolArray, Box, DetectorInfo, Recall, UInt8Array
+from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import find_regions

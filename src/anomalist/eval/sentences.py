@@ -28,7 +28,7 @@ from anomalist.memory.scenes.scene import (
     shipped_scene_vectors,
     shipped_scenes,
 )
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from anomalist.eval.detection import DetectionResult
 from anomalist.eval.metrics import Interval
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from anomalist.agent.models.selection import EVIDENCE
+from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
 from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, leave_out_folds, read_video_dataset
 from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
 from anomalist.eval.pixel_metrics import PixelCurve
 from anomalist.triage import Triage
 from anomalist.types.clip import Mode
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
 from anomalist.vision.motion.scene import Scene
@@ -180,11 +182,16 @@ class _FalseEvents:
         return self.count[mode] / self.minutes if self.count else None
 
 
+def _measuring_triage(scene: Scene, mode: Mode) -> Triage:
+    """By measurement alone, whatever model and memory this user has."""
+    return Triage(TriageSettings(scene, mode=mode, model=EVIDENCE, memory=False))
+
+
 def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> _TriagedClips:
     found: dict[Mode, dict[str, list[tuple[float, float]]]] = {"offline": {}, "causal": {}}
     frames, seconds = 0, 0.0
     for mode in _MODES:
-        triage = Triage(scene, mode=mode)
+        triage = _measuring_triage(scene, mode)
         for done, clip in enumerate(footage.testing):
             progress(f"triage, {mode}", done, len(footage.testing))
             started = time.perf_counter()
@@ -206,7 +213,7 @@ def _count_false_events(footage: VideoDataset, place: Path, progress: Progress) 
         scene = _learn_fold(rest, place / f"fold{fold}", progress)
         for path in left_out:
             for mode in _MODES:
-                record = Triage(scene, mode=mode).clip(open_video(path))
+                record = _measuring_triage(scene, mode).clip(open_video(path))
                 count[mode] += len(record.events)
             minutes += (record.duration or 0.0) / 60
     return _FalseEvents(count, minutes)

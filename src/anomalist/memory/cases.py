@@ -21,7 +21,7 @@ from anomalist.errors import DataError
 from anomalist.memory.vector_index import VectorIndex
 from anomalist.settings import Settings
 from anomalist.storage.sqlite import SqliteStore, data_errors, transaction, utc_now
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from anomalist.errors import DataError, ModelError
 from anomalist.storage.files import write_atomically
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from anomalist.memory.cases import Action, Case
 from anomalist.memory.rules.statements import content_words
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 SIMILARITY_FLOOR = 0.6
 """Cosine similarity up to which sentences of MiniLM are about different things: such cases don't count."""

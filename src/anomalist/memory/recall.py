@@ -11,7 +11,8 @@ from anomalist.memory.embedding import Encoder
 from anomalist.memory.rules.matching import RuleMatch, RuleMatcher
 from anomalist.memory.rules.rule import Rule
 from anomalist.memory.scenes.memory import SceneMemory
-from anomalist.types.image import Evidence, Media, Recall, Recalled
+from anomalist.types.common import Recall, Recalled
+from anomalist.types.image import Evidence, Media
 
 
 class Memory(Protocol):

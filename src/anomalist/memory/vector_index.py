@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from anomalist.errors import DataError
 from anomalist.memory.clauses import clauses, negated
 from anomalist.memory.embedding import Encoder, load_encoder
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 
-from anomalist.types.image import Frozen, Kind, Label
+from anomalist.types.common import Frozen, Label
+from anomalist.types.image import Kind
 
 MAX_CLAIMS = 6
 MAX_TEXT_CHARACTERS = 300

@@ -18,7 +18,7 @@ from anomalist.memory.ranking import RankAdjustment
 from anomalist.report.clip_wording import explain_feedback, format_duration, severity
 from anomalist.report.wording import count, number
 from anomalist.types.clip import ClipRecord, Event, MeasureName, Track, event_key
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 MERGE_GAP_SECONDS = 5.0
 """Seconds between two events up to which they can be one."""

@@ -21,6 +21,7 @@ from anomalist.report.clip_summary import TriageReport, find_unjudged, summarise
 from anomalist.report.markdown import write_triage_markdown
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
+from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.types.image import Record
 
@@ -37,7 +38,7 @@ def write_reports(
 ) -> Path:
     """Write report.html, report.md, report.json, results.csv and coco.json into ``folder``.
 
-    ``calibrations`` maps profile digests to what `RunFolder.calibration` gives. Returns the HTML file.
+    ``calibrations`` maps profile digests to what `ImageRunFolder.calibration` gives. Returns the HTML file.
     """
     from anomalist.report.exports import write_coco, write_csv
     from anomalist.report.html import write_html
@@ -116,7 +117,7 @@ def write_event_pictures(
                     video, event, folder, event_file_name(record.source, event.id), clips=clips
                 )
                 problems += said
-    return _add_notes(record.model_copy(update={"events": tuple(events)}), *problems)
+    return _add_notes(record.replace(events=tuple(events)), *problems)
 
 
 def event_file_name(source: str, event_id: str) -> str:
@@ -148,8 +149,8 @@ def _write_event_files(
             found["clip"] = f"clips/{name}.mp4"
     except (MediaError, OSError) as problem:  # OSError: a file that went away meanwhile
         what = "short clip" if found else "picture"
-        return event.model_copy(update=found), [f"No {what} of {event.id}: {problem}"]
-    return event.model_copy(update=found), []
+        return event.replace(**found), [f"No {what} of {event.id}: {problem}"]
+    return event.replace(**found), []
 
 
 def clip_range(event: Event) -> tuple[float, float]:
@@ -163,10 +164,7 @@ def clip_range(event: Event) -> tuple[float, float]:
 
 def _add_notes(record: ClipRecord, *notes: str) -> ClipRecord:
     new = tuple(note for note in notes if note not in record.notes)
-    return record.model_copy(update={"notes": (*record.notes, *new)}) if new else record
-
-
-CLIPS = "clips.jsonl"
+    return record.replace(notes=(*record.notes, *new)) if new else record
 
 
 def write_triage_reports(
@@ -208,8 +206,8 @@ def write_triage_reports(
             if order[event_key(record.source, event.id)] < MAX_PICTURED_EVENTS
         }
         records_with_pictures.append(write_event_pictures(record, wanted, folder, opened, clips=clips))
-    rows = "".join(f"{record.model_dump_json()}\n" for record in records_with_pictures)
-    write_atomically(folder / CLIPS, rows)
+    with ClipRunFolder.open(folder) as run:
+        run.replace(records_with_pictures)
     return _write_triage_pages(records_with_pictures, folder, adjustments, title)
 
 

@@ -16,7 +16,7 @@ from anomalist.report.alerts import Alert
 from anomalist.report.clip_wording import TROUBLES, clip_name, format_duration, severity
 from anomalist.report.wording import count, printable
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 MIN_GAP_SECONDS = 1.0
 """Shortest gap that is reported, seconds; the first frame of a clip never has a score."""

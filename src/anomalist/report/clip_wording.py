@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anomalist.report.wording import count, number, printable, short_names
 from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
-from anomalist.types.image import SEVERITIES
+from anomalist.types.common import SEVERITIES
 
 if TYPE_CHECKING:
     from anomalist.memory.ranking import RankAdjustment

@@ -1,4 +1,4 @@
-"""Exports for other programs: CSV (RFC 4180, safe against formula injection) and COCO detection JSON."""
+"""Exports for other programs: CSV (RFC 4180, safe against formula injection), COCO JSON, and plug-ins."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import io
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic_core import to_json
 
 from anomalist.errors import DataError
+from anomalist.plugins import load_plugin
 from anomalist.report.figures import load_mask
 from anomalist.report.wording import main_reason, outcome
-from anomalist.storage.files import write_atomically
-from anomalist.types.image import SEVERITIES, BoolArray, Record, Region
+from anomalist.storage.files import write_atomically, write_error
+from anomalist.types.clip import ClipRecord
+from anomalist.types.common import SEVERITIES, BoolArray
+from anomalist.types.image import Record, Region
 
 CSV_COLUMNS = (
     "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",
@@ -26,6 +29,40 @@ CSV_COLUMNS = (
 
 # What spreadsheets take for the start of a formula, full-width forms included (OWASP, "CSV Injection").
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+
+
+class Exporter(Protocol):
+    """Writes the records of a run in another format.
+
+    A plug-in of the group ``anomalist.exporters`` is a function of this form.
+    """
+
+    def __call__(self, records: Sequence[Record] | Sequence[ClipRecord], folder: Path, /) -> object:
+        """Write files into the run folder, which holds what the records name: maps, masks, frames, clips.
+
+        Parameters
+        ----------
+        records : of pictures or, from a triage, of clips; both have ``source``, ``status``, ``label`` and
+            ``error``. Maps and masks are paths relative to ``folder``.
+        folder : the run folder. Don't change the files that are there.
+        """
+        ...
+
+
+def load_exporters(names: Sequence[str]) -> list[Exporter]:
+    """Find exporters by name, entry point or ``module:function``; raises DataError for an unknown one."""
+    return [load_plugin("anomalist.exporters", name) for name in names]
+
+
+def run_exporters(
+    exporters: Iterable[Exporter], records: Sequence[Record] | Sequence[ClipRecord], folder: Path
+) -> None:
+    """Run exporters over the records of a run folder; raises DataError when one can't write."""
+    for exporter in exporters:
+        try:
+            exporter(records, folder)
+        except OSError as error:
+            raise write_error(Path(error.filename or folder), error) from error
 
 
 def write_csv(records: Sequence[Record], target: Path) -> Path:

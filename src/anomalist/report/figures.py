@@ -18,7 +18,8 @@ import numpy as np
 
 from anomalist.errors import DataError, MediaError
 from anomalist.types.clip import Event, Track
-from anomalist.types.image import BoolArray, Box, FloatArray, Record, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import Record
 from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from anomalist.report.figures import (
 from anomalist.report.plots import CalibrationPlot, calibration_plot
 from anomalist.report.wording import outcome, sort_by_urgency, summarise
 from anomalist.storage.files import write_atomically
-from anomalist.types.image import Claim, Record
+from anomalist.types.common import Claim
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -218,7 +219,7 @@ def _evidence_links(record: Record, anchor: str) -> dict[str, str]:
     """Say which anchor each citable id leads to."""
     links = {"score": f"{anchor}-score"}
     links |= {region.id: f"{anchor}-{region.id}" for region in record.regions}
-    links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall, start=1)}
+    links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall.items, start=1)}
     return links
 
 
@@ -247,7 +248,7 @@ def _decision_bases(records: Sequence[Record]) -> list[tuple[int, Record]]:
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         if outcome(record) != "error":
-            basis = record.calibration and record.calibration.model_copy(update={"instability": 0.0})
+            basis = record.calibration and record.calibration.replace(instability=0.0)
             key = (record.profile, record.profile_digest, record.detector, record.policy, basis)
             groups.setdefault(key, []).append(record)
     return [(len(group), group[0]) for group in groups.values()]

@@ -29,7 +29,8 @@ from anomalist.report.clip_wording import (
 from anomalist.report.wording import Summary, count, outcome, printable, sort_by_urgency, summarise
 from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Answer, Claim, Record
+from anomalist.types.common import Answer, Claim
+from anomalist.types.image import Record
 
 
 def write_markdown(records: Sequence[Record], target: Path, *, title: str | None = None) -> Path:

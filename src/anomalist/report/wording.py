@@ -15,10 +15,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from anomalist.agent.reasoning.policy import P_VALUE_TOLERANCE
 from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import SEVERITIES, Attributes, Calibration, Frozen, PromptUsed, Record
+from anomalist.types.common import SEVERITIES, Frozen, PromptUsed
+from anomalist.types.image import Attributes, Calibration, Record
+from anomalist.vision.calibration import is_alarm
 
 SUMMARY_FORMAT = 1
 
@@ -234,7 +235,7 @@ def explain_score(record: Record) -> list[str]:
             f"{'score' if above > 1 else 'scores'} this high."
         )
     rate = percent(basis.false_alarm_rate)
-    alarm = p <= basis.false_alarm_rate * (1 + P_VALUE_TOLERANCE)
+    alarm = is_alarm(p, basis.false_alarm_rate)
     stands = f"That is {'within' if alarm else 'more than'} the asked false-alarm rate of {rate}"
     if not basis.reachable:
         sentences.append(explain_unreachable_rate(basis))

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from anomalist.types.image import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.attributes import POSITION_NAMES
 from anomalist.vision.synthetic_textures import Points, Rng, log_uniform, power_noise, random_walk
 

@@ -26,7 +26,7 @@ from anomalist.training.defect_renderers import (
     shape_of,
     tone_of,
 )
-from anomalist.types.image import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.synthetic_defects import augment
 from anomalist.vision.synthetic_textures import Rng, log_uniform, render_surface
 

@@ -1,1 +1,1 @@
-"""Records of pictures (`types.image`) and of video (`types.clip`), validated at construction."""
+"""Records of pictures (`types.image`), of video (`types.clip`) and what they share (`types.common`)."""

@@ -11,7 +11,18 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.types.image import Box, Claim, DetectorInfo, Frozen, PromptUsed, Recalled
+from anomalist.types.common import (
+    Box,
+    Claim,
+    DetectorInfo,
+    Frozen,
+    Label,
+    MediaSummary,
+    PromptUsed,
+    Recall,
+    Recalled,
+    StagedRecord,
+)
 
 CLIP_FORMAT = 1
 EVENT_ID = r"E[1-9]\d*"
@@ -156,25 +167,18 @@ class EventCalibration(Frozen):
     supported: bool
 
 
-class ClipRecord(Frozen):
-    """One row of ``clips.jsonl``."""
+class ClipMediaSummary(MediaSummary):
+    """Which clip it was, and how long."""
 
-    source: str
-    status: Literal["ok", "error"]
-    error: str | None = None
-    label: Literal["normal", "anomalous", "undecided"] | None = None
-    why_undecided: str | None = None
+    duration: float | None = Field(None, description="seconds")
+
+
+class ClipEvidenceSummary(Frozen):
+    """What was measured on a clip. Its events carry what memory recalls and a model says of each."""
+
     events: tuple[Event, ...] = ()
     troubles: tuple[Trouble, ...] = ()
-
-    format: int = CLIP_FORMAT
-    key: str | None = Field(None, description="hash of source, file, scene and settings: done is done")
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
-    duration: float | None = None
-    frames: int | None = None
-    notes: tuple[str, ...] = ()
+    frames: int | None = Field(None, description="that were judged, or could not be because of the camera")
     mode: Mode = "offline"
     latency: float | None = Field(None, description="seconds by which scores lag; 0: the future is used")
     threshold: float | None = None
@@ -183,8 +187,104 @@ class ClipRecord(Frozen):
         (), description="(seconds, score), thinned to 2,000 points at most, peaks kept; None: not judged"
     )
     detector: DetectorInfo | None = None
+
+
+class ClipVerdict(Frozen):
+    """The judgement over a whole clip; how bad it is, its events say."""
+
+    label: Label
+    why_undecided: str | None = None
+
+
+class ClipRecord(StagedRecord):
+    """One row of ``clips.jsonl``.
+
+    The properties below read fields of its stages; what was not reached is None or empty.
+    """
+
+    STAGES = ("media", "evidence", "verdict")
+    ROW = (
+        "source", "status", "error", "label", "why_undecided", "events", "troubles",  # what people read
+        "format", "key", "sha256", "width", "height", "duration", "frames", "notes", "mode", "latency",
+        "threshold", "calibration", "curve", "detector", "scene", "scene_digest", "time", "seconds",
+        "version",
+    )  # fmt: skip
+
+    media: ClipMediaSummary
+    status: Literal["ok", "error"]
+    evidence: ClipEvidenceSummary = ClipEvidenceSummary()
+    verdict: ClipVerdict | None = None
+    error: str | None = None
+    notes: tuple[str, ...] = Field((), description="on how it was read, and on what a report lacks")
+    format: int = CLIP_FORMAT
+    key: str | None = Field(None, description="hash of source, file, scene and settings: done is done")
     scene: str | None = Field(None, description="name of the scene profile")
     scene_digest: str | None = None
     time: str | None = None
     seconds: float | None = Field(None, description="that it took")
     version: str = __version__
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds."""
+        return self.media.duration
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """In order of time."""
+        return self.evidence.events
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Where the camera hid everything."""
+        return self.evidence.troubles
+
+    @property
+    def frames(self) -> int | None:
+        """How many were seen."""
+        return self.evidence.frames
+
+    @property
+    def mode(self) -> Mode:
+        """With the whole clip or with the past alone."""
+        return self.evidence.mode
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds by which scores lag."""
+        return self.evidence.latency
+
+    @property
+    def threshold(self) -> float | None:
+        """Score from which an event begins."""
+        return self.evidence.threshold
+
+    @property
+    def calibration(self) -> EventCalibration | None:
+        """What the threshold rests on."""
+        return self.evidence.calibration
+
+    @property
+    def curve(self) -> tuple[tuple[float, float | None], ...]:
+        """(seconds, score)."""
+        return self.evidence.curve
+
+    @property
+    def detector(self) -> DetectorInfo | None:
+        """Name, version and digest."""
+        return self.evidence.detector
+
+    @property
+    def label(self) -> Label | None:
+        """Normal, anomalous or undecided."""
+        return self.verdict.label if self.verdict else None
+
+    @property
+    def why_undecided(self) -> str | None:
+        """Why nothing was decided."""
+        return self.verdict.why_undecided if self.verdict else None
+
+    @property
+    def recall(self) -> Recall:
+        """What memory holds against its events, each once."""
+        return Recall(items=tuple(dict.fromkeys(item for event in self.events for item in event.recalled)))

@@ -1,32 +1,40 @@
 """Records of pictures, one per pipeline stage: Media, Evidence, Recall, Verdict, Record.
 
-What holds arrays is a frozen dataclass whose shapes are checked once, at construction. What crosses a
-boundary (JSON, HTTP, a model's reply) is a frozen pydantic model. Coordinates are pixels of the picture as
-it is displayed (EXIF rotation applied): x to the right, y down, origin at the top left corner, boxes
-half-open ``(x0, y0, x1, y1)``.
+Coordinates are pixels of the picture as it is displayed (EXIF rotation applied).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from anomalist import __version__
 from anomalist.errors import DataError
+from anomalist.types.common import (
+    Answer,
+    BoolArray,
+    Box,
+    Claim,
+    DetectorInfo,
+    FloatArray,
+    Frozen,
+    Label,
+    Opinion,
+    PromptUsed,
+    Recall,
+    StagedRecord,
+    UInt8Array,
+    Verdict,
+    check_array,
+)
 
-UInt8Array = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-Box = tuple[int, int, int, int]
 REGION_ID = r"R[1-9]\d*"
 """What the id of a region looks like, as a regular expression."""
-
-Label = Literal["normal", "anomalous", "undecided"]
 Kind = Literal[
     "spot",
     "line",
@@ -39,27 +47,8 @@ Kind = Literal[
     "diffuse change",
 ]
 """What a verdict can name. "diffuse change" is an anomaly without any region."""
-
 Basis = Literal["normals", "itself", "folder", "reference"]
-
-SEVERITIES = ("none", "minor", "moderate", "major", "critical")
 RECORD_FORMAT = 1
-
-
-class Frozen(BaseModel):
-    """A pydantic model that can't be changed and refuses fields that it doesn't know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _check(name: str, array: np.ndarray, dtype: type, shape: tuple[int | None, ...]) -> None:
-    """Raise TypeError unless ``array`` has this dtype and shape (None stands for any size)."""
-    fits = array.ndim == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, array.shape, strict=False)
-    )
-    if array.dtype != dtype or not fits:
-        want = tuple("any" if n is None else n for n in shape)
-        raise TypeError(f"{name} must be {np.dtype(dtype).name} {want}, got {array.dtype.name} {array.shape}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +69,22 @@ class Media:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("pixels", self.pixels, np.uint8, (None, None, 3))
+        check_array("pixels", self.pixels, np.uint8, (None, None, 3))
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.size[1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.size[0]
 
 
 class Attributes(Frozen):
@@ -129,14 +128,6 @@ class Region(Frozen):
         None, description="against the reference picture, where there is one"
     )
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
-
-
-class DetectorInfo(Frozen):
-    """Which detector spoke: name, version of its code, digest of its learned state (hex)."""
-
-    name: str
-    version: str = __version__
-    digest: str
 
 
 class Calibration(Frozen):
@@ -188,142 +179,170 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check("score_map", self.score_map, np.float32, (None, None))
-        _check("mask", self.mask, np.bool_, self.score_map.shape)
+        check_array("score_map", self.score_map, np.float32, (None, None))
+        check_array("mask", self.mask, np.bool_, self.score_map.shape)
 
 
-class Recalled(Frozen):
-    """One remembered thing: a normal picture, a past case, a rule or a scene, by id."""
+class EvidenceSummary(Frozen):
+    """What was measured on a picture, without the arrays; None where nothing was."""
 
-    id: str = Field(pattern=r"^(normal|case|rule|scene):.+$")
-    text: str
-    similarity: float
-    source: str | None = None
-    side: Literal["normal", "anomalous"] | None = Field(None, description="of a rule or a scene")
-    version: int | None = Field(None, description="of a rule")
-    severity: int = Field(0, ge=0, le=4, description="floor that a rule asks for where it surely holds")
+    score: float | None = Field(None, description="raw image score, unclamped; higher is more anomalous")
+    p_value: float | None = Field(None, description="conformal, in (0, 1]; None without a calibration")
+    threshold: float | None = Field(None, description="score at which the asked rate is crossed")
+    regions: tuple[Region, ...] = Field((), description="by falling peak")
+    detector: DetectorInfo | None = None
+    calibration: Calibration | None = Field(None, description="what p-value and threshold rest on")
+    basis: Basis | None = Field(None, description="what the score compares the picture with")
+    roi_area: int | None = Field(None, description="pixels that count")
 
-
-class Recall(Frozen):
-    """What memory holds about this evidence."""
-
-    items: tuple[Recalled, ...] = ()
-
-
-class Claim(Frozen):
-    """One sentence and the ids that it rests on: R1, E2, rule:7, case:12, scene:803, or "score"."""
-
-    text: str
-    evidence: tuple[str, ...] = Field(min_length=1)
-    source: Literal["measured", "model"] = Field("measured", description="who put it into words")
+    @classmethod
+    def of(cls, evidence: Evidence) -> Self:
+        """Read the fields off what a detector measured."""
+        return cls.model_validate(evidence, from_attributes=True)
 
 
-class Opinion(Frozen):
-    """What one side thinks by itself, before the policy: who disagreed with whom can be read off."""
-
-    by: str = Field(description='"detector", or the name of the model')
-    label: Label
-
-
-class PromptUsed(Frozen):
-    """A prompt that was sent to a model, by its template."""
-
-    id: str = Field(description='name and version, "judge.v1"')
-    sha256: str = Field(description="hex digest of the template")
-
-
-class Verdict(Frozen):
-    """The judgement over evidence and recall."""
-
-    label: Label
-    severity: int = Field(ge=0, le=4, description="index into SEVERITIES; 0 when normal")
-    kind: str | None = Field(None, description="kind of anomaly; None when there is nothing to name")
-    claims: tuple[Claim, ...] = ()
-    reasoner: str = Field(description="who reasoned")
-    disagreements: tuple[str, ...] = ()
-    why_undecided: str | None = None
-    dropped_claims: int = Field(0, ge=0, description="claims removed because an id did not exist")
-    policy: str = Field("", description="digest of the policy file that set the severity")
-    model: str | None = Field(None, description="the language model; None where none was asked")
-    opinions: tuple[Opinion, ...] = Field((), description="of detector and model, where a model was asked")
-    prompts: tuple[PromptUsed, ...] = Field((), description="as sent: the rules first, then one a reply")
-    replies: tuple[str, ...] = Field((), description="of the model, raw, unreadable ones included")
-    dropped: tuple[str, ...] = Field((), description="what was dropped from the replies, and why")
-
-
-class OptionScore(Frozen):
-    """One option of a multiple-choice question."""
-
-    letter: str
-    text: str
-    probability: float = Field(ge=0, le=1)
-
-
-class Answer(Frozen):
-    """The reply to a question; every sentence of it cites ids, every number is one of the evidence."""
-
-    question: str
-    answered: bool = Field(description="False: it is out of reach, or something was missing")
-    text: str = Field(description="the sentences of the claims, or why it can't be answered")
-    claims: tuple[Claim, ...] = ()
-    letter: str | None = Field(None, description="of the option chosen; None where none was, or none given")
-    options: tuple[OptionScore, ...] = ()
-    helps: str | None = Field(None, description="what would help where it is not answered")
-    intent: str = Field(description='what the question was taken for; "choice" with options')
-    subjects: tuple[str, ...] = Field((), description="sources of the pictures or clips it is about")
-    verdict: Label | None = Field(None, description="as recorded; a question never changes it")
-    notes: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = Field((), description="sentences left out: an id or number had no evidence")
-    reasoner: str = ""
-    milliseconds: float | None = None
-
-
-class Record(Frozen):
+class Record(StagedRecord):
     """One row of ``records.jsonl``: everything needed to report, score and question a decision later.
 
-    The order of the fields is the order of the keys in a row; those up to ``error`` are what people read.
+    The properties below read fields of its stages; what was not reached is None or empty.
     """
 
-    source: str
-    status: Literal["ok", "error"]
-    label: Label | None = None
-    score: float | None = None
-    p_value: float | None = None
-    threshold: float | None = None
-    severity: int | None = None
-    kind: str | None = None
-    regions: tuple[Region, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    error: str | None = None
+    STAGES = ("media", "evidence", "recall", "verdict")
+    ROW = (
+        "source", "status", "label", "score", "p_value", "threshold", "severity", "kind", "regions", "claims",
+        "error",  # what people read ends here
+        "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
+        "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
+        "calibration", "basis", "roi_area", "profile", "profile_digest", "policy", "map", "mask", "time",
+        "milliseconds", "version",
+    )  # fmt: skip
+    FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
+    status: Literal["ok", "error"]
+    evidence: EvidenceSummary = EvidenceSummary()
+    recall: Recall = Recall()
+    verdict: Verdict | None = None
+    error: str | None = Field(None, description="why there is no verdict, or none of a model that was asked")
+    notes: tuple[str, ...] = Field((), description="on how it was read and measured")
     format: int = RECORD_FORMAT
     key: str | None = Field(None, description="hash of source, picture, profile and settings: done is done")
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
-    notes: tuple[str, ...] = ()
-    reasoner: str | None = None
-    disagreements: tuple[str, ...] = ()
-    why_undecided: str | None = None
-    dropped_claims: int = 0
-    model: str | None = None
-    opinions: tuple[Opinion, ...] = ()
-    prompts: tuple[PromptUsed, ...] = ()
-    replies: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    recall: tuple[Recalled, ...] = ()
-    detector: DetectorInfo | None = None
-    calibration: Calibration | None = None
-    basis: Basis | None = Field(None, description="what the score compares the picture with")
-    roi_area: int | None = None
     profile: str | None = Field(None, description="name of the profile, or of what stood in for one")
     profile_digest: str | None = None
-    policy: str | None = None
     map: str | None = Field(None, description="path of the .npy anomaly map, relative to the record file")
     mask: str | None = Field(None, description="path of the .png mask, relative to the record file")
     time: str | None = Field(None, description="when it was inspected, UTC, ISO 8601")
     milliseconds: float | None = None
     version: str = __version__
+
+    @property
+    def score(self) -> float | None:
+        """Raw image score."""
+        return self.evidence.score
+
+    @property
+    def p_value(self) -> float | None:
+        """Conformal p-value."""
+        return self.evidence.p_value
+
+    @property
+    def threshold(self) -> float | None:
+        """Score from which the picture is anomalous."""
+        return self.evidence.threshold
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """By falling peak."""
+        return self.evidence.regions
+
+    @property
+    def detector(self) -> DetectorInfo | None:
+        """Name, version and digest."""
+        return self.evidence.detector
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the p-value rests on."""
+        return self.evidence.calibration
+
+    @property
+    def basis(self) -> Basis | None:
+        """What the score compares the picture with."""
+        return self.evidence.basis
+
+    @property
+    def roi_area(self) -> int | None:
+        """Pixels that count."""
+        return self.evidence.roi_area
+
+    @property
+    def label(self) -> Label | None:
+        """Normal, anomalous or undecided."""
+        return self.verdict.label if self.verdict else None
+
+    @property
+    def severity(self) -> int | None:
+        """Index into SEVERITIES."""
+        return self.verdict.severity if self.verdict else None
+
+    @property
+    def kind(self) -> str | None:
+        """Kind of anomaly."""
+        return self.verdict.kind if self.verdict else None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Sentences of the verdict with their evidence."""
+        return self.verdict.claims if self.verdict else ()
+
+    @property
+    def why_undecided(self) -> str | None:
+        """Why nothing was decided."""
+        return self.verdict.why_undecided if self.verdict else None
+
+    @property
+    def reasoner(self) -> str | None:
+        """Who reasoned."""
+        return self.verdict.reasoner if self.verdict else None
+
+    @property
+    def disagreements(self) -> tuple[str, ...]:
+        """Between score, regions and model."""
+        return self.verdict.disagreements if self.verdict else ()
+
+    @property
+    def dropped_claims(self) -> int:
+        """Claims that rested on nothing."""
+        return self.verdict.dropped_claims if self.verdict else 0
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What was dropped, and why."""
+        return self.verdict.dropped if self.verdict else ()
+
+    @property
+    def policy(self) -> str | None:
+        """Digest of the policy."""
+        return self.verdict.policy if self.verdict else None
+
+    @property
+    def model(self) -> str | None:
+        """The language model that was asked."""
+        return self.verdict.model if self.verdict else None
+
+    @property
+    def opinions(self) -> tuple[Opinion, ...]:
+        """Of detector and model."""
+        return self.verdict.opinions if self.verdict else ()
+
+    @property
+    def prompts(self) -> tuple[PromptUsed, ...]:
+        """As sent to the model."""
+        return self.verdict.prompts if self.verdict else ()
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """Of the model, raw."""
+        return self.verdict.replies if self.verdict else ()
 
 
 @dataclass(frozen=True, eq=False)

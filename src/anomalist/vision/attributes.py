@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import Attributes, BoolArray, Box, UInt8Array
+from anomalist.types.common import BoolArray, Box, UInt8Array
+from anomalist.types.image import Attributes
 
 Floats = npt.NDArray[np.float64]
 

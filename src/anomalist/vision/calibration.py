@@ -23,18 +23,18 @@ MIN_SPLIT_PICTURES = 100
 """Pictures from which on some are kept for calibration only."""
 CV_FOLDS = 4
 """Models that fewer pictures are cross-fitted with."""
-_TIE_TOLERANCE = 1e-9
+TIE_TOLERANCE = 1e-9
 """Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
 
 
 def is_alarm(p_value: float, rate: float) -> bool:
     """Whether a p-value is at or under the asked false-alarm rate; an exact tie is an alarm."""
-    return p_value <= rate * (1 + _TIE_TOLERANCE)
+    return p_value <= rate * (1 + TIE_TOLERANCE)
 
 
 def groups_needed(rate: float) -> int:
     """The smallest number of independent groups (or ungrouped normals) whose p-values can reach ``rate``."""
-    return max(1, math.ceil(1 / (rate * (1 + _TIE_TOLERANCE))) - 1)
+    return max(1, math.ceil(1 / (rate * (1 + TIE_TOLERANCE))) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class CalibrationSet:
 
     def _budget(self, rate: float) -> float:
         """Largest weighted count of groups at or above the score of an alarm: p ≤ rate, solved for it."""
-        return rate * (1 + _TIE_TOLERANCE) * (self.n_groups + 1) - 1
+        return rate * (1 + TIE_TOLERANCE) * (self.n_groups + 1) - 1
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from anomalist.errors import MediaError
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.alignment import AlignedReference, align
 
 FigureTone = Literal["dark", "light"]

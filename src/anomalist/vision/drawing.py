@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from anomalist.types.image import BoolArray, Box, FloatArray, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import Region
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont

@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
-from anomalist.types.image import Basis, Box, DetectorInfo, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import Box, DetectorInfo, UInt8Array
+from anomalist.types.image import Basis, Evidence, Media, Region
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
 from anomalist.vision.media.images import load_image
@@ -68,9 +69,7 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
         p_value=calibration.p_value(scored.scores),
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
-        regions=tuple(
-            region.model_copy(update={"known": kind}) for region, kind in zip(regions, known, strict=True)
-        ),
+        regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
     )
 
 
@@ -100,6 +99,9 @@ def _check_finite(scored: DetectorOutput) -> None:
         raise MediaError("The detector gave no finite score for this picture.")
 
 
+NormalCrop = Callable[[Media, Region], UInt8Array | None]
+"""Cuts what is normal at the place of a region out of a picture, uint8 (h, w, 3); None if none is known."""
+
 MeasuredPicture = tuple[str | Path, Media | None, Evidence | AnomalistError]
 """A path, its picture (None when it could not be read), and what was measured or why nothing was."""
 
@@ -122,6 +124,21 @@ class EvidenceSource(Protocol):
         """What p-values rest on; None where nothing was calibrated."""
         ...
 
+    @property
+    def rate(self) -> float | None:
+        """The false-alarm rate that is decided at; None where nothing was calibrated."""
+        ...
+
+    @property
+    def normal_crop(self) -> NormalCrop | None:
+        """What a region can be compared with; None where there is no normal picture."""
+        ...
+
+    @property
+    def compared_with(self) -> str:
+        """Where that comes from, in words: "the nearest normal picture", "the reference"."""
+        ...
+
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure pictures in order; an error stands in for what can't be judged."""
         ...
@@ -133,6 +150,7 @@ class ProfileEvidence:
 
     profile: Profile
     rate: float
+    compared_with = "the nearest normal picture"
 
     @property
     def name(self) -> str:
@@ -148,6 +166,11 @@ class ProfileEvidence:
     def calibration(self) -> CalibrationSet:
         """Of the profile."""
         return self.profile.calibration
+
+    @property
+    def normal_crop(self) -> NormalCrop:
+        """The normal patch that is most like a region."""
+        return NearestNormalCrop(self.profile)
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Score a batch at a time; see `EvidenceSource.measure`."""
@@ -210,11 +233,6 @@ class NearestNormalCrop:
         x, y = round(alike.centre[0] * width - across / 2), round(alike.centre[1] * height - down / 2)
         left, top, right, bottom = crop_window((x, y, x + across, y + down), normal.size)
         return normal.pixels[top:bottom, left:right]
-
-
-def no_normal_crop(media: Media, region: Region) -> UInt8Array | None:
-    """Where there are no normal pictures to show."""
-    return None
 
 
 def crop_window(box: Box, size: tuple[int, int], factor: int = 1) -> Box:

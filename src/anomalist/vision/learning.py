@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types.image import BoolArray
+from anomalist.types.common import BoolArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress
 from anomalist.vision.media.images import load_image, match_groups, source_of

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types.image import BoolArray, FloatArray, Region, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.image import Region
 from anomalist.vision.attributes import measure_region
 
 

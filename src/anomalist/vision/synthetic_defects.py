@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.synthetic_textures import (
     Points,
     Rng,

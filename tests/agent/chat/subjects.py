@@ -11,7 +11,8 @@ from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
 from anomalist.agent.reasoning.policy import load_policy
 from anomalist.agent.tools.subject import Subject
 from anomalist.records import build_record
-from anomalist.types.image import Inspection, Recall, UInt8Array
+from anomalist.types.common import Recall, UInt8Array
+from anomalist.types.image import Inspection
 from anomalist.vision.media.images import load_image
 from tests.agent.conftest import make_evidence, make_region
 from tests.pictures import holed, tile, write

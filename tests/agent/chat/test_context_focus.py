@@ -12,7 +12,7 @@ from anomalist.agent.chat.context import (
     sources_of,
 )
 from anomalist.agent.tools.subject import Subject
-from anomalist.types.image import Answer, Claim
+from anomalist.types.common import Answer, Claim
 
 
 def answer(*names: str, subject: Subject, about: tuple[str, ...] = ()) -> Answer:

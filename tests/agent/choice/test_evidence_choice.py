@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from anomalist.agent.choice.evidence_choice import choose_by_evidence
 from anomalist.errors import DataError
-from anomalist.types.image import Calibration, Claim, KnownKind, Record, Region
+from anomalist.types.common import Claim
+from anomalist.types.image import Calibration, KnownKind, Record, Region
 from anomalist.vision.detectors.known_kinds import KindSimilarity
 from tests.agent.conftest import SIDE, make_region
 

@@ -109,7 +109,7 @@ def test_counts_are_those_of_regions(text: str, value: float) -> None:
 )
 def test_severity_is_that_of_the_record(text: str, value: float) -> None:
     assert fit(text) == pytest.approx(value)
-    assert fit(text, severity=None) is None
+    assert fit(text, label=None, severity=None) is None
 
 
 @pytest.mark.parametrize("text", ["dark", "upper left", "round", "at the edge", "scratch"])

@@ -20,7 +20,7 @@ from anomalist.agent.models.chat_inputs import prepare_inputs
 from anomalist.agent.models.local import LocalChatModel
 from anomalist.agent.models.structured import ask_structured, image_block, response_format
 from anomalist.errors import ModelError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Generator

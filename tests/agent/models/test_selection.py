@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.agent.models.selection import describe_model, open_model, reasoner_for, select_model
-from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
-from anomalist.agent.reasoning.vlm_prompts import Guidance
-from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
+from anomalist.agent.models.selection import describe_model, open_model, select_model
 from anomalist.errors import ModelError
 
 
@@ -116,20 +113,4 @@ def test_looking_for_a_remote_server_announces_no_pictures(
 
 
 def test_a_model_that_is_asked_for_by_name_is_never_swapped() -> None:
-    choice = select_model("hf:owner/unheard-of")
-    assert choice.spec == "hf:owner/unheard-of"
-    with pytest.raises(ModelError, match="not on this machine"):
-        reasoner_for(choice.spec)
-
-
-def test_reasoners_carry_the_name_of_their_model_and_what_the_user_said(script: str) -> None:
-    guidance = Guidance(ignore=("dust",))
-    reasoner = reasoner_for(script, guidance=guidance)
-    assert isinstance(reasoner, VLMReasoner)
-    assert (reasoner.name, reasoner.guidance) == (script, guidance)
-    assert isinstance(reasoner_for("evidence", guidance=Guidance()), EvidenceReasoner)
-
-
-def test_words_for_a_model_are_not_dropped_where_there_is_none() -> None:
-    with pytest.raises(ModelError, match="Only a language model understands words"):
-        reasoner_for("evidence", guidance=Guidance(watch=("cracks",)))
+    assert select_model("hf:owner/unheard-of").spec == "hf:owner/unheard-of"

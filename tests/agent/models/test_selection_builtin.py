@@ -21,7 +21,7 @@ from anomalist.prompts.templates import Prompt
 from anomalist.training.small_model.curriculum import SmallModelRecipe
 from anomalist.training.small_model.descriptions import CaseEvidence, make_case_evidence
 from anomalist.training.synthetic_cases import draw_case, draw_product
-from anomalist.types.image import Recall
+from anomalist.types.common import Recall
 
 CARD = Path(__file__).parents[3] / "docs" / "builtin.md"
 

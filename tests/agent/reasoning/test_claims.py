@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from anomalist.agent.reasoning.claims import citable_ids, filter_claims
-from anomalist.types.image import Claim, Evidence, Recall, Recalled, Region
+from anomalist.types.common import Claim, Recall, Recalled
+from anomalist.types.image import Evidence, Region
 
 
 @pytest.mark.parametrize(

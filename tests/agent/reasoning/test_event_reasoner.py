@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from anomalist.agent.reasoning.event_reasoner import EventAnnotator, make_annotator, make_annotator_for
-from anomalist.agent.reasoning.policy import Policy
+from anomalist.agent.reasoning.event_reasoner import make_annotator
+from anomalist.agent.reasoning.policy import EventSteps, Policy
 from anomalist.errors import DataError, ModelError
 from anomalist.types.clip import Event
 from tests.agent.event_cases import REPLY, RecordingChatModel, Street, make_event
@@ -34,7 +33,6 @@ def asked_in_order(model: RecordingChatModel) -> list[str]:
 def test_without_items_and_model_nothing_is_changed() -> None:
     street, found = Street(), events(1.0, 2.0)
     assert make_annotator()(street, found) is found
-    assert make_annotator_for("evidence")(street, found) is found
     assert (make_annotator().notes, street.read) == ((), [])
 
 
@@ -172,28 +170,22 @@ def test_a_stream_has_one_budget_for_all_its_events() -> None:
     assert len(model._shown) == 1
 
 
-def test_a_scripted_model_is_opened_by_name(tmp_path: Path) -> None:
-    script = tmp_path / "replies.jsonl"
-    rows = ({"prompt": "event.v1", "reply": REPLY}, {"prompt": "watch.v1", "reply": "yes"})
-    script.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    hook = make_annotator_for(f"scripted:{script}", [BICYCLE], calls_per_minute=600)
-    assert isinstance(hook, EventAnnotator)
-    (event,) = hook(Street(), events(1.0))
-    assert (event.model, event.watched[0].probability) == (f"scripted:{script}", 1.0)
-    assert event.opinion
-
-
 def test_what_can_not_be_used_is_said_before_any_video_is_opened() -> None:
     with pytest.raises(DataError):
         make_annotator(["..."])
     with pytest.raises(ModelError):
         make_annotator(calls_per_minute=-1)
-    with pytest.raises(ModelError):
-        make_annotator_for("gpt", [BICYCLE])
-    with pytest.raises(ModelError):
-        make_annotator_for("scripted:/nowhere.jsonl")
 
 
-def test_the_policy_that_is_given_says_what_is_severe() -> None:
-    policy = Policy()
-    assert make_annotator(policy=policy).policy is policy
+def test_the_policy_that_is_given_says_what_is_asked_about_first() -> None:
+    model, policy = RecordingChatModel(opinion=seen), Policy(events=EventSteps(floors={"size": "critical"}))
+    found = (make_event(1, score=3.0), make_event(2, score=1.0, kind="size", measures=()))
+    make_annotator((), model, calls_per_minute=60, policy=policy)(Street(), found)
+    assert asked_in_order(model) == ["E2", "E1"]
+
+
+def test_what_was_measured_is_matched_while_a_model_is_still_to_be_asked() -> None:
+    model = RecordingChatModel(opinion=seen)
+    event = make_annotator([BICYCLE, "a fast object"], model).measured(make_event(1))
+    assert [match.matched for match in event.watched] == [None, True]
+    assert (event.notes, model._shown) == ((), [])

@@ -8,7 +8,8 @@ import pytest
 from anomalist.agent.reasoning.claims import citable_ids
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner, Reasoner
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.types.image import Evidence, KnownKind, Media, Recall, Recalled, Region, Verdict
+from anomalist.types.common import Recall, Recalled, Verdict
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 
 CRACK = {
     "box": (20, 20, 80, 24),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Callable
@@ -8,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.agent.reasoning.policy import DEFAULT_POLICY, Policy, decide_label, load_policy
+from anomalist.agent.reasoning import policy as policy_module
+from anomalist.agent.reasoning.policy import (
+    DEFAULT_POLICY,
+    MIN_JUDGED_SHARE,
+    Policy,
+    decide_clip_label,
+    decide_label,
+    load_policy,
+)
 from anomalist.errors import PolicyError
+from anomalist.types.clip import Trouble
 from anomalist.types.image import Evidence
+from tests.agent.event_cases import make_event
 
 
 def write(folder: Path, text: str) -> Path:
@@ -162,3 +173,36 @@ def test_the_digest_covers_the_content_and_nothing_else(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{64}", same.digest)
     assert same.digest == reordered.digest == Policy().digest
     assert other.digest != same.digest
+
+
+def test_p_against_the_rate_is_decided_in_one_place() -> None:
+    """Each copy of the comparison has its own idea of an exact tie: p = k / (n + 1) may miss it by a bit."""
+    source = Path(policy_module.__file__).parents[2]
+    found = []
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare) and len(node.ops) == 1:
+                left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
+                if left.split(".")[-1] in ("p", "p_value") and "rate" in right:
+                    found.append(path.name)
+    assert found == ["calibration.py"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "judged", "label", "why"),
+    [
+        (0, 0.0, "undecided", "There is no frame."),
+        (1, 0.0, "undecided", "One frame alone shows no motion."),
+        (100, 0.49, "undecided", "Only 49% of the clip could be judged (camera: black)."),
+        (100, MIN_JUDGED_SHARE, "normal", None),
+    ],
+)
+def test_a_clip_without_events_is_normal_only_where_enough_was_judged(
+    frames: int, judged: float, label: str, why: str | None
+) -> None:
+    black = Trouble(kind="black", start=1.0, end=2.0)
+    assert decide_clip_label((), [black], frames, judged) == (label, why)
+
+
+def test_a_clip_with_an_event_is_anomalous_however_little_was_judged() -> None:
+    assert decide_clip_label([make_event(1)], (), 100, 0.1) == ("anomalous", None)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from anomalist.agent.reasoning.event_reasoner import make_annotator
 from anomalist.agent.reasoning.policy import load_policy
+from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.rule import Rule
 from anomalist.types.clip import Caption, Event
-from anomalist.types.image import SEVERITIES
-from tests.agent.event_cases import Street, make_event, make_track
+from anomalist.types.common import SEVERITIES
+from tests.agent.event_cases import make_event, make_track
 
 
 def memory(polarity: str, **more: object) -> CaptionMemory:
@@ -30,8 +30,7 @@ def event() -> Event:
 
 
 def judged(event: Event, held: CaptionMemory) -> Event:
-    (done,) = make_annotator(memory=held)(Street(), (event,))
-    return add_severity(done, (), load_policy())
+    return add_severity(add_recalled(event, held), (), load_policy())
 
 
 def test_a_rule_is_cited_and_its_severity_holds(event: Event) -> None:

@@ -54,10 +54,10 @@ def test_the_next_picture_that_is_alike_cites_the_case(
 ) -> None:
     cases = tmp_path / "cases.sqlite"
     first = inspect(tiles_profile, cases, bad)
-    assert first.recall == ()
+    assert first.recall.items == ()
     case = said(cases, first, 3, "blowhole", "from the casting")
     again = inspect(tiles_profile, cases, write(tmp_path / "next.png", holed(902)))
-    (recalled,) = again.recall
+    (recalled,) = again.recall.items
     assert recalled.id == case.id
     assert recalled.similarity >= 0.8
     assert "Ada" in recalled.text
@@ -69,18 +69,18 @@ def test_the_next_picture_that_is_alike_cites_the_case(
 def test_what_was_taken_back_is_not_cited(tiles_profile: Profile, tmp_path: Path, bad: Path) -> None:
     cases = tmp_path / "cases.sqlite"
     case = said(cases, inspect(tiles_profile, cases, bad), 0)
-    (recalled,) = inspect(tiles_profile, cases, bad).recall
+    (recalled,) = inspect(tiles_profile, cases, bad).recall.items
     assert "it is fine" in recalled.text
     with CaseStore(cases) as store:
         store.undo(case.id)
-    assert inspect(tiles_profile, cases, bad).recall == ()
+    assert inspect(tiles_profile, cases, bad).recall.items == ()
 
 
 def test_cases_of_another_product_are_not_cited(tiles_profile: Profile, tmp_path: Path, bad: Path) -> None:
     cases = tmp_path / "cases.sqlite"
     record = inspect(tiles_profile, cases, bad)
-    said(cases, record.model_copy(update={"profile": "other"}), 2)
-    assert inspect(tiles_profile, cases, bad).recall == ()
+    said(cases, record.replace(profile="other"), 2)
+    assert inspect(tiles_profile, cases, bad).recall.items == ()
 
 
 def test_a_rule_that_a_person_wrote_is_cited_and_the_shipped_ones_are_not(
@@ -100,7 +100,7 @@ def test_a_rule_that_a_person_wrote_is_cited_and_the_shipped_ones_are_not(
         )
         (stored,) = store.add(tiles_profile.name, [rule])
     record = inspect(tiles_profile, cases, bad)
-    assert [item.id for item in record.recall] == [stored.id]
+    assert [item.id for item in record.recall.items] == [stored.id]
 
 
 def test_what_counts_is_part_of_what_a_run_is_resumed_by(

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, verdict_without_model
+from anomalist.agent.reasoning.verdict import (
+    ModelExchange,
+    PluginReasoner,
+    build_verdict,
+    verdict_without_model,
+)
 from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import Evidence, KnownKind, Media, Recall, Region
+from anomalist.types.common import Claim, Label, Recall, Verdict
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 
 LINE: dict[str, Any] = {"box": (20, 20, 80, 24), "area": 180, "elongation": 20.0, "tone": "darker"}
 
@@ -92,3 +99,99 @@ def test_a_failed_model_leaves_the_measurement_visible_and_never_normal(
     assert verdict.severity >= 1
     assert verdict.model == "openai:http://here#m" and not verdict.replies
     assert any("R1" in claim.evidence for claim in verdict.claims)
+
+
+# --- reasoners of other packages --------------------------------------------------------------------------
+
+
+class Saying:
+    """A reasoner that says what it is given, or raises it."""
+
+    name, digest = "saying", "5a"
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def judge(self, *_: object) -> Any:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+def verdict_of(label: Label, *claims: Claim, severity: int = 2) -> Verdict:
+    return Verdict(label=label, severity=severity, kind="dent", claims=claims, reasoner="someone else")
+
+
+def judged(given: Any, media: Media, evidence: Evidence) -> Verdict:
+    return PluginReasoner(Saying(given)).judge(media, evidence, Recall(), Policy())
+
+
+ALARM, NO_ALARM, TOO_FEW = {"p": 1 / 101}, {"p": 0.7}, {"p": 0.01, "reachable": False}
+
+
+@pytest.mark.parametrize(
+    ("measured", "label", "expected", "conflict"),
+    [
+        (ALARM, "anomalous", "anomalous", False),
+        (ALARM, "normal", "anomalous", True),
+        (ALARM, "undecided", "anomalous", True),
+        (NO_ALARM, "normal", "normal", False),
+        (NO_ALARM, "anomalous", "undecided", True),
+        (NO_ALARM, "undecided", "normal", True),
+        (TOO_FEW, "normal", "undecided", False),
+        (TOO_FEW, "anomalous", "undecided", False),
+    ],
+)
+def test_a_plug_in_never_takes_an_alarm_away_and_its_disagreement_is_read(
+    media: Media,
+    evidence: Callable[..., Evidence],
+    measured: dict[str, Any],
+    label: Label,
+    expected: str,
+    conflict: bool,
+) -> None:
+    verdict = judged(verdict_of(label, severity=0), media, evidence(**measured))
+    assert verdict.label == expected
+    assert bool(verdict.disagreements) is conflict
+    assert (verdict.why_undecided is not None) is (expected == "undecided")
+    assert (verdict.severity > 0, verdict.kind is not None) == (expected != "normal",) * 2
+    assert [opinion.label for opinion in verdict.opinions][1] == label
+    assert verdict.reasoner == "saying"
+
+
+def test_claims_of_a_plug_in_that_rest_on_nothing_are_dropped_and_counted(
+    media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    held = Claim(text="R1 is dark.", evidence=("R1",))
+    verdict = judged(
+        verdict_of("anomalous", held, Claim(text="R7 is dark.", evidence=("R7",))),
+        media,
+        evidence(p=1 / 101, regions=[region()]),
+    )
+    assert verdict.claims == (held,)
+    assert (verdict.dropped_claims, verdict.dropped) == (1, ("R7 is dark. [R7]",))
+    assert (verdict.severity, verdict.kind) == (2, "dent")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (ZeroDivisionError("by nothing"), "saying failed: ZeroDivisionError: by nothing"),
+        ("anomalous", "saying must give a Verdict, got str"),
+        (None, "got NoneType"),
+    ],
+)
+def test_a_plug_in_that_fails_is_a_model_that_fails(
+    media: Media, evidence: Callable[..., Evidence], given: Any, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        judged(given, media, evidence())
+
+
+def test_a_plug_in_that_judges_as_the_evidence_does_changes_nothing(
+    media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    measured = evidence(p=1 / 101, regions=[region()])
+    own = EvidenceReasoner().judge(media, measured, Recall(), Policy())
+    given = judged(own, media, measured)
+    assert given.model_copy(update={"reasoner": own.reasoner, "opinions": ()}) == own

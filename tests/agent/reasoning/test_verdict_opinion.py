@@ -8,7 +8,8 @@ import pytest
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import combine_labels, severity_step, undecided_without_reply
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import Label, Region
+from anomalist.types.common import Label
+from anomalist.types.image import Region
 
 LABELS: tuple[Label, ...] = ("normal", "anomalous", "undecided")
 

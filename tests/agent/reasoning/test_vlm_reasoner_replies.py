@@ -14,7 +14,8 @@ from anomalist.agent.models.scripted import open_scripted
 from anomalist.agent.reasoning.claims import citable_ids
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
-from anomalist.types.image import Evidence, Media, Recall, Recalled, Record, Region, Verdict
+from anomalist.types.common import Recall, Recalled, Verdict
+from anomalist.types.image import Evidence, Media, Record, Region
 
 CRACK: dict[str, Any] = {
     "box": (20, 20, 80, 24),

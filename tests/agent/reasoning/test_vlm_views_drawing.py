@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.agent.reasoning.vlm_views import GAP, GREY, contact_sheet, draw_boxes, draw_trajectory
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.drawing import LINE_COLOUR
 
 

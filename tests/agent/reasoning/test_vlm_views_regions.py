@@ -14,7 +14,8 @@ from anomalist.agent.reasoning.vlm_views import (
     close_up_view,
     overview_picture,
 )
-from anomalist.types.image import Box, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import Box, UInt8Array
+from anomalist.types.image import Evidence, Media, Region
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

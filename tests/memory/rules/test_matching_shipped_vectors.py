@@ -13,7 +13,7 @@ from anomalist.memory.rules import matching
 from anomalist.memory.rules.matching import RuleMatcher, encode_with_shipped, write_rule_vectors
 from anomalist.memory.rules.rule import shipped_anomalies, usual_clauses
 from anomalist.memory.rules.statements import plain_form
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 

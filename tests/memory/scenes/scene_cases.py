@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anomalist.memory.scenes.scene import RememberedScene, ScenePolarity
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 
 class LetterPairEncoder:

@@ -14,7 +14,7 @@ from anomalist.memory.scenes.scene_index import (
     side_support,
     support_contrast,
 )
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 similarities = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=st.floats(-1, 1, width=32)

@@ -177,8 +177,8 @@ def test_a_file_of_cases_is_no_memory(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from anomalist.memory.scenes.store import SceneStore
-from tests.memory.scenes.scene_cases import Hashed, scene
-with SceneStore(sys.argv[1], Hashed()) as store:
+from tests.memory.scenes.scene_cases import LetterPairEncoder, scene
+with SceneStore(sys.argv[1], LetterPairEncoder()) as store:
     for n in range(30):
         store.add([scene(f"{sys.argv[2]} {n}")])
         store.search("a dog", 1)

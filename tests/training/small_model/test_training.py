@@ -56,7 +56,7 @@ from anomalist.training.small_model.documents import (
 )
 from anomalist.training.small_model.training import SmallModelWithHeads, train
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_case, draw_product
-from anomalist.types.image import Recall
+from anomalist.types.common import Recall
 
 TINY = SmallModelRecipe(
     eye_steps=2,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.types.image import BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.detectors.finetuning import (
     DefectSampler,
     TrainingSample,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.detectors import finetuning
 from anomalist.vision.detectors.finetuning import (
     BATCH_SIZE,

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import (
     TOP_PIXELS,
     FusionModel,
+    NormalImages,
     PatchBank,
     build_patch_bank,
     cell_peaks,
@@ -121,7 +122,9 @@ def test_every_picture_is_remembered_and_told(
     told: list[tuple[int, int]] = []
     several, groups = [normals[0], normals[1][:64], normals[2]], np.array([0, 1, 0])
     first, again, other = (
-        build_patch_bank(extractor, several, groups, None, seed, lambda *what: told.append(what))
+        build_patch_bank(
+            extractor, NormalImages(several, groups, seed), None, lambda *what: told.append(what)
+        )
         for seed in (1, 1, 2)
     )
     assert told == [(1, 3), (2, 3), (3, 3)] * 3
@@ -135,8 +138,12 @@ def test_what_is_usual_is_how_far_one_group_is_from_the_next(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array]
 ) -> None:
     several = [normals[0], normals[0], normals[1], normals[1]]  # two of each
-    apart = build_patch_bank(extractor, several, np.array([0, 1, 2, 3]), None, 0, lambda done, total: None)
-    grouped = build_patch_bank(extractor, several, np.array([0, 0, 1, 1]), None, 0, lambda done, total: None)
+    apart = build_patch_bank(
+        extractor, NormalImages(several, np.array([0, 1, 2, 3])), None, lambda done, total: None
+    )
+    grouped = build_patch_bank(
+        extractor, NormalImages(several, np.array([0, 0, 1, 1])), None, lambda done, total: None
+    )
     assert apart.mean == pytest.approx(0, abs=1e-3)
     assert grouped.mean > apart.mean + 0.01
 
@@ -150,7 +157,7 @@ def test_what_lies_outside_the_region_of_interest_is_neither_remembered_nor_usua
     left = np.zeros((64, 64), bool)
     left[:, :24] = True
     known, everything = (
-        build_patch_bank(extractor, marked, np.arange(4), roi, 0, lambda done, total: None)
+        build_patch_bank(extractor, NormalImages(marked, np.arange(4)), roi, lambda done, total: None)
         for roi in (left, None)
     )
     assert known.bank.places[:, 0].max() < 0.4
@@ -213,10 +220,12 @@ def test_pictures_that_are_not_aligned_share_one_scale(
     extractor: FeatureExtractor, remembered: PatchBank, normals: Sequence[UInt8Array]
 ) -> None:
     groups = np.arange(len(normals))
-    shared = fit_model(extractor, [extractor.network.head], 0, remembered, normals, groups, 0, aligned=False)
+    shared = fit_model(
+        extractor, [extractor.network.head], 0, remembered, NormalImages(normals, groups, aligned=False)
+    )
     for scale in (shared.logit_scale, shared.self_reference_scale, shared.bank_scale):
         assert np.ptp(scale.mean) == np.ptp(scale.spread) == 0
-    placed = fit_model(extractor, [extractor.network.head], 0, remembered, normals, groups, 0)
+    placed = fit_model(extractor, [extractor.network.head], 0, remembered, NormalImages(normals, groups))
     assert np.ptp(placed.logit_scale.mean) > 0
     assert shared.logit_scale.mean[0, 0] == pytest.approx(placed.logit_scale.mean.mean(), abs=1e-3)
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalist.errors import DataError
-from anomalist.types.image import FloatArray, Region, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
+from anomalist.types.image import Region
 from anomalist.vision.detectors.known_kinds import (
     KnownDefect,
     KnownKindClassifier,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors.base import no_progress
+from anomalist.vision.detectors.base import LearningData, LearningSettings, no_progress
 from anomalist.vision.detectors.multiscale import (
     TILE_SIDE,
     FoldModel,
@@ -49,16 +49,9 @@ def nicked(seed: int) -> UInt8Array:
 @pytest.fixture(scope="module")
 def large() -> SurfaceDetector:
     """Learned from three large pictures."""
-    return SurfaceDetector.learn(
-        [SurfaceDetector.prepare(smooth(seed)) for seed in range(3)],
-        np.arange(3),
-        Partition((((0, 1, 2), ()),)),
-        roi=None,
-        effort="fast",
-        seed=0,
-        backbone=None,
-        progress=no_progress,
-    )
+    pictures = [SurfaceDetector.prepare(smooth(seed)) for seed in range(3)]
+    data = LearningData(pictures, np.arange(3), Partition((((0, 1, 2), ()),)))
+    return SurfaceDetector.learn(data, LearningSettings(effort="fast"), no_progress)
 
 
 def maps_of(
@@ -136,16 +129,9 @@ def test_a_picture_gets_the_same_maps_alone_and_among_others(large: SurfaceDetec
 
 
 def test_small_normals_teach_nothing_about_tiles(extractor: FeatureExtractor) -> None:
-    detector = SurfaceDetector.learn(
-        [SurfaceDetector.prepare(tile(number)) for number in range(2)],
-        np.arange(2),
-        Partition((((0, 1), ()),)),
-        roi=None,
-        effort="fast",
-        seed=0,
-        backbone=None,
-        progress=no_progress,
-    )
+    pictures = [SurfaceDetector.prepare(tile(number)) for number in range(2)]
+    data = LearningData(pictures, np.arange(2), Partition((((0, 1), ()),)))
+    detector = SurfaceDetector.learn(data, LearningSettings(effort="fast"), no_progress)
     assert [fold.fine for fold in detector.fitted] == [None]
     ((only,),) = maps_of(detector, list(detector.fitted), [smooth(9, 800, 800)])
     assert np.isfinite(only).all()

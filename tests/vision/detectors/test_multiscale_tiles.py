@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.detectors.multiscale import (
     LARGE_PIXELS,
     MAX_TILED_PIXELS,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.detectors import pretext
 from anomalist.vision.detectors.pretext import (
     HALF_SET,

@@ -7,7 +7,8 @@ import pytest
 
 from anomalist.errors import AnomalistError, MediaError
 from anomalist.pipeline import Inspector
-from anomalist.types.image import Evidence, Media, UInt8Array
+from anomalist.types.common import UInt8Array
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.detectors.reference import (
     AlignedCrop,
     LabelledChanges,

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from anomalist.types.image import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.detectors.reference import LabelledChanges, change_direction, describe_change
 from anomalist.vision.difference import AlignedPair, split_figure
 from tests.boards import board, spot, textured

@@ -11,10 +11,17 @@ import pytest
 import torch
 
 from anomalist.errors import DetectorError, MediaError
-from anomalist.types.image import BoolArray, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.calibration import Partition
 from anomalist.vision.detectors import surface
-from anomalist.vision.detectors.base import DETECTORS, DetectorOutput, Progress, detector_class, no_progress
+from anomalist.vision.detectors.base import (
+    DetectorOutput,
+    LearningData,
+    LearningSettings,
+    Progress,
+    detector_class,
+    no_progress,
+)
 from anomalist.vision.detectors.known_kinds import KnownDefect
 from anomalist.vision.detectors.multiscale import FoldModel
 from anomalist.vision.detectors.surface import SurfaceDetector
@@ -56,17 +63,9 @@ def learned(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> SurfaceDetector:
-    return SurfaceDetector.learn(
-        [SurfaceDetector.prepare(picture) for picture in pictures],
-        np.arange(len(pictures)),
-        parts,
-        roi=roi,
-        effort=effort,
-        seed=seed,
-        backbone=None,
-        defects=known,
-        progress=progress,
-    )
+    prepared = [SurfaceDetector.prepare(picture) for picture in pictures]
+    data = LearningData(prepared, np.arange(len(pictures)), parts, roi, known)
+    return SurfaceDetector.learn(data, LearningSettings(effort, seed), progress)
 
 
 TILES = [tile(number) for number in range(8)]
@@ -97,8 +96,8 @@ def assert_same(first: Sequence[DetectorOutput], second: Sequence[DetectorOutput
 
 
 def test_the_detector_is_found_by_its_name() -> None:
+    assert SurfaceDetector.name == "surface"
     assert detector_class("surface") is SurfaceDetector
-    assert SurfaceDetector.name in DETECTORS
 
 
 def test_every_fold_remembers_its_own_pictures_by_their_numbers(fast: SurfaceDetector) -> None:

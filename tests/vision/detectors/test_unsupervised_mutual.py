@@ -11,7 +11,8 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.pipeline import Inspector
-from anomalist.types.image import Evidence, FloatArray
+from anomalist.types.common import FloatArray
+from anomalist.types.image import Evidence
 from anomalist.vision.detectors import unsupervised
 from anomalist.vision.detectors.unsupervised import (
     MIN_PICTURES,

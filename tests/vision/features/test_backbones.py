@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anomalist.errors import DetectorError, MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.features.backbones import TransformersBackbone, as_tensor, to_working_size
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.features.backbones import TransformersBackbone
 from anomalist.vision.features.extractor import FeatureBatch, FeatureExtractor
 from anomalist.vision.features.surface_net import SurfaceNet, isolation

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 
 HEIGHT, WIDTH = 64, 80

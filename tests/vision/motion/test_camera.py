@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from anomalist.types.clip import TroubleKind
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.camera import FROZEN_SECONDS, RECOVERY_SECONDS, CameraMonitor
 from anomalist.vision.motion.extractor import median_background, working_grey, working_size

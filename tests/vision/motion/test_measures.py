@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.motion.flow import MotionGrid
 from anomalist.vision.motion.measures import (
     DIRECTIONS,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalist.types.image import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.motion.captions import direction_words
 from anomalist.vision.motion.flow import IntegralImages, integral_images
 from anomalist.vision.motion.tracks import MovingObject, Tracker, box_iou, moving_objects

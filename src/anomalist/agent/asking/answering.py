@@ -24,7 +24,7 @@ from anomalist.agent.tools.decision import choose_option
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
-from anomalist.types.image import Answer, Label
+from anomalist.types.common import Answer, Label
 
 REASONER = "evidence (measurement only, no language model)"
 
@@ -106,9 +106,7 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
         named = extract_entities(_question_part(question, lettered.question))
         reply = _answer_multiple_choice(subject, question, named, lettered, given=bool(options))
     notes = (*reply.notes, *_stale_notes(subject, named))
-    return reply.model_copy(
-        update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
-    )
+    return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
 def _answer_by_intent(subject: Subject, question: Question, named: Entities) -> Answer:

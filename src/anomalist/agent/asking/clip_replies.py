@@ -18,7 +18,7 @@ from anomalist.agent.reasoning.wording import join_words
 from anomalist.agent.tools.clips import EventList, FoundEvent, frame_at, list_events
 from anomalist.agent.tools.subject import Subject
 from anomalist.types.clip import Event
-from anomalist.types.image import SEVERITIES, Claim
+from anomalist.types.common import SEVERITIES, Claim
 
 MAX_EVENTS = 6
 """Events that are told one by one."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anomalist.agent.tools.subject import Result
-from anomalist.types.image import Claim
+from anomalist.types.common import Claim
 
 _NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+−-]?\d+)?(?!\w)")
 _FILES_AND_IDS = re.compile(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from anomalist.agent.asking.question import Question
 from anomalist.errors import ModelError
 from anomalist.memory.embedding import load_encoder
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 SubjectKind = Literal["picture", "clip", "batch"]
 INTENTS_FILE = Path(__file__).with_name("intents.toml")
@@ -77,8 +77,7 @@ def intents() -> dict[str, Intent]:
     nouns = content.pop("nouns")
     found = {name: Intent.model_validate(entry) for name, entry in content.items()}
     return {
-        name: intent.model_copy(update={"examples": _expand_nouns(intent.examples, nouns)})
-        for name, intent in found.items()
+        name: intent.replace(examples=_expand_nouns(intent.examples, nouns)) for name, intent in found.items()
     }
 
 

@@ -27,7 +27,7 @@ from anomalist.agent.tools.memory import (
 )
 from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.types.image import Claim
+from anomalist.types.common import Claim
 
 MAX_LISTED = 10
 """Pictures or rules that are told by name."""

@@ -23,7 +23,7 @@ from anomalist.agent.tools.pictures import (
     show_findings,
 )
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.types.image import Claim, Label
+from anomalist.types.common import Claim, Label
 
 TAG_QUESTION = re.compile(
     r"[,.;]\s*(?:right|correct|agree|no|isn't it|don't you|do you|am i right|okay|ok)\?\s*$"

@@ -21,7 +21,8 @@ from typing import cast
 from anomalist.agent.tools.memory import Since
 from anomalist.errors import DataError
 from anomalist.types.clip import EVENT_ID
-from anomalist.types.image import REGION_ID, SEVERITIES, Label
+from anomalist.types.common import SEVERITIES, Label
+from anomalist.types.image import REGION_ID
 from anomalist.vision.attributes import POSITIONS
 
 MAX_QUESTION_CHARS = 2000

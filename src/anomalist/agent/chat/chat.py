@@ -42,7 +42,8 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore
 from anomalist.types.clip import EVENT_ID
-from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Inspection
+from anomalist.types.common import SEVERITIES, Answer
+from anomalist.types.image import REGION_ID, Inspection
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -162,7 +163,7 @@ class Chat:
         self._conversations.keep(self.name, self._about, self.subject)
         asked = f"Look at {Path(record.source).name}."
         said = answer(only_source(self.subject, record.source), FIRST_QUESTION)
-        said = said.model_copy(update={"question": asked, "intent": "look"})
+        said = said.replace(question=asked, intent="look")
         turn = {"messages": [HumanMessage(asked), answer_message(said)]}
         with self._conversations.sqlite_errors():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)

@@ -47,7 +47,7 @@ from anomalist.agent.models.structured import (
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.prompts.templates import escape_text, render
-from anomalist.types.image import Answer
+from anomalist.types.common import Answer
 
 _SAME_QUESTION = re.compile(
     r"^(?:and |so |ok,? )*(?:what|how) about\b|^and (?:in |on |of |with )?\S+\.\w{3,4}\?*$", re.I
@@ -91,7 +91,7 @@ def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Ans
     meant = narrow_subject(subject, question, earlier)
     if len(sources_of(meant)) == 1 and earlier and _SAME_QUESTION.match(question):
         said = answer(meant, earlier[-1].question)
-        return said.model_copy(update={"question": question})
+        return said.replace(question=question)
     reply = answer(meant, question)
     if reply.answered:
         return reply
@@ -116,7 +116,7 @@ def _with_last_question(question: str, earlier: Sequence[Answer]) -> str:
 
 def _prefer_second(second: Answer, first: Answer) -> Answer:
     """The second answer where it is one, to the question as it was put."""
-    return second.model_copy(update={"question": first.question}) if second.answered else first
+    return second.replace(question=first.question) if second.answered else first
 
 
 def last_question(messages: Sequence[BaseMessage]) -> str:
@@ -174,7 +174,7 @@ class StepwiseChatModel(BaseChatModel):
     ) -> Runnable[Any, AIMessage]:
         """The same model with descriptions of these tools in its prompt."""
         described = [_describe_tool(tool) for tool in tools if tool.name != ModelAnswer.__name__]
-        return self.model_copy(update={"tools": tuple(described)})
+        return type(self)(**(dict(self) | {"tools": tuple(described)}))
 
     def _generate(
         self,

@@ -24,7 +24,8 @@ from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError
 from anomalist.types.clip import EVENT_ID, ClipRecord
-from anomalist.types.image import REGION_ID, SEVERITIES, Answer, Frozen, Record, UInt8Array
+from anomalist.types.common import SEVERITIES, Answer, Frozen, UInt8Array
+from anomalist.types.image import REGION_ID, Record
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -290,7 +291,7 @@ def citable_ids(meant: Subject, kept: Iterable[StoredToolResult]) -> list[str]:
     for record in meant.records:
         ids.append(Path(record.source).name)
         if len(meant.records) == 1:
-            ids += [region.id for region in record.regions] + [item.id for item in record.recall]
+            ids += [region.id for region in record.regions] + [item.id for item in record.recall.items]
     for clip in meant.clips:
         ids.append(Path(clip.source).name)
         if len(meant.clips) == 1:

@@ -22,7 +22,8 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.settings import Settings
 from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Frozen, Record
+from anomalist.types.common import Frozen
+from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

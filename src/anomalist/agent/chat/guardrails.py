@@ -35,7 +35,7 @@ from anomalist.agent.tools.decision import OptionChoice, choose_option
 from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, ModelError
-from anomalist.types.image import Answer, Claim, Label
+from anomalist.types.common import Answer, Claim, Label
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -270,10 +270,10 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         reply = answer_by_measurement(self._subject(), last_question(messages), stored_answers(messages))
         notes = (*reply.notes, f"{why} This is answered by measurement alone.", *(said.notes if said else ()))
         dropped = (*(said.dropped if said else ()), *reply.dropped)
-        return answer_message(self._timed(reply.model_copy(update={"notes": notes, "dropped": dropped})))
+        return answer_message(self._timed(reply.replace(notes=notes, dropped=dropped)))
 
     def _timed(self, reply: Answer) -> Answer:
-        return reply.model_copy(update={"milliseconds": round(1000 * (time.monotonic() - self._began), 1)})
+        return reply.replace(milliseconds=round(1000 * (time.monotonic() - self._began), 1))
 
 
 def answer_message(reply: Answer) -> AIMessage:

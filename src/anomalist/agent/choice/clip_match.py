@@ -31,7 +31,7 @@ from anomalist.agent.choice.evidence_match import (
 from anomalist.agent.choice.option_parsing import UNANSWERABLE_FOR_CLIPS, Term
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import SEVERITIES, Claim
+from anomalist.types.common import SEVERITIES, Claim
 from anomalist.vision.motion.captions import place_of
 
 FAST_RATIO, SLOW_RATIO = 1.5, 0.5

@@ -19,7 +19,8 @@ from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import join_words
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Claim, FloatArray, Record
+from anomalist.types.common import Claim, FloatArray
+from anomalist.types.image import Record
 from anomalist.vision.detectors.known_kinds import KindSimilarity
 
 NEUTRAL_MATCH = 0.5

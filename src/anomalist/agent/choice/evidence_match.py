@@ -14,7 +14,8 @@ import numpy as np
 from anomalist.agent.choice.option_parsing import UNANSWERABLE, Term, normalised_name, parse_terms
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, reference_kind
-from anomalist.types.image import SEVERITIES, Box, Claim, FloatArray, Record, Region
+from anomalist.types.common import SEVERITIES, Box, Claim, FloatArray
+from anomalist.types.image import Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
 from anomalist.vision.detectors.known_kinds import KindSimilarity
@@ -190,9 +191,7 @@ class RecordMatcher:
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
-        return RecordMatcher(
-            self.record.model_copy(update={"regions": regions}), self.score_map, self.likeness
-        )
+        return RecordMatcher(self.record.replace(regions=regions), self.score_map, self.likeness)
 
     def fit(self, term: Term) -> TermMatch | None:
         """Match one term against the record; "answer", "others" and "unsaid" depend on more than that."""

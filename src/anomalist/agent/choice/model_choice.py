@@ -194,7 +194,7 @@ def _with_options(messages: Sequence[BaseMessage], options: Sequence[str]) -> li
     content = [last.content] if isinstance(last.content, str) else last.content
     text = {"type": "text", "text": f"\n{format_options(options)}"}
     blocks = [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]
-    return [*before, last.model_copy(update={"content": [*blocks, text]})]
+    return [*before, type(last)(**(dict(last) | {"content": [*blocks, text]}))]
 
 
 def choice_from_logprobs(

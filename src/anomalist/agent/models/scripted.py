@@ -34,7 +34,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from anomalist.agent.models.structured import prompt_id
 from anomalist.errors import ModelError
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 
 class StreamedReplyModel(BaseChatModel):
@@ -54,7 +54,7 @@ class StreamedReplyModel(BaseChatModel):
         pieces = self._pieces(messages)
         for number, piece in enumerate(pieces, 1):
             if number == len(pieces):
-                piece = piece.model_copy(update={"chunk_position": "last"})
+                piece = AIMessageChunk(**(dict(piece) | {"chunk_position": "last"}))
             chunk = ChatGenerationChunk(message=piece)
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)

@@ -1,31 +1,30 @@
-"""Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model and a reasoner.
+"""Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model.
 
 The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
 then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
+Any other name is that of a reasoner of another package, see `anomalist.plugins`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
-from anomalist.agent.reasoning.vlm_prompts import Guidance
 from anomalist.errors import ModelError
+from anomalist.plugins import describe_plugin, load_plugin, names_plugin
 from anomalist.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from anomalist.agent.reasoning.evidence_reasoner import Reasoner
-    from anomalist.agent.reasoning.vlm_views import NormalCrop
-
-
 AUTO, EVIDENCE, BUILTIN = "auto", "evidence", "builtin"
+
+EVIDENCE_REASONER = "evidence (measurement only, no language model)"
+"""What ``evidence`` is called in records."""
 
 BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights"
 """Folder of the small vision-language model that comes with the package, as transformers saves one."""
@@ -48,12 +47,14 @@ class ModelSelection:
 
     Parameters
     ----------
-    spec : ``evidence``, or the name of a model with its prefix.
+    spec : ``evidence``, the name of a model with its prefix, or that of a reasoner of another package.
     why : one line for people.
+    missing : why the model of ``ANOMALIST_MODEL`` can't be used, where that is so.
     """
 
     spec: str
     why: str
+    missing: str | None = None
 
 
 def open_model(spec: str) -> BaseChatModel:
@@ -73,6 +74,12 @@ def open_model(spec: str) -> BaseChatModel:
     return opened
 
 
+def record_name(spec: str, model: BaseChatModel) -> str:
+    """What records call a model: its spec, with the digest of a local model's files."""
+    digest = getattr(model, "digest", None)
+    return f"{spec} (sha256 {digest[:12]})" if digest else spec
+
+
 def describe_model(spec: str) -> str:
     """Put a model's name into words, without opening it.
 
@@ -81,9 +88,11 @@ def describe_model(spec: str) -> str:
     ModelError : the kind is unknown, or the address can't be used.
     """
     if spec == EVIDENCE:
-        return EvidenceReasoner().name
+        return EVIDENCE_REASONER
     if spec == BUILTIN:
         return "the small model that comes with anomalist, on this machine"
+    if is_plugin(spec):
+        return describe_plugin("anomalist.reasoners", spec)
     kind, rest = _split_spec(spec)
     if kind == "hf":
         name, options = _parse_options(rest)
@@ -113,47 +122,17 @@ def select_model(asked: str = AUTO) -> ModelSelection:
     return ModelSelection(
         EVIDENCE,
         f"Reasoning: {describe_model(EVIDENCE)}; the model of ANOMALIST_MODEL is not there: {missing}",
+        missing,
     )
 
 
-def reasoner_for(
-    spec: str,
-    *,
-    guidance: Guidance | None = None,
-    normal_crop: NormalCrop | None = None,
-    listener: Callable[[str], None] | None = None,
-) -> Reasoner:
-    """Return who reasons by this name.
-
-    Parameters
-    ----------
-    spec : ``evidence``, or a model as for `open_model`.
-    guidance : what the user says in words; only a language model understands it.
-    normal_crop : finds what is normal at the place of a region, for a language model to compare with.
-    listener : called with each chunk of a language model's replies as they are streamed.
-
-    Raises
-    ------
-    ModelError : see `open_model`; or words were given to the evidence reasoner.
-    """
-    if spec == EVIDENCE:
-        if guidance is not None and guidance != Guidance():
-            raise ModelError(
-                "Only a language model understands words to watch for or to ignore.", MODEL_NAME_HELP
-            )
-        return EvidenceReasoner()
-    model = open_model(spec)
-    from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
-    from anomalist.agent.reasoning.vlm_views import no_normal
-
-    digest = getattr(model, "digest", None)  # of a local model's files
-    name = f"{spec} (sha256 {digest[:12]})" if digest else spec
-    return VLMReasoner(
-        model,
-        name,
-        guidance=guidance or Guidance(),
-        normal_crop=normal_crop or no_normal,
-        listener=listener,
+def is_plugin(spec: str) -> bool:
+    """Whether a name is that of a plug-in; what has the prefix of a model never is."""
+    prefix, colon, _ = spec.partition(":")
+    return (
+        not (colon and prefix in MODEL_OPENERS)
+        and spec != BUILTIN
+        and names_plugin("anomalist.reasoners", spec)
     )
 
 
@@ -163,7 +142,11 @@ def _split_spec(spec: str) -> tuple[str, str]:
     kind, colon, rest = spec.partition(":")
     if kind not in MODEL_OPENERS or not colon:
         # Not repeated in full: what follows may be an address with a password.
-        raise ModelError(f"There is no kind of model called {kind[:40]!r}.", MODEL_NAME_HELP)
+        remedy = f"{MODEL_NAME_HELP} A reasoner that is a plug-in judges pictures only, in inspect."
+        raise ModelError(
+            f"There is no kind of model called {kind[:40]!r}.",
+            remedy if names_plugin("anomalist.reasoners", spec) else MODEL_NAME_HELP,
+        )
     if not rest:
         raise ModelError(f"Which model? Nothing follows {kind}:.", MODEL_NAME_HELP)
     return kind, rest
@@ -187,6 +170,9 @@ def _parse_options(rest: str) -> tuple[str, dict[str, Any]]:
 def _why_missing(spec: str) -> str | None:
     """Say why a model can't be used right now; None if it seems to be there."""
     try:
+        if is_plugin(spec):
+            load_plugin("anomalist.reasoners", spec)
+            return None
         kind, rest = _split_spec(spec)
         if kind == "hf":
             from anomalist.agent.models.loading import local_folder

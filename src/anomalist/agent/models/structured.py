@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.templates import Prompt, escape_text, render
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 PROMPT_KEY = "prompt"
 """Under this name a message carries the id of its prompt, for whoever replays; it is not sent anywhere."""

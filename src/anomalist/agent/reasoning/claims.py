@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from anomalist.types.image import REGION_ID, Claim, Evidence, Recall
+from anomalist.types.clip import Event
+from anomalist.types.common import Claim, Recall
+from anomalist.types.image import REGION_ID, Evidence
 
 _REGION_ID = re.compile(rf"\b{REGION_ID}\b")
 
@@ -21,6 +23,38 @@ def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     regions = (region.id for region in evidence.regions)
     cases = (case for region in evidence.regions if region.known for case in region.known.cases)
     return frozenset((SCORE_ID, *regions, *cases, *(item.id for item in recall.items)))
+
+
+def citable_event_ids(event: Event) -> frozenset[str]:
+    """Return every id that a claim about this event may cite: its own, its tracks, and what was recalled."""
+    return frozenset((event.id, *(track.id for track in event.tracks), *(item.id for item in event.recalled)))
+
+
+def model_claims(
+    sentences: Iterable[tuple[str, Collection[str]]], allowed_ids: Collection[str]
+) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+    """Make claims of a model's sentences, each once.
+
+    Parameters
+    ----------
+    sentences : (text, ids that it cites), in the order in which they are shown.
+    allowed_ids : ids that exist, as from `citable_ids` or `citable_event_ids`.
+
+    Returns
+    -------
+    The claims that hold, and the other sentences as texts: first those without text or ids, then those that
+    `filter_claims` drops.
+    """
+    unique = dict.fromkeys((text, tuple(dict.fromkeys(ids))) for text, ids in sentences)
+    bare = [quote_with_ids(text, ids) for text, ids in unique if not text or not ids]
+    claims = [Claim(text=text, evidence=ids, source="model") for text, ids in unique if text and ids]
+    kept, dropped = filter_claims(claims, allowed_ids)
+    return kept, (*bare, *(quote_with_ids(claim.text, claim.evidence) for claim in dropped))
+
+
+def quote_with_ids(text: str, ids: Collection[str]) -> str:
+    """Quote a dropped statement with the ids that it cites."""
+    return f"{text} [{', '.join(ids) or 'no ids'}]"
 
 
 def filter_claims(

@@ -1,4 +1,4 @@
-"""Annotate video events with what is watched for, a model's opinion and recalled memory, within a budget."""
+"""Annotate video events with what is watched for and a model's opinion, within a budget of calls."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
 
-from anomalist.agent.models.selection import EVIDENCE, open_model
 from anomalist.agent.models.structured import RETRIES
 from anomalist.agent.reasoning.event_watch import YES_THRESHOLD, EventWatch, ask_watch_items, quote_items
 from anomalist.agent.reasoning.policy import Policy, load_policy
-from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import event_severity
 from anomalist.agent.reasoning.vlm_reasoner import (
     CALLS_PER_MINUTE,
@@ -24,7 +22,8 @@ from anomalist.agent.reasoning.vlm_reasoner import (
 )
 from anomalist.agent.reasoning.vlm_views import EventViews, make_event_views
 from anomalist.errors import MediaError, ModelError
-from anomalist.memory.recall import CaptionMemory
+from anomalist.prompts.templates import prompt_ids, template_sha256
+from anomalist.storage.files import digest_of
 from anomalist.types.clip import Event
 from anomalist.vision.media.frames import Video
 
@@ -85,7 +84,7 @@ class VLMEventReasoner:
         """Ask what the event is."""
         self.allowance.take(1)
         retries = max(0, min(RETRIES, int(self.allowance.left) - waiting))
-        asked = event.model_copy(update={"model": self.name})
+        asked = event.replace(model=self.name)
         source = self.video.source
         try:
             said = add_model_opinion(asked, looks, source, self.model, retries=retries, timeout=REPLY_TIMEOUT)
@@ -100,7 +99,7 @@ class VLMEventReasoner:
         """Ask about what is watched for, with what the budget leaves."""
         found = ask_watch_items(self.items, looks, self.model, self.allowance, spare=waiting)
         prompts, replies = merge_prompts(event.prompts, found.prompts), (*event.replies, *found.replies)
-        event = event.model_copy(update={"prompts": prompts, "replies": replies})
+        event = event.replace(prompts=prompts, replies=replies)
         left_out = [item for item in found.unseen if found.probabilities.get(item, 0.0) <= YES_THRESHOLD]
         if left_out:
             which = "not every picture was asked about" if found.probabilities else "the model was not asked"
@@ -114,49 +113,21 @@ class VLMEventReasoner:
         return event, found.probabilities
 
 
-def make_annotator_for(
-    spec: str,
-    watch: Sequence[str] = (),
-    *,
-    memory: CaptionMemory | None = None,
-    calls_per_minute: float = CALLS_PER_MINUTE,
-) -> EventAnnotator:
-    """The same as `make_annotator`, from the name of a model.
-
-    Parameters
-    ----------
-    spec : ``evidence`` for none, or as for `open_model`.
-    watch, memory, calls_per_minute : see `make_annotator`.
-
-    Raises
-    ------
-    ModelError, DataError : see `open_model` and `make_annotator`.
-    """
-    if spec == EVIDENCE:
-        return make_annotator(watch, memory=memory, calls_per_minute=calls_per_minute)
-    model = open_model(spec)
-    digest = getattr(model, "digest", None)  # of a local model's files
-    name = f"{spec} (sha256 {digest[:12]})" if digest else spec
-    return make_annotator(watch, model, name=name, memory=memory, calls_per_minute=calls_per_minute)
-
-
 def make_annotator(
     watch: Sequence[str] = (),
     model: BaseChatModel | None = None,
     *,
     name: str = "model",
-    memory: CaptionMemory | None = None,
     calls_per_minute: float = CALLS_PER_MINUTE,
     policy: Policy | None = None,
 ) -> EventAnnotator:
-    """Make the hook of a triage. With nothing to watch for, no model and no memory it changes nothing.
+    """Make the annotator of a triage. With nothing to watch for and no model it changes nothing.
 
     Parameters
     ----------
     watch : events that the user names.
     model : a LangChain chat model that takes pictures; None asks none.
     name : of the model, with its quantisation, as it goes into the record.
-    memory : rules that captions are held against.
     calls_per_minute : of footage, see `CallBudget`.
     policy : what is severe is asked about first; the one that ships by default.
 
@@ -169,7 +140,6 @@ def make_annotator(
         watch=EventWatch(watch) if watch else None,
         model=model,
         name=name,
-        memory=memory,
         budget=CallBudget(calls_per_minute),
         policy=policy or load_policy(),
     )
@@ -186,9 +156,16 @@ class EventAnnotator:
     watch: EventWatch | None
     model: BaseChatModel | None
     name: str
-    memory: CaptionMemory | None
     budget: CallBudget
     policy: Policy
+
+    @property
+    def digest(self) -> str:
+        """Of what a model's words depend on, hex: its name and the prompts; "" without a model."""
+        if self.model is None:
+            return ""
+        prompts = [template_sha256(name) for name in prompt_ids()]
+        return digest_of(self.name, *prompts)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -200,10 +177,10 @@ class EventAnnotator:
 
     def __call__(self, video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """The same events in the same order; none is left out, and nothing measured is changed."""
-        if not events or (self.watch is None and self.model is None and self.memory is None):
+        if not events or (self.watch is None and self.model is None):
             return events
         if self.model is None:
-            return tuple(self._remembered(self._watched(event, {})) for event in events)
+            return tuple(self._watched(event, {}) for event in events)
 
         items = self.watch.items if self.watch else ()
         allowance = self.budget.allowance(video, events)
@@ -212,15 +189,19 @@ class EventAnnotator:
         ranked = sorted(events, key=self._rank, reverse=True)
         for place, event in enumerate(ranked, start=1):
             heard, probabilities = asking.about(event, waiting=len(ranked) - place)
-            done[event.id] = self._remembered(self._watched(heard, probabilities))
+            done[event.id] = self._watched(heard, probabilities)
         return tuple(done[event.id] for event in events)
 
-    def _rank(self, event: Event) -> tuple[int, float]:
-        level, _ = event_severity(event, (), self.policy.events)
-        return max(level, event.severity), event.score
+    def measured(self, event: Event) -> Event:
+        """The event matched with the watched items by what was measured, before any model was asked."""
+        if self.watch is None:
+            return event
+        if self.model is None:
+            return self._watched(event, {})
+        return event.model_copy(update={"watched": self.watch.matches(event, {})})
 
-    def _remembered(self, event: Event) -> Event:
-        return event if self.memory is None else add_recalled(event, self.memory)
+    def _rank(self, event: Event) -> tuple[int, float]:
+        return max(event_severity(event, (), self.policy).level, event.severity), event.score
 
     def _watched(self, event: Event, probabilities: Mapping[str, float]) -> Event:
         """Match an event against the watched items; note what is undecidable or contested."""
@@ -236,12 +217,8 @@ class EventAnnotator:
             and probabilities.get(match.item, 1.0) <= YES_THRESHOLD
         ]
         notes = [*event.notes, _undecided_note(untold)] if untold else event.notes
-        return event.model_copy(
-            update={
-                "watched": matches,
-                "disagreements": (*event.disagreements, *contested),
-                "notes": tuple(notes),
-            }
+        return event.replace(
+            watched=matches, disagreements=(*event.disagreements, *contested), notes=tuple(notes)
         )
 
 

@@ -28,7 +28,7 @@ from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.watch import NO_CLAUSE_SCORE, ORDINARY_CLAUSES, Watch
 from anomalist.prompts.templates import Prompt, render
 from anomalist.types.clip import Event, MeasureName, WatchMatch
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 MEASURE_STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
     "speed": ("something moves unusually fast", "someone is much faster than everybody else"),
@@ -146,16 +146,16 @@ class EventWatch:
     ) -> WatchMatch:
         """Put the three together for one item."""
         if measured.matched:
-            return measured.model_copy(update={"probability": probability})
+            return measured.replace(probability=probability)
         if probability is not None:
             said = described if described.matched else measured
             update = {"matched": probability > YES_THRESHOLD, "by": "model", "probability": probability}
-            return said.model_copy(update=update)
+            return said.replace(**update)
         if described.matched:
             return described
         if measured.item in self.measurable_items:
-            return measured.model_copy(update={"by": "measured"})
-        return measured.model_copy(update={"matched": None})
+            return measured.replace(by="measured")
+        return measured.replace(matched=None)
 
     def _by_measures(self, names: frozenset[MeasureName], texts: Sequence[str]) -> list[WatchMatch]:
         """The best of some texts for each item, against all that could be said if it were something else."""

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from anomalist.agent.models.selection import EVIDENCE_REASONER
 from anomalist.agent.reasoning.claims import SCORE_ID, citable_ids, filter_claims
 from anomalist.agent.reasoning.policy import Policy, decide_label
-from anomalist.agent.reasoning.severity import MINOR, Severity, picture_severity
+from anomalist.agent.reasoning.severity import Severity, picture_severity
 from anomalist.agent.reasoning.wording import (
     join_words,
     known_sentence,
@@ -21,11 +22,16 @@ from anomalist.agent.reasoning.wording import (
     region_kind,
     region_sentence,
 )
-from anomalist.types.image import Calibration, Claim, Evidence, Label, Media, Recall, Recalled, Verdict
+from anomalist.types.common import Claim, Label, Recall, Recalled, Verdict
+from anomalist.types.image import Calibration, Evidence, Media
 
 
 class Reasoner(Protocol):
-    """Judges one picture. The label follows the policy; the reasoner gives the words."""
+    """Judges one picture. The label follows the policy; the reasoner gives the words.
+
+    A plug-in of the group ``anomalist.reasoners`` is a class, or a function, that gives one of these when
+    it is called without arguments.
+    """
 
     @property
     def name(self) -> str:
@@ -64,33 +70,69 @@ class EvidenceReasoner:
     person can look at the worst first. A normal picture has severity 0 and no kind.
     """
 
-    name: str = "evidence (measurement only, no language model)"
+    name: str = EVIDENCE_REASONER
     digest: str = ""
 
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
         """Return label (`decide_label`), severity (`picture_severity`), kind, claims and disagreements."""
-        label, why = decide_label(evidence, policy)
-        severity = picture_severity(evidence.regions, media.size, policy)
-        claims = [score_claim(evidence), *region_claims(media, evidence)]
-        if label != "normal":
-            claims.append(severity_claim(label, severity))
-        tension = _contradictions(label, evidence)
-        if not tension:
-            claims.append(_agreement_claim(label, evidence))
-        claims.extend(_recalled_claim(item) for item in recall.items[:MAX_RECALLED_SENTENCES])
-        kept, dropped = filter_claims(claims, citable_ids(evidence, recall))
+        found = assess(media, evidence, recall, policy)
         return Verdict(
-            label=label,
-            severity=0 if label == "normal" else max(MINOR, severity.level),
-            kind=_verdict_kind(label, evidence, media.size),
-            claims=kept,
+            label=found.label,
+            severity=0 if found.label == "normal" else found.severity.level,
+            kind=found.kind,
+            claims=found.claims,
             reasoner=self.name,
-            disagreements=tension,
-            why_undecided=why,
-            dropped_claims=len(dropped),
-            dropped=tuple(claim.text for claim in dropped),
+            disagreements=found.disagreements,
+            why_undecided=found.why_undecided,
+            dropped_claims=len(found.dropped),
+            dropped=found.dropped,
             policy=policy.digest,
         )
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What follows from the measurements and the policy alone; every verdict on a picture begins with it.
+
+    Parameters
+    ----------
+    label, why_undecided : as from `decide_label`.
+    severity : if what was found is real; a normal picture has one too.
+    kind : of the anomaly; None where there is nothing to name.
+    claims, dropped : the sentences that are grounded, and those that are not.
+    disagreements : between the score and the regions.
+    """
+
+    label: Label
+    why_undecided: str | None
+    severity: Severity
+    kind: str | None
+    claims: tuple[Claim, ...]
+    dropped: tuple[str, ...]
+    disagreements: tuple[str, ...]
+
+
+def assess(media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Assessment:
+    """Put measurements, and what memory recalls, into an assessment; no model is asked."""
+    label, why = decide_label(evidence, policy)
+    severity = picture_severity(evidence.regions, media.size, policy)
+    claims = [score_claim(evidence), *region_claims(media, evidence)]
+    if label != "normal":
+        claims.append(severity_claim(label, severity))
+    tension = _contradictions(label, evidence)
+    if not tension:
+        claims.append(_agreement_claim(label, evidence))
+    claims.extend(_recalled_claim(item) for item in recall.items[:MAX_RECALLED_SENTENCES])
+    kept, dropped = filter_claims(claims, citable_ids(evidence, recall))
+    return Assessment(
+        label=label,
+        why_undecided=why,
+        severity=severity,
+        kind=_verdict_kind(label, evidence, media.size),
+        claims=kept,
+        dropped=tuple(claim.text for claim in dropped),
+        disagreements=tension,
+    )
 
 
 def _verdict_kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> str | None:

@@ -1,7 +1,8 @@
-"""The policy file (TOML) that people edit, and the decision rule that gives the label.
+"""The policy file (TOML) that people edit, and the decision rules that give pictures and clips their label.
 
-The label follows from the conformal p-value against the asked false-alarm rate, or is "undecided" with the
-reason. `Policy` holds thresholds, severity floors and zones; each field is explained in ``policy.toml``.
+The label of a picture follows from the conformal p-value against the asked false-alarm rate, that of a clip
+from its events; or it is "undecided" with the reason. `Policy` holds thresholds, severity floors and zones;
+each field is explained in ``policy.toml``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anomalist.errors import PolicyError
-from anomalist.types.clip import MeasureName
-from anomalist.types.image import Basis, Calibration, Evidence, Frozen, Kind, Label
+from anomalist.types.clip import Event, MeasureName, Trouble
+from anomalist.types.common import Frozen, Label
+from anomalist.types.image import Basis, Calibration, Evidence, Kind
+from anomalist.vision.calibration import TIE_TOLERANCE, is_alarm
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -45,8 +48,8 @@ UNCALIBRATED: Mapping[Basis, str] = {
 }
 """Why a score without calibration decides nothing, by what it compares with."""
 
-P_VALUE_TOLERANCE = 1e-9
-"""Relative rounding allowed in p ≤ rate: p = k / (n + 1) may miss an exact tie by the last bit."""
+MIN_JUDGED_SHARE = 0.5
+"""Share of a clip without events that must have been judged, to call it normal."""
 
 
 class AreaSteps(Frozen):
@@ -174,7 +177,7 @@ def decide_label(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]
         return "undecided", UNCALIBRATED[evidence.basis]
     if not calibration.reachable:
         return "undecided", _rate_unreachable(calibration)
-    if p is None or not 0 < p <= 1 + P_VALUE_TOLERANCE:
+    if p is None or not 0 < p <= 1 + TIE_TOLERANCE:
         return "undecided", f"The calibration gave no usable p-value ({p})."
     if calibration.instability > policy.max_instability:
         return "undecided", (
@@ -182,8 +185,32 @@ def decide_label(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]
             f"{100 * calibration.instability:.3g} % of the decisions flip "
             f"({100 * policy.max_instability:.3g} % are allowed)."
         )
-    anomalous = p <= calibration.false_alarm_rate * (1 + P_VALUE_TOLERANCE)
-    return ("anomalous" if anomalous else "normal"), None
+    return ("anomalous" if is_alarm(p, calibration.false_alarm_rate) else "normal"), None
+
+
+def decide_clip_label(
+    events: Sequence[Event], troubles: Sequence[Trouble], frames: int, judged: float
+) -> tuple[Label, str | None]:
+    """Return the label of a clip, and why if it is "undecided".
+
+    Anomalous with an event; normal only where enough could be judged. A failure is never "normal".
+
+    Parameters
+    ----------
+    events : what is left to stand as anomalous.
+    troubles : when the camera hid everything.
+    frames : that were analysed.
+    judged : share of them that has a score, 0 to 1.
+    """
+    if events:
+        return "anomalous", None
+    if frames < 2:
+        return "undecided", "One frame alone shows no motion." if frames else "There is no frame."
+    if judged < MIN_JUDGED_SHARE:
+        kinds = ", ".join(sorted({trouble.kind for trouble in troubles}))
+        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
+        return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
+    return "normal", None
 
 
 def _rate_unreachable(calibration: Calibration) -> str:

@@ -19,17 +19,8 @@ from anomalist.memory.rules.store import rules_for
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
 from anomalist.types.clip import Event
-from anomalist.types.image import (
-    SEVERITIES,
-    Claim,
-    Evidence,
-    FloatArray,
-    Media,
-    Recall,
-    Recalled,
-    Record,
-    Region,
-)
+from anomalist.types.common import SEVERITIES, Claim, FloatArray, Recall, Recalled
+from anomalist.types.image import Evidence, Media, Record, Region
 from anomalist.vision.motion.captions import pace_words, size_word
 
 REGION_VECTOR_SPACE = "measured region 1"
@@ -168,12 +159,8 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
         _recall_sentence(item) for item in recalled if item.side == "normal" and item.id[:5] == "rule:"
     ]
     claims = [Claim(text=_recall_sentence(item), evidence=(event.id, item.id)) for item in recalled]
-    return event.model_copy(
-        update={
-            "recalled": recalled,
-            "claims": (*event.claims, *claims),
-            "disagreements": (*event.disagreements, *objections),
-        }
+    return event.replace(
+        recalled=recalled, claims=(*event.claims, *claims), disagreements=(*event.disagreements, *objections)
     )
 
 

@@ -43,7 +43,7 @@ from anomalist.prompts.schemas import (
     Rechecked,
 )
 from anomalist.prompts.templates import Prompt, render
-from anomalist.types.image import Frozen, Label, PromptUsed
+from anomalist.types.common import Frozen, Label, PromptUsed
 
 RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
     "rules_system.v1",
@@ -260,7 +260,7 @@ def _induced_rule(
         keywords=tuple(keywords)[:5],
         severity=max(one.severity for one in alike),
         origin="induced",
-        support=support_of(group, file, batches).model_copy(update={"by": by}),
+        support=support_of(group, file, batches).replace(by=by),
     )
 
 
@@ -268,7 +268,7 @@ def _with_author(rule: Rule, by: str) -> Rule:
     """The rule with who read its captions."""
     if rule.support is None or rule.support.by:
         return rule
-    return rule.model_copy(update={"support": rule.support.model_copy(update={"by": by})})
+    return rule.replace(support=rule.support.replace(by=by))
 
 
 RECHECK_PROMPT = "rules_recheck.v1"
@@ -338,7 +338,7 @@ def recheck(
         )
     except ModelError as error:
         return _keep_first_label(asked, f"the model failed: {error}")
-    asked = asked.model_copy(update={"replies": reply.raw})
+    asked = asked.replace(replies=reply.raw)
     if reply.value is None:
         return _keep_first_label(asked, f"the model gave no usable reply: {reply.problems[-1]}")
     return _apply_recheck(asked, reply.value, {r.id for r in anomalous}, {r.id for r in normal})
@@ -351,11 +351,11 @@ def _apply_recheck(asked: Recheck, reply: Rechecked, anomalous: set[str], normal
         return _keep_first_label(asked, "the model called it anomalous by no anomaly rule that exists.")
     if not reply.reason:
         return _keep_first_label(asked, "the model gave no reason.")
-    return asked.model_copy(update={"label": reply.label, "rules": cited, "reason": reply.reason})
+    return asked.replace(label=reply.label, rules=cited, reason=reply.reason)
 
 
 def _keep_first_label(asked: Recheck, why: str) -> Recheck:
-    return asked.model_copy(update={"note": f"The first result stands: {why}"})
+    return asked.replace(note=f"The first result stands: {why}")
 
 
 def _prompts_used(*parts: str) -> tuple[PromptUsed, ...]:

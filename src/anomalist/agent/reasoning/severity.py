@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anomalist.agent.reasoning.claims import SCORE_ID
-from anomalist.agent.reasoning.policy import EventSteps, Policy, PolicyZone
+from anomalist.agent.reasoning.claims import SCORE_ID, citable_event_ids, filter_claims, quote_with_ids
+from anomalist.agent.reasoning.policy import Policy, PolicyZone
 from anomalist.agent.reasoning.wording import percent, reference_kind, with_article
 from anomalist.types.clip import Event
-from anomalist.types.image import SEVERITIES, Claim, Region
+from anomalist.types.common import SEVERITIES, Claim
+from anomalist.types.image import Region
 from anomalist.vision.motion.scene import Zone
 
 MINOR, CRITICAL = 1, len(SEVERITIES) - 1
@@ -97,32 +98,18 @@ def _overlaps(region: Region, zone: PolicyZone, size: tuple[int, int]) -> bool:
     return x0 < right * width and x1 > left * width and y0 < bottom * height and y1 > top * height
 
 
-_CRITICAL = len(SEVERITIES) - 1
+def event_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Severity:
+    """Grade a video event: kind, then speed, then one step for long duration and for a watched zone.
 
+    Never less than a rule asks for that surely holds.
 
-def add_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
-    """The event with its severity, and its claims: what was measured, and why it is graded like this."""
-    level, reason = event_severity(event, zones, policy.events)
-    ids = (event.id, *(track.id for track in event.tracks))
-    claims = [
-        Claim(text=event.caption.text, evidence=ids),
-        Claim(
-            text=f"Severity {SEVERITIES[level]}: {reason}.",
-            evidence=(event.id, *_cited_recall(reason, event)),
-        ),
-    ]
-    if event.throughout:
-        text = "It lasts from the first judged frame of the clip to the last."
-        claims.insert(1, Claim(text=text, evidence=(event.id,)))
-    return event.model_copy(update={"severity": level, "claims": (*claims, *event.claims)})
-
-
-def event_severity(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tuple[int, str]:
-    """Index into SEVERITIES (1 to 4), and the reason as the rest of a sentence.
-
-    The floor of its kind, then speed, then one step more for a long event and for a zone to be watched;
-    never less than a rule asks for that surely holds.
+    Parameters
+    ----------
+    event : with its tracks, and with what memory recalls of it.
+    zones : of the scene.
+    policy : the rules.
     """
+    steps = policy.events
     floor = steps.floors[event.kind]
     level, reason = SEVERITIES.index(floor), f"the policy calls {event.kind} at least {floor}"
     ratio = max((track.speed_ratio for track in event.tracks[:1]), default=0.0)
@@ -130,17 +117,31 @@ def event_severity(event: Event, zones: Sequence[Zone], steps: EventSteps) -> tu
     if event.kind == "speed" and fast > level:
         level, reason = fast, f"{ratio:.1f} times the usual speed there"
     lasting = event.end - event.start
-    if lasting >= steps.long_seconds and level < _CRITICAL:
+    if lasting >= steps.long_seconds and level < CRITICAL:
         level, reason = level + 1, f"{reason}, one step more because it lasts {lasting:.0f} s"
     watched = [zone.name for zone in zones if zone.kind == "watch" and zone.name == event.zone]
-    if watched and level < _CRITICAL:
+    if watched and level < CRITICAL:
         level, reason = level + 1, f'{reason}, one step more in the zone "{watched[0]}"'
     asked = max(event.recalled, key=lambda item: item.severity, default=None)
     if asked is not None and asked.severity > level:
-        level, reason = asked.severity, f"{asked.id} asks for at least {SEVERITIES[asked.severity]}"
-    return level, reason
+        reason = f"{asked.id} asks for at least {SEVERITIES[asked.severity]}"
+        return Severity(asked.severity, reason, (event.id, asked.id))
+    return Severity(level, reason, (event.id,))
 
 
-def _cited_recall(reason: str, event: Event) -> tuple[str, ...]:
-    """Ids of what was recalled that the reason names."""
-    return tuple(item.id for item in event.recalled if reason.startswith(f"{item.id} "))
+def add_severity(event: Event, zones: Sequence[Zone], policy: Policy) -> Event:
+    """The event with its severity, and its claims: what was measured, and why it is graded like this."""
+    severity = event_severity(event, zones, policy)
+    ids = (event.id, *(track.id for track in event.tracks))
+    measured = [Claim(text=event.caption.text, evidence=ids)]
+    if event.throughout:
+        text = "It lasts from the first judged frame of the clip to the last."
+        measured.append(Claim(text=text, evidence=(event.id,)))
+    text = f"Severity {severity.name}: {severity.reason}."
+    measured.append(Claim(text=text, evidence=severity.evidence))
+    kept, dropped = filter_claims((*measured, *event.claims), citable_event_ids(event))
+    return event.replace(
+        severity=severity.level,
+        claims=kept,
+        dropped=(*event.dropped, *(quote_with_ids(claim.text, claim.evidence) for claim in dropped)),
+    )

@@ -20,29 +20,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from anomalist.agent.reasoning.claims import citable_ids, filter_claims
+from anomalist.agent.reasoning.claims import citable_ids, filter_claims, model_claims, quote_with_ids
 from anomalist.agent.reasoning.evidence_reasoner import (
+    Assessment,
     EvidenceReasoner,
+    Reasoner,
+    assess,
     region_claims,
     score_claim,
     severity_claim,
 )
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity, picture_severity
+from anomalist.agent.reasoning.severity import CRITICAL, MINOR, Severity
 from anomalist.agent.reasoning.wording import with_article
-from anomalist.errors import ModelError
+from anomalist.errors import AnomalistError, ModelError
 from anomalist.prompts.schemas import Judgement
-from anomalist.types.image import (
-    Claim,
-    Evidence,
-    Label,
-    Media,
-    Opinion,
-    PromptUsed,
-    Recall,
-    Region,
-    Verdict,
-)
+from anomalist.types.common import Claim, Label, Opinion, PromptUsed, Recall, Verdict
+from anomalist.types.image import Evidence, Media, Region
+
+DETECTOR = "detector"
+"""Who speaks for the measurements in `Verdict.opinions`."""
 
 MODEL_LABEL_PHRASES = {
     "normal": "takes the picture for normal",
@@ -151,21 +148,79 @@ def verdict_without_model(
     name : of the model that was asked.
     media, evidence, recall, policy : as it would have got them.
     """
-    measured = EvidenceReasoner().judge(media, evidence, recall, policy)
-    severity = picture_severity(evidence.regions, media.size, policy)
-    return measured.model_copy(
-        update={
-            "label": "undecided",
-            "severity": max(MINOR, severity.level),
-            "reasoner": f"{measured.reasoner}, in place of {name}",
-            "model": name,
-            "opinions": (Opinion(by="detector", label=measured.label),),
-            "why_undecided": f"The language model failed: {error} {DETECTOR_ALONE[measured.label]}",
-        }
+    found = assess(media, evidence, recall, policy)
+    return Verdict(
+        label="undecided",
+        severity=found.severity.level,
+        kind=found.kind,
+        claims=found.claims,
+        reasoner=f"{EvidenceReasoner.name}, in place of {name}",
+        disagreements=found.disagreements,
+        why_undecided=f"The language model failed: {error} {DETECTOR_ALONE[found.label]}",
+        dropped_claims=len(found.dropped),
+        dropped=found.dropped,
+        policy=policy.digest,
+        model=name,
+        opinions=(Opinion(by=DETECTOR, label=found.label),),
     )
 
 
-DETECTOR = "detector"
+@dataclass(frozen=True)
+class PluginReasoner:
+    """A reasoner of another package, held to what holds for a language model.
+
+    Its claims must cite ids that exist, and its label is combined with the detector's by the table above: it
+    can question or raise an alarm, never remove one.
+    """
+
+    plugin: Reasoner
+
+    @property
+    def name(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.name
+
+    @property
+    def digest(self) -> str:
+        """Of the plug-in."""
+        return self.plugin.digest
+
+    def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
+        """Return the plug-in's verdict, corrected; raises ModelError when it fails or gives none."""
+        try:
+            given = self.plugin.judge(media, evidence, recall, policy)
+        except AnomalistError:
+            raise
+        except Exception as error:  # one picture that a plug-in stumbles over must not end a run
+            raise ModelError(f"{self.name} failed: {type(error).__name__}: {error}.") from error
+        if not isinstance(given, Verdict):
+            raise ModelError(f"{self.name} must give a Verdict, got {type(given).__name__}.")
+        found = assess(media, evidence, recall, policy)
+        outcome = CombinedLabel(found.label, found.why_undecided)
+        if given.label != found.label:
+            outcome = combine_labels(found.label, found.why_undecided, given.label, policy)
+        normal = outcome.label == "normal"
+        claims, dropped = filter_claims(given.claims, citable_ids(evidence, recall))
+        texts = tuple(quote_with_ids(claim.text, claim.evidence) for claim in dropped)
+        return Verdict(
+            label=outcome.label,
+            severity=0 if normal else given.severity or found.severity.level,
+            kind=None if normal else given.kind or found.kind,
+            claims=claims,
+            reasoner=self.name,
+            disagreements=(*given.disagreements, *outcome.disagreements),
+            why_undecided=outcome.why,
+            dropped_claims=given.dropped_claims + len(dropped),
+            policy=policy.digest,
+            model=given.model,
+            opinions=(
+                Opinion(by=DETECTOR, label=found.label),
+                Opinion(by=self.name, label=given.label),
+            ),
+            prompts=given.prompts,
+            replies=given.replies,
+            dropped=(*given.dropped, *texts),
+        )
 
 
 @dataclass(frozen=True)
@@ -205,82 +260,76 @@ def build_verdict(
     The model's claims stand between the meaning of the score and the measurements that it left out. Those
     whose ids don't exist are dropped, and kept as texts in ``dropped``.
     """
-    measured = (
-        EvidenceReasoner()
-        .judge(media, evidence, recall, policy)
-        .model_copy(
-            update={
-                "reasoner": f"{name} (language model, held against the detector's evidence)",
-                "model": name,
-                "prompts": heard.prompts,
-                "replies": heard.replies,
-            }
-        )
-    )
-    severity = picture_severity(evidence.regions, media.size, policy)
+    found = assess(media, evidence, recall, policy)
+    detector = Opinion(by=DETECTOR, label=found.label)
     if heard.judgement is None:
-        return _verdict_without_reply(heard, measured, severity)
-    judgement = heard.judgement
-    outcome = combine_labels(measured.label, measured.why_undecided, judgement.label, policy)
-    step = severity_step(judgement, severity.level, evidence.regions)
-    said, dropped = _model_claims(judgement, step, citable_ids(evidence, recall))
-    called = _model_kind(judgement, outcome.label)
-    labelled = any(region.known and region.known.name for region in evidence.regions[:1])
-    kind = measured.kind if labelled or called is None else called  # people's own cases name it best
-    graded = _adjust_severity(severity, step, judgement)
-    refused = () if step.refused is None else (f"Severity {judgement.severity_step}: {step.refused}.",)
-    opinions = (Opinion(by=DETECTOR, label=measured.label), Opinion(by=name, label=judgement.label))
-    return measured.model_copy(
-        update={
-            "label": outcome.label,
-            "severity": 0 if outcome.label == "normal" else graded.level,
-            "kind": None if outcome.label == "normal" else kind,
-            "claims": tuple(_ordered_claims(said, outcome.label, graded, media, evidence)),
-            "disagreements": (
-                *measured.disagreements,
-                *outcome.disagreements,
-                *_kind_disagreement(measured.kind, called),
-            ),
-            "why_undecided": outcome.why,
-            "opinions": opinions,
-            "dropped_claims": len(heard.dropped) + len(dropped),
-            "dropped": (*heard.dropped, *dropped, *refused),
-        }
+        outcome = undecided_without_reply(found.label, heard.tries, heard.problem or "")
+        judged = _Judged(outcome, found.severity, found.kind, found.claims, (detector,))
+    else:
+        model = Opinion(by=name, label=heard.judgement.label)
+        judged = _with_judgement(heard.judgement, (detector, model), found, media, evidence, recall, policy)
+    label = judged.outcome.label
+    return Verdict(
+        label=label,
+        severity=0 if label == "normal" else judged.severity.level,
+        kind=judged.kind,
+        claims=judged.claims,
+        reasoner=f"{name} (language model, held against the detector's evidence)",
+        disagreements=(*found.disagreements, *judged.outcome.disagreements),
+        why_undecided=judged.outcome.why,
+        dropped_claims=len(heard.dropped) + len(judged.dropped),
+        dropped=(*heard.dropped, *judged.dropped, *judged.refused),
+        policy=policy.digest,
+        model=name,
+        opinions=judged.opinions,
+        prompts=heard.prompts,
+        replies=heard.replies,
     )
 
 
-def quote_with_ids(text: str, ids: Collection[str]) -> str:
-    """Quote a dropped statement with the ids that it cites."""
-    return f"{text} [{', '.join(ids) or 'no ids'}]"
+@dataclass(frozen=True)
+class _Judged:
+    """The parts of a verdict that a model's judgement, or the lack of one, decides."""
+
+    outcome: CombinedLabel
+    severity: Severity
+    kind: str | None
+    claims: tuple[Claim, ...]
+    opinions: tuple[Opinion, ...]
+    dropped: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
-def _verdict_without_reply(heard: ModelExchange, measured: Verdict, severity: Severity) -> Verdict:
-    """Return the verdict as undecided, with all measurements, when there is no usable judgement."""
-    outcome = undecided_without_reply(measured.label, heard.tries, heard.problem or "")
-    return measured.model_copy(
-        update={
-            "label": outcome.label,
-            "severity": severity.level,
-            "why_undecided": outcome.why,
-            "opinions": (Opinion(by=DETECTOR, label=measured.label),),
-            "dropped_claims": len(heard.dropped),
-            "dropped": heard.dropped,
-        }
-    )
-
-
-def _model_claims(
-    judgement: Judgement, step: SeverityStep, allowed: Collection[str]
-) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
-    """Return the model's claims that hold, each once, and those that are dropped as texts."""
+def _with_judgement(
+    judgement: Judgement,
+    opinions: tuple[Opinion, ...],
+    found: Assessment,
+    media: Media,
+    evidence: Evidence,
+    recall: Recall,
+    policy: Policy,
+) -> _Judged:
+    """Combine a readable judgement with what was measured."""
+    outcome = combine_labels(found.label, found.why_undecided, judgement.label, policy)
+    step = severity_step(judgement, found.severity.level, evidence.regions)
     pairs = [(claim.text, claim.evidence) for claim in judgement.claims]
     if step.by:
         pairs.append((judgement.severity_reason, judgement.severity_evidence))
-    unique = dict.fromkeys((text, tuple(dict.fromkeys(ids))) for text, ids in pairs)
-    bare = [quote_with_ids(text, ids) for text, ids in unique if not text or not ids]
-    claims = [Claim(text=text, evidence=ids, source="model") for text, ids in unique if text and ids]
-    kept, dropped = filter_claims(claims, allowed)
-    return kept, (*bare, *(quote_with_ids(claim.text, claim.evidence) for claim in dropped))
+    said, dropped = model_claims(pairs, citable_ids(evidence, recall))
+    called = _model_kind(judgement, outcome.label)
+    labelled = any(region.known and region.known.name for region in evidence.regions[:1])
+    kind = found.kind if labelled or called is None else called  # people's own cases name it best
+    graded = _adjust_severity(found.severity, step, judgement)
+    named = (*outcome.disagreements, *_kind_disagreement(found.kind, called))
+    return _Judged(
+        outcome=CombinedLabel(outcome.label, outcome.why, named),
+        severity=graded,
+        kind=None if outcome.label == "normal" else kind,
+        claims=tuple(_ordered_claims(said, outcome.label, graded, media, evidence)),
+        opinions=opinions,
+        dropped=dropped,
+        refused=() if step.refused is None else (f"Severity {judgement.severity_step}: {step.refused}.",),
+    )
 
 
 def _ordered_claims(

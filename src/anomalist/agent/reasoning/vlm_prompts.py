@@ -19,7 +19,8 @@ from anomalist.agent.reasoning.evidence_reasoner import region_claims, score_cla
 from anomalist.errors import DataError
 from anomalist.prompts.schemas import MAX_CLAIMS, REPLY_KINDS
 from anomalist.prompts.templates import Prompt, render
-from anomalist.types.image import Evidence, Media, Recall
+from anomalist.types.common import Recall
+from anomalist.types.image import Evidence, Media
 
 KnowledgeTexts = tuple[tuple[str, str], ...]
 

@@ -25,9 +25,9 @@ from anomalist.agent.models.structured import (
     system_message,
     user_message,
 )
-from anomalist.agent.reasoning.claims import filter_claims
+from anomalist.agent.reasoning.claims import citable_event_ids, model_claims, quote_with_ids
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, quote_with_ids
+from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
 from anomalist.agent.reasoning.vlm_views import (
     EventViews,
@@ -40,7 +40,8 @@ from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Description, EventReply, Judgement, reply_json
 from anomalist.prompts.templates import Prompt, prompt_ids, render, template_sha256
 from anomalist.types.clip import Event, VisualDescription
-from anomalist.types.image import Claim, Evidence, Media, PromptUsed, Recall, Verdict
+from anomalist.types.common import PromptUsed, Recall, Verdict
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.media.frames import Video
 
 SYSTEM_PROMPT = "system.v1"
@@ -143,7 +144,7 @@ def _drop_ungrounded(
     invented = tuple(
         quote_with_ids(seen.text, seen.evidence) for seen in description.observations if seen not in kept
     )
-    return description.model_copy(update={"observations": kept}), replace(heard, dropped=invented)
+    return description.replace(observations=kept), replace(heard, dropped=invented)
 
 
 CALLS_PER_MINUTE = 10.0
@@ -250,11 +251,9 @@ def add_model_opinion(
     system, prompt = render(EVENT_SYSTEM_PROMPT), _event_prompt(event, looks, source)
     messages = [system_message(system), user_message(prompt, [view.pixels for view in looks.all])]
     reply = ask_structured(model, messages, EventReply, retries=retries, timeout=timeout)
-    asked = event.model_copy(
-        update={
-            "prompts": merge_prompts(event.prompts, (system, prompt, *reply.retries)),
-            "replies": (*event.replies, *reply.raw),
-        }
+    asked = event.replace(
+        prompts=merge_prompts(event.prompts, (system, prompt, *reply.retries)),
+        replies=(*event.replies, *reply.raw),
     )
     if reply.value is None:
         times = "once" if len(reply.raw) == 1 else f"{len(reply.raw)} times"
@@ -270,30 +269,26 @@ def apply_event_reply(event: Event, reply: EventReply) -> Event:
 
     The event itself, its times, kind and score stay as they were measured.
     """
-    ids = tuple(dict.fromkeys(reply.evidence))
-    said = [text for text in (reply.happening, reply.reason) if text]
-    known = {event.id, *(track.id for track in event.tracks)}
-    if not reply.happening or not ids or not known.issuperset(ids):
-        dropped = tuple(quote_with_ids(text, ids) for text in said)
+    said = [(text, reply.evidence) for text in (reply.happening, reply.reason) if text]
+    claims, dropped = model_claims(said, citable_event_ids(event))
+    if not reply.happening or dropped:
+        left_out = (*(quote_with_ids(claim.text, claim.evidence) for claim in claims), *dropped)
         why = "The model's reply says nothing that rests on this event, and is left out."
-        return add_note(event.model_copy(update={"dropped": (*event.dropped, *dropped)}), why)
-    claims, _ = filter_claims((Claim(text=text, evidence=ids, source="model") for text in said), known)
+        return add_note(event.replace(dropped=(*event.dropped, *left_out)), why)
     reason = f": {reply.reason}" if reply.reason else "."
     finds = MODEL_FINDING_PHRASES[reply.unusual]
     fields = {"subject", "action", "object", "scene", "unusual", "confidence"}
-    return event.model_copy(
-        update={
-            "opinion": f"{reply.happening} The model {finds} ({reply.confidence} confidence){reason}",
-            "seen": VisualDescription.model_validate(reply.model_dump(include=fields)),
-            "claims": (*event.claims, *claims),
-            "disagreements": (*event.disagreements, *_event_disagreement(event, reply, finds)),
-        }
+    return event.replace(
+        opinion=f"{reply.happening} The model {finds} ({reply.confidence} confidence){reason}",
+        seen=VisualDescription.model_validate(reply.model_dump(include=fields)),
+        claims=(*event.claims, *claims),
+        disagreements=(*event.disagreements, *_event_disagreement(event, reply, finds)),
     )
 
 
 def add_note(event: Event, note: str) -> Event:
     """The event with one note more."""
-    return event.model_copy(update={"notes": (*event.notes, note)})
+    return event.replace(notes=(*event.notes, note))
 
 
 def merge_prompts(known: Sequence[PromptUsed], sent: Sequence[Prompt]) -> tuple[PromptUsed, ...]:

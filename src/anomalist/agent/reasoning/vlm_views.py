@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from anomalist.errors import MediaError
 from anomalist.types.clip import Event, Track
-from anomalist.types.image import Box, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import Box, UInt8Array
+from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR, heatmap, overlay, place_labels, thumbnail
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.frames import Frame, Video
@@ -95,7 +96,7 @@ def _region_in_context(media: Media, evidence: Evidence, region: Region, window:
     marked = np.zeros_like(evidence.mask)
     marked[y0:y1, x0:x1] = evidence.mask[y0:y1, x0:x1]
     inside = np.ascontiguousarray(marked[top:bottom, left:right])
-    moved = region.model_copy(update={"box": box})
+    moved = region.replace(box=box)
     return overlay(_crop(media.pixels, window), inside, [moved], max_side=CLOSE_UP_SIDE)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.types.clip import Event
-from anomalist.types.image import SEVERITIES, Box
+from anomalist.types.common import SEVERITIES, Box
 
 
 class FoundEvent(Result):

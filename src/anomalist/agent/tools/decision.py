@@ -14,7 +14,8 @@ from anomalist.agent.reasoning.severity import picture_severity, region_severity
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import CalibrationError, DataError
 from anomalist.types.clip import EVENT_ID
-from anomalist.types.image import SEVERITIES, Claim, Evidence, Label, OptionScore, Record
+from anomalist.types.common import SEVERITIES, Claim, Label, OptionScore
+from anomalist.types.image import Evidence, Record
 from anomalist.vision.calibration import groups_needed
 
 
@@ -130,13 +131,11 @@ def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictCh
         p_value=record.p_value,
         regions=record.regions,
         basis=record.basis or "normals",
-        calibration=known.model_copy(
-            update={
-                "false_alarm_rate": rate,
-                "reachable": known.groups >= groups_needed(rate),
-                "normals_needed": groups_needed(rate),
-                "instability": held.instability([record.score], rate) if held is not None and fits else 0.0,
-            }
+        calibration=known.replace(
+            false_alarm_rate=rate,
+            reachable=known.groups >= groups_needed(rate),
+            normals_needed=groups_needed(rate),
+            instability=held.instability([record.score], rate) if held is not None and fits else 0.0,
         ),
     )
     label, why = decide_label(evidence, subject.policy)

@@ -20,7 +20,8 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
 from anomalist.settings import Settings
-from anomalist.types.image import SEVERITIES, Label, Record
+from anomalist.types.common import SEVERITIES, Label
+from anomalist.types.image import Record
 
 MAX_ROWS = 50
 """Rows that a search returns at most; it says how many there were."""

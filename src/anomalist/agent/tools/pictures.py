@@ -12,17 +12,8 @@ from pydantic import Field
 from anomalist.agent.reasoning.wording import LINE_ELONGATION, region_kind, region_sentence
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
-from anomalist.types.image import (
-    SEVERITIES,
-    Box,
-    Calibration,
-    Claim,
-    KnownKind,
-    Label,
-    Record,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import SEVERITIES, Box, Claim, Label, UInt8Array
+from anomalist.types.image import Calibration, KnownKind, Record, Region
 
 _CLOSE_UP = "The closer look"
 
@@ -240,7 +231,7 @@ def findings_of(record: Record) -> PictureFindings:
 def _citable_ids(record: Record) -> tuple[str, ...]:
     """What sentences about a picture may cite besides its regions: labelled cases, and what was recalled."""
     cases = [case for region in record.regions if region.known for case in region.known.cases]
-    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall)]))
+    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall.items)]))
 
 
 def _clip_box(box: Box, size: tuple[int, int]) -> Box:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.image import Frozen, Inspection, Media, Record, Region, UInt8Array
+from anomalist.types.common import Frozen, UInt8Array
+from anomalist.types.image import Inspection, Media, Record, Region
 from anomalist.vision.calibration import CalibrationSet
-
-if TYPE_CHECKING:
-    from anomalist.vision.evidence import EvidenceSource
-
 
 AnyRecord = TypeVar("AnyRecord", Record, ClipRecord)
 
@@ -147,21 +144,6 @@ class Subject:
         if path.exists() or self.folder is None or path.is_absolute():
             return path
         return self.folder / path
-
-
-def comparison_fields(evidence_source: EvidenceSource) -> dict[str, Any]:
-    """The fields of a `Subject` that say what a region can be compared with, and what p-values rest on."""
-    from anomalist.vision.detectors.reference import AlignedCrop, ReferenceEvidence
-    from anomalist.vision.evidence import NearestNormalCrop, ProfileEvidence
-
-    if isinstance(evidence_source, ProfileEvidence):
-        return {
-            "counterpart": NearestNormalCrop(evidence_source.profile),
-            "calibration": evidence_source.calibration,
-        }
-    if isinstance(evidence_source, ReferenceEvidence):
-        return {"counterpart": AlignedCrop(evidence_source.reference), "normal": "the reference"}
-    return {}
 
 
 def _find_record(records: tuple[AnyRecord, ...], name: str | None, what: str) -> AnyRecord:

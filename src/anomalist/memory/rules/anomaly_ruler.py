@@ -30,7 +30,7 @@ from anomalist.memory.rules.rule import Polarity, Rule, RuleKind, usual_clauses
 from anomalist.memory.rules.statements import KeywordFinder, content_words, stem, words_of
 from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.types.clip import Mode
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 EMA_ALPHA = 0.33
 HALF_WINDOW = 5  # frames on either side that vote

@@ -36,7 +36,7 @@ from anomalist.memory.rules.rule import (
     usual_clauses,
 )
 from anomalist.memory.rules.statements import KeywordFinder, content_words, plain_form, statements
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 SAME_ELEMENT_SIMILARITY = 0.75
 """Cosine similarity from which two elements say the same."""
@@ -278,7 +278,7 @@ def rules_from_groups(
         if not reason
     ]
     dropped = [
-        rule.model_copy(update={"enabled": False, "note": reason})
+        rule.replace(enabled=False, note=reason)
         for rule, reason in zip(anomalies, reasons, strict=True)
         if reason
     ]
@@ -358,7 +358,7 @@ def _without_usual_words(rule: Rule, usual: Sequence[ElementGroup]) -> Rule:
         return rule
     note = f"Said often here, so no keyword: {', '.join(sorted(said))}."
     left = tuple(word for word in rule.keywords if word not in said)
-    return rule.model_copy(update={"keywords": left, "note": note})
+    return rule.replace(keywords=left, note=note)
 
 
 def _reasons_to_drop(

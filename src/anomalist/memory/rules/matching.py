@@ -34,7 +34,7 @@ from anomalist.memory.embedding import (
 )
 from anomalist.memory.rules.rule import Rule, shipped_anomalies, usual_clauses
 from anomalist.memory.rules.statements import CaptionStatement, KeywordFinder, plain_form, statements
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 VECTORS = Path(__file__).parents[1] / "data" / "rules.safetensors"
 

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from anomalist.errors import DataError
-from anomalist.types.image import Frozen
+from anomalist.types.common import Frozen
 
 Polarity = Literal["normal", "anomalous"]
 RuleKind = Literal["activity", "object", "place"]

@@ -139,7 +139,7 @@ class RuleStore(SqliteStore):
             row = self._connection.execute(
                 "INSERT INTO rules (profile) VALUES (?) RETURNING id", [profile]
             ).fetchone()
-            numbered = rule.model_copy(update={"id": f"rule:{row['id']}", "version": 1})
+            numbered = rule.replace(id=f"rule:{row['id']}", version=1)
             stored.append(self._write(numbered, who))
         return tuple(stored)
 
@@ -150,7 +150,7 @@ class RuleStore(SqliteStore):
                 f"{id} was changed meanwhile: it has version {latest}, this is based on {rule.version}.",
                 f"Look at it again: anomalist rules show {id}",
             )
-        return self._write(rule.model_copy(update={"id": id, "version": latest + 1}), who)
+        return self._write(rule.replace(id=id, version=latest + 1), who)
 
     def _write(self, rule: Rule, who: str | None) -> Rule:
         body = rule.model_dump(mode="json", exclude={"id", "version"})
@@ -279,8 +279,8 @@ def store_induction(store: RuleStore, profile: str, induction: Induction) -> Sto
     for name, rule in known.items():
         if name in persons:
             continue
-        new = found.get(name) or rule.model_copy(update={"enabled": False, "note": _NO_LONGER_SUPPORTED})
-        new = new.model_copy(update={"id": rule.id, "version": rule.version})
+        new = found.get(name) or rule.replace(enabled=False, note=_NO_LONGER_SUPPORTED)
+        new = new.replace(id=rule.id, version=rule.version)
         if new != rule:
             changes[rule.id] = new
     fresh = [rule for name, rule in found.items() if name not in known]

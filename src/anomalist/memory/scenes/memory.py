@@ -37,7 +37,7 @@ from anomalist.memory.scenes.store import (
     cross_fit_halves,
 )
 from anomalist.settings import Settings
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 NEGATED_SCORE = -0.3
 """Score of a caption with negated statements only: about as ordinary as can be."""
@@ -260,7 +260,13 @@ def memory_digest(name: str) -> str:
         return ""
     with SceneStore(path) as store:
         lines = [f"{scene.id} {scene.side} {scene.text}" for scene in store.list()]
-        lines.append(repr(store.threshold()))
+        threshold = store.threshold()
+    # as 0.1.0 wrote it: clips that were triaged with this memory count as done
+    lines.append(
+        f"Threshold(value={threshold.value!r}, rate={threshold.rate!r}, captions={threshold.captions!r})"
+        if threshold is not None
+        else "None"
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ from anomalist.memory import embedding
 from anomalist.memory.embedding import ENCODER_NAME, Encoder, PictureEncoder, load_encoder
 from anomalist.memory.rules.statements import plain_form
 from anomalist.settings import Settings
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 ScenePolarity = Literal["normal", "anomalous"]
 POLARITIES: tuple[ScenePolarity, ScenePolarity] = ("normal", "anomalous")

@@ -27,7 +27,7 @@ from anomalist.memory.clauses import negated
 from anomalist.memory.scenes.scene import POLARITIES, RememberedScene, ScenePolarity
 from anomalist.memory.vector_index import IntArray, VectorIndex
 from anomalist.storage.files import write_atomically
-from anomalist.types.image import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 SceneScoring = Literal["contrast", "nova"]
 

@@ -29,7 +29,7 @@ from anomalist.memory.scenes.scene import (
 from anomalist.memory.scenes.scene_index import load_index, save_index
 from anomalist.memory.vector_index import IntArray, VectorIndex, index_kind
 from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 
 DEFAULT_FALSE_ALARM_RATE = 0.05
 

@@ -26,7 +26,7 @@ from anomalist.training.small_model.documents import (
     draw_vision_document,
 )
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_product
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.prefetch import sliding_pool
 from anomalist.vision.synthetic_textures import Rng
 

@@ -15,7 +15,8 @@ from anomalist.agent.reasoning.wording import position_phrase
 from anomalist.prompts.schemas import Description, Judgement, NamedKind, Observation, Statement
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, DefectKind
 from anomalist.training.synthetic_cases import SyntheticCase
-from anomalist.types.image import Calibration, DetectorInfo, Evidence, Media, Region, UInt8Array
+from anomalist.types.common import DetectorInfo, UInt8Array
+from anomalist.types.image import Calibration, Evidence, Media, Region
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.regions import find_regions
 from anomalist.vision.synthetic_textures import Rng

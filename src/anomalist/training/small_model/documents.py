@@ -35,7 +35,7 @@ from anomalist.training.small_model.questions import (
     whole_picture_questions,
 )
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_case
-from anomalist.types.image import Recall, UInt8Array
+from anomalist.types.common import Recall, UInt8Array
 from anomalist.vision.synthetic_textures import Rng
 
 IMAGE_TOKEN = "<image>"

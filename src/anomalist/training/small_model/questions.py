@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts
 from anomalist.training.small_model.descriptions import KIND_NAMES, brightness_name, colour_name, draw_one
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.synthetic_textures import Rng
 
 LOCATION_PHRASES = (

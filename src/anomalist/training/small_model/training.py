@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from anomalist.training.small_model.questions import TrainingQuestion
-    from anomalist.types.image import UInt8Array
+    from anomalist.types.common import UInt8Array
 
 
 _FIRST_PRODUCT, _PRODUCTS = 3_000_000, 48  # neither learned from nor tested on

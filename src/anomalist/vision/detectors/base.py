@@ -1,4 +1,4 @@
-"""The detector protocol, detectors by name or dotted path, and batched scoring of picture files.
+"""The detector protocol, detectors by name, and batched scoring of picture files.
 
 A detector learns from normal pictures, one model a fold, and gives each picture image scores and an
 anomaly map. Files are read and scored a batch at a time, in order; an error stands in for what can't be
@@ -7,7 +7,6 @@ judged.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.errors import AnomalistError, DetectorError
-from anomalist.types.image import BoolArray, Box, FloatArray, KnownKind, Media, Region, UInt8Array
+from anomalist.errors import AnomalistError
+from anomalist.plugins import load_plugin
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import KnownKind, Media, Region
 from anomalist.vision.calibration import Partition
 from anomalist.vision.media.images import load_image
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.known_kinds import KnownDefect
-
-
-DETECTORS = {"surface": "anomalist.vision.detectors.surface:SurfaceDetector"}
-"""Names to import paths; any other ``module:Class`` works too."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -61,8 +58,47 @@ class NearestPatch:
     centre: tuple[float, float]
 
 
+@dataclass(frozen=True, eq=False)
+class LearningData:
+    """What a detector learns from: n normal pictures, and labelled defects if there are any.
+
+    Parameters
+    ----------
+    pictures : n of them, as `Detector.prepare` left them.
+    groups : int64 (n,), pictures of the same object share a number, 0 to G − 1.
+    partition : (learn, calibrate) indices of pictures, one pair for each of the K models.
+    roi : bool (H, W), what counts; None for everything. Resize it to the pictures (`resize_roi`).
+    defects : pictures of labelled defects, with masks where there are any.
+    """
+
+    pictures: Sequence[Any]
+    groups: npt.NDArray[np.int64]
+    partition: Partition
+    roi: BoolArray | None = None
+    defects: Sequence[KnownDefect] = ()
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """What a user chose for learning.
+
+    Parameters
+    ----------
+    effort : "fast" (no training), "normal" or "thorough".
+    seed : of every random choice.
+    backbone : for the memory bank, as for `open_backbone`; None for the shipped features alone.
+    """
+
+    effort: str = "normal"
+    seed: int = 0
+    backbone: str | None = None
+
+
 class Detector(Protocol):
-    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one."""
+    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one.
+
+    A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
+    """
 
     name: str
 
@@ -77,22 +113,20 @@ class Detector(Protocol):
         ...
 
     @classmethod
-    def learn(
-        cls,
-        pictures: Sequence[Any],
-        groups: npt.NDArray[np.int64],
-        partition: Partition,
-        *,
-        roi: BoolArray | None,
-        effort: str,
-        seed: int,
-        backbone: str | None,
-        defects: Sequence[KnownDefect],
-        progress: Progress,
-    ) -> Self:
-        """Learn one model a fold of ``partition`` from its learning pictures, prepared by `prepare`.
+    def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
+        """Learn one model a fold: model k sees the learning pictures of ``data.partition.folds[k]`` alone.
 
-        ``defects`` are labelled ones to learn from as well; there may be none.
+        The pictures that a fold keeps apart calibrate its model; the caller does that with `score`.
+
+        Parameters
+        ----------
+        data : pictures as `prepare` left them, and what is known of them.
+        settings : what a user chose; a detector may ignore what it has no use for.
+        progress : called with what is being done, how many steps are done, and how many there are.
+
+        Raises
+        ------
+        DetectorError : a setting is not one that this detector knows.
         """
         ...
 
@@ -120,15 +154,10 @@ class Detector(Protocol):
         ...
 
 
-def detector_class(name: str) -> type[Detector]:
-    """Find a detector by its name in ``DETECTORS`` or by ``module:Class``."""
-    module, _, attribute = DETECTORS.get(name, name).partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        known = ", ".join(sorted(DETECTORS))
-        raise DetectorError(f"there is no detector {name!r}.", f"Known: {known}, or module:Class.") from error
-    return found  # type: ignore[no-any-return]
+def detector_class(name: str, *, stored_in: str | None = None) -> type[Detector]:
+    """Find a detector by name, entry point or ``module:Class``; see `anomalist.plugins.load_plugin`."""
+    found: type[Detector] = load_plugin("anomalist.detectors", name, stored_in=stored_in)
+    return found
 
 
 _MAX_BATCH_PICTURES = 16

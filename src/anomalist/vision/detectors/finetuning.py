@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import Normality
 from anomalist.vision.detectors.known_kinds import KnownDefect
 from anomalist.vision.detectors.pretext import has_fast_bfloat16, segmentation_loss

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.memory_bank import (
     CORESET_CANDIDATES,
     MemoryBank,
@@ -212,18 +212,30 @@ def distances_excluding(
     return bank.distances_excluding(flat, pictures).reshape(descriptors.shape[:-1])
 
 
-def build_patch_bank(
-    extractor: FeatureExtractor,
-    working: Sequence[UInt8Array],
-    groups: npt.NDArray[np.int64],
-    roi: BoolArray | None,
-    seed: int,
-    tick: StepProgress,
-) -> PatchBank:
-    """Build the bank, then estimate the distances of held-out normals by leaving groups out.
+@dataclass(frozen=True, eq=False)
+class NormalImages:
+    """Normal pictures that one model learns from.
 
-    ``working`` are a fold's learning pictures at working size, ``groups`` int (n,) their groups.
+    Parameters
+    ----------
+    images : n of them at working size, uint8 (h, w, 3).
+    groups : int64 (n,), pictures of the same object share a number.
+    seed : of every random choice.
+    aligned : whether the same place shows the same thing in all of them. Tiles are not aligned: there all
+        places share one scale.
     """
+
+    images: Sequence[UInt8Array]
+    groups: npt.NDArray[np.int64]
+    seed: int = 0
+    aligned: bool = True
+
+
+def build_patch_bank(
+    extractor: FeatureExtractor, normals: NormalImages, roi: BoolArray | None, tick: StepProgress
+) -> PatchBank:
+    """Build the bank, then estimate the distances of held-out normals by leaving groups out."""
+    working, groups, seed = normals.images, normals.groups, normals.seed
     rng = np.random.default_rng(seed)
     most = max(1, CORESET_CANDIDATES // len(working))
     sampled = set(_sample_indices(len(working), seed))
@@ -259,18 +271,12 @@ def fit_model(
     heads: Sequence[SegmentationHead],
     head: int,
     normality: N,
-    working: Sequence[UInt8Array],
-    groups: npt.NDArray[np.int64],
-    seed: int,
-    *,
-    aligned: bool = True,
+    normals: NormalImages,
 ) -> FusionModel[N]:
-    """Fit the scales of the maps on a sample of the learning pictures, leaving their groups out of the bank.
-
-    Where pictures are not ``aligned`` (tiles are not), all places share one scale.
-    """
+    """Fit the scales of the maps on a sample of the normals, leaving their groups out of the bank."""
     import torch
 
+    working, groups, seed = normals.images, normals.groups, normals.seed
     chosen = _sample_indices(len(working), seed)
     seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     peaks: list[tuple[FloatArray, ...]] = []
@@ -286,7 +292,7 @@ def fit_model(
             seen.append(
                 (own[::2, ::2], self_logits[::2, ::2], patches)
             )  # enough for the level, a quarter to keep
-    fit = PositionScale.fit if aligned else PositionScale.flat
+    fit = PositionScale.fit if normals.aligned else PositionScale.flat
     logit, self_logits, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
     model = FusionModel(head, normality, logit, self_logits, bank, broad)
     scores = [image_score(model.fuse(*maps), None) for maps in seen]

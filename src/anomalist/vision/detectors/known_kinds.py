@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.image import BoolArray, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.image import KnownKind, Region
 from anomalist.vision.features.backbones import check_min_size, to_working_size
 from anomalist.vision.media.images import list_images, load_image, load_roi, lookup_groups, source_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 
 CORESET_SIZE = 4000
 """Patches in a bank at most."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import FusionModel, PatchBank, resize_map
 from anomalist.vision.features.backbones import MAX_WORKING_PIXELS, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.features.surface_net import (
     DESCRIPTOR_STRIDE,
     SurfaceNet,

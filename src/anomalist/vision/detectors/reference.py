@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,20 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, MediaError
-from anomalist.types.image import (
-    BoolArray,
-    Box,
-    DetectorInfo,
-    Evidence,
-    FloatArray,
-    KnownKind,
-    Media,
-    Region,
-    UInt8Array,
-)
+from anomalist.types.common import BoolArray, Box, DetectorInfo, FloatArray, UInt8Array
+from anomalist.types.image import Evidence, KnownKind, Media, Region
 from anomalist.vision.alignment import align
 from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
-from anomalist.vision.evidence import MeasuredPicture, crop_window
+from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
 from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
 
@@ -280,6 +272,21 @@ class ReferenceEvidence:
         """None: the differences themselves decide."""
         return None
 
+    @property
+    def rate(self) -> None:
+        """None: nothing is calibrated."""
+        return None
+
+    @cached_property
+    def normal_crop(self) -> NormalCrop:
+        """The same place of the reference."""
+        return AlignedCrop(self.reference)
+
+    @property
+    def compared_with(self) -> str:
+        """In words."""
+        return "the reference"
+
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Compare one picture at a time; see `EvidenceSource.measure`."""
         for path in paths:
@@ -315,7 +322,7 @@ class ReferenceEvidence:
         inside = component_mask(found.mask, region.box, region.area)
         known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
         change = change_direction(found.pair, inside, region.box)
-        return region.model_copy(update={"change": change, "known": known})
+        return region.replace(change=change, known=known)
 
 
 def load_reference(path: str | Path, known: LabelledChanges | None = None) -> ReferenceEvidence:

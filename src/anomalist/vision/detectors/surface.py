@@ -18,11 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import DetectorError
-from anomalist.types.image import BoolArray, Box, FloatArray, KnownKind, Region, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.image import KnownKind, Region
 from anomalist.vision.calibration import Partition
-from anomalist.vision.detectors.base import DetectorOutput, NearestPatch, Progress
+from anomalist.vision.detectors.base import (
+    DetectorOutput,
+    LearningData,
+    LearningSettings,
+    NearestPatch,
+    Progress,
+)
 from anomalist.vision.detectors.fusion import (
     FusionModel,
+    NormalImages,
     PatchBank,
     PositionScale,
     build_patch_bank,
@@ -33,7 +41,7 @@ from anomalist.vision.detectors.fusion import (
 from anomalist.vision.detectors.known_kinds import KnownDefect, KnownKindClassifier, region_signature
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
-from anomalist.vision.features.backbones import TransformersBackbone, to_working_size
+from anomalist.vision.features.backbones import open_backbone, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
 
@@ -73,19 +81,7 @@ class SurfaceDetector:
         return multiscale_image(picture)
 
     @classmethod
-    def learn(
-        cls,
-        pictures: Sequence[MultiscaleImage],
-        groups: npt.NDArray[np.int64],
-        partition: Partition,
-        *,
-        roi: BoolArray | None,
-        effort: str,
-        seed: int,
-        backbone: str | None,
-        defects: Sequence[KnownDefect] = (),
-        progress: Progress,
-    ) -> Self:
+    def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
         """Learn one model a fold; see `Detector.learn`.
 
         Each fold's head, bank and scales see only that fold's learning pictures. Known defects teach the
@@ -93,28 +89,31 @@ class SurfaceDetector:
         """
         from anomalist.vision.features.extractor import shipped_network
 
+        effort, seed = settings.effort, settings.seed
         if effort not in EFFORTS:
             raise DetectorError(f"effort {effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
         network = shipped_network()
-        extractor = FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None)
+        backbone = open_backbone(settings.backbone) if settings.backbone else None
+        extractor = FeatureExtractor(network, backbone)
         heads, folds = [network.head], []
-        steps = EFFORTS[effort] // len(partition.folds)
-        for k, (learning, _) in enumerate(partition.folds):
-            chosen, own = [pictures[i] for i in learning], groups[list(learning)]
-            whole = [one.whole for one in chosen]
-            normality = build_patch_bank(
-                extractor, whole, own, roi, seed, _fold_progress(progress, "remembering", k, partition)
-            )
+        steps = EFFORTS[effort] // len(data.partition.folds)
+        for k, (learning, _) in enumerate(data.partition.folds):
+            chosen, groups = [data.pictures[i] for i in learning], data.groups[list(learning)]
+            normals = NormalImages([one.whole for one in chosen], groups, seed)
+            tick = _fold_progress(progress, "remembering", k, data.partition)
+            normality = build_patch_bank(extractor, normals, data.roi, tick)
             if steps:
-                tick = _fold_progress(progress, "adapting", k, partition)
-                heads.append(_finetune_head(extractor, normality, whole, own, defects, steps, seed + k, tick))
+                tick = _fold_progress(progress, "adapting", k, data.partition)
+                heads.append(_finetune_head(extractor, normality, normals, data.defects, steps, k, tick))
             head = len(heads) - 1
-            model = fit_model(extractor, heads, head, normality, whole, own, seed)
+            model = fit_model(extractor, heads, head, normality, normals)
             numbers = np.array(learning, np.int32)
-            fine = _learn_tiles(extractor, heads, head, chosen, own, seed)
+            fine = _learn_tiles(extractor, heads, head, chosen, normals)
             folds.append(FoldModel(_with_profile_numbers(model, numbers), fine))
         detector = cls(extractor, heads, folds)
-        return cls(extractor, heads, folds, detector._learn_kinds(defects)) if defects else detector
+        if not data.defects:
+            return detector
+        return cls(extractor, heads, folds, detector._learn_kinds(data.defects))
 
     def score(
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
@@ -190,17 +189,17 @@ class SurfaceDetector:
 def _finetune_head(
     extractor: FeatureExtractor,
     normality: PatchBank,
-    whole: Sequence[UInt8Array],
-    groups: npt.NDArray[np.int64],
+    normals: NormalImages,
     defects: Sequence[KnownDefect],
     steps: int,
-    seed: int,
+    fold: int,
     tick: Callable[[int, int], None],
 ) -> SegmentationHead:
     from anomalist.vision.detectors.finetuning import DefectSampler, finetune_head, known_defect_samples
 
-    sampler = DefectSampler(whole, known_defect_samples(extractor, normality, defects))
-    return finetune_head(extractor, extractor.network.head, sampler, groups, steps, seed, tick)
+    sampler = DefectSampler(normals.images, known_defect_samples(extractor, normality, defects))
+    seed = normals.seed + fold
+    return finetune_head(extractor, extractor.network.head, sampler, normals.groups, steps, seed, tick)
 
 
 def _learn_tiles(
@@ -208,16 +207,16 @@ def _learn_tiles(
     heads: Sequence[SegmentationHead],
     head: int,
     images: Sequence[MultiscaleImage],
-    groups: npt.NDArray[np.int64],
-    seed: int,
+    normals: NormalImages,
 ) -> FusionModel[PatchBank] | None:
     """The same for the tiles of large pictures; None where there are none."""
     tiles = [tile for one in images for tile in one.tiles]
     if not tiles:
         return None
-    own = np.repeat(groups, [len(one.tiles) for one in images])
-    normality = build_patch_bank(extractor, tiles, own, None, seed, lambda done, total: None)
-    return fit_model(extractor, heads, head, normality, tiles, own, seed, aligned=False)
+    groups = np.repeat(normals.groups, [len(one.tiles) for one in images])
+    tiled = NormalImages(tiles, groups, normals.seed, aligned=False)
+    normality = build_patch_bank(extractor, tiled, None, lambda done, total: None)
+    return fit_model(extractor, heads, head, normality, tiled)
 
 
 def _with_profile_numbers(
@@ -287,13 +286,9 @@ def read_state(file: Path) -> DetectorState:
         cases = KnownKindClassifier(
             arrays["cases"], tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
-    backbone = settings["backbone"]
-    return (
-        FeatureExtractor(network, TransformersBackbone(backbone) if backbone else None),
-        heads,
-        folds,
-        cases,
-    )
+    backbone, place = settings["backbone"], f"the profile {file.parent.name}"
+    opened_backbone = open_backbone(backbone, stored_in=place) if backbone else None
+    return FeatureExtractor(network, opened_backbone), heads, folds, cases
 
 
 def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.image import DetectorInfo, Evidence, FloatArray, Media, UInt8Array
+from anomalist.types.common import DetectorInfo, FloatArray, UInt8Array
+from anomalist.types.image import Evidence, Media
 from anomalist.vision.detectors.base import DetectorOutput, Progress, no_progress
-from anomalist.vision.detectors.fusion import fit_model, image_score, resize_map
+from anomalist.vision.detectors.fusion import NormalImages, fit_model, image_score, resize_map
 from anomalist.vision.detectors.multiscale import (
     crop_tile,
     is_large,
@@ -47,7 +48,8 @@ class ZeroShotEvidence:
 
     name = "zero-shot"
     digest = WEIGHTS_SHA256
-    calibration = None
+    calibration = rate = normal_crop = None
+    compared_with = "the picture itself"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure pictures in order."""
@@ -153,7 +155,8 @@ class MutualEvidence:
     """
 
     name = "unlabelled"
-    calibration = None
+    calibration = rate = normal_crop = None
+    compared_with = "the other pictures"
 
     def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:
         from anomalist.vision.features.extractor import FeatureExtractor
@@ -174,9 +177,7 @@ class MutualEvidence:
             [self._extractor.network.head],
             0,
             self._others,
-            working,
-            np.arange(len(working)),
-            seed,
+            NormalImages(working, np.arange(len(working)), seed),
         )
         self.digest = hashlib.sha256("".join([WEIGHTS_SHA256, str(seed), *sample]).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Backbones: patch descriptors from any vision model of transformers, and the size pictures are resized to.
+"""Backbones: patch descriptors from a vision model of transformers or a plug-in, and the working size.
 
 Feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …), patch tokens of the
 vision tower where not (CLIP, SigLIP). Nothing is downloaded: a name must be in the local Hugging Face
@@ -11,13 +11,15 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from anomalist.errors import DetectorError, MediaError
-from anomalist.types.image import FloatArray, UInt8Array
+from anomalist.plugins import load_plugin, names_plugin
+from anomalist.types.common import FloatArray, UInt8Array
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,7 @@ MIN_SIDE = 16
 _MAX_SIDE = 2304
 """However narrow the picture is."""
 _BACKBONE_SIDE = 256
+_UNIT_TOLERANCE = 1e-3
 
 
 def to_working_size(pixels: UInt8Array) -> UInt8Array:
@@ -82,6 +85,64 @@ def as_tensor(pictures: Sequence[UInt8Array]) -> torch.Tensor:
 
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return (stacked.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+class Backbone(Protocol):
+    """Feature extractor of patches, for memory banks.
+
+    A plug-in of the group ``anomalist.features`` is a class, or any function, that gives one of these when it
+    is called without arguments.
+    """
+
+    def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
+        """Describe the patches of B pictures of one size: float32 (B, h, w, d), unit vectors.
+
+        Pictures are uint8 RGB (H, W, 3), reduced to about 384×384 pixels where they were larger. The grid
+        covers the picture evenly, rows going down; h and w may depend on H and W, d is always the same.
+        """
+        ...
+
+
+def open_backbone(name: str, *, stored_in: str | None = None) -> TransformersBackbone | PluginBackbone:
+    """Open a backbone: a plug-in by name or ``module:factory``, else a transformers model by name or folder.
+
+    ``stored_in`` is as for `load_plugin`. Raises DetectorError when it is missing or can't be loaded.
+    """
+    if names_plugin("anomalist.features", name):
+        return PluginBackbone(name, load_plugin("anomalist.features", name, stored_in=stored_in))
+    try:
+        return TransformersBackbone(name)
+    except DetectorError as error:
+        if stored_in is None or "/" in name:  # no name of a plug-in
+            raise
+        why = f"{error.message.rstrip('.')}, and no plug-in of {stored_in} is installed under this name."
+        raise DetectorError(why, f"Install the package that offers it. {error.remedy}") from error
+
+
+@dataclass(frozen=True)
+class PluginBackbone:
+    """A backbone of another package, by the name under which it is found again; its output is checked."""
+
+    name: str
+    plugin: Backbone
+
+    def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
+        """Describe the patches of pictures, uint8 (H, W, 3): float32 (B, h, w, d), unit vectors.
+
+        Raises DetectorError when the plug-in gives anything else.
+        """
+        found = self.plugin.describe(pictures)
+        wanted = f"float32 (B, h, w, d) = ({len(pictures)}, h, w, d)"
+        if not isinstance(found, np.ndarray):
+            raise DetectorError(f"{self.name} must give {wanted}, got {type(found).__name__}.")
+        if found.dtype != np.float32 or found.ndim != 4 or len(found) != len(pictures) or not found.size:
+            raise DetectorError(f"{self.name} must give {wanted}, got {found.dtype} {found.shape}.")
+        lengths = np.linalg.norm(found, axis=3)
+        if not np.all(np.abs(lengths - 1) < _UNIT_TOLERANCE):  # NaN fails, too
+            raise DetectorError(
+                f"{self.name} must give unit vectors, got lengths {lengths.min():g} to {lengths.max():g}."
+            )
+        return found
 
 
 class TransformersBackbone:

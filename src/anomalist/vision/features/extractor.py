@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DetectorError
-from anomalist.types.image import FloatArray, UInt8Array
-from anomalist.vision.features.backbones import TransformersBackbone, as_tensor
+from anomalist.types.common import FloatArray, UInt8Array
+from anomalist.vision.features.backbones import PluginBackbone, TransformersBackbone, as_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +179,7 @@ class FeatureExtractor:
     """Batched feature extraction: the shipped network and, if asked for, a backbone for the descriptors."""
 
     network: SurfaceNet
-    backbone: TransformersBackbone | None = None
+    backbone: TransformersBackbone | PluginBackbone | None = None
 
     def look(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.images import MAX_PIXELS, one_line
 
 if TYPE_CHECKING:

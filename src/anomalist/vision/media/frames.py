@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalist.errors import DataError, MediaError
-from anomalist.types.image import BoolArray, Media, UInt8Array
+from anomalist.types.common import BoolArray, UInt8Array
+from anomalist.types.image import Media
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 29

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from threading import Condition, Event, Lock, Thread
 
 from anomalist.errors import MediaError
-from anomalist.types.image import UInt8Array
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.decoding import to_pixels
 from anomalist.vision.media.frames import Frame, FrameSampler
 from anomalist.vision.media.receiver import StreamReceiver
@@ -218,6 +218,13 @@ class RecentFrames:
                     while frame.time - self._kept[0].time > RECENT_SECONDS:
                         self._kept.popleft()
             yield frame
+
+    def snapshot(self) -> RecentFrames:
+        """What is remembered now, kept while the stream goes on."""
+        taken = RecentFrames(self.source)
+        with self._lock:
+            taken._size, taken._kept = self._size, self._kept.copy()
+        return taken
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from anomalist.types.image import Box, FloatArray, UInt8Array
+from anomalist.types.common import Box, FloatArray, UInt8Array
 from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.motion.extractor import FrameMotion
 from anomalist.vision.motion.flow import Perspective
@@ -28,15 +28,16 @@ _BODY_FILL = 0.7  # of the box of a body is body
 
 
 @lru_cache(maxsize=2)
-def feature_extractor_for(backbone: str | None) -> FeatureExtractor:
-    """The shipped network, or a backbone of transformers by name or folder.
+def feature_extractor_for(backbone: str | None, *, stored_in: str | None = None) -> FeatureExtractor:
+    """The shipped network, or a backbone as `open_backbone` finds it.
 
     Raises DetectorError when the backbone is missing or can't be loaded.
     """
-    from anomalist.vision.features.backbones import TransformersBackbone
+    from anomalist.vision.features.backbones import open_backbone
     from anomalist.vision.features.extractor import shipped_network
 
-    return FeatureExtractor(shipped_network(), TransformersBackbone(backbone) if backbone else None)
+    opened = open_backbone(backbone, stored_in=stored_in) if backbone else None
+    return FeatureExtractor(shipped_network(), opened)
 
 
 class ObjectEmbedder:

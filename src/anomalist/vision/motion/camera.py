@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from anomalist.types.clip import TroubleKind
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 
 FROZEN_SECONDS = 4.0  # seconds without the slightest change
 RECOVERY_SECONDS = 0.7  # seconds that a trouble must be over before anything is judged again

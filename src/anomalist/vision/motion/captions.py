@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalist.types.clip import Caption, MeasureName, Track
-from anomalist.types.image import Box, Frozen
+from anomalist.types.common import Box, Frozen
 from anomalist.vision.attributes import POSITIONS
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.extractor import MIN_SPEED

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Event, Measured, MeasureName, Mode, Track
-from anomalist.types.image import Box, FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.motion.captions import MEASURE_UNITS, CaptionFacts, caption_of, scale_box, track_record
 from anomalist.vision.motion.extractor import MIN_SPEED
 from anomalist.vision.motion.measures import MEASURES

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from anomalist.types.clip import TroubleKind
-from anomalist.types.image import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.camera import CameraMonitor
 from anomalist.vision.motion.flow import (

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import BoolArray, Box, FloatArray, Frozen, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, Frozen, UInt8Array
 
 Doubles = npt.NDArray[np.float64]
 

@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.errors import AnomalistError, DataError
+from anomalist.errors import AnomalistError, DataError, MediaError
+from anomalist.storage.artifacts import profile_path
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.image import Box, FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.media.sources import list_videos
+from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.appearance import (
     AppearanceNovelty,
     DescriptorReservoir,
@@ -45,12 +48,12 @@ from anomalist.vision.motion.measures import (
     motion_limits,
 )
 from anomalist.vision.motion.scene import (
+    SCENE_KIND,
     Scene,
     SceneArrays,
     TrainingVideo,
     Zone,
     counted_cells,
-    refuse_overwriting_scene,
     save_scene,
 )
 from anomalist.vision.motion.score_scale import (
@@ -62,7 +65,6 @@ from anomalist.vision.motion.score_scale import (
 )
 from anomalist.vision.motion.scoring import FrameMeasurer
 from anomalist.vision.motion.temporal import smooth_scores
-from anomalist.vision.profile import profile_path
 
 _MODES: tuple[Mode, ...] = ("causal", "offline")
 
@@ -162,7 +164,7 @@ _FOLD_SECONDS = 30.0  # seconds that are held out together where the length of a
 
 
 def learn_scene(
-    videos: Sequence[Video],
+    videos: str | Path | Sequence[str | Path | Video],
     name: str | Path,
     *,
     zones: Sequence[Zone] = (),
@@ -178,9 +180,10 @@ def learn_scene(
 
     Parameters
     ----------
-    videos : normal footage of one camera, at least 10 s together.
+    videos : normal footage of one camera, at least 10 s together: a file, a folder of files, or several
+        files, folders and opened videos. What can't be read is left out and listed in the manifest.
     name : a name under ``ANOMALIST_HOME``, or a folder.
-    backbone : a vision backbone of transformers that describes what moves; None takes the shipped network.
+    backbone : what describes what moves, as for `open_backbone`; None takes the shipped network.
     seed : of the choice of what is remembered.
     progress : called with what is done, how far, and of how much.
 
@@ -190,8 +193,9 @@ def learn_scene(
     ProfileError : something is in the way of the scene.
     """
     path = profile_path(name)
-    refuse_overwriting_scene(path, force=force)
-    usable, background, perspective, skipped = _survey_footage(videos, progress)
+    SCENE_KIND.refuse_overwriting(path, force=force)
+    opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
+    usable, background, perspective, skipped = _survey_footage(opened, progress)
     grid = empty_histograms_for(background)
     counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
     extractor = feature_extractor_for(backbone)
@@ -235,7 +239,7 @@ def learn_scene(
         backbone=backbone,
         seed=seed,
         footage=tuple(_training_video(*pair) for pair in zip(usable, seconds, strict=True)),
-        skipped=skipped,
+        skipped=(*unreadable, *skipped),
     )
 
 
@@ -254,6 +258,21 @@ def _training_video(video: Video, seconds: float) -> TrainingVideo:
     return TrainingVideo(
         source=video.source, sha256=video.sha256, seconds=round(seconds, 2), notes=video.notes
     )
+
+
+def _open_footage(videos: Sequence[str | Path | Video]) -> tuple[list[Video], tuple[str, ...]]:
+    """The videos among files and folders, then those that are opened already; and what can't be opened."""
+    opened: list[Video] = []
+    unreadable: list[str] = []
+    for path in list_videos([each for each in videos if isinstance(each, str | Path)]).videos:
+        try:
+            opened.append(open_video(path))
+        except MediaError as error:
+            unreadable.append(str(error))
+    opened += [each for each in videos if not isinstance(each, str | Path)]
+    if unreadable and not opened:
+        raise DataError(f"Nothing can be learned from: {unreadable[0]}")
+    return opened, tuple(unreadable)
 
 
 def empty_histograms_for(background: Background) -> MotionHistograms:

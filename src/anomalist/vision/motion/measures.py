@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import MeasureName
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.motion.flow import MotionGrid
 
 SPEED_BINS, SIZE_BINS, DIRECTIONS = 64, 32, 8

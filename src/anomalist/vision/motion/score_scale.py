@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from anomalist.errors import CalibrationError
 from anomalist.types.clip import EventCalibration, MeasureName
-from anomalist.types.image import FloatArray, Frozen
+from anomalist.types.common import FloatArray, Frozen
 from anomalist.vision.motion.measures import MEASURES
 
 DEFAULT_FALSE_EVENTS_PER_HOUR = 1.0

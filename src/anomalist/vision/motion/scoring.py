@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anomalist.types.clip import MeasureName, TroubleKind
-from anomalist.types.image import BoolArray, Box, FloatArray
+from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.appearance import AppearanceNovelty, ObjectEmbedder, feature_extractor_for
 from anomalist.vision.motion.extractor import FrameMotion, MotionExtractor
@@ -169,7 +169,8 @@ class FrameScorer:
         grid = scene.limits.speed.shape
         self._scene = scene
         self._eye = MotionExtractor(scene.learned.background, perspective)
-        embedder = ObjectEmbedder(feature_extractor_for(scene.manifest.backbone), perspective)
+        extractor = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
+        embedder = ObjectEmbedder(extractor, perspective)
         looks = AppearanceNovelty(embedder, scene.learned.bank, grid)
         self._gauge = FrameMeasurer(scene.limits, perspective, looks, counted_cells(drawn, grid))
         self._tracker = Tracker()

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Mode
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 
 CAUSAL_TIME_CONSTANT = 0.3  # seconds: time constant of the causal average, which lags by about as much
 OFFLINE_SIGMA = 0.4  # seconds, of the offline Gaussian

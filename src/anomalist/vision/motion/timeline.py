@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Event, Mode, Trouble, TroubleKind
-from anomalist.types.image import FloatArray
+from anomalist.types.common import FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.scene import Scene, Zone
@@ -77,7 +77,7 @@ class ClipTimeline:
     def _trouble(self, kind: TroubleKind, time: float) -> None:
         last = self.troubles[-1] if self.troubles else None
         if last is not None and last.kind == kind and time - last.end <= _MAX_TROUBLE_GAP:
-            self.troubles[-1] = last.model_copy(update={"end": time})
+            self.troubles[-1] = last.replace(end=time)
         else:
             self.troubles.append(Trouble(kind=kind, start=time, end=time))
             self._forget_since(time - _TROUBLE_ONSET.get(kind, 0.0))

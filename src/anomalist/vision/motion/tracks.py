@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.image import Box, FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.motion.flow import CELL_SIZE, IntegralImages
 
 _MAX_VELOCITY_DIFFERENCE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
