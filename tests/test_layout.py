@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent / "src" / "anomalist"
 
 LAYERS = (
-    {"errors", "settings"},
+    {"errors", "settings", "plugins"},
     {"types"},
     {"storage"},
     {"vision"},
@@ -24,7 +24,7 @@ LAYERS = (
     {"prompts"},
     {"agent"},
     {"records"},
-    {"pipeline", "triage", "streaming", "feedback"},
+    {"composition", "pipeline", "triage", "streaming", "feedback"},
     {""},  # the public API
     {"report"},
     {"training"},
@@ -35,10 +35,12 @@ LAYERS = (
 
 REPORT_MAY_IMPORT = (
     "errors",
+    "plugins",
     "types",
     "storage",
     "report",
     "memory.ranking",
+    "vision.calibration",
     "vision.drawing",
     "vision.media",
 )
