@@ -180,13 +180,13 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from tests.detectors import GreyDetector
-from tests.profiles import saved
+from tests.profiles import save_small_profile
 from anomalist.errors import ProfileError
 
 large = GreyDetector(np.ones(2_000_000))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
-    saved(Path(sys.argv[1]), large, force=True)
+    save_small_profile(Path(sys.argv[1]), large, force=True)
 except ProfileError as error:
     print(error)
 """
