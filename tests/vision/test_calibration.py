@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed, is_alarm, partition
+from anomalist.types.image import is_alarm
+from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed, partition
 
 Ints = npt.NDArray[np.int64]
 

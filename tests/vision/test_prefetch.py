@@ -1,8 +1,8 @@
-"""ahead: like map, in order; errors come in their place; leaving early stops the thread."""
+"""A prefetched iterator gives the same in order, from a thread or a process, and errors in their place."""
 
 from __future__ import annotations
 
-import itertools
+import os
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -11,13 +11,13 @@ import pytest
 
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
-from anomalist.vision.prefetch import prefetch, prefetch_in_process, sliding_pool
+from anomalist.vision.prefetch import prefetch, prefetch_in_process
 from tests.street import make_film, walker
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
-def test_it_gives_what_map_gives(count: int) -> None:
-    assert list(prefetch(range(count), lambda n: n * n)) == [n * n for n in range(count)]
+def test_results_are_those_of_the_iterator_in_order(count: int) -> None:
+    assert list(prefetch(map, lambda n: n * n, range(count))) == [n * n for n in range(count)]
 
 
 def test_an_error_comes_after_what_was_before_it() -> None:
@@ -28,7 +28,7 @@ def test_an_error_comes_after_what_was_before_it() -> None:
 
     got = []
     with pytest.raises(OSError, match="broken"):
-        for item in prefetch(items(), lambda n: n):
+        for item in prefetch(items):
             got.append(item)
     assert got == [1, 2]
 
@@ -43,20 +43,20 @@ def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
         finally:
             closed.set()
 
-    for _ in prefetch(items(), lambda n: n):
+    for _ in prefetch(items):
         break
     import gc
 
     gc.collect()
     assert closed.wait(2)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_watching_ahead_equals_watching_frame_by_frame(street: Scene) -> None:
+def test_prefetched_scoring_equals_scoring_frame_by_frame(street: Scene) -> None:
     film = make_film(8, walker(3.0, 60.0, speed=4.0), people=42, cuts=(50,))
     simple, fast = FrameScorer(street), FrameScorer(street)
-    one_by_one = [simple.see(frame) for frame in film.frames()]
-    for a, b in zip(one_by_one, fast.watching(film.frames()), strict=True):
+    one_by_one = [simple.score(frame) for frame in film.frames()]
+    for a, b in zip(one_by_one, fast.score_all(film.frames()), strict=True):
         assert (a.time, a.cut, a.trouble, a.leading, a.normalised_scores, a.box) == (
             b.time,
             b.cut,
@@ -68,20 +68,14 @@ def test_watching_ahead_equals_watching_frame_by_frame(street: Scene) -> None:
 
 
 def test_results_come_in_order_and_no_more_than_are_taken() -> None:
-    assert list(islice(prefetch_in_process(range, 3, 1000, ahead=2), 5)) == [3, 4, 5, 6, 7]
+    assert list(islice(prefetch_in_process(range, 3, 1000, depth=2), 5)) == [3, 4, 5, 6, 7]
 
 
-def test_a_process_that_has_ended_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_when_what_is_drawn_ends() -> None:
+    assert list(prefetch_in_process(range, 5, depth=2)) == [0, 1, 2, 3, 4]
+
+
+def test_a_process_that_has_died_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anomalist.vision.prefetch._POLL_SECONDS", 0.2)
-    drawn = prefetch_in_process(range, 2, ahead=2)
-    assert [next(drawn), next(drawn)] == [0, 1]
     with pytest.raises(RuntimeError, match="has ended"):
-        next(drawn)
-
-
-@pytest.mark.parametrize(("size", "every", "start"), [(3, 2, 0), (3, 2, 5), (1, 1, 4), (4, 3, 2)])
-def test_each_number_has_its_products_wherever_one_begins(size: int, every: int, start: int) -> None:
-    alive = itertools.islice(map(list, sliding_pool(str, size, every, start)), 10)
-
-    for number, products in enumerate(alive, start):
-        assert products == [str(number // every + k) for k in range(size)]
+        next(prefetch_in_process(os._exit, 3))

@@ -18,8 +18,7 @@ from pydantic import Field
 from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import SEVERITIES, Frozen, PromptUsed
-from anomalist.types.image import Attributes, Calibration, Record
-from anomalist.vision.calibration import is_alarm
+from anomalist.types.image import Attributes, Calibration, Record, is_alarm
 
 SUMMARY_FORMAT = 1
 

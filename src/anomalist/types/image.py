@@ -130,6 +130,15 @@ class Region(Frozen):
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
 
 
+TIE_TOLERANCE = 1e-9
+"""Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
+
+
+def is_alarm(p_value: float, rate: float) -> bool:
+    """Whether a p-value is at or under the asked false-alarm rate; an exact tie is an alarm."""
+    return p_value <= rate * (1 + TIE_TOLERANCE)
+
+
 class Calibration(Frozen):
     """What the p-value of one picture rests on."""
 

@@ -46,9 +46,9 @@ def trained(extractor: FeatureExtractor, normals: Sequence[UInt8Array]) -> Segme
 def loss_of(extractor: FeatureExtractor, head: SegmentationHead, samples: Sequence[TrainingSample]) -> float:
     losses = []
     for sample in samples:
-        (look,) = extractor.look([sample.picture])
+        (batch,) = extractor.extract([sample.picture])
         with torch.no_grad():
-            logits = look.logits(head, look.intra_image_novelty)
+            logits = batch.logits(head, batch.intra_image_novelty)
             losses.append(float(segmentation_loss(logits, torch.from_numpy(sample.label[None]))))
     return float(np.mean(losses))
 

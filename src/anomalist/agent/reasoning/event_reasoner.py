@@ -198,7 +198,7 @@ class EventAnnotator:
             return event
         if self.model is None:
             return self._watched(event, {})
-        return event.model_copy(update={"watched": self.watch.matches(event, {})})
+        return event.replace(watched=self.watch.matches(event, {}))
 
     def _rank(self, event: Event) -> tuple[int, float]:
         return max(event_severity(event, (), self.policy).level, event.severity), event.score

@@ -20,8 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anomalist.errors import PolicyError
 from anomalist.types.clip import Event, MeasureName, Trouble
 from anomalist.types.common import Frozen, Label
-from anomalist.types.image import Basis, Calibration, Evidence, Kind
-from anomalist.vision.calibration import TIE_TOLERANCE, is_alarm
+from anomalist.types.image import TIE_TOLERANCE, Basis, Calibration, Evidence, EvidenceSummary, Kind, is_alarm
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -160,7 +159,7 @@ def load_policy(path: Path | None = None) -> Policy:
         ) from error
 
 
-def decide_label(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]:
+def decide_label(evidence: Evidence | EvidenceSummary, policy: Policy) -> tuple[Label, str | None]:
     """Return the label, and why if it is "undecided".
 
     Anomalous when the conformal p-value is at most the asked false-alarm rate; an exact tie is anomalous.
@@ -169,12 +168,12 @@ def decide_label(evidence: Evidence, policy: Policy) -> tuple[Label, str | None]
     differences themselves decide.
     """
     calibration, p = evidence.calibration, evidence.p_value
-    if not math.isfinite(evidence.score):
+    if evidence.score is None or not math.isfinite(evidence.score):
         return "undecided", f"The detector gave no usable score ({evidence.score})."
     if evidence.basis == "reference":
         return ("anomalous" if evidence.regions else "normal"), None
     if calibration is None:
-        return "undecided", UNCALIBRATED[evidence.basis]
+        return "undecided", UNCALIBRATED[evidence.basis or "normals"]
     if not calibration.reachable:
         return "undecided", _rate_unreachable(calibration)
     if p is None or not 0 < p <= 1 + TIE_TOLERANCE:

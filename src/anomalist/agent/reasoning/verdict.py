@@ -96,13 +96,13 @@ def combine_labels(detector: Label, why: str | None, model: Label, policy: Polic
 
 def undecided_without_reply(detector: Label, tries: int, problem: str) -> CombinedLabel:
     """Undecided, as the model gave no usable reply; the detector's label stays visible."""
+    return CombinedLabel("undecided", f"{no_usable_reply(tries, problem)} {DETECTOR_ALONE[detector]}")
+
+
+def no_usable_reply(tries: int, problem: str) -> str:
+    """Say how often a model was asked in vain, and what was wrong with its last reply."""
     times = "once" if tries == 1 else f"{tries} times"
-    last = problem.rstrip(".")
-    why = (
-        f"The model was asked {times} and gave no usable reply (of the last one: {last}). "
-        f"{DETECTOR_ALONE[detector]}"
-    )
-    return CombinedLabel("undecided", why)
+    return f"The model was asked {times} and gave no usable reply (of the last one: {problem.rstrip('.')})."
 
 
 @dataclass(frozen=True)

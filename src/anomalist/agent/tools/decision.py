@@ -15,7 +15,7 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import CalibrationError, DataError
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Claim, Label, OptionScore
-from anomalist.types.image import Evidence, Record
+from anomalist.types.image import Record
 from anomalist.vision.calibration import groups_needed
 
 
@@ -68,7 +68,7 @@ def change_false_alarm_rate(subject: Subject, rate: float, picture: str | None =
         )
     pictures = tuple(_verdict_at_rate(subject, record, rate) for record in records)
     known = records[0].calibration
-    assert known is not None  # they were chosen so
+    assert known is not None  # by the filter above
     exact = subject.calibration is not None and subject.calibration.n_folds == 1
     return RateWhatIf(
         ids=("score",),
@@ -114,29 +114,21 @@ def explain_severity(
 
 
 def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictChange:
-    """One record at another rate, by the same rules that decided it."""
-    import numpy as np
-
+    """The verdict of one record at another rate, by the same policy."""
     known = record.calibration
-    assert known is not None and record.score is not None and record.detector is not None
-    held = subject.calibration
-    # Only one model's score can be told from its record: cross-fitted pictures have several.
-    fits = held is not None and held.n_folds == 1
-    evidence = Evidence(
-        detector=record.detector,
-        score=record.score,
-        score_map=np.zeros((1, 1), np.float32),
-        mask=np.zeros((1, 1), np.bool_),
-        roi_area=record.roi_area or 1,
-        p_value=record.p_value,
-        regions=record.regions,
-        basis=record.basis or "normals",
+    assert known is not None and record.score is not None
+    calibration_set = subject.calibration
+    # The record holds one score; a cross-fitted calibration would need the score of each fold's model.
+    single_fold = calibration_set is not None and calibration_set.n_folds == 1
+    evidence = record.evidence.replace(
         calibration=known.replace(
             false_alarm_rate=rate,
             reachable=known.groups >= groups_needed(rate),
             normals_needed=groups_needed(rate),
-            instability=held.instability([record.score], rate) if held is not None and fits else 0.0,
-        ),
+            instability=calibration_set.instability([record.score], rate)
+            if calibration_set is not None and single_fold
+            else 0.0,
+        )
     )
     label, why = decide_label(evidence, subject.policy)
     return VerdictChange(
@@ -238,12 +230,13 @@ def choose_option(
     if subject.clips and not subject.records:
         clip = subject.clip(picture)
         for id in re.findall(rf"\b{EVENT_ID}\b", " ".join([question, *options]).upper()):
-            subject.event(id, picture)  # refused where there is none
+            subject.event(id, picture)  # raises DataError for an unknown id
         source, choice = clip.source, choose_by_evidence(question, options, clip)
     else:
         record = subject.picture(picture)
-        held = subject.inspections.get(record.source)
-        score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
+        inspection = subject.inspections.get(record.source)
+        evidence = None if inspection is None else inspection.evidence
+        score_map = None if evidence is None else evidence.score_map
         source, choice = record.source, choose_by_evidence(question, options, record, score_map=score_map)
     return OptionChoice(
         ids=tuple(dict.fromkeys(id for claim in choice.claims for id in claim.evidence)) or ("score",),
