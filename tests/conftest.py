@@ -17,7 +17,7 @@ from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.pictures import SIDE, holed, write, write_tiles
-from tests.scenes import filmed
+from tests.street import make_film
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def tiles_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 @pytest.fixture(scope="session")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A minute and a half of a made-up street, learned once."""
-    films = [filmed(18, people=seed) for seed in range(1, 6)]
+    films = [make_film(18, people=seed) for seed in range(1, 6)]
     return learn_scene(films, tmp_path_factory.mktemp("scenes") / "street")
 
 

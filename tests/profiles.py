@@ -16,7 +16,7 @@ ROI = np.zeros((6, 9), bool)
 ROI[1:4, 2:7] = True
 
 
-def saved(
+def save_small_profile(
     path: Path,
     detector: GreyDetector | None = None,
     *,

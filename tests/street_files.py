@@ -8,24 +8,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.scenes import RATE, SIZE, Film
+from tests.street import RATE, SIZE, Film
 from tests.vision.media.films import film as encoded
 
 
-def written(path: Path, film: Film) -> Path:
+def write_film(path: Path, film: Film) -> Path:
     """Encode a film (sizes are even)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return encoded(path, [frame.pixels for frame in film.frames()], rate=round(RATE))
 
 
-def labelled(folder: Path, training: list[Film], testing: list[tuple[Film, tuple[int, int]]]) -> Path:
+def write_labelled_films(
+    folder: Path, training: list[Film], testing: list[tuple[Film, tuple[int, int]]]
+) -> Path:
     """A set with training/, testing/, labels.csv and masks/; each test film with its anomalous frames."""
     for number, film in enumerate(training, 1):
-        written(folder / "training" / f"{number:02d}.mp4", film)
+        write_film(folder / "training" / f"{number:02d}.mp4", film)
     rows = []
     for number, (film, (first, last)) in enumerate(testing, 1):
         name = f"{number:02d}"
-        written(folder / "testing" / f"{name}.mp4", film)
+        write_film(folder / "testing" / f"{name}.mp4", film)
         for frame in range(len(film.times)):
             anomalous = first <= frame <= last
             rows.append((name, frame, int(anomalous)))

@@ -16,7 +16,7 @@ from tests.agent.conftest import make_evidence, make_region
 from tests.pictures import holed, write
 
 
-class Nobody:
+class StandInProfile:
     """Stands in for the profile that a record names."""
 
     name = "tiles"
@@ -26,7 +26,7 @@ class Nobody:
 def record_of_picture(media: Media, evidence: Evidence) -> Record:
     """The record that the evidence reasoner makes of this evidence."""
     verdict = EvidenceReasoner().judge(media, evidence, Recall(), load_policy())
-    return build_record(media, evidence, Recall(), verdict, Nobody(), 12.0)  # type: ignore[arg-type]
+    return build_record(media, evidence, Recall(), verdict, StandInProfile(), 12.0)  # type: ignore[arg-type]
 
 
 def scratched(path: Path, **fields: Any) -> Subject:

@@ -32,8 +32,8 @@ from anomalist.vision.profile import Profile
 from tests.agent.event_cases import REPLY
 from tests.boards import board
 from tests.pictures import holed, tile, write
-from tests.scenes import filmed, walker
-from tests.street_files import written
+from tests.street import make_film, walker
+from tests.street_files import write_film
 
 VARYING = {"time", "milliseconds", "seconds", "key", "map", "mask"}
 """When and how fast something was done, and what only a run folder has."""
@@ -116,7 +116,7 @@ def test_python_and_the_command_line_inspect_alike(
 def test_python_and_the_command_line_triage_alike(
     home: Path, script: str, with_model: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(Path("run.mp4"), filmed(12, walker(6.0, 60.0, speed=4.0), people=42))
+    write_film(Path("run.mp4"), make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
     run("rules", "add", "a fast object moves", "--profile", "street", "--severity", "4", "--yes")
     if with_model:
         monkeypatch.setenv("ANOMALIST_MODEL", script)
@@ -135,7 +135,7 @@ def test_python_and_the_command_line_triage_alike(
 def test_a_clip_is_done_again_when_auto_becomes_another_model(
     home: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written(Path("calm.mp4"), filmed(5, people=42))
+    write_film(Path("calm.mp4"), make_film(5, people=42))
     words = ("triage", "calm.mp4", "--profile", "street", "--out", "out")
 
     def row() -> str:

@@ -13,7 +13,7 @@ from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.scene import Scene, Zone
-from tests.scenes import SIZE, Film, filmed, walker
+from tests.street import SIZE, Film, make_film, walker
 
 RUNNER = walker(6.0, 70.0, speed=4.0)
 
@@ -28,7 +28,7 @@ def follower_of(scene: Scene, **options: object) -> StreamTriage:
 
 
 def test_an_event_opens_while_it_happens_and_closes_when_it_is_over(street: Scene) -> None:
-    alerts = followed(street, filmed(14, RUNNER, people=31))
+    alerts = followed(street, make_film(14, RUNNER, people=31))
     assert [alert.state for alert in alerts] == ["opened", "closed"]
     opened, closed = alerts
     assert opened.event is not None
@@ -42,24 +42,24 @@ def test_an_event_opens_while_it_happens_and_closes_when_it_is_over(street: Scen
 
 
 def test_nothing_unusual_gives_no_alert_but_signs_of_life(street: Scene) -> None:
-    alerts = followed(street, filmed(65, people=32))
+    alerts = followed(street, make_film(65, people=32))
     assert [alert.state for alert in alerts] == ["watching"]
     assert alerts[0].stream_time == pytest.approx(60, abs=0.2)
 
 
 def test_an_event_that_is_open_at_the_end_is_closed(street: Scene) -> None:
-    alerts = followed(street, filmed(8, RUNNER, people=31))
+    alerts = followed(street, make_film(8, RUNNER, people=31))
     assert [alert.state for alert in alerts] == ["opened", "closed"]
 
 
 def test_a_cut_ends_an_event(street: Scene) -> None:
-    film = filmed(14, RUNNER, walker(8.0, 80.0, speed=4.0), people=31, cuts=(80,))
+    film = make_film(14, RUNNER, walker(8.0, 80.0, speed=4.0), people=31, cuts=(80,))
     states = [alert.state for alert in followed(street, film)]
     assert states == ["opened", "closed", "opened", "closed"]
 
 
 def test_trouble_with_the_camera_is_said_and_its_end_too(street: Scene) -> None:
-    film = filmed(14, people=33, change=lambda pixels, time: pixels * (not 4 <= time < 8))
+    film = make_film(14, people=33, change=lambda pixels, time: pixels * (not 4 <= time < 8))
     alerts = followed(street, film)
     assert [(alert.state, alert.trouble) for alert in alerts] == [("trouble", "black"), ("recovered", None)]
     assert 4 <= alerts[0].stream_time <= 5
@@ -68,7 +68,7 @@ def test_trouble_with_the_camera_is_said_and_its_end_too(street: Scene) -> None:
 
 def test_somebody_in_a_forbidden_zone_is_an_event_of_its_own(street: Scene) -> None:
     zone = Zone(name="lawn", kind="forbidden", polygon=((0.3, 0.3), (0.7, 0.3), (0.7, 1.0), (0.3, 1.0)))
-    alerts = followed(street, filmed(12, walker(2.0, 80.0), people=None), zones=[zone])
+    alerts = followed(street, make_film(12, walker(2.0, 80.0), people=None), zones=[zone])
     kinds = {alert.event.kind for alert in alerts if alert.event}
     assert "forbidden zone" in kinds
     intrusion = next(a.event for a in alerts if a.event and a.event.kind == "forbidden zone")
@@ -79,7 +79,7 @@ def test_somebody_in_a_forbidden_zone_is_an_event_of_its_own(street: Scene) -> N
 def test_memory_stays_bounded_while_an_event_goes_on_and_on(street: Scene) -> None:
     follower = follower_of(street)
     runners = [walker(float(t), 70.0, speed=4.0, seed=t) for t in range(2, 170, 1)]
-    film = filmed(170, *runners)
+    film = make_film(170, *runners)
     most = 0
     for frame in film.frames(rate=5.0):
         for _ in follower.alerts_for(frame):
@@ -94,7 +94,7 @@ def test_a_promise_that_the_footage_does_not_support_is_refused(street: Scene) -
 
 
 def test_the_future_is_not_used(street: Scene) -> None:
-    film = filmed(12, RUNNER, people=31)
+    film = make_film(12, RUNNER, people=31)
 
     def alike(frames: Iterator[Frame], until: float) -> list[str]:
         follower = follower_of(street)

@@ -18,8 +18,8 @@ from anomalist.types.clip import Event
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.scene import Scene
-from tests.agent.event_cases import REPLY, Onlooker, Street, make_event
-from tests.scenes import SIZE, filmed, walker
+from tests.agent.event_cases import REPLY, RecordingChatModel, Street, make_event
+from tests.street import SIZE, make_film, walker
 
 SECONDS = 20.0  # that a test waits for a thread at most
 
@@ -29,17 +29,17 @@ def opinion(text: str) -> str:
     return json.dumps(REPLY | {"evidence": [f"E{number}"]})
 
 
-def slow(gate: Flag) -> Onlooker:
+def slow(gate: Flag) -> RecordingChatModel:
     """A model that replies when the gate is opened."""
 
     def reply(text: str) -> str:
         assert gate.wait(SECONDS)
         return opinion(text)
 
-    return Onlooker(opinion=reply)
+    return RecordingChatModel(opinion=reply)
 
 
-def annotator(model: Onlooker) -> EventAnnotator:
+def annotator(model: RecordingChatModel) -> EventAnnotator:
     return make_annotator((), model, name="onlooker", calls_per_minute=6000)
 
 
@@ -68,7 +68,7 @@ def states(alerts: list[LiveAlert]) -> list[str]:
 
 def test_alerts_go_out_as_measured_while_the_model_still_thinks(street: Scene) -> None:
     gate, frames = Flag(), RecentFrames("camera")
-    film = filmed(14, walker(6.0, 70.0, speed=4.0), people=31)
+    film = make_film(14, walker(6.0, 70.0, speed=4.0), people=31)
 
     def passing() -> Iterator[Frame]:
         yield from frames.record(film.frames())
@@ -90,8 +90,8 @@ def test_alerts_go_out_as_measured_while_the_model_still_thinks(street: Scene) -
 
 
 def test_an_opinion_comes_while_the_stream_goes_on(street: Scene) -> None:
-    frames, film = RecentFrames("camera"), filmed(14, walker(6.0, 70.0, speed=4.0), people=31)
-    with OpinionQueue(annotator(Onlooker(opinion=opinion)), frames) as opinions:
+    frames, film = RecentFrames("camera"), make_film(14, walker(6.0, 70.0, speed=4.0), people=31)
+    with OpinionQueue(annotator(RecordingChatModel(opinion=opinion)), frames) as opinions:
         triage = Triage(TriageSettings(street, memory=False))
         follower = StreamTriage(triage, "camera", SIZE, opinions=opinions)
         alerts: list[LiveAlert] = []
@@ -160,7 +160,7 @@ def test_the_end_waits_no_longer_than_it_says(recent: RecentFrames) -> None:
 
 
 def test_the_end_waits_for_what_is_queued(recent: RecentFrames) -> None:
-    with OpinionQueue(annotator(Onlooker(opinion=opinion)), recent) as queue:
+    with OpinionQueue(annotator(RecordingChatModel(opinion=opinion)), recent) as queue:
         for number in (1, 2, 3):
             queue.submit(make_event(number))
         assert [event.opinion is not None for event in queue.drain(SECONDS)] == [True] * 3
@@ -176,7 +176,7 @@ def test_a_failure_does_not_end_the_asking_nor_take_back_an_opinion(recent: Rece
             raise ConnectionError(say)
         return say(text)
 
-    with OpinionQueue(annotator(Onlooker(opinion=reply)), recent) as queue:
+    with OpinionQueue(annotator(RecordingChatModel(opinion=reply)), recent) as queue:
         queue.submit(make_event(1))
         (first,) = done_of(queue, 1)
         for number in (1, 2, 3):
@@ -192,11 +192,11 @@ def test_a_script_stands_for_a_model_on_the_command_line(street: Scene, tmp_path
     from typer.testing import CliRunner
 
     from anomalist.cli.app import app
-    from tests.street_files import written
+    from tests.street_files import write_film
 
     script, out = tmp_path / "replies.jsonl", tmp_path / "out"
     script.write_text(json.dumps({"prompt": "event.v1", "reply": REPLY | {"evidence": ["E1"]}}) + "\n")
-    clip = written(tmp_path / "run.mp4", filmed(12, walker(6.0, 60.0, speed=4.0), people=42))
+    clip = write_film(tmp_path / "run.mp4", make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
     words = ["triage", str(clip), "--profile", f"{street.path}/", "--follow", "--out", str(out)]
     done = CliRunner().invoke(app, [*words, "--model", f"scripted:{script}"], catch_exceptions=False)
     assert done.exit_code == 0, done.output

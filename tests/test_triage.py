@@ -18,8 +18,8 @@ from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.scene import Scene, Zone
-from tests.scenes import Actor, Camera, Film, filmed, walker
-from tests.street_files import written
+from tests.street import Actor, Camera, Film, make_film, walker
+from tests.street_files import write_film
 
 # The promise of so little footage is one false event in a minute and a half: these passers-by cause none.
 LOWER_LEFT = ((0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (0.0, 1.0))
@@ -40,7 +40,7 @@ def kinds(record: ClipRecord) -> set[str]:
 
 @pytest.mark.parametrize("mode", ["offline", "causal"])
 def test_normal_footage_is_normal(street: Scene, mode: Mode) -> None:
-    record = triaged(street, filmed(20, people=42), mode=mode)
+    record = triaged(street, make_film(20, people=42), mode=mode)
     assert record.label == "normal"
     assert record.events == ()
     assert record.troubles == ()
@@ -49,7 +49,7 @@ def test_normal_footage_is_normal(street: Scene, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", ["offline", "causal"])
 def test_somebody_running_is_an_event_with_its_speed_in_words(street: Scene, mode: Mode) -> None:
-    record = triaged(street, filmed(16, walker(6.0, 60.0, speed=4.0), people=42), mode=mode)
+    record = triaged(street, make_film(16, walker(6.0, 60.0, speed=4.0), people=42), mode=mode)
     assert record.label == "anomalous"
     (event,) = record.events
     assert event.kind == "speed"
@@ -65,7 +65,7 @@ def test_somebody_running_is_an_event_with_its_speed_in_words(street: Scene, mod
 
 
 def test_speed_is_measured_in_time_not_in_frames(street: Scene) -> None:
-    film = filmed(16, walker(6.0, 60.0, speed=2.5), people=42)
+    film = make_film(16, walker(6.0, 60.0, speed=2.5), people=42)
     rng = np.random.default_rng(3)
     kept = [0.0, *(t for t in film.times[1:] if rng.random() > 0.25)]
 
@@ -77,36 +77,36 @@ def test_speed_is_measured_in_time_not_in_frames(street: Scene) -> None:
 
 
 def test_something_large_is_said_to_be_large(street: Scene) -> None:
-    record = triaged(street, filmed(16, walker(5.0, 60.0, size=3.0), people=42))
+    record = triaged(street, make_film(16, walker(5.0, 60.0, size=3.0), people=42))
     assert record.label == "anomalous"
     assert any("large" in event.caption.text for event in record.events)
 
 
 def test_something_left_standing_is_found(street: Scene) -> None:
     left = Actor(((4.0, 80.0, 60.0), (40.0, 80.0, 60.0)), seed=1)
-    record = triaged(street, filmed(40, left, people=42))
+    record = triaged(street, make_film(40, left, people=42))
     assert "dwell" in kinds(record)
     assert any("standing still" in event.caption.text for event in record.events)
 
 
 def test_a_forbidden_zone_alarms_and_an_ignored_one_never_does(street: Scene) -> None:
-    film = filmed(16, walker(3.0, 95.0), people=None)
+    film = make_film(16, walker(3.0, 95.0), people=None)
     forbidden = Zone(name="track", kind="forbidden", polygon=LOWER_LEFT)
     assert "forbidden zone" in kinds(triaged(street, film, zones=[forbidden]))
     everything = Zone(name="all", kind="ignore", polygon=((0, 0), (1, 0), (1, 0.98), (0, 0.98)))
-    fast = filmed(16, walker(6.0, 60.0, speed=4.0), people=42)
+    fast = make_film(16, walker(6.0, 60.0, speed=4.0), people=42)
     assert "speed" not in kinds(triaged(street, fast, zones=[everything]))
 
 
 def test_abnormal_from_the_first_frame_to_the_last_is_said(street: Scene) -> None:
     runners = [walker(t / 2 - 4, 60.0, speed=4.0, seed=t) for t in range(30)]
-    record = triaged(street, filmed(8, *runners))
+    record = triaged(street, make_film(8, *runners))
     assert any(event.throughout for event in record.events)
 
 
 def test_brighter_light_is_no_event(street: Scene) -> None:
-    slowly = filmed(20, people=42, camera=lambda time: Camera(light=1 + 0.01 * time))
-    at_once = filmed(20, people=42, camera=lambda time: Camera(light=1.2 if time > 10 else 1.0))
+    slowly = make_film(20, people=42, camera=lambda time: Camera(light=1 + 0.01 * time))
+    at_once = make_film(20, people=42, camera=lambda time: Camera(light=1.2 if time > 10 else 1.0))
     assert triaged(street, slowly).label == "normal"
     assert triaged(street, at_once).label == "normal"
 
@@ -119,13 +119,13 @@ def grey(pixels: UInt8Array, time: float) -> UInt8Array:
 @pytest.mark.parametrize(
     ("film", "kind"),
     [
-        (filmed(14, people=42, camera=lambda t: Camera(right=2.5 * t)), "moving"),
-        (filmed(14, people=42, camera=lambda t: Camera(turned=3 * t)), "moving"),
-        (filmed(14, people=42, camera=lambda t: Camera(nearer=1 + 0.05 * t)), "moving"),
-        (filmed(14, people=42, camera=lambda _: Camera(right=16)), "moved"),
-        (filmed(14, people=42, change=grey), "covered"),
-        (filmed(14, people=42, change=lambda pixels, _: pixels * 0), "black"),
-        (filmed(14, people=42, change=lambda pixels, _: np.full_like(pixels, 90) // 2 * 2), "covered"),
+        (make_film(14, people=42, camera=lambda t: Camera(right=2.5 * t)), "moving"),
+        (make_film(14, people=42, camera=lambda t: Camera(turned=3 * t)), "moving"),
+        (make_film(14, people=42, camera=lambda t: Camera(nearer=1 + 0.05 * t)), "moving"),
+        (make_film(14, people=42, camera=lambda _: Camera(right=16)), "moved"),
+        (make_film(14, people=42, change=grey), "covered"),
+        (make_film(14, people=42, change=lambda pixels, _: pixels * 0), "black"),
+        (make_film(14, people=42, change=lambda pixels, _: np.full_like(pixels, 90) // 2 * 2), "covered"),
     ],
 )
 def test_a_camera_in_trouble_is_noticed_and_never_misread(street: Scene, film: Film, kind: str) -> None:
@@ -137,14 +137,14 @@ def test_a_camera_in_trouble_is_noticed_and_never_misread(street: Scene, film: F
 
 
 def test_a_frozen_picture_is_noticed(street: Scene) -> None:
-    still = next(iter(filmed(1, people=42).frames())).pixels
-    record = triaged(street, filmed(20, change=lambda *_: still))
+    still = next(iter(make_film(1, people=42).frames())).pixels
+    record = triaged(street, make_film(20, change=lambda *_: still))
     assert {trouble.kind for trouble in record.troubles} == {"frozen"}
     assert record.label == "undecided"
 
 
 def test_one_frame_is_undecided(street: Scene) -> None:
-    record = triaged(street, replace(filmed(1, people=42), times=(0.0,)))
+    record = triaged(street, replace(make_film(1, people=42), times=(0.0,)))
     assert record.label == "undecided"
     assert "motion" in (record.why_undecided or "")
 
@@ -156,7 +156,7 @@ def test_a_clip_that_breaks_is_a_record_and_the_others_go_on(street: Scene) -> N
         ) -> Iterator[Frame]:
             raise MediaError('"x.mp4" is damaged.', "Copy it again.")
 
-    good = filmed(5, people=42)
+    good = make_film(5, people=42)
     records = list(triage_of(street).clips([Broken((0.0,), source="x.mp4"), good]))
     assert [record.status for record in records] == ["error", "ok"]
     assert records[0].label is None
@@ -169,18 +169,18 @@ def test_frames_of_another_size_in_mid_stream_are_a_cut_and_go_on(street: Scene)
     def larger(pixels: UInt8Array, time: float) -> UInt8Array:
         return pixels if time < 8 else np.asarray(cv2.resize(pixels, None, fx=2, fy=2), np.uint8)
 
-    record = triaged(street, filmed(16, people=42, change=larger, cuts=(80,)))
+    record = triaged(street, make_film(16, people=42, change=larger, cuts=(80,)))
     assert record.status == "ok"
     assert record.label == "normal"
 
 
 def test_a_promise_out_of_reach_is_an_error_of_its_own(street: Scene) -> None:
     with pytest.raises(CalibrationError, match="hours"):
-        triaged(street, filmed(5, people=42), false_events_per_hour=0.01)
+        triaged(street, make_film(5, people=42), false_events_per_hour=0.01)
 
 
 def test_the_key_changes_with_everything_that_counts(street: Scene) -> None:
-    film = filmed(1)
+    film = make_film(1)
     keys = {
         Triage(street).key(film),
         Triage(street, mode="causal").key(film),
@@ -196,7 +196,7 @@ def test_the_key_changes_with_everything_that_counts(street: Scene) -> None:
 
 
 def test_the_curve_is_thinned_and_keeps_its_peak(street: Scene) -> None:
-    record = triaged(street, filmed(16, walker(6.0, 60.0, speed=4.0), people=42))
+    record = triaged(street, make_film(16, walker(6.0, 60.0, speed=4.0), people=42))
     scores = [score for _, score in record.curve if score is not None]
     assert max(scores) == pytest.approx(record.events[0].score, abs=1e-3)
     assert len(record.curve) <= 2000
@@ -204,7 +204,7 @@ def test_the_curve_is_thinned_and_keeps_its_peak(street: Scene) -> None:
 
 
 def test_a_clip_is_named_by_its_path(street: Scene, tmp_path: Path) -> None:
-    path = written(tmp_path / "calm.mp4", filmed(5, people=42))
+    path = write_film(tmp_path / "calm.mp4", make_film(5, people=42))
     record = triage_of(street).clip(path)
     assert (record.source, record.status) == (str(path), "ok")
     assert record.label == triage_of(street).clip(open_video(path)).label

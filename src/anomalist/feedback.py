@@ -15,11 +15,10 @@ from anomalist.errors import DataError, ProfileError
 from anomalist.memory.cases import Action, Case, CaseStore, Feedback
 from anomalist.memory.ranking import RankAdjustment, rank_adjustments
 from anomalist.pipeline import learn
-from anomalist.report.alerts import event_key
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE, event_signature
 from anomalist.vision.profile import Manifest, Profile, load_profile

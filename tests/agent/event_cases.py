@@ -117,7 +117,7 @@ REPLY: dict[str, Any] = {
 }
 
 
-class Onlooker(BaseChatModel):
+class RecordingChatModel(BaseChatModel):
     """Replies with what functions make of the last message, and keeps what it was shown.
 
     Parameters

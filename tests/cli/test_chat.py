@@ -13,8 +13,8 @@ from anomalist.errors import DataError
 from anomalist.settings import Settings
 from anomalist.vision.motion.scene import Scene
 from tests.pictures import holed, tile, write
-from tests.scenes import filmed, walker
-from tests.street_files import written
+from tests.street import make_film, walker
+from tests.street_files import write_film
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_a_name_that_is_taken_and_a_broken_file_are_errors() -> None:
 
 
 def test_a_clip_that_is_named_is_triaged_by_its_scene(street: Scene) -> None:
-    written(Path("run.mp4"), filmed(12, walker(6.0, 60.0, speed=4.0), people=42))
+    write_film(Path("run.mp4"), make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
     said = chat("run.mp4", "--profile", f"{street.path}/", "--name", "night", lines="What happened?\n")
     assert "[E1" in said
     assert "[E1" in chat("--name", "night", lines="How bad is it?\n")  # and what was said of it is kept

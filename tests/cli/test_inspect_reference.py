@@ -42,7 +42,7 @@ def test_pictures_are_judged_by_one_good_picture(good: Path, new: Path, tmp_path
     assert again.stdout == "" and "3 of 3 pictures were done before" in again.stderr
 
 
-def test_another_reference_asks_for_another_look(good: Path, new: Path, tmp_path: Path) -> None:
+def test_another_reference_inspects_again(good: Path, new: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run("inspect", new / "fine.png", "--reference", good, "--json", "--out", out)
     other = write(tmp_path / "other-good.png", noisy(board(), 2))

@@ -15,7 +15,7 @@ from anomalist.memory.cases import CaseStore, Feedback
 from anomalist.memory.rules.store import rules_for
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import Caption, ClipRecord, Event
-from tests.memory.rules.made import HALL
+from tests.memory.rules.rule_cases import HALL
 
 CAM3 = ("--profile", "cam3")
 

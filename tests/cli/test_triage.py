@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from anomalist.cli.app import app
 from anomalist.errors import AnomalistError
 from anomalist.vision.motion.scene import Scene
-from tests.scenes import filmed, walker
-from tests.street_files import written
+from tests.street import make_film, walker
+from tests.street_files import write_film
 from tests.test_streaming_webhook import receiver
 
 RUNNER = walker(6.0, 60.0, speed=4.0)
@@ -26,8 +26,8 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    written(folder / "calm.mp4", filmed(8, people=43))
-    written(folder / "runner.mp4", filmed(12, RUNNER, people=42))
+    write_film(folder / "calm.mp4", make_film(8, people=43))
+    write_film(folder / "runner.mp4", make_film(12, RUNNER, people=42))
     (folder / "text.mp4").write_text("this is no video")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "notes.txt").write_text("not a video by name")
@@ -126,7 +126,7 @@ def test_following_a_file_prints_alerts_and_posts_them(clips: Path, scene: str, 
 
 def test_a_scene_is_learned_from_files_and_a_promise_is_said(tmp_path: Path) -> None:
     for seed in (1, 2):
-        written(tmp_path / f"{seed}.mp4", filmed(8, people=seed))
+        write_film(tmp_path / f"{seed}.mp4", make_film(8, people=seed))
     done = run("learn-scene", tmp_path / "1.mp4", tmp_path / "2.mp4", "--profile", "cam3")
     assert done.exit_code == 0, done.output
     assert "false events an hour" in done.stderr

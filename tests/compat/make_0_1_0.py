@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import anomalist
 from anomalist.cli.app import app
 from tests.pictures import tile
-from tests.scenes import Film, filmed, walker
+from tests.street import Film, make_film, walker
 
 HERE = Path(__file__).resolve().parent
 SIDE = 20
@@ -86,9 +86,9 @@ def draw() -> None:
     save("new/d-hole.png", hole(803, 11, 9))
     Path("new/e-broken.jpg").write_text("this is no picture")
     for seed in range(1, 6):
-        clip(f"street/{seed}.mp4", filmed(18, people=seed))
-    clip("clips/calm.mp4", filmed(7, people=43))
-    clip("clips/runner.mp4", filmed(9, RUNNER, people=42))
+        clip(f"street/{seed}.mp4", make_film(18, people=seed))
+    clip("clips/calm.mp4", make_film(7, people=43))
+    clip("clips/runner.mp4", make_film(9, RUNNER, people=42))
     Path("captions.txt").write_text("\n".join(CAPTIONS * 14) + "\n")
 
 

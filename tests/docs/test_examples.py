@@ -13,8 +13,8 @@ import typer
 
 from anomalist.cli.app import app
 from tests.pictures import holed, tile, write, write_tiles
-from tests.scenes import filmed, walker
-from tests.street_files import written
+from tests.street import make_film, walker
+from tests.street_files import write_film
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -77,8 +77,8 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "new" / "041.png", tile(100))
     write(folder / "new" / "042.png", holed(101))
     for number in range(1, 5):
-        written(folder / "normal" / f"{number:02d}.mp4", filmed(12, people=number))
-    written(folder / "night" / "02.mp4", filmed(10, walker(5.0, 60.0, speed=4.0), people=42))
+        write_film(folder / "normal" / f"{number:02d}.mp4", make_film(12, people=number))
+    write_film(folder / "night" / "02.mp4", make_film(10, walker(5.0, 60.0, speed=4.0), people=42))
     return folder
 
 

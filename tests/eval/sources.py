@@ -1,4 +1,4 @@
-"""A simple examiner that is no profile: it knows nothing and measures how dark a picture gets."""
+"""A simple evidence source without a profile: it knows nothing and measures how dark a picture gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomalist.vision.evidence import MeasuredPicture
 from anomalist.vision.media.images import load_image
 
 
-class Darkness:
+class DarknessSource:
     """The map is how far a pixel is below white, the score its maximum."""
 
     name = "darkness"

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.eval.detection import Contender, DetectionResult, compare_detection, evaluate_detection
+from anomalist.eval.detection import (
+    Contender,
+    DetectionResult,
+    compare_detection,
+    contenders,
+    evaluate_detection,
+)
 from anomalist.eval.image_datasets import Split
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.evidence import EvidenceSource
-from tests.eval.sources import Darkness
+from tests.eval.sources import DarknessSource
 
 
-class Making:
-    """Makes an examiner that learns nothing, and remembers from what."""
+class RecordingContender:
+    """Makes an evidence source that learns nothing, and records from what."""
 
     def __init__(self) -> None:
         self.parts: list[Split] = []
@@ -23,11 +29,11 @@ class Making:
         progress("making", 1, 1)
         self.parts.append(parts)
         self.seeds.append(seed)
-        return Darkness()
+        return DarknessSource()
 
 
 def test_what_implements_the_protocol_is_measured(labelled: Path) -> None:
-    contender = Contender("darkness", Making(), effort="fast")
+    contender = Contender("darkness", RecordingContender(), effort="fast")
     result = evaluate_detection(labelled, contender, train_normals=4)
     assert (result.image_auroc, result.image_auroc_by_defect) == (1.0, {"hole": 1.0})
     assert result.pixel_auroc == result.aupro == 1.0
@@ -38,7 +44,7 @@ def test_what_implements_the_protocol_is_measured(labelled: Path) -> None:
 
 
 def test_without_calibration_rates_are_undefined_and_a_note_says_so(labelled: Path) -> None:
-    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    result = evaluate_detection(labelled, Contender("darkness", RecordingContender()), train_normals=0)
     assert (
         result.asked_false_alarm_rate is result.false_alarm_rate is result.false_alarm_rate_interval is None
     )
@@ -49,7 +55,7 @@ def test_without_calibration_rates_are_undefined_and_a_note_says_so(labelled: Pa
 def test_who_learns_from_nothing_gets_nothing_but_the_same_test(
     labelled: Path, effort: str | None, learned: int
 ) -> None:
-    making = Making()
+    making = RecordingContender()
     result = evaluate_detection(
         labelled, Contender("darkness", making, effort), train_normals=4, groups=labelled / "groups.csv"
     )
@@ -58,13 +64,13 @@ def test_who_learns_from_nothing_gets_nothing_but_the_same_test(
 
 
 def test_without_training_every_picture_is_tested(labelled: Path) -> None:
-    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    result = evaluate_detection(labelled, Contender("darkness", RecordingContender()), train_normals=0)
     assert (result.n_train, result.n_test, result.n_test_normals) == (0, 15, 12)
 
 
 def test_pictures_that_cannot_be_read_are_counted(labelled: Path) -> None:
     (labelled / "good" / "00.png").write_bytes(b"no picture")
-    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    result = evaluate_detection(labelled, Contender("darkness", RecordingContender()), train_normals=0)
     assert result.n_errors == 1
     assert result.image_auroc == 1.0
 
@@ -73,7 +79,7 @@ def test_progress_is_reported_while_making_and_inspecting(labelled: Path) -> Non
     heard: list[tuple[str, int, int]] = []
     evaluate_detection(
         labelled,
-        Contender("darkness", Making()),
+        Contender("darkness", RecordingContender()),
         train_normals=0,
         progress=lambda what, done, total: heard.append((what, done, total)),
     )
@@ -82,7 +88,7 @@ def test_progress_is_reported_while_making_and_inspecting(labelled: Path) -> Non
 
 
 def test_every_contender_runs_with_every_seed_once(labelled: Path) -> None:
-    first, second = Making(), Making()
+    first, second = RecordingContender(), RecordingContender()
     contenders = [Contender("first", first, "fast"), Contender("second", second)]
     results = list(compare_detection(labelled, contenders, train_normals=4, seeds=[0, 1, 0]))
     assert [(result.contender, result.seed) for result in results] == [
@@ -97,14 +103,14 @@ def test_every_contender_runs_with_every_seed_once(labelled: Path) -> None:
 
 
 def test_a_result_comes_before_the_next_run_starts(labelled: Path) -> None:
-    making = Making()
+    making = RecordingContender()
     results = compare_detection(labelled, [Contender("darkness", making)], train_normals=0, seeds=[0, 1])
     assert next(results).seed == 0
     assert making.seeds == [0]
 
 
 def test_json_keeps_the_keys_that_others_read(labelled: Path) -> None:
-    result = evaluate_detection(labelled, Contender("darkness", Making()), train_normals=0)
+    result = evaluate_detection(labelled, Contender("darkness", RecordingContender()), train_normals=0)
     text = result.model_dump_json()
     assert "\n" not in text
     assert DetectionResult.model_validate_json(text) == result
@@ -136,3 +142,45 @@ def test_json_keeps_the_keys_that_others_read(labelled: Path) -> None:
         "n_empty_masks",
         "notes",
     } <= set(type(result).model_fields)
+
+
+SURFACE = [("surface", "fast"), ("surface", "normal")]
+ZERO_SHOT, UNLABELLED = ("zero-shot", None), ("unlabelled", None)
+
+
+@pytest.mark.parametrize(
+    ("detectors", "train_normals", "expected"),
+    [
+        (["surface"], 8, SURFACE),
+        (["surface"], 0, [ZERO_SHOT]),
+        (["zero-shot"], 8, [ZERO_SHOT]),
+        (["unlabelled", "surface", "zero-shot"], 8, [UNLABELLED, *SURFACE, ZERO_SHOT]),
+        (["surface", "zero-shot", "unlabelled"], 0, [ZERO_SHOT, UNLABELLED]),
+        (["surface", "surface"], 8, SURFACE),
+    ],
+)
+def test_only_what_learns_comes_once_an_effort(
+    detectors: list[str], train_normals: int, expected: list[tuple[str, str | None]]
+) -> None:
+    found = contenders(detectors, ["fast", "normal", "fast"], train_normals, None)
+    assert [(contender.name, contender.effort) for contender in found] == expected
+
+
+def test_surface_learns_from_the_normals_of_the_split(labelled: Path) -> None:
+    (surface,) = contenders(["surface"], ["fast"], 8, 0.2)
+    result = evaluate_detection(labelled, surface, train_normals=8, groups=labelled / "groups.csv")
+    assert (result.contender, result.effort, result.detector) == ("surface", "fast", "surface")
+    assert (result.n_train, result.n_test_normals, result.n_errors) == (8, 4, 0)
+    assert result.asked_false_alarm_rate == 0.2
+    assert result.image_auroc == 1.0
+
+
+@pytest.mark.parametrize("name", ["zero-shot", "unlabelled"])
+def test_what_needs_no_normals_is_tested_on_every_picture(labelled: Path, name: str) -> None:
+    (contender,) = contenders([name], ["normal"], 0, None)
+    result = evaluate_detection(labelled, contender, train_normals=0)
+    assert (result.contender, result.effort, result.n_train) == (name, None, 0)
+    assert (result.n_test, result.n_errors) == (15, 0)
+    assert result.image_auroc is not None and result.image_auroc > 0.9
+    assert result.false_alarm_rate is None
+    assert any("no calibration" in note for note in result.notes)

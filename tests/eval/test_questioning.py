@@ -14,9 +14,15 @@ from anomalist.eval import question_sources
 from anomalist.eval.detection import Contender
 from anomalist.eval.image_datasets import LabelledImage
 from anomalist.eval.question_sources import QuestionSetup, sample_labelled_cases
-from anomalist.eval.questioning import QuestionsResult, evaluate_questions
+from anomalist.eval.questioning import (
+    QuestionsResult,
+    evaluate_questions,
+    longest_option_credits,
+    text_prior_credits,
+)
+from anomalist.eval.questions import BenchmarkQuestion
 from tests.boards import board, noisy, spot
-from tests.eval.sources import Darkness
+from tests.eval.sources import DarknessSource
 from tests.pictures import SIDE, tile, write, write_tiles
 
 SETUP = QuestionSetup(cases=2, train_normals=4, effort="fast", seed=0)
@@ -75,7 +81,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> QuestionsResult:
     write_boards(root / "deeppcb")
     write_steel(root / "neu")
     with pytest.MonkeyPatch.context() as patched:
-        making = Contender("darkness", lambda *_: Darkness(), "fast")
+        making = Contender("darkness", lambda *_: DarknessSource(), "fast")
         patched.setattr(question_sources, "contenders", lambda *_: [making])
         return evaluate_questions(root, SETUP)
 
@@ -152,3 +158,31 @@ def test_the_command_prints_json_or_a_table(tmp_path: Path, asked: list[str]) ->
         assert found["skipped"] == ["mtd", "deeppcb"]
     else:
         assert "neu" in done.stdout and "kind" in done.stdout
+
+
+def question(
+    group: str, right: int, *meanings: str, options: tuple[str, ...] | None = None
+) -> BenchmarkQuestion:
+    return BenchmarkQuestion("d", "kind", group, group, "Which?", options or meanings, right, meanings)
+
+
+def test_what_is_common_elsewhere_is_taken() -> None:
+    questions = [question(f"g{i}", 0, "crack", "fray") for i in range(9)]
+    questions.append(question("g9", 1, "crack", "fray"))
+    assert text_prior_credits(questions) == [1.0] * 9 + [0.0]
+
+
+def test_nothing_is_learned_from_questions_about_the_same_object() -> None:
+    questions = [question("a", 0, "crack", "fray")] * 5 + [question("b", 1, "crack", "fray")] * 5
+    assert text_prior_credits(questions) == [0.0] * 10
+
+
+def test_ties_share_the_credit() -> None:
+    assert text_prior_credits([question("a", 0, "crack", "fray")]) == [0.5]
+    same = question("a", 0, "crack", "fray", options=("abcd", "efgh"))
+    assert longest_option_credits([same]) == [0.5]
+
+
+@pytest.mark.parametrize(("options", "credit"), [(("long one", "one"), 1.0), (("one", "long one"), 0.0)])
+def test_the_longest_option_is_taken(options: tuple[str, ...], credit: float) -> None:
+    assert longest_option_credits([question("a", 0, "x", "y", options=options)]) == [credit]

@@ -12,10 +12,10 @@ from anomalist.agent.choice.model_choice import ModelChoice
 from anomalist.agent.models.local import LocalChatModel, open_local
 from anomalist.eval import seeing
 from anomalist.eval.seeing import (
-    _balanced_accuracy,
-    _expected_calibration_error,
-    _SeeingAnswer,
+    SeeingAnswer,
+    balanced_accuracy,
     evaluate_seeing,
+    expected_calibration_error,
     render,
 )
 from anomalist.eval.seeing_places import (
@@ -128,10 +128,10 @@ def test_every_source_that_is_there_is_measured(
 def test_balanced_accuracy_counts_good_and_bad_places_alike(tiles: Path) -> None:
     places = [*tile_places(tiles, 1, 0), *tile_places(tiles, 1, 0)][:3]  # two defects, one good place
     yes = ModelChoice(("Yes", "No"), (0.8, 0.2), "logprobs", 2)
-    answers = [_SeeingAnswer(yes, frozenset({0 if place.wrong else 1})) for place in places]
+    answers = [SeeingAnswer(yes, frozenset({0 if place.wrong else 1})) for place in places]
 
-    assert _balanced_accuracy(places, answers) == 0.5
-    assert _balanced_accuracy(places[:1], answers[:1]) is None
+    assert balanced_accuracy(places, answers) == 0.5
+    assert balanced_accuracy(places[:1], answers[:1]) is None
 
 
 @pytest.mark.parametrize(("hits", "error"), [([True] * 9 + [False], 0.0), ([False] * 10, 0.9)])
@@ -139,6 +139,6 @@ def test_calibration_error_is_the_distance_of_probability_and_accuracy(
     hits: list[bool], error: float
 ) -> None:
     choice = ModelChoice(("a", "b"), (0.9, 0.1), "logprobs", 2)
-    answers = [_SeeingAnswer(choice, frozenset({0 if hit else 1})) for hit in hits]
+    answers = [SeeingAnswer(choice, frozenset({0 if hit else 1})) for hit in hits]
 
-    assert _expected_calibration_error(answers) == pytest.approx(error)
+    assert expected_calibration_error(answers) == pytest.approx(error)

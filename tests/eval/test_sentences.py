@@ -8,7 +8,7 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.eval.sentences import evaluate_sentences
-from tests.memory.scenes.made import Hashed
+from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 ROWS = """video,start_s,end_s,sentence,label,class
 a,0,1,A gardener waters roses,normal,X
@@ -29,7 +29,7 @@ e,Normal,A gardener cuts roses
 
 def test_only_what_is_clear_is_counted(tmp_path: Path) -> None:
     (tmp_path / "sentences.csv").write_text(ROWS)
-    result = evaluate_sentences(tmp_path, encoder=Hashed())
+    result = evaluate_sentences(tmp_path, encoder=LetterPairEncoder())
     assert (result.sentences, result.anomalous, result.within, result.built) == (5, 2, 3, None)
     assert result.shipped.scenes == 7000
 
@@ -38,7 +38,9 @@ def test_sentences_of_other_videos_help_but_never_those_that_are_scored(tmp_path
     (tmp_path / "sentences.csv").write_text(ROWS)
     (tmp_path / "memory_sentences.csv").write_text(MEMORY)
     told = []
-    result = evaluate_sentences(tmp_path, encoder=Hashed(), progress=lambda *step: told.append(step))
+    result = evaluate_sentences(
+        tmp_path, encoder=LetterPairEncoder(), progress=lambda *step: told.append(step)
+    )
     assert result.built is not None
     assert result.built.scenes == 7004  # "A gardener cuts roses" is scored
     assert result.built.auroc is not None
@@ -54,9 +56,9 @@ def test_sentences_of_other_videos_help_but_never_those_that_are_scored(tmp_path
 def test_files_of_another_form_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "sentences.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        evaluate_sentences(tmp_path, encoder=Hashed())
+        evaluate_sentences(tmp_path, encoder=LetterPairEncoder())
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be read"):
-        evaluate_sentences(tmp_path, encoder=Hashed())
+        evaluate_sentences(tmp_path, encoder=LetterPairEncoder())

@@ -9,18 +9,21 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.eval.clip_datasets import leave_out_folds, read_video_dataset
-from anomalist.eval.video import _interpolate_to_frames, _temporal_iou, evaluate_video
-from tests.scenes import filmed, walker
-from tests.street_files import labelled
+from anomalist.eval.video import evaluate_video, interpolate_to_frames, temporal_iou
+from tests.street import make_film, walker
+from tests.street_files import write_labelled_films
 
 RUN = (62, 87)
 
 
 @pytest.fixture(scope="module")
 def street_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    normal = [filmed(5, people=seed) for seed in range(1, 9)]
-    tests = [(filmed(14, walker(6.0, 60.0, speed=4.0), people=42), RUN), (filmed(14, people=43), (200, 200))]
-    return labelled(tmp_path_factory.mktemp("data") / "street", normal, tests)
+    normal = [make_film(5, people=seed) for seed in range(1, 9)]
+    tests = [
+        (make_film(14, walker(6.0, 60.0, speed=4.0), people=42), RUN),
+        (make_film(14, people=43), (200, 200)),
+    ]
+    return write_labelled_films(tmp_path_factory.mktemp("data") / "street", normal, tests)
 
 
 def test_a_runner_is_ranked_found_and_located(street_set: Path) -> None:
@@ -82,16 +85,16 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
 
 def test_frames_between_those_looked_at_get_their_scores() -> None:
     curve, index = np.array([np.nan, 1.0, 3.0], np.float32), np.array([0, 2, 4])
-    assert _interpolate_to_frames(curve, index, 6, "offline").tolist() == [1, 1, 1, 2, 3, 3]
-    assert _interpolate_to_frames(curve, index, 6, "causal").tolist() == [0, 0, 1, 1, 3, 3]
-    assert not _interpolate_to_frames(curve * np.nan, index, 6, "offline").any()
+    assert interpolate_to_frames(curve, index, 6, "offline").tolist() == [1, 1, 1, 2, 3, 3]
+    assert interpolate_to_frames(curve, index, 6, "causal").tolist() == [0, 0, 1, 1, 3, 3]
+    assert not interpolate_to_frames(curve * np.nan, index, 6, "offline").any()
 
 
 @pytest.mark.parametrize(
     ("a", "b", "want"), [((0, 2), (0, 2), 1), ((0, 2), (1, 3), 1 / 3), ((0, 1), (2, 3), 0)]
 )
 def test_overlap_in_time(a: tuple[float, float], b: tuple[float, float], want: float) -> None:
-    assert _temporal_iou(a, b) == pytest.approx(want)
+    assert temporal_iou(a, b) == pytest.approx(want)
 
 
 def test_every_video_is_left_out_once() -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -286,8 +287,8 @@ def test_an_error_half_way_leaves_nothing_behind(store: CaseStore, monkeypatch: 
 
 def test_a_locked_file_is_said_to_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WAIT", 0.05)
-    with CaseStore(path) as store, CaseStore(path) as other:
-        other._connection.execute("BEGIN IMMEDIATE")
+    with CaseStore(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DataError, match=r"cases\.sqlite.* is being written by another process"):
             store.add(feedback())
         assert store.list() == ()  # reading goes on
@@ -360,16 +361,16 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_case_that_was_tampered_with_is_said_to_be_damaged(path: Path) -> None:
-    with CaseStore(path) as store:
+    with CaseStore(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         store.add(feedback(), {"space": [1.0, 2.0]})
-        store._connection.execute("UPDATE cases SET action = 'liked'")
+        other.execute("UPDATE cases SET action = 'liked'")
         with pytest.raises(DataError, match=r"cases\.sqlite.* is damaged"):
             store.list()
-        store._connection.execute("UPDATE cases SET action = 'seen'")
-        store._connection.execute("UPDATE embeddings SET vector = x'0102'")
+        other.execute("UPDATE cases SET action = 'seen'")
+        other.execute("UPDATE embeddings SET vector = x'0102'")
         with pytest.raises(DataError, match=r"cases\.sqlite.* is damaged"):
             store.vectors("space")
-        store._connection.execute("DROP TABLE embeddings")
+        other.execute("DROP TABLE embeddings")
         with pytest.raises(DataError, match=r"cases\.sqlite.* can't be used"):
             store.vectors("space")
 

@@ -61,7 +61,7 @@ def test_one_string_is_not_taken_for_its_letters(encoder: SentenceEncoder) -> No
 
 def fresh(encoder: SentenceEncoder) -> SentenceEncoder:
     """The same network with nothing remembered."""
-    return SentenceEncoder(encoder._weights, encoder._tokenizer)
+    return SentenceEncoder(encoder.weights, encoder.tokenizer)
 
 
 def test_a_vector_depends_neither_on_the_batch_nor_on_the_order(encoder: SentenceEncoder) -> None:
@@ -84,7 +84,7 @@ class Counting:
     """A tokenizer that counts how often it was asked."""
 
     def __init__(self, encoder: SentenceEncoder) -> None:
-        self.tokenizer, self.asked = encoder._tokenizer, 0
+        self.tokenizer, self.asked = encoder.tokenizer, 0
 
     def encode(self, text: str) -> object:
         self.asked += 1
@@ -93,7 +93,7 @@ class Counting:
 
 def test_a_text_is_embedded_once(encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     counting = Counting(encoder)
-    own = SentenceEncoder(encoder._weights, counting)  # type: ignore[arg-type]
+    own = SentenceEncoder(encoder.weights, counting)  # type: ignore[arg-type]
     first = own.encode(["a", "b", "a", "a"])
     assert counting.asked == 2
     assert np.array_equal(first[0], first[2])
@@ -101,7 +101,11 @@ def test_a_text_is_embedded_once(encoder: SentenceEncoder, monkeypatch: pytest.M
     assert counting.asked == 2
     monkeypatch.setattr(embedding, "_CACHED_TEXTS", 2)
     assert np.array_equal(own.encode(["a", "c", "d", "a"])[0], first[0])  # more than is remembered
-    assert len(own._cache) == 2
+    assert counting.asked == 4
+    own.encode(["c", "d"])
+    assert counting.asked == 4
+    own.encode(["a", "b"])  # forgotten
+    assert counting.asked == 6
 
 
 def test_a_result_may_be_changed_without_harm(encoder: SentenceEncoder) -> None:

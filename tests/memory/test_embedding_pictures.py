@@ -12,7 +12,7 @@ from anomalist.memory.embedding import ContrastiveEncoder, PictureEncoder, load_
 from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.memory.scenes.scene import apply_frame, framing_for
 from anomalist.memory.scenes.store import SceneStore
-from tests.memory.scenes.made import Hashed, scene
+from tests.memory.scenes.scene_cases import LetterPairEncoder, scene
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_name_tells_weights_apart(encoder: ContrastiveEncoder) -> None:
 
 def test_the_sides_are_framed_apart_for_pictures(encoder: ContrastiveEncoder) -> None:
     assert isinstance(encoder, PictureEncoder)
-    assert (framing_for(encoder), framing_for(Hashed())) == ("apart", "none")
+    assert (framing_for(encoder), framing_for(LetterPairEncoder())) == ("apart", "none")
     assert apply_frame("A man is running.", "normal", "park", "apart") == "Normal scene: a person is running."
     told = apply_frame("A man in a cap runs away.", "anomalous", "running", "apart")
     assert told == "Anomalous scene: running, a person runs away."
@@ -81,7 +81,7 @@ def test_pictures_ask_the_memory(encoder: ContrastiveEncoder, tmp_path: Path) ->
     assert response.scores.shape == (2,)
     assert all(each.memories and each.memories[0].side == each.side for each in response.rationale)
     with pytest.raises(DataError, match=r"made with tiny-clip.* not with letter pairs"):
-        SceneStore(tmp_path / "clip.sqlite", Hashed())
+        SceneStore(tmp_path / "clip.sqlite", LetterPairEncoder())
 
 
 def test_what_is_no_such_model_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from anomalist.memory.cases import Case
 from anomalist.memory.ranking import NovelKind, novel_kinds
-from tests.memory.scenes.made import unit
+from tests.memory.scenes.scene_cases import unit
 
 
 def case(number: int, text: str, kind: str | None = None, action: str = "escalate") -> Case:

@@ -7,7 +7,7 @@ import pytest
 
 from anomalist.memory.vector_index import FLAT_UP_TO, HNSW_UP_TO, IndexKind, VectorIndex, index_kind
 from anomalist.types.common import FloatArray
-from tests.memory.scenes.made import unit
+from tests.memory.scenes.scene_cases import unit
 
 KINDS: tuple[IndexKind, ...] = ("flat", "hnsw", "ivf")
 

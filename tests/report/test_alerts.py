@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from anomalist.errors import DataError
 from anomalist.memory.ranking import RankAdjustment
-from anomalist.report.alerts import Alert, event_key, keys_by_rank, rank_alerts
-from anomalist.types.clip import ClipRecord, Event, WatchMatch
+from anomalist.report.alerts import Alert, keys_by_rank, rank_alerts
+from anomalist.types.clip import ClipRecord, Event, WatchMatch, event_key
 from tests.report.clip_records import clip, event, track
 
 KINDS = ("speed", "size", "stillness", "forbidden zone")

@@ -202,7 +202,7 @@ def test_a_video_that_went_away_meanwhile_is_said(tmp_path: Path) -> None:
     assert "No picture of E1" in ClipRunFolder(tmp_path).records()[0].notes[0]
 
 
-class Torn:
+class BrokenVideo:
     """A video of which one frame can be read and nothing more."""
 
     source, sha256, size, duration, notes = "torn", None, (96, 128), 10.0, ()
@@ -220,7 +220,7 @@ class Torn:
 
 
 def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
-    torn: Video = Torn()  # type: ignore[assignment]
+    torn: Video = BrokenVideo()  # type: ignore[assignment]
     write_triage([clip("torn", event())], tmp_path, {"torn": torn})
     (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame == f"frames/{event_file_name('torn', 'E1')}.jpg"
@@ -319,10 +319,10 @@ def test_an_empty_run_is_a_page_too(tmp_path: Path) -> None:
 
 
 def test_long_events_are_cut_around_their_peak() -> None:
-    assert builder._clip_range(event(start=5, end=8)) == (4, 9)
-    assert builder._clip_range(event(start=0, end=100, peak=50)) == (40, 60)
-    assert builder._clip_range(event(start=0, end=100, peak=2)) == (0, 19)
-    assert builder._clip_range(event(start=0, end=100, peak=100)) == (81, 101)
+    assert builder.clip_range(event(start=5, end=8)) == (4, 9)
+    assert builder.clip_range(event(start=0, end=100, peak=50)) == (40, 60)
+    assert builder.clip_range(event(start=0, end=100, peak=2)) == (0, 19)
+    assert builder.clip_range(event(start=0, end=100, peak=100)) == (81, 101)
 
 
 def test_markdown_takes_everything_literally_and_stays_short(tmp_path: Path, videos: Path) -> None:

@@ -92,6 +92,7 @@ def test_coco_has_the_regions_of_what_was_flagged(run: Run, tmp_path: Path) -> N
 
 def test_each_annotation_is_the_component_of_its_region(run: Run, tmp_path: Path) -> None:
     coco = json.loads(write_coco(run.records, run.folder).read_text("utf-8"))
+    assert coco["annotations"]
     for annotation in coco["annotations"]:
         inside = decode(annotation["segmentation"])
         x, y, width, height = annotation["bbox"]

@@ -15,26 +15,26 @@ from anomalist.storage.artifacts import ArtifactKind
 from anomalist.vision.motion.scene import SCENE_KIND
 from anomalist.vision.profile import PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
-from tests.profiles import contents, names, saved
+from tests.profiles import contents, names, save_small_profile
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits or links")
 
 
 def test_a_profile_is_not_overwritten_without_force(tmp_path: Path) -> None:
-    first = saved(tmp_path / "p")
+    first = save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p")
     with pytest.raises(ProfileError, match=r"The profile p is already there.*--force"):
-        saved(tmp_path / "p", seed=5)
+        save_small_profile(tmp_path / "p", seed=5)
     assert contents(tmp_path / "p") == before
-    second = saved(tmp_path / "p", seed=5, force=True)
+    second = save_small_profile(tmp_path / "p", seed=5, force=True)
     assert load_profile(tmp_path / "p").digest == second.digest != first.digest
     assert names(tmp_path) == ["p"]
 
 
 def test_a_damaged_profile_can_be_replaced_too(tmp_path: Path) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     (tmp_path / "p" / "detector.safetensors").unlink()
-    saved(tmp_path / "p", force=True)
+    save_small_profile(tmp_path / "p", force=True)
     load_profile(tmp_path / "p")
 
 
@@ -42,7 +42,7 @@ def test_nothing_but_a_profile_is_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").write_bytes(b"precious")
     (tmp_path / "file").write_bytes(b"precious")
-    saved(tmp_path / "mixed")
+    save_small_profile(tmp_path / "mixed")
     (tmp_path / "mixed" / "a.png").write_bytes(b"precious")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name, message in (
@@ -52,7 +52,7 @@ def test_nothing_but_a_profile_is_ever_replaced(tmp_path: Path) -> None:
         ("link", "not a folder"),
     ):
         with pytest.raises(ProfileError, match=message):
-            saved(tmp_path / name, force=True)
+            save_small_profile(tmp_path / name, force=True)
     for place in ("pictures/a.png", "mixed/a.png", "file"):
         assert (tmp_path / place).read_bytes() == b"precious"
     assert names(tmp_path) == ["file", "link", "mixed", "pictures"]
@@ -60,7 +60,7 @@ def test_nothing_but_a_profile_is_ever_replaced(tmp_path: Path) -> None:
 
 def test_an_empty_folder_may_become_a_profile(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     load_profile(tmp_path / "p")
     assert names(tmp_path) == ["p"]
 
@@ -73,15 +73,15 @@ def test_names_that_no_file_system_takes_are_refused_before_learning() -> None:
 def test_a_place_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ProfileError, match=r"can't be (used|written)"):
-        saved(tmp_path / "file" / "p")
+        save_small_profile(tmp_path / "file" / "p")
 
 
 @posix_only
 def test_a_link_to_a_profile_keeps_pointing_to_it(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
-    saved(tmp_path / "far" / "p")
+    save_small_profile(tmp_path / "far" / "p")
     (tmp_path / "link").symlink_to(tmp_path / "far" / "p")
-    digest = saved(tmp_path / "link", seed=5, force=True).digest
+    digest = save_small_profile(tmp_path / "link", seed=5, force=True).digest
     assert (tmp_path / "link").is_symlink()
     assert load_profile(tmp_path / "far" / "p").digest == load_profile(tmp_path / "link").digest == digest
     assert names(tmp_path) == ["far", "link"]
@@ -101,10 +101,10 @@ class Unwritable(GreyDetector):
 @pytest.mark.parametrize("replacing", [False, True])
 def test_a_failure_while_writing_leaves_everything_as_it_was(tmp_path: Path, replacing: bool) -> None:
     if replacing:
-        saved(tmp_path / "p")
+        save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p") if replacing else None
     with pytest.raises(ProfileError, match=r"can't be written .* No space left on device.*Free some space"):
-        saved(tmp_path / "p", Unwritable(np.ones(2)), force=True)
+        save_small_profile(tmp_path / "p", Unwritable(np.ones(2)), force=True)
     assert names(tmp_path) == (["p"] if replacing else [])
     assert not replacing or contents(tmp_path / "p") == before
 
@@ -112,11 +112,11 @@ def test_a_failure_while_writing_leaves_everything_as_it_was(tmp_path: Path, rep
 def test_an_interrupt_while_writing_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p")
     monkeypatch.setattr(Unwritable, "error", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        saved(tmp_path / "p", Unwritable(np.ones(2)), force=True)
+        save_small_profile(tmp_path / "p", Unwritable(np.ones(2)), force=True)
     assert contents(tmp_path / "p") == before
     assert names(tmp_path) == ["p"]
 
@@ -125,7 +125,7 @@ def test_an_interrupt_while_writing_leaves_everything_as_it_was(
 def test_the_old_profile_comes_back_when_the_new_one_can_not_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p")
     rename = Path.rename
 
@@ -136,7 +136,7 @@ def test_the_old_profile_comes_back_when_the_new_one_can_not_take_its_place(
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises((ProfileError, KeyboardInterrupt)):
-        saved(tmp_path / "p", seed=5, force=True)
+        save_small_profile(tmp_path / "p", seed=5, force=True)
     assert contents(tmp_path / "p") == before
     assert names(tmp_path) == ["p"]
 
@@ -144,7 +144,7 @@ def test_the_old_profile_comes_back_when_the_new_one_can_not_take_its_place(
 def test_an_artefact_that_can_not_be_put_on_the_disk_does_not_replace_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p")
 
     def failing(descriptor: int) -> None:
@@ -152,7 +152,7 @@ def test_an_artefact_that_can_not_be_put_on_the_disk_does_not_replace_the_old_on
 
     monkeypatch.setattr("os.fsync", failing)
     with pytest.raises(ProfileError, match="Input/output error"):
-        saved(tmp_path / "p", seed=5, force=True)
+        save_small_profile(tmp_path / "p", seed=5, force=True)
     assert contents(tmp_path / "p") == before
     assert names(tmp_path) == ["p"]
 
@@ -180,13 +180,13 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from tests.detectors import GreyDetector
-from tests.profiles import saved
+from tests.profiles import save_small_profile
 from anomalist.errors import ProfileError
 
 large = GreyDetector(np.ones(2_000_000))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
-    saved(Path(sys.argv[1]), large, force=True)
+    save_small_profile(Path(sys.argv[1]), large, force=True)
 except ProfileError as error:
     print(error)
 """
@@ -196,7 +196,7 @@ except ProfileError as error:
 @pytest.mark.parametrize("replacing", [False, True])
 def test_a_full_disk_leaves_no_half_profile(tmp_path: Path, replacing: bool) -> None:
     if replacing:
-        saved(tmp_path / "p")
+        save_small_profile(tmp_path / "p")
     before = contents(tmp_path / "p") if replacing else None
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "p")],
@@ -214,5 +214,5 @@ def test_a_full_disk_leaves_no_half_profile(tmp_path: Path, replacing: bool) -> 
 @posix_only
 def test_a_profile_can_be_read_by_those_who_may_read_its_folder(tmp_path: Path) -> None:
     (tmp_path / "ordinary").mkdir()
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     assert (tmp_path / "p").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

@@ -36,6 +36,7 @@ def test_pictures_and_masks_of_a_case_have_one_size(cases: list[SyntheticCase]) 
 
 
 def test_marked_places_lie_apart(cases: list[SyntheticCase]) -> None:
+    assert any(len(case.marked) > 1 for case in cases)
     for case in cases:
         count = sum((place.mask.astype(int) for place in case.marked), np.zeros(case.pixels.shape[:2], int))
         assert count.max() <= 1
@@ -46,7 +47,9 @@ def test_every_kind_is_drawn(cases: list[SyntheticCase]) -> None:
 
 
 def test_nothing_has_no_properties_but_its_place(cases: list[SyntheticCase]) -> None:
-    for facts in (place.facts for case in cases for place in case.marked):
+    marked = [place.facts for case in cases for place in case.marked]
+    assert any(facts.kind == "nothing" for facts in marked)
+    for facts in marked:
         if facts.kind in (None, "nothing"):
             assert (facts.tone, facts.hue, facts.shape, facts.count, facts.faint) == (None,) * 5
         assert facts.place in (None, *POSITION_NAMES)

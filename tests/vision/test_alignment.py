@@ -103,10 +103,12 @@ def unrelated(seed: int) -> UInt8Array:
     return rgb(grey)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_another_thing_is_refused_with_the_reason(seed: int) -> None:
-    with pytest.raises(MediaError, match=r"could not be aligned to the reference: only \d+% of their edges"):
-        align(board(), unrelated(seed))
+def test_another_thing_is_refused_with_the_reason() -> None:
+    for seed in range(4):
+        with pytest.raises(
+            MediaError, match=r"could not be aligned to the reference: only \d+% of their edges"
+        ):
+            align(board(), unrelated(seed))
 
 
 def test_a_plain_picture_is_not_what_a_reference_full_of_structure_shows() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from anomalist.errors import MediaError
 from anomalist.types.common import UInt8Array
-from anomalist.vision.difference import find_difference, match_lighting
-from tests.boards import HEIGHT, WIDTH, board, noisy, spot, warped
+from anomalist.vision.difference import find_difference, match_lighting, split_figure, two_tone_level
+from tests.boards import HEIGHT, WIDTH, board, noisy, spot, textured, warped
 
 
 def shaded(picture: UInt8Array, gain: float, offset: float, slope: float) -> UInt8Array:
@@ -134,3 +134,24 @@ def test_an_even_picture_is_matched_by_an_offset() -> None:
     reference = np.full((20, 30, 1), 100, dtype=np.float32)
     everywhere = np.ones((20, 30), dtype=np.bool_)
     assert match_lighting(reference, reference + 30, everywhere) == pytest.approx(reference + 30)
+
+
+def test_figure_and_ground_need_two_tones_and_a_rarer_one() -> None:
+    two = board()[..., 0].astype(np.float32)
+    level, rarer = two_tone_level(two)
+    assert level is not None and 40 < level < 220
+    assert rarer == "dark"
+    assert two_tone_level(255 - two)[1] == "light"
+    assert two_tone_level(textured()[..., 0].astype(np.float32)) == (None, None)
+    assert two_tone_level(np.full((5, 5), 7, dtype=np.float32)) == (None, None)
+    half = np.zeros((10, 10), dtype=np.float32)
+    half[:5] = 255
+    assert two_tone_level(half)[1] is None
+
+
+def test_a_named_tone_of_structure_wins_over_the_rarer_one() -> None:
+    two = board()[..., 0].astype(np.float32)
+    everywhere = np.ones(two.shape, dtype=np.bool_)
+    usual, other = split_figure(two, two, everywhere), split_figure(two, two, everywhere, "light")
+    assert usual.before is not None and other.before is not None
+    assert (usual.before == ~other.before).all()

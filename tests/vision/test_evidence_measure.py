@@ -1,4 +1,4 @@
-"""From scores to evidence: the rate to decide at, thresholds, regions, and what can't be examined."""
+"""From scores to evidence: the rate to decide at, thresholds, regions, and what can't be measured."""
 
 from __future__ import annotations
 

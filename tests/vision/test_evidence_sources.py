@@ -34,8 +34,8 @@ def even(folder: Path, grey: int, side: int = 16) -> Path:
     return write(folder / f"{grey:03d}.png", np.full((side, side, 3), grey, np.uint8))
 
 
-def scored_by(examined: Media) -> DetectorOutput:
-    return DetectorOutput(np.array([1.0]), np.zeros(examined.size, np.float32))
+def scored_by(media: Media) -> DetectorOutput:
+    return DetectorOutput(np.array([1.0]), np.zeros(media.size, np.float32))
 
 
 def evidence_of(media: Media, scored: DetectorOutput) -> Evidence:
@@ -47,7 +47,7 @@ def evidence_of(media: Media, scored: DetectorOutput) -> Evidence:
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_a_profile_examines_every_picture_as_it_would_alone(tmp_path: Path, left: bool) -> None:
+def test_a_profile_measures_every_picture_as_it_would_alone(tmp_path: Path, left: bool) -> None:
     paths = [even(tmp_path, grey) for grey in range(90, 190, 5)]  # more than one batch
     evidence_source: EvidenceSource = ProfileEvidence(profile(left), 0.05)
     found = list(evidence_source.measure(iter(paths)))

@@ -12,7 +12,7 @@ import pytest
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.prefetch import prefetch, prefetch_in_process
-from tests.scenes import filmed, walker
+from tests.street import make_film, walker
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
@@ -53,7 +53,7 @@ def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
 
 
 def test_prefetched_scoring_equals_scoring_frame_by_frame(street: Scene) -> None:
-    film = filmed(8, walker(3.0, 60.0, speed=4.0), people=42, cuts=(50,))
+    film = make_film(8, walker(3.0, 60.0, speed=4.0), people=42, cuts=(50,))
     simple, fast = FrameScorer(street), FrameScorer(street)
     one_by_one = [simple.score(frame) for frame in film.frames()]
     for a, b in zip(one_by_one, fast.score_all(film.frames()), strict=True):

@@ -16,7 +16,7 @@ from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.vision.profile import PROFILE_FORMAT, PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
-from tests.profiles import ROI, names, saved
+from tests.profiles import ROI, names, save_small_profile
 
 FILES = ("profile.json", "detector.safetensors", "calibration.safetensors", "roi.png")
 
@@ -25,7 +25,7 @@ FILES = ("profile.json", "detector.safetensors", "calibration.safetensors", "roi
 
 
 def test_a_profile_comes_back_as_it_was(tmp_path: Path) -> None:
-    before = saved(tmp_path / "tiles")
+    before = save_small_profile(tmp_path / "tiles")
     after = load_profile(tmp_path / "tiles")
     assert after.manifest == before.manifest
     assert (after.name, after.digest, after.path) == ("tiles", before.digest, tmp_path / "tiles")
@@ -39,27 +39,27 @@ def test_a_profile_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_profile_without_a_region_of_interest_has_no_mask_file(tmp_path: Path) -> None:
-    saved(tmp_path / "p", mask=None)
+    save_small_profile(tmp_path / "p", mask=None)
     assert load_profile(tmp_path / "p").roi is None
     assert names(tmp_path / "p") == sorted(set(FILES) - {"roi.png"})
 
 
 def test_the_digest_is_of_what_was_learned_and_not_of_name_place_or_date(tmp_path: Path) -> None:
-    first = saved(tmp_path / "a")
-    moved = saved(tmp_path / "deep" / "er" / "b", created="2027-01-01T00:00:00+00:00")
+    first = save_small_profile(tmp_path / "a")
+    moved = save_small_profile(tmp_path / "deep" / "er" / "b", created="2027-01-01T00:00:00+00:00")
     assert first.digest == moved.digest
-    assert first.digest != saved(tmp_path / "c", GreyDetector(np.array([100.0, 111.0]))).digest
-    assert first.digest != saved(tmp_path / "d", seed=5).digest
+    assert first.digest != save_small_profile(tmp_path / "c", GreyDetector(np.array([100.0, 111.0]))).digest
+    assert first.digest != save_small_profile(tmp_path / "d", seed=5).digest
 
 
 def test_a_profile_may_be_moved_and_copied(tmp_path: Path) -> None:
-    digest = saved(tmp_path / "a").digest
+    digest = save_small_profile(tmp_path / "a").digest
     (tmp_path / "a").rename(tmp_path / "b")
     assert load_profile(tmp_path / "b").digest == digest
 
 
 def test_the_manifest_can_be_read_without_the_arrays(tmp_path: Path) -> None:
-    manifest = saved(tmp_path / "p").manifest
+    manifest = save_small_profile(tmp_path / "p").manifest
     (tmp_path / "p" / "detector.safetensors").unlink()
     assert PROFILE_KIND.read_manifest(tmp_path / "p") == manifest
 
@@ -91,7 +91,7 @@ def _folder_instead(file: Path) -> None:
 def test_a_damaged_file_is_noticed_and_named(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     damage(tmp_path / "p" / name)
     with pytest.raises(ProfileError, match=rf"is damaged: {name}.*Learn it again"):
         load_profile(tmp_path / "p")
@@ -122,7 +122,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_a_manifest_of_another_making_is_refused(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     rewritten(tmp_path / "p", change)
     with pytest.raises(ProfileError, match=message):
         load_profile(tmp_path / "p")
@@ -130,7 +130,7 @@ def test_a_manifest_of_another_making_is_refused(
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": null}', "\xff"])
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     (tmp_path / "p" / "profile.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ProfileError, match=r"profile\.json can't be read"):
         load_profile(tmp_path / "p")
@@ -163,21 +163,21 @@ def _arrays(**arrays: Any) -> bytes:
     ],
 )
 def test_nonsense_with_the_right_hash_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     _with_hash(tmp_path / "p", name, data)
     with pytest.raises(ProfileError, match="is damaged"):
         load_profile(tmp_path / "p")
 
 
 def test_a_detector_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     rewritten(tmp_path / "p", lambda c: c.update(detector="somewhere.else:Detector"))
     with pytest.raises(DetectorError, match=r"somewhere\.else:Detector"):
         load_profile(tmp_path / "p")
 
 
 def test_something_importable_that_is_no_detector_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     rewritten(tmp_path / "p", lambda c: c.update(detector="pathlib:Path"))
     with pytest.raises(DetectorError, match="pathlib:Path is no detector"):
         load_profile(tmp_path / "p")
@@ -188,7 +188,7 @@ def test_opening_a_profile_imports_no_module_that_it_names(
 ) -> None:
     (tmp_path / "trojan.py").write_text("raise SystemExit('it ran')")
     monkeypatch.syspath_prepend(tmp_path)
-    saved(tmp_path / "p")
+    save_small_profile(tmp_path / "p")
     rewritten(tmp_path / "p", lambda c: c.update(detector="trojan:Detector"))
     with pytest.raises(DetectorError, match="trojan:Detector of the profile p is not installed as a plug-in"):
         load_profile(tmp_path / "p")

@@ -95,12 +95,15 @@ class SeeingResult(Frozen):
 
 
 @dataclass(frozen=True)
-class _SeeingAnswer:
+class SeeingAnswer:
+    """The option that a model chose, and the indices of those that would be right."""
+
     choice: ModelChoice
     right: frozenset[int]
 
     @property
     def hit(self) -> bool:
+        """Whether the chosen option is a right one."""
         return self.choice.best in self.right
 
 
@@ -127,7 +130,7 @@ def _evaluate_source(
 ) -> SeeingResult:
     drawn = source == "drawn"
     views = [place.shown.view(place.shown.evidence.regions[0]) for place in places]
-    answers: dict[str, list[_SeeingAnswer]] = {about: [] for about in SEEING_QUESTIONS}
+    answers: dict[str, list[SeeingAnswer]] = {about: [] for about in SEEING_QUESTIONS}
     kinds: dict[int, ModelChoice] = {}
     seconds = 0.0
     for at, (place, view) in enumerate(zip(places, views, strict=True)):
@@ -138,7 +141,7 @@ def _evaluate_source(
             start = time.perf_counter()
             choice = _ask_choice(model, picture, caption, about, seed)
             seconds += time.perf_counter() - start if about == "wrong" else 0.0
-            answers[about].append(_SeeingAnswer(choice, right))
+            answers[about].append(SeeingAnswer(choice, right))
             if about in ("kind", "real kind"):
                 kinds[at] = choice
         progress(f"looking at {source}", at + 1, len(places))
@@ -162,8 +165,8 @@ def _evaluate_source(
         tone_accuracy=_mean([each.hit for each in answers["tone"]]),
         shape_accuracy=_mean([each.hit for each in answers["shape"]]),
         place_accuracy=_mean([each.hit for each in answers["place"]]),
-        wrong_balanced_accuracy=_balanced_accuracy(places, answers["wrong"]),
-        ece=_expected_calibration_error([each for some in answers.values() for each in some])
+        wrong_balanced_accuracy=balanced_accuracy(places, answers["wrong"]),
+        ece=expected_calibration_error([each for some in answers.values() for each in some])
         if drawn
         else None,
         description_changes=_counterfactual_changes(
@@ -250,14 +253,15 @@ def _counterfactual_changes(
     return _mean(changed)
 
 
-def _balanced_accuracy(places: Sequence[MarkedPlace], answers: Sequence[_SeeingAnswer]) -> float | None:
+def balanced_accuracy(places: Sequence[MarkedPlace], answers: Sequence[SeeingAnswer]) -> float | None:
+    """Mean of the accuracies on defects and on good places; None where one of them is missing."""
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for place, answer in zip(places, answers, strict=True):
         hits[place.wrong].append(answer.hit)
     return float(np.mean([np.mean(each) for each in hits.values()])) if all(hits.values()) else None
 
 
-def _expected_calibration_error(answers: Sequence[_SeeingAnswer]) -> float | None:
+def expected_calibration_error(answers: Sequence[SeeingAnswer]) -> float | None:
     """Expected calibration error of the chosen options (Guo et al. 2017)."""
     if not answers:
         return None

@@ -92,9 +92,9 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
         for done, clip in enumerate(footage.testing):
             progress("scoring", done, len(footage.testing))
             scored.append(_score_clip(clip, scene, pixels))
-        found, fps = _triage_clips(footage, scene, progress)
-        false_events, minutes = _false_events(footage, Path(place), progress)
-    return _result(data.name, scored, pixels, found, fps, false_events, minutes, scene.digest)
+        triaged = _triage_clips(footage, scene, progress)
+        held_out = _count_false_events(footage, Path(place), progress)
+    return _result(data.name, scored, pixels, triaged, held_out, scene.digest)
 
 
 def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
@@ -117,7 +117,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
         raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
     curves = {
-        mode: _interpolate_to_frames(
+        mode: interpolate_to_frames(
             smooth_scores(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
             np.array(index),
             len(clip.labels),
@@ -128,7 +128,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     return ScoredClip(clip, curves["offline"], curves["causal"])
 
 
-def _interpolate_to_frames(
+def interpolate_to_frames(
     curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode
 ) -> FloatArray:
     """A score for each frame, float32 (frames,).
@@ -152,7 +152,36 @@ def _resize_map(values: FloatArray, size: tuple[int, int]) -> FloatArray:
     return out
 
 
-EventIntervals = dict[Mode, dict[str, list[tuple[float, float]]]]
+@dataclass(frozen=True, eq=False)
+class _TriagedClips:
+    """What `Triage` reports for the test clips.
+
+    Parameters
+    ----------
+    events : (start, end) in seconds, by mode and name of the clip.
+    fps : frames a second, decoding included.
+    """
+
+    events: dict[Mode, dict[str, list[tuple[float, float]]]]
+    fps: float
+
+
+@dataclass(frozen=True, eq=False)
+class _FalseEvents:
+    """Events in normal clips that nothing was learned from.
+
+    Parameters
+    ----------
+    count : by mode; None with too few training clips to leave any out.
+    minutes : of those clips.
+    """
+
+    count: dict[Mode, int] | None
+    minutes: float
+
+    def per_minute(self, mode: Mode) -> float | None:
+        """False events a minute; None where none were counted."""
+        return self.count[mode] / self.minutes if self.count else None
 
 
 def _measuring_triage(scene: Scene, mode: Mode) -> Triage:
@@ -160,9 +189,9 @@ def _measuring_triage(scene: Scene, mode: Mode) -> Triage:
     return Triage(TriageSettings(scene, mode=mode, model=EVIDENCE, memory=False))
 
 
-def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tuple[EventIntervals, float]:
+def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> _TriagedClips:
     """The events that triage reports for each test clip, by mode, and its frames per second."""
-    found: EventIntervals = {"offline": {}, "causal": {}}
+    found: dict[Mode, dict[str, list[tuple[float, float]]]] = {"offline": {}, "causal": {}}
     frames, seconds = 0, 0.0
     for mode in _MODES:
         triage = _measuring_triage(scene, mode)
@@ -175,15 +204,13 @@ def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tu
             if record.error is not None:
                 raise DataError(f"Clip {clip.name}: {record.error}")
             found[mode][clip.name] = [(event.start, event.end) for event in record.events]
-    return found, frames / seconds
+    return _TriagedClips(found, frames / seconds)
 
 
-def _false_events(
-    footage: VideoDataset, place: Path, progress: Progress
-) -> tuple[dict[Mode, int] | None, float]:
-    """Number of events in held-out normal clips, by mode, and the duration of these in minutes."""
+def _count_false_events(footage: VideoDataset, place: Path, progress: Progress) -> _FalseEvents:
+    """Count the events in held-out normal clips, by mode, and the minutes of these."""
     if len(footage.training) < 2 * FOLDS:
-        return None, 0.0
+        return _FalseEvents(None, 0.0)
     count: dict[Mode, int] = {"offline": 0, "causal": 0}
     minutes = 0.0
     for fold, (rest, left_out) in enumerate(leave_out_folds(footage.training, FOLDS)):
@@ -193,17 +220,15 @@ def _false_events(
                 record = _measuring_triage(scene, mode).clip(open_video(path))
                 count[mode] += len(record.events)
             minutes += (record.duration or 0.0) / 60
-    return count, minutes
+    return _FalseEvents(count, minutes)
 
 
 def _result(
     name: str,
     scored: Sequence[ScoredClip],
     pixels: PixelCurve,
-    found: EventIntervals,
-    fps: float,
-    false_events: dict[Mode, int] | None,
-    minutes: float,
+    triaged: _TriagedClips,
+    held_out: _FalseEvents,
     digest: str,
 ) -> VideoResult:
     labels = np.concatenate([each.clip.labels for each in scored])
@@ -213,7 +238,7 @@ def _result(
     position = np.concatenate([np.linspace(0, 1, len(each.clip.labels)) for each in scored])
     single = [image_auroc(each.offline, each.clip.labels) for each in scored]
     both = [value for value in single if value is not None]
-    recall = {mode: _event_recall(scored, found[mode]) for mode in _MODES}
+    recall = {mode: _event_recall(scored, triaged.events[mode]) for mode in _MODES}
     whole = {each.clip.name: [(0.0, float("inf"))] for each in scored}
     return VideoResult(
         data=name,
@@ -232,10 +257,10 @@ def _result(
         event_recall=recall["offline"],
         event_recall_always_on=_event_recall(scored, whole),
         event_recall_causal=recall["causal"],
-        false_events_per_minute=false_events["offline"] / minutes if false_events else None,
-        false_events_per_minute_causal=false_events["causal"] / minutes if false_events else None,
-        held_out_minutes=round(minutes, 2),
-        fps=round(fps, 1),
+        false_events_per_minute=held_out.per_minute("offline"),
+        false_events_per_minute_causal=held_out.per_minute("causal"),
+        held_out_minutes=round(held_out.minutes, 2),
+        fps=round(triaged.fps, 1),
         peak_memory_mb=_peak_memory_mb(),
         scene=digest,
     )
@@ -249,12 +274,13 @@ def _event_recall(scored: Sequence[ScoredClip], found: dict[str, list[tuple[floa
         duration = each.clip.video().duration or frames / ANALYSIS_RATE
         for first, last in each.clip.events:
             truth = first / frames * duration, (last + 1) / frames * duration
-            overlap = [_temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
+            overlap = [temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
             hits, total = hits + (max(overlap, default=0.0) >= MIN_TEMPORAL_IOU), total + 1
     return hits / total if total else None
 
 
-def _temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
+def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Temporal intersection over union of two intervals (start, end) in seconds."""
     shared = max(min(a[1], b[1]) - max(a[0], b[0]), 0.0)
     return shared / (max(a[1], b[1]) - min(a[0], b[0]))
 

@@ -166,8 +166,8 @@ class SentenceEncoder:
     dimensions = HIDDEN_SIZE
 
     def __init__(self, weights: Mapping[str, torch.Tensor], tokenizer: Tokenizer) -> None:
-        self._weights = weights
-        self._tokenizer = tokenizer
+        self.weights = weights
+        self.tokenizer = tokenizer
         self._cache: OrderedDict[str, FloatArray] = OrderedDict()
         self._lock = Lock()
 
@@ -196,7 +196,7 @@ class SentenceEncoder:
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of texts, float32 (n, 384), in batches of similar length so that little is padded."""
-        tokens = [self._tokenizer.encode(_without_surrogates(text)).ids for text in texts]
+        tokens = [self.tokenizer.encode(_without_surrogates(text)).ids for text in texts]
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
         vectors = np.empty((len(texts), HIDDEN_SIZE), np.float32)
         with _single_threaded() if len(texts) <= _SINGLE_THREAD_UP_TO else nullcontext():
@@ -212,7 +212,7 @@ class SentenceEncoder:
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in tokens])
         mask = torch.arange(longest) < torch.tensor([[len(row)] for row in tokens])
         with torch.inference_mode():
-            states = minilm_hidden_states(self._weights, ids, mask) * mask[..., None]
+            states = minilm_hidden_states(self.weights, ids, mask) * mask[..., None]
             mean = states.sum(1) / mask.sum(1, keepdim=True)
             vectors: FloatArray = torch.nn.functional.normalize(mean, dim=1).numpy()
         return vectors

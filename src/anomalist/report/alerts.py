@@ -23,7 +23,7 @@ from anomalist.report.wording import (
     number,
     severity_word,
 )
-from anomalist.types.clip import ClipRecord, Event, MeasureName, Track
+from anomalist.types.clip import ClipRecord, Event, MeasureName, Track, event_key
 from anomalist.types.common import Frozen
 
 MERGE_GAP_SECONDS = 5.0
@@ -84,11 +84,6 @@ class ClipEvent:
     def matches(self) -> tuple[str, ...]:
         """What it matches of what was asked to be watched for."""
         return tuple(match.item for match in self.event.watched if match.matched)
-
-
-def event_key(source: str, event_id: str) -> str:
-    """Name an event across sources: "yard.mp4#E2"."""
-    return f"{source}#{event_id}"
 
 
 def merge_events(seen: Sequence[ClipEvent]) -> list[list[ClipEvent]]:
@@ -171,7 +166,7 @@ def _similar_values(one: float, other: float) -> bool:
 
 _HALF_SCORE_SECONDS = 10.0  # event duration at which its part of the score is half of its maximum
 
-__all__ = ["Alert", "Occurrence", "event_key", "keys_by_rank", "rank_alerts"]
+__all__ = ["Alert", "Occurrence", "keys_by_rank", "rank_alerts"]
 
 
 class Alert(Frozen):

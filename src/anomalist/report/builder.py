@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anomalist.errors import AnomalistError, MediaError
-from anomalist.report.alerts import event_key, keys_by_rank, rank_alerts
+from anomalist.report.alerts import keys_by_rank, rank_alerts
 from anomalist.report.document import (
     EntryT,
     MarkdownLayout,
@@ -25,7 +25,7 @@ from anomalist.report.document import (
 from anomalist.report.figures import close_up_path
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.types.common import Answer, Claim
 from anomalist.types.image import Record
 
@@ -229,7 +229,7 @@ def _write_event_files(
             write_atomically(near, images.close_up)
         if clips:
             (folder / "clips").mkdir(parents=True, exist_ok=True)
-            cut_clip(video, *_clip_range(event), folder / "clips" / f"{name}.mp4")
+            cut_clip(video, *clip_range(event), folder / "clips" / f"{name}.mp4")
             found["clip"] = f"clips/{name}.mp4"
     except (MediaError, OSError) as problem:  # OSError: a file that went away meanwhile
         what = "short clip" if found else "picture"
@@ -237,7 +237,7 @@ def _write_event_files(
     return event.replace(**found), []
 
 
-def _clip_range(event: Event) -> tuple[float, float]:
+def clip_range(event: Event) -> tuple[float, float]:
     """From when to when a short clip goes: the event with a little around it, or so much around the peak."""
     start, stop = event.start - _CLIP_MARGIN, event.end + _CLIP_MARGIN
     if stop - start > MAX_CLIP_SECONDS:

@@ -21,7 +21,6 @@ from anomalist.report.alerts import (
     Alert,
     ClipEvent,
     Occurrence,
-    event_key,
     height,
     keys_by_rank,
     rank_alerts,
@@ -68,7 +67,7 @@ from anomalist.report.wording import (
     short_names,
     source_name,
 )
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.types.common import Frozen
 
 MAX_EMBEDDED_EVENTS = 100

@@ -143,6 +143,11 @@ class Event(Frozen):
     clip: str | None = Field(None, description="path of the short clip, relative to the record file")
 
 
+def event_key(source: str, event_id: str) -> str:
+    """Name an event across sources: "yard.mp4#E2"."""
+    return f"{source}#{event_id}"
+
+
 class Trouble(Frozen):
     """A stretch that could not be judged, because of the camera."""
 

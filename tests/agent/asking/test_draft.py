@@ -10,13 +10,13 @@ from anomalist.agent.asking.draft import filter_supported_claims, make_claim, nu
 from anomalist.agent.tools.subject import Result
 
 
-class Told(Result):
+class Measured(Result):
     value: float
     text: str = ""
 
 
 def kept(text: str, value: float, ids: tuple[str, ...] = ("R1",)) -> bool:
-    claims, dropped = filter_supported_claims([make_claim(text, ids)], [Told(ids=("R1",), value=value)])
+    claims, dropped = filter_supported_claims([make_claim(text, ids)], [Measured(ids=("R1",), value=value)])
     assert len(claims) + len(dropped) == 1
     return bool(claims)
 

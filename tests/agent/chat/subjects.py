@@ -18,7 +18,7 @@ from tests.agent.conftest import make_evidence, make_region
 from tests.pictures import holed, tile, write
 
 
-class Examiner:
+class StandInProfile:
     name = "tiles"
     digest = "00"
 
@@ -36,7 +36,7 @@ def inspected(
     ]
     evidence = make_evidence(p, regions=found)
     verdict = EvidenceReasoner().judge(media, evidence, Recall(), load_policy())
-    record = build_record(media, evidence, Recall(), verdict, Examiner(), 1.0)  # type: ignore[arg-type]
+    record = build_record(media, evidence, Recall(), verdict, StandInProfile(), 1.0)  # type: ignore[arg-type]
     return Inspection(record, media, evidence)
 
 

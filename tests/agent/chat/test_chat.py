@@ -11,6 +11,7 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore
 from anomalist.settings import Settings
+from anomalist.types.clip import ClipRecord
 from tests.agent.chat.subjects import call, inspected, say, scripted
 from tests.pictures import write
 
@@ -129,3 +130,18 @@ def test_what_is_quoted_is_no_instruction(one: Subject, kept: Conversations) -> 
 def test_nothing_to_talk_about_is_an_error(kept: Conversations) -> None:
     with pytest.raises(DataError, match="nothing to talk about"):
         Chat(Subject(), kept, "a")
+
+
+def quiet(name: str = "yard.mp4") -> ClipRecord:
+    return ClipRecord(source=name, status="ok", label="normal", duration=12.0)
+
+
+def test_a_clip_is_talked_about_with_and_without_a_model_and_kept(kept: Conversations) -> None:
+    subject = Subject(clips=(quiet(), quiet("gate.mp4")))
+    chat = Chat(subject, kept, "a")
+    answer = chat.ask("What happened in yard.mp4?")
+    assert answer.answered and answer.verdict == "normal" and answer.subjects == ("yard.mp4",)
+    assert kept.records("a") == ((), subject.clips)
+    model = scripted(call("list_events", clip="gate.mp4"), say(("Nothing stands out.", ["score"])))
+    answer = Chat(subject, kept, "a", model=model).ask("And in gate.mp4, over its 12 s?")
+    assert answer.answered and answer.intent == "model" and answer.subjects == ("gate.mp4",)

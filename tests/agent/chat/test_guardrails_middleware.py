@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import ToolMessage
 
-from anomalist.agent.chat.chat import Chat, ChatStreamEvent
+from anomalist.agent.chat.chat import Chat, ChatStreamEvent, LoopSettings
 from anomalist.agent.chat.conversations import Conversations
 from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
 from anomalist.agent.tools import TOOLS
@@ -45,7 +45,9 @@ def test_what_a_tool_raises_goes_back_to_the_model(one: Subject, kept: Conversat
         call("zoom", box="everything"),
         say(("R1 is there.", ["R1"])),
     )
-    answer = Chat(one, kept, "a", model=model, tools=(*TOOLS, breaks)).ask("What is there?")
+    answer = Chat(one, kept, "a", model=model, loop=LoopSettings(tools=(*TOOLS, breaks))).ask(
+        "What is there?"
+    )
     assert answer.answered and answer.intent == "model"
     told = [str(message.content) for message in tool_messages(kept)]
     assert "There is no R9" in told[0] and "no more memory cards" in told[1]
@@ -55,14 +57,18 @@ def test_what_a_tool_raises_goes_back_to_the_model(one: Subject, kept: Conversat
 def test_a_model_that_never_answers_is_stopped_and_measurement_answers(
     one: Subject, kept: Conversations
 ) -> None:
-    answer = Chat(one, kept, "a", model=scripted(call("show_findings")), steps=3).ask("Is anything wrong?")
+    answer = Chat(one, kept, "a", model=scripted(call("show_findings")), loop=LoopSettings(steps=3)).ask(
+        "Is anything wrong?"
+    )
     assert answer.answered and answer.intent == "verdict"
     assert "no answer in 3 steps" in " ".join(answer.notes)
     assert len(tool_messages(kept)) == 3
 
 
 def test_a_model_that_takes_too_long_is_stopped(one: Subject, kept: Conversations) -> None:
-    answer = Chat(one, kept, "a", model=scripted(call("show_findings")), seconds=0.0).ask("Anything wrong?")
+    answer = Chat(one, kept, "a", model=scripted(call("show_findings")), loop=LoopSettings(seconds=0.0)).ask(
+        "Anything wrong?"
+    )
     assert answer.answered and "no answer in 0 s" in " ".join(answer.notes)
 
 

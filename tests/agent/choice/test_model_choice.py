@@ -199,7 +199,7 @@ def test_an_option_can_not_write_options_of_its_own() -> None:
     seen: list[dict[str, str]] = []
     model = Replies(reply=lambda options: seen.append(options) or "")
     choose_by_model(model, WHICH, ("crack\nB. none of these", "dent"), seed=0)
-    assert all(len(options) == 2 for options in seen)
+    assert {len(options) for options in seen} == {2}
 
 
 def test_what_is_asked_is_left_as_it_was() -> None:

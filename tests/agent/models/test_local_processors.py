@@ -67,6 +67,7 @@ def test_a_real_processor_gives_the_same_again(
 
     first, again = (prepare_inputs(processor, ask_about(), once).inputs for _ in range(2))
     fresh = prepare_inputs(processor, ask_about()).inputs
+    assert {"input_ids", "pixel_values"} <= first.keys()
     for name, value in first.items():
         assert np.array_equal(value, again[name]) and np.array_equal(value, fresh[name])
 

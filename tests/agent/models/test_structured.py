@@ -23,7 +23,7 @@ QUESTION = [HumanMessage("What is there?")]
 Talk = Callable[[int], Iterator[str]]
 
 
-class Talker(BaseChatModel):
+class StreamingChatModel(BaseChatModel):
     """Says what a function yields for the number of the call, and remembers what it was asked."""
 
     talk: Any
@@ -52,16 +52,16 @@ class Talker(BaseChatModel):
         return generate_from_stream(self._stream(messages, stop, run_manager, **options))
 
 
-def saying(*texts: str) -> Talker:
-    return Talker(talk=lambda call: iter([texts[min(call, len(texts) - 1)]]))
+def saying(*texts: str) -> StreamingChatModel:
+    return StreamingChatModel(talk=lambda call: iter([texts[min(call, len(texts) - 1)]]))
 
 
-def failing(error: Exception, after: str = "") -> Talker:
+def failing(error: Exception, after: str = "") -> StreamingChatModel:
     def talk(call: int) -> Iterator[str]:
         yield after
         raise error
 
-    return Talker(talk=talk)
+    return StreamingChatModel(talk=talk)
 
 
 def describe(model: BaseChatModel, **options: Any) -> StructuredReply[Description]:
@@ -121,7 +121,7 @@ def test_a_reply_without_end_is_stopped() -> None:
         while True:
             yield "x" * 999
 
-    model = Talker(talk=talk)
+    model = StreamingChatModel(talk=talk)
     reply = describe(model, retries=0)
     assert reply.value is None
     assert reply.problems == ("it is longer than 100,000 bytes.",)
@@ -135,7 +135,7 @@ def test_a_reply_that_takes_too_long_is_an_error_and_the_model_is_stopped() -> N
             time.sleep(0.01)
             yield "x"
 
-    model = Talker(talk=talk)
+    model = StreamingChatModel(talk=talk)
     with pytest.raises(ModelError, match=r"longer than 0\.05 s"):
         describe(model, timeout=0.05)
     assert (len(model._asked), model._closed) == (1, 1)
@@ -146,7 +146,7 @@ def test_a_whole_reply_that_comes_late_is_taken() -> None:
         time.sleep(0.02)
         yield GOOD
 
-    assert describe(Talker(talk=talk), timeout=0.01).value is not None
+    assert describe(StreamingChatModel(talk=talk), timeout=0.01).value is not None
 
 
 def test_ctrl_c_stops_the_model() -> None:
@@ -161,7 +161,7 @@ def test_ctrl_c_stops_the_model() -> None:
 
 def test_a_listener_hears_every_piece() -> None:
     heard: list[str] = []
-    model = Talker(talk=lambda call: iter([GOOD[:10], "", GOOD[10:]]))
+    model = StreamingChatModel(talk=lambda call: iter([GOOD[:10], "", GOOD[10:]]))
     assert describe(model, listener=heard.append).value is not None
     assert heard == [GOOD[:10], GOOD[10:]]
 
@@ -193,7 +193,7 @@ def test_a_model_that_fails_is_one_clear_error_and_its_half_reply_is_not_taken(
 
 
 def test_a_refusal_in_a_field_of_its_own_is_read_as_the_reply() -> None:
-    class Refuser(Talker):
+    class Refuser(StreamingChatModel):
         def _stream(
             self, messages: list[BaseMessage], *args: Any, **options: Any
         ) -> Iterator[ChatGenerationChunk]:

@@ -10,7 +10,7 @@ from anomalist.agent.reasoning.event_reasoner import make_annotator
 from anomalist.agent.reasoning.policy import EventSteps, Policy
 from anomalist.errors import DataError, ModelError
 from anomalist.types.clip import Event
-from tests.agent.event_cases import REPLY, Onlooker, Street, make_event
+from tests.agent.event_cases import REPLY, RecordingChatModel, Street, make_event
 
 BICYCLE = "someone on a bicycle"
 
@@ -25,7 +25,7 @@ def events(*scores: float) -> tuple[Event, ...]:
     return tuple(make_event(number, score=score) for number, score in enumerate(scores, start=1))
 
 
-def asked_in_order(model: Onlooker) -> list[str]:
+def asked_in_order(model: RecordingChatModel) -> list[str]:
     texts = [messages[1].text for messages in model.asked("event.v1")]
     return [text.partition("show event ")[2].partition(" ")[0] for text in texts]
 
@@ -51,13 +51,13 @@ def test_items_alone_need_no_frames_and_say_what_they_can_not_tell() -> None:
 
 
 def test_a_model_is_asked_about_events_only() -> None:
-    street, model = Street(), Onlooker(opinion=seen)
+    street, model = Street(), RecordingChatModel(opinion=seen)
     assert make_annotator([BICYCLE], model)(street, ()) == ()
     assert (street.read, model._shown) == ([], [])
 
 
 def test_the_most_severe_is_asked_about_first_then_the_most_surprising_and_all_keep_their_order() -> None:
-    model = Onlooker(opinion=seen)
+    model = RecordingChatModel(opinion=seen)
     found = (*events(1.2, 3.0), make_event(3, score=1.0, kind="forbidden zone", measures=()))
     done = make_annotator((), model, name="looker", calls_per_minute=60)(Street(), found)
     assert asked_in_order(model) == ["E3", "E2", "E1"]
@@ -66,19 +66,18 @@ def test_the_most_severe_is_asked_about_first_then_the_most_surprising_and_all_k
 
 
 def test_the_budget_goes_to_the_first_and_what_was_not_asked_is_said() -> None:
-    model = Onlooker(opinion=seen)
+    model = RecordingChatModel(opinion=seen)
     done = make_annotator((), model, calls_per_minute=31)(Street(seconds=4.0), events(1.0, 3.0, 2.0))
     assert asked_in_order(model) == ["E2", "E3"]
     assert [bool(event.opinion) for event in done] == [False, True, True]
-    assert done[0].notes == (
-        "The model was not asked about this event: "
-        "the budget of 31 calls a minute, 2 for this video, allows no more.",
-    )
+    (note,) = done[0].notes
+    assert "not asked" in note
+    assert "budget of 31 calls a minute, 2 for this video" in note
     assert done[0].model is None
 
 
 def test_every_event_has_its_opinion_before_retries_and_items_take_calls() -> None:
-    model = Onlooker(opinion=lambda _: "no idea", letter=lambda _: "no")
+    model = RecordingChatModel(opinion=lambda _: "no idea", letter=lambda _: "no")
     done = make_annotator([BICYCLE], model, calls_per_minute=60)(Street(seconds=4.0), events(1.0, 3.0, 2.0))
     assert len(model._shown) == 4
     assert [len(event.replies) for event in done] == [1, 2, 1]
@@ -87,7 +86,7 @@ def test_every_event_has_its_opinion_before_retries_and_items_take_calls() -> No
 
 
 def test_items_are_asked_about_with_what_the_opinions_leave() -> None:
-    model = Onlooker(opinion=seen, letter=lambda text: "yes" if "closer" in text else "no")
+    model = RecordingChatModel(opinion=seen, letter=lambda text: "yes" if "closer" in text else "no")
     first, second = make_annotator([BICYCLE, "a dog"], model, calls_per_minute=75)(Street(), events(2.0, 1.0))
     assert len(model._shown) == 4  # of the 5: two opinions, one question in both orders
     assert (first.watched[0].matched, first.watched[0].probability) == (True, 1.0)
@@ -99,7 +98,7 @@ def test_items_are_asked_about_with_what_the_opinions_leave() -> None:
 
 
 def test_no_calls_a_minute_ask_nothing() -> None:
-    model = Onlooker(opinion=seen)
+    model = RecordingChatModel(opinion=seen)
     (event,) = make_annotator((), model, calls_per_minute=0)(Street(), events(1.0))
     assert model._shown == []
     assert "the budget of 0 calls a minute allows no more" in event.notes[0]
@@ -109,7 +108,7 @@ def test_a_model_that_fails_leaves_the_events_as_measured_and_is_soon_left_alone
     def down(_: str) -> str:
         raise ConnectionRefusedError("nobody there")
 
-    model = Onlooker(opinion=down)
+    model = RecordingChatModel(opinion=down)
     found = events(3.0, 2.0, 1.0)
     done = make_annotator([BICYCLE], model, calls_per_minute=600)(Street(), found)
     assert len(model._shown) == 2
@@ -130,31 +129,33 @@ def test_one_failure_does_not_stop_the_rest() -> None:
             raise TimeoutError
         return seen(text)
 
-    done = make_annotator((), Onlooker(opinion=shaky), calls_per_minute=600)(Street(), events(1.0, 2.0, 0.5))
+    done = make_annotator((), RecordingChatModel(opinion=shaky), calls_per_minute=600)(
+        Street(), events(1.0, 2.0, 0.5)
+    )
     assert [bool(event.opinion) for event in done] == [True, False, True]
 
 
 def test_frames_that_can_not_be_read_again_are_said() -> None:
-    model = Onlooker(opinion=seen)
+    model = RecordingChatModel(opinion=seen)
     (event,) = make_annotator((), model)(Street(first=3.5), events(1.0))
     assert model._shown == []
-    assert event.notes == (
-        "The model was not asked about this event: The frame of E1 at 2.0 s can't be read again.",
-    )
+    (note,) = event.notes
+    assert "not asked" in note
+    assert "E1 at 2.0 s can't be read" in note
 
 
 def test_a_model_that_does_not_see_what_was_measured_is_contradicted_in_words() -> None:
-    model = Onlooker(opinion=seen, letter=lambda _: "no")
+    model = RecordingChatModel(opinion=seen, letter=lambda _: "no")
     (event,) = make_annotator(["a fast object"], model, calls_per_minute=600)(Street(), events(1.0))
     assert event.watched[0].matched
     assert event.watched[0].probability == 0.0
-    assert event.disagreements == (
-        'By what was measured E1 fits "a fast object", the model sees no such thing.',
-    )
+    (disagreement,) = event.disagreements
+    assert 'E1 fits "a fast object"' in disagreement
+    assert "model" in disagreement
 
 
 def test_unreadable_answers_about_items_are_said() -> None:
-    model = Onlooker(opinion=seen, letter=lambda _: "Hard to say.")
+    model = RecordingChatModel(opinion=seen, letter=lambda _: "Hard to say.")
     (event,) = make_annotator(["a dog"], model, calls_per_minute=600)(Street(), events(1.0))
     assert event.watched[0].matched is None
     assert event.notes[0] == 'The model gave no readable reply on "a dog".'
@@ -162,7 +163,7 @@ def test_unreadable_answers_about_items_are_said() -> None:
 
 
 def test_a_stream_has_one_budget_for_all_its_events() -> None:
-    model, stream = Onlooker(opinion=seen), Street(live=True, sha256=None)
+    model, stream = RecordingChatModel(opinion=seen), Street(live=True, sha256=None)
     hook = make_annotator((), model, calls_per_minute=1)
     assert hook(stream, events(1.0))[0].opinion
     assert not hook(stream, events(1.0))[0].opinion
@@ -177,14 +178,14 @@ def test_what_can_not_be_used_is_said_before_any_video_is_opened() -> None:
 
 
 def test_the_policy_that_is_given_says_what_is_asked_about_first() -> None:
-    model, policy = Onlooker(opinion=seen), Policy(events=EventSteps(floors={"size": "critical"}))
+    model, policy = RecordingChatModel(opinion=seen), Policy(events=EventSteps(floors={"size": "critical"}))
     found = (make_event(1, score=3.0), make_event(2, score=1.0, kind="size", measures=()))
     make_annotator((), model, calls_per_minute=60, policy=policy)(Street(), found)
     assert asked_in_order(model) == ["E2", "E1"]
 
 
 def test_what_was_measured_is_matched_while_a_model_is_still_to_be_asked() -> None:
-    model = Onlooker(opinion=seen)
+    model = RecordingChatModel(opinion=seen)
     event = make_annotator([BICYCLE, "a fast object"], model).measured(make_event(1))
     assert [match.matched for match in event.watched] == [None, True]
     assert (event.notes, model._shown) == ((), [])

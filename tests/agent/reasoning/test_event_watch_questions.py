@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from anomalist.agent.reasoning.event_watch import CALLS_PER_ITEM, ask_watch_items
 from anomalist.agent.reasoning.vlm_reasoner import CallAllowance
 from anomalist.agent.reasoning.vlm_views import EventViews, make_event_views
-from tests.agent.event_cases import REPLY, Onlooker, Street, make_event, pictures_in
+from tests.agent.event_cases import REPLY, RecordingChatModel, Street, make_event, pictures_in
 
 ITEMS = ("someone on a bicycle", "people running")
 
@@ -22,8 +22,8 @@ def looks() -> EventViews:
     return make_event_views(Street(), make_event())
 
 
-def answering(letter: Callable[[str], str]) -> Onlooker:
-    return Onlooker(opinion=lambda _: str(REPLY), letter=letter)
+def answering(letter: Callable[[str], str]) -> RecordingChatModel:
+    return RecordingChatModel(opinion=lambda _: str(REPLY), letter=letter)
 
 
 def much(calls: int = 100) -> CallAllowance:
@@ -93,7 +93,7 @@ def test_what_was_heard_before_a_failure_counts(looks: EventViews) -> None:
     assert str(found.failure) == "The model broke off: TimeoutError."
 
 
-class Sure(Onlooker):
+class Sure(RecordingChatModel):
     """Gives log-probabilities: of a yes that is as probable as given."""
 
     yes: float

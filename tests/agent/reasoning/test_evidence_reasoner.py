@@ -63,9 +63,7 @@ def test_a_normal_picture_has_no_severity_and_no_kind(
     verdict = judge(media, evidence(p=0.6))
     assert (verdict.label, verdict.severity, verdict.kind) == ("normal", 0, None)
     assert verdict.disagreements == ()
-    assert verdict.claims[-1].text == (
-        "Score and map agree: the score is that of a normal picture and no single place stands out."
-    )
+    assert verdict.claims[-1].text.startswith("Score and map agree")
 
 
 def test_an_alarm_without_a_region_is_a_diffuse_change_and_a_disagreement(
@@ -73,9 +71,8 @@ def test_an_alarm_without_a_region_is_a_diffuse_change_and_a_disagreement(
 ) -> None:
     verdict = judge(media, evidence(p=0.01))
     assert (verdict.label, verdict.severity, verdict.kind) == ("anomalous", 1, "diffuse change")
-    assert verdict.disagreements == (
-        "The score is beyond the threshold, but no single place in the picture stands out.",
-    )
+    (disagreement,) = verdict.disagreements
+    assert "no single place" in disagreement
 
 
 @pytest.mark.parametrize(

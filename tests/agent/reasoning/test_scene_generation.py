@@ -6,7 +6,7 @@ from typing import Any
 
 from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
 from anomalist.agent.reasoning.scene_generation import WRITE_SCENES_PROMPT, GeneratedScenes, generate_scenes
-from tests.memory.scenes.made import Hashed
+from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 
 def pair(normal: str, anomalous: str, kind: str = "theft") -> dict[str, str]:
@@ -15,7 +15,7 @@ def pair(normal: str, anomalous: str, kind: str = "theft") -> dict[str, str]:
 
 def written(*replies: Any, count: int = 2, **more: Any) -> GeneratedScenes:
     lines = tuple(ScriptedReply(prompt=WRITE_SCENES_PROMPT, reply=reply) for reply in replies)
-    return generate_scenes(ScriptedModel(lines=lines), "cinema", count, encoder=Hashed(), **more)
+    return generate_scenes(ScriptedModel(lines=lines), "cinema", count, encoder=LetterPairEncoder(), **more)
 
 
 FIRST = pair("Guests queue for popcorn.", "A boy empties the cash drawer.")

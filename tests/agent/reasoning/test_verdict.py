@@ -9,7 +9,12 @@ import pytest
 
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
 from anomalist.agent.reasoning.policy import Policy
-from anomalist.agent.reasoning.verdict import ModelExchange, PluginReasoner, build_verdict
+from anomalist.agent.reasoning.verdict import (
+    ModelExchange,
+    PluginReasoner,
+    build_verdict,
+    verdict_without_model,
+)
 from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
 from anomalist.types.common import Claim, Label, Recall, Verdict
@@ -64,6 +69,36 @@ def test_the_kind_of_an_alarm_is_that_of_labelled_cases_else_the_models_else_the
 def test_a_normal_verdict_has_no_kind(media: Media, evidence: Callable[..., Evidence]) -> None:
     verdict = build_verdict(said("normal", "none"), "model", media, evidence(p=0.7), Recall(), Policy())
     assert (verdict.label, verdict.kind) == ("normal", None)
+
+
+@pytest.mark.parametrize(
+    ("p", "reachable", "alone", "sentence"),
+    [
+        (0.01, True, "anomalous", "The detector alone calls the picture anomalous"),
+        (0.5, True, "normal", "The detector alone raises no alarm"),
+        (0.01, False, "undecided", "The detector does not decide either"),
+    ],
+)
+def test_a_failed_model_leaves_the_measurement_visible_and_never_normal(
+    p: float,
+    reachable: bool,
+    alone: str,
+    sentence: str,
+    media: Media,
+    evidence: Callable[..., Evidence],
+    region: Callable[..., Region],
+) -> None:
+    found = evidence(p=p, reachable=reachable, regions=(region(),))
+    error = ModelError("No model server answers at here.", "Is it running?")
+    verdict = verdict_without_model(error, "openai:http://here#m", media, found, Recall(), Policy())
+    assert verdict.label == "undecided"
+    assert verdict.why_undecided is not None
+    assert verdict.why_undecided.startswith("The language model failed: No model server answers at here.")
+    assert sentence in verdict.why_undecided
+    assert [(opinion.by, opinion.label) for opinion in verdict.opinions] == [("detector", alone)]
+    assert verdict.severity >= 1
+    assert verdict.model == "openai:http://here#m" and not verdict.replies
+    assert any("R1" in claim.evidence for claim in verdict.claims)
 
 
 # --- reasoners of other packages --------------------------------------------------------------------------

@@ -58,22 +58,24 @@ def test_the_policy_can_leave_a_doubted_alarm_to_a_person() -> None:
     assert outcome.why == f"{outcome.disagreements[0]} A person has to look."
 
 
-@pytest.mark.parametrize("doubted", ["anomalous", "undecided"])
-@pytest.mark.parametrize(("detector", "model"), list(product(LABELS, LABELS)))
-def test_only_where_the_detector_says_normal_can_it_be_normal(
-    detector: Label, model: Label, doubted: str
-) -> None:
-    policy = Policy.model_validate({"doubted_alarm": doubted})
-    if combine_labels(detector, why_of(detector), model, policy).label == "normal":
-        assert detector == "normal"
-        assert model != "anomalous"
+def test_only_where_the_detector_says_normal_can_it_be_normal() -> None:
+    for doubted in ("anomalous", "undecided"):
+        policy = Policy.model_validate({"doubted_alarm": doubted})
+        normal = {
+            (detector, model)
+            for detector, model in product(LABELS, LABELS)
+            if combine_labels(detector, why_of(detector), model, policy).label == "normal"
+        }
+        assert ("normal", "normal") in normal
+        assert {detector for detector, _ in normal} == {"normal"}
+        assert "anomalous" not in {model for _, model in normal}
 
 
 def test_why_undecided_keeps_the_reason_of_the_detector_first() -> None:
     outcome = combine_labels("undecided", "There are too few normals.", "anomalous", Policy())
-    assert outcome.why == (
-        "There are too few normals. The model takes the picture for anomalous, which alone does not decide."
-    )
+    assert outcome.why is not None
+    assert outcome.why.startswith("There are too few normals. ")
+    assert "anomalous" in outcome.why
 
 
 @pytest.mark.parametrize("detector", LABELS)
@@ -87,7 +89,6 @@ def test_without_a_reply_it_is_undecided_and_says_what_the_detector_says(detecto
     assert ("a person has to look" in outcome.why) == (detector == "anomalous")
 
 
-@pytest.mark.parametrize("level", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("way", "label", "reason", "ids", "by", "refused"),
     [
@@ -103,7 +104,6 @@ def test_without_a_reply_it_is_undecided_and_says_what_the_detector_says(detecto
     ],
 )
 def test_severity_moves_by_one_step_with_a_reason_and_a_region(
-    level: int,
     way: str,
     label: str,
     reason: str,
@@ -114,7 +114,7 @@ def test_severity_moves_by_one_step_with_a_reason_and_a_region(
 ) -> None:
     said = {"claims": [], "label": label, "kind": "none", "severity_step": way}
     judgement = Judgement.model_validate(said | {"severity_reason": reason, "severity_evidence": ids})
-    step = severity_step(judgement, level, [region(1), region(2)])
-    if not 1 <= level + by <= 4:
-        by, refused = 0, "the scale ends there"
-    assert (step.by, step.refused) == (by, refused)
+    for level in (1, 2, 3, 4):
+        step = severity_step(judgement, level, [region(1), region(2)])
+        on_scale = 1 <= level + by <= 4
+        assert (step.by, step.refused) == ((by, refused) if on_scale else (0, "the scale ends there"))

@@ -19,13 +19,11 @@ from tests.agent.event_cases import HEIGHT, WIDTH, Street, make_event, make_trac
 def test_an_event_is_shown_whole_closer_at_four_moments_and_as_motion() -> None:
     street = Street()
     looks = make_event_views(street, make_event())
-    assert [view.caption for view in looks.all] == [
-        "The frame at 2.0 s, with T1 outlined.",
-        "T1 at that moment, closer.",
-        "One place at 1.0 s, 1.7 s, 2.4 s, 3.0 s, in reading order.",
-        "What moves at 2.0 s, the faster the brighter; "
-        "the lines are the ways of T1, from the dot to the tip.",
-    ]
+    frame, closer, moments, motion = (view.caption for view in looks.all)
+    assert "2.0 s" in frame and "T1" in frame
+    assert "T1" in closer
+    assert "1.0 s, 1.7 s, 2.4 s, 3.0 s" in moments
+    assert "2.0 s" in motion and "T1" in motion
     assert [view.caption for view in looks.contexts] == [looks.all[i].caption for i in (1, 0, 2)]
     assert len(street.read) <= 6
     assert all(max(view.pixels.shape[:2]) <= OVERVIEW_SIDE for view in looks.all)

@@ -11,8 +11,8 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.vision.media.video import open_video
 from tests.report.clip_records import clip, event
-from tests.scenes import filmed
-from tests.street_files import written
+from tests.street import make_film
+from tests.street_files import write_film
 
 
 def test_events_in_short() -> None:
@@ -28,7 +28,7 @@ def test_events_in_short() -> None:
 
 def test_a_frame_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "yard.mp4"
-    written(path, filmed(2, people=1))
+    write_film(path, make_film(2, people=1))
     record = clip(str(path), event("E1", 0.4, 1.0), sha256=open_video(path).sha256, duration=2.0)
     subject = Subject(clips=(record,), crops=tmp_path / "crops")
     frame = frame_at(subject, 0.5)

@@ -35,10 +35,13 @@ def test_the_verdict_is_that_of_inspecting_again(tiles_profile: Profile, tmp_pat
     pictures = [write(tmp_path / "hole.png", holed(90)), write(tmp_path / "tile.png", tile(91))]
     inspector = Inspector(tiles_profile, false_alarm_rate=0.2)
     subject = inspector.subject(inspector.inspect_many(pictures))
+    stable = []
     for each in change_false_alarm_rate(subject, 0.1).pictures:
         again = Inspector(tiles_profile, false_alarm_rate=0.1).inspect(tmp_path / each.picture).record
         if again.calibration is not None and again.calibration.instability == 0:
             assert each.after == again.label
+            stable.append(each.picture)
+    assert "hole.png" in stable
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 5])

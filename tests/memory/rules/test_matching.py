@@ -8,7 +8,7 @@ import pytest
 from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.rules.matching import NEGATED_SCORE, RuleMatcher
 from anomalist.memory.rules.rule import shipped_anomalies, usual_clauses
-from tests.memory.rules.made import rule
+from tests.memory.rules.rule_cases import rule
 
 WALKERS = "There are twelve people. The first person is walking. The others are walking along the path. "
 

@@ -14,7 +14,7 @@ from anomalist.memory.rules.matching import RuleMatcher, encode_with_shipped, wr
 from anomalist.memory.rules.rule import shipped_anomalies, usual_clauses
 from anomalist.memory.rules.statements import plain_form
 from anomalist.types.common import FloatArray
-from tests.memory.scenes.made import Hashed
+from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 
 class Counting:
@@ -69,4 +69,6 @@ def test_a_file_of_other_rules_is_not_used(
 
 
 def test_another_encoder_embeds_for_itself() -> None:
-    assert (encode_with_shipped(plain()[:3], Hashed()) == Hashed().encode(plain()[:3])).all()
+    assert (
+        encode_with_shipped(plain()[:3], LetterPairEncoder()) == LetterPairEncoder().encode(plain()[:3])
+    ).all()

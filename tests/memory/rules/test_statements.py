@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from anomalist.memory.rules.statements import plain_form, statements
+from anomalist.memory.rules.statements import KeywordFinder, content_words, plain_form, statements, stem
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,21 @@ def test_a_rule_is_put_into_the_same_form() -> None:
         plain_form("Some people are juggling") == plain_form("People are juggling") == "people are juggling"
     )
     assert plain_form("person") == "person"
+
+
+@pytest.mark.parametrize(
+    "words", [("bicycle", "bicycles"), ("running", "runs"), ("carry", "carries"), ("box", "boxes")]
+)
+def test_endings_do_not_matter(words: tuple[str, str]) -> None:
+    assert stem(words[0]) == stem(words[1])
+
+
+def test_keywords_of_several_words_are_found_in_a_row_only() -> None:
+    finder = KeywordFinder(["kick scooter", "juggling"])
+    assert finder.find("Two kick scooters and a man who juggles") == ("kick scooter", "juggling")
+    assert finder.find("kick the scooter") == ()
+    assert finder.find("") == ()
+
+
+def test_general_words_tell_nothing() -> None:
+    assert content_words("A person is quickly juggling torches (or clubs)") == ("juggling", "torches")

@@ -10,8 +10,16 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore, Feedback
-from anomalist.memory.rules.store import RuleStore
-from tests.memory.rules.made import rule
+from anomalist.memory.rules.induction import Induction
+from anomalist.memory.rules.rule import Rule, shipped_anomalies
+from anomalist.memory.rules.store import (
+    RuleStore,
+    adopt_shipped_rules,
+    find_profile_rule,
+    rules_for,
+    store_induction,
+)
+from tests.memory.rules.rule_cases import rule
 
 
 @pytest.fixture
@@ -97,3 +105,85 @@ def test_a_damaged_file_is_named_and_left_alone(path: Path, damage: str) -> None
     with pytest.raises(DataError, match=r"cases\.sqlite"), RuleStore(path) as store:
         store.list("cam3")
     assert path.read_bytes() == before
+
+
+WALK = rule("a person is walking", "normal", origin="induced")
+READ = rule("a person is reading", "normal", 2, origin="induced")
+RIDE = rule("a person is riding a bicycle", number=3, origin="shipped")
+
+
+def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    with RuleStore(tmp_path / "cases.sqlite") as store:
+        first = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
+        again = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
+        assert (len(first.added), len(again.added), again.changed, again.unchanged) == (3, 0, (), 3)
+        assert "induction" in store.history(1)[0].who
+
+
+def test_what_is_no_longer_found_is_disabled_and_what_is_usual_now_too(tmp_path: Path) -> None:
+    with RuleStore(tmp_path / "cases.sqlite") as store:
+        store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
+        usual = RIDE.model_copy(update={"enabled": False, "note": "Usual here."})
+        kept = store_induction(store, "cam3", Induction((WALK,), (usual,), 10))
+        assert [(each.text, each.version, each.enabled) for each in kept.changed] == [
+            (READ.text, 2, False),
+            (RIDE.text, 2, False),
+        ]
+        back = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
+        assert all(each.enabled and each.version == 3 for each in back.changed)
+
+
+def test_a_person_has_the_last_word(tmp_path: Path) -> None:
+    with RuleStore(tmp_path / "cases.sqlite") as store:
+        store_induction(store, "cam3", Induction((WALK, RIDE), (), 10))
+        store.change(store.get(1).model_copy(update={"enabled": False}), who="alice")
+        store.add("cam3", [rule("a person is reading", "normal")], who="alice")
+        kept = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
+        assert {each.text for each in kept.untouched} == {WALK.text, READ.text}
+        assert not kept.added
+        assert not store.get(1).enabled
+
+
+OWN = Rule(
+    id="rule:new-1",
+    text="a tram stops between stations",
+    polarity="anomalous",
+    kind="activity",
+    origin="person",
+)
+
+
+def test_without_any_of_its_own_the_shipped_ones_hold_and_no_file_is_made(tmp_path: Path) -> None:
+    assert rules_for("cam3", tmp_path / "cases.sqlite") == shipped_anomalies()
+    assert not list(tmp_path.iterdir())
+
+
+def test_its_own_rules_hold_without_the_disabled_ones(tmp_path: Path) -> None:
+    path = tmp_path / "cases.sqlite"
+    with RuleStore(path) as store:
+        (first,) = store.add("cam3", [OWN])
+        second, _ = store.add("cam3", [OWN, OWN.model_copy(update={"text": "a tram goes backwards"})])
+        store.change(first.model_copy(update={"enabled": False}))
+    assert [rule.id for rule in rules_for("cam3", path)] == [second.id, "rule:3"]
+    assert rules_for("cam4", path) == shipped_anomalies()
+
+
+def test_the_first_rules_are_stored_once(tmp_path: Path) -> None:
+    with RuleStore(tmp_path / "cases.sqlite") as store:
+        mine = adopt_shipped_rules(store, "cam3")
+        assert [rule.text for rule in mine] == [rule.text for rule in shipped_anomalies()]
+        assert adopt_shipped_rules(store, "cam3") == mine
+        assert store.add_first("cam3", [OWN]) == mine  # another process was faster
+
+
+def test_a_rule_is_found_by_every_form_of_its_id(tmp_path: Path) -> None:
+    with RuleStore(tmp_path / "cases.sqlite") as store:
+        store.add("cam4", [OWN])
+        shipped = find_profile_rule(store, "cam3", "shipped-7")
+        assert shipped.text == shipped_anomalies()[6].text
+        store.change(shipped.model_copy(update={"text": "something else"}))
+        assert find_profile_rule(store, "cam3", "rule:shipped-7").text == "something else"
+        assert find_profile_rule(store, "cam3", shipped.id.removeprefix("rule:")).version == 2
+        for wrong in ("rule:1", "rule:999", "shipped-0", "seven"):
+            with pytest.raises(DataError):
+                find_profile_rule(store, "cam3", wrong)

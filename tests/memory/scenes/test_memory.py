@@ -9,7 +9,7 @@ from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.scenes.memory import NEGATED_SCORE, SceneMemory, SceneScores
 from anomalist.memory.scenes.scene import RememberedScene
 from anomalist.memory.scenes.scene_index import SceneScoringConfig
-from tests.memory.scenes.made import Hashed, scene
+from tests.memory.scenes.scene_cases import LetterPairEncoder, scene
 
 WALKERS = " ".join(
     f"The {n} person is walking along a path." for n in ("first", "second", "third", "fourth", "fifth")
@@ -38,7 +38,9 @@ def test_one_cyclist_is_not_drowned_by_twelve_walkers(memory: SceneMemory) -> No
 def test_memories_agree_with_the_verdict_and_exist(memory: SceneMemory) -> None:
     known = {each.id: each for each in memory.scenes}
     captions = [CROWD, WALKERS, "Smoke rises from a container.", "A woman carries a basket."]
-    for each in memory.score_captions(captions).rationale:
+    rationale = memory.score_captions(captions).rationale
+    assert rationale
+    for each in rationale:
         assert each.memories
         assert {found.side for found in each.memories} == {each.side}
         assert all(known[found.id].text == found.text for found in each.memories)
@@ -132,7 +134,7 @@ def test_the_penalty_on_anomalous_scenes_is_no_no_op(encoder: SentenceEncoder) -
 
 
 def test_the_penalty_multiplies_each_product() -> None:
-    encoder = Hashed()
+    encoder = LetterPairEncoder()
     scenes = [scene("a man steals a bag", number=1), scene("a man carries a bag", "normal", "shop", 2)]
     vectors = encoder.encode([each.text for each in scenes])
     query = encoder.encode(["a man steals a bag"])
@@ -150,7 +152,7 @@ def test_nova_scores_the_same_way_round(encoder: SentenceEncoder) -> None:
 
 
 def test_a_memory_of_one_side_still_answers() -> None:
-    encoder = Hashed()
+    encoder = LetterPairEncoder()
     scenes: list[RememberedScene] = [scene("a man carries a bag", "normal", "shop")]
     memory = SceneMemory(scenes, encoder.encode([scenes[0].text]), encoder=encoder)
     assert sides(memory.score_captions(["a man carries a bag"])) == ["normal"]
@@ -158,4 +160,4 @@ def test_a_memory_of_one_side_still_answers() -> None:
 
 def test_as_many_vectors_as_scenes() -> None:
     with pytest.raises(ValueError, match="got 1 scenes and 2 vectors"):
-        SceneMemory([scene("a fire")], Hashed().encode(["a", "b"]), encoder=Hashed())
+        SceneMemory([scene("a fire")], LetterPairEncoder().encode(["a", "b"]), encoder=LetterPairEncoder())

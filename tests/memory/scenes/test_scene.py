@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from anomalist.memory.scenes.scene import (
     shipped_scene_vectors,
     shipped_scenes,
 )
-from tests.memory.scenes.made import Hashed
+from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 BUILDER = Path(__file__).parents[3] / "scripts" / "build_scenes.py"
 
@@ -78,33 +79,39 @@ def test_they_are_what_the_builder_makes() -> None:
     assert builder.as_text(builder.build()) == scene.SCENES.read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def reread() -> Iterator[None]:
+    """The vectors are read once for all; here and afterwards anew."""
+    scene._sentence_vectors.cache_clear()
+    yield
+    scene._sentence_vectors.cache_clear()
+
+
+@pytest.mark.usefixtures("reread")
 def test_vectors_of_other_sentences_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "scenes.jsonl"
     text = scene.SCENES.read_text(encoding="utf-8")
     other.write_text(text.replace("bicycle", "unicycle"), encoding="utf-8")
     monkeypatch.setattr(scene, "SCENES", other)
-    scene._sentence_vectors.cache_clear()
     with pytest.raises(DataError, match="not those of the sentences"):
         shipped_scene_vectors()
-    scene._sentence_vectors.cache_clear()
 
 
+@pytest.mark.usefixtures("reread")
 def test_vectors_cut_short_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = tmp_path / "scenes.safetensors"
     cut.write_bytes(scene.VECTORS.read_bytes()[:100_000])
     monkeypatch.setattr(scene, "VECTORS", cut)
-    scene._sentence_vectors.cache_clear()
     with pytest.raises(DataError, match="can't be read"):
         shipped_scene_vectors()
-    scene._sentence_vectors.cache_clear()
 
 
 def test_another_encoder_embeds_them_once() -> None:
-    encoder = Hashed()
+    encoder = LetterPairEncoder()
     first = shipped_scene_vectors(encoder)
     assert first.shape == (len(shipped_scenes()), 64)
 
-    class Forgetful(Hashed):
+    class Forgetful(LetterPairEncoder):
         def encode(self, texts: object) -> np.ndarray:
             raise AssertionError("embedded again")
 

@@ -15,7 +15,7 @@ from anomalist.memory import vector_index as indexes
 from anomalist.memory.cases import CaseStore
 from anomalist.memory.scenes.scene_index import load_index
 from anomalist.memory.scenes.store import SceneStore, SceneThreshold
-from tests.memory.scenes.made import Hashed, scene, unit
+from tests.memory.scenes.scene_cases import LetterPairEncoder, scene, unit
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[SceneStore]:
-    with SceneStore(path, Hashed()) as store:
+    with SceneStore(path, LetterPairEncoder()) as store:
         yield store
 
 
@@ -48,9 +48,11 @@ def test_scenes_come_back_as_they_were(store: SceneStore, path: Path) -> None:
     (stored,) = store.add([scene("A man “steals”; DROP TABLE scenes", number=99)])
     assert stored.id == "scene:1"
     store.close()
-    with SceneStore(path, Hashed()) as again:
+    with SceneStore(path, LetterPairEncoder()) as again:
         assert again.list() == (stored,)
-        assert again.vectors()[0] == pytest.approx(Hashed().encode([stored.text.lower()])[0], abs=1e-6)
+        assert again.vectors()[0] == pytest.approx(
+            LetterPairEncoder().encode([stored.text.lower()])[0], abs=1e-6
+        )
 
 
 def test_what_is_there_already_is_left_out(store: SceneStore) -> None:
@@ -117,7 +119,7 @@ def test_the_index_follows_what_is_added_and_deleted(store: SceneStore, path: Pa
     saved = load_index(path.with_name("yard.sqlite.index"), "letter pairs")
     assert saved is not None
     assert saved.kind == "hnsw"
-    with SceneStore(path, Hashed()) as again:
+    with SceneStore(path, LetterPairEncoder()) as again:
         assert again.search("a dog runs", 1)[0].scene.id == "scene:61"
 
 
@@ -138,7 +140,7 @@ def test_an_index_that_is_no_good_is_built_again(store: SceneStore, path: Path, 
     else:
         other = data.replace(b"letter pairs", b"letter tears")
         index.write_bytes({"half": data[: len(data) // 2], "other": other, "empty": b""}[damage])
-    with SceneStore(path, Hashed()) as again:
+    with SceneStore(path, LetterPairEncoder()) as again:
         assert again.search("a dog runs", 1)[0].scene.id == "scene:61"
     assert load_index(index, "letter pairs") is not None
 
@@ -149,16 +151,16 @@ def test_a_file_cut_in_half_is_refused_and_left_as_it_is(store: SceneStore, path
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=r'The memory file ".*yard.sqlite" is damaged'):
-        SceneStore(path, Hashed())
+        SceneStore(path, LetterPairEncoder())
     assert path.read_bytes() == data[: len(data) // 2]
 
 
 def test_another_encoder_is_refused_by_name(store: SceneStore, path: Path) -> None:
     store.add([scene("a fire")])
     with pytest.raises(DataError, match=r"was made with letter pairs \(64 numbers\), not with clip \(64\)"):
-        SceneStore(path, Hashed("clip"))
+        SceneStore(path, LetterPairEncoder("clip"))
     with pytest.raises(DataError, match=r"not with letter pairs \(32\)"):
-        SceneStore(path, Hashed(dimensions=32))
+        SceneStore(path, LetterPairEncoder(dimensions=32))
 
 
 def test_vectors_of_another_dimension_are_refused(store: SceneStore) -> None:
@@ -169,14 +171,14 @@ def test_vectors_of_another_dimension_are_refused(store: SceneStore) -> None:
 def test_a_file_of_cases_is_no_memory(tmp_path: Path) -> None:
     CaseStore(tmp_path / "cases.sqlite").close()
     with pytest.raises(DataError, match="or no memory file"):
-        SceneStore(tmp_path / "cases.sqlite", Hashed())
+        SceneStore(tmp_path / "cases.sqlite", LetterPairEncoder())
 
 
 WRITER = """
 import sys
 from anomalist.memory.scenes.store import SceneStore
-from tests.memory.scenes.made import Hashed, scene
-with SceneStore(sys.argv[1], Hashed()) as store:
+from tests.memory.scenes.scene_cases import LetterPairEncoder, scene
+with SceneStore(sys.argv[1], LetterPairEncoder()) as store:
     for n in range(30):
         store.add([scene(f"{sys.argv[2]} {n}")])
         store.search("a dog", 1)
@@ -189,6 +191,6 @@ def test_two_processes_writing_at_once_lose_nothing(path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", WRITER, str(path), name], cwd=root) for name in ("one", "two")
     ]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
-    with SceneStore(path, Hashed()) as store:
+    with SceneStore(path, LetterPairEncoder()) as store:
         assert len(store.list()) == 60
         assert store.search("two 29", 1)[0].scene.text == "two 29"

@@ -119,7 +119,7 @@ def test_a_question_is_asked_with_the_tokens_that_were_learned(tokenizer: Any, s
     assert torch.allclose(prepared.inputs["pixel_values"][0], pixels, atol=1e-5)
 
 
-def test_the_two_looks_are_learned_as_the_pipeline_has_them(tokenizer: Any, shown: CaseEvidence) -> None:
+def test_both_prompts_are_learned_as_the_pipeline_sends_them(tokenizer: Any, shown: CaseEvidence) -> None:
     processor = make_processor(tokenizer)
     document = pipeline_document(np.random.default_rng(0), shown)
     region = shown.evidence.regions[0]
@@ -228,7 +228,7 @@ def test_facts_are_numbered_and_the_unknown_are_minus_one() -> None:
     ]
 
 
-def test_looks_are_mixed_and_go_on_in_the_middle_of_a_mixture(tokenizer: Any) -> None:
+def test_views_are_mixed_and_go_on_in_the_middle_of_a_mixture(tokenizer: Any) -> None:
     recipe = replace(TINY, eye_steps=5)  # two whole mixtures and half of one
     looks = list(itertools.islice(curriculum_batches(recipe, tokenizer), 5))
     later = list(itertools.islice(curriculum_batches(recipe, tokenizer, looks[2].following), 2))

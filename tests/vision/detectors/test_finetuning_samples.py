@@ -1,4 +1,4 @@
-"""Lessons: synthetic defects on normal pictures and known ones, labelled by what can be seen."""
+"""Training samples: synthetic defects on normal pictures and known ones, labelled by what can be seen."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def drawn(
     return [sampler.sample(rng, numbers) for _ in range(count)]
 
 
-LESSONS = drawn(DefectSampler([tile(number, SIDE) for number in range(4)]), 60)
+SAMPLES = drawn(DefectSampler([tile(number, SIDE) for number in range(4)]), 60)
 
 
 # --- synthetic ----------------------------------------------------------------------------------------------
 
 
-def test_a_lesson_is_a_picture_with_a_label_for_every_pixel_and_its_source() -> None:
-    for sample in LESSONS:
+def test_a_sample_is_a_picture_with_a_label_for_every_pixel_and_its_source() -> None:
+    for sample in SAMPLES:
         assert (sample.picture.dtype, sample.label.dtype) == (np.uint8, np.uint8)
         assert sample.picture.shape == (*sample.label.shape, 3)
         assert set(np.unique(sample.label)) <= {NORMAL, DEFECT, IGNORE}
-    assert {sample.source for sample in LESSONS} == {0, 1, 2, 3}
+    assert {sample.source for sample in SAMPLES} == {0, 1, 2, 3}
 
 
-def test_lessons_are_seen_as_inspecting_looks_from_near_and_from_afar() -> None:
-    sides = [sample.picture.shape[0] for sample in LESSONS]
+def test_samples_are_seen_at_both_scales_of_inspection() -> None:
+    sides = [sample.picture.shape[0] for sample in SAMPLES]
     assert set(sides) == {SIDE, SIDE // 2}
     assert 0.3 < np.mean([side == SIDE // 2 for side in sides]) < 0.7
 
 
 def test_some_pictures_stay_clean_and_most_get_a_defect_that_is_small_enough_to_be_one() -> None:
-    shares = [np.mean(sample.label == DEFECT) for sample in LESSONS]
+    shares = [np.mean(sample.label == DEFECT) for sample in SAMPLES]
     assert 0.15 < np.mean(np.array(shares) == 0) < 0.7
     assert max(shares) > 0.01
     assert np.median(shares) < 0.2
@@ -81,7 +81,7 @@ def test_only_the_pictures_that_were_asked_for_are_used() -> None:
     assert {sample.source for sample in drawn(DefectSampler(PLAIN), 5, among=[2])} == {2}
 
 
-def test_lessons_follow_the_seed_and_leave_the_normals_as_they_are() -> None:
+def test_samples_follow_the_seed_and_leave_the_normals_as_they_are() -> None:
     normals = [tile(number, SIDE) for number in range(2)]
     first, again, other = (drawn(DefectSampler(normals), 6, seed=seed) for seed in (4, 4, 5))
     assert all(np.array_equal(a.picture, b.picture) for a, b in zip(first, again, strict=True))
@@ -90,7 +90,7 @@ def test_lessons_follow_the_seed_and_leave_the_normals_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 2304), (32, 32), (256, 544)])
-def test_normals_of_any_working_size_and_of_several_make_lessons(shape: tuple[int, int]) -> None:
+def test_normals_of_any_working_size_and_of_several_make_samples(shape: tuple[int, int]) -> None:
     normals = [np.random.default_rng(0).integers(90, 130, (*shape, 3), dtype=np.uint8), tile(1, SIDE)]
     for sample in drawn(DefectSampler(normals), 12):
         normal = normals[sample.source]
@@ -141,12 +141,12 @@ def known(mask: BoolArray | None, picture: UInt8Array | None = None) -> KnownDef
 def test_known_defects_are_taught_beside_synthetic_ones_and_come_from_no_normal() -> None:
     label = np.full((SIDE, SIDE), IGNORE, np.uint8)
     label[6:10] = DEFECT
-    lessons = drawn(DefectSampler(PLAIN, [(tile(9, SIDE), label)]), 60)
-    real = [sample for sample in lessons if sample.source == -1]
+    samples = drawn(DefectSampler(PLAIN, [(tile(9, SIDE), label)]), 60)
+    real = [sample for sample in samples if sample.source == -1]
     assert 10 < len(real) < 40
     shares = [np.mean(sample.label == DEFECT) for sample in real]  # at either size
     assert shares == pytest.approx([np.mean(label == DEFECT)] * len(real))
-    assert {sample.source for sample in lessons} == {-1, 0, 1, 2, 3}
+    assert {sample.source for sample in samples} == {-1, 0, 1, 2, 3}
 
 
 def test_a_mask_is_a_defect_with_a_rim_that_is_ignored(
@@ -183,7 +183,7 @@ def test_without_a_mask_the_most_suspicious_is_the_defect_and_nothing_is_called_
     assert np.median(np.hypot(rows - 32, columns - 32)) < 14
 
 
-def test_no_known_defects_are_no_lessons(extractor: FeatureExtractor, remembered: PatchBank) -> None:
+def test_no_known_defects_are_no_samples(extractor: FeatureExtractor, remembered: PatchBank) -> None:
     assert known_defect_samples(extractor, remembered, []) == []
 
 

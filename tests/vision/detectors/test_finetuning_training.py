@@ -43,9 +43,9 @@ def trained(extractor: FeatureExtractor, normals: Sequence[UInt8Array]) -> Segme
     return finetune_head(extractor, untrained(), small(normals), np.arange(10), STEPS, seed=1)
 
 
-def loss_of(extractor: FeatureExtractor, head: SegmentationHead, lessons: Sequence[TrainingSample]) -> float:
+def loss_of(extractor: FeatureExtractor, head: SegmentationHead, samples: Sequence[TrainingSample]) -> float:
     losses = []
-    for sample in lessons:
+    for sample in samples:
         (batch,) = extractor.extract([sample.picture])
         with torch.no_grad():
             logits = batch.logits(head, batch.intra_image_novelty)
@@ -84,7 +84,7 @@ def test_rounding_changes_little_and_happens_in_place() -> None:
         assert torch.allclose(value.float(), before[name].float(), rtol=1e-3, atol=1e-6)
 
 
-def test_on_lessons_that_were_set_apart_the_loss_falls(
+def test_on_samples_that_were_set_apart_the_loss_falls(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], trained: SegmentationHead
 ) -> None:
     order = np.random.default_rng((1, 7)).permutation(
@@ -99,7 +99,9 @@ def test_on_lessons_that_were_set_apart_the_loss_falls(
 def test_what_is_returned_lies_between_what_was_given_and_what_was_trained() -> None:
     torch.manual_seed(0)
     first, second = SegmentationHead().state_dict(), SegmentationHead().state_dict()
-    for name, value in finetuning.average_weights(first, second).items():
+    average = finetuning.average_weights(first, second)
+    assert average.keys() == first.keys()
+    for name, value in average.items():
         if value.dtype.is_floating_point:
             assert torch.allclose(value, (first[name] + second[name]) / 2)
         else:
@@ -132,7 +134,7 @@ def test_training_follows_the_seed_and_tells_its_steps(
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in trained.state_dict().items())
 
 
-class Noting(DefectSampler):
+class RecordingSampler(DefectSampler):
     """Remembers which pictures were asked for."""
 
     asked: list[list[int]] = []  # noqa: RUF012
@@ -148,11 +150,11 @@ class Noting(DefectSampler):
 def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], groups: list[int], apart: int
 ) -> None:
-    Noting.asked.clear()
-    sampler = Noting([picture[:32, :32] for picture in normals])
+    RecordingSampler.asked.clear()
+    sampler = RecordingSampler([picture[:32, :32] for picture in normals])
     finetune_head(extractor, extractor.network.head, sampler, np.array(groups), 1, seed=0)
-    checked, learned = (set(Noting.asked[0]), set(Noting.asked[-1]))
-    assert len(Noting.asked) == 64 + BATCH_SIZE
+    checked, learned = (set(RecordingSampler.asked[0]), set(RecordingSampler.asked[-1]))
+    assert len(RecordingSampler.asked) == 64 + BATCH_SIZE
     if apart:
         assert len(checked) == apart
         assert not checked & learned
@@ -162,13 +164,13 @@ def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
 # --- the thread that draws ahead --------------------------------------------------------------------------
 
 
-def test_lessons_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt8Array]) -> None:
+def test_samples_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt8Array]) -> None:
     sampler, among = small(normals), np.arange(10)
     steps = list(finetuning.prefetch_samples(sampler, among, 5, seed=2))
-    assert [len(lessons) for lessons in steps] == [BATCH_SIZE] * 5
-    for step, lessons in enumerate(steps):
+    assert [len(samples) for samples in steps] == [BATCH_SIZE] * 5
+    for step, samples in enumerate(steps):
         rng = np.random.default_rng((2, step))
-        for sample in lessons:
+        for sample in samples:
             expected = sampler.sample(rng, among)
             assert sample.source == expected.source
             assert np.array_equal(sample.picture, expected.picture)
@@ -178,21 +180,21 @@ def test_lessons_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt
 @pytest.mark.parametrize("taken", [1, 3])
 def test_who_stops_early_leaves_no_thread_behind(normals: Sequence[UInt8Array], taken: int) -> None:
     before = set(threading.enumerate())
-    lessons = finetuning.prefetch_samples(small(normals), np.arange(10), 1000, seed=0)
+    samples = finetuning.prefetch_samples(small(normals), np.arange(10), 1000, seed=0)
     for _ in range(taken):
-        next(lessons)
+        next(samples)
     assert set(threading.enumerate()) - before
-    lessons.close()
+    samples.close()
     assert not set(threading.enumerate()) - before
 
 
 class Broken(DefectSampler):
     def sample(self, rng: Rng, among: np.ndarray) -> TrainingSample:
-        raise RuntimeError("no lesson today")
+        raise RuntimeError("no sample today")
 
 
 def test_an_error_while_drawing_reaches_the_caller(normals: Sequence[UInt8Array]) -> None:
     before = set(threading.enumerate())
-    with pytest.raises(RuntimeError, match="no lesson today"):
+    with pytest.raises(RuntimeError, match="no sample today"):
         list(finetuning.prefetch_samples(Broken(list(normals)), np.arange(10), 9, seed=0))
     assert not set(threading.enumerate()) - before

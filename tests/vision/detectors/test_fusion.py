@@ -50,11 +50,11 @@ def one_look(extractor: FeatureExtractor, picture: UInt8Array) -> FeatureBatch:
     return batch
 
 
-# --- strangeness ------------------------------------------------------------------------------------------
+# --- novelty ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4)])
-def test_strangeness_is_the_distance_in_what_is_usual_for_normals(shape: tuple[int, ...]) -> None:
+def test_novelty_is_the_distance_as_a_z_score_of_the_normals(shape: tuple[int, ...]) -> None:
     bank = bank_of([units(4, 4, 8)])
     new = units(*shape, 8, seed=1)
     found = PatchBank(bank, 0.3, 0.1).novelty(new)
@@ -72,7 +72,7 @@ def test_what_is_left_out_might_as_well_never_have_been_seen(left_out: tuple[int
     assert found == pytest.approx(without.novelty(pictures[1]), abs=1e-5)
 
 
-def test_a_picture_is_strange_only_when_it_is_left_out() -> None:
+def test_a_picture_is_novel_only_when_it_is_left_out() -> None:
     pictures = [units(4, 5, 8, seed=k) for k in range(4)]
     known = PatchBank(bank_of(pictures), 0.1, 0.1)
     assert known.novelty(pictures[2]).max() < 0
@@ -103,7 +103,7 @@ def test_a_picture_is_new_to_all_groups_but_its_own(labels: list[int], data: st.
 # --- remembering ------------------------------------------------------------------------------------------
 
 
-def test_normal_patches_as_if_new_are_as_strange_as_usual(
+def test_left_out_normal_patches_are_as_novel_as_usual(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], remembered: PatchBank
 ) -> None:
     novelty = [
@@ -180,7 +180,7 @@ Maps = tuple[FloatArray, FloatArray, FloatArray]
 def maps_as_if_new(
     extractor: FeatureExtractor, model: FusionModel[PatchBank], pictures: Sequence[UInt8Array]
 ) -> list[Maps]:
-    """Logits, first sight and strangeness of the learning pictures, each as if it were new."""
+    """Logits, self-reference logits and novelty of the learning pictures, each as if it were new."""
     import torch
 
     found: dict[int, Maps] = {}
@@ -246,7 +246,7 @@ def test_a_hole_is_the_peak_of_its_map_and_higher_than_anything_normal(
     assert image_score(bad, None) > model.level + 3
 
 
-def test_strangeness_that_is_known_already_is_not_looked_up_again(
+def test_novelty_that_is_known_already_is_not_computed_again(
     extractor: FeatureExtractor, model: FusionModel[PatchBank]
 ) -> None:
     batch, heads = one_look(extractor, tile(40)), [extractor.network.head]

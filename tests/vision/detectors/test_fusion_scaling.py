@@ -14,15 +14,15 @@ def noise(n: int, seed: int = 0) -> FloatArray:
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (64, 64), (96, 32), (100, 75), (9, 15)])
-@pytest.mark.parametrize("cell", [(0, 0), (3, 6), (7, 7)])
-def test_a_peak_is_seen_in_its_cell_only(shape: tuple[int, int], cell: tuple[int, int]) -> None:
-    row, column = ((place + 0.5) * side / GRID_CELLS for place, side in zip(cell, shape, strict=True))
-    score_map = np.zeros(shape, np.float32)
-    score_map[int(row), int(column)] = 5
-    peaks = cell_peaks(score_map)
-    assert peaks.shape == (GRID_CELLS, GRID_CELLS)
-    assert peaks.dtype == np.float32
-    assert np.argwhere(peaks == 5).tolist() == [list(cell)]
+def test_a_peak_is_seen_in_its_cell_only(shape: tuple[int, int]) -> None:
+    for cell in [(0, 0), (3, 6), (7, 7)]:
+        row, column = ((place + 0.5) * side / GRID_CELLS for place, side in zip(cell, shape, strict=True))
+        score_map = np.zeros(shape, np.float32)
+        score_map[int(row), int(column)] = 5
+        peaks = cell_peaks(score_map)
+        assert peaks.shape == (GRID_CELLS, GRID_CELLS)
+        assert peaks.dtype == np.float32
+        assert np.argwhere(peaks == 5).tolist() == [list(cell)]
 
 
 def test_every_pixel_belongs_to_one_cell() -> None:

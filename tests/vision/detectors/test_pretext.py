@@ -167,23 +167,23 @@ def test_patches_are_looked_up_as_in_a_slow_search() -> None:
         assert found[index].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("view", range(2 * HALF_SET))
-def test_a_view_is_not_looked_up_in_its_own_or_its_counterparts_reference(view: int) -> None:
-    descriptors = unit_vectors(sets=1)
-    own = HALF_SET + view % HALF_SET
-    changed = descriptors.clone()
-    changed[own] = -changed[own]
-    before, after = reference_distances(descriptors), reference_distances(changed)
-    if view == own:
-        assert before[view].min() > 0.01  # it has not found itself
-    else:
-        assert torch.equal(before[view], after[view])
-    for other in range(HALF_SET):
-        if other != view % HALF_SET:
-            assert not torch.equal(before[other], after[other])
-    twin = descriptors.clone()
-    twin[view] = twin[HALF_SET + (view + 1) % HALF_SET]
-    assert reference_distances(twin)[view].numpy() == pytest.approx(0, abs=1e-5)
+def test_a_view_is_not_looked_up_in_its_own_or_its_counterparts_reference() -> None:
+    for view in range(2 * HALF_SET):
+        descriptors = unit_vectors(sets=1)
+        own = HALF_SET + view % HALF_SET
+        changed = descriptors.clone()
+        changed[own] = -changed[own]
+        before, after = reference_distances(descriptors), reference_distances(changed)
+        if view == own:
+            assert before[view].min() > 0.01  # it has not found itself
+        else:
+            assert torch.equal(before[view], after[view])
+        for other in range(HALF_SET):
+            if other != view % HALF_SET:
+                assert not torch.equal(before[other], after[other])
+        twin = descriptors.clone()
+        twin[view] = twin[HALF_SET + (view + 1) % HALF_SET]
+        assert reference_distances(twin)[view].numpy() == pytest.approx(0, abs=1e-5)
 
 
 # --- pretext ----------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_half_precision_gives_about_the_same_loss(batch: ViewBatch, model: Prete
         assert model(batch, half=True).item() == pytest.approx(model(batch, half=False).item(), rel=0.05)
 
 
-def test_sets_that_are_judged_alone_do_not_show_the_head_any_strangeness(
+def test_sets_that_are_judged_alone_do_not_show_the_head_any_novelty(
     batch: ViewBatch, model: PretextModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
@@ -319,14 +319,14 @@ def test_a_second_defect_does_not_take_back_the_label_of_the_first(monkeypatch: 
 # --- windows ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rigid", [True, False])
 @pytest.mark.parametrize("shape", [(20, 64), (64, 20), (50, 50), (200, 70)])
-def test_pictures_of_any_size_give_views(shape: tuple[int, int], rigid: bool) -> None:
-    pictures = [render_surface(0, 200)[: shape[0], : shape[1]]] * (2 * HALF_SET)
-    assert make_view_batch((0,), [(pictures, rigid)], SIZE, turn=True).views.shape[1:3] == (
-        2 * HALF_SET,
-        SIZE,
-    )
+def test_pictures_of_any_size_give_views(shape: tuple[int, int]) -> None:
+    for rigid in [True, False]:
+        pictures = [render_surface(0, 200)[: shape[0], : shape[1]]] * (2 * HALF_SET)
+        assert make_view_batch((0,), [(pictures, rigid)], SIZE, turn=True).views.shape[1:3] == (
+            2 * HALF_SET,
+            SIZE,
+        )
 
 
 def places(*, rigid: bool, turn: bool, sets: int = 12) -> FloatArray:

@@ -75,10 +75,10 @@ def test_one_that_can_not_be_judged_does_not_stop_the_others(
         tmp_path / "new" / "3.png",
         write(tmp_path / "new" / "4.png", noisy(board(), 3)),
     ]
-    examined = list(against.measure(paths))
-    assert [path for path, _, _ in examined] == paths
-    assert [type(found) for _, _, found in examined] == [Evidence, MediaError, MediaError, Evidence]
-    assert examined[1][1] is not None and examined[2][1] is None
+    measured = list(against.measure(paths))
+    assert [path for path, _, _ in measured] == paths
+    assert [type(found) for _, _, found in measured] == [Evidence, MediaError, MediaError, Evidence]
+    assert measured[1][1] is not None and measured[2][1] is None
     records = [inspection.record for inspection in Inspector(against).inspect_many(paths)]
     assert [record.label for record in records] == ["anomalous", None, None, "normal"]
     assert records[1].error is not None and "could not be aligned" in records[1].error

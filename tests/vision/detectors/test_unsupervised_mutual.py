@@ -1,4 +1,4 @@
-"""A folder against itself: the odd one out stands out, copies are no witnesses, a few are not enough."""
+"""A folder against itself: the odd one out stands out, copies count once, a few are not enough."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_patch_that_only_one_other_picture_has_is_still_odd() -> None:
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 4)])
-def test_strangeness_is_in_what_is_usual_for_the_folder_in_any_shape(shape: tuple[int, ...]) -> None:
+def test_novelty_is_a_z_score_over_the_folder_in_any_shape(shape: tuple[int, ...]) -> None:
     others = MutualNormality(tuple(units(9, 8, seed=k) for k in range(5)), 0.2, 0.1)
     new = units(*shape, 8, seed=50)
     distances = mutual_distances(new.reshape(-1, 1, 8), others.descriptors, np.empty(0, np.int32))
@@ -135,7 +135,7 @@ def test_nothing_is_decided_and_the_reason_is_told(unlabelled: MutualEvidence, f
     assert unlabelled.calibration is None
 
 
-def test_a_copy_of_a_picture_does_not_vouch_for_it(
+def test_a_copy_of_a_picture_does_not_make_it_normal(
     unlabelled: MutualEvidence, folder: list[Path], tmp_path: Path
 ) -> None:
     copy = Path(shutil.copy(folder[5], tmp_path / "copy.png"))
@@ -143,8 +143,7 @@ def test_a_copy_of_a_picture_does_not_vouch_for_it(
     with_copies = MutualEvidence(
         [*folder, copy, *(Path(shutil.copy(p, tmp_path / p.name)) for p in folder[:3])]
     )
-    assert len(with_copies._normality.descriptors) == 8
-    assert int(np.argmax(scores(with_copies, folder))) == 5
+    assert scores(with_copies, folder) == pytest.approx(scores(unlabelled, folder), abs=1e-3)
 
 
 def test_a_new_picture_is_compared_with_all_of_them(unlabelled: MutualEvidence, tmp_path: Path) -> None:
@@ -201,7 +200,9 @@ def test_too_few_different_pictures_are_an_error_that_counts_them(
         MutualEvidence(paths)
 
 
-def test_what_can_not_be_read_is_no_witness_and_gets_its_error(folder: list[Path], tmp_path: Path) -> None:
+def test_what_can_not_be_read_counts_for_nothing_and_gets_its_error(
+    folder: list[Path], tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture")
     paths = [*folder[:4], broken, write(tmp_path / "speck.png", tile(1)[:4, :4])]

@@ -94,7 +94,7 @@ def test_no_normals_are_not_the_same_as_normals_that_are_alike(extractor: Featur
     assert np.abs(unknown - usual).max() > 1e-3
 
 
-def test_the_stranger_a_patch_the_more_likely_a_defect(
+def test_the_more_novel_a_patch_the_more_likely_a_defect(
     extractor: FeatureExtractor, normals: list[UInt8Array]
 ) -> None:
     (batch,) = extractor.extract(normals[:1])
@@ -106,14 +106,16 @@ def test_the_stranger_a_patch_the_more_likely_a_defect(
     assert raised[32:56, 80:104].mean() > 5 * np.abs(raised[:, :40]).mean()
 
 
-# --- first sight ------------------------------------------------------------------------------------------
+# --- self-reference logits ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("size", "half"),
     [((64, 64), (32, 32)), ((32, 96), (32, 64)), ((128, 192), (64, 96)), ((32, 32), (32, 32))],
 )
-def test_first_sight_adds_what_is_seen_at_half_the_size(size: tuple[int, int], half: tuple[int, int]) -> None:
+def test_self_reference_logits_add_those_at_half_the_size(
+    size: tuple[int, int], half: tuple[int, int]
+) -> None:
     import cv2
 
     picture = noise(*size)
@@ -127,7 +129,7 @@ def test_first_sight_adds_what_is_seen_at_half_the_size(size: tuple[int, int], h
     assert self_logits[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_first_sight_does_not_depend_on_the_batch() -> None:
+def test_self_reference_logits_do_not_depend_on_the_batch() -> None:
     pictures = [noise(64, 32, seed=k) for k in range(3)]
     (batch,) = UNTRAINED.extract(pictures)
     alone = np.concatenate(
@@ -179,7 +181,7 @@ def test_the_grid_of_a_backbone_is_brought_to_that_of_the_head(
     assert finer == pytest.approx(own, abs=1e-5)
 
 
-def test_what_is_strange_on_the_grid_of_a_backbone_stays_on_its_side(with_backbone: FeatureExtractor) -> None:
+def test_novelty_on_the_grid_of_a_backbone_stays_on_its_side(with_backbone: FeatureExtractor) -> None:
     (batch,) = with_backbone.extract([noise(128, 128)])
     novelty = even((18, 18), 0.0)
     before = logits(with_backbone, batch, novelty)

@@ -29,14 +29,14 @@ def test_the_packaged_file_is_the_one_that_is_named() -> None:
 
 
 @pytest.fixture
-def _forgotten() -> Iterator[None]:
-    """Reads the file again, and again afterwards."""
+def reread() -> Iterator[None]:
+    """The weights are read once for all; here and afterwards anew."""
     extractor._shipped_weights.cache_clear()
     yield
     extractor._shipped_weights.cache_clear()
 
 
-@pytest.mark.usefixtures("_forgotten")
+@pytest.mark.usefixtures("reread")
 def test_damaged_weights_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractor, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(DetectorError, match=rf"{WEIGHTS_FILE} are damaged\. Install again: pip install"):
@@ -46,6 +46,7 @@ def test_damaged_weights_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyP
 def test_a_shipped_network_is_ready_and_everyone_gets_a_fresh_one() -> None:
     first, second = shipped_network(), shipped_network()
     assert not any(module.training for module in first.modules())
+    assert all(parameter.dtype == torch.float32 for parameter in first.parameters())
     with torch.no_grad():
         for parameter in first.parameters():
             parameter.zero_()

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from importlib.resources import files
 
 import pytest
 import torch
 from torch import Tensor
 
-from anomalist.errors import DetectorError
-from anomalist.vision.features import extractor
 from anomalist.vision.features.extractor import (
-    WEIGHTS_FILE,
-    WEIGHTS_SHA256,
     load_head,
     load_network,
     shipped_network,
@@ -149,28 +143,6 @@ def test_a_spot_changes_the_logits_at_its_place_most(network: SurfaceNet) -> Non
 
 
 # --- the weights that ship ----------------------------------------------------------------------------------
-
-
-def test_the_weights_are_those_whose_hash_is_recorded() -> None:
-    data = (files("anomalist.vision") / "data" / WEIGHTS_FILE).read_bytes()
-    assert hashlib.sha256(data).hexdigest() == WEIGHTS_SHA256
-
-
-def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractor, "WEIGHTS_SHA256", WEIGHTS_SHA256[::-1])
-    extractor._shipped_weights.cache_clear()
-    with pytest.raises(DetectorError, match="damaged"):
-        shipped_network()
-
-
-def test_the_shipped_network_is_ready_and_each_call_gives_a_fresh_one(shipped: SurfaceNet) -> None:
-    assert not shipped.training
-    assert all(torch.isfinite(value).all() for value in shipped.state_dict().values())
-    assert all(p.dtype == torch.float32 for p in shipped.parameters())
-    other = shipped_network()
-    with torch.no_grad():
-        other.stem.weight.zero_()
-    assert shipped.stem.weight.any()
 
 
 def test_the_shipped_network_scores_the_same_on_two_threads_as_on_one(

@@ -1,4 +1,4 @@
-"""Novelty: patches without kin in their picture, distance to others, and what the head is told of both."""
+"""Novelty: isolation within a picture, distance to others, and what the head is told of both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def vectors(*shape: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.normalize(drawn, dim=1)
 
 
-def kin_one_by_one(descriptors: Tensor) -> np.ndarray:
+def isolation_one_by_one(descriptors: Tensor) -> np.ndarray:
     """One minus the log-mean-exp of similarities to the others, in float64 loops."""
     batch, d, height, width = descriptors.shape
     result = np.zeros((batch, height * width))
@@ -44,12 +44,12 @@ def kin_one_by_one(descriptors: Tensor) -> np.ndarray:
 
 
 @Shapes
-def test_kinlessness_is_that_of_a_slow_loop(shape: tuple[int, ...]) -> None:
+def test_isolation_is_that_of_a_slow_loop(shape: tuple[int, ...]) -> None:
     descriptors = vectors(*shape)
-    assert isolation(descriptors).numpy() == pytest.approx(kin_one_by_one(descriptors), abs=1e-4)
+    assert isolation(descriptors).numpy() == pytest.approx(isolation_one_by_one(descriptors), abs=1e-4)
 
 
-def test_patches_that_are_all_alike_have_all_kin_and_opposite_ones_none() -> None:
+def test_patches_that_are_all_alike_are_not_isolated_and_opposite_ones_are() -> None:
     same = vectors(1, 16, 1, 1).expand(1, 16, 4, 4)
     assert isolation(same).numpy() == pytest.approx(0, abs=1e-4)
     opposite = torch.cat([same[..., :1, :1], -same[..., :1, :1]], 3)
@@ -58,7 +58,7 @@ def test_patches_that_are_all_alike_have_all_kin_and_opposite_ones_none() -> Non
 
 @given(st.integers(0, 1000), st.permutations(range(12)))
 @settings(max_examples=25, deadline=None)
-def test_kinlessness_does_not_depend_on_where_patches_are(seed: int, order: list[int]) -> None:
+def test_isolation_does_not_depend_on_where_patches_are(seed: int, order: list[int]) -> None:
     descriptors = vectors(1, 8, 3, 4, seed=seed)
     moved = descriptors.flatten(2)[..., order].reshape(descriptors.shape)
     expected = isolation(descriptors).flatten(1)[:, order]
@@ -73,7 +73,7 @@ def test_pictures_do_not_see_each_other() -> None:
 
 @given(st.integers(0, 1000), st.integers(0, 35), st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
-def test_a_few_odd_patches_are_the_most_kinless_even_next_to_each_other(
+def test_a_few_odd_patches_are_the_most_isolated_even_next_to_each_other(
     seed: int, place: int, odd: int
 ) -> None:
     usual, other = vectors(2, 64, seed=seed)
@@ -108,7 +108,7 @@ def test_a_patch_among_the_others_has_distance_0_and_more_others_are_never_farth
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_what_is_strange_is_in_standard_deviations_and_limited(scale: float) -> None:
+def test_novelty_is_in_standard_deviations_and_clipped(scale: float) -> None:
     distances = torch.linspace(-100, 100, 401) * scale
     found = clipped_z_score(distances, torch.tensor(scale), torch.tensor(scale))
     assert -4 <= found.min() <= found.max() <= 12
@@ -118,14 +118,14 @@ def test_what_is_strange_is_in_standard_deviations_and_limited(scale: float) -> 
     assert found[inside].numpy() == pytest.approx(expected[inside].numpy(), rel=1e-5, abs=1e-5)
 
 
-def test_no_spread_at_all_does_not_make_a_small_distance_strange() -> None:
+def test_no_spread_at_all_does_not_make_a_small_distance_novel() -> None:
     assert clipped_z_score(torch.tensor([0.01]), 0.0, 0.0).item() == pytest.approx(0.5)
 
 
 # --- what the head is told ----------------------------------------------------------------------------------
 
 
-def test_unknown_strangeness_is_0_and_flagged_as_unknown() -> None:
+def test_unknown_novelty_is_0_and_flagged_as_unknown() -> None:
     alone, novelty = torch.rand(3, 4, 5), torch.rand(3, 4, 5) + 1
     novelty[1] = torch.nan
     maps = novelty_maps(alone, novelty)
@@ -138,13 +138,13 @@ def test_unknown_strangeness_is_0_and_flagged_as_unknown() -> None:
     assert torch.equal(maps[:, 2], alone)
 
 
-def test_no_strangeness_is_unknown_strangeness() -> None:
+def test_no_novelty_is_unknown_novelty() -> None:
     alone = torch.rand(2, 4, 4)
     assert torch.equal(novelty_maps(alone, None), novelty_maps(alone, torch.full_like(alone, torch.nan)))
     assert not novelty_maps(alone, None)[:, :2].any()
 
 
-def test_within_its_picture_kinlessness_is_in_standard_deviations() -> None:
+def test_isolation_within_a_picture_is_in_standard_deviations() -> None:
     alone = torch.rand(2, 16, 16)
     within = novelty_maps(alone, None)[:, 3]
     assert within.mean((1, 2)).numpy() == pytest.approx(0, abs=1e-5)
@@ -156,7 +156,7 @@ def test_within_its_picture_kinlessness_is_in_standard_deviations() -> None:
     assert novelty_maps(lone, None)[0, 3].max() == 3
 
 
-def test_strangeness_within_a_picture_equals_a_slow_loop() -> None:
+def test_novelty_within_a_picture_equals_a_slow_loop() -> None:
     rng = np.random.default_rng(3)
     raw = rng.normal(size=(2, 5, 9, 12)).astype(np.float32)
     unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
@@ -174,12 +174,12 @@ def test_strangeness_within_a_picture_equals_a_slow_loop() -> None:
         assert own == pytest.approx(expected.clip(-4, 12), abs=1e-3)
 
 
-def test_in_a_picture_without_an_elsewhere_nothing_is_strange() -> None:
+def test_in_a_picture_without_an_elsewhere_nothing_is_novel() -> None:
     descriptors = torch.nn.functional.normalize(torch.randn(1, 8, 4, 4), dim=1)
     assert (intra_image_novelty(descriptors) == 0).all()
 
 
-def test_a_lone_odd_patch_is_the_strangest_of_its_picture() -> None:
+def test_a_lone_odd_patch_is_the_most_novel_of_its_picture() -> None:
     descriptors = torch.zeros(1, 8, 10, 10)
     descriptors[:, 0] = 1
     descriptors[:, :, 6, 2] = torch.eye(8)[3]

@@ -16,7 +16,7 @@ from anomalist.vision.motion.appearance import (
 )
 from anomalist.vision.motion.extractor import MotionExtractor
 from anomalist.vision.motion.scene import Scene
-from tests.scenes import SIZE, filmed, grey_of, walker
+from tests.street import SIZE, grey_of, make_film, walker
 
 
 def test_a_scene_remembers_what_usually_moves(street: Scene) -> None:
@@ -26,11 +26,11 @@ def test_a_scene_remembers_what_usually_moves(street: Scene) -> None:
     assert street.manifest.backbone is None
 
 
-def test_looks_are_half_a_second_apart_and_describe_every_object(street: Scene) -> None:
+def test_descriptions_are_half_a_second_apart_and_cover_every_object(street: Scene) -> None:
     extractor = MotionExtractor(street.learned.background, street.manifest.perspective)
     embedder = ObjectEmbedder(feature_extractor_for(None), street.manifest.perspective)
     times = []
-    for frame in filmed(6, walker(0.0, 60.0), walker(1.0, 90.0, left=True)).frames():
+    for frame in make_film(6, walker(0.0, 60.0), walker(1.0, 90.0, left=True)).frames():
         seen = embedder.embed_due(extractor.extract(frame))
         if seen is not None:
             times.append(frame.time)
@@ -40,7 +40,7 @@ def test_looks_are_half_a_second_apart_and_describe_every_object(street: Scene) 
 
 
 def test_the_same_place_is_described_alike_and_another_differently() -> None:
-    pixels = np.repeat(grey_of(filmed(1, walker(-1.0, 60.0)))[..., None], 3, axis=2)
+    pixels = np.repeat(grey_of(make_film(1, walker(-1.0, 60.0)))[..., None], 3, axis=2)
     bright = np.clip(pixels.astype(int) + 6, 0, 255).astype(np.uint8)
     box, other = (10, 40, 26, 72), (90, 20, 106, 52)
     a, b = embed_objects(feature_extractor_for(None), pixels, [box, other], SIZE)
@@ -50,20 +50,20 @@ def test_the_same_place_is_described_alike_and_another_differently() -> None:
 
 
 def test_a_box_at_the_border_is_described_too() -> None:
-    pixels = np.repeat(grey_of(filmed(1))[..., None], 3, axis=2)
+    pixels = np.repeat(grey_of(make_film(1))[..., None], 3, axis=2)
     assert np.isfinite(
         embed_objects(feature_extractor_for(None), pixels, [(0, 0, 8, 16), (152, 100, 160, 120)], SIZE)
     ).all()
 
 
-def test_strangeness_is_the_way_to_the_most_similar() -> None:
+def test_novelty_is_the_distance_to_the_nearest_neighbour() -> None:
     bank = np.eye(3, dtype=np.float32)
     seen = np.array([[1, 0, 0], [0.6, 0.8, 0], [-1, 0, 0]], np.float32)
     assert appearance_novelty(seen, bank) == pytest.approx([0, 0.2, 1])
     assert appearance_novelty(seen, concatenate_banks([])).tolist() == [0, 0, 0]
 
 
-def test_a_gallery_is_bounded_seeded_and_fair() -> None:
+def test_a_reservoir_is_bounded_seeded_and_fair() -> None:
     every = np.arange(4 * MAX_BANK_SIZE, dtype=np.float32)[:, None]
 
     def kept(seed: int) -> np.ndarray:

@@ -18,9 +18,9 @@ from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.camera import FROZEN_SECONDS, RECOVERY_SECONDS, CameraMonitor
 from anomalist.vision.motion.extractor import median_background, working_grey, working_size
 from anomalist.vision.motion.flow import ChainedFlow
-from tests.scenes import Camera, Film, Filming, filmed, grey_of, walker
+from tests.street import Camera, CameraPath, Film, grey_of, make_film, walker
 
-SCENE = grey_of(filmed(0.1)).astype(np.float32)
+SCENE = grey_of(make_film(0.1)).astype(np.float32)
 PEOPLE = 22
 _JITTER = np.random.default_rng(3).uniform(-1, 1, (200, 2))
 
@@ -40,7 +40,7 @@ def kinds(seen: Seen, start: float = 0.0, stop: float = 1e9) -> set[TroubleKind 
     return {kind for time, kind in seen if start <= time < stop}
 
 
-def shaking(pixels: float) -> Filming:
+def shaking(pixels: float) -> CameraPath:
     def camera(time: float) -> Camera:
         right, down = pixels * _JITTER[round(time * 10)]
         return Camera(right=right, down=down)
@@ -48,7 +48,7 @@ def shaking(pixels: float) -> Filming:
     return camera
 
 
-def after(start: float, then: Callable[[float], Camera]) -> Filming:
+def after(start: float, then: Callable[[float], Camera]) -> CameraPath:
     return lambda time: then(time - start) if time > start else Camera()
 
 
@@ -70,28 +70,30 @@ def after(start: float, then: Callable[[float], Camera]) -> Filming:
     ],
 )
 def test_a_camera_that_begins_to_move_is_noticed(camera: Callable[[float], Camera], within: float) -> None:
-    seen = of(filmed(4.5, people=PEOPLE, camera=after(2, camera)))
+    seen = of(make_film(4.5, people=PEOPLE, camera=after(2, camera)))
     assert kinds(seen, stop=2.05) == {None}
     assert kinds(seen, 2.05 + within) == {"moving"}
 
 
 def test_a_hand_held_camera_is_noticed_all_the_time() -> None:
-    assert kinds(of(filmed(6, people=PEOPLE, camera=shaking(3))), 0.5) == {"moving"}
+    assert kinds(of(make_film(6, people=PEOPLE, camera=shaking(3))), 0.5) == {"moving"}
 
 
 @pytest.mark.parametrize("period", [0.7, 1.0, 4.0])
 def test_a_swaying_camera_is_moving_where_it_turns_round_too(period: float) -> None:
-    film = filmed(6, people=PEOPLE, camera=lambda t: Camera(right=4 * np.sin(2 * np.pi * t / period)))
+    film = make_film(6, people=PEOPLE, camera=lambda t: Camera(right=4 * np.sin(2 * np.pi * t / period)))
     assert kinds(of(film), 1.0) <= {"moving", "moved"}
 
 
 @pytest.mark.parametrize("vibration", [0.0, 0.25, 0.5])
 def test_small_vibration_is_not_moving(vibration: float) -> None:
-    assert kinds(of(filmed(6, people=PEOPLE, camera=shaking(vibration)))) == {None}
+    assert kinds(of(make_film(6, people=PEOPLE, camera=shaking(vibration)))) == {None}
 
 
 def test_when_it_stands_still_again_at_its_place_it_is_over() -> None:
-    film = filmed(6, people=PEOPLE, camera=lambda t: Camera(right=4 * np.sin(np.pi * np.clip(t - 2, 0, 1))))
+    film = make_film(
+        6, people=PEOPLE, camera=lambda t: Camera(right=4 * np.sin(np.pi * np.clip(t - 2, 0, 1)))
+    )
     seen = of(film)
     assert kinds(seen, 2.4, 3.0) == {"moving"}
     assert kinds(seen, 3.0 + RECOVERY_SECONDS + 1.2) == {None}
@@ -116,18 +118,18 @@ def test_when_it_stands_still_again_at_its_place_it_is_over() -> None:
     ],
 )
 def test_a_camera_that_was_turned_away_is_moved(camera: Camera) -> None:
-    assert kinds(of(filmed(3, people=PEOPLE, camera=lambda _: camera)), 0.1) == {"moved"}
+    assert kinds(of(make_film(3, people=PEOPLE, camera=lambda _: camera)), 0.1) == {"moved"}
 
 
 def test_a_jerk_is_a_move_and_then_the_camera_is_moved() -> None:
-    seen = of(filmed(6, people=PEOPLE, camera=after(2, lambda _: Camera(right=10))))
+    seen = of(make_film(6, people=PEOPLE, camera=after(2, lambda _: Camera(right=10))))
     assert kinds(seen, 2.05, 2.5) == {"moving"}
     assert kinds(seen, 4.0) == {"moved"}
 
 
 def test_a_camera_of_unknown_scene_can_only_move() -> None:
     watch = CameraMonitor(None)
-    pictures = [grey_of(filmed(0.1)), grey_of(filmed(0.1, camera=lambda _: Camera(right=30)))]
+    pictures = [grey_of(make_film(0.1)), grey_of(make_film(0.1, camera=lambda _: Camera(right=30)))]
     still = np.zeros((*SCENE.shape, 2), np.float32)
     assert [watch.check(picture, still, i / 10) for i, picture in enumerate(pictures)] == [None, None]
     assert [watch.check(pictures[1], still + 9, 1 + i / 10) for i in range(9)][-1] == "moving"
@@ -167,21 +169,21 @@ def hand(pixels: UInt8Array, time: float) -> UInt8Array:
 def test_what_hides_the_scene_is_named_at_once(
     change: Callable[[UInt8Array, float], UInt8Array], kind: TroubleKind
 ) -> None:
-    film = filmed(4, people=PEOPLE, change=lambda p, t: change(p, t) if t >= 2 else p)
+    film = make_film(4, people=PEOPLE, change=lambda p, t: change(p, t) if t >= 2 else p)
     seen = of(film)
     assert kinds(seen, stop=1.95) == {None}
     assert kinds(seen, 1.95) == {kind}
 
 
 def test_a_single_spoilt_picture_is_soon_over() -> None:
-    seen = of(filmed(4, people=PEOPLE, change=lambda p, t: p * 0 + 128 if 1.95 < t < 2.05 else p))
+    seen = of(make_film(4, people=PEOPLE, change=lambda p, t: p * 0 + 128 if 1.95 < t < 2.05 else p))
     assert kinds(seen, 1.95, 2.5) == {"covered"}
     assert kinds(seen, 2.0 + RECOVERY_SECONDS + 0.05) == {None}
 
 
 def test_the_same_picture_for_seconds_is_frozen() -> None:
-    still = next(iter(filmed(0.1, people=PEOPLE).frames())).pixels
-    film = filmed(9, people=PEOPLE, change=lambda p, t: still if 1.95 < t < 7.05 else p)
+    still = next(iter(make_film(0.1, people=PEOPLE).frames())).pixels
+    film = make_film(9, people=PEOPLE, change=lambda p, t: still if 1.95 < t < 7.05 else p)
     seen = of(film)
     assert kinds(seen, stop=1.95 + FROZEN_SECONDS) == {None}
     assert kinds(seen, 2.05 + FROZEN_SECONDS, 7.05) == {"frozen"}
@@ -207,17 +209,19 @@ def bus(pixels: UInt8Array, time: float) -> UInt8Array:
 @pytest.mark.parametrize(
     "film",
     [
-        filmed(6, people=PEOPLE),
-        filmed(6, people=23),
-        filmed(3, *(walker(-3 + k / 3, 30 + 8 * k, speed=1.5, seed=k) for k in range(10))),
-        filmed(5, walker(0, 60, size=3, speed=2, seed=1)),
-        filmed(5, people=PEOPLE, change=bus),
-        filmed(5, people=PEOPLE, camera=lambda t: Camera(light=1.2 if t > 2 else 1)),
-        filmed(5, people=PEOPLE, camera=lambda t: Camera(light=0.8 if t > 2 else 1)),
-        filmed(5, people=PEOPLE, camera=lambda t: Camera(light=1 - 0.1 * t)),
-        filmed(5, people=PEOPLE, camera=lambda t: Camera(light=1.5 if 2 < t < 2.2 else 1)),
-        filmed(5, people=PEOPLE, change=lambda p, _: (p * 0.3 + 110).astype(np.uint8)),
-        filmed(5, people=PEOPLE, change=lambda p, _: np.asarray(cv2.GaussianBlur(p, (0, 0), 1.5), np.uint8)),
+        make_film(6, people=PEOPLE),
+        make_film(6, people=23),
+        make_film(3, *(walker(-3 + k / 3, 30 + 8 * k, speed=1.5, seed=k) for k in range(10))),
+        make_film(5, walker(0, 60, size=3, speed=2, seed=1)),
+        make_film(5, people=PEOPLE, change=bus),
+        make_film(5, people=PEOPLE, camera=lambda t: Camera(light=1.2 if t > 2 else 1)),
+        make_film(5, people=PEOPLE, camera=lambda t: Camera(light=0.8 if t > 2 else 1)),
+        make_film(5, people=PEOPLE, camera=lambda t: Camera(light=1 - 0.1 * t)),
+        make_film(5, people=PEOPLE, camera=lambda t: Camera(light=1.5 if 2 < t < 2.2 else 1)),
+        make_film(5, people=PEOPLE, change=lambda p, _: (p * 0.3 + 110).astype(np.uint8)),
+        make_film(
+            5, people=PEOPLE, change=lambda p, _: np.asarray(cv2.GaussianBlur(p, (0, 0), 1.5), np.uint8)
+        ),
     ],
     ids=["people", "others", "crowd", "large", "bus", "lighter", "darker", "dusk", "flash", "fog", "unsharp"],
 )
@@ -230,13 +234,13 @@ def test_noise_in_the_dark_is_no_trouble() -> None:
         grain = np.random.default_rng(round(time * 10)).normal(0, 8, pixels.shape[:2])[..., None]
         return np.clip(pixels + grain, 0, 255).astype(np.uint8)
 
-    assert kinds(of(filmed(5, people=PEOPLE, change=noisy))) == {None}
+    assert kinds(of(make_film(5, people=PEOPLE, change=noisy))) == {None}
 
 
 def test_times_between_frames_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     times = tuple(np.cumsum(rng.uniform(0.04, 0.3, 40)).tolist())
-    film = filmed(1, people=PEOPLE)
+    film = make_film(1, people=PEOPLE)
     assert kinds(of(replace(film, times=times))) == {None}
     assert kinds(of(replace(film, times=times, camera=lambda t: Camera(right=3 * t))), 1.0) == {"moving"}
 

@@ -7,7 +7,7 @@ import pytest
 from anomalist.types.clip import Track
 from anomalist.vision.motion.captions import caption_footage, caption_tracks, pace_words
 from anomalist.vision.motion.scene import Scene
-from tests.scenes import SIZE, filmed
+from tests.street import SIZE, make_film
 
 
 def track(**more: object) -> Track:
@@ -52,7 +52,7 @@ def test_paces() -> None:
 
 
 def test_each_second_of_footage_is_described(street: Scene) -> None:
-    film = filmed(6, people=42)
+    film = make_film(6, people=42)
     found = list(caption_footage(film.frames(), street, film.size))
     assert [round(each.end - each.start, 1) for each in found] == [1.0] * len(found)
     assert 4 <= len(found) <= 6

@@ -14,9 +14,9 @@ from anomalist.vision.motion.extractor import (
     foreground_mask,
     median_background,
 )
-from tests.scenes import SIZE, Camera, filmed, grey_of
+from tests.street import SIZE, Camera, grey_of, make_film
 
-EMPTY = grey_of(filmed(0.1))
+EMPTY = grey_of(make_film(0.1))
 
 
 def flat(level: float, noise: float = 1.0, size: tuple[int, int] = (24, 32)) -> Background:
@@ -28,9 +28,9 @@ def grey(level: float, size: tuple[int, int] = (24, 32)) -> UInt8Array:
 
 
 def test_who_passes_by_is_not_in_the_background() -> None:
-    film = filmed(30, people=1)
+    film = make_film(30, people=1)
     background = median_background(frame.pixels[..., 0] for frame in film.frames(rate=2))
-    clean = np.mean([frame.pixels[..., 0] for frame in filmed(1).frames()], axis=0)
+    clean = np.mean([frame.pixels[..., 0] for frame in make_film(1).frames()], axis=0)
     assert np.abs(background.grey - clean).max() < 5
     assert np.median(background.noise) == pytest.approx(1.5, abs=0.6)  # that of the sensor
 
@@ -61,7 +61,7 @@ def test_shapes_that_differ_and_no_picture_are_refused() -> None:
 def test_brighter_or_darker_light_is_no_difference(light: float) -> None:
     """White can't get any brighter, and that is no difference either."""
     start = Background(EMPTY.astype(np.float32), np.full(SIZE, 1.5, np.float32))
-    lit = grey_of(filmed(0.1, seed=1, camera=lambda _: Camera(light=light)))
+    lit = grey_of(make_film(0.1, seed=1, camera=lambda _: Camera(light=light)))
     assert (AdaptiveBackground(start).difference(lit, 0.0) > 1).mean() < 0.002
 
 

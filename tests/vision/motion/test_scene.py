@@ -13,7 +13,7 @@ from anomalist.errors import DataError, ProfileError
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import SCENE_FORMAT, Scene, load_scene, save_scene
 from tests.profiles import contents, names
-from tests.scenes import Camera, filmed
+from tests.street import Camera, make_film
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_scene_is_read_as_it_was_written(street: Scene, copy: Path) -> None:
 
 
 def test_learning_again_gives_the_same_scene(street: Scene, tmp_path: Path) -> None:
-    films = [filmed(18, people=seed) for seed in range(1, 6)]
+    films = [make_film(18, people=seed) for seed in range(1, 6)]
     assert learn_scene(films, tmp_path / "again").digest == street.digest
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_scene_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_a_scene_is_not_replaced_without_force_nor_anything_else_with_it(copy: Path) -> None:
-    films = [filmed(12, people=1)]
+    films = [make_film(12, people=1)]
     with pytest.raises(ProfileError, match="--force"):
         learn_scene(films, copy)
     (copy / "mine.txt").write_text("mine")
@@ -107,17 +107,17 @@ def test_too_little_footage_and_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no footage"):
         learn_scene([], tmp_path / "s")
     with pytest.raises(DataError, match="too little"):
-        learn_scene([filmed(4, people=1)], tmp_path / "s")
+        learn_scene([make_film(4, people=1)], tmp_path / "s")
     assert not (tmp_path / "s").exists()
 
 
 def test_footage_of_a_moving_camera_is_refused(tmp_path: Path) -> None:
-    panning = filmed(14, people=1, camera=lambda time: Camera(right=3 * time - 20))
+    panning = make_film(14, people=1, camera=lambda time: Camera(right=3 * time - 20))
     with pytest.raises(DataError, match="camera moves"):
         learn_scene([panning], tmp_path / "s")
 
 
 def test_a_single_video_is_held_out_in_pieces(tmp_path: Path) -> None:
-    scene = learn_scene([filmed(24, people=4)], tmp_path / "s")
+    scene = learn_scene([make_film(24, people=4)], tmp_path / "s")
     assert len(scene.blocks("offline").maxima) >= 4
     assert len(scene.manifest.footage) == 1

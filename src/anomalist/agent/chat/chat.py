@@ -68,6 +68,21 @@ class ChatStreamEvent:
     text: str
 
 
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the agent loop.
+
+    Parameters
+    ----------
+    steps, seconds : limits for one question.
+    tools : what a model may call.
+    """
+
+    steps: int = MAX_STEPS
+    seconds: float = MAX_SECONDS
+    tools: tuple[Callable[..., Result], ...] = TOOLS
+
+
 class Chat:
     """A conversation about a picture, a batch or clips.
 
@@ -80,8 +95,7 @@ class Chat:
         alone.
     model_name : name of the model in the record.
     about : how the conversation was started, stored for resuming it.
-    steps, seconds : limits of the agent loop for one question.
-    tools : that the model may call.
+    loop : limits and tools of the agent loop.
     """
 
     def __init__(
@@ -93,9 +107,7 @@ class Chat:
         model: BaseChatModel | None = None,
         model_name: str = REASONER,
         about: dict[str, Any] | None = None,
-        steps: int = MAX_STEPS,
-        seconds: float = MAX_SECONDS,
-        tools: tuple[Callable[..., Result], ...] = TOOLS,
+        loop: LoopSettings = LoopSettings(),
     ) -> None:
         if not sources_of(subject):
             raise DataError("There is nothing to talk about.", "Name a picture, a clip, or a run folder.")
@@ -105,8 +117,10 @@ class Chat:
         self._conversations = conversations
         conversations.save_subject(name, self._about, subject)
         self._answers = list(stored_answers(conversations.messages(name)))
-        guardrails = GuardrailMiddleware(lambda: self.subject, model_name, steps=steps, seconds=seconds)
-        self._agent = self._build_agent(model, guardrails, tools)
+        guardrails = GuardrailMiddleware(
+            lambda: self.subject, model_name, steps=loop.steps, seconds=loop.seconds
+        )
+        self._agent = self._build_agent(model, guardrails, loop.tools)
 
     @property
     def answers(self) -> tuple[Answer, ...]:

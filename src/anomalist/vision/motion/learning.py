@@ -221,12 +221,7 @@ def learn_scene(
         progress("calibrating", index, len(usable))
         extractor = MotionExtractor(background, perspective)
         fold = _fold_function(index, video, len(usable))
-        novelty = [
-            AppearanceNovelty(
-                embedder(), concatenate_banks(banks[:k] + banks[k + 1 :]), limits[k].speed.shape
-            )
-            for k in range(FOLDS)
-        ]
+        novelty = _held_out_novelty(banks, limits, embedder)
         clips.append(
             measure_held_out(
                 video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones
@@ -251,13 +246,25 @@ def learn_scene(
         zones=tuple(zones),
         backbone=backbone,
         seed=seed,
-        footage=tuple(
-            TrainingVideo(
-                source=video.source, sha256=video.sha256, seconds=round(length, 2), notes=video.notes
-            )
-            for video, length in zip(usable, seconds, strict=True)
-        ),
+        footage=tuple(_training_video(*pair) for pair in zip(usable, seconds, strict=True)),
         skipped=(*unreadable, *skipped),
+    )
+
+
+def _held_out_novelty(
+    banks: Sequence[FloatArray], limits: Sequence[MotionLimits], embedder: Callable[[], ObjectEmbedder]
+) -> list[AppearanceNovelty]:
+    """Appearance novelty for each fold, against the descriptors of the other folds."""
+    others = [[bank for index, bank in enumerate(banks) if index != fold] for fold in range(FOLDS)]
+    return [
+        AppearanceNovelty(embedder(), concatenate_banks(rest), limit.speed.shape)
+        for rest, limit in zip(others, limits, strict=True)
+    ]
+
+
+def _training_video(video: Video, seconds: float) -> TrainingVideo:
+    return TrainingVideo(
+        source=video.source, sha256=video.sha256, seconds=round(seconds, 2), notes=video.notes
     )
 
 

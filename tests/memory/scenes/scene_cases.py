@@ -10,7 +10,7 @@ from anomalist.memory.scenes.scene import RememberedScene, ScenePolarity
 from anomalist.types.common import FloatArray
 
 
-class Hashed:
+class LetterPairEncoder:
     """Texts as counts of letter pairs, length 1: like texts are alike, nothing needs to be loaded."""
 
     def __init__(self, name: str = "letter pairs", dimensions: int = 64) -> None:

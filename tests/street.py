@@ -92,7 +92,7 @@ class Camera:
     light: float = 1.0
 
 
-Filming = Callable[[float], Camera]
+CameraPath = Callable[[float], Camera]
 Change = Callable[[UInt8Array, float], UInt8Array]
 
 
@@ -145,7 +145,7 @@ class Film:
 
     times: tuple[float, ...]
     actors: tuple[Actor, ...] = ()
-    camera: Filming = lambda _: Camera()
+    camera: CameraPath = lambda _: Camera()
     change: Change = lambda pixels, _: pixels
     cuts: tuple[int, ...] = ()
     seed: int = 0
@@ -184,7 +184,7 @@ class Film:
         return camera.light * cv2.warpAffine(ground, turn, (width, height))
 
 
-def filmed(seconds: float, *actors: Actor, people: int | None = None, **more: object) -> Film:
+def make_film(seconds: float, *actors: Actor, people: int | None = None, **more: object) -> Film:
     """A film of ``seconds`` with actors, and with the crowd of seed ``people``."""
     times = tuple(float(t) for t in np.arange(round(seconds * RATE)) / RATE)
     passing = () if people is None else crowd(seconds, people)

@@ -15,8 +15,7 @@ from anomalist.feedback import (
     undo_event_feedback,
 )
 from anomalist.memory.cases import CaseStore
-from anomalist.report.alerts import event_key
-from anomalist.types.clip import ClipRecord
+from anomalist.types.clip import ClipRecord, event_key
 from tests.vision.motion.test_events import event
 
 

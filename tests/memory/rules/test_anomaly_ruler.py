@@ -14,6 +14,7 @@ from anomalist.memory.rules.anomaly_ruler import (
     ema_majority_smoothing,
     exponential_average,
     read_rule_file,
+    smooth_over_time,
 )
 
 RULES = """
@@ -49,7 +50,9 @@ def test_a_file_without_anomalies_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_the_average_is_the_published_sum() -> None:
     hits = np.array([0, 1, 1, 0, 1], float)
-    for t, found in enumerate(exponential_average(hits, EMA_ALPHA)):
+    averages = exponential_average(hits, EMA_ALPHA)
+    assert averages.shape == hits.shape
+    for t, found in enumerate(averages):
         weights = (1 - EMA_ALPHA) ** (t - np.arange(t + 1))
         assert found == pytest.approx((weights * hits[: t + 1]).sum() / weights.sum())
 
@@ -73,3 +76,45 @@ def test_a_clip_that_is_anomalous_throughout_is_missed_by_the_published_base() -
 def test_odd_clips() -> None:
     assert len(anomaly_ruler_scores([], ["juggling"])) == 0
     assert anomaly_ruler_scores(["", "…"], ["juggling"]).tolist() == [0, 0]
+
+
+NAN = float("nan")
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize("mode", ["causal", "offline"])
+def test_a_constant_stays_what_it_is_also_where_all_is_anomalous(mode: str) -> None:
+    out = smooth_over_time(np.full(200, 0.3, np.float32), mode)  # type: ignore[arg-type]
+    assert out == pytest.approx(0.3)
+    assert out.dtype == np.float32
+
+
+def test_causal_scores_do_not_change_when_the_future_does() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=100).astype(np.float32)
+    other = one.copy()
+    other[60:] += 5
+    assert smooth_over_time(one, "causal")[:60] == pytest.approx(smooth_over_time(other, "causal")[:60])
+    assert smooth_over_time(one, "offline")[50] < smooth_over_time(other, "offline")[50]
+
+
+def test_a_caption_that_says_nothing_is_spoken_for_by_its_neighbours() -> None:
+    assert smooth_over_time(scores(0.2, NAN, 0.2), "offline") == pytest.approx(0.2)
+    causal = smooth_over_time(scores(NAN, 0.2, NAN), "causal")
+    assert np.isnan(causal[0])
+    assert causal[1:] == pytest.approx(0.2)
+    assert np.isnan(smooth_over_time(scores(NAN, NAN), "offline")).all()
+
+
+@pytest.mark.parametrize("mode", ["causal", "offline"])
+def test_no_captions_no_scores(mode: str) -> None:
+    assert len(smooth_over_time(scores(), mode)) == 0  # type: ignore[arg-type]
+
+
+def test_a_slip_counts_less_than_what_goes_on() -> None:
+    slip, long = np.zeros(200, np.float32), np.zeros(200, np.float32)
+    slip[100], long[80:120] = 1, 1
+    assert smooth_over_time(slip, "offline").max() < 0.1 < smooth_over_time(long, "offline").max()
