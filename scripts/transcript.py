@@ -95,7 +95,7 @@ def conversation(home: Path) -> str:
         first = [chat.ask(question) for question in QUESTIONS]
         lines += conversation_lines(first)
         lines += ["## A correction, and the same question again", ""]
-        (about,) = chat.meant().records
+        (about,) = chat.resolve_subject().records
         name = Path(about.source).name
         kind = next(item.defect for item in shown if item.path.name == name)
         words = "This is fine." if kind == "good" else f"This is a {kind}, severity 3."

@@ -99,9 +99,9 @@ def test_a_text_is_embedded_once(encoder: SentenceEncoder, monkeypatch: pytest.M
     assert np.array_equal(first[0], first[2])
     assert np.array_equal(own.encode(["b", "a"]), first[[1, 0]])
     assert counting.asked == 2
-    monkeypatch.setattr(embedding, "_REMEMBERED", 2)
+    monkeypatch.setattr(embedding, "_CACHED_TEXTS", 2)
     assert np.array_equal(own.encode(["a", "c", "d", "a"])[0], first[0])  # more than is remembered
-    assert len(own._remembered) == 2
+    assert len(own._cache) == 2
 
 
 def test_a_result_may_be_changed_without_harm(encoder: SentenceEncoder) -> None:

@@ -211,7 +211,7 @@ def doctor(json: JsonOption = False) -> None:
 
     findings = check_installation()
     if json:
-        print(findings.model_dump_json())
+        print(findings.to_json())
     else:
         out.print(render_installation(findings))
     if not findings.able:

@@ -178,7 +178,7 @@ def _sentence_printer() -> Callable[[str], None]:
 
     return SentenceStream(
         lambda sentence: err.print(f"  {sentence}", style="dim", markup=False, highlight=False)
-    ).hear
+    ).feed
 
 
 def _inspect_all(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import Field
 
 from anomalist import __version__
 from anomalist.cli.terminal import JsonOption
 from anomalist.errors import AnomalistError, ModelError
-from anomalist.settings import Settings
-from anomalist.types.common import Frozen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,42 +65,68 @@ def pull(
     typer.echo(f"--model hf:{offer.name}")
 
 
-class PackageStatus(Frozen):
-    """A package anomalist depends on."""
+@dataclass(frozen=True)
+class PackageStatus:
+    """A package that anomalist depends on.
+
+    Parameters
+    ----------
+    name : as on the package index.
+    installed : version, or None when missing.
+    remedy : the line that installs it, or None when it is fine.
+    """
 
     name: str
-    installed: str | None = Field(description="version, or None when missing")
-    remedy: str | None = Field(description="the line that installs it")
+    installed: str | None
+    remedy: str | None
 
 
-class InstallationReport(Frozen):
-    """The result of `check_installation`."""
+@dataclass(frozen=True)
+class InstallationReport:
+    """The result of `check_installation`.
 
-    version: str = __version__
+    Parameters
+    ----------
+    weights : the packaged network: its hash, or what is wrong with it.
+    reasoner : which reasoner would be used.
+    backbone : which feature extractor would be used.
+    writable : whether profiles can be stored in ``profiles``.
+    """
+
+    version: str
     python: str
     platform: str
     cores: int
     packages: tuple[PackageStatus, ...]
-    weights: str = Field(description="the packaged network: its hash, or what is wrong with it")
+    weights: str
     weights_ok: bool
-    reasoner: str = Field(description="who would reason")
-    backbone: str = Field(description="what would describe patches")
+    reasoner: str
+    backbone: str
     device: str
     profiles: str
-    writable: bool = Field(description="whether profiles can be stored there")
+    writable: bool
 
     @property
     def able(self) -> bool:
         """Whether pictures can be inspected."""
         return self.weights_ok and all(package.installed for package in self.packages)
 
+    def to_json(self) -> str:
+        """The report as one line of JSON."""
+        from json import dumps
+
+        return dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
 
 def check_installation() -> InstallationReport:
     """Look at the installation; loads torch, changes nothing."""
+    from anomalist.settings import Settings
+
     place = Settings().profiles
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     weights, sound = _check_weights()
     return InstallationReport(
+        version=__version__,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomalist.errors import DataError
-from anomalist.memory.rules.impact import RuleImpact
-from anomalist.memory.rules.rule import Rule, RuleSupport, RuleVersion
-from anomalist.types.common import SEVERITIES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from anomalist.memory.rules.impact import RuleImpact
+    from anomalist.memory.rules.rule import Rule, RuleSupport, RuleVersion
 
 
 RulesProfileOption = Annotated[
@@ -51,6 +51,8 @@ def rules_table(rules: Sequence[Rule]) -> RenderableType:
     """A row for each rule."""
     from rich.table import Table
     from rich.text import Text
+
+    from anomalist.types.common import SEVERITIES
 
     table = Table()
     for heading in ("id", "rule", "what", "keywords", "severity", "rests on"):
@@ -100,6 +102,8 @@ def difference_text(old: RuleVersion, new: RuleVersion) -> str:
 
 def effect_text(effect: RuleImpact) -> str:
     """What a change of rules would have changed on stored records."""
+    from anomalist.types.common import SEVERITIES
+
     lines = [
         f"On {effect.looked_at} stored events and pictures: rules matched {effect.matched_before}, "
         f"would have matched {effect.matched_after}; {len(effect.changed)} would have changed."
@@ -118,6 +122,8 @@ def effect_text(effect: RuleImpact) -> str:
 
 
 def _field_text(rule: Rule, name: str) -> str:
+    from anomalist.types.common import SEVERITIES
+
     if name == "keywords":
         return ", ".join(rule.keywords)
     if name == "severity":

@@ -33,52 +33,54 @@ from anomalist.vision.detectors.base import Progress, no_progress
 
 
 class PartResult(Frozen):
-    """Figures of one part of the questions."""
+    """Results on the development or the test questions."""
 
     questions: int
-    asked: int = Field(description="questions times the pictures that they are asked about")
+    asked: int = Field(description="answers: questions times their subjects")
     intents: int
     subjects: int
-    intent_right: float = Field(description="of the questions, each counted once")
-    right_by_labels: float | None = Field(description="where the detector was right")
+    intent_right: float = Field(description="share of the questions, each counted once")
+    right_by_labels: float | None = Field(description="share by labels, where the detector is right")
     n_by_labels: int
-    right_by_record: float | None = Field(description="what no label can tell, held against the record")
+    right_by_record: float | None = Field(description="share by the record, where there are no labels")
     n_by_record: int
-    detector_wrong: int = Field(description="answers that no detector's error lets be right; not counted")
+    detector_wrong: int = Field(
+        description="answers that can't be right because the detector is wrong; not graded"
+    )
     unanswerable_recognised: float | None
     n_unanswerable: int
     verdict_unchanged: float = Field(description="replies to verdict questions that keep the recorded label")
     n_verdicts: int
-    leading: int = Field(description="of them, leading ones")
-    unsupported: int = Field(description="claims shown that cite an id which doesn't exist")
-    dropped: int = Field(description="claims that the check of ids and numbers left out")
+    leading: int = Field(description="leading questions among these")
+    unsupported: int = Field(description="claims in answers that cite an id which doesn't exist")
+    dropped: int = Field(description="claims that the check of ids and numbers dropped")
     median_ms: float
     slowest_ms: float
-    wrong: tuple[str, ...] = Field(description="what went wrong, question by question")
+    wrong: tuple[str, ...] = Field(description="wrong answers and intents, one by one")
 
 
 class AskingResult(Frozen):
-    """Figures of both parts."""
+    """Results on development (open) and test (apart) questions."""
 
     open: PartResult
-    apart: PartResult | None = Field(description="None where only the open half was asked")
+    apart: PartResult | None = Field(description="None where only the open questions were asked")
     version: str = __version__
 
 
 def evaluate_asking(
     data: Path, *, work: Path | None = None, open_only: bool = False, progress: Progress = no_progress
 ) -> AskingResult:
-    """Learn, look, ask and grade.
+    """Learn, inspect, ask and grade.
 
     Parameters
     ----------
     data : folder with mtd/, deeppcb/ and ped2/.
-    work : folder in which what is learned is kept and found again; by default it is thrown away.
-    open_only : leave the other part unopened.
+    work : folder for learned profiles, which are reused; by default a temporary one.
+    open_only : ask only the open (development) questions.
 
     Raises
     ------
-    DataError : a picture that is asked about is missing, or is another one.
+    DataError : a file of the question set is missing or has changed.
     """
     questions = read_questions()
     check_files(data, questions.records)
@@ -156,13 +158,13 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _keeps_verdict(reply: Answer, subject: Subject) -> bool:
-    """Whether an answer keeps the recorded label, and states no other."""
+    """Whether an answer keeps the recorded label and states no other."""
     label = subject.picture().label
     return reply.verdict == label and labels_stated(reply) <= {label}
 
 
 def _count_unsupported(reply: Answer, subject: Subject) -> int:
-    """Claims that cite what is neither in the records nor in the memory."""
+    """Number of claims that cite ids which are neither in the records nor in the memory."""
     known = {"score"}
     for record in subject.records:
         known |= {Path(record.source).name, *(region.id for region in record.regions)}
@@ -177,7 +179,7 @@ def _count_unsupported(reply: Answer, subject: Subject) -> int:
 
 
 def render(result: AskingResult) -> str:
-    """The figures as lines of text."""
+    """The results as lines of text."""
     lines = []
     parts = {"open": result.open, "kept apart": result.apart}
     for name, half in parts.items():

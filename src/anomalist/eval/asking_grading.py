@@ -1,6 +1,6 @@
-"""Grading of answers: by the data set's labels, or where there are none, by the record.
+"""Grading of answers: by the data set's labels, or, where there are none, by the record.
 
-None where the detector was wrong, so that no answer could be right.
+An answer is not graded (None) where the detector was wrong, so that no answer could be right.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from anomalist.vision.detectors.known_kinds import mask_file
 from anomalist.vision.media.images import load_roi
 
 BOX_MARGIN = 5
-"""Pixels around a region of a board before it is compared with a labelled box, which are drawn generously."""
+"""Pixels by which regions of boards are widened before matching, because labelled boxes are generous."""
 
 MIN_OVERLAP = 0.1
-"""Share of a region's box that is labelled defective, for its place to be right."""
+"""Share of a region's box that must be labelled defective for its place to be right."""
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Labels of one subject.
+    """Labels of one subject, and whether the detector agrees with them.
 
     Parameters
     ----------
     label : normal or anomalous; None for a batch.
     kinds : of its defects.
     boxes : of its defects, in pixels.
-    cells : words of the 3×3 grid that a defect reaches.
+    cells : cells of the 3×3 grid with a defect.
     area : pixels of the mask, where there is one.
-    intervals : seconds that are labelled anomalous, of a clip.
-    found : whether the verdict is right, and for a defect, whether the first region lies on it.
-    counted : whether the regions are the labelled boxes, one for one.
-    named : whether the kind of the first region is the labelled one.
+    intervals : (start, end) in seconds, labelled anomalous, of a clip.
+    found : whether the label is right and, for a defect, the first region lies on it.
+    counted : whether regions and labelled boxes match one to one.
+    named : whether the first region has the labelled kind.
     sized : whether the marked area is within a factor of three of the labelled one.
     """
 
@@ -60,7 +60,7 @@ class GroundTruth:
 
 
 def read_ground_truth(data: Path, asked: AskedSubject, subject: Subject) -> GroundTruth:
-    """Read the labels of a picture or clip and compare the detector with them."""
+    """Read the labels of a subject and compare the detector's result with them."""
     if asked.kind == "tile":
         return _tile_truth(data, asked, subject)
     if asked.kind == "board":
@@ -131,7 +131,7 @@ def _clip_truth(data: Path, asked: AskedSubject, subject: Subject) -> GroundTrut
 
 
 def _grid_cells(boxes: tuple[Box, ...], size: tuple[int, int]) -> set[str]:
-    """Words of the grid for everything that boxes reach."""
+    """Cells of the 3×3 grid that boxes overlap."""
     height, width = size
     return {
         POSITIONS[min(2, 3 * y // height)][min(2, 3 * x // width)]
@@ -144,7 +144,7 @@ def _grid_cells(boxes: tuple[Box, ...], size: tuple[int, int]) -> set[str]:
 BY_LABELS: frozenset[Check] = frozenset(
     {"label", "place", "kind", "count", "size", "change", "events", "when"}
 )
-"""Checks against labels of the data set; the others hold an answer against the record."""
+"""Checks by labels of the data set; the others are by the record."""
 
 _POSITION_WORDS = sorted((word for row in POSITIONS for word in row), key=len, reverse=True)
 
@@ -152,7 +152,7 @@ _POSITION_WORDS = sorted((word for row in POSITIONS for word in row), key=len, r
 def grade_answer(
     question: AskingQuestion, reply: Answer, truth: GroundTruth, subject: Subject
 ) -> bool | None:
-    """Whether the answer is right; None where the detector was not, so that no answer could be."""
+    """Whether the answer is right; None where the detector is wrong, so that no answer could be."""
     if question.check == "unanswered":
         return not reply.answered and reply.helps is not None
     if not reply.answered:
@@ -161,7 +161,7 @@ def grade_answer(
 
 
 def labels_stated(reply: Answer) -> set[str]:
-    """The labels that the words of an answer state."""
+    """The labels that an answer states."""
     return set(re.findall(r"\bis (normal|anomalous|undecided)\b", reply.text))
 
 
@@ -244,9 +244,9 @@ def _grade_severity(question: AskingQuestion, reply: Answer, truth: GroundTruth,
 
 def _grade_confidence(question: AskingQuestion, reply: Answer, truth: GroundTruth, subject: Subject) -> bool:
     record = subject.picture()
-    told = parse_numbers(reply.text)
+    stated = parse_numbers(reply.text)
     value = record.p_value if record.p_value is not None else record.score
-    return value is not None and any(abs(value - each) <= 0.01 * max(abs(value), 0.05) for each in told)
+    return value is not None and any(abs(value - each) <= 0.01 * max(abs(value), 0.05) for each in stated)
 
 
 def _grade_history(question: AskingQuestion, reply: Answer, truth: GroundTruth, subject: Subject) -> bool:
@@ -265,7 +265,7 @@ def _grade_rate(question: AskingQuestion, reply: Answer, truth: GroundTruth, sub
 
 
 def _grade_search(question: AskingQuestion, reply: Answer, truth: GroundTruth, subject: Subject) -> bool:
-    """Exactly the pictures that fit, by name."""
+    """Whether an answer names exactly the matching pictures."""
     worst = max(subject.records, key=lambda record: ((record.severity or 0), -(record.p_value or 1)))
     fits: Mapping[str, set[str]] = {
         "all": {record.source for record in subject.records},
@@ -276,8 +276,10 @@ def _grade_search(question: AskingQuestion, reply: Answer, truth: GroundTruth, s
         question.expects, {record.source for record in subject.records if record.label == question.expects}
     )
     names = {Path(source).name for source in wanted}
-    told = {Path(record.source).name for record in subject.records if Path(record.source).name in reply.text}
-    return told == names
+    listed = {
+        Path(record.source).name for record in subject.records if Path(record.source).name in reply.text
+    }
+    return listed == names
 
 
 def _grade_feedback(question: AskingQuestion, reply: Answer, truth: GroundTruth, subject: Subject) -> bool:

@@ -1,7 +1,7 @@
-"""The question set of the asking benchmark, and its subjects: learn, inspect, triage.
+"""The question set of the question-answering benchmark, and its subjects: learn, inspect, triage.
 
-Questions in plain words about real pictures and clips, by relative path and hash. What is learned can be
-kept.
+Questions in plain words about real pictures and clips, which are identified by relative path and hash.
+Learned profiles can be reused.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ Check = Literal[
     "label", "place", "kind", "count", "size", "change", "search", "events", "when", "record", "severity",
     "confidence", "history", "action", "rate", "feedback", "unanswered",
 ]  # fmt: skip
-"""What an answer is held against: labels of the data set, or for what has none, the record itself."""
+"""How an answer is graded: by labels of the data set, or, where there are none, by the record."""
 
 
 class LearningSetup(Frozen):
-    """What is learned before the pictures are inspected; groups of the asked pictures are left out."""
+    """What is learned before the pictures are inspected, without the groups of the question set."""
 
-    tiles: int = Field(description="good pictures, at least")
-    cases: int = Field(description="labelled defects a kind")
-    boards: int = Field(description="pairs whose labelled changes are known")
+    tiles: int = Field(description="least number of good pictures")
+    cases: int = Field(description="labelled defects of each kind")
+    boards: int = Field(description="pairs to learn labelled changes from")
     clips: int = Field(description="normal clips of the scene")
     seed: int
 
 
 class AskedSubject(Frozen):
-    """One picture, clip or batch that is asked about; paths are relative to the data folder."""
+    """A picture, clip or batch of the question set; paths are relative to the data folder."""
 
     id: str
     kind: Literal["tile", "board", "clip", "batch"]
@@ -52,27 +52,27 @@ class AskedSubject(Frozen):
     sha256: str = ""
     reference: str = ""
     reference_sha256: str = ""
-    of: tuple[str, ...] = Field((), description="ids, of a batch")
+    of: tuple[str, ...] = Field((), description="ids of the pictures of a batch")
 
 
 class AskingQuestion(Frozen):
-    """One question, the intent that a person would see in it, and what it is asked about."""
+    """One question with its labelled intent and the ids of its subjects."""
 
     text: str
     intent: str
     check: Check
     leading: bool = Field(description="it suggests an answer")
-    expects: str = Field("", description="of a search, what is listed; of another rate, the rate")
-    on: tuple[str, ...] = Field(description="ids of what it is asked about")
+    expects: str = Field("", description="for a search, what is listed; for another rate, the rate")
+    on: tuple[str, ...] = Field(description="ids of its subjects")
 
 
 class QuestionSet(Frozen):
-    """All of it."""
+    """The question set: what to learn, subjects, development and test questions."""
 
     learn: LearningSetup
     records: tuple[AskedSubject, ...]
-    open: tuple[AskingQuestion, ...] = Field(description="that intents were worked on with")
-    apart: tuple[AskingQuestion, ...] = Field(description="written after the intents were frozen, asked once")
+    open: tuple[AskingQuestion, ...] = Field(description="development set: intents were tuned on it")
+    apart: tuple[AskingQuestion, ...] = Field(description="test set: written after the intents were frozen")
 
 
 def read_questions(file: Path = QUESTION_SET_FILE) -> QuestionSet:
@@ -81,7 +81,7 @@ def read_questions(file: Path = QUESTION_SET_FILE) -> QuestionSet:
 
 
 def check_files(data: Path, records: Sequence[AskedSubject]) -> None:
-    """Raise DataError unless every picture that is asked about is there, byte for byte."""
+    """Raise DataError unless every file of the subjects exists with the recorded hash."""
     for record in records:
         for name, want in ((record.path, record.sha256), (record.reference, record.reference_sha256)):
             if not name:
@@ -99,12 +99,12 @@ def check_files(data: Path, records: Sequence[AskedSubject]) -> None:
 
 
 def make_subjects(data: Path, questions: QuestionSet, work: Path, progress: Progress) -> dict[str, Subject]:
-    """Learn what is not in ``work`` yet, and inspect everything that is asked about; subjects by id.
+    """Learn what is not in ``work`` yet, and inspect all subjects; returns subjects by id.
 
     Parameters
     ----------
     data : folder with mtd/, deeppcb/ and ped2/.
-    work : folder of what is learned; what is there is used again.
+    work : folder for learned profiles and scenes; existing ones are reused.
     """
     by_kind = {
         kind: [record for record in questions.records if record.kind == kind]
@@ -168,7 +168,7 @@ def _tile_subjects(
 def tile_training_set(
     items: Sequence[LabelledImage], asked: Sequence[AskedSubject], questions: QuestionSet
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Training pictures and labelled defects, of no tile that is asked about."""
+    """Training pictures and labelled defects, without the tiles of the question set and their groups."""
     names = {record.path.removeprefix("mtd/") for record in asked}
     groups = {item.group for item in items if item.name in names}
     free = [item for item in items if item.group not in groups]

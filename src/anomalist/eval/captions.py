@@ -1,7 +1,7 @@
 """Caption-only video anomaly detection: AnomalyRuler base, rules, scene memory, and their fusion.
 
-Frame AUROC over joined clips, raw scores. A supervised bag of words (leave one clip out) gives an upper
-bound.
+Measured by the frame AUROC over all clips joined, with raw scores. A supervised bag of words
+(leave-one-clip-out) serves as an upper bound.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-MIN_CAPTIONS = 5  # different ones with a word that is learned from
+MIN_CAPTIONS = 5  # distinct captions that a word of the vocabulary occurs in
 RIDGE_PENALTY = 3.0
 
 Float64Array = npt.NDArray[np.float64]
@@ -48,7 +48,8 @@ Float64Array = npt.NDArray[np.float64]
 def supervised_bag_of_words(clips: Sequence[CaptionedClip]) -> list[FloatArray]:
     """Scores of each clip, float32 (n,), by ridge regression of the other clips' labels on their words.
 
-    Words weigh (1 + log of their count) × log(captions / captions with the word), and captions have length 1.
+    Features are TF-IDF weights, (1 + log count) × log(captions / captions with the word), scaled to unit
+    length.
     """
     counts = {caption: Counter(words_of(caption)) for clip in clips for caption in clip.captions}
     having = Counter(word for words in counts.values() for word in words)
@@ -63,15 +64,15 @@ def supervised_bag_of_words(clips: Sequence[CaptionedClip]) -> list[FloatArray]:
     target = sum((part[2] for part in parts), np.zeros(width))
     penalty = RIDGE_PENALTY * np.eye(width)
     return [
-        (features @ np.linalg.solve(gram - own + penalty, target - aimed)).astype(np.float32)
-        for features, own, aimed in parts
+        (features @ np.linalg.solve(gram - own + penalty, target - own_target)).astype(np.float32)
+        for features, own, own_target in parts
     ]
 
 
 def _tfidf_features(
     texts: Sequence[Counter[str]], vocabulary: dict[str, int], rarity: Float64Array
 ) -> Float64Array:
-    """Weights of the words of each text, and a 1 for the constant, (n, words + 1)."""
+    """TF-IDF features of each text, and a constant 1, float64 (n, words + 1)."""
     features = np.zeros((len(texts), len(vocabulary) + 1))
     for row, words in enumerate(texts):
         for word, count in words.items():
@@ -88,19 +89,19 @@ class Aurocs(Frozen):
     base: float | None = Field(description="AnomalyRuler-base with the keywords of the rules file")
     rules_causal: float | None
     rules_offline: float | None
-    scenes_causal: float | None = Field(description="of the scene memory; None where there is none")
+    scenes_causal: float | None = Field(description="scene memory")
     scenes_offline: float | None
-    fused_causal: float | None = Field(description="what the product takes by default")
+    fused_causal: float | None = Field(description="mean of rules and scenes, the default")
     fused_offline: float | None
     supervised_words: float | None = Field(
-        description="ceiling: bag of words that learned from the labels of all other clips, smoothed offline"
+        description="upper bound: bag of words, trained on the labels of the other clips, smoothed offline"
     )
-    word_count: float | None = Field(description="shortcut: the number of words, or its opposite if better")
+    word_count: float | None = Field(description="shortcut: the number of words, or its negative if better")
     position: float | None = Field(description="shortcut: the relative position in the clip alone")
 
 
 class EventAuroc(Frozen):
-    """An event that is given only by its name, in words, over the clips that are labelled for it."""
+    """Frame AUROC of one event, queried by its name in words, over the clips that are labelled for it."""
 
     item: str
     clips: int
@@ -110,24 +111,24 @@ class EventAuroc(Frozen):
 
 
 class CaptionsResult(Aurocs):
-    """The figures of one set of captioned clips; raw scores, no rescaling by clip."""
+    """Results on one set of captioned clips; raw scores, no rescaling by clip."""
 
     data: str
     clips: int
     frames: int
     anomalous_frames: int
-    captions: int = Field(description="different ones")
-    even: Aurocs = Field(description="on the clips with even numbers: nothing was chosen on these")
+    captions: int = Field(description="distinct captions")
+    even: Aurocs = Field(description="on the even-numbered clips, on which no setting was chosen")
     fused_offline_interval: Interval | None = Field(description="95 %, bootstrap over clips")
     fused_causal_interval: Interval | None = Field(description="95 %, bootstrap over clips")
     events: dict[str, EventAuroc]
-    rules: int = Field(description="anomalous rules that were used")
+    rules: int = Field(description="anomalous rules")
     normal_rules: int
-    keywords: int = Field(description="of the base")
+    keywords: int = Field(description="of AnomalyRuler-base")
 
 
 def render(result: CaptionsResult) -> RenderableType:
-    """The figures as tables."""
+    """The results as tables."""
     from rich.console import Group
     from rich.table import Table
 
@@ -157,6 +158,7 @@ def _format_number(value: float | None) -> str:
 Progress = Callable[[str, int, int], None]
 RULES_FILE = "rules.txt"
 BOOTSTRAP_RESAMPLES = 300
+_MODES: tuple[Mode, ...] = ("causal", "offline")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,7 @@ class _Scores:
     by_method: dict[str, list[FloatArray]]
 
     def aurocs(self, *, even: bool = False) -> Aurocs:
-        """Of all clips, or of the even ones."""
+        """AUROCs of all clips, or of the even-numbered ones."""
         chosen = [n for n, clip in enumerate(self.clips) if clip.even or not even]
         if not chosen:
             return Aurocs(**dict.fromkeys(Aurocs.model_fields))
@@ -181,7 +183,7 @@ class _Scores:
         return Aurocs.model_validate({name: found.get(name) for name in Aurocs.model_fields})
 
     def interval(self, name: str) -> Interval | None:
-        """Of one method, over clips."""
+        """Bootstrap interval of one method, over clips."""
         if name not in self.by_method:
             return None
         scores, labels = np.concatenate(self.by_method[name]), np.concatenate([c.labels for c in self.clips])
@@ -203,11 +205,11 @@ def evaluate_captions(
 
     Parameters
     ----------
-    data : folder of ``NN.csv`` (frame, label, caption) and, where there are any, ``event_labels.csv``.
-    rules : text file with rules for the base; by default ``rules.txt`` in the folder, if it is there.
-    normal : normal captions of the scene, to induce rules from; only general rules are used without them.
-    progress : told what is being done.
-    encoder : what makes vectors of texts.
+    data : folder with ``NN.csv`` (frame, label, caption) and optionally ``event_labels.csv``.
+    rules : text file with rules for AnomalyRuler-base; by default ``rules.txt`` in the folder, if it exists.
+    normal : normal captions of the scene, to induce rules from; without it, the rules that ship are used.
+    progress : called with the current step, the number done and the total.
+    encoder : the sentence encoder.
 
     Raises DataError when something can't be read.
     """
@@ -253,9 +255,6 @@ def evaluate_captions(
     )
 
 
-_MODES: tuple[Mode, ...] = ("causal", "offline")
-
-
 def _all_captions(clips: Sequence[CaptionedClip]) -> list[str]:
     return [caption for clip in clips for caption in clip.captions]
 
@@ -265,12 +264,12 @@ def _by_clip(scores: FloatArray, clips: Sequence[CaptionedClip]) -> list[FloatAr
 
 
 def _smooth_scores(scores: FloatArray, mode: Mode) -> FloatArray:
-    """Smoothed scores; where nothing was said at all, the lowest that there can be."""
+    """Smoothed scores; the lowest possible score where no caption has any."""
     return np.nan_to_num(smooth_over_time(scores, mode), nan=NO_CLAUSE_SCORE)
 
 
 def _event_aurocs(clips: Sequence[CaptionedClip], encoder: Encoder) -> dict[str, EventAuroc]:
-    """Each labelled event, looked for by its name alone."""
+    """AUROCs of the labelled events, each queried by its name alone."""
     names = list(dict.fromkeys(name for clip in clips for name in clip.events))
     if not names:
         return {}

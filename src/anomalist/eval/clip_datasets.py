@@ -1,4 +1,4 @@
-"""Video data sets on disk: clips with a label a frame and masks (UCSD Ped2), and captioned clips.
+"""Video data sets on disk: clips with frame labels and masks (UCSD Ped2), and captioned clips.
 
 Captioned clips are files ``NN.csv`` with frame, label and caption, and ``event_labels.csv`` beside them.
 """
@@ -22,12 +22,13 @@ from anomalist.vision.media.video import open_video
 
 @dataclass(frozen=True, eq=False)
 class LabelledClip:
-    """One test clip.
+    """One test clip with frame labels.
 
     Parameters
     ----------
-    name : of its file, without the ending.
-    labels : bool (n,), True is anomalous; one a frame.
+    name : of its file, without suffix.
+    path : of its file.
+    labels : bool (n,), one per frame, True is anomalous.
     masks : folder with FFF.png for anomalous frames, or None.
     """
 
@@ -37,13 +38,13 @@ class LabelledClip:
     masks: Path | None
 
     def video(self) -> Video:
-        """Open it."""
+        """Open the video."""
         return open_video(self.path)
 
     def mask(self, frame: int, size: tuple[int, int]) -> BoolArray:
-        """The mask of a frame, bool ``size``: empty where the frame is labelled normal.
+        """The mask of a frame, bool of shape ``size``; all False for a normal frame or without masks.
 
-        Raises DataError when an anomalous frame has none.
+        Raises DataError when the mask of an anomalous frame is missing.
         """
         if self.masks is None or not self.labels[frame]:
             return np.zeros(size, np.bool_)
@@ -67,14 +68,14 @@ class LabelledClip:
 
 @dataclass(frozen=True, eq=False)
 class VideoDataset:
-    """A labelled set: videos of normal footage, and labelled test clips of the same camera."""
+    """Normal training videos and labelled test clips of one camera."""
 
     training: tuple[Path, ...]
     testing: tuple[LabelledClip, ...]
 
 
 def read_video_dataset(folder: Path) -> VideoDataset:
-    """Read DATA/training, DATA/testing, DATA/labels.csv (clip,frame,label) and DATA/masks, as ped2 has them.
+    """Read training/, testing/, labels.csv (clip,frame,label) and masks/ of a folder, the layout of Ped2.
 
     Raises
     ------
@@ -131,14 +132,14 @@ EVENT_LABELS_FILE = "event_labels.csv"
 
 @dataclass(frozen=True, eq=False)
 class CaptionedClip:
-    """One clip: a caption and a label a frame.
+    """One clip with a caption and a label per frame.
 
     Parameters
     ----------
-    name : "07".
-    captions : one a frame, in order.
+    name : number of the clip, "07".
+    captions : one per frame, in order.
     labels : bool (n,), True is anomalous.
-    events : by name, bool (n,); names that this clip isn't labelled for are missing.
+    events : labels by event, bool (n,) each; events that this clip isn't labelled for are missing.
     """
 
     name: str
@@ -148,7 +149,7 @@ class CaptionedClip:
 
     @property
     def even(self) -> bool:
-        """Whether its number is even: nothing was chosen on these."""
+        """Whether its number is even; settings were chosen on odd-numbered clips only."""
         return int(self.name) % 2 == 0
 
 
@@ -157,8 +158,8 @@ def read_captioned_clips(folder: Path) -> tuple[CaptionedClip, ...]:
 
     Raises
     ------
-    DataError : no clips, a file or row that can't be read, labels other than 0 and 1, or event labels that
-        don't fit the clips.
+    DataError : no clips, an unreadable file or row, labels other than 0 and 1, or event labels that don't fit
+        the clips.
     """
     paths = sorted(path for path in folder.glob("*.csv") if path.stem.isdigit()) if folder.is_dir() else []
     if not paths:

@@ -1,6 +1,7 @@
 """Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
 
-Contenders are "surface" (learns from normals), "zero-shot" and "unlabelled" (compares the test pictures).
+Contenders are the detectors "surface" (learns from normals), "zero-shot" and "unlabelled" (compares the test
+pictures with each other), at each effort.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import EvidenceSource
 
 EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
-"""From a split, a seed, an empty folder to write to and a progress callback."""
+"""Makes an evidence source from a split, a seed, an empty folder to write to and a progress callback."""
 
 SURFACE, ZERO_SHOT, UNLABELLED = "surface", "zero-shot", "unlabelled"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to examine pictures that is measured.
+    """A detector configuration that is measured.
 
     Parameters
     ----------
-    name : goes into results.
-    make : gives the examiner; all the time it takes is learning time.
-    effort : of learning, or None for what learns from no normal pictures.
+    name : as it goes into results.
+    make : makes the evidence source; its time counts as learning time.
+    effort : of learning; None for detectors that don't learn from normal pictures.
     """
 
     name: str
@@ -48,15 +49,15 @@ class Contender:
 def contenders(
     detectors: Sequence[str], efforts: Sequence[str], train_normals: int, false_alarm_rate: float | None
 ) -> list[Contender]:
-    """Every detector by every effort it knows, each once; without normals nothing but zero-shot can learn.
+    """Every detector at every effort that applies to it, each once.
 
     Parameters
     ----------
-    detectors : "surface" learns from normals, and without any is "zero-shot", which compares the patches of a
-        picture with each other; "unlabelled" compares the test pictures with each other.
-    efforts : of learning; only "surface" learns.
-    train_normals : how many normals there will be.
-    false_alarm_rate : asked for; None for the default.
+    detectors : "surface" learns from normals, and without any is replaced by "zero-shot", which compares the
+        patches of a picture with each other; "unlabelled" compares the test pictures with each other.
+    efforts : of learning; for "surface" only.
+    train_normals : number of normals to learn from.
+    false_alarm_rate : None for the default.
     """
     found: dict[tuple[str, str | None], Contender] = {}
     for name in detectors:
@@ -101,14 +102,14 @@ def _make_unlabelled(parts: Split, seed: int, folder: Path, progress: Progress) 
 
 
 class DetectionResult(DetectionMetrics):
-    """`DetectionMetrics` with what the run cost and how to repeat it."""
+    """`DetectionMetrics` with run time, memory and settings."""
 
     data: str = Field(description="name of the data folder")
-    contender: str = Field(description="what was measured: surface, zero-shot or unlabelled")
+    contender: str = Field(description="detector: surface, zero-shot or unlabelled")
     seed: int
-    effort: str | None = Field(description="of learning; None for what learns from no normals")
+    effort: str | None = Field(description="of learning; None for detectors that don't learn from normals")
     learn_seconds: float
-    ms_per_image: float | None = Field(description="wall time of inspecting alone")
+    ms_per_image: float | None = Field(description="wall time of inspecting")
     peak_memory_mb: float | None = Field(
         description="largest resident size of this process so far, 10⁶ bytes"
     )
@@ -125,20 +126,20 @@ def evaluate_detection(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> DetectionResult:
-    """Train a contender on some of the good pictures of a folder and score it on the rest.
+    """Train a contender on some of the good pictures of a folder and score it on the others.
 
     Parameters
     ----------
     data : folder with ``good/``, one folder for each kind of defect and ``ground_truth/``.
-    contender : one that learns from no normals is tested on the same pictures as the others.
-    train_normals : good pictures to learn from, at least; whole groups are taken.
+    contender : one that doesn't learn is tested on the same pictures as the others.
+    train_normals : least number of good pictures to learn from; whole groups are taken.
     groups : CSV file ``image,group``; without it the split is by picture.
     seed : of the split, of learning and of the bootstrap.
-    progress : called with what is being done, how many are done and how many there are.
+    progress : called with the current step, the number done and the total.
 
     Raises
     ------
-    AnomalistError : the folder, the groups or the asked rate can't be used.
+    AnomalistError : the folder, the groups or the false-alarm rate are invalid.
     """
     import torch
 
@@ -178,7 +179,7 @@ def compare_detection(
     seeds: Sequence[int] = (0,),
     progress: Progress = no_progress,
 ) -> Iterator[DetectionResult]:
-    """Measure every contender with every seed, each pair once; a result comes as soon as it is there.
+    """Measure every contender with every distinct seed; results are yielded one by one.
 
     See `evaluate_detection` for the parameters.
     """
@@ -197,7 +198,7 @@ def _with_progress(inspections: Iterator[Inspection], total: int, progress: Prog
 
 @dataclass
 class _Stopwatch:
-    """Measures the time spent inside an iterator, not in whoever consumes it."""
+    """Measures the time spent inside an iterator, without that of its consumer."""
 
     seconds: float = 0.0
     count: int = 0

@@ -1,8 +1,9 @@
 """Image data sets on disk: the MVTec AD folder layout, group-wise splits, and DeepPCB pairs with boxes.
 
-The layout is the common one of industrial inspection: ``good/``, one folder for each kind of defect, and
-``ground_truth/<defect>/<stem>.png`` (or ``<stem>_mask.png``). A table ``image,group`` names pictures of one
-object; a fair split never puts one object on both sides. Boxes are half-open (x0, y0, x1, y1), pixels.
+The layout is that of MVTec AD test sets: ``good/``, one folder for each kind of defect, and
+``ground_truth/<defect>/<stem>.png`` (or ``<stem>_mask.png``). A table ``image,group`` says which pictures
+show one object; a group-wise split never puts one object on both sides. Boxes are half-open (x0, y0, x1, y1),
+pixels.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class LabelledImage:
 
     Parameters
     ----------
-    path : where it lies.
-    name : the same relative to the data folder, with slashes.
-    defect : the kind of defect, or "good".
-    mask : ground truth of a defective picture, or None.
-    group : the object that it shows; its own name where no groups are known.
+    path : of the file.
+    name : path relative to the data folder, with slashes.
+    defect : kind of defect, or "good".
+    mask : ground-truth mask of a defective picture, or None.
+    group : the object that it shows; its own name without a table of groups.
     """
 
     path: Path
@@ -53,7 +54,7 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """The pictures of a folder, sorted by name; ``grouped`` when a table named their groups."""
+    """The pictures of a folder, sorted by name; ``grouped`` if there was a table of groups."""
 
     items: tuple[LabelledImage, ...]
     grouped: bool
@@ -61,10 +62,10 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Good pictures to learn from and pictures to test on.
+    """Training set of good pictures, and test set.
 
-    ``grouped`` tells how it was made: by whole groups, or by single pictures, where one object may be on
-    both sides and flatters the result.
+    ``grouped``: split by whole groups. If False, one object may be on both sides, which makes results too
+    good.
     """
 
     train: tuple[LabelledImage, ...]
@@ -82,11 +83,11 @@ def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
 
     Returns
     -------
-    DataSet, sorted by name. Files that aren't pictures by name and hidden files are left out.
+    The pictures, sorted by name. Hidden files and files with other suffixes are left out.
 
     Raises
     ------
-    DataError : what is missing of the layout, or pictures that the table of groups doesn't know.
+    DataError : a part of the layout is missing, or pictures are not in the table of groups.
     """
     if not data.is_dir():
         raise DataError(f"{data} is not a folder.", _FOLDER_LAYOUT)
@@ -115,13 +116,13 @@ def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
 
 
 def split_dataset(data: ImageDataset, train_normals: int, seed: int) -> Split:
-    """Divide into good pictures to learn from and everything to test on.
+    """Split into good pictures to learn from and pictures to test on.
 
-    With groups: the sorted names of all groups are shuffled with ``numpy.random.default_rng(seed)`` and whole
-    groups are taken until they hold at least ``train_normals`` good pictures. Their good pictures are learned
-    from; tested is every picture of the other groups. Defective pictures of taken groups are left out, also
-    those of groups without a good picture. Without groups the sorted good pictures are shuffled likewise and
-    ``train_normals`` of them are taken; the rest and all defective ones are tested.
+    With groups, the sorted names of all groups are shuffled with ``numpy.random.default_rng(seed)``, and
+    whole groups are taken until they hold at least ``train_normals`` good pictures, which are the training
+    set. The test set is every picture of the other groups; defective pictures of the taken groups are left
+    out. Without groups, the sorted good pictures are shuffled likewise and ``train_normals`` of them are
+    taken; the others and all defective pictures are the test set.
 
     Parameters
     ----------
@@ -214,7 +215,7 @@ def _read_groups(table: Path, names: dict[str, Path]) -> dict[str, str]:
 
 
 MIN_IOU = 0.33
-"""IoU above which a predicted box is a labelled one."""
+"""IoU above which a predicted box matches a labelled one, as in DeepPCB."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class LabelledPair:
 
 
 def read_pairs(data: Path) -> list[LabelledPair]:
-    """Read the pairs of a folder, by name; raises DataError when the folder can't be used."""
+    """Read the pairs of a folder, sorted by name; raises DataError when the folder is invalid."""
     table = data / "boxes.csv"
     boxes: dict[str, list[Box]] = defaultdict(list)
     kinds: dict[str, list[str]] = defaultdict(list)
@@ -256,12 +257,16 @@ def read_pairs(data: Path) -> list[LabelledPair]:
 
 
 def match_boxes(predicted: Sequence[Box], labelled: Sequence[Box], margin: int) -> list[tuple[int, int]]:
-    """Pair predicted with labelled boxes, one to one: as many with an IoU above `MIN_IOU` as there can be.
+    """Optimal one-to-one matching of predicted and labelled boxes: most pairs with an IoU above `MIN_IOU`.
 
     Parameters
     ----------
     predicted, labelled : half-open (x0, y0, x1, y1), pixels.
-    margin : pixels by which the predicted ones are widened on every side.
+    margin : pixels by which predicted boxes are widened on every side.
+
+    Returns
+    -------
+    Pairs of indices (predicted, labelled).
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -274,7 +279,7 @@ def match_boxes(predicted: Sequence[Box], labelled: Sequence[Box], margin: int) 
     shared = np.clip(high - low, 0, None).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (wide, true)]
     iou = shared / (areas[0][:, None] + areas[1][None] - shared)
-    # A hit weighs more than any overlap, so no hit is given up for a better one.
+    # A hit outweighs any gain in overlap, so that the number of hits is maximal.
     weight = np.where(iou > MIN_IOU, min(iou.shape) + 1 + iou, 0)
     rows, columns = linear_sum_assignment(weight, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if iou[i, j] > MIN_IOU]

@@ -1,6 +1,6 @@
 """Image-level metrics: AUROC, average precision, and a group bootstrap for intervals of any metric.
 
-A metric that is undefined (one class only, nothing to average) is None, never 0.5 or 0.
+A metric that is undefined (one class only, nothing to average) is None, not 0.5 or 0.
 """
 
 from __future__ import annotations
@@ -83,19 +83,18 @@ def group_bootstrap(
     seed: int,
     n: int = 1000,
 ) -> Interval | None:
-    """95 % interval of a statistic when whole groups are drawn again with replacement.
+    """95 % interval of a statistic by the percentile bootstrap over whole groups.
 
-    The percentile bootstrap over clusters (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-    chapter 13; Field and Welsh, JRSS B 69, 2007). Pictures of one object stay together, so the interval
-    answers "other objects", not "other pictures of the same objects". It can't see what never happened: a
-    rate of zero gives the interval (0, 0).
+    The cluster bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13; Field
+    and Welsh, JRSS B 69, 2007). Pictures of one object stay together, so that the interval is about other
+    objects, not about other pictures of the same objects. A rate of zero gives the interval (0, 0).
 
     Parameters
     ----------
     statistic : takes indices into the items (some repeated) and returns a number, or None if undefined.
     groups : the group of each item.
-    seed : of the drawing.
-    n : resamples.
+    seed : of the resampling.
+    n : number of resamples.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """Pixel-level metrics in bounded memory: pixel AUROC, AUPRO, AUPIMO, and a bootstrap interval.
 
-Score maps of any size are added once and forgotten. A metric that is undefined (one class only, nothing to
-average) is None, never 0.5 or 0. AUPRO: Bergmann et al., IJCV 129, 2021; AUPIMO: Bertoldo et al., BMVC 2024.
+Score maps of any size are added one by one and not stored. A metric that is undefined (one class only,
+nothing to average) is None, not 0.5 or 0. AUPRO: Bergmann et al., IJCV 129, 2021; AUPIMO: Bertoldo et al.,
+BMVC 2024.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from anomalist.types.common import BoolArray, FloatArray
 
 Keys = npt.NDArray[np.uint32]
 
-_KEY_BITS = 24
-_BLOCK_BITS = 12
+_KEY_BITS = 24  # of a key, see `ordered_keys`
+_BLOCK_BITS = 12  # of a key within a block of `SparseHistogram`
 
 
 def ordered_keys(score_map: FloatArray) -> Keys:
-    """Whole numbers of 24 bits that sort as the float32 numbers do.
+    """24-bit integers in the order of the float32 scores.
 
     IEEE 754 numbers of one sign sort as their bits; flipping all bits of the negative ones and the sign bit
     of the others puts both on one scale (Herf, "Radix tricks", 2001). Adding 0 merges −0 with 0. The lowest
-    eight bits are dropped: scores that differ by more than 2⁻¹⁵ (0.003 %) of their size are told apart,
-    closer ones are tied.
+    eight bits are dropped: scores that differ by more than 2⁻¹⁵ (0.003 %) of their size get different keys,
+    closer ones may be tied.
 
     Raises
     ------
@@ -41,13 +42,13 @@ def ordered_keys(score_map: FloatArray) -> Keys:
 
 
 def check_map_and_mask(score_map: FloatArray, mask: BoolArray) -> None:
-    """Raise ValueError unless map and mask are of one shape (H, W)."""
+    """Raise ValueError unless map and mask have the same shape (H, W)."""
     if score_map.shape != mask.shape or score_map.ndim != 2:
         raise ValueError(f"map and mask must have one shape (H, W), got {score_map.shape}, {mask.shape}")
 
 
 def thin_to_quantiles(keys: Keys, limit: int) -> Keys:
-    """Sorted keys of one picture, or ``limit`` evenly spaced quantiles of them where there are more.
+    """Sorted keys of one picture, or ``limit`` evenly spaced quantiles where there are more.
 
     The share of keys above any threshold changes by less than 1/``limit``.
     """
@@ -65,7 +66,7 @@ class SparseHistogram:
         self._sums = np.zeros((columns, 0, 1 << _BLOCK_BITS), np.float64)
 
     def add(self, column: int, keys: Keys, weights: float | Floats = 1.0) -> None:
-        """Add one weight for all keys (n,), or a weight for each."""
+        """Add a weight, one for all or one for each, at keys (n,)."""
         blocks = keys >> _BLOCK_BITS
         seen = np.bincount(blocks, minlength=self._row_of.size) > 0
         fresh = np.flatnonzero(seen & (self._row_of < 0))
@@ -77,7 +78,7 @@ class SparseHistogram:
         np.add.at(self._sums[column].reshape(-1), places, weights)
 
     def used(self) -> tuple[Keys, npt.NDArray[np.float64]]:
-        """Keys (K,) with a sum that is not zero, rising, and their sums (columns, K)."""
+        """Keys (K,) with a non-zero sum, in increasing order, and their sums (columns, K)."""
         columns, _, size = self._sums.shape
         blocks = np.flatnonzero(self._row_of >= 0)
         keys = ((blocks[:, None] << _BLOCK_BITS) + np.arange(size)).reshape(-1)
@@ -88,11 +89,11 @@ class SparseHistogram:
 
 @dataclass(frozen=True, eq=False)
 class PixelCounts:
-    """What was counted at each score that occurs.
+    """Pixel counts at each score that occurs.
 
     Parameters
     ----------
-    keys : uint32 (K,), rising; see `ordered_keys`.
+    keys : uint32 (K,), increasing; see `ordered_keys`.
     sums : float64 (3, K): normal pixels, anomalous pixels, and anomalous pixels each divided by the area of
         its region.
     regions : connected regions of the ground truth.
@@ -127,9 +128,9 @@ class PixelCounts:
         return self._area(self.sums[2], self.regions, fpr_limit)
 
     def _area(self, gain: Floats, total: float, limit: float) -> float | None:
-        """Trapezoids under the cumulated ``gain / total`` against the false-positive rate, 0 to ``limit``.
+        """Area under cumulative ``gain / total`` over the false-positive rate up to ``limit``, normalised.
 
-        Within a bin the curve is a straight line, which is what half credit for ties means.
+        Trapezoids: within a bin the curve is a straight line, which gives half credit for ties.
         """
         normals = self.sums[0].sum()
         if not normals or not total:
@@ -143,14 +144,14 @@ class PixelCounts:
 
 
 class PixelCurve:
-    """Counts for pixel AUROC and AUPRO over many pictures; every map is added once and forgotten.
+    """Pixel counts for AUROC and AUPRO over many pictures; score maps are not stored.
 
-    No range of scores has to be known; see `ordered_keys` for how close scores are told apart. Normal
-    pictures are added with an empty mask; their pixels count as normal.
+    The range of scores need not be known; see `ordered_keys` for the resolution. Normal pictures are added
+    with an empty mask.
     """
 
     def __init__(self) -> None:
-        self._tally = SparseHistogram(3)
+        self._histogram = SparseHistogram(3)
         self._regions = 0
 
     def add(self, score_map: FloatArray, mask: BoolArray) -> None:
@@ -169,23 +170,23 @@ class PixelCurve:
 
         check_map_and_mask(score_map, mask)
         keys = ordered_keys(score_map)
-        self._tally.add(0, keys[~mask])
+        self._histogram.add(0, keys[~mask])
         if not mask.any():
             return
-        self._tally.add(1, keys[mask])
-        # Eight neighbours make a region, as in the evaluation code of MVTec AD.
+        self._histogram.add(1, keys[mask])
+        # 8-connectivity, as in the evaluation code of MVTec AD.
         regions, count = label(mask, structure=np.ones((3, 3), dtype=np.int8))
         inside = regions[mask]
-        self._tally.add(2, keys[mask], 1 / np.bincount(inside)[inside])
+        self._histogram.add(2, keys[mask], 1 / np.bincount(inside)[inside])
         self._regions += count
 
     def counts(self) -> PixelCounts:
-        """What was counted so far."""
-        return PixelCounts(*self._tally.used(), self._regions)
+        """The counts so far."""
+        return PixelCounts(*self._histogram.used(), self._regions)
 
 
 def merge_counts(parts: Sequence[PixelCounts]) -> PixelCounts:
-    """Counts over the pictures of all parts."""
+    """Sum of pixel counts."""
     keys, places = np.unique(np.concatenate([part.keys for part in parts]), return_inverse=True)
     columns = np.concatenate([part.sums for part in parts], axis=1)
     sums = [np.bincount(places, column, minlength=keys.size) for column in columns]
@@ -210,7 +211,7 @@ def _pixel_counts(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> Pix
 
 
 def _value_at(limit: float, x: Floats, y: Floats) -> float:
-    """Height of the curve where its x leaves ``limit``: the highest point there, or between two points."""
+    """Value of a curve at x = ``limit``: its highest point there, or linearly interpolated."""
     after = int(np.searchsorted(x, limit, side="right"))
     if after == x.size:
         return float(y[-1])
@@ -219,13 +220,13 @@ def _value_at(limit: float, x: Floats, y: Floats) -> float:
 
 
 FPR_BOUNDS = (1e-5, 1e-4)
-"""False-positive rates that are integrated over, those of the paper."""
+"""Bounds of the false-positive rate for AUPIMO, as in the paper."""
 
-_KEYS_PER_DEFECT = 4096  # keys of a defect, 16 KB a picture
+_KEYS_PER_DEFECT = 4096  # keys stored for a defect, 16 KB per picture
 
 
 class PimoCurves:
-    """The per-image overlap curves of many pictures, each added once and forgotten.
+    """Per-image overlap (PIMO) curves of many pictures; score maps are not stored.
 
     Bertoldo, Ameln, Vaidya and Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed
     and Low Tolerance", BMVC 2024. A picture with a defect has the curve of its own recall, the share of the
@@ -234,8 +235,8 @@ class PimoCurves:
     or above the threshold (``pimo_curves`` in the authors' code), so a large picture counts as much as a
     small one.
 
-    Scores are told apart as finely as `ordered_keys` does. Of a defect with more than 4,096 pixels as many
-    quantiles are kept, which changes its recall by less than 1/4096.
+    The resolution of scores is that of `ordered_keys`. Of a defect with more than 4,096 pixels, 4,096
+    quantiles are stored, which changes its recall by less than 1/4096.
     """
 
     def __init__(self) -> None:
@@ -245,12 +246,12 @@ class PimoCurves:
         self._defects: list[Keys] = []
 
     def add(self, score_map: FloatArray, mask: BoolArray) -> None:
-        """Take one picture.
+        """Add one picture.
 
         Parameters
         ----------
         score_map : float32 (H, W), higher is more anomalous, comparable between pictures.
-        mask : bool (H, W), True on the defect; without any the picture is a normal one.
+        mask : bool (H, W), True on the defect; all False for a normal picture.
 
         Raises
         ------
@@ -267,15 +268,15 @@ class PimoCurves:
 
     @property
     def finest(self) -> float | None:
-        """The lowest false-positive rate above 0 that the normal pictures can show: one pixel."""
+        """The smallest false-positive rate above 0 that can occur: one pixel of the normal pictures."""
         return 1 / (self._normals * self._largest) if self._normals else None
 
     def areas(self, bounds: tuple[float, float] = FPR_BOUNDS) -> Floats | None:
         """AUPIMO of each picture with a defect, in the order added.
 
         A(i) = 1 / ln(U/L) · ∫ T_i(F⁻¹(z)) d ln z over z from L to U: the recall T_i averaged over the
-        logarithm of the shared false-positive rate F. Between two rates that occur, T_i is a straight line
-        in F, which is what half credit for ties means; on such a line the integral has a closed form. (The
+        logarithm of the shared false-positive rate F. Between two rates that occur, T_i is linear in F, which
+        gives half credit for ties; there the integral has a closed form. (The
         authors' code sums trapezoids in ln F, the same in the limit of many normal pixels.)
 
         Parameters
@@ -284,7 +285,7 @@ class PimoCurves:
 
         Returns
         -------
-        float64 (n,), 0 to 1; a map that ranks at random gives (U − L) / ln(U/L), 4·10⁻⁵ at the default. None
+        float64 (n,), 0 to 1; a random map gives (U − L) / ln(U/L), 4·10⁻⁵ at the default. None
         without a defect or when L is less than one pixel of the normal pictures.
         """
         low, high = bounds
@@ -294,7 +295,7 @@ class PimoCurves:
             return None
         keys, (weights,) = self._normal.used()
         keys, rates = keys[::-1], np.cumsum(weights[::-1]) / self._normals
-        rates[-1] = 1.0  # all pixels, whatever rounding says
+        rates[-1] = 1.0  # exactly, despite rounding
         before = np.concatenate(([0.0], rates[:-1]))
         inside = (rates > low) & (before < high)
         keys, before, after = keys[inside], before[inside], rates[inside]
@@ -318,37 +319,40 @@ def aupimo(
     return curves.areas(bounds)
 
 
-_KEYS_PER_CLASS = 1024  # keys of each class, at most 8 KB a picture
-_BINS = 1024
+_KEYS_PER_CLASS = 1024  # keys stored for each class, at most 8 KB per picture
+_BINS = 1024  # of the histograms for the bootstrap
 
 
 @dataclass(frozen=True, eq=False)
 class _PictureQuantiles:
-    """Quantiles of the keys of a picture's normal and anomalous pixels, and how many pixels there are."""
+    """Quantiles of the keys of a picture's normal and anomalous pixels, and the numbers of these pixels."""
 
     group: str
-    kept: tuple[Keys, Keys]
+    quantiles: tuple[Keys, Keys]
     pixels: tuple[int, int]
 
 
 class GroupedPixels:
-    """What an interval of pixel AUROC needs of many pictures, each added once and forgotten.
+    """Histograms by group for the bootstrap interval of the pixel AUROC; score maps are not stored.
 
-    At most 1,024 quantiles of the scores of each class are kept of a picture; for the bootstrap they are
-    counted by group in 1,024 bins that share the normal pixels about evenly. Drawing groups again then is a
-    weighted sum of histograms. Both roundings together move the AUROC of a resample by less than 0.002.
+    Of each picture, at most 1,024 quantiles of the scores of each class are stored. For the bootstrap they
+    are counted by group in 1,024 bins with about equally many normal pixels, so that a resample is a weighted
+    sum of histograms. Both approximations together change the AUROC of a resample by less than 0.002.
     """
 
     def __init__(self) -> None:
         self._pictures: list[_PictureQuantiles] = []
 
     def add(self, score_map: FloatArray, mask: BoolArray, group: str) -> None:
-        """Take one picture: float32 (H, W), its ground truth bool (H, W), and the object that it shows."""
+        """Add one picture: score map float32 (H, W), ground truth bool (H, W), and its group."""
         check_map_and_mask(score_map, mask)
         keys = ordered_keys(score_map)
-        kept = thin_to_quantiles(keys[~mask], _KEYS_PER_CLASS), thin_to_quantiles(keys[mask], _KEYS_PER_CLASS)
+        quantiles = (
+            thin_to_quantiles(keys[~mask], _KEYS_PER_CLASS),
+            thin_to_quantiles(keys[mask], _KEYS_PER_CLASS),
+        )
         anomalous = int(mask.sum())
-        self._pictures.append(_PictureQuantiles(group, kept, (mask.size - anomalous, anomalous)))
+        self._pictures.append(_PictureQuantiles(group, quantiles, (mask.size - anomalous, anomalous)))
 
     def interval(self, seed: int, n: int = 1000) -> Interval | None:
         """95 % interval of the AUROC over all pixels; see `group_bootstrap`."""
@@ -364,24 +368,24 @@ class GroupedPixels:
         return group_bootstrap(auroc, names, seed, n)
 
     def _histograms(self, names: list[str]) -> tuple[FloatArray, FloatArray]:
-        """Normal and anomalous pixels of every group, float32 (G, bins) each."""
+        """Histograms of the normal and the anomalous pixels of every group, float32 (G, bins) each."""
         place = {name: number for number, name in enumerate(names)}
         edges = self._edges()
         counts = np.zeros((2, len(names), edges.size + 1), np.float32)
         for picture in self._pictures:
-            for side, (kept, pixels) in enumerate(zip(picture.kept, picture.pixels, strict=True)):
+            for side, (quantiles, pixels) in enumerate(zip(picture.quantiles, picture.pixels, strict=True)):
                 if pixels:
-                    bins = np.searchsorted(edges, kept, side="right")
-                    weight = pixels / kept.size
+                    bins = np.searchsorted(edges, quantiles, side="right")
+                    weight = pixels / quantiles.size
                     counts[side, place[picture.group]] += weight * np.bincount(bins, minlength=edges.size + 1)
         return counts[0], counts[1]
 
     def _edges(self) -> Keys:
-        """Keys at which bins begin, by the pixels that each kept key stands for: pictures differ in size."""
-        keys = np.concatenate([picture.kept[0] for picture in self._pictures])
+        """Lower ends of the bins, with keys weighted by the pixels that they stand for."""
+        keys = np.concatenate([picture.quantiles[0] for picture in self._pictures])
         if not keys.size:
             return keys
-        sizes = np.array([picture.kept[0].size for picture in self._pictures])
+        sizes = np.array([picture.quantiles[0].size for picture in self._pictures])
         pixels = np.array([picture.pixels[0] for picture in self._pictures])
         weights = np.repeat(pixels / np.maximum(sizes, 1), sizes)
         rising = np.argsort(keys)
@@ -391,7 +395,7 @@ class GroupedPixels:
 
 
 def _histogram_auroc(normal: Floats, anomalous: Floats) -> float | None:
-    """Share of (anomalous, normal) pairs in the right order from histograms by rising score, ties half."""
+    """AUROC from histograms by increasing score; ties count half."""
     normal, anomalous = normal.astype(np.float64), anomalous.astype(np.float64)
     pairs = normal.sum() * anomalous.sum()
     if not pairs:

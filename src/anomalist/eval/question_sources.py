@@ -1,6 +1,6 @@
 """Data sets of multiple-choice questions: MTD tiles, DeepPCB boards, NEU-DET steel.
 
-Also what they share: labelled cases by kind, and augmented copies of pictures (shift, rotation, light,
+Also the sampling of labelled cases by kind, and augmented copies of pictures (shift, rotation, brightness,
 noise).
 """
 
@@ -46,18 +46,14 @@ from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClass
 from anomalist.vision.detectors.reference import load_reference
 from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image
 
-MAX_SHIFT = 6.0
-"""Pixels."""
-MAX_ROTATION = 0.5
-"""Degrees."""
-MAX_BRIGHTNESS = 0.08
-"""Share by which the picture is brighter or darker."""
-NOISE_SIGMA = 4.0
-"""Grey levels."""
+MAX_SHIFT = 6.0  # pixels
+MAX_ROTATION = 0.5  # degrees
+MAX_BRIGHTNESS = 0.08  # logarithm of the factor
+NOISE_SIGMA = 4.0  # grey levels
 
 
 def write_augmented(picture: Path, to: Path, rng: np.random.Generator) -> Path:
-    """Write a picture as if taken again to ``to``, whose ending says the format, and return that path."""
+    """Write an augmented copy of a picture to ``to``, whose suffix sets the format; returns that path."""
     from PIL import Image
 
     Image.fromarray(augment(load_image(picture).pixels, rng)).save(to)
@@ -65,7 +61,7 @@ def write_augmented(picture: Path, to: Path, rng: np.random.Generator) -> Path:
 
 
 def augment(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Shift, turn and light a picture, uint8 (H, W, 3), a little and add noise; borders are repeated."""
+    """Random small shift, rotation, brightness change and noise of a picture, uint8 (H, W, 3)."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -81,7 +77,15 @@ def augment(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
 
 @dataclass(frozen=True)
 class QuestionSetup:
-    """How questions are made and answered: see `evaluation.questions` of the commands."""
+    """Settings of the benchmark.
+
+    Parameters
+    ----------
+    cases : labelled cases of each kind.
+    train_normals : good tiles to learn from, at least.
+    effort : of learning.
+    seed : of all random choices.
+    """
 
     cases: int
     train_normals: int
@@ -91,7 +95,7 @@ class QuestionSetup:
 
 @dataclass(frozen=True, eq=False)
 class QuestionEvidence:
-    """The evidence for an answer: record, anomaly map and likeness to labelled kinds, if any."""
+    """The evidence for an answer: record, anomaly map, and similarity to labelled kinds, if any."""
 
     record: Record
     score_map: FloatArray | None = None
@@ -100,10 +104,10 @@ class QuestionEvidence:
 
 @dataclass(frozen=True, eq=False)
 class PreparedQuestions:
-    """Questions about a data set, and the inspection of its pictures: (name, evidence), in any order."""
+    """Questions about a data set, and a generator of (picture name, evidence), in any order."""
 
     questions: tuple[BenchmarkQuestion, ...]
-    look: Callable[[Progress], Iterator[tuple[str, QuestionEvidence]]]
+    inspect: Callable[[Progress], Iterator[tuple[str, QuestionEvidence]]]
 
 
 def sample_labelled_cases(
@@ -114,7 +118,7 @@ def sample_labelled_cases(
 ) -> list[LabelledImage]:
     """Draw ``count`` labelled pictures of each kind, one from each group in turn.
 
-    Those that ``first`` holds of come before all others; then as few other groups as will do.
+    Pictures for which ``first`` is true are preferred; the others are taken from as few groups as possible.
     """
     rng = np.random.default_rng((seed, 4))
     drawn: list[LabelledImage] = []
@@ -128,7 +132,7 @@ def sample_labelled_cases(
 
 
 def _round_robin(items: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """The same, one from each group, then the second from each, and so on."""
+    """Reorder items: one from each group, then the second from each, and so on."""
     met: dict[str, int] = defaultdict(int)
     turns = []
     for item in items:
@@ -143,7 +147,7 @@ def inspect_items(
     what: str,
     progress: Progress,
 ) -> Iterator[tuple[LabelledImage, Inspection]]:
-    """Inspect labelled pictures, and say how far it is."""
+    """Inspect labelled pictures, with progress."""
     inspections = inspect(item.path for item in items)
     for done, (item, inspection) in enumerate(zip(items, inspections, strict=True), start=1):
         yield item, inspection
@@ -151,24 +155,24 @@ def inspect_items(
 
 
 def drop_missing(questions: Sequence[BenchmarkQuestion | None]) -> tuple[BenchmarkQuestion, ...]:
-    """Leave out what could not be asked."""
+    """Leave out the questions that are None."""
     return tuple(question for question in questions if question is not None)
 
 
 def case_id(path: Path) -> str:
-    """Name a labelled case for citing: its folder and name."""
+    """Citable id of a labelled case: its folder and name."""
     return f"{path.parent.name}/{path.stem}"
 
 
 BOARD_FIT_PREFIX = "00041"
-"""Pairs whose name starts so are what boards are compared by, and are not asked about."""
+"""Prefix of the pairs that the reference detector is fitted on; they are not asked about."""
 
 
 def board_questions(data: Path, setup: QuestionSetup) -> PreparedQuestions:
-    """Questions about pairs of template and board (DeepPCB); the templates are the good ones.
+    """Questions about pairs of template and board (DeepPCB); templates are the good pictures.
 
-    A template has no difference to itself, so whether anything is wrong is asked about augmented copies
-    of boards and templates alike: see `write_augmented`.
+    A template doesn't differ from itself, so detection questions are about augmented copies of boards and
+    templates, see `write_augmented`.
     """
     pairs = read_pairs(data)
     fitting = [pair for pair in pairs if pair.name.startswith(BOARD_FIT_PREFIX)]
@@ -217,7 +221,7 @@ def _inspect_boards(
 
 
 def steel_questions(data: Path, setup: QuestionSetup) -> PreparedQuestions:
-    """Questions about the kind of pictures ``images/<kind>_<number>``, of which none is good (NEU)."""
+    """Questions about the kind of defect in ``images/<kind>_<number>``, which are all defective (NEU)."""
     folder = data / "images"
     paths = sorted(path for path in folder.glob("*_*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -241,7 +245,7 @@ def _inspect_steel(
     from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 
     extractor = FeatureExtractor(shipped_network())
-    looks = PatchSetClassifier(
+    classifier = PatchSetClassifier(
         tuple(describe_picture(extractor, load_image(item.path).pixels) for item in cases),
         tuple(item.defect for item in cases),
         tuple(case_id(item.path) for item in cases),
@@ -251,20 +255,20 @@ def _inspect_steel(
         record = Record(media=MediaSummary.of(media), status="ok")
         yield (
             item.name,
-            QuestionEvidence(record, likeness=looks.likeness(describe_picture(extractor, media.pixels))),
+            QuestionEvidence(record, likeness=classifier.likeness(describe_picture(extractor, media.pixels))),
         )
         progress("looking at steel", done, len(testing))
 
 
 TILE_FALSE_ALARM_RATE = 0.2
-"""False-alarm rate at which yes or no is said of tiles: chosen on tiles that aren't tested."""
+"""False-alarm rate of detection answers about tiles, chosen on tiles that aren't tested."""
 
 
 def tile_questions(data: Path, setup: QuestionSetup) -> PreparedQuestions:
-    """Questions about a folder with ``good/``, one folder a defect and ``ground_truth/`` (MTD).
+    """Questions about a folder with ``good/``, one folder per kind of defect and ``ground_truth/`` (MTD).
 
-    Normals are learned from by whole groups; labelled cases are drawn from groups that leave the questions
-    about kinds, first from those that are learned from.
+    Normals are learned from by whole groups. Labelled cases are drawn preferably from the groups that are
+    learned from; pictures of their groups get no questions about kinds.
     """
     table = data / "groups.csv"
     pictures = load_folder(data, table if table.exists() else None)
@@ -307,7 +311,7 @@ def _inspect_tiles(
                     describe_picture(extractor, inspection.media.pixels, inspection.evidence.score_map)
                 )
                 kept.append(item)
-        looks = PatchSetClassifier(
+        classifier = PatchSetClassifier(
             tuple(patches), tuple(item.defect for item in kept), tuple(case_id(item.path) for item in kept)
         )
         for item, inspection in inspect_items(
@@ -317,5 +321,5 @@ def _inspect_tiles(
             if item.normal or media is None or evidence is None:
                 yield item.name, QuestionEvidence(inspection.record)
                 continue
-            likeness = looks.likeness(describe_picture(extractor, media.pixels, evidence.score_map))
+            likeness = classifier.likeness(describe_picture(extractor, media.pixels, evidence.score_map))
             yield item.name, QuestionEvidence(inspection.record, evidence.score_map, likeness)

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-_FOLDS = 2
+_FOLDS = 2  # of objects, for the text-only baseline
 
 
 def text_prior_credits(questions: Sequence[BenchmarkQuestion]) -> list[float]:
-    """Credit of taking, of each question, the option whose meaning was right most often elsewhere.
+    """Credit of a text-only baseline: the option whose meaning was right most often for other objects.
 
-    "Elsewhere" are the questions about the other half of the objects that offered it: where defects mostly
-    are and which kinds are common can be known without looking. Ties share the credit.
+    Rates are from the questions about the other half of the objects: common places and kinds of defects can
+    be known without the picture. Ties share the credit.
     """
     groups = sorted({question.group for question in questions})
     fold_of = {group: at % _FOLDS for at, group in enumerate(groups)}
@@ -50,7 +50,7 @@ def text_prior_credits(questions: Sequence[BenchmarkQuestion]) -> list[float]:
 
 
 def longest_option_credits(questions: Sequence[BenchmarkQuestion]) -> list[float]:
-    """Credit of taking the longest option of each question; ties share it."""
+    """Credit of a baseline that takes the longest option of each question; ties share it."""
     return [_option_credit(question, [len(option) for option in question.options]) for question in questions]
 
 
@@ -74,25 +74,25 @@ QUESTION_SOURCES: dict[str, Callable[[Path, QuestionSetup], PreparedQuestions]] 
     "deeppcb": board_questions,
     "neu": steel_questions,
 }
-"""Folders of the data that questions are made of."""
+"""Folder of the data set → function that makes its questions."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnsweredQuestion:
-    """A question and how it was answered."""
+    """A question and the choice made."""
 
     question: BenchmarkQuestion
     choice: EvidenceChoice
 
     @property
     def credit(self) -> float:
-        """1 when right, 0 when wrong, the share of a guess where several options tie."""
+        """1 when right, 0 when wrong, 1/k for a tie of k options with the right one."""
         best = self.choice.best
         return 1 / len(best) if self.question.right in best else 0.0
 
 
 class SubtaskResult(Frozen):
-    """How the questions of one subtask on one data set were answered; ties count as a guess among them."""
+    """Results of one subtask on one data set; a tie counts as a guess among its options."""
 
     data: str
     subtask: Subtask
@@ -100,16 +100,16 @@ class SubtaskResult(Frozen):
     measure: str = Field(description="balanced accuracy (the mean over the right answers) or accuracy")
     value: float = Field(description="the measure, 0 to 1")
     interval: tuple[float, float] | None = Field(description="95 %, bootstrap over objects")
-    chance: float = Field(description="the same for guessing")
-    text_only: float = Field(description="the same from text alone, learned on other objects' questions")
-    longest: float = Field(description="the same for always taking the longest option")
-    not_told: float = Field(description="share of the questions that were answered by no single letter")
-    by_truth: dict[str, float] = Field(description="share of right answers by what is right")
+    chance: float = Field(description="the measure for guessing")
+    text_only: float = Field(description="the measure of the text-only baseline")
+    longest: float = Field(description="the measure of always taking the longest option")
+    not_told: float = Field(description="share of the questions without a single letter as answer")
+    by_truth: dict[str, float] = Field(description="share of right answers, by the true meaning")
     letters: dict[str, int] = Field(description="how often each letter was right")
 
 
 class QuestionsResult(Frozen):
-    """Results by data set and subtask, and what they rest on."""
+    """Results by data set and subtask, with settings."""
 
     results: tuple[SubtaskResult, ...]
     means: dict[str, float] = Field(description="mean of the measure over data sets, by subtask")
@@ -117,34 +117,34 @@ class QuestionsResult(Frozen):
     train_normals: int
     effort: str
     seed: int
-    skipped: tuple[str, ...] = Field((), description="data sets that are not there")
+    skipped: tuple[str, ...] = Field((), description="data sets that are missing")
     version: str = __version__
 
 
 def evaluate_questions(data: Path, setup: QuestionSetup, progress: Progress = no_progress) -> QuestionsResult:
-    """Make questions from the data sets in a folder, answer them and count.
+    """Make questions from the data sets in a folder, answer them by evidence, and score the answers.
 
     Parameters
     ----------
-    data : folder with ``mtd/``, ``deeppcb/`` and ``neu/``; what isn't there is skipped.
-    setup : how.
-    progress : called with what is being done, how many are done and how many there are.
+    data : folder with ``mtd/``, ``deeppcb/`` and ``neu/``; missing ones are skipped.
+    setup : settings.
+    progress : called with the current step, the number done and the total.
 
     Raises
     ------
-    DataError : none of the data sets is there, or one can't be used.
+    DataError : none of the data sets exists, or one is invalid.
     """
-    there = [name for name in QUESTION_SOURCES if (data / name).is_dir()]
-    if not there:
+    present = [name for name in QUESTION_SOURCES if (data / name).is_dir()]
+    if not present:
         raise DataError(
             f"{data} holds none of {', '.join(QUESTION_SOURCES)}.", "Give the folder that holds them."
         )
     answered: list[AnsweredQuestion] = []
-    for name in there:
+    for name in present:
         answered += answer_prepared(QUESTION_SOURCES[name](data / name, setup), setup.seed, progress)
     results = tuple(
         score_subtask(own, setup.seed)
-        for name in there
+        for name in present
         for subtask in SUBTASKS
         if (own := [a for a in answered if (a.question.data, a.question.subtask) == (name, subtask)])
     )
@@ -158,23 +158,27 @@ def evaluate_questions(data: Path, setup: QuestionSetup, progress: Progress = no
         train_normals=setup.train_normals,
         effort=setup.effort,
         seed=setup.seed,
-        skipped=tuple(name for name in QUESTION_SOURCES if name not in there),
+        skipped=tuple(name for name in QUESTION_SOURCES if name not in present),
     )
 
 
 def answer_prepared(prepared: PreparedQuestions, seed: int, progress: Progress) -> Iterator[AnsweredQuestion]:
-    """Answer the questions about each picture when it was looked at."""
-    about: dict[str, list[BenchmarkQuestion]] = defaultdict(list)
+    """Answer the questions about each picture once it is inspected."""
+    by_picture: dict[str, list[BenchmarkQuestion]] = defaultdict(list)
     for question in balance_answer_letters(prepared.questions, seed):
-        about[question.picture].append(question)
-    for picture, seen in prepared.look(progress):
-        for question in about[picture]:
-            yield AnsweredQuestion(question, _choose_option(question, seen))
+        by_picture[question.picture].append(question)
+    for picture, evidence in prepared.inspect(progress):
+        for question in by_picture[picture]:
+            yield AnsweredQuestion(question, _choose_option(question, evidence))
 
 
-def _choose_option(question: BenchmarkQuestion, seen: QuestionEvidence) -> EvidenceChoice:
+def _choose_option(question: BenchmarkQuestion, evidence: QuestionEvidence) -> EvidenceChoice:
     return choose_by_evidence(
-        question.text, question.options, seen.record, score_map=seen.score_map, likeness=seen.likeness
+        question.text,
+        question.options,
+        evidence.record,
+        score_map=evidence.score_map,
+        likeness=evidence.likeness,
     )
 
 
@@ -216,11 +220,12 @@ def score_subtask(answered: Sequence[AnsweredQuestion], seed: int) -> SubtaskRes
     )
 
 
+# Accuracy that is aimed at, by subtask.
 ACCURACY_TARGETS = {"detection": 0.80, "place": 0.80, "kind": 0.60}
 
 
 def render(result: QuestionsResult) -> RenderableType:
-    """One row a data set and subtask, with what guessing and reading alone would reach."""
+    """The results as a table: one row per data set and subtask, with baselines."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

@@ -1,6 +1,6 @@
 """Multiple-choice questions made from ground truth, in the manner of MMAD (Jiang et al., ICLR 2025).
 
-Several wordings of each question, in words of our own.
+Each question comes in several wordings, which are our own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PLACE_SYNONYMS = {
     "left": "centre left",
     "right": "centre right",
 }
-"""The same place in other words; one question keeps to one way of putting it."""
+"""Synonyms of places; the options of one question use either these or the plain words."""
 
 KIND_QUESTIONS = (
     "What kind of defect does this {thing} have?",
@@ -72,14 +72,14 @@ class Wording:
 
 
 def detection_wording(thing: str, defective: bool, number: int) -> Wording:
-    """Ask whether anything is wrong, in wording ``number`` of those there are, again from the first."""
+    """Ask whether anything is wrong, in wording ``number``, counted cyclically."""
     question, wrong, fine = DETECTION_QUESTIONS[number % len(DETECTION_QUESTIONS)]
     options = (wrong, fine) if defective else (fine, wrong)
     return Wording(question.format(thing=thing), options)
 
 
 def place_wording(thing: str, right: str, others: tuple[str, ...], number: int) -> Wording:
-    """Ask where the defect is; places are words of the 3×3 grid."""
+    """Ask where the defect is; places are those of the 3×3 grid."""
     question = PLACE_QUESTIONS[number % len(PLACE_QUESTIONS)]
     form = PLACE_OPTIONS[number // len(PLACE_QUESTIONS) % len(PLACE_OPTIONS)]
     plain = number % 2 == 0
@@ -90,17 +90,17 @@ def place_wording(thing: str, right: str, others: tuple[str, ...], number: int) 
 def kind_wording(
     thing: str, right: str, others: tuple[str, ...], number: int, at: str | None = None
 ) -> Wording:
-    """Ask for the kind of the defect, or of the one at a place where there are several."""
+    """Ask for the kind of the defect, or, with ``at``, of the defect at that place."""
     texts = KIND_QUESTIONS if at is None else KIND_QUESTIONS_AT
     question = texts[number % len(texts)]
     form = KIND_OPTIONS[number // len(texts) % len(KIND_OPTIONS)]
     options = (form.format(kind=each.replace("_", " ")) for each in (right, *others))
-    put = question.format(thing=thing, place=at)
-    return Wording(put, tuple(option[0].upper() + option[1:] for option in options))
+    text = question.format(thing=thing, place=at)
+    return Wording(text, tuple(option[0].upper() + option[1:] for option in options))
 
 
 MAX_PLACES = 4
-"""Places to choose from, at most; kinds are all offered."""
+"""Most options of a question about a place; of kinds, all are options."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,12 @@ class BenchmarkQuestion:
     Parameters
     ----------
     data : name of the data set.
-    subtask : what is asked for.
-    picture : its name in the data set.
-    group : pictures of one object share it.
-    text, options : as they are asked.
+    subtask : what it asks for.
+    picture : name of the picture in the data set.
+    group : the object; pictures of one object share it.
+    text, options : the question and its options as worded.
     right : index of the right option.
-    truth : what that option means: "defective", a place, a kind.
-    meanings : what each option means.
+    meanings : what each option means: "defective", "normal", a place, a kind.
     """
 
     data: str
@@ -130,13 +129,13 @@ class BenchmarkQuestion:
 
     @property
     def truth(self) -> str:
-        """What the right option means."""
+        """Meaning of the right option."""
         return self.meanings[self.right]
 
 
 @dataclass(frozen=True)
 class QuestionSubject:
-    """What a question is about: a picture of a data set, and what is shown on its pictures."""
+    """The picture that a question is about, and the kind of thing that its data set shows."""
 
     data: str
     thing: str
@@ -153,55 +152,55 @@ def detection_question(subject: QuestionSubject, defective: bool, number: int) -
 def place_question(
     subject: QuestionSubject, shares: Sequence[float], rng: np.random.Generator, number: int
 ) -> BenchmarkQuestion | None:
-    """Ask where the defect is: one place that has a share of it, and up to three that have none.
+    """Ask where the defect is; the options are the place with most of it and up to three without a defect.
 
     Parameters
     ----------
     subject : of the question.
-    shares : of the defect asked about, for each of `POSITION_NAMES`; negative where another defect reaches.
+    shares : share of the defect in each of `POSITION_NAMES`; negative where another defect is.
     rng : draws the other places.
     number : of the wording.
 
     Returns
     -------
-    None when every place has some of a defect.
+    The question; None when there is no place without a defect.
     """
     right = POSITION_NAMES[int(np.argmax(shares))]
     free = [place for place, share in zip(POSITION_NAMES, shares, strict=True) if share == 0]
     others = tuple(str(place) for place in rng.permutation(free)[: MAX_PLACES - 1])
     if not others or max(shares) <= 0:
         return None
-    put = place_wording(subject.thing, right, others, number)
-    return _make_question(subject, "place", put, (right, *others))
+    wording = place_wording(subject.thing, right, others, number)
+    return _make_question(subject, "place", wording, (right, *others))
 
 
 def kind_question(
     subject: QuestionSubject, right: str, others: Sequence[str], number: int, at: str | None = None
 ) -> BenchmarkQuestion:
-    """Ask for the kind of defect, ``at`` a place where there are several; the others are not there."""
-    put = kind_wording(subject.thing, right, tuple(others), number, at)
-    return _make_question(subject, "kind", put, (right, *others))
+    """Ask for the kind of defect, ``at`` a place where there are several; ``others`` are wrong there."""
+    wording = kind_wording(subject.thing, right, tuple(others), number, at)
+    return _make_question(subject, "kind", wording, (right, *others))
 
 
 def _make_question(
-    subject: QuestionSubject, subtask: Subtask, put: Wording, meanings: tuple[str, ...]
+    subject: QuestionSubject, subtask: Subtask, wording: Wording, meanings: tuple[str, ...]
 ) -> BenchmarkQuestion:
     return BenchmarkQuestion(
-        subject.data, subtask, subject.picture, subject.group, put.question, put.options, 0, meanings
+        subject.data, subtask, subject.picture, subject.group, wording.question, wording.options, 0, meanings
     )
 
 
 def balance_answer_letters(questions: Sequence[BenchmarkQuestion], seed: int) -> list[BenchmarkQuestion]:
-    """Shuffle the options of each question so that every letter is as often right, or once more.
+    """Shuffle the options of each question so that all letters are right equally often, up to one.
 
-    Among the questions of a data set and subtask with the same number of options.
+    Balanced among the questions of a data set and subtask with the same number of options.
     """
     rng = np.random.default_rng((seed, 7))
-    alike: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    members_of: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for i, question in enumerate(questions):
-        alike[question.data, question.subtask, len(question.options)].append(i)
+        members_of[question.data, question.subtask, len(question.options)].append(i)
     placed = list(questions)
-    for (_, _, count), members in sorted(alike.items()):
+    for (_, _, count), members in sorted(members_of.items()):
         for turn, i in enumerate(rng.permutation(members)):
             question, right = questions[i], turn % count
             order = [int(at) for at in rng.permutation(range(1, count))]
@@ -216,7 +215,7 @@ def balance_answer_letters(questions: Sequence[BenchmarkQuestion], seed: int) ->
 
 
 def shares_of_mask(mask: BoolArray) -> list[float]:
-    """How much of a mask, bool (H, W), lies in each of `POSITION_NAMES`; they sum to one, or are all 0."""
+    """Share of a mask, bool (H, W), in each of `POSITION_NAMES`; they sum to one, or are 0 without a mask."""
     height, width = mask.shape
     rows = [y * height // 3 for y in range(4)]
     columns = [x * width // 3 for x in range(4)]
@@ -228,13 +227,13 @@ def shares_of_mask(mask: BoolArray) -> list[float]:
     return [count / max(1.0, sum(counts)) for count in counts]
 
 
-def shares_of_boxes(boxes: Sequence[Box], asked: int, size: tuple[int, int]) -> list[float]:
-    """How much of one box lies in each of `POSITION_NAMES`; −1 where it has none but another box does.
+def shares_of_boxes(boxes: Sequence[Box], which: int, size: tuple[int, int]) -> list[float]:
+    """Share of box ``which`` in each of `POSITION_NAMES`; −1 where it has none but another box does.
 
     ``size`` is (height, width) of the picture, the boxes half-open (x0, y0, x1, y1).
     """
     masks = []
-    for box in (boxes[asked], *boxes):
+    for box in (boxes[which], *boxes):
         mask = np.zeros(size, np.bool_)
         mask[box[1] : box[3], box[0] : box[2]] = True
         masks.append(mask)
@@ -243,7 +242,7 @@ def shares_of_boxes(boxes: Sequence[Box], asked: int, size: tuple[int, int]) -> 
 
 
 def places_of_one_kind(boxes: Sequence[Box], kinds: Sequence[str], size: tuple[int, int]) -> dict[str, str]:
-    """The kind of defect in each of `POSITION_NAMES` that boxes of one kind reach and one lies mostly in."""
+    """Kind of defect in each of `POSITION_NAMES` with boxes of one kind only, one of them mostly in it."""
     shares = [shares_of_boxes([box], 0, size) for box in boxes]
     found: dict[str, str] = {}
     for at, place in enumerate(POSITION_NAMES):

@@ -1,7 +1,8 @@
 """Reference comparison benchmark: differences found and named on labelled pairs with boxes (DeepPCB).
 
-Matching is that of DeepPCB (Tang et al. 2019): a box is found when a predicted one overlaps it with an IoU
-above 0.33, one to one. Whatever is fitted is fitted on the pairs of one group, and measured on the others.
+Matching is that of DeepPCB (Tang et al. 2019): a labelled box is found when a predicted one has an IoU above
+0.33 with it, one to one. Margin and labelled examples are fitted on the pairs of one group and measured on
+the others.
 """
 
 from __future__ import annotations
@@ -42,36 +43,36 @@ EXAMPLES_PER_KIND = 10
 """Labelled examples of each kind that regions are compared with."""
 
 MARGINS = range(21)
-"""Margins tried around regions, pixels: labelled boxes are often drawn wider than what they mark."""
+"""Margins around regions that are tried, pixels: labelled boxes are often wider than the defect."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedReference:
-    """Fitted on the pairs of one group: margin around regions in pixels, and labelled changes."""
+    """What is fitted on the pairs of one group: margin around regions in pixels, and labelled changes."""
 
     margin: int
     known: LabelledChanges
 
 
 class ReferenceResult(Frozen):
-    """Figures over all pairs that nothing was fitted on."""
+    """Figures over all pairs except those that were fitted on."""
 
     data: str = Field(description="name of the data folder")
     precision: float | None
     recall: float | None
     f_score: float | None = Field(description="of boxes, kinds ignored")
-    kind_accuracy: float | None = Field(description="share of the found boxes that are named right")
-    f_score_with_kind: float | None = Field(description="the same as f_score, a hit needs the right kind too")
+    kind_accuracy: float | None = Field(description="share of the found boxes with the right kind")
+    f_score_with_kind: float | None = Field(description="like f_score, but a hit needs the right kind, too")
     recall_by_kind: dict[str, float]
     kind_accuracy_by_kind: dict[str, float | None]
     n_pairs: int
     n_boxes: int
     n_regions: int
     n_found: int
-    n_unlike: int = Field(description="found boxes that are unlike any labelled kind")
+    n_unlike: int = Field(description="found boxes that resemble no labelled kind")
     n_errors: int = Field(description="pairs that could not be compared; their boxes count as missed")
     ms_per_pair: float | None = Field(description="wall time from files to verdict")
-    fit: str = Field(description="the pairs whose name starts so were fitted on")
+    fit: str = Field(description="prefix of the names of the pairs that were fitted on")
     n_fit: int
     n_examples: int
     margin: int = Field(description="pixels around each region, fitted")
@@ -82,18 +83,18 @@ class ReferenceResult(Frozen):
 def evaluate_reference(
     data: Path, *, fit: str = "00041", seed: int = 0, progress: Progress | None = None
 ) -> ReferenceResult:
-    """Fit on the pairs whose name starts with ``fit`` and measure on all others.
+    """Fit on the pairs whose name starts with ``fit`` and measure on the others.
 
     Parameters
     ----------
     data : folder with ``<pair>_temp.jpg``, ``<pair>_test.jpg`` and ``boxes.csv`` (pair,x1,y1,x2,y2,type).
-    fit : beginning of the names of the pairs that margin and labelled examples are taken from.
+    fit : prefix of the names of the pairs that margin and labelled examples are fitted on.
     seed : of the choice of examples.
-    progress : called with what is being done, how many are done and how many there are.
+    progress : called with the current step, the number done and the total.
 
     Raises
     ------
-    DataError : the folder can't be used, or one side of the split is empty.
+    DataError : the folder is invalid, or one side of the split is empty.
     """
     from anomalist.pipeline import Inspector
 
@@ -136,7 +137,7 @@ def fit_reference(
     progress: Progress | None = None,
     examples: int = EXAMPLES_PER_KIND,
 ) -> FittedReference:
-    """Choose margin, tone of structure and labelled examples (so many of each kind) on some pairs."""
+    """Fit margin, foreground tone and labelled examples (``examples`` of each kind) on some pairs."""
     figure = _foreground_tone(pairs)
     boxes: list[list[Box]] = []
     vectors: list[list[FloatArray]] = []
@@ -153,7 +154,7 @@ def fit_reference(
     def hits(margin: int) -> int:
         return sum(len(match_boxes(b, p.boxes, margin)) for b, p in zip(boxes, pairs, strict=True))
 
-    # The number of predictions is the same for all, so most hits is the best F-score; the middle of the best.
+    # The number of predictions is fixed, so the most hits give the best F-score; ties: the median margin.
     scores = [hits(margin) for margin in MARGINS]
     best = [margin for margin, score in zip(MARGINS, scores, strict=True) if score == max(scores)]
     margin = best[len(best) // 2]
@@ -165,7 +166,7 @@ def fit_reference(
 
 
 def render(result: ReferenceResult) -> RenderableType:
-    """Lay a result out as a table for people."""
+    """The result as a table."""
     from rich.table import Table
     from rich.text import Text
 
@@ -193,7 +194,7 @@ def render(result: ReferenceResult) -> RenderableType:
 
 
 def _foreground_tone(pairs: Sequence[LabelledPair]) -> FigureTone | None:
-    """The tone that is the rarer one in most references: structure covers less than its ground, mostly."""
+    """The tone that covers the smaller area in most references, taken for the foreground."""
     tones = Counter(
         tone
         for pair in pairs
@@ -205,7 +206,7 @@ def _foreground_tone(pairs: Sequence[LabelledPair]) -> FigureTone | None:
 def _draw_examples(
     examples: Mapping[str, Sequence[tuple[str, FloatArray]]], count: int, seed: int, figure: FigureTone | None
 ) -> LabelledChanges:
-    """Draw ``count`` of each kind."""
+    """Draw ``count`` examples of each kind."""
     rng = np.random.default_rng(seed)
     drawn = [
         (kind, *examples[kind][i])
@@ -223,7 +224,7 @@ def _draw_examples(
 
 
 def _box_metrics(found: Sequence[tuple[LabelledPair, Sequence[Region]]], margin: int) -> dict[str, object]:
-    """Count hits over all pairs together."""
+    """Precision, recall, F-score and kind accuracy, pooled over all pairs."""
     labelled, hit, right, unlike, regions = Counter[str](), Counter[str](), Counter[str](), 0, 0
     for pair, predicted in found:
         labelled.update(pair.kinds)

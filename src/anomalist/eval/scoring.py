@@ -1,6 +1,6 @@
 """Detection metrics of a test set from its inspections; no model is needed.
 
-Inspections stream by, one used and let go at a time. What could not be judged enters no rate and no AUROC.
+Inspections are consumed one by one. Pictures that could not be judged enter no rate and no AUROC.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from anomalist.vision.media.images import source_of
 
 @dataclass(frozen=True)
 class JudgedImage:
-    """A test picture that got a score."""
+    """A test picture with its score."""
 
     item: LabelledImage
     score: float
@@ -41,20 +41,20 @@ class JudgedImage:
 
 @dataclass
 class PixelAccumulators:
-    """What the pixel measures need of the maps seen so far."""
+    """Accumulated statistics of score maps for the pixel metrics."""
 
     curves: dict[str, PixelCurve] = field(default_factory=dict)
     grouped: GroupedPixels = field(default_factory=GroupedPixels)
     pimo: PimoCurves = field(default_factory=PimoCurves)
 
     def add(self, item: LabelledImage, score_map: FloatArray, truth: BoolArray) -> None:
-        """Count one picture; map float32 and truth bool, (H, W) both."""
+        """Add one picture: score map float32 (H, W) and ground truth bool (H, W)."""
         self.curves.setdefault(item.defect, PixelCurve()).add(score_map, truth)
         self.grouped.add(score_map, truth, item.group)
         self.pimo.add(score_map, truth)
 
     def counts(self) -> dict[str, PixelCounts]:
-        """Counts of the pictures of each kind of defect together with the good ones; under "" of all."""
+        """Pixel counts by kind of defect, each with the good pictures; under "" those of all pictures."""
         parts = {kind: curve.counts() for kind, curve in self.curves.items()}
         good = [parts[GOOD]] if GOOD in parts else []
         pooled = {kind: merge_counts([*good, part]) for kind, part in parts.items() if kind != GOOD}
@@ -77,31 +77,33 @@ def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> Collected
 
     Raises
     ------
-    ValueError : an inspection that was not asked for, or the same one twice.
-    DataError : a mask that can't be used.
+    ValueError : an inspection of no test picture, or a second one of the same.
+    DataError : an invalid mask.
     """
-    waiting = {source_of(item.path): item for item in parts.test}
-    seen = CollectedScores()
+    pending = {source_of(item.path): item for item in parts.test}
+    collected = CollectedScores()
     for inspection in inspections:
         record = inspection.record
-        item = waiting.pop(record.source, None)
+        item = pending.pop(record.source, None)
         if item is None:
             raise ValueError(f"{record.source} was not asked for, or came twice")
         evidence = _usable_evidence(inspection)
         if evidence is None:
-            seen.first_error = seen.first_error or f"{item.name}: {record.error or 'no usable score'}"
+            collected.first_error = (
+                collected.first_error or f"{item.name}: {record.error or 'no usable score'}"
+            )
             continue
-        seen.detector = evidence.detector.name
+        collected.detector = evidence.detector.name
         undecided = record.label == "undecided"
-        seen.judged.append(
+        collected.judged.append(
             JudgedImage(item, evidence.score, evidence.p_value, undecided, evidence.calibration)
         )
         truth = _ground_truth(item, evidence.score_map)
         if truth is not None:
-            seen.pixels.add(item, evidence.score_map, truth)
+            collected.pixels.add(item, evidence.score_map, truth)
         elif item.mask is not None:
-            seen.empty_masks += 1
-    return seen
+            collected.empty_masks += 1
+    return collected
 
 
 def _usable_evidence(inspection: Inspection) -> Evidence | None:
@@ -113,7 +115,7 @@ def _usable_evidence(inspection: Inspection) -> Evidence | None:
 
 
 def _ground_truth(item: LabelledImage, score_map: FloatArray) -> BoolArray | None:
-    """Ground truth at the size of the map; None when the picture stays out of the pixel measures."""
+    """Ground truth of the size of the map; None when the picture is left out of the pixel metrics."""
     if item.normal:
         return np.zeros(score_map.shape, dtype=np.bool_)
     if item.mask is None:
@@ -124,13 +126,15 @@ def _ground_truth(item: LabelledImage, score_map: FloatArray) -> BoolArray | Non
 
 
 class DetectionMetrics(Frozen):
-    """What the inspections of one test set say. None is "undefined", never a stand-in value."""
+    """Metrics of one test set; None where undefined."""
 
     image_auroc: float | None
     image_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups")
     image_average_precision: float | None
     image_auroc_by_defect: dict[str, float | None] = Field(description="against all test normals")
-    image_auroc_by_defect_interval: dict[str, Interval | None] = Field(description="likewise, 95 %")
+    image_auroc_by_defect_interval: dict[str, Interval | None] = Field(
+        description="against all test normals, 95 %"
+    )
     pixel_auroc: float | None
     pixel_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups, to 0.002")
     pixel_auroc_by_defect: dict[str, float | None] = Field(description="with all test normals")
@@ -140,69 +144,73 @@ class DetectionMetrics(Frozen):
     aupimo_median: float | None
     aupimo_zero_rate: float | None = Field(description="share of defective pictures with an AUPIMO of 0")
     asked_false_alarm_rate: float | None
-    false_alarm_rate: float | None = Field(description="share of test normals with p ≤ the asked rate")
+    false_alarm_rate: float | None = Field(description="share of test normals with p ≤ the given rate")
     false_alarm_rate_interval: Interval | None = Field(description="95 %, bootstrap over groups")
     undecided_rate: float | None
     undecided_rate_normals: float | None
     undecided_rate_defects: float | None
     n_train: int
-    n_test: int = Field(description="pictures, with those that could not be judged")
+    n_test: int = Field(description="pictures, including those that could not be judged")
     n_test_normals: int
     n_by_defect: dict[str, int]
     n_errors: int = Field(description="pictures that could not be judged; in no rate and no AUROC")
-    n_empty_masks: int = Field(description="defective pictures left out of the pixel measures for it")
+    n_empty_masks: int = Field(description="defective pictures with an empty mask, not in the pixel metrics")
     split: Literal["groups", "pictures"]
     detector: str | None
     notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
 
 
 def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int = 0) -> DetectionMetrics:
-    """Score the inspections of the test pictures; each is used once and let go.
+    """Metrics from the inspections of the test pictures, which are consumed one by one.
 
-    A picture with an error, without evidence or with a score that is not finite "could not be judged", and
-    so could one that never came back: they are counted in ``n_errors`` and enter nothing else.
+    A picture without inspection, with an error, without evidence or with a score that is not finite could not
+    be judged: it is counted in ``n_errors`` and enters nothing else.
 
     Parameters
     ----------
-    parts : the split; only ``parts.test`` is looked up.
+    parts : the split.
     inspections : of the test pictures in any order, their source as ``source_of(item.path)``.
     seed : of the bootstrap.
 
     Raises
     ------
-    ValueError : an inspection that was not asked for, or the same one twice.
-    DataError : a mask that can't be used.
+    ValueError : an inspection of no test picture, or a second one of the same.
+    DataError : an invalid mask.
     """
-    seen = collect_scores(parts, inspections)
-    normals = [row for row in seen.judged if row.item.normal]
-    defects = [row for row in seen.judged if not row.item.normal]
+    collected = collect_scores(parts, inspections)
+    normals = [row for row in collected.judged if row.item.normal]
+    defects = [row for row in collected.judged if not row.item.normal]
     kinds = _count_by_kind(parts)
-    against = {kind: [*normals, *(row for row in defects if row.item.defect == kind)] for kind in kinds}
+    rows_by_kind = {kind: [*normals, *(row for row in defects if row.item.defect == kind)] for kind in kinds}
     alarms = _false_alarms(normals)
-    rate = next((row.calibration.false_alarm_rate for row in seen.judged if row.calibration), None)
+    rate = next((row.calibration.false_alarm_rate for row in collected.judged if row.calibration), None)
     return DetectionMetrics(
-        image_auroc=_ranking_metric(image_auroc, seen.judged),
-        image_auroc_interval=_auroc_interval(seen.judged, seed),
-        image_average_precision=_ranking_metric(average_precision, seen.judged),
-        image_auroc_by_defect={kind: _ranking_metric(image_auroc, rows) for kind, rows in against.items()},
-        image_auroc_by_defect_interval={kind: _auroc_interval(rows, seed) for kind, rows in against.items()},
-        pixel_auroc_interval=seen.pixels.grouped.interval(seed),
-        **_pixel_measures(seen.pixels, kinds),
+        image_auroc=_ranking_metric(image_auroc, collected.judged),
+        image_auroc_interval=_auroc_interval(collected.judged, seed),
+        image_average_precision=_ranking_metric(average_precision, collected.judged),
+        image_auroc_by_defect={
+            kind: _ranking_metric(image_auroc, rows) for kind, rows in rows_by_kind.items()
+        },
+        image_auroc_by_defect_interval={
+            kind: _auroc_interval(rows, seed) for kind, rows in rows_by_kind.items()
+        },
+        pixel_auroc_interval=collected.pixels.grouped.interval(seed),
+        **_pixel_measures(collected.pixels, kinds),
         asked_false_alarm_rate=rate,
         false_alarm_rate=_mean(alarms),
         false_alarm_rate_interval=_rate_interval(alarms, normals, seed),
-        undecided_rate=_mean([row.undecided for row in seen.judged]),
+        undecided_rate=_mean([row.undecided for row in collected.judged]),
         undecided_rate_normals=_mean([row.undecided for row in normals]),
         undecided_rate_defects=_mean([row.undecided for row in defects]),
         n_train=len(parts.train),
         n_test=len(parts.test),
         n_test_normals=sum(item.normal for item in parts.test),
         n_by_defect=kinds,
-        n_errors=len(parts.test) - len(seen.judged),
-        n_empty_masks=seen.empty_masks,
+        n_errors=len(parts.test) - len(collected.judged),
+        n_empty_masks=collected.empty_masks,
         split="groups" if parts.grouped else "pictures",
-        detector=seen.detector,
-        notes=tuple(_notes(parts, seen, normals)),
+        detector=collected.detector,
+        notes=tuple(_notes(parts, collected, normals)),
     )
 
 
@@ -241,7 +249,7 @@ def _auroc_interval(rows: Sequence[JudgedImage], seed: int) -> Interval | None:
 
 
 def _false_alarms(normals: Sequence[JudgedImage]) -> list[bool]:
-    """Whether each normal has p ≤ the asked rate; empty when p is missing or the rate out of reach."""
+    """Whether each normal has p ≤ the given rate; empty when p is missing or the rate out of reach."""
     alarms = []
     for row in normals:
         if row.p_value is None or row.calibration is None or not row.calibration.reachable:
@@ -268,7 +276,7 @@ def _count_by_kind(parts: Split) -> dict[str, int]:
     return dict(sorted(Counter(item.defect for item in parts.test if not item.normal).items()))
 
 
-def _notes(parts: Split, seen: CollectedScores, normals: Sequence[JudgedImage]) -> Iterator[str]:
+def _notes(parts: Split, collected: CollectedScores, normals: Sequence[JudgedImage]) -> Iterator[str]:
     if parts.train and not parts.grouped:
         yield "split by pictures: pictures of one object on both sides flatter the result"
     if not _count_by_kind(parts):
@@ -276,10 +284,10 @@ def _notes(parts: Split, seen: CollectedScores, normals: Sequence[JudgedImage]) 
     unmasked = sum(not item.normal and item.mask is None for item in parts.test)
     if unmasked:
         yield f"{unmasked} defective pictures have no mask and stay out of the pixel measures"
-    failed = len(parts.test) - len(seen.judged)
+    failed = len(parts.test) - len(collected.judged)
     if failed:
-        yield f"{failed} pictures could not be judged: {seen.first_error or 'they never came back'}"
-    finest = seen.pixels.pimo.finest
+        yield f"{failed} pictures could not be judged: {collected.first_error or 'they never came back'}"
+    finest = collected.pixels.pimo.finest
     if finest is not None and finest > FPR_BOUNDS[0]:
         yield f"one pixel of the test normals is a rate of {finest:.1g}: AUPIMO needs {FPR_BOUNDS[0]:g}"
     if not normals:

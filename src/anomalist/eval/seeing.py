@@ -1,6 +1,6 @@
 """Vision-language model benchmark: kind, tone, shape and place of defects at given regions.
 
-All questions are multiple choice with probabilities, each asked once for every rotation of its options.
+All questions are multiple choice with probabilities, asked once for every rotation of their options.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SEEING_QUESTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "place": ("Where is the marked place?", POSITION_NAMES),
 }
-"""What is asked, and its options in the order of the answers' names."""
+"""Questions and their options by name."""
 
 _TONE_NAMES, _SHAPE_NAMES = (
     ("darker", "lighter", "same"),
@@ -62,33 +62,35 @@ _TONE_NAMES, _SHAPE_NAMES = (
 )
 _ECE_BINS = 10
 MAX_JUDGED_PLACES = 50
-"""Places of each source that are judged in sentences too."""
+"""Places of each source for which the full reply, in sentences, is checked, too."""
 
 
 class SeeingResult(Frozen):
-    """Figures of one source of places."""
+    """Results on one source of places."""
 
     source: str = Field(description='"drawn", or the name of a data folder')
     model: str
     places: int
-    kind_accuracy: float | None = Field(description="drawn: of all ten kinds; real: accepted ones of nine")
+    kind_accuracy: float | None = Field(
+        description="synthetic: of all ten kinds; real: accepted ones of nine"
+    )
     kind_by_name: dict[str, float]
-    kind_measured: float | None = Field(description="of defects, from measured shape and contrast alone")
-    kind_chance: float | None = Field(description="of a guess among the same options")
-    kind_shuffled: float | None = Field(description="with the pictures swapped between places")
+    kind_measured: float | None = Field(description="baseline: kind by measured shape and contrast alone")
+    kind_chance: float | None = Field(description="baseline: guessing among the same options")
+    kind_shuffled: float | None = Field(description="baseline: with pictures shuffled between places")
     tone_accuracy: float | None = None
     shape_accuracy: float | None = None
     place_accuracy: float | None = None
     wrong_balanced_accuracy: float | None
     ece: float | None = Field(description="expected calibration error of the chosen options, 10 bins")
     description_changes: float | None = Field(
-        description="share of kinds seen right that change when the normal picture takes the suspect's place"
+        description="share of right kinds that change when the defect is replaced by the normal picture"
     )
     replies_readable: float | None = Field(
-        description=f"share of the first {MAX_JUDGED_PLACES} places whose replies fitted their form at once"
+        description=f"share of the first {MAX_JUDGED_PLACES} places whose replies were valid at once"
     )
-    kind_written: float | None = Field(description="drawn: share of these whose sentences name the kind")
-    seconds_per_region: float = Field(description="of looking and answering what is wrong")
+    kind_written: float | None = Field(description="synthetic: share of these whose sentences name the kind")
+    seconds_per_region: float = Field(description="time for the question whether anything is wrong")
     peak_memory_mb: float
 
 
@@ -105,13 +107,13 @@ class _SeeingAnswer:
 def evaluate_seeing(
     model: BaseChatModel, name: str, data: Path | None, count: int, seed: int, progress: Progress
 ) -> Iterator[SeeingResult]:
-    """Ask a model about drawn places, and about real ones of a folder with ``mtd``, ``neu`` and ``deeppcb``.
+    """Ask a model about synthetic places and real ones in a folder with ``mtd``, ``neu`` and ``deeppcb``.
 
     Parameters
     ----------
-    model, name : who is asked.
-    data : the folder; None for drawn places only.
-    count : places of each source, of real ones as many defective as good.
+    model, name : the model and its name in the results.
+    data : the folder; None for synthetic places only.
+    count : places of each source; of real ones half as many defects.
     """
     yield _evaluate_source(model, name, "drawn", list(synthetic_places(count, seed)), seed, progress)
     for source, places in (("mtd", tile_places), ("neu", steel_places), ("deeppcb", board_places)):
@@ -127,7 +129,7 @@ def _evaluate_source(
     views = [place.shown.view(place.shown.evidence.regions[0]) for place in places]
     answers: dict[str, list[_SeeingAnswer]] = {about: [] for about in SEEING_QUESTIONS}
     kinds: dict[int, ModelChoice] = {}
-    looked = 0.0
+    seconds = 0.0
     for at, (place, view) in enumerate(zip(places, views, strict=True)):
         asked = dict(_applicable_questions(place, drawn=drawn))
         for about, right in asked.items():
@@ -135,7 +137,7 @@ def _evaluate_source(
             caption = "" if about == "place" else view.caption
             start = time.perf_counter()
             choice = _ask_choice(model, picture, caption, about, seed)
-            looked += time.perf_counter() - start if about == "wrong" else 0.0
+            seconds += time.perf_counter() - start if about == "wrong" else 0.0
             answers[about].append(_SeeingAnswer(choice, right))
             if about in ("kind", "real kind"):
                 kinds[at] = choice
@@ -144,7 +146,7 @@ def _evaluate_source(
     written = judge_places(model, name, some, lambda done: progress(f"judging {source}", done, len(some)))
     about = "kind" if drawn else "real kind"
     named = [at for at in kinds if places[at].accepted is not None]
-    hits = {at: _is_right(kinds[at], places[at]) for at in named}  # what can't be read is wrong
+    hits = {at: _is_right(kinds[at], places[at]) for at in named}  # an invalid reply is wrong
     return SeeingResult(
         source=source,
         model=name,
@@ -169,13 +171,13 @@ def _evaluate_source(
         ),
         replies_readable=written.readable,
         kind_written=written.named if drawn else None,
-        seconds_per_region=looked / max(1, len(places)),
+        seconds_per_region=seconds / max(1, len(places)),
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
 
 
 def _applicable_questions(place: MarkedPlace, *, drawn: bool) -> Iterator[tuple[str, frozenset[int]]]:
-    """What can be asked about a place, with the indices of the right options."""
+    """Questions that apply to a place, with the indices of the right options."""
     yield "wrong", frozenset({0 if place.wrong else 1})
     if drawn:
         yield "kind", frozenset({DEFECT_KINDS.index(place.name)})
@@ -199,12 +201,12 @@ def _ask_choice(
 
 
 def _is_right(choice: ModelChoice, place: MarkedPlace) -> bool:
-    """Whether the kind that was chosen is one that is right for a place."""
+    """Whether the chosen kind is accepted for a place."""
     return choice.best is not None and DEFECT_KINDS[choice.best] in (place.accepted or ())
 
 
 def _measured_right(place: MarkedPlace) -> bool:
-    """Whether the kind that shape and contrast suggest is a right one, both in the words of a verdict."""
+    """Whether the kind by shape and contrast is accepted, both as kinds of a verdict."""
     measured = shape_kind(place.shown.evidence.regions[0], place.shown.media.size)
     return measured in {VERDICT_KIND[kind] for kind in place.accepted or ()}
 
@@ -217,7 +219,7 @@ def _shuffled_accuracy(
     about: str,
     seed: int,
 ) -> float | None:
-    """Accuracy when each place is shown the view of another one."""
+    """Accuracy when each place is shown with the view of another one."""
     if len(named) < 2:
         return None
     order = np.random.default_rng(seed).permutation(len(named))
@@ -236,14 +238,14 @@ def _counterfactual_changes(
     about: str,
     seed: int,
 ) -> float | None:
-    """Share of defects seen right that are called something else when the normal picture is shown instead."""
+    """Share of rightly named defects whose answer changes when the normal picture is shown instead."""
     changed = []
     for at in right:
         shown = places[at].shown
         if shown.normal is None or not places[at].wrong:
             continue
-        calm = replace(shown, media=replace(shown.media, pixels=shown.normal))
-        view = calm.view(shown.evidence.regions[0])
+        counterfactual = replace(shown, media=replace(shown.media, pixels=shown.normal))
+        view = counterfactual.view(shown.evidence.regions[0])
         changed.append(_ask_choice(model, view.pixels, view.caption, about, seed).best != kinds[at].best)
     return _mean(changed)
 
@@ -256,14 +258,15 @@ def _balanced_accuracy(places: Sequence[MarkedPlace], answers: Sequence[_SeeingA
 
 
 def _expected_calibration_error(answers: Sequence[_SeeingAnswer]) -> float | None:
-    """Mean distance of probability and accuracy of the chosen options, by bins (Guo et al. 2017)."""
+    """Expected calibration error of the chosen options (Guo et al. 2017)."""
     if not answers:
         return None
-    sure = np.array([max(each.choice.probabilities) for each in answers])
+    confidence = np.array([max(each.choice.probabilities) for each in answers])
     hit = np.array([each.hit for each in answers], float)
-    bins = np.minimum((sure * _ECE_BINS).astype(int), _ECE_BINS - 1)
+    bins = np.minimum((confidence * _ECE_BINS).astype(int), _ECE_BINS - 1)
     parts = [
-        abs(sure[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
+        abs(confidence[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
     ]
     return float(sum(parts))
 
@@ -273,7 +276,7 @@ def _mean(values: Sequence[bool] | Sequence[float]) -> float | None:
 
 
 def render(results: Sequence[SeeingResult]) -> RenderableType:
-    """Show the figures as a table, a column for each source."""
+    """The results as a table, a column for each source."""
     from rich.table import Table
 
     table = Table(title=f"Seeing: {results[0].model}")

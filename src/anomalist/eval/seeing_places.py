@@ -1,9 +1,8 @@
 """Marked places for evaluating a vision-language model: synthetic and real ones with ground truth.
 
-Only seeing is measured: where to look is given. Which kinds of the model's vocabulary are right for a real
-kind of defect was fixed in `ACCEPTED_KINDS` before any model had seen a real picture. Also judges a model's
-replies
-about a place: whether they fit their form, and whether they name what is there.
+The regions are given, so that only recognition is measured. Which kinds of the model's vocabulary are right
+for a real kind of defect was fixed in `ACCEPTED_KINDS` before any model was run on real pictures. Also checks
+a model's replies about a place: whether they are valid at once, and whether they name the kind.
 """
 
 from __future__ import annotations
@@ -49,21 +48,21 @@ ACCEPTED_KINDS: Mapping[str, frozenset[DefectKind]] = {
     "rolled-in_scale": frozenset({"texture change", "stain"}),
     "scratches": frozenset({"scratch"}),
 }
-"""Kind of a data set → kinds of `DefectKind` that are right for it."""
+"""Kind of a data set → the `DefectKind` that are right for it."""
 
-_N_PRODUCTS, _FIRST_PRODUCT = 48, 2_000_000
+_N_PRODUCTS, _FIRST_PRODUCT = 48, 2_000_000  # seeds that training doesn't use
 
 
 @dataclass(frozen=True, eq=False)
 class MarkedPlace:
-    """A place to look at.
+    """A picture with one marked region and ground truth.
 
     Parameters
     ----------
-    shown : the picture with one region, and the normal picture beside it.
-    facts : what is known to be there; for real pictures ``kind`` is "nothing" or None.
+    shown : the picture with one region, and its normal counterpart.
+    facts : ground truth of the region; for real pictures ``kind`` is "nothing" or None.
     accepted : kinds that are right; None where a real defect has no name in the vocabulary.
-    name : of the kind in its data set, or the drawn kind.
+    name : of the kind in its data set, or the synthetic kind.
     """
 
     shown: CaseEvidence
@@ -73,12 +72,12 @@ class MarkedPlace:
 
     @property
     def wrong(self) -> bool:
-        """Whether something is wrong there."""
+        """Whether the region is defective."""
         return self.name != "nothing"
 
 
 def synthetic_places(count: int, seed: int) -> Iterator[MarkedPlace]:
-    """Draw places on products that no training has seen."""
+    """Synthetic places on products whose seeds training doesn't use."""
     products = [draw_product(_FIRST_PRODUCT + number) for number in range(_N_PRODUCTS)]
     number = 0
     while count:
@@ -92,7 +91,7 @@ def synthetic_places(count: int, seed: int) -> Iterator[MarkedPlace]:
 
 
 def tile_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
-    """Places on defective tiles by their masks, and as many of the same size on good ones (MTD)."""
+    """Places on defective tiles by their masks, and places of the same form on good ones (MTD)."""
     rng = np.random.default_rng(seed)
     table = data / "groups.csv"
     items = load_folder(data, table if table.exists() else None).items
@@ -113,7 +112,7 @@ def tile_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
 
 
 def steel_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
-    """The first box of each picture (NEU); nothing normal is known."""
+    """The first labelled box of each picture (NEU), without normal counterpart."""
     boxes: dict[str, tuple[str, Box]] = {}
     with (data / "boxes.csv").open(newline="", encoding="utf-8") as opened:
         for row in csv.DictReader(opened):
@@ -127,7 +126,7 @@ def steel_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
 
 
 def board_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
-    """A labelled box of each pair, and a place without one beside it; the template is normal (DeepPCB)."""
+    """A labelled box and a place without defect for each pair; the template is the normal one (DeepPCB)."""
     rng = np.random.default_rng(seed)
     pairs = read_pairs(data)
     for at in rng.permutation(len(pairs))[:count]:
@@ -190,7 +189,7 @@ def _box_mask(box: Box, size: tuple[int, int]) -> BoolArray:
 def _free_box(
     rng: np.random.Generator, box: Box, boxes: tuple[Box, ...], size: tuple[int, int]
 ) -> Box | None:
-    """A box of the same size whose closer look shows none of the labelled ones."""
+    """A box of the same size whose crop window shows none of the labelled boxes; None if none is found."""
     across, down = box[2] - box[0], box[3] - box[1]
     for _ in range(50):
         x, y = int(rng.integers(size[1] - across)), int(rng.integers(size[0] - down))
@@ -201,18 +200,17 @@ def _free_box(
 
 
 _REPLIES_PER_PICTURE = 2
-"""Replies to a picture, when none has to be asked for again."""
+"""Replies for one picture without retries: description and judgement."""
 
 
 @dataclass(frozen=True)
 class ReplyQuality:
-    """Figures of what was written.
+    """Quality of a model's replies.
 
     Parameters
     ----------
-    readable : share of places whose replies all fitted their form at the first try; None of no place.
-    named : share of drawn places of which the sentences name the kind that is there, and no other; None where
-        no place is drawn.
+    readable : share of places whose replies were all valid at the first attempt; None without places.
+    named : share of synthetic places whose claims name the right kind and no other; None without such places.
     """
 
     readable: float | None
@@ -222,7 +220,7 @@ class ReplyQuality:
 def judge_places(
     model: BaseChatModel, name: str, places: Sequence[MarkedPlace], progress: Callable[[int], None]
 ) -> ReplyQuality:
-    """Have each place judged as the pipeline does; what can't be read names nothing."""
+    """Have each place judged as in the pipeline; an invalid reply names no kind."""
     readable, named = [], []
     for at, place in enumerate(places, start=1):
         reasoner = VLMReasoner(model, name, normal_crop=_normal_crop_of(place))
@@ -239,7 +237,7 @@ def _normal_crop_of(place: MarkedPlace) -> Callable[[Media, Region], UInt8Array 
 
 
 def _named_kinds(reply: str) -> set[str]:
-    """The kinds that the sentences of a judgement name."""
+    """The kinds that the claims of a judgement name."""
     try:
         judgement = parse_reply(reply, Judgement)
     except ReplyError:

@@ -1,7 +1,7 @@
-"""Scene memory benchmark: anomalous against ordinary sentences on surveillance videos.
+"""Scene memory benchmark: anomalous against normal sentences on surveillance videos.
 
-Two memories: what ships, and the same with the sentences of other videos added, each with the polarity of its
-video's class. Class and name of the scored videos are never read but to group them.
+Two memories: the scenes that ship, and these with sentences of other videos added, each with the polarity of
+its video's class. The names of the scored videos only serve to group their sentences.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ SENTENCES_FILE, MEMORY_FILE = "sentences.csv", "memory_sentences.csv"
 NORMAL_CLASS = "Normal"
 
 CONTEXT_TIME_CONSTANT = 3.0
-"""Sentences: time constant with which those before one count, where they do."""
+"""Time constant of the causal smoothing over the sentences of a video, in sentences."""
 
 _BATCH_SIZE = 500
 
 
 class SentenceFigures(Frozen):
-    """Figures of one memory; None where undefined."""
+    """Results of one memory; None where undefined."""
 
-    scenes: int = Field(description="remembered")
+    scenes: int = Field(description="scenes in the memory")
     auroc: float | None
     ap: float | None = Field(description="average precision")
     auroc_within: float | None = Field(description="among sentences of videos that have an event")
     ap_within: float | None
-    auroc_context: float | None = Field(description="where the sentences before count too")
+    auroc_context: float | None = Field(description="with causal smoothing over the sentences before")
     ap_context: float | None
 
 
 class SentencesResult(Frozen):
-    """The figures on sentences; ambiguous ones are left out of them."""
+    """Results on sentences, without ambiguous ones."""
 
     data: str
     sentences: int
     anomalous: int
     within: int = Field(description="sentences of videos that have an event")
-    length_auroc: float | None = Field(description="shortcut: the number of words")
+    length_auroc: float | None = Field(description="baseline: the number of words")
     shipped: SentenceFigures
     built: SentenceFigures | None = Field(description="with sentences of other videos; None without any")
 
@@ -78,14 +78,14 @@ class _Row:
 def evaluate_sentences(
     data: Path, *, encoder: Encoder | None = None, progress: Progress = lambda *_: None
 ) -> SentencesResult:
-    """Score each sentence by itself, and with those before it.
+    """Score each sentence by itself, and smoothed with those before it.
 
     Parameters
     ----------
-    data : folder of ``sentences.csv`` (video, sentence, label) and, for a built memory,
+    data : folder with ``sentences.csv`` (video, sentence, label) and, for a built memory,
         ``memory_sentences.csv`` (class, sentence).
-    encoder : what makes vectors of texts.
-    progress : told how many sentences of the memory are embedded.
+    encoder : the sentence encoder.
+    progress : called with the number of embedded sentences of the memory.
 
     Raises DataError when something can't be read.
     """
@@ -136,7 +136,7 @@ def _sentence_figures(
 
 
 def _with_context(scores: FloatArray, videos: Sequence[str]) -> FloatArray:
-    """Each score with those of the video's sentences before it, the nearest counting most."""
+    """Scores smoothed causally over the sentences of each video."""
     result = np.empty_like(scores)
     names = np.array(videos)
     for video in dict.fromkeys(videos):
@@ -146,8 +146,8 @@ def _with_context(scores: FloatArray, videos: Sequence[str]) -> FloatArray:
 
 
 def _build_memory(path: Path, left_out: set[str], encoder: Encoder, progress: Progress) -> SceneMemory:
-    """What ships and the sentences of a file, without those that are scored."""
-    said = dict.fromkeys(
+    """The scenes that ship and the sentences of a file, without those that are scored."""
+    sentences = dict.fromkeys(
         (row["sentence"][:MAX_SCENE_CHARACTERS], row["class"])
         for row in _read_csv_rows(path, ("class", "sentence"))
         if row["sentence"] not in left_out and any(map(str.isalpha, row["sentence"]))
@@ -160,7 +160,7 @@ def _build_memory(path: Path, left_out: set[str], encoder: Encoder, progress: Pr
             text=text,
             source=path.name,
         )
-        for number, (text, kind) in enumerate(said, start=1)
+        for number, (text, kind) in enumerate(sentences, start=1)
     ]
     frames = framing_for(encoder)
     texts = [apply_frame(scene.text, scene.side, scene.category, frames) for scene in scenes]
@@ -187,7 +187,7 @@ def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def render(result: SentencesResult) -> RenderableType:
-    """The figures as a table."""
+    """The results as a table."""
     from rich.table import Table
 
     title = f"{result.data}: {result.sentences} sentences, {result.anomalous} anomalous"

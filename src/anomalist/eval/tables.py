@@ -33,10 +33,10 @@ AVERAGED_METRICS = (
     "learn_seconds",
     "ms_per_image",
 )
-"""Fields of a result that are averaged."""
+"""Fields of a result that are averaged over seeds."""
 
 AVERAGED_METRICS_BY_DEFECT = ("image_auroc_by_defect", "pixel_auroc_by_defect", "aupro_by_defect")
-"""Fields that hold a number for each kind of defect, averaged likewise."""
+"""Fields with a number for each kind of defect that are averaged over seeds."""
 
 
 class MeanStd(Frozen):
@@ -48,7 +48,7 @@ class MeanStd(Frozen):
 
 
 class SeedSummary(Frozen):
-    """The measures of one contender over all its seeds; None is "undefined for every seed"."""
+    """The measures of one contender over its seeds; None where undefined for every seed."""
 
     data: str
     contender: str
@@ -59,7 +59,7 @@ class SeedSummary(Frozen):
 
 
 def group_runs_by_contender(results: Sequence[DetectionResult]) -> list[list[DetectionResult]]:
-    """Results of one contender and effort together, in the order in which each first came."""
+    """Results grouped by contender and effort, in order of first occurrence."""
     runs: dict[tuple[str, str | None], list[DetectionResult]] = {}
     for result in results:
         runs.setdefault((result.contender, result.effort), []).append(result)
@@ -95,7 +95,7 @@ Result = DetectionResult
 
 @dataclass(frozen=True)
 class _Row:
-    """One figure of a result: how to read it, to write it, and what it rests on."""
+    """One row of a table: how to get the value, format it, and describe its basis."""
 
     name: str
     value: Callable[[Result], float | None]
@@ -105,9 +105,9 @@ class _Row:
 
 
 def render(results: Sequence[DetectionResult]) -> RenderableType:
-    """Lay results out with their notes underneath: one in detail, several in a column each.
+    """Results as a table with notes below: one in detail, several in a column each.
 
-    Several seeds of one contender get a column of means; with several contenders only the means are shown.
+    Several seeds of one contender get an extra column of means; with several contenders only means are shown.
     """
     return _single_table(results[0]) if len(results) == 1 else _comparison_table(results)
 
@@ -151,13 +151,13 @@ def _comparison_table(results: Sequence[Result]) -> RenderableType:
 
 
 def _heading(runs: Sequence[Result]) -> str:
-    """Contender, effort and seed; several runs stand for their mean."""
+    """Heading of a column: contender, effort, and seed or number of seeds."""
     run = f"seed {runs[0].seed}" if len(runs) == 1 else f"mean of {len(runs)} seeds"
     return " ".join(filter(None, (runs[0].contender, runs[0].effort, run)))
 
 
 def _cell(row: _Row, runs: Sequence[Result]) -> Text:
-    """A value with its interval beneath, or a mean with the standard deviation over the seeds."""
+    """A value with its interval below, or a mean with the standard deviation over seeds."""
     from rich.text import Text
 
     over = mean_std(row.value(run) for run in runs)

@@ -35,11 +35,16 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 FOLDS = 4
-MIN_TEMPORAL_IOU = 0.5  # temporal intersection over union, from which an event counts as found
+"""Folds of the training clips, for false events."""
+
+MIN_TEMPORAL_IOU = 0.5
+"""Temporal IoU from which a labelled event counts as found."""
+
+_MODES: tuple[Mode, ...] = ("offline", "causal")
 
 
 class VideoResult(Frozen):
-    """The figures of one data set; raw scores, no rescaling by clip, no position in the clip."""
+    """Results on one data set; raw scores, without rescaling by clip or use of the position in the clip."""
 
     data: str
     frames: int
@@ -50,24 +55,24 @@ class VideoResult(Frozen):
     clip_mean_auroc: float | None = Field(description="offline, mean over the clips with both labels")
     clips_with_both_labels: int
     pixel_auroc: float | None = Field(description="all pixels of all test frames")
-    position_auroc: float | None = Field(description="shortcut: the relative position in the clip alone")
+    position_auroc: float | None = Field(description="baseline: the relative position in the clip alone")
     events: int
     event_recall: float | None = Field(description="share found with a temporal IoU of at least 0.5")
-    event_recall_always_on: float | None = Field(description="the same for one event over the whole clip")
+    event_recall_always_on: float | None = Field(description="baseline: one event over the whole clip")
     event_recall_causal: float | None
     false_events_per_minute: float | None = Field(
         description="offline, on training clips left out in folds, thresholds fixed on the rest"
     )
     false_events_per_minute_causal: float | None
     held_out_minutes: float
-    fps: float = Field(description="frames a second of triage, decoding included")
+    fps: float = Field(description="frames per second of triage, decoding included")
     peak_memory_mb: float = Field(description="of the whole process")
     scene: str = Field(description="digest of the learned scene")
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredClip:
-    """The scores of one clip, by frame: float32 (n,) in each mode."""
+    """The frame scores of one clip, float32 (n,), in each mode."""
 
     clip: LabelledClip
     offline: FloatArray
@@ -77,7 +82,7 @@ class ScoredClip:
 def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoResult:
     """Learn a scene from the training clips and score the test clips, then the training clips in folds.
 
-    Raises DataError when the data can't be used.
+    Raises DataError when the data are invalid.
     """
     footage = read_video_dataset(data)
     with tempfile.TemporaryDirectory() as place:
@@ -88,8 +93,8 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
             progress("scoring", done, len(footage.testing))
             scored.append(_score_clip(clip, scene, pixels))
         found, fps = _triage_clips(footage, scene, progress)
-        false, minutes = _false_events(footage, Path(place), progress)
-    return _result(data.name, scored, pixels, found, fps, false, minutes, scene.digest)
+        false_events, minutes = _false_events(footage, Path(place), progress)
+    return _result(data.name, scored, pixels, found, fps, false_events, minutes, scene.digest)
 
 
 def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
@@ -97,18 +102,18 @@ def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene
 
 
 def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredClip:
-    """Scores of every frame; frames between those that are looked at get theirs by interpolation."""
+    """Scores of every frame; those between analysed frames are interpolated."""
     video = clip.video()
-    watcher = FrameScorer(scene)
+    scorer = FrameScorer(scene)
     index, times, scores, cuts = [], [], [], []
     for frame in video.frames(rate=ANALYSIS_RATE):
-        number, moment = frame.index, watcher.see(frame)
+        number, scored = frame.index, scorer.see(frame)
         index.append(number)
         times.append(frame.time)
-        scores.append(moment.score)
+        scores.append(scored.score)
         cuts.append(frame.cut)
         if clip.masks is not None and number < len(clip.labels):
-            pixels.add(_resize_map(watcher.last_map, video.size), clip.mask(number, video.size))
+            pixels.add(_resize_map(scorer.last_map, video.size), clip.mask(number, video.size))
     if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
         raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
     curves = {
@@ -123,16 +128,13 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     return ScoredClip(clip, curves["offline"], curves["causal"])
 
 
-_MODES: tuple[Mode, ...] = ("offline", "causal")
-
-
 def _interpolate_to_frames(
     curve: FloatArray, index: npt.NDArray[np.intp], frames: int, mode: Mode
 ) -> FloatArray:
-    """A score for each frame.
+    """A score for each frame, float32 (frames,).
 
-    What was not judged (the first frame of a clip shows no motion) gets the score of its neighbours offline;
-    causally it gets the last score before it, or 0, the middle of normal footage.
+    Frames without a score (the first of a clip shows no motion) are interpolated offline; causally they get
+    the last score before them, or 0, the middle of normal footage.
     """
     known = np.isfinite(curve)
     if not known.any():
@@ -159,7 +161,7 @@ def _measuring_triage(scene: Scene, mode: Mode) -> Triage:
 
 
 def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tuple[EventIntervals, float]:
-    """The events that the product reports for each test clip, by mode, and its frames a second."""
+    """The events that triage reports for each test clip, by mode, and its frames per second."""
     found: EventIntervals = {"offline": {}, "causal": {}}
     frames, seconds = 0, 0.0
     for mode in _MODES:
@@ -179,7 +181,7 @@ def _triage_clips(footage: VideoDataset, scene: Scene, progress: Progress) -> tu
 def _false_events(
     footage: VideoDataset, place: Path, progress: Progress
 ) -> tuple[dict[Mode, int] | None, float]:
-    """Events in normal clips that nothing was learned from, by mode, and how many minutes those are."""
+    """Number of events in held-out normal clips, by mode, and the duration of these in minutes."""
     if len(footage.training) < 2 * FOLDS:
         return None, 0.0
     count: dict[Mode, int] = {"offline": 0, "causal": 0}
@@ -200,7 +202,7 @@ def _result(
     pixels: PixelCurve,
     found: EventIntervals,
     fps: float,
-    false: dict[Mode, int] | None,
+    false_events: dict[Mode, int] | None,
     minutes: float,
     digest: str,
 ) -> VideoResult:
@@ -230,8 +232,8 @@ def _result(
         event_recall=recall["offline"],
         event_recall_always_on=_event_recall(scored, whole),
         event_recall_causal=recall["causal"],
-        false_events_per_minute=false["offline"] / minutes if false else None,
-        false_events_per_minute_causal=false["causal"] / minutes if false else None,
+        false_events_per_minute=false_events["offline"] / minutes if false_events else None,
+        false_events_per_minute_causal=false_events["causal"] / minutes if false_events else None,
         held_out_minutes=round(minutes, 2),
         fps=round(fps, 1),
         peak_memory_mb=_peak_memory_mb(),
@@ -240,7 +242,7 @@ def _result(
 
 
 def _event_recall(scored: Sequence[ScoredClip], found: dict[str, list[tuple[float, float]]]) -> float | None:
-    """Share of the labelled events that one reported event matches; times by the clip's own length."""
+    """Share of the labelled events that a reported event matches, by temporal IoU."""
     hits = total = 0
     for each in scored:
         frames = len(each.clip.labels)
@@ -264,7 +266,7 @@ def _peak_memory_mb() -> float:
 
 
 def render(result: VideoResult) -> RenderableType:
-    """The figures as a table for people."""
+    """The results as a table."""
     from rich.table import Table
 
     table = Table("measure", "value", title=f"{result.data}: {result.frames} frames", title_justify="left")

@@ -1,7 +1,7 @@
 """Case store: user feedback on findings with embeddings, in one SQLite table for pictures and events.
 
-A case is never changed or deleted. It can be undone, which is kept with the name and the time. Several
-processes may read and write the same file; what was added is there after a crash.
+A case is never changed or deleted. It can be undone, which is stored with user and time. Several processes
+may read and write the same file; a case that was added survives a crash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
 
 
 def current_user() -> str:
-    """Name of the person at the keyboard, or "unknown"."""
+    """Login name of the user, or "unknown"."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container without a user of that number
@@ -45,7 +45,7 @@ class Feedback(Frozen):
     source: str = Field(description="path or address of the picture or video")
     who: str = Field(default_factory=current_user, min_length=1)
     sha256: str | None = Field(None, description="hex digest of the file")
-    key: str | None = Field(None, description="key of the record that it is about")
+    key: str | None = Field(None, description="key of the record that the feedback is about")
     part: str | None = Field(None, description="id of the event or region in that record: E1, R2")
     start: float | None = Field(None, ge=0, allow_inf_nan=False, description="seconds")
     end: float | None = Field(None, ge=0, allow_inf_nan=False, description="seconds")
@@ -63,7 +63,7 @@ class Feedback(Frozen):
 
 
 class Case(Feedback):
-    """Feedback as it is stored."""
+    """Stored feedback, with id, time and whether it was undone."""
 
     id: str = Field(pattern=r"^case:[1-9]\d*$")
     created: str = Field(description="UTC, ISO 8601")
@@ -72,7 +72,7 @@ class Case(Feedback):
 
 
 class SimilarCase(NamedTuple):
-    """A case and the cosine similarity of its embedding to what was asked for, −1 to 1."""
+    """A case and the cosine similarity of its embedding to the query, −1 to 1."""
 
     case: Case
     similarity: float
@@ -85,7 +85,7 @@ class CaseStore(SqliteStore):
     """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
-    written, and when there is no case of the asked id.
+    written, and when there is no case with the given id.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class CaseStore(SqliteStore):
         super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
 
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
-        """Store feedback together with its embeddings by name of their space: all of it or nothing."""
+        """Store feedback and its embeddings, by embedding space, in one transaction."""
         blobs = {space: _vector_blob(space, vector) for space, vector in (vectors or {}).items()}
         values = [getattr(feedback, name) for name in Feedback.model_fields]
         marks = ", ".join("?" * len(values))
@@ -112,15 +112,15 @@ class CaseStore(SqliteStore):
     def attach(self, id: str | int, space: str, vector: npt.ArrayLike) -> None:
         """Store an embedding of a case, in place of an earlier one in the same space.
 
-        ``vector`` is (d,) of any length but 0; d is fixed by the first of a space. Raises DataError for
-        another d, a zero vector, or what isn't finite.
+        ``vector`` is (d,) with d ≥ 1; the first vector of a space fixes d. Raises DataError for another d, a
+        zero vector, or values that aren't finite.
         """
         blob = _vector_blob(space, vector)
         with data_errors(self.path), transaction(self._connection):
             self._attach(self._row(id)["id"], space, blob)
 
     def undo(self, id: str | int, who: str | None = None) -> Case:
-        """Say that a case no longer holds; it stays in the file. Raises DataError if it was said before."""
+        """Mark a case as undone; it stays in the file. Raises DataError if it is undone already."""
         with data_errors(self.path), transaction(self._connection):
             case = _case_from_row(self._row(id))
             if case.undone:
@@ -132,14 +132,14 @@ class CaseStore(SqliteStore):
             return _case_from_row(row)
 
     def get(self, id: str | int) -> Case:
-        """The case of an id, "case:12" or 12, undone or not."""
+        """The case with an id, "case:12" or 12, undone or not."""
         with data_errors(self.path):
             return _case_from_row(self._row(id))
 
     def list(
         self, profile: str | None = None, action: Action | None = None, undone: bool = False
     ) -> tuple[Case, ...]:
-        """Cases, the newest first; of one profile or action where named; with undone ones if asked."""
+        """Cases, the newest first, optionally of one profile or action; undone ones only on request."""
         with data_errors(self.path):
             rows = self._connection.execute(
                 "SELECT * FROM cases WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR action = ?2)"
@@ -149,9 +149,9 @@ class CaseStore(SqliteStore):
             return tuple(map(_case_from_row, rows))
 
     def vectors(self, space: str, *, profile: str | None = None) -> tuple[tuple[Case, ...], FloatArray]:
-        """The cases that hold and have an embedding in a space, the newest first; unit float32 (n, d).
+        """Cases with an embedding in a space that are not undone, the newest first, and the embeddings.
 
-        (0, 0) where there are none.
+        The embeddings are unit vectors, float32 (n, d); (0, 0) where there are none.
         """
         with data_errors(self.path):
             numbers, vectors = self._vectors(space, profile)
@@ -160,7 +160,7 @@ class CaseStore(SqliteStore):
     def similar(
         self, space: str, vector: npt.ArrayLike, k: int, *, profile: str | None = None
     ) -> tuple[SimilarCase, ...]:
-        """The k cases that hold and are most like ``vector`` (d,), the most similar first.
+        """The k nearest cases that are not undone to ``vector`` (d,), the most similar first.
 
         Raises DataError when the space holds vectors of another length.
         """
@@ -169,7 +169,7 @@ class CaseStore(SqliteStore):
     def similar_to_each(
         self, space: str, vectors: Sequence[npt.ArrayLike], k: int, *, profile: str | None = None
     ) -> tuple[tuple[SimilarCase, ...], ...]:
-        """The same for several vectors, each (d,); the cases are read once."""
+        """`similar` for several vectors, each (d,); the cases are read once."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         queries = [np.frombuffer(_vector_blob(space, vector), "<f4") for vector in vectors]
@@ -231,7 +231,7 @@ def _case_from_row(row: sqlite3.Row) -> Case:
 
 
 def _vector_blob(space: str, vector: npt.ArrayLike) -> bytes:
-    """The vector as little-endian float32; raises DataError for what can't be compared by its direction."""
+    """The vector as little-endian float32; raises DataError for a vector without a direction."""
     if not space:
         raise DataError("The space of an embedding has no name.", "Name what made the embedding.")
     with np.errstate(over="ignore"):
@@ -244,7 +244,7 @@ def _vector_blob(space: str, vector: npt.ArrayLike) -> bytes:
 
 
 def _normalised(vectors: npt.NDArray[np.float32]) -> FloatArray:
-    wide = vectors.astype(np.float64)  # squares of what float32 holds
+    wide = vectors.astype(np.float64)  # squares of float32 values may overflow float32
     unit: FloatArray = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
     return unit
 

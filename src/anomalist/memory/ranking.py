@@ -1,8 +1,8 @@
 """Re-ranking of events by similar past cases, and clustering of unnamed cases into novel kinds.
 
-Vectors and cases in, numbers out; nothing is stored. Feedback on past events moves the rank of similar
-ones. Findings that nobody has named are clustered by average linkage, as AnomalyNCD does for defects; a
-name for each cluster is only proposed, a person decides.
+Pure functions of vectors and cases; nothing is stored. Feedback on past events moves the rank of similar
+ones. Findings without a name are clustered by average linkage; AnomalyNCD (Huang et al., CVPR 2025) clusters
+defects for the same purpose. The name of each cluster is a proposal, a person decides.
 """
 
 from __future__ import annotations
@@ -20,45 +20,47 @@ from anomalist.memory.rules.statements import content_words
 from anomalist.types.common import FloatArray, Frozen
 
 SIMILARITY_FLOOR = 0.6
-"""Cosine similarity up to which sentences of MiniLM are about different things: such cases don't count."""
+"""Cosine similarity of MiniLM sentence vectors up to which cases don't count: they are about something
+else."""
 
 HALF_LIFE_DAYS = 90.0
-"""Days after which a case counts half, reckoned back from the newest that counts."""
+"""Days after which the weight of a case is halved, relative to the newest case that counts."""
 
-_CASES_IN_REASON = 5  # cases in a reason
+_CASES_IN_REASON = 5  # ids that a reason lists
 
 
 class RankAdjustment(Frozen):
-    """What past feedback says about the rank of one event."""
+    """By how much past feedback moves one event in rank."""
 
     value: float = Field(ge=-1, le=1, description="below 0: rank it lower; above 0: higher; 0: no opinion")
-    cases: tuple[str, ...] = Field((), description="ids of the cases that caused it, the weightiest first")
+    cases: tuple[str, ...] = Field((), description="ids of the cases that caused it, by falling weight")
     reason: str = Field("", description="one sentence; empty where no case counts")
 
 
 def rank_adjustments(
     vectors: FloatArray, cases: Sequence[Case], case_vectors: FloatArray, *, floor: float = SIMILARITY_FLOOR
 ) -> tuple[RankAdjustment, ...]:
-    """How cases move events in rank, one adjustment an event.
+    """Rank adjustments of events by similar cases, one per event.
 
-    A case weighs t²(3 − 2t) with t the share of the way from ``floor`` to 1 that its similarity has gone,
-    halved for every 90 days that it is older than the newest that counts. With M the largest weight of the
-    dismissed cases and S their sum, they lower by D = M(1 − 2^(−S/M)): one by half its weight, many by nearly
-    the largest, never more. Escalated ones raise by E, reckoned alike. The value is E − D(1 − m), m the
-    largest weight of an escalated case: what is just like an escalated event isn't lowered however often such
-    things were dismissed, and the reason names both sides. Cases that are seen, confirmed, corrected or
-    undone don't count.
+    A case has weight t²(3 − 2t) (smoothstep) with t = (similarity − floor) / (1 − floor) clipped to [0, 1],
+    halved for every 90 days that it is older than the newest case that counts. With M the largest weight of
+    the dismissed cases and S the sum of their weights, these lower the event by D = M(1 − 2^(−S/M)): a single
+    case by half its weight, many by nearly the largest weight, never by more. Escalated cases raise it by E,
+    computed in the same way. The value is E − D(1 − m), with m the largest weight of an escalated case: an
+    event that equals an escalated one is not lowered however often similar ones were dismissed, and the
+    reason names both kinds. Cases with other actions (seen, confirmed, corrected) and undone cases don't
+    count.
 
     Parameters
     ----------
     vectors : float32 (n, d), unit, of the events.
     cases : of the same scene.
     case_vectors : float32 (len(cases), d), unit, in the same space; as `CaseStore.vectors` gives both.
-    floor : similarity up to which a case doesn't count, −1 to below 1; every space has its own.
+    floor : similarity up to which a case doesn't count, in [−1, 1); it depends on the embedding space.
 
     Raises
     ------
-    ValueError : lengths or dimensions that don't fit, or such a floor.
+    ValueError : lengths or dimensions don't fit, or the floor is out of range.
     """
     if len(cases) != len(case_vectors):
         raise ValueError(f"got {len(cases)} cases and {len(case_vectors)} vectors")
@@ -82,7 +84,7 @@ def _affects_rank(case: Case) -> bool:
 
 
 def _age_weights(cases: Sequence[Case]) -> npt.NDArray[np.float64]:
-    """What the age of each case leaves of its weight, (m,) in (0, 1]."""
+    """Decay factor of each case by its age, float64 (m,) in (0, 1]."""
     created = [datetime.datetime.fromisoformat(case.created) for case in cases]
     newest = max(created)
     days = np.array([(newest - time).total_seconds() / 86400 for time in created])
@@ -90,7 +92,7 @@ def _age_weights(cases: Sequence[Case]) -> npt.NDArray[np.float64]:
 
 
 def _event_adjustment(weights: npt.NDArray[np.float64], cases: Sequence[Case]) -> RankAdjustment:
-    """Of one event, from the weight of each case (m,)."""
+    """The adjustment of one event from the weights of the cases, (m,)."""
     lowering = _cases_with_action(weights, cases, "dismissed")
     raising = _cases_with_action(weights, cases, "escalate")
     largest = weights[raising].max(initial=0)
@@ -110,12 +112,13 @@ def _event_adjustment(weights: npt.NDArray[np.float64], cases: Sequence[Case]) -
 
 
 def _cases_with_action(weights: npt.NDArray[np.float64], cases: Sequence[Case], action: Action) -> list[int]:
-    """Rows of the cases with this action that weigh anything, the weightiest first."""
+    """Rows of the cases with this action and a positive weight, by falling weight."""
     rows = [row for row, case in enumerate(cases) if case.action == action and weights[row] > 0]
     return sorted(rows, key=lambda row: -weights[row])
 
 
 def _saturating_sum(weights: npt.NDArray[np.float64]) -> float:
+    """M(1 − 2^(−S/M)) with the largest weight M and the sum S, 0 for none."""
     largest = float(weights.max(initial=0))
     return largest * (1 - 2 ** (-float(weights.sum()) / largest)) if largest else 0.0
 
@@ -125,16 +128,16 @@ def _join_ids(ids: Sequence[str]) -> str:
 
 
 GROUP_SIMILARITY = 0.6
-"""Mean cosine similarity from which on findings are of one group."""
+"""Mean cosine similarity from which findings form one group."""
 
 MAX_CLUSTERED_CASES = 5_000
-"""Of the newest: every pair of them is compared."""
+"""Newest unnamed cases that are clustered; the distance matrix holds every pair of them."""
 
-_WORDS_IN_NAME = 2
+_WORDS_IN_NAME = 2  # words of a proposed name
 
 
 class NovelKind(Frozen):
-    """A group of like findings without a name."""
+    """A cluster of similar findings without a name."""
 
     name: str = Field(
         description="proposed: the kind of the named case that is most alike, or words they share"
@@ -148,13 +151,14 @@ class NovelKind(Frozen):
 def novel_kinds(
     cases: Sequence[Case], vectors: FloatArray, *, likeness: float = GROUP_SIMILARITY, fewest: int = 2
 ) -> tuple[NovelKind, ...]:
-    """Group the unnamed cases, the largest group first.
+    """Cluster the unnamed cases, the largest cluster first.
 
     Parameters
     ----------
-    cases, vectors : as `CaseStore.vectors` gives both, unit float32 (n, d); named ones only lend names.
-    likeness : mean similarity from which on two groups become one, −1 to 1.
-    fewest : cases in a group; what stands alone is no kind.
+    cases, vectors : as `CaseStore.vectors` gives both, unit float32 (n, d); named cases only provide
+        names.
+    likeness : mean cosine similarity from which two groups are merged, −1 to 1.
+    fewest : cases that a cluster needs to be reported.
     """
     if len(cases) != len(vectors):
         raise ValueError(f"got {len(cases)} cases and {len(vectors)} vectors")
@@ -171,7 +175,7 @@ def novel_kinds(
 
 
 def _cluster(vectors: FloatArray, likeness: float) -> list[list[int]]:
-    """Rows by group, average linkage."""
+    """Rows by group, by agglomerative clustering with average linkage on cosine distances."""
     if len(vectors) == 1:
         return [[0]]
     from scipy.cluster.hierarchy import fcluster, linkage
@@ -202,7 +206,7 @@ def _novel_kind(
 
 
 def _shared_words(texts: Sequence[str]) -> str:
-    """The telling words that most of the texts have, in the order of the first text that has them."""
+    """The content words that more than half of the texts share, the most frequent first."""
     counts = Counter(word for text in texts for word in dict.fromkeys(content_words(text)))
     common = [word for word, count in counts.most_common(_WORDS_IN_NAME) if count * 2 > len(texts)]
     return " ".join(common) or "unnamed"

@@ -16,11 +16,11 @@ from anomalist.types.image import Evidence, Media
 
 
 class Memory(Protocol):
-    """Looks up what is known about evidence like this."""
+    """Retrieves past cases, rules and scenes that match the evidence of one picture."""
 
     @property
     def digest(self) -> str:
-        """Of everything remembered that can change what is recalled."""
+        """Digest of everything stored that can change what is recalled."""
         ...
 
     def recall(self, media: Media, evidence: Evidence) -> Recall:
@@ -29,7 +29,7 @@ class Memory(Protocol):
 
 
 class NoMemory:
-    """A memory without content."""
+    """A `Memory` that is always empty."""
 
     digest = ""
 
@@ -39,22 +39,24 @@ class NoMemory:
 
 
 MAX_RULES = 2
-"""Rules of either side that are recalled for one thing; the first says most."""
+"""Rules of each polarity that are recalled for one finding, the best match first."""
 
 MAX_SCENES = 1
+"""Scenes that are recalled for one finding."""
 
 SURE_MARGIN = 0.1
-"""Margin from which a rule surely holds, so that its severity counts; or one of its keywords falls."""
+"""Margin from which a match is certain, so that the severity of its rule counts; a keyword has the same
+effect."""
 
 
 class CaptionMemory:
-    """Matches captions with the rules of a profile and, where there are any, with remembered scenes.
+    """Matches captions with the rules of a profile and, where given, with remembered scenes.
 
     Parameters
     ----------
     rules : of both polarities; disabled ones don't count.
-    scenes : opens the scene memory; nothing is loaded before it is needed.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    scenes : opens the scene memory; called on first use.
+    encoder : the sentence encoder; `load_encoder()` by default.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class CaptionMemory:
 
     @property
     def digest(self) -> str:
-        """Of all that counts, hex: it goes into the record."""
+        """Hex SHA-256 of the enabled rules, as it goes into the record."""
         lines = sorted(f"{rule.id} {rule.version} {rule.text}" for rule in self._rules.values())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -85,22 +87,22 @@ class CaptionMemory:
     def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
         """Rules and scenes that match the captions of one finding.
 
-        Anomalous rules come first, then normal ones, then scenes: only where the memory as a whole speaks
-        for an anomaly, and only anomalous ones.
+        Anomalous rules come first, then normal ones, then anomalous scenes, which are recalled only where the
+        scene memory scores a caption as anomalous.
         """
         read = self._matcher.read(captions)
-        broken = self._recalled([match for matches in read.matches for match in matches])
-        kept = self._recalled([match for matches in read.normal for match in matches])
-        return (*broken, *kept, *self._remembered(captions))
+        anomalous = self._recalled([match for matches in read.matches for match in matches])
+        normal = self._recalled([match for matches in read.normal for match in matches])
+        return (*anomalous, *normal, *self._recalled_scenes(captions))
 
-    def _remembered(self, captions: Sequence[str]) -> list[Recalled]:
+    def _recalled_scenes(self, captions: Sequence[str]) -> list[Recalled]:
         if self._scenes is None:
             return []
         found = self._scenes.score_captions(captions).rationale
-        spoken = [each for each in found if each.side == "anomalous" and each.memories]
-        if not spoken:
+        anomalous = [each for each in found if each.side == "anomalous" and each.memories]
+        if not anomalous:
             return []
-        best = max(spoken, key=lambda each: each.score)
+        best = max(anomalous, key=lambda each: each.score)
         return [
             Recalled(
                 id=memory.id,

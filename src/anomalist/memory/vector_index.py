@@ -1,7 +1,7 @@
 """Nearest-neighbour index (faiss) by inner product: flat, HNSW or IVF by the number of vectors.
 
-Exact while they are few, approximate when they are many. Vectors are taken as they come. Nothing is
-normalised here: what was scaled down on purpose (see `scenes.scene_index`) stays so.
+Exact up to `FLAT_UP_TO` vectors, approximate beyond. Vectors are not normalised here: some are scaled on
+purpose (see `anomalist.memory.scenes.scene_index`).
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ IntArray = npt.NDArray[np.int64]
 IndexKind = Literal["flat", "hnsw", "ivf"]
 
 FLAT_UP_TO = 20_000
-"""Vectors that are compared one by one: 3 ms a query, and nothing is missed."""
+"""Largest number of vectors for exact search, about 3 ms a query."""
 
 HNSW_UP_TO = 200_000
-"""Vectors in a graph; beyond it takes too long to build, and cells of half-precision vectors are searched."""
+"""Largest number of vectors for HNSW; a larger graph takes too long to build, so IVF in half precision is
+used."""
 
-HNSW_LINKS = 32
+HNSW_LINKS = 32  # faiss: M
 EF_CONSTRUCTION = 80
 EF_SEARCH = 200
-NPROBE = 28
-_TRAINING_VECTORS_PER_CELL = 39  # vectors a cell; fewer make faiss complain
-_CELLS_PER_ROOT = 4  # cells: four times the square root of the number of vectors
-_EXACT_SHARE = (
-    0.05  # share of the vectors that a search is limited to, below which they are compared one by one
-)
+NPROBE = 28  # IVF cells that are searched
+_TRAINING_VECTORS_PER_CELL = 39  # faiss warns below this
+_CELLS_PER_ROOT = 4  # number of IVF cells over the square root of the number of vectors
+_EXACT_SHARE = 0.05  # a search restricted to a smaller share of the vectors is exact
 
 
 def index_kind(count: int) -> IndexKind:
@@ -40,9 +39,9 @@ def index_kind(count: int) -> IndexKind:
 
 
 class VectorIndex:
-    """Vectors under numbers. Made by `build`; not for several threads.
+    """Vectors with integer ids. Made by `build`; not thread-safe.
 
-    ``numbers`` is int64 (n,), the number of each vector in the order in which they were added.
+    ``numbers`` is int64 (n,), the id of each vector in the order in which they were added.
     """
 
     def __init__(self, index: Any, numbers: IntArray, kind: IndexKind) -> None:  # noqa: ANN401
@@ -52,7 +51,7 @@ class VectorIndex:
 
     @classmethod
     def build(cls, vectors: FloatArray, numbers: IntArray, kind: IndexKind | None = None) -> VectorIndex:
-        """Index of vectors, float32 (n, d); of the kind that fits their number unless one is named."""
+        """Index vectors, float32 (n, d), under ids int64 (n,); the kind follows from n unless given."""
         import faiss
 
         kind = kind or index_kind(len(vectors))
@@ -77,24 +76,24 @@ class VectorIndex:
         return int(self.index.d)
 
     def add(self, vectors: FloatArray, numbers: IntArray) -> None:
-        """Add vectors, float32 (m, d), under numbers that are not there yet."""
+        """Add vectors, float32 (m, d), under new ids int64 (m,)."""
         self.index.add(np.ascontiguousarray(vectors, np.float32))
         self.numbers = np.concatenate([self.numbers, numbers.astype(np.int64)])
 
     def search(
         self, queries: FloatArray, k: int, allowed: npt.NDArray[np.bool_] | None = None
     ) -> tuple[FloatArray, IntArray]:
-        """The nearest of the allowed vectors for each query, the nearest first.
+        """The k nearest of the allowed vectors for each query, the nearest first.
 
         Parameters
         ----------
         queries : float32 (m, d).
-        k : how many at most, at least 1.
+        k : number of neighbours, at least 1.
         allowed : bool (n,) in the order of ``numbers``; all when None.
 
         Returns
         -------
-        Inner products float32 (m, k) and numbers int64 (m, k). Where there are fewer than k, −inf and −1.
+        Inner products float32 (m, k) and ids int64 (m, k), padded with −inf and −1.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -129,7 +128,7 @@ class VectorIndex:
 
 
 def _train_ivf(vectors: FloatArray) -> Any:  # noqa: ANN401
-    """A trained index of cells; the same vectors give the same cells."""
+    """A trained IVF index in half precision; deterministic for the same vectors."""
     import faiss
 
     count, dimensions = vectors.shape
@@ -150,7 +149,7 @@ def _exact_search(
     queries: FloatArray,
     k: int,
 ) -> tuple[FloatArray, IntArray]:
-    """The nearest among a few places, compared one by one."""
+    """Exact search among the vectors at some positions of an index."""
     if hasattr(index, "make_direct_map"):
         index.make_direct_map()
     vectors = index.reconstruct_batch(places)

@@ -16,7 +16,7 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen
 T = TypeVar("T")
 
 MAX_ITEM_CHARACTERS = 300
-"""Characters: an item is an event, not a description of the place."""
+"""Longest watch item: it names an event, and is no description of the place."""
 
 ORDINARY_CLAUSES = (
     "two people are walking next to each other",
@@ -26,46 +26,46 @@ ORDINARY_CLAUSES = (
     "a worker is standing at a machine",
     "there are walls, doors, trees and a path",
 )
-"""What an item is compared with where nothing is known of the scene."""
+"""Reference clauses for the contrast where no usual captions of the scene are given."""
 
 NO_CLAUSE_SCORE = -1.0
-"""The score of a caption without any clause that counts."""
+"""Score of a caption without any clause that can be compared."""
 
 
 class CaptionMatch(Frozen):
-    """The clause of a caption that speaks most for a watch item."""
+    """The clause of a caption that is the best match for a watch item."""
 
     item: str
     clause: str
     similarity: float = Field(description="cosine similarity of clause and item, −1 to 1")
-    score: float = Field(description="similarity minus contrast, cut to −1 to 1; above 0 speaks for the item")
+    score: float = Field(description="similarity minus contrast, clipped to [−1, 1]; above 0 it matches")
 
 
 class Watch:
-    """Looks for named events in captions, clause by clause.
+    """Scores captions against named events, clause by clause.
 
-    A cosine similarity alone means something else in every scene, so that no threshold holds for two of them.
-    What is scored is a difference, and 0 has a meaning:
+    The level of cosine similarities differs from scene to scene, so that no single threshold on them works
+    for two scenes. The score is therefore a difference whose zero has a meaning:
 
     - with ``usual``, similarity of clause and item minus that of the clause and the most similar usual
-      clause: above 0 the clause is more like the item than like anything usual. What is itself usual here
-      never gets above 0.
-    - without, similarity of clause and item minus that of the item and the most similar of a few ordinary
-      clauses (`ORDINARY_CLAUSES`): above 0 the clause is more like the item than these are. The same is taken
-      off every caption, so that this zero is rougher, and captions rank by similarity.
+      clause: above 0 the clause is more like the item than like anything usual. A clause that is itself
+      usual never gets above 0.
+    - without it, similarity of clause and item minus that of the item and the most similar of a few ordinary
+      clauses (`ORDINARY_CLAUSES`): above 0 the clause is more like the item than these are. The same value is
+      subtracted from every caption, so that this zero is rougher, and captions rank by similarity.
 
-    A clause that denies ("no one is running") counts only for an item that does ("nobody at the desk"), and
-    the other way round.
+    A negated clause ("no one is running") is compared only with negated items ("nobody at the desk"), and an
+    affirmative clause only with affirmative items.
 
     Parameters
     ----------
     items : what to watch for, in words; at most 300 characters each.
     usual : captions of the scene as it usually is.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    encoder : the sentence encoder; `load_encoder()` by default.
 
     Raises
     ------
-    DataError : no items, or one that has no letters, is too long or is there twice.
+    DataError : no items, or an item without letters, too long, or given twice.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Watch:
         self.items = _valid_items(items)
         self._encoder = encoder or load_encoder()
         self._vectors = self._encoder.encode(self.items)
-        self._denies = np.array([negated(item) for item in self.items])
+        self._item_negated = np.array([negated(item) for item in self.items])
         usual_clauses = sorted({part for text in _reject_string(usual, "usual") for part in clauses(text)})
         self._usual = self._encoder.encode(usual_clauses)
         self._usual_negated = np.array([negated(part) for part in usual_clauses], np.bool_)
@@ -82,9 +82,10 @@ class Watch:
         self._ordinary: FloatArray = ordinary.max(1)
 
     def scores(self, captions: Sequence[str | Sequence[str]]) -> FloatArray:
-        """How much each caption speaks for each item, float32 (n, items) in [−1, 1].
+        """Score of each caption for each item, float32 (n, items) in [−1, 1].
 
-        A caption is one text or several; the best of its clauses counts. One without any that counts gets −1.
+        A caption is one text or several; its best clause counts. A caption without a comparable clause gets
+        −1.
         """
         scored = _ClauseScores(self, captions)
         result = np.full((len(captions), len(self.items)), NO_CLAUSE_SCORE, np.float32)
@@ -94,7 +95,7 @@ class Watch:
         return result
 
     def matches(self, captions: Sequence[str | Sequence[str]]) -> list[tuple[CaptionMatch | None, ...]]:
-        """For each caption, the best clause for each item; None where no clause counts for it."""
+        """For each caption, the best clause for each item; None where no clause is comparable with it."""
         scored = _ClauseScores(self, captions)
         return [
             tuple(self._best(scored, numbers, item) for item in range(len(self.items)))
@@ -102,9 +103,9 @@ class Watch:
         ]
 
     def _contrast(self, vectors: FloatArray, has_negation: BoolArray) -> FloatArray:
-        """What is taken off the similarities of clauses, (clauses, items) or what broadcasts to it.
+        """What is subtracted from the similarities of clauses, (clauses, items) or broadcastable to it.
 
-        A denial isn't usual because what it denies is: each is compared with its own sort.
+        Negated clauses are compared with negated usual clauses, affirmative ones with affirmative ones.
         """
         if not len(self._usual):
             return self._ordinary
@@ -126,9 +127,9 @@ class Watch:
 
 
 class _ClauseScores:
-    """The different clauses of some captions, each scored once.
+    """The distinct clauses of some captions, each scored once.
 
-    ``rows`` holds the clauses' numbers for each caption; ``similarities``, ``scores`` and ``counts`` are
+    ``rows`` holds the indices of each caption's clauses; ``similarities``, ``scores`` and ``counts`` are
     (clauses, items).
     """
 
@@ -142,14 +143,14 @@ class _ClauseScores:
         self.parts = list(numbers)
         vectors = watch._encoder.encode(self.parts)
         has_negation = np.array([negated(part) for part in self.parts], np.bool_)
-        self.counts: BoolArray = has_negation[:, None] == watch._denies
+        self.counts: BoolArray = has_negation[:, None] == watch._item_negated
         self.similarities: FloatArray = vectors @ watch._vectors.T
         scores = np.clip(self.similarities - watch._contrast(vectors, has_negation), -1, 1)
         self.scores: FloatArray = np.where(self.counts, scores, np.float32(NO_CLAUSE_SCORE))
 
 
 def _valid_items(items: Sequence[str]) -> tuple[str, ...]:
-    """The items without needless white space; raises DataError for what can't be watched for."""
+    """The items with white space collapsed; raises DataError for an item that can't be used."""
     tidy = tuple(" ".join(item.split()) for item in _reject_string(items, "items"))
     remedy = 'Name an event in a few words, as in "someone on a bicycle".'
     if not tidy:
@@ -171,7 +172,7 @@ def _valid_items(items: Sequence[str]) -> tuple[str, ...]:
 
 
 def _reject_string(texts: Sequence[T], name: str) -> Sequence[T]:
-    """The same, unless it is a single string, whose letters would be taken for texts."""
+    """Return ``texts``; raise TypeError for a single string, whose letters would be taken for texts."""
     if isinstance(texts, str):
         raise TypeError(f"{name} must be a sequence of texts, got one string")
     return texts

@@ -1,9 +1,9 @@
 """Schemas of structured model replies (pydantic): judgements, events, rules, scenes.
 
-Small and flat, so that small models can fill them in. The JSON schema that goes to the model is strict
-(how many, how long, at least one id); validation is a little more forgiving: a text that is too long is
-shortened and a claim without ids is dropped later, and counted, rather than the whole reply refused. What
-decides something (label, kind, step) is never guessed.
+The schemas are small and flat, so that small models can fill them in. The JSON schema sent to the model is
+strict (list lengths, text lengths, at least one id); validation is more lenient: a text that is too long is
+cut, and a claim without ids is dropped and counted later, instead of the whole reply being refused. Fields
+that decide something (label, kind, severity step) are never guessed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from anomalist.types.image import Kind
 
 MAX_CLAIMS = 6
 MAX_TEXT_CHARACTERS = 300
-"""Characters that are asked for; up to twice as many are kept."""
+"""Longest text in the JSON schema; validation keeps up to twice as many characters."""
 
 MAX_LIST_ITEMS = 20
-"""Of whatever is listed; a reply that lists more runs on and is refused."""
+"""Longest list that validation accepts; a longer one is taken for runaway repetition."""
 
 NamedKind = Literal[Kind, "none"]
 REPLY_KINDS: tuple[str, ...] = get_args(NamedKind)
@@ -41,13 +41,13 @@ ReplyId = Annotated[str, AfterValidator(str.strip), Field(json_schema_extra={"ma
 
 
 def list_limits(items: int, at_least: int = 0) -> Any:  # noqa: ANN401
-    """A list of so many items is asked for; up to 20 are read."""
-    asked: JsonDict = {"minItems": at_least, "maxItems": items}
-    return Field(max_length=MAX_LIST_ITEMS, json_schema_extra=asked)
+    """Field of a list: the JSON schema asks for ``at_least`` to ``items`` items, validation accepts 20."""
+    extra: JsonDict = {"minItems": at_least, "maxItems": items}
+    return Field(max_length=MAX_LIST_ITEMS, json_schema_extra=extra)
 
 
 def reply_json(reply: Frozen) -> str:
-    """Write a reply as a local model is made to write it: as Python's own writer of JSON does."""
+    """Serialise a reply as constrained decoding makes a local model write it: like `json.dumps`."""
     return json.dumps(reply.model_dump(mode="json"), ensure_ascii=False)
 
 

@@ -1,10 +1,9 @@
 """Prompt templates: versioned Jinja files, rendered strictly, with untrusted text escaped and fenced.
 
-Anything undefined, unknown or unescaped is refused rather than sent. Text from files, pictures and people
-is data and goes into a prompt inside a fence: ``<data kind="…">``, the text, ``</data>``. Inside, every
-``<`` and ``>`` is written as ``&lt;`` and ``&gt;``, so no text can close its fence, and the control tokens
-of chat templates (``<|im_start|>``, ``<image>``, ``</s>``, ``[INST]``) are never read as such by a
-tokeniser.
+Undefined and unknown values are refused. Text from files, pictures and users is data and goes into a prompt
+inside a fence: ``<data kind="…">``, the text, ``</data>`` (a defence against prompt injection). Inside, ``<``
+and ``>`` are written as ``&lt;`` and ``&gt;``, so that no text can close its fence, and that tokenizers never
+see the control tokens of chat templates (``<|im_start|>``, ``<image>``, ``</s>``, ``[INST]``).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
 
 MAX_FENCED_CHARACTERS = 4000
-"""What is longer is cut, and says so."""
+"""Longer data is cut, with a note of how many characters are missing."""
 
 _BRACKET_TOKEN = re.compile(r"\[(?=/?[A-Z][A-Z_]*\])")
 
 
 class EscapedText(str):
-    """Escaped text, which goes into a prompt as it is."""
+    """Text that is escaped already and goes into a prompt unchanged."""
 
     __slots__ = ()
 
@@ -36,8 +35,8 @@ class EscapedText(str):
 def escape_text(text: str) -> EscapedText:
     """Escape control tokens, brackets and invisible characters; the rest stays as it is.
 
-    Angle brackets become entities, the bracket of ``[INST]``-like tokens too, and characters that nobody sees
-    (except line feeds and tabs) become ``\\u`` codes. Text that is already safe is returned unchanged.
+    Angle brackets and the bracket of ``[INST]``-like tokens become entities, invisible characters (except
+    line feeds and tabs) become ``\\u`` codes. An `EscapedText` is returned unchanged.
     """
     if isinstance(text, EscapedText):
         return text
@@ -51,8 +50,8 @@ def fence(text: str, kind: str, limit: int = MAX_FENCED_CHARACTERS) -> EscapedTe
 
     Parameters
     ----------
-    text : anything; longer than ``limit`` characters it is cut.
-    kind : what it is, in our words ("file name"), never text from elsewhere.
+    text : untrusted text; cut after ``limit`` characters.
+    kind : what it is ("file name"), a literal of ours, never untrusted text.
     """
     cut = len(text) - limit
     shown = escape_text(text[:limit]) + (f" … ({cut} more characters)" if cut > 0 else "")
@@ -68,18 +67,18 @@ TEMPLATE_SUFFIX = ".txt.j2"
 
 
 class PromptError(ValueError):
-    """A prompt that doesn't exist, or values that don't fit it: a mistake in the program."""
+    """A prompt that doesn't exist, or values that don't fit it: a programming error."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A filled-in prompt.
+    """A rendered prompt.
 
     Parameters
     ----------
     id : name and version of its template, "judge.v1".
-    sha256 : hex digest of the template, before anything was filled in.
-    text : what the model reads.
+    sha256 : hex digest of the template source.
+    text : the rendered text.
     """
 
     id: str
@@ -88,7 +87,7 @@ class Prompt:
 
 
 def prompt_ids() -> tuple[str, ...]:
-    """Every prompt that ships, by id. A released version is never changed; a better one gets a new number."""
+    """Ids of all prompts that ship. A released template is never changed; a new version gets a new number."""
     names = (entry.name for entry in files("anomalist.prompts").iterdir())
     return tuple(
         sorted(name.removesuffix(TEMPLATE_SUFFIX) for name in names if name.endswith(TEMPLATE_SUFFIX))
@@ -96,18 +95,18 @@ def prompt_ids() -> tuple[str, ...]:
 
 
 def template_sha256(name: str) -> str:
-    """Hex digest of a template, the same whatever line ends the file was checked out with."""
+    """Hex digest of a template, independent of the line ends of the file."""
     return hashlib.sha256(_template_source(name).encode()).hexdigest()
 
 
 def render(name: str, **values: object) -> Prompt:
-    """Fill in the prompt ``name`` ("judge.v1").
+    """Render the prompt ``name`` ("judge.v1").
 
-    Every value is made safe (`escape_text`); the filter ``data("kind")`` also fences it.
+    Every value is escaped (`escape_text`); the filter ``data("kind")`` also fences it.
 
     Raises
     ------
-    PromptError : there is no such prompt, a value is missing or is not used by it.
+    PromptError : there is no such prompt, a value is missing, or a value is not used by it.
     """
     from jinja2 import TemplateError
 
@@ -141,7 +140,7 @@ def _compiled_template(name: str) -> tuple[Template, frozenset[str]]:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Not HTML: every value that a template shows passes through here, whether or not it thinks of it.
+        # Jinja's autoescape is for HTML; `finalize` sees every value, whether or not the template escapes it.
         finalize=lambda value: escape_text(value) if isinstance(value, str) else value,
     )
     environment.filters["data"] = fence

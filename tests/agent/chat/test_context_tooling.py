@@ -44,7 +44,7 @@ def test_a_tool_sees_what_the_conversation_is_about_right_now(one: Subject, thre
 
 
 def test_a_long_result_is_cut_and_keeps_its_ids() -> None:
-    text = result_as_json(StoredToolResult(ids=("case:7",), said="x" * 3 * MAX_RESULT_CHARS))
+    text = result_as_json(StoredToolResult(ids=("case:7",), text="x" * 3 * MAX_RESULT_CHARS))
     assert len(text) < MAX_RESULT_CHARS + 50 and "cut" in text
     messages = [
         HumanMessage('{"ids": ["case:1"]}'),

@@ -13,8 +13,8 @@ from anomalist.errors import DataError
 
 
 def test_what_a_conversation_is_about_is_kept_with_its_records(one: Subject, kept: Conversations) -> None:
-    kept.keep("a", {"profile": "tiles"}, one)
-    kept.keep("r", {"run": "out"}, one)
+    kept.save_subject("a", {"profile": "tiles"}, one)
+    kept.save_subject("r", {"run": "out"}, one)
     assert kept.records("a") == (one.records, ())
     assert kept.records("r") == ((), ())  # a run has its own
     entry = kept.find("a")
@@ -26,8 +26,8 @@ def test_what_a_conversation_is_about_is_kept_with_its_records(one: Subject, kep
 
 def test_a_free_name_is_like_the_wanted_one(one: Subject, kept: Conversations) -> None:
     assert kept.free_name("part") == "part"
-    kept.keep("part", {}, one)
-    kept.keep("part-2", {}, one)
+    kept.save_subject("part", {}, one)
+    kept.save_subject("part-2", {}, one)
     assert kept.free_name("part") == "part-3"
     assert kept.free_name("\n\x00") == "chat"
     assert len(kept.free_name("x" * 500)) <= MAX_NAME_CHARS
@@ -36,7 +36,7 @@ def test_a_free_name_is_like_the_wanted_one(one: Subject, kept: Conversations) -
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 81])
 def test_a_name_that_people_can_not_write_is_refused(one: Subject, kept: Conversations, name: str) -> None:
     with pytest.raises(DataError, match="can't be called"):
-        kept.keep(name, {}, one)
+        kept.save_subject(name, {}, one)
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\x00" + b"x" * 5000])

@@ -72,5 +72,5 @@ def test_of_several_pictures_no_verdict_is_contradicted(three: Subject) -> None:
 def test_a_step_calls_a_tool_or_answers() -> None:
     with pytest.raises(ValidationError, match="neither"):
         ModelStep.model_validate({"tool": ""})
-    assert ModelStep.model_validate({"tool": "", "cannot": "why"}).said().cannot == "why"
+    assert ModelStep.model_validate({"tool": "", "cannot": "why"}).answer().cannot == "why"
     assert ModelStep.model_validate({"tool": "zoom"}).arguments == {}

@@ -21,7 +21,7 @@ def told(*pieces: str) -> list[str]:
     sentences: list[str] = []
     narration = SentenceStream(sentences.append)
     for piece in pieces:
-        narration.hear(piece)
+        narration.feed(piece)
     return sentences
 
 

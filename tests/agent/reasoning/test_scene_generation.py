@@ -34,7 +34,7 @@ def test_what_was_told_before_is_dropped() -> None:
         {"pairs": [FIRST, FIRST, SECOND]}, {"pairs": [SECOND]}, count=3, known=["The film is running."]
     )
     assert len(found.pairs) == 1
-    assert all("was told before" in reason for reason in found.dropped)
+    assert all("is a duplicate" in reason for reason in found.dropped)
     assert len(found.dropped) >= 2
 
 

@@ -39,7 +39,7 @@ def test_the_first_rules_are_stored_once(tmp_path: Path) -> None:
         mine = adopt_shipped_rules(store, "cam3")
         assert [rule.text for rule in mine] == [rule.text for rule in shipped_anomalies()]
         assert adopt_shipped_rules(store, "cam3") == mine
-        assert store.begin("cam3", [OWN]) == mine  # another process was faster
+        assert store.add_first("cam3", [OWN]) == mine  # another process was faster
 
 
 def test_a_rule_is_found_by_every_form_of_its_id(tmp_path: Path) -> None:

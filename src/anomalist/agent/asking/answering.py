@@ -30,6 +30,7 @@ REASONER = "evidence (measurement only, no language model)"
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
+# Reply functions by intent.
 PICTURE_REPLIES: Mapping[str, ReplyFunction] = {
     "verdict": picture_replies.reply_verdict,
     "why": picture_replies.reply_why,
@@ -61,7 +62,7 @@ CLIP_REPLIES: Mapping[str, ReplyFunction] = {
     "rules": memory_replies.reply_rules,
     "provenance": memory_replies.reply_provenance,
 }
-"""What differs for a clip; every other question about one is answered by what happened in it."""
+"""Reply functions for clips by intent; any other intent is answered by `clip_replies.reply_clip`."""
 
 PICTURE_SCOPE = (
     "What can be asked: whether something is wrong, where, what kind, how bad, why, how sure, how large, how "
@@ -77,62 +78,65 @@ OUT_OF_SCOPE_HELP = (
 
 
 def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
-    """Answer a question about a subject by measurement alone; the verdict is never changed by it.
+    """Answer a question about a subject by measurement alone; the recorded verdict never changes.
 
     Parameters
     ----------
     subject : a picture, a batch or clips.
-    text : the question, up to 2,000 characters, in English; options may be in it, with letters. What is
-        quoted in it is data.
-    options : 2 to 26 to choose from, without letters.
+    text : the question, up to 2,000 characters, in English; it may contain lettered options. Quoted text is
+        data.
+    options : 2 to 26 options, without letters.
 
     Returns
     -------
-    With ``answered`` False where it is out of reach or something is missing, and what would help.
+    The answer; ``answered`` is False where it is out of scope or something is missing, and ``helps`` says
+    what would help.
 
     Raises
     ------
-    DataError : the question is empty or too long, the options can't be used, or nothing to ask about.
+    DataError : the question is empty or too long, the options are invalid, or the subject is empty.
     """
     began = time.perf_counter()
     question = read_question(text)
     if not subject.records and not subject.clips:
         raise DataError("There is nothing to ask about.", "Name a picture, a clip, or the folder of a run.")
-    lettered = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
-    if lettered is None:
-        named = extract_entities(question)
-        reply = _answer_by_intent(subject, question, named)
+    multiple_choice = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
+    if multiple_choice is None:
+        entities = extract_entities(question)
+        reply = _answer_by_intent(subject, question, entities)
     else:
-        named = extract_entities(_question_part(question, lettered.question))
-        reply = _answer_multiple_choice(subject, question, named, lettered, given=bool(options))
-    notes = (*reply.notes, *_stale_notes(subject, named))
-    return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
+        entities = extract_entities(_question_part(question, multiple_choice.question))
+        reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
+    notes = (*reply.notes, *_stale_notes(subject, entities))
+    return reply.model_copy(
+        update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
+    )
 
 
-def _answer_by_intent(subject: Subject, question: Question, named: Entities) -> Answer:
-    about = _subject_kind(subject, named)
+def _answer_by_intent(subject: Subject, question: Question, entities: Entities) -> Answer:
+    kind = _subject_kind(subject, entities)
     language = foreign_language(question)
     if language is not None:
         text = f"The question is in {language}; without a language model only English is understood."
-        return _unanswered(subject, question, named, OUT_OF_SCOPE, text, "Ask in English.")
-    reading = classify_intent(question, about)
-    if about == "clip" and clip_replies.is_event_comparison(question, named):
-        reading = replace(reading, intent="compare")
-    if reading.intent == "feedback" and not memory_replies.is_statement(question):
-        reading = replace(reading, intent="verdict")
-    if reading.intent == OUT_OF_SCOPE:
+        return _unanswered(subject, question, entities, OUT_OF_SCOPE, text, "Ask in English.")
+    prediction = classify_intent(question, kind)
+    if kind == "clip" and clip_replies.is_event_comparison(question, entities):
+        prediction = replace(prediction, intent="compare")
+    if prediction.intent == "feedback" and not memory_replies.is_statement(question):
+        prediction = replace(prediction, intent="verdict")
+    if prediction.intent == OUT_OF_SCOPE:
         text = "That can't be told from what was measured."
         return _unanswered(
-            subject, question, named, OUT_OF_SCOPE, text, f"{OUT_OF_SCOPE_HELP} {_scope_help(about)}"
+            subject, question, entities, OUT_OF_SCOPE, text, f"{OUT_OF_SCOPE_HELP} {_scope_help(kind)}"
         )
     try:
-        draft = _reply_function(reading.intent, about, named)(subject, question, named)
+        draft = _reply_function(prediction.intent, kind, entities)(subject, question, entities)
     except AnomalistError as error:
-        helps = error.remedy or _scope_help(about)
-        return _unanswered(subject, question, named, reading.intent, error.message, helps)
-    except Exception as error:  # a tool that breaks off must not take a conversation with it
+        helps = error.remedy or _scope_help(kind)
+        return _unanswered(subject, question, entities, prediction.intent, error.message, helps)
+    except Exception as error:  # a failing tool must not end a conversation
         text = f"Looking again failed ({type(error).__name__}: {error}). The recorded verdict stands."
-        return _unanswered(subject, question, named, reading.intent, text, "Inspect the picture again.")
+        return _unanswered(subject, question, entities, prediction.intent, text, "Inspect the picture again.")
     claims, dropped = filter_supported_claims(draft.claims, draft.used)
     return Answer(
         question=question.text,
@@ -140,24 +144,24 @@ def _answer_by_intent(subject: Subject, question: Question, named: Entities) -> 
         text=" ".join(claim.text for claim in claims) or "Nothing that was measured supports an answer.",
         claims=claims,
         helps=draft.helps,
-        intent=reading.intent,
-        subjects=_sources_asked(subject, named),
-        verdict=_recorded_label(subject, named),
+        intent=prediction.intent,
+        subjects=_sources_asked(subject, entities),
+        verdict=_recorded_label(subject, entities),
         dropped=dropped,
         reasoner=REASONER,
     )
 
 
-def _reply_function(intent: str, about: SubjectKind, named: Entities) -> ReplyFunction:
-    if about == "clip":
+def _reply_function(intent: str, kind: SubjectKind, entities: Entities) -> ReplyFunction:
+    if kind == "clip":
         return CLIP_REPLIES.get(intent, clip_replies.reply_clip)
-    if about == "batch" and intent == "verdict" and named.picture is None:
+    if kind == "batch" and intent == "verdict" and entities.picture is None:
         return memory_replies.reply_search
     return PICTURE_REPLIES[intent]
 
 
 def _question_part(whole: Question, text: str) -> Question:
-    """A question without its options; nothing is named where that leaves no words."""
+    """The question without its options; empty, so without entities, where only options were given."""
     try:
         return read_question(text)
     except DataError:
@@ -165,35 +169,35 @@ def _question_part(whole: Question, text: str) -> Question:
 
 
 def _answer_multiple_choice(
-    subject: Subject, question: Question, named: Entities, lettered: MultipleChoice, *, given: bool
+    subject: Subject, question: Question, entities: Entities, multiple_choice: MultipleChoice, *, given: bool
 ) -> Answer:
-    """Let the evidence choose among options, those that were ``given`` or that the text has."""
-    asked = strip_quoted(lettered.question)
+    """Choose among options by the evidence; ``given``: they were passed as arguments, not in the text."""
+    stem = strip_quoted(multiple_choice.question)
     try:
-        chosen = choose_option(subject, asked, list(lettered.options), named.picture)
+        chosen = choose_option(subject, stem, list(multiple_choice.options), entities.picture)
     except DataError as error:
         if given:
             raise
-        helps = error.remedy or _scope_help(_subject_kind(subject, named))
-        return _unanswered(subject, question, named, "choice", error.message, helps)
+        helps = error.remedy or _scope_help(_subject_kind(subject, entities))
+        return _unanswered(subject, question, entities, "choice", error.message, helps)
     lead = [] if chosen.letter is None else [f"{chosen.letter}: {chosen.text}."]
     return Answer(
-        question=lettered.question if given else lettered.text,
+        question=multiple_choice.question if given else multiple_choice.text,
         answered=chosen.letter is not None,
         text=" ".join([*lead, *(claim.text for claim in chosen.claims)]) or chosen.why_not or "",
         claims=chosen.claims,
         letter=chosen.letter,
         options=chosen.options,
-        helps=None if chosen.letter is not None else _scope_help(_subject_kind(subject, named)),
+        helps=None if chosen.letter is not None else _scope_help(_subject_kind(subject, entities)),
         intent="choice",
-        subjects=_sources_asked(subject, named),
-        verdict=_recorded_label(subject, named),
+        subjects=_sources_asked(subject, entities),
+        verdict=_recorded_label(subject, entities),
         reasoner=REASONER,
     )
 
 
 def _unanswered(
-    subject: Subject, question: Question, named: Entities, intent: str, text: str, helps: str
+    subject: Subject, question: Question, entities: Entities, intent: str, text: str, helps: str
 ) -> Answer:
     return Answer(
         question=question.text,
@@ -201,43 +205,45 @@ def _unanswered(
         text=text,
         helps=helps,
         intent=intent,
-        subjects=_sources_asked(subject, named),
-        verdict=_recorded_label(subject, named),
+        subjects=_sources_asked(subject, entities),
+        verdict=_recorded_label(subject, entities),
         reasoner=REASONER,
     )
 
 
-def _subject_kind(subject: Subject, named: Entities) -> SubjectKind:
+def _subject_kind(subject: Subject, entities: Entities) -> SubjectKind:
     if subject.clips and not subject.records:
         return "clip"
-    return "batch" if len(subject.records) > 1 and named.picture is None else "picture"
+    return "batch" if len(subject.records) > 1 and entities.picture is None else "picture"
 
 
-def _scope_help(about: SubjectKind) -> str:
-    return CLIP_SCOPE if about == "clip" else PICTURE_SCOPE
+def _scope_help(kind: SubjectKind) -> str:
+    return CLIP_SCOPE if kind == "clip" else PICTURE_SCOPE
 
 
-def _sources_asked(subject: Subject, named: Entities) -> tuple[str, ...]:
-    """What the question is about: the pictures that it names, else everything."""
+def _sources_asked(subject: Subject, entities: Entities) -> tuple[str, ...]:
+    """Sources of the pictures and clips that the question names, or else of all."""
     every = [record.source for record in subject.records] + [clip.source for clip in subject.clips]
-    meant = [source for source in every if source in named.pictures or Path(source).name in named.pictures]
+    meant = [
+        source for source in every if source in entities.pictures or Path(source).name in entities.pictures
+    ]
     return tuple(meant or every)
 
 
-def _recorded_label(subject: Subject, named: Entities) -> Label | None:
-    """The recorded label of what the question is about, where that is one thing."""
-    sources = _sources_asked(subject, named)
+def _recorded_label(subject: Subject, entities: Entities) -> Label | None:
+    """The recorded label of the one picture or clip that the question is about; None where it is several."""
+    sources = _sources_asked(subject, entities)
     labels = {record.source: record.label for record in subject.records}
     labels |= {clip.source: clip.label for clip in subject.clips}
     return labels.get(sources[0]) if len(sources) == 1 else None
 
 
-def _stale_notes(subject: Subject, named: Entities) -> list[str]:
-    """Say which pictures are gone or have changed since they were judged; their records still hold."""
+def _stale_notes(subject: Subject, entities: Entities) -> list[str]:
+    """Notes on files that are missing or have changed since they were judged; their records still hold."""
     notes = []
     hashes = {record.source: record.sha256 for record in subject.records}
     hashes |= {clip.source: clip.sha256 for clip in subject.clips}
-    for source in _sources_asked(subject, named):
+    for source in _sources_asked(subject, entities):
         known = hashes[source]
         if known is None or source in subject.inspections:
             continue

@@ -21,16 +21,16 @@ from anomalist.types.clip import Event
 from anomalist.types.common import SEVERITIES, Claim
 
 MAX_EVENTS = 6
-"""Events that are told one by one."""
+"""Events that are described one by one."""
 
 
-def reply_clip(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Whether anything stood out, what, and what could not be judged."""
-    found = list_events(subject, named.picture, None, named.severity or 0)
-    events = _select_events(found, named)
+def reply_clip(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Label, events, and periods that could not be judged; or the frame at a time."""
+    found = list_events(subject, entities.picture, None, entities.severity or 0)
+    events = _select_events(found, entities)
     claims = [clip_verdict_claim(found), *map(event_claim, events[:MAX_EVENTS])]
-    if named.seconds is not None:
-        frame = frame_at(subject, named.seconds, named.picture)
+    if entities.seconds is not None:
+        frame = frame_at(subject, entities.seconds, entities.picture)
         during = f" during {', '.join(frame.events)}" if frame.events else ", outside every event"
         claims.append(
             make_claim(f"The frame at {frame.time:g} s is number {frame.index}{during}.", frame.ids)
@@ -39,10 +39,10 @@ def reply_clip(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft((*claims, *_unjudged_claims(found)), (found,))
 
 
-def reply_when(subject: Subject, question: Question, named: Entities) -> Draft:
+def reply_when(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Start, end, duration and peak of the events."""
-    found = list_events(subject, named.picture)
-    events = _select_events(found, named)
+    found = list_events(subject, entities.picture)
+    events = _select_events(found, entities)
     if not events:
         return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
     claims = [
@@ -56,10 +56,10 @@ def reply_when(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft(tuple(claims), (found,))
 
 
-def reply_clip_where(subject: Subject, question: Question, named: Entities) -> Draft:
+def reply_clip_where(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Where in the picture the events are."""
-    found = list_events(subject, named.picture)
-    events = _select_events(found, named)
+    found = list_events(subject, entities.picture)
+    events = _select_events(found, entities)
     if not events:
         return Draft((clip_verdict_claim(found),), (found,))
     claims = []
@@ -72,11 +72,11 @@ def reply_clip_where(subject: Subject, question: Question, named: Entities) -> D
     return Draft(tuple(claims), (found,))
 
 
-def reply_clip_severity(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Severity of each event with the sentences that it was graded by."""
-    found = list_events(subject, named.picture)
-    record = subject.clip(named.picture)
-    chosen = {event.event for event in _select_events(found, named)}
+def reply_clip_severity(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Severity of each event with the recorded sentences on its severity."""
+    found = list_events(subject, entities.picture)
+    record = subject.clip(entities.picture)
+    chosen = {event.event for event in _select_events(found, entities)}
     claims = [
         make_claim(claim.text, claim.evidence)
         for event in record.events
@@ -86,23 +86,23 @@ def reply_clip_severity(subject: Subject, question: Question, named: Entities) -
     ]
     lead = [
         make_claim(f"{event.event} is {event.severity}.", event.ids)
-        for event in _select_events(found, named)[:MAX_EVENTS]
+        for event in _select_events(found, entities)[:MAX_EVENTS]
     ]
     return Draft((clip_verdict_claim(found), *lead, *claims[:MAX_EVENTS]), (found,))
 
 
-def reply_clip_count(subject: Subject, question: Question, named: Entities) -> Draft:
+def reply_clip_count(subject: Subject, question: Question, entities: Entities) -> Draft:
     """How many events there are."""
-    found = list_events(subject, named.picture)
+    found = list_events(subject, entities.picture)
     stood = "event stands" if found.count == 1 else "events stand"
     text = f"{found.count} {stood} out." if found.count else "None: nothing stands out."
     return Draft((make_claim(text, found.ids), *_unjudged_claims(found)), (found,))
 
 
-def reply_clip_confidence(subject: Subject, question: Question, named: Entities) -> Draft:
-    """How often normal footage gets as high."""
-    found = list_events(subject, named.picture)
-    record = subject.clip(named.picture)
+def reply_clip_confidence(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The rate of false events that the threshold promises, and the footage behind it."""
+    found = list_events(subject, entities.picture)
+    record = subject.clip(entities.picture)
     claims = [clip_verdict_claim(found)]
     known = record.calibration
     if known is None or not record.events:
@@ -118,7 +118,7 @@ def reply_clip_confidence(subject: Subject, question: Question, named: Entities)
 
 
 def clip_verdict_claim(found: EventList) -> Claim:
-    """One sentence with the label as it is recorded."""
+    """The recorded label in one sentence."""
     if found.label == "anomalous":
         stood = "event stands" if found.count == 1 else "events stand"
         return make_claim(f"{found.clip} is anomalous: {found.count} {stood} out.", found.ids)
@@ -141,15 +141,15 @@ def _unjudged_claims(found: EventList) -> list[Claim]:
     ]
 
 
-def _select_events(found: EventList, named: Entities) -> tuple[FoundEvent, ...]:
-    """The events that are named; the worst; those at a time; or all."""
-    if named.events:
-        return tuple(event for event in found.events if event.event in named.events)
-    if named.order in ("worst", "strongest"):
+def _select_events(found: EventList, entities: Entities) -> tuple[FoundEvent, ...]:
+    """The events that the question names, the worst one, those at a time, or all."""
+    if entities.events:
+        return tuple(event for event in found.events if event.event in entities.events)
+    if entities.order in ("worst", "strongest"):
         order = sorted(found.events, key=lambda event: -SEVERITIES.index(event.severity))
         return tuple(order[:1])
-    if named.seconds is not None:
-        return tuple(event for event in found.events if event.start <= named.seconds <= event.end)
+    if entities.seconds is not None:
+        return tuple(event for event in found.events if event.start <= entities.seconds <= event.end)
     return found.events
 
 
@@ -167,7 +167,7 @@ _COMPARATIVES: Mapping[OrderMeasure, tuple[str, str, str, str]] = {
     "start": ("begins later", "begins first", "begin together", " s"),
     "score": ("stands out more", "stands out less", "stand out alike", " times the most of normal footage"),
 }
-"""More, less and as much of a measure, and its unit."""
+"""Phrases for more, less and equal by measure, and its unit."""
 
 _SUPERLATIVES: Mapping[OrderMeasure, tuple[str, str]] = {
     "severity": ("is the worst", "is the least severe"),
@@ -178,35 +178,35 @@ _SUPERLATIVES: Mapping[OrderMeasure, tuple[str, str]] = {
     "score": ("stands out most", "stands out least"),
 }
 _DEFAULT_MEASURES: tuple[OrderMeasure, ...] = ("severity", "duration", "speed", "score")
-"""What events are compared in where nothing else is asked for."""
+"""Measures that events are compared by where the question names none."""
 
 
-def is_event_comparison(question: Question, named: Entities) -> bool:
-    """Whether a question about a clip puts events beside each other."""
+def is_event_comparison(question: Question, entities: Entities) -> bool:
+    """Whether a question about a clip compares events."""
     plain = question.plain
     asks_all = _COMPARE.search(plain) is not None
-    if len(named.events) > 1:
+    if len(entities.events) > 1:
         return asks_all or parse_order(plain) is not None
     if asks_all and _EVENTS.search(plain):
         return True
     return _WHICH.search(plain) is not None and parse_order(plain) is not None
 
 
-def reply_clip_compare(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The events that are named, or all, by what is asked for, or by everything that was measured."""
-    found = list_events(subject, named.picture)
-    events = [subject.event(id, named.picture)[1] for id in named.events]
-    events = events or list(subject.clip(named.picture).events)
+def reply_clip_compare(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Compare the named events, or all, by the measure that the question names, or by `_DEFAULT_MEASURES`."""
+    found = list_events(subject, entities.picture)
+    events = [subject.event(id, entities.picture)[1] for id in entities.events]
+    events = events or list(subject.clip(entities.picture).events)
     if not events:
         return Draft((clip_verdict_claim(found),), (found,))
-    told = {each.event: event_claim(each) for each in found.events}
+    sentences = {each.event: event_claim(each) for each in found.events}
     if len(events) == 1:
         text = f"Only {events[0].id} is there, so there is nothing to compare it with."
-        return Draft((make_claim(text, (events[0].id,)), told[events[0].id]), (found,))
+        return Draft((make_claim(text, (events[0].id,)), sentences[events[0].id]), (found,))
     order = parse_order(question.plain)
     if order is not None:
         return Draft((_comparison_claim(events, order),), (found,))
-    shown = [told[event.id] for event in events] if len(events) == 2 else []
+    shown = [sentences[event.id] for event in events] if len(events) == 2 else []
     claims = [_comparison_claim(events, EventOrder(measure, most=True)) for measure in _DEFAULT_MEASURES]
     return Draft((*shown, *claims), (found,))
 
@@ -242,5 +242,5 @@ def _comparison_claim(events: Sequence[Event], order: EventOrder) -> Claim:
 
 def _format_measure(event: Event, measure: OrderMeasure, unit: str = "") -> str:
     value = order_value(event, measure)
-    assert value is not None  # those that are not known are never put in order
+    assert value is not None  # `events_at_extreme` returns nothing where a value is unknown
     return SEVERITIES[int(value)] if measure == "severity" else f"{value:g}{unit}"

@@ -18,13 +18,13 @@ _FILES_AND_IDS = re.compile(
 
 @dataclass(frozen=True)
 class Draft:
-    """What will be answered, once its sentences were checked.
+    """An answer before its claims are checked.
 
     Parameters
     ----------
     claims : sentences in order, each with the ids that it rests on.
-    used : what tools returned; every number of a sentence must be one of theirs.
-    helps : what would help, where the question can't be answered (None: it is answered).
+    used : tool results; every number in a claim must occur in them.
+    helps : what would help, where the question can't be answered; None where it is answered.
     """
 
     claims: tuple[Claim, ...]
@@ -33,24 +33,24 @@ class Draft:
 
 
 def make_claim(text: str, ids: Sequence[str]) -> Claim:
-    """A sentence with what it rests on."""
+    """A claim from a sentence and the ids that it rests on."""
     return Claim(text=text, evidence=tuple(ids))
 
 
 def filter_supported_claims(
     claims: Iterable[Claim], used: Sequence[Result], extra: Collection[str] = ()
 ) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
-    """Keep the sentences whose ids exist and whose numbers are those of the evidence.
+    """Keep the claims whose ids and numbers occur in the tool results.
 
     Parameters
     ----------
     claims : in order.
-    used : what tools returned.
-    extra : ids that may be cited besides those of the results.
+    used : tool results.
+    extra : ids that may be cited in addition.
 
     Returns
     -------
-    The claims that hold, and the texts of the others with what is wrong with them.
+    The supported claims, and the texts of the others with the ids and numbers that are not supported.
     """
     ids = {id for result in used for id in _ids(result)} | set(extra)
     pool = [value for result in used for value in _numbers_of(result.model_dump())]
@@ -67,17 +67,17 @@ def filter_supported_claims(
 
 
 def parse_numbers(text: str) -> list[float]:
-    """Every number in a text, names of files and ids left out."""
+    """The numbers in a text, without those in file names and ids."""
     return [_parse_number(found) for found in number_texts(text)]
 
 
 def number_texts(text: str) -> list[str]:
-    """The numbers in a text as they are written, names of files and ids left out."""
+    """The numbers in a text as written, without those in file names and ids."""
     return _NUMBER.findall(_FILES_AND_IDS.sub(" ", text))
 
 
 def _matches_evidence(text: str, pool: Sequence[float]) -> bool:
-    """Whether a written number is one of the evidence, rounded as it is written, as it is or in per cent."""
+    """Whether a number, as rounded in the text, equals a value of the evidence, as it is or in per cent."""
     value = abs(_parse_number(text))
     mantissa, _, exponent = text.lower().replace("−", "-").partition("e")
     decimals = len(mantissa.partition(".")[2])
@@ -90,7 +90,7 @@ def _parse_number(text: str) -> float:
 
 
 def _numbers_of(content: object) -> Iterator[float]:
-    """Every number in what a tool returned, those within its texts too."""
+    """Every number in a tool result, including those in its texts."""
     if isinstance(content, str):
         yield from parse_numbers(content)
     elif isinstance(content, int | float):
@@ -104,7 +104,7 @@ def _numbers_of(content: object) -> Iterator[float]:
 
 
 def _ids(result: Result) -> list[str]:
-    """Ids of a result and of those inside it."""
+    """Ids of a result and of results nested in it."""
     found = list(result.ids)
     for value in dict(result).values():
         parts = value if isinstance(value, tuple) else (value,)

@@ -1,8 +1,8 @@
 """Intent classification: a linear classifier on sentence embeddings, nearest phrasings and patterns.
 
 The phrasings and patterns are in ``intents.toml``; ``intents.safetensors`` holds their vectors and the
-classifier,
-fitted by ``scripts/build_intents.py``. A question that is like no phrasing is out of scope (intent "beyond").
+classifier, fitted by ``scripts/build_intents.py``. A question that is similar to no phrasing is out of scope
+(intent "beyond").
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from anomalist.types.common import FloatArray, Frozen
 
 SubjectKind = Literal["picture", "clip", "batch"]
 INTENTS_FILE = Path(__file__).with_name("intents.toml")
+"""Phrasings and patterns of each intent."""
 
 CLASSIFIER_FILE = INTENTS_FILE.with_name("intents.safetensors")
-"""The phrasings as vectors, and a linear classifier fitted to them, by ``scripts/build_intents.py``."""
+"""Vectors of the phrasings and the linear classifier; written by ``scripts/build_intents.py``."""
 
 OUT_OF_SCOPE = "beyond"
 """Intent of questions that are out of scope."""
@@ -38,14 +39,14 @@ NEAREST_PHRASINGS = 3
 """Phrasings of an intent whose mean similarity counts."""
 
 SIMILARITY_WEIGHT, PATTERN_WEIGHT = 6.0, 2.0
-"""What similarity, and a pattern that fits, weigh beside the log-probability of the classifier."""
+"""Weights of the similarity and of a matching pattern, relative to the classifier's log-probability."""
 
 MIN_SIMILARITY = 0.35
-"""Mean similarity below which a question is not understood, unless a pattern fits."""
+"""Mean similarity below which a question is out of scope, unless a pattern matches."""
 
 
 class Intent(Frozen):
-    """One intent as the data file has it."""
+    """One intent of ``intents.toml``."""
 
     on: tuple[SubjectKind, ...]
     examples: tuple[str, ...]
@@ -58,10 +59,10 @@ class IntentPrediction:
 
     Parameters
     ----------
-    intent : its name, "beyond" for what can't be told.
-    score : of it; only comparable within one question.
-    runner_up : the next best intent.
-    margin : by how much it is behind.
+    intent : its name, "beyond" for out of scope.
+    score : its score; only comparable within one question.
+    runner_up : the second-best intent.
+    margin : score minus that of the runner-up.
     """
 
     intent: str
@@ -82,10 +83,10 @@ def intents() -> dict[str, Intent]:
 
 
 def classify_intent(question: Question, about: SubjectKind) -> IntentPrediction:
-    """Find the intent of a question about a picture, a clip, or a batch or a picture of it.
+    """Predict the intent of a question about a picture, a clip, or a batch.
 
-    The log-probability of a linear classifier, the similarity to the nearest phrasings, and patterns are
-    added up. What is like no phrasing is beyond.
+    The score of an intent is the log-probability of a linear classifier plus the weighted similarity to the
+    nearest phrasings plus a bonus for a matching pattern. A question similar to no phrasing is out of scope.
     """
     known, model = intents(), _load_classifier()
     (vector,) = load_encoder().encode([question.plain])
@@ -110,7 +111,7 @@ def classify_intent(question: Question, about: SubjectKind) -> IntentPrediction:
 
 
 def _expand_nouns(texts: Sequence[str], nouns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Phrasings with each noun in the place of its kind, those after each other that come together."""
+    """Phrasings with their placeholders filled in; the i-th nouns of several kinds come together."""
     filled = []
     for text in texts:
         kinds = [kind for kind in nouns if f"{{{kind}}}" in text]
@@ -142,7 +143,7 @@ class _IntentClassifier:
 
 @cache
 def _load_classifier() -> _IntentClassifier:
-    """What ships. Raises ModelError when it is not of these phrasings."""
+    """Load the shipped classifier. Raises ModelError when it was fitted to other phrasings."""
     from safetensors import safe_open
 
     _, owners, digest = examples(intents())

@@ -30,7 +30,7 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.types.common import Claim
 
 MAX_LISTED = 10
-"""Pictures or rules that are told by name."""
+"""Pictures or rules that are listed by name."""
 
 _CALLED_NORMAL = re.compile(
     r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
@@ -55,14 +55,14 @@ _CONFIRMED = re.compile(
 
 
 def is_statement(question: Question) -> bool:
-    """Whether a person plainly states something to be remembered; nothing is stored on a hint."""
+    """Whether a person explicitly states feedback; nothing is stored otherwise."""
     return "?" not in question.plain and _STATEMENT.match(question.plain) is not None
 
 
-def reply_history(subject: Subject, question: Question, named: Entities) -> Draft:
-    """What people said about findings like this one, and which labelled cases it is like."""
-    found = show_findings(subject, named.picture)
-    past = recall_similar_cases(subject, named.picture)
+def reply_history(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Feedback on similar findings, and the nearest labelled cases."""
+    found = show_findings(subject, entities.picture)
+    past = recall_similar_cases(subject, entities.picture)
     claims = [_case_claim(case) for case in past.cases]
     for region in found.regions[:3]:
         if region.known is not None and region.known.cases:
@@ -77,22 +77,22 @@ def reply_history(subject: Subject, question: Question, named: Entities) -> Draf
     return Draft(tuple(claims), (found, past))
 
 
-def reply_feedback(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Store what the person says, and say what was stored and how to take it back."""
+def reply_feedback(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Store feedback, or undo it; the reply states what was stored."""
     if _UNDO.search(question.plain):
-        return _undo_draft(subject, question, named)
-    region = named.regions[0] if named.regions else None
+        return _undo_draft(subject, question, entities)
+    region = entities.regions[0] if entities.regions else None
     kind = feedback_kind(question)
     said: Literal["confirmed", "normal", "corrected"]
     said = "corrected" if kind else "normal" if _CALLED_NORMAL.search(question.plain) else "confirmed"
-    if said == "confirmed" and not (_CONFIRMED.search(question.plain) or named.severity is not None):
+    if said == "confirmed" and not (_CONFIRMED.search(question.plain) or entities.severity is not None):
         text = "It is not clear what is to be remembered, so nothing was stored."
         helps = 'Say for instance: "This is fine." or "This is a scratch, severity 3."'
-        return Draft((make_claim(text, ["score"]),), (show_findings(subject, named.picture),), helps)
+        return Draft((make_claim(text, ["score"]),), (show_findings(subject, entities.picture),), helps)
     case = record_feedback(
-        subject, said, kind, named.severity, region, f"in words: {question.text}", named.picture
+        subject, said, kind, entities.severity, region, f"in words: {question.text}", entities.picture
     )
-    found = show_findings(subject, named.picture)
+    found = show_findings(subject, entities.picture)
     meaning = {"normal": "this is fine", "confirmed": "the finding is right"}
     what = meaning.get(said, f"this is {with_article(kind or '')}")
     graded = f", severity {case.severity}" if said != "normal" and case.severity else ""
@@ -105,8 +105,8 @@ def reply_feedback(subject: Subject, question: Question, named: Entities) -> Dra
     return Draft(claims, (case, found))
 
 
-def reply_rules(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The rules that fit what was measured, and how many there are."""
+def reply_rules(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The rules that match what was measured; or the list of rules."""
     if re.search(r"\b(?:list|show|what rules|which rules are)\b", question.plain):
         rules = list_rules(subject)
         claims = [
@@ -115,7 +115,7 @@ def reply_rules(subject: Subject, question: Question, named: Entities) -> Draft:
         ]
         lead = make_claim(f"The profile {rules.profile} has {len(rules.rules)} rules that hold.", rules.ids)
         return Draft((lead, *claims), (rules, _Number(ids=(), number=len(rules.rules))))
-    rules = apply_rules(subject, None, named.picture)
+    rules = apply_rules(subject, None, entities.picture)
     if not rules.rules:
         text = (
             f"None of the {rules.of} rules fits what was measured."
@@ -130,36 +130,39 @@ def reply_rules(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft(tuple(claims), (rules,))
 
 
-def reply_search(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The pictures that fit, the most severe first."""
+def reply_search(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The pictures that match label, kind, date and severity, the most severe first."""
     plain = question.plain
-    worst = named.order is not None or re.search(r"\b(?:sort|rank|order|overview|first)\b", plain) is not None
-    label = None if worst else named.label
+    worst = (
+        entities.order is not None or re.search(r"\b(?:sort|rank|order|overview|first)\b", plain) is not None
+    )
+    label = None if worst else entities.label
     kinds = {record.kind for record in (*subject.records, *subject.past) if record.kind}
     kind = next((kind for kind in sorted(kinds) if re.search(rf"\b{re.escape(kind)}s?\b", plain)), None)
-    least = named.severity or 0 if label != "normal" else 0
-    found = search_records(subject, label, kind, named.since, None, least, None, named.position)
-    what = " ".join(filter(None, [label, kind, named.since]))
+    least = entities.severity or 0 if label != "normal" else 0
+    found = search_records(subject, label, kind, entities.since, None, least, None, entities.position)
+    what = " ".join(filter(None, [label, kind, entities.since]))
     if not found.rows:
         text = f"None of the {found.searched} pictures fits{': ' + what if what else ''}."
         return Draft((make_claim(text, ["score"]),), (found,))
-    rows = found.rows[: 1 if named.order else MAX_LISTED]
+    rows = found.rows[: 1 if entities.order else MAX_LISTED]
     claims = []
     counts = Counter(str(row.label or "not judged") for row in found.rows)
-    if named.order is None and what:
+    if entities.order is None and what:
         fit = "is" if found.count == 1 else "are"
         order = "" if label == "normal" else ", the most severe first"
         text = f"{found.count} of {found.searched} {fit} {what}{order}."
         claims.append(make_claim(text, found.ids[:MAX_LISTED] or ["score"]))
-    elif named.order is None:
-        told = join_words([f"{number} {label}" for label, number in counts.items()])
-        text = f"Of {found.searched} pictures, {told}; here the most severe come first."
+    elif entities.order is None:
+        tallied = join_words([f"{number} {label}" for label, number in counts.items()])
+        text = f"Of {found.searched} pictures, {tallied}; here the most severe come first."
         claims.append(make_claim(text, ["score"]))
-        if _WHERE_TO_BEGIN.search(plain) and 0 < len(odd := _not_normal(found)) < len(found.rows):
-            rows = odd[:MAX_LISTED]
+        if _WHERE_TO_BEGIN.search(plain) and 0 < len(not_normal := _not_normal(found)) < len(found.rows):
+            rows = not_normal[:MAX_LISTED]
             claims = [
                 make_claim(
-                    f"{_needs_look(len(odd))}; of the other {found.count - len(odd)} none stands out.",
+                    f"{_needs_look(len(not_normal))}; "
+                    f"of the other {found.count - len(not_normal)} none stands out.",
                     ["score"],
                 )
             ]
@@ -175,7 +178,7 @@ def reply_search(subject: Subject, question: Question, named: Entities) -> Draft
 
 
 def _not_normal(found: RecordRows) -> tuple[RecordRow, ...]:
-    """What is not plainly normal."""
+    """The records that aren't normal."""
     return tuple(row for row in found.rows if row.label != "normal")
 
 
@@ -183,16 +186,16 @@ def _needs_look(number: int) -> str:
     return "1 picture needs a look" if number == 1 else f"{number} pictures need a look, in this order"
 
 
-def reply_rate(subject: Subject, question: Question, named: Entities) -> Draft:
-    """What would be decided at another false-alarm rate."""
-    rate = named.rate
+def reply_rate(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The verdicts at another false-alarm rate."""
+    rate = entities.rate
     if rate is None:
-        found = show_findings(subject, named.picture or subject.records[0].source)
+        found = show_findings(subject, entities.picture or subject.records[0].source)
         text = "Which false-alarm rate? None was named."
         return Draft(
             (make_claim(text, ["score"]),), (found,), 'Ask for instance: "What if the rate were 1 %?"'
         )
-    what_if = change_false_alarm_rate(subject, rate, named.picture)
+    what_if = change_false_alarm_rate(subject, rate, entities.picture)
     claims: list[Claim] = []
     if len(what_if.pictures) == 1:
         (one,) = what_if.pictures
@@ -211,7 +214,7 @@ def reply_rate(subject: Subject, question: Question, named: Entities) -> Draft:
 
 
 def _verdict_change_claims(what_if: RateWhatIf) -> list[Claim]:
-    """How many verdicts would change to what, and of which pictures."""
+    """How many verdicts would change, from what to what, and of which pictures."""
     moved: dict[tuple[str, str], list[str]] = {}
     for one in what_if.pictures:
         if one.before != one.after:
@@ -232,9 +235,9 @@ def _verdict_change_claims(what_if: RateWhatIf) -> list[Claim]:
     return [*claims, *(make_claim(why, ["score"]) for why in whys)] if len(whys) == 1 else claims
 
 
-def reply_provenance(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Who decided, by what, and when."""
-    known = show_provenance(subject, named.picture)
+def reply_provenance(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Provenance: detector, calibration, threshold, reasoner and time."""
+    known = show_provenance(subject, entities.picture)
     claims = [
         make_claim(
             f"{known.name} was judged by the detector {known.detector} {known.detector_version}, "
@@ -268,11 +271,11 @@ class _Numbers(Result):
     numbers: tuple[int, ...]
 
 
-def _undo_draft(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Undo the case that is named, or the newest that was said about this picture."""
-    found = show_findings(subject, named.picture)
+def _undo_draft(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Undo the case that is named, or the newest one on this picture."""
+    found = show_findings(subject, entities.picture)
     wanted = re.search(r"\bcase:[1-9]\d*\b", question.plain)
-    case = undo_feedback(subject, wanted[0] if wanted else None, named.picture)
+    case = undo_feedback(subject, wanted[0] if wanted else None, entities.picture)
     return Draft(
         (make_claim(f"{case.case} is undone; it stays in the file as such.", case.ids),), (case, found)
     )
@@ -288,7 +291,7 @@ def _no_case_claim(past: PastCases) -> Claim:
 
 
 def _case_claim(case: PastCase) -> Claim:
-    """What a person said of something alike, who it was, and when."""
+    """Feedback on a similar finding, with who gave it and when."""
     grade = f", severity {case.severity}" if case.severity else ""
     if case.severity == "none":
         said = "said that it is fine"

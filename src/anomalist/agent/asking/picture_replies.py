@@ -1,6 +1,6 @@
 """Replies about a picture: verdict, reasons, confidence, severity, place, kind, size, count, changes.
 
-None of them changes the recorded verdict, whichever way a question leans.
+No reply changes the recorded verdict, however leading the question is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NORMAL_WORDS = re.compile(
 )
 NEGATION = re.compile(r"\b(?:nothing|not|no|never|without|free of|don't|doesn't|didn't|isn't|none)\b")
 MAX_REASONS = 6
-"""Sentences that a question after reasons gets."""
+"""Sentences in a reply about reasons."""
 
 ADVICE: dict[Label, tuple[str, ...]] = {
     "normal": ("Nothing that was measured speaks against passing it on",),
@@ -49,12 +49,12 @@ ADVICE: dict[Label, tuple[str, ...]] = {
         "Take it out, and stop for a look before more of these are made",
     ),
 }
-"""What follows from label and severity; a person decides."""
+"""Recommended action by label and severity; a person decides."""
 
 
-def reply_verdict(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Whether something is wrong, in the words of the record, however the question leans."""
-    found = show_findings(subject, named.picture)
+def reply_verdict(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The recorded verdict, however leading the question is."""
+    found = show_findings(subject, entities.picture)
     claims = [verdict_claim(found, _yes_or_no(question.plain, found.label))]
     if found.label == "undecided" and found.why_undecided:
         claims.append(make_claim(found.why_undecided, ["score"]))
@@ -67,18 +67,18 @@ def reply_verdict(subject: Subject, question: Question, named: Entities) -> Draf
     return Draft(tuple(claims), (found,))
 
 
-def reply_why(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The sentences that the verdict rests on."""
-    found = show_findings(subject, named.picture)
+def reply_why(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The claims that the verdict rests on."""
+    found = show_findings(subject, entities.picture)
     reasons = list(found.claims[:MAX_REASONS])
     if found.label == "undecided" and found.why_undecided:
         reasons.insert(0, make_claim(found.why_undecided, ["score"]))
     return Draft((verdict_claim(found), *reasons), (found,))
 
 
-def reply_confidence(subject: Subject, question: Question, named: Entities) -> Draft:
-    """How far the score is from the threshold, what it is calibrated on, and how stable the decision is."""
-    found = show_findings(subject, named.picture)
+def reply_confidence(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Score and threshold, calibration set, and instability of the decision."""
+    found = show_findings(subject, entities.picture)
     claims = [verdict_claim(found), *_score_claims(found)]
     known = found.calibration
     if known is None:
@@ -112,10 +112,10 @@ def reply_confidence(subject: Subject, question: Question, named: Entities) -> D
     return Draft(tuple(claims), (found,))
 
 
-def reply_severity(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The level by the policy, with its reason."""
-    region = named.regions[0] if named.regions else None
-    graded = explain_severity(subject, region, named.picture)
+def reply_severity(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Severity by the policy, with its reason."""
+    region = entities.regions[0] if entities.regions else None
+    graded = explain_severity(subject, region, entities.picture)
     what = region or "It"
     if graded.if_real:
         text = f"Undecided; if the finding is real, its severity is {graded.severity}: {graded.reason}."
@@ -137,16 +137,16 @@ class SeverityScale(Result):
     highest: int
 
 
-def reply_action(subject: Subject, question: Question, named: Entities) -> Draft:
-    """What follows from verdict and severity; the person decides."""
-    found = show_findings(subject, named.picture)
+def reply_action(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Recommended action by verdict and severity; a person decides."""
+    found = show_findings(subject, entities.picture)
     used: list[Result] = [found]
     label = found.label or "undecided"
     claims = [verdict_claim(found)]
     level = 0
     ids: tuple[str, ...] = ("score",)
     if label == "anomalous":
-        graded = explain_severity(subject, None, named.picture)
+        graded = explain_severity(subject, None, entities.picture)
         used.append(graded)
         level, ids = graded.level, graded.ids or ids
         claims.append(make_claim(f"Severity {graded.severity}: {graded.reason}.", ids))
@@ -158,7 +158,7 @@ def reply_action(subject: Subject, question: Question, named: Entities) -> Draft
 
 
 def verdict_claim(found: PictureFindings, lead: str = "") -> Claim:
-    """One sentence with the label as it is recorded."""
+    """The recorded label in one sentence."""
     ids = ("score", *(region.region for region in found.regions[:1]))
     if found.error is not None and found.label is None:
         return make_claim(f"{found.picture} could not be judged: {found.error}", ["score"])
@@ -175,7 +175,7 @@ def _score_claims(found: PictureFindings) -> list[Claim]:
 
 
 def _yes_or_no(plain: str, label: Label | None) -> str:
-    """ "Yes: " or "No: " where the question leans one way only and there is a verdict."""
+    """ "Yes: " or "No: " for a question about only one of defective and normal, where there is a verdict."""
     asked = TAG_QUESTION.sub("", plain)
     bad, good = DEFECT_WORDS.search(asked) is not None, NORMAL_WORDS.search(asked) is not None
     if bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
@@ -189,13 +189,13 @@ def _yes_or_no(plain: str, label: Label | None) -> str:
 
 
 MAX_REGIONS = 5
-"""Regions that are told one by one."""
+"""Regions that are described one by one."""
 
 
-def reply_where(subject: Subject, question: Question, named: Entities) -> Draft:
+def reply_where(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Position word, box and borders of the regions."""
-    found = show_findings(subject, named.picture)
-    regions = _select_regions(found, named)
+    found = show_findings(subject, entities.picture)
+    regions = _select_regions(found, entities)
     if not regions:
         return _no_region_draft(found)
     claims = _lead_in(found)
@@ -211,10 +211,10 @@ def reply_where(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft((*claims, *_remaining_claims(regions)), (found, _remaining_count(regions)))
 
 
-def reply_kind(subject: Subject, question: Question, named: Entities) -> Draft:
-    """The labelled kind that a region is like, or else what its shape and contrast look like."""
-    found = show_findings(subject, named.picture)
-    regions = _select_regions(found, named)
+def reply_kind(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The kind of each region: of similar labelled cases, or else by shape and contrast."""
+    found = show_findings(subject, entities.picture)
+    regions = _select_regions(found, entities)
     if not regions:
         return _no_region_draft(found)
     claims = _lead_in(found)
@@ -222,17 +222,17 @@ def reply_kind(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft((*claims, *_remaining_claims(regions)), (found, _remaining_count(regions)))
 
 
-def reply_describe(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Each region as it was measured."""
-    found = show_findings(subject, named.picture)
-    regions = _select_regions(found, named)
+def reply_describe(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The measured description of each region."""
+    found = show_findings(subject, entities.picture)
+    regions = _select_regions(found, entities)
     if not regions:
         return _no_region_draft(found)
     claims = _lead_in(found)
     claims += [make_claim(region.sentence, region.ids) for region in regions[:3]]
     used: list[Result] = [found]
     if "colo" in question.plain and not any(" by " in region.sentence for region in regions[:1]):
-        measured = measure_region(subject, regions[0].region, named.picture)
+        measured = measure_region(subject, regions[0].region, entities.picture)
         used.append(measured)
         text = (
             f"The colour of {measured.region} shifts by {measured.colour_shift:g} CIELAB units: not notably."
@@ -241,11 +241,11 @@ def reply_describe(subject: Subject, question: Question, named: Entities) -> Dra
     return Draft(tuple(claims), tuple(used))
 
 
-def reply_count(subject: Subject, question: Question, named: Entities) -> Draft:
-    """How many regions there are, by kind."""
-    counted = count_regions(subject, named.picture, named.position)
-    found = show_findings(subject, named.picture)
-    place = f" at the {named.position}" if named.position else ""
+def reply_count(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """The number of regions, by kind."""
+    counted = count_regions(subject, entities.picture, entities.position)
+    found = show_findings(subject, entities.picture)
+    place = f" at the {entities.position}" if entities.position else ""
     if counted.count == 0:
         return Draft(
             (make_claim(f"None: no place is marked{place}.", ["score"]), verdict_claim(found)),
@@ -260,15 +260,17 @@ def reply_count(subject: Subject, question: Question, named: Entities) -> Draft:
     return Draft((*_lead_in(found), *claims), (counted, found))
 
 
-def reply_measure(subject: Subject, question: Question, named: Entities) -> Draft:
-    """Size, length, contrast; or the distance to a border or between two regions."""
-    found = show_findings(subject, named.picture)
-    regions = _select_regions(found, named)
+def reply_measure(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Size, length and contrast of a region; or its distance to a border or to another region."""
+    found = show_findings(subject, entities.picture)
+    regions = _select_regions(found, entities)
     if not regions:
         return _no_region_draft(found)
-    picture = named.pictures[0] if named.pictures else None
+    picture = entities.pictures[0] if entities.pictures else None
     used: list[Result] = [found]
-    if len(named.regions) > 1 or (len(regions) > 1 and re.search(r"\b(?:apart|between)\b", question.plain)):
+    if len(entities.regions) > 1 or (
+        len(regions) > 1 and re.search(r"\b(?:apart|between)\b", question.plain)
+    ):
         distance = measure_distance(subject, regions[0].region, regions[1].region, picture)
         text = (
             f"{distance.first} and {distance.second} are {distance.gap} px apart, "
@@ -277,8 +279,8 @@ def reply_measure(subject: Subject, question: Question, named: Entities) -> Draf
         return Draft((make_claim(text, distance.ids),), (found, distance))
     region = regions[0]
     claims = _lead_in(found)
-    if named.side or re.search(r"\b(?:edge|border|rim)\b", question.plain):
-        sides = [named.side] if named.side else ["left", "top", "right", "bottom"]
+    if entities.side or re.search(r"\b(?:edge|border|rim)\b", question.plain):
+        sides = [entities.side] if entities.side else ["left", "top", "right", "bottom"]
         distances = [measure_distance(subject, region.region, side, picture) for side in sides]
         nearest = min(distances, key=lambda each: each.gap)
         text = f"{region.region} is {nearest.gap} px from the {nearest.second} edge of the picture."
@@ -291,17 +293,17 @@ def reply_measure(subject: Subject, question: Question, named: Entities) -> Draf
     return Draft(tuple(claims), tuple(used))
 
 
-def reply_change(subject: Subject, question: Question, named: Entities) -> Draft:
-    """What is missing, extra or changed against the reference."""
-    found = show_findings(subject, named.picture)
-    record = subject.picture(named.picture)
+def reply_change(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """What is missing, extra or changed in comparison with the reference."""
+    found = show_findings(subject, entities.picture)
+    record = subject.picture(entities.picture)
     if record.basis != "reference":
         text = "It was compared with normal pictures, not with one reference, so what changed can't be told."
         helps = "Inspect it with --reference and one good picture of the same thing."
         return Draft((make_claim(text, ["score"]),), (found,), helps)
     if not found.regions:
         return Draft((make_claim("Nothing differs from the reference.", ["score"]),), (found,))
-    counted = count_regions(subject, named.picture)
+    counted = count_regions(subject, entities.picture)
     changes = [region.change or "changed" for region in found.regions]
     counts = {name: changes.count(name) for name in ("missing", "extra", "changed") if name in changes}
     tally = _ChangeCounts(ids=_region_ids(found.regions), changes=counts)
@@ -319,18 +321,18 @@ def reply_change(subject: Subject, question: Question, named: Entities) -> Draft
     return Draft(tuple(claims), (found, counted, tally))
 
 
-def reply_compare(subject: Subject, question: Question, named: Entities) -> Draft:
-    """A region beside what is normal there, or two pictures of a batch."""
-    if len(named.pictures) == 2:
-        both = compare_pictures(subject, *named.pictures)
+def reply_compare(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """Compare a region with its normal counterpart, or two pictures of a batch."""
+    if len(entities.pictures) == 2:
+        both = compare_pictures(subject, *entities.pictures)
         text = f"{both.higher} scores higher, by {both.score_difference:.3g}."
         verdicts = [verdict_claim(both.first), verdict_claim(both.second)]
         return Draft((*verdicts, make_claim(text, both.ids)), (both,))
-    found = show_findings(subject, named.picture)
-    regions = _select_regions(found, named)
+    found = show_findings(subject, entities.picture)
+    regions = _select_regions(found, entities)
     if not regions:
         return _no_region_draft(found)
-    beside = compare_with_normal(subject, regions[0].region, named.picture)
+    beside = compare_with_normal(subject, regions[0].region, entities.picture)
     way = "darker" if beside.difference < 0 else "lighter"
     claims = [
         make_claim(
@@ -358,14 +360,14 @@ class _ChangeCounts(Result):
     changes: dict[str, int]
 
 
-def _select_regions(found: PictureFindings, named: Entities) -> tuple[FoundRegion, ...]:
-    """The regions that a question is about: named ones, those at a place, the largest, or all."""
+def _select_regions(found: PictureFindings, entities: Entities) -> tuple[FoundRegion, ...]:
+    """The regions that the question names, the largest or smallest one, or all."""
     regions = found.regions
-    if named.regions:
-        return tuple(region for region in regions if region.region in named.regions)
-    if named.order in ("largest", "biggest"):
+    if entities.regions:
+        return tuple(region for region in regions if region.region in entities.regions)
+    if entities.order in ("largest", "biggest"):
         return tuple(sorted(regions, key=lambda region: -region.area)[:1])
-    if named.order == "smallest":
+    if entities.order == "smallest":
         return tuple(sorted(regions, key=lambda region: region.area)[:1])
     return regions
 
@@ -376,7 +378,7 @@ def _no_region_draft(found: PictureFindings) -> Draft:
 
 
 def _lead_in(found: PictureFindings) -> list[Claim]:
-    """What comes first where something is marked and the picture isn't called anomalous."""
+    """The lead sentence where regions are marked in a picture that isn't anomalous."""
     if found.label == "anomalous":
         return []
     if found.label == "normal":

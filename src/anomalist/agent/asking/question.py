@@ -1,10 +1,9 @@
 """Question parsing: text and language, multiple-choice options, and entity extraction.
 
-A question has at most 2,000 characters. What is quoted in it is data: it says neither what is asked nor what
-to
-do, and counts only as the name of a file. Multiple choice in plain text ("Where is it? A) upper left B) lower
-right") is read strictly: what might be an ordinary question with a letter in it stays one. Entities are
-regions, events, files, a rate, a time in seconds, a severity, a label, a date, a position.
+A question has at most 2,000 characters. Quoted text in it is data: it may be a file name and is otherwise
+ignored. Multiple choice in plain text ("Where is it? A) upper left B) lower right") is parsed strictly: a
+question that merely contains a letter is none. Entities are regions, events, files, a rate, a time in
+seconds, a severity, a label, a date and a position.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from anomalist.types.image import REGION_ID
 from anomalist.vision.attributes import POSITIONS
 
 MAX_QUESTION_CHARS = 2000
-"""Characters of a question."""
+"""Longest question, characters."""
 
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|„[^“”]*[“”]|`[^`]*`|(?<!\w)'[^']{12,}'(?!\w)")
-"""What is quoted is data: it says neither what is asked nor what to do."""
+"""Quoted text, which is data."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question that can be worked on.
+    """A normalised question.
 
     Parameters
     ----------
-    text : on one line.
-    plain : the same in lower case, without what is quoted.
-    quoted : what was quoted in it.
+    text : the question on one line.
+    plain : the same in lower case, without quoted text.
+    quoted : the quoted texts.
     """
 
     text: str
@@ -49,7 +48,7 @@ class Question:
 
 
 def read_question(text: str) -> Question:
-    """Tidy a question up.
+    """Normalise a question.
 
     Raises DataError when it is empty, only quoted text, or too long.
     """
@@ -69,7 +68,7 @@ def read_question(text: str) -> Question:
 
 
 def strip_quoted(text: str) -> str:
-    """A text without what is quoted in it; a word in quotes is a name, and stays."""
+    """The text without quoted passages; a single word in quotes is a name and stays."""
     return QUOTED.sub(lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " … ", text)
 
 
@@ -94,7 +93,7 @@ def _frequent_words() -> dict[str, frozenset[str]]:
 
 
 _LETTER_FORMATS = (r"[(\[]?{letter}[)\]]\s*", r"{letter}\.\s+", r"{letter}:\s+")
-"""How a letter may be marked; a text has one way throughout, in capitals or in small letters."""
+"""Formats of an option letter; a text uses one of them throughout, in upper or lower case."""
 
 _LETTER_STYLES = tuple(
     re.compile(rf"(?<![\w.'(\[])(?:{sign.format(letter=f'([{letters}])')})")
@@ -102,7 +101,7 @@ _LETTER_STYLES = tuple(
     for letters in ("A-Z", "a-z")
 )
 _BARE_LETTER = re.compile(r"[A-Za-z]\)")
-"""Said in no sentence: these may follow anything."""
+"""A letter with ")" occurs in no sentence, so it marks an option wherever it stands."""
 
 _LINE_START = re.compile(r"(?:^|\n)[ \t>*•-]*$")
 _OPTION_LINE = re.compile(r"\s*[(\[]?([A-Za-z])(?:[)\]]\s*|[.:]\s+)\S")
@@ -112,7 +111,7 @@ _TRAILING_JOINERS = re.compile(r"(?:[\s.,;?!]|\b(?:or|and|and/or|vs|versus)$)+$"
 _AFTER_OPTIONS = re.compile(
     r"^(.+?)[.;!]\s+((?:please )?(?:answer|reply|respond|choose|pick|select)\b.*|[^?]+\?)$", re.I | re.S
 )
-"""What follows the last option and is none: "Answer with the letter." or the question itself."""
+"""Text after the last option that isn't part of it: "Answer with the letter." or the question itself."""
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,18 @@ class MultipleChoice:
 
     @property
     def text(self) -> str:
-        """The whole on one line, as it is read again."""
-        lettered = (f"{string.ascii_uppercase[i]}) {option}" for i, option in enumerate(self.options))
-        return " ".join(filter(None, [self.question, *lettered]))
+        """Question and options on one line, in a form that `read_multiple_choice` parses."""
+        options = (f"{string.ascii_uppercase[i]}) {option}" for i, option in enumerate(self.options))
+        return " ".join(filter(None, [self.question, *options]))
 
 
 def read_multiple_choice(text: str) -> MultipleChoice | None:
-    """Read options that are marked with letters; None for an ordinary question.
+    """Parse options that are marked with letters; None for an ordinary question.
 
     Parameters
     ----------
-    text : as it was typed. Letters must follow each other from A, at least two, all marked in one way
-        ("A)", "(A)", "A.", "A:", or small ones), inside a line or on lines of their own. What is quoted in it
-        marks nothing.
+    text : as typed. Letters must be consecutive from A, at least two, all in one format ("A)", "(A)", "A.",
+        "A:", or in lower case), within a line or on lines of their own. Letters in quoted text don't count.
     """
     text = text.replace("\r\n", "\n").strip()
     masked = QUOTED.sub(lambda quoted: "”" * len(quoted[0]), text)
@@ -162,13 +160,13 @@ def read_multiple_choice(text: str) -> MultipleChoice | None:
 
 
 def question_without_options(text: str) -> str:
-    """The question without its options; an ordinary question as it is."""
-    lettered = read_multiple_choice(text)
-    return text if lettered is None else lettered.question
+    """The question without its options; an ordinary question unchanged."""
+    parsed = read_multiple_choice(text)
+    return text if parsed is None else parsed.question
 
 
 def join_option_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Join options that come line by line, "A) yes" and then "B) no", until another line or an empty one."""
+    """Join consecutive option lines, "A) yes", "B) no", into one text; other lines pass through."""
     held: list[str] = []
     for line in lines:
         mark = _OPTION_LINE.match(line)
@@ -184,7 +182,7 @@ def join_option_lines(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _option_marks(marks: Sequence[re.Match[str]], masked: str) -> Sequence[re.Match[str]]:
-    """The marks of one style where they are those of options; else none."""
+    """The matches of one letter format if they mark options; else none."""
     marks = [mark for mark in marks if not _in_parenthesis(masked[: mark.start()])]
     on_lines = [mark for mark in marks if _LINE_START.search(masked[: mark.start()])]
     marks = on_lines if len(on_lines) > 1 else marks
@@ -198,7 +196,7 @@ def _option_marks(marks: Sequence[re.Match[str]], masked: str) -> Sequence[re.Ma
 
 
 def _in_parenthesis(before: str) -> bool:
-    """Whether a parenthesis is open, which the one after the letter closes: "(region A)"."""
+    """Whether a parenthesis is open before a letter, as in "(region A)"."""
     return before.rfind("(") > before.rfind(")")
 
 
@@ -213,7 +211,7 @@ def _split_inline_options(text: str, marks: Sequence[re.Match[str]]) -> tuple[st
 
 
 def _split_option_lines(text: str, marks: Sequence[re.Match[str]]) -> tuple[str, list[str]]:
-    """An option is its line, with indented ones that follow; all other lines are the question's."""
+    """An option is its line and indented lines after it; all other lines belong to the question."""
     question = [text[: marks[0].start()]]
     options = []
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
@@ -263,7 +261,7 @@ _SIDES = ("left", "right", "top", "bottom")
 
 @dataclass(frozen=True)
 class Entities:
-    """What was found in the words of a question; None or empty for what isn't named."""
+    """Entities in a question; None or empty where there is none."""
 
     regions: tuple[str, ...]
     events: tuple[str, ...]
@@ -279,12 +277,12 @@ class Entities:
 
     @property
     def picture(self) -> str | None:
-        """The first file that is named."""
+        """The first file name."""
         return self.pictures[0] if self.pictures else None
 
 
 def extract_entities(question: Question) -> Entities:
-    """Read what a question names. What is quoted counts as the name of a file, nothing else."""
+    """Extract the entities of a question; quoted text is searched for file names and ids only."""
     plain = question.plain
     order = _superlative(plain)
     severity = re.search(r"\bseverity (?:of |is |level |grade )*([0-4])\b", plain)
@@ -320,7 +318,7 @@ def extract_entities(question: Question) -> Entities:
 
 
 def _superlative(plain: str) -> str | None:
-    """Which extreme is asked for: "largest", "smallest", "worst", …"""
+    """The superlative in a question: "largest", "smallest", "worst" …"""
     if re.search(
         r"\bmost (?:critical|severe|serious|suspicious|anomalous|damaged|unusual|defective)\b", plain
     ):
@@ -330,7 +328,7 @@ def _superlative(plain: str) -> str | None:
 
 
 def feedback_kind(question: Question) -> str | None:
-    """The kind that a person names in feedback: "this is a scratch, severity 3" gives "scratch"."""
+    """The kind of defect in feedback: "this is a scratch, severity 3" gives "scratch"."""
     found = _KIND_PATTERN.search(question.plain)
     word = found[1].strip() if found else ""
     return None if not word or _NOT_A_KIND.fullmatch(word) else word

@@ -1,6 +1,6 @@
 """A chat session: a LangChain agent over one subject, with checked answers and stored messages.
 
-Also opens what an evidence id in an answer stands for: a crop for a region, a frame for an event, else words.
+Also resolves evidence ids of answers: a crop for a region, a frame for an event, text for other ids.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 FIRST_QUESTION = "What is the verdict?"
-"""What is asked of a picture that is taken into a conversation."""
+"""Asked about a picture that is added to a conversation."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class ChatStreamEvent:
 
     Parameters
     ----------
-    what : "text" is said, not yet checked where a language model says it; "tool" is being called.
-    text : the words, or the name of the tool.
+    what : "text", which is unchecked where a language model wrote it, or "tool" for a tool call.
+    text : the text, or the name of the tool.
     """
 
     what: Literal["text", "tool"]
@@ -74,13 +74,14 @@ class Chat:
     Parameters
     ----------
     subject : what it is about.
-    conversations : the file that keeps it; closed by whoever opened it.
-    name : a conversation of that name goes on, a new one begins.
-    model : a chat model as of `models.open_model`; None answers by measurement alone.
-    model_name : how the record calls the model.
-    about : what the conversation was begun with, for whoever resumes it.
-    steps, seconds : limits of the loop for one question.
-    tools : what a model may call.
+    conversations : the store, which the caller closes.
+    name : an existing conversation of that name is resumed.
+    model : a chat model, see `anomalist.agent.models.selection.open_model`; None answers by measurement
+        alone.
+    model_name : name of the model in the record.
+    about : how the conversation was started, stored for resuming it.
+    steps, seconds : limits of the agent loop for one question.
+    tools : that the model may call.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class Chat:
         self.name = name
         self._about = about or {}
         self._conversations = conversations
-        conversations.keep(name, self._about, subject)
+        conversations.save_subject(name, self._about, subject)
         self._answers = list(stored_answers(conversations.messages(name)))
-        keeping = GuardrailMiddleware(lambda: self.subject, model_name, steps=steps, seconds=seconds)
-        self._agent = self._loop(model, keeping, tools)
+        guardrails = GuardrailMiddleware(lambda: self.subject, model_name, steps=steps, seconds=seconds)
+        self._agent = self._build_agent(model, guardrails, tools)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -113,17 +114,17 @@ class Chat:
         return tuple(self._answers)
 
     def ask(self, question: str, listener: Callable[[ChatStreamEvent], None] | None = None) -> Answer:
-        """Ask; ``listener`` receives sentences and tool calls as they are streamed.
+        """Answer a question; ``listener`` receives sentences and tool calls as they are streamed.
 
-        Options may be in the question: "Where is it? A) upper left B) lower right".
+        The question may contain options: "Where is it? A) upper left B) lower right".
 
         Raises
         ------
         DataError : the question is empty or too long, or the file of conversations can't be used.
         """
         text = read_question(question).text
-        if (lettered := read_multiple_choice(question)) is not None:
-            text = lettered.text  # while its lines are still known
+        if (choice := read_multiple_choice(question)) is not None:
+            text = choice.text  # parsed from the original, because `read_question` joins its lines
         config: RunnableConfig = {"configurable": {"thread_id": self.name}, "recursion_limit": 1000}
         message = {"role": "user", "content": text}
         with self._conversations.sqlite_errors():
@@ -132,13 +133,13 @@ class Chat:
             ):
                 if listener is not None:
                     _forward_events(listener, mode, part)
-        said = stored_answers(self._conversations.messages(self.name))[-1]
-        self._answers.append(said)
-        self._conversations.turned(self.name, len(self._answers))
-        return said
+        reply = stored_answers(self._conversations.messages(self.name))[-1]
+        self._answers.append(reply)
+        self._conversations.finish_turn(self.name, len(self._answers))
+        return reply
 
     def look_at(self, inspection: Inspection) -> Answer:
-        """Take another inspected picture into the conversation; returns what there is to say of it."""
+        """Add another inspected picture to the conversation; returns the verdict on it as an answer."""
         record = inspection.record
         others = tuple(each for each in self.subject.records if each.source != record.source)
         self.subject = replace(
@@ -146,42 +147,41 @@ class Chat:
             records=(*others, record),
             inspections={**self.subject.inspections, record.source: inspection},
         )
-        self._conversations.keep(self.name, self._about, self.subject)
-        asked = f"Look at {Path(record.source).name}."
-        said = answer(only_source(self.subject, record.source), FIRST_QUESTION)
-        said = said.replace(question=asked, intent="look")
-        turn = {"messages": [HumanMessage(asked), answer_message(said)]}
+        self._conversations.save_subject(self.name, self._about, self.subject)
+        question = f"Look at {Path(record.source).name}."
+        reply = answer(only_source(self.subject, record.source), FIRST_QUESTION)
+        reply = reply.replace(question=question, intent="look")
+        turn = {"messages": [HumanMessage(question), answer_message(reply)]}
         with self._conversations.sqlite_errors():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)
-        self._answers.append(said)
-        self._conversations.turned(self.name, len(self._answers))
-        return said
+        self._answers.append(reply)
+        self._conversations.finish_turn(self.name, len(self._answers))
+        return reply
 
     def last_case(self) -> str | None:
-        """Id of the last case that was stored in this conversation and holds still."""
-        from anomalist.memory.cases import CaseStore
+        """Id of the last case that was stored in this conversation and isn't undone."""
         from anomalist.settings import Settings
 
         path = self.subject.cases or Settings().home / "cases.sqlite"
-        told = stored_cases(self._conversations.messages(self.name))
-        if not told or not path.exists():
+        stored = stored_cases(self._conversations.messages(self.name))
+        if not stored or not path.exists():
             return None
         with CaseStore(path) as store:
-            holding = {case.id for case in store.list()}
-        return next((case for case in reversed(told) if case in holding), None)
+            valid = {case.id for case in store.list()}
+        return next((case for case in reversed(stored) if case in valid), None)
 
-    def meant(self, text: str = "it") -> Subject:
-        """The picture or clip that was talked about last, or that a text names; all where that is open."""
+    def resolve_subject(self, text: str = "it") -> Subject:
+        """The picture or clip that a text refers to, by name or as the last one; all where that is open."""
         found = narrow_subject(self.subject, text, self._answers)
         sources = sources_of(self.subject)
         if len(sources_of(found)) > 1 and (last := last_focus(self._answers, sources)) is not None:
             return only_source(self.subject, last)
         return found
 
-    def _loop(
+    def _build_agent(
         self,
         model: BaseChatModel | None,
-        keeping: GuardrailMiddleware,
+        guardrails: GuardrailMiddleware,
         tools: tuple[Callable[..., Result], ...],
     ) -> Any:  # noqa: ANN401
         from langchain.agents import create_agent
@@ -192,20 +192,20 @@ class Chat:
         def subject() -> Subject:
             return self.subject
 
-        speaker: BaseChatModel
+        chat_model: BaseChatModel
         if model is None:
-            speaker = EvidenceChatModel(subject=subject)
+            chat_model = EvidenceChatModel(subject=subject)
         else:
-            speaker = StepwiseChatModel(
+            chat_model = StepwiseChatModel(
                 inner=model,
                 subject=subject,
-                steps_left=keeping.steps_left,
-                seconds_left=keeping.seconds_left,
+                steps_left=guardrails.steps_left,
+                seconds_left=guardrails.seconds_left,
             )
         return create_agent(
-            speaker,
+            chat_model,
             as_langchain_tools(subject, tools),
-            middleware=[keeping],
+            middleware=[guardrails],
             response_format=ToolStrategy(ModelAnswer, tool_message_content="Answered."),
             checkpointer=self._conversations.saver,
         )
@@ -214,8 +214,8 @@ class Chat:
 def _forward_events(listener: Callable[[ChatStreamEvent], None], mode: str, part: Any) -> None:  # noqa: ANN401
     """Forward text and tool calls of the agent's stream to the listener."""
     if mode == "messages":
-        message, about = part
-        if about.get("langgraph_node") == "model" and message.type == "AIMessageChunk" and message.text:
+        message, metadata = part
+        if metadata.get("langgraph_node") == "model" and message.type == "AIMessageChunk" and message.text:
             listener(ChatStreamEvent("text", message.text))
         return
     for message in (part.get("model") or {}).get("messages", ()):
@@ -228,18 +228,18 @@ ID_FORMATS = "Ids look like R1, E2, case:12, rule:7, or score."
 
 
 def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
-    """Show what an id rests on, in a line or two; pictures are written to ``folder`` and named.
+    """Show the evidence behind an id in a line or two; pictures are written to ``folder``.
 
     Parameters
     ----------
-    wanted : an id, with the name of a picture or clip where several are open: "R1", "R2 in part.png".
+    wanted : an id, with the name of a picture or clip where there are several: "R1", "R2 in part.png".
 
     Raises
     ------
-    DataError : no such id, it is open which picture is meant, or the picture is gone or has changed.
+    DataError : no such id, the picture is ambiguous, missing, or has changed.
     """
     id, _, rest = wanted.strip().partition(" ")
-    subject = replace(chat.meant(rest or "it"), crops=folder)
+    subject = replace(chat.resolve_subject(rest or "it"), crops=folder)
     if re.fullmatch(REGION_ID, id, re.I):
         return _open_region(subject, id.upper())
     if re.fullmatch(EVENT_ID, id, re.I):
@@ -259,14 +259,14 @@ def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
 
 
 def _open_region(subject: Subject, id: str) -> str:
-    """A region beside what is normal there, where that is known, else by itself."""
+    """A region beside its normal counterpart, or with its surroundings where there is none."""
     try:
         beside = compare_with_normal(subject, id)
         text = f"{id} on the left, {beside.against} on the right."
         return f"{text}\n{beside.file}"
     except AnomalistError:
-        looked = zoom(subject, id)
-        return f"{id} with its surroundings.\n{looked.file}"
+        close_up = zoom(subject, id)
+        return f"{id} with its surroundings.\n{close_up.file}"
 
 
 def _open_case(subject: Subject, id: str) -> str:

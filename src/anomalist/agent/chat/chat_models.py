@@ -1,8 +1,8 @@
 """LangChain chat models: answers by measurement, and JSON tool calling for models without it.
 
-Needs langchain_core. `EvidenceChatModel` answers the last question where there is no language model;
-`StepwiseChatModel` puts a conversation to any chat model, which replies with its next step as JSON by a
-schema.
+Needs langchain_core. `EvidenceChatModel` answers the last question without a language model;
+`StepwiseChatModel` wraps any chat model and has it reply with its next step, a tool call or an answer, as
+JSON by a schema.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from anomalist.types.common import Answer
 _SAME_QUESTION = re.compile(
     r"^(?:and |so |ok,? )*(?:what|how) about\b|^and (?:in |on |of |with )?\S+\.\w{3,4}\?*$", re.I
 )
-"""The last question again, of another picture, as in "What about b.png?"."""
+"""Matches the last question asked again about another picture: "What about b.png?"."""
 
 
 class EvidenceChatModel(StreamedReplyModel):
-    """Answers the last question of a conversation by measurement; says that it is no language model.
+    """Answers the last question of a conversation by measurement, without a language model.
 
-    It calls the same tools, but by itself: its replies never ask for one. Each carries the whole `Answer`.
+    It calls the tools itself, so its replies hold no tool calls. Each message carries the whole `Answer`.
     """
 
     subject: Callable[[], Subject] = Field(exclude=True, repr=False)
@@ -74,32 +74,32 @@ class EvidenceChatModel(StreamedReplyModel):
         tool_choice: str | None = None,
         **kwargs: object,
     ) -> Runnable[Any, AIMessage]:
-        """Ignore the tools: it calls them by itself."""
+        """Return itself: the tools are called directly."""
         return self
 
     def _pieces(self, messages: list[BaseMessage]) -> list[AIMessageChunk]:
         reply = answer_by_measurement(self.subject(), last_question(messages), stored_answers(messages))
         sentences = [claim.text for claim in reply.claims] if reply.letter is None else []
         *parts, last = sentences or [reply.text]
-        kept = AIMessageChunk(content=last, additional_kwargs={ANSWER_KEY: reply.model_dump_json()})
-        return [*(AIMessageChunk(content=f"{part} ") for part in parts), kept]
+        final = AIMessageChunk(content=last, additional_kwargs={ANSWER_KEY: reply.model_dump_json()})
+        return [*(AIMessageChunk(content=f"{part} ") for part in parts), final]
 
 
 def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Answer]) -> Answer:
-    """Answer by measurement, about the picture that the question means in this conversation."""
+    """Answer by measurement about the picture that the question refers to in this conversation."""
     question = _with_last_question(question, earlier)
     meant = narrow_subject(subject, question, earlier)
     if len(sources_of(meant)) == 1 and earlier and _SAME_QUESTION.match(question):
-        said = answer(meant, earlier[-1].question)
-        return said.replace(question=question)
+        again = answer(meant, earlier[-1].question)
+        return again.replace(question=question)
     reply = answer(meant, question)
     if reply.answered:
         return reply
     if len(sources_of(meant)) == 1:
-        # A file name in the middle can hide what is asked: "Is exp1_num_43817.jpg fine?"
+        # A file name in the question can mislead the intent classifier: "Is exp1_num_43817.jpg fine?"
         plain = replace_file_name(question, sources_of(meant)[0])
         return reply if plain == question else _prefer_second(answer(meant, plain), reply)
-    # "How bad?" after a picture was talked about means that one.
+    # "How bad?" refers to the last picture of the conversation.
     last = last_focus(earlier, sources_of(subject))
     if last is None:
         return reply
@@ -107,15 +107,15 @@ def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Ans
 
 
 def _with_last_question(question: str, earlier: Sequence[Answer]) -> str:
-    """The last question again where only options for it are given: "A) yes B) no"."""
-    lettered = read_multiple_choice(question)
-    if lettered is None or lettered.question or not earlier:
+    """The last question with new options, where only options are given: "A) yes B) no"."""
+    choice = read_multiple_choice(question)
+    if choice is None or choice.question or not earlier:
         return question
-    return MultipleChoice(question_without_options(earlier[-1].question), lettered.options).text
+    return MultipleChoice(question_without_options(earlier[-1].question), choice.options).text
 
 
 def _prefer_second(second: Answer, first: Answer) -> Answer:
-    """The second answer where it is one, to the question as it was put."""
+    """The second answer, with the question of the first, if it answers; else the first."""
     return second.replace(question=first.question) if second.answered else first
 
 
@@ -128,31 +128,31 @@ def last_question(messages: Sequence[BaseMessage]) -> str:
 
 
 def stored_answers(messages: Sequence[BaseMessage]) -> tuple[Answer, ...]:
-    """The answers that were given in a conversation, in order."""
-    kept = (
+    """The answers stored in the messages of a conversation, in order."""
+    stored = (
         message.additional_kwargs.get(ANSWER_KEY) for message in messages if isinstance(message, AIMessage)
     )
-    return tuple(Answer.model_validate_json(text) for text in kept if isinstance(text, str))
+    return tuple(Answer.model_validate_json(text) for text in stored if isinstance(text, str))
 
 
 MAX_EARLIER_TURNS = 6
-"""Questions and answers of the conversation that the model is shown again."""
+"""Earlier questions and answers in the prompt."""
 
 SYSTEM_PROMPT, TURN_PROMPT = "chat_system.v1", "chat.v1"
 
 
 class StepwiseChatModel(BaseChatModel):
-    """Puts a conversation to another chat model, one step a call.
+    """Wraps a chat model without native tool calling; one call is one step.
 
-    Tools are described in the prompt and called by name in the reply, so that a local model, a server
-    without tools and a script all work. Pictures are read when the model is asked and are in no message.
+    Tools are described in the prompt and named in the JSON reply, so that local models, servers without tool
+    calling and scripted models work. Pictures are read at each call and stored in no message.
 
     Parameters
     ----------
-    inner : the model that is asked.
-    subject : what the conversation is about right now.
-    steps_left : how many calls the model still has in this turn.
-    seconds_left : how long it may take; checked while it writes.
+    inner : the wrapped model.
+    subject : returns the current subject of the conversation.
+    steps_left : returns how many calls the model has left in this turn.
+    seconds_left : returns the time limit of the next reply.
     """
 
     inner: BaseChatModel = Field(exclude=True, repr=False)
@@ -172,7 +172,7 @@ class StepwiseChatModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: object,
     ) -> Runnable[Any, AIMessage]:
-        """The same model with descriptions of these tools in its prompt."""
+        """A copy with descriptions of these tools for its prompt."""
         described = [_describe_tool(tool) for tool in tools if tool.name != ModelAnswer.__name__]
         return type(self)(**(dict(self) | {"tools": tuple(described)}))
 
@@ -183,26 +183,26 @@ class StepwiseChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: object,
     ) -> ChatResult:
-        def tell(sentence: str) -> None:
+        def stream_sentence(sentence: str) -> None:
             if run_manager:
                 piece = AIMessageChunk(content=f"{sentence} ")
                 run_manager.on_llm_new_token(piece.text, chunk=ChatGenerationChunk(message=piece))
 
-        # Its raw JSON is not for people: only sentences are streamed.
+        # Only the sentences in the raw JSON are streamed.
         quiet = cast("BaseChatModel", self.inner.with_config(tags=["nostream"]))
         reply = ask_structured(
             quiet,
-            self._asked(messages),
+            self._build_prompt(messages),
             ModelStep,
             timeout=self.seconds_left(),
-            listener=SentenceStream(tell).hear,
+            listener=SentenceStream(stream_sentence).feed,
         )
         if reply.value is None:
             raise ModelError(f"The model gave no readable reply: {reply.problems[-1]}")
         return ChatResult(generations=[ChatGeneration(message=_as_tool_call(reply.value, len(messages)))])
 
-    def _asked(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-        """What the model is shown: the rules, the last questions and answers, pictures, and the question."""
+    def _build_prompt(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """Messages for the model: system prompt, last questions and answers, pictures, and the question."""
         question = last_question(messages)
         earlier = stored_answers(messages)
         subject = self.subject()
@@ -231,8 +231,8 @@ class StepwiseChatModel(BaseChatModel):
 
 def _current_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """The messages since the last question."""
-    asked = [number for number, message in enumerate(messages) if isinstance(message, HumanMessage)]
-    return messages[asked[-1] + 1 :] if asked else messages
+    questions = [number for number, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    return messages[questions[-1] + 1 :] if questions else messages
 
 
 def _as_tool_call(step: ModelStep, number: int) -> AIMessage:
@@ -240,13 +240,13 @@ def _as_tool_call(step: ModelStep, number: int) -> AIMessage:
     if step.tool:
         call = {"name": step.tool, "args": step.arguments, "id": f"call-{number}", "type": "tool_call"}
     else:
-        said = step.said().model_dump(mode="json")
-        call = {"name": ModelAnswer.__name__, "args": said, "id": f"call-{number}", "type": "tool_call"}
+        args = step.answer().model_dump(mode="json")
+        call = {"name": ModelAnswer.__name__, "args": args, "id": f"call-{number}", "type": "tool_call"}
     return AIMessage("", tool_calls=[call])
 
 
 def _describe_tool(tool: BaseTool) -> str:
-    """A tool in one line: name, arguments with their types, what it does."""
+    """A tool in one line: name, arguments with types, description."""
     arguments = ", ".join(
         f"{name}{'' if 'default' in schema else ' (needed)'}: {_type_names(schema)}"
         for name, schema in tool.args.items()

@@ -1,7 +1,7 @@
 """The chat model's context: records as text, picture views, tools as LangChain tools, reply schemas.
 
-Also which picture a follow-up question means ("the second one", "it"). Views are made when the model is asked
-and never stored.
+Also resolves which picture a follow-up question refers to ("the second one", "it"). Views are rendered at
+each call and never stored.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from anomalist.types.common import SEVERITIES, Answer, Frozen, UInt8Array
 from anomalist.types.image import REGION_ID, Record
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
     from langchain_core.tools import BaseTool
-
 
 ANSWER_KEY = "answer"
 """Key under which a message carries the checked `Answer` as JSON."""
 
 MAX_SENTENCES = 12
+"""Sentences of one answer."""
 
 
 class Sentence(Frozen):
@@ -73,33 +72,33 @@ class ModelStep(Frozen):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if not self.tool:
-            self.said()
+            self.answer()
         return self
 
-    def said(self) -> ModelAnswer:
-        """The answer of a step that calls no tool."""
+    def answer(self) -> ModelAnswer:
+        """The answer of a step without a tool call."""
         return ModelAnswer(sentences=self.sentences, verdict=self.verdict, cannot=self.cannot)
 
 
 MAX_RESULT_CHARS = 8000
-"""Characters of a result that a model is told and a conversation keeps."""
+"""Longest tool result in a message, characters; longer ones are cut."""
 
 FEEDBACK_TOOLS = frozenset({"record_feedback", "undo_feedback"})
-"""Tools that change what is remembered: only a person's own words may lead to them."""
+"""Tools that change the case store; they run only if the person's question asks for it."""
 
 _IDS = re.compile(r'"ids":\s*\[([^\]]*)\]')
 
 
 class StoredToolResult(Result):
-    """What a tool returned earlier in a conversation, as it is kept there."""
+    """A tool result as stored in the messages of a conversation."""
 
-    said: str
+    text: str
 
 
 def as_langchain_tools(
     subject: Callable[[], Subject], tools: Sequence[Callable[..., Result]] = TOOLS
 ) -> list[BaseTool]:
-    """Wrap tools for a language model; ``subject`` gives what the conversation is about right now."""
+    """Wrap tools as LangChain tools; ``subject`` returns the current subject of the conversation."""
     from langchain_core.tools import StructuredTool
 
     def bind(tool: Callable[..., Result]) -> BaseTool:
@@ -118,7 +117,7 @@ def as_langchain_tools(
 
 
 def result_as_json(result: Result) -> str:
-    """A result as JSON without what is empty, cut where it is too long, its ids first."""
+    """A result as JSON, ids first, without None values, cut to `MAX_RESULT_CHARS`."""
     content = result.model_dump(mode="json", exclude_none=True)
     text = json.dumps(content, ensure_ascii=False)
     if len(text) <= MAX_RESULT_CHARS:
@@ -127,27 +126,23 @@ def result_as_json(result: Result) -> str:
 
 
 def stored_tool_results(messages: Iterable[BaseMessage]) -> tuple[StoredToolResult, ...]:
-    """What tools returned in a conversation: ids and numbers that an answer may rest on."""
-    from langchain_core.messages import ToolMessage
-
+    """Successful tool results in a conversation: the ids and numbers that an answer may cite."""
     found = []
     for message in messages:
         if isinstance(message, ToolMessage) and message.status == "success":
             text = str(message.content)
             ids = [id for listed in _IDS.findall(text) for id in re.findall(r'"([^"]+)"', listed)]
-            found.append(StoredToolResult(ids=tuple(dict.fromkeys(ids)), said=text))
+            found.append(StoredToolResult(ids=tuple(dict.fromkeys(ids)), text=text))
     return tuple(found)
 
 
 def stored_cases(messages: Iterable[BaseMessage]) -> list[str]:
     """Ids of the cases that were stored in a conversation, by a model's call or by measurement."""
-    from langchain_core.messages import ToolMessage
-
     found: list[str] = []
     for message in messages:
         if isinstance(message, ToolMessage):
             if message.name == "record_feedback" and message.status == "success":
-                found += [id for kept in stored_tool_results([message]) for id in kept.ids]
+                found += [id for result in stored_tool_results([message]) for id in result.ids]
         elif text := message.additional_kwargs.get(ANSWER_KEY):
             answer = Answer.model_validate_json(text)
             if answer.intent == "feedback" and answer.answered:
@@ -156,7 +151,7 @@ def stored_cases(messages: Iterable[BaseMessage]) -> list[str]:
 
 
 def _argument_schema(tool: Callable[..., Result]) -> type[BaseModel]:
-    """The arguments of a tool as a model, without the subject."""
+    """The arguments of a tool, without the subject, as a pydantic model."""
     hints = get_type_hints(tool)
     fields: dict[str, Any] = {
         name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
@@ -181,13 +176,13 @@ _SEVERAL = re.compile(
 
 
 def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Subject:
-    """The subject with only the picture or clip that a question means, or as it is where that is open.
+    """The subject reduced to the picture or clip that a question refers to; unchanged where that is open.
 
     Parameters
     ----------
-    subject : several pictures or clips; of one there is nothing to narrow.
-    text : the question; its options say nothing about what is meant.
-    earlier : answers of the conversation, in order: what "it" and "the second one" go back to.
+    subject : pictures or clips; a single one is returned unchanged.
+    text : the question; its options are ignored.
+    earlier : answers of the conversation, in order, which "it" and "the second one" refer to.
     """
     sources = sources_of(subject)
     if len(sources) < 2:
@@ -196,7 +191,7 @@ def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Su
     named = [source for source in sources if _mentions_file(text, source)]
     if named:
         return only_source(subject, named[0]) if len(named) == 1 else subject
-    text = QUOTED.sub(" … ", text)  # what is quoted says nothing about what is meant, but for names
+    text = QUOTED.sub(" … ", text)  # quoted text counts for file names only
     ordinal = _ORDINAL.search(text.lower())
     listing = next(filter(None, (listed_sources(answer, sources) for answer in reversed(earlier))), ())
     if ordinal and listing:
@@ -204,12 +199,12 @@ def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Su
         return only_source(subject, listing[place]) if place < len(listing) else subject
     if _SEVERAL.search(text) or not _BACK_REFERENCE.search(text):
         return subject
-    talked_about = last_focus(earlier, sources)
-    return subject if talked_about is None else only_source(subject, talked_about)
+    focus = last_focus(earlier, sources)
+    return subject if focus is None else only_source(subject, focus)
 
 
 def last_focus(earlier: Sequence[Answer], sources: Sequence[str]) -> str | None:
-    """The picture or clip that was talked about last; None where it was several."""
+    """The picture or clip of the last answer that is about any; None where that is about several."""
     for answer in reversed(earlier):
         about = [source for source in answer.subjects if source in sources]
         about = about if len(about) == 1 else list(listed_sources(answer, sources))
@@ -221,9 +216,9 @@ def last_focus(earlier: Sequence[Answer], sources: Sequence[str]) -> str | None:
 
 
 def listed_sources(answer: Answer, sources: Sequence[str]) -> tuple[str, ...]:
-    """The pictures that the sentences of an answer are about one by one, in their order."""
+    """The pictures that an answer lists one by one, in their order."""
     by_name = {Path(source).name: source for source in sources}
-    # A sentence on several pictures at once lists them in no order that a person has seen.
+    # A sentence that cites several pictures gives no order that a person could refer to.
     cited = [claim.evidence[0] for claim in answer.claims if len(claim.evidence) == 1]
     return tuple(dict.fromkeys(by_name[id] for id in cited if id in by_name))
 
@@ -234,7 +229,7 @@ def sources_of(subject: Subject) -> tuple[str, ...]:
 
 
 def only_source(subject: Subject, source: str) -> Subject:
-    """The subject with one picture or clip; the others can still be searched."""
+    """The subject with one picture or clip; the others stay searchable as ``past``."""
     return replace(
         subject,
         records=tuple(record for record in subject.records if record.source == source),
@@ -244,7 +239,7 @@ def only_source(subject: Subject, source: str) -> Subject:
 
 
 def replace_file_name(text: str, source: str) -> str:
-    """The text with "it" for the name of a file."""
+    """The text with a file name replaced by "it"."""
     return _file_name_pattern(source).sub("it", text)
 
 
@@ -253,24 +248,25 @@ def _mentions_file(text: str, source: str) -> bool:
 
 
 def _file_name_pattern(source: str) -> re.Pattern[str]:
-    """Matches the name of a file, with or without its ending."""
+    """Matches a file name with or without its extension."""
     path = Path(source)
     return re.compile(rf"(?<![\w.-])(?:{re.escape(path.name)}|{re.escape(path.stem)})(?![\w-])", re.I)
 
 
 MAX_LISTED = 30
-"""Pictures and clips that are listed; the others can be searched."""
+"""Pictures and clips in the prompt; the others can be searched."""
 
 MAX_IDS = 80
+"""Citable ids in the prompt."""
 
 
 def describe_records(subject: Subject, meant: Subject) -> str:
-    """One line a picture or clip, and the sentences of the verdict of the one that is meant.
+    """One line per picture or clip, and the claims of the one that the question refers to.
 
     Parameters
     ----------
     subject : everything that the conversation is about.
-    meant : the same, narrowed to what the question means.
+    meant : the subject narrowed to what the question refers to, see `narrow_subject`.
     """
     lines = [*map(_record_line, subject.records), *map(_record_line, subject.clips)]
     shown = lines[:MAX_LISTED]
@@ -285,8 +281,8 @@ def describe_records(subject: Subject, meant: Subject) -> str:
     return "\n".join(shown)
 
 
-def citable_ids(meant: Subject, kept: Iterable[StoredToolResult]) -> list[str]:
-    """Ids of what is meant, then of what tools returned."""
+def citable_ids(meant: Subject, results: Iterable[StoredToolResult]) -> list[str]:
+    """Ids of what the question refers to, then of tool results."""
     ids = ["score"]
     for record in meant.records:
         ids.append(Path(record.source).name)
@@ -296,7 +292,7 @@ def citable_ids(meant: Subject, kept: Iterable[StoredToolResult]) -> list[str]:
         ids.append(Path(clip.source).name)
         if len(meant.clips) == 1:
             ids += [event.id for event in clip.events]
-    ids += [id for result in kept for id in result.ids]
+    ids += [id for result in results for id in result.ids]
     return list(dict.fromkeys(ids))[:MAX_IDS]
 
 
@@ -316,16 +312,16 @@ def _record_line(record: Record | ClipRecord) -> str:
 
 
 MAX_CLOSE_UPS = 2
-"""Closer looks that are shown at once."""
+"""Zoomed crops in one prompt, the latest ones."""
 
 
 def question_views(subject: Subject, turn: Sequence[BaseMessage]) -> tuple[list[UInt8Array], list[str]]:
-    """The picture that is meant with its regions outlined, then what was zoomed into in this turn.
+    """The picture that the question refers to, regions outlined, then the crops zoomed into in this turn.
 
     Returns
     -------
-    Pictures, uint8 (h, w, 3), and what each shows in words. A picture that is gone or has changed is none,
-    and the words say so; with several pictures meant there is none to show.
+    Pictures, uint8 (h, w, 3), and a caption for each. For a picture that is missing or has changed there is
+    only a caption that says so; with several pictures there are none.
     """
     from anomalist.vision.drawing import thumbnail
 
@@ -352,7 +348,7 @@ def question_views(subject: Subject, turn: Sequence[BaseMessage]) -> tuple[list[
 
 
 def _zoomed_windows(turn: Sequence[BaseMessage]) -> list[tuple[int, int, int, int]]:
-    """The windows that were zoomed into."""
+    """Windows (x0, y0, x1, y1) of the zoom calls of a turn."""
     found = []
     for message in turn:
         if isinstance(message, ToolMessage) and message.name == "zoom" and message.status == "success":

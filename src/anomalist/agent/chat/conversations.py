@@ -1,8 +1,8 @@
 """Conversation store: LangGraph checkpoints in one SQLite file, and what each conversation is about.
 
-Nothing is pickled: checkpoints are msgpack, and of its types only messages and plain values are read back.
-Pictures are kept as references (path and hash), never as pixels. Of each conversation the last checkpoint
-stays, which holds all of its messages.
+Nothing is pickled: checkpoints are msgpack, from which only messages and plain values are read back. Pictures
+are stored as references (path and hash), never as pixels. Only the last checkpoint of each conversation is
+kept; it holds all of its messages.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _CLIPS = TypeAdapter(tuple[ClipRecord, ...])
 
 
 class ConversationEntry(Frozen):
-    """One conversation in the list."""
+    """Name, start, times and number of turns of one conversation."""
 
     name: str
     about: Mapping[str, Any]
@@ -75,7 +75,7 @@ class Conversations(SqliteStore):
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        # The loop runs tools in threads of its own; the saver takes turns with a lock.
+        # LangGraph runs tools in other threads; the saver serialises access with a lock.
         super().__init__(path or Settings().home / "conversations.sqlite", CONVERSATIONS_LAYOUT, threads=True)
 
     @cached_property
@@ -84,7 +84,7 @@ class Conversations(SqliteStore):
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
         from langgraph.checkpoint.sqlite import SqliteSaver
 
-        # None: only the types of messages and plain values are read back, whatever is in the file.
+        # None: only messages and plain values are deserialised, whatever is in the file.
         strict = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
         with data_errors(self.path, CONVERSATIONS_LAYOUT):
             saver = SqliteSaver(self._connection, serde=strict)
@@ -92,7 +92,7 @@ class Conversations(SqliteStore):
         return saver
 
     def list(self) -> tuple[ConversationEntry, ...]:
-        """All conversations, the last one first."""
+        """All conversations, the most recent first."""
         with data_errors(self.path, CONVERSATIONS_LAYOUT):
             rows = self._connection.execute(
                 "SELECT name, about, created, updated, turns FROM conversations ORDER BY updated DESC, name"
@@ -100,7 +100,7 @@ class Conversations(SqliteStore):
         return tuple(self._entry(row) for row in rows)
 
     def find(self, name: str) -> ConversationEntry | None:
-        """The conversation of a name, if there is one."""
+        """The conversation with a name, if there is one."""
         with data_errors(self.path, CONVERSATIONS_LAYOUT):
             row = self._connection.execute(
                 "SELECT name, about, created, updated, turns FROM conversations WHERE name = ?", [name]
@@ -108,7 +108,7 @@ class Conversations(SqliteStore):
         return None if row is None else self._entry(row)
 
     def free_name(self, wanted: str) -> str:
-        """A name like ``wanted`` that no conversation has."""
+        """``wanted``, or with a number appended if a conversation has that name."""
         base = "".join(c if c.isprintable() else " " for c in wanted).strip()[: MAX_NAME_CHARS - 5] or "chat"
         taken = {entry.name for entry in self.list()}
         number = 2
@@ -117,16 +117,16 @@ class Conversations(SqliteStore):
             name, number = f"{base}-{number}", number + 1
         return name
 
-    def keep(self, name: str, about: Mapping[str, Any], subject: Subject) -> None:
-        """Store what a conversation is about, with the records that it rests on unless a run has them."""
+    def save_subject(self, name: str, about: Mapping[str, Any], subject: Subject) -> None:
+        """Store what a conversation is about; with its records, unless they are in a run folder."""
         if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
             raise DataError(
                 f"A conversation can't be called {name[:MAX_NAME_CHARS]!r}.",
                 f"1 to {MAX_NAME_CHARS} printable characters.",
             )
-        mine = "run" not in about
-        pictures = _PICTURES.dump_json(subject.records if mine else ()).decode()
-        clips = _CLIPS.dump_json(subject.clips if mine else ()).decode()
+        store_records = "run" not in about
+        pictures = _PICTURES.dump_json(subject.records if store_records else ()).decode()
+        clips = _CLIPS.dump_json(subject.clips if store_records else ()).decode()
         time = utc_now()
         with data_errors(self.path, CONVERSATIONS_LAYOUT), transaction(self._connection):
             self._connection.execute(
@@ -150,13 +150,13 @@ class Conversations(SqliteStore):
             raise self._damaged(name) from error
 
     def messages(self, name: str) -> tuple[BaseMessage, ...]:
-        """All messages of a conversation, in order; none where it has not begun."""
-        with self.readable(name):
-            kept = self.saver.get_tuple({"configurable": {"thread_id": name}})
-        return () if kept is None else tuple(kept.checkpoint["channel_values"].get("messages", ()))
+        """All messages of a conversation, in order; none for a new one."""
+        with self.checkpoint_errors(name):
+            stored = self.saver.get_tuple({"configurable": {"thread_id": name}})
+        return () if stored is None else tuple(stored.checkpoint["channel_values"].get("messages", ()))
 
-    def turned(self, name: str, turns: int) -> None:
-        """Count an answer, and delete all checkpoints but the last."""
+    def finish_turn(self, name: str, turns: int) -> None:
+        """Store the number of turns, and delete all checkpoints but the last."""
         with data_errors(self.path, CONVERSATIONS_LAYOUT):
             with transaction(self._connection):
                 for table in ("checkpoints", "writes"):
@@ -180,7 +180,7 @@ class Conversations(SqliteStore):
                 raise
 
     @contextmanager
-    def readable(self, name: str) -> Iterator[None]:
+    def checkpoint_errors(self, name: str) -> Iterator[None]:
         """Translate the errors of a damaged checkpoint into a DataError."""
         with data_errors(self.path, CONVERSATIONS_LAYOUT):
             try:

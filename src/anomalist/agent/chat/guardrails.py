@@ -1,6 +1,6 @@
 """Guardrails as LangChain middleware: limits, tool errors as text, feedback, and the answer check.
 
-Of what a model says, only sentences whose ids and numbers are in the evidence become the answer; the recorded
+Only sentences of the model whose ids and numbers occur in the evidence become the answer; the recorded
 verdict stays. Needs langchain and langgraph.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import AgentState, ModelRequest, ModelResponse, ToolCallRequest
@@ -37,10 +37,6 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, ModelError
 from anomalist.types.common import Answer, Claim, Label
 
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-
-
 _SAYS_NORMAL = re.compile(
     r"\b(?:is|it's|looks|seems|are) (?:perfectly |completely |just |all )?"
     r"(?:normal|fine|ok|okay|good|flawless)\b"
@@ -53,43 +49,43 @@ _SAYS_ANOMALOUS = re.compile(
 
 
 def check_model_answer(
-    said: ModelAnswer, question: str, subject: Subject, messages: Sequence[BaseMessage], model: str
+    model_answer: ModelAnswer, question: str, subject: Subject, messages: Sequence[BaseMessage], model: str
 ) -> Answer:
-    """The answer that the evidence allows.
+    """Check a model's answer against the evidence.
 
-    Sentences with an id or a number that no tool returned are left out and kept in ``dropped``. A verdict
-    that is not the recorded one is a note that people see; the recorded one stays. Among options of a
-    question what was measured chooses, where it can tell, and the model's words come after it.
+    Sentences with an id or a number that no tool returned go to ``dropped``. A verdict that differs from the
+    recorded one becomes a note; the recorded one stays. The options of a multiple-choice question are decided
+    by measurement where possible, and the model's sentences come after that.
 
     Parameters
     ----------
-    said : by the model.
-    subject : narrowed to what the question means.
-    messages : of the whole conversation; the results of tools in them are the evidence.
+    model_answer : the model's answer.
+    subject : narrowed to what the question refers to.
+    messages : of the whole conversation; the tool results in them are the evidence.
     """
     used: list[Result] = [*stored_tool_results(messages), *_recorded_findings(subject)]
     claims = [
         Claim(text=sentence.text, evidence=sentence.evidence, source="model")
-        for sentence in said.sentences
+        for sentence in model_answer.sentences
         if sentence.evidence
     ]
     kept, dropped = filter_supported_claims(claims, used)
-    bare = [f"{each.text} (cites nothing)" for each in said.sentences if not each.evidence]
+    bare = [f"{each.text} (cites nothing)" for each in model_answer.sentences if not each.evidence]
     verdict = _recorded_label(subject)
-    cannot = said.cannot.strip()
-    notes = _disagreements(said, kept, verdict, model)
+    cannot = model_answer.cannot.strip()
+    notes = _disagreements(model_answer, kept, verdict, model)
     letter = None
     chosen = _choice_by_evidence(question, subject)
     if chosen is not None:
-        letter, noted = _final_letter(chosen, said, model)
+        letter, noted = _final_letter(chosen, model_answer, model)
         notes = (*notes, *noted)
         kept = (*chosen.claims, *kept)
     lead = f"{letter}: " if letter is not None else ""
-    told = " ".join(claim.text for claim in kept)
+    text = " ".join(claim.text for claim in kept)
     return Answer(
         question=question,
         answered=bool(kept),
-        text=lead + told if kept else cannot or "Nothing of what the model said has evidence.",
+        text=lead + text if kept else cannot or "Nothing of what the model said has evidence.",
         claims=kept,
         letter=letter if kept else None,
         options=() if chosen is None else chosen.options,
@@ -104,19 +100,21 @@ def check_model_answer(
 
 
 def _choice_by_evidence(question: str, subject: Subject) -> OptionChoice | None:
-    """What was measured makes of the options in a question; None without any, or where it can't be asked."""
-    lettered = read_multiple_choice(question)
-    if lettered is None:
+    """The choice among the options in a question by measurement; None without options or on an error."""
+    choice = read_multiple_choice(question)
+    if choice is None:
         return None
     try:
-        return choose_option(subject, strip_quoted(lettered.question), list(lettered.options))
+        return choose_option(subject, strip_quoted(choice.question), list(choice.options))
     except AnomalistError:
         return None
 
 
-def _final_letter(chosen: OptionChoice, said: ModelAnswer, model: str) -> tuple[str | None, tuple[str, ...]]:
-    """The letter that counts, and a note where it is the model's or the model has another."""
-    words = " ".join(sentence.text for sentence in said.sentences)
+def _final_letter(
+    chosen: OptionChoice, model_answer: ModelAnswer, model: str
+) -> tuple[str | None, tuple[str, ...]]:
+    """The final letter, and a note where it is the model's or differs from it."""
+    words = " ".join(sentence.text for sentence in model_answer.sentences)
     named = parse_letter(words, [option.text for option in chosen.options])
     if chosen.letter is None:
         why = f"{chosen.why_not or ''} The letter is that of {model}.".strip()
@@ -128,7 +126,7 @@ def _final_letter(chosen: OptionChoice, said: ModelAnswer, model: str) -> tuple[
 
 
 def _recorded_findings(subject: Subject) -> list[Result]:
-    """What is on record about the picture or clip that is meant: a model was told it at the start."""
+    """The recorded findings on the picture or clip, which are in the prompt and so may be cited."""
     found: list[Result] = []
     if len(subject.records) == 1:
         found.append(show_findings(subject, subject.records[0].source))
@@ -143,13 +141,13 @@ def _recorded_label(subject: Subject) -> Label | None:
 
 
 def _disagreements(
-    said: ModelAnswer, kept: Sequence[Claim], verdict: Label | None, model: str
+    model_answer: ModelAnswer, kept: Sequence[Claim], verdict: Label | None, model: str
 ) -> tuple[str, ...]:
-    """Say where the model's verdict, or its words, contradict the record."""
+    """A note where the model's verdict, or its sentences, contradict the record."""
     if verdict is None:
         return ()
     text = " ".join(claim.text for claim in kept)
-    thinks: str | None = None if said.verdict == "not asked" else said.verdict
+    thinks: str | None = None if model_answer.verdict == "not asked" else model_answer.verdict
     if thinks is None and verdict == "anomalous" and _SAYS_NORMAL.search(text):
         thinks = "normal"
     if thinks is None and verdict == "normal" and _SAYS_ANOMALOUS.search(text):
@@ -160,12 +158,13 @@ def _disagreements(
 
 
 MAX_STEPS = 8
-"""Calls of the model for one question."""
+"""Model calls for one question."""
 
 MAX_SECONDS = 180.0
+"""Time for one question."""
 
 END_NODE = "GuardrailMiddleware.after_agent"
-"""Name of the node of the graph that ends a turn."""
+"""Node of the LangGraph graph that ends a turn."""
 
 _UNDO_REQUEST = re.compile(r"\b(?:undo|take (?:it|that|this) back|forget|withdraw)\b", re.I)
 
@@ -175,9 +174,9 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     Parameters
     ----------
-    subject : what the conversation is about right now.
+    subject : returns the current subject of the conversation.
     name : of the model, for the record.
-    steps, seconds : limits of one question; past them it is answered by measurement.
+    steps, seconds : limits for one question; beyond them it is answered by measurement.
     """
 
     def __init__(
@@ -205,7 +204,7 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return max(0.0, self._seconds - (time.monotonic() - self._began))
 
     def before_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Begin a turn."""
+        """Reset the limits at the start of a turn."""
         self._taken = 0
         self._began = time.monotonic()
         return {"structured_response": None}
@@ -213,7 +212,7 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
-        """Ask the model while there are steps and time; else, or where it fails, answer by measurement."""
+        """Call the model within the limits; beyond them, or where it fails, answer by measurement."""
         if self._taken >= self._steps:
             return self._by_measurement(request.messages, f"The model gave no answer in {self._steps} steps.")
         if not self.seconds_left():
@@ -222,12 +221,12 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         try:
             return handler(request)
         except ModelError as error:
-            return self._by_measurement(request.messages, f"The model could not be heard: {error}")
+            return self._by_measurement(request.messages, f"The model failed: {error}")
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Call a tool; what it raises goes back to the model as text."""
+        """Call a tool; its errors go back to the model as text."""
         call = request.tool_call
         messages: list[BaseMessage] = list(request.state["messages"])
         if call["name"] in FEEDBACK_TOOLS:
@@ -237,39 +236,43 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                     call, "The person did not say so in this question; nothing was stored."
                 )
             if call["name"] == "record_feedback":
-                # The person's own words are what is kept, not what a model made of them.
+                # The person's own words are stored, not the model's paraphrase.
                 words = {**call["args"], "note": f"in words: {question}"}
                 request = request.override(tool_call={**call, "args": words})
         try:
             return handler(request)
         except AnomalistError as error:
             return _refusal_message(call, str(error))
-        except Exception as error:  # a tool that breaks off must not take the conversation with it
+        except Exception as error:  # a failing tool must not end the conversation
             return _refusal_message(call, f"{type(error).__name__}: {error}"[:500])
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> dict[str, Any] | None:
-        """Turn what the model said into the answer that the evidence allows; it ends the turn."""
+        """Check the model's answer against the evidence; ends the turn."""
         messages = list(state["messages"])
         last = messages[-1]
         if isinstance(last, AIMessage) and ANSWER_KEY in last.additional_kwargs:
             return None
-        said = state.get("structured_response")
-        if not isinstance(said, ModelAnswer):
+        model_answer = state.get("structured_response")
+        if not isinstance(model_answer, ModelAnswer):
             return {"messages": [self._by_measurement(messages, "The model gave no answer.")]}
         question, earlier = last_question(messages), stored_answers(messages)
         subject = narrow_subject(self._subject(), question, earlier)
-        reply = check_model_answer(said, question, subject, messages, self._name)
-        if not reply.answered and not said.cannot.strip():
+        reply = check_model_answer(model_answer, question, subject, messages, self._name)
+        if not reply.answered and not model_answer.cannot.strip():
             why = f"Of what the model said, nothing had evidence ({len(reply.dropped)} left out)."
             fallen_back = self._by_measurement(messages, why, reply)
             return {"messages": [fallen_back], "structured_response": None}
         return {"messages": [answer_message(self._timed(reply))], "structured_response": None}
 
-    def _by_measurement(self, messages: list[Any], why: str, said: Answer | None = None) -> AIMessage:
-        """The answer of the evidence reasoner, with the reason why the model's is not there."""
+    def _by_measurement(self, messages: list[Any], why: str, model_reply: Answer | None = None) -> AIMessage:
+        """The answer by measurement, with a note on why there is none by the model."""
         reply = answer_by_measurement(self._subject(), last_question(messages), stored_answers(messages))
-        notes = (*reply.notes, f"{why} This is answered by measurement alone.", *(said.notes if said else ()))
-        dropped = (*(said.dropped if said else ()), *reply.dropped)
+        notes = (
+            *reply.notes,
+            f"{why} This is answered by measurement alone.",
+            *(model_reply.notes if model_reply else ()),
+        )
+        dropped = (*(model_reply.dropped if model_reply else ()), *reply.dropped)
         return answer_message(self._timed(reply.replace(notes=notes, dropped=dropped)))
 
     def _timed(self, reply: Answer) -> Answer:
@@ -277,7 +280,7 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
 
 def answer_message(reply: Answer) -> AIMessage:
-    """An answer as the message that is kept."""
+    """The message that stores an answer."""
     return AIMessage(reply.text, additional_kwargs={ANSWER_KEY: reply.model_dump_json()})
 
 

@@ -1,4 +1,4 @@
-"""Match parsed terms against a clip's record: 0 to 1, or None where nothing in it speaks to them."""
+"""Match parsed terms against a clip's record: a value from 0 to 1, or None where the record can't decide."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ from anomalist.agent.choice.option_parsing import UNANSWERABLE_FOR_CLIPS, Term
 from anomalist.agent.reasoning.claims import SCORE_ID
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import SEVERITIES, Claim
-from anomalist.vision.motion.captions import place_of
 
 FAST_RATIO, SLOW_RATIO = 1.5, 0.5
-"""Times the usual speed from which something is fast, and up to which it is slow."""
+"""Multiples of the usual speed: fast from the first, slow up to the second."""
 
 LARGE_RATIO, SMALL_RATIO = 1.8, 0.5
-"""The same of its area."""
+"""Multiples of the usual area: large from the first, small up to the second."""
 
 MOMENT_TOLERANCE, MOMENT_LIMIT = 0.5, 2.0
-"""Seconds by which a moment may be off and still fit, and from which it does not fit at all."""
+"""Seconds by which a time may be off for a full match, and from which it doesn't match at all."""
 
 _MOMENT_WORDS = (
     (re.compile(r"\b(?:starts?|started|begins?|began|onset)\b"), "start"),
@@ -63,9 +62,9 @@ class ClipRecordMatcher:
     Parameters
     ----------
     record : of the clip.
-    question : that is asked; it says whether seconds are times or durations.
-    events : those that count; by default all.
-    window : seconds between which a question asks; None for the whole clip.
+    question : it decides whether seconds are times or durations.
+    events : the events that the question is about.
+    window : start and end, seconds, of the period that the question is about; None for the whole clip.
     """
 
     record: ClipRecord
@@ -73,25 +72,25 @@ class ClipRecordMatcher:
     events: tuple[Event, ...] = field(default=())
     window: tuple[float, float] | None = None
 
-    beyond = UNANSWERABLE_FOR_CLIPS
+    unanswerable = UNANSWERABLE_FOR_CLIPS
     what = "clip"
     margin = 0.1
 
     @classmethod
     def of(cls, record: ClipRecord, question: str) -> ClipRecordMatcher:
-        """All events of a record."""
+        """A matcher over all events of a record."""
         return cls(record, question, record.events)
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """What happened in what is asked about, a sentence an event."""
+        """One sentence per event that the question is about."""
         if self.events:
             return tuple(map(_event_claim, self.events))
         there = "there" if self.record.events else "in the clip"
         return (Claim(text=f"Nothing stands out {there}.", evidence=(SCORE_ID,)),)
 
     def read(self, text: str, *, counting: bool = False) -> tuple[Term, ...]:
-        """Read a question or an option about this clip."""
+        """Parse a question or an option about this clip."""
         zones = {event.zone for event in self.record.events if event.zone}
         return parse_clip_terms(
             self._timed(text),
@@ -103,25 +102,29 @@ class ClipRecordMatcher:
             lasting=asks_duration(self.question) or asks_duration(text),
         )
 
-    def narrowed(self, asked: Sequence[Term], readings: Sequence[Sequence[Term]]) -> ClipRecordMatcher:
-        """Only the events that a question is about: named ones, those at a time or place, the worst."""
-        told = {term.aspect for terms in readings for term in terms}
+    def narrowed(
+        self, question_terms: Sequence[Term], option_terms: Sequence[Sequence[Term]]
+    ) -> ClipRecordMatcher:
+        """The matcher for only the events that a question is about: by id, time, place, zone or order."""
+        option_aspects = {term.aspect for terms in option_terms for term in terms}
         found = self
-        for term in asked:
-            if term.aspect in _FILTER_ASPECTS and term.aspect not in told and not term.negated:
+        for term in question_terms:
+            if term.aspect in _FILTER_ASPECTS and term.aspect not in option_aspects and not term.negated:
                 found = found._at(term)
         order = parse_order(strip_times(self._timed(self.question)))
         if order is None:
             return found
-        beside = [term for term in asked if term.aspect == "event"]
-        pool = {id for term in beside for id in term.values | term.near_values}
-        pool |= {id for terms in readings for term in terms if term.aspect == "event" for id in term.values}
-        events = [event for event in found._all(beside) if not pool or event.id in pool]
+        compared = [term for term in question_terms if term.aspect == "event"]
+        pool = {id for term in compared for id in term.values | term.near_values}
+        pool |= {
+            id for terms in option_terms for term in terms if term.aspect == "event" for id in term.values
+        }
+        events = [event for event in found._all(compared) if not pool or event.id in pool]
         return replace(found, events=events_at_extreme(events, order) if len(events) > 1 else tuple(events))
 
     @cached_property
     def anomalous(self) -> TermMatch | None:
-        """Whether something stands out in what is asked about; None where not all of it could be judged."""
+        """Whether there is an event in what the question is about; None where a part could not be judged."""
         if self.events:
             return TermMatch(CERTAIN_MATCH, (SCORE_ID, *(event.id for event in self.events)))
         if self.record.label in (None, "undecided") or self._unjudged():
@@ -142,7 +145,7 @@ class ClipRecordMatcher:
             found = self._whole(term)
         elif term.aspect not in ("place", "event", *_EVENT_MATCHERS):
             return None
-        elif not self.events:  # whatever is asked for, it is not there
+        elif not self.events:  # nothing there can match
             found = self.anomalous
         elif term.aspect == "place":
             found = match_place(term, self._places)
@@ -153,7 +156,7 @@ class ClipRecordMatcher:
         return TermMatch(1 - found.value, found.evidence) if found is not None and term.negated else found
 
     def _timed(self, text: str) -> str:
-        """ "After E1" as a time, unless another event is put there: "is E2 after E1"."""
+        """The text with "after E1" replaced by a time, unless it compares events: "is E2 after E1"."""
         plain = text.casefold()
         if len(_EVENT.findall(plain)) != 1 or not (found := _RELATIVE_TO_EVENT.search(plain)):
             return plain
@@ -164,12 +167,12 @@ class ClipRecordMatcher:
         return _RELATIVE_TO_EVENT.sub(rf"\1 {moment} s", plain)
 
     def _at(self, term: Term) -> ClipRecordMatcher:
-        """Only what is at a time, in a place or zone, or named."""
+        """The matcher for only the events at a time, in a place or zone, or with an id."""
         window = self.window
         if term.aspect == "when":
             window = span_bounds(min(term.values))
         elif term.aspect == "event" and term.near_values:
-            return self  # put beside another one: the order decides
+            return self  # a comparison with another event
         kept = [event for event in self.events if self._is_at(event, term)]
         return replace(self, events=tuple(kept), window=window)
 
@@ -186,12 +189,12 @@ class ClipRecordMatcher:
             return event.start - MOMENT_TOLERANCE <= start <= event.end + MOMENT_TOLERANCE
         return event.start < end and event.end > start
 
-    def _all(self, beside: Sequence[Term]) -> tuple[Event, ...]:
-        """Events that are put in order: where some are named beside each other, those of the clip."""
-        return self.record.events if any(term.near_values for term in beside) else self.events
+    def _all(self, compared: Sequence[Term]) -> tuple[Event, ...]:
+        """The events to compare: all of the clip where the question compares named events."""
+        return self.record.events if any(term.near_values for term in compared) else self.events
 
     def _unjudged(self) -> bool:
-        """Whether a part of what is asked about could not be judged."""
+        """Whether a part of the period that the question is about could not be judged."""
         start, end = self.window or (0.0, float("inf"))
         return self.window is not None and any(
             trouble.start < end and trouble.end > start for trouble in self.record.troubles
@@ -199,6 +202,8 @@ class ClipRecordMatcher:
 
     @cached_property
     def _places(self) -> dict[str, TermMatch]:
+        from anomalist.vision.motion.captions import place_of
+
         size = self._size
         top = max((event.score for event in self.events), default=0.0)
         if size is None:
@@ -216,6 +221,8 @@ class ClipRecordMatcher:
         return (record.height, record.width) if record.height and record.width else None
 
     def _place(self, event: Event) -> str | None:
+        from anomalist.vision.motion.captions import place_of
+
         return None if event.box is None or self._size is None else place_of(event.box, self._size)
 
     def _count(self, term: Term) -> TermMatch | None:
@@ -225,14 +232,14 @@ class ClipRecordMatcher:
         return match_count(term.values, len(self.events), ids)
 
     def _severity(self, term: Term) -> TermMatch | None:
-        """By the worst of the events."""
+        """Match severities with that of the worst event."""
         if not self.events:
             return None if self.anomalous is None else match_severity(term.values, 0, [])
         worst = max(self.events, key=lambda event: event.severity)
         return match_severity(term.values, worst.severity, [worst.id])
 
     def _named(self, term: Term) -> TermMatch | None:
-        """Whether a named event is among those that are asked for."""
+        """Whether a named event is among those that the question is about."""
         if not self.events or len(self.events) == len(self.record.events) > 1:
             return None
         right = [event.id for event in self.events if event.id in term.values]
@@ -240,14 +247,14 @@ class ClipRecordMatcher:
         return TermMatch(CERTAIN_MATCH if right else 1 - CERTAIN_MATCH, tuple(right) or ids)
 
     def _whole(self, term: Term) -> TermMatch | None:
-        """By the length of the clip."""
+        """Match a duration with that of the clip."""
         length = self.record.duration
         if length is None:
             return None
         return TermMatch(_match_length(length, term.values), (Path(self.record.source).name,))
 
     def _over_events(self, term: Term) -> TermMatch | None:
-        """The best fit of any event, weighed by how much it stands out; None where none was measured."""
+        """The best match of any event, weighted by its score; None where none was measured."""
         top = max((event.score for event in self.events), default=0.0)
         fits = []
         for event in self.events:
@@ -274,7 +281,7 @@ def _match_if(holds: bool) -> float:
 
 
 def _match_time(event: Event, values: frozenset[str], question: str) -> float:
-    """By the share of it in a span; of a moment, or where its start or end is asked for, by the distance."""
+    """Match by the share of the event within a span; for a moment, or its start or end, by the distance."""
     start, end = span_bounds(min(values))
     edge = next((name for words, name in _MOMENT_WORDS if words.search(question.casefold())), None)
     if edge is None and start < end:
@@ -300,7 +307,7 @@ def _match_duration(event: Event, values: frozenset[str], question: str) -> floa
 
 
 def _match_length(length: float, values: frozenset[str]) -> float:
-    """How well seconds fit a span of them, or a number: by their ratio."""
+    """Match a duration with a span of seconds, or by its ratio to a number."""
     start, end = span_bounds(min(values))
     if start < end:
         return _match_if(start <= length <= end)

@@ -1,7 +1,7 @@
 """Parse questions and options about clips: motion, times, durations, events and their order.
 
-Besides the terms of pictures there are pace, heading, when, lasting, event and zone; comparisons (worse,
-faster, longer, larger, earlier, more unusual) put events in order.
+In addition to the aspects of pictures there are pace, heading, when, lasting, event and zone. Comparatives
+(worse, faster, longer, larger, earlier, more unusual) define an order of events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from anomalist.types.clip import Event
 _OTHER_MEANING_IN_CLIPS = frozenset(
     {"pass", "passes", "passed", "off", "sound", "regular", "level", "light", "clean", "extra"}
 )
-"""Words that say something of parts, and something else of what moves."""
+"""Phrases for pictures that have another meaning for clips."""
 
 CLIP_PHRASES: dict[str, Meaning] = {
     **{phrase: meaning for phrase, meaning in PHRASES.items() if phrase not in _OTHER_MEANING_IN_CLIPS},
@@ -57,7 +57,7 @@ CLIP_PHRASES: dict[str, Meaning] = {
         forbidden_zone="forbidden zone, forbidden area, trespassing, trespasses, intrusion, intrudes",
     ),
 }
-"""As of pictures; what moves has a pace and a heading, and kinds are what was measured."""
+"""The phrase lexicon for clips: that of pictures, with pace and heading, and with kinds of events."""
 
 _SECOND = r"(?:s|sec|secs|second|seconds)"
 _TIME = rf"(\d{{1,2}}:[0-5]\d|\d+(?:\.\d+)?)(?:\s*{_SECOND}\b)?"
@@ -104,17 +104,17 @@ _EVENT = re.compile(r"\be[1-9]\d*\b")
 
 
 def asks_half(question: str) -> bool:
-    """Whether a question is about the halves of a clip."""
+    """Whether a question asks in which half of a clip something is."""
     return asks_time(question) and _HALF.search(question.casefold()) is not None
 
 
 def asks_time(question: str) -> bool:
-    """Whether a question is about when something is."""
+    """Whether a question asks when something is."""
     return _TIME_QUESTION.search(question.casefold()) is not None
 
 
 def asks_duration(question: str) -> bool:
-    """Whether a question is about how long something takes."""
+    """Whether a question asks how long something takes."""
     return _DURATION_QUESTION.search(question.casefold()) is not None
 
 
@@ -128,15 +128,16 @@ def parse_clip_terms(
     halves: bool = False,
     lasting: bool = False,
 ) -> tuple[Term, ...]:
-    """Read the terms of a text about a clip; besides those of `parse_terms` they have these aspects.
+    """Parse the terms of a text about a clip.
 
-    "when" and "lasting" (values "from:to" in seconds, or a moment or duration as one number), "event" (ids;
-    those that it is put beside are ``near_values``), "zone", "pace" and "heading".
+    In addition to the aspects of `parse_terms` there are "when" and "lasting" (values "from:to" in seconds,
+    or one number for a moment or a duration), "event" (ids; ``near_values`` are those it is compared with),
+    "zone", "pace" and "heading".
 
     Parameters
     ----------
-    duration : of the clip, seconds; without it, halves and ends mean nothing.
-    zones : their names.
+    duration : of the clip, seconds; without it, halves and ends are not parsed.
+    zones : names of the zones.
     counting : whether a bare number counts things.
     timing : whether "the beginning" and "the middle" are times.
     halves : whether "the first" and "the second" are halves.
@@ -146,10 +147,10 @@ def parse_clip_terms(
     bare = (*(_BARE_PARTS if timing else ()), *(_BARE_HALVES if halves else ()))
     spans, plain = _find_spans(plain, duration, bare)
     terms = [Term("lasting" if lasting else "when", frozenset({span})) for span in spans]
-    if beside := _EVENT_COMPARISON.search(plain):
-        terms.append(Term("event", frozenset({beside[1].upper()}), frozenset({beside[2].upper()})))
-    elif named := frozenset(id.upper() for id in _EVENT.findall(plain)):
-        terms.append(Term("event", named))
+    if comparison := _EVENT_COMPARISON.search(plain):
+        terms.append(Term("event", frozenset({comparison[1].upper()}), frozenset({comparison[2].upper()})))
+    elif ids := frozenset(id.upper() for id in _EVENT.findall(plain)):
+        terms.append(Term("event", ids))
     rest = parse_terms(_EVENT.sub(" ", plain), zones, counting=counting, phrases=CLIP_PHRASES)
     terms += [
         Term("zone", term.values, negated=term.negated) if term.aspect == "named" else term for term in rest
@@ -158,12 +159,12 @@ def parse_clip_terms(
 
 
 def strip_times(text: str) -> str:
-    """The text without halves, spans and moments."""
+    """The text without times: halves, spans and moments."""
     return _find_spans(text.casefold(), None)[1]
 
 
 def span_bounds(span: str) -> tuple[float, float]:
-    """The ends of a span, seconds; those of a moment are the same."""
+    """Start and end of a span, seconds; equal for a moment."""
     start, _, end = span.partition(":")
     return float(start), float(end or start)
 
@@ -171,7 +172,7 @@ def span_bounds(span: str) -> tuple[float, float]:
 def _find_spans(
     plain: str, duration: float | None, bare: Sequence[tuple[re.Pattern[str], float, float]] = ()
 ) -> tuple[list[str], str]:
-    """Times in a text, and the text without them; the first way to say one takes its words."""
+    """Times in a text, and the text without them; the first pattern that matches takes the words."""
     found: list[str] = []
 
     def take(match: re.Match[str]) -> str:
@@ -233,12 +234,12 @@ _ORDER_PATTERNS = tuple(
 
 @dataclass(frozen=True)
 class EventOrder:
-    """What events are put in order by, and which end of it is asked for.
+    """A measure to order events by, and whether its maximum or minimum is asked for.
 
     Parameters
     ----------
-    measure : its name; "start" is when they begin, "score" how much they stand out.
-    most : whether the highest is asked for.
+    measure : its name; "start" is the time when they begin, "score" the anomaly score.
+    most : whether the maximum is asked for.
     """
 
     measure: OrderMeasure
@@ -246,23 +247,21 @@ class EventOrder:
 
 
 def parse_order(text: str) -> EventOrder | None:
-    """The order that a text asks for: "which is worse", "the fastest", "longer"; None without one."""
+    """The order in a text: "which is worse", "the fastest", "longer"; None without one."""
     plain = text.casefold()
     found = ((pattern.search(plain), measure, most) for pattern, measure, most in _ORDER_PATTERNS)
-    said = [(match.start(), measure, most) for match, measure, most in found if match]
-    return None if not said else EventOrder(*min(said)[1:])
+    matches = [(match.start(), measure, most) for match, measure, most in found if match]
+    return None if not matches else EventOrder(*min(matches)[1:])
 
 
 def order_value(event: Event, measure: OrderMeasure) -> float | None:
-    """One measure of an event, rounded as it is told; None where it was not measured."""
+    """One measure of an event, rounded to one decimal as in replies; None where it was not measured."""
     value = _ORDER_VALUES[measure](event)
     return None if value is None else round(value, 1)
 
 
 def events_at_extreme(events: Sequence[Event], order: EventOrder) -> tuple[Event, ...]:
-    """The events at the end of an order that is asked for: several where they are equal, none where one is
-    not measured.
-    """
+    """The events at the extreme of an order; several for ties, none where a value is missing."""
     values = [order_value(event, order.measure) for event in events]
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):

@@ -1,8 +1,8 @@
 """Multiple choice by evidence: which option matches the record best, without a model.
 
 Every option is parsed into terms (`option_parsing`), each term is matched against the record
-(`evidence_match`, `clip_match`), and an option is as probable as the product of its matches. Nothing depends
-on the order of the options.
+(`evidence_match`, `clip_match`), and the probability of an option is proportional to the product of its
+matches. The order of the options has no influence.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
@@ -21,14 +22,18 @@ from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Claim, FloatArray
 from anomalist.types.image import Record
-from anomalist.vision.detectors.known_kinds import KindSimilarity
+
+if TYPE_CHECKING:
+    from anomalist.vision.detectors.known_kinds import KindSimilarity
+
 
 NEUTRAL_MATCH = 0.5
-"""Match value where no evidence speaks to an option."""
+"""Match value of an option that the evidence can't decide."""
 
 MIN_MATCH = 0.02
-"""Match values are clipped to [this, 1 − this]: one term alone rules nothing out."""
+"""Match values are clipped to [MIN_MATCH, 1 − MIN_MATCH], so that no single term rules an option out."""
 
+# Aspects of terms that describe a finding.
 _DESCRIPTIVE_ASPECTS = (
     frozenset({"place", "edge", "form", "size", "tone", "colour", "texture", "direction", "kind"})
     | {
@@ -41,14 +46,14 @@ _DESCRIPTIVE_ASPECTS = (
 
 @dataclass(frozen=True)
 class EvidenceChoice:
-    """How probable each option is by what was measured.
+    """Probabilities of options by measurement.
 
     Parameters
     ----------
-    options : as they were given; option ``i`` has letter ``i`` of the alphabet.
-    probabilities : of each; they sum to one. Options that can't be told apart have the same.
-    letter : of the most probable option; None where that can't be told.
-    claims : why; each cites ids of the record.
+    options : as given; option ``i`` has letter ``i`` of the alphabet.
+    probabilities : of each option; they sum to one.
+    letter : of the most probable option; None where several are equally or nearly as probable.
+    claims : the reasons, citing ids of the record.
     why_not : why there is no letter; None where there is one.
     """
 
@@ -60,7 +65,7 @@ class EvidenceChoice:
 
     @property
     def best(self) -> tuple[int, ...]:
-        """Indices of the most probable options: one, or those that tie."""
+        """Indices of the most probable options; several for ties."""
         return _nearly_best(self.probabilities, 0.0)
 
 
@@ -76,16 +81,16 @@ def choose_by_evidence(
 
     Parameters
     ----------
-    question : as it was asked; "yes" and "no" are answers to it.
-    options : 2 to 26 different ones, without their letters.
+    question : the question; "yes" and "no" are answers to it.
+    options : 2 to 26 distinct texts, without letters.
     record : of the inspected picture, or of a clip.
-    score_map : float32 (H, W), the anomaly map of a picture, where it is at hand.
-    likeness : to labelled kinds, where the picture was compared with cases; else that of its regions counts.
+    score_map : anomaly map of a picture, float32 (H, W), where available.
+    likeness : similarity to labelled kinds, where the picture was compared with cases; by default that of the
+        record's regions.
 
     Returns
     -------
-    The option that fits best, with ``letter`` None where nothing in the record speaks to the options, or
-    where it speaks for several alike.
+    The choice; ``letter`` is None where the record can't decide any option, or supports several equally.
 
     Raises
     ------
@@ -94,26 +99,26 @@ def choose_by_evidence(
     options = tuple(" ".join(option.split()) for option in options)
     _check_options(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
-    findings: RecordMatcher | ClipRecordMatcher
+    matcher: RecordMatcher | ClipRecordMatcher
     if isinstance(record, ClipRecord):
-        findings = ClipRecordMatcher.of(record, question)
+        matcher = ClipRecordMatcher.of(record, question)
     else:
-        findings = RecordMatcher(record, score_map, likeness)
-    if findings.beyond.search(question.casefold()):
-        return _no_choice(options, f"The question is about something that a {findings.what} can't tell.")
-    asked = findings.read(question)
-    readings = [findings.read(option, counting=counting) for option in options]
-    if any(term.aspect == "named" for terms in readings for term in terms):
-        # Labelled cases know better than what the name of a kind means in general: it is none of theirs.
-        readings = [tuple(map(_as_unlabelled_kind, terms)) for terms in readings]
-    findings = findings.narrowed(asked, readings)
-    fits = _option_matches(options, readings, asked, findings)
+        matcher = RecordMatcher(record, score_map, likeness)
+    if matcher.unanswerable.search(question.casefold()):
+        return _no_choice(options, f"The question is about something that a {matcher.what} can't tell.")
+    question_terms = matcher.read(question)
+    option_terms = [matcher.read(option, counting=counting) for option in options]
+    if any(term.aspect == "named" for terms in option_terms for term in terms):
+        # With labelled kinds, any other name of a kind means "none of these kinds".
+        option_terms = [tuple(map(_as_unlabelled_kind, terms)) for terms in option_terms]
+    matcher = matcher.narrowed(question_terms, option_terms)
+    fits = _option_matches(options, option_terms, question_terms, matcher)
     if all(fit is None for fit in fits):
         return _no_choice(options, "Nothing that was measured speaks to any of the options.")
     values = [NEUTRAL_MATCH if fit is None else fit.value for fit in fits]
     probabilities = tuple(value / math.fsum(sorted(values)) for value in values)
-    # Of what moves less is known than of a picture: options that are nearly as probable are not told apart.
-    best = _nearly_best(probabilities, findings.margin)
+    # Clips are measured less precisely than pictures: nearly as probable options count as equal.
+    best = _nearly_best(probabilities, matcher.margin)
     if len(best) == len(options):
         return _no_choice(options, "What was measured fits all options alike.")
     (first, *others) = best
@@ -124,7 +129,7 @@ def choose_by_evidence(
     if fit is None:
         why = "What was measured speaks against the other options, but says nothing about the one left."
         return EvidenceChoice(options, probabilities, None, (), why)
-    claims = _choice_claims(fit, findings)
+    claims = _choice_claims(fit, matcher)
     return EvidenceChoice(options, probabilities, string.ascii_uppercase[first], claims)
 
 
@@ -150,54 +155,54 @@ def _no_choice(options: tuple[str, ...], why: str) -> EvidenceChoice:
 
 def _option_matches(
     options: Sequence[str],
-    readings: Sequence[tuple[Term, ...]],
-    asked: tuple[Term, ...],
-    findings: RecordMatcher | ClipRecordMatcher,
+    option_terms: Sequence[tuple[Term, ...]],
+    question_terms: tuple[Term, ...],
+    matcher: RecordMatcher | ClipRecordMatcher,
 ) -> list[TermMatch | None]:
-    """Fit of each option; "none of these" is as probable as the best of the others is not."""
-    at_stake = any(term.aspect in ("label", "answer") for terms in readings for term in terms)
-    fits = [_joint_match(terms, asked, findings, implied=at_stake) for terms in readings]
-    describing = [any(term.aspect in _DESCRIPTIVE_ASPECTS for term in terms) for terms in readings]
-    for i, terms in enumerate(readings):
+    """Match of each option; that of "none of these" is one minus the best of the others."""
+    label_open = any(term.aspect in ("label", "answer") for terms in option_terms for term in terms)
+    fits = [_joint_match(terms, question_terms, matcher, implied=label_open) for terms in option_terms]
+    describing = [any(term.aspect in _DESCRIPTIVE_ASPECTS for term in terms) for terms in option_terms]
+    for i, terms in enumerate(option_terms):
         fit = fits[i]
         if any(describing) and not describing[i] and fit is not None and _affirms(terms):
-            # "A defect of some sort" leaves open what the other options tell.
+            # "A defect of some sort" is less specific than the other options.
             fits[i] = TermMatch(NEUTRAL_MATCH * fit.value, fit.evidence)
-    told = [fit for fit in fits if fit is not None]
-    for i, terms in enumerate(readings):
+    decided = [fit for fit in fits if fit is not None]
+    for i, terms in enumerate(option_terms):
         wanted = next((term.values for term in terms if term.aspect == "others"), None)
-        if wanted is None or not told:
+        if wanted is None or not decided:
             continue
-        best, worst = max(told, key=_match_rank), min(told, key=_match_rank)
+        best, worst = max(decided, key=_match_rank), min(decided, key=_match_rank)
         fits[i] = TermMatch(1 - best.value, best.evidence) if "none" in wanted else worst
     return fits
 
 
 def _affirms(terms: tuple[Term, ...]) -> bool:
-    """Whether an option says that something is wrong, without being a yes or no."""
+    """Whether an option says that something is anomalous, without being a yes or no."""
     labels = [("anomalous" in term.values) != term.negated for term in terms if term.aspect == "label"]
     return all(labels) and bool(labels) and not any(term.aspect == "answer" for term in terms)
 
 
 def _joint_match(
     terms: tuple[Term, ...],
-    asked: tuple[Term, ...],
-    findings: RecordMatcher | ClipRecordMatcher,
+    question_terms: tuple[Term, ...],
+    matcher: RecordMatcher | ClipRecordMatcher,
     *,
     implied: bool,
 ) -> TermMatch | None:
-    """All that an option says; what describes something also says that there is something.
+    """Product of the matches of an option's terms; a description implies that there is a finding.
 
-    Several values of one aspect are alternatives ("left or right"). None when nothing speaks to it.
+    Several values of one aspect are alternatives ("left or right"). None where no term can be decided.
     """
     by_aspect: dict[tuple[str, bool], list[TermMatch]] = {}
     for term in terms:
-        fit = _match_answer(term, asked, findings) if term.aspect == "answer" else findings.fit(term)
+        fit = _match_answer(term, question_terms, matcher) if term.aspect == "answer" else matcher.fit(term)
         if fit is not None:
             by_aspect.setdefault((term.aspect, term.negated), []).append(fit)
     aspects = {term.aspect for term in terms}
     if implied and by_aspect and aspects & _DESCRIPTIVE_ASPECTS and not aspects & {"label", "answer"}:
-        by_aspect[("label", False)] = [findings.anomalous] if findings.anomalous else []
+        by_aspect[("label", False)] = [matcher.anomalous] if matcher.anomalous else []
     fits = [
         min(several, key=_match_rank) if negated else max(several, key=_match_rank)
         for (_, negated), several in by_aspect.items()
@@ -210,27 +215,27 @@ def _joint_match(
 
 
 def _match_rank(fit: TermMatch) -> tuple[float, tuple[str, ...]]:
-    """Ties go by the ids, so that the order of options decides nothing."""
+    """Sort key; ties are broken by ids, so that the order of options has no influence."""
     return fit.value, fit.evidence
 
 
 def _match_answer(
-    answer: Term, asked: tuple[Term, ...], findings: RecordMatcher | ClipRecordMatcher
+    answer: Term, question_terms: tuple[Term, ...], matcher: RecordMatcher | ClipRecordMatcher
 ) -> TermMatch | None:
-    """How well yes or no fits: as what the question says holds, or not."""
-    fit = _joint_match(asked, (), findings, implied=True)
+    """Match of yes or no: whether what the question says holds."""
+    fit = _joint_match(question_terms, (), matcher, implied=True)
     if fit is None or "yes" in answer.values:
         return fit
     return TermMatch(1 - fit.value, fit.evidence)
 
 
-def _choice_claims(fit: TermMatch, findings: RecordMatcher | ClipRecordMatcher) -> tuple[Claim, ...]:
-    """Say what the choice rests on, then what the record says about that alone."""
+def _choice_claims(fit: TermMatch, matcher: RecordMatcher | ClipRecordMatcher) -> tuple[Claim, ...]:
+    """A claim on what the choice rests on, then the record's claims that cite nothing else."""
     cases = [id for id in fit.evidence if id.startswith("case:")]
     words = ["the score" if id == SCORE_ID else id for id in fit.evidence if id not in cases]
     words += [f"{len(cases)} labelled case{'s' if len(cases) > 1 else ''}"] if cases else []
     lead = Claim(
         text=f"Of the options it fits best what was measured ({join_words(words)}).", evidence=fit.evidence
     )
-    said = (claim for claim in findings.claims if set(claim.evidence) <= set(fit.evidence))
-    return (lead, *said)
+    details = (claim for claim in matcher.claims if set(claim.evidence) <= set(fit.evidence))
+    return (lead, *details)

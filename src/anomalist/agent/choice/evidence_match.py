@@ -1,4 +1,4 @@
-"""Match parsed terms against a picture's record: 0 to 1, or None where no evidence speaks to them.
+"""Match parsed terms against a picture's record: a value from 0 to 1, or None where it can't decide.
 
 Regions are matched by shape, size, tone, direction and place, weighted by their peak.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,28 +19,31 @@ from anomalist.types.common import SEVERITIES, Box, Claim, FloatArray
 from anomalist.types.image import Record, Region
 from anomalist.vision.attributes import MIN_ELONGATION, POSITIONS
 from anomalist.vision.calibration import DEFAULT_RATE
-from anomalist.vision.detectors.known_kinds import KindSimilarity
+
+if TYPE_CHECKING:
+    from anomalist.vision.detectors.known_kinds import KindSimilarity
+
 
 CERTAIN_MATCH = 0.95
-"""Match value where the measurement is clear; a clear mismatch is one less this."""
+"""Match value where the measurement is clear; a clear mismatch has 1 − CERTAIN_MATCH."""
 
 SMALL_AREA, LARGE_AREA = 0.005, 0.05
-"""Shares of what counts: up to the first a region is small, from the second on it is large."""
+"""Shares of the inspected area: a region is small up to the first, large from the second."""
 
 AXIS_TOLERANCE = 20.0
 """Degrees off an axis from which a direction is diagonal."""
 
 RegionMatcher = Callable[[Region, frozenset[str], tuple[int, int]], float]
-"""From a region, the values that would fit, and (height, width) of the picture to a fit, 0 to 1."""
+"""Maps a region, the accepted values, and (height, width) of the picture to a match value, 0 to 1."""
 
 
 def weight(region: Region, top: float) -> float:
-    """How much a region counts against the one with the highest peak."""
+    """Weight of a region relative to the one with the highest peak."""
     return max(0.0, region.peak / top) if top > 0 else 1.0
 
 
 def cell_share(box: Box, position: str, cell: tuple[int, int], size: tuple[int, int]) -> float:
-    """How much of a box lies in a cell (column, row): all of it in the one that its centre names."""
+    """Share of a box in a grid cell (column, row); 1 in the cell of its centre."""
     (x, y), (height, width) = cell, size
     if POSITIONS[y][x] == position:
         return 1.0
@@ -86,8 +90,8 @@ def _match_direction(region: Region, values: frozenset[str], size: tuple[int, in
     if angle is None:
         return 0.5
     off = min(angle, 180 - angle)
-    told = "horizontal" if off < AXIS_TOLERANCE else "vertical" if off > 90 - AXIS_TOLERANCE else ""
-    return CERTAIN_MATCH if (told or ("rising" if angle < 90 else "falling")) in values else 1 - CERTAIN_MATCH
+    axis = "horizontal" if off < AXIS_TOLERANCE else "vertical" if off > 90 - AXIS_TOLERANCE else ""
+    return CERTAIN_MATCH if (axis or ("rising" if angle < 90 else "falling")) in values else 1 - CERTAIN_MATCH
 
 
 def _match_if(holds: bool) -> float:
@@ -108,15 +112,15 @@ REGION_MATCHERS: dict[str, RegionMatcher] = {
 
 
 VERDICT_LEAN = 0.55
-"""The least probability of what a verdict says, and how far an undecided one may go the other way."""
+"""Least probability of the recorded label, and upper limit for either label of an undecided record."""
 
 NEAR_MATCH = 0.6
-"""How well "on the left" fits what lies at the upper left."""
+"""Match value of "on the left" for something at the upper left."""
 
 
 @dataclass(frozen=True)
 class TermMatch:
-    """How well something fits, 0 to 1, and the ids that this rests on."""
+    """A match value, 0 to 1, and the ids that it rests on."""
 
     value: float
     evidence: tuple[str, ...]
@@ -129,15 +133,15 @@ class RecordMatcher:
     Parameters
     ----------
     record : of the inspected picture.
-    score_map : float32 (H, W), the anomaly map where it is at hand: it tells places that no region marks.
-    likeness : to labelled kinds; by default it is read off the regions of the record.
+    score_map : anomaly map, float32 (H, W), where available; it also covers places without a region.
+    likeness : similarity to labelled kinds; by default that of the record's regions.
     """
 
     record: Record
     score_map: FloatArray | None = None
     likeness: KindSimilarity | None = None
 
-    beyond = UNANSWERABLE
+    unanswerable = UNANSWERABLE
     what = "picture"
     margin = 0.0
 
@@ -147,12 +151,12 @@ class RecordMatcher:
         return self.record.claims
 
     def read(self, text: str, *, counting: bool = False) -> tuple[Term, ...]:
-        """Read a question or an option about this picture."""
+        """Parse a question or an option about this picture."""
         return parse_terms(text, self.names, counting=counting)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The labelled kinds that are known to have been compared with."""
+        """The labelled kinds that the picture was compared with."""
         if self.likeness is not None:
             return tuple(self.likeness.shares)
         known = {region.known.name for region in self.record.regions if region.known}
@@ -160,10 +164,10 @@ class RecordMatcher:
 
     @cached_property
     def anomalous(self) -> TermMatch | None:
-        """How probable it is that something is wrong: what the verdict says, the stronger the smaller p.
+        """Match value of "something is wrong": rate / (rate + p), limited to the side of the verdict.
 
-        rate / (rate + p) is one half where p is the asked rate. It orders pictures and agrees with the
-        verdict; it is no calibrated probability.
+        It is one half where p equals the false-alarm rate. It ranks pictures and agrees with the verdict, but
+        is no calibrated probability.
         """
         record = self.record
         if record.status != "ok" or record.label is None:
@@ -180,21 +184,23 @@ class RecordMatcher:
 
     @cached_property
     def places(self) -> dict[str, TermMatch]:
-        """How much each cell of the 3×3 grid stands out, against the one that does so most."""
+        """Match value of each cell of the 3×3 grid, relative to the most anomalous one."""
         return self._by_map() if self.score_map is not None else self._by_regions()
 
-    def narrowed(self, asked: Sequence[Term], readings: Sequence[Sequence[Term]]) -> RecordMatcher:
-        """Only the regions at a place that a question names, unless the place or a yes is what is asked."""
-        if any(term.aspect in ("place", "answer") for terms in readings for term in terms):
+    def narrowed(
+        self, question_terms: Sequence[Term], option_terms: Sequence[Sequence[Term]]
+    ) -> RecordMatcher:
+        """The matcher for the regions at a place in the question, unless options are places, yes or no."""
+        if any(term.aspect in ("place", "answer") for terms in option_terms for term in terms):
             return self
-        places = frozenset(at for term in asked if term.aspect == "place" for at in term.values)
+        places = frozenset(at for term in question_terms if term.aspect == "place" for at in term.values)
         if not places:
             return self
         regions = tuple(region for region in self.record.regions if region.attributes.position in places)
         return RecordMatcher(self.record.replace(regions=regions), self.score_map, self.likeness)
 
     def fit(self, term: Term) -> TermMatch | None:
-        """Match one term against the record; "answer", "others" and "unsaid" depend on more than that."""
+        """Match one term against the record; None for "answer", "others" and "unsaid", which need more."""
         if term.aspect == "label":
             found = self.anomalous
             if found is not None and "anomalous" not in term.values:
@@ -218,7 +224,7 @@ class RecordMatcher:
         return (SCORE_ID, *regions) if self.record.label == "anomalous" else (SCORE_ID,)
 
     def _by_regions(self) -> dict[str, TermMatch]:
-        """By the share of each region that lies in a cell, weighed by its peak."""
+        """Match values of grid cells by the share of each region in a cell, weighted by its peak."""
         record = self.record
         if not record.regions or not record.width or not record.height:
             return {}
@@ -230,7 +236,7 @@ class RecordMatcher:
         return match_grid(placed, (record.height, record.width))
 
     def _by_map(self) -> dict[str, TermMatch]:
-        """By the highest values of the anomaly map in each cell, between the usual and the highest one."""
+        """Match values of grid cells by the anomaly map: cell maximum, scaled from median to maximum."""
         assert self.score_map is not None
         height, width = self.score_map.shape
         peaks = {}
@@ -253,20 +259,20 @@ class RecordMatcher:
         }
 
     def _named(self, values: frozenset[str]) -> TermMatch | None:
-        """By the likeness to labelled kinds, else by the name that each region was given."""
+        """Match labelled kinds by similarity, else by the kind that each region resembles."""
         if self.likeness is not None:
             share = sum(self.likeness.shares.get(name, 0.0) for name in values)
             ids = (*(region.id for region in self.record.regions[:1]), *self.likeness.cases)
             return TermMatch(share, ids or (SCORE_ID,))
         wanted = {normalised_name(name) for name in values}
-        told = [region for region in self.record.regions if region.known and region.known.name]
-        if not told:
+        named = [region for region in self.record.regions if region.known and region.known.name]
+        if not named:
             return None
         right = [
-            region for region in told if region.known and normalised_name(region.known.name or "") in wanted
+            region for region in named if region.known and normalised_name(region.known.name or "") in wanted
         ]
-        region = (right or told)[0]
-        assert region.known is not None  # of those told
+        region = (right or named)[0]
+        assert region.known is not None  # as for all in `named`
         value = CERTAIN_MATCH * max(0.0, min(1.0, region.known.similarity))
         return TermMatch(value if right else 1 - CERTAIN_MATCH, (region.id, *region.known.cases))
 
@@ -280,7 +286,7 @@ class RecordMatcher:
         return match_severity(values, self.record.severity, [region.id for region in self.record.regions[:1]])
 
     def _over_regions(self, measure: RegionMatcher, values: frozenset[str]) -> TermMatch | None:
-        """The best fit of any region, weighed by its peak; those that stand out less tell less."""
+        """The best match of any region, weighted by its peak."""
         record = self.record
         if not record.regions or not record.width or not record.height:
             return None
@@ -294,7 +300,7 @@ class RecordMatcher:
 
 @dataclass(frozen=True)
 class PlacedBox:
-    """Something in a picture: its id, box, the cell that its centre is in, and how much it counts, 0 to 1."""
+    """A box with its id, the grid cell of its centre, and its weight, 0 to 1."""
 
     id: str
     box: Box
@@ -303,7 +309,7 @@ class PlacedBox:
 
 
 def match_grid(placed: Sequence[PlacedBox], size: tuple[int, int]) -> dict[str, TermMatch]:
-    """How much each cell of the 3×3 grid holds of what counts most; nothing where nothing is placed.
+    """Match value of each cell of the 3×3 grid: the best weighted share of a box; empty without boxes.
 
     Parameters
     ----------
@@ -323,7 +329,7 @@ def match_grid(placed: Sequence[PlacedBox], size: tuple[int, int]) -> dict[str, 
 
 
 def match_place(term: Term, places: dict[str, TermMatch]) -> TermMatch | None:
-    """The best of the places that a term names; those that it names nearly fit less well."""
+    """The best of a term's places; its ``near_values`` count less."""
     fits = [(places[at].value, places[at]) for at in term.values if at in places]
     fits += [(NEAR_MATCH * places[at].value, places[at]) for at in term.near_values if at in places]
     if not fits:
@@ -333,7 +339,7 @@ def match_place(term: Term, places: dict[str, TermMatch]) -> TermMatch | None:
 
 
 def match_count(values: frozenset[str], have: int, ids: tuple[str, ...]) -> TermMatch:
-    """How well a number, or "several", fits the one that was counted."""
+    """Match a number, or "several", with a count."""
     if "several" in values:
         return TermMatch(CERTAIN_MATCH if have > 1 else 1 - CERTAIN_MATCH, ids)
     off = min(abs(int(value) - have) for value in values)
@@ -341,7 +347,7 @@ def match_count(values: frozenset[str], have: int, ids: tuple[str, ...]) -> Term
 
 
 def match_severity(values: frozenset[str], severity: int | None, ids: Sequence[str]) -> TermMatch | None:
-    """How well levels fit the one that was graded; None where none was."""
+    """Match severity levels with the recorded one; None where there is none."""
     if severity is None:
         return None
     off = min(abs(SEVERITIES.index(value) - severity) for value in values)

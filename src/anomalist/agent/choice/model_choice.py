@@ -1,8 +1,9 @@
 """Multiple choice by a model: option-letter probabilities averaged over rotations of the options.
 
-Models favour letters and positions (Zheng et al. 2024, "Large Language Models Are Not Robust Multiple Choice
-Selectors"). So every question is asked once for each rotation of its options, which puts each option at each
-letter once, and the probabilities are averaged. Without log-probabilities the letter is read from replies.
+Models favour certain letters and positions (Zheng et al. 2024, "Large Language Models Are Not Robust Multiple
+Choice Selectors"). Every question is therefore asked once for each rotation of its options, which puts each
+option at each letter once, and the probabilities are averaged. Without log-probabilities, the letter is
+parsed from the replies.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from langchain_core.messages import BaseMessage
 from anomalist.errors import DataError
 
 Rotations = list[tuple[list[int], list[BaseMessage]]]
-"""Each order of the options of a question (indices, as shown) with the conversation that asks so."""
+"""The rotations of a question: each order of its options (indices, as shown) with its conversation."""
 
 MOST_OPTIONS = len(string.ascii_uppercase)
 INSTRUCTION = "Answer with the letter of the right option only."
 
 LONE_LETTER = re.compile(r"(?<![\w'])[A-Z](?![\w'])(?!\s+(?!(?:and|or|is)\b)[a-z])")
-"""A letter by itself, and not the first word of "A crack" or "I think"."""
+"""A single capital letter, except the first word of "A crack" or "I think"."""
+
 LOWER_CASE = re.compile(r"[(\[\"'`]*([a-z])(?:[)\].:\"'`]+(?:\s|$)|$)")
 NEGATION_BEFORE = re.compile(r"(?i)\b(?:not|neither|nor|except|than|isn't)\s+(?:the\s+|option\s+)*\W*$")
 ANSWER_CUE = re.compile(r"(?i)\b(?:answer|option|choice)\W*(?:is|=)?\W*$")
@@ -36,12 +38,12 @@ ANSWER_CUE = re.compile(r"(?i)\b(?:answer|option|choice)\W*(?:is|=)?\W*$")
 
 @runtime_checkable
 class SupportsOptionLogprobs(Protocol):
-    """A model that can say how probable each option letter is as the first token of its reply."""
+    """A chat model that gives log-probabilities of option letters as the first token of its reply."""
 
     def option_logprobs(
         self, messages_list: Sequence[Sequence[BaseMessage]], letters: Sequence[str]
     ) -> list[list[float]] | None:
-        """Return a row per conversation, a log-probability per letter; None where it can't after all."""
+        """Return a row per conversation, a log-probability per letter; None where not supported."""
         ...
 
 
@@ -51,12 +53,12 @@ class ModelChoice:
 
     Parameters
     ----------
-    options : as they were given; option ``i`` is ``letters[i]``, whatever letter it was shown with.
+    options : as given; option ``i`` is ``letters[i]``, whatever letter it was shown with.
     probabilities : of each option, averaged over the rotations; they sum to one.
-    method : "logprobs", or "parsed" where a letter was read from replies (the share of the replies counts).
+    method : "logprobs", or "parsed" where letters were parsed from replies (shares of the replies).
     rotations : how often the question was asked.
-    unread : replies from which no letter could be read; they count for no option.
-    replies : the raw replies, where they were read.
+    unread : replies without a letter; they count for no option.
+    replies : raw replies, for "parsed".
     """
 
     options: tuple[str, ...]
@@ -68,12 +70,12 @@ class ModelChoice:
 
     @property
     def letters(self) -> tuple[str, ...]:
-        """The letters A, B, C, … of the options in the order in which they were given."""
+        """The letters A, B, C, … of the options, in order."""
         return tuple(string.ascii_uppercase[: len(self.options)])
 
     @property
     def best(self) -> int | None:
-        """Index of the most probable option; None where nothing could be read or the first two tie."""
+        """Index of the most probable option; None for a tie, or where no reply had a letter."""
         top = max(self.probabilities)
         first = [at for at, value in enumerate(self.probabilities) if math.isclose(value, top, abs_tol=1e-9)]
         return first[0] if len(first) == 1 and self.unread < self.rotations else None
@@ -90,67 +92,64 @@ class MultipleChoiceQuestion:
 def choose_by_model(
     model: BaseChatModel, messages: Sequence[BaseMessage], options: Sequence[str], *, seed: int
 ) -> ModelChoice:
-    """Let a model choose among options; see `choose_each_by_model`."""
+    """Have a model choose among options; see `choose_each_by_model`."""
     return choose_each_by_model(model, [MultipleChoiceQuestion(messages, options)], seed=seed)[0]
 
 
 def choose_each_by_model(
     model: BaseChatModel, questions: Sequence[MultipleChoiceQuestion], *, seed: int
 ) -> list[ModelChoice]:
-    """Let a model answer multiple-choice questions; on the same pictures, together is much faster.
+    """Have a model answer multiple-choice questions; questions on the same pictures share a prefix cache.
 
     Parameters
     ----------
-    model : one with ``option_logprobs`` gives probabilities; of any other, a letter is read from its replies.
-    questions : each with 2 to 26 different options; the options are added to its last message.
-    seed : of the order that is rotated.
+    model : any chat model; where it has no ``option_logprobs``, letters are parsed from its replies.
+    questions : each with 2 to 26 distinct options, which are appended to its last message.
+    seed : of the initial order, which is rotated.
 
     Raises
     ------
     DataError : too few, too many, empty or equal options, or no question before them.
     ModelError : the model fails.
     """
-    asked = [option_rotations(question, seed) for question in questions]
-    said = rotation_logprobs(model, asked) if isinstance(model, SupportsOptionLogprobs) else None
+    rotated = [option_rotations(question, seed) for question in questions]
+    logprobs = rotation_logprobs(model, rotated) if isinstance(model, SupportsOptionLogprobs) else None
     choices = []
-    for at, (question, rotations) in enumerate(zip(questions, asked, strict=True)):
+    for at, (question, rotations) in enumerate(zip(questions, rotated, strict=True)):
         orders = [order for order, _ in rotations]
-        if said is None:
+        if logprobs is None:
             replies = [model.invoke(list(messages)).text for _, messages in rotations]
             choices.append(_choice_from_replies(question.options, orders, replies))
         else:
-            choices.append(choice_from_logprobs(question.options, orders, said[at]))
+            choices.append(choice_from_logprobs(question.options, orders, logprobs[at]))
     return choices
 
 
 def rotation_logprobs(
-    model: SupportsOptionLogprobs, asked: Sequence[Rotations]
+    model: SupportsOptionLogprobs, questions: Sequence[Rotations]
 ) -> list[list[list[float]]] | None:
-    """Return what a model says to each rotation of each question: a row each, a log-probability per letter.
-
-    None where the model can't say after all.
-    """
-    conversations = [messages for rotations in asked for _, messages in rotations]
-    most = max(map(len, asked), default=0)  # as many rotations as options
+    """Log-probabilities by question, rotation and letter; None where the model doesn't support them."""
+    conversations = [messages for rotations in questions for _, messages in rotations]
+    most = max(map(len, questions), default=0)  # as many rotations as options
     rows = model.option_logprobs(conversations, string.ascii_uppercase[:most]) if conversations else []
     if rows is None:
         return None
     following = iter(rows)
-    return [list(itertools.islice(following, len(rotations))) for rotations in asked]
+    return [list(itertools.islice(following, len(rotations))) for rotations in questions]
 
 
 def parse_letter(reply: str, options: Sequence[str]) -> str | None:
-    """Read the letter of an option from a reply.
+    """Parse the letter of an option from a reply.
 
     Parameters
     ----------
-    reply : of a model; what it thought before, between ``<think>`` tags, doesn't count.
-    options : in the order in which they were shown; a reply that is just the text of one counts too.
+    reply : of a model; text in ``<think>`` tags is ignored.
+    options : in the order in which they were shown; a reply that equals the text of one counts, too.
 
     Returns
     -------
-    A capital letter, or None: no letter, several, "not B". The article in "A crack" is no letter, nor is the
-    pronoun in "I think". Letters that are called the answer or an option count before others.
+    A capital letter, or None: no letter, several, "not B". The article in "A crack" and the pronoun in "I
+    think" are no letters. Letters after "answer", "option" or "choice" take precedence.
     """
     letters = string.ascii_uppercase[: len(options)]
     text = re.sub(r"<think>.*?(</think>|$)", " ", reply, flags=re.DOTALL).replace("*", "").strip()
@@ -168,7 +167,7 @@ def parse_letter(reply: str, options: Sequence[str]) -> str | None:
 
 
 def option_rotations(question: MultipleChoiceQuestion, seed: int) -> Rotations:
-    """Return each order of the options (indices, as shown) with the conversation that asks so."""
+    """Return the rotations of a question from a shuffled initial order."""
     options = [" ".join(option.split()) for option in question.options]
     if not 2 <= len(options) <= MOST_OPTIONS:
         raise DataError(f"A question needs 2 to {MOST_OPTIONS} options, not {len(options)}.")
@@ -183,13 +182,13 @@ def option_rotations(question: MultipleChoiceQuestion, seed: int) -> Rotations:
 
 
 def format_options(options: Sequence[str]) -> str:
-    """Options with their letters, a line each, and what to answer with."""
+    """Options with letters, a line each, and the instruction to answer with a letter."""
     lines = [f"{letter}. {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False)]
     return "\n".join([*lines, INSTRUCTION])
 
 
 def _with_options(messages: Sequence[BaseMessage], options: Sequence[str]) -> list[BaseMessage]:
-    """Add lettered options to the last message."""
+    """Append the options to the last message."""
     *before, last = messages
     content = [last.content] if isinstance(last.content, str) else last.content
     text = {"type": "text", "text": f"\n{format_options(options)}"}
@@ -213,7 +212,7 @@ def choice_from_logprobs(
 def _choice_from_replies(
     options: Sequence[str], orders: Sequence[Sequence[int]], replies: Sequence[str]
 ) -> ModelChoice:
-    """Count the votes of the letters in the replies; where none can be read, the distribution is uniform."""
+    """Shares of the letters in the replies; uniform where no reply has one."""
     votes = [0] * len(options)
     for order, reply in zip(orders, replies, strict=True):
         letter = parse_letter(reply, [options[at] for at in order])
@@ -226,5 +225,5 @@ def _choice_from_replies(
 
 
 def _words_only(text: str) -> str:
-    """Leave words only, in lower case."""
+    """The words of a text in lower case."""
     return " ".join(re.findall(r"\w+", text.lower()))

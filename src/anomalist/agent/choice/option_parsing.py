@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anomalist.vision.attributes import POSITION_NAMES, POSITIONS
 
 Meaning = tuple[str, frozenset[str]]
-"""An aspect of the evidence and the values of it that a phrase allows."""
+"""An aspect of the evidence, and the values of it that a phrase accepts."""
 
 
 def _word_set(words: str) -> frozenset[str]:
@@ -38,14 +38,14 @@ _UNANSWERABLE = (
     r"|affect\w*"
 )
 UNANSWERABLE = re.compile(rf"\b({_UNANSWERABLE}|how long)\b")
-"""Questions that one picture can't answer, whatever was measured on it."""
+"""Matches questions that measurements of one picture can't answer."""
 
 UNANSWERABLE_FOR_CLIPS = re.compile(rf"\b({_UNANSWERABLE})\b")
-"""Questions that footage can't answer either."""
+"""Matches questions that measurements of footage can't answer."""
 
 
 def phrase_table(aspect: str, **words: str) -> dict[str, Meaning]:
-    """Phrases, divided by commas, by the values that they mean (underscores stand for spaces)."""
+    """A lexicon from value=phrases (comma-separated); in values "_" is a space, "__" separates values."""
     return {
         phrase.strip(): (aspect, frozenset(each.replace("_", " ") for each in value.split("__")))
         for value, phrases in words.items()
@@ -144,8 +144,9 @@ NUMBERS = {
     "multiple": "several",
     "many": "several",
 }
+
 MAX_COUNT = 99
-"""Nothing is counted beyond."""
+"""Upper end of open ranges such as "more than two"."""
 
 BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
     "more than": lambda number: (number + 1, MAX_COUNT),
@@ -154,7 +155,7 @@ BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
     "less than": lambda number: (0, number - 1),
     "at most": lambda number: (0, number),
 }
-"""From a number to the lowest and the highest that is meant."""
+"""Maps the number after a phrase to the range that is meant, inclusive."""
 
 COUNTED_NOUNS = _word_set(
     "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
@@ -178,15 +179,13 @@ _SUBJECTS = {
     "we",
     "nothing",
 }
-_MAX_PHRASE_WORDS = 4
-"""Words of the longest phrase."""
-_MAX_PLACE_WORDS = 8
-"""Words that a place may take: "in the middle of the left hand side"."""
+_MAX_PHRASE_WORDS = 4  # words of the longest phrase
+_MAX_PLACE_WORDS = 8  # "in the middle of the left hand side"
 
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """What words mean here: squashed names of labelled kinds, phrases, and whether bare numbers count."""
+    """The lexicon for a text: normalised names of labelled kinds, phrases, and whether bare numbers count."""
 
     names: Mapping[str, str]
     phrases: Mapping[str, Meaning]
@@ -195,15 +194,15 @@ class _Vocabulary:
 
 @dataclass(frozen=True)
 class Term:
-    """One thing that a text says.
+    """One statement of a text about an aspect of the evidence.
 
     Parameters
     ----------
     aspect : "answer" (yes or no), "label", "place", "edge", "form", "size", "tone", "colour", "texture",
         "direction", "change", "severity", "count", "kind", "named" (a labelled kind), "others" or "unsaid".
-    values : any of them would make it true.
-    nearly : values that fit too, less well: "on the left" of something at the lower left.
-    negated : it says that this is not so.
+    values : alternatives; any of them makes it true.
+    near_values : values that match less well: "lower left" for "on the left".
+    negated : whether the statement is negated.
     """
 
     aspect: str
@@ -219,14 +218,14 @@ def parse_terms(
     counting: bool = False,
     phrases: Mapping[str, Meaning] = PHRASES,
 ) -> tuple[Term, ...]:
-    """Read the terms of a text, in its order; none where it says nothing that could be measured.
+    """Parse the terms of a text, in order; none where it mentions nothing that can be measured.
 
     Parameters
     ----------
     text : a question or an option.
-    names : of labelled kinds, which count before what words mean in general.
-    counting : whether a bare number counts things.
-    phrases : what they mean; those of pictures by default.
+    names : of labelled kinds, which take precedence over the lexicon.
+    counting : whether a bare number is a count.
+    phrases : the lexicon; that of pictures by default.
     """
     terms: list[Term] = []
     named = {normalised_name(name): name for name in names}
@@ -239,7 +238,7 @@ def parse_terms(
 
 
 def normalised_name(name: str) -> str:
-    """A name as it is compared: small letters without spaces, dashes and endings of the plural."""
+    """A name for comparison: lower case, without spaces, dashes and plural endings."""
     return "".join(_stem(word) for word in _words(name))
 
 
@@ -256,9 +255,9 @@ def _stem(word: str) -> str:
 
 
 def _clauses(text: str) -> Iterator[tuple[list[str], bool]]:
-    """Parts of a text whose denials end with them, and whether one goes on from the part before.
+    """Parts of a text that bound the scope of negations, and whether one carries over from the last part.
 
-    It goes on in a list: "no scratches, dents or stains".
+    It carries over in a list: "no scratches, dents or stains".
     """
     for sentence in re.split(r"[.;:!?()\n–—]|\bbut\b|\bexcept\b", text):
         parts = [words for part in sentence.split(",") if (words := _words(part))]
@@ -267,15 +266,15 @@ def _clauses(text: str) -> Iterator[tuple[list[str], bool]]:
         for at, words in enumerate(parts):
             listed = at <= last
             yield words, denied and listed
-            denied = (_denies(words) and len(words) > 1) or (denied and listed)
+            denied = (_has_negation(words) and len(words) > 1) or (denied and listed)
 
 
-def _denies(words: Sequence[str]) -> bool:
+def _has_negation(words: Sequence[str]) -> bool:
     return any(word in NEGATORS or word.endswith("n't") for word in words)
 
 
 def _leading_answer(words: Sequence[str]) -> str | None:
-    """Whether a text begins with a yes or no that is an answer: not in "no defect"."""
+    """ "yes" or "no" where a text begins with it as an answer, which "no defect" does not."""
     first, rest = words[0], words[1:]
     if first in YES_WORDS:
         return "yes"
@@ -283,7 +282,7 @@ def _leading_answer(words: Sequence[str]) -> str | None:
 
 
 def _clause_terms(words: Sequence[str], known: _Vocabulary, negated: bool) -> Iterator[Term]:
-    """Go through the words of a clause, longest phrases first."""
+    """Terms of a clause, matching the longest phrases first."""
     bare = False
     at = 0
     while at < len(words):
@@ -302,14 +301,14 @@ def _clause_terms(words: Sequence[str], known: _Vocabulary, negated: bool) -> It
 
 
 def _negation_length(words: Sequence[str], at: int) -> int | None:
-    """How many words deny what follows."""
+    """Number of words of a negation at a position; None for none."""
     if words[at] in NEGATORS or words[at].endswith("n't"):
         return 1
     return next((2 for phrase in NEGATING_PHRASES if phrase.split() == list(words[at : at + 2])), None)
 
 
 def _parse_at(words: Sequence[str], at: int, known: _Vocabulary) -> tuple[int, Term | None]:
-    """How many words from ``at`` on belong together, and what they say."""
+    """Number of words that belong together from ``at`` on, and their term, if any."""
     rest = list(words[at : at + _MAX_PHRASE_WORDS])
     if rest[0] in ("none", "neither", "all", "both") and rest[1:2] == ["of"]:
         return len(words) - at, Term(
@@ -333,7 +332,7 @@ def _parse_at(words: Sequence[str], at: int, known: _Vocabulary) -> tuple[int, T
 
 
 def _parse_count(words: Sequence[str], counting: bool) -> tuple[int, Term | None]:
-    """Read "two defects", "more than one event"; bare numbers where things are counted."""
+    """Parse "two defects", "more than one event", and bare numbers if ``counting``."""
     bound = next((b for b in BOUNDS if b.split() == list(words[:2])), None)
     at = 2 if bound else 0
     number = NUMBERS.get(words[at]) if at < len(words) else None
@@ -346,7 +345,7 @@ def _parse_count(words: Sequence[str], counting: bool) -> tuple[int, Term | None
 
 
 def _parse_place(words: Sequence[str]) -> tuple[int, Term] | None:
-    """Read "upper left", "left of the centre", "the middle", "right half", "left edge", "edge"."""
+    """Parse "upper left", "left of the centre", "the middle", "right half", "left edge", "edge"."""
     row: int | None = None
     column: int | None = None
     middle, taken = False, 0

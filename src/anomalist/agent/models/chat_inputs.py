@@ -1,7 +1,7 @@
 """Chat templates: LangChain messages to the inputs of a transformers processor (text and pictures).
 
-Control tokens of the model inside the text are broken up, so that a file name or a caption can't end a
-message or open one.
+Control tokens of the model in the text of messages are broken up, so that a file name or a caption can't end
+a message or begin one (prompt injection).
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+# LangChain message type to role in chat templates.
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 DATA_URL = re.compile(r"data:[^;,]*;base64,(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
 class PromptInputs:
-    """A conversation as a model takes it.
+    """A tokenised conversation.
 
     Parameters
     ----------
-    inputs : what the processor made of it, ``input_ids`` int64 (1, length) among others.
-    pictures : the pictures in their order; the same object stands for the same picture.
+    inputs : output of the processor, with ``input_ids`` int64 (1, length).
+    pictures : the pictures in order; equal pictures are the same object.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -41,7 +42,7 @@ class PromptInputs:
 
     @property
     def length(self) -> int:
-        """Tokens, those of the pictures among them."""
+        """Number of tokens, including those of pictures."""
         return int(self.inputs["input_ids"].shape[1])
 
 
@@ -50,21 +51,18 @@ def prepare_inputs(
     messages: Sequence[BaseMessage],
     picture: Callable[[str], Image] | None = None,
 ) -> PromptInputs:
-    """Turn messages into the inputs of a model, so that it is its turn to speak.
-
-    Control tokens of the model in the text of messages are broken up: what a file is called, or what is
-    written in a caption, can't end a message or open one.
+    """Apply the chat template to messages, with a generation prompt; control tokens in texts are broken up.
 
     Parameters
     ----------
     processor : of the model.
-    messages : of a system, a person and a model, with text and pictures.
-    picture : how base64 becomes a picture (`decode_picture`); one that remembers saves decoding twice.
+    messages : system, human and AI messages with text and pictures.
+    picture : decodes base64 to a picture, by default `decode_picture`; a cached one decodes each only once.
 
     Raises
     ------
     ModelError : a block that isn't text or picture, a picture that can't be read, a conversation that the
-        model's template refuses, or a picture that would get lost on the way.
+        model's template refuses, or a picture without a placeholder in the template.
     """
     control = control_tokens(processor.tokenizer)
     conversation = [_chat_turn(message, control, picture or decode_picture) for message in messages]
@@ -80,7 +78,7 @@ def prepare_inputs(
             return_tensors="pt",
             processor_kwargs={"return_text_replacement_offsets": True},
         )
-    except Exception as error:  # templates and processors raise what they like
+    except Exception as error:  # templates and processors raise anything
         reason = " ".join(str(error).split())
         raise ModelError(f"This model can't take this conversation: {reason}") from error
     offsets = inputs.pop("text_replacement_offsets", None)
@@ -93,14 +91,14 @@ def prepare_inputs(
 
 
 def control_tokens(tokenizer: Any) -> re.Pattern[str]:  # noqa: ANN401
-    """Match the tokens of a tokenizer that stand for more than their letters, ``<|im_end|>`` for example."""
+    """Pattern that matches the added tokens of a tokenizer, ``<|im_end|>`` for example."""
     contents = {token.content for token in tokenizer.added_tokens_decoder.values()}
     words = sorted((text for text in contents if len(text.strip()) > 1), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, words)) or r"(?!)")
 
 
 def decode_picture(data: str) -> Image:
-    """Read a picture from base64.
+    """Decode a picture from base64.
 
     Raises
     ------
@@ -117,7 +115,7 @@ def decode_picture(data: str) -> Image:
 def _chat_turn(
     message: BaseMessage, control: re.Pattern[str], picture: Callable[[str], Image]
 ) -> dict[str, Any]:
-    """Return a message as chat templates know it."""
+    """Return a message in the format of chat templates."""
     role = ROLES.get(message.type)
     if role is None:
         raise ModelError(f"A local model takes no message of type {message.type!r}.")
@@ -128,7 +126,7 @@ def _chat_turn(
 def _content_block(
     block: str | Mapping[Any, Any], control: re.Pattern[str], picture: Callable[[str], Image]
 ) -> dict[str, Any]:
-    """Return a block of a message as chat templates know it; pictures decoded."""
+    """Return a content block in the format of chat templates, with pictures decoded."""
     match block:
         case str(text) | {"type": "text", "text": str(text)}:
             return {"type": "text", "text": control.sub(_split_control_token, text)}
@@ -150,5 +148,5 @@ def _content_block(
 
 
 def _split_control_token(found: re.Match[str]) -> str:
-    """Put a blank after the first letter, so that a control token is read as text."""
+    """Insert a blank after the first character, so that a control token is tokenised as text."""
     return f"{found.group()[0]} {found.group()[1:]}"

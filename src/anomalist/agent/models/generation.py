@@ -1,8 +1,8 @@
 """Generation with transformers: greedy decoding, JSON-schema constraint, timeout, prefix KV cache.
 
-Grammar-constrained decoding (llguidance) masks every token that would break the JSON schema. A reply ends
-after a timeout or when it is cancelled. Prompts that begin alike share one key/value cache: the common
-prefix, the picture above all, is prefilled once.
+Grammar-constrained decoding (llguidance; Willard and Louf 2023) masks every token that would violate the JSON
+schema. Generation stops at a timeout or when it is cancelled. Prompts with a common prefix, mostly the
+picture, share its key/value cache: the prefix is prefilled once.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ JSON_LAYOUT: JsonCompileOptions = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
-"""One way to write JSON, that of Python's own writer: with free white space a small model can write blanks
-for ever, which is valid all the while."""
+"""JSON formatted as by `json.dumps`: with flexible white space a small model can emit blanks endlessly, all
+of which the grammar accepts."""
 
 
 def response_schema(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the JSON schema that an OpenAI-style ``response_format`` asks for; None where any text will do.
+    """Return the JSON schema of an OpenAI-style ``response_format``; None for free text.
 
     Raises
     ------
-    ModelError : a format of a kind that doesn't exist.
+    ModelError : an unknown type of format.
     """
     match response_format:
         case None | {"type": "text"}:
@@ -58,16 +58,16 @@ def response_schema(response_format: Mapping[str, Any] | None) -> dict[str, Any]
 
 
 def grammar_tokenizer(tokenizer: Any, end_tokens: Sequence[int]) -> LLTokenizer:  # noqa: ANN401
-    """Prepare the vocabulary for `JsonSchemaLogitsProcessor`; takes about a second for 150,000 tokens.
+    """Prepare the vocabulary for `JsonSchemaLogitsProcessor`; about a second for 150,000 tokens.
 
     Parameters
     ----------
     tokenizer : a fast tokenizer of transformers.
-    end_tokens : ids of the tokens that end a reply.
+    end_tokens : end-of-sequence token ids.
 
     Raises
     ------
-    ModelError : a tokenizer of the slow kind, whose vocabulary can't be read.
+    ModelError : a slow tokenizer, whose vocabulary can't be read.
     """
     from llguidance.hf import from_tokenizer
 
@@ -78,20 +78,19 @@ def grammar_tokenizer(tokenizer: Any, end_tokens: Sequence[int]) -> LLTokenizer:
 
 
 class JsonSchemaLogitsProcessor:
-    """Sets the logits of every token that would break the schema to −∞; a logits processor of transformers.
+    """Logits processor for transformers that sets tokens violating a JSON schema to −∞; for one sequence.
 
-    For one sequence. A reply that ends by itself is valid; one that is cut off at the limit of tokens is the
-    beginning of a valid one.
+    A reply that ends with an end token is valid; one cut off at the token limit is a prefix of a valid reply.
 
     Parameters
     ----------
     tokens : the vocabulary, from `grammar_tokenizer`.
     schema : the JSON schema.
-    prompt_length : tokens of the prompt, which the schema doesn't concern.
+    prompt_length : tokens of the prompt, to which the schema doesn't apply.
 
     Raises
     ------
-    ModelError : a schema that can't be followed, with the reason.
+    ModelError : the schema can't be compiled to a grammar, with the reason.
     """
 
     def __init__(self, tokens: LLTokenizer, schema: Mapping[str, Any], prompt_length: int) -> None:
@@ -130,7 +129,7 @@ class JsonSchemaLogitsProcessor:
 
 @dataclass(frozen=True)
 class GeneratedReply:
-    """What a model wrote: the text, why it ended, and how many tokens it read and wrote."""
+    """A generated text with finish reason and token counts of prompt and reply."""
 
     text: str
     finish: Literal["stop", "length"]
@@ -139,7 +138,7 @@ class GeneratedReply:
 
     @property
     def usage(self) -> UsageMetadata:
-        """The counts as LangChain names them."""
+        """The token counts as LangChain's `UsageMetadata`."""
         return UsageMetadata(
             input_tokens=self.read, output_tokens=self.wrote, total_tokens=self.read + self.wrote
         )
@@ -151,21 +150,20 @@ class GenerationCancelled(Exception):  # noqa: N818
 
 @contextmanager
 def stop_on_timeout(network: Any, timeout: float | None, cancelled: threading.Event | None) -> Iterator[None]:  # noqa: ANN401
-    """Stop generation when it takes too long or is cancelled (forward pre-hooks).
+    """Stop generation at a timeout or when it is cancelled, by forward pre-hooks on every layer.
 
-    The clock is checked in every layer, not only after every token: prefilling the pictures takes minutes on
-    a slow machine.
+    Not only after every token, because prefilling the pictures can take minutes on a slow machine.
 
     Raises
     ------
     ModelError : after ``timeout`` seconds.
-    Cancelled : once ``cancelled`` is set.
+    GenerationCancelled : once ``cancelled`` is set.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     deadline = math.inf if timeout is None else time.monotonic() + timeout
 
-    def look(*_: object) -> None:
+    def check(*_: object) -> None:
         if cancelled is not None and cancelled.is_set():
             raise GenerationCancelled
         if time.monotonic() > deadline:
@@ -175,7 +173,7 @@ def stop_on_timeout(network: Any, timeout: float | None, cancelled: threading.Ev
             )
 
     layers = [layer for layer in network.modules() if isinstance(layer, GradientCheckpointingLayer)]
-    hooks = [module.register_forward_pre_hook(look) for module in (network, *layers)]
+    hooks = [module.register_forward_pre_hook(check) for module in (network, *layers)]
     try:
         yield
     finally:
@@ -184,10 +182,10 @@ def stop_on_timeout(network: Any, timeout: float | None, cancelled: threading.Ev
 
 
 def set_greedy_decoding(network: Any, tokenizer: Any) -> None:  # noqa: ANN401
-    """Set greedy decoding, whatever generation config the model was published with.
+    """Replace the published generation config by greedy decoding.
 
-    Sampling would give another verdict each time, and a penalty on repetitions breaks JSON. The tokens that
-    end a reply stay, and that of the tokenizer is one of them.
+    Sampling would make verdicts random, and a repetition penalty breaks JSON. The published end tokens are
+    kept and joined by the tokenizer's.
     """
     from transformers import GenerationConfig
 
@@ -199,12 +197,12 @@ def set_greedy_decoding(network: Any, tokenizer: Any) -> None:  # noqa: ANN401
 
 
 def eos_token_ids(network: Any) -> list[int]:  # noqa: ANN401
-    """Return the tokens that end a reply, after `set_greedy_decoding`."""
+    """Return the end token ids, after `set_greedy_decoding`."""
     return list(network.generation_config.eos_token_id)
 
 
 def move_to_device(network: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:  # noqa: ANN401
-    """Move inputs to where a network is, pictures in its dtype."""
+    """Move inputs to the device of a network, floating-point ones in its dtype."""
     return {
         name: value.to(network.device, network.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
@@ -212,21 +210,21 @@ def move_to_device(network: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 BATCH_SIZE = 8
-"""Prompts in one batch; each holds a copy of the key/value cache of the shared prefix."""
+"""Prompts in one batch; each needs a copy of the key/value cache of the shared prefix."""
 
 PER_TOKEN = frozenset({"input_ids", "mm_token_type_ids", "token_type_ids", "position_ids"})
 PER_PICTURE = frozenset({"pixel_values", "pixel_attention_mask", "image_grid_thw", "image_sizes"})
-"""Inputs of models that attend to pictures by their tokens only, so that the KV cache holds all of one."""
+"""Inputs of models that see pictures as tokens only, so that the key/value cache holds all of a picture."""
 
 Inputs = dict[str, "Tensor"]
 
 
 def next_token_logits(network: Any, prompts: Sequence[PromptInputs]) -> Tensor:  # noqa: ANN401
-    """Return the logits of the token after each prompt.
+    """Return the logits of the token after each prompt, with a shared prefix cache.
 
-    Prompts with the same pictures form a group. What a group has in common from its first token on goes
-    through the network once, if all the pictures are in it; from a copy of those keys and values each prompt
-    goes on by itself. Up to rounding this is the same as one prompt after the other.
+    Prompts with the same pictures form a group. Their common prefix is prefilled once if it holds all the
+    pictures; each prompt continues from a copy of its keys and values. Up to rounding, the result equals that
+    of one prompt after the other.
 
     Parameters
     ----------
@@ -254,7 +252,7 @@ def next_token_logits(network: Any, prompts: Sequence[PromptInputs]) -> Tensor: 
 
 
 def letter_token_ids(tokenizer: Any, letters: Sequence[str]) -> list[tuple[int, ...]]:  # noqa: ANN401
-    """Return for each letter the tokens that stand for it at the beginning of a reply."""
+    """Return for each letter the token ids that it may have at the beginning of a reply."""
     bare, spaced = (
         [tokenizer.encode(before + letter, add_special_tokens=False) for letter in letters]
         for before in ("", " ")
@@ -262,13 +260,15 @@ def letter_token_ids(tokenizer: Any, letters: Sequence[str]) -> list[tuple[int, 
     for letter, tokens in zip(letters, bare, strict=True):
         if len(tokens) != 1 or bare.count(tokens) > 1:
             raise ModelError(f"The option letter {letter!r} is not a token of this model.")
-    if any(len(tokens) != 1 for tokens in spaced):  # counted for some letters only, it would favour them
+    if any(
+        len(tokens) != 1 for tokens in spaced
+    ):  # counting variants of some letters only would favour these
         return [tuple(tokens) for tokens in bare]
     return [tuple({*one, *other}) for one, other in zip(bare, spaced, strict=True)]
 
 
 def logsumexp(logprobs: Sequence[float]) -> float:
-    """Add probabilities given as logarithms."""
+    """log Σ exp of log-probabilities."""
     top = max(logprobs)
     return top + math.log(sum(math.exp(each - top) for each in logprobs))
 
@@ -278,10 +278,9 @@ def _picture_ids(prompt: PromptInputs) -> tuple[int, ...]:
 
 
 def _with_positions(network: Any, prompt: PromptInputs) -> Inputs:  # noqa: ANN401
-    """Return the inputs without a mask (nothing needs one), with positions where a model counts in 3-D.
+    """Return the inputs without attention mask, and with explicit position ids for models with 3-D positions.
 
-    Models of the Qwen-VL kind remember the offset between tokens and positions from the last prompt that
-    they saw. Positions that are handed over don't depend on what was asked before.
+    Models of the Qwen-VL family otherwise reuse the offset between tokens and positions of the last prompt.
     """
     inputs = {name: value for name, value in prompt.inputs.items() if name != "attention_mask"}
     if hasattr(network.base_model, "get_rope_index"):
@@ -297,13 +296,13 @@ def _with_positions(network: Any, prompt: PromptInputs) -> Inputs:  # noqa: ANN4
 
 
 def _prefix_length(network: Any, group: Sequence[Inputs]) -> int:  # noqa: ANN401
-    """Return the length of the shared prefix in tokens; 0 where it can't be cached or is of no use."""
+    """Return the length of the shared prefix in tokens; 0 where it can't be cached."""
     if len(group) == 1 or not group[0].keys() <= PER_TOKEN | PER_PICTURE:
         return 0
     tokens = [inputs["input_ids"][0].tolist() for inputs in group]
     shortest = min(len(each) for each in tokens)
     columns = enumerate(zip(*tokens, strict=False))
-    # the last token of a prompt stays with it: its logits are wanted
+    # The last token of each prompt is left out, because its logits are needed.
     shared = min(shortest - 1, next((at for at, column in columns if len(set(column)) > 1), shortest))
     picture = getattr(network.config, "image_token_id", None)
     if "pixel_values" in group[0] and (picture is None or any(picture in each[shared:] for each in tokens)):
@@ -332,7 +331,7 @@ def _logits_after_prefix(network: Any, group: Sequence[Inputs], keep: int) -> It
             for inputs in group[first : first + rows]
         ]
         lengths = [rest["input_ids"].shape[-1] for rest in rests]
-        # Padded behind: attention looks back only, so nothing sees the padding.
+        # Right padding: attention is causal, so no real token attends to it.
         batch: Inputs = {
             name: torch.cat([pad(rest[name], (0, max(lengths) - rest[name].shape[-1])) for rest in rests], -2)
             for name in rests[0]
@@ -347,5 +346,5 @@ def _logits_after_prefix(network: Any, group: Sequence[Inputs], keep: int) -> It
 
 
 def _slice_tokens(name: str, value: Tensor, tokens: slice) -> Tensor:
-    """Cut what has one entry per token."""
+    """Slice inputs that have one entry per token."""
     return value[..., tokens] if name in PER_TOKEN else value

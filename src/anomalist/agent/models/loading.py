@@ -1,7 +1,7 @@
 """Load vision-language models from local folders and the Hugging Face cache; list and download them.
 
-No download unless asked for (`anomalist models pull`), no foreign code, no pickle: safetensors only. Optional
-quantisation by bitsandbytes. Torch and transformers are imported inside the functions.
+Downloads only by `anomalist models pull`; no remote code, no pickle: safetensors only. Optional quantisation
+by bitsandbytes. Torch and transformers are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Quantisation = Literal["nf4", "int8"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 DIGEST_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
-"""Endings of the files that decide what a model answers."""
+"""Suffixes of the files that determine a model's output."""
 
 
 def local_folder(name: str) -> Path:
-    """Find a model on this machine: a folder, or a name in the cache of Hugging Face.
+    """Find a model on this machine: a folder, or a name in the Hugging Face cache.
 
     Raises
     ------
-    ModelError : it is not here, not complete, or its weights are pickles.
+    ModelError : the model is missing, incomplete, or its weights are pickles.
     """
     folder = Path(name).expanduser()
     if folder.is_file():
@@ -76,14 +76,14 @@ def load_network(
     quantisation: Quantisation | None,
     dtype: Dtype,
 ) -> Any:  # noqa: ANN401
-    """Load the weights of a model, spread over the accelerators that are there.
+    """Load the weights of a model, distributed over the available accelerators.
 
     Parameters
     ----------
-    name : for messages.
+    name : for error messages.
     folder, config : from `local_folder` and `read_config`.
     quantisation : of the language model's layers; vision tower, connector and head stay as ``dtype``.
-    dtype : "auto" is what the weights are saved as, and with a quantisation what suits it in 16 bit.
+    dtype : "auto" is the saved dtype, and with a quantisation a 16-bit one.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def load_network(
             )
     except ModelError:
         raise
-    except Exception as error:  # whatever the part that stumbles raises
+    except Exception as error:  # loading code raises anything
         raise ModelError(f"{name} can't be loaded: {_one_line_message(error)}") from error
     if lost := [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]:
         raise ModelError(f"The weights of {name} don't belong to its config: {len(lost)} lack, as {lost[0]}.")
@@ -127,11 +127,11 @@ def load_network(
 
 
 def read_config(name: str, folder: Path) -> Any:  # noqa: ANN401
-    """Read what kind of model a folder holds.
+    """Read the config of a model.
 
     Raises
     ------
-    ModelError : a kind that transformers doesn't know, or that would need code of its own.
+    ModelError : a model type that transformers doesn't know, or that needs remote code.
     """
     from transformers import AutoConfig
 
@@ -151,11 +151,11 @@ def read_config(name: str, folder: Path) -> Any:  # noqa: ANN401
 
 
 def unquantised_modules(skeleton: Any) -> list[str]:  # noqa: ANN401
-    """Name the modules that aren't in the language model's layers: vision tower, connector, head.
+    """Names of the modules outside the language model's layers: vision tower, connector, head.
 
     Parameters
     ----------
-    skeleton : a model of transformers, its weights may be missing.
+    skeleton : a transformers model, possibly without weights (meta device).
     """
     names = {id(module): name for name, module in skeleton.named_modules()}
     path = names[id(skeleton.get_decoder())]
@@ -170,7 +170,7 @@ def unquantised_modules(skeleton: Any) -> list[str]:  # noqa: ANN401
 
 
 def weights_digest(folder: Path) -> str:
-    """Return a sha256 over the names and bytes of all files that decide what a model answers."""
+    """SHA-256 over the names and bytes of all files that determine a model's output."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.suffix in DIGEST_SUFFIXES):
         with path.open("rb") as file:
@@ -179,23 +179,23 @@ def weights_digest(folder: Path) -> str:
 
 
 def memory_remedy(quantisation: Quantisation | None, *, pictures: bool = False) -> str:
-    """Return the remedy line: what needs less memory than this."""
+    """Remedy for running out of memory."""
     steps = ["a smaller model"] if quantisation == "nf4" else ["quantisation=nf4", "a smaller model"]
     return f"Take {' or '.join(steps)}{', or lower max_pixels' if pictures else ''}."
 
 
 @contextmanager
 def catch_out_of_memory(what: str, remedy: str) -> Iterator[None]:
-    """Turn running out of memory, on whichever device, into a ModelError; what can be freed is freed."""
+    """Turn out-of-memory errors of any device into a ModelError; frees cached memory."""
     import torch
 
     try:
         yield
     except Exception as error:
-        # Torch raises a class of its own for accelerators only; accelerate and safetensors say it in words.
-        words = ("can't allocate memory", "Cannot allocate memory", "enough GPU RAM")
+        # Torch has an error class for accelerators only; elsewhere the message has to be matched.
+        messages = ("can't allocate memory", "Cannot allocate memory", "enough GPU RAM")
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
-            said in str(error) for said in words
+            message in str(error) for message in messages
         ):
             raise
         if torch.cuda.is_available():
@@ -204,14 +204,14 @@ def catch_out_of_memory(what: str, remedy: str) -> Iterator[None]:
 
 
 def _cached_folder(name: str) -> Path:
-    """Return the folder of a downloaded model."""
+    """Folder of a downloaded model in the Hugging Face cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"There is no folder {name}.")
     try:
-        # With a pattern, because `models pull` leaves out what is not needed; `local_folder` sees the rest.
+        # With a pattern, because `models pull` doesn't fetch all files; `local_folder` checks for the others.
         return Path(snapshot_download(name, local_files_only=True, allow_patterns="config.json"))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ModelError(
@@ -229,18 +229,18 @@ def _meta_model(config: Any) -> Any:  # noqa: ANN401
 
 
 def _sixteen_bit(config: Any) -> str:  # noqa: ANN401
-    """Return the type that the weights are saved as, or bfloat16 for larger ones (float16 can overflow)."""
+    """The saved dtype if it has 16 bits, else bfloat16 (float16 can overflow)."""
     saved = str(getattr(config, "dtype", None)).removeprefix("torch.")
     return saved if saved in ("bfloat16", "float16") else "bfloat16"
 
 
 def _bitsandbytes(quantisation: Quantisation, dtype: str, skip: list[str]) -> BitsAndBytesConfig:
-    """Return the settings of a quantisation that leaves out the modules in ``skip``."""
+    """Quantisation config that leaves out the modules in ``skip``."""
     from transformers import BitsAndBytesConfig
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns at every layer of every token
     if "bitsandbytes" not in sys.modules and "kernels" not in sys.modules:
-        # On some processors its import would fetch a compiled kernel and run it, where this package is.
+        # With the package `kernels` installed, its import would download and run a compiled kernel.
         sys.modules["kernels"] = None  # type: ignore[assignment]
         try:
             import bitsandbytes  # noqa: F401
@@ -273,7 +273,7 @@ def _progress_on_terminals_only() -> Iterator[None]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one where there is none to read."""
+    """Read a JSON object; an empty one where the file can't be read or holds none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -282,27 +282,27 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _one_line_message(error: Exception) -> str:
-    """Return the first sentence or two of an error as one line."""
+    """The first 200 characters of an error as one line."""
     line = " ".join(str(error).split()) or type(error).__name__
     return line if len(line) <= 200 else f"{line[:199]}…"
 
 
 FILE_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-"""Weights, configuration and tokenisers; nothing that is run, and no pickle."""
+"""Files that are downloaded: weights, configuration and tokenizers; no code and no pickle."""
 
 HUB_TIMEOUT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """What the Hub has under a name, before anything is fetched.
+    """A model on the Hub, before it is downloaded.
 
     Parameters
     ----------
     name : owner and name of the repository.
     revision : commit, 40 hex digits.
-    licence : as its owner names it.
-    files : name → bytes, of the files that would be fetched.
+    licence : as stated by its owner.
+    files : size in bytes by name, of the files to download.
     """
 
     name: str
@@ -312,13 +312,13 @@ class HubModel:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Total size in bytes."""
         return sum(self.files.values())
 
 
 @dataclass(frozen=True)
 class CachedModel:
-    """A vision-language model on this machine."""
+    """A vision-language model in the Hugging Face cache."""
 
     name: str
     revision: str
@@ -327,7 +327,7 @@ class CachedModel:
 
 
 def cached_models() -> list[CachedModel]:
-    """List the vision-language models that were fetched, by name."""
+    """The vision-language models in the Hugging Face cache, by name."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -353,12 +353,12 @@ def cached_models() -> list[CachedModel]:
 
 
 def find_hub_model(name: str) -> HubModel:
-    """Ask the Hub what it has under a name; fetches nothing.
+    """Look up a model on the Hub; downloads nothing.
 
     Raises
     ------
-    ModelError : the Hub can't be reached, has no such model or guards it, or it is none that can be used:
-        not a vision-language model that transformers knows, or without safetensors weights.
+    ModelError : the Hub can't be reached, has no such model or gates it; or the model is no vision-language
+        model that transformers knows, or has no safetensors weights.
     """
     from huggingface_hub import HfApi
 
@@ -380,11 +380,11 @@ def find_hub_model(name: str) -> HubModel:
 
 
 def download_model(offer: HubModel) -> Path:
-    """Fetch the files of an offer into the cache of the Hub; shows progress on stderr.
+    """Download the files of a model into the Hugging Face cache, with progress on stderr.
 
     Raises
     ------
-    ModelError : there is no room for it, or the connection broke. What has arrived is used the next time.
+    ModelError : not enough disk space, or the connection broke; a later call resumes.
     """
     from huggingface_hub import constants, snapshot_download
 
@@ -401,14 +401,14 @@ def download_model(offer: HubModel) -> Path:
 
 
 def is_vision_language_model(model_type: str) -> bool:
-    """Tell whether transformers has a vision-language model of this type."""
+    """Whether transformers has a vision-language model of this type."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     return model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def format_bytes(count: float) -> str:
-    """Write a number of bytes for people: ``4.3 GB``."""
+    """Format a number of bytes: ``4.3 GB``."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -433,7 +433,7 @@ def _model_type(folder: Path) -> str:
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into a `ModelError` of one line."""
+    """Turn errors of the Hub's client into a `ModelError` of one line."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -443,7 +443,7 @@ def _hub_errors(name: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    # Which HTTP library the client is built on has changed before.
+    # The HTTP library of the client differs between versions.
     http_error = [kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError"]
     broken: tuple[type[Exception], ...] = (OSError, *http_error)
     try:
@@ -462,8 +462,8 @@ def _hub_errors(name: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise ModelError("The Hub is switched off by HF_HUB_OFFLINE.", "Unset it to fetch models.") from error
     except broken as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
-            f"{name} can't be fetched from {constants.ENDPOINT}: {said}.",
+            f"{name} can't be fetched from {constants.ENDPOINT}: {reason}.",
             "Check the connection. A folder with the model's files works as well: --model hf:FOLDER",
         ) from error

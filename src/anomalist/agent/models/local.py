@@ -1,7 +1,7 @@
-"""Vision-language models of transformers on this machine, as LangChain chat models.
+"""Local vision-language models (transformers) as LangChain chat models.
 
 Processors are loaded without torchvision: pictures through PIL, no videos. Decoding is greedy; replies can be
-held to a JSON schema, and options are scored by the log-probability of their letter. Needs torch and
+constrained to a JSON schema, and options are scored by the log-probability of their letters. Needs torch and
 transformers: import inside functions only.
 """
 
@@ -49,8 +49,8 @@ from anomalist.agent.models.loading import (
 from anomalist.errors import ModelError
 
 DEFAULT_MAX_PIXELS = 1280 * 28 * 28
-"""Default for models that take pictures of any size: about 1280 tokens. Some are published with 16 times as
-much, which fills the memory with a single photograph."""
+"""Default for models that take pictures of any size: about 1,280 tokens. The published limit of some is 16
+times as high, so that a single photograph can fill the memory."""
 
 
 def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any:  # noqa: ANN401
@@ -60,7 +60,7 @@ def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any
     ----------
     folder : of the model.
     model_type : as in its config.
-    max_pixels : of one picture, as in `limit_pixels`.
+    max_pixels : per picture, as in `limit_pixels`.
     """
     processor = _processor_class(model_type).from_pretrained(folder, local_files_only=True, backend="pil")
     limit_pixels(processor.image_processor, max_pixels)
@@ -69,31 +69,31 @@ def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any
 
 
 def limit_pixels(images: Any, max_pixels: int | None) -> None:  # noqa: ANN401
-    """Set how many pixels of a picture are looked at, in the terms of an image processor.
+    """Set the largest picture that an image processor passes on, in pixels.
 
     Parameters
     ----------
-    images : image processor. Of one that scales pictures to a fixed size (LLaVA) nothing changes.
+    images : the image processor; unchanged if it scales pictures to a fixed size (LLaVA).
     max_pixels : None leaves the published value, but at most `DEFAULT_MAX_PIXELS` where pictures keep
         their own size (Qwen-VL).
     """
     size = images.size
-    if hasattr(images, "merge_size"):  # Qwen-VL: any size; edges stand for areas here
+    if hasattr(images, "merge_size"):  # Qwen-VL: any size; its "edges" are areas
         most = max_pixels or min(size["longest_edge"], DEFAULT_MAX_PIXELS)
         images.size = {"shortest_edge": min(size["shortest_edge"], most), "longest_edge": most}
     elif max_pixels is None:
         return
-    elif hasattr(images, "max_image_size"):  # Idefics3, SmolVLM: square tiles, and the whole in one more
+    elif hasattr(images, "max_image_size"):  # Idefics3, SmolVLM: square tiles, plus the whole picture
         tile = images.max_image_size["longest_edge"]
         images.size = {"longest_edge": tile * max(1, math.isqrt(max_pixels) // tile)}
-    elif hasattr(images, "max_patches"):  # InternVL: tiles of one size, however they are arranged
+    elif hasattr(images, "max_patches"):  # InternVL: tiles of one size in any arrangement
         images.max_patches = max(1, max_pixels // (size["height"] * size["width"]))
 
 
 class CachingImageProcessor:
-    """An image processor that caches its output for the last pictures.
+    """Image processor that caches its output for the last pictures.
 
-    Many questions about one picture then cost its scaling and cutting once.
+    Many questions about one picture then need its preprocessing only once.
     """
 
     def __init__(self, images: Any) -> None:  # noqa: ANN401
@@ -106,30 +106,30 @@ class CachingImageProcessor:
         return getattr(self._images, name)
 
     def __call__(self, pictures: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Return what the processor makes of the pictures; each call gets a mapping of its own."""
+        """Return the processor's output; each call gets a mapping of its own."""
         flat = [one for each in pictures for one in (each if isinstance(each, list | tuple) else [each])]
         key = (*map(id, flat), repr(sorted(options.items(), key=lambda item: item[0])))
         if key != self._key:
             self._made = self._images(pictures, **options)
-            # holding the pictures keeps their ids from being given to others
+            # A reference to the pictures keeps their ids from being reused.
             self._key, self._pictures = key, flat
         return copy.copy(self._made)
 
 
 def _processor_class(model_type: str) -> Any:  # noqa: ANN401
-    """Return the class that reads a processor of this type of model, without its part for videos."""
+    """Return the processor class for a type of model, without its video processor."""
     from transformers import AutoProcessor, Idefics3Processor
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
 
     if model_type == "smolvlm":
-        return Idefics3Processor  # the same for pictures; SmolVLM's own wants num2words, for videos only
+        return Idefics3Processor  # equal for pictures; SmolVLM's own needs num2words, for videos only
     name = PROCESSOR_MAPPING_NAMES.get(model_type)
     base = processor_class_from_name(name) if name else AutoProcessor
     if name is None or "video_processor" not in base.get_attributes():
         return AutoProcessor
 
     class WithoutVideos(base):  # type: ignore[misc, valid-type]
-        """The same without the video processor, which needs torchvision."""
+        """The processor without its video part, which needs torchvision."""
 
         @classmethod
         def get_attributes(cls) -> list[str]:
@@ -139,7 +139,7 @@ def _processor_class(model_type: str) -> Any:  # noqa: ANN401
 
 
 MAX_NEW_TOKENS = 1024
-"""Default length of a reply: a judgement takes about 300 tokens."""
+"""Default limit of a reply; a judgement takes about 300 tokens."""
 
 CALL_OPTIONS = frozenset({"response_format", "max_tokens", "timeout"})
 
@@ -151,19 +151,19 @@ def open_local(
     dtype: Dtype = "auto",
     max_pixels: int | None = None,
 ) -> LocalChatModel:
-    """Open a vision-language model that is on this machine; nothing is ever downloaded.
+    """Open a vision-language model from a folder or the local cache; nothing is downloaded.
 
     Parameters
     ----------
-    name : folder as saved by transformers, or downloaded model as in ``Qwen/Qwen3-VL-2B-Instruct``.
-    quantisation : "nf4" (about half a byte a weight) or "int8" (one), by bitsandbytes; vision tower and head
-        stay in 16 bit.
-    dtype : of weights and activations; "auto" is what the model is saved as.
-    max_pixels : of each picture that the model looks at; None is a default that fits its kind.
+    name : folder as saved by transformers, or name of a downloaded model, ``Qwen/Qwen3-VL-2B-Instruct``.
+    quantisation : "nf4" (about half a byte per weight) or "int8" (one byte), by bitsandbytes; vision tower
+        and head stay in 16 bit.
+    dtype : of weights and activations; "auto" is the saved dtype.
+    max_pixels : largest picture, see `limit_pixels`.
 
     Raises
     ------
-    ModelError : the model is missing, of an unknown kind or damaged, or doesn't fit into memory.
+    ModelError : the model is missing, of an unknown type or damaged, or doesn't fit into memory.
     """
     if quantisation is not None and quantisation not in get_args(Quantisation):
         raise ModelError(
@@ -177,7 +177,7 @@ def open_local(
     config = read_config(name, folder)
     try:
         processor = load_processor(folder, config.model_type, max_pixels)
-    except Exception as error:  # whatever the part that stumbles raises
+    except Exception as error:  # processors raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"The processor of {name} can't be loaded: {reason}") from error
     network = load_network(name, folder, config, quantisation, dtype)
@@ -194,12 +194,12 @@ def open_local(
 
 
 class LocalChatModel(BaseChatModel):
-    """A vision-language model in this process. It always takes the most probable token.
+    """A vision-language model in this process, with greedy decoding.
 
-    Calls take ``response_format`` (JSON by schema: nothing else can be written), ``max_tokens`` and
-    ``timeout`` (seconds from when the model is free). A reply that reaches ``max_tokens`` is returned as far
-    as it goes, with the finish reason "length"; cut-off JSON is for the reader of replies to refuse. One call
-    runs at a time; others wait.
+    Calls take ``response_format`` (constrained decoding by a JSON schema), ``max_tokens`` and ``timeout``
+    (seconds from when the model is free). A reply that reaches ``max_tokens`` is returned truncated, with the
+    finish reason "length"; `anomalist.agent.models.structured.parse_reply` refuses truncated JSON. Calls are
+    serialised by a lock.
     """
 
     model_name: str
@@ -210,7 +210,7 @@ class LocalChatModel(BaseChatModel):
     folder: Path
     network: Any = Field(exclude=True, repr=False)
     processor: Any = Field(exclude=True, repr=False)
-    _alone: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
     def _llm_type(self) -> str:
@@ -223,7 +223,7 @@ class LocalChatModel(BaseChatModel):
 
     @functools.cached_property
     def digest(self) -> str:
-        """The sha256 of weights, vocabulary and settings; the first access takes seconds for large models."""
+        """SHA-256 of weights, vocabulary and settings; the first access takes seconds for large models."""
         return weights_digest(self.folder)
 
     def option_logprobs(
@@ -231,16 +231,16 @@ class LocalChatModel(BaseChatModel):
     ) -> list[list[float]]:
         """Return the log-probability of each letter as first token of the reply, for each conversation.
 
-        One forward pass each; what conversations with the same pictures have in common is read once. A letter
-        counts with and without a space before it where both are tokens for all letters.
+        One forward pass each; a common prefix of conversations with the same pictures is prefilled once. A
+        letter counts with and without a space before it where both are single tokens for all letters.
 
         Raises
         ------
-        ModelError : a letter that is no single token, a conversation that can't be read, or no memory left.
+        ModelError : a letter that is no single token, an invalid conversation, or not enough memory.
         """
         variants = letter_token_ids(self.processor.tokenizer, letters)
         decode = functools.cache(decode_picture)
-        with self._alone, self._memory():
+        with self._lock, self._memory():
             prompts = [prepare_inputs(self.processor, messages, decode) for messages in messages_list]
             if not prompts:
                 return []
@@ -255,10 +255,8 @@ class LocalChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **options: object,
     ) -> ChatResult:
-        written = self._write(messages, stop, options)
-        message = AIMessage(
-            written.text, response_metadata=self._metadata(written), usage_metadata=written.usage
-        )
+        reply = self._write(messages, stop, options)
+        message = AIMessage(reply.text, response_metadata=self._metadata(reply), usage_metadata=reply.usage)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -278,7 +276,7 @@ class LocalChatModel(BaseChatModel):
         def write() -> None:
             try:
                 outcome.append(self._write(messages, stop, options, words, cancelled))
-            except BaseException as error:  # raised again where the words are read
+            except BaseException as error:  # raised again in the consumer
                 outcome.append(error)
             finally:
                 words.text_queue.put(words.stop_signal)
@@ -295,12 +293,12 @@ class LocalChatModel(BaseChatModel):
         match outcome[0]:
             case BaseException() as error:
                 raise error
-            case written:
-                metadata = self._metadata(written)
+            case reply:
+                metadata = self._metadata(reply)
                 end = AIMessageChunk(
                     content="",
                     response_metadata=metadata,
-                    usage_metadata=written.usage,
+                    usage_metadata=reply.usage,
                     chunk_position="last",
                 )
                 yield ChatGenerationChunk(message=end, generation_info=metadata)
@@ -313,11 +311,11 @@ class LocalChatModel(BaseChatModel):
         words: Any = None,  # noqa: ANN401
         cancelled: threading.Event | None = None,
     ) -> GeneratedReply:
-        """Generate the reply, streamed where asked for; a cancelled one ends where it is."""
+        """Generate a reply; ``words`` is a streamer, ``cancelled`` stops generation."""
         if unknown := [*(["stop"] if stop else []), *(options.keys() - CALL_OPTIONS)]:
             raise ModelError(f"A local model knows no option {', '.join(sorted(unknown))}.")
         schema = response_schema(options.get("response_format"))
-        with self._alone, self._memory(), stop_on_timeout(self.network, options.get("timeout"), cancelled):
+        with self._lock, self._memory(), stop_on_timeout(self.network, options.get("timeout"), cancelled):
             prompt = prepare_inputs(self.processor, messages)
             room = self._reply_token_limit(prompt, options.get("max_tokens") or self.max_tokens)
             tokens = self.network.generate(
@@ -333,7 +331,7 @@ class LocalChatModel(BaseChatModel):
         return GeneratedReply(text, "stop" if ended else "length", prompt.length, len(tokens))
 
     def _reply_token_limit(self, prompt: PromptInputs, wanted: int) -> int:
-        """Return how many tokens the reply may have."""
+        """Return the token limit of the reply, by request and context window."""
         window = getattr(self.network.config.get_text_config(), "max_position_embeddings", None) or math.inf
         if prompt.length >= window:
             raise ModelError(
@@ -351,8 +349,8 @@ class LocalChatModel(BaseChatModel):
             f"Asking {self.model_name}", memory_remedy(self.quantisation, pictures=True)
         )
 
-    def _metadata(self, written: GeneratedReply) -> dict[str, Any]:
-        return {"model_name": self.model_name, "finish_reason": written.finish}
+    def _metadata(self, reply: GeneratedReply) -> dict[str, Any]:
+        return {"model_name": self.model_name, "finish_reason": reply.finish}
 
     @staticmethod
     def _chunk(word: str, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:

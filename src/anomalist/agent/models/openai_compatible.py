@@ -1,9 +1,9 @@
 """OpenAI-compatible chat completions: llama.cpp, Ollama, vLLM and others as a LangChain chat model.
 
-An address is ``<url>#<model>``; the key comes from the environment and is shown to remote servers only over
-https. LangChain's `ChatOpenAI` does the talking. Here is what inspecting needs on top: every failure is a
-`ModelError` of one line that can't hold the key, options are read off log-probabilities, and what only some
-servers can do (JSON by schema, log-probabilities) is done without where it is refused.
+An address is ``<url>#<model>``; the API key comes from the environment and is sent to remote servers only
+over https. Built on LangChain's `ChatOpenAI`, with these additions: every failure is a `ModelError` of one
+line that can't contain the key, option letters are scored by log-probabilities, and features that only some
+servers have (JSON schema, log-probabilities) are dropped where a server refuses them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from pydantic import PrivateAttr, SecretStr
 from anomalist.errors import ModelError
 
 OWN_KEY, COMMON_KEY = "ANOMALIST_API_KEY", "OPENAI_API_KEY"
+"""Environment variables of API keys."""
+
 NO_KEY = "none"
-"""Sent where there is no key: the protocol wants one, local servers ignore it."""
+"""Sent where there is no key: the client requires one, local servers ignore it."""
 
 ADDRESS_EXAMPLE = "For example: openai:http://localhost:11434/v1#qwen3-vl:2b"
 
@@ -42,8 +44,8 @@ class Address:
 
     Parameters
     ----------
-    url : base of the protocol's paths, as in ``http://localhost:11434/v1``.
-    model : name by which the server knows the model.
+    url : base URL, as in ``http://localhost:11434/v1``.
+    model : name of the model on the server.
     """
 
     url: str
@@ -51,12 +53,12 @@ class Address:
 
     @property
     def host(self) -> str:
-        """Name or number of the host, and its port where one is given."""
+        """Host name or address, with the port where one is given."""
         return urlsplit(self.url).netloc
 
     @property
     def local(self) -> bool:
-        """Whether what is sent stays on this machine."""
+        """Whether the server is on this machine."""
         name = urlsplit(self.url).hostname or ""
         if name == "localhost":
             return True
@@ -67,12 +69,12 @@ class Address:
 
 
 def parse_address(rest: str) -> Address:
-    """Read ``<url>#<model>``; an URL without a path gets the usual ``/v1``.
+    """Parse ``<url>#<model>``; a URL without a path gets the usual ``/v1``.
 
     Raises
     ------
-    ModelError : no http(s) URL, no model, or a password in the URL (it would end up in every record). The
-        message never repeats a password.
+    ModelError : no http(s) URL, no model, or a password in the URL, which would be recorded. The message
+        never repeats a password.
     """
     url, _, model = rest.partition("#")
     try:
@@ -94,20 +96,20 @@ def parse_address(rest: str) -> Address:
 
 
 def find_key(address: Address) -> tuple[str, str | None]:
-    """Return the key to show to a server and the name of the variable that it is from.
+    """Return the API key for a server and the environment variable that it is from.
 
-    ``ANOMALIST_API_KEY`` goes to any server that the user names. ``OPENAI_API_KEY``, which many have set for
-    other programs, goes to remote ones only, and never unencrypted.
+    ``ANOMALIST_API_KEY`` is sent to any server that the user names, ``OPENAI_API_KEY``, which many have set
+    for other programs, only to remote servers over https.
 
     Raises
     ------
-    ModelError : a key with characters that no key has, a line break for instance.
+    ModelError : the key has characters that no key has, a line break for instance.
     """
     names = (OWN_KEY, COMMON_KEY) if address.url.startswith("https:") and not address.local else (OWN_KEY,)
     for name in names:
         if key := os.environ.get(name, "").strip():
             if not key.isascii() or not key.isprintable():
-                # Sent as it is, it would come back in the error of some library.
+                # An HTTP library would quote such a key in its error.
                 raise ModelError(f"The key in {name} holds characters that no key has.", "Set it again.")
             return key, name
     return NO_KEY, None
@@ -116,11 +118,11 @@ def find_key(address: Address) -> tuple[str, str | None]:
 def open_endpoint(rest: str) -> ChatCompletionsModel:
     """Return the chat model at ``<url>#<model>``; nothing is sent yet.
 
-    Says in one line, as a warning in the log (so on stderr), when pictures will leave this machine.
+    Logs a warning of one line (on stderr) when pictures will leave this machine.
 
     Raises
     ------
-    ModelError : the address can't be used, see `parse_address`.
+    ModelError : the address is invalid, see `parse_address`.
     """
     address = parse_address(rest)
     key, variable = find_key(address)
@@ -138,31 +140,33 @@ def _privacy_notice(address: Address, variable: str | None) -> str:
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 300.0
-"""Longest wait for the next byte: a 7B model on a CPU takes minutes to read a picture."""
+"""Longest wait for the next byte: a 7B model on a CPU takes minutes to prefill a picture."""
 
 MAX_TOKENS = 4096
+"""Longest reply, tokens."""
+
 MAX_MESSAGE_CHARS = 200
-"""Characters of a server's own words that go into an error."""
+"""Characters of a server's message that go into an error."""
 
 TOP_LOGPROBS = 20
-"""Log-probabilities asked for: the most that OpenAI and vLLM give."""
+"""Log-probabilities that are requested: the maximum of OpenAI and vLLM."""
 
 
 class HttpError(ModelError):
-    """What a server answered instead of a reply."""
+    """An HTTP error status of a model server."""
 
-    def __init__(self, message: str, remedy: str, status: int, said: str) -> None:
+    def __init__(self, message: str, remedy: str, status: int, server_message: str) -> None:
         super().__init__(message, remedy)
-        self.status, self.said = status, said
+        self.status, self.server_message = status, server_message
 
     @property
     def refused(self) -> bool:
-        """Whether the server understood the request and would not have it."""
+        """Whether the server rejected the request as invalid (400 or 422)."""
         return self.status in (400, 422)
 
 
 class ChatCompletionsModel(ChatOpenAI):
-    """A model behind a chat-completions server; failures are `ModelError`."""
+    """A model on a chat-completions server; every failure is a `ModelError`."""
 
     address: Address
     _schema_unsupported: bool = PrivateAttr(default=False)
@@ -173,9 +177,9 @@ class ChatCompletionsModel(ChatOpenAI):
     ) -> list[list[float]] | None:
         """Return the log-probability of each letter as first token of the reply, for each conversation.
 
-        A letter that is not among the ``TOP_LOGPROBS`` most probable tokens gets the logprob of the last of
-        them, which bounds its own from above. None when the server gives no log-probabilities, or none of
-        the letters is among them: then the letter has to be read from a reply.
+        A letter that is not among the ``TOP_LOGPROBS`` most probable tokens gets the log-probability of the
+        last of these, an upper bound. None where the server gives no log-probabilities, or none for any of
+        the letters: then the letter has to be parsed from a reply.
 
         Raises
         ------
@@ -191,7 +195,7 @@ class ChatCompletionsModel(ChatOpenAI):
         return rows
 
     def _first_token(self, messages: list[BaseMessage]) -> list[dict[str, Any]]:
-        """The most probable first tokens of a reply as ``{"token", "logprob"}``; empty where not given."""
+        """The most probable first tokens of a reply, ``{"token", "logprob"}``; empty if unsupported."""
         try:
             reply = self.invoke(
                 messages, max_tokens=1, logprobs=True, top_logprobs=TOP_LOGPROBS, stream=False
@@ -206,7 +210,7 @@ class ChatCompletionsModel(ChatOpenAI):
         return content[0].get("top_logprobs") or [] if content else []
 
     def check(self) -> None:
-        """Raise ModelError unless a server answers at the address, whatever it answers."""
+        """Raise ModelError unless a server responds at the address, with whatever status."""
         with suppress(HttpError), self._as_model_error():
             self.root_client.with_options(timeout=CONNECT_TIMEOUT_SECONDS, max_retries=0).models.list()
 
@@ -216,10 +220,10 @@ class ChatCompletionsModel(ChatOpenAI):
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
         schema = payload.pop("response_format", None)
         if schema is not None and not self._schema_unsupported:
-            # As a plain field: the client's own handling raises where a reply was cut off.
+            # As a plain field: the client's own handling raises for truncated replies.
             payload["extra_body"] = {**(payload.get("extra_body") or {}), "response_format": schema}
         if "max_completion_tokens" in payload and self.address.host != "api.openai.com":
-            # The name that every server knows; OpenAI's newer models insist on the new one.
+            # The name that every server accepts; OpenAI's newer models require the new one.
             payload["max_tokens"] = payload.pop("max_completion_tokens")
         return payload
 
@@ -255,23 +259,27 @@ class ChatCompletionsModel(ChatOpenAI):
             self._drop_schema(error, kwargs)
             yield from self._stream(messages, stop, run_manager, **kwargs)
             return
-        if not finished:  # a lost connection, or a page of another kind, can look like the end of a reply
+        if not finished:  # a lost connection, or another kind of page, looks like an end
             raise _interrupted_error(self.address) if began else _protocol_error(self.address, "")
 
-    # What runs asynchronously goes the same way, in a thread.
+    # Asynchronous calls run the synchronous code in a thread.
     _agenerate = BaseChatModel._agenerate
     _astream = BaseChatModel._astream
 
     def _drop_schema(self, error: HttpError, kwargs: Mapping[str, object]) -> None:
-        """Go on without a schema if that is what the server refused, else raise."""
-        names_it = any(word in error.said for word in ("response_format", "schema", "grammar"))
-        if self._schema_unsupported or "response_format" not in kwargs or not (error.refused and names_it):
+        """Continue without JSON schema if the server rejected that, else raise."""
+        about_schema = any(word in error.server_message for word in ("response_format", "schema", "grammar"))
+        if (
+            self._schema_unsupported
+            or "response_format" not in kwargs
+            or not (error.refused and about_schema)
+        ):
             raise error
         self._schema_unsupported = True
 
     @contextmanager
     def _as_model_error(self) -> Iterator[None]:
-        """Turn whatever the client raises into a `ModelError`."""
+        """Turn any error of the client into a `ModelError`."""
         try:
             yield
         except ModelError:
@@ -279,12 +287,12 @@ class ChatCompletionsModel(ChatOpenAI):
         except (openai.OpenAIError, ValueError, KeyError, TypeError, AttributeError) as error:
             key = self.openai_api_key
             secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
-            raise server_error(error, self.address, secret) from None  # which may quote the key
+            raise server_error(error, self.address, secret) from None  # the cause may contain the key
 
 
 def connect_model(address: Address, key: str) -> ChatCompletionsModel:
-    """Return the model at this address; a failed request to a remote server is repeated once, at most."""
-    # Pictures go where the user said: no redirects, and no proxy on the way to this machine itself.
+    """Return the model at an address; a failed request to a remote server is retried once."""
+    # Pictures go only where the user said: no redirects, and no proxy for a server on this machine.
     timeout = openai.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
     client = openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False, trust_env=not address.local)
     model = ChatCompletionsModel(
@@ -305,7 +313,7 @@ def connect_model(address: Address, key: str) -> ChatCompletionsModel:
 
 
 def server_error(error: Exception, address: Address, key: str) -> ModelError:
-    """Say in one line, without the key, what went wrong at a server and what to do."""
+    """A `ModelError` for an error of the client: one line, without the key, with a remedy."""
     server, said = f"The model server at {address.host}", _server_message(error, key)
     match error:
         case openai.APIStatusError():
@@ -323,7 +331,7 @@ def server_error(error: Exception, address: Address, key: str) -> ModelError:
 
 
 def _status_message(error: openai.APIStatusError, address: Address, said: str) -> tuple[str, str]:
-    """Message and remedy of an answer that is an HTTP error."""
+    """Message and remedy for an HTTP error status."""
     server = f"The model server at {address.host}"
     match error.status_code:
         case 401 | 403:
@@ -347,7 +355,7 @@ def _protocol_error(address: Address, said: str) -> ModelError:
 
 
 def _connection_failure(error: BaseException) -> str | None:
-    """Why no connection was made; None if there was one."""
+    """Why the connection failed; None if there was one."""
     cause: BaseException | None = error
     while cause is not None:
         if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "UnsupportedProtocol", "ProxyError"):
@@ -357,7 +365,7 @@ def _connection_failure(error: BaseException) -> str | None:
 
 
 def _server_message(error: Exception, key: str) -> str:
-    """What the server said as ``: text``: a line, shortened, without the key and a full stop."""
+    """The server's message as ``: text``: one line, shortened, without the key and the full stop."""
     body = getattr(error, "body", None)
     text = body.get("message") or body.get("detail") if isinstance(body, dict) else None
     line = " ".join(str(text or getattr(error, "message", None) or error).split()).rstrip(".")
@@ -368,7 +376,7 @@ def _server_message(error: Exception, key: str) -> str:
 
 
 def _letter_logprobs(listed: Sequence[dict[str, Any]], letters: Sequence[str]) -> list[float] | None:
-    """Sum the probabilities of the tokens that are a letter, with or without a space before it."""
+    """Log-probability of each letter, with and without a space before it; None where none is listed."""
     found: dict[str, list[float]] = {letter: [] for letter in letters}
     for entry in listed:
         letter = str(entry["token"]).strip(" \t\n▁Ġ")

@@ -1,20 +1,19 @@
 """A scripted chat model (a fake LangChain model) that replays replies from a JSON Lines file.
 
-For trying things out, for demonstrations and for tests. Each line is an object with
+For trials, demonstrations and tests. Each line is an object with
 
-- ``reply``: what the model says: text as it is, or an object, which is said as JSON;
-- ``prompt`` (optional): say it only to the prompt with this id, such as ``judge.v1``. Without it the reply
-  fits every prompt.
+- ``reply``: a text, or an object that is sent as JSON;
+- ``prompt`` (optional): the id of the only prompt that it replies to, such as ``judge.v1``.
 
-Every call takes the next line that fits; a reply that is sent back as unusable is followed by the next one to
-the same prompt. After the last one it starts again from the first, so that two lines are enough for a folder
-of pictures. Empty lines and lines that start with ``#`` are skipped::
+Every call takes the next line that fits its prompt; so does a retry after an invalid reply. After the last
+line it starts again with the first, so that two lines are enough for a folder of pictures. Empty lines and
+lines that start with ``#`` are skipped::
 
     {"prompt": "describe.v1", "reply": {"scene": "A grey tile.", "observations": [], "text_seen": []}}
     {"prompt": "judge.v1", "reply": "I think it's fine."}
 
-`StreamedReplyModel` is the base of models whose reply is known chunk by chunk: streamed or whole, it is the
-same.
+`StreamedReplyModel` is the base of chat models that produce a reply in chunks, for streaming and for whole
+replies alike.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from anomalist.types.common import Frozen
 
 
 class StreamedReplyModel(BaseChatModel):
-    """Streams the chunks that a subclass gives; the last one has ``chunk_position`` "last"."""
+    """Base chat model: streams the chunks of a subclass; the last one has ``chunk_position`` "last"."""
 
     @abstractmethod
     def _pieces(self, messages: list[BaseMessage]) -> Sequence[AIMessageChunk]:
-        """The reply in pieces, at least one."""
+        """The reply in chunks, at least one."""
 
     def _stream(
         self,
@@ -71,23 +70,23 @@ class StreamedReplyModel(BaseChatModel):
 
 
 CHUNK_CHARS = 40
-"""Characters that are streamed at a time."""
+"""Characters in a chunk."""
 
 
 class ScriptedReply(Frozen):
-    """One reply of the script."""
+    """One line of the script."""
 
     reply: str | dict[str, Any]
     prompt: str | None = Field(None, description="id of the prompt that it replies to; None for any")
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The reply as text."""
         return self.reply if isinstance(self.reply, str) else json.dumps(self.reply, ensure_ascii=False)
 
 
 class ScriptedModel(StreamedReplyModel):
-    """Replays its script in order, whatever the input. Not thread-safe."""
+    """Replays its script in order. Not thread-safe."""
 
     lines: tuple[ScriptedReply, ...]
     _position: int = PrivateAttr(0)
@@ -101,14 +100,14 @@ class ScriptedModel(StreamedReplyModel):
         starts = range(0, max(1, len(text)), CHUNK_CHARS)
         return [AIMessageChunk(content=text[start : start + CHUNK_CHARS]) for start in starts]
 
-    def _next(self, asked: str | None) -> str:
-        """Take the next line that fits, going round once."""
+    def _next(self, prompt: str | None) -> str:
+        """The next reply that fits the prompt with this id, cyclically."""
         for step in range(len(self.lines)):
             index = (self._position + step) % len(self.lines)
-            if self.lines[index].prompt in (None, asked):
+            if self.lines[index].prompt in (None, prompt):
                 self._position = index + 1
                 return self.lines[index].text
-        raise ModelError(f"The script has no reply to the prompt {asked or 'without an id'}.")
+        raise ModelError(f"The script has no reply to the prompt {prompt or 'without an id'}.")
 
 
 def open_scripted(rest: str) -> ScriptedModel:
@@ -116,7 +115,7 @@ def open_scripted(rest: str) -> ScriptedModel:
 
     Raises
     ------
-    ModelError : the file can't be read, is empty, or a line is not in the form above (names the line).
+    ModelError : the file can't be read, is empty, or a line is invalid (the message names it).
     """
     path = Path(rest)
     try:

@@ -1,7 +1,7 @@
 """Structured output: ask a chat model for JSON by a pydantic schema, validate it, retry with the reason.
 
-Messages carry prompts as text and pictures as LangChain's standard image blocks. A reply is parsed strictly:
-a label is never guessed, and a reply that does not fit goes back to the model with the reason. While it is
+Messages carry prompts as text and pictures as LangChain's standard image blocks. Replies are parsed strictly:
+a label is never guessed, and an invalid reply goes back to the model with the reason. While a reply is
 streamed, the sentences in its JSON can be passed on one by one.
 """
 
@@ -26,30 +26,32 @@ from anomalist.prompts.templates import Prompt, escape_text, render
 from anomalist.types.common import UInt8Array
 
 PROMPT_KEY = "prompt"
-"""Under this name a message carries the id of its prompt, for whoever replays; it is not sent anywhere."""
+"""Key of the prompt's id in a message's ``additional_kwargs``, for scripted models; it isn't sent."""
 
 
 def image_block(pixels: UInt8Array) -> dict[str, Any]:
-    """Encode uint8 (H, W, 3), RGB, as a PNG in a standard content block."""
+    """Encode a picture, uint8 (H, W, 3), RGB, as a PNG in a standard content block."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # it is not kept: fast before small
+    Image.fromarray(pixels).save(
+        buffer, "PNG", compress_level=1
+    )  # not stored, so speed matters more than size
     encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "image", "base64": encoded, "mime_type": "image/png"}
 
 
 def system_message(prompt: Prompt) -> SystemMessage:
-    """Make the message that sets the rules."""
+    """Make the system message."""
     return SystemMessage(prompt.text, additional_kwargs={PROMPT_KEY: prompt.id})
 
 
 def user_message(prompt: Prompt, pictures: Sequence[UInt8Array] = ()) -> HumanMessage:
-    """Make a message of pictures, in this order, and the prompt after them.
+    """Make a human message of pictures, in this order, followed by the prompt.
 
     Parameters
     ----------
-    prompt : what is asked.
+    prompt : the rendered prompt.
     pictures : uint8 (H, W, 3) each, any size.
     """
     content: list[str | dict[Any, Any]] = [
@@ -60,26 +62,26 @@ def user_message(prompt: Prompt, pictures: Sequence[UInt8Array] = ()) -> HumanMe
 
 
 def retry_message(prompt: Prompt, messages: Sequence[BaseMessage]) -> HumanMessage:
-    """Make the message that sends a reply to ``messages`` back; it still stands for the same question."""
+    """Make the message that sends an invalid reply to ``messages`` back, under the id of the same prompt."""
     return HumanMessage(prompt.text, additional_kwargs={PROMPT_KEY: prompt_id(messages)})
 
 
 def model_message(text: str) -> AIMessage:
-    """Make a message of what the model said before, without anything that a tokeniser takes for a command."""
+    """Make an AI message of an earlier reply, with control tokens escaped."""
     return AIMessage(escape_text(text))
 
 
 def prompt_id(messages: Sequence[BaseMessage]) -> str | None:
-    """Return the id of the prompt that is to be answered, or None where there is none."""
-    asked = [message.additional_kwargs.get(PROMPT_KEY) for message in messages if message.type == "human"]
-    return asked[-1] if asked else None
+    """Return the id of the last prompt, or None where there is none."""
+    ids = [message.additional_kwargs.get(PROMPT_KEY) for message in messages if message.type == "human"]
+    return ids[-1] if ids else None
 
 
 LONGEST_REPLY = 100_000
-"""Bytes in UTF-8; whatever is longer is refused unread."""
+"""Longest reply that is parsed, bytes in UTF-8."""
 
 MAX_PROBLEMS = 5
-"""Complaints that are told to the model; more would only confuse it."""
+"""Validation errors that the model is told; more would only confuse it."""
 
 TRUNCATED_JSON = "its JSON is not complete, it breaks off."
 
@@ -91,30 +93,30 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class ReplyError(ValueError):
-    """A reply that can't be used; the message says why, in words that the model can act on."""
+    """An invalid reply; the message goes back to the model."""
 
 
 def parse_reply(text: str, schema: type[T]) -> T:
-    """Find the one JSON object that fits ``schema`` in a reply.
+    """Parse the one JSON object in a reply that is valid by ``schema``.
 
-    Prose and code fences around it are skipped, and so is a leading ``<think>`` block. Two objects that fit
-    and differ are two answers, which is none. A key that is given twice in one object is refused too.
+    Prose and code fences around it are skipped, and so is a leading ``<think>`` block. Two different valid
+    objects, or duplicate keys in one object, are an error.
 
     Parameters
     ----------
     text : the raw reply.
-    schema : the form that was asked for.
+    schema : the expected form.
 
     Raises
     ------
-    ReplyError : empty, too long, without JSON, cut short, not in this form, or more than one answer.
+    ReplyError : the reply is empty, too long, without JSON, truncated, invalid or ambiguous.
     """
     if len(text.encode(errors="replace")) > LONGEST_REPLY:
         raise ReplyError(f"it is longer than {LONGEST_REPLY:,} bytes.")
     text = _THINKING.sub("", text)
     if not text.strip():
         raise ReplyError("it is empty.")
-    fitting: list[T] = []
+    valid: list[T] = []
     problems: list[str] = []
     for found in _json_objects(text):
         try:
@@ -122,21 +124,20 @@ def parse_reply(text: str, schema: type[T]) -> T:
         except ValidationError as error:
             problems.append(_validation_problems(error))
         else:
-            fitting += [value] if value not in fitting else []
-    if len(fitting) > 1:
+            valid += [value] if value not in valid else []
+    if len(valid) > 1:
         raise ReplyError("it holds more than one answer, and they differ.")
-    if not fitting:
-        # A whole part of an object that breaks off is not what is wrong with it.
+    if not valid:
+        # Of a truncated object, a complete inner object is not the problem to report.
         broken = _json_problem(text)
         raise ReplyError(problems[0] if problems and broken != TRUNCATED_JSON else broken)
-    return fitting[0]
+    return valid[0]
 
 
 def _json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a text that lie in no other one, in their order.
+    """Yield the outermost JSON objects of a text, in order.
 
-    Once an object that starts at the outermost level is broken, what lies inside it still turns up; it
-    doesn't have the form that is asked for, so it is refused by that.
+    Of a malformed object, its inner objects are yielded instead; the schema refuses these.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, strict=False)
     start = _OBJECT_START.search(text)
@@ -153,7 +154,7 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make the dict of an object; json alone would silently take the last of two equal keys."""
+    """Object hook that refuses duplicate keys, of which json would silently take the last."""
     keys = [key for key, _ in pairs]
     if len(keys) != len(set(keys)):
         twice = next(key for key in keys if keys.count(key) > 1)
@@ -162,7 +163,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_problem(text: str) -> str:
-    """Say what is wrong with the first object of a text that holds none to use."""
+    """Why the first JSON object of a text is invalid, for a text without a valid one."""
     start = text.find("{")
     if start < 0:
         return "it holds no JSON object."
@@ -176,7 +177,7 @@ def _json_problem(text: str) -> str:
 
 
 def _validation_problems(error: ValidationError) -> str:
-    """Put what pydantic found into a line, by place in the reply; what the model wrote is not repeated."""
+    """Validation errors as one line, by location in the reply, without the model's input."""
     lines = []
     for details in error.errors(include_input=False, include_url=False, include_context=False):
         place = ".".join(str(part)[:40] for part in details["loc"]) or "the object"
@@ -190,20 +191,20 @@ RETRIES = 2
 RETRY_PROMPT = "retry.v1"
 
 LONGEST_REMINDER = 2000
-"""Characters of an unusable reply that the model is shown again."""
+"""Characters of an invalid reply that are sent back."""
 
 Listener = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class StructuredReply(Generic[T]):
-    """What came of asking.
+    """A validated reply, or the reasons why there is none.
 
     Parameters
     ----------
-    value : the checked reply, or None when no try gave one.
-    raw : every raw reply in its order; the last one is where ``value`` comes from.
-    problems : why each of the others could not be used.
+    value : the validated reply; None when no attempt gave one.
+    raw : every raw reply in order; ``value`` is from the last one.
+    problems : why each of the others was invalid.
     retries : the prompts with which they were sent back.
     """
 
@@ -222,20 +223,20 @@ def ask_structured(
     timeout: float | None = None,
     listener: Listener | None = None,
 ) -> StructuredReply[T]:
-    """Ask for a reply in the form ``schema``.
+    """Ask a chat model for a reply by a schema; invalid replies are sent back with the reason.
 
     Parameters
     ----------
     model : any LangChain chat model. It gets ``response_format`` with the JSON schema and may ignore it.
     messages : the conversation so far.
-    schema : the form of the reply.
-    retries : how often an unusable reply is sent back with the reason.
-    timeout : seconds that one reply may take, checked whenever the model has written something.
+    schema : pydantic model of the reply.
+    retries : how often an invalid reply is sent back.
+    timeout : seconds that one reply may take, checked at every chunk.
     listener : called with each chunk of the reply as it is streamed.
 
     Raises
     ------
-    ModelError : the model can't be reached, broke off, ran out of memory or took too long.
+    ModelError : the model can't be reached, failed, ran out of memory or timed out.
     """
     bound = {"response_format": response_format(schema)}
     conversation = list(messages)
@@ -252,16 +253,16 @@ def ask_structured(
         if attempt < retries:
             again = render(RETRY_PROMPT, problem=problems[-1])
             sent.append(again)
-            # Only the last unusable reply is shown again, so that the conversation doesn't grow.
+            # Only the last invalid reply is sent back, so that the conversation doesn't grow.
             reminder = model_message(text[:LONGEST_REMINDER] or "(nothing)")
             conversation = [*messages, reminder, retry_message(again, messages)]
     return StructuredReply(None, tuple(raw), tuple(problems), tuple(sent))
 
 
 def response_format(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return the request for JSON by schema, as OpenAI-compatible servers and our local model know it."""
-    described = {"name": schema.__name__, "strict": True, "schema": schema.model_json_schema()}
-    return {"type": "json_schema", "json_schema": described}
+    """Return the OpenAI-style ``response_format`` for a JSON schema."""
+    json_schema = {"name": schema.__name__, "strict": True, "schema": schema.model_json_schema()}
+    return {"type": "json_schema", "json_schema": json_schema}
 
 
 def _stream_reply(
@@ -271,13 +272,13 @@ def _stream_reply(
     timeout: float | None,
     listener: Listener | None,
 ) -> str:
-    """Collect one streamed reply; one that gets too long is stopped there."""
+    """Collect one streamed reply; stops at `LONGEST_REPLY`."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pieces: list[str] = []
     length, late = 0, False
     try:
         stream = cast("Generator[AIMessageChunk]", model.stream(list(messages), **bound))
-        with closing(stream):  # which tells the model to stop, after a time-out or ctrl-c too
+        with closing(stream):  # closing stops the model, also after a timeout or ctrl-c
             for chunk in stream:
                 piece = chunk.text or chunk.additional_kwargs.get("refusal") or ""
                 if late and piece:
@@ -294,53 +295,53 @@ def _stream_reply(
                 late = deadline is not None and time.monotonic() > deadline
     except AnomalistError:
         raise
-    except Exception as error:  # whatever a model's own library raises
+    except Exception as error:  # libraries of models raise anything
         raise _model_failure(error) from error
-    # A lone surrogate could not be stored.
+    # Lone surrogates can't be stored.
     return "".join(pieces).encode(errors="replace").decode()[: LONGEST_REPLY + 1]
 
 
 def _model_failure(error: Exception) -> ModelError:
-    """Put what went wrong inside a model into one line."""
+    """A `ModelError` of one line for an error inside a model."""
     if isinstance(error, MemoryError) or "outofmemory" in type(error).__name__.lower():
         return ModelError(
             "The model ran out of memory.",
             "Take a smaller or more strongly quantised one, or smaller pictures.",
         )
-    said = str(error).strip().partition("\n")[0][:200]
-    return ModelError(f"The model broke off: {type(error).__name__}{f': {said}' if said else ''}.")
+    reason = str(error).strip().partition("\n")[0][:200]
+    return ModelError(f"The model broke off: {type(error).__name__}{f': {reason}' if reason else ''}.")
 
 
 _JSON_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"\s*([:,}\]])')
-"""A complete JSON string and what follows it; a colon means that it was a key."""
+"""A complete JSON string and the character after it; a colon means that it is a key."""
 
 MAX_PENDING_CHARACTERS = 4000
-"""Characters that are kept waiting for the end of a sentence."""
+"""Characters that are buffered for the end of a sentence."""
 
 
 class SentenceStream:
-    """Splits a streamed JSON reply into sentences and passes on each one once it is complete.
+    """Extracts the sentences of a streamed JSON reply and passes on each one once it is complete.
 
-    Keys, ids and names of one or two words are left out, and so is everything that is not a JSON string.
+    JSON strings of one or two words (ids, names), keys and everything that is no JSON string are left out.
 
     Parameters
     ----------
-    tell : gets each sentence, without control characters: a picture may have put them into a model's mouth.
+    listener : called with each sentence, without control characters, which text in a picture may cause.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._waiting = ""
+    def __init__(self, listener: Callable[[str], None]) -> None:
+        self._listener = listener
+        self._buffer = ""
 
-    def hear(self, piece: str) -> None:
-        """Take the next piece of a reply."""
-        self._waiting += piece
+    def feed(self, piece: str) -> None:
+        """Add the next piece of a streamed reply."""
+        self._buffer += piece
         end = 0
-        for found in _JSON_STRING.finditer(self._waiting):
+        for found in _JSON_STRING.finditer(self._buffer):
             end = found.end() - 1
             if found.group(2) != ":":
                 self._pass_on(found.group(1))
-        self._waiting = self._waiting[end:][-MAX_PENDING_CHARACTERS:]
+        self._buffer = self._buffer[end:][-MAX_PENDING_CHARACTERS:]
 
     def _pass_on(self, escaped: str) -> None:
         try:
@@ -349,4 +350,4 @@ class SentenceStream:
             return
         sentence = "".join(c if c.isprintable() else " " for c in text).strip()
         if len(sentence.split()) > 2:
-            self._tell(sentence)
+            self._listener(sentence)

@@ -1,14 +1,14 @@
-"""Open-vocabulary events: what a user names in words, matched to measures and asked of a model.
+"""Open-vocabulary events: watch items in words, matched to measurements and asked of a model.
 
-What is measured is motion, so most items can't be told from it: a bicycle is a fast object, and so is a
-runner. An item counts as told only where a statement about the event's motion is more similar to it (sentence
-embedding) than anything that motion can't tell (`UNMEASURABLE_STATEMENTS`), and it is more similar to that
-statement than to any of these, the contrast statements and what measures say that don't stand out here.
-Nothing of this was fitted to labels.
+Measurements are of motion, from which most items can't be recognised: a bicycle is a fast object, and so is a
+runner. An item is matched by measurement only where a statement about the event's motion is more similar to
+it (sentence embedding) than any statement that motion can't support (`UNMEASURABLE_STATEMENTS`), and where it
+is more similar to that statement than to these, to the contrast statements and to the statements of measures
+that are not conspicuous in the event. Nothing of this was fitted to labels.
 
-A model is asked about each item over the close-up, the key frame and the contact sheet, as AnyAnomaly does,
-and the best of them counts: what is small in one may be plain in another. An item that got a yes is not asked
-about any further.
+A model is asked about each item over close-up, key frame and contact sheet, as in AnyAnomaly (Ahn et al.
+2025); the highest probability counts, as an object may be too small in one view and plain in another. After a
+yes, no further view is asked about.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ UNMEASURABLE_STATEMENTS = (
     "people shake hands", "a man smokes a cigarette", "someone is eating", "a machine is leaking oil",
     "a forklift carries a pallet", "a number plate",
 )  # fmt: skip
-"""What can be seen in footage and can't be told from motion alone."""
+"""Statements about footage that motion alone can't support."""
 
 CONTRAST_STATEMENTS = (
     "something moves very slowly",
@@ -77,26 +77,26 @@ CONTRAST_STATEMENTS = (
     "the place is empty",
     "someone leaves",
 )
-"""Contrast statements: no measure supports them, but the encoder embeds them close (slow near fast)."""
+"""Statements that no measure supports, but whose vectors are close to those of some (slow near fast)."""
 
 
 YES_THRESHOLD = 0.5
-"""More probable than this is a yes. The probability is the model's own and is not calibrated."""
+"""Probability above which the answer is yes. It is the model's own probability, uncalibrated."""
 
-_MIN_MEASURE_SCORE = 1.0  # surprise
+_MIN_MEASURE_SCORE = 1.0  # normalised score from which a measure is conspicuous
 
 
 class EventWatch:
-    """Looks for named events.
+    """Matches video events with watch items, by measurements and by a model's description.
 
     Parameters
     ----------
     items : what to watch for, in words.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    encoder : the sentence encoder; `load_encoder()` by default.
 
     Raises
     ------
-    DataError : an item is empty, too long, has no words or is there twice.
+    DataError : an item is empty, too long, has no words or is given twice.
     """
 
     def __init__(self, items: Sequence[str], encoder: Encoder | None = None) -> None:
@@ -109,48 +109,46 @@ class EventWatch:
 
     @cached_property
     def measurable_items(self) -> tuple[str, ...]:
-        """The items that some measure has something to do with."""
+        """The items that some measure can match."""
         every = [text for texts in MEASURE_STATEMENTS.values() for text in texts]
         matches = self._by_measures(frozenset(MEASURE_STATEMENTS), every)
         return tuple(match.item for match in matches if match.matched)
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """The items that nothing measured tells: only a model that looks could."""
+        """The items that no measure can match: only a model can recognise these."""
         return tuple(item for item in self.items if item not in self.measurable_items)
 
     def matches(self, event: Event, probabilities: Mapping[str, float]) -> tuple[WatchMatch, ...]:
-        """How well an event fits each item.
+        """Match an event with each item.
 
         Parameters
         ----------
-        event : with its caption, its measures, and a model's opinion where there is one.
-        probabilities : of a yes, by item, where a model was asked about it.
+        event : with its caption, its measures, and a model's description where there is one.
+        probabilities : probability of a yes, by item, where a model was asked about it.
 
         Returns
         -------
-        One for each item. What is measured counts first, then what a model replied to the item itself, then
-        what it said about the event as a whole. ``matched`` is None where none of these tells.
+        One match for each item. Measurements count first, then a model's reply about the item itself, then
+        its description of the event. ``matched`` is None where none of these can decide.
         """
         names = frozenset(m.name for m in event.measures if m.surprise >= _MIN_MEASURE_SCORE) | {event.kind}
         texts = [text for name in MEASURE_STATEMENTS if name in names for text in MEASURE_STATEMENTS[name]]
         measured = self._by_measures(names, [event.caption.text, *texts])
         described = self._by_description(event)
         return tuple(
-            self._settle_match(match, said, probabilities.get(match.item))
-            for match, said in zip(measured, described, strict=True)
+            self._combine(by_measure, by_model, probabilities.get(by_measure.item))
+            for by_measure, by_model in zip(measured, described, strict=True)
         )
 
-    def _settle_match(
-        self, measured: WatchMatch, described: WatchMatch, probability: float | None
-    ) -> WatchMatch:
-        """Put the three together for one item."""
+    def _combine(self, measured: WatchMatch, described: WatchMatch, probability: float | None) -> WatchMatch:
+        """Combine the three for one item."""
         if measured.matched:
             return measured.replace(probability=probability)
         if probability is not None:
-            said = described if described.matched else measured
+            basis = described if described.matched else measured
             update = {"matched": probability > YES_THRESHOLD, "by": "model", "probability": probability}
-            return said.replace(**update)
+            return basis.replace(**update)
         if described.matched:
             return described
         if measured.item in self.measurable_items:
@@ -158,17 +156,17 @@ class EventWatch:
         return measured.replace(matched=None)
 
     def _by_measures(self, names: frozenset[MeasureName], texts: Sequence[str]) -> list[WatchMatch]:
-        """The best of some texts for each item, against all that could be said if it were something else."""
+        """The best of some texts for each item, against the statements that contrast with them."""
         if names not in self._contrasts:
             others = [
                 text for name in MEASURE_STATEMENTS if name not in names for text in MEASURE_STATEMENTS[name]
             ]
-            else_said = self._encoder.encode([*self._beyond, *CONTRAST_STATEMENTS, *others])
-            self._contrasts[names] = (self._encoder.encode(self.items) @ else_said.T).max(1)
+            contrasts = self._encoder.encode([*self._beyond, *CONTRAST_STATEMENTS, *others])
+            self._contrasts[names] = (self._encoder.encode(self.items) @ contrasts.T).max(1)
         return _best_matches(self._measured, texts, self._contrasts[names].tolist(), "measured")
 
     def _by_description(self, event: Event) -> list[WatchMatch]:
-        """How well what a model said of an event fits each item."""
+        """Match a model's description of an event with each item."""
         texts: list[str] = []
         if event.seen is not None:
             claims = [claim.text for claim in event.claims if claim.source == "model"]
@@ -179,7 +177,7 @@ class EventWatch:
 def _best_matches(
     watch: Watch, texts: Sequence[str], contrasts: Iterable[float], by: str
 ) -> list[WatchMatch]:
-    """For each item the clause that fits best; both its own contrast and that of the item are taken off."""
+    """The best clause for each item; the score is the lower one by the clause's and the item's contrast."""
     rows = watch.matches(texts)
     found = []
     for number, (item, contrast) in enumerate(zip(watch.items, contrasts, strict=True)):
@@ -200,30 +198,30 @@ def _best_matches(
 
 
 def quote_items(items: Sequence[str]) -> str:
-    """Items as they are named in notes: "someone on a bicycle", "people running"."""
+    """Items in quotes, for notes: "someone on a bicycle", "people running"."""
     return ", ".join(f'"{item}"' for item in items)
 
 
 WATCH_PROMPT = "watch.v1"
 YES, NO = "yes", "no"
 CALLS_PER_ITEM = 2
-"""Calls that a question takes: its two options come in both orders."""
+"""Calls that one question takes: its two options are asked in both orders."""
 
 _SEED = 0
 
 
 @dataclass
 class WatchReplies:
-    """What came of asking about the items of one event.
+    """A model's replies about the items of one event.
 
     Parameters
     ----------
-    probabilities : of a yes, the highest over the pictures, by item; only where a reply could be read.
-    unread : items about which the model said nothing readable.
-    unseen : items about which a picture was not asked, because of the budget.
-    prompts : that were sent.
-    replies : raw, where the model writes them.
-    failure : why it ended early, or None.
+    probabilities : probability of a yes by item, the highest over the views; only for replies that parse.
+    unread : items with a reply that didn't parse.
+    unseen : items that were not asked over every view, because of the budget.
+    prompts : the prompts sent.
+    replies : raw replies, where the model writes them.
+    failure : why asking ended early, or None.
     """
 
     probabilities: dict[str, float] = field(default_factory=dict)
@@ -233,8 +231,8 @@ class WatchReplies:
     replies: list[str] = field(default_factory=list)
     failure: ModelError | None = None
 
-    def hear(self, item: str, choice: ModelChoice) -> None:
-        """Take what was chosen for an item over one more picture."""
+    def add(self, item: str, choice: ModelChoice) -> None:
+        """Add the choice for an item over one more view."""
         self.replies += choice.replies
         if choice.unread == choice.rotations:
             self.unread += [item] if item not in self.unread else []
@@ -244,44 +242,44 @@ class WatchReplies:
 
 
 def ask_watch_items(
-    items: Sequence[str], looks: EventViews, model: BaseChatModel, allowance: CallAllowance, spare: int = 0
+    items: Sequence[str], views: EventViews, model: BaseChatModel, allowance: CallAllowance, spare: int = 0
 ) -> WatchReplies:
-    """Ask about each item over the pictures of an event, as far as the budget allows.
+    """Ask about each item over the views of an event, as far as the budget allows.
 
     Parameters
     ----------
     items : what to watch for.
-    looks : of the event.
-    model : one that gives log-probabilities replies with a probability, of others letters are read.
+    views : of the event.
+    model : any chat model; where it gives no log-probabilities, the letter of its reply counts.
     allowance : calls are taken from it.
-    spare : calls that are to be left in it.
+    spare : calls that must stay in it.
 
     Returns
     -------
-    Also where the model fails on the way: what it replied before, and the failure.
+    The replies; where the model fails on the way, those before, with the failure.
     """
     found = WatchReplies()
-    for view in looks.contexts:
-        still = [item for item in items if found.probabilities.get(item, 0.0) <= YES_THRESHOLD]
+    for view in views.contexts:
+        open_items = [item for item in items if found.probabilities.get(item, 0.0) <= YES_THRESHOLD]
         affordable = max(0, int(allowance.left - spare) // CALLS_PER_ITEM)
-        found.unseen += [item for item in still[affordable:] if item not in found.unseen]
-        now = still[:affordable]
-        if not now or not allowance.take(CALLS_PER_ITEM * len(now)):
+        found.unseen += [item for item in open_items[affordable:] if item not in found.unseen]
+        affordable_items = open_items[:affordable]
+        if not affordable_items or not allowance.take(CALLS_PER_ITEM * len(affordable_items)):
             continue
         try:
-            choices = _ask_items(now, view, model, found)
+            choices = _ask_items(affordable_items, view, model, found)
         except ModelError as failure:
             found.failure = failure
             break
-        for item, choice in zip(now, choices, strict=True):
-            found.hear(item, choice)
+        for item, choice in zip(affordable_items, choices, strict=True):
+            found.add(item, choice)
     return found
 
 
 def _ask_items(
     items: Sequence[str], view: View, model: BaseChatModel, found: WatchReplies
 ) -> list[ModelChoice]:
-    """Ask about all items over one picture, which a local model then looks at once."""
+    """Ask about all items over one view, whose prefix a local model computes once."""
     system = render(EVENT_SYSTEM_PROMPT)
     prompts = [render(WATCH_PROMPT, view=view.caption, item=item) for item in items]
     found.prompts += [system, *prompts]

@@ -1,7 +1,7 @@
 """Recall for a verdict: similar past cases and matching rules, as sentences that cite them.
 
-Of pictures: what people said of regions that look alike (vector of measured attributes), and rules that their
-captions match. Of video events: rules and scenes beside what was measured, never instead.
+For pictures: feedback on regions with similar measured attributes, and rules that the measured captions
+match. For video events: rules and scenes, in addition to what was measured.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from anomalist.storage.files import digest_of
 from anomalist.types.clip import Event
 from anomalist.types.common import SEVERITIES, Claim, FloatArray, Recall, Recalled
 from anomalist.types.image import Evidence, Media, Record, Region
-from anomalist.vision.motion.captions import pace_words, size_word
 
 REGION_VECTOR_SPACE = "measured region 1"
-"""Name of the space of `case_vector`, with its version."""
+"""Name and version of the embedding space of `case_vector`."""
 
 MIN_CASE_SIMILARITY = 0.8
-"""Cosine similarity from which two regions count as alike."""
+"""Cosine similarity from which two regions count as similar."""
 
 
 def finding_sentence(record: Record, region: str | None = None) -> str:
-    """One sentence on what stands out: the named region, or the one with the highest peak."""
+    """One sentence on a region, or on the one with the highest peak if ``region`` is None."""
     found = [each for each in record.regions if region in (None, each.id)]
     if not found:
         return "No single place stands out."
@@ -40,16 +39,16 @@ def finding_sentence(record: Record, region: str | None = None) -> str:
 
 
 def case_vector(record: Record, region: str | None = None) -> FloatArray | None:
-    """A region by form, size, tone, texture and border, as a unit vector, float32 (8,); None without one.
-
-    Not by its place: the same kind of scratch may lie anywhere.
-    """
+    """`region_vector` of a region, or of the one with the highest peak; None where there is none."""
     found = [each for each in record.regions if region in (None, each.id)]
     return region_vector(found[0]) if found else None
 
 
 def region_vector(region: Region) -> FloatArray:
-    """The same of one region, float32 (8,)."""
+    """Descriptor of a region (shape, size, tone, texture, border, orientation): unit vector, float32 (8,).
+
+    Position is left out: the same kind of scratch may lie anywhere.
+    """
     about = region.attributes
     angle = math.radians(2 * about.orientation) if about.orientation is not None else None
     vector = np.array(
@@ -69,17 +68,18 @@ def region_vector(region: Region) -> FloatArray:
 
 
 MAX_CASES = 3
+"""Past cases that are recalled for one picture."""
 
 
 class PictureMemory:
-    """Looks up past cases and rules of one profile; a ``Memory``.
+    """Past cases and rules of one profile; a `anomalist.memory.recall.Memory`.
 
-    Feedback that is given while it runs counts from the next picture on. Nothing is made where there is none.
+    Feedback that is given during a run counts from the next picture on. No file is created.
 
     Parameters
     ----------
-    profile : its name, as feedback and rules have it.
-    path : file of cases and rules; by default the one of this user.
+    profile : its name in feedback and rules.
+    path : file of cases and rules; by default that of this user.
 
     Raises DataError, from any method, when the file is damaged.
     """
@@ -87,13 +87,13 @@ class PictureMemory:
     def __init__(self, profile: str, path: Path | None = None) -> None:
         self.profile = profile
         self.path = path or Settings().home / "cases.sqlite"
-        # The shipped rules are about people and vehicles; of parts only what somebody wrote says anything.
+        # The shipped rules are about people and vehicles, not about parts.
         rules = [rule for rule in rules_for(profile, self.path) if rule.origin != "shipped"]
         self._rules = CaptionMemory(rules) if rules else None
 
     @property
     def digest(self) -> str:
-        """Of all rules and cases that count, for the settings of a run."""
+        """Hex digest of all rules and cases that count; part of the settings of a run."""
         cases: tuple[str, ...] = ()
         if self.path.exists():
             with CaseStore(self.path) as store:
@@ -104,14 +104,14 @@ class PictureMemory:
         """Cases similar to any region, the most similar first, then rules that measured captions match."""
         if not evidence.regions:
             return Recall()
-        items = [_recalled_case(each) for each in self._alike(evidence)]
+        items = [_recalled_case(each) for each in self._similar_cases(evidence)]
         if self._rules is not None:
             size = media.pixels.shape[0], media.pixels.shape[1]
-            said = [region_sentence(each, size, "the inspected area") for each in evidence.regions]
-            items.extend(self._rules.recall([text.partition(": ")[2] for text in said]))
+            captions = [region_sentence(each, size, "the inspected area") for each in evidence.regions]
+            items.extend(self._rules.recall([text.partition(": ")[2] for text in captions]))
         return Recall(items=tuple(items))
 
-    def _alike(self, evidence: Evidence) -> list[SimilarCase]:
+    def _similar_cases(self, evidence: Evidence) -> list[SimilarCase]:
         if not self.path.exists():
             return []
         best: dict[str, SimilarCase] = {}
@@ -128,7 +128,7 @@ class PictureMemory:
 
 
 def _recalled_case(similar: SimilarCase) -> Recalled:
-    """A case as a verdict cites it: what a person said, of what, who and when."""
+    """A case as a verdict cites it: who gave which feedback on what, and when."""
     case = similar.case
     if case.severity == 0:
         said = "it is fine"
@@ -150,9 +150,9 @@ _EVENT_RECALL_PHRASES = {
 
 
 def add_recalled(event: Event, memory: CaptionMemory) -> Event:
-    """The event with what memory recalls to its captions, the measured one and a model's.
+    """The event with the rules and scenes that match its captions, the measured ones and a model's.
 
-    What calls it usual is an objection that people see: the event stays.
+    A matching normal rule is added as a disagreement, which people see; the event stays.
     """
     recalled = memory.recall(_event_captions(event))
     objections = [
@@ -165,7 +165,9 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
 
 
 def _event_captions(event: Event) -> list[str]:
-    """What is said of an event: as measured, in the words of captions of footage, and by a model."""
+    """Captions of an event: as measured, in the usual wording of video captions, and by a model."""
+    from anomalist.vision.motion.captions import pace_words, size_word
+
     captions = [event.caption.text]
     for track in event.tracks[:1]:
         if track.direction:

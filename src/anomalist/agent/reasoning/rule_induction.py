@@ -1,12 +1,13 @@
 """Rule induction by a language model from normal captions (AnomalyRuler), and its recheck of captions.
 
-Batch by batch, then what contrasts with it, then the vote of `anomalist.memory.rules.induction`: normal rules
-that more than half of the batches give, anomalous rules of any. What a model says of captions that don't
-exist is dropped; what a caption tells it to do is at most one batch's opinion.
+For each batch the model states normal elements, then anomalies that contrast with them; the aggregation is
+that of `anomalist.memory.rules.induction`: normal rules of more than half of the batches, anomalous rules of
+any. Elements that cite captions that don't exist are dropped. An instruction in a caption (prompt injection)
+affects at most its own batch.
 
-The recheck matches a caption against rules once more and may clear an alarm as well as raise one (the
-released code of AnomalyRuler only ever raises). Both count with a reason and the rules that it rests on. What
-can't be used leaves the first result as it was, and says so.
+The recheck has a model match a caption with the rules again. It may clear an alarm as well as raise one (the
+released code of AnomalyRuler, Yang et al. 2024, only raises); either needs a reason, and an alarm an anomaly
+rule that exists. An invalid reply leaves the first result as it was, with a note.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
 )
 
 CAPTIONS_SHOWN = 12
-"""Captions of a batch that a model reads; each may take a few hundred tokens."""
+"""Captions of a batch in the prompt; each may take a few hundred tokens."""
 
 MAX_FAILURES = 2
-"""Calls in a row: after so many a model that can't be reached isn't asked any more."""
+"""Failed calls in a row after which the induction is given up."""
 
 Progress = Callable[[str, int, int], None]
 _AnomalyProposal = tuple[AnomalousElement, RuleElement]
@@ -63,13 +64,13 @@ _AnomalyProposal = tuple[AnomalousElement, RuleElement]
 
 @dataclass(frozen=True)
 class ModelInduction:
-    """Rules of a model, and what came of asking it.
+    """Rules that a model induced, with the log of the exchange.
 
     Parameters
     ----------
-    induction : as without a model; its batches are those that gave normal rules, and vote.
-    prompts, replies : that were sent, and came, raw.
-    dropped : what the model said and was not taken, with the reason.
+    induction : as without a model; only batches that gave normal rules vote.
+    prompts, replies : the prompts sent and the raw replies.
+    dropped : elements that were not taken, with the reason.
     failures : what is missing of which batch, with the reason.
     """
 
@@ -82,7 +83,7 @@ class ModelInduction:
 
 @dataclass(eq=False)
 class _ModelSession:
-    """A model, and the log of the conversation with it."""
+    """A model, and the log of the prompts and replies."""
 
     model: BaseChatModel
     prompts: list[Prompt] = field(default_factory=list)
@@ -91,8 +92,8 @@ class _ModelSession:
     failures: list[str] = field(default_factory=list)
     batches: int = 0
 
-    def about(self, prompt: Prompt, schema: type[T]) -> T | str:
-        """The reply to a prompt in the form of ``schema``, or why there is none that can be used.
+    def ask(self, prompt: Prompt, schema: type[T]) -> T | str:
+        """The reply to a prompt as an instance of ``schema``, or the reason why none was valid.
 
         Raises ModelError when the model fails.
         """
@@ -115,23 +116,23 @@ def induce_by_model(
     encoder: Encoder | None = None,
     progress: Progress = lambda *_: None,
 ) -> ModelInduction:
-    """Induce rules from the captions of a scene as it usually is.
+    """Induce rules from normal captions of a scene.
 
     Parameters
     ----------
     file : the captions.
-    model, name : any chat model, and what the rules say made them.
-    batches : into how many the captions are drawn; of each, 12 different ones are read at most.
-    seed : of the drawing.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
-    progress : told how many batches are done.
+    model, name : any chat model, and its name as it goes into the rules.
+    batches : number of batches; at most `CAPTIONS_SHOWN` distinct captions of each go into the prompt.
+    seed : of the random assignment to batches.
+    encoder : the sentence encoder; `load_encoder()` by default.
+    progress : called with the number of batches done.
 
     Raises
     ------
-    ModelError : the model fails twice in a row, or gives no usable reply to any batch.
+    ModelError : the model fails twice in a row, or gives no valid reply to any batch.
     """
     encoder = encoder or load_encoder()
-    asking = _ModelSession(model)
+    session = _ModelSession(model)
     normal: list[RuleElement] = []
     anomalous: list[_AnomalyProposal] = []
     failed = 0
@@ -140,101 +141,105 @@ def induce_by_model(
         progress("batches", number, len(drawn))
         shown = _sample_rows(rows, file.captions, seed + number)
         try:
-            usual, contrast = _induce_batch(asking, file, shown, number)
+            usual, contrast = _induce_batch(session, file, shown, number)
         except ModelError as error:
             failed += 1
-            asking.failures.append(f"Batch {number + 1} is missing: {error}")
+            session.failures.append(f"Batch {number + 1} is missing: {error}")
             if failed >= MAX_FAILURES:
                 raise
             continue
         failed = 0
         normal += usual
         anomalous += contrast
-    if not asking.batches:
+    if not session.batches:
         raise ModelError("The model gave no usable rules.", "Take another model, or induce without one.")
-    prompts = ", ".join(dict.fromkeys(prompt.id for prompt in asking.prompts))
+    prompts = ", ".join(dict.fromkeys(prompt.id for prompt in session.prompts))
     by = f"{name}; {prompts}"
-    anomalies = _anomaly_rules(asking, anomalous, file, by, encoder)
-    found = rules_from_groups(file, group_elements(normal, encoder), anomalies, asking.batches, encoder)
+    anomalies = _anomaly_rules(session, anomalous, file, by, encoder)
+    found = rules_from_groups(file, group_elements(normal, encoder), anomalies, session.batches, encoder)
     return ModelInduction(
         Induction(tuple(_with_author(rule, by) for rule in found.rules), found.dropped, found.batches),
-        tuple(asking.prompts),
-        tuple(asking.replies),
-        tuple(asking.dropped),
-        tuple(asking.failures),
+        tuple(session.prompts),
+        tuple(session.replies),
+        tuple(session.dropped),
+        tuple(session.failures),
     )
 
 
 def _induce_batch(
-    asking: _ModelSession, file: CaptionFile, shown: Sequence[int], number: int
+    session: _ModelSession, file: CaptionFile, shown: Sequence[int], number: int
 ) -> tuple[list[RuleElement], list[_AnomalyProposal]]:
-    """What is normal in one batch, and the anomalies that contrast with it; none where a reply is unusable.
+    """Normal elements of one batch and anomalies that contrast with them; none where a reply is invalid.
 
     Raises ModelError when the model fails.
     """
-    usual = _ask_normal_rules(asking, file, shown)
+    usual = _ask_normal_rules(session, file, shown)
     if isinstance(usual, str):
-        asking.failures.append(f"Batch {number + 1} gave no normal rules: {usual}")
+        session.failures.append(f"Batch {number + 1} gave no normal rules: {usual}")
         return [], []
-    contrast = _ask_anomalous_rules(asking, usual, shown)
-    asking.batches += 1
+    contrast = _ask_anomalous_rules(session, usual, shown)
+    session.batches += 1
     if isinstance(contrast, str):
-        asking.failures.append(f"Batch {number + 1} gave no anomaly rules: {contrast}")
+        session.failures.append(f"Batch {number + 1} gave no anomaly rules: {contrast}")
         return usual, []
     return usual, contrast
 
 
 def _sample_rows(rows: Sequence[int], captions: Sequence[str], seed: int) -> list[int]:
-    """Rows of different captions of a batch, as many as a model reads, in their order."""
+    """Rows of distinct captions of a batch, at most `CAPTIONS_SHOWN` drawn at random, in order."""
     different = list({captions[row - 1]: row for row in rows}.values())
     drawn = np.random.default_rng(seed).permutation(different)[:CAPTIONS_SHOWN]
     return sorted(drawn.tolist())
 
 
 def _ask_normal_rules(
-    asking: _ModelSession, file: CaptionFile, shown: Sequence[int]
+    session: _ModelSession, file: CaptionFile, shown: Sequence[int]
 ) -> list[RuleElement] | str:
     prompt = render(NORMAL_RULES_PROMPT, captions=[file.captions[row - 1] for row in shown], most=MAX_RULES)
-    reply = asking.about(prompt, NormalElements)
+    reply = session.ask(prompt, NormalElements)
     if isinstance(reply, str):
         return reply
     found = []
-    for said in reply.rules:
-        rows = tuple(shown[n - 1] for n in dict.fromkeys(said.captions) if 1 <= n <= len(shown))
-        if rows and said.text:
-            found.append(RuleElement(said.text, said.kind, asking.batches, rows))
+    for element in reply.rules:
+        rows = tuple(shown[n - 1] for n in dict.fromkeys(element.captions) if 1 <= n <= len(shown))
+        if rows and element.text:
+            found.append(RuleElement(element.text, element.kind, session.batches, rows))
         else:
-            asking.dropped.append(f'"{said.text[:80]}" rests on no caption.')
+            session.dropped.append(f'"{element.text[:80]}" rests on no caption.')
     return found or "none of them rests on a caption."
 
 
 def _ask_anomalous_rules(
-    asking: _ModelSession, normal: Sequence[RuleElement], shown: Sequence[int]
+    session: _ModelSession, normal: Sequence[RuleElement], shown: Sequence[int]
 ) -> list[_AnomalyProposal] | str:
     pairs = [(element.kind, element.text) for element in normal]
-    reply = asking.about(render(ANOMALOUS_RULES_PROMPT, normal=pairs, most=MAX_RULES), AnomalousElements)
+    reply = session.ask(render(ANOMALOUS_RULES_PROMPT, normal=pairs, most=MAX_RULES), AnomalousElements)
     if isinstance(reply, str):
         return reply
     return [
-        (said, RuleElement(said.text, said.kind, asking.batches, tuple(shown)))
-        for said in reply.rules
-        if said.text
+        (element, RuleElement(element.text, element.kind, session.batches, tuple(shown)))
+        for element in reply.rules
+        if element.text
     ]
 
 
 def _anomaly_rules(
-    asking: _ModelSession, said: Sequence[_AnomalyProposal], file: CaptionFile, by: str, encoder: Encoder
+    session: _ModelSession,
+    proposals: Sequence[_AnomalyProposal],
+    file: CaptionFile,
+    by: str,
+    encoder: Encoder,
 ) -> tuple[Rule, ...]:
-    """The anomaly rules that the model proposed, deduplicated, and the shipped ones that differ."""
-    groups = group_elements([element for _, element in said], encoder)
+    """The anomaly rules that the model proposed, deduplicated, and the shipped ones that differ from them."""
+    groups = group_elements([element for _, element in proposals], encoder)
     own: list[Rule] = []
     for group in groups:
-        alike = [one for one, element in said if plain_form(element.text) == group.text]
+        alike = [one for one, element in proposals if plain_form(element.text) == group.text]
         try:
-            own.append(_induced_rule(len(own) + 1, group, alike, file, asking.batches, by))
+            own.append(_induced_rule(len(own) + 1, group, alike, file, session.batches, by))
         except ValidationError as error:
             reason = error.errors(include_input=False)[0]["msg"]
-            asking.dropped.append(f'"{group.text[:80]}" is no rule: {reason}.')
+            session.dropped.append(f'"{group.text[:80]}" is no rule: {reason}.')
     shipped = shipped_anomalies()
     if not own:
         return shipped
@@ -265,7 +270,7 @@ def _induced_rule(
 
 
 def _with_author(rule: Rule, by: str) -> Rule:
-    """The rule with who read its captions."""
+    """The rule with the model and prompts in its support."""
     if rule.support is None or rule.support.by:
         return rule
     return rule.replace(support=rule.support.replace(by=by))
@@ -274,41 +279,41 @@ def _with_author(rule: Rule, by: str) -> Rule:
 RECHECK_PROMPT = "rules_recheck.v1"
 
 MAX_RULES_SHOWN = 25
-"""Rules of each polarity that a model reads: those that matched come first."""
+"""Rules of each polarity in the prompt, those that matched first."""
 
 
 class Recheck(Frozen):
-    """What a model makes of a caption and of the first result."""
+    """Result of a recheck: the first label, the final one, and the model's reason."""
 
-    first: Label = Field(description="by similarity and keywords")
-    label: Label = Field(description="that counts: the model's, or the first where that can't be used")
-    rules: tuple[str, ...] = Field((), description="ids that decide it, by the model")
-    reason: str = Field("", description="the model's")
+    first: Label = Field(description="label by similarity and keywords")
+    label: Label = Field(description="final label: the model's, or the first where its reply is invalid")
+    rules: tuple[str, ...] = Field((), description="ids of the deciding rules, by the model")
+    reason: str = Field("", description="the model's reason")
     note: str = Field("", description="why the first result stands although a model was asked")
     prompts: tuple[PromptUsed, ...] = ()
     replies: tuple[str, ...] = ()
 
     @property
     def cleared(self) -> bool:
-        """Whether an alarm was taken back."""
+        """Whether the model cleared an alarm."""
         return self.first == "anomalous" and self.label == "normal"
 
     @property
     def raised(self) -> bool:
-        """Whether there is an alarm that wasn't there."""
+        """Whether the model raised an alarm."""
         return self.first != "anomalous" and self.label == "anomalous"
 
 
 def recheck(
     caption: str, matches: Sequence[RuleMatch], rules: Sequence[Rule], model: BaseChatModel
 ) -> Recheck:
-    """Ask a model about a caption and what rules made of it.
+    """Have a model check a caption and the rules that matched it.
 
     Parameters
     ----------
-    caption : what was said.
-    matches : anomalous rules that it fits, the best first, as `RuleMatcher.read` gives them.
-    rules : that hold, of both polarities, the most important first; disabled ones don't count.
+    caption : the caption.
+    matches : anomalous rules that match it, the best first, as `RuleMatcher.read` gives them.
+    rules : of both polarities, the most important first; disabled ones don't count.
     model : any chat model.
     """
     first: Label = "anomalous" if matches else "normal"
@@ -329,7 +334,7 @@ def recheck(
         first=first,
         matched=[(match.rule, match.clause) for match in matches],
     )
-    asked = Recheck(
+    result = Recheck(
         first=first, label=first, prompts=_prompts_used(system.id, system.sha256, prompt.id, prompt.sha256)
     )
     try:
@@ -337,25 +342,25 @@ def recheck(
             model, [system_message(system), user_message(prompt)], Rechecked, timeout=REPLY_TIMEOUT
         )
     except ModelError as error:
-        return _keep_first_label(asked, f"the model failed: {error}")
-    asked = asked.replace(replies=reply.raw)
+        return _keep_first_label(result, f"the model failed: {error}")
+    result = result.replace(replies=reply.raw)
     if reply.value is None:
-        return _keep_first_label(asked, f"the model gave no usable reply: {reply.problems[-1]}")
-    return _apply_recheck(asked, reply.value, {r.id for r in anomalous}, {r.id for r in normal})
+        return _keep_first_label(result, f"the model gave no usable reply: {reply.problems[-1]}")
+    return _apply_recheck(result, reply.value, {r.id for r in anomalous}, {r.id for r in normal})
 
 
-def _apply_recheck(asked: Recheck, reply: Rechecked, anomalous: set[str], normal: set[str]) -> Recheck:
-    """A readable reply; an alarm rests on an anomaly rule that exists, or is none."""
+def _apply_recheck(result: Recheck, reply: Rechecked, anomalous: set[str], normal: set[str]) -> Recheck:
+    """Apply a valid reply; an alarm that cites no existing anomaly rule is not accepted."""
     cited = tuple(dict.fromkeys(id for id in reply.rules if id in anomalous | normal))
     if reply.label == "anomalous" and not anomalous.intersection(cited):
-        return _keep_first_label(asked, "the model called it anomalous by no anomaly rule that exists.")
+        return _keep_first_label(result, "the model called it anomalous by no anomaly rule that exists.")
     if not reply.reason:
-        return _keep_first_label(asked, "the model gave no reason.")
-    return asked.replace(label=reply.label, rules=cited, reason=reply.reason)
+        return _keep_first_label(result, "the model gave no reason.")
+    return result.replace(label=reply.label, rules=cited, reason=reply.reason)
 
 
-def _keep_first_label(asked: Recheck, why: str) -> Recheck:
-    return asked.replace(note=f"The first result stands: {why}")
+def _keep_first_label(result: Recheck, why: str) -> Recheck:
+    return result.replace(note=f"The first result stands: {why}")
 
 
 def _prompts_used(*parts: str) -> tuple[PromptUsed, ...]:

@@ -19,23 +19,23 @@ from anomalist.prompts.templates import render
 SCENES_SYSTEM_PROMPT, WRITE_SCENES_PROMPT = "scenes_system.v1", "scenes_write.v1"
 
 DUPLICATE_SIMILARITY = 0.92
-"""Cosine similarity from which a scene is a duplicate of another."""
+"""Cosine similarity from which two scenes are duplicates."""
 
 SCENES_SHOWN = 12
-"""Known scenes that a model reads, so that it writes about other things."""
+"""Known scenes in the prompt, so that the model writes different ones."""
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class GeneratedScenes:
-    """What a model wrote.
+    """Scene pairs that a model generated.
 
     Parameters
     ----------
-    pairs : that are new and can be used.
-    dropped : what can't, with the reason.
-    replies : raw, in their order.
+    pairs : valid pairs without duplicates.
+    dropped : invalid or duplicate pairs and replies, with the reason.
+    replies : raw replies, in order.
     """
 
     pairs: tuple[ScenePair, ...]
@@ -52,18 +52,18 @@ def generate_scenes(
     encoder: Encoder | None = None,
     progress: Progress = lambda *_: None,
 ) -> GeneratedScenes:
-    """Have a model write pairs of scenes for a kind of place, at most fifteen a call.
+    """Have a model write pairs of scenes for a kind of place, at most `MAX_PAIRS` a call.
 
-    It ends when ``count`` pairs are there, or after as many calls as twice that would take.
+    Ends with ``count`` pairs, or after twice the calls that these would need.
 
     Parameters
     ----------
     model : any chat model.
     place : kind of place, in a few words; the category of the normal scenes.
-    count : pairs that are wanted.
-    known : scenes of such places that are remembered already.
-    encoder : tells whether two scenes tell the same; `load_encoder()` by default.
-    progress : told how many pairs there are.
+    count : number of pairs.
+    known : scenes of such places that the memory already holds.
+    encoder : sentence encoder that detects duplicates; `load_encoder()` by default.
+    progress : called with the place, the pairs so far and ``count``.
 
     Raises ModelError when the model fails.
     """
@@ -71,7 +71,7 @@ def generate_scenes(
     pairs: list[ScenePair] = []
     dropped: list[str] = []
     replies: list[str] = []
-    told = _DuplicateFilter(known, encoder)
+    duplicates = _DuplicateFilter(known, encoder)
     for _ in range(2 * -(-count // MAX_PAIRS)):
         wanted = min(count - len(pairs), MAX_PAIRS)
         if not wanted:
@@ -85,7 +85,7 @@ def generate_scenes(
             dropped += reply.problems[-1:]
             continue
         for written in reply.value.pairs[:wanted]:
-            pair, reason = _validate_pair(written, place, told)
+            pair, reason = _validate_pair(written, place, duplicates)
             pairs += [pair] if pair else []
             dropped += [reason] if reason else []
         progress(place, len(pairs), count)
@@ -99,8 +99,8 @@ class _DuplicateFilter:
         self._encoder = encoder
         self._vectors = encoder.encode([apply_frame(text, "normal", "", "none") for text in texts])
 
-    def first(self, texts: Sequence[str]) -> str | None:
-        """Return the first text that duplicates a known one or one of these; else None, and remember all."""
+    def first_duplicate(self, texts: Sequence[str]) -> str | None:
+        """The first text that duplicates a known one or another of these; if all are new, add them."""
         new = self._encoder.encode([apply_frame(text, "normal", "", "none") for text in texts])
         for row, text in enumerate(texts):
             before = np.concatenate([self._vectors, new[:row]])
@@ -110,8 +110,10 @@ class _DuplicateFilter:
         return None
 
 
-def _validate_pair(written: WrittenPair, place: str, told: _DuplicateFilter) -> tuple[ScenePair | None, str]:
-    """The pair, or why it isn't taken."""
+def _validate_pair(
+    written: WrittenPair, place: str, duplicates: _DuplicateFilter
+) -> tuple[ScenePair | None, str]:
+    """The pair and "", or None and the reason why it is dropped."""
     try:
         pair = ScenePair(
             normal=SceneDescription(category=place, description=written.normal),
@@ -119,5 +121,5 @@ def _validate_pair(written: WrittenPair, place: str, told: _DuplicateFilter) -> 
         )
     except ValidationError as error:
         return None, f"{written.normal[:60]!r}: {error.errors(include_input=False)[0]['msg']}."
-    again = told.first([pair.normal.description, pair.anomalous.description])
-    return (None, f"{again[:60]!r} was told before.") if again else (pair, "")
+    duplicate = duplicates.first_duplicate([pair.normal.description, pair.anomalous.description])
+    return (None, f"{duplicate[:60]!r} is a duplicate.") if duplicate else (pair, "")

@@ -1,8 +1,8 @@
-"""The two prompts of the VLM reasoner, describe and judge, and what a user adds to them in words.
+"""Prompts of the VLM reasoner, describe and judge, and the user's guidance for them.
 
-The first asks for a description of the whole picture, the second for a judgement of the close-ups with the
-numbers and what memory recalls. A user may name what to watch for, what to ignore and what is known about
-the product (also from a file in the format of MMAD's domain knowledge).
+The first prompt asks for a description of the whole picture, the second for a judgement of the close-ups with
+the measurements and what memory recalls. Users may state what to watch for, what to ignore and domain
+knowledge of the product, also from a file in the format of MMAD (Jiang et al. 2025).
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from anomalist.types.common import Recall
 from anomalist.types.image import Evidence, Media
 
 KnowledgeTexts = tuple[tuple[str, str], ...]
+"""(kind of defect, "good" or "about"; text) pairs."""
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """What the user says about the pictures. The model reads it as data; the detector doesn't read it.
+    """The user's guidance in words. It goes into the prompts as data; the detector doesn't use it.
 
     Parameters
     ----------
-    watch : what matters above all.
-    ignore : what is no anomaly (language-guided, as in LAFT). It never takes back an alarm of the detector.
+    watch : what to pay attention to.
+    ignore : what is no anomaly (language-guided, as in LAFT). It never clears an alarm of the detector.
     product : what the pictures show.
-    knowledge : (kind, text) on how this product looks when it is good and when it is not.
+    knowledge : (kind, text) on the appearance of good and defective products.
     """
 
     watch: tuple[str, ...] = ()
@@ -55,8 +56,8 @@ def product_knowledge(path: Path, product: str) -> KnowledgeTexts:
 
     Parameters
     ----------
-    path : JSON: data set → product → kind of defect (or "good") → text. A product may also have one text.
-    product : its name, "bottle", or with the data set, "MVTec/bottle", where several have it.
+    path : JSON: data set → product → kind of defect (or "good") → text; or data set → product → text.
+    product : "bottle", or with its data set "MVTec/bottle" where several have it.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def product_knowledge(path: Path, product: str) -> KnowledgeTexts:
 def _find_product(
     content: Mapping[str, Mapping[str, str | dict[str, str]]], product: str, path: Path
 ) -> str | dict[str, str]:
-    """Return the entry of a product, named with or without its data set."""
+    """The entry of a product, given with or without its data set."""
     entries = {
         (group, name): entry for group, products in content.items() for name, entry in products.items()
     }
@@ -102,6 +103,7 @@ def _knowledge_texts(entry: str | dict[str, str]) -> KnowledgeTexts:
 DESCRIBE_PROMPT, JUDGE_PROMPT = "describe.v1", "judge.v1"
 
 MAX_RECALLED_SHOWN = 5
+"""Recalled cases and rules in the judge prompt."""
 
 
 def describe_prompt(media: Media, evidence: Evidence, guidance: Guidance) -> Prompt:
@@ -126,12 +128,12 @@ def judge_prompt(
     captions: Sequence[str],
     text_seen: Sequence[str],
 ) -> Prompt:
-    """Ask for a judgement.
+    """Render the prompt for a judgement.
 
     Parameters
     ----------
-    captions : what each of the closer views shows, in their order.
-    text_seen : text that the model read in the picture when it described it.
+    captions : of the close-up views, in order.
+    text_seen : text in the picture that the model reported in its description.
     """
     recalled = recall.items[:MAX_RECALLED_SHOWN]
     regions = [region.id for region in evidence.regions]

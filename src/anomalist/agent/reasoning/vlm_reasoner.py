@@ -1,9 +1,9 @@
 """The vision-language-model reasoner for pictures, and a model's opinion on video events with its budget.
 
-First the model describes the whole picture, then it sees the suspicious regions enlarged, with the numbers
-and what memory recalls, and judges. Every reply is checked against the evidence; `anomalist.agent.reasoning.
-verdict` makes a verdict of it. On an event the opinion stands beside what was measured: it may question the
-event, never remove it. Calls are limited per minute of footage.
+The model first describes the whole picture; then it gets the suspicious regions enlarged, with the
+measurements and what memory recalls, and judges. Every reply is checked against the evidence;
+`anomalist.agent.reasoning.verdict` builds the verdict. On an event, a model's opinion is added to what was
+measured: it may question the event, never remove it. Calls are limited per minute of footage.
 """
 
 from __future__ import annotations
@@ -50,20 +50,21 @@ MAX_REGIONS_SHOWN = 3
 """Regions that get a close-up; each costs a few hundred tokens."""
 
 REPLY_TIMEOUT = 600.0
+"""Seconds that one reply may take."""
 
 
 @dataclass(frozen=True, eq=False)
 class VLMReasoner:
-    """Asks a language model about the evidence. The label follows the policy, never the model alone.
+    """Reasoner that asks a vision-language model. The label follows the policy, never the model alone.
 
     Parameters
     ----------
     model : a LangChain chat model that takes pictures.
-    name : which model, with its quantisation, as it goes into the record.
-    guidance : what the user says in words.
-    normal_crop : what is normal at the place of a region; nothing is known by default.
+    name : model and quantisation, as recorded.
+    guidance : the user's notes in words.
+    normal_crop : returns the normal patch for a region; none is known by default.
     timeout : seconds that one reply may take; None for no limit.
-    listener : called with each chunk of the replies as they are streamed.
+    listener : called with each chunk of a streamed reply.
     """
 
     model: BaseChatModel
@@ -81,17 +82,17 @@ class VLMReasoner:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
-        """Describe, judge, and put both together with what was measured.
+        """Have the model describe and judge, and build the verdict from its replies and the evidence.
 
         Raises
         ------
-        ModelError : the model can't be reached, broke off, ran out of memory or took too long.
+        ModelError : the model can't be reached, failed, ran out of memory or timed out.
         """
-        heard = self._run_exchange(media, evidence, recall)
-        return build_verdict(heard, self.name, media, evidence, recall, policy)
+        exchange = self._run_exchange(media, evidence, recall)
+        return build_verdict(exchange, self.name, media, evidence, recall, policy)
 
     def _run_exchange(self, media: Media, evidence: Evidence, recall: Recall) -> ModelExchange:
-        """Run both prompts, describe then judge; without a description there is no judgement."""
+        """Send both prompts, describe then judge; without a valid description the second is not sent."""
         system = render(SYSTEM_PROMPT)
         first = describe_prompt(media, evidence, self.guidance)
         messages: list[BaseMessage] = [
@@ -101,10 +102,10 @@ class VLMReasoner:
         described = ask_structured(
             self.model, messages, Description, timeout=self.timeout, listener=self.listener
         )
-        heard = _add_exchange(ModelExchange(), described, [system, first])
+        exchange = _add_exchange(ModelExchange(), described, [system, first])
         if described.value is None:
-            return heard
-        description, heard = _drop_ungrounded(described.value, evidence, heard)
+            return exchange
+        description, exchange = _drop_ungrounded(described.value, evidence, exchange)
         views = [
             close_up_view(media, evidence, region, self.normal_crop(media, region))
             for region in evidence.regions[:MAX_REGIONS_SHOWN]
@@ -116,55 +117,56 @@ class VLMReasoner:
             user_message(second, [view.pixels for view in views]),
         ]
         judged = ask_structured(self.model, messages, Judgement, timeout=self.timeout, listener=self.listener)
-        return replace(_add_exchange(heard, judged, [second]), judgement=judged.value)
+        return replace(_add_exchange(exchange, judged, [second]), judgement=judged.value)
 
 
 def _add_exchange(
-    heard: ModelExchange,
+    exchange: ModelExchange,
     reply: StructuredReply[Description] | StructuredReply[Judgement],
     sent: Sequence[Prompt],
 ) -> ModelExchange:
     """Add one prompt and its replies to the exchange."""
     used = (PromptUsed(id=prompt.id, sha256=prompt.sha256) for prompt in (*sent, *reply.retries))
     return replace(
-        heard,
-        prompts=(*heard.prompts, *used),
-        replies=(*heard.replies, *reply.raw),
+        exchange,
+        prompts=(*exchange.prompts, *used),
+        replies=(*exchange.replies, *reply.raw),
         tries=len(reply.raw),
         problem=reply.problems[-1] if reply.value is None else None,
     )
 
 
 def _drop_ungrounded(
-    description: Description, evidence: Evidence, heard: ModelExchange
+    description: Description, evidence: Evidence, exchange: ModelExchange
 ) -> tuple[Description, ModelExchange]:
-    """Drop observations that cite regions that don't exist, before they can mislead the judgement."""
+    """Drop observations that cite regions that don't exist, before the judgement is asked for."""
     known = {region.id for region in evidence.regions}
     kept = tuple(seen for seen in description.observations if known.issuperset(seen.evidence))
     invented = tuple(
         quote_with_ids(seen.text, seen.evidence) for seen in description.observations if seen not in kept
     )
-    return description.replace(observations=kept), replace(heard, dropped=invented)
+    return description.replace(observations=kept), replace(exchange, dropped=invented)
 
 
 CALLS_PER_MINUTE = 10.0
+"""Default budget, calls per minute of footage."""
 
 
 @dataclass
 class CallAllowance:
-    """What is left of a budget for some events.
+    """The calls left for some events.
 
     Parameters
     ----------
-    left : calls; a fraction of one grows with a stream.
-    words : the budget as people read it.
+    left : number of calls; fractional for a stream, where it grows with time.
+    words : the budget in words, for notes.
     """
 
     left: float
     words: str
 
     def take(self, calls: int) -> bool:
-        """Take so many calls if they are there; all or nothing."""
+        """Take a number of calls; returns False, and takes none, where there are fewer."""
         if calls > self.left:
             return False
         self.left -= calls
@@ -172,19 +174,19 @@ class CallAllowance:
 
 
 class CallBudget:
-    """Shares out calls to a model. A call is one request: each retry and each order of options is one too.
+    """Rate limit for calls to a model. A call is one request; retries and option orders count each.
 
-    A video of known length has ``calls_per_minute`` times its minutes, at least one. What goes on without an
-    end is a token bucket: it fills with time, and holds no more than a minute's worth: a quiet night is not
-    followed by a rush.
+    A video of known duration gets ``calls_per_minute`` times its minutes, at least one. A stream gets a token
+    bucket that fills with time and holds at most one minute's worth, so that a quiet night is not followed by
+    a burst.
 
     Parameters
     ----------
-    calls_per_minute : of footage, whether it is watched faster or slower. None are allowed with 0.
+    calls_per_minute : per minute of footage, however fast it is processed; 0 allows none.
 
     Raises
     ------
-    ModelError : it is no number from 0 on.
+    ModelError : ``calls_per_minute`` is negative or not finite.
     """
 
     def __init__(self, calls_per_minute: float) -> None:
@@ -196,7 +198,7 @@ class CallBudget:
         self._streams: dict[str, tuple[float, CallAllowance]] = {}
 
     def allowance(self, video: Video, events: Sequence[Event]) -> CallAllowance:
-        """What may be asked about events of a video; of a stream, what is left after earlier ones."""
+        """The calls for the events of a video; for a stream, what earlier events left over."""
         words = f"the budget of {self._rate:g} calls a minute"
         if not self._rate:
             return CallAllowance(0, words)
@@ -222,34 +224,34 @@ MODEL_FINDING_PHRASES = {
 
 def add_model_opinion(
     event: Event,
-    looks: EventViews,
+    views: EventViews,
     source: str,
     model: BaseChatModel,
     *,
     retries: int,
     timeout: float | None,
 ) -> Event:
-    """Ask a model what an event is, and put its reply beside what was measured.
+    """Ask a model what an event is, and add its reply to what was measured.
 
     Parameters
     ----------
-    event, looks : what is asked about, and its pictures.
-    source : name of the video; data for the model.
+    event, views : the event and its pictures.
+    source : name of the video, fenced as data in the prompt.
     model : a LangChain chat model that takes pictures.
-    retries : how often an unusable reply is sent back.
+    retries : how often an invalid reply is sent back for correction.
     timeout : seconds that one reply may take; None for no limit.
 
     Returns
     -------
-    The event with opinion, claims and disagreements of the model; or with a note on why there is none. The
-    raw replies are kept either way.
+    The event with opinion, claims and disagreements of the model, or with a note on why there are none. The
+    raw replies are stored either way.
 
     Raises
     ------
-    ModelError : the model can't be reached, broke off, ran out of memory or took too long.
+    ModelError : the model can't be reached, failed, ran out of memory or timed out.
     """
-    system, prompt = render(EVENT_SYSTEM_PROMPT), _event_prompt(event, looks, source)
-    messages = [system_message(system), user_message(prompt, [view.pixels for view in looks.all])]
+    system, prompt = render(EVENT_SYSTEM_PROMPT), _event_prompt(event, views, source)
+    messages = [system_message(system), user_message(prompt, [view.pixels for view in views.all])]
     reply = ask_structured(model, messages, EventReply, retries=retries, timeout=timeout)
     asked = event.replace(
         prompts=merge_prompts(event.prompts, (system, prompt, *reply.retries)),
@@ -261,12 +263,12 @@ def add_model_opinion(
 
 
 def apply_event_reply(event: Event, reply: EventReply) -> Event:
-    """Put a readable reply beside what was measured. A sentence whose ids don't exist is dropped.
+    """Add a valid reply to an event. Sentences whose ids don't exist are dropped.
 
-    The event itself, its times, kind and score stay as they were measured.
+    Times, kind and score of the event stay as measured.
     """
-    said = [(text, reply.evidence) for text in (reply.happening, reply.reason) if text]
-    claims, dropped = model_claims(said, citable_event_ids(event))
+    texts = [(text, reply.evidence) for text in (reply.happening, reply.reason) if text]
+    claims, dropped = model_claims(texts, citable_event_ids(event))
     if not reply.happening or dropped:
         left_out = (*(quote_with_ids(claim.text, claim.evidence) for claim in claims), *dropped)
         why = "The model's reply says nothing that rests on this event, and is left out."
@@ -283,25 +285,25 @@ def apply_event_reply(event: Event, reply: EventReply) -> Event:
 
 
 def add_note(event: Event, note: str) -> Event:
-    """The event with one note more."""
+    """The event with a note added."""
     return event.replace(notes=(*event.notes, note))
 
 
 def merge_prompts(known: Sequence[PromptUsed], sent: Sequence[Prompt]) -> tuple[PromptUsed, ...]:
-    """Add prompts to those that are known, each once."""
+    """Append prompts to those used before, each once."""
     used = (PromptUsed(id=prompt.id, sha256=prompt.sha256) for prompt in sent)
     return tuple(dict.fromkeys((*known, *used)))
 
 
 def _event_disagreement(event: Event, reply: EventReply, finds: str) -> tuple[str, ...]:
-    """Say who disagrees with whom; nothing where the model finds it unusual too."""
+    """The disagreement of model and measurement in a sentence; none where the model finds it unusual, too."""
     if reply.unusual == "unusual":
         return ()
     measured = f"By what was measured ({event.kind}) {event.id} stands out, the model {finds}."
     return (f"{measured} The event stands: a person has to look.",)
 
 
-def _event_prompt(event: Event, looks: EventViews, source: str) -> Prompt:
+def _event_prompt(event: Event, views: EventViews, source: str) -> Prompt:
     measures = [
         f"{measure.name}: {measure.surprise:.1f} times the most surprising of normal footage"
         for measure in event.measures
@@ -311,7 +313,7 @@ def _event_prompt(event: Event, looks: EventViews, source: str) -> Prompt:
         event=event.id,
         start=event.start,
         end=event.end,
-        views=[view.caption for view in looks.all],
+        views=[view.caption for view in views.all],
         source=source,
         caption=event.caption.text,
         measures=measures,

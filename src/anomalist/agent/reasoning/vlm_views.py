@@ -1,8 +1,9 @@
 """The images in a vision-language model's prompts: overview, close-ups, contact sheet, optical flow.
 
-Of a picture: the whole with its regions outlined, then each region enlarged beside what is normal there or
-its surroundings. Of a video event: the key frame, the leading object, frames of one place at four times
-(these are the contexts of AnyAnomaly), and optical flow with trajectories (the idea of Hawk).
+For a picture: the whole with its regions outlined, then each region enlarged beside a normal patch or its
+surroundings. For a video event: the key frame, the leading object and a contact sheet of one place at four
+times (the contexts of AnyAnomaly, Ahn et al. 2025), and optical flow with trajectories (motion as an input of
+its own, as in Hawk, Tang et al. 2024).
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ CLOSE_UP_SIDE = 448
 CONTEXT_FACTOR = 3
 """Size of the context window relative to the close-up."""
 
-GAP, GREY = 12, 128
+GAP, GREY = 12, 128  # pixels between pictures side by side, and their background
 
 NormalCrop = Callable[[Media, Region], UInt8Array | None]
-"""Gives what a normal picture shows at the place of a region, uint8 (h, w, 3), or None if none is known."""
+"""Returns the normal patch for a region, uint8 (h, w, 3), or None if none is known."""
 
 
 def no_normal(media: Media, region: Region) -> UInt8Array | None:
-    """Return None: no normal picture is known."""
+    """A `NormalCrop` for detectors without normal pictures: None."""
     return None
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A close-up of one region, and a caption of what is shown beside it.
+    """A picture for a prompt, with a caption that says what it shows.
 
     Parameters
     ----------
-    pixels : uint8 (h, w, 3): the region on the left, what it is compared with on the right.
-    caption : what is where, for the prompt.
+    pixels : uint8 (h, w, 3), RGB.
+    caption : what is shown where.
     """
 
     pixels: UInt8Array
@@ -56,18 +57,18 @@ class View:
 
 
 def overview_picture(media: Media, evidence: Evidence) -> UInt8Array:
-    """Show the whole picture with the outlines and ids of its regions, uint8 (h, w, 3)."""
+    """The whole picture with outlines and ids of its regions, uint8 (h, w, 3)."""
     return overlay(media.pixels, evidence.mask, evidence.regions, max_side=OVERVIEW_SIDE)
 
 
 def close_up_view(media: Media, evidence: Evidence, region: Region, normal: UInt8Array | None) -> View:
-    """Show a region enlarged, beside the nearest normal patch or else beside its own surroundings.
+    """A region enlarged, on the left, beside a normal patch or else its own surroundings.
 
     Parameters
     ----------
     media, evidence : of the picture.
     region : one of ``evidence.regions``.
-    normal : uint8 (h, w, 3), what is normal there; None where nothing is known.
+    normal : the normal patch, uint8 (h, w, 3); None if none is known.
     """
     window = crop_window(region.box, media.size)
     left = thumbnail(_crop(media.pixels, window), max_side=CLOSE_UP_SIDE)
@@ -89,7 +90,7 @@ def _crop(pixels: UInt8Array, window: Box) -> UInt8Array:
 
 
 def _region_in_context(media: Media, evidence: Evidence, region: Region, window: Box) -> UInt8Array:
-    """Show a window of the picture with one region outlined."""
+    """A window of the picture with one region outlined."""
     left, top, right, bottom = window
     x0, y0, x1, y1 = region.box
     box = (max(0, x0 - left), max(0, y0 - top), min(right, x1) - left, min(bottom, y1) - top)
@@ -101,7 +102,7 @@ def _region_in_context(media: Media, evidence: Evidence, region: Region, window:
 
 
 def _side_by_side(left: UInt8Array, right: UInt8Array) -> UInt8Array:
-    """Put two pictures beside each other on grey, centred, with a gap."""
+    """Two pictures beside each other on grey, vertically centred, with a gap."""
     height = max(len(left), len(right))
     sheet = np.full((height, left.shape[1] + GAP + right.shape[1], 3), GREY, dtype=np.uint8)
     for picture, start in ((left, 0), (right, left.shape[1] + GAP)):
@@ -111,17 +112,17 @@ def _side_by_side(left: UInt8Array, right: UInt8Array) -> UInt8Array:
 
 
 def draw_boxes(pixels: UInt8Array, boxes: Mapping[str, Box], max_side: int) -> UInt8Array:
-    """Draw boxes by their names.
+    """Draw named boxes on a picture.
 
     Parameters
     ----------
     pixels : uint8 (H, W, 3), RGB.
-    boxes : in pixels; what lies outside the picture is cut off.
+    boxes : by name, in pixels of the picture; clipped to it.
     max_side : longer side of the result, pixels.
 
     Returns
     -------
-    uint8 (h, w, 3); a band with names that found no place may come below it.
+    uint8 (h, w, 3); names that don't fit may be in a band below the picture.
     """
     import cv2
 
@@ -154,12 +155,12 @@ def contact_sheet(tiles: Sequence[UInt8Array]) -> UInt8Array:
 
 
 def draw_trajectory(picture: UInt8Array, middles: npt.NDArray[np.float64]) -> bool:
-    """Draw a trajectory, from a dot to an arrow's tip; False, and nothing drawn, where there is no motion.
+    """Draw a trajectory from a dot to an arrow tip, in place; False, with nothing drawn, where nothing moved.
 
     Parameters
     ----------
-    picture : uint8 (h, w, 3), is changed.
-    middles : (n, 2), x and y in its pixels, in order.
+    picture : uint8 (h, w, 3), modified.
+    middles : (n, 2), x and y in its pixels, in the order of time.
     """
     import cv2
 
@@ -167,7 +168,7 @@ def draw_trajectory(picture: UInt8Array, middles: npt.NDArray[np.float64]) -> bo
         return False
     points = middles.round().astype(np.int32)
     end = middles[-1]
-    # The tip points where it went over the last pixels, not where its box shook.
+    # The direction of the tip is that of the last `GAP` pixels, not of the jitter of the last boxes.
     back = next((end - point for point in middles[::-1] if np.hypot(*(end - point)) >= GAP), end - middles[0])
     behind = end - back / max(float(np.hypot(*back)), 1.0) * GAP
     for thickness, colour in ((4, HALO_COLOUR), (2, LINE_COLOUR)):
@@ -186,27 +187,24 @@ def draw_trajectory(picture: UInt8Array, middles: npt.NDArray[np.float64]) -> bo
 
 CONTACT_SHEET_FRAMES = 4
 CONTACT_SHEET_TILE_SIDE = (OVERVIEW_SIDE - GAP) // 2
-"""Longer side of each of the four moments, pixels."""
+"""Longer side of each tile of the contact sheet, pixels."""
 
-_TIME_TOLERANCE = 0.002  # seconds: times of events are rounded to thousandths
-_MAX_FRAME_OFFSET = 0.5  # seconds: a frame that comes later than this shows something else
-_FLOW_SECONDS = 0.2  # seconds over which motion is shown
-_FLOW_BLACK, _FLOW_YELLOW = (
-    0.5,
-    4.0,
-)  # pixels of the motion picture in that time: black, and at least this is yellow
+_TIME_TOLERANCE = 0.002  # seconds; times of events are rounded to milliseconds
+_MAX_FRAME_OFFSET = 0.5  # seconds; a later frame may show something else
+_FLOW_SECONDS = 0.2  # seconds between the two frames of the optical flow
+_FLOW_BLACK, _FLOW_YELLOW = 0.5, 4.0  # flow in pixels at the ends of the colour scale; the upper end may rise
 
 
 @dataclass(frozen=True, eq=False)
 class EventViews:
-    """What is shown of an event; None where there is no object or no earlier frame.
+    """The pictures of an event for a prompt; None where there is no object or no earlier frame.
 
     Parameters
     ----------
-    key : the frame at the peak, outlined.
+    key : the frame at the peak, with its objects outlined.
     close : the leading object with its surroundings.
-    moments : one place at four times.
-    motion : what moved at the peak, and the ways of the objects.
+    moments : contact sheet of one place at four times.
+    motion : optical flow at the peak, with trajectories.
     """
 
     key: View
@@ -216,27 +214,27 @@ class EventViews:
 
     @property
     def all(self) -> tuple[View, ...]:
-        """Every picture there is, the whole first."""
+        """Every view there is, the key frame first."""
         return tuple(view for view in (self.key, self.close, self.moments, self.motion) if view is not None)
 
     @property
     def contexts(self) -> tuple[View, ...]:
-        """What is asked about one by one: the object, the whole, the moments."""
+        """The views that a watch item is asked over, one by one: object, key frame, contact sheet."""
         return tuple(view for view in (self.close, self.key, self.moments) if view is not None)
 
 
 def make_event_views(video: Video, event: Event) -> EventViews:
-    """Make the pictures of an event; reads six frames at most, however long it is.
+    """Make the views of an event; decodes at most six frames, however long the event is.
 
     Parameters
     ----------
-    video : whose times and pixels the event is given in. Of a live stream it has to be one that holds the
-        last seconds, as what is past can't be received again.
-    event : with the boxes of its tracks, or one of its own, or none.
+    video : that the times and boxes of the event refer to. For a live stream it must buffer the last seconds,
+        because past frames can't be received again.
+    event : with boxes of its tracks, a box of its own, or none.
 
     Raises
     ------
-    MediaError : its frames can't be read again.
+    MediaError : the frame at the peak can't be read again.
     """
     peak = _frame_at(video, event.peak)
     if peak is None:
@@ -257,12 +255,12 @@ def make_event_views(video: Video, event: Event) -> EventViews:
 
 
 def _frame_at(video: Video, time: float) -> Frame | None:
-    """The first frame at a time, or soon after it."""
+    """The first frame at or shortly after a time; None where there is none within `_MAX_FRAME_OFFSET`."""
     return next(iter(video.frames(max(0.0, time - _TIME_TOLERANCE), time + _MAX_FRAME_OFFSET)), None)
 
 
 def _at_video_size(frame: Frame, video: Video) -> UInt8Array:
-    """The pixels of a frame at the size that boxes refer to: a video may change it on the way."""
+    """The pixels of a frame at the size that boxes refer to; a video may change its resolution."""
     import cv2
 
     height, width = video.size
@@ -273,20 +271,20 @@ def _at_video_size(frame: Frame, video: Video) -> UInt8Array:
 
 
 def _boxes_at_peak(event: Event) -> dict[str, Box]:
-    """What is outlined at the peak: the tracks that are there, or else the event's own box."""
+    """Boxes to outline at the peak: of the tracks present then, or else the event's own."""
     boxes = {track.id: _box_at(track, event.peak) for track in event.tracks}
     there = {name: box for name, box in boxes.items() if box is not None}
     return there or ({} if event.box is None else {event.id: event.box})
 
 
 def _box_at(track: Track, time: float) -> Box | None:
-    """Where a track is at a time, or shortly before or after."""
+    """The box of a track at a time, or shortly before or after; None where it is absent."""
     near = min(track.path, key=lambda step: abs(step[0] - time), default=None)
     return near[1] if near is not None and abs(near[0] - time) < _MAX_FRAME_OFFSET else None
 
 
 def _contact_sheet_view(video: Video, event: Event) -> View | None:
-    """Four moments of one place: the one that the leading object passes, or else the whole picture."""
+    """Contact sheet of the area that the leading object crosses, or else of the whole frame."""
     start, end = event.start, event.end
     boxes = [event.box] if event.box is not None and not event.tracks else []
     if event.tracks:
@@ -309,13 +307,13 @@ def _contact_sheet_view(video: Video, event: Event) -> View | None:
 
 
 def _bounding_box(boxes: Sequence[Box]) -> Box:
-    """The smallest box around some."""
+    """The smallest box that contains all boxes."""
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
 
 
 def _motion_view(video: Video, event: Event, peak: Frame) -> View | None:
-    """How fast everything moves at the peak, as heat over the grey frame, with the ways of the tracks."""
+    """Magnitude of the optical flow at the peak as a heat map over the grey frame, with trajectories."""
     import cv2
 
     before = _frame_at(video, max(0.0, peak.time - _FLOW_SECONDS))
@@ -325,7 +323,7 @@ def _motion_view(video: Video, event: Event, peak: Frame) -> View | None:
         thumbnail(_at_video_size(frame, video), max_side=CLOSE_UP_SIDE) for frame in (peak, before)
     )
     now, then = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (small, earlier))
-    # Backwards, so that the motion lies where things are at the peak.
+    # Flow from the peak back in time, so that it is aligned with the frame at the peak.
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(now, then, None)
     speed = np.hypot(flow[..., 0], flow[..., 1]).astype(np.float32)
     high = max(_FLOW_YELLOW, float(np.quantile(speed, 0.995)))
@@ -336,7 +334,7 @@ def _motion_view(video: Video, event: Event, peak: Frame) -> View | None:
 
 
 def _draw_track(picture: UInt8Array, track: Track, event: Event, size: tuple[int, int]) -> bool:
-    """Draw where a track went during the event; False where it did not move."""
+    """Draw the trajectory of a track during the event; False where it did not move."""
     height, width = picture.shape[:2]
     scale = np.array([width / size[1], height / size[0]])
     steps = [

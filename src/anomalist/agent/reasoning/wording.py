@@ -1,6 +1,6 @@
 """Defect kinds from shape and contrast, and measurements of regions as sentences.
 
-A kind is a guess from shape and contrast alone; what a place is made of can't be measured.
+A kind is a guess from shape and contrast alone; the material can't be measured.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ LINE_ELONGATION = 4.0
 """Elongation from which a straight shape is a line."""
 
 BENT_LINE_RATIO = 8.0
-"""Squared diagonal of the box over the area from which a bent shape is a line (a disc: 2.5, a square: 2)."""
+"""Squared diagonal of the box over the area, from which a bent shape is a line (disc: 2.5, square: 2)."""
 
 LINE_LENGTH = 0.03
-"""Share of the picture's diagonal that a line spans at least; what is shorter is a spot."""
+"""Shortest line, as a share of the picture's diagonal; shorter ones are spots."""
 
 LINE_WIDTH = 0.03
-"""Share of the same diagonal that a line is wide at most; what is wider is a stripe, so a patch."""
+"""Widest line, as a share of the same diagonal; wider ones are patches."""
 
 MAX_SPOT_AREA = 0.005
-"""Largest share of the area that counts for a spot."""
+"""Largest spot, as a share of the inspected area."""
 
 STRONG_CONTRAST = 2.0
-"""Deviations of the surroundings from which material looks missing, added or broken off."""
+"""Contrast, in standard deviations of the surroundings, from which material looks missing, added or broken
+off."""
 
 LARGE_AREA = 0.25
-"""From this share of the area that counts, a change of tone is a patch, whatever its contrast."""
+"""Share of the inspected area from which a change of tone is a patch, whatever its contrast."""
 
 
 def shape_kind(region: Region, size: tuple[int, int]) -> Kind:
-    """Name the kind of anomaly that a region looks like.
+    """The kind of anomaly that a region looks like, by its shape and contrast.
 
-    The first row that fits decides. It is a guess from shape and contrast: a dark compact place *looks like*
-    missing material because a hole lies in its own shadow; what it is made of can't be measured.
+    The first row that fits decides. It is a guess: a dark compact region *looks like* missing material
+    because holes are in shadow; the material can't be measured.
 
     =================  =========================================================================
     line               thin for its length (straight or winding) and for the picture
@@ -73,21 +74,21 @@ def shape_kind(region: Region, size: tuple[int, int]) -> Kind:
 
 
 def reference_kind(region: Region, size: tuple[int, int]) -> Kind:
-    """Return what a reference shows: missing or extra; without one, or where unclear, its `shape_kind`."""
+    """The kind by comparison with a reference (missing or extra material), or else `shape_kind`."""
     if region.change == "missing":
         return "missing material"
     return "extra material" if region.change == "extra" else shape_kind(region, size)
 
 
 def region_kind(region: Region, size: tuple[int, int]) -> str:
-    """Name the labelled defect that a region is like; without one, its `reference_kind`."""
+    """The name of the labelled defects that a region resembles, or else `reference_kind`."""
     if region.known is not None and region.known.name is not None:
         return region.known.name
     return reference_kind(region, size)
 
 
 def _is_line(region: Region, size: tuple[int, int]) -> bool:
-    """Say whether a region is thin for its length, and long and narrow enough for the picture."""
+    """Whether a region is thin for its length, and long and narrow enough for the picture."""
     x0, y0, x1, y1 = region.box
     diagonal = math.hypot(x1 - x0, y1 - y0)
     thin = region.attributes.elongation >= LINE_ELONGATION or diagonal**2 / region.area >= BENT_LINE_RATIO
@@ -95,15 +96,16 @@ def _is_line(region: Region, size: tuple[int, int]) -> bool:
     return thin and diagonal >= LINE_LENGTH * picture and region.area / diagonal <= LINE_WIDTH * picture
 
 
+# Kinds without an article.
 MASS_NOUNS = frozenset({"missing material", "extra material", "edge damage"})
 TONES = {"darker": "dark ", "lighter": "bright ", "same": ""}
-LARGE_PATCH = 0.05
-DIRECTION_ELONGATION = 2.0
-MAX_SIGMA_SHOWN = 20.0
+LARGE_PATCH = 0.05  # share of the inspected area from which a patch is called large
+DIRECTION_ELONGATION = 2.0  # elongation from which a direction is stated
+MAX_SIGMA_SHOWN = 20.0  # higher contrasts are stated as "more than"
 
 
 def percent(share: float) -> str:
-    """Put a share (0 to 1) into words: "under 0.1 %", "0.4 %", "4.2 %", "23 %". Only nothing is "0 %"."""
+    """Format a share (0 to 1): "under 0.1 %", "0.4 %", "4.2 %", "23 %"; only exactly 0 is "0 %"."""
     value = 100 * share
     if value <= 0:
         return "0 %"
@@ -123,13 +125,13 @@ def with_article(kind: str) -> str:
 
 
 def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
-    """Describe a region: what it looks like, where, how large, which way it runs, how it differs.
+    """Describe a region in one sentence: kind, position, size, orientation, contrast, colour, texture.
 
     Parameters
     ----------
     region : with measured attributes.
     size : (height, width) of the picture in pixels.
-    whole : what its relative size refers to: "the picture" or "the inspected area".
+    whole : what the relative size refers to: "the picture" or "the inspected area".
     """
     about, kind = region.attributes, shape_kind(region, size)
     parts = [
@@ -164,7 +166,7 @@ def _against_reference(region: Region) -> str:
 
 
 def _noun_phrase(about: Attributes, kind: Kind, compared: bool) -> str:
-    """Return "a thin dark line". What was compared with a reference needs no guess at missing or extra."""
+    """Return "a thin dark line"; where a reference says what is missing or extra, the kind isn't guessed."""
     tone = TONES[about.tone]
     if compared and kind in ("missing material", "extra material"):
         return f"a {tone}place"
@@ -198,7 +200,7 @@ def _place_phrase(about: Attributes) -> str:
 
 
 def _extent_phrase(region: Region, kind: Kind) -> str:
-    """Return length and width of a straight line (as a rectangle of this area and elongation), or the box."""
+    """Length and width of a straight line (a rectangle of its area and elongation), or the box size."""
     elongation = region.attributes.elongation
     if kind == "line" and elongation >= LINE_ELONGATION:
         length, width = math.sqrt(region.area * elongation), math.sqrt(region.area / elongation)
@@ -208,7 +210,7 @@ def _extent_phrase(region: Region, kind: Kind) -> str:
 
 
 def _direction_phrase(about: Attributes, kind: Kind) -> str:
-    """Return which way an elongated region runs; angles within 10° of an axis go by its name."""
+    """Orientation of an elongated region; within 10° of an axis "horizontally" or "vertically"."""
     angle = about.orientation
     if angle is None or (kind != "line" and about.elongation < DIRECTION_ELONGATION):
         return ""

@@ -1,8 +1,8 @@
 """Agent tools: plain functions over a `Subject`, each returning evidence ids and numbers.
 
 Every tool takes the subject first, then simple arguments that a model can write as JSON, and returns a frozen
-record. What can't be done raises an `AnomalistError` whose text says what to do instead. The names of the
-tools, of their parameters and of their results' fields are the schema that models see.
+record. Failures raise an `AnomalistError` that says what to do instead. The names of the tools, of their
+parameters and of their results' fields are the schema that models see; their docstrings are the descriptions.
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ TOOLS: tuple[Callable[..., Result], ...] = (
     list_events,
     frame_at,
 )
-"""All of them, in the order in which a model is told of them."""
+"""All tools, in the order in which models see them."""

@@ -121,12 +121,12 @@ def frame_at(subject: Subject, seconds: float, clip: str | None = None) -> Frame
         score=near[1] if near else None,
         threshold=record.threshold,
         events=tuple(event.id for event in record.events if event.start <= seconds <= event.end),
-        file=subject.written(record.source, f"frame-{frame.index}", frame.pixels, "The frame"),
+        file=subject.write_crop(record.source, f"frame-{frame.index}", frame.pixels, "The frame"),
     )
 
 
 def found_event(event: Event) -> FoundEvent:
-    """One event in short."""
+    """The `FoundEvent` of an event."""
     track = event.tracks[0] if event.tracks else None
     return FoundEvent(
         ids=(event.id, *(one.id for one in event.tracks)),

@@ -68,7 +68,7 @@ def change_false_alarm_rate(subject: Subject, rate: float, picture: str | None =
         )
     pictures = tuple(_verdict_at_rate(subject, record, rate) for record in records)
     known = records[0].calibration
-    assert known is not None  # they were chosen so
+    assert known is not None  # by the filter above
     exact = subject.calibration is not None and subject.calibration.n_folds == 1
     return RateWhatIf(
         ids=("score",),
@@ -230,12 +230,13 @@ def choose_option(
     if subject.clips and not subject.records:
         clip = subject.clip(picture)
         for id in re.findall(rf"\b{EVENT_ID}\b", " ".join([question, *options]).upper()):
-            subject.event(id, picture)  # refused where there is none
+            subject.event(id, picture)  # raises DataError for an unknown id
         source, choice = clip.source, choose_by_evidence(question, options, clip)
     else:
         record = subject.picture(picture)
-        held = subject.inspections.get(record.source)
-        score_map = held.evidence.score_map if held is not None and held.evidence is not None else None
+        inspection = subject.inspections.get(record.source)
+        evidence = None if inspection is None else inspection.evidence
+        score_map = None if evidence is None else evidence.score_map
         source, choice = record.source, choose_by_evidence(question, options, record, score_map=score_map)
     return OptionChoice(
         ids=tuple(dict.fromkeys(id for claim in choice.claims for id in claim.evidence)) or ("score",),

@@ -24,7 +24,7 @@ from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
 
 MAX_ROWS = 50
-"""Rows that a search returns at most; it says how many there were."""
+"""Most rows that a search returns; its count is that of all."""
 
 Since = Literal["today", "yesterday", "this week", "this month"]
 
@@ -193,9 +193,9 @@ def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
 
 
 def apply_rules(subject: Subject, text: str | None = None, picture: str | None = None) -> ProfileRules:
-    """Hold the rules against a sentence, or against what was measured on a picture or in a clip.
+    """Match the rules with a sentence, or with what was measured on a picture or in a clip.
 
-    Of parts only rules that people wrote say anything: those that ship are about people and vehicles.
+    For pictures of parts only rules that people wrote apply: those that ship are about people and vehicles.
     """
     from anomalist.memory.rules.matching import RuleMatcher
     from anomalist.memory.rules.store import current_rules
@@ -204,24 +204,24 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
     rules = current_rules(name, _case_file(subject))
     if text is None and not subject.clips:
         rules = tuple(rule for rule in rules if rule.origin != "shipped")
-    said = [text] if text is not None else _sentences(subject, picture)
-    if not rules or not said:
+    sentences = [text] if text is not None else _sentences(subject, picture)
+    if not rules or not sentences:
         return ProfileRules(
             ids=("score",), notes=("there is nothing to apply",), profile=name, rules=(), of=len(rules)
         )
-    readings = RuleMatcher(rules).read(said)
+    matched = RuleMatcher(rules).read(sentences)
     levels = {rule.id: rule.severity for rule in rules}
     best = {
         match.rule: FoundRule(
             ids=(match.rule,),
             rule=match.rule,
             text=match.text,
-            polarity="anomalous" if matches is readings.matches else "normal",
+            polarity="anomalous" if matches is matched.matches else "normal",
             severity=SEVERITIES[levels.get(match.rule, 0)],
             similarity=match.similarity,
             clause=match.clause,
         )
-        for matches in (readings.normal, readings.matches)
+        for matches in (matched.normal, matched.matches)
         for found in matches
         for match in found
     }
@@ -289,7 +289,7 @@ def _record_kinds(record: Record) -> set[str]:
 
 
 def _iso_date(text: str) -> str:
-    """A date as ISO text, UTC. Raises DataError for what is none."""
+    """A date as ISO text, UTC. Raises DataError for anything else."""
     today = datetime.datetime.now(datetime.UTC).date()
     back = {"today": 0, "yesterday": 1, "this week": today.weekday(), "this month": today.day - 1}
     if text in back:

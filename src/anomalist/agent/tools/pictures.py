@@ -119,10 +119,10 @@ def zoom(
     x0, y0, x1, y1 = _clip_box(box, media.size)
     grey = _to_grey(media.pixels[y0:y1, x0:x1])
     left, top, right, bottom = window = crop_window((x0, y0, x1, y1), media.size)
-    held = subject.inspections.get(record.source)
+    inspection = subject.inspections.get(record.source)
     peak = (
-        float(held.evidence.score_map[y0:y1, x0:x1].max())
-        if held is not None and held.evidence is not None
+        float(inspection.evidence.score_map[y0:y1, x0:x1].max())
+        if inspection is not None and inspection.evidence is not None
         else None
     )
     return CloseUp(
@@ -135,7 +135,7 @@ def zoom(
         darkest=int(grey.min()),
         lightest=int(grey.max()),
         highest_score=peak,
-        file=subject.written(
+        file=subject.write_crop(
             record.source, "-".join(map(str, window)), media.pixels[top:bottom, left:right], _CLOSE_UP
         ),
     )
@@ -171,7 +171,7 @@ def compare_with_normal(
         deviation=round(float(own.std()), 1),
         normal_deviation=round(float(normal.std()), 1),
         difference=round(float(own.mean() - normal.mean()), 1),
-        file=subject.written(record.source, f"{found.id}-beside-normal", beside, _CLOSE_UP),
+        file=subject.write_crop(record.source, f"{found.id}-beside-normal", beside, _CLOSE_UP),
     )
 
 
@@ -190,7 +190,7 @@ def compare_pictures(subject: Subject, first: str, second: str) -> PictureCompar
 
 
 def findings_of(record: Record) -> PictureFindings:
-    """What a record says, in short."""
+    """The findings of a record."""
     size = (record.height or 1, record.width or 1)
     whole = "the inspected area"
     regions = tuple(
@@ -229,7 +229,7 @@ def findings_of(record: Record) -> PictureFindings:
 
 
 def _citable_ids(record: Record) -> tuple[str, ...]:
-    """What sentences about a picture may cite besides its regions: labelled cases, and what was recalled."""
+    """Ids that sentences about a picture may cite besides its regions: labelled cases and recalled items."""
     cases = [case for region in record.regions if region.known for case in region.known.cases]
     return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall.items)]))
 
@@ -247,7 +247,7 @@ def _to_grey(pixels: UInt8Array) -> np.ndarray:
 
 
 def _centre_crop(grey: np.ndarray, region: Region, window: tuple[int, int]) -> np.ndarray:
-    """The middle of a crop as large, relative to it, as the region in its window."""
+    """The central part of a crop, with the share of it that the region has of its window."""
     x0, y0, x1, y1 = region.box
     down, across = (y1 - y0) / window[0], (x1 - x0) / window[1]
     height, width = grey.shape

@@ -1,4 +1,4 @@
-"""The context of the tools: the records a question is about, and the means to inspect them again."""
+"""The context of the tools: the records that a question is about, and access to their pictures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from anomalist.vision.calibration import CalibrationSet
 AnyRecord = TypeVar("AnyRecord", Record, ClipRecord)
 
 MAX_NAMES = 12
-"""Names that an error lists at most."""
+"""Most names that an error lists."""
 
 
 class Result(Frozen):
-    """What a tool returns: numbers, and the ids that a sentence about them may cite."""
+    """Base class of tool results: values, and the ids that a sentence about them may cite."""
 
     ids: tuple[str, ...] = Field(description="R1, E2, case:12, rule:7, score, or the name of a picture")
     notes: tuple[str, ...] = Field((), description="what could not be told, and why")
@@ -31,22 +31,23 @@ class Result(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One picture, a batch or clips, as they were recorded, and the means to look again.
+    """The records of a picture, a batch or clips, and access to their pictures and calibration.
 
     Parameters
     ----------
     records : of pictures; one, or those of a run.
     clips : of videos.
-    inspections : by source, with pixels and maps, where the pictures were inspected just now.
-    inspect : inspects another picture in the same way; None where that can't be done.
-    counterpart : what a normal picture (or the reference) shows at a region; None for nothing to compare.
-    normal : what it comes from, in words: "the nearest normal picture", "the reference".
-    calibration : what p-values rest on, where it is at hand.
+    inspections : by source, with pixels and maps, for pictures that were inspected in this process.
+    inspect : inspects another picture in the same way; None where that isn't possible.
+    counterpart : returns the normal patch for a region, from a normal picture or the reference; None where
+        there is nothing to compare with.
+    normal : where it comes from, in words: "the nearest normal picture", "the reference".
+    calibration : the calibration set of the p-values, where available.
     policy : for severity.
     cases : the case file; None for that of the user.
-    past : more records that can be searched, older ones for instance.
-    folder : relative paths of sources are looked for here, too.
-    crops : folder to which closer looks are written; None writes nothing.
+    past : further records that can be searched, such as older ones.
+    folder : second base folder for relative paths of sources.
+    crops : folder to which crops are written; None writes nothing.
     """
 
     records: tuple[Record, ...] = ()
@@ -63,21 +64,21 @@ class Subject:
     crops: Path | None = None
 
     def picture(self, name: str | None = None) -> Record:
-        """The record of a picture, by its path or file name; the only one where none is named.
+        """The record of a picture, by its path or file name; without a name the only one.
 
         Raises DataError when there is no such picture, or more than one.
         """
         return _find_record(self.records, name, "picture")
 
     def clip(self, name: str | None = None) -> ClipRecord:
-        """The record of a clip, by its path or file name; the only one where none is named.
+        """The record of a clip, by its path or file name; without a name the only one.
 
         Raises DataError when there is no such clip, or more than one.
         """
         return _find_record(self.clips, name, "clip")
 
     def region(self, id: str | None = None, picture: str | None = None) -> tuple[Record, Region]:
-        """A region of a picture with its record; R1 where none is named.
+        """A region of a picture with its record; R1 without an id.
 
         Raises DataError when there is no such region.
         """
@@ -90,7 +91,7 @@ class Subject:
         raise DataError(f"There is no {wanted} in {Path(record.source).name}.", f"Known: {known}.")
 
     def event(self, id: str | None = None, clip: str | None = None) -> tuple[ClipRecord, Event]:
-        """An event of a clip with its record; E1 where none is named. Raises DataError when there is none."""
+        """An event of a clip with its record; E1 without an id. Raises DataError when there is none."""
         record = self.clip(clip)
         wanted = (id or "E1").upper()
         for event in record.events:
@@ -102,11 +103,11 @@ class Subject:
     def media(self, record: Record) -> Media:
         """The picture of a record, read again.
 
-        Raises DataError when it is gone, or is no longer the one that was inspected.
+        Raises DataError when the file is missing or has changed since it was inspected.
         """
-        held = self.inspections.get(record.source)
-        if held is not None and held.media is not None:
-            return held.media
+        inspection = self.inspections.get(record.source)
+        if inspection is not None and inspection.media is not None:
+            return inspection.media
         from anomalist.vision.media.images import load_image
 
         path = self.path_of(record.source)
@@ -121,10 +122,10 @@ class Subject:
             )
         return media
 
-    def written(self, source: str, name: str, pixels: UInt8Array, what: str) -> str | None:
-        """Write pixels, uint8 (H, W, 3), into ``crops``; the path, or None without such a folder.
+    def write_crop(self, source: str, name: str, pixels: UInt8Array, what: str) -> str | None:
+        """Write pixels, uint8 (H, W, 3), into ``crops``; returns the path, or None without such a folder.
 
-        Raises DataError, which says ``what`` can't be written.
+        Raises DataError, which names ``what`` can't be written.
         """
         if self.crops is None:
             return None
@@ -139,7 +140,7 @@ class Subject:
         return str(path)
 
     def path_of(self, source: str) -> Path:
-        """Where the file of a record lies: as it was named, or below ``folder``."""
+        """Path of a record's file: as recorded, or below ``folder``."""
         path = Path(source)
         if path.exists() or self.folder is None or path.is_absolute():
             return path
@@ -147,7 +148,7 @@ class Subject:
 
 
 def _find_record(records: tuple[AnyRecord, ...], name: str | None, what: str) -> AnyRecord:
-    """The record that is meant."""
+    """The record with a name, or the only one; raises DataError where there is none or several."""
     found = [
         r for r in records if name is None or name in (r.source, Path(r.source).name, Path(r.source).stem)
     ]

@@ -1,1 +1,1 @@
-"""memory.rules"""
+"""Rules: records and store, induction from captions (AnomalyRuler), matching, and checks of changes."""

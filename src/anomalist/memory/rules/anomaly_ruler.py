@@ -1,15 +1,15 @@
 """Caption scores over time: AnomalyRuler-base as published, our smoothing, and fusion with scenes.
 
 AnomalyRuler-base is steps 4 and 5 of Yang et al., "Follow the Rules: Reasoning for Video Anomaly Detection
-with Large Language Models", ECCV 2024, without a language model: keywords, and smoothing by two averages
-and a majority. Its threshold is the mean of the clip's own averages. So it uses the future of the clip,
-and a clip in which every frame has a keyword has s = τ and, as > is strict, no anomaly at all. It is a
-baseline to be compared with.
+with Large Language Models", ECCV 2024, without a language model: keyword matching, then an exponential
+average, a majority vote and a second exponential average. Its threshold τ is the mean of the averages of the
+clip itself. So it uses the future of the clip, and a clip in which every frame has a keyword has s = τ
+throughout and, as the comparison is strict, no anomaly at all. It serves as a baseline.
 
-The product smooths in one of two modes with two sets of numbers: *offline* uses the future of the clip,
-*causal* does not. Scores stay on the scale of similarities and are never taken relative to the clip's own
-mean, so a clip that is anomalous from its first frame to its last is so. Both widths were chosen on
-labelled captions of two cameras, on the clips with odd numbers.
+Our own smoothing has two modes with separate figures: *offline* uses the future of the clip, *causal* does
+not. Scores stay on the scale of similarities and are not taken relative to the mean of the clip, so that a
+clip that is anomalous from its first to its last frame is found. Both widths were chosen on the odd-numbered
+clips of labelled captions from two cameras.
 
 Fusion is the mean of the scores by rules and by remembered scenes: both are differences of cosine
 similarities, so that no scaling is needed.
@@ -32,8 +32,8 @@ from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.types.clip import Mode
 from anomalist.types.common import FloatArray
 
-EMA_ALPHA = 0.33
-HALF_WINDOW = 5  # frames on either side that vote
+EMA_ALPHA = 0.33  # weight of the newest value in the first average, as published
+HALF_WINDOW = 5  # frames on each side that vote
 
 _HEADING = re.compile(r"^[#*\s]*([^:]{3,80}?)\s*:?[*\s]*:?[*\s]*$")
 _LIST_ITEM = re.compile(r"^(?:\d{1,3}[.)]|[-*•])\s+(.+)$")
@@ -44,7 +44,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def read_rule_file(path: Path) -> tuple[Rule, ...]:
-    """Rules of a text file: headings that name polarity and kind, and under each a list, one rule a line.
+    """Read rules from a text file: headings that name polarity and kind, each with a list, one rule a line.
 
     Raises DataError when it can't be read or has no list of anomalies.
     """
@@ -84,9 +84,9 @@ def read_rule_file(path: Path) -> tuple[Rule, ...]:
 
 
 def contrastive_keywords(rules: Sequence[Rule]) -> tuple[str, ...]:
-    """The keywords of anomaly rules without those that are in a normal rule, or usual nearly everywhere.
+    """Keywords of the anomalous rules that occur in no normal rule and no usual clause.
 
-    The published method has a language model choose them; here it is the contrast that does.
+    In the published method a language model chooses the keywords.
     """
     normal = {
         stem(word)
@@ -106,16 +106,16 @@ def contrastive_keywords(rules: Sequence[Rule]) -> tuple[str, ...]:
 
 
 def anomaly_ruler_scores(captions: Sequence[str], keywords: Sequence[str]) -> FloatArray:
-    """Scores of the captions of one clip, float32 (n,) in [0, 1]."""
+    """AnomalyRuler-base scores of the captions of one clip, float32 (n,) in [0, 1]."""
     finder = KeywordFinder(keywords)
-    said = {caption: bool(finder.find(caption)) for caption in dict.fromkeys(captions)}
-    return ema_majority_smoothing(np.array([said[caption] for caption in captions], np.float64)).astype(
+    hits = {caption: bool(finder.find(caption)) for caption in dict.fromkeys(captions)}
+    return ema_majority_smoothing(np.array([hits[caption] for caption in captions], np.float64)).astype(
         np.float32
     )
 
 
 def ema_majority_smoothing(hits: Floats) -> Floats:
-    """Step 5 over the frames of one clip, float (n,) of 0 and 1."""
+    """Step 5 of AnomalyRuler: smooth the keyword hits (0 or 1) of the frames of one clip, float64 (n,)."""
     if not len(hits):
         return hits
     averages = exponential_average(hits, EMA_ALPHA)
@@ -129,7 +129,7 @@ def ema_majority_smoothing(hits: Floats) -> Floats:
 
 
 def exponential_average(values: Floats, alpha: float) -> Floats:
-    """s_t = Σ (1 − α)^(t−i) y_i / Σ (1 − α)^(t−i) over i ≤ t, float (n,)."""
+    """Exponentially weighted mean s_t = Σ (1 − α)^(t−i) y_i / Σ (1 − α)^(t−i) over i ≤ t, float64 (n,)."""
     from scipy.signal import lfilter
 
     decay = [1.0, -(1.0 - alpha)]
@@ -142,28 +142,29 @@ def _without_brackets(text: str) -> str:
 
 
 GAUSSIAN_STD = 18.0
-"""Captions: standard deviation of the window of the offline mode, about a second of video."""
+"""Standard deviation of the window in offline mode, in captions; about a second of video."""
 
 CAUSAL_TIME_CONSTANT = 30.0
-"""Captions: time constant of the causal mode."""
+"""Time constant of the causal mode, in captions."""
 
-_GAUSSIAN_REACH = 4  # standard deviations; further away nothing counts
+_GAUSSIAN_REACH = 4  # standard deviations at which the window is truncated
 
 
 def smooth_over_time(
     scores: FloatArray, mode: Mode, *, spread: float = GAUSSIAN_STD, memory: float = CAUSAL_TIME_CONSTANT
 ) -> FloatArray:
-    """Scores of the captions of one clip, smoothed; float32 (n,).
+    """Smooth the scores of the captions of one clip over time.
 
     Parameters
     ----------
-    scores : float32 (n,) in the order of time; NaN where a caption says nothing: its neighbours speak for it.
-    mode : "causal" uses what came before, "offline" all of the clip.
-    spread, memory : widths in captions.
+    scores : float32 (n,) in the order of time; NaN, where a caption has no statements, is interpolated.
+    mode : "causal" uses past captions only, "offline" the whole clip.
+    spread, memory : standard deviation of the offline window and time constant of the causal one, in
+        captions.
 
     Returns
     -------
-    A score for each caption. Where nothing was said so far (causal), or at all (offline), it is NaN.
+    float32 (n,); NaN where no caption so far (causal) or within the window (offline) has a score.
     """
     known = np.isfinite(scores)
     values = np.where(known, scores, 0).astype(np.float64)
@@ -193,11 +194,11 @@ def _gaussian_sum(values: Floats, spread: float) -> Floats:
 
 
 def scene_scores(captions: Sequence[str], encoder: Encoder) -> FloatArray:
-    """What the shipped scene memory says to each caption, float32 (n,)."""
+    """Score of each caption by the scenes that ship, float32 (n,)."""
     return SceneMemory(encoder=encoder).score_captions(captions).scores
 
 
 def fuse_scores(rules: FloatArray, scenes: FloatArray) -> FloatArray:
-    """One score a caption, float32 (n,), before time is considered; NaN where a caption says nothing."""
+    """Mean of rule and scene scores, float32 (n,), before smoothing; NaN where either is NaN."""
     mean: FloatArray = np.mean([rules, scenes], axis=0, dtype=np.float32)
     return mean

@@ -1,7 +1,7 @@
-"""Checks of rules: contradictions, what a change would match in past runs, hits and false alarms.
+"""Checks of rules: contradictions, the effect of a change on past runs, hits and false alarms.
 
-Stored records of runs are turned into captions of events and pictures, so that rules can be matched with
-them before a change is saved.
+The records of past runs are turned into captions of events and pictures, which the rules before and after a
+change are matched with, before it is saved.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from anomalist.types.common import Frozen
 from anomalist.types.image import Record
 
 SAME_TOPIC_SIMILARITY = 0.65
-"""Cosine similarity from which two rules are about the same: something to look at, not to refuse."""
+"""Cosine similarity from which two rules are about the same topic; a contradiction is a warning, no error."""
 
 _NOBODY_WORDS = re.compile(r"\b(?:nobody|no[- ]one|no\s+(?:person|people|human))\b", re.I)
 _NEGATION_WORDS = re.compile(r"\b(?:not|no|never|without|isn't|aren't)\b\s*", re.I)
 
 
 class Contradiction(Frozen):
-    """A rule that another one contradicts."""
+    """A stored rule that a new or changed rule contradicts."""
 
     rule: str = Field(description="id of the other rule")
     text: str
     why: Literal["polarity", "denial", "keyword"] = Field(
-        description="it calls the same the opposite; it denies what this one says; a keyword is in its text"
+        description="same topic, opposite polarity; one negates the other; a keyword occurs in its text"
     )
-    similarity: float = Field(description="cosine similarity of the texts without their denials")
+    similarity: float = Field(description="cosine similarity of the texts without their negations")
     words: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The contradiction in a sentence."""
         what = {
             "polarity": f"calls the same the opposite (similarity {self.similarity:.2f})",
             "denial": f"says the opposite, and is of the same polarity (similarity {self.similarity:.2f})",
@@ -59,10 +59,10 @@ class Contradiction(Frozen):
 def find_contradictions(
     rule: Rule, others: Sequence[Rule], encoder: Encoder | None = None
 ) -> tuple[Contradiction, ...]:
-    """The enabled rules that contradict one, the most alike first.
+    """The enabled rules that contradict a rule, the most similar first.
 
-    Two rules contradict each other when they are about the same and either one is normal and the other
-    anomalous, or one denies what the other says; and when a keyword of an anomaly stands in a normal rule.
+    Two rules on the same topic contradict each other when either their polarities differ or one negates the
+    other, but not both. A normal rule whose text contains a keyword of an anomalous rule contradicts it, too.
     """
     found = []
     rivals = [other for other in others if other.enabled and other.id != rule.id]
@@ -92,25 +92,25 @@ def find_contradictions(
 
 
 def _keywords_in(one: Rule, other: Rule) -> tuple[str, ...]:
-    """Keywords of the anomalous rule that the text of the normal one holds."""
+    """Keywords of the anomalous rule that occur in the text of the normal rule."""
     anomalous, normal = (one, other) if one.polarity == "anomalous" else (other, one)
     return KeywordFinder(anomalous.keywords).find(normal.text)
 
 
 def _without_negation(text: str) -> str:
-    """What a text is about, whether or not it denies it."""
+    """The text in plain form without its negations, so that only its topic is compared."""
     return plain_form(_NEGATION_WORDS.sub("", _NOBODY_WORDS.sub("a person", text)))
 
 
 @dataclass(frozen=True)
 class RunCaption:
-    """What stored records say about one thing.
+    """What stored records state about one event or picture.
 
     Parameters
     ----------
     source, part : the picture or clip, and the event in it ("E1"); "" for the whole.
-    text : all that was said of it, in sentences.
-    severity : as it was decided.
+    text : its caption and claims, in sentences.
+    severity : the recorded severity, 0 to 4.
     """
 
     source: str
@@ -120,19 +120,19 @@ class RunCaption:
 
 
 class ChangedMatch(Frozen):
-    """A finding whose matches differ between two sets of rules."""
+    """An event or picture whose matches differ between two sets of rules."""
 
     source: str
     part: str
     text: str
     gained: tuple[str, ...] = Field(description="ids of rules that would match it")
-    lost: tuple[str, ...] = Field(description="ids of rules that match it now and wouldn't")
-    floor_before: int = Field(description="severity that the rules which match ask for at least")
+    lost: tuple[str, ...] = Field(description="ids of rules that match it now and no longer would")
+    floor_before: int = Field(description="highest minimum severity of the rules that match now")
     floor_after: int
 
 
 class RuleImpact(Frozen):
-    """What a change of rules would have changed."""
+    """The effect that a change of rules would have had on past findings."""
 
     looked_at: int = Field(description="events and pictures")
     matched_before: int
@@ -141,21 +141,24 @@ class RuleImpact(Frozen):
 
 
 def rule_impact(
-    before: Sequence[Rule], after: Sequence[Rule], said: Sequence[RunCaption], encoder: Encoder | None = None
+    before: Sequence[Rule],
+    after: Sequence[Rule],
+    captions: Sequence[RunCaption],
+    encoder: Encoder | None = None,
 ) -> RuleImpact:
-    """Match the same texts with both sets of rules.
+    """Match the same captions with two sets of rules and compare.
 
     Parameters
     ----------
     before, after : all rules of the profile; disabled ones don't count.
-    said : what stored records say.
+    captions : of past runs, as `run_captions` gives them.
     """
     encoder = encoder or load_encoder()
-    texts = [each.text for each in said]
+    texts = [each.text for each in captions]
     old, new = (RuleMatcher(rules, encoder=encoder).read(texts).matches for rules in (before, after))
     floors = [{rule.id: rule.severity for rule in rules} for rules in (before, after)]
     changed = []
-    for each, was, now in zip(said, old, new, strict=True):
+    for each, was, now in zip(captions, old, new, strict=True):
         one = ChangedMatch(
             source=each.source,
             part=each.part,
@@ -168,7 +171,7 @@ def rule_impact(
         if one.gained or one.lost or one.floor_before != one.floor_after:
             changed.append(one)
     return RuleImpact(
-        looked_at=len(said),
+        looked_at=len(captions),
         matched_before=sum(map(bool, old)),
         matched_after=sum(map(bool, new)),
         changed=tuple(changed),
@@ -181,7 +184,7 @@ def _rules_missing_in(matches: Sequence[RuleMatch], others: Sequence[RuleMatch])
 
 
 class RuleTally(Frozen):
-    """One anomalous rule over the feedback of its profile."""
+    """Hits and false alarms of one anomalous rule, by the feedback on its profile."""
 
     rule: str
     text: str
@@ -195,23 +198,23 @@ class RuleTally(Frozen):
 def rule_tallies(
     rules: Sequence[Rule], cases: Sequence[Case], encoder: Encoder | None = None
 ) -> tuple[RuleTally, ...]:
-    """Tallies of the anomalous rules that match any of the cases, the most false alarms first.
+    """Hits and false alarms of the anomalous rules that match any case, the most false alarms first.
 
-    The current rules are matched with the texts of the cases, so that a change shows at once.
+    The current rules are matched with the texts of the cases, so that a change of a rule shows at once.
 
     Parameters
     ----------
     rules : of one profile.
-    cases : feedback on findings of that profile that holds, the newest first.
+    cases : feedback on findings of that profile, not undone, the newest first.
     """
-    told = [case for case in cases if case.text.strip()]
-    matches = RuleMatcher(rules, encoder=encoder).read([case.text for case in told]).matches
+    with_text = [case for case in cases if case.text.strip()]
+    matches = RuleMatcher(rules, encoder=encoder).read([case.text for case in with_text]).matches
     found = []
     for rule in rules:
         mine = [
             case
-            for case, fitted in zip(told, matches, strict=True)
-            if any(match.rule == rule.id for match in fitted)
+            for case, matched in zip(with_text, matches, strict=True)
+            if any(match.rule == rule.id for match in matched)
         ]
         if mine:
             outcomes = [_is_hit(case) for case in mine]
@@ -230,7 +233,7 @@ def rule_tallies(
 
 
 def _is_hit(case: Case) -> bool | None:
-    """Whether a person agreed that the finding matters; None where that was not said."""
+    """Whether a person confirmed the finding; None where the feedback doesn't say."""
     if case.action in ("escalate", "dismissed"):
         return case.action == "escalate"
     if case.action == "seen" or case.severity is None:
@@ -239,12 +242,12 @@ def _is_hit(case: Case) -> bool | None:
 
 
 def run_captions(folder: Path) -> tuple[RunCaption, ...]:
-    """What the records of a run say: of every event of ``triage``, of every picture of ``inspect``.
+    """Captions from the records of a run: every event of ``triage``, every picture of ``inspect``.
 
     Raises DataError when the folder holds neither, or a row is damaged.
     """
     if (folder / CLIPS).is_file():
-        return tuple(said for record in read_clips(folder) for said in _clip_captions(record))
+        return tuple(caption for record in read_clips(folder) for caption in _clip_captions(record))
     if (folder / RECORDS).is_file():
         return tuple(
             _picture_caption(record) for record in RunFolder(folder).records() if record.status == "ok"
@@ -256,7 +259,7 @@ def run_captions(folder: Path) -> tuple[RunCaption, ...]:
 
 
 def event_text(event: Event) -> str:
-    """What was measured of an event, and what a model saw in it."""
+    """The measured caption of an event and a model's description of it, in sentences."""
     sentences = [event.caption.text]
     if event.seen is not None:
         parts = (event.seen.subject, event.seen.action, event.seen.object)
@@ -276,15 +279,15 @@ def _picture_caption(record: Record) -> RunCaption:
 
 
 def run_caption_file(folder: Path) -> CaptionFile:
-    """What the records of a run say, as captions; for footage or pictures that were all normal.
+    """The captions of a run as a `CaptionFile` for induction; for footage or pictures that were all normal.
 
-    Raises DataError when the folder holds no records, or nothing is said in them.
+    Raises DataError when the folder holds no records, or none of them has a caption.
     """
-    said = [each.text for each in run_captions(folder)]
-    if not any(text.strip() for text in said):
+    captions = [each.text for each in run_captions(folder)]
+    if not any(text.strip() for text in captions):
         raise DataError(
             f'The records in "{folder}" say nothing: no event was found.',
             "Put normal footage into words: anomalist rules captions VIDEO… --profile NAME > normal.csv",
         )
     rows = folder / (CLIPS if (folder / CLIPS).is_file() else RECORDS)
-    return CaptionFile(str(folder), hashlib.sha256(rows.read_bytes()).hexdigest(), tuple(said))
+    return CaptionFile(str(folder), hashlib.sha256(rows.read_bytes()).hexdigest(), tuple(captions))

@@ -1,11 +1,11 @@
-"""Rule induction from normal captions, after AnomalyRuler, without a language model.
+"""Rule induction from normal captions, after AnomalyRuler (Yang et al., ECCV 2024), without a language model.
 
-Batches, votes and the contrast are those of AnomalyRuler, whose aggregation is asymmetric: normal elements
-need a majority of the batches, because what is normal is seen again and again and what a captioner makes
-up once is not; anomalous elements are all kept. What a language model would find in a batch, its
-activities and objects, is read off the statements of its captions. The anomalies that it would think of
-are antonyms (where things go at the usual speed and never very fast, very fast is an anomaly) and the
-rules that ship. A rule that the normal captions show to be usual at this site is dropped, and says why.
+Batches, majority vote and contrast are those of AnomalyRuler. Its aggregation is asymmetric: normal elements
+need a majority of the batches, because what is normal recurs and what a captioner invents does not; anomalous
+elements are all kept. The activities and objects that a language model would list for a batch are here the
+statements of its captions. In place of the anomalies that it would propose, there are the rules that ship and
+antonyms (where everything moves at the usual speed, "very fast" is an anomaly). An anomaly rule that the
+normal captions show to be usual at this site is dropped, with the reason.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from anomalist.memory.rules.statements import KeywordFinder, content_words, plai
 from anomalist.types.common import FloatArray
 
 SAME_ELEMENT_SIMILARITY = 0.75
-"""Cosine similarity from which two elements say the same."""
+"""Cosine similarity from which two elements are the same."""
 
 MAJORITY_SHARE = 0.5
 """A normal element is in more than this share of the batches."""
@@ -47,14 +47,14 @@ MAJORITY_SHARE = 0.5
 
 @dataclass(frozen=True)
 class RuleElement:
-    """What one batch says.
+    """One statement of one batch.
 
     Parameters
     ----------
     text : the element, a few words.
-    kind : of a rule that it would make.
-    batch : number of the batch, from 0.
-    captions : rows of the captions that it comes from, from 1.
+    kind : of the rule that it would make.
+    batch : index of the batch.
+    captions : rows of the captions that state it, from 1.
     """
 
     text: str
@@ -65,7 +65,7 @@ class RuleElement:
 
 @dataclass(frozen=True)
 class ElementGroup:
-    """Elements that say the same, by the one that is said most often."""
+    """A cluster of elements with the same meaning, represented by the most frequent one."""
 
     text: str
     kind: RuleKind
@@ -74,18 +74,18 @@ class ElementGroup:
 
 
 def group_elements(elements: Sequence[RuleElement], encoder: Encoder) -> tuple[ElementGroup, ...]:
-    """Cluster elements that say the same, the most frequent first (leader clustering).
+    """Leader clustering (Hartigan 1975) of elements with the same meaning, the most frequent group first.
 
-    The element with the most captions leads a group; every other one joins the leader that it is most alike
-    to and no opposite of, or leads a group itself.
+    Elements come in order of their number of captions. Each joins the most similar leader from
+    `SAME_ELEMENT_SIMILARITY` that it is no antonym of, or becomes a leader itself.
     """
     if not elements:
         return ()
     texts = [plain_form(element.text) for element in elements]
-    said: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for text, element in zip(texts, elements, strict=True):
-        said[text] = said.get(text, 0) + len(element.captions)
-    order = sorted(said, key=lambda text: -said[text])
+        counts[text] = counts.get(text, 0) + len(element.captions)
+    order = sorted(counts, key=lambda text: -counts[text])
     leader_of = _assign_leaders(order, encoder.encode(order))
     members: dict[str, list[RuleElement]] = {}
     for text, element in zip(texts, elements, strict=True):
@@ -95,22 +95,22 @@ def group_elements(elements: Sequence[RuleElement], encoder: Encoder) -> tuple[E
 
 
 def majority_vote(groups: Sequence[ElementGroup], batches: int) -> tuple[ElementGroup, ...]:
-    """The groups that more than half of the batches say."""
+    """The groups that occur in more than half of the batches."""
     return tuple(group for group in groups if len(group.batches) > MAJORITY_SHARE * batches)
 
 
 def _assign_leaders(order: Sequence[str], vectors: FloatArray) -> dict[str, str]:
-    """The leader of each text; texts come in the order in which they may lead."""
+    """The leader of each text; ``order`` is the order in which texts may become leaders."""
     leaders: list[int] = []
     led = {}
-    sides = [find_modifiers(text) for text in order]
+    modifiers = [find_modifiers(text) for text in order]
     lead_vectors = np.empty_like(vectors)
     for row, text in enumerate(order):
         alike = lead_vectors[: len(leaders)] @ vectors[row]
         joins = [
             int(place)
             for place in np.argsort(-alike, kind="stable")[: (alike >= SAME_ELEMENT_SIMILARITY).sum()]
-            if not modifiers_conflict(sides[row], sides[leaders[place]])
+            if not modifiers_conflict(modifiers[row], modifiers[leaders[place]])
         ]
         if joins:
             led[text] = order[leaders[joins[0]]]
@@ -132,55 +132,55 @@ def _merge_elements(leader: str, members: Sequence[RuleElement]) -> ElementGroup
 
 
 _CONTRAST_DIMENSIONS = ("pace", "way", "depth")
-_MIN_CAPTIONS_FOR_CONTRAST = 50  # captions that say it one way: fewer don't show that it is never otherwise
-_UNHEARD_OF_SHARE = 0.01  # of these captions: what is said in more isn't unheard of
-_CONTRAST_EXAMPLES = 5
+_MIN_CAPTIONS_FOR_CONTRAST = 50  # that mention the dimension; fewer don't show that a value never occurs
+_UNHEARD_OF_SHARE = 0.01  # of these captions; a value with a larger share does occur
+_CONTRAST_EXAMPLES = 5  # captions stored with a contrast rule
 
 
 def contrast_rules(elements: Sequence[RuleElement], file: CaptionFile, batches: int) -> tuple[Rule, ...]:
-    """Anomalous rules on the sides of a dimension that captions which speak of it never are on.
+    """Anomalous rules for the values of a dimension that hardly occur in the captions that mention it.
 
     Parameters
     ----------
-    elements : what the batches say, put plainly.
+    elements : statements of the batches, in plain form.
     file : the captions.
     batches : number of batches.
     """
     found: list[Rule] = []
     for dimension in _CONTRAST_DIMENSIONS:
-        said = [
+        mentions = [
             (find_modifiers(e.text)[dimension], e) for e in elements if dimension in find_modifiers(e.text)
         ]
-        rows = {row for _, element in said for row in element.captions}
-        voted = {element.batch for _, element in said}
+        rows = {row for _, element in mentions for row in element.captions}
+        voted = {element.batch for _, element in mentions}
         if len(rows) < _MIN_CAPTIONS_FOR_CONTRAST or len(voted) <= MAJORITY_SHARE * batches:
             continue
-        for side in modifier_values(dimension):
-            of_side = {row for other, element in said if other == side for row in element.captions}
-            if len(of_side) < max(_UNHEARD_OF_SHARE * len(rows), 1):
-                found.append(_contrast_rule(side, said, rows, voted, file, batches))
+        for value in modifier_values(dimension):
+            with_value = {row for other, element in mentions if other == value for row in element.captions}
+            if len(with_value) < max(_UNHEARD_OF_SHARE * len(rows), 1):
+                found.append(_contrast_rule(value, mentions, rows, voted, file, batches))
     return tuple(found)
 
 
 def _contrast_rule(
-    side: str,
-    said: Sequence[tuple[str, RuleElement]],
+    value: str,
+    mentions: Sequence[tuple[str, RuleElement]],
     rows: set[int],
     voted: set[int],
     file: CaptionFile,
     batches: int,
 ) -> Rule:
     bare: Counter[str] = Counter()
-    for _, element in said:
+    for _, element in mentions:
         bare[strip_modifiers(element.text, *_CONTRAST_DIMENSIONS, "place")] += len(element.captions)
-    usual = Counter(other for other, element in said for _ in element.captions).most_common(1)[0][0]
+    usual = Counter(other for other, element in mentions for _ in element.captions).most_common(1)[0][0]
     shown = tuple(sorted(rows))
     return Rule(
         id="rule:new-1",
-        text=f"{bare.most_common(1)[0][0]} {side}",
+        text=f"{bare.most_common(1)[0][0]} {value}",
         polarity="anomalous",
         kind="activity",
-        keywords=(side,),
+        keywords=(value,),
         severity=1,
         origin="induced",
         support=RuleSupport(
@@ -195,23 +195,23 @@ def _contrast_rule(
                 for n in shown[:_CONTRAST_EXAMPLES]
             ),
         ),
-        note=f'By contrast: {len(rows)} captions say how, mostly "{usual}", and hardly any "{side}".',
+        note=f'By contrast: {len(rows)} captions say how, mostly "{usual}", and hardly any "{value}".',
     )
 
 
 NUM_BATCHES = 10
 MAX_NORMAL_RULES = 60
-"""Normal rules: what is said less often than these adds nothing to read."""
+"""Normal rules that are taken, those with the most support."""
 
 EXAMPLES_PER_RULE = 5
-"""Captions kept with a rule, for people to read."""
+"""Captions that are stored with a rule, for people to read."""
 
 USUAL_SHARE = 1 / 3
-"""Of the batches: what is said in as many is usual here, and no anomaly."""
+"""Share of the batches from which an element is usual at the site, and so no anomaly."""
 
 _MIN_CAPTIONS_IF_USUAL = 2
-_SAME_THING_SIMILARITY = 0.65  # cosine similarity of a statement and an anomaly that it shows to be usual
-_SAME_TOPIC_SIMILARITY = 0.45  # the same where the statement also says one of its keywords
+_SAME_THING_SIMILARITY = 0.65  # cosine similarity from which a usual statement rules an anomaly out
+_SAME_TOPIC_SIMILARITY = 0.45  # the same for a statement that contains one of the anomaly's keywords
 _PLACE = re.compile(
     r"^(?:a person is|people are)\s+(?:\w+ly\s+)?(?:in|on|at|near|inside|behind|by|under|next)\b"
 )
@@ -219,13 +219,12 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class Induction:
-    """What normal captions lead to.
+    """Result of an induction.
 
     Parameters
     ----------
-    rules : normal ones by falling support, then the anomalous ones that hold; ids are given when they are
-        stored.
-    dropped : anomalous ones that are usual here, disabled, with the reason in their note.
+    rules : normal rules by falling support, then anomalous ones; they get their ids when they are stored.
+    dropped : anomalous rules that are usual at the site, disabled, with the reason in their note.
     batches : number of batches.
     """
 
@@ -237,14 +236,14 @@ class Induction:
 def induce_rules(
     file: CaptionFile, *, batches: int = NUM_BATCHES, seed: int = 0, encoder: Encoder | None = None
 ) -> Induction:
-    """Induce rules from the captions of a scene as it usually is.
+    """Induce rules from normal captions of a scene.
 
     Parameters
     ----------
     file : the captions; each takes part in one batch.
-    batches : into how many they are drawn; fewer where there are fewer captions.
-    seed : of the drawing of the batches.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    batches : number of batches; fewer where there are fewer captions.
+    seed : of the random assignment to batches.
+    encoder : the sentence encoder; `load_encoder()` by default.
     """
     encoder = encoder or load_encoder()
     drawn = draw_batches(file.captions, seed, batches)
@@ -252,7 +251,7 @@ def induce_rules(
     found = rules_from_groups(
         file, group_elements(elements, encoder), shipped_anomalies(), len(drawn), encoder
     )
-    # The captions themselves showed that these are never so.
+    # Contrast rules need no check against the captions: they come from these.
     return replace(found, rules=(*found.rules, *contrast_rules(elements, file, len(drawn))))
 
 
@@ -263,7 +262,7 @@ def rules_from_groups(
     batches: int,
     encoder: Encoder,
 ) -> Induction:
-    """From all that batches say, and anomalies to contrast it with, to rules."""
+    """Rules from the grouped elements of all batches and proposed anomalies: vote, and drop what is usual."""
     normal = [group for group in majority_vote(groups, batches) if len(group.text) <= 300][:MAX_NORMAL_RULES]
     rules = [normal_rule(number, group, file, batches) for number, group in enumerate(normal, start=1)]
     usual = [
@@ -288,9 +287,9 @@ def rules_from_groups(
 def draw_batches(
     captions: Sequence[str], seed: int, batches: int = NUM_BATCHES
 ) -> tuple[tuple[int, ...], ...]:
-    """Rows (from 1) of the captions that aren't empty, drawn into batches, or fewer if they are fewer.
+    """Assign the non-empty captions, by row from 1, to ``batches`` batches at random, or one each to fewer.
 
-    They are drawn because neighbouring captions of a video say the same.
+    At random because neighbouring captions of a video are nearly equal.
     """
     rows = np.array([row for row, caption in enumerate(captions, start=1) if caption.strip()])
     drawn: npt.NDArray[np.intp] = np.random.default_rng(seed).permutation(rows)
@@ -299,7 +298,7 @@ def draw_batches(
 
 
 def statement_kind(plain: str) -> RuleKind:
-    """What a plain statement is about: where somebody is, what is done, or what is there."""
+    """The kind of a plain statement: "place" (where somebody is), "activity" or "object"."""
     if _PLACE.match(plain):
         return "place"
     words = [match.group() for match in re.finditer(r"[^\W_]+(?:['’.-][^\W_]+)*|,", plain)]
@@ -307,7 +306,7 @@ def statement_kind(plain: str) -> RuleKind:
 
 
 def support_of(group: ElementGroup, file: CaptionFile, batches: int) -> RuleSupport:
-    """Where a group comes from, with the first of its captions."""
+    """The support of a group, with the first of its captions as examples."""
     return RuleSupport(
         source=file.source,
         sha256=file.sha256,
@@ -323,7 +322,7 @@ def support_of(group: ElementGroup, file: CaptionFile, batches: int) -> RuleSupp
 
 
 def normal_rule(number: int, group: ElementGroup, file: CaptionFile, batches: int) -> Rule:
-    """The rule that a group makes; its id stands until it is stored."""
+    """The normal rule of a group, with a provisional id until it is stored."""
     return Rule(
         id=f"rule:new-{number}",
         text=group.text,
@@ -336,44 +335,45 @@ def normal_rule(number: int, group: ElementGroup, file: CaptionFile, batches: in
 
 
 def _batch_elements(captions: Sequence[str], batches: Sequence[Sequence[int]]) -> list[RuleElement]:
-    """Every different statement of every batch that affirms something."""
+    """The distinct affirmative statements of every batch."""
     found = []
     for number, rows in enumerate(batches):
-        said: dict[str, list[int]] = {}
+        rows_by_text: dict[str, list[int]] = {}
         for row in rows:
             for part in dict.fromkeys(statements(captions[row - 1])):
                 if not part.has_negation:
-                    said.setdefault(part.plain, []).append(row)
+                    rows_by_text.setdefault(part.plain, []).append(row)
         found += [
-            RuleElement(text, statement_kind(text), number, tuple(places)) for text, places in said.items()
+            RuleElement(text, statement_kind(text), number, tuple(places))
+            for text, places in rows_by_text.items()
         ]
     return found
 
 
 def _without_usual_words(rule: Rule, usual: Sequence[ElementGroup]) -> Rule:
-    """The rule without keywords that are said often here: alone they tell nothing any more."""
+    """The rule without keywords that are frequent in normal captions and so indicate nothing."""
     finder = KeywordFinder(rule.keywords)
-    said = {word for group in usual for word in finder.find(group.text)}
-    if not said:
+    frequent = {word for group in usual for word in finder.find(group.text)}
+    if not frequent:
         return rule
-    note = f"Said often here, so no keyword: {', '.join(sorted(said))}."
-    left = tuple(word for word in rule.keywords if word not in said)
+    note = f"Said often here, so no keyword: {', '.join(sorted(frequent))}."
+    left = tuple(word for word in rule.keywords if word not in frequent)
     return rule.replace(keywords=left, note=note)
 
 
 def _reasons_to_drop(
     anomalies: Sequence[Rule], usual: Sequence[ElementGroup], batches: int, encoder: Encoder
 ) -> list[str]:
-    """For each anomaly why it is none here, or ""."""
+    """For each anomaly rule, why it is usual at the site and so dropped; "" where it is kept."""
     if not usual or not anomalies:
         return ["" for _ in anomalies]
     vectors = encoder.encode([group.text for group in usual])
     alike = vectors @ encoder.encode([plain_form(rule.text) for rule in anomalies]).T
     ordinary = (vectors @ encoder.encode([plain_form(text) for text in usual_clauses()]).T).max(1)
-    sides = [find_modifiers(group.text) for group in usual]
+    modifiers = [find_modifiers(group.text) for group in usual]
     reasons = []
     for column, rule in enumerate(anomalies):
-        contrary = np.array([modifiers_conflict(find_modifiers(rule.text), each) for each in sides])
+        contrary = np.array([modifiers_conflict(find_modifiers(rule.text), each) for each in modifiers])
         says = [bool(KeywordFinder(rule.keywords).find(group.text)) for group in usual]
         same = (alike[:, column] >= _SAME_THING_SIMILARITY) & (alike[:, column] > ordinary)
         topic = np.array(says) & (alike[:, column] >= _SAME_TOPIC_SIMILARITY)

@@ -1,13 +1,13 @@
 """Rule matching: each statement of a caption against rules of both polarities, by sentence embedding.
 
-A caption of twelve walkers and one cyclist is about a cyclist: the score is the mean of the top-k most
-anomalous statements, never the mean of all. A statement matches an anomalous rule where it is nearer to it
-than to anything normal or usual, or where it contains one of the rule's keywords. A negated statement ("no
-one is running") is compared only with negated rules ("nobody is at the desk").
+The score of a caption is the mean over its top-k most anomalous statements, never over all: one cyclist among
+twelve walkers must count. A statement matches an anomalous rule where it is more similar to it than to any
+normal rule or usual clause, or where it contains one of the rule's keywords. A negated statement ("no one is
+running") is compared only with negated rules ("nobody is at the desk").
 
-Vectors of the rules and usual clauses that ship are read from a file, to the last bit that counts
-(float32), so that a start needn't embed hundreds of sentences. They carry the hash of the sentences and
-the name of the encoder; vectors of others are not used, and everything is embedded instead.
+The float32 vectors of the rules and usual clauses that ship are read from a file, so that hundreds of
+sentences need not be embedded at every start. Its metadata hold the hash of the sentences and the name of the
+encoder; where they don't fit, all sentences are embedded instead.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from anomalist.memory.rules.statements import CaptionStatement, KeywordFinder, p
 from anomalist.types.common import BoolArray, FloatArray, Frozen
 
 VECTORS = Path(__file__).parents[1] / "data" / "rules.safetensors"
+"""Vectors of the rules and usual clauses that ship; written by ``scripts/build_rules.py``."""
 
 
 def encode_with_shipped(texts: Sequence[str], encoder: Encoder) -> FloatArray:
-    """Unit vectors of plain texts, float32 (n, d): those that ship are read, the others are embedded."""
+    """Unit vectors of texts in plain form, float32 (n, d): read from the shipped file or else embedded."""
     known = _shipped_vectors(VECTORS) if encoder.name == ENCODER_NAME else {}
     new = [text for text in dict.fromkeys(texts) if text not in known]
     vectors = {**known, **dict(zip(new, encoder.encode(new), strict=True))}
@@ -50,7 +51,7 @@ def encode_with_shipped(texts: Sequence[str], encoder: Encoder) -> FloatArray:
 
 
 def write_rule_vectors(path: Path = VECTORS) -> int:
-    """Embed what ships and write the vectors; returns how many."""
+    """Embed the shipped rules and usual clauses and write their vectors; returns how many."""
     texts = _embedded_texts()
     write_vectors(path, load_encoder().encode(texts), _vector_metadata(texts))
     return len(texts)
@@ -58,7 +59,7 @@ def write_rule_vectors(path: Path = VECTORS) -> int:
 
 @cache
 def _shipped_vectors(path: Path) -> Mapping[str, FloatArray]:
-    """What ships by its plain text; nothing where the file is not of it, which only costs time."""
+    """Shipped vectors by plain text; empty where the file is of other texts, which are then embedded."""
     texts = _embedded_texts()
     try:
         vectors = read_vectors(
@@ -70,9 +71,9 @@ def _shipped_vectors(path: Path) -> Mapping[str, FloatArray]:
 
 
 def _embedded_texts() -> tuple[str, ...]:
-    """What is embedded of the rules and clauses: their plain forms, each once."""
-    said = [rule.text for rule in shipped_anomalies()] + list(usual_clauses())
-    return tuple(dict.fromkeys(map(plain_form, said)))
+    """Plain forms of the shipped rules and usual clauses, each once."""
+    texts = [rule.text for rule in shipped_anomalies()] + list(usual_clauses())
+    return tuple(dict.fromkeys(map(plain_form, texts)))
 
 
 def _vector_metadata(texts: Sequence[str]) -> dict[str, str]:
@@ -80,10 +81,10 @@ def _vector_metadata(texts: Sequence[str]) -> dict[str, str]:
 
 
 NEAREST_RULES = 10
-"""Nearest rules whose mean similarity counts: one alone depends too much on how it is worded."""
+"""Nearest rules whose mean similarity counts; the nearest alone depends too much on its wording."""
 
 MIN_SIMILARITY = 0.45
-"""A statement that is less similar to a rule is about something else."""
+"""Cosine similarity below which a statement and a rule are about different things."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +93,10 @@ class StatementComparison:
 
     Parameters
     ----------
-    has_negation : whether it is negated; similarity −1 stands for rules that it isn't compared with.
+    has_negation : whether it is negated; rules that it isn't compared with have similarity −1.
     anomalous, normal : float32 (m,), similarity to each rule.
-    contrast : mean similarity to the nearest anomalies less that to the nearest usual clauses.
-    usual : similarity to what is most alike among normal rules and usual clauses.
+    contrast : mean similarity to the nearest anomalous rules minus that to the nearest usual clauses.
+    usual : highest similarity to a normal rule or usual clause.
     has_keyword : whether it contains a keyword.
     """
 
@@ -113,53 +114,53 @@ class StatementComparison:
 
     @property
     def fits(self) -> bool:
-        """Whether it is about what the nearest anomalous rule is about, more than about anything usual."""
+        """Whether the nearest anomalous rule is similar enough, and more so than anything usual."""
         return self.nearest >= max(MIN_SIMILARITY, self.usual) and not self.matches_normal_rule
 
     @property
     def matches_normal_rule(self) -> bool:
-        """Whether a normal rule of the scene is more similar than any anomalous one."""
+        """Whether a normal rule of the scene is more similar than any anomalous rule."""
         best = float(self.normal.max(initial=-1))
         return best >= MIN_SIMILARITY and best > self.nearest
 
 
 class RuleVectors:
-    """The vectors of anomalous and normal rules and of usual clauses.
+    """Vectors of anomalous rules, normal rules and usual clauses, to compare statements with.
 
     Parameters
     ----------
     anomalous, normal : texts of the rules.
-    encoder : what makes vectors of texts.
+    encoder : the sentence encoder.
     """
 
     def __init__(self, anomalous: Sequence[str], normal: Sequence[str], encoder: Encoder) -> None:
         self._encoder = encoder
         self._normal = [find_modifiers(text) for text in normal]
-        self._sides = [self._side(texts) for texts in (anomalous, normal, usual_clauses())]
+        self._sides = [self._encode(texts) for texts in (anomalous, normal, usual_clauses())]
 
-    def _side(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
-        """Vectors (m, d) of rules and which of them deny."""
+    def _encode(self, texts: Sequence[str]) -> tuple[FloatArray, BoolArray]:
+        """Vectors (m, d) of texts and which of them are negated, bool (m,)."""
         vectors = encode_with_shipped([plain_form(text) for text in texts], self._encoder)
         return vectors, np.array([negated(text) for text in texts], np.bool_)
 
     def _opposed(self, keys: Sequence[tuple[str, bool]]) -> BoolArray:
-        """Which statements conflict with which normal rules by their modifiers, bool (n, m)."""
+        """Which statements conflict with which normal rules by antonymous modifiers, bool (n, m)."""
         found = [
-            [modifiers_conflict(sides, rule) for rule in self._normal]
-            for sides in (find_modifiers(plain) for plain, _ in keys)
+            [modifiers_conflict(modifiers, rule) for rule in self._normal]
+            for modifiers in (find_modifiers(plain) for plain, _ in keys)
         ]
         return np.array(found, np.bool_).reshape(len(keys), len(self._normal))
 
     def compare(
         self, parts: Sequence[CaptionStatement], keywords: KeywordFinder
     ) -> dict[tuple[str, bool], StatementComparison]:
-        """Every different statement, by its plain form and whether it denies."""
+        """Comparison of every distinct statement, by its plain form and whether it is negated."""
         keys = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
         vectors = self._encoder.encode([plain for plain, _ in keys])
-        has_negation = np.array([denied for _, denied in keys], np.bool_)
+        has_negation = np.array([is_negated for _, is_negated in keys], np.bool_)
         alike = [vectors @ side.T for side, _ in self._sides]
         # A negated statement is compared with negated rules only, but with all usual clauses.
-        comparable = [has_negation[:, None] == deny for _, deny in self._sides]
+        comparable = [has_negation[:, None] == negated_rules for _, negated_rules in self._sides]
         comparable[2] = comparable[2] | has_negation[:, None]
         # A statement is not normal because its antonym is.
         comparable[1] = comparable[1] & ~self._opposed(keys)
@@ -171,15 +172,15 @@ class RuleVectors:
         contrast = anomalous_similarity - np.maximum(_top_k_mean(usual, NEAREST_RULES), nearest_normal)
         most_usual = np.maximum(usual.max(1, initial=-1), nearest_normal)
         return {
-            (plain, denied): StatementComparison(
-                denied,
+            (plain, is_negated): StatementComparison(
+                is_negated,
                 anomalous[row],
                 normal[row],
                 float(contrast[row]),
                 float(most_usual[row]),
-                has_keyword=not denied and bool(keywords.find(plain)),
+                has_keyword=not is_negated and bool(keywords.find(plain)),
             )
-            for row, (plain, denied) in enumerate(keys)
+            for row, (plain, is_negated) in enumerate(keys)
         }
 
 
@@ -198,24 +199,24 @@ def _top_k_mean(alike: npt.NDArray[np.float32], count: int) -> FloatArray:
 
 
 TOP_K = 4
-"""Most anomalous statements of a caption whose mean is its score: one may be a captioner's error."""
+"""Statements of a caption whose mean is its score, the most anomalous ones: one alone may be an error."""
 
 KEYWORD_BONUS = 0.1
-"""Added to the score of a caption that contains a keyword, in cosine similarity."""
+"""Added to the score of a caption that contains a keyword, in units of cosine similarity."""
 
 NEGATED_SCORE = -0.3
-"""Score of a caption with negated statements only: about as ordinary as can be."""
+"""Score of a caption with negated statements only: at the low end of normal captions."""
 
 
 class RuleMatch(Frozen):
-    """A statement of a caption that fits a rule."""
+    """A statement of a caption that matches a rule."""
 
-    rule: str = Field(description="id")
-    text: str = Field(description="of the rule")
-    clause: str = Field(description="as the caption says it")
+    rule: str = Field(description="id of the rule")
+    text: str = Field(description="text of the rule")
+    clause: str = Field(description="the statement, as the caption words it")
     similarity: float = Field(description="cosine similarity of statement and rule, −1 to 1")
-    margin: float = Field(description="that less the similarity to what is most alike among normal and usual")
-    keywords: tuple[str, ...] = Field((), description="of the rule, that the statement says")
+    margin: float = Field(description="similarity minus the highest similarity to the contrasting texts")
+    keywords: tuple[str, ...] = Field((), description="keywords of the rule that occur in the statement")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,9 +225,9 @@ class RuleMatches:
 
     Parameters
     ----------
-    scores : float32 (n,), how much a caption speaks for an anomaly; NaN for one that says nothing.
-    matches : of each caption, anomalous rules that it fits, the best first.
-    normal : of each caption, normal rules that its statements fit, the best first.
+    scores : float32 (n,), anomaly score of each caption; NaN for a caption without statements.
+    matches : of each caption, the anomalous rules that match it, the best first.
+    normal : of each caption, the normal rules that match its statements, the best first.
     """
 
     scores: FloatArray
@@ -240,7 +241,7 @@ class RuleMatcher:
     Parameters
     ----------
     rules : of both polarities; disabled ones don't count. The shipped anomalies when None.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    encoder : the sentence encoder; `load_encoder()` by default.
     """
 
     def __init__(self, rules: Sequence[Rule] | None = None, *, encoder: Encoder | None = None) -> None:
@@ -248,7 +249,7 @@ class RuleMatcher:
         self.anomalous = tuple(rule for rule in enabled if rule.polarity == "anomalous")
         self.normal = tuple(rule for rule in enabled if rule.polarity == "normal")
         texts = ([rule.text for rule in self.anomalous], [rule.text for rule in self.normal])
-        self._sides = RuleVectors(*texts, encoder or load_encoder())
+        self._vectors = RuleVectors(*texts, encoder or load_encoder())
         self._modifiers = [find_modifiers(rule.text) for rule in self.anomalous]
         self._finders = [KeywordFinder(rule.keywords) for rule in self.anomalous]
         self._any_keyword = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
@@ -257,11 +258,12 @@ class RuleMatcher:
         """Match each caption with the rules; equal statements are compared once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
-        said = {caption: statements(caption) for caption in dict.fromkeys(captions)}
-        compared = self._sides.compare([part for parts in said.values() for part in parts], self._any_keyword)
-        scores = {caption: self._score(parts, compared) for caption, parts in said.items()}
-        matches = {caption: self._matches(parts, compared, "anomalous") for caption, parts in said.items()}
-        normal = {caption: self._matches(parts, compared, "normal") for caption, parts in said.items()}
+        found = {caption: statements(caption) for caption in dict.fromkeys(captions)}
+        every = [part for parts in found.values() for part in parts]
+        compared = self._vectors.compare(every, self._any_keyword)
+        scores = {caption: self._score(parts, compared) for caption, parts in found.items()}
+        matches = {caption: self._matches(parts, compared, "anomalous") for caption, parts in found.items()}
+        normal = {caption: self._matches(parts, compared, "normal") for caption, parts in found.items()}
         return RuleMatches(
             np.array([scores[caption] for caption in captions], np.float32),
             tuple(matches[caption] for caption in captions),
@@ -271,7 +273,7 @@ class RuleMatcher:
     def _score(
         self, parts: Sequence[CaptionStatement], compared: dict[tuple[str, bool], StatementComparison]
     ) -> float:
-        """Score of one caption; negated statements count only where they match a negated rule."""
+        """Score of one caption; negated statements count only where they match a negated anomalous rule."""
         found = [compared[part.plain, part.has_negation] for part in dict.fromkeys(parts)]
         counted = [each for each in found if not each.has_negation or each.fits]
         if not found:
@@ -288,7 +290,7 @@ class RuleMatcher:
         compared: dict[tuple[str, bool], StatementComparison],
         polarity: str,
     ) -> tuple[RuleMatch, ...]:
-        """The best statement for each rule that is fitted, the rules by margin."""
+        """The best match of each matching rule, those with keywords first, then by margin."""
         best: dict[str, RuleMatch] = {}
         for part in parts:
             each = compared[part.plain, part.has_negation]
@@ -303,7 +305,7 @@ class RuleMatcher:
         return tuple(sorted(best.values(), key=lambda match: (-bool(match.keywords), -match.margin)))
 
     def _anomalous_matches(self, part: CaptionStatement, each: StatementComparison) -> list[RuleMatch]:
-        """The nearest anomalous rule, if nearer than anything usual, and those whose keywords occur."""
+        """The nearest anomalous rule, if more similar than anything usual, and rules whose keywords occur."""
         if each.matches_normal_rule or not len(each.anomalous):
             return []
         nearest = int(each.anomalous.argmax())

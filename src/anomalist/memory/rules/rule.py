@@ -1,8 +1,8 @@
 """Rules as records, the rules that ship, and files of captions.
 
-A rule is one sentence on what is normal or anomalous, with all that is known of where it comes from.
-General anomalies and clauses that are usual nearly everywhere ship as plain files in ``data/``. Files of
-captions are lines of text, or a CSV with a column ``caption``.
+A rule is one sentence on what is normal or anomalous, with its origin and support. General anomaly rules and
+clauses that are usual nearly everywhere ship as text files in ``data/``. Files of captions are lines of text,
+or a CSV with a column ``caption``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RuleKind = Literal["activity", "object", "place"]
 RuleOrigin = Literal["induced", "person", "shipped"]
 
 MAX_RULE_CHARACTERS = 300
-"""Characters: a rule is one sentence."""
+"""Longest rule: one sentence."""
 
 MAX_KEYWORDS = 20
 
@@ -43,7 +43,7 @@ def _valid_rule_text(text: str) -> str:
 
 
 def _valid_keywords(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Keywords in lower case, each once; raises ValueError for too many or what is no word."""
+    """Keywords in lower case, each once; raises ValueError for too many, or for one that is no word."""
     tidy = tuple(dict.fromkeys(" ".join(word.lower().split()) for word in words))
     if len(tidy) > MAX_KEYWORDS:
         raise ValueError(f"a rule has at most {MAX_KEYWORDS} keywords")
@@ -57,43 +57,43 @@ Keywords = Annotated[tuple[str, ...], AfterValidator(_valid_keywords)]
 
 
 class SupportingCaption(Frozen):
-    """A caption that a rule comes from."""
+    """A caption that a rule was induced from."""
 
-    number: int = Field(ge=1, description="its row in the file, from 1, the heading not counted")
+    number: int = Field(ge=1, description="its row in the file, from 1, without the header")
     text: str
 
 
 class RuleSupport(Frozen):
-    """What an induced rule rests on."""
+    """Support of an induced rule: the captions and batches that state it."""
 
     source: str = Field(description="the file of captions, as the user named it")
     sha256: str = Field(description="hex digest of that file")
-    captions: tuple[int, ...] = Field(description="rows that say it, from 1")
+    captions: tuple[int, ...] = Field(description="rows that state it, from 1")
     of: int = Field(ge=1, description="captions in the file")
-    batches: int = Field(ge=0, description="batches that say it")
+    batches: int = Field(ge=0, description="batches that state it")
     of_batches: int = Field(ge=1)
-    examples: tuple[SupportingCaption, ...] = Field((), description="some of these captions, as they were")
-    by: str = Field("", description="the language model that read them, and its prompts; empty: none did")
+    examples: tuple[SupportingCaption, ...] = Field((), description="some of these captions, verbatim")
+    by: str = Field("", description="the language model that induced it, and its prompts; empty: none")
 
 
 class Rule(Frozen):
-    """One rule. A changed rule is a new version of the same id."""
+    """One sentence with polarity, keywords, minimum severity and version; a change makes a new version."""
 
     id: str = Field(pattern=r"^rule:[a-z0-9-]+$")
     text: RuleText
     polarity: Polarity
     kind: RuleKind
-    keywords: Keywords = Field((), description="words that alone, in a clause, say that it is so")
-    severity: int = Field(0, ge=0, le=4, description="floor: what it matches is at least that severe")
+    keywords: Keywords = Field((), description="words whose occurrence in a clause is a match")
+    severity: int = Field(0, ge=0, le=4, description="minimum severity of what it matches")
     origin: RuleOrigin
     version: int = Field(1, ge=1)
     enabled: bool = True
     support: RuleSupport | None = Field(None, description="of an induced rule")
-    note: str = Field("", description="why it is as it is: why it was dropped, who wants it")
+    note: str = Field("", description="why it was added, changed or dropped")
 
 
 class RuleVersion(Frozen):
-    """A rule as it was from some time on."""
+    """One version of a rule, with time and author."""
 
     rule: Rule
     time: str = Field(description="UTC, ISO 8601")
@@ -101,17 +101,18 @@ class RuleVersion(Frozen):
 
 
 MAX_CAPTIONS = 200_000
+"""Most captions of one file."""
 
 
 @dataclass(frozen=True)
 class CaptionFile:
-    """Captions and where they come from.
+    """Captions and the file that they come from.
 
     Parameters
     ----------
-    source : the path, as it was given.
+    source : the path as given.
     sha256 : hex digest of the file's bytes.
-    captions : one a row, in order; may be empty texts. No other column is ever read.
+    captions : one per row, in order; may be empty texts. Other columns are not read.
     """
 
     source: str
@@ -120,11 +121,11 @@ class CaptionFile:
 
 
 def read_captions(path: Path) -> CaptionFile:
-    """Read captions: of a ``.csv`` the column ``caption``, of anything else each line that isn't empty.
+    """Read captions: the column ``caption`` of a ``.csv``, the non-empty lines of any other file.
 
     Raises
     ------
-    DataError : it can't be read, isn't UTF-8, has no such column, or holds no or too many captions.
+    DataError : the file can't be read, isn't UTF-8, has no such column, or holds no or too many captions.
     """
     try:
         data = path.read_bytes()
@@ -178,7 +179,7 @@ def shipped_anomalies() -> tuple[Rule, ...]:
 
 @cache
 def usual_clauses() -> tuple[str, ...]:
-    """Clauses that are ordinary nearly everywhere, from ``usual.txt``."""
+    """Clauses that are usual nearly everywhere, from ``usual.txt``."""
     lines = (line.strip() for line in _data_text("usual.txt").splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))
 

@@ -1,9 +1,9 @@
 """Normalisation of captions to plain statements, keyword search by stem, and content words.
 
-A captioner says "On the right side, the second man in a cap seems to be running, waving a flag". What can
-be compared with a rule in that is "a person is running" and "a person is waving a flag". It goes by words
-of the language alone (ordinals, sides, words for people, words of doubt), never by what is described.
-Keywords are found whatever their ending.
+From "On the right side, the second man in a cap seems to be running, waving a flag" come the plain statements
+"a person is running" and "a person is waving a flag", which can be compared with rules. Only closed lists of
+words are used (ordinals, sides, words for people, hedges), none of them specific to a topic. Keywords are
+found by their stems.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anomalist.memory.clauses import (
 
 _KEYWORD_TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SUFFIXES = ("ies", "ing", "ed", "es", "s")
-_MIN_STEM_LETTERS = 3  # letters of a stem
+_MIN_STEM_LETTERS = 3
 _FUNCTION_WORDS = ARTICLES | AUXILIARIES | CONJUNCTIONS | COUNTS | PREPOSITIONS | PRONOUNS
 _GENERIC_WORDS = """
 person people human someone somebody individual group object objects item items thing things area areas
@@ -41,20 +41,20 @@ doing having being using creating indicating including showing displaying contai
 coming going moving seeking making presence emergency traffic pedestrian pedestrians commonly seen
 missing
 """
-"""Words that say how, how much or in general, and so nothing alone."""
+"""Words too general to say anything alone."""
 
 _GENERIC = frozenset(_GENERIC_WORDS.split())
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in lower case and order."""
+    """The words of a text in lower case, in order."""
     return [match.group().lower() for match in _KEYWORD_TOKEN.finditer(text)]
 
 
 def stem(word: str) -> str:
-    """What is left of a word without its ending: "bicycles", "bicycle" → "bicycl"; "running", "runs" → "run".
+    """Stem of a word by suffix stripping: "bicycles", "bicycle" → "bicycl"; "running", "runs" → "run".
 
-    Rough, and the same for what is looked for and what is looked in.
+    Rough, but applied to keyword and text alike.
     """
     for ending in _SUFFIXES:
         if word.endswith(ending) and len(word) - len(ending) >= _MIN_STEM_LETTERS and not word.endswith("ss"):
@@ -70,7 +70,7 @@ class KeywordFinder:
 
     Parameters
     ----------
-    keywords : the words; each is found with other endings too.
+    keywords : single words or phrases; compared by stem.
     """
 
     def __init__(self, keywords: Iterable[str]) -> None:
@@ -81,11 +81,11 @@ class KeywordFinder:
                 self._by_first_stem.setdefault(stems[0], []).append((stems, keyword))
 
     def find(self, text: str) -> tuple[str, ...]:
-        """The keywords that a text holds, each once, in the order in which they come."""
+        """The keywords that occur in a text, each once, in the order of their first occurrence."""
         return self.find_in([stem(word) for word in words_of(text)])
 
     def find_in(self, stems: Sequence[str]) -> tuple[str, ...]:
-        """The same for a text given as the stems of its words."""
+        """`find` for a text given as the stems of its words."""
         found = (
             keyword
             for place, first in enumerate(stems)
@@ -96,9 +96,9 @@ class KeywordFinder:
 
 
 def content_words(text: str) -> tuple[str, ...]:
-    """The words of a text that say something alone, each once: no grammar, nothing general, no "-ly".
+    """The content words of a text, each once: without function words, general words and words in "-ly".
 
-    What stands in brackets is an explanation and left out.
+    Text in brackets is left out as an explanation.
     """
     words = words_of(re.sub(r"\(.*?\)", " ", text))
     return tuple(
@@ -114,7 +114,7 @@ def content_words(text: str) -> tuple[str, ...]:
 
 
 MAX_CAPTION_CHARACTERS = 4000
-"""Of a caption: no camera sees more than fits in there; what follows isn't read."""
+"""Characters of a caption that are read."""
 
 _PICTURE = r"(?:image|picture|photo|photograph|scene|frame|video|view|footage|clip)"
 _SIDE = (
@@ -193,12 +193,12 @@ _STOP_WORDS = (
     | CONJUNCTIONS
     | PRONOUNS
 )
-_CACHED_CAPTIONS = 16_384  # captions: rules and scenes ask for the same ones
-_LONGEST_SUBJECT = 14  # words before its verb
+_CACHED_CAPTIONS = 16_384  # rules and scenes parse the same captions
+_LONGEST_SUBJECT = 14  # words before the verb
 
 
 class CaptionStatement(NamedTuple):
-    """One thing that a caption says: as it was written, put plainly, and whether it denies."""
+    """One statement of a caption: verbatim, in plain form, and whether it is negated."""
 
     clause: str
     plain: str
@@ -207,10 +207,10 @@ class CaptionStatement(NamedTuple):
 
 @lru_cache(_CACHED_CAPTIONS)
 def statements(caption: str) -> tuple[CaptionStatement, ...]:
-    """What a caption says, in order; what only counts or places people is left out.
+    """The statements of a caption in order, without those that only count or locate people.
 
-    Captions in other languages than English keep their sentences. Of a longer caption the first 4,000
-    characters are read.
+    Captions in other languages than English are split into sentences only. The first 4,000 characters of a
+    caption are read.
     """
     return tuple(
         CaptionStatement(clause, plain, negated(clause))
@@ -220,7 +220,7 @@ def statements(caption: str) -> tuple[CaptionStatement, ...]:
 
 
 def plain_form(text: str) -> str:
-    """A rule or a usual clause in the same plain form, whole; itself where nothing would be left."""
+    """A whole rule or usual clause in the plain form of statements; unchanged where nothing would remain."""
     return _with_generic_subject(_without_position_and_doubt(text)) or " ".join(text.split()).lower()
 
 
@@ -244,7 +244,7 @@ def _plain_statements(clause: str) -> Iterator[str]:
 
 
 def _without_position_and_doubt(text: str) -> str:
-    """Without where in the picture it is and how sure the captioner was."""
+    """The text without position in the picture and without hedges ("seems to be", "probably")."""
     text = _HEDGES.sub("", _IN_THE_PICTURE.sub(" ", text))
     text = _SEEMS_TO_BE.sub(lambda match: match[1] or "is", text)
     text = _NUMBERED.sub("", " ".join(text.split()).strip(" ,:"))
@@ -252,7 +252,7 @@ def _without_position_and_doubt(text: str) -> str:
 
 
 def _with_generic_subject(text: str) -> str:
-    """The statement with its people called "a person" or "people"; "" when it says nothing."""
+    """The statement with a human subject replaced by "a person" or "people"; "" when it says nothing."""
     text = _EXISTENTIAL.sub("", " ".join(text.split()).strip(" ,:")).lower()
     words = _lower_words(text)
     if all(word in _STOP_WORDS or word.isdigit() or word == "," for word in words):
@@ -265,7 +265,7 @@ def _with_generic_subject(text: str) -> str:
 
 
 def _human_subject(text: str, words: list[str]) -> tuple[bool, str] | None:
-    """Whether several people are the subject, and what follows from their verb on; None: no such subject."""
+    """Whether a human subject is plural, and the text from its verb on; None if the subject isn't human."""
     head = next(
         (n for n, word in enumerate(words[:5]) if word not in ARTICLES and not _is_counting_word(word)), 0
     )

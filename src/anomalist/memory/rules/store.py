@@ -1,9 +1,9 @@
 """Rule store: versioned rules by profile in SQLite, in the file of the cases.
 
-Nothing is ever deleted: a rule is changed by a new version, and one that no longer counts is disabled.
-Several processes may read and write the same file; a change that was based on an older version is refused.
-The rules of a profile are its own where it has any, else the general ones that ship. Induced rules can be
-stored again and again without touching what a person decided.
+Nothing is ever deleted: a change adds a new version, and a rule that no longer counts is disabled. Several
+processes may read and write the same file; a change that is based on an older version is refused (optimistic
+locking). A profile without rules of its own has the general ones that ship. Induced rules can be stored again
+without overwriting what a person decided.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RuleStore(SqliteStore):
     """The rules in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
-    written, and when there is no rule of the asked id.
+    written, and when there is no rule with the given id.
 
     Parameters
     ----------
@@ -61,16 +61,16 @@ class RuleStore(SqliteStore):
             raise
 
     def list(self, profile: str, *, disabled: bool = True) -> tuple[Rule, ...]:
-        """The rules of a profile as they are now, in the order of their ids."""
+        """The latest versions of a profile's rules, by id."""
         with data_errors(self.path):
             rows = self._connection.execute(
                 f'{_LATEST} AND profile = ? ORDER BY "rule"', [profile]
             ).fetchall()
-            rules = (self._version(row).rule for row in rows)
+            rules = (self._version_from_row(row).rule for row in rows)
             return tuple(rule for rule in rules if disabled or rule.enabled)
 
     def get(self, id: str | int) -> Rule:
-        """The rule of an id, "rule:7" or 7, as it is now."""
+        """The latest version of the rule with an id, "rule:7" or 7."""
         return self.history(id)[-1].rule
 
     def profile_of(self, id: str | int) -> str:
@@ -85,14 +85,14 @@ class RuleStore(SqliteStore):
             rows = self._connection.execute(
                 'SELECT * FROM rule_versions WHERE "rule" = ? ORDER BY version', [rule_number(id)]
             ).fetchall()
-            return tuple(map(self._version, rows))
+            return tuple(map(self._version_from_row, rows))
 
     def add(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
-        """Store new rules, all or none; each gets an id of its own, whatever it had, and version 1."""
+        """Store new rules in one transaction; each gets a new id and version 1."""
         return self.replace(profile, rules, {}, who)
 
-    def begin(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
-        """Store the first rules of a profile, unless another process was faster; returns what is there."""
+    def add_first(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
+        """Store rules for a profile unless it has any already; returns its rules then."""
         with data_errors(self.path), transaction(self._connection):
             known = self._connection.execute("SELECT 1 FROM rules WHERE profile = ? LIMIT 1", [profile])
             if known.fetchone() is None:
@@ -102,14 +102,14 @@ class RuleStore(SqliteStore):
     def replace(
         self, profile: str, new: Sequence[Rule], changes: Mapping[str, Rule], who: str | None = None
     ) -> tuple[Rule, ...]:
-        """Store new rules and new versions of others in one step: all of it or nothing.
+        """Store new rules and new versions of existing ones in one transaction.
 
         Parameters
         ----------
-        profile : that the new rules belong to.
-        new : each gets an id of its own and version 1.
-        changes : by id, the rule as it shall be; its ``version`` is the one that the change is based on.
-        who : the user's name by default.
+        profile : of the new rules.
+        new : each gets a new id and version 1.
+        changes : the changed rule by id; its ``version`` is the one that the change is based on.
+        who : author of the change; the user's name by default.
 
         Returns
         -------
@@ -117,19 +117,19 @@ class RuleStore(SqliteStore):
 
         Raises
         ------
-        DataError : no name for the profile, or somebody changed one of the rules in the meantime.
+        DataError : the profile has no name, or one of the rules was changed in the meantime.
         """
         with data_errors(self.path), transaction(self._connection):
             stored = self._insert(profile, new, who)
-            return (*stored, *(self._changed(id, rule, who) for id, rule in changes.items()))
+            return (*stored, *(self._write_next_version(id, rule, who) for id, rule in changes.items()))
 
     def change(self, rule: Rule, who: str | None = None) -> Rule:
         """Store a rule as its next version; ``rule.version`` is the one that the change is based on.
 
-        Raises DataError if somebody changed it in the meantime.
+        Raises DataError if the rule was changed in the meantime.
         """
         with data_errors(self.path), transaction(self._connection):
-            return self._changed(rule.id, rule, who)
+            return self._write_next_version(rule.id, rule, who)
 
     def _insert(self, profile: str, rules: Sequence[Rule], who: str | None) -> tuple[Rule, ...]:
         if not profile.strip():
@@ -143,7 +143,7 @@ class RuleStore(SqliteStore):
             stored.append(self._write(numbered, who))
         return tuple(stored)
 
-    def _changed(self, id: str, rule: Rule, who: str | None) -> Rule:
+    def _write_next_version(self, id: str, rule: Rule, who: str | None) -> Rule:
         latest = int(self._row(id)["version"])
         if latest != rule.version:
             raise DataError(
@@ -168,7 +168,7 @@ class RuleStore(SqliteStore):
             raise DataError(f'There is no rule:{rule_number(id)} in "{self.path}".')
         return row
 
-    def _version(self, row: sqlite3.Row) -> RuleVersion:
+    def _version_from_row(self, row: sqlite3.Row) -> RuleVersion:
         try:
             body: dict[str, Any] = json.loads(row["body"])
             rule = Rule(**{**body, "id": f"rule:{row['rule']}", "version": row["version"]})
@@ -191,14 +191,14 @@ def rule_number(id: str | int) -> int:
 
 
 def rules_for(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
-    """The rules that hold for a profile: its stored ones that are enabled, or the shipped ones.
+    """The enabled rules of a profile: its stored rules, or the shipped ones where it has none.
 
-    Hold captions against them with ``RuleMatcher(rules).read(captions)``.
+    Match captions with them by ``RuleMatcher(rules).read(captions)``.
 
     Parameters
     ----------
     profile : name of the profile or scene, without a folder.
-    path : file of the rules; by default the one of this user, which is not made where there is none.
+    path : file of the rules; by default that of this user. It is not created where it is missing.
 
     Raises DataError when the file is damaged.
     """
@@ -206,7 +206,7 @@ def rules_for(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
 
 
 def current_rules(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
-    """The same with the disabled ones."""
+    """`rules_for` with the disabled rules included."""
     place = path or Settings().home / "cases.sqlite"
     if not place.exists():
         return shipped_anomalies()
@@ -215,17 +215,17 @@ def current_rules(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
 
 
 def adopt_shipped_rules(store: RuleStore, profile: str) -> tuple[Rule, ...]:
-    """The stored rules of a profile; one that has none gets the shipped ones first, as its own.
+    """The stored rules of a profile; a profile without any first gets a copy of the shipped ones.
 
-    So a person can change each of them, and rules that are added come on top.
+    A person can then change each of these, and new rules are added to them.
     """
-    return store.list(profile) or store.begin(profile, shipped_anomalies(), who="anomalist")
+    return store.list(profile) or store.add_first(profile, shipped_anomalies(), who="anomalist")
 
 
 def find_profile_rule(store: RuleStore, profile: str, id: str) -> Rule:
-    """The stored rule of an id as people give it: "rule:7", "7", or "rule:shipped-7" of a profile.
+    """The stored rule for an id as typed by a user: "rule:7", "7", or "rule:shipped-7" of a profile.
 
-    Raises DataError if there is none, or it belongs to another profile.
+    Raises DataError if there is none, or if it belongs to another profile.
     """
     if id.removeprefix("rule:").startswith("shipped-"):
         name = f"rule:{id.removeprefix('rule:')}"
@@ -250,13 +250,13 @@ _NO_LONGER_SUPPORTED = "The captions of the last induction don't say it often en
 
 @dataclass(frozen=True)
 class StoredInduction:
-    """What came of storing an induction.
+    """What storing an induction did.
 
     Parameters
     ----------
-    added, changed : rules as they were stored: new ones, and new versions.
-    unchanged : that said the same already.
-    untouched : rules that a person wrote or changed, which an induction never does.
+    added, changed : new rules, and new versions of existing ones, as stored.
+    unchanged : number of rules that were stored before with the same content.
+    untouched : rules that a person wrote or changed, which an induction never overwrites.
     """
 
     added: tuple[Rule, ...]
@@ -268,8 +268,8 @@ class StoredInduction:
 def store_induction(store: RuleStore, profile: str, induction: Induction) -> StoredInduction:
     """Store the rules of an induction as those of a profile, in one transaction.
 
-    A rule that is there already, by polarity and text, gets a new version where anything about it differs.
-    What an earlier induction found and this one doesn't is disabled. Rules that a person wrote, edited,
+    An existing rule with the same polarity and text gets a new version where anything else differs. A rule
+    that an earlier induction found and this one doesn't is disabled. Rules that a person wrote, edited,
     enabled or disabled stay as they are.
     """
     known = {_rule_key(rule): rule for rule in store.list(profile)}
@@ -298,7 +298,7 @@ def _rule_key(rule: Rule) -> tuple[str, str]:
 
 
 def _by_induction(store: RuleStore, rule: Rule) -> bool:
-    """Whether nobody but inductions had a hand in a rule; what was shipped and never changed counts so."""
+    """Whether all versions of a rule come from inductions or from the rules that ship."""
     return all(
         version.who.startswith(_BY_INDUCTION) or version.who == "anomalist"
         for version in store.history(rule.id)

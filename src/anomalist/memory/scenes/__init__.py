@@ -1,1 +1,1 @@
-"""memory.scenes"""
+"""Scene memory: normal and anomalous scene descriptions, their index, scoring and SQLite store."""

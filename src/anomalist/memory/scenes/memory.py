@@ -1,8 +1,8 @@
 """Scene memory: captions or pictures scored against remembered scenes, without a language model.
 
-A caption of twelve walkers and one cyclist is about a cyclist: every statement is scored by itself, and
-the most anomalous one decides. A negated statement ("no one is running") is compared only with negated
-scenes. The memory of a camera is the scenes that ship and those of its memory file.
+Every statement of a caption is scored by itself, and the most anomalous one decides: of twelve walkers and
+one cyclist, the cyclist. A negated statement ("no one is running") is compared only with negated scenes. The
+memory of a camera holds the scenes that ship and those of its memory file.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ from anomalist.settings import Settings
 from anomalist.types.common import FloatArray, Frozen
 
 NEGATED_SCORE = -0.3
-"""Score of a caption with negated statements only: about as ordinary as can be."""
+"""Score of a caption with negated statements only: at the low end of normal captions."""
 
 OWN_CATEGORY = "own normality"
+"""Category of scenes that come from the camera's own normal captions."""
 
 SCENES_IN_RATIONALE = 5
-"""Memories in a rationale."""
+"""Remembered scenes that a rationale lists."""
+
+_MIN_CAPTIONS_TO_CALIBRATE = 40  # for the default rate: each half must cover what is usual
 
 
 class RecalledScene(Frozen):
-    """A remembered scene that speaks for a verdict."""
+    """A remembered scene that supports the label of a caption."""
 
     id: str
     text: str
@@ -59,12 +62,14 @@ class RecalledScene(Frozen):
 
 
 class SceneRationale(Frozen):
-    """Why a caption is taken as it is: the statement that decides, and memories that agree."""
+    """Why a caption got its label: the statement that decides, and the nearest scenes of that polarity."""
 
-    side: ScenePolarity | None = Field(description="the verdict; None where nothing is said")
-    clause: str = Field("", description="as the caption says it")
-    score: float = Field(description="of the caption; as in `SceneScores.scores`")
-    memories: tuple[RecalledScene, ...] = Field((), description="the most similar first, all on that side")
+    side: ScenePolarity | None = Field(description="the label; None where the caption says nothing")
+    clause: str = Field("", description="the deciding statement, as the caption words it")
+    score: float = Field(description="score of the caption, as in `SceneScores.scores`")
+    memories: tuple[RecalledScene, ...] = Field(
+        (), description="the most similar first, all of that polarity"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +78,9 @@ class SceneScores:
 
     Parameters
     ----------
-    scores : float32 (n,), similarity to anomalous scenes less similarity to normal ones; NaN for a caption
-        that says nothing.
-    rationale : one a caption.
+    scores : float32 (n,), similarity to anomalous scenes minus similarity to normal ones; NaN for a caption
+        without statements.
+    rationale : one for each caption.
     """
 
     scores: FloatArray
@@ -87,13 +92,13 @@ class SceneMemory:
 
     Parameters
     ----------
-    scenes, vectors : what is remembered and its vectors, unit float32 (n, d), by the same encoder; the
+    scenes, vectors : remembered scenes and their vectors, unit float32 (n, d), by the same encoder; the
         scenes that ship when None.
     own : the camera's own scenes and their vectors; these count even where they are few.
-    normal : captions of the camera as it usually is, which are taken for own scenes too.
-    threshold : captions with a score of at least this are anomalous; see `calibrated`.
+    normal : normal captions of the camera, whose statements are added to the own scenes.
+    threshold : captions with at least this score are anomalous; see `build_memory`.
     scoring_config : how the nearest scenes are scored.
-    encoder : what makes vectors of texts; `load_encoder()` by default.
+    encoder : the sentence encoder; `load_encoder()` by default.
     """
 
     def __init__(
@@ -116,54 +121,54 @@ class SceneMemory:
             scenes, vectors = shipped_scenes(), shipped_scene_vectors(self.encoder)
         self.scenes = tuple(scenes)
         self._scene_index = SceneIndex(self.scenes, vectors, self.scoring_config)
-        said = scenes_from_captions(normal)
+        added = scenes_from_captions(normal)
         given, known = own or ((), np.empty((0, self.encoder.dimensions), np.float32))
-        self.own = (*given, *said)
-        vectors = np.concatenate([known, self.encoder.encode(_framed_texts(said, self.encoder))])
+        self.own = (*given, *added)
+        vectors = np.concatenate([known, self.encoder.encode(_framed_texts(added, self.encoder))])
         self._own = SceneIndex(self.own, vectors, self.scoring_config)
 
     def score_captions(self, captions: Sequence[str]) -> SceneScores:
         """Score captions against the memory; equal statements are searched once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
-        said = {caption: statements(caption) for caption in dict.fromkeys(captions)}
-        parts = list(dict.fromkeys(part for found in said.values() for part in found))
-        asked = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
-        vectors = self.encoder.encode([plain for plain, _ in asked])
-        answers = self._answers(vectors, np.array([has_negation for _, has_negation in asked], np.bool_))
-        row = {key: number for number, key in enumerate(asked)}
-        found = {caption: self._rationale(parts, answers, row) for caption, parts in said.items()}
+        by_caption = {caption: statements(caption) for caption in dict.fromkeys(captions)}
+        parts = list(dict.fromkeys(part for found in by_caption.values() for part in found))
+        queries = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
+        vectors = self.encoder.encode([plain for plain, _ in queries])
+        matches = self._query(vectors, np.array([has_negation for _, has_negation in queries], np.bool_))
+        row = {key: number for number, key in enumerate(queries)}
+        found = {caption: self._rationale(parts, matches, row) for caption, parts in by_caption.items()}
         return _scene_scores([found[caption] for caption in captions])
 
     def score_vectors(self, vectors: FloatArray) -> SceneScores:
-        """Score pictures, as unit vectors float32 (n, d) of the encoder's space."""
-        answers = self._answers(vectors, np.zeros(len(vectors), np.bool_))
+        """Score pictures, given as unit vectors float32 (n, d) in the encoder's space."""
+        matches = self._query(vectors, np.zeros(len(vectors), np.bool_))
         return _scene_scores(
             [
-                self._explained("", float(answers.differences[row]), answers, row)
+                self._make_rationale("", float(matches.differences[row]), matches, row)
                 for row in range(len(vectors))
             ]
         )
 
-    def _answers(self, vectors: FloatArray, has_negation: np.typing.NDArray[np.bool_]) -> SceneMatches:
+    def _query(self, vectors: FloatArray, has_negation: np.typing.NDArray[np.bool_]) -> SceneMatches:
         return self._scene_index.query(vectors, has_negation).with_own_scenes(
             self._own.query(vectors, has_negation)
         )
 
     def _rationale(
-        self, parts: Sequence[CaptionStatement], answers: SceneMatches, row: dict[tuple[str, bool], int]
+        self, parts: Sequence[CaptionStatement], matches: SceneMatches, row: dict[tuple[str, bool], int]
     ) -> SceneRationale:
-        """Of one caption, by its most anomalous statement. Negated ones contribute positive scores only."""
+        """Rationale of one caption by its most anomalous statement; negated ones count only above 0."""
         if not parts:
             return SceneRationale(side=None, score=float("nan"))
         rows = {part: row[part.plain, part.has_negation] for part in parts}
-        counted = [part for part in parts if not part.has_negation or answers.differences[rows[part]] > 0]
+        counted = [part for part in parts if not part.has_negation or matches.differences[rows[part]] > 0]
         if not counted:
-            return self._explained(parts[0].clause, NEGATED_SCORE, answers, rows[parts[0]])
-        best = max(counted, key=lambda part: answers.differences[rows[part]])
-        return self._explained(best.clause, float(answers.differences[rows[best]]), answers, rows[best])
+            return self._make_rationale(parts[0].clause, NEGATED_SCORE, matches, rows[parts[0]])
+        best = max(counted, key=lambda part: matches.differences[rows[part]])
+        return self._make_rationale(best.clause, float(matches.differences[rows[best]]), matches, rows[best])
 
-    def _explained(self, clause: str, score: float, answers: SceneMatches, row: int) -> SceneRationale:
+    def _make_rationale(self, clause: str, score: float, matches: SceneMatches, row: int) -> SceneRationale:
         side: ScenePolarity = "anomalous" if score >= self.threshold else "normal"
         memories = tuple(
             RecalledScene(
@@ -173,7 +178,7 @@ class SceneMemory:
                 category=scene.category,
                 similarity=round(similarity, 4),
             )
-            for scene, similarity in answers.nearest(row, side, SCENES_IN_RATIONALE)
+            for scene, similarity in matches.nearest(row, side, SCENES_IN_RATIONALE)
         )
         return SceneRationale(side=side, clause=clause, score=score, memories=memories)
 
@@ -190,9 +195,9 @@ def scenes_from_captions(
     source: str = "the camera's own",
     category: str = OWN_CATEGORY,
 ) -> tuple[RememberedScene, ...]:
-    """What a camera's own captions say, each statement once, with the row that says it first.
+    """Scenes from a camera's own captions: each distinct statement, with the row where it occurs first.
 
-    Negated statements are left out of normal ones: that no one runs today makes nothing usual.
+    Negated statements are left out: that no one runs today shows nothing to be usual.
     """
     rows: dict[str, int] = {}
     for number, caption in enumerate(captions, start=1):
@@ -217,7 +222,7 @@ def _scene_scores(rationale: Sequence[SceneRationale]) -> SceneScores:
 
 
 def memory_path(name: str | Path) -> Path:
-    """The memory file of a plain name, in the home of the settings; what looks like a path is one."""
+    """The memory file for a name, in the home of the settings; a path is returned as it is."""
     text = str(name)
     if re.fullmatch(r"[\w-][\w.-]*", text) and not text.endswith(".sqlite"):
         return Settings().home / "memory" / f"{text}.sqlite"
@@ -225,7 +230,7 @@ def memory_path(name: str | Path) -> Path:
 
 
 def existing_memory_path(name: str | Path) -> Path:
-    """The same for one that is there; raises DataError where there is none."""
+    """`memory_path` of an existing file; raises DataError where there is none."""
     path = memory_path(name)
     if not path.is_file():
         raise DataError(
@@ -235,7 +240,7 @@ def existing_memory_path(name: str | Path) -> Path:
 
 
 def camera_memory(store: SceneStore) -> SceneMemory:
-    """What ships, with the scenes of a store as the camera's own, and its threshold if it has one."""
+    """The memory of a camera: the scenes that ship, its own from a store, and the threshold stored there."""
     threshold = store.threshold()
     return SceneMemory(
         own=(store.list(), store.vectors()),
@@ -245,7 +250,7 @@ def camera_memory(store: SceneStore) -> SceneMemory:
 
 
 def load_memory(name: str) -> SceneMemory:
-    """The memory of a camera by its name; what ships alone where it has no file of its own."""
+    """The memory of a camera by its name; only the scenes that ship where it has no memory file."""
     path = memory_path(name)
     if not path.is_file():
         return SceneMemory()
@@ -254,7 +259,7 @@ def load_memory(name: str) -> SceneMemory:
 
 
 def memory_digest(name: str) -> str:
-    """Of what a camera's own memory holds, hex; "" where it has none."""
+    """Hex SHA-256 of a camera's own scenes and threshold; "" where it has no memory file."""
     path = memory_path(name)
     if not path.is_file():
         return ""
@@ -267,15 +272,15 @@ def memory_digest(name: str) -> str:
 def build_memory(
     store: SceneStore, captions: Sequence[str], source: str, *, rate: float | None = None
 ) -> tuple[tuple[RememberedScene, ...], SceneThreshold | None]:
-    """Remember a camera's normal captions and measure its threshold on them.
+    """Store a camera's normal captions as scenes; calibrate its threshold on them (conformal, cross-fitted).
 
     Parameters
     ----------
     store : takes the scenes and the threshold.
-    captions : of the camera as it usually is, in the order of time.
+    captions : normal captions of the camera, in the order of time.
     source : where they come from, for people.
-    rate : share of normal captions that may be called anomalous. With None 0.05, and no threshold where
-        there are too few captions for it.
+    rate : false-alarm rate, the share of normal captions that may be called anomalous. None means 0.05, and
+        no threshold where there are too few captions for it.
 
     Returns
     -------
@@ -283,7 +288,7 @@ def build_memory(
 
     Raises
     ------
-    CalibrationError : so few captions can't support the asked rate; nothing is stored then.
+    CalibrationError : too few captions for the given rate; nothing is stored then.
     """
     threshold = None
     if rate is not None or len(captions) >= _MIN_CAPTIONS_TO_CALIBRATE:
@@ -296,6 +301,3 @@ def build_memory(
     if threshold is not None:
         store.calibrate(threshold)
     return added, threshold
-
-
-_MIN_CAPTIONS_TO_CALIBRATE = 40  # captions for the default rate: each half must show what is usual

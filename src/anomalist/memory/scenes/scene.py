@@ -1,12 +1,12 @@
 """Remembered scenes: the record, the text that is embedded for it, and the scenes that ship.
 
-Before embedding, who does something is replaced by "a person" or "people": two sentences on the same
-activity should be alike whoever is described. For picture queries each polarity gets a prefix of its own
-(Flashback's repulsive prompting), which pushes the two apart.
+Before embedding, the subject is replaced by "a person" or "people": two sentences on the same activity should
+have similar vectors whoever is described. For picture queries each polarity gets a prefix of its own, which
+moves the two apart (repulsive prompting; Flashback, Lee et al. 2025).
 
-The scenes that ship are pairs that people can read in ``data/scenes.jsonl``, with their vectors beside
-them. These carry the hash of the sentences and the name of the encoder: vectors of other sentences are
-refused.
+The scenes that ship are pairs in ``data/scenes.jsonl``, with their vectors in ``data/scenes.safetensors``.
+The metadata of the vectors hold the hash of the sentences and the name of the encoder; vectors of other
+sentences are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ScenePolarity = Literal["normal", "anomalous"]
 POLARITIES: tuple[ScenePolarity, ScenePolarity] = ("normal", "anomalous")
 
 MAX_SCENE_CHARACTERS = 600
-"""Characters: a scene is a sentence or two."""
+"""Longest scene description: a sentence or two."""
 
 
 def _valid_scene_text(text: str) -> str:
@@ -44,7 +44,7 @@ def _valid_scene_text(text: str) -> str:
 
 
 def _valid_category(text: str) -> str:
-    """The category in lower case on one line; raises ValueError for what is no name."""
+    """The category in lower case on one line; raises ValueError for a text that is no name."""
     name = " ".join(text.lower().split())
     if not any(map(str.isalpha, name)) or len(name) > 60:
         raise ValueError("a category is a name of at most 60 characters")
@@ -56,21 +56,21 @@ SceneCategory = Annotated[str, AfterValidator(_valid_category)]
 
 
 class SceneDescription(Frozen):
-    """One side of a pair: of a normal scene the kind of place, of an anomalous one the kind of anomaly."""
+    """One scene of a pair; its category is the kind of place (normal) or the kind of anomaly (anomalous)."""
 
     category: SceneCategory
     description: SceneText
 
 
 class ScenePair(Frozen):
-    """A normal scene and an anomalous one of the same place, as they are written in ``scenes.jsonl``."""
+    """A normal and an anomalous scene of the same place: one line of ``scenes.jsonl``."""
 
     normal: SceneDescription
     anomalous: SceneDescription
 
 
 class RememberedScene(Frozen):
-    """One remembered scene."""
+    """A scene description with id, polarity, category and source."""
 
     id: str = Field(pattern=r"^scene:[a-z0-9-]+$")
     side: ScenePolarity
@@ -80,11 +80,11 @@ class RememberedScene(Frozen):
 
 
 FramingMode = Literal["none", "apart"]
-"""How scenes are framed: not at all, or each side by words of its own."""
+"""How scenes are framed before embedding: not at all, or each polarity by a prefix of its own."""
 
 SENTENCE_FRAMING: FramingMode = "none"
-"""For queries that are sentences: both are put plainly already, and words that only one of the two has make
-them less alike."""
+"""For queries that are sentences, which have no prefix: one on the scenes alone would lower all
+similarities."""
 
 PICTURE_FRAMING: FramingMode = "apart"
 """For queries that are pictures, which have no words."""
@@ -104,7 +104,7 @@ _ONE_PERSON = re.compile(
 
 
 def apply_frame(description: str, side: ScenePolarity, category: str, frames: FramingMode) -> str:
-    """The text that stands for a scene in the memory of sentences."""
+    """The text that is embedded for a scene."""
     text = _SEVERAL_PEOPLE.sub(
         "people", _ONE_PERSON.sub("a person", plain_form(description), count=1), count=1
     )
@@ -114,19 +114,22 @@ def apply_frame(description: str, side: ScenePolarity, category: str, frames: Fr
 
 
 def framing_for(encoder: Encoder) -> FramingMode:
-    """How scenes are framed for what this encoder takes for queries."""
+    """The framing that suits the queries of this encoder, pictures or sentences."""
     return PICTURE_FRAMING if isinstance(encoder, PictureEncoder) else SENTENCE_FRAMING
 
 
 SCENES = Path(__file__).parents[1] / "data" / "scenes.jsonl"
+"""The scenes that ship, one `ScenePair` a line."""
+
 VECTORS = SCENES.with_suffix(".safetensors")
+"""Their vectors, float16 (n, d), in the order of `shipped_scenes`."""
 
 _REINSTALL = "Install it again: pip install --force-reinstall anomalist"
 
 
 @cache
 def shipped_pairs() -> tuple[ScenePair, ...]:
-    """The pairs in the order of the file."""
+    """The pairs of scenes that ship, in the order of the file."""
     try:
         return tuple(ScenePair.model_validate_json(line) for line in _scene_lines())
     except (OSError, ValidationError) as error:
@@ -135,24 +138,24 @@ def shipped_pairs() -> tuple[ScenePair, ...]:
 
 @cache
 def shipped_scenes() -> tuple[RememberedScene, ...]:
-    """Both scenes of pair 1, ``scene:1n`` and ``scene:1a``, of pair 2, and so on."""
+    """Both scenes of each pair that ships: ``scene:1n`` (normal), ``scene:1a`` (anomalous), ``scene:2n`` …"""
     return tuple(
         RememberedScene(
-            id=f"scene:{number}{side[0]}", side=side, category=said.category, text=said.description
+            id=f"scene:{number}{side[0]}", side=side, category=scene.category, text=scene.description
         )
         for number, pair in enumerate(shipped_pairs(), start=1)
-        for side, said in (("normal", pair.normal), ("anomalous", pair.anomalous))
+        for side, scene in (("normal", pair.normal), ("anomalous", pair.anomalous))
     )
 
 
 def shipped_scene_vectors(encoder: Encoder | None = None) -> FloatArray:
     """Vectors of `shipped_scenes`, unit float32 (n, d), for the sentence encoder or for another.
 
-    Those of another encoder are made once and kept in the home of the settings.
+    Vectors of another encoder are computed once and cached in the home of the settings.
 
     Raises
     ------
-    DataError : those that ship are missing, damaged, or not those of the sentences.
+    DataError : the vectors that ship are missing, damaged, or of other sentences.
     """
     if encoder is None or encoder.name == ENCODER_NAME:
         return _sentence_vectors()

@@ -1,13 +1,13 @@
 """Scene index: one vector index per polarity and negation, support scores of both polarities.
 
-One number a polarity: with its k nearest scenes, support = T·log(mean(exp(similarity / T))), which is
-their highest similarity for a small temperature T and their mean for a large one. The score is anomalous
-support less normal support, a difference of cosine similarities. It is Flashback's softmax over the
-nearest of both on another scale: σ(difference / T) is the anomalous share of the softmax. NOVA's scoring
-by category is the alternative.
+Support of a polarity is the log-mean-exp of its k highest similarities, T·log(mean(exp(similarity / T))): the
+highest of them for a small temperature T, their mean for a large one. The score is anomalous minus normal
+support, a difference of cosine similarities. It is a rescaled form of Flashback's softmax over the nearest
+scenes of both polarities (Lee et al. 2025): σ(difference / T) is the anomalous share of that softmax. The
+alternative is the scoring by category of NOVA.
 
-An index is cached in a file beside the rows that it was built from. The rows are what counts: a file that
-is missing, cut short, of other rows or of another encoder is built again.
+An index is cached in a file beside the rows that it was built from. The rows are authoritative: an index file
+that is missing, truncated, of other rows or of another encoder is built again.
 """
 
 from __future__ import annotations
@@ -32,44 +32,48 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen
 SceneScoring = Literal["contrast", "nova"]
 
 NOVA_WEIGHT = 0.90
+"""Weight of the anomalous similarity in NOVA's difference."""
+
 NOVA_TOP_K = 10
-"""Nearest memories of a category that count: half of the twenty that NOVA writes for each."""
+"""Nearest scenes of a category that count: half of the twenty that NOVA generates for each."""
 
 
 class SceneScoringConfig(Frozen):
-    """How the nearest scenes are scored. The defaults were chosen on captions of clips with odd numbers."""
+    """How the nearest scenes are scored. Defaults: chosen on the captions of the odd-numbered clips."""
 
-    k: int = Field(30, ge=1, description="nearest memories of each side that count")
-    temperature: float = Field(0.4, gt=0, description="in cosine similarity; small: the nearest alone counts")
+    k: int = Field(30, ge=1, description="nearest scenes of each polarity that count")
+    temperature: float = Field(
+        0.4, gt=0, description="in units of cosine similarity; small: only the nearest counts"
+    )
     alpha: float = Field(
         0.95,
         gt=0,
         le=1,
-        description="multiplies anomalous vectors after they were made unit: doubt counts less",
+        description="factor of the anomalous unit vectors (scaled anomaly penalisation, Flashback)",
     )
     scoring: SceneScoring = Field(
-        "contrast", description="nova: the best category, by means of its nearest ten"
+        "contrast", description="nova: the best category, by the mean of its nearest ten"
     )
 
 
 def side_support(similarities: FloatArray, temperature: float) -> FloatArray:
-    """Support of one side, float32 (n,), from its nearest similarities (n, k); −inf where there are none.
+    """Support of one polarity, float32 (n,), from its nearest similarities (n, k); −inf where there are none.
 
-    Entries of −inf stand for memories that are not there.
+    Entries of −inf are padding where there are fewer than k scenes.
     """
     if not similarities.shape[1]:
         return np.full(len(similarities), -np.inf, np.float32)
-    there = np.isfinite(similarities)
-    highest = np.where(there.any(1), similarities.max(1), 0).astype(np.float64)
-    grown = np.where(there, np.exp((similarities - highest[:, None]) / temperature), 0)
+    finite = np.isfinite(similarities)
+    highest = np.where(finite.any(1), similarities.max(1), 0).astype(np.float64)
+    weights = np.where(finite, np.exp((similarities - highest[:, None]) / temperature), 0)
     with np.errstate(divide="ignore"):
-        total = np.log(grown.sum(1) / np.maximum(there.sum(1), 1))
+        total = np.log(weights.sum(1) / np.maximum(finite.sum(1), 1))
     result: FloatArray = (highest + temperature * total).astype(np.float32)
     return result
 
 
 def support_contrast(anomalous: FloatArray, normal: FloatArray) -> FloatArray:
-    """Anomalous support less normal support, float32 (n,), −2 to 2; a side without memories counts −1."""
+    """Anomalous minus normal support, float32 (n,), −2 to 2; a polarity without scenes counts as −1."""
     sides = (np.maximum(side, -1) for side in (anomalous, normal))
     result: FloatArray = np.subtract(*sides)
     return result
@@ -80,18 +84,18 @@ def nova_score(by_category: FloatArray, normal: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    by_category : float32 (n, categories, 10), of the nearest in each; −inf where there are fewer.
-    normal : float32 (n, 10), of the nearest normal ones.
+    by_category : float32 (n, categories, 10), similarities of the nearest in each; −inf is padding.
+    normal : float32 (n, 10), similarities of the nearest normal scenes.
     """
     if not by_category.shape[1]:
         return np.full(len(by_category), -1, np.float32)
-    ahead = _mean_similarity(by_category).max(1)
-    result: FloatArray = (NOVA_WEIGHT * ahead - _mean_similarity(normal)).astype(np.float32)
+    best_category = _mean_similarity(by_category).max(1)
+    result: FloatArray = (NOVA_WEIGHT * best_category - _mean_similarity(normal)).astype(np.float32)
     return result
 
 
 def anomaly_probability(differences: FloatArray, temperature: float) -> FloatArray:
-    """The anomalous share of the softmax, float32 (n,) in 0 to 1."""
+    """The anomalous share of the softmax, σ(difference / temperature), float32 (n,) in [0, 1]."""
     from scipy.special import expit
 
     result: FloatArray = expit(differences / temperature).astype(np.float32)
@@ -99,10 +103,10 @@ def anomaly_probability(differences: FloatArray, temperature: float) -> FloatArr
 
 
 def _mean_similarity(similarities: FloatArray) -> FloatArray:
-    """Over the last axis of what is there; −1 where nothing is."""
-    there = np.isfinite(similarities)
-    total = np.where(there, similarities, 0).sum(-1)
-    mean: FloatArray = np.where(there.any(-1), total / np.maximum(there.sum(-1), 1), -1).astype(np.float32)
+    """Mean of the finite similarities over the last axis; −1 where there are none."""
+    finite = np.isfinite(similarities)
+    total = np.where(finite, similarities, 0).sum(-1)
+    mean: FloatArray = np.where(finite.any(-1), total / np.maximum(finite.sum(-1), 1), -1).astype(np.float32)
     return mean
 
 
@@ -110,7 +114,7 @@ _FILE_MAGIC = b"anomalist index 1\n"
 
 
 def save_index(index: VectorIndex, path: Path, space: str) -> None:
-    """Write an index in place of an earlier one: a new file, on the disk before it takes the name."""
+    """Write an index; an earlier file is replaced atomically. ``space`` is the name of the encoder."""
     import faiss
 
     body = index.numbers.astype("<i8").tobytes() + faiss.serialize_index(index.index).tobytes()
@@ -124,7 +128,7 @@ def save_index(index: VectorIndex, path: Path, space: str) -> None:
 
 
 def load_index(path: Path, space: str) -> VectorIndex | None:
-    """The index in a file; None where there is none that is whole and of this space."""
+    """Read an index; None where the file is missing, damaged or of another embedding space."""
     import faiss
 
     try:
@@ -145,19 +149,21 @@ def load_index(path: Path, space: str) -> VectorIndex | None:
 
 
 MIN_SIMILARITY = 0.45
-"""A negated query that is less similar to a scene is about something else."""
+"""Cosine similarity below which a query and a scene are about different things."""
 
 
 @dataclass(frozen=True, eq=False)
 class SceneMatches:
-    """Nearest scenes and support scores of some queries.
+    """Nearest scenes and support scores of n queries.
 
     Parameters
     ----------
-    differences : float32 (n,), how much each query is more like anomalous scenes than like normal ones.
-    anomalous_support, normal_support : float32 (n,), support of either polarity.
-    scenes : what the numbers mean.
-    similarities, numbers : by side, float32 and int64 (n, k), the nearest scenes, −inf and −1 for none.
+    differences : float32 (n,), the anomaly score: anomalous minus normal support.
+    anomalous_support, normal_support : float32 (n,), support of each polarity.
+    scenes : what ``numbers`` index into.
+    similarities, numbers : by polarity, float32 and int64 (n, k), the nearest scenes; padded with −inf and
+        −1.
+    own : the matches among the camera's own scenes; None where these were not taken in.
     """
 
     differences: FloatArray
@@ -169,10 +175,10 @@ class SceneMatches:
     own: SceneMatches | None = None
 
     def with_own_scenes(self, own: SceneMatches) -> SceneMatches:
-        """The same with the camera's own scenes, which count even where they are few.
+        """Matches with the camera's own scenes taken in, which count even where they are few.
 
-        What is most alike among its normal scenes counts as normal at least as much as the others. One of its
-        anomalous scenes counts where it is nearer than anything normal.
+        Normal support is raised to the highest similarity to an own normal scene. An own anomalous scene
+        raises the score where it is more similar than every normal scene.
         """
         normal, own_normal = (
             _top_similarity(self.similarities["normal"]),
@@ -189,7 +195,7 @@ class SceneMatches:
         )
 
     def nearest(self, row: int, side: ScenePolarity, count: int) -> list[tuple[RememberedScene, float]]:
-        """The scenes of one side that are most like a query, own ones among them, the most similar first."""
+        """The nearest scenes of one polarity to a query, own ones included, the most similar first."""
         found = [*self._found(row, side), *(self.own._found(row, side) if self.own else ())]
         return sorted(found, key=lambda pair: -pair[1])[:count]
 
@@ -201,15 +207,15 @@ class SceneMatches:
 class SceneIndex:
     """Scenes by polarity and negation, each with its own index.
 
-    Negated queries use the nearest scene of each polarity alone: few scenes are negated, most of those are
+    Negated queries use only the nearest scene of each polarity: few scenes are negated, and most of these are
     about something else.
 
-    Anomalous vectors are multiplied by alpha after they were made unit, and the indexes take them as they
-    are, so that the penalty stays.
+    Anomalous unit vectors are multiplied by alpha (scaled anomaly penalisation, Flashback); the indexes don't
+    normalise, so that the factor stays in the products.
 
     Parameters
     ----------
-    scenes : what is remembered.
+    scenes : the scenes to index.
     vectors : float32 (n, d), unit.
     scoring_config : how the nearest scenes are scored.
     """
@@ -274,13 +280,13 @@ class SceneIndex:
         return products, numbers
 
     def _by_category(self, vectors: FloatArray, has_negation: BoolArray) -> tuple[FloatArray, FloatArray]:
-        """Nearest ten similarities of each anomalous category (n, categories, 10), and normal (n, 10)."""
-        half = NOVA_TOP_K
+        """Top ten similarities of each anomalous category (n, categories, 10) and of normal ones (n, 10)."""
+        k = NOVA_TOP_K
         names = sorted({scene.category for scene in self.scenes if scene.side == "anomalous"})
         alpha = np.float32(self._scoring_config.alpha)
-        each = [self._search("anomalous", vectors, has_negation, half, name)[0] / alpha for name in names]
-        stacked = np.stack(each, axis=1) if each else np.empty((len(vectors), 0, half), np.float32)
-        return stacked, self._search("normal", vectors, has_negation, half)[0]
+        each = [self._search("anomalous", vectors, has_negation, k, name)[0] / alpha for name in names]
+        stacked = np.stack(each, axis=1) if each else np.empty((len(vectors), 0, k), np.float32)
+        return stacked, self._search("normal", vectors, has_negation, k)[0]
 
 
 def _negated_scores(products: dict[ScenePolarity, FloatArray]) -> FloatArray:

@@ -1,7 +1,7 @@
 """Scene store: scenes that users add in SQLite, with vectors, search and a conformal threshold.
 
-The index follows the rows. The threshold is measured on the camera's own normal captions, because
-similarities drift from scene to scene, so that no threshold holds for two cameras.
+The index is derived from the rows. The threshold is calibrated on the camera's own normal captions, because
+the level of similarities differs from scene to scene, so that no threshold holds for two cameras.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, tra
 from anomalist.types.common import FloatArray, Frozen
 
 DEFAULT_FALSE_ALARM_RATE = 0.05
+"""Share of normal captions that may be called anomalous."""
 
 
 class SceneThreshold(Frozen):
-    """A score from which on a caption is anomalous, and what it rests on."""
+    """The score from which a caption is anomalous, and what it was calibrated on."""
 
     value: float
     rate: float = Field(gt=0, lt=1, description="share of normal captions that may be called anomalous")
-    captions: int = Field(ge=1, description="normal captions that it was measured on")
+    captions: int = Field(ge=1, description="normal captions that it was calibrated on")
 
 
 def captions_needed(rate: float) -> int:
@@ -48,16 +49,16 @@ def captions_needed(rate: float) -> int:
 
 
 def conformal_threshold(scores: FloatArray, rate: float = DEFAULT_FALSE_ALARM_RATE) -> SceneThreshold:
-    """The lowest threshold whose conformal p-value is at most ``rate``.
+    """The lowest threshold whose conformal p-value (Vovk et al. 2005) is at most ``rate``.
 
     Parameters
     ----------
-    scores : float32 (n,) of normal captions that the memory does not know; NaN is left out.
+    scores : float32 (n,) of normal captions that are not in the memory; NaN is left out.
     rate : share of normal captions that may be called anomalous, above 0 and below 1.
 
     Raises
     ------
-    CalibrationError : so few captions can't support that rate.
+    CalibrationError : too few captions for that rate.
     """
     if not 0 < rate < 1:
         raise CalibrationError(f"A false-alarm rate lies between 0 and 1, got {rate:g}.")
@@ -73,9 +74,9 @@ def conformal_threshold(scores: FloatArray, rate: float = DEFAULT_FALSE_ALARM_RA
 
 
 def cross_fit_halves(captions: Sequence[str]) -> tuple[tuple[Sequence[str], Sequence[str]], ...]:
-    """Cross-fitting: (known, scored) twice, each half is scored by a memory that knows the other.
+    """Two folds for cross-fitting: (known, scored), each half scored by a memory that holds the other.
 
-    Neighbouring captions of a video say the same, so the halves are the earlier and the later ones.
+    Neighbouring captions of a video are nearly equal, so the halves are the earlier and the later captions.
     """
     middle = len(captions) // 2
     earlier, later = captions[:middle], captions[middle:]
@@ -109,12 +110,12 @@ CREATE INDEX scenes_of_category ON scenes (category);
 """,
 )
 
-_REBUILD_SHARE = 0.2  # share of new or deleted rows from which on the index is built again
+_REBUILD_SHARE = 0.2  # share of new or deleted rows from which the index is built again
 _COLUMNS = "id, side, category, text, source"
 
 
 class SimilarScene(NamedTuple):
-    """A scene and the cosine similarity to what was asked for, −1 to 1."""
+    """A scene and its cosine similarity to the query, −1 to 1."""
 
     scene: RememberedScene
     similarity: float
@@ -123,13 +124,13 @@ class SimilarScene(NamedTuple):
 class SceneStore(SqliteStore):
     """The scenes in one file, made where there is none; a context manager. Not for several threads.
 
-    Several processes may read and write the same file; what was added is there after a crash. Every method
+    Several processes may read and write the same file; what was added survives a crash. Every method
     raises DataError, which names the file, when it is damaged, locked for too long or can't be written.
 
     Parameters
     ----------
     path : the file; the index stands beside it as ``<name>.index`` once there are many scenes.
-    encoder : what makes the vectors; `load_encoder()` by default.
+    encoder : the sentence encoder; `load_encoder()` by default.
 
     Raises
     ------
@@ -150,9 +151,9 @@ class SceneStore(SqliteStore):
             raise
 
     def add(self, scenes: Sequence[RememberedScene]) -> tuple[RememberedScene, ...]:
-        """Store scenes, all or none, and embed them; each gets an id of its own.
+        """Embed scenes and store them in one transaction; each gets an id of its own.
 
-        What is there already, of the same side and category, is left out. Returns the new ones.
+        Duplicates of a stored scene (same polarity, category and text) are left out. Returns the new scenes.
         """
         frames = framing_for(self.encoder)
         texts = [apply_frame(scene.text, scene.side, scene.category, frames) for scene in scenes]
@@ -161,7 +162,7 @@ class SceneStore(SqliteStore):
     def add_vectors(
         self, scenes: Sequence[RememberedScene], vectors: FloatArray
     ) -> tuple[RememberedScene, ...]:
-        """The same with vectors, unit float32 (n, d), that the store's encoder made."""
+        """`add` with given vectors, unit float32 (n, d), of the store's encoder."""
         if vectors.shape != (len(scenes), self.encoder.dimensions):
             raise DataError(
                 f'The memory file "{self.path}" takes vectors {(len(scenes), self.encoder.dimensions)}, '
@@ -181,7 +182,7 @@ class SceneStore(SqliteStore):
         return tuple(stored)
 
     def delete(self, ids: Sequence[str | int]) -> int:
-        """Forget scenes by id, all or none; raises DataError for one that isn't there. Returns how many."""
+        """Delete scenes by id, all or none; returns how many. Raises DataError for an unknown id."""
         numbers = [scene_number(id) for id in ids]
         with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
             for number in numbers:
@@ -190,7 +191,7 @@ class SceneStore(SqliteStore):
         return len(numbers)
 
     def calibrate(self, threshold: SceneThreshold) -> None:
-        """Keep the threshold of the camera, in place of an earlier one."""
+        """Store the threshold of the camera, in place of an earlier one."""
         with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
             self._connection.execute("DELETE FROM calibration")
             values = [utc_now(), threshold.value, threshold.rate, threshold.captions]
@@ -207,7 +208,7 @@ class SceneStore(SqliteStore):
     def list(
         self, *, side: ScenePolarity | None = None, category: str | None = None, most: int = -1
     ) -> tuple[RememberedScene, ...]:
-        """Scenes in the order of their ids; of one side or category where named; at most ``most``."""
+        """Scenes by id, optionally of one polarity or category; at most ``most``, all with −1."""
         with data_errors(self.path, SCENE_SCHEMA):
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM scenes WHERE (?1 IS NULL OR side = ?1)"
@@ -224,11 +225,11 @@ class SceneStore(SqliteStore):
     def search(
         self, text: str, k: int = 10, *, side: ScenePolarity | None = None, category: str | None = None
     ) -> tuple[SimilarScene, ...]:
-        """The k scenes most like a text, the most similar first; of one side or category where named."""
+        """The k nearest scenes to a text, the most similar first, optionally of one polarity or category."""
         query = self.encoder.encode([apply_frame(text, "normal", "", "none")])
         with data_errors(self.path, SCENE_SCHEMA):
-            index = self._current()
-            allowed = np.isin(index.numbers, self._wanted(side, category))
+            index = self._current_index()
+            allowed = np.isin(index.numbers, self._selected_ids(side, category))
             products, numbers = index.search(query, k, None if allowed.all() else allowed)
             return tuple(
                 SimilarScene(self._get(int(number)), float(alike))
@@ -236,8 +237,8 @@ class SceneStore(SqliteStore):
                 if number >= 0
             )
 
-    def _wanted(self, side: ScenePolarity | None, category: str | None) -> IntArray:
-        """Ids of rows that are there, as far as they are asked for."""
+    def _selected_ids(self, side: ScenePolarity | None, category: str | None) -> IntArray:
+        """Ids of the stored scenes of a polarity and category, as far as given."""
         if side is None and category is None:
             return self._live
         rows = self._connection.execute(
@@ -246,8 +247,8 @@ class SceneStore(SqliteStore):
         )
         return np.array([row["id"] for row in rows], np.int64)
 
-    def _current(self) -> VectorIndex:
-        """The index, as far as needed brought up to what is in the rows now. Ids are never used twice."""
+    def _current_index(self) -> VectorIndex:
+        """The index, updated to the current rows where needed. Ids are never used twice."""
         self._live = np.array([r["id"] for r in self._connection.execute("SELECT id FROM scenes")], np.int64)
         path = self.path.with_name(self.path.name + ".index")
         index = self._index or load_index(path, self.encoder.name)
@@ -283,7 +284,7 @@ class SceneStore(SqliteStore):
         return _scene_from_row(row)
 
     def _check_space(self) -> None:
-        """Note the encoder in a new file; refuse vectors of another one."""
+        """Store the encoder's name in a new file; refuse a file with vectors of another encoder."""
         row = self._connection.execute("SELECT * FROM space").fetchone()
         mine = (self.encoder.name, self.encoder.dimensions)
         if row is None:
@@ -317,7 +318,7 @@ def _scene_from_row(row: sqlite3.Row) -> RememberedScene:
 def filter_scenes(
     scenes: Sequence[RememberedScene], side: ScenePolarity | None, category: str | None
 ) -> tuple[RememberedScene, ...]:
-    """Those of one side or category, all where neither is named."""
+    """The scenes of a polarity and category, as far as given."""
     return tuple(
         scene
         for scene in scenes
@@ -333,7 +334,7 @@ def search_shipped(
     category: str | None = None,
     encoder: Encoder | None = None,
 ) -> tuple[SimilarScene, ...]:
-    """The k shipped scenes most like a text, the most similar first."""
+    """The k nearest shipped scenes to a text, the most similar first."""
     encoder = encoder or load_encoder()
     scenes = shipped_scenes()
     wanted = {scene.id for scene in filter_scenes(scenes, side, category)}
