@@ -108,9 +108,7 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
     notes = (*reply.notes, *_stale_notes(subject, entities))
-    return reply.model_copy(
-        update={"notes": notes, "milliseconds": round(1000 * (time.perf_counter() - began), 1)}
-    )
+    return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
 def _answer_by_intent(subject: Subject, question: Question, entities: Entities) -> Answer:
