@@ -17,11 +17,12 @@ from anomalist.memory.ranking import RankAdjustment, rank_adjustments
 from anomalist.pipeline import learn
 from anomalist.report.alerts import event_key
 from anomalist.settings import Settings
+from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE, event_signature
-from anomalist.vision.profile import Manifest, Profile, load_profile, profile_path
+from anomalist.vision.profile import Manifest, Profile, load_profile
 
 
 def find_event(records: Sequence[ClipRecord], name: str) -> tuple[ClipRecord, Event]:

@@ -15,6 +15,7 @@ from anomalist.composition import InspectionSettings, compose_inspection, overri
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Memory
 from anomalist.records import build_record, error_record
+from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of
 from anomalist.types.common import Answer, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
@@ -30,7 +31,7 @@ from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
 from anomalist.vision.media.images import list_images, load_roi, read_groups, source_of
-from anomalist.vision.profile import Profile, profile_path, refuse_overwriting, save_profile
+from anomalist.vision.profile import PROFILE_KIND, Profile, save_profile
 
 
 class Inspector:
@@ -203,7 +204,7 @@ def learn(
     AnomalistError : nothing usable to learn from, a profile in the way, a full disk, …
     """
     path = profile_path(profile)
-    refuse_overwriting(path, force=force)
+    PROFILE_KIND.refuse_overwriting(path, force=force)
     name, backbone = options.get("detector", "surface"), options.get("backbone")
     kind = detector_class(name)
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)

@@ -6,14 +6,14 @@ What is done stays done: an unchanged picture under the same profile and setting
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import AnomalistError
-from anomalist.storage.run_folder import RunFolder, inspection_key
+from anomalist.storage.files import file_sha256
+from anomalist.storage.run_folder import ImageRunFolder, inspection_key
 from anomalist.types.common import MediaSummary, Recall, Verdict
 from anomalist.types.image import Evidence, EvidenceSummary, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
@@ -81,17 +81,19 @@ class BatchInspector(Protocol):
         ...
 
 
-def pending_paths(inspector: BatchInspector, folder: RunFolder, paths: Sequence[Path]) -> list[Path]:
+def pending_paths(inspector: BatchInspector, folder: ImageRunFolder, paths: Sequence[Path]) -> list[Path]:
     """Leave out the paths whose picture, as it is now, has a row by this profile and these settings."""
     return [
         path
         for path in paths
-        if not folder.done(_inspection_key_of(inspector, source_of(path), _file_sha256(path)))
+        if not folder.done(
+            source_of(path), _inspection_key_of(inspector, source_of(path), _file_sha256(path))
+        )
     ]
 
 
 def inspect_to_folder(
-    inspector: BatchInspector, folder: RunFolder, paths: Iterable[Path]
+    inspector: BatchInspector, folder: ImageRunFolder, paths: Iterable[Path]
 ) -> Iterator[Record]:
     """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
 
@@ -113,7 +115,9 @@ def inspect_to_folder(
         if record.sha256 is None:
             record = record.replace(sha256=_file_sha256(path))
             inspection = dataclasses.replace(inspection, record=record)
-        yield folder.append(inspection, _inspection_key_of(inspector, record.source, record.sha256))
+        yield folder.append_inspection(
+            inspection, _inspection_key_of(inspector, record.source, record.sha256)
+        )
 
 
 def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | None) -> str:
@@ -125,7 +129,6 @@ def _file_sha256(path: Path) -> str | None:
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             return None
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return None

@@ -87,7 +87,7 @@ def test_what_cannot_be_answered_exits_with_3(folder: Path) -> None:
 
 
 def test_a_clip_of_a_run(tmp_path: Path) -> None:
-    with ClipRunFolder(tmp_path / "clips") as clips:
+    with ClipRunFolder.open(tmp_path / "clips") as clips:
         clips.append(clip("yard.mp4", event()))
     done = run("ask", tmp_path / "clips", "When did it happen?")
     assert "E1 lasts from 1 s to 2 s" in done.output

@@ -56,7 +56,7 @@ def triaged(tmp_path: Path) -> Path:
         )
         for number, text in enumerate(texts, start=1)
     )
-    with ClipRunFolder(tmp_path / "run") as folder:
+    with ClipRunFolder.open(tmp_path / "run") as folder:
         folder.append(ClipRecord(source="a.mp4", status="ok", label="anomalous", events=events, scene="cam3"))
     return tmp_path / "run"
 

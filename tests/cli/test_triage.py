@@ -75,6 +75,16 @@ def test_a_second_run_does_only_what_is_open(clips: Path, scene: str, tmp_path: 
     assert len(rows) == 2
 
 
+def test_a_later_run_keeps_the_clips_of_earlier_ones(clips: Path, scene: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in ("runner.mp4", "calm.mp4"):
+        run("triage", clips / name, "--profile", scene, "--out", out)
+    rows = [json.loads(line) for line in (out / "clips.jsonl").read_text().splitlines()]
+    assert [Path(row["source"]).name for row in rows] == ["runner.mp4", "calm.mp4"]
+    alerts = json.loads((out / "triage.json").read_text())["alerts"]
+    assert {Path(alert["source"]).name for alert in alerts} == {"runner.mp4"}
+
+
 def test_fail_on_is_an_exit_code(clips: Path, scene: str) -> None:
     assert run("triage", clips / "calm.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 0
     assert run("triage", clips / "runner.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 1

@@ -70,7 +70,10 @@ def assert_same_answers(found: Sequence[dict[str, Any]], said: Sequence[dict[str
 
 def test_profiles_are_listed() -> None:
     keys = ("name", "version", "format", "effort", "low", "defects")
-    assert only(rows("profiles"), *keys) == only(SAID["profiles"], *keys)
+    found = {kind: [row for row in rows("profiles") if row["kind"] == kind] for kind in ("profile", "scene")}
+    assert only(found["profile"], *keys) == only(SAID["profiles"], *keys)
+    assert only(found["scene"], "name", "format") == [{"name": "gate", "format": 1}]
+    assert "damaged" not in run("profiles").stderr
 
 
 def test_a_profile_gives_the_labels_and_scores_that_it_gave() -> None:

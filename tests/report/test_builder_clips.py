@@ -20,7 +20,7 @@ from anomalist.report.builder import (
     rewrite_triage_reports,
     write_triage_reports,
 )
-from anomalist.storage.run_folder import read_clips
+from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Trouble, WatchMatch
 from anomalist.types.common import Claim
 from anomalist.vision.media.frames import Frame, Video
@@ -66,7 +66,7 @@ def written(tmp_path: Path, videos: Path) -> Element:
 
 def test_pictures_and_clips_lie_beside_the_records_that_name_them(tmp_path: Path, videos: Path) -> None:
     write_triage_reports(everything(videos), tmp_path, opener(videos))
-    records = read_clips(tmp_path)
+    records = ClipRunFolder(tmp_path).records()
     assert [record.source for record in records] == [record.source for record in everything(videos)]
     first = records[0].events[0]
     name = event_file_name(records[0].source, "E1")
@@ -161,7 +161,7 @@ def test_the_page_says_what_the_threshold_promises_and_whether_the_future_was_us
 def test_a_video_that_is_gone_gives_an_event_without_picture_that_says_so(tmp_path: Path) -> None:
     page = parse(write_triage_reports([clip("gone.mp4", event())], tmp_path))
     assert "no picture" in page.words()
-    (record,) = read_clips(tmp_path)
+    (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame is None
     assert record.notes[0].startswith("No pictures of its events:")
     assert record.notes[0] in page.words()
@@ -169,14 +169,14 @@ def test_a_video_that_is_gone_gives_an_event_without_picture_that_says_so(tmp_pa
 
 def test_a_video_that_has_changed_is_not_shown(tmp_path: Path, videos: Path) -> None:
     write_triage_reports([clip(str(videos / "yard.mp4"), event(), sha256="00" * 32)], tmp_path)
-    (record,) = read_clips(tmp_path)
+    (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame is None
     assert "has changed since it was judged" in record.notes[0]
 
 
 def test_a_stream_is_not_opened_again(tmp_path: Path) -> None:
     write_triage_reports([clip("rtsp://camera/1", event())], tmp_path)
-    (record,) = read_clips(tmp_path)
+    (record,) = ClipRunFolder(tmp_path).records()
     assert "can't be read again" in record.notes[0]
 
 
@@ -185,7 +185,7 @@ def test_a_video_that_went_away_meanwhile_is_said(tmp_path: Path) -> None:
     video = open_video(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").unlink()
     write_triage_reports([clip("a.mp4", event())], tmp_path, {"a.mp4": video})
-    assert "No picture of E1" in read_clips(tmp_path)[0].notes[0]
+    assert "No picture of E1" in ClipRunFolder(tmp_path).records()[0].notes[0]
 
 
 class Torn:
@@ -208,7 +208,7 @@ class Torn:
 def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
     torn: Video = Torn()  # type: ignore[assignment]
     write_triage_reports([clip("torn", event())], tmp_path, {"torn": torn})
-    (record,) = read_clips(tmp_path)
+    (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame == f"frames/{event_file_name('torn', 'E1')}.jpg"
     assert record.events[0].clip is None
     assert record.notes == ("No short clip of E1: The rest is lost.",)
@@ -216,13 +216,13 @@ def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
 
 def test_a_source_without_a_given_video_is_said(tmp_path: Path) -> None:
     write_triage_reports([clip("a.mp4", event())], tmp_path, {})
-    assert "was not kept" in read_clips(tmp_path)[0].notes[0]
+    assert "was not kept" in ClipRunFolder(tmp_path).records()[0].notes[0]
 
 
 def test_without_clips_only_pictures_are_made(tmp_path: Path, videos: Path) -> None:
     write_triage_reports(everything(videos)[:1], tmp_path, clips=False)
     assert not (tmp_path / "clips").exists()
-    assert read_clips(tmp_path)[0].events[0].clip is None
+    assert ClipRunFolder(tmp_path).records()[0].events[0].clip is None
 
 
 def test_beyond_a_number_of_events_only_words_are_left(
@@ -232,7 +232,7 @@ def test_beyond_a_number_of_events_only_words_are_left(
     monkeypatch.setattr(builder, "MAX_PICTURED_EVENTS", 1)
     yard = clip(str(videos / "yard.mp4"), event(), event("E2", 8, 9, kind="size"))
     write_triage_reports([yard], tmp_path, clips=False)
-    (record,) = read_clips(tmp_path)
+    (record,) = ClipRunFolder(tmp_path).records()
     assert [e.key_frame is not None for e in record.events] == [True, False]
     assert record.notes == ("No pictures of 1 event beyond the first 1 by rank.",)
 
@@ -249,10 +249,15 @@ def test_a_page_holds_so_many_pictures_at_most(
 
 def test_a_triage_can_be_rendered_again_from_its_folder_alone(tmp_path: Path, videos: Path) -> None:
     first = write_triage_reports(everything(videos), tmp_path, opener(videos), title="Night").read_bytes()
-    assert rewrite_triage_reports(read_clips(tmp_path), tmp_path, title="Night").read_bytes() == first
+    assert (
+        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path, title="Night").read_bytes()
+        == first
+    )
     raised = RankAdjustment(value=1, cases=("case:1",), reason="alike to 1 escalated (case:1)")
     key = f"{videos / 'yard.mp4'}#E1"
-    page = parse(rewrite_triage_reports(read_clips(tmp_path), tmp_path, adjustments={key: raised}))
+    page = parse(
+        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path, adjustments={key: raised})
+    )
     assert "1 step up by feedback (alike to 1 escalated (case:1))" in page.words()
 
 
@@ -266,7 +271,7 @@ def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(tmp_path: Path, v
     outside.write_bytes(b"\xff\xd8secret")
     rows = (folder / "clips.jsonl").read_text("utf-8").replace(f"frames/{two}.jpg", "../secret.jpg")
     (folder / "clips.jsonl").write_text(rows, "utf-8")
-    page = parse(rewrite_triage_reports(read_clips(folder), folder))
+    page = parse(rewrite_triage_reports(ClipRunFolder(folder).records(), folder))
     assert page.words().count("The key frame is gone.") == 2
     assert "The short clip is gone." in page.words()
     assert "c2VjcmV0" not in (folder / "triage.html").read_text("utf-8")
@@ -282,7 +287,7 @@ def test_names_of_files_do_not_depend_on_what_else_is_triaged() -> None:
 def test_the_last_row_of_a_source_counts(tmp_path: Path) -> None:
     rows = [clip("a.mp4", event()), clip("b.mp4"), clip("a.mp4")]
     (tmp_path / "clips.jsonl").write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
-    assert read_clips(tmp_path) == [rows[2], rows[1]]
+    assert ClipRunFolder(tmp_path).records() == [rows[2], rows[1]]
 
 
 @pytest.mark.parametrize("rows", [None, "no json\n", '{"source": "a"}\n'])
@@ -290,14 +295,14 @@ def test_a_folder_without_readable_records_is_an_error(tmp_path: Path, rows: str
     if rows is not None:
         (tmp_path / "clips.jsonl").write_text(rows)
     with pytest.raises(DataError, match=r"clips\.jsonl"):
-        rewrite_triage_reports(read_clips(tmp_path), tmp_path)
+        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path)
 
 
 def test_an_empty_run_is_a_page_too(tmp_path: Path) -> None:
     page = parse(write_triage_reports([], tmp_path))
     assert page.all("h1")[0].words() == "No clips were looked at"
     assert (tmp_path / "clips.jsonl").read_bytes() == b""
-    assert rewrite_triage_reports(read_clips(tmp_path), tmp_path).is_file()
+    assert rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path).is_file()
 
 
 def test_long_events_are_cut_around_their_peak() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anomalist.errors import DataError
-from anomalist.storage.run_folder import RunFolder, inspection_key
+from anomalist.storage.run_folder import ImageRunFolder, inspection_key
 from anomalist.types.common import Claim, DetectorInfo
 from anomalist.types.image import RECORD_FORMAT, Evidence, Inspection, Media, Record
 
@@ -63,9 +63,9 @@ def lines(folder: Path) -> list[bytes]:
 @pytest.fixture
 def three(tmp_path: Path) -> Path:
     """Return a run folder with three rows."""
-    with RunFolder.open(tmp_path / "run") as run:
+    with ImageRunFolder.open(tmp_path / "run") as run:
         for source in ("a.png", "b.png", "c.png"):
-            run.append(inspection(source), key(source))
+            run.append_inspection(inspection(source), key(source))
     return tmp_path / "run"
 
 
@@ -73,17 +73,20 @@ def three(tmp_path: Path) -> Path:
 
 
 def test_a_row_begins_with_the_keys_that_people_read(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path) as run:
-        run.append(inspection(), key())
+    with ImageRunFolder.open(tmp_path) as run:
+        run.append_inspection(inspection(), key())
     read_by_people = "source,status,label,score,p_value,threshold,severity,kind,regions,claims,error"
     assert ",".join(json.loads(lines(tmp_path)[0])).startswith(read_by_people + ",")
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path / "new" / "run") as run:
-        stored = [run.append(inspection("ä.png"), key("ä.png")), run.append(failure("b.png"), key("b.png"))]
+    with ImageRunFolder.open(tmp_path / "new" / "run") as run:
+        stored = [
+            run.append_inspection(inspection("ä.png"), key("ä.png")),
+            run.append_inspection(failure("b.png"), key("b.png")),
+        ]
         assert run.records() == stored
-    assert RunFolder(tmp_path / "new" / "run").records() == stored
+    assert ImageRunFolder(tmp_path / "new" / "run").records() == stored
     assert stored[0] == inspection("ä.png").record.replace(
         key=key("ä.png"), map=stored[0].map, mask=stored[0].mask
     )
@@ -92,8 +95,8 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
 def test_map_and_mask_lie_beside_the_rows(tmp_path: Path) -> None:
     evidence = inspection().evidence
     assert evidence is not None
-    with RunFolder.open(tmp_path) as run:
-        record = run.append(inspection(), key())
+    with ImageRunFolder.open(tmp_path) as run:
+        record = run.append_inspection(inspection(), key())
     assert record.map == f"maps/{key()[:16]}.npy"
     assert record.mask == f"masks/{key()[:16]}.png"
     score_map = np.load(tmp_path / record.map, allow_pickle=False)
@@ -104,8 +107,8 @@ def test_map_and_mask_lie_beside_the_rows(tmp_path: Path) -> None:
 
 
 def test_an_error_row_has_no_arrays(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path) as run:
-        record = run.append(failure(), key(sha256=None))
+    with ImageRunFolder.open(tmp_path) as run:
+        record = run.append_inspection(failure(), key(sha256=None))
     assert (record.map, record.mask) == (None, None)
     assert [path.name for path in tmp_path.iterdir()] == ["records.jsonl"]
 
@@ -113,41 +116,41 @@ def test_an_error_row_has_no_arrays(tmp_path: Path) -> None:
 def test_a_folder_without_records_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(DataError, match="is not a run folder"):
-            RunFolder(path)
+            ImageRunFolder(path)
 
 
 def test_only_an_opened_folder_is_written(three: Path) -> None:
-    with pytest.raises(ValueError, match=r"RunFolder\.open"):
-        RunFolder(three).append(inspection("d.png"), key("d.png"))
+    with pytest.raises(ValueError, match=r"ImageRunFolder\.open"):
+        ImageRunFolder(three).append_inspection(inspection("d.png"), key("d.png"))
 
 
 # --- what is done ---------------------------------------------------------------------------------------
 
 
 def test_what_is_done_is_known_at_once_and_after_reopening(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path) as run:
-        assert not run.done(key())
-        run.append(inspection(), key())
-        assert run.done(key())
-    with RunFolder.open(tmp_path) as run:
-        assert run.done(key())
-        assert not run.done(key("other.png"))
+    with ImageRunFolder.open(tmp_path) as run:
+        assert not run.done("a.png", key())
+        run.append_inspection(inspection(), key())
+        assert run.done("a.png", key())
+    with ImageRunFolder.open(tmp_path) as run:
+        assert run.done("a.png", key())
+        assert not run.done("other.png", key("other.png"))
 
 
 @pytest.mark.parametrize(("sha256", "done"), [(None, False), (DIGEST, True)])
 def test_a_file_that_could_not_be_read_is_tried_again(tmp_path: Path, sha256: str | None, done: bool) -> None:
-    with RunFolder.open(tmp_path) as run:
-        run.append(failure(sha256=sha256), key(sha256=sha256))
-        assert run.done(key(sha256=sha256)) is done
-    with RunFolder.open(tmp_path) as run:
-        assert run.done(key(sha256=sha256)) is done
+    with ImageRunFolder.open(tmp_path) as run:
+        run.append_inspection(failure(sha256=sha256), key(sha256=sha256))
+        assert (run.done("a.png", key(sha256=sha256)) is not None) is done
+    with ImageRunFolder.open(tmp_path) as run:
+        assert (run.done("a.png", key(sha256=sha256)) is not None) is done
 
 
 def test_a_mended_file_replaces_its_error_in_its_old_place(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path) as run:
-        run.append(failure("a.png"), key(sha256=None))
-        run.append(inspection("b.png"), key("b.png"))
-        run.append(inspection("a.png"), key("a.png"))
+    with ImageRunFolder.open(tmp_path) as run:
+        run.append_inspection(failure("a.png"), key(sha256=None))
+        run.append_inspection(inspection("b.png"), key("b.png"))
+        run.append_inspection(inspection("a.png"), key("a.png"))
         assert [(record.source, record.status) for record in run.records()] == [
             ("a.png", "ok"),
             ("b.png", "ok"),
@@ -157,15 +160,15 @@ def test_a_mended_file_replaces_its_error_in_its_old_place(tmp_path: Path) -> No
 
 def test_only_the_last_row_of_a_picture_counts_as_done(tmp_path: Path) -> None:
     before, after = key(sha256="1" * 64), key(sha256="2" * 64)
-    with RunFolder.open(tmp_path) as run:
-        run.append(inspection(score=1), before)
-        run.append(inspection(score=2), after)
-    with RunFolder.open(tmp_path) as run:  # the file has been changed back in the meantime
-        assert run.done(after)
-        assert not run.done(before)
-        run.append(inspection(score=1), before)
-        assert run.done(before)
-        assert not run.done(after)
+    with ImageRunFolder.open(tmp_path) as run:
+        run.append_inspection(inspection(score=1), before)
+        run.append_inspection(inspection(score=2), after)
+    with ImageRunFolder.open(tmp_path) as run:  # the file has been changed back in the meantime
+        assert run.done("a.png", after)
+        assert not run.done("a.png", before)
+        run.append_inspection(inspection(score=1), before)
+        assert run.done("a.png", before)
+        assert not run.done("a.png", after)
         assert [record.score for record in run.records()] == [1]
 
 
@@ -200,17 +203,17 @@ def test_keys_do_not_run_together(one: tuple[str, ...], two: tuple[str, ...]) ->
 
 def test_a_last_line_torn_at_any_byte_is_ignored_and_written_over(three: Path) -> None:
     content = (three / "records.jsonl").read_bytes()
-    whole = RunFolder(three).records()
+    whole = ImageRunFolder(three).records()
     start = len(content) - len(lines(three)[-1])
     for end in range(start, len(content)):
         (three / "records.jsonl").write_bytes(content[:end])
-        assert RunFolder(three).records() == whole[:2]
-        with RunFolder.open(three) as run:
+        assert ImageRunFolder(three).records() == whole[:2]
+        with ImageRunFolder.open(three) as run:
             assert (three / "records.jsonl").read_bytes() == content[:start]
-            assert not run.done(key("c.png"))
-            assert run.done(key("b.png"))
-    with RunFolder.open(three) as run:
-        run.append(inspection("c.png"), key("c.png"))
+            assert not run.done("c.png", key("c.png"))
+            assert run.done("b.png", key("b.png"))
+    with ImageRunFolder.open(three) as run:
+        run.append_inspection(inspection("c.png"), key("c.png"))
     assert (three / "records.jsonl").read_bytes() == content
 
 
@@ -218,7 +221,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from anomalist.storage.run_folder import RunFolder
+from anomalist.storage.run_folder import ImageRunFolder
 from anomalist.errors import DataError
 from anomalist.types.common import DetectorInfo
 from anomalist.types.image import Evidence, Inspection, Record
@@ -254,19 +257,19 @@ def running(code: str, folder: Path) -> "Iterator[subprocess.Popen[str]]":
 @pytest.mark.parametrize("milliseconds", [20, 73, 141])
 def test_a_killed_process_leaves_no_row_without_its_files(tmp_path: Path, milliseconds: int) -> None:
     endless = """
-with RunFolder.open(folder) as run:
+with ImageRunFolder.open(folder) as run:
     print("ready", flush=True)
     for number in range(10**9):
-        run.append(inspection(f"{number}.png", 32), f"{number:064}"[::-1])
+        run.append_inspection(inspection(f"{number}.png", 32), f"{number:064}"[::-1])
 """
     with running(endless, tmp_path) as process:
         time.sleep(milliseconds / 1000)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with RunFolder.open(tmp_path) as run:
+    with ImageRunFolder.open(tmp_path) as run:
         records = run.records()
         assert all(line.endswith(b"\n") for line in lines(tmp_path))
-        run.append(inspection("last.png"), key("last.png"))
+        run.append_inspection(inspection("last.png"), key("last.png"))
         assert len(run.records()) == len(records) + 1
     assert [record.source for record in records] == [f"{number}.png" for number in range(len(records))]
     for record in records:
@@ -285,10 +288,10 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_half_row(tmp_path: Path, lim
     until_full = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-with RunFolder.open(folder) as run:
+with ImageRunFolder.open(folder) as run:
     try:
         for number in range(10**9):
-            run.append(inspection(f"{{number}}.png", {size}), f"{{number:064}}"[::-1])
+            run.append_inspection(inspection(f"{{number}}.png", {size}), f"{{number:064}}"[::-1])
     except DataError as error:
         print(number, error)
 """
@@ -302,8 +305,8 @@ with RunFolder.open(folder) as run:
     assert content == b"" or content.endswith(b"\n")
     assert list(tmp_path.rglob("*.part")) == []
     assert (size == 64) == (int(number) == 0)
-    with RunFolder.open(tmp_path) as run:  # there is room again
-        run.append(inspection("last.png"), key("last.png"))
+    with ImageRunFolder.open(tmp_path) as run:  # there is room again
+        run.append_inspection(inspection("last.png"), key("last.png"))
         assert len(run.records()) == int(number) + 1
 
 
@@ -330,25 +333,25 @@ def test_a_damaged_line_is_named_by_its_number(three: Path, damage: bytes) -> No
     (three / "records.jsonl").write_bytes(before[0] + damage + before[2])
     damaged = (three / "records.jsonl").read_bytes()
     with pytest.raises(DataError, match=r"Line 2 of .*records\.jsonl. is damaged"):
-        RunFolder(three).records()
+        ImageRunFolder(three).records()
     with pytest.raises(DataError, match="Line 2 of"):
-        RunFolder.open(three)
+        ImageRunFolder.open(three)
     assert (three / "records.jsonl").read_bytes() == damaged, "nothing is thrown away"
 
 
 def test_removing_the_damaged_line_helps_as_the_message_says(three: Path) -> None:
     first, _, third = lines(three)
     (three / "records.jsonl").write_bytes(first + b"\n" + third)
-    with RunFolder.open(three) as run:
+    with ImageRunFolder.open(three) as run:
         assert [record.source for record in run.records()] == ["a.png", "c.png"]
-        assert not run.done(key("b.png"))
+        assert not run.done("b.png", key("b.png"))
 
 
 def test_rows_of_a_newer_format_ask_for_an_upgrade(three: Path) -> None:
     newer = {"source": "d.png", "status": "ok", "format": RECORD_FORMAT + 1, "something": "new"}
     with (three / "records.jsonl").open("a") as file:
         file.write(json.dumps(newer) + "\n")
-    for read in (RunFolder.open, lambda path: RunFolder(path).records()):
+    for read in (ImageRunFolder.open, lambda path: ImageRunFolder(path).records()):
         with pytest.raises(DataError, match=rf"Line 4 .*has format {RECORD_FORMAT + 1}.*Upgrade anomalist"):
             read(three)
 
@@ -357,7 +360,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("mine")
     for path in (tmp_path / "results", tmp_path / "results" / "below"):
         with pytest.raises(DataError, match="is not a folder"):
-            RunFolder.open(path)
+            ImageRunFolder.open(path)
     assert (tmp_path / "results").read_text() == "mine"
 
 
@@ -370,7 +373,7 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch
             os.seteuid(65534)
         for path in (Path(), Path("new")):
             with pytest.raises(DataError, match=r"can't be written: .*you may write to"):
-                RunFolder.open(path)
+                ImageRunFolder.open(path)
     finally:
         if os.getuid() == 0:
             os.seteuid(0)
@@ -380,24 +383,24 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch
 @posix_only
 def test_two_processes_do_not_write_to_one_folder(three: Path) -> None:
     hold = """
-run = RunFolder.open(folder)
+run = ImageRunFolder.open(folder)
 print("ready", flush=True)
 sys.stdin.read()
 """
     with running(hold, three):
         with pytest.raises(DataError, match=r"Another anomalist is writing to .*run"):
-            RunFolder.open(three)
-        assert len(RunFolder(three).records()) == 3, "reading goes on"
-    RunFolder.open(three).close()  # the lock went with the process
+            ImageRunFolder.open(three)
+        assert len(ImageRunFolder(three).records()) == 3, "reading goes on"
+    ImageRunFolder.open(three).close()  # the lock went with the process
 
 
 def test_the_lock_ends_with_the_with_statement(three: Path) -> None:
     for _ in range(2):
-        with RunFolder.open(three):
+        with ImageRunFolder.open(three):
             pass
-    with pytest.raises(RuntimeError, match="stop"), RunFolder.open(three):
+    with pytest.raises(RuntimeError, match="stop"), ImageRunFolder.open(three):
         raise RuntimeError("stop")
-    RunFolder.open(three).close()
+    ImageRunFolder.open(three).close()
 
 
 # --- calibration ----------------------------------------------------------------------------------------
@@ -405,11 +408,11 @@ def test_the_lock_ends_with_the_with_statement(three: Path) -> None:
 
 @pytest.mark.parametrize("groups", [None, ["one", "two", "two"]])
 def test_the_calibration_is_kept_beside_the_rows(tmp_path: Path, groups: list[str] | None) -> None:
-    with RunFolder.open(tmp_path) as run:
+    with ImageRunFolder.open(tmp_path) as run:
         assert run.calibration(DIGEST) is None
         run.write_calibration("Kachel №1", DIGEST, [0.1, 1e-17, 3.0], groups, {"method": "split"})
     assert (tmp_path / "calibration" / f"{DIGEST[:16]}.json").is_file()
-    assert RunFolder(tmp_path).calibration(DIGEST) == {
+    assert ImageRunFolder(tmp_path).calibration(DIGEST) == {
         "name": "Kachel №1",
         "digest": DIGEST,
         "scores": [0.1, 1e-17, 3.0],
@@ -419,14 +422,14 @@ def test_the_calibration_is_kept_beside_the_rows(tmp_path: Path, groups: list[st
 
 
 def test_the_calibration_of_another_profile_is_not_mistaken_for_this_one(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path) as run:
+    with ImageRunFolder.open(tmp_path) as run:
         run.write_calibration("p", DIGEST, [1.0], None, {})
         assert run.calibration(DIGEST[:16] + "f" * 48) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe"])
 def test_a_damaged_calibration_is_named(tmp_path: Path, damage: bytes) -> None:
-    with RunFolder.open(tmp_path) as run:
+    with ImageRunFolder.open(tmp_path) as run:
         run.write_calibration("p", DIGEST, [1.0], None, {})
         (tmp_path / "calibration" / f"{DIGEST[:16]}.json").write_bytes(damage)
         with pytest.raises(DataError, match=r"calibration.*is damaged"):

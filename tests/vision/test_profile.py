@@ -13,7 +13,8 @@ import pytest
 
 from anomalist.errors import DetectorError, ProfileError
 from anomalist.settings import Settings
-from anomalist.vision.profile import PROFILE_FORMAT, load_profile, profile_path, read_manifest
+from anomalist.storage.artifacts import profile_path
+from anomalist.vision.profile import PROFILE_FORMAT, PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
 from tests.profiles import ROI, names, saved
 
@@ -60,7 +61,7 @@ def test_a_profile_may_be_moved_and_copied(tmp_path: Path) -> None:
 def test_the_manifest_can_be_read_without_the_arrays(tmp_path: Path) -> None:
     manifest = saved(tmp_path / "p").manifest
     (tmp_path / "p" / "detector.safetensors").unlink()
-    assert read_manifest(tmp_path / "p") == manifest
+    assert PROFILE_KIND.read_manifest(tmp_path / "p") == manifest
 
 
 # --- what is refused --------------------------------------------------------------------------------------

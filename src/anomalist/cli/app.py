@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,7 +101,7 @@ def learn(
     """Learn what normal looks like from a folder of good pictures."""
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.pipeline import learn as learn_profile
-    from anomalist.vision.profile import profile_path
+    from anomalist.storage.artifacts import profile_path
 
     if from_feedback == (normals is not None):
         raise DataError(
@@ -167,40 +168,51 @@ app.command()(triage.feedback)
 
 @app.command()
 def profiles(json: JsonOption = False) -> None:
-    """List the learned profiles."""
+    """List what was learned: profiles of pictures, and scenes of cameras."""
     from rich.table import Table
 
     from anomalist.cli.terminal import err, out
     from anomalist.errors import ProfileError
     from anomalist.settings import Settings
-    from anomalist.vision.profile import read_manifest
 
     place = Settings().profiles
-    table = Table("name", "pictures", "detector", "effort", "learned", "digest", title=str(place))
+    table = Table("name", "learned from", "detector", "effort", "learned", "digest", title=str(place))
     for path in sorted(place.iterdir()) if place.is_dir() else []:
         if not path.is_dir() or path.name.startswith("."):
             continue
         try:
-            manifest = read_manifest(path)
+            learned, row = _describe_artifact(path)
         except ProfileError as error:
             err.print(f"{error.message}", markup=False, soft_wrap=True)
             continue
-        fields = (
-            str(len(manifest.normals)),
-            manifest.detector,
-            manifest.effort,
-            manifest.created,
-            manifest.digest[:12],
-        )
         if json:
-            print(manifest.replace(normals=(), name=path.name).model_dump_json())
-        table.add_row(path.name, *fields)
+            print(dumps(learned))
+        table.add_row(path.name, *row)
     if not json:
         out.print(
             table
             if table.row_count
             else f"No profiles in {place} yet. Make one: anomalist learn NORMAL_DIR --profile NAME"
         )
+
+
+def _describe_artifact(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a folder of the home holds, as a JSON object and as cells of a table; ProfileError if damaged."""
+    from anomalist.vision.motion.scene import SCENE_KIND
+    from anomalist.vision.profile import PROFILE_KIND
+
+    if SCENE_KIND.is_at(path):
+        scene = SCENE_KIND.read_manifest(path)
+        minutes = sum(video.seconds for video in scene.footage) / 60
+        source, detector, effort = f"{len(scene.footage)} videos, {minutes:.1f} min", "motion", ""
+        created, digest = scene.created, scene.digest
+        content = scene.model_dump(mode="json") | {"kind": "scene"}
+    else:
+        profile = PROFILE_KIND.read_manifest(path)
+        source, detector, effort = f"{len(profile.normals)} pictures", profile.detector, profile.effort
+        created, digest = profile.created, profile.digest
+        content = profile.model_dump(mode="json") | {"kind": "profile", "normals": []}
+    return content | {"name": path.name}, (source, detector, effort, created, digest[:12])
 
 
 @app.command()

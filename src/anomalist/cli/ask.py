@@ -221,10 +221,10 @@ def _run_subject(
     from dataclasses import replace
 
     from anomalist.agent.tools.subject import Subject
-    from anomalist.storage.run_folder import CLIPS, RECORDS, RunFolder, read_clips
+    from anomalist.storage.run_folder import CLIPS, RECORDS, ClipRunFolder, ImageRunFolder
 
     if (what / RECORDS).is_file():
-        records = tuple(RunFolder(what).records())
+        records = tuple(ImageRunFolder(what).records())
         base = Subject()
         if profile is not None or reference is not None:
             base = _open_inspector(profile, reference, rate).subject([])
@@ -233,5 +233,5 @@ def _run_subject(
             return whole
         return replace(whole, records=(whole.picture(picture),), past=records)
     assert (what / CLIPS).is_file()  # one of the two is there
-    clips = Subject(clips=tuple(read_clips(what)), folder=what)
+    clips = Subject(clips=tuple(ClipRunFolder(what).records()), folder=what)
     return clips if picture is None else replace(clips, clips=(clips.clip(picture),))

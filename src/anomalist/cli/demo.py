@@ -84,13 +84,13 @@ def run_demo(out: Path) -> None:
     from anomalist.pipeline import Inspector, learn
     from anomalist.records import inspect_to_folder
     from anomalist.report.builder import write_reports
-    from anomalist.storage.run_folder import RunFolder
+    from anomalist.storage.run_folder import ImageRunFolder
 
     if out.exists() and any(out.iterdir()) and not (out / "records.jsonl").exists():
         raise DataError(f"{out} has other things in it.", "Choose another folder with --out.")
     began = time.perf_counter()
     outcomes = []
-    with RunFolder.open(out) as folder:
+    with ImageRunFolder.open(out) as folder:
         for name in PHOTOGRAPHS:
             err.print(f"{name}: learning from the left half, inspecting the right half …")
             write_pictures(name, out / "pictures" / name)

@@ -146,14 +146,14 @@ def report(
     from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_reports
     from anomalist.report.exports import load_exporters, run_exporters
-    from anomalist.storage.run_folder import CLIPS, RunFolder, read_clips
+    from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 
     exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
         written = refresh_report(folder, title)
-        run_exporters(exporters, read_clips(folder), folder)
+        run_exporters(exporters, ClipRunFolder(folder).records(), folder)
     else:
-        run = RunFolder(folder)
+        run = ImageRunFolder(folder)
         records = run.records()
         written = write_reports(records, folder, run.calibrations(records), title=title)
         run_exporters(exporters, records, folder)
@@ -194,11 +194,11 @@ def _inspect_all(
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_reports
     from anomalist.report.exports import run_exporters
-    from anomalist.storage.run_folder import RunFolder
+    from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
         return _collect_records((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
-    with RunFolder.open(out) as folder:
+    with ImageRunFolder.open(out) as folder:
         open_ones = pending_paths(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")

@@ -37,7 +37,7 @@ def profile_name(profile: str) -> str:
 
     Raises ProfileError for what can't be a name.
     """
-    from anomalist.vision.profile import profile_path
+    from anomalist.storage.artifacts import profile_path
 
     path = profile_path(profile)
     return path.name or path.resolve().name  # "." has none of its own

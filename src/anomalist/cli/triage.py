@@ -101,10 +101,10 @@ class AlertRecorder:
 
     def _picture(self, event: Event) -> str:
         from anomalist.report.figures import render_event_images
+        from anomalist.storage.files import write_atomically
 
         name = f"frames/{event.id}-{event.start:.0f}s.jpg"
-        (self._out / "frames").mkdir(exist_ok=True)
-        (self._out / name).write_bytes(render_event_images(self._recent, event).frame)
+        write_atomically(self._out / name, render_event_images(self._recent, event).frame)
         return name
 
 
@@ -291,6 +291,7 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.alerts import rank_alerts
     from anomalist.report.builder import write_triage_reports
+    from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.vision.media.sources import list_videos
 
     listing = list_videos(paths)
@@ -300,9 +301,10 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
     records = list(_triage_each(run, videos, out, echo=echo))
-    moved = stored_rank_adjustments(records)
+    every = records if out is None else ClipRunFolder(out).records()
+    moved = stored_rank_adjustments(every)
     if out is not None:
-        report = write_triage_reports(records, out, adjustments=moved)
+        report = write_triage_reports(every, out, adjustments=moved)
         err.print(f"Report: {report}", markup=False, soft_wrap=True)
     if not echo:
         stdout.print(triage_table(rank_alerts(records, moved), records))
@@ -321,7 +323,7 @@ def _triage_each(
     from anomalist.cli.terminal import progress_bars
     from anomalist.storage.run_folder import ClipRunFolder
 
-    with ClipRunFolder(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
+    with ClipRunFolder.open(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
         for number, path in enumerate(videos):
             progress("clips", number, len(videos))
             record = _triage_one(run, path, folder, progress)
@@ -371,11 +373,11 @@ def feedback(
     """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
     if (verdict is None) != undo:
         raise DataError("What about the event?", "Say seen, dismissed or escalate; or --undo.")
-    record, found = find_event(read_clips(folder), event)
+    record, found = find_event(ClipRunFolder(folder).records(), event)
     with CaseStore() as store:
         case = (
             undo_event_feedback(store, record, found)
@@ -391,7 +393,7 @@ def refresh_report(folder: Path, title: str | None = None) -> Path:
     """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
     from anomalist.feedback import stored_rank_adjustments
     from anomalist.report.builder import rewrite_triage_reports
-    from anomalist.storage.run_folder import read_clips
+    from anomalist.storage.run_folder import ClipRunFolder
 
-    records = read_clips(folder)
+    records = ClipRunFolder(folder).records()
     return rewrite_triage_reports(records, folder, adjustments=stored_rank_adjustments(records), title=title)

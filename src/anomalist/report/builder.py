@@ -21,6 +21,7 @@ from anomalist.report.clip_summary import TriageReport, find_unjudged, summarise
 from anomalist.report.markdown import write_triage_markdown
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
+from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.image import Record
 
@@ -37,7 +38,7 @@ def write_reports(
 ) -> Path:
     """Write report.html, report.md, report.json, results.csv and coco.json into ``folder``.
 
-    ``calibrations`` maps profile digests to what `RunFolder.calibration` gives. Returns the HTML file.
+    ``calibrations`` maps profile digests to what `ImageRunFolder.calibration` gives. Returns the HTML file.
     """
     from anomalist.report.exports import write_coco, write_csv
     from anomalist.report.html import write_html
@@ -166,9 +167,6 @@ def _add_notes(record: ClipRecord, *notes: str) -> ClipRecord:
     return record.replace(notes=(*record.notes, *new)) if new else record
 
 
-CLIPS = "clips.jsonl"
-
-
 def write_triage_reports(
     records: Sequence[ClipRecord],
     folder: Path,
@@ -208,8 +206,8 @@ def write_triage_reports(
             if order[event_key(record.source, event.id)] < MAX_PICTURED_EVENTS
         }
         records_with_pictures.append(write_event_pictures(record, wanted, folder, opened, clips=clips))
-    rows = "".join(f"{record.model_dump_json()}\n" for record in records_with_pictures)
-    write_atomically(folder / CLIPS, rows)
+    with ClipRunFolder.open(folder) as run:
+        run.replace(records_with_pictures)
     return _write_triage_pages(records_with_pictures, folder, adjustments, title)
 
 

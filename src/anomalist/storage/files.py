@@ -6,14 +6,14 @@ leaves whole rows only; one process at a time appends.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
+import secrets
 import sys
-import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,34 +31,58 @@ def write_atomically(target: Path, content: str | bytes) -> Path:
         If the folder can't be made or the file can't be written. No half file stays behind.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as problem:
-        raise DataError(
-            f"{target} can't be written: {problem.strerror or problem}.",
-            "Name another place, or make room there.",
-        ) from problem
-    _sync_folder(target.parent)
+        with staged_file(target) as staged:
+            staged.write_bytes(data)
+    except OSError as error:
+        raise write_error(target, error) from error
     return target
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk; some systems can't, and keep it anyway."""
-    with contextlib.suppress(OSError):
+@contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """A path beside ``target`` to write to: its file is renamed to ``target`` in the end.
+
+    When writing fails or is interrupted, what was at ``target`` stays, and nothing else does. Raises OSError
+    when the file can't be synced or renamed.
+    """
+    staged = staged_path(target)
+    try:
+        yield staged
+        sync_file(staged)
+        staged.replace(target)
+    finally:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def staged_path(target: Path) -> Path:
+    """A hidden name beside ``target`` that nothing else has, for what is to take its place."""
+    return target.with_name(f".{target.name[:40]}-{secrets.token_hex(6)}.part")
+
+
+def sync_file(path: Path) -> None:
+    """Put the content of a file on the disk."""
+    with path.open("rb+") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; some systems can't, and keep them anyway."""
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces. Raises OSError when it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def changed_since(path: Path, sha256: str) -> str | None:
@@ -68,7 +92,7 @@ def changed_since(path: Path, sha256: str) -> str | None:
     """
     if not path.is_file():
         return "is gone"
-    return None if hashlib.sha256(path.read_bytes()).hexdigest() == sha256 else "has changed"
+    return None if file_sha256(path) == sha256 else "has changed"
 
 
 def digest_of(*parts: str | float | None) -> str:
@@ -138,7 +162,9 @@ def write_error(path: Path, error: OSError) -> DataError:
             f'The disk is full: "{path}" can\'t be written ({error.strerror}).',
             "Make room and run the same command again: what is done stays done.",
         )
-    return DataError(f'"{path}" can\'t be written: {error.strerror}.', "Name a folder that you may write to.")
+    return DataError(
+        f'"{path}" can\'t be written: {error.strerror or error}.', "Name a folder that you may write to."
+    )
 
 
 def _truncate_partial_row(file: BinaryIO, path: Path) -> None:

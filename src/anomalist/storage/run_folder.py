@@ -1,6 +1,6 @@
 """Run folders: ``records.jsonl`` with anomaly maps and masks for pictures, ``clips.jsonl`` for video.
 
-The arrays are written before the row that names them, and a row counts once its newline is on the disk. So an
+A row counts once its newline is on the disk, and the arrays are written before the row that names them. So an
 interrupted run leaves whole rows only; the next one goes on behind the last of them and skips what is done.
 """
 
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.storage.files import append_row, digest_of, open_rows, read_rows, write_error
+from anomalist.storage.files import append_row, digest_of, open_rows, read_rows, write_atomically
 from anomalist.types.clip import CLIP_FORMAT, ClipRecord
 from anomalist.types.image import RECORD_FORMAT, Inspection, Record
 
 RECORDS = "records.jsonl"
+CLIPS = "clips.jsonl"
+RecordT = TypeVar("RecordT", Record, ClipRecord)
 
 
 def inspection_key(source: str, sha256: str | None, profile_digest: str, settings: str) -> str:
@@ -39,11 +40,8 @@ def inspection_key(source: str, sha256: str | None, profile_digest: str, setting
     return digest_of(source, sha256, profile_digest, settings)
 
 
-class RunFolder:
-    """The results of inspecting pictures; ``open`` one to add to it, construct one to read it.
-
-    ``records.jsonl`` holds the rows, ``maps/`` the anomaly maps (float32 .npy), ``masks/`` the masks (.png,
-    255 inside a region), ``calibration/`` the scores of the normals that the p-values rest on.
+class RunFolder(Generic[RecordT]):
+    """The records of a run, one a source; ``open`` a folder to add to it, construct one to read it.
 
     Parameters
     ----------
@@ -52,18 +50,29 @@ class RunFolder:
     Raises
     ------
     DataError
-        If there are no records in it.
+        If there are no records in it, a row is damaged, or of a newer format than this version knows.
     """
 
+    file_name: ClassVar[str]
+    record_type: ClassVar[type[Any]]
+    record_format: ClassVar[int]
+    """The newest that this version reads."""
+    item: ClassVar[str]
+    """What one record is about, for messages."""
+    command: ClassVar[str]
+    """What makes such a folder: a command of the CLI."""
+
     def __init__(self, path: Path) -> None:
-        if not (path / RECORDS).is_file():
+        if not (path / self.file_name).is_file():
             raise DataError(
-                f'"{path}" is not a run folder: it has no {RECORDS}.', "Make one with inspect --out."
+                f'"{path}" is not a run folder: it has no {self.file_name}.',
+                f"Make one with: anomalist {self.command} … --out DIR",
             )
         self.path = path
         self._file: BinaryIO | None = None
-        self._keys: dict[str, str] = {}  # by source: of its last row, where that is done
-        self._done: set[str] = set()
+        rows = read_rows(path / self.file_name)
+        parsed = (self._parse(line, number) for number, line in rows)
+        self._records: dict[str, RecordT] = {record.source: record for record in parsed}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -76,11 +85,9 @@ class RunFolder:
         DataError
             If it is a file, can't be written, is being written by another process, or has a damaged row.
         """
-        file = open_rows(path, RECORDS)
+        file = open_rows(path, cls.file_name)
         try:
             run = cls(path)
-            for record in run._rows():
-                run._remember(record)
         except BaseException:
             file.close()
             raise
@@ -101,15 +108,91 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    def done(self, key: str) -> bool:
-        """Tell whether the last row of a picture has this key.
+    def records(self) -> list[RecordT]:
+        """The last record of each source, in the order in which the sources first appeared."""
+        return list(self._records.values())
 
-        A picture that could not be read is never done: it may have been mended since. Nor is one whose
-        model failed: it may be there again.
+    def done(self, source: str, key: str) -> RecordT | None:
+        """The record of a source, where it was made under this key and nothing is to be tried again.
+
+        A file that could not be read is never done: it may have been mended since. Nor is one whose model
+        failed: it may be there again.
         """
-        return key in self._done
+        record = self._records.get(source)
+        if record is None or record.key != key:
+            return None
+        unreadable = record.status == "error" and record.sha256 is None
+        model_failed = record.status == "ok" and record.error is not None
+        return None if unreadable or model_failed else record
 
-    def append(self, inspection: Inspection, key: str) -> Record:
+    def append(self, record: RecordT) -> RecordT:
+        """Store a record, in place of what there was of its source; returns it.
+
+        Raises DataError if it can't be written, for instance because the disk is full; nothing of it remains
+        then.
+        """
+        append_row(self._opened(), record.model_dump_json().encode(), self.path)
+        self._records[record.source] = record
+        return record
+
+    def replace(self, records: Iterable[RecordT]) -> None:
+        """Write the file again with one row a source: of these records, and of all other sources as they are.
+
+        Raises DataError if it can't be written; the old rows stay then.
+        """
+        locked = self._opened()
+        changed = self._records | {record.source: record for record in records}
+        rows = "".join(f"{record.model_dump_json()}\n" for record in changed.values())
+        if sys.platform == "win32":
+            locked.close()  # an open file can't be replaced there, and none is locked
+        write_atomically(self.path / self.file_name, rows)
+        self._file, self._records = open_rows(self.path, self.file_name), changed
+        locked.close()  # only now: others could have written between
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError(
+                f"this run folder was not opened for writing: use {type(self).__name__}.open(path)"
+            )
+        return self._file
+
+    def _parse(self, line: bytes, number: int) -> RecordT:
+        place = f'Line {number} of "{self.path / self.file_name}"'
+        try:
+            row = json.loads(line)
+            newer = isinstance(row, dict) and row.get("format", self.record_format) > self.record_format
+            if not newer:
+                record: RecordT = self.record_type.model_validate(row)
+                return record
+        except (ValueError, TypeError, RecursionError) as error:
+            raise DataError(
+                f"{place} is damaged.",
+                f"Remove that line and run {self.command} again: only its {self.item} is done again.",
+            ) from error
+        raise DataError(
+            f"{place} has format {row['format']}; this anomalist reads up to {self.record_format}.",
+            "Upgrade anomalist.",
+        )
+
+
+class ClipRunFolder(RunFolder[ClipRecord]):
+    """The results of triage: ``clips.jsonl`` holds the rows."""
+
+    file_name, item, command = CLIPS, "clip", "triage"
+    record_type, record_format = ClipRecord, CLIP_FORMAT
+
+
+class ImageRunFolder(RunFolder[Record]):
+    """The results of inspecting pictures.
+
+    ``records.jsonl`` holds the rows, ``maps/`` the anomaly maps (float32 .npy), ``masks/`` the masks (.png,
+    255 inside a region), ``calibration/`` the scores of the normals that the p-values rest on.
+    """
+
+    file_name, item, command = RECORDS, "picture", "inspect"
+    record_type, record_format = Record, RECORD_FORMAT
+
+    def append_inspection(self, inspection: Inspection, key: str) -> Record:
         """Store one inspection: its arrays first, then its row.
 
         Parameters
@@ -124,31 +207,17 @@ class RunFolder:
         Raises
         ------
         DataError
-            If it can't be written, for instance because the disk is full. Nothing of it remains then.
+            If it can't be written, for instance because the disk is full. No row of it remains then.
         """
-        if self._file is None:
-            raise ValueError("this run folder was not opened for writing: use RunFolder.open(path)")
+        self._opened()
         stored: dict[str, Any] = {"key": key, "map": None, "mask": None}
         evidence = inspection.evidence
         if evidence is not None and inspection.record.status == "ok":
             stored["map"] = f"maps/{key[:16]}.npy"
             stored["mask"] = f"masks/{key[:16]}.png"
-            self._write(stored["map"], _npy(evidence.score_map))
-            self._write(stored["mask"], _png(evidence.mask))
-        record = inspection.record.replace(**stored)
-        append_row(self._file, record.model_dump_json().encode(), self.path)
-        self._remember(record)
-        return record
-
-    def records(self) -> list[Record]:
-        """Read the rows: the last one of each source, in the order in which the sources first appeared.
-
-        Raises
-        ------
-        DataError
-            If a row is damaged, or of a newer format than this version knows.
-        """
-        return list({record.source: record for record in self._rows()}.values())
+            write_atomically(self.path / stored["map"], _npy(evidence.score_map))
+            write_atomically(self.path / stored["mask"], _png(evidence.mask))
+        return self.append(inspection.record.replace(**stored))
 
     def write_calibration(
         self,
@@ -180,7 +249,7 @@ class RunFolder:
             "extra": extra,
         }
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        self._write(_calibration_file(digest), text.encode())
+        write_atomically(self.path / _calibration_file(digest), text)
 
     def calibration(self, digest: str) -> dict[str, Any] | None:
         """Read what ``write_calibration`` kept for this profile: its arguments by name, or None.
@@ -205,56 +274,6 @@ class RunFolder:
         found = {digest: self.calibration(digest) for digest in sorted(digests)}
         return {digest: content for digest, content in found.items() if content is not None}
 
-    def _rows(self) -> Iterator[Record]:
-        """Yield every whole row; a last line without a newline is incomplete (a crash) and doesn't count."""
-        for number, line in read_rows(self.path / RECORDS):
-            yield self._parse(line, number)
-
-    def _parse(self, line: bytes, number: int) -> Record:
-        place = f'Line {number} of "{self.path / RECORDS}"'
-        try:
-            row = json.loads(line)
-            newer = isinstance(row, dict) and row.get("format", RECORD_FORMAT) > RECORD_FORMAT
-            if not newer:
-                return Record.model_validate(row)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise DataError(
-                f"{place} is damaged.", "Remove that line and inspect again: only its picture is done again."
-            ) from error
-        raise DataError(
-            f"{place} has format {row['format']}; this version of anomalist reads up to {RECORD_FORMAT}.",
-            "Upgrade anomalist.",
-        )
-
-    def _remember(self, record: Record) -> None:
-        """Let this row stand for its source, in place of what was there before."""
-        before = self._keys.pop(record.source, None)
-        if before is not None:
-            self._done.discard(before)
-        unreadable = record.status == "error" and record.sha256 is None
-        model_failed = record.status == "ok" and record.error is not None
-        if record.key is not None and not unreadable and not model_failed:
-            self._keys[record.source] = record.key
-            self._done.add(record.key)
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file below the folder, all of it or nothing."""
-        path = self.path / name
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise write_error(self.path, error) from error
-            raise
-
 
 def _calibration_file(digest: str) -> str:
     return f"calibration/{digest[:16]}.json"
@@ -272,82 +291,3 @@ def _png(mask: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-CLIPS = "clips.jsonl"
-
-
-class ClipRunFolder:
-    """The results of triage; use it in a ``with`` statement to add to it, locked against other processes.
-
-    Raises DataError if the folder can't be written, is being written, or holds a damaged row.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: BinaryIO | None = open_rows(path, CLIPS)
-        try:
-            self._by_source = {record.source: record for record in read_clips(path)}
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let other processes write again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def done(self, source: str, key: str) -> ClipRecord | None:
-        """The record of this clip under this key, or None. A clip that failed is never done."""
-        record = self._by_source.get(source)
-        return record if record is not None and record.status == "ok" and record.key == key else None
-
-    def append(self, record: ClipRecord) -> None:
-        """Store the record of one clip.
-
-        Raises DataError if it can't be written; nothing of it remains then.
-        """
-        if self._file is None:
-            raise ValueError("this folder is closed")
-        append_row(self._file, record.model_dump_json().encode(), self.path)
-        self._by_source[record.source] = record
-
-
-def read_clips(folder: Path) -> list[ClipRecord]:
-    """Read the rows: the last one of each source, in the order in which the sources first appeared.
-
-    Raises DataError if there are none, a row is damaged, or of a newer format.
-    """
-    path = folder / CLIPS
-    if not path.is_file():
-        raise DataError(f'"{folder}" holds no {CLIPS}.', "Make it with: anomalist triage … --out DIR")
-    return list(
-        {
-            record.source: record for record in (_parse_clip_row(path, *row) for row in read_rows(path))
-        }.values()
-    )
-
-
-def _parse_clip_row(path: Path, number: int, line: bytes) -> ClipRecord:
-    try:
-        row = json.loads(line)
-        written = row.get("format", CLIP_FORMAT)
-        if written <= CLIP_FORMAT:
-            return ClipRecord.model_validate(row)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f'Line {number} of "{path}" is damaged.', "Remove it: only its clip is done again."
-        ) from error
-    raise DataError(
-        f'Line {number} of "{path}" has format {written}; this version reads up to {CLIP_FORMAT}.',
-        "Upgrade anomalist.",
-    )

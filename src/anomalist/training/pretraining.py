@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from anomalist.storage.files import write_atomically
 from anomalist.types.common import UInt8Array
 from anomalist.vision.detectors.pretext import (
     HALF_SET,
@@ -38,13 +39,11 @@ def save_checkpoint(
     path: Path, recipe: DataclassInstance, counts: Mapping[str, int], tensors: Mapping[str, torch.Tensor]
 ) -> None:
     """Write the tensors and counts of a training by ``recipe``."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    part = path.with_suffix(".part")
     contiguous = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     metadata = {name: str(count) for name, count in counts.items()}
-    save_file(contiguous, part, metadata | {"recipe": json.dumps(asdict(recipe))})
-    part.replace(path)
+    write_atomically(path, save(contiguous, metadata | {"recipe": json.dumps(asdict(recipe))}))
 
 
 def load_checkpoint(path: Path, recipe: DataclassInstance) -> tuple[dict[str, int], dict[str, torch.Tensor]]:

@@ -11,7 +11,8 @@ import pytest
 
 from anomalist.errors import DataError, ProfileError
 from anomalist.vision.motion.learning import learn_scene
-from anomalist.vision.motion.scene import SCENE_FORMAT, Scene, load_scene
+from anomalist.vision.motion.scene import SCENE_FORMAT, Scene, load_scene, save_scene
+from tests.profiles import contents, names
 from tests.scenes import Camera, filmed
 
 
@@ -73,6 +74,33 @@ def test_a_scene_is_not_replaced_without_force_nor_anything_else_with_it(copy: P
     (copy / "mine.txt").write_text("mine")
     with pytest.raises(ProfileError, match="not a scene"):
         learn_scene(films, copy, force=True)
+
+
+@pytest.mark.parametrize("error", [OSError(13, "Permission denied"), KeyboardInterrupt()])
+def test_the_old_scene_stays_when_the_new_one_can_not_take_its_place(
+    street: Scene, copy: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    before = contents(copy)
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == copy and not self.name.endswith(".old"):
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    fields = street.manifest.model_dump(exclude={"arrays"}) | {"seed": 5}
+    with pytest.raises((ProfileError, KeyboardInterrupt)):
+        save_scene(copy, street.learned, force=True, **fields)
+    assert contents(copy) == before
+    assert names(copy.parent) == ["copy"]
+
+
+def test_a_scene_is_replaced_with_force(street: Scene, copy: Path) -> None:
+    fields = street.manifest.model_dump(exclude={"arrays"}) | {"seed": 5}
+    replaced = save_scene(copy, street.learned, force=True, **fields)
+    assert load_scene(copy).digest == replaced.digest != street.digest
+    assert names(copy.parent) == ["copy"]
 
 
 def test_too_little_footage_and_none_are_refused(tmp_path: Path) -> None:

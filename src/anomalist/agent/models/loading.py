@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anomalist.errors import ModelError
+from anomalist.storage.files import file_sha256
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
@@ -173,8 +174,7 @@ def weights_digest(folder: Path) -> str:
     """SHA-256 over the names and bytes of all files that determine a model's output."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.suffix in DIGEST_SUFFIXES):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        total.update(f"{path.name} {file_sha256(path)}\n".encode())
     return total.hexdigest()
 
 

@@ -6,7 +6,6 @@ change are matched with, before it is saved.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from anomalist.memory.embedding import Encoder, load_encoder
 from anomalist.memory.rules.matching import RuleMatch, RuleMatcher
 from anomalist.memory.rules.rule import CaptionFile, Rule
 from anomalist.memory.rules.statements import KeywordFinder, plain_form
-from anomalist.storage.run_folder import CLIPS, RECORDS, RunFolder, read_clips
+from anomalist.storage.files import file_sha256
+from anomalist.storage.run_folder import CLIPS, RECORDS, ClipRunFolder, ImageRunFolder
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import Frozen
 from anomalist.types.image import Record
@@ -247,10 +247,12 @@ def run_captions(folder: Path) -> tuple[RunCaption, ...]:
     Raises DataError when the folder holds neither, or a row is damaged.
     """
     if (folder / CLIPS).is_file():
-        return tuple(caption for record in read_clips(folder) for caption in _clip_captions(record))
+        return tuple(
+            caption for record in ClipRunFolder(folder).records() for caption in _clip_captions(record)
+        )
     if (folder / RECORDS).is_file():
         return tuple(
-            _picture_caption(record) for record in RunFolder(folder).records() if record.status == "ok"
+            _picture_caption(record) for record in ImageRunFolder(folder).records() if record.status == "ok"
         )
     raise DataError(
         f'"{folder}" is no run folder: it holds neither {CLIPS} nor {RECORDS}.',
@@ -290,4 +292,4 @@ def run_caption_file(folder: Path) -> CaptionFile:
             "Put normal footage into words: anomalist rules captions VIDEO… --profile NAME > normal.csv",
         )
     rows = folder / (CLIPS if (folder / CLIPS).is_file() else RECORDS)
-    return CaptionFile(str(folder), hashlib.sha256(rows.read_bytes()).hexdigest(), tuple(captions))
+    return CaptionFile(str(folder), file_sha256(rows), tuple(captions))

@@ -265,7 +265,13 @@ def memory_digest(name: str) -> str:
         return ""
     with SceneStore(path) as store:
         lines = [f"{scene.id} {scene.side} {scene.text}" for scene in store.list()]
-        lines.append(repr(store.threshold()))
+        threshold = store.threshold()
+    # as 0.1.0 wrote it: clips that were triaged with this memory count as done
+    lines.append(
+        f"Threshold(value={threshold.value!r}, rate={threshold.rate!r}, captions={threshold.captions!r})"
+        if threshold is not None
+        else "None"
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

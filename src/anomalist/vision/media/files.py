@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from anomalist.errors import MediaError
+from anomalist.storage.files import file_sha256
 from anomalist.types.image import Media
 from anomalist.vision.media import readers
 from anomalist.vision.media.decoding import MonotonicClock, TimestampIndex, index_timestamps, probe
@@ -46,8 +47,7 @@ class VideoFile:
     def sha256(self) -> str | None:
         """Hex digest of the file's bytes; computed when first asked for."""
         try:
-            with self._facts.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(self._facts.path)
         except OSError as error:
             raise MediaError(f'"{self._facts.name}" can\'t be read any more.', "Check the path.") from error
 

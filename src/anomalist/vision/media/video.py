@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from anomalist.errors import MediaError
+from anomalist.storage.files import staged_file
 from anomalist.vision.media.files import FrameFolder, VideoFile
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.images import one_line
@@ -88,7 +89,6 @@ def cut_clip(source_video: Video, start: float, stop: float, path: str | Path) -
     import av
 
     target = Path(path)
-    part = target.with_name(f"{target.name}.part")
     frames = source_video.frames(start, stop)
     first = next(frames, None)
     if first is None:
@@ -97,20 +97,19 @@ def cut_clip(source_video: Video, start: float, stop: float, path: str | Path) -
             "Choose another range.",
         )
     try:
-        with av.open(f"file:{part}", "w", format="mp4", options={"movflags": "faststart"}) as container:
+        with (
+            staged_file(target) as staged,
+            av.open(f"file:{staged}", "w", format="mp4", options={"movflags": "faststart"}) as container,
+        ):
             stream = _add_video_stream(container, first)
             for frame in itertools.chain([first], frames):
                 container.mux(stream.encode(_to_video_frame(frame, stream, first.time)))
             container.mux(stream.encode())
-        part.replace(target)
     except (av.FFmpegError, OSError) as error:
         detail = one_line(getattr(error, "strerror", None) or str(error))
         raise MediaError(
             f'The clip "{one_line(target)}" can\'t be written: {detail}.', "Check its folder."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _add_video_stream(container: OutputContainer, first: Frame) -> VideoStream:

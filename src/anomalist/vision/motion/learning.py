@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
+from anomalist.storage.artifacts import profile_path
 from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
@@ -47,12 +48,12 @@ from anomalist.vision.motion.measures import (
     motion_limits,
 )
 from anomalist.vision.motion.scene import (
+    SCENE_KIND,
     Scene,
     SceneArrays,
     TrainingVideo,
     Zone,
     counted_cells,
-    refuse_overwriting_scene,
     save_scene,
 )
 from anomalist.vision.motion.score_scale import (
@@ -64,7 +65,6 @@ from anomalist.vision.motion.score_scale import (
 )
 from anomalist.vision.motion.scoring import FrameMeasurer
 from anomalist.vision.motion.temporal import smooth_scores
-from anomalist.vision.profile import profile_path
 
 _MODES: tuple[Mode, ...] = ("causal", "offline")
 
@@ -193,7 +193,7 @@ def learn_scene(
     ProfileError : something is in the way of the scene.
     """
     path = profile_path(name)
-    refuse_overwriting_scene(path, force=force)
+    SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
     usable, background, perspective, skipped = _survey_footage(opened, progress)
     grid = empty_histograms_for(background)

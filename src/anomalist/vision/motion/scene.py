@@ -5,11 +5,7 @@ A zone is ignored, watched more closely, or forbidden. The manifest's field name
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,15 +15,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from anomalist import __version__
-from anomalist.errors import DataError, ProfileError
+from anomalist.errors import DataError
+from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.common import BoolArray, FloatArray, Frozen
 from anomalist.vision.motion.extractor import Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
 from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
 from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
-from anomalist.vision.profile import profile_path
 
 
 class Zone(Frozen):
@@ -108,7 +103,7 @@ def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
 
 
 SCENE_FORMAT = 1
-_MANIFEST, _ARRAYS = _FILES = ("scene.json", "scene.safetensors")
+_ARRAYS = "scene.safetensors"
 
 
 class TrainingVideo(Frozen):
@@ -120,13 +115,10 @@ class TrainingVideo(Frozen):
     notes: tuple[str, ...] = ()
 
 
-class SceneManifest(Frozen):
+class SceneManifest(ArtifactManifest):
     """``scene.json``: everything about the scene but its arrays."""
 
     format: int = SCENE_FORMAT
-    version: str = __version__
-    name: str
-    created: str = Field(description="UTC, ISO 8601")
     width: int = Field(description="of the frames, pixels")
     height: int
     perspective: Perspective
@@ -141,11 +133,17 @@ class SceneManifest(Frozen):
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
 
-    @property
-    def digest(self) -> str:
-        """Hex SHA-256 over what was learned and from what; not over the name or the date."""
-        content = self.model_dump(mode="json", exclude={"name", "created"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+SCENE_KIND = ArtifactKind(
+    noun="scene",
+    manifest_file="scene.json",
+    manifest=SceneManifest,
+    format=SCENE_FORMAT,
+    required=(_ARRAYS,),
+    hashes_of=lambda manifest: {_ARRAYS: manifest.arrays},
+    how_to_learn="Learn it from normal footage: anomalist learn-scene VIDEO… --profile NAME",
+    others={"profile.json": "a profile of pictures"},
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,30 +197,17 @@ class Scene:
 def save_scene(path: Path, learned: SceneArrays, *, force: bool = False, **fields: object) -> Scene:
     """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays``.
 
-    Raises ProfileError when something is in the way, or it can't be written.
+    With ``force`` it replaces the scene that is there; when that fails, the old one stays. Raises
+    ProfileError when something is in the way, or it can't be written.
     """
     from safetensors.numpy import save_file
 
-    refuse_overwriting_scene(path, force=force)
-    place = path.resolve()
-    staged = place.with_name(f".{place.name[:40]}-{secrets.token_hex(4)}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        staged.mkdir()
-        save_file(_to_arrays(learned), staged / _ARRAYS)
-        digest = hashlib.sha256((staged / _ARRAYS).read_bytes()).hexdigest()
-        manifest = SceneManifest.model_validate({**fields, "arrays": digest})
-        (staged / _MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        if place.exists():
-            shutil.rmtree(place)
-        staged.rename(place)
-    except OSError as error:
-        raise ProfileError(
-            f"The scene can't be written to {path}: {error.strerror or error}.",
-            "Free some space or choose another place.",
-        ) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    manifest = SCENE_KIND.save(
+        path,
+        lambda folder: save_file(_to_arrays(learned), folder / _ARRAYS),
+        lambda hashes: SceneManifest.model_validate({**fields, "arrays": hashes[_ARRAYS]}),
+        force=force,
+    )
     return Scene(manifest, learned, path)
 
 
@@ -234,59 +219,16 @@ def load_scene(name: str | Path) -> Scene:
     ProfileError : it is not there, is a profile for pictures, of another format, or damaged.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors.numpy import load_file
 
     path = profile_path(name)
-    manifest = _read_manifest(path)
+    manifest = SCENE_KIND.read_manifest(path)
+    SCENE_KIND.check_files(path, manifest)
     try:
-        data = (path / _ARRAYS).read_bytes()
-        if hashlib.sha256(data).hexdigest() != manifest.arrays:
-            raise ValueError(f"{_ARRAYS} has changed")
-        learned = _from_arrays(load(data), manifest.frames)
+        learned = _from_arrays(load_file(path / _ARRAYS), manifest.frames)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise _damaged_scene(path, str(error)) from error
+        SCENE_KIND.refuse_damaged(path, str(error), error)
     return Scene(manifest, learned, path)
-
-
-def refuse_overwriting_scene(path: Path, *, force: bool) -> None:
-    """Raise ProfileError when something is in the way of a new scene; with ``force`` only a scene may go."""
-    if not path.exists():
-        return
-    entries = {entry.name for entry in path.iterdir()} if path.is_dir() else {os.fspath(path)}
-    if entries - set(_FILES):
-        raise ProfileError(f"{path} is there, and is not a scene.", "Choose another place.")
-    if entries and not force:
-        raise ProfileError(f"The scene {path.name} is already there.", "Replace it with --force.")
-
-
-def _read_manifest(path: Path) -> SceneManifest:
-    file = path / _MANIFEST
-    if not file.exists():
-        if (path / "profile.json").exists():
-            raise ProfileError(
-                f"{path.name} is a profile of pictures, not of a scene.",
-                "Learn one from normal footage: anomalist learn-scene VIDEO… --profile NAME",
-            )
-        raise ProfileError(
-            f"There is no scene {path.name} ({path}).",
-            "Learn it from normal footage: anomalist learn-scene VIDEO… --profile NAME",
-        )
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        written = int(content["format"])
-        if written == SCENE_FORMAT:
-            return SceneManifest.model_validate(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        detail = f"{error.errors()[0]['loc']}" if isinstance(error, ValidationError) else "it can't be read"
-        raise _damaged_scene(path, f"{_MANIFEST}, {detail}") from error
-    raise ProfileError(
-        f"The scene {path} has format {written}; this version reads {SCENE_FORMAT}.",
-        "Learn it again, or upgrade anomalist.",
-    )
-
-
-def _damaged_scene(path: Path, what: str) -> ProfileError:
-    return ProfileError(f"The scene {path} is damaged: {what}.", "Learn it again.")
 
 
 def _to_arrays(learned: SceneArrays) -> dict[str, np.ndarray]:

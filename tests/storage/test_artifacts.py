@@ -1,16 +1,19 @@
-"""Writing profiles: whole or not at all, and never over anything by accident."""
+"""Artefacts are written whole or not at all, and never over anything by accident."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anomalist.errors import ProfileError
-from anomalist.vision.profile import load_profile, refuse_overwriting
+from anomalist.storage.artifacts import ArtifactKind
+from anomalist.vision.motion.scene import SCENE_KIND
+from anomalist.vision.profile import PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
 from tests.profiles import contents, names, saved
 
@@ -64,7 +67,7 @@ def test_an_empty_folder_may_become_a_profile(tmp_path: Path) -> None:
 
 def test_names_that_no_file_system_takes_are_refused_before_learning() -> None:
     with pytest.raises(ProfileError, match="can't be used"):
-        refuse_overwriting(Path("x" * 300), force=False)
+        PROFILE_KIND.refuse_overwriting(Path("x" * 300), force=False)
 
 
 def test_a_place_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
@@ -136,6 +139,40 @@ def test_the_old_profile_comes_back_when_the_new_one_can_not_take_its_place(
         saved(tmp_path / "p", seed=5, force=True)
     assert contents(tmp_path / "p") == before
     assert names(tmp_path) == ["p"]
+
+
+def test_an_artefact_that_can_not_be_put_on_the_disk_does_not_replace_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "p")
+    before = contents(tmp_path / "p")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", failing)
+    with pytest.raises(ProfileError, match="Input/output error"):
+        saved(tmp_path / "p", seed=5, force=True)
+    assert contents(tmp_path / "p") == before
+    assert names(tmp_path) == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "said"),
+    [
+        (PROFILE_KIND, "scene.json", "p is a scene of a camera, not a profile"),
+        (SCENE_KIND, "profile.json", "p is a profile of pictures, not a scene.*learn-scene"),
+        (PROFILE_KIND, "notes.txt", "There is no profile p.*anomalist profiles"),
+        (SCENE_KIND, "notes.txt", "There is no scene p.*learn-scene"),
+    ],
+)
+def test_an_artefact_of_another_kind_is_called_by_its_name(
+    tmp_path: Path, kind: ArtifactKind[Any], found: str, said: str
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / found).write_text("{}")
+    with pytest.raises(ProfileError, match=said):
+        kind.read_manifest(tmp_path / "p")
 
 
 FULL_DISK = """
