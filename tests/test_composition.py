@@ -102,7 +102,7 @@ def test_python_and_the_command_line_inspect_alike(
     inspector = Inspector("tiles")
     by_python = inspector.inspect("hole.png").record
     assert settled(by_python) == settled(by_command)
-    assert [each.id for each in by_python.recall] == ["case:1"]
+    assert [each.id for each in by_python.recall.items] == ["case:1"]
     assert by_python.model == (script if with_model else None)
     source = inspector.evidence_source
     assert by_command["key"] == inspection_key(
