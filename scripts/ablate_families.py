@@ -1,9 +1,9 @@
-"""What each family of surfaces is worth: ``python scripts/ablate_families.py FOLDER --data D --groups CSV``.
+"""Ablation of texture families: ``python scripts/ablate_families.py FOLDER --data D --groups CSV``.
 
-The embedded network is pretrained briefly with each family left out, and without any left out from three
-seeds, which shows what is chance. Each is then measured twice, as are the packaged weights: on drawn products
-that no training saw, of one family each, and on real development pictures, learned with ``fast``: those of
-the groups that a test of seed 0 leaves out. Finished weights in FOLDER are not made again.
+SurfaceNet is pretrained briefly with each family left out, and with all of them from three seeds, which shows
+the variance. Each network is evaluated twice, as are the packaged weights: on rendered products of one family
+each that are in no training, and with effort ``fast`` on real development pictures, those of the groups that
+a test of seed 0 leaves out. Finished weights in FOLDER are kept.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from anomalist.vision.synthetic_textures import TEXTURE_FAMILIES, render_surface
 
 BLEMISHES = "blemishes"
 PRODUCTS, FIRST = 128, 1_000_000
-"""Drawn products a family, and the seed of the first: far from those that are learned from."""
+"""Rendered products of a family, and the seed of the first: apart from those of pretraining."""
 
 TRAIN_NORMALS = 300
-"""Of the test whose pictures are not touched."""
+"""Normal pictures of the test whose groups are left out."""
 
 
 def development(data: ImageDataset, seed: int) -> Split:
-    """Split the groups that a test leaves out: two thirds of the normals to learn from, the rest to test."""
+    """Split the groups outside the test: two thirds of the normals to learn from, the rest to test."""
     tested = {item.group for item in split_dataset(data, TRAIN_NORMALS, seed).test}
     items = tuple(item for item in data.items if item.group not in tested)
     normals = 2 * sum(item.normal for item in items) // 3
@@ -55,7 +55,7 @@ def development(data: ImageDataset, seed: int) -> Split:
 
 
 def of_family(name: str) -> list[int]:
-    """Seeds of drawn products that are of a family alone, or have blemishes."""
+    """Seeds of products of one family alone, or with blemishes."""
     seeds = range(FIRST, FIRST + 4 * PRODUCTS)
     if name == BLEMISHES:
         seeds = [
@@ -67,24 +67,24 @@ def of_family(name: str) -> list[int]:
 
 
 def drawn_tests() -> dict[str, list[ViewBatch]]:
-    """Sets of views, one a product, for each family; all are judged beside references."""
+    """Sets of views, one a product, for each family, all with references."""
     tests = {}
     for name in (*TEXTURE_FAMILIES, BLEMISHES):
         others = () if name == BLEMISHES else (*(set(TEXTURE_FAMILIES) - {name}), BLEMISHES)
         sets = [make_view_batch((0, i), [render_product(i, others)], 128, turn=True) for i in of_family(name)]
-        tests[name] = [replace(views, alone=np.zeros(1, bool)) for views in sets]
+        tests[name] = [replace(views, without_references=np.zeros(1, bool)) for views in sets]
     return tests
 
 
 @torch.inference_mode()
 def on_drawn(tests: dict[str, list[ViewBatch]]) -> dict[str, float]:
-    """For each family, how often a view with a defect scores above a clean one of the same product."""
+    """For each family, the AUROC of views with a defect against clean ones of the same product."""
     model = PretextModel(extractor.shipped_network())
     found = {}
     for name, sets in tests.items():
         above: list[bool] = []
         for views in sets:
-            scores = image_scores(model.judge(views, half=False)[0])
+            scores = image_scores(model.predict(views, half=False)[0])
             defective, normal = defective_and_normal(torch.from_numpy(views.labels).flatten(0, 1))
             above += (scores[defective][:, None] > scores[normal][None]).flatten().tolist()
         found[name] = round(float(np.mean(above)), 4)
@@ -92,7 +92,7 @@ def on_drawn(tests: dict[str, list[ViewBatch]]) -> dict[str, float]:
 
 
 def on_development(parts: Split) -> dict[str, float | None]:
-    """Image AUROC of all defects and of each kind, by one model."""
+    """Image AUROC of all defects and of each kind, by a detector without folds."""
     learned = [load_image(item.path).pixels for item in parts.train]
     _, groups = np.unique([item.group for item in parts.train], return_inverse=True)
     data = LearningData(
@@ -111,7 +111,7 @@ def on_development(parts: Split) -> dict[str, float | None]:
 
 
 def main() -> None:
-    """Pretrain and measure one after the other; one JSON line each."""
+    """Pretrain and evaluate one after the other; print one JSON line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, required=True)

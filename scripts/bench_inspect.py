@@ -1,10 +1,9 @@
-"""How long inspecting takes at 256×256, and where the time goes; prints one JSON line.
+"""Milliseconds of inspecting a picture of 256×256, by stage; prints one JSON line.
 
-``python scripts/bench_inspect.py [--effort normal]`` learns 120 generated tiles first (effort "normal" takes
-a trained head to inspect with, however short its training was, so that is cut to 20 steps). Per picture, in a
-batch: "features" are what the trunk makes of it, "neighbours" the look-up in the bank, "head" the novelty
-within the picture, the head, first sight and their sum, "detector" all of that, and "inspect" everything from
-the file on.
+``python scripts/bench_inspect.py [--effort normal]`` learns from 120 rendered tiles first (with effort
+"normal" the head is fine-tuned for 20 steps, as its speed does not depend on them). Per picture, in a batch:
+"features" is the trunk, "neighbours" the search in the memory bank, "head" the intra-image novelty, both
+heads and the fusion, "detector" all of that, and "inspect" everything from the file on.
 """
 
 from __future__ import annotations
@@ -54,29 +53,31 @@ def main() -> None:
         for path, picture in zip(paths, pictures, strict=True):
             Image.fromarray(picture).save(path)
         profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
-        inspector, detector, batch = (
+        inspector, detector, new = (
             Inspector(profile, model="evidence", memory=False),
             profile.detector,
             pictures[-BATCH:],
         )
         assert isinstance(detector, SurfaceDetector)
-        model, extractor = detector.fitted[0].whole, detector.extractor
-        looks = list(extractor.look(batch))
-        novelty = [model.normality.novelty(look.descriptors) for look in looks]
+        model, extractor = detector.fold_models[0].whole, detector.extractor
+        batches = list(extractor.extract(new))
+        novelty = [model.normality.novelty(batch.descriptors) for batch in batches]
 
-        def judge() -> None:
-            """As if looked at anew: nothing that a look keeps is used."""
-            for look, known in zip(looks, novelty, strict=True):
-                list(model.maps(replace(look), detector.heads, known))
+        def fuse() -> None:
+            """Compute the maps without what a batch has cached."""
+            for batch, known in zip(batches, novelty, strict=True):
+                list(model.maps(replace(batch), detector.heads, known))
 
         result = {
             "effort": effort,
             "threads": torch.get_num_threads(),
             "bank": len(model.normality.bank.vectors),
-            "features_ms": median_ms(lambda: list(extractor.look(batch))),
-            "neighbours_ms": median_ms(lambda: [model.normality.novelty(look.descriptors) for look in looks]),
-            "head_ms": median_ms(judge),
-            "detector_ms": median_ms(lambda: detector.score(batch)),
+            "features_ms": median_ms(lambda: list(extractor.extract(new))),
+            "neighbours_ms": median_ms(
+                lambda: [model.normality.novelty(batch.descriptors) for batch in batches]
+            ),
+            "head_ms": median_ms(fuse),
+            "detector_ms": median_ms(lambda: detector.score(new)),
             "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),
         }
     print(json.dumps(result))

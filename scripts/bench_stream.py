@@ -60,7 +60,7 @@ def order(footage: VideoDataset) -> list[tuple[Path, LabelledClip | None]]:
 
 
 def note(truth: Truth, clip: LabelledClip | None, start: float, end: float) -> None:
-    """Remember what is labelled in the clip that was just fed."""
+    """Record the labels of the clip that was just fed."""
     if clip is None:
         truth.normal_seconds += end - start
         return

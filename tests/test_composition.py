@@ -172,11 +172,11 @@ def test_a_model_that_is_not_there_is_said_once_in_the_log(
 
 
 def test_arguments_come_before_settings(tiles_profile: Profile, tmp_path: Path) -> None:
-    settings = InspectionSettings(tiles_profile, false_alarm_rate=0.1, model="nonsense:model", memory=False)
+    settings = InspectionSettings(tiles_profile, false_alarm_rate=0.1, model="hf:", memory=False)
     inspector = Inspector(settings, false_alarm_rate=0.2, model="evidence")
     assert inspector.evidence_source.rate == 0.2
     assert inspector.memory.digest == ""
-    with pytest.raises(ModelError, match="no kind of model"):
+    with pytest.raises(ModelError, match="Nothing follows hf:"):
         Inspector(settings)
 
 

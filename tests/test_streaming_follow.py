@@ -82,7 +82,7 @@ def test_memory_stays_bounded_while_an_event_goes_on_and_on(street: Scene) -> No
     film = filmed(170, *runners)
     most = 0
     for frame in film.frames(rate=5.0):
-        for _ in follower.see(frame):
+        for _ in follower.alerts_for(frame):
             pass
         most = max(most, len(follower._moments))
     assert most <= 5 * 122
@@ -99,7 +99,10 @@ def test_the_future_is_not_used(street: Scene) -> None:
     def alike(frames: Iterator[Frame], until: float) -> list[str]:
         follower = follower_of(street)
         return [
-            replace_time(alert) for frame in frames if frame.time <= until for alert in follower.see(frame)
+            replace_time(alert)
+            for frame in frames
+            if frame.time <= until
+            for alert in follower.alerts_for(frame)
         ]
 
     def replace_time(alert: LiveAlert) -> str:

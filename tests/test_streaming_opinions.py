@@ -47,7 +47,7 @@ def annotator(model: Onlooker) -> EventAnnotator:
 def recent() -> RecentFrames:
     """The latest frames of a street, four seconds of them."""
     frames = RecentFrames("camera")
-    for _ in frames.passing(Street().frames()):
+    for _ in frames.record(Street().frames()):
         pass
     return frames
 
@@ -71,7 +71,7 @@ def test_alerts_go_out_as_measured_while_the_model_still_thinks(street: Scene) -
     film = filmed(14, walker(6.0, 70.0, speed=4.0), people=31)
 
     def passing() -> Iterator[Frame]:
-        yield from frames.passing(film.frames())
+        yield from frames.record(film.frames())
         gate.set()  # every frame has passed before the model says a word
 
     with OpinionQueue(annotator(slow(gate)), frames) as opinions:
@@ -95,8 +95,8 @@ def test_an_opinion_comes_while_the_stream_goes_on(street: Scene) -> None:
         triage = Triage(TriageSettings(street, memory=False))
         follower = StreamTriage(triage, "camera", SIZE, opinions=opinions)
         alerts: list[LiveAlert] = []
-        for frame in frames.passing(film.frames()):
-            alerts += follower.see(frame)
+        for frame in frames.record(film.frames()):
+            alerts += follower.alerts_for(frame)
             if states(alerts) == ["opened"]:
                 time.sleep(0.1)  # as a stream does
     assert states(alerts)[:2] == ["opened", "updated"]
@@ -108,7 +108,7 @@ def test_frames_of_an_event_are_kept_for_the_model(recent: RecentFrames) -> None
     with OpinionQueue(annotator(model), recent) as queue:
         queue.submit(make_event(1))
         pixels = next(iter(Street().frames())).pixels
-        for _ in recent.passing(Frame(n, n / 10, pixels, False) for n in range(1000, 1200)):
+        for _ in recent.record(Frame(n, n / 10, pixels, False) for n in range(1000, 1200)):
             pass
         gate.set()
         (event,) = done_of(queue, 1)

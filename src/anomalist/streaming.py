@@ -98,7 +98,7 @@ class StreamTriage:
         What a model was asked about by then is waited for, `MAX_FINAL_WAIT` seconds at most.
         """
         last = 0.0
-        for moment in self._scorer.watching(frames):
+        for moment in self._scorer.score_all(frames):
             last = moment.time
             yield from self._after(moment)
         for line in self._lines:
@@ -106,9 +106,9 @@ class StreamTriage:
         if self._opinions is not None:
             yield from (self._updated(event, last) for event in self._opinions.drain(MAX_FINAL_WAIT))
 
-    def see(self, frame: Frame) -> Iterator[LiveAlert]:
+    def alerts_for(self, frame: Frame) -> Iterator[LiveAlert]:
         """Yield what the next frame brings."""
-        return self._after(self._scorer.see(frame))
+        return self._after(self._scorer.score(frame))
 
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.cut:

@@ -64,7 +64,7 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
         warn(f"Following {video.source}: at most {promised:.3g} false events per hour expected.")
         keep = stack.enter_context(AlertRecorder(out, recent)).keep if out is not None else None
         send = stack.enter_context(Webhook(webhook, warn)).send if webhook is not None else None
-        for alert in follower.follow(recent.passing(video.frames(rate=ANALYSIS_RATE))):
+        for alert in follower.follow(recent.record(video.frames(rate=ANALYSIS_RATE))):
             line = (keep(alert) if keep is not None else alert).model_dump_json()
             print(line, flush=True)
             if send is not None:

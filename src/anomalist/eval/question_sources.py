@@ -255,7 +255,9 @@ def _inspect_steel(
         record = Record(media=MediaSummary.of(media), status="ok")
         yield (
             item.name,
-            QuestionEvidence(record, likeness=classifier.likeness(describe_picture(extractor, media.pixels))),
+            QuestionEvidence(
+                record, likeness=classifier.similarity_to_kinds(describe_picture(extractor, media.pixels))
+            ),
         )
         progress("looking at steel", done, len(testing))
 
@@ -321,5 +323,7 @@ def _inspect_tiles(
             if item.normal or media is None or evidence is None:
                 yield item.name, QuestionEvidence(inspection.record)
                 continue
-            likeness = classifier.likeness(describe_picture(extractor, media.pixels, evidence.score_map))
+            likeness = classifier.similarity_to_kinds(
+                describe_picture(extractor, media.pixels, evidence.score_map)
+            )
             yield item.name, QuestionEvidence(inspection.record, evidence.score_map, likeness)

@@ -107,7 +107,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
     scorer = FrameScorer(scene)
     index, times, scores, cuts = [], [], [], []
     for frame in video.frames(rate=ANALYSIS_RATE):
-        number, scored = frame.index, scorer.see(frame)
+        number, scored = frame.index, scorer.score(frame)
         index.append(number)
         times.append(frame.time)
         scores.append(scored.score)

@@ -1,9 +1,8 @@
-"""Defect renderers: draw each kind of defect on a picture, and the facts that are true of what was drawn.
+"""Defect renderers: draw each kind of defect on a picture, and name its tone, shape and other facts.
 
-Each renderer takes a generator and a canvas of float32 (h, w, 3) pictures in [0, 1], and returns the
-changed picture, a soft mask float32 (h, w) in [0, 1], and whether the outline is jagged by nature. Masks
-are drawn in eight bits, because OpenCV smooths edges for those only. Facts are stated where they were
-chosen and measured where they came out.
+Each renderer takes a random generator and a canvas of float32 (h, w, 3) pictures in [0, 1], and returns the
+changed picture, a soft mask float32 (h, w) in [0, 1], and whether the outline is jagged by design. Masks are
+drawn in 8 bits, because OpenCV anti-aliases only those.
 """
 
 from __future__ import annotations
@@ -31,12 +30,16 @@ DefectKind = Literal[
     "bend",
     "nothing",
 ]
-"""The vocabulary of the model that ships with the package."""
+"""Kinds of defect that the small model distinguishes."""
 
 Tone = Literal["darker", "lighter", "same"]
+"""Tone of a defect against the surface."""
 Shape = Literal["line", "jagged line", "round", "elongated", "irregular"]
+"""Shape of the largest part of a defect."""
 Direction = Literal["horizontal", "vertical", "rising", "falling"]
+"""Direction of an elongated defect; rising is to the right."""
 Hue = Literal["redder", "yellower", "greener", "bluer"]
+"""Direction of a change of colour."""
 
 DEFECT_KINDS: tuple[DefectKind, ...] = get_args(DefectKind)
 
@@ -46,23 +49,23 @@ _LONG, _UNSURE_LONG = 1.9, (1.6, 2.3)
 _ROUND, _UNSURE_ROUND = 0.9, (0.86, 0.93)  # area by that of the ellipse with the same moments, smoothed
 _FAINT = 1.2
 _HUE = 0.05
-_FAR_FROM_BORDER = 0.035  # share of the side: places nearer to a border between two ninths are not asked for
+_FAR_FROM_BORDER = 0.035  # share of the side: points nearer to a grid line have no place
 
 
 @dataclass(frozen=True)
 class DefectFacts:
-    """A defect in words that a picture can be asked about. None means: can't be said, or not clearly.
+    """Facts of a defect that questions ask for. None means unknown or ambiguous.
 
     Parameters
     ----------
-    kind : "nothing" where it is normal; everything below but the place is None then. None where the picture
-        is too dark or too blurred to tell.
-    tone : of the defect against what was there before.
+    kind : "nothing" where it is normal; all other facts but the place are None then. None where the picture
+        is too dark or too blurred.
+    tone : of the defect against the picture before.
     hue : direction of a notable change of colour.
-    shape, direction : of the largest part; a direction has only what is long.
-    count : parts that lie apart.
-    faint : whether the change hardly stands out from the texture.
-    place : ninth of the picture in which the marked place lies.
+    shape, direction : of the largest part; only elongated ones have a direction.
+    count : separate parts.
+    faint : whether the change is small against the texture.
+    place : cell of a 3×3 grid that holds the marked region.
     """
 
     kind: DefectKind | None
@@ -76,7 +79,7 @@ class DefectFacts:
 
 
 def tone_of(change: float) -> Tone | None:
-    """Name a mean change of grey level, −1 to 1; None between the names."""
+    """Name a mean change of grey level, −1 to 1; None between the classes."""
     if _UNSURE_TONE[0] < abs(change) < _UNSURE_TONE[1]:
         return None
     if abs(change) < _DARKER:
@@ -97,7 +100,7 @@ def hue_of(before: FloatArray, after: FloatArray, inside: BoolArray) -> Hue | No
 
 
 def shape_of(part: BoolArray, *, jagged: bool) -> tuple[Shape | None, Direction | None]:
-    """Name shape and direction of a connected part, bool (h, w); None where two names would do."""
+    """Name shape and direction of a connected part, bool (h, w); None where it is ambiguous."""
     rows, columns = np.nonzero(part)
     if len(rows) < 4:
         return None, None
@@ -134,7 +137,7 @@ def _roundness(part: BoolArray) -> float:
 
 
 def _direction(angle: float) -> Direction | None:
-    """Name an angle in degrees, counter-clockwise from horizontal, 0 to 180; None between the names."""
+    """Name an angle in degrees, counter-clockwise from horizontal, 0 to 180; None between the classes."""
     for name, middle in (("horizontal", 0), ("rising", 45), ("vertical", 90), ("falling", 135)):
         away = abs((angle - middle + 90) % 180 - 90)
         if away <= 17:
@@ -143,14 +146,14 @@ def _direction(angle: float) -> Direction | None:
 
 
 def place_of(x: float, y: float) -> str | None:
-    """Name the ninth in which a point lies, x and y as shares of the sides; None close to a border."""
+    """Name the cell of a 3×3 grid that holds a point (x and y from 0 to 1); None close to a grid line."""
     if any(abs(at - third / 3) < _FAR_FROM_BORDER for at in (x, y) for third in (1, 2)):
         return None
     return POSITION_NAMES[3 * min(2, int(3 * y)) + min(2, int(3 * x))]
 
 
 def is_faint(before: FloatArray, after: FloatArray, inside: BoolArray) -> bool | None:
-    """Whether a change hardly stands out from the texture around; None where it is in between."""
+    """Whether a change is small against the surrounding texture; None in between."""
     import cv2
 
     grey = np.asarray(cv2.transform(before, np.full((1, 3), 1 / 3, np.float32)), np.float32)
@@ -167,13 +170,13 @@ def is_faint(before: FloatArray, after: FloatArray, inside: BoolArray) -> bool |
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """What defects are drawn on.
+    """The layers that defects are rendered on.
 
     Parameters
     ----------
     picture : float32 (h, w, 3) in [0, 1], normal.
-    foreign : float32 (h, w, 3) in [0, 1], a surface that has nothing to do with it.
-    ground : float32 (h, w, 3) in [0, 1], what lies behind the part, where one is seen.
+    foreign : float32 (h, w, 3) in [0, 1], an unrelated surface.
+    ground : float32 (h, w, 3) in [0, 1], background behind the part.
     part : float32 (h, w) in [0, 1], where the part is; all 1 where it fills the picture.
     """
 
@@ -184,7 +187,9 @@ class Canvas:
 
 
 RenderedDefect = tuple[FloatArray, FloatArray, bool]
+"""Changed picture, soft mask, and whether the outline is jagged."""
 DefectRenderer = Callable[[Rng, Canvas], RenderedDefect]
+"""Renders one kind of defect."""
 
 
 def _blend(picture: FloatArray, filling: FloatArray, mask: FloatArray) -> FloatArray:
@@ -192,7 +197,7 @@ def _blend(picture: FloatArray, filling: FloatArray, mask: FloatArray) -> FloatA
 
 
 def _point_on_part(rng: Rng, canvas: Canvas, margin: float = 0.06) -> Points:
-    """A point on the part, x and y in pixels."""
+    """Draw a point on the part, x and y in pixels."""
     height, width = canvas.part.shape
     for _ in range(20):
         x, y = (
@@ -205,7 +210,7 @@ def _point_on_part(rng: Rng, canvas: Canvas, margin: float = 0.06) -> Points:
 
 
 def _line_mask(shape: tuple[int, int], lines: list[tuple[Points, float]]) -> FloatArray:
-    """Draw polylines of given widths; thinner than a pixel means fainter."""
+    """Mask of polylines with widths; thinner than a pixel means fainter."""
     import cv2
 
     mask = np.zeros(shape, np.uint8)
@@ -230,7 +235,7 @@ def _ellipse_mask(
 def _wobbly_mask(
     rng: Rng, shape: tuple[int, int], centre: Points, radius: float, wobble: float
 ) -> FloatArray:
-    """A closed wobbly outline around a point, stretched in some direction."""
+    """Mask of a closed wobbly outline around a point, stretched in some direction."""
     import cv2
 
     angles = np.linspace(0, 2 * math.pi, 64, endpoint=False)
@@ -251,12 +256,12 @@ def _soften(mask: FloatArray, sigma: float) -> FloatArray:
 
 
 def _contrast_step(rng: Rng, picture: FloatArray, low: float = 0.08, high: float = 0.6) -> float:
-    """How much a mark differs: from just visible to glaring, more on a busy surface."""
+    """Draw a grey-level step: from just visible to glaring, larger on a textured surface."""
     return log_uniform(rng, low, high) + rng.uniform(0.2, 0.9) * float(picture.mean(2).std())
 
 
 def _contrast_sign(rng: Rng, level: float, dark: float) -> int:
-    """−1 with probability ``dark``; where there is no room in one direction, the other."""
+    """Draw a sign: −1 with probability ``dark``, unless the grey level leaves room in one direction only."""
     if level < 0.2:
         return 1
     return -1 if level > 0.8 or rng.random() < dark else 1
@@ -360,7 +365,7 @@ def stain(rng: Rng, canvas: Canvas) -> RenderedDefect:
 
 
 def missing_piece(rng: Rng, canvas: Canvas) -> RenderedDefect:
-    """A bite out of the border of the part, through which the ground is seen."""
+    """A piece broken out of the border of the part, which shows the background."""
     border = np.argwhere((canvas.part > 0.35) & (canvas.part < 0.65))
     side = min(canvas.part.shape)
     y, x = border[rng.integers(len(border))] if len(border) else np.array(canvas.part.shape) / 2
@@ -371,7 +376,7 @@ def missing_piece(rng: Rng, canvas: Canvas) -> RenderedDefect:
 
 
 def foreign_material(rng: Rng, canvas: Canvas) -> RenderedDefect:
-    """A thing that lies on the surface: a chip, a flake or a fibre, with its own texture and its shadow."""
+    """An object on the surface: a chip, a flake or a fibre, with its own texture and a shadow."""
     picture = canvas.picture
     side, centre = min(picture.shape[:2]), _point_on_part(rng, canvas)
     form = rng.choice(["chip", "flake", "flake", "fibre"])
@@ -417,7 +422,7 @@ def texture_change(rng: Rng, canvas: Canvas) -> RenderedDefect:
     mean = cv2.GaussianBlur(picture, (0, 0), 5)
     detail = picture - mean
     busy = float(detail.mean(2)[mask > 0.5].std()) if (mask > 0.5).any() else 0.0
-    if busy > 0.05 and rng.random() < 0.6:  # there is something to rub away
+    if busy > 0.05 and rng.random() < 0.6:  # there is texture to rub away
         new = mean + detail * rng.uniform(0.0, 0.3)
     else:
         n = max(picture.shape[:2])
@@ -431,7 +436,7 @@ def texture_change(rng: Rng, canvas: Canvas) -> RenderedDefect:
 
 
 def bend(rng: Rng, canvas: Canvas) -> RenderedDefect:
-    """A pattern pushed or twisted out of its place."""
+    """A local displacement or rotation of the pattern."""
     import cv2
 
     picture = canvas.picture
@@ -465,3 +470,4 @@ DEFECT_RENDERERS: dict[DefectKind, DefectRenderer] = {
     "texture change": texture_change,
     "bend": bend,
 }
+"""Renderer of each kind."""

@@ -1,18 +1,20 @@
-"""Pretrain SurfaceNet on procedural surfaces: the recipe behind the weights that ship, and its checkpoints.
+"""Pretrain SurfaceNet on procedural surfaces: the recipe of the weights that ship, and its checkpoints.
 
-What it learns from is a function of the recipe alone (product i is drawn from seed i, batch i from (seed,
-i)), and it is resumable: everything lives in one safetensors checkpoint, written whole or not at all, and
-refused by another recipe. Import this module inside functions only: it needs torch.
+The training data is a function of the recipe alone (product i is drawn from seed i, batch i from (seed, i)).
+Training is resumable from one safetensors checkpoint, written atomically and refused by another recipe. Needs
+torch: import it inside functions only.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,17 +30,18 @@ from anomalist.vision.detectors.pretext import (
 )
 from anomalist.vision.features.extractor import keep_freed_memory, with_prefix
 from anomalist.vision.features.surface_net import SurfaceNet
-from anomalist.vision.prefetch import sliding_pool
 from anomalist.vision.synthetic_textures import is_rigid, render_surface
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+T = TypeVar("T")
+
 
 def save_checkpoint(
     path: Path, recipe: DataclassInstance, counts: Mapping[str, int], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Write the tensors and counts of a training by ``recipe``."""
+    """Write the tensors and counters of a training by ``recipe``, atomically."""
     from safetensors.torch import save
 
     contiguous = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
@@ -47,7 +50,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, recipe: DataclassInstance) -> tuple[dict[str, int], dict[str, torch.Tensor]]:
-    """Return counts and tensors; ValueError when they are of another recipe."""
+    """Return counters and tensors; ValueError when they are of another recipe."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -68,7 +71,7 @@ def optimiser_moments(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str
 def restore_optimiser_moments(
     optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], prefix: str
 ) -> None:
-    """Give an optimiser back what `optimiser_moments` took."""
+    """Restore the state that `optimiser_moments` returned."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in with_prefix(dict(tensors), prefix).items():
         index, key = name.split(".", 1)
@@ -86,9 +89,29 @@ def update_average(average: dict[str, torch.Tensor], network: Any, decay: float)
             average[name].copy_(value)
 
 
+def sliding_pool(draw: Callable[[int], T], size: int, every: int, start: int = 0) -> Iterator[deque[T]]:
+    """Yield, for each step i from ``start`` on, the pool of products i // every to i // every + size − 1.
+
+    It is one deque that changes, so products are drawn once.
+
+    Parameters
+    ----------
+    draw : makes a product from its number.
+    size : products in the pool.
+    every : steps after which one product is replaced.
+    """
+    following = start // every + size
+    pool = deque((draw(number) for number in range(following - size, following)), size)
+    for step in itertools.count(start):
+        yield pool
+        if (step + 1) % every == 0:
+            pool.append(draw(following))
+            following += 1
+
+
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How the shipped weights were made; stored in their file."""
+    """Hyperparameters of a pretraining, stored in the file of the weights."""
 
     steps: int = 20_000
     sets: int = 4
@@ -96,7 +119,7 @@ class PretrainingRecipe:
     size: int = 128
     """Side of a view, pixels."""
     pool: int = 512
-    """Products alive at a time."""
+    """Products in the sliding pool."""
     every: int = 3
     """Batches after which one product is replaced."""
     peak_rate: float = 2e-3
@@ -105,7 +128,7 @@ class PretrainingRecipe:
     """Decay of the averaged weights, which are the ones that ship."""
     seed: int = 0
     without: tuple[str, ...] = ()
-    """Families of surfaces left out."""
+    """Texture families left out."""
 
 
 ProductPictures = tuple[list[UInt8Array], bool]
@@ -115,7 +138,7 @@ _DRAWS = 3  # pictures of a product that is not rigid; rigid ones differ by ligh
 
 
 def render_product(seed: int, without: tuple[str, ...] = ()) -> ProductPictures:
-    """The pictures of one product for a set of views."""
+    """Render the pictures of one product for a set of views."""
     drawn = [render_surface(seed, without=without, draw=draw) for draw in range(_DRAWS)]
     return [drawn[k % _DRAWS] for k in range(2 * HALF_SET)], is_rigid(seed)
 
@@ -123,13 +146,13 @@ def render_product(seed: int, without: tuple[str, ...] = ()) -> ProductPictures:
 def view_batches(recipe: PretrainingRecipe, start: int = 0) -> Iterator[ViewBatch]:
     """Yield the batches from ``start`` on; batch i draws on products i // every to i // every + pool − 1."""
     alive = sliding_pool(lambda seed: render_product(seed, recipe.without), recipe.pool, recipe.every, start)
-    for pool, step in zip(alive, range(start, recipe.steps), strict=False):
+    for step, pool in zip(range(start, recipe.steps), alive, strict=False):
         chosen = np.random.default_rng((recipe.seed, step, 1)).integers(recipe.pool, size=recipe.sets)
         yield make_view_batch((recipe.seed, step), [pool[i] for i in chosen], recipe.size, turn=True)
 
 
 def _learning_rate(recipe: PretrainingRecipe, step: int) -> float:
-    """Linear warm-up, then cosine to nothing."""
+    """Learning rate at a step: linear warm-up, then cosine decay to 0."""
     if step < recipe.warmup:
         return recipe.peak_rate * (step + 1) / recipe.warmup
     done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
@@ -196,7 +219,7 @@ def pretrain(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
         state.optimiser.step()
-        early = (state.step + 1) / (state.step + 10)  # the first steps would linger in a slow average
+        early = (state.step + 1) / (state.step + 10)  # a constant decay would keep the first steps for long
         update_average(state.average, state.model.network, min(recipe.ema, early))
         state.step += 1
         losses.append(loss.item())
@@ -206,3 +229,12 @@ def pretrain(
         if state.step % save_every == 0 or state.step == recipe.steps:
             state.save(checkpoint, recipe)
     return state.average
+
+
+def save_weights(path: Path, recipe: PretrainingRecipe, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights in half precision as safetensors, with the recipe."""
+    from safetensors.torch import save_file
+
+    halves = {k: v.half() if v.dtype.is_floating_point else v for k, v in weights.items()}
+    contiguous = {k: v.clone(memory_format=torch.contiguous_format) for k, v in halves.items()}
+    save_file(contiguous, path, {"recipe": json.dumps(asdict(recipe)), "licence": "Apache-2.0"})

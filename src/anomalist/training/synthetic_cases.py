@@ -1,8 +1,8 @@
 """Synthetic cases: a picture with marked regions, a normal picture of the same product, and the facts.
 
-Everything follows from a generator. A *product* is a surface in several draws
-(`vision.synthetic_textures`); a case takes one, often as a part before a ground of another one, puts
-defects on it, and marks where a detector would have marked them, imprecisely, and where nothing is.
+A case is a function of a random generator and of products. A *product* is a surface in several draws
+(`vision.synthetic_textures`); a case shows one, often as a part in front of another surface, renders defects
+on it, and marks them as imprecisely as a detector would, beside places that are normal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SHAPELESS_KINDS: frozenset[DefectKind] = frozenset({"bend", "texture change"})
 
 @dataclass(frozen=True, eq=False)
 class SyntheticProduct:
-    """A surface in several draws, uint8 (SIDE, SIDE, 3) each; a patterned one shows when it is bent."""
+    """A surface in several draws, uint8 (PICTURE_SIDE, PICTURE_SIDE, 3) each."""
 
     draws: tuple[UInt8Array, ...]
     patterned: bool
@@ -53,12 +53,12 @@ class SyntheticProduct:
 
 @dataclass(frozen=True, eq=False)
 class MarkedRegion:
-    """A place that is marked in a picture.
+    """A marked region of a picture with its facts.
 
     Parameters
     ----------
-    mask : bool (h, w), connected: what a detector would mark, somewhat off.
-    facts : what is there.
+    mask : bool (h, w), connected, as imprecise as a detector's.
+    facts : of the defect, or that it is normal.
     """
 
     mask: BoolArray
@@ -73,13 +73,13 @@ class MarkedRegion:
 
 @dataclass(frozen=True, eq=False)
 class SyntheticCase:
-    """A picture with marked places.
+    """A picture with marked regions, and a normal one.
 
     Parameters
     ----------
     pixels : uint8 (h, w, 3), the picture to judge.
-    normal : uint8 (h, w, 3), a normal picture of the same product: the same one or another draw.
-    marked : places, in no order.
+    normal : uint8 (h, w, 3), a normal picture of the same product, of the same draw or of another.
+    marked : regions, in no order.
     """
 
     pixels: UInt8Array
@@ -97,7 +97,7 @@ def draw_product(seed: int) -> SyntheticProduct:
 
 
 def draw_case(rng: Rng, products: Sequence[SyntheticProduct], places: int = 1) -> SyntheticCase:
-    """Draw a case with up to ``places`` marked places that lie apart.
+    """Draw a case with up to ``places`` marked regions that don't touch.
 
     Parameters
     ----------
@@ -132,17 +132,17 @@ def draw_case(rng: Rng, products: Sequence[SyntheticProduct], places: int = 1) -
         marked.append(place)
     beside = _to_photograph(rng, normal if rng.random() < 0.35 else other)
     if rng.random() < _UNREADABLE_SHARE:
-        untold = tuple(
+        unreadable = tuple(
             MarkedRegion(place.mask, DefectFacts(None, place=place.facts.place)) for place in marked
         )
-        return SyntheticCase(_to_unreadable(rng, canvas.picture), beside, untold)
+        return SyntheticCase(_to_unreadable(rng, canvas.picture), beside, unreadable)
     return SyntheticCase(_to_photograph(rng, canvas.picture), beside, tuple(marked))
 
 
 def _draw_canvas(
     rng: Rng, product: SyntheticProduct, products: Sequence[SyntheticProduct], *, parted: bool
 ) -> tuple[Canvas, FloatArray]:
-    """A piece of a product to draw on, and the same piece of another draw."""
+    """Draw a crop of a product as a canvas, and the same crop of another draw."""
     height, width = PICTURE_SIDE, PICTURE_SIDE
     if rng.random() < 0.6:
         height, width = [
@@ -154,7 +154,7 @@ def _draw_canvas(
     foreign, ground = (
         _float(products[int(rng.integers(len(products)))].draws[0][:height, :width]) for _ in range(2)
     )
-    if picture[::4, ::4].std(2).max() < 0.01:  # grey stays grey, or colour alone would give a defect away
+    if picture[::4, ::4].std(2).max() < 0.01:  # stays grey, or colour alone would reveal a defect
         foreign, ground = (np.repeat(each.mean(2, keepdims=True), 3, 2) for each in (foreign, ground))
     part = np.ones((height, width), np.float32)
     if parted:
@@ -171,7 +171,7 @@ def _draw_canvas(
 
 
 def _outline(rng: Rng, height: int, width: int) -> FloatArray:
-    """Corners of a part that leaves some of the ground free: a plate, a bar, a disc or a ring's sector."""
+    """Outline of a part that leaves background free: a plate, a bar, a disc or a sector of a ring."""
     import cv2
 
     centre = (float(width * rng.uniform(0.35, 0.65)), float(height * rng.uniform(0.35, 0.65)))
@@ -227,12 +227,12 @@ def _render_visible_defect(
 
 
 def _measure_facts(
-    kind: DefectKind, before: FloatArray, struck: RenderedDefect, marked: BoolArray
+    kind: DefectKind, before: FloatArray, rendered: RenderedDefect, marked: BoolArray
 ) -> DefectFacts:
-    """Measure what came out."""
+    """Measure the facts of a rendered defect."""
     from scipy import ndimage
 
-    after, mask, jagged = struck
+    after, mask, jagged = rendered
     inside = mask > 0.4
     labels, _ = ndimage.label(inside, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())[1:]
@@ -259,7 +259,7 @@ def _position_name(marked: BoolArray) -> str | None:
 
 
 def _mark_normal_place(rng: Rng, taken: BoolArray) -> tuple[MarkedRegion, None] | None:
-    """Mark a place where nothing is."""
+    """Mark a normal place; None when all tries fail."""
     import cv2
 
     height, width = taken.shape
@@ -275,7 +275,7 @@ def _mark_normal_place(rng: Rng, taken: BoolArray) -> tuple[MarkedRegion, None] 
 
 
 def _detector_mask(rng: Rng, inside: BoolArray) -> BoolArray | None:
-    """Return what a detector would mark: wider, smoother, somewhat moved; parts that lie apart as one."""
+    """Degrade a mask to a detector's: wider, smoother, slightly shifted, separate parts merged."""
     import cv2
 
     reach = int(rng.integers(1, 8))
@@ -291,14 +291,14 @@ def _detector_mask(rng: Rng, inside: BoolArray) -> BoolArray | None:
 
 
 def _to_photograph(rng: Rng, picture: FloatArray) -> UInt8Array:
-    """Change light, noise, sharpness and compression in most pictures."""
+    """Augment most pictures (light, noise, sharpness, compression) and convert to uint8."""
     if rng.random() < 0.7:
         picture = augment(rng, picture)
     return np.asarray((np.clip(picture, 0, 1) * 255).round(), np.uint8)
 
 
 def _to_unreadable(rng: Rng, picture: FloatArray) -> UInt8Array:
-    """Blur or darken a picture until nothing can be recognised in it."""
+    """Blur or darken a picture until nothing is recognisable."""
     import cv2
 
     if rng.random() < 0.5:

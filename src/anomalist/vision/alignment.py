@@ -18,6 +18,7 @@ from anomalist.errors import MediaError
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 
 Matrix = npt.NDArray[np.float64]
+"""Homogeneous transform, float64 (3, 3)."""
 
 WORKING_SIDE = 1024
 """Longer side at which the transform is estimated, pixels; larger pictures are reduced for it."""
@@ -26,10 +27,10 @@ EDGE_TOLERANCE = 1.5
 """Distance up to which two edges agree, pixels at working size."""
 
 EDGE_NOISE, EDGE_STEP = 5.0, 4.0
-"""An edge rises above so many deviations of the noise in a slope, and by so many grey levels a pixel."""
+"""An edge's gradient exceeds so many deviations of the noise, and so many grey levels a pixel."""
 
 EDGE_BLUR_SIGMA = 1.2
-"""Deviation of the Gaussian before slopes are taken, pixels at working size."""
+"""Sigma of the Gaussian before gradients are taken, pixels at working size."""
 
 EDGE_SHARE = 0.08
 """At most this share of the pixels are edges: the strongest."""
@@ -67,12 +68,12 @@ class EdgeMap:
 
     @property
     def length(self) -> float:
-        """Of all edges together, in longer sides."""
+        """Length of all edges together, in longer sides of the picture."""
         return len(self.edges) / float(max(self.grey.shape))
 
     @property
     def chance(self) -> float:
-        """Share of all places that lie on an edge by accident."""
+        """Share of all pixels that agree with an edge by chance."""
         return float((self.distance <= EDGE_TOLERANCE).mean())
 
 
@@ -89,10 +90,10 @@ def edge_map(pixels: UInt8Array) -> EdgeMap:
     smooth = cv2.GaussianBlur(values, (0, 0), EDGE_BLUR_SIGMA)
     across, down = (cv2.Scharr(smooth, cv2.CV_32F, *axis) / 32 for axis in ((1, 0), (0, 1)))
     slope = cv2.magnitude(across, down)
-    # White noise of deviation s has slopes of deviation s / (√(8π) σ²) behind a Gaussian of deviation σ.
+    # After a Gaussian of sigma σ, white noise of deviation s has gradients of deviation s / (√(8π) σ²).
     floor = max(EDGE_STEP, EDGE_NOISE * _noise_sigma(values) / (math.sqrt(8 * math.pi) * EDGE_BLUR_SIGMA**2))
     high = max(floor, float(np.quantile(slope, 1 - EDGE_SHARE)))
-    # Thin them: only the ridge of a slope is an edge. Canny wants 16-bit derivatives; 16 keeps fractions.
+    # Non-maximum suppression by Canny, which takes 16-bit derivatives; the factor 16 keeps fractions.
     parts = [np.clip(16 * part, -32767, 32767).astype(np.int16) for part in (across, down)]
     thin = cv2.Canny(parts[0], parts[1], 16 * floor, 16 * high, L2gradient=True) > 0
     y, x = np.nonzero(thin)
@@ -122,7 +123,7 @@ def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Matrix:
 def edge_agreement(first: EdgeMap, second: EdgeMap, matrix: Matrix) -> float:
     """Share of the edges of each picture that meet one of the other, beyond chance (as Cohen's kappa).
 
-    The mean of both ways; −1 when the transform is none that a camera makes, or the pictures hardly overlap.
+    The mean of both directions; −1 when the transform is implausible, or the pictures hardly overlap.
     """
     stretch = float(np.linalg.det(matrix[:2, :2]))
     if (
@@ -155,7 +156,7 @@ ECC_SIDE = 512
 """Longer side at which the transform is refined (ECC), pixels."""
 
 MIN_AGREEMENT = 0.35
-"""Below this the two pictures don't show the same thing. Unrelated pictures reach about 0.1."""
+"""Agreement below which pictures don't show the same thing; unrelated pictures reach about 0.1."""
 
 GOOD_AGREEMENT = 0.9
 """Agreement from which nothing more complex is tried."""
@@ -164,10 +165,10 @@ COMPLEXITY_FACTOR = 0.8
 """A more complex transform must bring the disagreement down to this share of what a simpler one leaves."""
 
 MIN_SHIFTED_SIDE = 8
-"""Nothing is moved in pictures with a side shorter than this, pixels."""
+"""Side in pixels below which no translation is estimated."""
 
 MIN_SHIFT = 0.3
-"""A translation below this is none, pixels at working size."""
+"""Smallest translation, pixels at working size; less is identity."""
 
 MIN_EDGE_LENGTH, CLEAR_EDGE_LENGTH = 1.0, 10.0
 """Lengths of all edges together, in longer sides of the picture. With fewer than the first in one of the two
@@ -180,15 +181,15 @@ REMEDY = "Give a reference of the same thing from about the same view."
 
 @dataclass(frozen=True, eq=False)
 class AlignedReference:
-    """A reference as it would look in the frame of a picture.
+    """A reference warped into the frame of a picture.
 
     Parameters
     ----------
-    pixels : uint8 (H, W, 3), RGB, at the size of the picture; means nothing outside ``valid``.
+    pixels : uint8 (H, W, 3), RGB, at the size of the picture; meaningless outside ``valid``.
     valid : bool (H, W), where the reference shows anything.
     matrix : float64 (3, 3), from pixels of the reference to pixels of the picture, homogeneous (x, y, 1).
     agreement : share of edges that lie on each other, beyond chance: 1 = all, 0 = as by chance;
-        None where one of the pictures is too plain to tell.
+        None where one of the pictures has too few edges.
     how : what was done, in words: "aligned to the reference by a translation of 3.2 px".
     """
 
@@ -200,7 +201,7 @@ class AlignedReference:
 
 
 def align(reference: UInt8Array, picture: UInt8Array) -> AlignedReference:
-    """Find where each pixel of a reference lies in a picture.
+    """Register a reference to a picture.
 
     Identity, translation (phase correlation), rotation with scale and shear, and perspective (SIFT features,
     RANSAC, refined by maximising the enhanced correlation coefficient, Evangelidis and Psarakis 2008) are
@@ -240,7 +241,7 @@ def align(reference: UInt8Array, picture: UInt8Array) -> AlignedReference:
 
 
 def _initial_matrix(first: EdgeMap, second: EdgeMap) -> Matrix:
-    """The reference stretched to the size of the picture, at working size."""
+    """Matrix that stretches the reference to the size of the picture, at working size."""
     return resize_matrix(first.grey.shape[:2], second.grey.shape[:2])
 
 
@@ -271,7 +272,7 @@ def _candidates(
 
 
 def _estimate_translation(first: EdgeMap, second: EdgeMap, start: Matrix) -> tuple[float, float]:
-    """Shift of the picture against the stretched reference, pixels, by phase correlation of the slopes."""
+    """Shift of the picture against the stretched reference, pixels, by phase correlation of the gradients."""
     import cv2
 
     height, width = second.grey.shape
@@ -364,7 +365,7 @@ def _warp_reference(
         )
     shrinks = math.sqrt(abs(float(np.linalg.det(full[:2, :2]))))
     source = reference
-    if shrinks < 1:  # what is reduced must be smoothed first, or it shows patterns that aren't there
+    if shrinks < 1:  # smoothed before it is reduced, against aliasing
         source = cv2.GaussianBlur(reference, (0, 0), 0.4 * math.sqrt(1 / shrinks**2 - 1) + 0.01)
     pixels = cv2.warpPerspective(
         source, full, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE

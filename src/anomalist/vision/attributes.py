@@ -29,19 +29,19 @@ POSITION_NAMES = tuple(place for row in POSITIONS for place in row)
 """The same in reading order."""
 
 RING_GAP = 2
-"""Pixels left out between a region and its ring: they are often half defect."""
+"""Gap between a region and its ring in pixels, which are often half defect."""
 
 RING_WIDTH = (4, 24)
 """Least and greatest width of the ring in pixels; between them it is half the root of the area."""
 
 MIN_SURROUNDINGS = 8
-"""With fewer pixels in the ring, the rest of the picture serves instead."""
+"""Pixels of the ring below which the rest of the picture is taken instead."""
 
 MIN_ELONGATION = 1.5
 """Below this elongation a region has no direction."""
 
 GREY_STEP = 1.0
-"""One grey level: finer deviations are not resolved by 8 bits, so none smaller divides anything."""
+"""Smallest deviation that divides a contrast, one grey level: 8 bits don't resolve finer ones."""
 
 TONE_LEVELS, TONE_SIGMAS = 3.0, 0.5
 """Grey levels and standard deviations that a difference needs before it is called darker or lighter."""
@@ -55,7 +55,7 @@ TEXTURE_FACTOR = 1.5
 
 @dataclass(frozen=True, eq=False)
 class _RegionCrop:
-    """A region and what it is compared with, in one crop: pixels (h, w, 3), two masks (h, w)."""
+    """A region and its surroundings in one crop: pixels (h, w, 3), two masks (h, w)."""
 
     pixels: UInt8Array
     inside: BoolArray
@@ -67,24 +67,24 @@ def measure_region(
 ) -> Attributes:
     """Measure one region against a ring around it.
 
-    The ring starts a few pixels off the region, is as wide as its size asks for, and holds no other region.
-    If it is empty (the region fills the ROI's neighbourhood), the rest of the picture is used; if there is
-    no rest, everything relative is neutral (0, "same", ratio 1).
+    The ring starts a few pixels off the region, is half as wide as the root of its area, and leaves out other
+    regions. If too few pixels are left, the rest of the picture is used; if that is empty, all relative
+    attributes are neutral (0, "same", ratio 1).
 
     Parameters
     ----------
     pixels : uint8 (H, W, 3), RGB, the whole picture.
     inside : bool (y1 - y0, x1 - x0), the region within its box; at least one pixel.
     box : half-open (x0, y0, x1, y1) in pixels.
-    free : bool (H, W), what may serve as surroundings: inside the ROI and in no region.
+    free : bool (H, W), pixels that may be surroundings: inside the ROI and in no region.
     roi_area : pixels that count, for the relative size.
     """
     size = pixels.shape[0], pixels.shape[1]
     elongation, orientation = _shape(inside)
-    view = _region_crop(pixels, inside, box, free)
-    contrast, sigmas, tone = _tone(view)
-    shift, colour = _colour(view)
-    ratio, texture = _texture(view)
+    crop = _region_crop(pixels, inside, box, free)
+    contrast, sigmas, tone = _tone(crop)
+    shift, colour = _colour(crop)
+    ratio, texture = _texture(crop)
     return Attributes(
         position=_position(inside, box, size),
         edges=_edges(box, size),
@@ -162,34 +162,34 @@ def _region_crop(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArra
     return _RegionCrop(pixels, whole, free)
 
 
-def _grey(view: _RegionCrop) -> Floats:
+def _grey(crop: _RegionCrop) -> Floats:
     """Return the luma (ITU-R BT.601) of a view, 0 to 255, float64 (h, w)."""
-    return np.asarray(view.pixels @ np.array([0.299, 0.587, 0.114]), dtype=np.float64)
+    return np.asarray(crop.pixels @ np.array([0.299, 0.587, 0.114]), dtype=np.float64)
 
 
-def _tone(view: _RegionCrop) -> tuple[float, float, Literal["darker", "lighter", "same"]]:
+def _tone(crop: _RegionCrop) -> tuple[float, float, Literal["darker", "lighter", "same"]]:
     """Return the contrast in grey levels and in deviations of the surroundings, and a word for it."""
-    if not view.around.any():
+    if not crop.around.any():
         return 0.0, 0.0, "same"
-    grey = _grey(view)
-    around = grey[view.around]
-    contrast = float(grey[view.inside].mean() - around.mean())
+    grey = _grey(crop)
+    around = grey[crop.around]
+    contrast = float(grey[crop.inside].mean() - around.mean())
     sigmas = contrast / max(float(around.std()), GREY_STEP)
     if abs(contrast) < TONE_LEVELS or abs(sigmas) < TONE_SIGMAS:
         return contrast, sigmas, "same"
     return contrast, sigmas, "darker" if contrast < 0 else "lighter"
 
 
-def _colour(view: _RegionCrop) -> tuple[float, str | None]:
+def _colour(crop: _RegionCrop) -> tuple[float, str | None]:
     """Return the shift of the mean (a*, b*) against the surroundings and a word for its main direction.
 
     +a* is towards red, −a* green, +b* yellow, −b* blue (CIE 1976, D65, sRGB). A grey picture has no shift.
     """
     import cv2
 
-    if not view.around.any():
+    if not crop.around.any():
         return 0.0, None
-    inside, around = view.pixels[view.inside], view.pixels[view.around]
+    inside, around = crop.pixels[crop.inside], crop.pixels[crop.around]
     if all((part[:, :1] == part[:, 1:]).all() for part in (inside, around)):
         return 0.0, None
 
@@ -208,13 +208,13 @@ def _colour(view: _RegionCrop) -> tuple[float, str | None]:
     return shift, "yellower" if b > 0 else "bluer"
 
 
-def _texture(view: _RegionCrop) -> tuple[float, Literal["rougher", "smoother", "same"]]:
+def _texture(crop: _RegionCrop) -> tuple[float, Literal["rougher", "smoother", "same"]]:
     """Return the local deviation (5×5) inside divided by that around, and a word for it."""
-    if not view.around.any():
+    if not crop.around.any():
         return 1.0, "same"
-    grey = _grey(view)
+    grey = _grey(crop)
     grey -= grey.mean()  # keeps the difference of squares well conditioned
-    inner, outer = _local_deviation(grey, view.inside), _local_deviation(grey, view.around)
+    inner, outer = _local_deviation(grey, crop.inside), _local_deviation(grey, crop.around)
     ratio = (inner + GREY_STEP) / (outer + GREY_STEP)
     if ratio >= TEXTURE_FACTOR:
         return ratio, "rougher"

@@ -1,7 +1,7 @@
 """Conformal calibration: from raw scores to p-values, with normal pictures only.
 
-Split conformal where enough normals can be kept apart, CV+ (cross-fitted, approximate) where not; by
-groups where pictures of one object belong together. See Vovk et al. 2005 (conformal p-values), Barber et
+Split conformal with enough normals, CV+ (cross-fitted, approximate) with fewer; by groups where several
+pictures show one object. See Vovk et al. 2005 (conformal p-values), Barber et
 al. 2021 (CV+) and Dunn et al. 2023 (groups).
 """
 
@@ -18,11 +18,13 @@ import numpy.typing as npt
 from anomalist.types.image import TIE_TOLERANCE, Calibration, is_alarm
 
 DEFAULT_RATE = 0.05
+"""False-alarm rate where none is asked for."""
 RESAMPLES = 1000
+"""Bootstrap resamples behind `CalibrationSet.instability`."""
 MIN_SPLIT_PICTURES = 100
-"""Pictures from which on some are kept for calibration only."""
+"""Pictures from which some are held out for calibration (split conformal)."""
 CV_FOLDS = 4
-"""Models that fewer pictures are cross-fitted with."""
+"""Folds of the cross-fitting of fewer pictures."""
 
 
 def groups_needed(rate: float) -> int:
@@ -32,13 +34,12 @@ def groups_needed(rate: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
-    """Scores of normal pictures that the scoring model has not learned from.
+    """Scores of held-out normal pictures.
 
     Parameters
     ----------
-    scores : float64 (n,), of picture i under the model that did not see it.
-    folds : int64 (n,), which of the K models that was, 0 to K − 1; all 0 when one model was kept apart from
-        all of them.
+    scores : float64 (n,), of picture i under the model that was fitted without it.
+    folds : int64 (n,), number of that model, 0 to K − 1; all 0 when there is but one.
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1, none left out.
     seed : of the resampling behind `instability`.
 
@@ -114,7 +115,7 @@ class CalibrationSet:
         return float(np.mean(alarms != is_alarm(self.p_value(scores), rate)))
 
     def summary(self, scores: npt.ArrayLike, rate: float) -> Calibration:
-        """What the record keeps of this calibration for one picture."""
+        """Calibration as the record of one picture keeps it."""
         return Calibration(
             method=self.method,
             normals=len(self.scores),
@@ -128,7 +129,7 @@ class CalibrationSet:
         )
 
     def _against(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Score of the new picture that each calibration score is compared with, float64 (n,)."""
+        """Score of the new picture under the model of each calibration score, float64 (n,)."""
         new = np.atleast_1d(np.asarray(scores, np.float64))
         if new.shape != (self.n_folds,):
             raise ValueError(f"expected {self.n_folds} scores, one a fold's model, got {new.shape}")
@@ -171,10 +172,9 @@ class Partition:
 def partition(groups: npt.NDArray[np.int64], seed: int) -> Partition:
     """Divide normals by whole groups into learning and calibration.
 
-    With ``MIN_SPLIT_PICTURES`` pictures or more, about a quarter is kept for calibration: at least half as
-    many groups
-    again as the default rate needs, where that leaves half of the groups to learn from. With fewer pictures,
-    or too few groups for that, cross-fitting with ``CV_FOLDS`` models: every group is left out once.
+    With ``MIN_SPLIT_PICTURES`` pictures or more, about a quarter is held out for calibration: at least one
+    and a half times the groups that the default rate needs, where that leaves half of the groups to learn
+    from. Otherwise cross-fitting with ``CV_FOLDS`` models, each group left out once.
 
     ``groups`` is int (n,), numbered 0 to G − 1. Raises ValueError when there is only one.
     """

@@ -1,7 +1,7 @@
 """Difference between a picture and an aligned reference, tolerant of lighting and of misaligned edges.
 
-Pictures of two tones (Otsu's η) are also split into figure and ground, so that a change can be told as
-structure that is missing or extra. Strengths are multiples of the level from which a difference counts.
+Pictures of two tones (Otsu's η) are also split into figure and ground, so that a change is either missing or
+extra structure. Strengths are multiples of the level from which a difference counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.alignment import AlignedReference, align
 
 FigureTone = Literal["dark", "light"]
+"""Tone of the structure in pictures of two tones."""
 
 MIN_TWO_TONE_VARIANCE = 0.93
 """Share of the variance that two tones explain (Otsu's η) from which a picture is figure and ground."""
@@ -26,11 +27,11 @@ MIN_GROUND_SHARE = 0.55
 
 @dataclass(frozen=True, eq=False)
 class AlignedPair:
-    """A picture and its aligned reference, and what is structure in them.
+    """A picture and its aligned reference in grey, and the structure in them.
 
     Parameters
     ----------
-    reference, picture : float32 (H, W), grey levels, matched in light.
+    reference, picture : float32 (H, W), grey levels, matched in lighting.
     before, after : bool (H, W), the structure (figure) in reference and picture, or None where the
         reference is not of two tones.
     """
@@ -48,7 +49,7 @@ def split_figure(
 
     Parameters
     ----------
-    reference, picture : float32 (H, W), grey levels, matched in light.
+    reference, picture : float32 (H, W), grey levels, matched in lighting.
     valid : bool (H, W), where the reference shows anything.
     figure : which of the tones is structure; by default the rarer one.
     """
@@ -65,7 +66,7 @@ def split_figure(
 
 
 def two_tone_level(grey: FloatArray) -> tuple[float | None, FigureTone | None]:
-    """Return the level that parts two tones, None if there are no two, and the rarer tone, None if unclear.
+    """Threshold between two tones, None if there are no two, and the rarer tone, None if unclear.
 
     Parameters
     ----------
@@ -81,9 +82,9 @@ def two_tone_level(grey: FloatArray) -> tuple[float | None, FigureTone | None]:
 
 
 def otsu_level(values: FloatArray) -> tuple[float, float]:
-    """Return the level that parts values into two tones best, and the share of the variance that explains.
+    """Otsu's threshold (1979), and the share of the variance that the two classes explain (his η).
 
-    Otsu 1979. The level belongs to the lower tone. Without any variance nothing is explained.
+    The threshold belongs to the lower class. Without any variance the share is 0.
     """
     counts, edges = np.histogram(values, bins=256, range=(0, 256))
     share = counts / max(1, counts.sum())
@@ -101,7 +102,7 @@ def otsu_level(values: FloatArray) -> tuple[float, float]:
 
 
 BLUR_SIGMA = 0.8
-"""Deviation of the Gaussian that both pictures get before they are compared, pixels."""
+"""Sigma of the Gaussian that smooths both pictures before they are compared, pixels."""
 
 SHIFT_TOLERANCE = 2
 """Edges may lie so many pixels off without being a difference; grows with pictures above `TOLERANCE_SIDE`."""
@@ -122,10 +123,10 @@ JOIN_GAP = 0.005
 """Parts of a difference nearer than this share of the longer side belong together."""
 
 LIGHT_SAMPLES, LIGHT_ROUNDS, GAIN_LIMITS = 40_000, 5, (0.4, 2.5)
-"""Light is matched on about so many pixels, in so many rounds; a gain outside of this is no light."""
+"""Lighting is matched on about so many pixels, in so many rounds, with gains within these limits."""
 
 CLIPPED_MARGIN = 3.0
-"""Within so many grey levels of black and white noise is cut off, and so not measured there."""
+"""Grey levels from black and white within which noise is clipped, and so not measured."""
 
 EVEN_CONTRAST = 64.0
 """Noise is measured where the neighbourhood has less contrast than this, grey levels: at edges, what isn't
@@ -137,7 +138,7 @@ MIN_OVERLAP = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """How a picture differs from an aligned reference.
+    """Difference of a picture from an aligned reference.
 
     Parameters
     ----------
@@ -145,9 +146,8 @@ class Difference:
     strength : float32 (H, W), difference as a multiple of the level from which it counts: above 1 only within
         the mask, 0 where nothing was compared.
     mask : bool (H, W), what counts as a difference.
-    compared : bool (H, W), where there was something to compare with; not along the border, as nobody knows
-        what lies beyond it.
-    pair : both in grey, matched in light.
+    compared : bool (H, W), where the reference covers the picture, without a margin at the border.
+    pair : both in grey, matched in lighting.
     """
 
     aligned: AlignedReference
@@ -160,11 +160,11 @@ class Difference:
 def find_difference(
     reference: UInt8Array, picture: UInt8Array, figure: FigureTone | None = None
 ) -> Difference:
-    """Align a reference to a picture, match their light, and find what differs.
+    """Align a reference to a picture, match their lighting, and find what differs.
 
-    A pixel differs when its value lies outside of what the other picture shows within `SHIFT_TOLERANCE`
-    pixels, so
-    that a misaligned edge is no difference; both ways, so that thin things that come or go are seen.
+    A pixel differs when its value lies outside the range of the other picture within `SHIFT_TOLERANCE`
+    pixels, so that a misaligned edge is no difference. That is tested both ways, so that thin structure is
+    found whether it comes or goes.
 
     Parameters
     ----------
@@ -197,9 +197,9 @@ def find_difference(
 
 
 def match_lighting(reference: FloatArray, picture: FloatArray, compared: BoolArray) -> FloatArray:
-    """Give a reference the light of a picture: gain, offset and a linear slope, for each channel.
+    """Match the lighting of a reference to a picture: gain, offset and a linear gradient by channel.
 
-    Trimmed least squares: outliers are left out round by round, so that defects have no influence.
+    Trimmed least squares: outliers are dropped in each round, so that defects have no influence.
 
     Parameters
     ----------
@@ -256,9 +256,9 @@ def _as_channels(reference: UInt8Array, picture: UInt8Array) -> tuple[FloatArray
 
 
 def _noise_sigma(first: FloatArray, second: FloatArray, even: BoolArray) -> float:
-    """Deviation of what differs in even places, grey levels; the median takes no notice of defects.
+    """Robust deviation of the difference in even places, grey levels, by the median.
 
-    Where the values are cut off at black or white nothing can be measured; 0 if that is (nearly) everywhere.
+    Pixels that are clipped at black or white are left out; 0 if that leaves (nearly) none.
     """
     use = (
         even
@@ -269,7 +269,7 @@ def _noise_sigma(first: FloatArray, second: FloatArray, even: BoolArray) -> floa
 
 
 def _erode(mask: BoolArray, by: int) -> BoolArray:
-    """Take away what lies within ``by`` pixels of a place outside, or of the border of the picture."""
+    """Erode a mask by ``by`` pixels, also from the border of the picture."""
     import cv2
 
     kernel = np.ones((2 * by + 1, 2 * by + 1), dtype=np.uint8)
@@ -279,7 +279,7 @@ def _erode(mask: BoolArray, by: int) -> BoolArray:
 
 
 def _grow(mask: BoolArray, differs: BoolArray, by: int) -> BoolArray:
-    """Give a difference back the rim that the tolerance for misaligned edges took from it."""
+    """Regrow the rim of a difference that the tolerance for misaligned edges removed."""
     import cv2
 
     kernel = np.ones((2 * by + 1, 2 * by + 1), dtype=np.uint8)

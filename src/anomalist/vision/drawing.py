@@ -1,8 +1,8 @@
 """Drawing for people: outlined regions with labels, heat maps (inferno), thumbnails and data URIs.
 
-An outline runs around a region, never over it, so that what is marked can still be seen. A label stands
-at the nearest free place, none over a region or another label. Overlays and heat maps come at the same
-size, whatever the size of the picture, so that they can be put side by side.
+An outline runs around a region, never over it, so that the region stays visible. A label stands at the
+nearest free place, never over a region or another label. Overlays and heat maps have the same size, so that
+they can be shown side by side.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 
-# Magenta is rare on surfaces and told from its surroundings with any colour vision; the dark halo keeps it
-# visible on a light or magenta ground.
+# Magenta is rare on surfaces and distinct under any colour vision; the dark halo keeps it visible on a light
+# or magenta background.
 LINE_COLOUR = (255, 79, 216)
 HALO_COLOUR = (18, 16, 24)
 
 
 @dataclass(frozen=True)
 class _Label:
-    """A name on a dark ground."""
+    """A label: a name on a dark plate."""
 
     name: str
     font_size: int
@@ -72,7 +72,7 @@ def place_labels(
     Parameters
     ----------
     picture : uint8 (H, W, 3), RGB.
-    taken : bool (H, W), what nothing is drawn over.
+    taken : bool (H, W), pixels that labels must not cover.
     names, boxes : one box, in pixels of ``picture``, for each name.
     font_size : pixels.
 
@@ -134,7 +134,7 @@ def _nearest_free_corner(taken: BoolArray, plate: tuple[int, int], box: Box) -> 
 
 
 def _draw_leader(draw: ImageDraw, plate: Box, box: Box, font_size: int) -> None:
-    """Tie a label to its region where it had to stand apart."""
+    """Draw a line from a label to its region where it stands apart."""
     x = min(max((plate[0] + plate[2]) // 2, box[0]), box[2])
     y = min(max((plate[1] + plate[3]) // 2, box[1]), box[3])
     start = (min(max(x, plate[0]), plate[2]), min(max(y, plate[1]), plate[3]))
@@ -190,8 +190,8 @@ def overlay(
     Parameters
     ----------
     pixels : uint8 (H, W, 3), RGB.
-    mask : bool (H, W), what belongs to a region. None where it is lost: boxes are drawn instead.
-    regions : what gets a label; boxes in pixels of the picture.
+    mask : bool (H, W), what belongs to a region. None if it is not stored: boxes are drawn instead.
+    regions : that are labelled; boxes in pixels of the picture.
     max_side : the longer side of the result, pixels. Smaller pictures are enlarged.
 
     Returns
@@ -248,14 +248,14 @@ def heatmap(
     if pixels.shape[:2] != (height, width):
         raise TypeError(f"pixels must be uint8 {(height, width, 3)}, got {pixels.shape}")
     grey = _resize(pixels, size).astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    # The picture stays readable where nothing was found, and gives way where the map is high.
+    # The map is transparent where it is low and opaque where it is high.
     weight = 0.45 + 0.4 * share[..., None]
     mixed = (1 - weight) * grey[..., None] + weight * colours
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
 def colour_scale(steps: int = 64) -> UInt8Array:
-    """Give the colours of ``heatmap`` from low to high, uint8 (1, steps, 3), for a legend."""
+    """Colours of ``heatmap`` from low to high, uint8 (1, steps, 3), for a legend."""
     return _apply_colormap(np.linspace(0, 1, steps, dtype=np.float32)[None]).round().astype(np.uint8)
 
 
@@ -315,7 +315,7 @@ def _normalise(score_map: FloatArray, low: float, high: float) -> FloatArray:
 
 
 def _apply_colormap(share: FloatArray) -> FloatArray:
-    """Look up 0 to 1 in the colour table: float32 (..., 3), 0 to 255."""
+    """Map 0 to 1 to colours: float32 (..., 3), 0 to 255."""
     anchors = np.linspace(0, 1, len(_INFERNO))
     channels = [np.interp(share.clip(0, 1), anchors, _INFERNO[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
@@ -335,7 +335,7 @@ def _scale_box(box: Box, scale: tuple[float, float]) -> Box:
 
 
 def _outline(picture: UInt8Array, mask: BoolArray, stroke: float) -> tuple[UInt8Array, BoolArray]:
-    """Draw a line with halos outside the mask; also say which pixels are mask, line or halo."""
+    """Draw an outline with halos outside the mask; also return which pixels are mask, line or halo."""
     import cv2
 
     if not mask.any() or mask.all():

@@ -1,7 +1,7 @@
-"""Evidence sources: measure pictures against a profile or anything else that scores them.
+"""Evidence sources: score pictures and turn score and map into `Evidence`, against a profile or without one.
 
-From a picture's score and map to Evidence: p-value, threshold, mask and regions; and the crop of a normal
-picture that shows what a region should look like.
+Evidence is p-value, threshold, mask and regions. Also crops the nearest normal patch of a region, for
+comparison.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from anomalist.vision.regions import find_regions, resize_roi, segment
 
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
-    """The false-alarm rate to decide at: the one that was asked for, or the default.
+    """The false-alarm rate to decide at: the asked one, or the default.
 
-    Raises CalibrationError when a rate that was asked for is none or can't be reached. The default may be out
-    of reach; the decision is then left open, see `Calibration.reachable`.
+    Raises CalibrationError when an asked rate is not between 0 and 1, or can't be reached. The default may be
+    out of reach; the decision is then left open, see `Calibration.reachable`.
     """
     if asked is None:
         return DEFAULT_RATE
@@ -45,15 +45,15 @@ def validated_rate(profile: Profile, asked: float | None) -> float:
 
 
 def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float) -> Evidence:
-    """Put the numbers of one scored picture together, to be decided at the false-alarm ``rate``.
+    """Make calibrated evidence of one scored picture, to be decided at the false-alarm ``rate``.
 
-    Raises MediaError when the numbers are not finite or the region of interest vanishes at this size.
+    Raises MediaError when scores are not finite or the region of interest vanishes at this size.
     """
     _check_finite(scored)
     calibration, manifest = profile.calibration, profile.manifest
     roi = resize_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
-    # Out of reach: show what stands out from every normal picture that there is.
+    # Out of reach: regions are what scores above every normal picture.
     high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
     mask = segment(scored.score_map, roi, high=high, low=manifest.low)
     regions = find_regions(media.pixels, scored.score_map, mask, roi)
@@ -76,7 +76,7 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
 def measure_uncalibrated(
     media: Media, scored: DetectorOutput, detector: DetectorInfo, basis: Basis, *, high: float, low: float
 ) -> Evidence:
-    """Put the numbers of one picture together where no normal pictures say how unusual they are.
+    """Make evidence of one scored picture without calibration.
 
     ``high`` and ``low`` are the levels of `regions.segment`. Raises MediaError as `measure` does.
     """
@@ -103,25 +103,25 @@ NormalCrop = Callable[[Media, Region], UInt8Array | None]
 """Cuts what is normal at the place of a region out of a picture, uint8 (h, w, 3); None if none is known."""
 
 MeasuredPicture = tuple[str | Path, Media | None, Evidence | AnomalistError]
-"""A path, its picture (None when it could not be read), and what was measured or why nothing was."""
+"""A path, its picture (None when it could not be read), and its evidence or the error in its place."""
 
 
 class EvidenceSource(Protocol):
-    """A source of evidence: measures pictures against whatever it was learned from."""
+    """A source of evidence on pictures."""
 
     @property
     def name(self) -> str:
-        """Of the profile, or of what stands in for one; goes into records."""
+        """Name of the profile, or what replaces it in records."""
         ...
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of everything that the numbers depend on but the picture."""
+        """Hex SHA-256 of everything but the picture that the evidence depends on."""
         ...
 
     @property
     def calibration(self) -> CalibrationSet | None:
-        """What p-values rest on; None where nothing was calibrated."""
+        """Calibration scores; None without calibration."""
         ...
 
     @property
@@ -140,13 +140,13 @@ class EvidenceSource(Protocol):
         ...
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
-        """Measure pictures in order; an error stands in for what can't be judged."""
+        """Measure pictures in order; an error replaces the evidence of what can't be judged."""
         ...
 
 
 @dataclass(frozen=True)
 class ProfileEvidence:
-    """Compares pictures with the normals of a profile, to be decided at a false-alarm ``rate``."""
+    """Evidence by the detector and calibration of a profile, to be decided at a false-alarm ``rate``."""
 
     profile: Profile
     rate: float
@@ -154,17 +154,17 @@ class ProfileEvidence:
 
     @property
     def name(self) -> str:
-        """Of the profile."""
+        """Name of the profile."""
         return self.profile.name
 
     @property
     def digest(self) -> str:
-        """Of the profile; the rate belongs to the settings."""
+        """Digest of the profile; the rate belongs to the settings."""
         return self.profile.digest
 
     @property
     def calibration(self) -> CalibrationSet:
-        """Of the profile."""
+        """Calibration of the profile."""
         return self.profile.calibration
 
     @property
@@ -186,10 +186,10 @@ class ProfileEvidence:
 def measure_all(
     score: BatchScorer, evidence_of: Callable[[Media, DetectorOutput], Evidence], paths: Iterable[str | Path]
 ) -> Iterator[MeasuredPicture]:
-    """Read and score pictures a batch at a time and make evidence of each; errors stand in."""
+    """Read and score pictures in batches and make evidence of each, or yield the error in its place."""
     for path, media, scored in score_in_batches(score, paths):
         if media is None or isinstance(scored, AnomalistError):
-            assert isinstance(scored, AnomalistError)  # what was read was scored, or says why not
+            assert isinstance(scored, AnomalistError)  # what could not be read has its error
             yield path, media, scored
             continue
         try:
@@ -199,27 +199,27 @@ def measure_all(
 
 
 CROP_MARGIN = 0.5
-"""Room around a region in a closer look, as a share of its longer side, on every side."""
+"""Margin around a region in its crop on every side, as a share of its longer side."""
 
 MIN_CROP_SHARE = 1 / 8
-"""A closer look shows at least this share of the picture's longer side, so that a speck has a context."""
+"""Side of a crop at least, as a share of the picture's longer side, so that a speck has context."""
 
 
 @dataclass(frozen=True, eq=False)
 class NearestNormalCrop:
-    """Finds the normal patch most like a region, in the pictures that a profile was learned from."""
+    """Crops the nearest normal patch of a region from the pictures that a profile was learned from."""
 
     profile: Profile
 
     def __call__(self, media: Media, region: Region) -> UInt8Array | None:
-        """Return that patch with its surroundings, uint8 (h, w, 3), as wide as a closer look at the region.
+        """Crop around the nearest normal patch, uint8 (h, w, 3), of the size of the region's own crop.
 
-        None when the detector can't tell, or the normal picture is gone or has changed since.
+        None when the detector has no memory bank, or the normal picture is gone or has changed.
         """
-        alike = self.profile.detector.nearest_normal_patch(media.pixels, region.box)
-        if alike is None:
+        nearest = self.profile.detector.nearest_normal_patch(media.pixels, region.box)
+        if nearest is None:
             return None
-        learned = self.profile.manifest.normals[alike.picture]
+        learned = self.profile.manifest.normals[nearest.picture]
         try:
             normal = load_image(learned.source)
         except MediaError:
@@ -230,7 +230,7 @@ class NearestNormalCrop:
         x0, y0, x1, y1 = region.box
         scale = max(normal.size) / max(media.size)
         across, down = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
-        x, y = round(alike.centre[0] * width - across / 2), round(alike.centre[1] * height - down / 2)
+        x, y = round(nearest.centre[0] * width - across / 2), round(nearest.centre[1] * height - down / 2)
         left, top, right, bottom = crop_window((x, y, x + across, y + down), normal.size)
         return normal.pixels[top:bottom, left:right]
 

@@ -1,4 +1,4 @@
-"""Learning: read normal pictures, score those kept for calibration as new, and list them for the manifest."""
+"""Learning: read normal pictures, score the calibration pictures as new ones, list them for the manifest."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
 
 MAX_NORMALS = 1000
-"""More add little and cost memory: a random sample of this many is learned from."""
+"""Normal pictures that are learned from at most, a random sample; more add little and cost memory."""
 
 _LOW_QUANTILE = 0.995
 
 
 @dataclass(frozen=True, eq=False)
 class NormalSet:
-    """Readable normal pictures, reduced to what learning keeps of them; n of each but ``skipped``.
+    """Readable normal pictures, reduced for learning; n of each but ``skipped``.
 
     Parameters
     ----------
     paths : their files.
-    pictures : as the detector's ``prepare`` left them.
+    pictures : reduced by the detector's ``prepare``.
     hashes : hex SHA-256 of the files.
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1.
-    names : the named groups; empty when none were named.
+    names : of the groups; empty when they have none.
     skipped : which pictures were left out and why.
     """
 
@@ -48,7 +48,7 @@ class NormalSet:
 
 
 def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
-    """At most ``limit`` (and ``MAX_NORMALS``) of the paths, drawn at random, in their order."""
+    """Draw at most ``limit`` (and ``MAX_NORMALS``) of the paths at random; their order stays."""
     if limit is not None and limit < 2:
         raise DataError("At least 2 pictures are needed to learn what is normal.", "Raise --limit.")
     most = min(limit or MAX_NORMALS, MAX_NORMALS)
@@ -61,9 +61,9 @@ def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Pa
 def read_normals(
     paths: Sequence[Path], groups: Mapping[str, str] | None, detector: type[Detector], progress: Progress
 ) -> NormalSet:
-    """Read the pictures; what can't be read is skipped and listed, never fatal while two groups remain.
+    """Read the pictures; unreadable ones are skipped and listed while two groups remain.
 
-    Without named groups every picture is its own, but copies of one file share theirs.
+    Without named groups every picture is a group, but copies of one file share theirs.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def calibrate(
     seed: int,
     progress: Progress,
 ) -> tuple[CalibrationSet, float]:
-    """Score every calibration picture as a new one, read from its file again, under its fold's model.
+    """Score every calibration picture as a new one, read from its file again, by its fold's model.
 
     Also returns the map level that few normal pixels reach: the median over pictures of the 99.5 % quantile
     of each map, inside the region of interest.
@@ -147,7 +147,7 @@ def _score_as_new(detector: Detector, path: Path, roi: BoolArray | None, fold: i
 
 
 def normal_entries(normals: NormalSet, parts: Partition) -> tuple[NormalPicture, ...]:
-    """What the manifest says about each picture."""
+    """Entries of the manifest, one for each picture."""
     learned = {i for learning, _ in parts.folds for i in learning}
     apart = {i for _, kept in parts.folds for i in kept}
     return tuple(

@@ -1,4 +1,4 @@
-"""A profile: what was learned about one product, as a versioned folder with hashes, replaced atomically."""
+"""Profile of one product: the learned detector and its calibration, a versioned folder with hashes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import Detector, detector_class
 
 PROFILE_FORMAT = 2
+"""Version of the folder's format."""
 _DETECTOR, _CALIBRATION, _ROI = "detector.safetensors", "calibration.safetensors", "roi.png"
 
 
@@ -60,12 +61,12 @@ PROFILE_KIND = ArtifactKind(
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A learned product, ready to inspect with.
+    """Profile of a product, ready to inspect with.
 
     Parameters
     ----------
     path : its folder.
-    roi : bool (H, W), what counts, at the size of the mask file it came from; None for everything.
+    roi : bool (H, W), region of interest at the size of its mask file; None for the whole picture.
     """
 
     manifest: Manifest

@@ -34,7 +34,7 @@ def resize_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None
 
 
 def resize_roi_to_grid(roi: BoolArray | None, shape: tuple[int, ...]) -> BoolArray | None:
-    """Resize it to a grid (h, w); all of the grid counts where it is too coarse to leave anything."""
+    """Resize a region of interest to a grid (h, w); True all over where the grid is too coarse for it."""
     if roi is None:
         return None
     resized = _resize_nearest(roi, shape)
@@ -49,19 +49,19 @@ def _resize_nearest(roi: BoolArray, shape: tuple[int, ...]) -> BoolArray:
 
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
-"""Pixels that touch at a corner belong together, or diagonal lines would fall apart."""
+"""Structuring element of 8-connectivity, so that diagonal lines stay whole."""
 
 PEAK_FRACTION = 0.5
 """A region reaches down to half the height of the nearest peak (full width at half maximum)."""
 
 PEAK_REACH = 1 / 32
-"""How far a peak has a say about its neighbours, as a share of the longer side of the picture."""
+"""Distance within which a peak sets the level, as a share of the picture's longer side."""
 
 MIN_AREA_SHARE = 5e-5
 """Below this share of the picture's area a compact region is a speck."""
 
 MAX_SPECK_AREA = 52
-"""Pixels that a speck has at most: a picture with more detail doesn't make a defect less of one."""
+"""Pixels of a speck at most, however large the picture is."""
 
 SMALL_HOLE_FACTOR = 4
 """A hole of up to this many times the smallest area is filled."""
@@ -79,8 +79,8 @@ def segment(
     Parameters
     ----------
     score_map : float32 (H, W), any finite range.
-    roi : bool (H, W), what counts; None for the whole picture.
-    high : level that only few normal pictures reach anywhere; a region contains a pixel above it.
+    roi : bool (H, W), region of interest; None for the whole picture.
+    high : level that few normal pictures reach anywhere; a region contains a pixel above it.
     low : level that few normal pixels reach; nothing at or below it starts or extends a region.
     min_area : pixels; what is smaller is dropped unless it is long for its area (thin lines survive).
         By default it grows with the picture: 3 at 256×256, 52 from 1024×1024 on.
@@ -123,7 +123,7 @@ def find_regions(
     pixels : uint8 (H, W, 3), RGB.
     score_map : float32 (H, W), finite.
     mask : bool (H, W), inside the ROI, as from `segment`; not altered.
-    roi : bool (H, W), what counts; None for the whole picture.
+    roi : bool (H, W), region of interest; None for the whole picture.
     limit : how many regions are measured at most; those with the highest peaks.
 
     Returns
@@ -217,7 +217,7 @@ def _components_with_seeds(mask: BoolArray, seeds: BoolArray) -> BoolArray:
 def _local_level(score_map: FloatArray, places: BoolArray, low: float) -> FloatArray:
     """Return, for each pixel of a place, half the height of the highest pixel near it in the same place.
 
-    Places are handled one by one, so that a strong one doesn't raise the bar for a weak neighbour.
+    Places are handled one by one, so that a strong one doesn't raise the level of a weak neighbour.
     """
     from scipy import ndimage
 

@@ -1,9 +1,8 @@
 """Synthetic defects on normal pictures, and augmentation: the pretext that trains the surface detector.
 
-A defect is a soft *mask* (where) and a *filling* (what). The label follows what can be seen: a pixel
-inside the mask that barely differs from before is ignored, and a defect that is nowhere visible is no
-defect. The family is that of DRAEM (Zavrtanik et al. 2021), NSA (Schlüter et al. 2022) and CutPaste (Li
-et al. 2021).
+A defect is a soft *mask* (where) and a *filling* (what), as in DRAEM (Zavrtanik et al. 2021), NSA (Schlüter
+et al. 2022) and CutPaste (Li et al. 2021). Labels follow visibility: a pixel inside the mask that barely
+changes is ignored, and a defect that is visible nowhere is none.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from anomalist.vision.synthetic_textures import (
 )
 
 NORMAL, DEFECT, IGNORE = 0, 1, 255
+"""Labels of pixels."""
 # A change smaller than this, in grey levels of 0..1 and in local standard deviations, can't be seen.
 _VISIBLE, _VISIBLE_SIGMA = 0.02, 0.6
 
@@ -122,6 +122,7 @@ MASK_RENDERERS: dict[str, Callable[[Rng, int], FloatArray]] = {
     "box": _box,
     "half": _half_plane,
 }
+"""Renderers of masks, by name."""
 _MASK_WEIGHTS = np.array([0.22, 0.22, 0.18, 0.2, 0.08, 0.1])
 _THIN_MASKS = ("scratch", "crack")
 
@@ -130,7 +131,7 @@ _THIN_MASKS = ("scratch", "crack")
 
 
 def _contrast(rng: Rng, image: FloatArray) -> float:
-    """Signed grey-level step, from hardly visible to glaring, in proportion to the surface's own spread."""
+    """Signed grey-level step, from hardly visible to glaring, in proportion to the surface's contrast."""
     step = log_uniform(rng, 0.04, 0.6) * rng.uniform(0.5, 1) + rng.uniform(0, 0.7) * float(image.std())
     return step * (-1 if rng.random() < 0.62 else 1)  # holes, cracks and dirt are mostly dark
 
@@ -146,7 +147,7 @@ def _tone(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
 
 
 def _paste(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
-    """Other normal surface, turned, mirrored or shifted, its tone matched or not (CutPaste)."""
+    """Normal surface from elsewhere, rotated, mirrored or shifted, its tone matched or not (CutPaste)."""
     other = np.rot90(donor, int(rng.integers(4))) if rng.random() < 0.5 else donor[::-1]
     other = np.roll(other, tuple(rng.integers(8, image.shape[0] - 8, 2)), (0, 1))
     gain = rng.uniform(0.7, 1.4) if rng.random() < 0.5 else 1.0
@@ -154,7 +155,7 @@ def _paste(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> 
 
 
 def _foreign(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
-    """A texture that has nothing to do with this surface (DRAEM)."""
+    """An unrelated texture (DRAEM)."""
     other = render_surface(int(rng.integers(2**31)), image.shape[0]).astype(np.float32) / 255
     blend = rng.uniform(0.25, 1)
     return np.asarray(image * (1 - blend) + other * blend, np.float32)
@@ -188,7 +189,7 @@ def _relief(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) ->
 
 
 def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> FloatArray:
-    """Pixels moved: bends, wrinkles, misprints."""
+    """Displaced pixels: bends, wrinkles, misprints."""
     import cv2
 
     n = image.shape[0]
@@ -199,6 +200,7 @@ def _warp(rng: Rng, image: FloatArray, donor: FloatArray, mask: FloatArray) -> F
 
 
 Filling = Callable[[Rng, FloatArray, FloatArray, FloatArray], FloatArray]
+"""Fills a mask: from generator, picture, donor and mask, all of one size, to a picture."""
 FILLINGS: dict[str, Filling] = {
     "tone": _tone,
     "paste": _paste,
@@ -207,13 +209,14 @@ FILLINGS: dict[str, Filling] = {
     "relief": _relief,
     "warp": _warp,
 }
+"""Fillings, by name."""
 _FILLING_WEIGHTS = np.array([0.42, 0.14, 0.1, 0.14, 0.12, 0.08])
 _THIN_FILLING_WEIGHTS = np.array([0.75, 0.0, 0.0, 0.0, 0.25, 0.0])
 _HALF_FILLING_WEIGHTS = np.array([0.6, 0.0, 0.1, 0.3, 0.0, 0.0])  # pasted normal surface is normal inside
 
 
 def add_defect(rng: Rng, image: FloatArray, donor: FloatArray) -> tuple[FloatArray, UInt8Array]:
-    """Put one defect on a square picture of normal surface.
+    """Add one synthetic defect to a square picture of normal surface.
 
     Parameters
     ----------
@@ -231,7 +234,7 @@ def add_defect(rng: Rng, image: FloatArray, donor: FloatArray) -> tuple[FloatArr
     thin = name in _THIN_MASKS
     weights = _THIN_FILLING_WEIGHTS if thin else _HALF_FILLING_WEIGHTS if name == "half" else _FILLING_WEIGHTS
     filled = FILLINGS[str(rng.choice(list(FILLINGS), p=weights))](rng, image, donor, mask)
-    if image.std(2).max() < 0.01:  # stay grey on grey pictures, or colour alone would give the defect away
+    if image.std(2).max() < 0.01:  # grey pictures stay grey, or colour alone would reveal the defect
         filled = np.repeat(filled.mean(2, keepdims=True), 3, 2)
     softness = rng.uniform(0, 0.8) if thin else rng.choice([rng.uniform(0.3, 1), rng.uniform(1, 6)])
     alpha = cv2.GaussianBlur(mask, (0, 0), softness) if softness > 0.25 else mask
@@ -245,7 +248,7 @@ def _visibility_label(before: FloatArray, after: FloatArray, reach: FloatArray, 
     """Defect where the change can be seen against the local texture, ignored where it hardly can.
 
     ``reach`` is how far the change goes, float32 (n, n) in [0, 1]. Whatever changed by a visible step and is
-    not called a defect is ignored: a fringe taught as normal would eat up thin lines.
+    not called a defect is ignored: fringes labelled normal would erase thin lines.
     """
     import cv2
 
@@ -258,13 +261,13 @@ def _visibility_label(before: FloatArray, after: FloatArray, reach: FloatArray, 
     visible = inside & (smoothed > needed * (0.8 if thin else 1.0))
     label = np.full(reach.shape, NORMAL, np.uint8)
     label[(difference > 0.5 * _VISIBLE) | ((reach > 0.05) & (difference > 0.25 * _VISIBLE))] = IGNORE
-    if visible.sum() >= 6:  # else it is nowhere visible: nothing to learn here, nor to call normal
+    if visible.sum() >= 6:  # else it is visible nowhere, and neither defect nor normal
         label[visible] = DEFECT
     return label
 
 
 def augment(rng: Rng, image: FloatArray) -> FloatArray:
-    """What may change without anything being wrong: light, gamma, noise, sharpness, compression.
+    """Augmentation by normal variation: light, gamma, noise, sharpness, compression.
 
     Takes and returns float32 (h, w, 3), in [0, 1].
     """

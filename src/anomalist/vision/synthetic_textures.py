@@ -1,11 +1,10 @@
-"""Procedural textures: an endless supply of synthetic surfaces to train on, with habitual blemishes.
+"""Procedural textures: an endless supply of synthetic surfaces to train on, with normal blemishes.
 
-A *product* is a function of one integer seed, every picture of it of that seed and a draw number. What
-belongs to the product (families, sizes, palette, silhouette, habitual blemishes) is drawn from one
-generator, called ``what``; what differs between its pictures (where things lie, light, grain) from
-another, ``where``. A *field* is a float32 (n, n) array of about zero mean and unit spread; a surface is a
-sum of fields, squashed, coloured and lit. The families are broad on purpose, so that nothing here belongs
-to one product.
+A *product* is a function of one integer seed, every picture of it of that seed and a draw number. What is
+common to its pictures (texture families, sizes, palette, silhouette, kinds of blemishes) is drawn from one
+random generator, ``what``; what differs between them (positions, light, grain) from another, ``where``. A
+*field* is a float32 (n, n) array of about zero mean and unit variance; a surface is a sum of fields,
+squashed, coloured and lit. The families are broad, so that none is specific to a product.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from anomalist.types.common import FloatArray, UInt8Array
 
 Rng = np.random.Generator
+"""Random generator."""
 Points = npt.NDArray[np.float64]
 """float64 (k, 2): x and y in pixels."""
 
@@ -50,7 +50,7 @@ def draw_line(mask: FloatArray, points: Points, width: float) -> None:
 
 
 def add_blemishes(what: Rng, where: Rng, picture: FloatArray) -> FloatArray:
-    """Scatter one or two habits of blemishes over a picture, float32 (n, n, 3) in about [0, 1]."""
+    """Scatter one or two kinds of normal blemishes over a picture, float32 (n, n, 3) in about [0, 1]."""
     for _ in range(int(what.choice([1, 1, 2]))):
         picture = _add_blemish_kind(what, where, picture)
     return picture
@@ -85,7 +85,7 @@ def _add_blemish_kind(what: Rng, where: Rng, picture: FloatArray) -> FloatArray:
 
 
 FieldRenderer = Callable[[Rng, Rng, int], FloatArray]
-"""Draws a field of a side: what it is like from the first generator, where things lie from the second."""
+"""Renders a field of a side: its character from the first generator, positions from the second."""
 
 _RIGID_SHARE, _OBJECT_SHARE, _BLEMISHED_SHARE = 0.3, 0.35, 0.5
 
@@ -230,7 +230,7 @@ def marks(what: Rng, where: Rng, n: int) -> FloatArray:
 
 
 def plain(what: Rng, where: Rng, n: int) -> FloatArray:
-    """Nothing but what lighting and noise add: plastic, glass, lacquer."""
+    """A flat field, to which only lighting and noise add: plastic, glass, lacquer."""
     return np.zeros((n, n), np.float32)
 
 
@@ -245,6 +245,7 @@ TEXTURE_FAMILIES: dict[str, FieldRenderer] = {
     "marks": marks,
     "plain": plain,
 }
+"""Renderers of fields, by family."""
 
 
 def _silhouette(what: Rng, where: Rng, n: int) -> FloatArray:
@@ -307,7 +308,7 @@ def _mix_fields(what: Rng, where: Rng, n: int, families: tuple[str, ...]) -> Flo
 
 
 def _apply_lighting(what: Rng, where: Rng, picture: FloatArray) -> FloatArray:
-    """Uneven light: soft patches, a slope, and a sheen along one direction; how much is the product's own."""
+    """Uneven light: soft patches, a slope, and a sheen along one direction; its strength is the product's."""
     n = len(picture)
     patches = power_noise(where, n, what.uniform(1.6, 2.4)) * what.uniform(0, 0.15)
     y, x = np.mgrid[-1 : 1 : n * 1j, -1 : 1 : n * 1j]
@@ -335,7 +336,7 @@ def render_surface(seed: int, n: int = 256, without: tuple[str, ...] = (), draw:
     grey = what.random() < 0.5
     picture = _apply_palette(what, _mix_fields(what, where, n, families), grey=grey)
     blemished = what.random() < _BLEMISHED_SHARE and "blemishes" not in without
-    if blemished:  # habitual, so at other places in every picture
+    if blemished:  # normal for the product, at other places in every picture
         picture = add_blemishes(np.random.default_rng((seed, 3)), anew, picture)
     if what.random() < _OBJECT_SHARE:
         ground = _apply_palette(

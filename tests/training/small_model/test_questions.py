@@ -57,7 +57,7 @@ def test_the_right_option_says_what_is_true() -> None:
         "direction": questions.DIRECTION_NAMES["rising"],
         "hue": questions.HUE_NAMES["redder"],
         "count": ("2", "two"),
-        "beyond": questions.CANNOT_TELL_OPTIONS,
+        "unanswerable": questions.CANNOT_TELL_OPTIONS,
     }
     seen = set()
     for asked in _ask(SCRATCH):
@@ -83,7 +83,7 @@ def test_yes_depends_on_how_it_is_asked(kind: str, fine: bool) -> None:
 def test_what_is_unclear_is_not_asked_for() -> None:
     about = {asked.about for asked in _ask(DefectFacts("hole"))}
 
-    assert about == {"kind", "wrong", "present", "beyond"}
+    assert about == {"kind", "wrong", "present", "unanswerable"}
 
 
 def test_of_a_spoilt_picture_nothing_can_be_told() -> None:

@@ -77,7 +77,7 @@ def test_nothing_but_bad_pictures_is_nothing_but_errors(score: Counting, tmp_pat
 def test_a_batch_of_large_pictures_is_shorter(
     score: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalist.vision.detectors.base._MAX_BATCH_PIXELS", 3 * 40 * 40)
+    monkeypatch.setattr("anomalist.vision.detectors.base.MAX_BATCH_PIXELS", 3 * 40 * 40)
     assert len(list(score_in_batches(score, [even(tmp_path, grey, side=40) for grey in range(7)]))) == 7
     assert score.batches == [3, 3, 1]
 

@@ -46,9 +46,9 @@ def trained(extractor: FeatureExtractor, normals: Sequence[UInt8Array]) -> Segme
 def loss_of(extractor: FeatureExtractor, head: SegmentationHead, lessons: Sequence[TrainingSample]) -> float:
     losses = []
     for sample in lessons:
-        (look,) = extractor.look([sample.picture])
+        (batch,) = extractor.extract([sample.picture])
         with torch.no_grad():
-            logits = look.logits(head, look.intra_image_novelty)
+            logits = batch.logits(head, batch.intra_image_novelty)
             losses.append(float(segmentation_loss(logits, torch.from_numpy(sample.label[None]))))
     return float(np.mean(losses))
 
@@ -99,7 +99,7 @@ def test_on_lessons_that_were_set_apart_the_loss_falls(
 def test_what_is_returned_lies_between_what_was_given_and_what_was_trained() -> None:
     torch.manual_seed(0)
     first, second = SegmentationHead().state_dict(), SegmentationHead().state_dict()
-    for name, value in finetuning._average_weights(first, second).items():
+    for name, value in finetuning.average_weights(first, second).items():
         if value.dtype.is_floating_point:
             assert torch.allclose(value, (first[name] + second[name]) / 2)
         else:
@@ -164,7 +164,7 @@ def test_whole_groups_are_set_apart_to_check_on_when_there_are_ten(
 
 def test_lessons_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt8Array]) -> None:
     sampler, among = small(normals), np.arange(10)
-    steps = list(finetuning._prefetch_samples(sampler, among, 5, seed=2))
+    steps = list(finetuning.prefetch_samples(sampler, among, 5, seed=2))
     assert [len(lessons) for lessons in steps] == [BATCH_SIZE] * 5
     for step, lessons in enumerate(steps):
         rng = np.random.default_rng((2, step))
@@ -178,7 +178,7 @@ def test_lessons_come_in_order_and_as_if_drawn_one_by_one(normals: Sequence[UInt
 @pytest.mark.parametrize("taken", [1, 3])
 def test_who_stops_early_leaves_no_thread_behind(normals: Sequence[UInt8Array], taken: int) -> None:
     before = set(threading.enumerate())
-    lessons = finetuning._prefetch_samples(small(normals), np.arange(10), 1000, seed=0)
+    lessons = finetuning.prefetch_samples(small(normals), np.arange(10), 1000, seed=0)
     for _ in range(taken):
         next(lessons)
     assert set(threading.enumerate()) - before
@@ -194,5 +194,5 @@ class Broken(DefectSampler):
 def test_an_error_while_drawing_reaches_the_caller(normals: Sequence[UInt8Array]) -> None:
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="no lesson today"):
-        list(finetuning._prefetch_samples(Broken(list(normals)), np.arange(10), 9, seed=0))
+        list(finetuning.prefetch_samples(Broken(list(normals)), np.arange(10), 9, seed=0))
     assert not set(threading.enumerate()) - before

@@ -46,8 +46,8 @@ def bank_of(several: Sequence[FloatArray], left_out: Sequence[int] = ()) -> Memo
 
 
 def one_look(extractor: FeatureExtractor, picture: UInt8Array) -> FeatureBatch:
-    (look,) = extractor.look([to_working_size(picture)])
-    return look
+    (batch,) = extractor.extract([to_working_size(picture)])
+    return batch
 
 
 # --- strangeness ------------------------------------------------------------------------------------------
@@ -107,9 +107,9 @@ def test_normal_patches_as_if_new_are_as_strange_as_usual(
     extractor: FeatureExtractor, normals: Sequence[UInt8Array], remembered: PatchBank
 ) -> None:
     novelty = [
-        remembered.novelty_excluding(look.descriptors[row], numbers(index))
-        for look in extractor.look(normals)
-        for row, index in enumerate(look.indices)
+        remembered.novelty_excluding(batch.descriptors[row], numbers(index))
+        for batch in extractor.extract(normals)
+        for row, index in enumerate(batch.indices)
     ]
     assert len(novelty) == len(normals)
     assert abs(np.mean(novelty)) < 0.1
@@ -162,10 +162,10 @@ def test_what_lies_outside_the_region_of_interest_is_neither_remembered_nor_usua
     )
     assert known.bank.places[:, 0].max() < 0.4
     assert everything.bank.places[:, 0].max() > 0.9
-    (look,) = extractor.look(marked)
+    (batch,) = extractor.extract(marked)
     usual = [
         distances_excluding(known.bank, own, numbers(index))[:, :6]
-        for index, own in zip(look.indices, look.descriptors, strict=True)
+        for index, own in zip(batch.indices, batch.descriptors, strict=True)
     ]
     assert known.mean == pytest.approx(np.mean(usual), abs=1e-3)
     assert known.spread == pytest.approx(np.std(usual), abs=1e-3)
@@ -184,13 +184,13 @@ def maps_as_if_new(
     import torch
 
     found: dict[int, Maps] = {}
-    for look in extractor.look(pictures):
-        rows = zip(look.indices, look.descriptors, strict=True)
+    for batch in extractor.extract(pictures):
+        rows = zip(batch.indices, batch.descriptors, strict=True)
         novelty = np.stack([model.normality.novelty_excluding(d, numbers(i)) for i, d in rows])
         with torch.inference_mode():
-            logits = look.logits(extractor.network.head, novelty).numpy()
-        maps = zip(logits, look.self_reference_logits(look.network.head), novelty, strict=True)
-        found |= dict(zip(look.indices, maps, strict=True))
+            logits = batch.logits(extractor.network.head, novelty).numpy()
+        maps = zip(logits, batch.self_reference_logits(batch.network.head), novelty, strict=True)
+        found |= dict(zip(batch.indices, maps, strict=True))
     return [found[index] for index in range(len(pictures))]
 
 
@@ -249,11 +249,11 @@ def test_a_hole_is_the_peak_of_its_map_and_higher_than_anything_normal(
 def test_strangeness_that_is_known_already_is_not_looked_up_again(
     extractor: FeatureExtractor, model: FusionModel[PatchBank]
 ) -> None:
-    look, heads = one_look(extractor, tile(40)), [extractor.network.head]
-    novelty = model.normality.novelty(look.descriptors)
-    (usual,), (given_,) = model.maps(look, heads), model.maps(look, heads, novelty)
+    batch, heads = one_look(extractor, tile(40)), [extractor.network.head]
+    novelty = model.normality.novelty(batch.descriptors)
+    (usual,), (given_,) = model.maps(batch, heads), model.maps(batch, heads, novelty)
     assert np.array_equal(usual, given_)
-    (raised,) = model.maps(look, heads, novelty + 5)
+    (raised,) = model.maps(batch, heads, novelty + 5)
     assert raised.mean() > usual.mean()
 
 

@@ -144,7 +144,7 @@ THREE = cases_of(
     [(unit(1, 0.05, 0), "hole"), (unit(1, 0.1, 0.15), "hole"), (unit(0, 1, 0), "scratch")],
 )
 def test_a_region_has_the_kind_of_the_nearest_cases(vector: FloatArray, kind: str) -> None:
-    found = THREE.name(vector)
+    found = THREE.classify(vector)
     assert found.name == kind
     assert found.similarity == pytest.approx(float((THREE.vectors @ vector).max()))
     assert len(found.cases) == 3
@@ -153,7 +153,7 @@ def test_a_region_has_the_kind_of_the_nearest_cases(vector: FloatArray, kind: st
 
 @pytest.mark.parametrize("vector", [unit(0, 0, 1), unit(-1, 0, 0), unit(1, 1, 0), unit(1, -1, 1)])
 def test_what_is_like_no_case_is_unlike_any_known_kind_but_the_nearest_are_told(vector: FloatArray) -> None:
-    found = THREE.name(vector)
+    found = THREE.classify(vector)
     assert found.name is None
     assert found.similarity < THREE.limit
     assert len(found.cases) == 3
@@ -163,9 +163,9 @@ def test_two_cases_outvote_a_third_that_is_hardly_nearer_but_not_one_that_is_muc
     def cases(other: FloatArray) -> KnownKindClassifier:
         return cases_of((other, "scratch"), (unit(1, 0.3, 0), "hole"), (unit(1, 0, 0.3), "hole"))
 
-    assert cases(unit(1, -0.28, 0)).name(unit(1, 0, 0)).name == "hole"
+    assert cases(unit(1, -0.28, 0)).classify(unit(1, 0, 0)).name == "hole"
     found = cases_of((unit(1, 0, 0), "scratch"), (unit(1, 1, 0), "hole"), (unit(1, 0, 1), "hole"))
-    assert found.name(unit(1, 0, 0)).name == "scratch"
+    assert found.classify(unit(1, 0, 0)).name == "scratch"
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -173,9 +173,9 @@ def test_ties_go_to_the_case_that_comes_first_every_time(same: bool) -> None:
     vectors = [unit(1, 0)] * 2 if same else [unit(1, 0.2), unit(1, -0.2)]
     for first, second in (("hole", "scratch"), ("scratch", "hole")):
         cases = cases_of((vectors[0], first), (vectors[1], second))
-        names = {cases.name(unit(1, 0)).name for _ in range(5)}
+        names = {cases.classify(unit(1, 0)).name for _ in range(5)}
         assert names == {first}
-        assert cases.name(unit(1, 0)).cases == (f"case:{first}/0", f"case:{second}/1")
+        assert cases.classify(unit(1, 0)).cases == (f"case:{first}/0", f"case:{second}/1")
 
 
 def nearest_one_by_one(vectors: FloatArray, kinds: list[str], *, own: bool) -> list[float]:
@@ -228,7 +228,7 @@ def test_cases_of_one_object_do_not_say_how_alike_new_ones_will_be() -> None:
 
 def test_the_order_of_cases_changes_nothing_but_ties() -> None:
     pairs = [(unit(1, 0.1, 0), "hole"), (unit(1, 0, 0.3), "hole"), (unit(0, 1, 0.1), "scratch")]
-    names = {cases_of(*some).name(unit(1, 0.2, 0.1)).name for some in permutations(pairs)}
+    names = {cases_of(*some).classify(unit(1, 0.2, 0.1)).name for some in permutations(pairs)}
     assert names == {"hole"}
 
 

@@ -28,14 +28,14 @@ def looks(kinds: str = "aabb") -> PatchSetClassifier:
 
 @pytest.mark.parametrize(("direction", "kind"), [(0, "a"), (1, "b")])
 def test_the_kind_that_is_most_alike_has_the_largest_share(direction: int, kind: str) -> None:
-    likeness = looks().likeness(select_patches(textured(direction, 9)))
+    likeness = looks().similarity_to_kinds(select_patches(textured(direction, 9)))
     assert max(likeness.shares, key=lambda name: likeness.shares[name]) == kind
     assert sum(likeness.shares.values()) == pytest.approx(1)
     assert {case.split("/")[0] for case in likeness.cases} == {f"case:{kind}"}
 
 
 def test_how_many_cases_a_kind_has_gives_it_no_advantage() -> None:
-    assert looks("aaaaaaaab").likeness(select_patches(textured(1, 9))).shares["b"] > 0.9
+    assert looks("aaaaaaaab").similarity_to_kinds(select_patches(textured(1, 9))).shares["b"] > 0.9
 
 
 def test_one_odd_place_counts_where_the_map_says_so() -> None:
@@ -49,7 +49,7 @@ def test_one_odd_place_counts_where_the_map_says_so() -> None:
     again[15:17, 2:4] = textured(0, 4, 2)
     where = np.zeros((160, 160), np.float32)
     where[120:136, 16:32] = 1
-    assert found.likeness(select_patches(again, where)).shares["spot"] > 0.9
+    assert found.similarity_to_kinds(select_patches(again, where)).shares["spot"] > 0.9
 
 
 def test_patches_weigh_one_together_and_are_no_more_than_needed() -> None:
@@ -63,8 +63,8 @@ def test_patches_weigh_one_together_and_are_no_more_than_needed() -> None:
 
 def test_likeness_of_two_pictures_does_not_depend_on_their_order() -> None:
     one, two = select_patches(textured(0, 0)), select_patches(textured(1, 1), np.eye(48, dtype=np.float32))
-    assert one.alike(two) == pytest.approx(two.alike(one))
-    assert one.alike(one) == pytest.approx(2)
+    assert one.similarity(two) == pytest.approx(two.similarity(one))
+    assert one.similarity(one) == pytest.approx(2)
 
 
 def test_without_cases_there_is_nothing_to_compare_with() -> None:

@@ -94,7 +94,7 @@ def test_a_small_defect_of_a_large_picture_is_found_at_its_place_and_stands_out_
 ) -> None:
     import cv2
 
-    (fold,) = large.fitted
+    (fold,) = large.fold_models
     assert fold.fine is not None
     (((bad,), (good,)), ((coarse,), _)) = (
         maps_of(large, [some], [nicked(50), smooth(50)]) for some in (fold, FoldModel(fold.whole))
@@ -110,7 +110,7 @@ def test_a_small_defect_of_a_large_picture_is_found_at_its_place_and_stands_out_
 
 def test_pictures_of_all_sizes_come_with_one_map_a_fold(large: SurfaceDetector) -> None:
     pictures = [tile(1), nicked(51), tile(2), tile(3, 400)]
-    (fold,) = large.fitted
+    (fold,) = large.fold_models
     found = maps_of(large, [fold, FoldModel(fold.whole)], pictures)
     for picture, (with_tiles, without) in zip(pictures, found, strict=True):
         if picture.shape[0] < HEIGHT:
@@ -123,15 +123,15 @@ def test_pictures_of_all_sizes_come_with_one_map_a_fold(large: SurfaceDetector) 
 
 def test_a_picture_gets_the_same_maps_alone_and_among_others(large: SurfaceDetector) -> None:
     pictures = [tile(number) for number in range(3)]
-    together = maps_of(large, list(large.fitted), pictures)
+    together = maps_of(large, list(large.fold_models), pictures)
     for own, picture in zip(together, pictures, strict=True):
-        assert own[0] == pytest.approx(maps_of(large, list(large.fitted), [picture])[0][0], abs=1e-3)
+        assert own[0] == pytest.approx(maps_of(large, list(large.fold_models), [picture])[0][0], abs=1e-3)
 
 
 def test_small_normals_teach_nothing_about_tiles(extractor: FeatureExtractor) -> None:
     pictures = [SurfaceDetector.prepare(tile(number)) for number in range(2)]
     data = LearningData(pictures, np.arange(2), Partition((((0, 1), ()),)))
     detector = SurfaceDetector.learn(data, LearningSettings(effort="fast"), no_progress)
-    assert [fold.fine for fold in detector.fitted] == [None]
-    ((only,),) = maps_of(detector, list(detector.fitted), [smooth(9, 800, 800)])
+    assert [fold.fine for fold in detector.fold_models] == [None]
+    ((only,),) = maps_of(detector, list(detector.fold_models), [smooth(9, 800, 800)])
     assert np.isfinite(only).all()

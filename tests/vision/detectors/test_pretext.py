@@ -248,10 +248,10 @@ def test_a_batch_holds_views_and_their_clean_references_and_follows_its_seed() -
     assert first.views.shape == (2, 2 * HALF_SET, SIZE, SIZE, 3)
     assert first.labels.shape == (2, 2 * HALF_SET, SIZE, SIZE)
     assert first.views.dtype == first.labels.dtype == np.uint8
-    assert first.alone.shape == (2,)
-    assert first.alone.dtype == np.bool_
+    assert first.without_references.shape == (2,)
+    assert first.without_references.dtype == np.bool_
     assert (first.labels[:, HALF_SET:] == NORMAL).all()
-    for name in ("views", "labels", "alone"):
+    for name in ("views", "labels", "without_references"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.views, other.views)
 
@@ -275,7 +275,7 @@ def test_most_views_have_a_defect_and_some_sets_are_judged_alone() -> None:
     views = make_view_batch((0,), [(products[k % 2], False) for k in range(24)], 32, turn=False)
     marked = (views.labels[:, :HALF_SET] != NORMAL).any((2, 3))
     assert 0.6 < marked.mean() < 0.97
-    assert 1 <= views.alone.sum() <= 14
+    assert 1 <= views.without_references.sum() <= 14
 
 
 def test_references_are_normal_surface_with_nothing_added(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,12 +77,12 @@ def test_a_change_is_like_those_of_its_kind_and_unlike_others(kind: str, number:
     }
     probe = vectors.pop((kind, number))
     known = labelled(vectors)
-    found = known.like(probe)
+    found = known.classify(probe)
     assert found.name == kind
     assert found.similarity > 0.9
     assert len(found.cases) == 3 and found.cases[0].startswith(kind)
     strangers = labelled({key: vector for key, vector in vectors.items() if key[0] != kind})
-    assert strangers.like(probe).name is None
+    assert strangers.classify(probe).name is None
 
 
 def labelled(vectors: dict[tuple[str, int], FloatArray]) -> LabelledChanges:

@@ -101,8 +101,8 @@ def test_the_detector_is_found_by_its_name() -> None:
 
 
 def test_every_fold_remembers_its_own_pictures_by_their_numbers(fast: SurfaceDetector) -> None:
-    assert fast.folds == len(fast.fitted) == 2
-    for fold, (learning, _) in zip(fast.fitted, FOLDS.folds, strict=True):
+    assert fast.folds == len(fast.fold_models) == 2
+    for fold, (learning, _) in zip(fast.fold_models, FOLDS.folds, strict=True):
         assert set(fold.whole.normality.bank.pictures.tolist()) == set(learning)
         assert fold.fine is None
 
@@ -141,7 +141,7 @@ def test_training_gives_every_fold_a_head_of_its_own_and_tells_its_steps(
         effort="normal",
         progress=lambda *k: told.append(k),
     )
-    assert [fold.whole.head for fold in detector.fitted] == [1, 2]
+    assert [fold.whole.head for fold in detector.fold_models] == [1, 2]
     assert len(detector.heads) == 3
     assert told == [
         *(("remembering", 1, 4), ("remembering", 2, 4), ("adapting", 1, 2)),
@@ -150,7 +150,7 @@ def test_training_gives_every_fold_a_head_of_its_own_and_tells_its_steps(
 
 
 def test_without_training_all_folds_share_the_shipped_head(fast: SurfaceDetector) -> None:
-    assert [fold.whole.head for fold in fast.fitted] == [0, 0]
+    assert [fold.whole.head for fold in fast.fold_models] == [0, 0]
     assert fast.heads == (fast.extractor.network.head,)
 
 
@@ -242,7 +242,7 @@ def test_every_known_defect_is_a_case_and_like_itself(fast: SurfaceDetector) -> 
 
 
 def test_nothing_is_named_where_nothing_is_known_or_nothing_was_found(fast: SurfaceDetector) -> None:
-    ignorant = SurfaceDetector(fast.extractor, fast.heads, fast.fitted)
+    ignorant = SurfaceDetector(fast.extractor, fast.heads, fast.fold_models)
     assert names(ignorant, holed(200), mask_of(holed(200), 200)) == [None]
     assert fast.name_regions(holed(200), []) == []
 
@@ -274,7 +274,7 @@ def test_what_is_read_back_scores_and_names_as_what_was_stored(
 def test_heads_stay_with_their_folds(trained: SurfaceDetector, tmp_path: Path) -> None:
     trained.save(tmp_path / "detector.safetensors")
     again = SurfaceDetector.load(tmp_path / "detector.safetensors")
-    assert [fold.whole.head for fold in again.fitted] == [1, 2]
+    assert [fold.whole.head for fold in again.fold_models] == [1, 2]
     for one, other in zip(trained.heads, again.heads, strict=True):
         state = other.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
@@ -283,14 +283,14 @@ def test_heads_stay_with_their_folds(trained: SurfaceDetector, tmp_path: Path) -
 
 def test_tiles_and_no_cases_are_stored_too(fast: SurfaceDetector, tmp_path: Path) -> None:
     """A fold that knows tiles, as large pictures give it: the file does not care what they show."""
-    whole = fast.fitted[0].whole
-    folds = [FoldModel(whole, fast.fitted[1].whole), FoldModel(copy.deepcopy(whole))]
+    whole = fast.fold_models[0].whole
+    folds = [FoldModel(whole, fast.fold_models[1].whole), FoldModel(copy.deepcopy(whole))]
     detector = SurfaceDetector(fast.extractor, fast.heads, folds)
     detector.save(tmp_path / "detector.safetensors")
     again = SurfaceDetector.load(tmp_path / "detector.safetensors")
     assert again.cases is None
-    assert [fold.fine is None for fold in again.fitted] == [False, True]
-    fine, before = again.fitted[0].fine, detector.fitted[0].fine
+    assert [fold.fine is None for fold in again.fold_models] == [False, True]
+    fine, before = again.fold_models[0].fine, detector.fold_models[0].fine
     assert fine is not None and before is not None
     assert np.array_equal(fine.normality.bank.vectors, before.normality.bank.vectors)
     assert np.array_equal(fine.logit_scale.mean, before.logit_scale.mean)
@@ -298,7 +298,7 @@ def test_tiles_and_no_cases_are_stored_too(fast: SurfaceDetector, tmp_path: Path
     assert np.array_equal(fine.bank_scale.spread, before.bank_scale.spread)
     numbers = (fine.level, fine.normality.mean, fine.normality.spread)
     assert numbers == (before.level, before.normality.mean, before.normality.spread)
-    assert again.fitted[0].whole.level == whole.level != fine.level
+    assert again.fold_models[0].whole.level == whole.level != fine.level
 
 
 def test_the_same_state_is_stored_as_the_same_bytes(fast: SurfaceDetector, tmp_path: Path) -> None:

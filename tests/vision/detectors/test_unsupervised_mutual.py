@@ -143,7 +143,7 @@ def test_a_copy_of_a_picture_does_not_vouch_for_it(
     with_copies = MutualEvidence(
         [*folder, copy, *(Path(shutil.copy(p, tmp_path / p.name)) for p in folder[:3])]
     )
-    assert len(with_copies._others.descriptors) == 8
+    assert len(with_copies._normality.descriptors) == 8
     assert int(np.argmax(scores(with_copies, folder))) == 5
 
 
@@ -169,7 +169,7 @@ def test_of_a_large_folder_a_sample_is_drawn_that_follows_the_seed(
     monkeypatch.setattr(unsupervised, "SAMPLE_SIZE", 5)
     told: list[tuple[str, int, int]] = []
     samples = [
-        set(unsupervised._draw_sample(folder, seed, lambda *what: told.append(what)))
+        set(unsupervised.draw_sample(folder, seed, lambda *what: told.append(what)))
         for seed in (0, 0, 1, 2, 3)
     ]
     assert [len(sample) for sample in samples] == [5] * 5

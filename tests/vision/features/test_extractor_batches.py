@@ -26,9 +26,9 @@ def untrained() -> FeatureExtractor:
     return FeatureExtractor(SurfaceNet().eval())
 
 
-def logits(extractor: FeatureExtractor, look: FeatureBatch, novelty: FloatArray | None) -> FloatArray:
+def logits(extractor: FeatureExtractor, batch: FeatureBatch, novelty: FloatArray | None) -> FloatArray:
     with torch.inference_mode():
-        return np.asarray(look.logits(extractor.network.head, novelty))
+        return np.asarray(batch.logits(extractor.network.head, novelty))
 
 
 def even(grid: Sequence[int], value: float) -> FloatArray:
@@ -44,64 +44,64 @@ SIZES = [(32, 32), (32, 64), (64, 32)]
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from(SIZES), max_size=12))
 def test_every_picture_is_seen_once_in_batches_of_one_size(sizes: list[tuple[int, int]]) -> None:
-    looks = list(UNTRAINED.look([noise(*size) for size in sizes]))
-    assert sorted(index for look in looks for index in look.indices) == list(range(len(sizes)))
-    for look in looks:
-        assert 1 <= len(look.indices) <= 4
-        assert len({sizes[index] for index in look.indices}) == 1
-        height, width = sizes[look.indices[0]]
-        assert look.descriptors.shape == (len(look.indices), height // 8, width // 8, 64)
-    assert len(looks) == sum(-(-sizes.count(size) // 4) for size in SIZES)
+    batches = list(UNTRAINED.extract([noise(*size) for size in sizes]))
+    assert sorted(index for batch in batches for index in batch.indices) == list(range(len(sizes)))
+    for batch in batches:
+        assert 1 <= len(batch.indices) <= 4
+        assert len({sizes[index] for index in batch.indices}) == 1
+        height, width = sizes[batch.indices[0]]
+        assert batch.descriptors.shape == (len(batch.indices), height // 8, width // 8, 64)
+    assert len(batches) == sum(-(-sizes.count(size) // 4) for size in SIZES)
 
 
 def test_a_picture_looks_the_same_alone_and_among_others() -> None:
     pictures = [noise(*SIZES[k % 3], seed=k) for k in range(9)]
     novelty = {size: np.random.default_rng(9).normal(size=(1, size[0] // 8, size[1] // 8)) for size in SIZES}
-    for look in UNTRAINED.look(pictures):
-        known = novelty[pictures[look.indices[0]].shape[:2]].astype(np.float32)
+    for batch in UNTRAINED.extract(pictures):
+        known = novelty[pictures[batch.indices[0]].shape[:2]].astype(np.float32)
         for unknown in (True, False):
             together = logits(
-                UNTRAINED, look, None if unknown else np.repeat(known, len(look.indices), axis=0)
+                UNTRAINED, batch, None if unknown else np.repeat(known, len(batch.indices), axis=0)
             )
-            for row, index in enumerate(look.indices):
-                (alone,) = UNTRAINED.look([pictures[index]])
+            for row, index in enumerate(batch.indices):
+                (alone,) = UNTRAINED.extract([pictures[index]])
                 expected = logits(UNTRAINED, alone, None if unknown else known)[0]
                 assert alone.indices == (0,)
-                assert look.descriptors[row] == pytest.approx(alone.descriptors[0], abs=1e-5)
+                assert batch.descriptors[row] == pytest.approx(alone.descriptors[0], abs=1e-5)
                 assert together[row] == pytest.approx(expected, abs=1e-4)
 
 
 def test_descriptors_are_unit_vectors_for_memory_banks_and_those_of_the_trunk() -> None:
-    (look,) = UNTRAINED.look([noise(64, 96)])
-    assert (look.descriptors.shape, look.descriptors.dtype) == ((1, 8, 12, 64), np.float32)
-    assert look.descriptors.flags.c_contiguous
-    assert np.linalg.norm(look.descriptors, axis=3) == pytest.approx(1, abs=1e-5)
-    assert np.array_equal(look.descriptors, look.seen.descriptors.permute(0, 2, 3, 1).numpy())
-    assert torch.equal(look.alone, isolation(look.seen.descriptors))
-    assert logits(UNTRAINED, look, None).shape == (1, 64, 96)
+    (batch,) = UNTRAINED.extract([noise(64, 96)])
+    assert (batch.descriptors.shape, batch.descriptors.dtype) == ((1, 8, 12, 64), np.float32)
+    assert batch.descriptors.flags.c_contiguous
+    assert np.linalg.norm(batch.descriptors, axis=3) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(batch.descriptors, batch.trunk.descriptors.permute(0, 2, 3, 1).numpy())
+    assert torch.equal(batch.isolation, isolation(batch.trunk.descriptors))
+    assert logits(UNTRAINED, batch, None).shape == (1, 64, 96)
 
 
 def test_nothing_to_look_at_gives_nothing() -> None:
-    assert list(UNTRAINED.look([])) == []
+    assert list(UNTRAINED.extract([])) == []
 
 
 # --- with and without normals -----------------------------------------------------------------------------
 
 
 def test_no_normals_are_not_the_same_as_normals_that_are_alike(extractor: FeatureExtractor) -> None:
-    (look,) = extractor.look([noise(64, 64)])
-    unknown, usual = logits(extractor, look, None), logits(extractor, look, even((8, 8), 0.0))
+    (batch,) = extractor.extract([noise(64, 64)])
+    unknown, usual = logits(extractor, batch, None), logits(extractor, batch, even((8, 8), 0.0))
     assert np.abs(unknown - usual).max() > 1e-3
 
 
 def test_the_stranger_a_patch_the_more_likely_a_defect(
     extractor: FeatureExtractor, normals: list[UInt8Array]
 ) -> None:
-    (look,) = extractor.look(normals[:1])
-    usual = even(look.alone.shape[1:], 0.0)
+    (batch,) = extractor.extract(normals[:1])
+    usual = even(batch.isolation.shape[1:], 0.0)
     strange = usual.copy()
     strange[0, 4:7, 10:13] = 8
-    raised = logits(extractor, look, strange)[0] - logits(extractor, look, usual)[0]
+    raised = logits(extractor, batch, strange)[0] - logits(extractor, batch, usual)[0]
     assert raised[32:56, 80:104].mean() > 1
     assert raised[32:56, 80:104].mean() > 5 * np.abs(raised[:, :40]).mean()
 
@@ -118,25 +118,25 @@ def test_first_sight_adds_what_is_seen_at_half_the_size(size: tuple[int, int], h
 
     picture = noise(*size)
     small = np.asarray(cv2.resize(picture, half[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    (look,), (distant,) = UNTRAINED.look([picture]), UNTRAINED.look([small])
+    (batch,), (distant,) = UNTRAINED.extract([picture]), UNTRAINED.extract([small])
     coarse = logits(UNTRAINED, distant, distant.intra_image_novelty)[0]
-    near = logits(UNTRAINED, look, look.intra_image_novelty)[0]
+    near = logits(UNTRAINED, batch, batch.intra_image_novelty)[0]
     expected = near + cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR)
-    self_logits = look.self_reference_logits(UNTRAINED.network.head)
+    self_logits = batch.self_reference_logits(UNTRAINED.network.head)
     assert (self_logits.shape, self_logits.dtype) == ((1, *size), np.float32)
     assert self_logits[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_first_sight_does_not_depend_on_the_batch() -> None:
     pictures = [noise(64, 32, seed=k) for k in range(3)]
-    (look,) = UNTRAINED.look(pictures)
+    (batch,) = UNTRAINED.extract(pictures)
     alone = np.concatenate(
         [
-            next(UNTRAINED.look([picture])).self_reference_logits(UNTRAINED.network.head)
+            next(UNTRAINED.extract([picture])).self_reference_logits(UNTRAINED.network.head)
             for picture in pictures
         ]
     )
-    assert look.self_reference_logits(look.network.head) == pytest.approx(alone, abs=1e-5)
+    assert batch.self_reference_logits(batch.network.head) == pytest.approx(alone, abs=1e-5)
 
 
 # --- a backbone in its place ------------------------------------------------------------------------------
@@ -158,15 +158,15 @@ def with_backbone(tmp_path_factory: pytest.TempPathFactory) -> FeatureExtractor:
 
 def test_a_backbone_describes_what_the_network_still_judges(with_backbone: FeatureExtractor) -> None:
     pictures = [noise(128, 96), noise(128, 96, seed=1)]
-    (look,) = with_backbone.look(pictures)
+    (batch,) = with_backbone.extract(pictures)
     assert with_backbone.backbone is not None
-    assert np.array_equal(look.descriptors, with_backbone.backbone.describe(pictures))
-    assert look.descriptors.shape == (2, 18, 18, 16)
-    (own,) = untrained().look(pictures)
-    assert torch.equal(look.alone, own.alone)
-    assert np.array_equal(logits(with_backbone, look, None), logits(with_backbone, own, None))
+    assert np.array_equal(batch.descriptors, with_backbone.backbone.describe(pictures))
+    assert batch.descriptors.shape == (2, 18, 18, 16)
+    (own,) = untrained().extract(pictures)
+    assert torch.equal(batch.isolation, own.isolation)
+    assert np.array_equal(logits(with_backbone, batch, None), logits(with_backbone, own, None))
     assert np.array_equal(
-        look.self_reference_logits(look.network.head), own.self_reference_logits(own.network.head)
+        batch.self_reference_logits(batch.network.head), own.self_reference_logits(own.network.head)
     )
 
 
@@ -174,16 +174,16 @@ def test_a_backbone_describes_what_the_network_still_judges(with_backbone: Featu
 def test_the_grid_of_a_backbone_is_brought_to_that_of_the_head(
     with_backbone: FeatureExtractor, value: float
 ) -> None:
-    (look,) = with_backbone.look([noise(128, 96)])
-    finer, own = (logits(with_backbone, look, even(grid, value)) for grid in ((18, 18), (16, 12)))
+    (batch,) = with_backbone.extract([noise(128, 96)])
+    finer, own = (logits(with_backbone, batch, even(grid, value)) for grid in ((18, 18), (16, 12)))
     assert finer == pytest.approx(own, abs=1e-5)
 
 
 def test_what_is_strange_on_the_grid_of_a_backbone_stays_on_its_side(with_backbone: FeatureExtractor) -> None:
-    (look,) = with_backbone.look([noise(128, 128)])
+    (batch,) = with_backbone.extract([noise(128, 128)])
     novelty = even((18, 18), 0.0)
-    before = logits(with_backbone, look, novelty)
+    before = logits(with_backbone, batch, novelty)
     novelty[0, :, 15:] = 10
-    changed = np.abs(logits(with_backbone, look, novelty) - before)[0].max(0)  # by column
+    changed = np.abs(logits(with_backbone, batch, novelty) - before)[0].max(0)  # by column
     assert changed[:48].max() == 0
     assert changed[112:].max() > 0

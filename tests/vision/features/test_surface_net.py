@@ -64,7 +64,7 @@ def two_threads() -> Iterator[None]:
 @torch.inference_mode()
 def judge(network: SurfaceNet, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Logits of pictures that are compared with nothing but themselves, and descriptors."""
-    seen = network.look(pictures)
+    seen = network.forward_features(pictures)
     return network.head(seen.features, novelty_maps(isolation(seen.descriptors), None)), seen.descriptors
 
 
@@ -76,7 +76,7 @@ def judge(network: SurfaceNet, pictures: Tensor) -> tuple[Tensor, Tensor]:
 def test_there_is_a_logit_a_pixel_and_a_unit_vector_a_block(
     network: SurfaceNet, height: int, width: int
 ) -> None:
-    seen = network.look(torch.rand(3, 3, height, width))
+    seen = network.forward_features(torch.rand(3, 3, height, width))
     rows, columns = height // DESCRIPTOR_STRIDE, width // DESCRIPTOR_STRIDE
     assert [tuple(level.shape) for level in seen.features] == [
         (3, CHANNELS[level], height // stride, width // stride) for level, stride in enumerate((2, 4, 8))
@@ -93,7 +93,7 @@ def test_there_is_a_logit_a_pixel_and_a_unit_vector_a_block(
 )
 def test_pictures_of_another_shape_are_refused(network: SurfaceNet, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=rf"multiples of {SIZE_MULTIPLE}, got \({shape[0]}, "):
-        network.look(torch.zeros(shape))
+        network.forward_features(torch.zeros(shape))
 
 
 def test_its_filters_are_channels_last_in_memory(network: SurfaceNet) -> None:
@@ -124,7 +124,7 @@ def test_a_picture_is_judged_without_its_neighbours_in_the_batch(
 
 @torch.inference_mode()
 def test_the_head_looks_at_the_novelty_of_the_place_it_judges(network: SurfaceNet) -> None:
-    features = network.look(torch.zeros(1, 3, 128, 128)).features
+    features = network.forward_features(torch.zeros(1, 3, 128, 128)).features
     plain = torch.zeros(1, NOVELTY_MAPS, 16, 16)
     for kind in range(NOVELTY_MAPS):
         novel = plain.clone()

@@ -7,8 +7,8 @@ def test_neighbours_are_one_note_whatever_their_order_and_passes_do_not_add_up()
     damage = DamageLog()
     for _ in range(2):
         for index in (33, 35, 34, 32):
-            damage.lost(index, index / 10)
-        damage.lost(50, 5.0)
+            damage.add_lost(index, index / 10)
+        damage.add_lost(50, 5.0)
     assert damage.notes() == [
         "damaged: 4 frames from 3.2 s could not be decoded",
         "damaged: 1 frame from 5.0 s could not be decoded",
@@ -18,7 +18,7 @@ def test_neighbours_are_one_note_whatever_their_order_and_passes_do_not_add_up()
 def test_many_places_are_summed_up_and_memory_is_bounded() -> None:
     damage = DamageLog()
     for index in range(0, 2 * (MAX_LOST_FRAMES + 10), 2):
-        damage.lost(index, index / 10)
+        damage.add_lost(index, index / 10)
     assert len(damage.notes()) == 6
     assert (
         damage.notes()[-1]
@@ -28,8 +28,8 @@ def test_many_places_are_summed_up_and_memory_is_bounded() -> None:
 
 def test_an_early_end_is_told_from_a_rounded_one() -> None:
     damage = DamageLog()
-    damage.ended(9.96, 10.0, 0.1)
+    damage.set_end(9.96, 10.0, 0.1)
     assert damage.notes() == []
-    damage.ended(4.16, 10.0, 0.1)
+    damage.set_end(4.16, 10.0, 0.1)
     assert damage.notes() == ["cut short: ends at 4.1 s of 10.0 s"]
     assert damage.end == 4.16

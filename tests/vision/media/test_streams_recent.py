@@ -19,13 +19,13 @@ def stream(seconds: float, rate: float = 10.0) -> Iterator[Frame]:
 
 
 def test_every_frame_is_passed_on() -> None:
-    passed = list(RecentFrames("cam").passing(stream(3)))
+    passed = list(RecentFrames("cam").record(stream(3)))
     assert [frame.index for frame in passed] == list(range(30))
 
 
 def test_only_the_last_seconds_are_remembered() -> None:
     recent = RecentFrames("cam")
-    for _ in recent.passing(stream(40)):
+    for _ in recent.record(stream(40)):
         pass
     kept = [frame.time for frame in recent.frames()]
     assert kept[-1] - kept[0] <= RECENT_SECONDS
@@ -36,7 +36,7 @@ def test_only_the_last_seconds_are_remembered() -> None:
 def test_it_is_a_video_of_what_it_remembers() -> None:
     recent: Video = RecentFrames("cam")
     assert isinstance(recent, RecentFrames)
-    for _ in recent.passing(stream(5)):
+    for _ in recent.record(stream(5)):
         pass
     assert recent.size == picture(0).shape[:2]
     frame = next(recent.frames(start=3.0, stop=4.0))

@@ -27,11 +27,11 @@ def test_a_scene_remembers_what_usually_moves(street: Scene) -> None:
 
 
 def test_looks_are_half_a_second_apart_and_describe_every_object(street: Scene) -> None:
-    eye = MotionExtractor(street.learned.background, street.manifest.perspective)
+    extractor = MotionExtractor(street.learned.background, street.manifest.perspective)
     embedder = ObjectEmbedder(feature_extractor_for(None), street.manifest.perspective)
     times = []
     for frame in filmed(6, walker(0.0, 60.0), walker(1.0, 90.0, left=True)).frames():
-        seen = embedder.look(eye.see(frame))
+        seen = embedder.embed_due(extractor.extract(frame))
         if seen is not None:
             times.append(frame.time)
             assert len(seen[0]) == len(seen[1])

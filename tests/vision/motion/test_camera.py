@@ -29,7 +29,7 @@ Seen = list[tuple[float, TroubleKind | None]]
 
 def watched(greys: list[tuple[float, UInt8Array]], scene: FloatArray = SCENE, *, moves: bool = True) -> Seen:
     watch, following = CameraMonitor(scene, moves=moves), ChainedFlow(*scene.shape)
-    return [(time, watch.look(grey, following.velocity(grey, time), time)) for time, grey in greys]
+    return [(time, watch.check(grey, following.velocity(grey, time), time)) for time, grey in greys]
 
 
 def of(film: Film, **options: bool) -> Seen:
@@ -129,8 +129,8 @@ def test_a_camera_of_unknown_scene_can_only_move() -> None:
     watch = CameraMonitor(None)
     pictures = [grey_of(filmed(0.1)), grey_of(filmed(0.1, camera=lambda _: Camera(right=30)))]
     still = np.zeros((*SCENE.shape, 2), np.float32)
-    assert [watch.look(picture, still, i / 10) for i, picture in enumerate(pictures)] == [None, None]
-    assert [watch.look(pictures[1], still + 9, 1 + i / 10) for i in range(9)][-1] == "moving"
+    assert [watch.check(picture, still, i / 10) for i, picture in enumerate(pictures)] == [None, None]
+    assert [watch.check(pictures[1], still + 9, 1 + i / 10) for i in range(9)][-1] == "moving"
 
 
 # --- hidden pictures ----------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_pictures_of_any_size_can_be_watched(size: tuple[int, int]) -> None:
     scene = rng.integers(0, 255, size).astype(np.uint8)
     greys = [(i / 10, np.clip(scene + rng.normal(0, 1, size), 0, 255).astype(np.uint8)) for i in range(12)]
     watch, still = CameraMonitor(scene.astype(np.float32)), np.zeros((*size, 2), np.float32)
-    assert {watch.look(grey, still, time) for time, grey in greys} == {None}
+    assert {watch.check(grey, still, time) for time, grey in greys} == {None}
 
 
 # --- real footage -------------------------------------------------------------------------------------------

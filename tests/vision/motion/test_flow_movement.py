@@ -39,7 +39,7 @@ def test_sums_over_windows_equal_the_naive_ones() -> None:
         x0, x1 = (int(np.clip(np.rint(columns[column] + s * wide[row] / 2), 0, 83)) for s in (-1, 1))
         inside, area = mask[y0:y1, x0:x1], (y1 - y0) * (x1 - x0)
         assert windows.area[row, column] == area
-        assert got.taken[row, column] == pytest.approx(inside.sum() / area, rel=1e-5)
+        assert got.occupancy[row, column] == pytest.approx(inside.sum() / area, rel=1e-5)
         mean = velocity[y0:y1, x0:x1][inside].sum(0) / (inside.sum() + 0.1 * area)
         assert got.velocity[row, column] == pytest.approx(mean, rel=1e-4, abs=1e-5)
 
@@ -48,17 +48,17 @@ def test_sums_over_windows_equal_the_naive_ones() -> None:
 def test_the_grid_covers_pictures_of_any_size(size: tuple[int, int]) -> None:
     mask, velocity = np.ones(size, np.bool_), np.ones((*size, 2), np.float32)
     movement = BodyWindows(*size, PERSPECTIVE).movement(_sums(mask, velocity))
-    assert movement.taken.shape == grid_shape(*size)
-    assert movement.taken.min() > 0
+    assert movement.occupancy.shape == grid_shape(*size)
+    assert movement.occupancy.min() > 0
 
 
 def test_the_speed_of_what_fills_its_window_is_its_own() -> None:
     velocity = np.zeros((60, 80, 2), np.float32)
     velocity[..., 0] = 11.0
     movement = BodyWindows(60, 80, PERSPECTIVE).movement(_sums(np.ones((60, 80), np.bool_), velocity))
-    assert movement.taken == pytest.approx(1.0)
+    assert movement.occupancy == pytest.approx(1.0)
     assert movement.speed == pytest.approx(10.0)  # a tenth of stillness is averaged in
-    assert movement.taken.shape == (60 // CELL_SIZE, 80 // CELL_SIZE)
+    assert movement.occupancy.shape == (60 // CELL_SIZE, 80 // CELL_SIZE)
 
 
 def test_heights_follow_the_line_within_bounds() -> None:

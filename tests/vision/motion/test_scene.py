@@ -26,7 +26,7 @@ def test_a_scene_is_read_as_it_was_written(street: Scene, copy: Path) -> None:
     read = load_scene(copy)
     assert read.digest == street.digest
     assert read.manifest == street.manifest
-    assert np.array_equal(read.learned.usual.speeds, street.learned.usual.speeds)
+    assert np.array_equal(read.learned.histograms.speeds, street.learned.histograms.speeds)
     assert np.array_equal(read.blocks("causal").maxima, street.blocks("causal").maxima)
 
 

@@ -31,7 +31,6 @@ from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, no_u
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
 from anomalist.agent.reasoning.vlm_views import (
     EventViews,
-    NormalCrop,
     close_up_view,
     no_normal,
     overview_picture,
@@ -42,6 +41,7 @@ from anomalist.prompts.templates import Prompt, prompt_ids, render, template_sha
 from anomalist.types.clip import Event, VisualDescription
 from anomalist.types.common import PromptUsed, Recall, Verdict
 from anomalist.types.image import Evidence, Media
+from anomalist.vision.evidence import NormalCrop
 from anomalist.vision.media.frames import Video
 
 SYSTEM_PROMPT = "system.v1"

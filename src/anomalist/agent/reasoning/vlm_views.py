@@ -8,7 +8,7 @@ its own, as in Hawk, Tang et al. 2024).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,6 @@ CONTEXT_FACTOR = 3
 """Size of the context window relative to the close-up."""
 
 GAP, GREY = 12, 128  # pixels between pictures side by side, and their background
-
-NormalCrop = Callable[[Media, Region], UInt8Array | None]
-"""Returns the normal patch for a region, uint8 (h, w, 3), or None if none is known."""
 
 
 def no_normal(media: Media, region: Region) -> UInt8Array | None:

@@ -1,9 +1,9 @@
 """Architecture of the small vision-language model: stock classes of transformers, random weights.
 
-FastVLM (Vasu et al. 2025), which is LLaVA (Liu et al. 2023) with a convolutional vision encoder: here a
-ResNet (He et al. 2016) as the vision encoder and a Llama as the language model. Convolutions with batch
-normalisation learn from few pictures, and fast on processors. Everything is saved and loaded as any model
-of the kind.
+FastVLM (Vasu et al. 2025), that is LLaVA (Liu et al. 2023) with a convolutional vision encoder: here a ResNet
+(He et al. 2016) as the vision encoder and a Llama as the language model. Convolutions with batch
+normalisation train on few pictures, and fast on CPUs. It is saved and loaded like any FastVLM of
+transformers.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ IMAGE_SIZE = 192
 """Every picture is resized to this square; each half of a closer view is 96 pixels wide and 192 high."""
 
 STRIDE = 32
-"""Pixels to a token, each way."""
+"""Side of the square of pixels that is one image token."""
 
 IMAGE_TOKENS = (IMAGE_SIZE // STRIDE) ** 2
+"""Tokens of a picture."""
 VOCABULARY_SIZE = 2048
+"""Tokens of the vocabulary, special ones included."""
 CONTEXT_LENGTH = 4096
-"""Tokens that a conversation may have."""
+"""Context length, tokens."""
 
 MEANING_LAYER = 3
-"""Layer after which an auxiliary loss predicts the right option's text; its letter is looked for in those
-that follow."""
+"""Layer after which an auxiliary loss predicts the right option's text; later layers find its letter."""
 
 _EMBEDDING_GAIN = 5
-"""Gain of the initial token embeddings, so that attention doesn't drown what a token is."""
+"""Gain of the initial token embeddings, so that attention doesn't drown the token's identity."""
 
 PAD_TOKEN = "<|pad|>"
 SPECIAL_TOKENS = (PAD_TOKEN, SYSTEM_TURN, USER_TURN, MODEL_TURN, END_TOKEN, IMAGE_TOKEN)
@@ -54,10 +55,11 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+"""Jinja template of a conversation."""
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer on texts; any text can be written with it."""
+    """Train a byte-level BPE tokenizer on texts; it encodes any text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -120,7 +122,7 @@ def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> FastVlmForCon
             "embedding_size": 32,
             "hidden_sizes": [32, 64, 128, 256],
             "depths": [1, 1, 2, 2],
-            "hidden_size": 256,  # of the last of them, which is what FastVLM asks for
+            "hidden_size": 256,  # of the last stage, as FastVLM expects
         },
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         vision_feature_layer=-1,
@@ -137,19 +139,19 @@ def make_network(tokenizer: PreTrainedTokenizerFast, seed: int) -> FastVlmForCon
 def _init_induction_heads(language_model: Any) -> None:  # noqa: ANN401
     """Initialise induction heads: find an earlier occurrence of a token and copy what preceded it.
 
-    To choose an option takes finding it by what it says and naming its letter, two tokens before. From random
-    weights that was not found in a thousand steps. So the first layer begins with heads that look one and two
-    tokens back, and two later ones with heads that look from a thought to where it was said: the induction
-    heads of Olsson et al. (2022), set by hand in the manner of Trockman & Kolter (2023), and free to change.
-    A third head of the first layer looks three back: from a cell of a closer look's normal half to its
-    counterpart.
+    To choose an option the model must find it by its text and copy its letter, two tokens before; from random
+    weights it did not learn that in a thousand steps. So the first layer starts with previous-token heads
+    that attend one and two tokens back, and two later layers with heads that attend to an earlier occurrence:
+    the induction heads of Olsson et al. (2022), initialised by hand in the manner of Trockman & Kolter (2023)
+    and trained on. A third head of the first layer attends three back: from a cell of a closer view's normal
+    half to its counterpart.
     """
     import torch
 
     language_model.embed_tokens.weight.data *= _EMBEDDING_GAIN
     size, width = language_model.layers[0].self_attn.head_dim, language_model.config.hidden_size
     frame = torch.nn.init.orthogonal_(torch.empty(width, width)).reshape(-1, size, width)
-    said, before = frame[0], frame[1:4]  # of this token; of one, two and three before
+    current, before = frame[0], frame[1:4]  # subspaces of this token, and of those one to three before
     first, finding = (
         language_model.layers[0].self_attn,
         language_model.layers[MEANING_LAYER : MEANING_LAYER + 2],
@@ -157,13 +159,13 @@ def _init_induction_heads(language_model: Any) -> None:  # noqa: ANN401
     for head in range(3):
         rows = slice(head * size, (head + 1) * size)
         _init_previous_token_head(first, rows, head + 1)
-        _init_value_and_output(first, rows, said, before[head])
+        _init_value_and_output(first, rows, current, before[head])
     for head in range(2):
         rows = slice(head * size, (head + 1) * size)
         for attention in (layer.self_attn for layer in finding):
-            attention.q_proj.weight.data[rows] = 2 * said
-            attention.k_proj.weight.data[rows] = said
-            _init_value_and_output(attention, rows, before[head], said)
+            attention.q_proj.weight.data[rows] = 2 * current
+            attention.k_proj.weight.data[rows] = current
+            _init_value_and_output(attention, rows, before[head], current)
 
 
 def _init_value_and_output(attention: Any, rows: slice, taken: Any, given: Any) -> None:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """Training curriculum: recipe, tokenised documents, and batches in three phases.
 
-First the vision encoder alone, then text alone, then both. Documents are drawn without end and are a
-function of the recipe alone. The recipe is stored beside the weights.
+First the vision encoder alone, then text alone, then both. The endless sequence of documents is a function of
+the recipe alone, which is stored beside the weights.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, Direction, Hue, Shape, Tone
+from anomalist.training.pretraining import sliding_pool
 from anomalist.training.small_model.architecture import IMAGE_SIZE, IMAGE_TOKENS, train_tokenizer
 from anomalist.training.small_model.descriptions import GRID_CELLS
 from anomalist.training.small_model.documents import (
@@ -27,7 +29,6 @@ from anomalist.training.small_model.documents import (
 )
 from anomalist.training.synthetic_cases import SyntheticProduct, draw_product
 from anomalist.types.common import UInt8Array
-from anomalist.vision.prefetch import sliding_pool
 from anomalist.vision.synthetic_textures import Rng
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
 IntArray = npt.NDArray[np.int32]
 FlagArray = npt.NDArray[np.bool_]
-
 LabelArray = npt.NDArray[np.int8]
 
 PAD_TO_MULTIPLE_OF = 64
+"""Batches are padded to multiples of so many tokens."""
 MEANING_TOKENS = 3
-"""Tokens of an option that its meaning is taken from."""
+"""Tokens of an option's text that the auxiliary loss predicts."""
 _NO_MEANING = [-1] * MEANING_TOKENS
 FACT_VALUES: Mapping[str, tuple[object, ...]] = {
     "kind": DEFECT_KINDS,
@@ -52,7 +53,7 @@ FACT_VALUES: Mapping[str, tuple[object, ...]] = {
     "count": (1, 2, 3, 4, 5),
     "faint": (False, True),
 }
-"""Facts that auxiliary heads classify from the vision encoder, and their values."""
+"""Facts that auxiliary heads of the vision encoder classify, and their classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,8 @@ class TokenisedDocument:
 
     Parameters
     ----------
-    ids, positions, branches : int32 (length,). The beginning is branch 0.
-    own : bool (length,), what the model should have written.
+    ids, positions, branches : int32 (length,). The prefix is branch 0.
+    own : bool (length,), tokens that the model writes, which carry the loss.
     means : int32 (length, MEANING_TOKENS), at an option's letter the first tokens of the option, else −1.
     pictures : uint8 (n, IMAGE_SIZE, IMAGE_SIZE, 3).
     grids : uint8 (n, rows, columns).
@@ -81,7 +82,7 @@ class TokenisedDocument:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Documents side by side, padded behind to one length.
+    """Documents stacked and padded at the end to one length.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class Batch:
     pictures : uint8 (n, IMAGE_SIZE, IMAGE_SIZE, 3), of all rows in their order.
     grids : uint8 (n, rows, columns).
     labels : int8 (n, len(FACT_VALUES)).
-    following : number of the document to go on from after this batch.
+    following : number of the document that training resumes from after this batch.
     """
 
     ids: IntArray
@@ -117,11 +118,11 @@ _DIRECTION_COLUMN = list(FACT_VALUES).index("direction")
 _MIRRORED_DIRECTIONS = [
     get_args(Direction).index(name) for name in ("horizontal", "vertical", "falling", "rising")
 ]
-"""What the directions become in a mirror, in their order."""
+"""Class that each direction becomes when the picture is mirrored."""
 
 
 def resize_picture(picture: UInt8Array) -> UInt8Array:
-    """Bring a picture to the size that the model sees, exactly as its processor does."""
+    """Resize a picture to the model's input size, exactly as its processor does."""
     from PIL import Image
 
     small = Image.fromarray(picture).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
@@ -129,7 +130,7 @@ def resize_picture(picture: UInt8Array) -> UInt8Array:
 
 
 def label_facts(facts: DefectFacts | None) -> LabelArray:
-    """Number the facts of a picture by `FACT_VALUES`, int8 (len(FACT_VALUES),); −1 where one is not known."""
+    """Class of each fact by `FACT_VALUES`, int8 (len(FACT_VALUES),); −1 where it is not known."""
     return np.array(
         [
             values.index(value) if (value := getattr(facts, name, None)) in values else -1
@@ -140,9 +141,9 @@ def label_facts(facts: DefectFacts | None) -> LabelArray:
 
 
 def mirrored_pictures(document: TrainingDocument) -> list[TokenisedDocument]:
-    """The pictures of a document without its text: as they are, and mirrored in three ways.
+    """The pictures of a document without its text, as they are and mirrored in three ways.
 
-    Both halves of a closer look are mirrored each by itself.
+    The two halves of a closer view are mirrored separately.
     """
     none = np.zeros(0, np.int32)
     pictures, grids, labels = _stack_pictures(document)
@@ -150,20 +151,29 @@ def mirrored_pictures(document: TrainingDocument) -> list[TokenisedDocument]:
     taken = []
     for upside_down in (False, True):
         for sideways in (False, True):
-            seen, cells = (_mirror(each, closer, upside_down, sideways) for each in (pictures, grids))
-            told = labels.copy()
+            mirrored, cells = (_mirror(each, closer, upside_down, sideways) for each in (pictures, grids))
+            targets = labels.copy()
             if upside_down != sideways:
-                told[:, _DIRECTION_COLUMN] = np.append(_MIRRORED_DIRECTIONS, -1)[labels[:, _DIRECTION_COLUMN]]
+                targets[:, _DIRECTION_COLUMN] = np.append(_MIRRORED_DIRECTIONS, -1)[
+                    labels[:, _DIRECTION_COLUMN]
+                ]
             taken.append(
                 TokenisedDocument(
-                    none, none, none, none.astype(bool), none.reshape(0, MEANING_TOKENS), seen, cells, told
+                    none,
+                    none,
+                    none,
+                    none.astype(bool),
+                    none.reshape(0, MEANING_TOKENS),
+                    mirrored,
+                    cells,
+                    targets,
                 )
             )
     return taken
 
 
 def _mirror(array: UInt8Array, closer: FlagArray, upside_down: bool, sideways: bool) -> UInt8Array:
-    """Mirror pictures or grids, uint8 (n, rows, columns, …), the halves of closer looks apart."""
+    """Mirror pictures or grids, uint8 (n, rows, columns, …), the halves of closer views separately."""
     array = array[:, ::-1] if upside_down else array
     if not sideways:
         return np.ascontiguousarray(array)
@@ -174,7 +184,7 @@ def _mirror(array: UInt8Array, closer: FlagArray, upside_down: bool, sideways: b
 
 
 def tokenise_document(tokenizer: PreTrainedTokenizerFast, document: TrainingDocument) -> TokenisedDocument:
-    """Turn a document into tokens; every picture takes IMAGE_TOKENS."""
+    """Tokenise a document; every picture takes IMAGE_TOKENS."""
     ids, own, means = _tokenise_spans(tokenizer, document.beginning)
     parts = [(ids, own, means, 0, 0)]
     for number, branch in enumerate(document.branches, start=1):
@@ -241,36 +251,36 @@ def _tokenise_spans(
     for piece in pieces:
         text = piece.text.replace(IMAGE_TOKEN, IMAGE_TOKEN * IMAGE_TOKENS)
         tokens = tokenizer.encode(text, add_special_tokens=False)
-        said = tokenizer.encode(f" {piece.means}", add_special_tokens=False) if piece.means else []
+        option = tokenizer.encode(f" {piece.means}", add_special_tokens=False) if piece.means else []
         ids += tokens
         own += [piece.own] * len(tokens)
-        means += [(said + _NO_MEANING)[:MEANING_TOKENS], *[_NO_MEANING] * (len(tokens) - 1)]
+        means += [(option + _NO_MEANING)[:MEANING_TOKENS], *[_NO_MEANING] * (len(tokens) - 1)]
     shape = (len(ids), MEANING_TOKENS)
     return np.asarray(ids, np.int32), np.asarray(own, bool), np.asarray(means, np.int32).reshape(shape)
 
 
 @dataclass(frozen=True)
 class SmallModelRecipe:
-    """How a model is made; stored beside its weights."""
+    """Hyperparameters of a training, stored beside the weights; ``eye`` in a name is the vision encoder."""
 
     eye_steps: int = 4300
     """Steps in which only the vision encoder learns, before any text."""
     eye_batch: int = 12
-    """Views drawn for such a step; each is used as it is and mirrored in three ways."""
+    """Views drawn for such a step; each is used as it is, and mirrored in three ways."""
     eye_mixed: int = 10
-    """Steps among which those are mixed, so that few of one look come together."""
+    """Steps among whose batches those are shuffled, so that few of one view come together."""
     letter_steps: int = 220
-    """Steps of the language model without pictures: which option means the same as a sentence."""
+    """Steps of the language model without pictures: match options to sentences and name their letters."""
     letter_batch: int = 10
-    """Documents in such a step: sentences with what can be asked about them, and lists of options."""
+    """Documents in such a step: sentences with questions about them, and lists of options."""
     steps: int = 1400
-    """Steps in which everything learns."""
+    """Steps in which both are trained."""
     tokens: int = 4096
     """Tokens in a batch, padding included, at most."""
     sorted: int = 64
-    """Documents that are sorted by length before they are put side by side."""
+    """Documents that are sorted by length before they are batched."""
     pool: int = 160
-    """Products alive at a time."""
+    """Products in the sliding pool."""
     every: int = 4
     """Documents after which one product is replaced."""
     rate: float = 1e-3
@@ -283,7 +293,7 @@ class SmallModelRecipe:
     eye_weight: float = 0.5
     """Weight of the auxiliary vision losses, once text is learned."""
     first_weight: float = 4.0
-    """Weight of the first token of a reply: an option's letter, or one that is easy anyway."""
+    """Weight of the first token of a reply, which is the letter in replies to multiple choice."""
     seed: int = 0
     vocabulary_from: int = 1500
     """Documents that the tokenizer is trained on."""
@@ -294,7 +304,7 @@ def total_steps(recipe: SmallModelRecipe) -> int:
     return recipe.eye_steps + recipe.letter_steps + recipe.steps
 
 
-_FIRST_PRODUCT = 1_000_000  # far from the products of the embedded network
+_FIRST_PRODUCT = 1_000_000  # apart from the products of pretraining
 
 
 def draw_documents(
@@ -311,7 +321,7 @@ def draw_documents(
 
 
 def train_recipe_tokenizer(recipe: SmallModelRecipe) -> PreTrainedTokenizerFast:
-    """Train the tokenizer of a recipe, on documents of their own with few products."""
+    """Train the tokenizer of a recipe, on separate documents of few products."""
     products = [draw_product(seed) for seed in range(4)]
     drawn = (
         draw_document(np.random.default_rng((recipe.seed, number, 1)), products)
@@ -334,39 +344,46 @@ def curriculum_batches(
     yield from _joint_batches(recipe, tokenizer, max(start, words_from))
 
 
+def saved_tokenizer_batches(recipe: SmallModelRecipe, tokenizer: Path, start: int) -> Iterator[Batch]:
+    """`curriculum_batches` with a tokenizer that is loaded from a folder, for use in another process."""
+    from transformers import PreTrainedTokenizerFast
+
+    return curriculum_batches(recipe, PreTrainedTokenizerFast.from_pretrained(tokenizer), start)
+
+
 def _vision_batches(recipe: SmallModelRecipe, start: int) -> Iterator[Batch]:
-    """Yield the vision encoder's batches from view number ``start`` on, those of some steps mixed."""
+    """Yield the vision encoder's batches from view number ``start`` on, shuffled within some steps."""
     mixed = recipe.eye_mixed * recipe.eye_batch
     group = start // mixed * mixed
     drawn = draw_documents(recipe, group, draw_vision_document)
     for first in range(group, recipe.eye_steps * recipe.eye_batch, mixed):
-        looks = [one for _ in range(mixed) for one in mirrored_pictures(next(drawn))]
-        order = np.random.default_rng((recipe.seed, first, 4)).permutation(len(looks))
+        views = [one for _ in range(mixed) for one in mirrored_pictures(next(drawn))]
+        order = np.random.default_rng((recipe.seed, first, 4)).permutation(len(views))
         for number, some in enumerate(np.array_split(order, recipe.eye_mixed), start=1):
             following = first + number * recipe.eye_batch
             if start < following <= recipe.eye_steps * recipe.eye_batch:
-                yield collate([looks[i] for i in some], following)
+                yield collate([views[i] for i in some], following)
 
 
 def _text_batches(
     recipe: SmallModelRecipe, tokenizer: PreTrainedTokenizerFast, start: int, stop: int
 ) -> Iterator[Batch]:
-    """Yield batches of sentences with what can be asked about them, without pictures."""
+    """Yield batches of documents without pictures."""
     for first in range(start, stop, recipe.letter_batch):
         following = first + recipe.letter_batch
-        told = (
+        documents = (
             draw_text_document(np.random.default_rng((recipe.seed, n, 3))) for n in range(first, following)
         )
-        yield collate([tokenise_document(tokenizer, one) for one in told], following)
+        yield collate([tokenise_document(tokenizer, one) for one in documents], following)
 
 
 def _joint_batches(
     recipe: SmallModelRecipe, tokenizer: PreTrainedTokenizerFast, start: int
 ) -> Iterator[Batch]:
-    """Yield batches of pictures with words, without end.
+    """Yield batches of pictures with text, without end.
 
-    Documents of like length come together: some are drawn, sorted and cut into batches. Who goes on after one
-    of these batches goes on with the next draw; what was left of this one is left out.
+    Documents of similar length come together: some are drawn, sorted by length and cut into batches. Training
+    that resumes after one of these batches resumes with the next draw.
     """
     drawn = draw_documents(recipe, start)
     for first in itertools.count(start, recipe.sorted):

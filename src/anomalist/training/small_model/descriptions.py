@@ -1,6 +1,6 @@
-"""Target replies for synthetic cases, and the cases as evidence, views and prompts of the pipeline.
+"""Target replies for synthetic cases, and the cases as evidence and views of the pipeline.
 
-Replies keep to one name for each thing, so that they can be read and scored; questions use many.
+Replies use one name for each thing, so that they can be parsed and scored; questions use many.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERDICT_KIND: Mapping[DefectKind, NamedKind] = {
     "bend": "diffuse change",
     "nothing": "none",
 }
-"""What a verdict calls each kind that the model tells apart."""
+"""Kind of anomaly in a verdict for each kind of defect."""
 
 KIND_NAMES: Mapping[DefectKind, tuple[str, ...]] = {
     "scratch": ("scratch", "score mark", "scrape", "thin scratch"),
@@ -74,7 +74,7 @@ _MASS_NOUNS = ("foreign material",)
 
 
 def noun_phrase(facts: DefectFacts) -> str:
-    """Say what a marked place shows: "a faint dark scratch", "three bright spots"."""
+    """Noun phrase of a defect: "a faint dark scratch", "three bright spots"."""
     kind = facts.kind or "nothing"
     if kind == "nothing":
         return "nothing unusual"
@@ -92,7 +92,7 @@ def noun_phrase(facts: DefectFacts) -> str:
 
 
 def facts_phrase(facts: DefectFacts) -> str:
-    """Say it with the direction, without the name of the place."""
+    """Noun phrase with shape and direction, without the place."""
     if facts.kind is None:
         return "too dark or too blurred to judge"
     direction = {"horizontal": "running horizontally", "vertical": "running vertically",
@@ -102,7 +102,7 @@ def facts_phrase(facts: DefectFacts) -> str:
 
 
 def region_reply(name: str, facts: DefectFacts, *, compared: bool) -> str:
-    """Say what a region shows, against the normal patch where one is shown beside it."""
+    """Sentence on what a region shows, compared with the normal patch where one stands beside it."""
     if facts.kind is None:
         return f"{name} is {facts_phrase(facts)}."
     if facts.kind == "nothing":
@@ -114,7 +114,7 @@ def region_reply(name: str, facts: DefectFacts, *, compared: bool) -> str:
 
 
 def judgement_reply(regions: Sequence[tuple[str, DefectFacts]], *, compared: bool) -> Judgement:
-    """Judge a picture by what its regions show."""
+    """Judgement of a picture by the facts of its regions."""
     claims = tuple(
         Statement(text=region_reply(name, facts, compared=compared), evidence=(name,))
         for name, facts in regions
@@ -129,23 +129,23 @@ def judgement_reply(regions: Sequence[tuple[str, DefectFacts]], *, compared: boo
 
 
 def description_reply(pixels: UInt8Array, places: Sequence[tuple[str, str | None]]) -> Description:
-    """Describe a whole picture: its surface, and where what is marked lies.
+    """Description of a whole picture: its surface, and where the marked region lies.
 
     Parameters
     ----------
     pixels : uint8 (h, w, 3).
-    places : name and place of each region, the place None where it can't be said clearly.
+    places : name and place of each region, the place None where it is ambiguous.
     """
-    said = [(name, place) for name, place in places if place is not None]
-    seen: tuple[Observation, ...] = ()
-    if len(places) == 1 and said:
-        name, place = said[0]
-        seen = (Observation(text=f"{name} is marked {position_phrase(place)}.", evidence=(name,)),)
-    return Description(scene=f"{surface_phrase(pixels)}.", observations=seen, text_seen=())
+    known = [(name, place) for name, place in places if place is not None]
+    observations: tuple[Observation, ...] = ()
+    if len(places) == 1 and known:
+        name, place = known[0]
+        observations = (Observation(text=f"{name} is marked {position_phrase(place)}.", evidence=(name,)),)
+    return Description(scene=f"{surface_phrase(pixels)}.", observations=observations, text_seen=())
 
 
 def brightness_name(pixels: UInt8Array) -> str | None:
-    """Name how bright a picture is as a whole; None between the names."""
+    """Name the brightness of a picture; None between the classes."""
     grey = float(pixels.mean()) / 255
     return (
         "dark"
@@ -159,7 +159,7 @@ def brightness_name(pixels: UInt8Array) -> str | None:
 
 
 def colour_name(pixels: UInt8Array) -> str | None:
-    """Name whether a picture is grey or has a colour; None in between."""
+    """Name the colour of a picture, or "grey"; None in between."""
     spread = float(np.ptp(pixels.astype(np.float32), axis=2).mean())
     return "grey" if spread < 6 else "coloured" if spread > 22 else None
 
@@ -180,19 +180,20 @@ def surface_phrase(pixels: UInt8Array) -> str:
 
 
 def draw_one(rng: Rng, words: Sequence[str]) -> str:
-    """Draw one wording."""
+    """Draw one of several wordings."""
     return words[int(rng.integers(len(words)))]
 
 
 GRID_CELLS = 6
-"""Rows and columns of the grid on which training marks where something is."""
+"""Rows and columns of the grid of class labels over a picture."""
 
 HALF_COLUMNS = GRID_CELLS // 2
-"""Columns of each half of a closer look."""
+"""Columns of each half of a closer view."""
 
 IGNORE_INDEX = 255
+"""Label of cells that carry no loss."""
 OUTLINED, NOT_OUTLINED = len(DEFECT_KINDS), len(DEFECT_KINDS) + 1
-"""What a cell of a whole picture can be, where cells of closer looks are numbers of kinds."""
+"""Classes of the cells of a whole picture; those of closer views are indices of `DEFECT_KINDS`."""
 
 _WITH_NORMAL_SHARE = 0.85
 _FILE_NAMES = (
@@ -208,13 +209,13 @@ _FILE_NAMES = (
 
 @dataclass(frozen=True, eq=False)
 class CaseEvidence:
-    """A synthetic case as the pipeline's evidence.
+    """A synthetic case as evidence of the pipeline.
 
     Parameters
     ----------
-    media, evidence : as a detector would hand them over.
+    media, evidence : as from a detector.
     facts : of each region, in the order of ``evidence.regions``.
-    normal : uint8 (h, w, 3), the normal picture, or None where the regions are shown in their surroundings.
+    normal : uint8 (h, w, 3), the normal picture, or None where regions are shown in their surroundings.
     """
 
     media: Media
@@ -223,22 +224,22 @@ class CaseEvidence:
     normal: UInt8Array | None
 
     def view(self, region: Region) -> View:
-        """Show a region from closer up, as the pipeline does."""
+        """Closer view of a region, as the pipeline shows it."""
         return close_up_view(self.media, self.evidence, region, self.counterpart(region))
 
     def counterpart(self, region: Region) -> UInt8Array | None:
-        """Return what the normal picture shows there, uint8 (h, w, 3), or None where there is none."""
+        """Crop of the normal picture at a region, uint8 (h, w, 3); None where there is none."""
         if self.normal is None:
             return None
         x0, y0, x1, y1 = crop_window(region.box, self.media.size)
         return np.ascontiguousarray(self.normal[y0:y1, x0:x1])
 
     def whole(self) -> UInt8Array:
-        """Show the whole picture with its regions outlined."""
+        """The whole picture with its regions outlined."""
         return overview_picture(self.media, self.evidence)
 
     def grid(self, region: Region, facts: DefectFacts) -> UInt8Array:
-        """Class map of a closer view: indices into `DEFECT_KINDS`, uint8 (GRID_CELLS, GRID_CELLS)."""
+        """Class labels of a closer view: indices of `DEFECT_KINDS`, uint8 (GRID_CELLS, GRID_CELLS)."""
         import cv2
 
         cells = np.full((GRID_CELLS, GRID_CELLS), IGNORE_INDEX, np.uint8)
@@ -254,7 +255,7 @@ class CaseEvidence:
         return cells
 
     def whole_grid(self) -> UInt8Array:
-        """Mark where in the whole picture something is outlined, uint8 (GRID_CELLS, GRID_CELLS)."""
+        """Class labels of the whole picture: outlined or not, uint8 (GRID_CELLS, GRID_CELLS)."""
         import cv2
 
         share = cv2.resize(
@@ -266,7 +267,7 @@ class CaseEvidence:
 
 
 def make_case_evidence(rng: Rng, case: SyntheticCase) -> CaseEvidence:
-    """Make evidence of a case. Scores and calibration are drawn: they say nothing about what is there."""
+    """Make evidence of a case; scores and calibration are drawn at random, independent of the defects."""
     height, width = case.pixels.shape[:2]
     mask, peaks = np.zeros((height, width), bool), np.zeros((height, width), np.float32)
     for place in case.marked:
@@ -296,7 +297,7 @@ def make_case_evidence(rng: Rng, case: SyntheticCase) -> CaseEvidence:
 
 
 def _region_facts(case: SyntheticCase, region: Region) -> DefectFacts:
-    """The facts of the marked place that a region was found at."""
+    """Facts of the marked region that a found region overlaps."""
     x0, y0, x1, y1 = region.box
     overlaps = [int(place.mask[y0:y1, x0:x1].sum()) for place in case.marked]
     return case.marked[int(np.argmax(overlaps))].facts

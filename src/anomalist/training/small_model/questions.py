@@ -1,4 +1,4 @@
-"""Multiple-choice questions about synthetic cases, in many wordings: several thousand by combination.
+"""Multiple-choice questions about synthetic cases, in several thousand wordings by combination.
 
 Every thing has several names in questions and options, and one in replies (`descriptions`).
 """
@@ -46,7 +46,7 @@ DEFECT_QUESTIONS = (
     "So this is fine, isn't it?", "Something is broken here, right?", "Would you reject this place?",
 )  # fmt: skip
 YES_MEANS_NORMAL = frozenset({6, 7, 8, 9})
-"""Numbers of the questions above to which yes means that nothing is wrong."""
+"""Indices of `DEFECT_QUESTIONS` to which yes means normal."""
 PRESENCE_QUESTIONS = (
     "Is there {a}{here}?", "Does {name} show {a}?", "Can {a} be seen{here}?",
     "Is it {a}?", "Is this {a}{here}?",
@@ -93,12 +93,14 @@ UNANSWERABLE_QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Which machine made it?", ("A lathe", "A press", "A mill", "A printer")),
     ("What temperature did it have?", ("20 °C", "100 °C", "400 °C", "900 °C")),
 )
+"""Questions that no picture answers, with plausible wrong options."""
 CANNOT_TELL_OPTIONS = (
     "It can't be told from the picture",
     "Can't tell",
     "The picture doesn't show that",
     "Not to be seen",
 )
+"""Wordings of the option that the picture does not tell; the first is that of replies."""
 
 TONE_NAMES: Mapping[str, tuple[str, ...]] = {
     "darker": ("darker", "dark", "darker than around it", "darker than the surface"),
@@ -159,7 +161,9 @@ COLOUR_NAMES: Mapping[str, tuple[str, ...]] = {
     "coloured": ("coloured", "it has a colour"),
 }
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+"""Numbers in words."""
 WITHOUT_ARTICLE = ("foreign material", "debris", "something foreign on the surface", "different texture")
+"""Names that take no article."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +172,11 @@ class TrainingQuestion:
 
     Parameters
     ----------
-    about : what is asked for: "kind", "tone", "place", …
+    about : what it asks for: "kind", "tone", "place", …
     text : the question, without the options.
     options : in the order in which they are shown.
     right : index of the right one.
-    means : what the right one says, in the words of replies.
+    means : text of the right one in the words of replies.
     """
 
     about: str
@@ -185,15 +189,15 @@ class TrainingQuestion:
 def region_questions(
     rng: Rng, name: str, facts: DefectFacts, plain_share: float = 0.6
 ) -> list[TrainingQuestion]:
-    """Ask everything that can be answered from a closer look at a region, in a random order.
+    """Draw all questions that a closer view of a region answers, in a random order.
 
-    A fact of None is not asked for; with a kind of None nothing can be told. With probability ``plain_share``
-    options are called and written as in replies.
+    Facts of None are not asked for; with a kind of None the right option is always that it can't be told.
+    With probability ``plain_share`` options are named and written as in replies.
     """
-    says = _QuestionSampler(rng, name, plain=rng.random() < plain_share)
+    sampler = _QuestionSampler(rng, name, plain=rng.random() < plain_share)
     if facts.kind is None:
-        return [says.untold("kind", KIND_QUESTIONS), says.untold("wrong", DEFECT_QUESTIONS)]
-    asked = [says.kind(facts), says.wrong(facts), says.present(facts), says.beyond()]
+        return [sampler.unreadable("kind", KIND_QUESTIONS), sampler.unreadable("wrong", DEFECT_QUESTIONS)]
+    asked = [sampler.kind(facts), sampler.wrong(facts), sampler.present(facts), sampler.unanswerable()]
     for about, questions, names, fact in (
         ("tone", TONE_QUESTIONS, TONE_NAMES, facts.tone),
         ("shape", SHAPE_QUESTIONS, SHAPE_NAMES, facts.shape),
@@ -201,31 +205,33 @@ def region_questions(
         ("hue", HUE_QUESTIONS, HUE_NAMES, facts.hue),
     ):
         if fact is not None:
-            asked.append(says.choice(about, questions, names, fact))
+            asked.append(sampler.choice(about, questions, names, fact))
     if facts.count is not None:
-        asked.append(says.count(facts.count))
+        asked.append(sampler.count(facts.count))
     order = [asked[i] for i in rng.permutation(len(asked))]
-    return sorted(order, key=lambda each: each.about != "kind")  # what it is comes first: it may be cut off
+    return sorted(
+        order, key=lambda each: each.about != "kind"
+    )  # the kind comes first, as the list may be cut off
 
 
 def whole_picture_questions(
     rng: Rng, name: str, facts: DefectFacts, pixels: UInt8Array
 ) -> list[TrainingQuestion]:
-    """Ask what can be answered from the whole picture with one region outlined."""
-    says = _QuestionSampler(rng, name)
+    """Draw the questions that the whole picture with one region outlined answers."""
+    sampler = _QuestionSampler(rng, name)
     asked = []
     if facts.place is not None:
-        asked += [says.choice("place", PLACE_QUESTIONS, PLACE_NAMES, facts.place) for _ in range(2)]
+        asked += [sampler.choice("place", PLACE_QUESTIONS, PLACE_NAMES, facts.place) for _ in range(2)]
     if (tone := brightness_name(pixels)) is not None:
         names = BRIGHTNESS_NAMES
-        asked.append(says.choice("brightness", BRIGHTNESS_QUESTIONS, names, tone))
+        asked.append(sampler.choice("brightness", BRIGHTNESS_QUESTIONS, names, tone))
     if (colour := colour_name(pixels)) is not None:
-        asked.append(says.choice("colour", COLOUR_QUESTIONS, COLOUR_NAMES, colour))
+        asked.append(sampler.choice("colour", COLOUR_QUESTIONS, COLOUR_NAMES, colour))
     return asked
 
 
 class _QuestionSampler:
-    """Draws the words of questions about one region."""
+    """Draws the wording of questions about one region."""
 
     def __init__(self, rng: Rng, name: str, *, plain: bool = False) -> None:
         self.rng, self.name = rng, name
@@ -284,34 +290,34 @@ class _QuestionSampler:
         return self.shuffled("present", self.text(PRESENCE_QUESTIONS, a=article + noun), right, [other])
 
     def count(self, count: int) -> TrainingQuestion:
-        shown = [n for n in (1, 2, 3, 4, 5, 6) if n != count]
-        chosen = [shown[i] for i in self.rng.permutation(len(shown))[: int(self.rng.integers(1, 4))]]
+        others = [n for n in (1, 2, 3, 4, 5, 6) if n != count]
+        chosen = [others[i] for i in self.rng.permutation(len(others))[: int(self.rng.integers(1, 4))]]
         in_words = self.rng.random() < 0.5
-        said = {
+        names = {
             number: NUMBER_WORDS.get(number, str(number)) if in_words else str(number)
             for number in (count, *chosen)
         }
-        return self.shuffled("count", self.text(COUNT_QUESTIONS), said[count], [said[n] for n in chosen])
+        return self.shuffled("count", self.text(COUNT_QUESTIONS), names[count], [names[n] for n in chosen])
 
-    def beyond(self) -> TrainingQuestion:
+    def unanswerable(self) -> TrainingQuestion:
         text, guesses = UNANSWERABLE_QUESTIONS[int(self.rng.integers(len(UNANSWERABLE_QUESTIONS)))]
         order = self.rng.permutation(len(guesses))[: int(self.rng.integers(1, len(guesses) + 1))]
         return self.shuffled(
-            "beyond",
+            "unanswerable",
             text,
             draw_one(self.rng, CANNOT_TELL_OPTIONS),
             [guesses[i] for i in order],
             CANNOT_TELL_OPTIONS[0],
         )
 
-    def untold(self, about: str, questions: Sequence[str]) -> TrainingQuestion:
+    def unreadable(self, about: str, questions: Sequence[str]) -> TrainingQuestion:
         if about == "wrong":
             others = ["Yes", "No"]
         else:
             kinds = self.rng.permutation(len(DEFECT_KINDS))[: int(self.rng.integers(1, 5))]
             others = [self.named(KIND_NAMES[DEFECT_KINDS[i]]) for i in kinds]
         return self.shuffled(
-            "untold",
+            "unreadable",
             self.text(questions),
             draw_one(self.rng, CANNOT_TELL_OPTIONS),
             others,
@@ -320,7 +326,7 @@ class _QuestionSampler:
 
 
 def _draw_option_style(rng: Rng) -> Callable[[str], str]:
-    """Draw how options are written: as they are, or with a capital, with a full stop or not."""
+    """Draw a style of options: as they are or capitalised, with a full stop or not."""
     capital, stop = rng.random() < 0.5, rng.random() < 0.2
 
     def restyle(option: str) -> str:

@@ -1,19 +1,22 @@
 """Train the small model by a recipe, with auxiliary heads, and calibrate its temperature.
 
-First the vision encoder learns by itself, with auxiliary heads that don't ship: the kind of defect in each
-cell of a closer view, and the facts. That teaches it far sooner than a word for a picture would. Then the
-language model learns by itself which letter belongs to which option, and last both together. Everything
-lives in one checkpoint of tensors, so that training can be interrupted.
+The vision encoder is trained first, by auxiliary heads that don't ship (the kind of defect in each cell of a
+closer view, and facts of the defect), which is far faster than learning from text. Then the language model is
+trained on which letter belongs to which option, and last both jointly. The state is one checkpoint of
+tensors, so that training can be interrupted.
 
-One temperature makes the probabilities of options calibrated: after Guo et al. (2017), but averaged over
-the rotations of the options' order, as they are asked for. Import this inside functions only: it needs
-torch.
+Temperature scaling (Guo et al. 2017) calibrates the probabilities of options, averaged over the rotations of
+their order, as at inference. Needs torch: import it inside functions only.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +40,21 @@ from anomalist.training.pretraining import (
     save_checkpoint,
     update_average,
 )
-from anomalist.training.small_model.architecture import MEANING_LAYER, make_network
-from anomalist.training.small_model.curriculum import FACT_VALUES, Batch, SmallModelRecipe, total_steps
+from anomalist.training.small_model.architecture import (
+    MEANING_LAYER,
+    PAD_TOKEN,
+    make_network,
+    make_processor,
+    save_model,
+)
+from anomalist.training.small_model.curriculum import (
+    FACT_VALUES,
+    Batch,
+    SmallModelRecipe,
+    saved_tokenizer_batches,
+    total_steps,
+    train_recipe_tokenizer,
+)
 from anomalist.training.small_model.descriptions import (
     GRID_CELLS,
     HALF_COLUMNS,
@@ -46,10 +62,12 @@ from anomalist.training.small_model.descriptions import (
     NOT_OUTLINED,
     make_case_evidence,
 )
+from anomalist.training.small_model.documents import END_TOKEN
 from anomalist.training.small_model.questions import region_questions, whole_picture_questions
 from anomalist.training.synthetic_cases import draw_case, draw_product
 from anomalist.vision.detectors.pretext import has_fast_bfloat16
 from anomalist.vision.features.extractor import keep_freed_memory, with_prefix
+from anomalist.vision.prefetch import prefetch_in_process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -58,31 +76,32 @@ if TYPE_CHECKING:
     from anomalist.types.common import UInt8Array
 
 
-_FIRST_PRODUCT, _PRODUCTS = 3_000_000, 48  # neither learned from nor tested on
+_FIRST_PRODUCT, _PRODUCTS = 3_000_000, 48  # used neither in training nor in tests
 _WHOLE_SHARE, _QUESTIONS_PER_PICTURE = 0.25, 3
+_CALIBRATION_PICTURES = 400
 _TEMPERATURES = np.geomspace(0.4, 4, 93)
 
 GradedQuestion = tuple[MultipleChoiceQuestion, int]
-"""A question, and which of its options is right."""
+"""A question, and the index of its right option."""
 
 
 def draw_graded_questions(count: int, seed: int) -> Iterator[list[GradedQuestion]]:
-    """Draw pictures of products that training has not seen, each with what is asked about it."""
+    """Draw pictures of products that are not in training, each with its questions."""
     products = [draw_product(_FIRST_PRODUCT + number) for number in range(_PRODUCTS)]
     for number in range(count):
         rng = np.random.default_rng((seed, number, 5))
-        shown = make_case_evidence(rng, draw_case(rng, products))
-        if not shown.facts:
+        evidence = make_case_evidence(rng, draw_case(rng, products))
+        if not evidence.facts:
             continue
-        region, facts = shown.evidence.regions[0], shown.facts[0]
+        region, facts = evidence.evidence.regions[0], evidence.facts[0]
         if rng.random() < _WHOLE_SHARE:
-            whole = shown.whole()
+            whole = evidence.whole()
             yield [
                 _graded_question(whole, asked)
-                for asked in whole_picture_questions(rng, region.id, facts, shown.media.pixels)
+                for asked in whole_picture_questions(rng, region.id, facts, evidence.media.pixels)
             ]
         else:
-            view = shown.view(region)
+            view = evidence.view(region)
             asked = region_questions(rng, region.id, facts)[:_QUESTIONS_PER_PICTURE]
             yield [_graded_question(view.pixels, each) for each in asked]
 
@@ -102,17 +121,54 @@ def fit_temperature(
     ------
     ValueError : the model gives no log-probabilities.
     """
-    said = [each for questions in pictures for each in _score_rotations(model, questions, seed)]
-    surprise = [
-        sum(-math.log(max(1e-12, _right_probability(*each, softmax_temperature))) for each in said)
+    scored = [each for questions in pictures for each in _score_rotations(model, questions, seed)]
+    losses = [
+        sum(-math.log(max(1e-12, _right_probability(*each, softmax_temperature))) for each in scored)
         for softmax_temperature in _TEMPERATURES
     ]
-    return float(_TEMPERATURES[int(np.argmin(surprise))])
+    return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
 def apply_temperature(network: Any, softmax_temperature: float) -> None:  # noqa: ANN401
-    """Divide a network's logits by a temperature, by its last normalisation: what is saved stays standard."""
+    """Divide a network's logits by a temperature, through the weights of its last normalisation."""
     network.model.language_model.norm.weight.data /= softmax_temperature
+
+
+def make_model(folder: Path, recipe: SmallModelRecipe, report: Callable[[int, float, float], None]) -> float:
+    """Train tokenizer and network by a recipe, calibrate, and save all in ``folder``, with the recipe.
+
+    Tokenizer and checkpoint are kept beside ``folder``, from which an interrupted training is resumed.
+    Documents are drawn in a second process.
+
+    Returns
+    -------
+    The temperature of the calibration.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    from anomalist.agent.models.local import open_local
+
+    torch.set_num_threads(os.cpu_count() or 1)  # hyperthreads too, which torch leaves out
+    vocabulary = folder.with_suffix(".tokenizer")
+    if not vocabulary.is_dir():
+        train_recipe_tokenizer(recipe).save_pretrained(vocabulary)
+    network = train(
+        recipe,
+        PreTrainedTokenizerFast.from_pretrained(vocabulary),
+        folder.with_suffix(".checkpoint"),
+        lambda start: prefetch_in_process(saved_tokenizer_batches, recipe, vocabulary, start, depth=12),
+        report,
+        fuse=any(shutil.which(compiler) for compiler in ("g++", "clang++")),
+    )
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(vocabulary, eos_token=END_TOKEN, pad_token=PAD_TOKEN)
+    processor = make_processor(tokenizer)
+    save_model(folder, network, processor)
+    questions = draw_graded_questions(_CALIBRATION_PICTURES, recipe.seed)
+    softmax_temperature = fit_temperature(open_local(str(folder)), questions, recipe.seed)
+    apply_temperature(network, softmax_temperature)
+    save_model(folder, network, processor)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+    return softmax_temperature
 
 
 def _graded_question(picture: UInt8Array, asked: TrainingQuestion) -> GradedQuestion:
@@ -126,12 +182,12 @@ _RotationLogprobs = tuple[MultipleChoiceQuestion, int, list[list[int]], list[lis
 def _score_rotations(
     model: SupportsOptionLogprobs, questions: Sequence[GradedQuestion], seed: int
 ) -> Iterator[_RotationLogprobs]:
-    """What the model says to each rotation of each question: the orders, and log-probabilities by letter."""
+    """Score each question in every rotation of its options: the orders, and log-probabilities by letter."""
     asked = [option_rotations(question, seed) for question, _ in questions]
-    said = rotation_logprobs(model, asked)
-    if said is None:
+    logprobs = rotation_logprobs(model, asked)
+    if logprobs is None:
         raise ValueError("the model gives no log-probabilities")
-    for (question, right), rotations, rows in zip(questions, asked, said, strict=True):
+    for (question, right), rotations, rows in zip(questions, asked, logprobs, strict=True):
         yield question, right, [order for order, _ in rotations], rows
 
 
@@ -142,7 +198,7 @@ def _right_probability(
     rows: list[list[float]],
     softmax_temperature: float,
 ) -> float:
-    """How probable the right option is at a temperature."""
+    """Probability of the right option at a temperature, averaged over the rotations."""
     cooled = [[value / softmax_temperature for value in row] for row in rows]
     return choice_from_logprobs(question.options, orders, cooled).probabilities[right]
 
@@ -153,7 +209,7 @@ class SmallModelWithHeads(torch.nn.Module):
     def __init__(self, network: Any, first_weight: float = 1.0) -> None:  # noqa: ANN401
         super().__init__()
         self.network, self.first_weight = network, first_weight
-        network.model.vision_tower.to(memory_format=torch.channels_last)  # half as slow again otherwise
+        network.model.vision_tower.to(memory_format=torch.channels_last)  # 1.5 times as fast
         width = network.config.vision_config.hidden_size
         self.cells = torch.nn.Linear(width, NOT_OUTLINED + 1)
         self.compared = HalfComparison(width)
@@ -163,29 +219,35 @@ class SmallModelWithHeads(torch.nn.Module):
         )
 
     def forward(self, batch: Batch, *, half: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the language loss, the loss on letters' meanings and the auxiliary vision loss.
+        """Return the language loss, the option-text loss and the auxiliary vision loss.
 
-        0 where there is nothing of the kind.
+        Each is 0 when the batch has no text, or no pictures.
         """
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             pixels = torch.from_numpy(batch.pictures)
             pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
             if len(pixels):
-                seen = self.network.model.vision_tower(pixels).last_hidden_state.flatten(2).transpose(1, 2)
-                eye = self._vision_loss(seen, batch)
+                features = (
+                    self.network.model.vision_tower(pixels).last_hidden_state.flatten(2).transpose(1, 2)
+                )
+                vision = self._vision_loss(features, batch)
             else:
-                seen, eye = None, torch.zeros(())
-            words, meant = self._language_loss(seen, batch) if batch.ids.size else (torch.zeros(()),) * 2
-        return words, meant, eye
+                features, vision = None, torch.zeros(())
+            language, meaning = (
+                self._language_loss(features, batch) if batch.ids.size else (torch.zeros(()),) * 2
+            )
+        return language, meaning, vision
 
-    def _vision_loss(self, seen: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Classify each cell by itself and beside its counterpart, and each fact from a closer view."""
+    def _vision_loss(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Auxiliary losses: classes of cells, of changes against the normal half, and of the facts."""
         grids = torch.from_numpy(batch.grids)
-        halves = seen.reshape(len(seen), GRID_CELLS, 2, HALF_COLUMNS, -1)
+        halves = features.reshape(len(features), GRID_CELLS, 2, HALF_COLUMNS, -1)
         left, right = (halves[:, :, half].flatten(1, 2) for half in (0, 1))  # (n, cells, width) each
         both = self.compared(left, right)
         close = torch.where(grids < len(DEFECT_KINDS), grids, IGNORE_INDEX)[:, :, :HALF_COLUMNS]
-        cells = _masked_cross_entropy(self.cells(seen).float().flatten(0, 1), grids.flatten(), IGNORE_INDEX)
+        cells = _masked_cross_entropy(
+            self.cells(features).float().flatten(0, 1), grids.flatten(), IGNORE_INDEX
+        )
         changes = _masked_cross_entropy(
             self.changes(both).float().flatten(0, 1), close.flatten(), IGNORE_INDEX
         )
@@ -196,14 +258,18 @@ class SmallModelWithHeads(torch.nn.Module):
         ]
         return cells + changes + sum(facts) / len(facts)
 
-    def _language_loss(self, seen: torch.Tensor | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _language_loss(
+        self, features: torch.Tensor | None, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         model = self.network.model
         ids = torch.from_numpy(batch.ids).long()
         embedded = model.get_input_embeddings()(ids)
-        if seen is not None:
-            shown = model.multi_modal_projector(seen).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
+        if features is not None:
+            evidence = (
+                model.multi_modal_projector(features).reshape(-1, embedded.shape[-1]).to(embedded.dtype)
+            )
             at = (ids == self.network.config.image_token_id)[..., None].expand_as(embedded)
-            embedded = embedded.masked_scatter(at, shown)
+            embedded = embedded.masked_scatter(at, evidence)
         language_model = model.language_model(
             inputs_embeds=embedded,
             attention_mask=torch.from_numpy(batch.attention_mask())[:, None],
@@ -212,7 +278,7 @@ class SmallModelWithHeads(torch.nn.Module):
             output_hidden_states=True,
         )
         hidden = language_model.last_hidden_state
-        meant = self._meaning_loss(language_model.hidden_states[MEANING_LAYER][:, :-1], batch)
+        meaning = self._meaning_loss(language_model.hidden_states[MEANING_LAYER][:, :-1], batch)
         own = torch.from_numpy(batch.own)
         first = own[:, 1:] & ~own[:, :-1]
         own = own[:, 1:]
@@ -220,16 +286,16 @@ class SmallModelWithHeads(torch.nn.Module):
             self.network.lm_head(hidden[:, :-1][own]).float(), ids[:, 1:][own], reduction="none"
         )
         weights = 1 + (self.first_weight - 1) * first[own].float()
-        return (weights * losses).sum() / weights.sum(), meant
+        return (weights * losses).sum() / weights.sum(), meaning
 
     def _meaning_loss(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Auxiliary loss: predict the first tokens of the option whose letter comes next."""
+        """Auxiliary loss: from a middle layer, predict the option whose letter comes next."""
         means = torch.from_numpy(batch.means)[:, 1:].long()
         letters = means[..., 0] >= 0
-        thought = self.network.lm_head(self.network.model.language_model.norm(hidden[letters])).float()
-        logs, tokens = thought.log_softmax(-1), means[letters]
-        said = tokens >= 0
-        each: torch.Tensor = logs.gather(1, tokens.clamp(min=0)) * said / said.sum(1, keepdim=True)
+        predicted = self.network.lm_head(self.network.model.language_model.norm(hidden[letters])).float()
+        logs, tokens = predicted.log_softmax(-1), means[letters]
+        known = tokens >= 0
+        each: torch.Tensor = logs.gather(1, tokens.clamp(min=0)) * known / known.sum(1, keepdim=True)
         return -each.sum() / max(1, len(tokens))
 
 
@@ -242,7 +308,7 @@ class HalfComparison(torch.nn.Module):
         self.norm = torch.nn.LayerNorm(width)
 
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """Return what is different, by features, (n, cells, width)."""
+        """Return the features of the difference, (n, cells, width)."""
         of_left, of_right, further = self.layers
         beside = torch.nn.functional.gelu(self.norm(of_left(left) + of_right(right)))
         return torch.nn.functional.gelu(further(beside))
@@ -267,8 +333,8 @@ class _TrainingState:
             key = parameter.ndim == 2 and _is_layer_matrix(name), _is_vision_parameter(name)
             groups.setdefault(key, []).append(parameter)
 
-        def split(matrices: bool) -> list[dict[str, Any]]:  # the eye's first
-            return [{"params": groups.get((matrices, eye), [])} for eye in (True, False)]
+        def split(matrices: bool) -> list[dict[str, Any]]:  # those of the vision encoder first
+            return [{"params": groups.get((matrices, vision), [])} for vision in (True, False)]
 
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(split(True), lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
@@ -278,9 +344,9 @@ class _TrainingState:
         self.average = {k: v.detach().clone() for k, v in self.model.network.state_dict().items()}
         self.step, self.read = 0, 0
 
-    def set_rates(self, eye: float, others: float) -> None:
+    def set_rates(self, vision: float, others: float) -> None:
         for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
-            for group, share in zip(optimiser.param_groups, (eye, others), strict=True):
+            for group, share in zip(optimiser.param_groups, (vision, others), strict=True):
                 group["lr"] = peak * share
 
     def save(self, path: Path, recipe: SmallModelRecipe) -> None:
@@ -302,7 +368,7 @@ class _TrainingState:
 
 
 def _is_layer_matrix(name: str) -> bool:
-    """Whether a matrix belongs to a layer: embeddings and heads are no maps from features to features."""
+    """Whether a matrix is one of a layer, which Muon optimises; embeddings and heads are not."""
     return ".layers." in name or "multi_modal_projector" in name
 
 
@@ -316,7 +382,7 @@ def train(
     tokenizer: PreTrainedTokenizerFast,
     checkpoint: Path,
     source: Callable[[int], Iterator[Batch]],
-    report: Callable[[int, float, float], None] = lambda step, words, cells: None,
+    report: Callable[[int, float, float], None] = lambda step, language, cells: None,
     save_every: int = 250,
     *,
     fuse: bool = False,
@@ -325,7 +391,7 @@ def train(
 
     Parameters
     ----------
-    source : yields the batches of the recipe, from those of the document with the given number on.
+    source : yields the batches of the recipe from the given document number on.
     report : called every 25 steps with the step and the mean language and vision losses since the last call.
     fuse : compile the language model's layers, which takes a minute and makes steps 1.6 times as fast; needs
         a C++ compiler.
@@ -346,7 +412,7 @@ def train(
     last, threads = total_steps(recipe), torch.get_num_threads()
     try:
         for batch in source(state.read) if state.step < last else ():
-            # Drawing views for the vision encoder takes a core of its own.
+            # Rendering views for the vision encoder takes a core of its own.
             torch.set_num_threads(max(1, threads - 1) if state.step < recipe.eye_steps else threads)
             losses.append(_training_step(state, recipe, batch, half=half))
             if state.step % 25 == 0:
@@ -367,22 +433,24 @@ def _training_step(
     state: _TrainingState, recipe: SmallModelRecipe, batch: Batch, *, half: bool
 ) -> tuple[float, float]:
     """Take one optimiser step; returns the language loss and the vision loss."""
-    looking = state.step < recipe.eye_steps
+    vision_phase = state.step < recipe.eye_steps
     state.set_rates(*_learning_rate_shares(recipe, state.step))
-    for layer in state.model.modules():  # few pictures come with words: too few to normalise by
+    for layer in state.model.modules():  # joint batches have too few pictures for batch statistics
         if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            layer.train(looking)
-    words, meant, eye = state.model(batch, half=half)
+            layer.train(vision_phase)
+    language, meaning, vision = state.model(batch, half=half)
     for optimiser in state.optimisers:
         optimiser.zero_grad()
-    (words + meant + (1.0 if looking else recipe.eye_weight) * eye).backward()
+    (language + meaning + (1.0 if vision_phase else recipe.eye_weight) * vision).backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
     for optimiser in state.optimisers:
         optimiser.step()
     state.step, state.read = state.step + 1, batch.following
-    since = state.step if looking else state.step - recipe.eye_steps  # the rest was random until then
+    since = (
+        state.step if vision_phase else state.step - recipe.eye_steps
+    )  # the language model was random until then
     update_average(state.average, state.model.network, min(recipe.ema, since / (since + 9)))
-    return words.item(), eye.item()
+    return language.item(), vision.item()
 
 
 def _learning_rate_shares(recipe: SmallModelRecipe, step: int) -> tuple[float, float]:

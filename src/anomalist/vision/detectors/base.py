@@ -35,7 +35,7 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class DetectorOutput:
-    """A picture under the K models of a detector.
+    """Output of the K models of a detector for one picture.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class LearningSettings:
 
 
 class Detector(Protocol):
-    """Learns from normal pictures and scores new ones. Holds K models when cross-fitted, else one.
+    """Learns from normal pictures and scores new ones. K models when cross-fitted, else one.
 
     A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
     """
@@ -137,11 +137,11 @@ class Detector(Protocol):
         ...
 
     def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch | None:
-        """Nearest normal patch of the most novel patch in a box of a picture; None if it can't tell."""
+        """Normal patch nearest to the most novel patch in a box of a picture; None without a memory bank."""
         ...
 
     def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
-        """What each region of a picture looks like among the labelled defects that were learned from."""
+        """Classify each region of a picture by the labelled defects; None for each when there are none."""
         ...
 
     def save(self, file: Path) -> None:
@@ -161,8 +161,8 @@ def detector_class(name: str, *, stored_in: str | None = None) -> type[Detector]
 
 
 _MAX_BATCH_PICTURES = 16
-_MAX_BATCH_PIXELS = 8_000_000
-"""Bounds the memory of a batch: maps and pictures of large photographs are heavy."""
+MAX_BATCH_PIXELS = 8_000_000
+"""Pixels of a batch of pictures together, which bounds its memory."""
 
 BatchScorer = Callable[[list[Media]], list[DetectorOutput]]
 """Scores pictures together; AnomalistError when one of them can't be judged."""
@@ -182,7 +182,7 @@ def score_in_batches(score: BatchScorer, paths: Iterable[str | Path]) -> Iterato
         media = _load_or_error(path)
         batch.append((path, media))
         pixels += media.pixels.shape[0] * media.pixels.shape[1] if isinstance(media, Media) else 0
-        if len(batch) >= _MAX_BATCH_PICTURES or pixels >= _MAX_BATCH_PIXELS:
+        if len(batch) >= _MAX_BATCH_PICTURES or pixels >= MAX_BATCH_PIXELS:
             yield from _score_batch(score, batch)
             batch, pixels = [], 0
     yield from _score_batch(score, batch)
@@ -205,7 +205,7 @@ def _score_batch(score: BatchScorer, batch: list[_LoadedPicture]) -> Iterator[_B
 
 
 def _score_or_split(score: BatchScorer, several: list[Media]) -> list[DetectorOutput | AnomalistError]:
-    """Score all at once; when one of them can't be judged, one by one to find out which."""
+    """Score all at once; when that fails, one by one, so that only those that can't be judged are errors."""
     try:
         return [*score(several)] if several else []
     except AnomalistError as error:

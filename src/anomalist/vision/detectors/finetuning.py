@@ -1,16 +1,15 @@
 """Fine-tune the segmentation head to a product, on its normal pictures with synthetic and known defects.
 
-The trunk stays as it ships, so that memory banks stay valid and features are computed once; so does the
+The trunk stays frozen, so that memory banks stay valid and features are computed once; so does the
 bank-conditioned head, which fine-tuning makes worse. The result is averaged with the shipped head
-(WiSE-FT, Wortsman et al. 2022). Import this module inside functions only: it needs torch.
+(WiSE-FT, Wortsman et al. 2022). Needs torch: import it inside functions only.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +24,14 @@ from anomalist.vision.detectors.pretext import has_fast_bfloat16, segmentation_l
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
 from anomalist.vision.features.surface_net import SegmentationHead
+from anomalist.vision.prefetch import prefetch
 from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defect, augment
 from anomalist.vision.synthetic_textures import Rng
 
 _DEFECT_SIDE = 128  # side of the square that synthetic defects are made for
-_CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4
+_CLEAN_SHARE, _KNOWN_SHARE = 0.3, 0.4  # of the samples: without a defect; known ones, where there are any
 _HALF_SIZE_SHARE = 0.5  # of all samples; inference, too, runs at both scales
-_PSEUDO_LABEL_SHARE = 0.01  # of an unmasked defect's pixels, those most likely the defect, are taken for it
+_PSEUDO_LABEL_SHARE = 0.01  # of the pixels of a defect without a mask are pseudo-labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +64,14 @@ class DefectSampler:
     known: Sequence[tuple[UInt8Array, UInt8Array]] = ()
 
     def sample(self, rng: Rng, among: npt.NDArray[np.int64]) -> TrainingSample:
-        """Draw one, from the normal pictures with the numbers ``among`` and from all known defects."""
+        """Draw a sample, from the normal pictures with the numbers ``among`` and from all known defects."""
         coarse = rng.random() < _HALF_SIZE_SHARE
-        picture, label, source = self._drawn(rng, among)
+        picture, label, source = self._draw(rng, among)
         if coarse:
             return TrainingSample(to_half_size(picture), label_to_half_size(label), source)
         return TrainingSample(picture, label, source)
 
-    def _drawn(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
+    def _draw(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
         if self.known and rng.random() < _KNOWN_SHARE:
             picture, label = self.known[int(rng.integers(len(self.known)))]
             return _maybe_augment(rng, _as_float(picture)), label, -1
@@ -100,7 +100,7 @@ def label_to_half_size(label: UInt8Array) -> UInt8Array:
 
 
 def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8Array) -> None:
-    """Put a synthetic defect on a square part of a picture, float32 (H, W, 3) in [0, 1], in place."""
+    """Add a synthetic defect to a square of a picture, float32 (H, W, 3) in [0, 1], in place."""
     side = min(int(_DEFECT_SIDE * rng.choice([0.75, 1, 1.75])), *picture.shape[:2], *donor.shape[:2])
     y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
     top, left = (int(rng.integers(length - side + 1)) for length in donor.shape[:2])
@@ -113,7 +113,7 @@ def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8
 
 
 def _maybe_augment(rng: Rng, picture: FloatArray) -> UInt8Array:
-    """Change light, noise and sharpness in half of the pictures; takes float32 in [0, 1], gives uint8."""
+    """Augment half of the pictures (light, noise, sharpness); takes float32 in [0, 1], returns uint8."""
     if rng.random() < 0.5:
         picture = augment(rng, picture)
     return np.asarray((picture * 255).round(), np.uint8)
@@ -124,26 +124,26 @@ def known_defect_samples(
 ) -> list[tuple[UInt8Array, UInt8Array]]:
     """Working pictures of known defects with their labels, uint8 (h, w, 3) and (h, w).
 
-    Pixels next to a mask are ignored: masks are drawn by hand. Without a mask, what the shipped network finds
-    most suspicious is taken for the defect, and everything else ignored.
+    Pixels at the rim of a mask are ignored, as masks are drawn by hand. Without a mask the pixels with the
+    highest logits of the shipped network are pseudo-labelled as the defect, and all others ignored.
     """
     import cv2
     import torch
 
-    lessons = []
+    samples = []
     for defect in defects:
         picture = to_working_size(defect.picture)
         if defect.mask is not None:
             label = _label_from_mask(defect.mask, picture.shape[:2])
         else:
-            (look,) = extractor.look([picture])
+            (batch,) = extractor.extract([picture])
             with torch.inference_mode():
-                logits = look.logits(extractor.network.head, normality.novelty(look.descriptors))[0].numpy()
+                logits = batch.logits(extractor.network.head, normality.novelty(batch.descriptors))[0].numpy()
             smooth = cv2.GaussianBlur(logits, (0, 0), 2)
             label = np.full(smooth.shape, IGNORE, np.uint8)
             label[smooth >= np.quantile(smooth, 1 - _PSEUDO_LABEL_SHARE)] = DEFECT
-        lessons.append((picture, label))
-    return lessons
+        samples.append((picture, label))
+    return samples
 
 
 def _as_float(picture: UInt8Array) -> FloatArray:
@@ -162,11 +162,11 @@ def _label_from_mask(mask: BoolArray, shape: tuple[int, ...]) -> UInt8Array:
 
 
 BATCH_SIZE = 4
-"""Pictures a step."""
+"""Samples of a training step."""
 
 _LEARNING_RATE = 1e-3
 _VALIDATION_SAMPLES = 64
-_PREFETCH_STEPS = 3  # steps drawn by another thread while this one trains
+_PREFETCH_STEPS = 3  # whose samples are prefetched
 
 
 def finetune_head(
@@ -181,46 +181,46 @@ def finetune_head(
     """Return the average of ``head`` and a copy fine-tuned for ``steps`` on samples of ``sampler``.
 
     ``groups`` are int (n,), of the sampler's normals. A tenth of the groups, when there are ten or more, is
-    set apart to check that training has helped; where it has not, ``head`` itself is returned. The result is
-    rounded to half precision, as it is stored. Batch statistics stay those of pretraining: a handful of alike
-    pictures would only spoil them.
+    held out for validation; where training has not helped, ``head`` itself is returned. The result is rounded
+    to half precision, as it is stored. Batch statistics stay those of pretraining: batches of a few similar
+    pictures have none to estimate.
     """
     order = np.random.default_rng((seed, 7)).permutation(np.unique(groups))
-    apart = np.isin(groups, order[: len(order) // 10])
-    learning = np.flatnonzero(~apart)
-    checking = np.flatnonzero(apart) if apart.any() else learning
+    held_out = np.isin(groups, order[: len(order) // 10])
+    training = np.flatnonzero(~held_out)
+    validating = np.flatnonzero(held_out) if held_out.any() else training
     rng = np.random.default_rng((seed, 1_000_000))
-    checks = [sampler.sample(rng, checking) for _ in range(_VALIDATION_SAMPLES)]
+    validation_samples = [sampler.sample(rng, validating) for _ in range(_VALIDATION_SAMPLES)]
 
-    adapted = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
-    optimiser = torch.optim.AdamW(adapted.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+    finetuned = copy.deepcopy(head).eval()  # freezes the batch statistics; the weights still learn
+    optimiser = torch.optim.AdamW(finetuned.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
 
-    def loss_of(lessons: Sequence[TrainingSample]) -> Tensor:
-        losses = [_sample_loss(extractor, adapted, sample) for sample in lessons]
+    def loss_of(samples: Sequence[TrainingSample]) -> Tensor:
+        losses = [_sample_loss(extractor, finetuned, sample) for sample in samples]
         return torch.stack(losses).mean()
 
-    def check() -> float:
+    def validation_loss() -> float:
         with torch.no_grad():
-            return float(loss_of(checks))
+            return float(loss_of(validation_samples))
 
-    before = check()
-    for step, lessons in enumerate(_prefetch_samples(sampler, learning, steps, seed)):
+    before = validation_loss()
+    for step, samples in enumerate(prefetch_samples(sampler, training, steps, seed)):
         for group in optimiser.param_groups:
             group["lr"] = (
                 _LEARNING_RATE * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps))
             )
-        loss = loss_of(lessons)
+        loss = loss_of(samples)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(adapted.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(finetuned.parameters(), 1.0)
         optimiser.step()
         progress(step + 1, steps)
-    adapted.load_state_dict(_average_weights(head.state_dict(), adapted.state_dict()))
-    return round_to_half(adapted if check() < before else copy.deepcopy(head))
+    finetuned.load_state_dict(average_weights(head.state_dict(), finetuned.state_dict()))
+    return round_to_half(finetuned if validation_loss() < before else copy.deepcopy(head))
 
 
-def _average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Average of two sets of weights: it keeps what the first knows of defects that the samples don't show.
+def average_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Average two sets of weights (WiSE-FT): the first generalises to defects that the samples lack.
 
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """
@@ -241,30 +241,20 @@ def round_to_half(head: SegmentationHead) -> SegmentationHead:
 
 def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: TrainingSample) -> Tensor:
     """Loss of one sample with self-reference logits."""
-    (look,) = extractor.look([sample.picture])
-    novelty, _ = look.intra_image_novelty, look.alone  # similarities need their full precision
+    (batch,) = extractor.extract([sample.picture])
+    novelty, _ = batch.intra_image_novelty, batch.isolation  # computed here in full precision
     with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
-        logits = look.logits(head, novelty).float()
+        logits = batch.logits(head, novelty).float()
     return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
 
 
-def _prefetch_samples(
+def prefetch_samples(
     sampler: DefectSampler, among: npt.NDArray[np.int64], steps: int, seed: int
-) -> Iterator[list[TrainingSample]]:
-    """Yield the samples of steps 0 … steps − 1 in order, prefetched by one other thread."""
+) -> Generator[list[TrainingSample], None, None]:
+    """Yield the samples of steps 0 … steps − 1 in order, prefetched in another thread."""
 
     def draw(step: int) -> list[TrainingSample]:
         rng = np.random.default_rng((seed, step))
         return [sampler.sample(rng, among) for _ in range(BATCH_SIZE)]
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(draw, step) for step in range(min(_PREFETCH_STEPS, steps))]
-        try:
-            for step in range(steps):
-                lessons = waiting.pop(0).result()
-                if step + _PREFETCH_STEPS < steps:
-                    waiting.append(pool.submit(draw, step + _PREFETCH_STEPS))
-                yield lessons
-        finally:  # an interrupt must not wait for samples that nobody needs
-            for future in waiting:
-                future.cancel()
+    return prefetch(map, draw, range(steps), depth=_PREFETCH_STEPS)

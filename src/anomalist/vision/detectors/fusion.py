@@ -1,9 +1,9 @@
-"""Score fusion: one fold's four anomaly maps, z-scored position by position against normals and added.
+"""Score fusion: one fold's four anomaly maps, z-scored by position against normals and added.
 
-The maps are the logits of the bank-conditioned head, the self-reference logits of the fold's own head,
-and the novelty of patches, smoothed a little and a lot. An object's rim is always a little odd, its
-middle never: what counts is how a place compares with the same place on normal pictures (8×8 cells).
-Pictures need only be roughly aligned; where they are not, all places share one scale.
+The maps are the logits of the bank-conditioned head, the self-reference logits of the fold's own head, and
+the novelty of patches at two degrees of smoothing. Scores vary with the place (the rim of an object scores
+higher than its middle), so each map is standardised in 8×8 cells. Pictures need only be roughly aligned;
+where they are not, all positions share one scale.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 GRID_CELLS = 8
-"""Cells a side."""
-_PRIOR_PICTURES = 8.0  # how many pictures the whole grid's mean and spread weigh against a single cell's own
+"""Cells on a side of the grid."""
+_PRIOR_PICTURES = 8.0  # pictures that the prior, the whole grid's mean and variance, counts for in a cell
 
 
 def cell_peaks(score_map: FloatArray) -> FloatArray:
@@ -57,23 +57,23 @@ class PositionScale:
     def fit(cls, peaks: FloatArray) -> PositionScale:
         """Estimate from the cell peaks of n normal pictures, float32 (n, 8, 8).
 
-        Cells are drawn towards the whole grid's values, the more so the fewer pictures there are.
+        Cells are shrunk towards the whole grid's values, the more so the fewer pictures there are.
         """
         own = len(peaks) / (len(peaks) + _PRIOR_PICTURES)
         mean = own * peaks.mean(0) + (1 - own) * peaks.mean()
         variance = own * peaks.var(0) + (1 - own) * peaks.var(0).mean()
-        # A few pictures that agree by chance must not make the scale explode.
+        # A few pictures that agree by chance must not inflate the z-scores.
         floor = max(float(peaks.var()) * 0.01, 1e-8)
         return cls(mean.astype(np.float32), np.sqrt(np.maximum(variance, floor)).astype(np.float32))
 
     @classmethod
     def flat(cls, peaks: FloatArray) -> PositionScale:
-        """The same for pictures that aren't aligned: one mean and spread for all places."""
+        """Estimate for pictures that aren't aligned: one mean and spread for all positions."""
         shape, spread = peaks.shape[1:], max(float(peaks.std()), 1e-4)
         return cls(np.full(shape, peaks.mean(), np.float32), np.full(shape, spread, np.float32))
 
     def apply(self, score_map: FloatArray) -> FloatArray:
-        """(map − mean) / spread, the grids enlarged smoothly to the map's size; float32 (H, W)."""
+        """(map − mean) / spread, the grids resized to the map's size by interpolation; float32 (H, W)."""
         import cv2
 
         size = (score_map.shape[1], score_map.shape[0])
@@ -85,7 +85,7 @@ class PositionScale:
 TOP_PIXELS = 20
 """The image score is the mean of this many highest values of the fused map at working size."""
 
-_SCALING_PICTURES = 100
+_SCALING_PICTURES = 100  # that scales are fitted on at most
 _BANK_SHARE, _BANK_BLUR = 0.5, 1.0  # in patches: neighbours that agree count more than a lone outlier
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
 
@@ -101,7 +101,7 @@ class Normality(Protocol):
         ...
 
     def novelty_excluding(self, descriptors: FloatArray, pictures: npt.NDArray[np.int32]) -> FloatArray:
-        """The same for one picture's patches (h, w, d) as if ``pictures``, by number, were not known."""
+        """Novelty of one picture's patches (h, w, d), with ``pictures``, by number, left out."""
         ...
 
 
@@ -111,8 +111,8 @@ class PatchBank:
 
     Parameters
     ----------
-    bank : of the patches.
-    mean, spread : of the leave-one-out distances of normal patches.
+    bank : of normal patches.
+    mean, spread : of their leave-one-out distances.
     """
 
     bank: MemoryBank
@@ -146,7 +146,7 @@ class FusionModel(Generic[N]):
     Parameters
     ----------
     head : number of the head that gives self-reference logits: the shipped one, 0, or a fine-tuned one.
-    logit_scale, sight_scale, bank_scale, broad_scale : of its four maps, see `fuse`.
+    logit_scale, self_reference_scale, bank_scale, broad_scale : of its four maps, see `fuse`.
     level : image score that nine in ten normal pictures stay under.
     """
 
@@ -159,19 +159,19 @@ class FusionModel(Generic[N]):
     level: float = 0.0
 
     def maps(
-        self, look: FeatureBatch, heads: Sequence[SegmentationHead], novelty: FloatArray | None = None
+        self, batch: FeatureBatch, heads: Sequence[SegmentationHead], novelty: FloatArray | None = None
     ) -> Iterator[FloatArray]:
-        """Anomaly maps float32 (H, W), one a picture of the look.
+        """Anomaly maps float32 (H, W), one a picture of the batch.
 
-        ``novelty`` is that of its patches, float32 (B, h, w), where it is known already.
+        ``novelty`` is that of its patches, float32 (B, h, w), where it is computed already.
         """
         import torch
 
         if novelty is None:
-            novelty = self.normality.novelty(look.descriptors)
+            novelty = self.normality.novelty(batch.descriptors)
         with torch.inference_mode():
-            logits = look.logits(look.network.head, novelty).numpy()
-        for maps in zip(logits, look.self_reference_logits(heads[self.head]), novelty, strict=True):
+            logits = batch.logits(batch.network.head, novelty).numpy()
+        for maps in zip(logits, batch.self_reference_logits(heads[self.head]), novelty, strict=True):
             yield self.fuse(*maps)
 
     def fuse(self, logits: FloatArray, self_reference_logits: FloatArray, novelty: FloatArray) -> FloatArray:
@@ -181,15 +181,15 @@ class FusionModel(Generic[N]):
         ----------
         logits : float32 (H, W), of the shipped head, conditioned on the patch bank.
         self_reference_logits : float32 (H, W), of the fold's own head, without the patch bank.
-        novelty : float32 (h, w), of the patches. It counts half, as it is in the logits already; and once
-            more broadly smoothed, within bounds: that orders the pixels of large faint defects, but no peak
-            rests on it.
+        novelty : float32 (h, w), of the patches. Its weight is a half, as the logits depend on it already.
+            Broadly smoothed and clipped it is added once more, which ranks the pixels of large faint defects
+            without making peaks.
         """
-        judged = self.logit_scale.apply(logits) + self.self_reference_scale.apply(self_reference_logits)
-        unusual = _BANK_SHARE * self.bank_scale.apply(_smooth(novelty, _BANK_BLUR))
+        head_logits = self.logit_scale.apply(logits) + self.self_reference_scale.apply(self_reference_logits)
+        fine = _BANK_SHARE * self.bank_scale.apply(_smooth(novelty, _BANK_BLUR))
         broad = self.broad_scale.apply(_smooth(novelty, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
-        patches = np.asarray(unusual + _BROAD_SHARE * broad, np.float32)
-        return judged + resize_map(patches, logits.shape)
+        patches = np.asarray(fine + _BROAD_SHARE * broad, np.float32)
+        return head_logits + resize_map(patches, logits.shape)
 
 
 def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
@@ -202,9 +202,9 @@ def image_score(score_map: FloatArray, inside: BoolArray | None) -> float:
 def distances_excluding(
     bank: MemoryBank, descriptors: FloatArray, pictures: npt.NDArray[np.int32]
 ) -> FloatArray:
-    """Leave-out distances of patches float32 (h, w, d) to a bank without ``pictures``; (h, w).
+    """Distances of patches, float32 (h, w, d), to a bank without ``pictures``; float32 (h, w).
 
-    When nothing else is in the bank nothing is left out.
+    When the bank holds nothing else, nothing is left out.
     """
     if np.isin(bank.pictures, pictures).all():
         pictures = np.empty(0, np.int32)
@@ -242,8 +242,8 @@ def build_patch_bank(
     patches: list[PatchSample] = []
     kept: dict[int, FloatArray] = {}
     done = 0
-    for look in extractor.look(working):
-        for index, descriptors in zip(look.indices, look.descriptors, strict=True):
+    for batch in extractor.extract(working):
+        for index, descriptors in zip(batch.indices, batch.descriptors, strict=True):
             inside = resize_roi_to_grid(roi, descriptors.shape[:2])
             patches.append(sample_patches(descriptors, index, inside, most, rng))
             if index in sampled:
@@ -251,17 +251,17 @@ def build_patch_bank(
             done += 1
             tick(done, len(working))
     bank = build_bank(join_patches(patches), seed)
-    usual: list[FloatArray] = []
+    normal_distances: list[FloatArray] = []
     for index in sorted(kept):
         distances = distances_excluding(bank, kept[index], same_group(groups, index))
         inside = resize_roi_to_grid(roi, distances.shape)
-        usual.append(distances.ravel() if inside is None else distances[inside])
-    every = np.concatenate(usual)
-    return PatchBank(bank, float(every.mean()), float(every.std()))
+        normal_distances.append(distances.ravel() if inside is None else distances[inside])
+    pooled = np.concatenate(normal_distances)
+    return PatchBank(bank, float(pooled.mean()), float(pooled.std()))
 
 
 def same_group(groups: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int32]:
-    """Pictures that picture ``index`` can't be new to: its group, or itself when there is but one group."""
+    """Pictures to leave out for picture ``index``: its group, or itself alone when there is but one group."""
     members = np.flatnonzero(groups == groups[index])
     return (members if len(members) < len(groups) else np.array([index])).astype(np.int32)
 
@@ -278,29 +278,28 @@ def fit_model(
 
     working, groups, seed = normals.images, normals.groups, normals.seed
     chosen = _sample_indices(len(working), seed)
-    seen: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    halved: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     peaks: list[tuple[FloatArray, ...]] = []
-    for look in extractor.look([working[i] for i in chosen]):
-        rows = zip(look.indices, look.descriptors, strict=True)
+    for batch in extractor.extract([working[i] for i in chosen]):
+        rows = zip(batch.indices, batch.descriptors, strict=True)
         novelty = [normality.novelty_excluding(d, same_group(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
-            logits = look.logits(look.network.head, np.stack(novelty)).numpy()
-        self_logits_maps = look.self_reference_logits(heads[head])
+            logits = batch.logits(batch.network.head, np.stack(novelty)).numpy()
+        self_logits_maps = batch.self_reference_logits(heads[head])
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
             smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
             peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))
-            seen.append(
-                (own[::2, ::2], self_logits[::2, ::2], patches)
-            )  # enough for the level, a quarter to keep
+            # Every other pixel is enough for the level, at a quarter of the memory.
+            halved.append((own[::2, ::2], self_logits[::2, ::2], patches))
     fit = PositionScale.fit if normals.aligned else PositionScale.flat
     logit, self_logits, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
     model = FusionModel(head, normality, logit, self_logits, bank, broad)
-    scores = [image_score(model.fuse(*maps), None) for maps in seen]
+    scores = [image_score(model.fuse(*maps), None) for maps in halved]
     return replace(model, level=float(np.quantile(scores, 0.9)))
 
 
 def _sample_indices(count: int, seed: int) -> list[int]:
-    """Pictures that usual distances and scales are estimated on."""
+    """Random pictures that distances and scales are estimated on, ascending."""
     return sorted(np.random.default_rng((seed, 1)).permutation(count)[:_SCALING_PICTURES].tolist())
 
 
@@ -311,7 +310,7 @@ def _smooth(novelty: FloatArray, blur: float) -> FloatArray:
 
 
 def resize_map(grid: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """A map at another size (H, W), smoothly; float32."""
+    """Resize a map to (H, W) by linear interpolation; float32."""
     import cv2
 
     return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,8 +1,8 @@
-"""Known defects: reading labelled cases, and naming regions and pictures by nearest-neighbour similarity.
+"""Known defects: reading labelled cases, and nearest-neighbour classification of regions and pictures.
 
-A region is compared with cases by how its patches differ from normal ones and by its measured shape and
-tone; below a similarity limit it is of no known kind. A whole picture is compared by its most anomalous
-patches, or by patches from all over it where no map says what stands out.
+A region's signature is the difference of its patches from normal ones with its measured shape and tone; below
+a similarity limit it is of no known kind. A whole picture is compared by its most anomalous patches, or by
+patches from all over it where there is no anomaly map.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
 
 
 GROUND_TRUTH = "ground_truth"
-_NON_KIND_FOLDERS = (
-    GROUND_TRUTH,
-    "good",
-)  # folders that stand beside those of the kinds in a labelled data set
+"""Folder of the masks, as in MVTec AD."""
+_NON_KIND_FOLDERS = (GROUND_TRUTH, "good")  # beside those of the kinds, as in MVTec AD
 _REMEDY = f"Expected are <kind>/*.png and, if there are masks, {GROUND_TRUTH}/<kind>/<name>.png."
 _NEIGHBOURS = 3
-_MIN_CASES, _DEFAULT_LIMIT = 3, 0.5  # with fewer cases than that their own likeness says too little
-_REJECTED_SHARE = 0.1  # of the cases may be less like their own kind than the limit
+_MIN_CASES, _DEFAULT_LIMIT = 3, 0.5  # with fewer cases no limit can be fitted
+_REJECTED_SHARE = 0.1  # of the cases may be less similar to their own kind than the limit
 _SHAPE_WEIGHT = 0.5
 
 
@@ -46,10 +44,10 @@ class KnownDefect:
     Parameters
     ----------
     id : "kind/name", for citing.
-    kind : what it shows.
+    kind : its label.
     picture : uint8 (H, W, 3).
     mask : bool (H, W), where the defect is; None when that is not known.
-    group : the object that it is on; None when that is not known.
+    group : the object that it shows; None when that is not known.
     """
 
     id: str
@@ -64,7 +62,7 @@ def read_defects(
 ) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
     """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
 
-    A folder ``good/`` is passed over. ``groups`` names the object of each picture as far as it is known, see
+    A folder ``good/`` is left out. ``groups`` names the object of each picture as far as it is known, see
     `match_groups`. Raises DataError when there is no defect.
     """
     if not folder.is_dir():
@@ -114,7 +112,7 @@ class KnownKindClassifier:
     ----------
     vectors : float32 (n, d), unit vectors as `region_signature` gives them.
     ids, kinds : of each.
-    limit : cosine similarity below which a region is unlike any known kind.
+    limit : cosine similarity below which a region is of no known kind.
     """
 
     vectors: FloatArray
@@ -130,11 +128,10 @@ class KnownKindClassifier:
         kinds: Sequence[str],
         groups: Sequence[str | None] | None = None,
     ) -> KnownKindClassifier:
-        """Set the limit where it best keeps cases that know their own kind from cases that don't.
+        """Fit the limit: it best separates similarities to the own kind from those to other kinds.
 
-        Each case is compared with those of its kind, and with those of the other kinds as if its own were
-        unknown. With ``groups``, with those of other objects only: photographs of one object are more alike
-        than what is new will ever be.
+        Both are nearest-neighbour similarities of each case. With ``groups``, only to cases of other objects:
+        photographs of one object are more similar than those of new objects will be.
         """
         similar = vectors @ vectors.T
         objects = [group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))]
@@ -147,8 +144,8 @@ class KnownKindClassifier:
         )
         return cls(vectors, tuple(ids), tuple(kinds), _similarity_limit(own, foreign))
 
-    def name(self, vector: FloatArray) -> KnownKind:
-        """The kind that most of the three nearest cases have, the nearer one where they differ."""
+    def classify(self, vector: FloatArray) -> KnownKind:
+        """Classify a signature, float32 (d + 6,), by a weighted vote of the three nearest cases."""
         similar = self.vectors @ vector
         nearest = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
         votes: dict[str, float] = {}
@@ -163,9 +160,9 @@ class KnownKindClassifier:
 
 
 def _similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
-    """The similarity that splits best: as many of ``own`` from it on, as many of ``foreign`` below, by share.
+    """Similarity that maximises the share of ``own`` from it on plus the share of ``foreign`` below it.
 
-    Where there are no others, nine in ten of their own reach it.
+    With too few of other kinds, nine in ten of the own reach it.
     """
     if len(own) < _MIN_CASES:
         return _DEFAULT_LIMIT
@@ -179,13 +176,13 @@ def _similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
 def region_signature(
     descriptors: FloatArray, normal: FloatArray, region: Region, size: tuple[int, int]
 ) -> FloatArray:
-    """What a region looks like: float32 (d + 6,), a unit vector.
+    """Signature of a region: how it differs from normal patches, shape and tone; float32 (d + 6,), unit.
 
     Parameters
     ----------
     descriptors : float32 (h, w, d), of the patches of its picture.
-    normal : float32 (d,), mean of normal patches: what is left is the difference.
-    region : measured.
+    normal : float32 (d,), mean of normal patches, which is subtracted.
+    region : with its attributes.
     size : (height, width) of the picture in pixels.
     """
     rows, columns = descriptors.shape[:2]
@@ -194,9 +191,9 @@ def region_signature(
     top, left = min(rows - 1, int(y0 * down)), min(columns - 1, int(x0 * across))
     part = descriptors[top : max(top + 1, math.ceil(y1 * down)), left : max(left + 1, math.ceil(x1 * across))]
     patches = part.reshape(-1, part.shape[2])
-    far = np.argsort(((patches - normal) ** 2).sum(1))[len(patches) // 2 :]  # a box holds surroundings too
-    looks = patches[far].mean(0) - normal
-    looks = looks / (np.linalg.norm(looks) + 1e-6)
+    far = np.argsort(((patches - normal) ** 2).sum(1))[len(patches) // 2 :]  # the other half are surroundings
+    difference = patches[far].mean(0) - normal
+    difference = difference / (np.linalg.norm(difference) + 1e-6)
     about = region.attributes
     shape = np.array(
         [
@@ -209,27 +206,27 @@ def region_signature(
         ],
         np.float32,
     )
-    vector = np.concatenate([looks, _SHAPE_WEIGHT * shape]).astype(np.float32)
+    vector = np.concatenate([difference, _SHAPE_WEIGHT * shape]).astype(np.float32)
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
 MAX_PATCHES = 80
-"""Patches that a picture is compared by, at most."""
+"""Patches that represent a picture at most."""
 
 SOFTMAX_SHARPNESS = 40.0
-"""How fast likeness (−2 to 2) counts for less: what is 0.05 less alike weighs a seventh."""
+"""Inverse temperature of the softmax over similarities (−2 to 2): 0.05 less weighs a seventh."""
 
 _CITED_CASES = 3
 
 
 @dataclass(frozen=True, eq=False)
 class KindSimilarity:
-    """How like each labelled kind a picture is.
+    """Similarity of a picture to each labelled kind.
 
     Parameters
     ----------
-    shares : by kind; they sum to one. They rank kinds, and are no calibrated probabilities.
-    cases : ids of the labelled cases of the first kind that are most alike, the most alike first.
+    shares : by kind, summing to one; they rank kinds and are no calibrated probabilities.
+    cases : ids of the nearest labelled cases of the first kind, the nearest first.
     """
 
     shares: Mapping[str, float]
@@ -238,19 +235,19 @@ class KindSimilarity:
 
 @dataclass(frozen=True, eq=False)
 class WeightedPatches:
-    """What a picture is compared by.
+    """Weighted patches that represent a picture.
 
     Parameters
     ----------
-    vectors : float32 (n, d), unit vectors that describe patches.
-    weights : float32 (n,), how much each counts; they sum to one.
+    vectors : float32 (n, d), descriptors, unit vectors.
+    weights : float32 (n,), summing to one.
     """
 
     vectors: FloatArray
     weights: FloatArray
 
-    def alike(self, other: WeightedPatches) -> float:
-        """Mean cosine similarity of each patch to its like in the other picture, both ways; −2 to 2."""
+    def similarity(self, other: WeightedPatches) -> float:
+        """Weighted mean cosine similarity of each patch to its nearest in the other, both ways; −2 to 2."""
         similar = self.vectors @ other.vectors.T
         return float(self.weights @ similar.max(1) + other.weights @ similar.max(0))
 
@@ -258,27 +255,27 @@ class WeightedPatches:
 def describe_picture(
     extractor: FeatureExtractor, pixels: UInt8Array, score_map: FloatArray | None = None
 ) -> WeightedPatches:
-    """Describe a picture, uint8 (H, W, 3), by its patches; see `select_patches`.
+    """Weighted patches of a picture, uint8 (H, W, 3); see `select_patches`.
 
-    Raises MediaError when it is too small to look at.
+    Raises MediaError when it is too small.
     """
-    (look,) = extractor.look([to_working_size(pixels)])
-    return select_patches(look.descriptors[0], score_map)
+    (batch,) = extractor.extract([to_working_size(pixels)])
+    return select_patches(batch.descriptors[0], score_map)
 
 
 def select_patches(descriptors: FloatArray, score_map: FloatArray | None = None) -> WeightedPatches:
-    """Take the patches that stand out most, each weighted by the square of how much it does.
+    """Select the most anomalous patches, weighted by the square of their score above the median.
 
     Parameters
     ----------
     descriptors : float32 (h, w, d), unit vectors.
-    score_map : float32 (H, W), the anomaly map; without one, or with an even one, patches are taken evenly
+    score_map : float32 (H, W), the anomaly map; without one, or with a flat one, patches are taken evenly
         from the whole picture and weigh the same.
     """
     flat = descriptors.reshape(-1, descriptors.shape[2])
     if score_map is not None:
-        strange = _patch_grid_map(score_map, descriptors.shape).ravel()
-        beyond = np.maximum(strange - np.median(strange), 0)
+        novelty = _patch_grid_map(score_map, descriptors.shape).ravel()
+        beyond = np.maximum(novelty - np.median(novelty), 0)
         if beyond.any():
             taken = np.argsort(-beyond, kind="stable")[:MAX_PATCHES]
             weights = (beyond[taken] / beyond.max()) ** 2
@@ -288,7 +285,7 @@ def select_patches(descriptors: FloatArray, score_map: FloatArray | None = None)
 
 
 def _patch_grid_map(score_map: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """A map with one value a patch."""
+    """Resize a map to the grid of patches."""
     import cv2
 
     return np.asarray(cv2.resize(score_map, (shape[1], shape[0]), interpolation=cv2.INTER_AREA), np.float32)
@@ -296,9 +293,9 @@ def _patch_grid_map(score_map: FloatArray, shape: tuple[int, ...]) -> FloatArray
 
 @dataclass(frozen=True, eq=False)
 class PatchSetClassifier:
-    """Nearest-neighbour classifier of pictures by their patches; ``ids`` and ``kinds`` are those of each.
+    """Nearest-neighbour classifier of pictures by weighted patches, with the kind and id of each case.
 
-    Raises DataError when there are none, or numbers don't fit each other.
+    Raises DataError when there are no cases, or their numbers differ.
     """
 
     patches: tuple[WeightedPatches, ...]
@@ -309,14 +306,14 @@ class PatchSetClassifier:
         if not self.patches or not len(self.patches) == len(self.kinds) == len(self.ids):
             raise DataError("Labelled cases are needed to tell kinds by, each with a kind and an id.")
 
-    def likeness(self, patches: WeightedPatches) -> KindSimilarity:
-        """Compare a picture with every case: a kind weighs as much as its cases are alike, on average."""
-        alike = np.array([patches.alike(case) for case in self.patches])
-        weights = np.exp(SOFTMAX_SHARPNESS * (alike - alike.max()))
+    def similarity_to_kinds(self, patches: WeightedPatches) -> KindSimilarity:
+        """Softmax over the similarities to all cases, averaged by kind."""
+        similarity = np.array([patches.similarity(case) for case in self.patches])
+        weights = np.exp(SOFTMAX_SHARPNESS * (similarity - similarity.max()))
         names = sorted(set(self.kinds))
         means = np.array([weights[self._of(name)].mean() for name in names])
         best = self._of(names[int(means.argmax())])
-        nearest = best[np.argsort(-alike[best], kind="stable")][:_CITED_CASES]
+        nearest = best[np.argsort(-similarity[best], kind="stable")][:_CITED_CASES]
         return KindSimilarity(
             dict(zip(names, (means / means.sum()).tolist(), strict=True)),
             tuple(f"case:{self.ids[i]}" for i in nearest),

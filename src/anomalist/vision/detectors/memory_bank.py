@@ -16,14 +16,14 @@ import numpy.typing as npt
 from anomalist.types.common import BoolArray, FloatArray
 
 CORESET_SIZE = 4000
-"""Patches in a bank at most."""
+"""Patches in a memory bank at most."""
 CORESET_CANDIDATES = 20_000
-"""Patches drawn from all pictures together, of which the coreset is chosen."""
+"""Patches sampled from all pictures together, from which the coreset is chosen."""
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """Normal patches by their descriptors.
+    """Memory bank of normal patches: descriptors with their picture and place.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class MemoryBank:
 
     Raises
     ------
-    ValueError : the arrays don't fit each other, or are empty.
+    ValueError : the shapes don't fit each other, or are empty.
     """
 
     vectors: FloatArray
@@ -58,14 +58,14 @@ class MemoryBank:
         return np.asarray(np.maximum(distances[:, 0], 0), np.float32)
 
     def nearest(self, vector: FloatArray) -> int:
-        """Row of the patch that is most like ``vector``, float32 (d,)."""
+        """Row of the patch nearest to ``vector``, float32 (d,)."""
         _, rows = self._index.search(np.ascontiguousarray(vector[None], np.float32), 1)
         return int(rows[0, 0])
 
     def distances_excluding(self, vectors: FloatArray, excluded: npt.NDArray[np.int32]) -> FloatArray:
-        """The same without neighbours from the ``excluded`` pictures (leave-one-out); float32 (m,).
+        """Distances to the bank without the ``excluded`` pictures (leave-one-out); float32 (m,).
 
-        This is how a picture in the bank is scored as if it were new. Raises ValueError when nothing is left.
+        So a picture in the bank is scored as if it were new. Raises ValueError when nothing is left.
         """
         kept = ~np.isin(self.pictures, excluded)
         if not kept.any():
@@ -121,7 +121,7 @@ def join_patches(parts: list[PatchSample]) -> PatchSample:
 
 
 def build_bank(patches: PatchSample, seed: int, size: int = CORESET_SIZE) -> MemoryBank:
-    """Thin collected patches to a bank of at most ``size`` by a greedy coreset."""
+    """Build a bank of at most ``size`` patches by a greedy coreset."""
     kept = greedy_coreset(patches.vectors, size, np.random.default_rng(seed))
     return MemoryBank(patches.vectors[kept], patches.pictures[kept], patches.places[kept])
 
@@ -143,6 +143,6 @@ def greedy_coreset(vectors: FloatArray, size: int, rng: np.random.Generator) -> 
         last = chosen[k - 1]
         step = squares + squares[last] - 2 * (vectors @ vectors[last])
         np.minimum(distance, step, out=distance)
-        distance[last] = -np.inf  # never chosen again, even when only copies of chosen rows are left
+        distance[last] = -np.inf  # never chosen again, even when only duplicates are left
         chosen[k] = int(distance.argmax())
     return chosen

@@ -1,6 +1,6 @@
-"""Multiscale scoring: the whole picture reduced and, for large ones, overlapping tiles, joined to one map.
+"""Multiscale scoring: the whole picture reduced and, for large ones, overlapping tiles, merged to one map.
 
-Tiles keep small defects visible that reducing would lose. Where tiles overlap, the higher value counts.
+Tiles keep small defects that reducing would lose. Where tiles overlap, the maximum counts.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 
 
 LARGE_PIXELS = 4 * MAX_WORKING_PIXELS
-"""Pictures with more pixels are also looked at in tiles: reduced, they lose more than half of the detail."""
+"""Pictures with more pixels are scored in tiles, too: reduced, they lose more than half of the detail."""
 MAX_TILED_PIXELS = 8_000_000
-"""Pixels that are looked at in tiles at most; what is larger is reduced to that first."""
+"""Pixels of a tiled picture at most; larger ones are reduced to that first."""
 TILE_SIDE, TILE_OVERLAP = 384, 64
-_SIDE_MULTIPLE = 32  # sides of tiles are multiples of it, see `network.MULTIPLE`
+"""Side of a tile, and least overlap of neighbours, pixels."""
+_SIDE_MULTIPLE = 32  # of a tiled picture's sides, see `surface_net.SIZE_MULTIPLE`
 
 TileOrigin = tuple[int, int]
-"""Top and left of a tile in the fine picture, pixels."""
+"""Top and left of a tile in the tiled picture, pixels."""
 
 
 def is_large(pixels: UInt8Array) -> bool:
-    """Whether a picture, uint8 (H, W, 3), is looked at in tiles too."""
+    """Whether a picture, uint8 (H, W, 3), is scored in tiles, too."""
     return bool(pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS)
 
 
 def to_tiling_size(pixels: UInt8Array) -> UInt8Array:
-    """A large picture at the size at which it is tiled: at most ``MAX_TILED_PIXELS`` pixels, uint8."""
+    """Reduce a large picture to at most ``MAX_TILED_PIXELS`` pixels for tiling; uint8 (h, w, 3)."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -52,28 +53,27 @@ def to_tiling_size(pixels: UInt8Array) -> UInt8Array:
 
 
 def tile_origins(shape: Sequence[int]) -> list[TileOrigin]:
-    """Where the tiles of a fine picture of shape (H, W, …) lie: evenly, overlapping enough."""
+    """Origins of evenly spaced tiles that cover a picture of shape (H, W, …) and overlap enough."""
     tops, lefts = (_tile_starts(length) for length in shape[:2])
     return [(top, left) for top in tops for left in lefts]
 
 
 def crop_tile(fine: UInt8Array, place: TileOrigin) -> UInt8Array:
-    """The tile at a place, uint8 (h, w, 3), h and w at most ``TILE_SIDE``."""
+    """Crop the tile at an origin: uint8 (h, w, 3), h and w at most ``TILE_SIDE``."""
     top, left = place
     return fine[top : top + TILE_SIDE, left : left + TILE_SIDE]
 
 
 def sample_tiles(fine: UInt8Array, count: int, rng: np.random.Generator) -> list[UInt8Array]:
-    """At most ``count`` tiles, drawn at random without repeats."""
+    """Draw at most ``count`` tiles at random without replacement."""
     able = tile_origins(fine.shape)
     return [crop_tile(fine, able[i]).copy() for i in rng.permutation(len(able))[:count]]
 
 
 def stitch_tiles(shape: tuple[int, int], maps: Iterator[tuple[TileOrigin, FloatArray]]) -> FloatArray:
-    """Join the maps of tiles, float32 (h, w) each, to one (H, W): where they overlap the higher value counts.
+    """Merge the maps of tiles, float32 (h, w) each, to one (H, W), by their maximum where they overlap.
 
-    But the outermost pixels of a tile, where the network sees only half of a surrounding, count only
-    at the border of the picture.
+    The rim of a tile, where the network lacks context, counts only at the border of the picture.
     """
     joined = np.full(shape, -np.inf, np.float32)
     rim = TILE_OVERLAP // 4
@@ -96,12 +96,12 @@ def _tile_starts(length: int) -> list[int]:
     return [round(k * (length - TILE_SIDE) / (count - 1) / 8) * 8 for k in range(count)]
 
 
-_TILES_KEPT = 4  # of each large normal picture: enough to know its fine structure, little to carry
+_TILES_KEPT = 4  # of each large normal picture: enough of its fine structure at little memory
 
 
 @dataclass(frozen=True, eq=False)
 class MultiscaleImage:
-    """A picture at two scales: the whole at working size, and a few tiles if it is large.
+    """A picture at two scales: at working size, and a few tiles at full size if it is large.
 
     All are uint8 (h, w, 3).
     """
@@ -122,7 +122,7 @@ def multiscale_image(picture: UInt8Array) -> MultiscaleImage:
 
 @dataclass(frozen=True, eq=False)
 class FoldModel:
-    """What one fold has learned: of whole pictures, and of tiles where the normal pictures were large."""
+    """Models of one fold: of whole pictures, and of tiles where the normal pictures were large."""
 
     whole: FusionModel[PatchBank]
     fine: FusionModel[PatchBank] | None = None
@@ -138,9 +138,9 @@ def fold_maps(
 
     Maps are float32 (h, w), at working size, or at the size of the tiled picture.
     """
-    for look in extractor.look([to_working_size(picture) for picture in pictures]):
-        columns = (fold.whole.maps(look, heads) for fold in folds)
-        for index, *maps in zip(look.indices, *columns, strict=True):
+    for batch in extractor.extract([to_working_size(picture) for picture in pictures]):
+        columns = (fold.whole.maps(batch, heads) for fold in folds)
+        for index, *maps in zip(batch.indices, *columns, strict=True):
             if is_large(pictures[index]):
                 yield index, _merge_tile_maps(extractor, heads, folds, maps, pictures[index])
             else:
@@ -154,18 +154,18 @@ def _merge_tile_maps(
     maps: list[FloatArray],
     picture: UInt8Array,
 ) -> list[FloatArray]:
-    """Take the maximum of the tiles' maps and those of the whole picture.
+    """Maximum of the tiles' maps and the whole picture's, for each fold.
 
-    Both are first brought to the level that nine in ten normal pictures stay under.
+    The tiles' are shifted so that both have the same level that nine in ten normal pictures stay under.
     """
     fine = to_tiling_size(picture)
     where = tile_origins(fine.shape)
     found: list[list[tuple[tuple[int, int], FloatArray]]] = [[] for _ in folds]
-    looks = extractor.look([crop_tile(fine, place) for place in where])
-    for look in looks if any(fold.fine is not None for fold in folds) else ():
+    batches = extractor.extract([crop_tile(fine, place) for place in where])
+    for batch in batches if any(fold.fine is not None for fold in folds) else ():
         for fold, tiles in zip(folds, found, strict=True):
             if fold.fine is not None:
-                rows = zip(look.indices, fold.fine.maps(look, heads), strict=True)
+                rows = zip(batch.indices, fold.fine.maps(batch, heads), strict=True)
                 tiles += [(where[index], own) for index, own in rows]
     shape = fine.shape[:2]
     refined = []

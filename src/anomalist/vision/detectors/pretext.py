@@ -1,9 +1,8 @@
 """The pretext task of pretraining and fine-tuning: sets of views with synthetic defects, and their losses.
 
-A *set* is two times ``HALF_SET`` views of the same product: the first half may carry synthetic defects,
-the second half, the references, is clean. Each view's patches are looked up among those of two references
-(not its own, nor its counterpart's), as they are in a memory bank later. Import this module inside
-functions only: it needs torch.
+A *set* is two times ``HALF_SET`` views of one product: the first half may have synthetic defects, the second
+half, the references, has none. Each view's patches are compared with those of two references (not itself, nor
+its counterpart), as they are with a memory bank at inference. Needs torch: import it inside functions only.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defec
 from anomalist.vision.synthetic_textures import Rng
 
 HALF_SET = 3
-"""Views of a set that may have defects, and references of a set."""
+"""Views of a set that may have defects; as many references."""
 
 _DEFECT_SHARE = 0.85  # of the first views; the references are always clean
-_NO_REFERENCE_SHARE = 0.25  # of the sets, whose views are scored without any references
+_NO_REFERENCE_SHARE = 0.25  # of the sets, so that the head also works without novelty
 _TOP_PIXELS = 20  # the image score is the mean of this many highest logits
 
 LabelledView = tuple[FloatArray, UInt8Array]
@@ -45,19 +44,22 @@ class ViewBatch:
 
     Parameters
     ----------
-    views : uint8 (n, 2·HALF, size, size, 3), RGB.
-    labels : uint8 (n, 2·HALF, size, size), NORMAL, DEFECT or IGNORE.
-    alone : bool (n,), sets that are scored without references.
+    views : uint8 (n, 2·HALF_SET, size, size, 3), RGB.
+    labels : uint8 (n, 2·HALF_SET, size, size), NORMAL, DEFECT or IGNORE.
+    without_references : bool (n,), sets whose novelty is hidden from the head.
     """
 
     views: UInt8Array
     labels: UInt8Array
-    alone: BoolArray
+    without_references: BoolArray
 
 
 @dataclass(frozen=True)
 class CropWindow:
-    """Where views are cut: centre relative to the picture, side in pixels, quarter turns, mirrored or not."""
+    """Where a view is cropped: ``centre`` relative to the picture, ``side`` in pixels.
+
+    ``quarter`` are quarter turns, ``mirror`` flips it, ``angle`` is a further rotation in degrees.
+    """
 
     centre: tuple[float, float]
     side: float
@@ -67,7 +69,7 @@ class CropWindow:
 
 
 def _crop_window(picture: UInt8Array, window: CropWindow, size: int) -> FloatArray:
-    """Cut a window out of a picture, mirrored outwards at its borders; float32 (size, size, 3) in [0, 1]."""
+    """Crop a window of a picture, reflected at its borders; float32 (size, size, 3) in [0, 1]."""
     import cv2
 
     height, width = picture.shape[:2]
@@ -84,7 +86,7 @@ def _crop_window(picture: UInt8Array, window: CropWindow, size: int) -> FloatArr
 def _draw_windows(
     rng: Rng, shape: tuple[int, ...], size: int, *, rigid: bool, turn: bool
 ) -> list[CropWindow]:
-    """Windows for one set: anywhere, or nearly the same place where the product is rigid."""
+    """Draw the windows of one set: anywhere, or nearly the same place where the product is rigid."""
     shorter = min(shape[:2])
     side = size if rng.random() < 0.5 or shorter <= size else rng.uniform(size, shorter)
     quarter, mirror = (int(rng.integers(4)), bool(rng.random() < 0.5)) if turn else (0, False)
@@ -107,11 +109,11 @@ def _draw_windows(
 def make_view_set(
     rng: Rng, pictures: list[UInt8Array], size: int, *, rigid: bool, turn: bool
 ) -> tuple[list[LabelledView], list[LabelledView]]:
-    """Draw the views that may have defects, and the references.
+    """Draw one set: the views that may have defects, and the references.
 
     Parameters
     ----------
-    pictures : 2·HALF of one product, uint8 (H, W, 3) of any size; some may be the same.
+    pictures : 2·HALF_SET of one product, uint8 (H, W, 3) of any size; some may be the same.
     size : side of the views, pixels.
     rigid : whether the product shows the same thing at the same place in all of them.
     turn : also turn and mirror all views alike, for surfaces without a fixed orientation.
@@ -133,7 +135,7 @@ def make_view_set(
 def make_view_batch(
     seed: tuple[int, ...], products: list[tuple[list[UInt8Array], bool]], size: int, *, turn: bool
 ) -> ViewBatch:
-    """Draw one batch from products, (2·HALF pictures, rigid or not) each; see `make_view_set`."""
+    """Draw one batch from products, (2·HALF_SET pictures, rigid or not) each; see `make_view_set`."""
     rng = np.random.default_rng(seed)
     sets = [make_view_set(rng, pictures, size, rigid=rigid, turn=turn) for pictures, rigid in products]
     rows = [[*first, *references] for first, references in sets]
@@ -143,7 +145,7 @@ def make_view_batch(
 
 
 class PretextModel(nn.Module):
-    """The network with its losses; two learned scalars turn neighbour distances into log-odds."""
+    """SurfaceNet with its training losses; two learned scalars turn neighbour distances into logits."""
 
     def __init__(self, network: SurfaceNet) -> None:
         super().__init__()
@@ -153,28 +155,27 @@ class PretextModel(nn.Module):
 
     def forward(self, batch: ViewBatch, *, half: bool) -> Tensor:
         """Loss of a batch, a scalar; ``half`` computes the network in bfloat16."""
-        logits, distances = self.judge(batch, half=half)
+        logits, distances = self.predict(batch, half=half)
         labels = torch.from_numpy(batch.labels).flatten(0, 1)
         return segmentation_loss(logits, labels) + 0.5 * self.neighbour_loss(distances, labels)
 
-    def judge(self, batch: ViewBatch, *, half: bool) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: ViewBatch, *, half: bool) -> tuple[Tensor, Tensor]:
         """Run the network: logits, float (n·2·HALF_SET, size, size), and `reference_distances`."""
         pictures = torch.from_numpy(batch.views).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            seen = self.network.look(pictures)
-        distances = reference_distances(seen.descriptors)
-        novelty = _reference_novelty(distances, torch.from_numpy(batch.alone))
-        novelty = novelty_maps(isolation(seen.descriptors), novelty)
+            output = self.network.forward_features(pictures)
+        distances = reference_distances(output.descriptors)
+        novelty = _reference_novelty(distances, torch.from_numpy(batch.without_references))
+        novelty = novelty_maps(isolation(output.descriptors), novelty)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return self.network.head(seen.features, novelty).float(), distances
+            return self.network.head(output.features, novelty).float(), distances
 
     def neighbour_loss(self, distances: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy on each block's distance to its nearest neighbour among references.
+        """Balanced binary cross-entropy on each patch's distance to its nearest neighbour among references.
 
-        A block is defective when a tenth of its pixels are, and normal when all of them are; others don't
-        count. Both kinds weigh the same, however rare. ``distances`` is float (B, h, w), ``labels`` uint8
-        (B, 8h, 8w).
+        A patch is defective when more than a tenth of its pixels are, and normal when all of them are; others
+        don't count. ``distances`` is float (B, h, w), ``labels`` uint8 (B, 8h, 8w).
         """
         logits = self.sharpness.exp() * (distances - self.limit)
         blocks = labels.unfold(1, DESCRIPTOR_STRIDE, DESCRIPTOR_STRIDE)
@@ -190,14 +191,14 @@ class PretextModel(nn.Module):
 
 
 def reference_distances(descriptors: Tensor) -> Tensor:
-    """Distance of every patch of every view to its nearest in two references of its set.
+    """Squared distance of every patch of every view to the nearest in two references of its set.
 
-    View i of either half leaves out reference i, so that all are looked up among as many patches.
+    View i of either half leaves out reference i, so that all are compared with as many patches.
 
-    ``descriptors`` is float (n·2·HALF, d, h, w). Returns float (n·2·HALF, h, w).
+    ``descriptors`` is float (n·2·HALF_SET, d, h, w). Returns float (n·2·HALF_SET, h, w).
     """
     sets = descriptors.reshape(-1, 2 * HALF_SET, *descriptors.shape[1:])
-    references = sets[:, HALF_SET:].flatten(3)  # (n, HALF, d, patches)
+    references = sets[:, HALF_SET:].flatten(3)  # (n, HALF_SET, d, patches)
     found = []
     for view in range(2 * HALF_SET):
         others = [k for k in range(HALF_SET) if k != view % HALF_SET]
@@ -206,17 +207,17 @@ def reference_distances(descriptors: Tensor) -> Tensor:
     return torch.stack(found, 1).flatten(0, 1)
 
 
-def _reference_novelty(distances: Tensor, alone: Tensor) -> Tensor:
-    """Distances in standard deviations over the references of their set; NaN where these are not shown."""
+def _reference_novelty(distances: Tensor, without_references: Tensor) -> Tensor:
+    """Clipped z-score of the distances by those of the set's references; NaN in sets without references."""
     sets = distances.reshape(-1, 2 * HALF_SET, *distances.shape[1:])
     usual = sets[:, HALF_SET:].detach().flatten(1)
     mean, spread = usual.mean(1)[:, None, None, None], usual.std(1)[:, None, None, None]
     result = clipped_z_score(sets, mean, spread)
-    return torch.where(alone[:, None, None, None], torch.nan, result).flatten(0, 1)
+    return torch.where(without_references[:, None, None, None], torch.nan, result).flatten(0, 1)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Training loss of the head: the losses on pixels and on pictures."""
+    """Training loss of the head: `pixel_loss` and a quarter of `image_loss`."""
     return pixel_loss(logits, labels) + 0.25 * image_loss(logits, labels)
 
 
@@ -240,7 +241,7 @@ def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on each picture's score, the mean of its highest logits, so that clean ones stay low.
+    """Binary cross-entropy on each picture's score, the mean of its highest logits.
 
     Pictures whose only defects are ignored don't count. Shapes as in `pixel_loss`.
     """
@@ -254,7 +255,7 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def defective_and_normal(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Which pictures have a defect and which are normal all over, bool (B,) each, of uint8 (B, H, W).
 
-    The others show nothing but what is ignored.
+    The others have ignored pixels and no defect.
     """
     return (labels == DEFECT).flatten(1).any(1), (labels == NORMAL).flatten(1).all(1)
 

@@ -28,8 +28,9 @@ from anomalist.vision.media.images import load_image
 from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
 
 ChangeDirection = Literal["missing", "extra", "changed"]
+"""Whether a change removes structure, adds it, or neither clearly."""
 DIRECTION_SHARE = 0.7
-"""Share of a change that must go one way to be called missing or extra."""
+"""Share of a change that must be lost, or gained, structure to be called missing, or extra."""
 
 GONE_CONTRAST_SHARE = 0.35
 """Structure is gone when its contrast is below this share of what it is in the other picture."""
@@ -44,18 +45,18 @@ CONTEXT_PAD = 12
 """Pixels around a change that its surroundings reach."""
 
 NEIGHBOURS = 3
-"""Labelled examples that decide together which kind a change is like."""
+"""Labelled examples that vote on the kind of a change."""
 
 MIN_SIMILARITY = 0.85
-"""Cosine similarity below which a change is unlike any labelled one."""
+"""Cosine similarity below which a change is of no labelled kind."""
 
 
 def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
     """Say whether structure is missing from the picture, extra in it, or changed.
 
-    In pictures of two tones one is structure, see `paired`. In others, structure is what stands out from even
-    surroundings: missing when it does so in the reference alone, extra when in the picture alone. What
-    isn't clear is "changed".
+    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out
+    from even surroundings: missing when it does so in the reference alone, extra when in the picture alone.
+    What isn't clear is "changed".
 
     Parameters
     ----------
@@ -93,12 +94,11 @@ def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDi
 
 
 def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArray:
-    """Describe a change by how it touches the structure around it: float32 (13,), of length 1.
+    """Describe a change by its topology in the structure around it: float32 (13,), a unit vector.
 
-    Which way it goes; how many separate pieces of structure and of ground meet its rim (0, 1, or more);
-    how much of the rim is structure; how many pieces of structure and ground there are after it, against
-    before; its form and size. Numbers and shares only, so it doesn't depend on where the change lies,
-    which way it is turned, or on the sizes of pictures.
+    Lost or gained; number of separate pieces of structure and of ground that meet its rim (0, 1, or more);
+    share of the rim that is structure; change in the number of pieces of structure and of ground; form and
+    size. Counts and ratios only, so it is invariant to place, orientation and the size of the picture.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
     crop, mask = _padded_crop(inside, box, pair.reference.shape)
     before, after = _structure_masks(pair, crop)
     lost, gained = float((mask & before & ~after).sum()), float((mask & after & ~before).sum())
-    way = (gained - lost) / max(gained + lost, 1.0)
+    direction = (gained - lost) / max(gained + lost, 1.0)
     rim = _ring(mask, 1, 1 + RING_WIDTH)
     still, empty = rim & before & after, rim & ~before & ~after
     figures, grounds = _count_arcs(still, rim), _count_arcs(empty, rim)
@@ -118,7 +118,7 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
     length, width = _min_rectangle(mask)
     filled = float(mask.sum()) / max(1.0, length * width)
     values = [
-        2 * way,
+        2 * direction,
         *_one_hot_count(figures),
         *_one_hot_count(grounds),
         2 * share - 1,
@@ -134,13 +134,13 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
 
 @dataclass(frozen=True, eq=False)
 class LabelledChanges:
-    """Changes whose kind is known, to compare others with.
+    """Nearest-neighbour classifier of changes by labelled ones.
 
     Parameters
     ----------
     vectors : float32 (n, D), from `describe_change`.
-    kinds : name of the kind of each, as its label says.
-    ids : of each example, for the record.
+    kinds : label of each.
+    ids : of each, for citing.
     figure : the tone of the structure when they were described; None for the rarer one of each reference.
     """
 
@@ -151,12 +151,12 @@ class LabelledChanges:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 over all of it."""
+        """Hex SHA-256 over vectors, kinds, ids and tone."""
         names = json.dumps([self.kinds, self.ids, self.figure])
         return hashlib.sha256(self.vectors.tobytes() + names.encode()).hexdigest()
 
-    def like(self, vector: FloatArray) -> KnownKind:
-        """Find the kind that the nearest examples have in common; None when even they are too different.
+    def classify(self, vector: FloatArray) -> KnownKind:
+        """Classify a change, float32 (D,), by its nearest examples; no kind when they are too different.
 
         Each of the nearest votes with its similarity above `MIN_SIMILARITY`.
         """
@@ -173,7 +173,7 @@ class LabelledChanges:
 
 
 def _padded_crop(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tuple[slice, slice], BoolArray]:
-    """Return a change with room around it: where in the picture, and its mask there."""
+    """Window around a change with some context, as slices of the picture, and the change's mask in it."""
     x0, y0, x1, y1 = box
     top, left = max(0, y0 - CONTEXT_PAD), max(0, x0 - CONTEXT_PAD)
     bottom, right = min(size[0], y1 + CONTEXT_PAD), min(size[1], x1 + CONTEXT_PAD)
@@ -183,7 +183,7 @@ def _padded_crop(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tu
 
 
 def _ring(mask: BoolArray, inner: int, outer: int) -> BoolArray:
-    """Return the places between two distances from a mask, pixels."""
+    """Pixels between two distances from a mask."""
     import cv2
 
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -212,7 +212,7 @@ def _label_components(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
 
 
 def _count_arcs(mask: BoolArray, rim: BoolArray) -> int:
-    """Count the arcs of a rim that a mask covers; crumbs of less than a twentieth of it don't count."""
+    """Count the arcs of a rim that a mask covers; those below a twentieth of it don't count."""
     labels, _ = _label_components(mask)
     sizes = np.bincount(labels[mask], minlength=1)
     return int((sizes >= max(2.0, rim.sum() / 20)).sum())
@@ -226,7 +226,7 @@ def _count_touching(mask: BoolArray, near: BoolArray) -> int:
 
 
 def _one_hot_count(count: int) -> tuple[float, float, float]:
-    """Code none, one, or several so that each is equally far from the others."""
+    """One-hot code of none, one, or several."""
     return float(count == 0), float(count == 1), float(count > 1)
 
 
@@ -240,17 +240,17 @@ def _min_rectangle(mask: BoolArray) -> tuple[float, float]:
 
 
 COMPARISON_VERSION = "1"
-"""Of the comparison; part of the digest, so that records tell which one they come from."""
+"""Version of the comparison; part of the digest and of records."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceEvidence:
-    """Compares pictures with one good picture of the same thing.
+    """Evidence from the comparison with one good picture of the same thing; see `EvidenceSource`.
 
     Parameters
     ----------
     reference : the good picture.
-    known : labelled changes that regions are compared with, or None.
+    known : classifier of the changes, or None.
     """
 
     reference: Media
@@ -258,18 +258,18 @@ class ReferenceEvidence:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the reference file."""
         return f"reference:{Path(self.reference.source).name}"
 
     @property
     def digest(self) -> str:
-        """Over the reference, the version of the comparison and the labelled changes."""
+        """Hex SHA-256 over the reference, the version of the comparison and the labelled changes."""
         parts = (self.reference.sha256, COMPARISON_VERSION, self.known and self.known.digest)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
     def calibration(self) -> None:
-        """None: the differences themselves decide."""
+        """None: there are no scores of normals; a difference is an anomaly."""
         return None
 
     @property
@@ -312,15 +312,15 @@ class ReferenceEvidence:
             score_map=found.strength,
             mask=found.mask,
             roi_area=int(found.compared.sum()),
-            regions=tuple(self._told(found, region) for region in regions),
+            regions=tuple(self._describe_region(found, region) for region in regions),
             basis="reference",
             notes=_alignment_notes(found),
         )
 
-    def _told(self, found: Difference, region: Region) -> Region:
-        """Add to a region what has changed, and which labelled change that is like."""
+    def _describe_region(self, found: Difference, region: Region) -> Region:
+        """Add the direction of its change, and its kind, to a region."""
         inside = component_mask(found.mask, region.box, region.area)
-        known = self.known and self.known.like(describe_change(found.pair, inside, region.box))
+        known = self.known and self.known.classify(describe_change(found.pair, inside, region.box))
         change = change_direction(found.pair, inside, region.box)
         return region.replace(change=change, known=known)
 
@@ -332,13 +332,13 @@ def load_reference(path: str | Path, known: LabelledChanges | None = None) -> Re
 
 @dataclass(frozen=True, eq=False)
 class AlignedCrop:
-    """Finds what the reference shows at the place of a region, for whoever wants to look."""
+    """Crops the aligned reference at the place of a region, to be shown beside it."""
 
     reference: Media
     _last: dict[str, UInt8Array] = field(default_factory=dict, repr=False)
 
     def __call__(self, media: Media, region: Region) -> UInt8Array | None:
-        """Return that part of the aligned reference, uint8 (h, w, 3), as wide as a closer look at the region.
+        """Crop of the aligned reference, uint8 (h, w, 3), in the window of the region's own crop.
 
         None when the picture can't be aligned.
         """
@@ -347,7 +347,7 @@ class AlignedCrop:
                 aligned = align(self.reference.pixels, media.pixels).pixels
             except MediaError:
                 return None
-            self._last.clear()  # a picture is done before the next one starts
+            self._last.clear()  # pictures come one after the other
             self._last[media.sha256] = aligned
         left, top, right, bottom = crop_window(region.box, media.size)
         return self._last[media.sha256][top:bottom, left:right]
@@ -370,7 +370,7 @@ def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
 
 
 def _alignment_notes(found: Difference) -> tuple[str, ...]:
-    """Say how the picture was aligned, and how much of it the reference doesn't show."""
+    """How the picture was aligned, and how much of it lies outside the reference."""
     missing = 1 - float(found.aligned.valid.mean())
     if missing < 0.001:
         return (found.aligned.how,)

@@ -1,8 +1,7 @@
-"""The surface detector: learned from normal pictures and, if there are any, known defects.
+"""The surface detector: a memory bank and a segmentation head, fitted to normal pictures and known defects.
 
-One model a fold: a patch bank, a segmentation head (shipped or fine-tuned) and the scales of its maps.
-What was learned is one safetensors file; weights are stored in half precision. The names of its tensors
-are the file format.
+Each fold has a patch bank, a head (shipped or fine-tuned) and the scales of its maps. The state is one
+safetensors file with weights in half precision; the names of its tensors are the file format.
 """
 
 from __future__ import annotations
@@ -50,11 +49,19 @@ if TYPE_CHECKING:
 
 
 EFFORTS = {"fast": 0, "normal": 500, "thorough": 2000}
-"""Training steps, shared by all folds; 0 takes the shipped network as it is."""
+"""Fine-tuning steps, shared by all folds; 0 takes the shipped head as it is."""
 
 
 class SurfaceDetector:
-    """PatchCore-style detector with a segmentation head, learned from normal pictures of a surface."""
+    """PatchCore-style detector with a segmentation head; see `Detector`.
+
+    Parameters
+    ----------
+    extractor : of the features.
+    heads : the shipped head and, if fine-tuned, one a fold.
+    folds : model of each fold.
+    cases : classifier of regions by known defects, if there are any.
+    """
 
     name = "surface"
 
@@ -67,13 +74,13 @@ class SurfaceDetector:
     ) -> None:
         self.extractor = extractor
         self.heads = tuple(heads)
-        self.fitted = tuple(folds)
+        self.fold_models = tuple(folds)
         self.cases = cases
 
     @property
     def folds(self) -> int:
         """Number of models."""
-        return len(self.fitted)
+        return len(self.fold_models)
 
     @staticmethod
     def prepare(picture: UInt8Array) -> MultiscaleImage:
@@ -84,8 +91,9 @@ class SurfaceDetector:
     def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
         """Learn one model a fold; see `Detector.learn`.
 
-        Each fold's head, bank and scales see only that fold's learning pictures. Known defects teach the
-        heads of all folds (with an effort that trains) and give regions their names.
+        Each fold's head, bank and scales are fitted to its learning pictures alone. Known defects are
+        training samples of the heads of all folds (with an effort that trains), and regions are classified by
+        them.
         """
         from anomalist.vision.features.extractor import shipped_network
 
@@ -119,7 +127,7 @@ class SurfaceDetector:
         self, pictures: Sequence[UInt8Array], roi: BoolArray | None = None, fold: int | None = None
     ) -> list[DetectorOutput]:
         """Score pictures of any size; see `Detector.score`."""
-        folds = self.fitted if fold is None else (self.fitted[fold],)
+        folds = self.fold_models if fold is None else (self.fold_models[fold],)
         scored: dict[int, DetectorOutput] = {}
         for index, maps in fold_maps(self.extractor, self.heads, folds, pictures):
             inside = resize_roi_to_grid(roi, maps[0].shape)
@@ -129,10 +137,10 @@ class SurfaceDetector:
         return [scored[index] for index in range(len(pictures))]
 
     def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch:
-        """Nearest normal patch of the most novel patch in a box of a picture, by the first model."""
-        bank = self.fitted[0].whole.normality.bank
-        (look,) = self.extractor.look([to_working_size(picture)])
-        descriptors = look.descriptors[0]
+        """Normal patch nearest to the most novel patch in a box of a picture, by the first fold's bank."""
+        bank = self.fold_models[0].whole.normality.bank
+        (batch,) = self.extractor.extract([to_working_size(picture)])
+        descriptors = batch.descriptors[0]
         height, width = descriptors.shape[:2]
         down, across = height / picture.shape[0], width / picture.shape[1]
         top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
@@ -143,10 +151,10 @@ class SurfaceDetector:
         return NearestPatch(int(bank.pictures[row]), (x, y))
 
     def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
-        """What each region looks like among the known defects; None for each when none are known."""
+        """Classify each region by the known defects; None for each when there are none."""
         if self.cases is None or not regions:
             return [None] * len(regions)
-        return [self.cases.name(vector) for vector in self._signatures(picture, regions)]
+        return [self.cases.classify(vector) for vector in self._signatures(picture, regions)]
 
     def save(self, file: Path) -> None:
         """Write the learned state as safetensors."""
@@ -155,18 +163,18 @@ class SurfaceDetector:
 
     @classmethod
     def load(cls, file: Path) -> Self:
-        """Read what `save` wrote; the same scores come out."""
+        """Read what `save` wrote; scores are the same."""
 
         return cls(*read_state(file))
 
     def _signatures(self, picture: UInt8Array, regions: Sequence[Region]) -> list[FloatArray]:
-        (look,) = self.extractor.look([to_working_size(picture)])
-        normal = self.fitted[0].whole.normality.bank.vectors.mean(0)
+        (batch,) = self.extractor.extract([to_working_size(picture)])
+        normal = self.fold_models[0].whole.normality.bank.vectors.mean(0)
         size = picture.shape[0], picture.shape[1]
-        return [region_signature(look.descriptors[0], normal, region, size) for region in regions]
+        return [region_signature(batch.descriptors[0], normal, region, size) for region in regions]
 
     def _learn_kinds(self, defects: Sequence[KnownDefect]) -> KnownKindClassifier:
-        """One case a known defect: its largest marked region, or the most suspicious place without a mask."""
+        """Fit the classifier to a region of each known defect: its largest, or that around the peak."""
         vectors = []
         for defect in defects:
             (scored,) = self.score([defect.picture])
@@ -209,7 +217,7 @@ def _learn_tiles(
     images: Sequence[MultiscaleImage],
     normals: NormalImages,
 ) -> FusionModel[PatchBank] | None:
-    """The same for the tiles of large pictures; None where there are none."""
+    """Fit the model of tiles of large pictures; None where there are none."""
     tiles = [tile for one in images for tile in one.tiles]
     if not tiles:
         return None
@@ -222,7 +230,7 @@ def _learn_tiles(
 def _with_profile_numbers(
     model: FusionModel[PatchBank], numbers: npt.NDArray[np.int32]
 ) -> FusionModel[PatchBank]:
-    """The same, the pictures of its bank numbered as in the profile."""
+    """The model with the pictures of its bank numbered as in the profile."""
     normality = model.normality
     bank = replace(normality.bank, pictures=numbers[normality.bank.pictures])
     return replace(model, normality=replace(normality, bank=bank))
@@ -239,7 +247,7 @@ DetectorState = tuple[FeatureExtractor, list["SegmentationHead"], list[FoldModel
 
 
 def write_state(detector: SurfaceDetector, file: Path) -> None:
-    """Write network, heads, folds and cases; weights in half precision, which is what they are rounded to."""
+    """Write network, heads, folds and cases; weights in half precision, to which they are rounded already."""
     import torch
     from safetensors.torch import save_file
 
@@ -250,7 +258,7 @@ def write_state(detector: SurfaceDetector, file: Path) -> None:
             half = value.half() if value.dtype.is_floating_point else value
             tensors[f"{prefix}.{name}"] = half.contiguous()
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for k, fold in enumerate(detector.fitted):
+    for k, fold in enumerate(detector.fold_models):
         arrays |= {f"fold.{k}.whole.{name}": array for name, array in _arrays_of_model(fold.whole).items()}
         if fold.fine is not None:
             arrays |= {f"fold.{k}.fine.{name}": array for name, array in _arrays_of_model(fold.fine).items()}

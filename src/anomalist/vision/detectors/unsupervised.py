@@ -1,9 +1,9 @@
-"""Without normal pictures: zero-shot on single pictures, or mutual scoring of an unlabelled folder (MuSc).
+"""Detection without normal pictures: zero-shot, or mutual scoring of an unlabelled folder (MuSc).
 
-Zero-shot takes normality from within each picture. Mutual scoring (MuSc, Li et al. 2024) takes what most
-pictures have somewhere for normal, so defects must be the exception; a random sample of the pictures
-stands for the folder, which bounds time and memory. Neither is calibrated: scores rank pictures, they
-decide nothing.
+Zero-shot scores come from self-reference logits: the rest of the picture is taken as normal. Mutual scoring
+(MuSc, Li et al. 2024) takes patches as normal that recur in most pictures, so defects must be the exception;
+a random sample represents the folder, which bounds time and memory. Neither is calibrated: scores rank
+pictures and decide nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 _HIGH_LEVEL, _LOW_LEVEL = 0.0, -3.0
-"""Sums of two logits from which a place is marked, even odds, and to which it reaches, about one in five."""
+"""Hysteresis levels of a region on self-reference logits (sums of two): even odds, and about one in five."""
 
 
 class ZeroShotEvidence:
@@ -77,9 +77,9 @@ class ZeroShotEvidence:
 
     def _maps(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
         """Self-reference logits, float32 (H, W) of each picture, not in order."""
-        for look in self._extractor.look(working):
+        for batch in self._extractor.extract(working):
             yield from zip(
-                look.indices, look.self_reference_logits(self._extractor.network.head), strict=True
+                batch.indices, batch.self_reference_logits(self._extractor.network.head), strict=True
             )
 
     def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
@@ -88,21 +88,23 @@ class ZeroShotEvidence:
 
 
 SAMPLE_SIZE = 48
-"""Pictures that stand for the folder."""
+"""Pictures in the sample at most."""
 MIN_PICTURES = 4
-"""Pictures that can say what is usual among them."""
-_NEAREST_SHARE = 0.3  # of the others: normal patches have neighbours in some pictures, defects in none (MuSc)
+"""Pictures that mutual scoring needs at least."""
+_NEAREST_SHARE = (
+    0.3  # of the others: MuSc's interval average; normal patches recur in some pictures, defects in none
+)
 
 
 @dataclass(frozen=True, eq=False)
 class MutualNormality:
-    """The sample that patches are compared with; a `fusion.Normality`.
+    """Sample of pictures that patches are compared with; a `fusion.Normality`.
 
     Parameters
     ----------
     descriptors : float32 (n, d) of each picture.
-    middle, spread : of the patches' mutual distances: median, and half the width of the middle 68 %, which
-        a few defects don't move.
+    middle, spread : of the mutual distances of patches: median, and half the width of the central 68 %,
+        both robust against a few defects.
     """
 
     descriptors: tuple[FloatArray, ...]
@@ -125,22 +127,24 @@ class MutualNormality:
 
 
 def mutual_distances(
-    descriptors: FloatArray, others: Sequence[FloatArray], without: npt.NDArray[np.int32]
+    descriptors: FloatArray, others: Sequence[FloatArray], excluded: npt.NDArray[np.int32]
 ) -> FloatArray:
-    """Mean distance of each patch to the closest 30 % of the other pictures, by its nearest patch in each.
+    """Mutual scoring (MuSc, Li et al. 2024): mean distance of each patch to the nearest 30 % of the others.
+
+    The distance to a picture is that to its nearest patch.
 
     Parameters
     ----------
     descriptors : float32 (h, w, d), unit vectors.
     others : float32 (n, d) each.
-    without : numbers of others that are left out.
+    excluded : numbers of others that are left out.
 
     Returns
     -------
     float32 (h, w), squared distances.
     """
     flat = np.ascontiguousarray(descriptors.reshape(-1, descriptors.shape[-1]), np.float32)
-    compared = [own for number, own in enumerate(others) if number not in without]
+    compared = [own for number, own in enumerate(others) if number not in excluded]
     nearest = np.stack([2 - 2 * (flat @ own.T).max(1) for own in compared])
     closest = max(1, round(_NEAREST_SHARE * len(compared)))
     mean = np.partition(nearest, closest - 1, 0)[:closest].mean(0)
@@ -148,7 +152,7 @@ def mutual_distances(
 
 
 class MutualEvidence:
-    """Mutual scoring of the pictures of a folder (MuSc); see `EvidenceSource`.
+    """Evidence by mutual scoring of the pictures of a folder (MuSc); see `EvidenceSource`.
 
     ``paths`` are the pictures of the folder; what can't be read is left out of the sample. Raises DataError
     when fewer than ``MIN_PICTURES`` different ones can be read.
@@ -162,7 +166,7 @@ class MutualEvidence:
         from anomalist.vision.features.extractor import FeatureExtractor
 
         self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
-        sample = _draw_sample(paths, seed, progress)
+        sample = draw_sample(paths, seed, progress)
         if len(sample) < MIN_PICTURES:
             raise DataError(
                 f"{len(sample)} different pictures can be read; scoring them against each other takes "
@@ -171,12 +175,12 @@ class MutualEvidence:
             )
         self._numbers = {sha256: number for number, sha256 in enumerate(sample)}
         working = list(sample.values())
-        self._others = _fit_normality(self._extractor, working, progress)
+        self._normality = _fit_normality(self._extractor, working, progress)
         self._model = fit_model(
             self._extractor,
             [self._extractor.network.head],
             0,
-            self._others,
+            self._normality,
             NormalImages(working, np.arange(len(working)), seed),
         )
         self.digest = hashlib.sha256("".join([WEIGHTS_SHA256, str(seed), *sample]).encode()).hexdigest()
@@ -187,15 +191,15 @@ class MutualEvidence:
 
     def _score(self, several: list[Media]) -> list[DetectorOutput]:
         scored: dict[int, DetectorOutput] = {}
-        for look in self._extractor.look([to_working_size(media.pixels) for media in several]):
+        for batch in self._extractor.extract([to_working_size(media.pixels) for media in several]):
             novelty = np.stack(
                 [
-                    self._others.novelty_excluding(own, self._own_number(several[index]))
-                    for index, own in zip(look.indices, look.descriptors, strict=True)
+                    self._normality.novelty_excluding(own, self._own_number(several[index]))
+                    for index, own in zip(batch.indices, batch.descriptors, strict=True)
                 ]
             )
-            maps = self._model.maps(look, [self._extractor.network.head], novelty)
-            for index, own in zip(look.indices, maps, strict=True):
+            maps = self._model.maps(batch, [self._extractor.network.head], novelty)
+            for index, own in zip(batch.indices, maps, strict=True):
                 score_map = resize_map(own, several[index].size)
                 scored[index] = DetectorOutput(np.array([image_score(own, None)]), score_map)
         return [scored[index] for index in range(len(several))]
@@ -206,7 +210,7 @@ class MutualEvidence:
 
     def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
-        high = max(self._model.level, 0.0)  # marked is what stands out more than in nine of ten pictures
+        high = max(self._model.level, 0.0)  # regions score above nine of ten pictures
         return measure_uncalibrated(media, scored, info, "folder", high=high, low=high / 2)
 
 
@@ -214,15 +218,15 @@ def _no_pictures() -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32)
 
 
-def _draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
-    """Different working pictures by their hash, drawn at random, in the order drawn."""
+def draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
+    """Draw different pictures at random: at working size by SHA-256, in the order drawn."""
     chosen: dict[str, UInt8Array] = {}
     most = min(SAMPLE_SIZE, len(paths))
     for index in np.random.default_rng((seed, 4)).permutation(len(paths)).tolist():
         try:
             media = load_image(paths[index])
             chosen.setdefault(media.sha256, to_working_size(media.pixels))
-        except AnomalistError:  # it gets its row with the error when it is examined
+        except AnomalistError:  # reported when it is measured
             continue
         progress("sampling", len(chosen), most)
         if len(chosen) == most:
@@ -233,10 +237,10 @@ def _draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> 
 def _fit_normality(
     extractor: FeatureExtractor, working: Sequence[UInt8Array], progress: Progress
 ) -> MutualNormality:
-    """Describe the sample, and score its pictures against each other to learn what is usual."""
+    """Extract the sample's descriptors, and fit the scale of its mutual distances."""
     found: dict[int, FloatArray] = {}
-    for look in extractor.look(working):
-        found |= dict(zip(look.indices, look.descriptors, strict=True))
+    for batch in extractor.extract(working):
+        found |= dict(zip(batch.indices, batch.descriptors, strict=True))
     described = [found[index] for index in range(len(working))]
     flat = tuple(own.reshape(-1, own.shape[-1]) for own in described)
     distances = []

@@ -30,15 +30,14 @@ MAX_WORKING_PIXELS = 384 * 384
 MIN_WORKING_PIXELS = 192 * 192
 """Pictures with fewer pixels are enlarged, at most twofold."""
 MIN_SIDE = 16
-"""Smaller pictures are refused, pixels."""
-_MAX_SIDE = 2304
-"""However narrow the picture is."""
-_BACKBONE_SIDE = 256
+"""Side in pixels below which pictures are refused."""
+_MAX_SIDE = 2304  # of the working size, pixels, however narrow the picture is
+_BACKBONE_SIDE = 256  # of a backbone's input, pixels, rounded down to whole patches
 _UNIT_TOLERANCE = 1e-3
 
 
 def to_working_size(pixels: UInt8Array) -> UInt8Array:
-    """Resize a picture to the network's input size: sides in multiples of 32, proportions kept to that.
+    """Resize a picture to working size: sides in multiples of 32, aspect ratio kept up to rounding.
 
     Takes and returns uint8 (H, W, 3). Raises MediaError when a side is under ``MIN_SIDE`` pixels.
     """
@@ -154,7 +153,7 @@ class TransformersBackbone:
 
     Raises
     ------
-    DetectorError : it is not there, damaged, or no vision model.
+    DetectorError : it is missing, damaged, or no vision model.
     """
 
     def __init__(self, name: str) -> None:
@@ -164,7 +163,7 @@ class TransformersBackbone:
         self._patch = int(getattr(self._model.config, "patch_size", None) or 32)
 
     def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
-        """Describe the patches of pictures, uint8 (H, W, 3): float32 (B, h, w, d), unit vectors."""
+        """Patch descriptors of pictures, uint8 (H, W, 3) each: float32 (B, h, w, d), unit vectors."""
         import cv2
         import torch
         import torch.nn.functional as F  # noqa: N812
@@ -178,7 +177,7 @@ class TransformersBackbone:
 
 
 def _load_model(name: str) -> Any:  # noqa: ANN401
-    """The backbone, or the vision tower of a model that reads text too, ready to run."""
+    """Load a backbone, or the vision tower of a vision-language model, ready to run."""
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
@@ -193,7 +192,7 @@ def _load_model(name: str) -> Any:  # noqa: ANN401
             if type(config) in MODEL_FOR_BACKBONE_MAPPING:
                 # Not AutoBackbone.from_pretrained, which asks the hub even for a folder (transformers 5.23).
                 architecture = MODEL_FOR_BACKBONE_MAPPING[type(config)]
-                # The middle of the network: late layers know objects, middle ones know textures.
+                # The middle of the network: textures are best described there, objects later.
                 stages = len(getattr(config, "stage_names", None) or [0]) - 1
                 options["out_indices"] = [max(1, round(stages * 0.6))]
                 model = architecture.from_pretrained(name, **options)
@@ -213,7 +212,7 @@ def _load_model(name: str) -> Any:  # noqa: ANN401
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence progress bars and the list of the head's weights, which are left out on purpose."""
+    """Silence progress bars and the warning about the unused weights of the model's head."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -228,7 +227,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and spread that the backbone was trained with; ImageNet's where its folder does not say."""
+    """Pixel mean and standard deviation that a backbone was trained with; by default ImageNet's."""
     import torch
     from transformers.utils import cached_file
 

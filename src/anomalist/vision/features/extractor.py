@@ -1,7 +1,7 @@
 """Feature extraction: run SurfaceNet, and a backbone if there is one, over pictures in batches of one size.
 
-Also loads the packaged weights, checked by SHA-256 before they are used, and keeps glibc's malloc from
-giving freed memory back after every layer, which would cost half of the processor time.
+The packaged weights are checked by SHA-256 before they are used. glibc's malloc is kept from returning freed
+memory after every layer, which would cost half of the processor time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def keep_freed_memory() -> None:
 T = TypeVar("T")
 
 WEIGHTS_FILE = "surfacenet-2.safetensors"
+"""Name of the packaged weights of SurfaceNet."""
 WEIGHTS_SHA256 = "e61ddc9432fcd56373f32cd5ca0fe02a624e16f8574813b88787628a81f3ef26"
+"""Hash that the packaged weights must have."""
 
 
 @cache
@@ -82,7 +84,7 @@ def load_network(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
 
 
 def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
-    """A head with the given weights, likewise."""
+    """A segmentation head with the given weights, which may be stored in half precision, ready to run."""
     from anomalist.vision.features.surface_net import SegmentationHead
 
     head = SegmentationHead()
@@ -105,33 +107,32 @@ class FeatureBatch:
 
     Parameters
     ----------
-    indices : which pictures they are.
+    indices : of the pictures, in the order given to the extractor.
     pictures : uint8 (H, W, 3) each.
-    descriptors : float32 (B, h, w, d), unit vectors, for memory banks.
-    seen : the trunk's features.
-    network : that computed them.
+    descriptors : float32 (B, h, w, d), unit vectors, for memory banks; the backbone's if there is one.
+    trunk : output of the trunk of SurfaceNet.
+    network : that computed it.
     """
 
     indices: tuple[int, ...]
     pictures: tuple[UInt8Array, ...]
     descriptors: FloatArray
-    seen: TrunkOutput
+    trunk: TrunkOutput
     network: SurfaceNet
     _logits_by_head: dict[SegmentationHead, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def alone(self) -> Tensor:
+    def isolation(self) -> Tensor:
         """`isolation` of every patch by the trunk's descriptors, float (B, H/8, W/8)."""
         from anomalist.vision.features.surface_net import isolation
 
-        return isolation(self.seen.descriptors)
+        return isolation(self.trunk.descriptors)
 
     def self_reference_logits(self, head: SegmentationHead) -> FloatArray:
-        """Self-reference logits: the head's logits with only the picture itself as normal; float32 (B, H, W).
+        """Self-reference logits: a head's logits with only the picture itself as normal; float32 (B, H, W).
 
-        The sum of its logits on the pictures and on the pictures at half their size, where large faint
-        defects are easier to see, each conditioned on intra-image novelty. Cached,
-        as folds may share a head.
+        Sum of the logits at full and at half size (large faint defects are clearer there), each conditioned
+        on intra-image novelty. Cached, as folds may share a head.
         """
         if head not in self._logits_by_head:
             self._logits_by_head[head] = self._compute_self_reference_logits(head)
@@ -142,46 +143,46 @@ class FeatureBatch:
         import torch.nn.functional as F  # noqa: N812
 
         with torch.inference_mode():
-            near = self.logits(head, self.intra_image_novelty)
+            full = self.logits(head, self.intra_image_novelty)
             coarse = self.half_scale.logits(head, self.half_scale.intra_image_novelty)
-            enlarged = F.interpolate(coarse[:, None], near.shape[1:], mode="bilinear")[:, 0]
-            return (near + enlarged).numpy()
+            enlarged = F.interpolate(coarse[:, None], full.shape[1:], mode="bilinear")[:, 0]
+            return (full + enlarged).numpy()
 
     @cached_property
     def intra_image_novelty(self) -> FloatArray:
         """Intra-image novelty by the trunk's descriptors, float32 (B, H/8, W/8)."""
         from anomalist.vision.features.surface_net import intra_image_novelty
 
-        return np.asarray(intra_image_novelty(self.seen.descriptors).numpy())
+        return np.asarray(intra_image_novelty(self.trunk.descriptors).numpy())
 
     @cached_property
     def half_scale(self) -> FeatureBatch:
-        """The same pictures at half their size; its descriptors are the network's own."""
+        """Features of the same pictures at half their size; descriptors are SurfaceNet's own."""
         small = tuple(to_half_size(picture) for picture in self.pictures)
-        seen = extract_features(self.network, small)
-        return FeatureBatch(self.indices, small, _descriptor_grid(seen), seen, self.network)
+        trunk = extract_features(self.network, small)
+        return FeatureBatch(self.indices, small, _descriptor_grid(trunk), trunk, self.network)
 
     def logits(self, head: SegmentationHead, novelty: FloatArray | None) -> Tensor:
-        """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or nothing."""
+        """Logits of a head, float (B, H, W), given the novelty of patches, float32 (B, h, w), or None."""
         import torch
         import torch.nn.functional as F  # noqa: N812
 
         from anomalist.vision.features.surface_net import novelty_maps
 
         known = None if novelty is None else torch.from_numpy(novelty)
-        if known is not None and known.shape != self.alone.shape:  # a backbone has its own grid
-            known = F.interpolate(known[:, None], self.alone.shape[1:], mode="bilinear")[:, 0]
-        return head(self.seen.features, novelty_maps(self.alone, known))  # type: ignore[no-any-return]
+        if known is not None and known.shape != self.isolation.shape:  # a backbone has its own grid
+            known = F.interpolate(known[:, None], self.isolation.shape[1:], mode="bilinear")[:, 0]
+        return head(self.trunk.features, novelty_maps(self.isolation, known))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
-    """Batched feature extraction: the shipped network and, if asked for, a backbone for the descriptors."""
+    """Batched feature extraction: SurfaceNet and, if given, a backbone for the descriptors."""
 
     network: SurfaceNet
     backbone: TransformersBackbone | PluginBackbone | None = None
 
-    def look(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
+    def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(working):
@@ -189,30 +190,30 @@ class FeatureExtractor:
         for indices in by_size.values():
             for start in range(0, len(indices), _BATCH_SIZE):
                 batch = indices[start : start + _BATCH_SIZE]
-                yield self._look(tuple(batch), [working[i] for i in batch])
+                yield self._extract_batch(tuple(batch), [working[i] for i in batch])
 
-    def _look(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
-        seen = extract_features(self.network, pictures)
-        described = self.backbone.describe(pictures) if self.backbone else _descriptor_grid(seen)
-        return FeatureBatch(indices, tuple(pictures), described, seen, self.network)
+    def _extract_batch(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
+        trunk = extract_features(self.network, pictures)
+        described = self.backbone.describe(pictures) if self.backbone else _descriptor_grid(trunk)
+        return FeatureBatch(indices, tuple(pictures), described, trunk, self.network)
 
 
 def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> TrunkOutput:
-    """Run the trunk over working pictures of one size, without gradients."""
+    """Run the trunk over pictures of one working size, without gradients."""
     import torch
 
     from anomalist.vision.features.surface_net import standardise
 
     with torch.no_grad():
-        return network.look(standardise(as_tensor(pictures)))
+        return network.forward_features(standardise(as_tensor(pictures)))
 
 
-def _descriptor_grid(seen: TrunkOutput) -> FloatArray:
-    return np.ascontiguousarray(seen.descriptors.permute(0, 2, 3, 1).numpy())
+def _descriptor_grid(trunk: TrunkOutput) -> FloatArray:
+    return np.ascontiguousarray(trunk.descriptors.permute(0, 2, 3, 1).numpy())
 
 
 def to_half_size(picture: UInt8Array) -> UInt8Array:
-    """A working picture at half its size, to the nearest size that the network takes."""
+    """Reduce a picture of working size by half, to the nearest size that the network takes."""
     import cv2
 
     from anomalist.vision.features.surface_net import SIZE_MULTIPLE

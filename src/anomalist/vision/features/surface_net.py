@@ -1,11 +1,10 @@
 """SurfaceNet: a U-Net with patch descriptors and a segmentation head conditioned on patch novelty.
 
-The *trunk*, a U-Net on 2×2 pixel blocks (so that hairlines keep their pixels) with strides 2 to 32, gives
-features and, for every 8×8 block, a unit vector. How novel those vectors are goes, with the features,
-into the *head*, which gives a defect logit for every pixel; so the head learns, over many products, what
-novelty is worth. Novelty is measured in two ways: as a clipped z-score of the distance to the nearest
-normal patch, and within the picture itself (isolation), in the spirit of INP-Former (Luo et al. 2025).
-Import this module inside functions only: it needs torch.
+The *trunk*, a U-Net on 2×2 pixel blocks (space-to-depth, so that hairlines keep their pixels) with strides 2
+to 32, gives features and, for every 8×8 block, a unit descriptor. The *head* takes features and the novelty
+of the descriptors and gives a defect logit for every pixel. Novelty is measured in two ways: as a clipped
+z-score of the distance to the nearest normal patch (PatchCore, Roth et al. 2022), and within the picture
+itself (isolation), as INP-Former (Luo et al. 2025) does. Needs torch: import it inside functions only.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 CHANNELS = (32, 48, 96, 128, 160)
-"""Of the levels, from stride 2 to stride 32."""
-_DESCRIPTOR_LEVEL = 2  # the level that patches are described on
+"""Channels of the levels, from stride 2 to stride 32."""
+_DESCRIPTOR_LEVEL = 2  # level of the patch descriptors, stride 8
 DESCRIPTOR_SIZE = 64
+"""Dimensions of a patch descriptor."""
 DESCRIPTOR_STRIDE: int = 2 ** (_DESCRIPTOR_LEVEL + 1)
+"""Side of a patch, pixels."""
 SIZE_MULTIPLE: int = 2 ** len(CHANNELS)
 """Height and width of the input must be multiples of this."""
 NOVELTY_MAPS = 4
+"""Channels of `novelty_maps`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def _conv_block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class _GlobalContext(nn.Module):
-    """Global context: add the mean and spread of the whole picture to every position."""
+    """Global context: add the mean and standard deviation over the picture to every position."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -76,12 +78,12 @@ class SegmentationHead(nn.Module):
         _to_channels_last(self)
 
     def forward(self, features: tuple[Tensor, ...], novelty: Tensor) -> Tensor:
-        """Give every pixel a defect logit.
+        """Defect logit of every pixel.
 
         Parameters
         ----------
         features : of the trunk, see `TrunkOutput`.
-        novelty : float (B, ``NOVELTY_MAPS``, H/8, W/8), as `novelty.novelty_maps` gives it.
+        novelty : float (B, ``NOVELTY_MAPS``, H/8, W/8), as `novelty_maps` gives it.
 
         Returns
         -------
@@ -95,7 +97,7 @@ class SegmentationHead(nn.Module):
 
 
 class SurfaceNet(nn.Module):
-    """Pictures to features and patch descriptors, with a head; random weights until a state is loaded."""
+    """Trunk and head; random weights until a state is loaded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class SurfaceNet(nn.Module):
         self.head = SegmentationHead()
         _to_channels_last(self)
 
-    def look(self, pictures: Tensor) -> TrunkOutput:
+    def forward_features(self, pictures: Tensor) -> TrunkOutput:
         """Run the trunk.
 
         ``pictures`` is float (B, 3, H, W), standardised by `standardise`; H and W multiples of
@@ -156,27 +158,27 @@ def standardise(pictures: Tensor) -> Tensor:
     return (pictures - mean) / (spread + 0.08)
 
 
-_TEMPERATURE = 0.07  # of the log-mean-exp: about as much similarity as one normal patch differs from the next
-_EXCLUSION_RADIUS = 3  # patches nearer than that show the same thing
+_TEMPERATURE = 0.07  # of the log-mean-exp: about the spread of similarity among normal patches
+_EXCLUSION_RADIUS = 3  # patches; nearer ones show the same thing
 _MIN_Z, _MAX_Z = -4.0, 12.0
 
 
 def isolation(descriptors: Tensor) -> Tensor:
-    """Isolation of each patch: how unlike the other patches of its picture it is.
+    """Isolation of each patch: its dissimilarity to the other patches of its picture.
 
     One minus the log-mean-exp (temperature 0.07) of its cosine similarities to all others: 0 when all are
-    alike, up to 2. A soft count instead of a nearest neighbour, so that a second odd patch next to the first
-    does not make either normal.
+    alike, up to 2. It is a soft count, not a nearest neighbour, so that two defective patches don't make each
+    other normal.
 
     ``descriptors`` is float (B, d, h, w), unit vectors. Returns float (B, h, w).
     """
     _, _, height, width = descriptors.shape
-    # One picture at a time: the n × n similarities of a whole batch would be most of what memory it takes.
+    # One picture at a time: the n × n similarities of a whole batch would take most of the memory.
     return torch.stack([_patch_isolation(one).reshape(height, width) for one in descriptors.flatten(2)])
 
 
 def _patch_isolation(patches: Tensor) -> Tensor:
-    """The same for the patches of one picture, float (d, n) to (n,)."""
+    """Isolation of the patches of one picture, float (d, n) to (n,)."""
     similar = patches.T @ patches / _TEMPERATURE
     similar.diagonal().fill_(-torch.inf)  # a patch is not compared with itself
     others = max(1, patches.shape[1] - 1)
@@ -184,11 +186,12 @@ def _patch_isolation(patches: Tensor) -> Tensor:
 
 
 def intra_image_novelty(descriptors: Tensor) -> Tensor:
-    """Intra-image novelty: novelty of each patch against the rest of its own picture, taken as normal.
+    """Intra-image novelty: novelty of each patch against the rest of its picture, taken as normal.
 
     The mean distance to the nearest hundredth of the patches that are more than three patches away, in
-    standard deviations of the picture's own such distances. In pictures too small to have patches elsewhere
-    all are 0. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w), a z-score.
+    standard deviations of the picture's own such distances. It is 0 all over in pictures too small for
+    patches that far away. ``descriptors`` is float (B, d, h, w), unit vectors; returns float (B, h, w), a
+    z-score.
     """
     _, _, height, width = descriptors.shape
     near = (
@@ -205,7 +208,7 @@ def intra_image_novelty(descriptors: Tensor) -> Tensor:
 
 
 def _within_distance(length: int, reach: int) -> Tensor:
-    """Bool (length, length), which positions are at most ``reach`` apart."""
+    """Bool (length, length), which pairs of positions are at most ``reach`` apart."""
     places = torch.arange(length)
     return (places[:, None] - places[None]).abs() <= reach
 
@@ -221,28 +224,28 @@ def nearest_distance(descriptors: Tensor, others: Tensor) -> Tensor:
     return (2 - 2 * similar.amax(2)).reshape(batch, height, width)
 
 
-def novelty_maps(alone: Tensor, novelty: Tensor | None) -> Tensor:
-    """The novelty maps that the head of `SurfaceNet` takes as input.
+def novelty_maps(isolation_map: Tensor, novelty: Tensor | None) -> Tensor:
+    """The novelty maps that `SegmentationHead` takes as input.
 
     Parameters
     ----------
-    alone : float (B, h, w), `isolation`.
+    isolation_map : float (B, h, w), `isolation`.
     novelty : float (B, h, w), z-score of the distance to the nearest normal patch; NaN in pictures
         without normals to compare with, None when that is all of them.
 
     Returns
     -------
-    float (B, 4, h, w): novelty (0 where unknown), whether it is known, isolation, and the same in
+    float (B, 4, h, w): novelty (0 where unknown), whether it is known, isolation, and isolation in
     standard deviations within the picture.
     """
     if novelty is None:
-        novelty = torch.full_like(alone, torch.nan)
+        novelty = torch.full_like(isolation_map, torch.nan)
     known = ~novelty.isnan()
-    mean, spread = alone.mean((1, 2), keepdim=True), alone.std((1, 2), keepdim=True)
-    within = ((alone - mean) / (spread + 0.02)).clamp(_MIN_Z, _MAX_Z)
-    return torch.stack([novelty.nan_to_num(0.0) / 4, known.float(), alone, within / 4], 1)
+    mean, spread = isolation_map.mean((1, 2), keepdim=True), isolation_map.std((1, 2), keepdim=True)
+    within = ((isolation_map - mean) / (spread + 0.02)).clamp(_MIN_Z, _MAX_Z)
+    return torch.stack([novelty.nan_to_num(0.0) / 4, known.float(), isolation_map, within / 4], 1)
 
 
 def clipped_z_score(distances: Tensor, mean: Tensor | float, spread: Tensor | float) -> Tensor:
-    """Z-score of distances against those on normals, clipped to −4 … 12; any shape."""
+    """Z-score of distances against those of normal patches, clipped to −4 … 12; any shape."""
     return ((distances - mean) / (spread + 0.02)).clamp(_MIN_Z, _MAX_Z)

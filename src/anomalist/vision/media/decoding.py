@@ -1,13 +1,10 @@
 """Video decoding by PyAV/libav: probing, strict decoding of intact frames, timestamps.
 
-Decoders conceal damage: they fill what is missing from neighbours and go on, and everything up to the next
-key frame inherits it. Here they are told to refuse instead (``STRICT``), and after a refusal, or a frame that
-they
-mark as corrupt, nothing counts until a key frame. What no decoder notices can't be noticed here: nearly all
-random damage in VP9 and AV1 and much in HEVC decodes as something valid; in H.264 about one case in ten.
-
-A scan of the packets gives the timestamps of all frames without decoding. `MonotonicClock` repairs timestamps
-that are missing, jump back or leap ahead.
+By default decoders conceal errors from neighbouring blocks, and all frames up to the next key frame inherit
+that. With ``STRICT`` they return an error instead; after one, or after a frame marked corrupt, frames are
+dropped until a key frame. Errors that decoders don't detect stay unnoticed: nearly all random damage in VP9
+and AV1, much in HEVC, and about one case in ten in H.264. A scan of the packets gives the timestamps of all
+frames without decoding. `MonotonicClock` repairs timestamps that are missing, jump back or leap ahead.
 """
 
 from __future__ import annotations
@@ -77,17 +74,17 @@ class MonotonicClock:
         return time
 
     def about(self, stamp: float | None) -> float:
-        """Return the time of a frame that was lost, which may come out of order, and forget it."""
+        """Return the time of a lost frame, which may be out of order; the clock does not advance."""
         if stamp is None or self._zero is None or self._restarted:
             return 0.0 if self._last is None else self._last + self._step
         return max(stamp - self._zero, 0.0)
 
     def restart(self) -> None:
-        """Take the next timestamp as that of another clock (after a reconnect)."""
+        """Take the next timestamp as the start of another clock, after a reconnect."""
         self._restarted = True
 
     def notes(self) -> list[str]:
-        """Return what was wrong with the timestamps, at most one line."""
+        """Describe the repaired timestamps in at most one line."""
         if not self._count:
             return []
         jumps = "once" if self._count == 1 else f"{self._count} times, first"
@@ -110,11 +107,12 @@ class MonotonicClock:
 
 
 STRICT = {"err_detect": "explode+crccheck"}
+"""Decoder options that make libav return an error for damaged data instead of concealing it."""
 
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """What one frame gave.
+    """Result of decoding one frame.
 
     Parameters
     ----------
@@ -129,7 +127,7 @@ class DecodedFrame:
 
 
 def video_stream_of(container: InputContainer, name: str) -> VideoStream:
-    """Return the first stream of moving pictures, set to one thread.
+    """Return the first video stream, set to one decoding thread.
 
     Raises
     ------
@@ -139,7 +137,7 @@ def video_stream_of(container: InputContainer, name: str) -> VideoStream:
     from av.stream import Disposition
 
     for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:  # the cover of a song
+        if stream.disposition & Disposition.attached_pic:  # cover art
             continue
         context = stream.codec_context
         if context is None or not context.name:
@@ -160,19 +158,19 @@ def check_frame_size(height: int, width: int, name: str) -> None:
 
 
 def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[DecodedFrame]:
-    """Yield what each frame from here on gave, in the order of display.
+    """Decode the frames from the current position on, in display order.
 
     Raises
     ------
     av.FFmpegError
-        If the container breaks off; what the decoder still holds comes first.
+        If the container breaks off, after the frames that the decoder still holds.
     """
     from av import FFmpegError
 
     step = float(stream.time_base or 0)
     by_dts = container.format.name == "avi"  # which has no other timestamps
     refused: set[int | None] = set()  # timestamps of packets whose frame may still come out
-    broken: float | None = None  # the last of them: nothing is sound until a key frame after it
+    broken: float | None = None  # the last of them: frames are damaged up to the next key frame
     for packet, fault in _packets(container, stream):
         try:
             frames = stream.decode(packet)
@@ -190,7 +188,7 @@ def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[De
                 broken = None
                 refused.clear()
             if stamp is not None and stamp in refused:
-                continue  # it was counted when it was refused
+                continue  # counted when its packet was refused
             picture = frame if broken is None else None
             yield DecodedFrame(None if stamp is None else stamp * step, (frame.duration or 0) * step, picture)
         if fault is not None:
@@ -211,7 +209,7 @@ def _packets(
 
 
 def _later_timestamp(broken: float | None, stamp: int | None) -> float:
-    """Return the later of two timestamps; what has none is taken to be just after the other."""
+    """Return the later of two timestamps; a missing one is taken to be just after the other."""
     if broken is None:
         return -math.inf if stamp is None else stamp
     return math.nextafter(broken, math.inf) if stamp is None else max(broken, stamp)
@@ -234,12 +232,12 @@ ALLOWED_FORMATS = (
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about itself.
+    """Facts of a video file from its headers and first frame.
 
     Parameters
     ----------
     path : the file.
-    name : how messages call it.
+    name : of the file in messages.
     bytes : its size.
     container, codec, layout : libav's names ("matroska,webm", "h264", "yuv420p").
     size : (height, width) of the first frame in pixels, as displayed.
@@ -247,9 +245,8 @@ class VideoInfo:
     rate : frames a second at the nominal rate.
     zero : timestamp of the first frame in seconds.
     duration : seconds from the first frame to the end, as announced; None where it isn't.
-    exact : whether that is the duration of the pictures alone.
-    strict : whether the decoder may refuse what is damaged (see ``decoding``); False where it would refuse
-        everything.
+    exact : whether that is the duration of the video stream, not of sound.
+    strict : whether the decoder is set to ``STRICT``; False where it would refuse every frame.
     """
 
     path: Path
@@ -268,7 +265,7 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Look at a file and decode its first frame.
+    """Read the headers of a file and decode its first frame.
 
     Raises
     ------
@@ -296,7 +293,7 @@ def probe(path: Path) -> VideoInfo:
 
 @contextmanager
 def open_container(path: Path, name: str, *, strict: bool) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file by PyAV and close it again; gives the container and its stream of pictures."""
+    """Open a file by PyAV and close it again; yields the container and its video stream."""
     import av
 
     options = {"protocol_whitelist": "file", "format_whitelist": ALLOWED_FORMATS}
@@ -340,7 +337,7 @@ def _probe_container(path: Path, name: str, size: int, *, strict: bool) -> Video
 def announced_duration(
     container: InputContainer, stream: VideoStream, zero: float
 ) -> tuple[float | None, bool]:
-    """Return the announced duration of the pictures, and whether sound can't have made it longer.
+    """Return the announced duration, and whether it is that of the video stream, not of sound.
 
     ``zero`` is the timestamp of the first frame; both in seconds. None where nothing is announced.
     """
@@ -356,7 +353,7 @@ def announced_duration(
 
 
 def _file_size(path: Path, name: str) -> int:
-    """Return the bytes of a regular file; refuse anything else unopened, because a FIFO would wait."""
+    """Return the bytes of a regular file; refuse others without opening them, as a FIFO would block."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -382,13 +379,13 @@ def _file_size(path: Path, name: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TimestampIndex:
-    """What the packets of a file say.
+    """Timestamps of all frames, from the packets of a file.
 
     Parameters
     ----------
     times : float64 (N,), seconds since the first frame, in the order of display.
-    seekable : whether they are complete and unambiguous, so that a time leads to a frame.
-    whole : whether, besides, nothing is missing or marked as damaged.
+    seekable : whether they are complete and unique, so that a time identifies a frame.
+    whole : whether, besides, no packet is missing or marked as damaged.
     """
 
     times: npt.NDArray[np.float64]

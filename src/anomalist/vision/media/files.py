@@ -19,7 +19,7 @@ from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image, one_line, 
 
 
 class VideoFile:
-    """A file of moving pictures (see ``Video``).
+    """A video file (see ``Video``).
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ class VideoFile:
 
     @property
     def duration(self) -> float | None:
-        """Seconds: as the file announces, or up to where reading it found its end."""
+        """Seconds: as announced by the file, or up to the end that reading found."""
         return self._facts.duration if self._damage.end is None else self._damage.end
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What damage was met so far, and what is wrong with the timestamps."""
+        """Damage that reading found so far, and repaired timestamps."""
         return (*self._damage.notes(), *self._clock_notes)
 
     def frames(
@@ -71,8 +71,8 @@ class VideoFile:
     ) -> Iterator[Frame]:
         """Yield the frames with start ≤ time < stop (see ``Video``).
 
-        Damaged frames are passed over, with all that follow up to the next key frame, because each builds on
-        the one before.
+        Damaged frames are dropped with all that follow up to the next key frame, as those are predicted from
+        them.
         """
         selection = FrameSampler(start, stop, rate)
         return self._frames(selection)
@@ -106,7 +106,7 @@ class VideoFile:
 class FrameFolder:
     """The pictures directly in a folder, in the order of the numbers in their names (see ``Video``).
 
-    A picture that can't be read is passed over and noted; the next one is marked as a cut, and so is one of
+    A picture that can't be read is skipped and noted; the next one is marked as a cut, and so is one of
     another size than the one before.
 
     Parameters
@@ -165,7 +165,7 @@ class FrameFolder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The rate that was assumed, and what pictures could not be read so far."""
+        """The rate that was assumed, and the pictures that could not be read so far."""
         return (f"{self._rate:g} pictures a second assumed", *self._damage.notes())
 
     def frames(
@@ -178,7 +178,7 @@ class FrameFolder:
         size: tuple[int, int] | None = None
         for index in range(math.floor(selection.start * self._rate), len(self._pictures)):
             time = index / self._rate
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             if not selection.wants(time):
                 continue
@@ -196,7 +196,7 @@ class FrameFolder:
         try:
             return load_image(self._pictures[index])
         except MediaError:
-            self._damage.lost(index, index / self._rate)
+            self._damage.add_lost(index, index / self._rate)
             return None
 
 

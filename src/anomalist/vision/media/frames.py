@@ -22,11 +22,11 @@ class Frame:
 
     Parameters
     ----------
-    index : its number in the source, from 0; frames that were passed over count.
+    index : its number in the source, from 0; skipped and lost frames count.
     time : seconds since the first frame of the source, by its own timestamps.
     pixels : uint8 (H, W, 3), RGB.
-    cut : True where the source itself breaks off before this frame: a reconnect, another resolution. What was
-        seen before says nothing about motion here. The first frame of a source has none.
+    cut : True where the source itself breaks before this frame (a reconnect, another resolution), so that
+        there is no motion between the two. False for the first frame.
     """
 
     index: int
@@ -66,7 +66,7 @@ class Video(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to read it and what damage was met so far; complete once all frames were read."""
+        """How it is read, and the damage found so far; complete once all frames were read."""
         ...
 
     def frames(
@@ -114,20 +114,20 @@ class FrameSampler:
         self._begun = False
         self._cut = False
 
-    def over(self, time: float) -> bool:
-        """Say whether this and all later times are past the end."""
+    def past_end(self, time: float) -> bool:
+        """Whether this and all later times are past the end."""
         return time >= self._stop - TIME_TOLERANCE
 
     def wants(self, time: float) -> bool:
-        """Say whether the frame at this time is wanted."""
-        return time >= self._due - TIME_TOLERANCE and not self.over(time)
+        """Whether the frame at this time is sampled."""
+        return time >= self._due - TIME_TOLERANCE and not self.past_end(time)
 
     def break_off(self, time: float) -> None:
-        """Remember that the source breaks off at this time, for the next frame that is taken."""
+        """Note that the source breaks at this time; the next frame that is taken is a cut."""
         self._cut = self._cut or (self._begun and time > self.reached)
 
     def take(self, frame: Frame) -> Frame:
-        """Return the wanted frame, marked as a cut when the source broke off since the last one."""
+        """Take a sampled frame, marked as a cut when the source broke since the last one."""
         if self._rate is None:
             self._due = frame.time + 2 * TIME_TOLERANCE
         else:
@@ -139,7 +139,9 @@ class FrameSampler:
 
 
 MAX_LOST_FRAMES = 100_000
+"""Lost frames that are remembered by number; more are only counted."""
 MAX_DAMAGE_NOTES = 5
+"""Runs of lost frames that are noted one by one."""
 
 
 class DamageLog:
@@ -147,32 +149,32 @@ class DamageLog:
 
     def __init__(self) -> None:
         self.end: float | None = None
-        """Where the last frame ends in seconds, once that was met."""
+        """End of the last frame in seconds, once it was read."""
         self._lost: dict[int, float] = {}
         self._more = 0
         self._early = ""
 
-    def lost(self, index: int, time: float) -> None:
+    def add_lost(self, index: int, time: float) -> None:
         """Add the frame with this number, at ``time`` seconds."""
         if len(self._lost) < MAX_LOST_FRAMES:
             self._lost.setdefault(index, time)
         elif index not in self._lost:
             self._more += 1
 
-    def add_lost_between(self, sound: int | None, index: int, times: npt.NDArray[np.float64]) -> None:
-        """Add the frames between two sound ones; some never come out of a decoder, not even as refused.
+    def add_lost_between(self, intact: int | None, index: int, times: npt.NDArray[np.float64]) -> None:
+        """Add the frames between two intact ones; a decoder may return nothing at all for some.
 
         Parameters
         ----------
-        sound, index : numbers of the two; None where the pass began damaged.
+        intact, index : numbers of the two; None where the pass began damaged.
         times : of all frames of the source, in seconds.
         """
-        if sound is not None:
-            for missing in range(sound + 1, index):
-                self.lost(missing, float(times[missing]))
+        if intact is not None:
+            for missing in range(intact + 1, index):
+                self.add_lost(missing, float(times[missing]))
 
-    def ended(self, time: float, expected: float | None, tolerance: float) -> None:
-        """Compare where the last frame ends with the announced duration; all in seconds."""
+    def set_end(self, time: float, expected: float | None, tolerance: float) -> None:
+        """Set the end of the last frame, and note when the announced duration is longer; all in seconds."""
         self.end = time
         if expected is not None and expected - time > tolerance:
             self._early = f"cut short: ends at {_rounded_down(time)} s of {expected:.1f} s"

@@ -1,8 +1,8 @@
-"""Image loading: any still picture file to uint8 RGB or one clear error; folders to lists; group tables.
+"""Image loading: any picture file to uint8 RGB, folders to lists of pictures, and group tables.
 
-Formats are recognised by content (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP), never by name. EXIF orientation
-is applied, deep pixels are scaled to 8 bit, and each such step leaves a note. A group table (CSV,
-``image,group``) says which pictures show the same object, tile or take.
+Formats are recognised by content (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP), never by name. EXIF orientation is
+applied, pixels of more than 8 bit are scaled, and each conversion leaves a note. A group table (CSV,
+``image,group``) lists which pictures show the same object.
 """
 
 from __future__ import annotations
@@ -26,31 +26,35 @@ from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.types.image import Media
 
 MAX_PIXELS = 64_000_000
+"""Pixels of a picture at most, by default."""
 MAX_BYTES = 1 << 29
+"""Bytes of a file at most."""
 
-# What is tried, whatever the name says. EPS and the like would start other programs. JPEG 2000 is left out
-# because its decoder doesn't notice that the end of a file is missing.
+# Formats that are tried, whatever the name is. EPS and others would start programs. JPEG 2000 is left out
+# because its decoder doesn't detect truncated files.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
     | {".tif", ".tiff", ".webp"}
 )
+"""Endings of names that folders are searched for."""
 
-# Just under one half, so that what is transparent in an ROI mask doesn't count.
+# Just under one half, so that transparent pixels of an ROI mask are outside.
 TRANSPARENCY_GREY = (127, 127, 127, 255)
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+"""Bit depths that grey values of more than 8 bit are scaled by."""
 
 
 @dataclass(frozen=True)
 class ImageListing:
-    """The files to inspect, and how many others were passed over because of their name."""
+    """The pictures to inspect, and how many other files were skipped because of their name."""
 
     images: tuple[Path, ...]
     skipped: int
 
 
 def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
-    """Read one picture as it is displayed.
+    """Read one picture as displayed.
 
     The EXIF orientation is applied. Transparency is laid over mid grey. Of several frames or pages the first
     is taken. Values of more than 8 bit in one channel are scaled by the smallest of 8, 10, 12, 14 and 16 bit
@@ -91,7 +95,7 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
             raise _too_large(name, "", max_pixels) from error
         except MemoryError as error:
             raise MediaError(f'There is not enough memory to read "{name}".', "Make it smaller.") from error
-        except Exception as error:  # the plugins raise whatever they stumble over
+        except Exception as error:  # the plugins raise errors of all kinds
             detail = one_line(str(error) or type(error).__name__)
             raise MediaError(
                 f'"{name}" is damaged or cut short ({detail}).', "Copy or save it again."
@@ -100,7 +104,7 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
 
 
 def load_roi(path: str | Path, size: tuple[int, int] | None = None) -> BoolArray:
-    """Read the mask of what counts in a picture.
+    """Read a mask of the region of interest.
 
     Parameters
     ----------
@@ -171,7 +175,7 @@ def one_line(text: str | Path, limit: int = 80) -> str:
 
 
 def _read_bytes(path: str | Path, name: str) -> bytes:
-    """Return the bytes of a regular file; refuse anything else unopened, because a FIFO would wait."""
+    """Return the bytes of a regular file; refuse others without opening them, as a FIFO would block."""
     file = Path(path)
     try:
         status = file.stat()
@@ -201,7 +205,7 @@ def _read_bytes(path: str | Path, name: str) -> bytes:
 
 
 def _decode(data: bytes, name: str, max_pixels: int) -> tuple[UInt8Array, list[str]]:
-    """Return the pixels, uint8 (H, W, 3), and what was done to get them."""
+    """Return the pixels, uint8 (H, W, 3), and notes on conversions."""
     notes: list[str] = []
     with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
         width, height = image.size
@@ -222,7 +226,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[UInt8Array, list[s
 
 
 def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> UInt8Array:
-    """Convert any mode of Pillow to uint8 (H, W, 3) and append what was done to ``notes``."""
+    """Convert any mode of Pillow to uint8 (H, W, 3) and append conversions to ``notes``."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         kind = "float" if image.mode == "F" else "32-bit" if image.mode == "I" else "16-bit"
         values = np.asarray(image)
@@ -246,7 +250,7 @@ def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> UInt8Array:
 
 
 def _value_range(values: npt.NDArray[np.generic]) -> tuple[float, float]:
-    """Return what becomes 0 and 255 (see ``load_image``); the two always differ."""
+    """Return the values that become 0 and 255 (see ``load_image``); they always differ."""
     low, high = float(values.min()), float(values.max())
     if low < 0 or high >= 1 << BIT_DEPTHS[-1]:
         return low, high if high > low else low + 1

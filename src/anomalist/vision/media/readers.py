@@ -1,9 +1,8 @@
 """Frame readers for video files: decord for fast random access, PyAV for everything else.
 
-decord gives damaged frames without a word and repeats frames where some are missing; its libav does write
-errors to its log. So the log is watched: at the first error the pass stops with ``DecordError`` before the
-frame concerned, and PyAV takes over, which tells damaged frames from intact ones. What is known to come out
-differently from what PyAV gives isn't read by decord at all.
+decord returns damaged frames without an error and repeats frames where some are missing, but its libav logs
+errors. At the first logged error reading stops with ``DecordError`` before that frame, and PyAV takes over,
+which detects damaged frames. Files that decord is known to decode differently from PyAV are left to PyAV.
 """
 
 from __future__ import annotations
@@ -41,21 +40,22 @@ if TYPE_CHECKING:
 DECORD_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 DECORD_CODECS = frozenset({"h264", "hevc", "mpeg4", "vp9"})
 DECORD_PIXEL_FORMATS = frozenset({"yuv420p", "yuvj420p", "gray"})
+"""Containers, codecs and pixel formats that decord decodes exactly as PyAV does."""
 DECORD_MAX_BYTES = 1 << 30  # decord reads the whole file before it gives the first frame
 
 _AV_LOG_ERROR = 16  # AV_LOG_ERROR; more important is lower
 _ERROR_PREFIXES = (
-    b"concealing",  # what was missing in a frame was made up
+    b"concealing",  # error concealment
     b"Changing frame properties",  # to another size: its filters would scale such frames to the first one
 )
 
 
 class DecordError(Exception):
-    """The next frame can't be had from decord, or not safely."""
+    """decord can't read the next frame, or not reliably."""
 
 
 def decord_supports(facts: VideoInfo) -> bool:
-    """Say whether decord is there and is known to read this kind of file exactly as PyAV does."""
+    """Whether decord is installed and known to decode this kind of file exactly as PyAV does."""
     height, width = facts.coded_size
     return (
         facts.container in DECORD_CONTAINERS
@@ -72,23 +72,23 @@ def read_with_decord(facts: VideoInfo, scan: TimestampIndex, selection: FrameSam
 
     Raises
     ------
-    TroubleError
-        Where anything is wrong; the frames before were sound.
+    DecordError
+        At the first error; the frames before are intact.
     """
     log = _decord_log()
     if log is None or not scan.whole:
         raise DecordError
-    before = log.complaints
+    before = log.errors
     reader = _open_decord(facts, scan)
     try:
         for index in range(index_at(scan.times, selection.start), len(scan.times)):
             time = float(scan.times[index])
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             if not selection.wants(time):
                 continue
             pixels = _decord_pixels(reader, index)
-            if log.complaints != before or pixels.shape != (*facts.size, 3):  # very narrow ones have 4
+            if log.errors != before or pixels.shape != (*facts.size, 3):  # very narrow ones have 4
                 raise DecordError
             yield selection.take(Frame(index, time, pixels))
     finally:
@@ -96,7 +96,7 @@ def read_with_decord(facts: VideoInfo, scan: TimestampIndex, selection: FrameSam
 
 
 def _open_decord(facts: VideoInfo, scan: TimestampIndex) -> VideoReader:
-    """Return the reader; raise TroubleError unless it sees the same frames at the same times as the scan."""
+    """Return the reader; raise DecordError unless its frames have the timestamps of the scan."""
     import decord
 
     # Its own warnings go to the terminal whatever the level, and near a damaged end it tries for seconds.
@@ -105,7 +105,7 @@ def _open_decord(facts: VideoInfo, scan: TimestampIndex) -> VideoReader:
     try:
         reader = decord.VideoReader(str(facts.path), num_threads=1)
         times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
-    except Exception as error:  # decord raises whatever it stumbles over
+    except Exception as error:  # decord raises errors of all kinds
         raise DecordError from error
     if len(times) != len(scan.times) or np.abs(times - times[0] - scan.times).max() > 0.5 / facts.rate:
         raise DecordError
@@ -121,10 +121,10 @@ def _decord_pixels(reader: VideoReader, index: int) -> UInt8Array:
 
 
 class _DecordLog:
-    """Counts the complaints of decord's own libav, from all readers together; prints none of them."""
+    """Counts the errors that decord's own libav logs, for all readers together, and silences them."""
 
     def __init__(self, library: Path) -> None:
-        self.complaints = 0
+        self.errors = 0
         avutil = ctypes.CDLL(str(library))
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
         self._callback = kind(self._on_log_line)  # kept alive here
@@ -133,12 +133,12 @@ class _DecordLog:
 
     def _on_log_line(self, _source: int, level: int, text: bytes, _values: int) -> None:
         if level <= _AV_LOG_ERROR or text.startswith(_ERROR_PREFIXES):
-            self.complaints += 1
+            self.errors += 1
 
 
 @functools.cache
 def _decord_log() -> _DecordLog | None:
-    """Return the one listener to decord's log; None where decord isn't installed or isn't the known build."""
+    """Return the log of decord's libav; None where decord is missing or another build."""
     try:
         import decord
     except (ImportError, OSError):
@@ -172,7 +172,7 @@ def read_with_pyav(
 
     times = scan.times if scan and scan.seekable else None
     index = -1
-    sound: int | None = None  # the last sound frame
+    intact: int | None = None  # the last intact frame
     broken = False  # whether something was lost after it
     end = 0.0
     size: tuple[int, int] | None = None
@@ -180,17 +180,17 @@ def read_with_pyav(
         for frame in _decode_from(facts, scan, selection.reached):
             time = clock.about(frame.stamp) if frame.picture is None else clock.time(frame.stamp)
             index = index + 1 if times is None else index_at(times, time)
-            if selection.over(time):
+            if selection.past_end(time):
                 return
             end = max(end, time + (frame.span or 1 / facts.rate))
             if frame.picture is None:
-                damage.lost(index, time)
+                damage.add_lost(index, time)
                 selection.break_off(time)
                 broken = True
                 continue
             if broken and times is not None:
-                damage.add_lost_between(sound, index, times)
-            broken, sound = False, index
+                damage.add_lost_between(intact, index, times)
+            broken, intact = False, index
             before, size = size, (frame.picture.height, frame.picture.width)
             if before not in (None, size):
                 selection.break_off(time)
@@ -199,8 +199,8 @@ def read_with_pyav(
     except FFmpegError:
         pass  # the file breaks off here; where that is too early, it is noted
     if broken and times is not None:
-        damage.add_lost_between(sound, len(times), times)
-    damage.ended(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
+        damage.add_lost_between(intact, len(times), times)
+    damage.set_end(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
 
 
 def _decode_from(facts: VideoInfo, scan: TimestampIndex | None, start: float) -> Iterator[DecodedFrame]:

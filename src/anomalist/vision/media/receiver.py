@@ -1,7 +1,7 @@
-"""Receive a network stream: connect, reconnect with exponential backoff, one numbering and one clock.
+"""Receive a network stream: reconnect with exponential backoff; frames keep one numbering and one clock.
 
-Connections and packets time out, redirects can't lead to local files, and messages never hold the password of
-the URL.
+Connections and packets time out, redirects can't lead to local files, and messages never contain the password
+of the URL.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 
 FIRST_WAIT = 0.5
 MAX_WAIT = 8.0
+"""First and longest wait before a reconnect, seconds."""
 
 
 class Backoff:
-    """Exponential backoff: waits that double from ``FIRST_WAIT`` to ``MAX_WAIT`` seconds, and an end to them.
+    """Exponential backoff: waits double from ``FIRST_WAIT`` to ``MAX_WAIT`` seconds, up to a deadline.
 
     Parameters
     ----------
-    give_up : seconds after the first failure when there is no more waiting.
+    give_up : seconds after the first failure until giving up.
     """
 
     def __init__(self, give_up: float) -> None:
@@ -51,7 +52,7 @@ class Backoff:
         self.succeeded()
 
     def succeeded(self) -> None:
-        """Begin anew with the next failure."""
+        """Reset, so that the next failure is a first one."""
         self._next = FIRST_WAIT
         self._deadline: float | None = None
 
@@ -68,7 +69,7 @@ class Backoff:
 TIMEOUT = 10.0
 """Seconds to wait for a connection, and for each packet."""
 
-# Not "file": a playlist from elsewhere must not lead to files here.
+# Not "file": a remote playlist must not lead to local files.
 _PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,rtmpt,ffrtmphttp,crypto"
 _OPTIONS = {
     "protocol_whitelist": _PROTOCOLS,
@@ -82,11 +83,11 @@ class Connection:
 
     Parameters
     ----------
-    address : where to.
+    address : URL of the stream.
 
     Attributes
     ----------
-    frames : what comes, in order; raises ``av.FFmpegError`` where the connection dies.
+    frames : decoded frames in order; raises ``av.FFmpegError`` when the connection is lost.
     step : seconds between frames at the nominal rate.
     motion_jpeg : whether it is a camera that sends one JPEG after the other.
     bytes : size of the file there; None where the server doesn't say.
@@ -152,11 +153,12 @@ MAX_FRUITLESS_RECONNECTS = 3
 """Reconnects to a file that bring no new frame before it is taken to end there."""
 
 MAX_PENDING_LOST = 1000
+"""Damaged frames that are remembered until the next intact one."""
 
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A sound frame, not yet converted; the fields are those of ``Frame``."""
+    """An intact frame, not yet converted to RGB; the fields are those of ``Frame``."""
 
     index: int
     time: float
@@ -165,19 +167,19 @@ class RawFrame:
 
 
 class StreamReceiver:
-    """What an address gives, over all connections to it.
+    """Frames of an address, over all connections to it.
 
     Parameters
     ----------
-    address : where it is.
-    give_up : seconds for which it is tried again when it broke off.
+    address : URL of the stream.
+    give_up : seconds for which a lost connection is retried.
 
     Attributes
     ----------
-    live : whether frames come as they are filmed; else it is a file, which goes on where it broke off.
+    live : whether frames come in real time; else it is a file, which is resumed where it broke off.
     duration : seconds as announced; None where it isn't.
     stop : ends the waiting between attempts when set.
-    over : whether nothing more will come.
+    over : whether it has ended.
 
     Raises
     ------
@@ -188,7 +190,7 @@ class StreamReceiver:
     def __init__(self, address: str, give_up: float) -> None:
         http = scheme_of(address) in ("http", "https")
         self.stop = Event()
-        self.over = False
+        self.past_end = False
         self._address = address
         self._give_up = give_up
         self._backoff = Backoff(give_up)
@@ -197,9 +199,9 @@ class StreamReceiver:
         self._gave_up = ""
         self._fruitless = 0
         self._index = -1
-        self._end = 0.0  # of the last sound frame, in seconds
+        self._end = 0.0  # of the last intact frame, in seconds
         self._stamp: float | None = None  # its timestamp
-        self._seen: float | None = None  # what comes up to this timestamp was there before
+        self._seen: float | None = None  # frames up to this timestamp were received before
         self._size: tuple[int, int] | None = None
         self._lost: list[float] = []  # times of frames that were lost since
         self._cut = False
@@ -219,29 +221,29 @@ class StreamReceiver:
         return self._held
 
     def raw_frames(self) -> Iterator[RawFrame]:
-        """Yield what comes, until it is over or ``stop`` is set; can be called again to go on."""
+        """Yield frames until it is over or ``stop`` is set; a further call continues."""
         from av import FFmpegError
 
         if self._held is not None:
             held, self._held = self._held, None
             yield held
-        while not (self.over or self.stop.is_set()):
-            connection = self._connection or self._reconnected()
+        while not (self.past_end or self.stop.is_set()):
+            connection = self._connection or self._reconnect()
             if connection is None:
                 continue
             clean = True
             try:
                 for frame in connection.frames:
-                    raw_frame = self._placed(frame)
+                    raw_frame = self._number_frame(frame)
                     if raw_frame is not None:
                         yield raw_frame
             except FFmpegError:
                 clean = False
             self.disconnect()
-            self.over = self._finished(clean)
+            self.past_end = self._at_end(clean)
 
     def push_back(self, raw_frame: RawFrame) -> None:
-        """Let ``raw_frames`` begin with this one when it is called again."""
+        """Let the next call of ``raw_frames`` begin with this one."""
         self._held = raw_frame
 
     def disconnect(self) -> None:
@@ -251,7 +253,7 @@ class StreamReceiver:
             self._connection = None
 
     def notes(self) -> list[str]:
-        """Return what happened so far."""
+        """Lost connections, wrong clocks and damage so far."""
         notes = [*self._damage.notes(), *self._clock.notes()]
         if self._breaks:
             times = "once," if len(self._breaks) == 1 else f"{len(self._breaks)} times, first"
@@ -263,15 +265,15 @@ class StreamReceiver:
 
         with contextlib.suppress(FFmpegError):
             for frame in connection.frames:
-                raw_frame = self._placed(frame)
+                raw_frame = self._number_frame(frame)
                 if raw_frame is not None:
                     return raw_frame
         connection.close()
         name = one_line(redact_url(self._address))
         raise MediaError(f'"{name}" gives no frame that can be decoded.', "Check what is sent there.")
 
-    def _placed(self, frame: DecodedFrame) -> RawFrame | None:
-        """Give a frame its number and time; None where it is lost, or was there before a break."""
+    def _number_frame(self, frame: DecodedFrame) -> RawFrame | None:
+        """Number and time a frame; None where it is damaged, or was received before the reconnect."""
         if self._seen is not None and frame.stamp is not None and frame.stamp <= self._seen + self._step / 4:
             return None
         if frame.picture is None:
@@ -294,12 +296,12 @@ class StreamReceiver:
     def _count_lost(self) -> None:
         for lost_time in self._lost:
             self._index += 1
-            self._damage.lost(self._index, lost_time)
+            self._damage.add_lost(self._index, lost_time)
             self._cut = True
         self._lost.clear()
 
-    def _finished(self, clean: bool) -> bool:
-        """Say whether a connection that ended, ``clean`` or by an error, was at the end of what there is."""
+    def _at_end(self, clean: bool) -> bool:
+        """Whether a connection that ended, ``clean`` or by an error, had reached the end of the source."""
         if self.duration is not None and self.duration - self._end <= 2 * self._step + 0.1:
             return True
         if not self.live:
@@ -307,25 +309,25 @@ class StreamReceiver:
                 return True
             if self._fruitless == MAX_FRUITLESS_RECONNECTS:
                 self._count_lost()
-                self._damage.ended(self._end, self.duration, 0.0)
+                self._damage.set_end(self._end, self.duration, 0.0)
                 return True
             self._fruitless += 1
         if self._fruitless <= 1 and len(self._breaks) < MAX_PENDING_LOST:
             self._breaks.append(self._end)
         return False
 
-    def _reconnected(self) -> Connection | None:
+    def _reconnect(self) -> Connection | None:
         """Wait, then try to connect again; None where that failed or it is time to give up or stop."""
         if not self._backoff.wait(self.stop):
-            self.over = not self.stop.is_set()
-            if self.over:
+            self.past_end = not self.stop.is_set()
+            if self.past_end:
                 self._gave_up = f"ended at {self._end:.1f} s: no connection for {self._give_up:g} s"
             return None
         try:
             connection = Connection(self._address)
             if self._finite and self._stamp is not None:
                 self._seen = self._stamp
-                # Tried once; where the server can't do it, the file is read from its beginning.
+                # Tried once; where the server can't seek, the file is read from its beginning.
                 if self._fruitless == 1 and not connection.go_to(self._stamp):
                     connection.close()
                     connection = Connection(self._address)
@@ -333,7 +335,7 @@ class StreamReceiver:
                 self._clock.restart()
         except MediaError:
             return None
-        self._lost.clear()  # on what came after the last sound frame
+        self._lost.clear()  # those after the last intact frame
         self._cut = True
         self._connection = connection
         return connection

@@ -13,6 +13,7 @@ from anomalist.errors import MediaError
 from anomalist.vision.media.images import IMAGE_SUFFIXES, one_line
 
 SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "udp"})
+"""Schemes of the addresses that are read."""
 
 _SECRET_PARAMETER = re.compile(
     r"([?&;][^=&;]*(?:pass|pwd|token|secret|key|auth|sig|credential)[^=&;]*=)[^&;#]*", re.I
@@ -20,7 +21,7 @@ _SECRET_PARAMETER = re.compile(
 
 
 def is_url(source: str | Path) -> bool:
-    """Tell an address ("rtsp://camera/1") from a path; a ``Path`` never is one."""
+    """Whether a source is an address ("rtsp://camera/1"); a ``Path`` never is."""
     return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
 
 
@@ -65,13 +66,14 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
     | {".mxf", ".ogv", ".ts", ".webm", ".wmv"}
 )
+"""Endings of names that folders are searched for."""
 
 _FRAME_NAME = re.compile(r"(.*?)\d+\.[^.]+")
 
 
 @dataclass(frozen=True)
 class VideoListing:
-    """The sources to open, and how many other files were passed over because of their name."""
+    """The sources to open, and how many other files were skipped because of their name."""
 
     videos: tuple[str | Path, ...]
     skipped: int
@@ -137,7 +139,7 @@ def _search(top: Path, entered: set[str]) -> tuple[list[Path], list[Path]]:
 
 
 def _is_frame_sequence(entries: list[Path]) -> bool:
-    """Say whether these are pictures whose names differ only in a number at their end."""
+    """Whether these are pictures whose names differ only in a number at their end."""
     matches = [_FRAME_NAME.fullmatch(entry.name) for entry in entries]
     return (
         bool(entries)

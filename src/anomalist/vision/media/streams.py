@@ -19,16 +19,17 @@ from anomalist.vision.media.receiver import StreamReceiver
 from anomalist.vision.media.sources import redact_url
 
 MAX_WAITING_FRAMES = 4
+"""Received frames that wait for the reader at most."""
 
 
 def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[], None]) -> Iterator[Frame]:
-    """Take frames in a thread as they come and yield them; when ``MAX_WAITING_FRAMES`` wait, drop the oldest.
+    """Receive frames in a thread and yield them; when ``MAX_WAITING_FRAMES`` wait, drop the oldest.
 
     Parameters
     ----------
-    frames : what comes; it is read and closed in the thread.
-    stop : set when the reader is done, so that ``frames`` can end its waiting.
-    passed_over : called in the thread for each frame that is dropped. If it was a cut, the next one is.
+    frames : consumed and closed in the thread.
+    stop : set when the reader is done, so that ``frames`` can stop waiting.
+    on_dropped : called in the thread for each dropped frame; if that was a cut, the next one is.
     """
     held: deque[Frame] = deque()
     ready = Condition()
@@ -47,7 +48,7 @@ def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[],
                     ready.notify()
                 if stop.is_set():
                     return
-        except Exception as error:  # raised again where the frames are read
+        except Exception as error:  # raised again in the reader
             errors.append(error)
         finally:
             with ready:
@@ -72,17 +73,17 @@ def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[],
 
 
 class StreamedVideo:
-    """Frames from an address (see ``Video``); it goes only onwards, by one reader at a time.
+    """Frames from an address (see ``Video``), read forward only, by one reader at a time.
 
     Live streams (RTSP, RTMP, RTP, UDP, motion JPEG over HTTP) are received in a thread, and a reader that is
     too slow loses the oldest of a few waiting frames. Anything else over HTTP is taken to be a file: it is
-    read at the reader's pace, and where the connection dies reading goes on at the same place.
+    read at the reader's pace, and resumed where the connection was lost.
 
     Parameters
     ----------
-    address : where it is. Its password appears neither in ``source`` nor in notes and errors.
-    give_up : seconds for which a stream that broke off is tried again, with growing waits. Then the frames
-        end, with a note.
+    address : URL; its password appears neither in ``source`` nor in notes and errors.
+    give_up : seconds for which a lost connection is retried with growing waits; then the frames end, with a
+        note.
 
     Raises
     ------
@@ -95,7 +96,7 @@ class StreamedVideo:
         self._source = redact_url(address)
         height, width, _ = to_pixels(self._receiver.first.picture, self._source).shape
         self._size = (height, width)
-        self._passed_over = 0
+        self._dropped = 0
 
     @property
     def source(self) -> str:
@@ -119,10 +120,10 @@ class StreamedVideo:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What happened so far: lost connections, wrong clocks, damage, frames passed over."""
+        """Lost connections, wrong clocks, damage and dropped frames so far."""
         notes = self._receiver.notes()
-        if self._passed_over:
-            notes.append(f"{self._passed_over} frames passed over because reading was slower than the stream")
+        if self._dropped:
+            notes.append(f"{self._dropped} frames passed over because reading was slower than the stream")
         return tuple(notes)
 
     def frames(
@@ -130,7 +131,7 @@ class StreamedVideo:
     ) -> Iterator[Frame]:
         """Yield the frames from here on with start ≤ time < stop (see ``Video``).
 
-        Called again, it goes on with what comes then; what a live stream showed in between is lost.
+        A further call continues from there; a live stream's frames in between are lost.
 
         Raises
         ------
@@ -153,7 +154,7 @@ class StreamedVideo:
 
     def _selected(self, selection: FrameSampler) -> Iterator[Frame]:
         for raw_frame in self._receiver.raw_frames():
-            if selection.over(raw_frame.time):
+            if selection.past_end(raw_frame.time):
                 self._receiver.push_back(raw_frame)
                 return
             if selection.wants(raw_frame.time):
@@ -163,10 +164,11 @@ class StreamedVideo:
                 selection.break_off(raw_frame.time)
 
     def _count_dropped(self) -> None:
-        self._passed_over += 1
+        self._dropped += 1
 
 
 RECENT_SECONDS = 12.0
+"""Seconds that `RecentFrames` holds."""
 RECENT_RATE = 5.0  # frames a second that are kept
 _JPEG_QUALITY = 90
 
@@ -180,7 +182,7 @@ class _JpegFrame:
 
 
 class RecentFrames:
-    """Passes the frames of a stream on and remembers the last of them; a Video of what it remembers.
+    """Ring buffer of the last frames of a stream, as JPEG; a `Video` of what it holds.
 
     Parameters
     ----------
@@ -193,7 +195,7 @@ class RecentFrames:
         self.notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
         self._kept: deque[_JpegFrame] = deque()
-        self._lock = Lock()  # frames may come in another thread than the one that looks back
+        self._lock = Lock()  # frames may be recorded and read in different threads
 
     @property
     def size(self) -> tuple[int, int]:
@@ -204,11 +206,11 @@ class RecentFrames:
 
     @property
     def duration(self) -> float | None:
-        """A stream has no end that is known."""
+        """None: a stream has no known end."""
         return None
 
-    def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield every frame as it comes, remembering some of them."""
+    def record(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield every frame, keeping ``RECENT_RATE`` a second for the last ``RECENT_SECONDS``."""
         for frame in frames:
             if not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3:
                 self._size = frame.pixels.shape[0], frame.pixels.shape[1]
@@ -229,7 +231,7 @@ class RecentFrames:
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:
-        """Yield what is remembered of start ≤ time < stop, at most ``rate`` a second."""
+        """Yield the kept frames with start ≤ time < stop, at most ``rate`` a second."""
         due = start
         with self._lock:
             kept_now = tuple(self._kept)

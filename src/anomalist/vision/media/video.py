@@ -49,8 +49,10 @@ def open_video(source: str | Path, *, rate_of_folder: float = 10.0, give_up: flo
 
 
 CLIP_LONGEST_SIDE = 960
-CLIP_TICKS = 60_000  # a second; MPEG-4 allows no more than 65,535
+"""Longer side of a clip at most, pixels."""
+CLIP_TICKS = 60_000  # per second; MPEG-4 allows at most 65,535
 ENCODERS = ("libx264", "libopenh264", "mpeg4")
+"""Encoders of clips, the preferred one first."""
 
 
 def frame_at(video: Video, time: float) -> Frame:
@@ -63,7 +65,7 @@ def frame_at(video: Video, time: float) -> Frame:
     """
     for frame in video.frames(start=time):
         return frame
-    for lead in (2.0, 20.0, time):  # not all from the beginning when the end is near
+    for lead in (2.0, 20.0, time):  # seconds to start reading before it, so that not all is decoded
         last = None
         for frame in video.frames(start=time - lead):
             last = frame

@@ -1,7 +1,7 @@
 """Appearance novelty of moving objects: embeddings compared with a memory bank of normal ones.
 
-Objects are embedded every half second by the feature extractor that pictures use; novelty is 1 − cosine to
-the nearest normal embedding. The bank is a reservoir sample (Vitter 1985).
+Objects are embedded every half second by the feature extractor that pictures use; novelty is 1 − the cosine
+similarity to the nearest normal embedding. The bank is a reservoir sample (Vitter 1985).
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from anomalist.vision.motion.extractor import FrameMotion
 from anomalist.vision.motion.flow import Perspective
 from anomalist.vision.motion.tracks import MovingObject
 
-EMBEDDING_INTERVAL = 0.5  # seconds between two embeddings
-MAX_BANK_SIZE = 1500  # embeddings a fold
-_MAX_OBJECTS = 10  # objects an embedding pass
-_CROP_SIDE = 64  # pixels that an object is shown at
-_CROP_MARGIN = 0.15  # of its longer side, around it
-_MIN_BODY_AREA = 0.4  # of the area of a body: smaller is a piece of one
-_POOLING_PARTS = 2  # by which descriptors are pooled: wheels are below, heads above
-_BODY_FILL = 0.7  # of the box of a body is body
+EMBEDDING_INTERVAL = 0.5
+"""Seconds between two embeddings."""
+MAX_BANK_SIZE = 1500
+"""Embeddings of a fold at most."""
+_MAX_OBJECTS = 10  # embedded in a frame, the largest first
+_CROP_SIDE = 64  # pixels
+_CROP_MARGIN = 0.15  # around an object, of its longer side
+_MIN_BODY_AREA = 0.4  # of the area of a body: what is smaller is a fragment
+_POOLING_PARTS = 2  # average pooling to 2×2, so that wheels stay below and heads above
+_BODY_FILL = 0.7  # share of its box that a body fills
 
 
 @lru_cache(maxsize=2)
 def feature_extractor_for(backbone: str | None, *, stored_in: str | None = None) -> FeatureExtractor:
-    """The shipped network, or a backbone as `open_backbone` finds it.
+    """Feature extractor with the shipped network, or with a backbone as `open_backbone` finds it.
 
     Raises DetectorError when the backbone is missing or can't be loaded.
     """
@@ -41,11 +43,12 @@ def feature_extractor_for(backbone: str | None, *, stored_in: str | None = None)
 
 
 class ObjectEmbedder:
-    """Embeds what moves, every half second.
+    """Embeds the moving objects of one clip every half second.
 
     Parameters
     ----------
-    eyes : what describes it.
+    extractor : gives the patch descriptors.
+    perspective : of the scene; objects much smaller than a body are left out.
     """
 
     def __init__(self, extractor: FeatureExtractor, perspective: Perspective) -> None:
@@ -53,8 +56,8 @@ class ObjectEmbedder:
         self._perspective = perspective
         self._last: float | None = None
 
-    def look(self, frame_motion: FrameMotion) -> tuple[list[MovingObject], FloatArray] | None:
-        """The objects of a frame and their descriptors, float32 (n, d), unit; None when it isn't time."""
+    def embed_due(self, frame_motion: FrameMotion) -> tuple[list[MovingObject], FloatArray] | None:
+        """Objects of a frame and their embeddings, float32 (n, d), unit vectors; None when none are due."""
         if frame_motion.fresh or frame_motion.trouble is not None:
             return None
         if self._last is not None and 0 <= frame_motion.time - self._last < EMBEDDING_INTERVAL * 0.99:
@@ -78,7 +81,7 @@ class ObjectEmbedder:
 def embed_objects(
     extractor: FeatureExtractor, pixels: UInt8Array, boxes: Sequence[Box], working: tuple[int, ...]
 ) -> FloatArray:
-    """Descriptors of parts of a frame.
+    """Embed boxes of a frame.
 
     Parameters
     ----------
@@ -88,20 +91,20 @@ def embed_objects(
 
     Returns
     -------
-    float32 (n, d), unit vectors: the patches pooled by quarters.
+    float32 (n, d), unit vectors: patch descriptors averaged in each quarter of the crop, concatenated.
     """
     if not boxes:
         return np.zeros((0, 1), np.float32)
     shown = [_object_crop(pixels, box, working) for box in boxes]
     pooled: list[FloatArray] = [np.zeros(0, np.float32)] * len(shown)
-    for look in extractor.look(shown):
-        for index, patches in zip(look.indices, look.descriptors, strict=True):
+    for batch in extractor.extract(shown):
+        for index, patches in zip(batch.indices, batch.descriptors, strict=True):
             pooled[index] = _pool_quarters(patches)
     return np.stack(pooled)
 
 
 def _pool_quarters(patches: FloatArray) -> FloatArray:
-    """Patches (h, w, d) as one unit vector: their means by quarters, one behind the other."""
+    """Average-pool patches (h, w, d) to 2×2 and concatenate: one unit vector of 4·d."""
     rows, columns, depth = (
         patches.shape[0] // _POOLING_PARTS,
         patches.shape[1] // _POOLING_PARTS,
@@ -115,7 +118,7 @@ def _pool_quarters(patches: FloatArray) -> FloatArray:
 
 
 def _object_crop(pixels: UInt8Array, box: Box, working: tuple[int, ...]) -> UInt8Array:
-    """The square around a box, with a margin, uint8 (64, 64, 3); beyond the frame its border is repeated."""
+    """Crop the square around a box with a margin, uint8 (64, 64, 3); the frame's border is replicated."""
     import cv2
 
     down, right = pixels.shape[0] / working[0], pixels.shape[1] / working[1]
@@ -132,7 +135,7 @@ def _object_crop(pixels: UInt8Array, box: Box, working: tuple[int, ...]) -> UInt
 
 
 def appearance_novelty(descriptors: FloatArray, bank: FloatArray) -> FloatArray:
-    """1 − the cosine to the most similar remembered one, float32 (n,); 0 where nothing is remembered."""
+    """1 − cosine similarity to the nearest embedding of the bank, float32 (n,); 0 with an empty bank."""
     if not len(bank) or not len(descriptors):
         return np.zeros(len(descriptors), np.float32)
     return np.asarray(1 - (descriptors @ bank.T).max(axis=1), np.float32)
@@ -143,24 +146,26 @@ class AppearanceNovelty:
 
     Parameters
     ----------
-    bank : float32 (m, d), unit descriptors of normal objects.
+    embedder : of the objects.
+    bank : float32 (m, d), embeddings of normal objects, unit vectors.
+    grid : (rows, columns) of cells.
     """
 
     def __init__(self, embedder: ObjectEmbedder, bank: FloatArray, grid: tuple[int, int]) -> None:
-        self._onlooker = embedder
+        self._embedder = embedder
         self._bank = bank
         self._values = np.zeros(grid, np.float32)
 
     def reset(self) -> None:
-        """What was seen is gone: a cut, or trouble with the camera."""
+        """Forget the novelty so far, after a cut or a camera fault."""
         self._values[:] = 0
 
-    def after(self, frame_motion: FrameMotion) -> FloatArray:
-        """Appearance novelty of every cell, float32 (gh, gw), 0 to 2."""
-        seen = self._onlooker.look(frame_motion)
-        if seen is not None:
+    def update(self, frame_motion: FrameMotion) -> FloatArray:
+        """Take the next frame; returns the appearance novelty of every cell, float32 (gh, gw), 0 to 2."""
+        embedded = self._embedder.embed_due(frame_motion)
+        if embedded is not None:
             self._values[:] = 0
-            objects, descriptors = seen
+            objects, descriptors = embedded
             for found, value in zip(objects, appearance_novelty(descriptors, self._bank), strict=True):
                 rows, columns = found.cells.T
                 self._values[rows, columns] = np.maximum(self._values[rows, columns], value)
@@ -168,7 +173,7 @@ class AppearanceNovelty:
 
 
 class DescriptorReservoir:
-    """Reservoir sample of embeddings of what moves in normal footage (seeded)."""
+    """Reservoir sample of the embeddings of normal objects (Vitter 1985), seeded."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -176,7 +181,7 @@ class DescriptorReservoir:
         self._seen = 0
 
     def add(self, descriptors: FloatArray) -> None:
-        """Remember some of float32 (n, d): each that was ever seen is as likely to be kept (Vitter 1985)."""
+        """Offer embeddings, float32 (n, d); each that was ever offered is equally likely to be kept."""
         for one in descriptors:
             self._seen += 1
             if len(self._kept) < MAX_BANK_SIZE:
@@ -185,11 +190,11 @@ class DescriptorReservoir:
                 self._kept[place] = one
 
     def bank(self) -> FloatArray:
-        """What was kept, float32 (m, d)."""
+        """The sample, float32 (m, d)."""
         return np.stack(self._kept) if self._kept else np.zeros((0, 1), np.float32)
 
 
 def concatenate_banks(banks: Sequence[FloatArray]) -> FloatArray:
-    """Several banks as one; empty ones don't count."""
+    """Concatenate banks, float32 (m, d) each; empty ones are skipped."""
     full = [bank for bank in banks if len(bank)]
     return np.concatenate(full) if full else np.zeros((0, 1), np.float32)

@@ -11,21 +11,23 @@ import numpy as np
 from anomalist.types.clip import TroubleKind
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 
-FROZEN_SECONDS = 4.0  # seconds without the slightest change
-RECOVERY_SECONDS = 0.7  # seconds that a trouble must be over before anything is judged again
+FROZEN_SECONDS = 4.0
+"""Seconds without any change from which the picture is frozen."""
+RECOVERY_SECONDS = 0.7
+"""Seconds that a fault must be over before frames are judged again."""
 _SUSPECT_SECONDS = 0.25  # seconds without change: repeated frames of a slow camera are fewer
-_SHRINK = 2
-_BLUR = 0.75  # shrunken pixels, before edges are looked for: noise has none
+_SHRINK = 2  # reduction of working pixels for all checks
+_BLUR = 0.75  # sigma before gradients are taken, reduced pixels, against noise
 _BLACK, _FLAT = 20.0, 4.0  # grey levels: brighter than black; less spread than this shows nothing
-_GRAIN = 9  # shrunken pixels: what is left of noise when it is averaged over so many is nothing
-_MIN_EDGE_SHARE = 0.3  # of the edges that the scene has: what is left through a cloth, or fingers
-_BLOCK = 16  # shrunken pixels
-_TEXTURE = 0.25  # spread of the roots of edges in a block that can be recognised
-_MIN_VISIBLE_SHARE = 0.3  # of such blocks; what passes by may hide all others
-_MIN_CORRELATION = 0.6  # of their edges with the scene's; noise gives 0, a still camera 0.9 and more
+_GRAIN = 9  # reduced pixels that are averaged, which leaves nothing of the noise
+_MIN_EDGE_SHARE = 0.3  # of the scene's edges: what is left through a cloth, or fingers
+_BLOCK = 16  # reduced pixels
+_TEXTURE = 0.25  # spread of the root gradient magnitude in a textured block
+_MIN_VISIBLE_SHARE = 0.3  # of the textured blocks; what passes by may hide the others
+_MIN_CORRELATION = 0.6  # of a block's edges with the scene's; noise gives 0, a still camera 0.9 and more
 _MAX_SHIFT = 0.9  # working pixels that the picture may be shifted by; vibration by half a pixel stays below
 _NO_SHIFT = 0.3  # working pixels: as exactly as can be told
-_MIN_BLOCK_SPREAD = 3.0  # grey levels of spread in a block that can hold its place, ...
+_MIN_BLOCK_SPREAD = 3.0  # grey levels of spread in a block that can be registered, ...
 _MIN_CORNERNESS = 1.5  # ... and least gradient energy by its variance: a straight edge can slide along itself
 _CLEAR_EDGE = 3.0  # grey levels a pixel: an edge whose motion can be seen
 _MIN_CLEAR_EDGES = 10  # of them in a block
@@ -37,15 +39,15 @@ _DRIFT_TIME_CONSTANT = 0.5  # seconds: a shaking camera is slow where it turns r
 
 
 class CameraMonitor:
-    """Watches for trouble with the camera.
+    """Detects faults of the camera in one clip, frame by frame.
 
     Parameters
     ----------
     scene : float32 (H, W), the background that was learned; None while learning.
-    moves : whether the scene usually has movement, so that a frozen picture is trouble.
+    moves : whether the scene usually has motion, so that a frozen picture is a fault.
 
-    ``possibly_faulty`` tells whether the last picture looks like the beginning of trouble, before that is
-    sure: it should not be measured then.
+    ``possibly_faulty`` tells whether a fault may begin with the last frame, which should not be measured
+    then.
     """
 
     def __init__(self, scene: FloatArray | None, *, moves: bool = True) -> None:
@@ -60,8 +62,8 @@ class CameraMonitor:
         self._seen = 0.0
         self.possibly_faulty = False
 
-    def look(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
-        """What is wrong with the camera at ``time``, or was a moment ago; None when nothing is.
+    def check(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
+        """The fault of the camera at ``time``, or until a moment ago; None when there is none.
 
         Parameters
         ----------
@@ -79,7 +81,7 @@ class CameraMonitor:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the picture may be anything but the scene."""
+        """Whether a fault is present or was until a moment ago."""
         return self._trouble is not None
 
     def _judge(self, grey: UInt8Array, velocity: FloatArray, time: float) -> TroubleKind | None:
@@ -87,15 +89,15 @@ class CameraMonitor:
 
         small = _downscale(grey)
         edges = _gradient_magnitude(small)
-        slip = None if self._anchor is None else self._anchor.slip(small)
-        now = self._drifting(edges, velocity, slip, time)
+        shift = None if self._anchor is None else self._anchor.shift(small)
+        now = self._drifting(edges, velocity, shift, time)
         frozen = self._frozen(grey, time)
         flat = float(cv2.blur(small, (_GRAIN, _GRAIN)).std()) < _FLAT
         if flat and small.mean() < _BLACK:
             return "black"
         if frozen:
             return "frozen"
-        fits = self._fits(edges, slip)
+        fits = self._fits(edges, shift)
         if self._hides(edges, flat=flat, fits=fits):
             return "covered"
         self.possibly_faulty = now > _MAX_DRIFT or (self._moves and time - self._changed >= _SUSPECT_SECONDS)
@@ -110,10 +112,10 @@ class CameraMonitor:
             return flat
         return not fits and bool(flat or edges.mean() < _MIN_EDGE_SHARE * (self._scene**2).mean())
 
-    def _fits(self, edges: FloatArray, slip: float | None) -> bool:
+    def _fits(self, edges: FloatArray, shift: float | None) -> bool:
         if self._scene is None:
             return True
-        in_place = slip is None or slip <= _MAX_SHIFT / _SHRINK
+        in_place = shift is None or shift <= _MAX_SHIFT / _SHRINK
         # Roots, so that a single strong edge doesn't decide alone.
         return in_place and edge_correlation(self._scene, np.sqrt(edges)) >= _MIN_CORRELATION
 
@@ -123,15 +125,15 @@ class CameraMonitor:
         self._last = grey
         return self._moves and time - self._changed >= FROZEN_SECONDS
 
-    def _drifting(self, edges: FloatArray, velocity: FloatArray, slip: float | None, time: float) -> float:
-        """Drift now, pixels a second; ``_drift`` is that of the last moments.
+    def _drifting(self, edges: FloatArray, velocity: FloatArray, shift: float | None, time: float) -> float:
+        """Drift of the camera now, pixels a second; ``_drift`` is its running average.
 
-        Whatever moves in front of it: a camera that sees its scene in place does not drift.
+        A camera that is registered to its scene does not drift, whatever moves in front of it.
         """
         h, w = edges.shape
         velocity = velocity[::_SHRINK, ::_SHRINK][:h, :w]
         known = None if self._scene is None else _textured_blocks(_by_block(self._scene))
-        in_place = slip is not None and slip <= _NO_SHIFT / _SHRINK
+        in_place = shift is not None and shift <= _NO_SHIFT / _SHRINK
         now = 0.0 if in_place else min(camera_drift(edges, velocity, known), _DRIFT_CAP * _MAX_DRIFT)
         share = 0.0 if self._time is None else 1 - float(np.exp((self._time - time) / _DRIFT_TIME_CONSTANT))
         self._drift += share * (now - self._drift)
@@ -139,16 +141,16 @@ class CameraMonitor:
 
 
 def camera_drift(edges: FloatArray, velocity: FloatArray, where: BoolArray | None = None) -> float:
-    """Speed that most of what has edges reaches or exceeds, pixels a second; 0 where hardly anything has.
+    """Speed that three quarters of the blocks with edges reach, pixels a second; 0 with too few of them.
 
-    Of speeds, not of velocities: zooming and turning have no direction on the whole. Of blocks, not of
-    pixels: noise moves in all directions, and people in front of a plain wall say nothing about the camera.
+    Speeds rather than velocities, as zooming and rotating have no common direction; blocks rather than
+    pixels, as noise averages out in them and people in front of a plain wall are few.
 
     Parameters
     ----------
     edges : float32 (h, w), gradient magnitude.
     velocity : float32 (h, w, 2).
-    where : bool (blocks,), which blocks of 16 × 16 pixels may tell; None takes all.
+    where : bool (blocks,), which blocks of 16 × 16 pixels count; None takes all.
     """
     clear = _by_block((edges > _CLEAR_EDGE).astype(np.float32))
     count = clear.sum(axis=1)
@@ -164,15 +166,15 @@ def camera_drift(edges: FloatArray, velocity: FloatArray, where: BoolArray | Non
 
 
 def edge_correlation(scene: FloatArray, now: FloatArray) -> float:
-    """How well a picture fits a scene where it fits best, −1 to 1; 1 where the scene has nothing to compare.
+    """Edge correlation of a picture with the scene in its best blocks, −1 to 1; 1 with too few to compare.
 
     Parameters
     ----------
-    scene, now : float32 (h, w), roots of edges.
+    scene, now : float32 (h, w), square root of the gradient magnitude.
 
     Returns
     -------
-    The correlation that three in ten of the recognisable blocks reach: whatever passes by hides some.
+    The correlation that three in ten of the textured blocks reach: what passes by may hide the others.
     """
     x, y = _by_block(scene), _by_block(now)
     known = _textured_blocks(x)
@@ -184,10 +186,10 @@ def edge_correlation(scene: FloatArray, now: FloatArray) -> float:
 
 
 class _BlockRegistration:
-    """Where the parts of a scene are in a picture, to a fraction of a pixel.
+    """Sub-pixel registration of the textured blocks of a scene.
 
-    One step of Lucas and Kanade ("An iterative image registration technique", 1981) for every block.
-    A nudge that leaves the picture much the same still makes everything with edges stand out.
+    One step of Lucas and Kanade ("An iterative image registration technique", 1981) for every block. Even a
+    shift of the camera by less than a pixel makes everything with edges foreground.
 
     Parameters
     ----------
@@ -209,11 +211,11 @@ class _BlockRegistration:
         self._dx, self._dy = dx[holds], dy[holds]
         self._xx, self._yy, self._xy = xx[holds], yy[holds], xy[holds]
 
-    def slip(self, now: FloatArray) -> float | None:
-        """How far the blocks that are nearest to their places are shifted, in pixels of ``now``.
+    def shift(self, now: FloatArray) -> float | None:
+        """Shift of the least shifted blocks (their 30 % quantile), in pixels of ``now``.
 
-        Three in ten of the blocks are enough, whatever hides the others. It is right for a pixel or two;
-        what is further away isn't told from that. None where hardly any block can hold its place.
+        What passes by may hide the other blocks. Exact for shifts of a pixel or two; larger ones can't be
+        told from those. None with fewer than four blocks that have corners.
 
         Parameters
         ----------
@@ -230,7 +232,7 @@ class _BlockRegistration:
 
 
 def _standardise(blocks: FloatArray) -> FloatArray:
-    """Each block with mean 0 and deviation 1: the light may change."""
+    """Standardise each block to mean 0 and deviation 1, against changes of light."""
     centred = blocks - blocks.mean(axis=1, keepdims=True)
     out: FloatArray = centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-3)
     return out

@@ -20,21 +20,21 @@ from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.tracks import TrackedObject
 
-_BODY_FILL = 0.7  # of the box of a body is body
-_MIN_PATH_LENGTH = 0.5  # body heights: less of a way is none
-_DIAGONAL_RATIO = 0.5  # of the longer side of a way: from there on both sides are named
+_BODY_FILL = 0.7  # share of its box that a body fills
+_MIN_PATH_LENGTH = 0.5  # body heights: shorter paths have no direction
+_DIAGONAL_RATIO = 0.5  # shorter by longer component of a path from which both are named
 
 
 def track_record(
     tracked_object: TrackedObject, scene: Scene, scale: tuple[float, float], around: float, min_speed: float
 ) -> Track:
-    """The record of a trail.
+    """The stored record of a tracked object.
 
     Parameters
     ----------
     scale : (x, y) from working pixels to pixels of the frames.
-    around : seconds; only what hangs together with this moment, without a stop, is taken.
-    slowest : working pixels a second that count as moving.
+    around : seconds; the part of the path around this time without a stop is taken.
+    min_speed : working pixels a second that count as moving.
     """
     first, last = _moving_section(tracked_object, around, min_speed)
     path = tracked_object.path[first : last + 1]
@@ -59,7 +59,7 @@ def track_record(
 
 
 def scale_box(box: Box, scale: tuple[float, float]) -> Box:
-    """A box in working pixels as pixels of the frames."""
+    """Scale a box, for example from working pixels to pixels of the frames, and round it."""
     x, y = scale
     return round(box[0] * x), round(box[1] * y), round(box[2] * x), round(box[3] * y)
 
@@ -79,7 +79,7 @@ def direction_words(start: tuple[float, float], end: tuple[float, float], least:
 
 
 def _moving_section(tracked_object: TrackedObject, around: float, min_speed: float) -> tuple[int, int]:
-    """First and last index of the path without a stop around a moment; all of it for what stands then."""
+    """First and last index of the path around a time without a stop; the whole path if it stands then."""
     times = np.array([time for time, _ in tracked_object.path])
     moving = np.array(tracked_object.speeds) > min_speed
     middle = int(np.abs(times - around).argmin())
@@ -94,7 +94,6 @@ def _moving_section(tracked_object: TrackedObject, around: float, min_speed: flo
 _LARGE_RATIO, _SMALL_RATIO = 1.8, 0.5  # times the area of a usual body
 _FAST_EVENT = 1.5  # times the usual speed
 
-
 MEASURE_UNITS: Mapping[MeasureName, str] = {
     "speed": "of the limit there",
     "size": "of the limit there",
@@ -107,7 +106,7 @@ MEASURE_UNITS: Mapping[MeasureName, str] = {
     "dispersal": "of the speed limit, outwards",
     "forbidden zone": "",
 }
-"""In which each measure is given; a limit is what is hardly ever exceeded at that place."""
+"""Unit of each measure; a limit is a high quantile of normal footage at that place."""
 
 _PLACE_PHRASES = {
     "top": "at the top",
@@ -119,14 +118,14 @@ _PLACE_PHRASES = {
 
 @dataclass(frozen=True)
 class CaptionFacts:
-    """What a caption is made of.
+    """The facts that an event's caption states.
 
     Parameters
     ----------
     kind : the measure that stands out.
-    value, usual : of that measure at the peak, in its own unit, and what is hardly ever exceeded.
+    value, usual : of that measure at the peak in its own unit, and its limit.
     track : the object most involved, if there is one.
-    box, size : where it was, and (height, width) of the frames, in one unit of pixels.
+    box, size : where it was, and (height, width) of the frames, pixels.
     zones : names of the zones that it is in.
     start, end : seconds.
     """
@@ -143,7 +142,7 @@ class CaptionFacts:
 
 
 def caption_of(facts: CaptionFacts) -> Caption:
-    """Put an event into words."""
+    """Caption an event by a template."""
     subject, where = _subject(facts), _where(facts)
     action = _action(facts)
     lasting = f"{facts.end - facts.start:.1f} s"
@@ -166,7 +165,7 @@ def size_word(track: Track) -> str:
 
 
 def place_of(box: Box, size: tuple[int, int]) -> str:
-    """The cell of the 3×3 grid over the picture in which the middle of a box lies."""
+    """Name of the cell of the 3×3 grid over the picture that holds the centre of a box."""
     height, width = size
     row = min(max(int(3 * (box[1] + box[3]) / 2 / height), 0), 2)
     column = min(max(int(3 * (box[0] + box[2]) / 2 / width), 0), 2)
@@ -174,7 +173,7 @@ def place_of(box: Box, size: tuple[int, int]) -> str:
 
 
 def place_words(place: str) -> str:
-    """A cell of the grid as it follows a verb: "on the left", "in the upper right"."""
+    """Phrase for a cell of the grid: "on the left", "in the upper right"."""
     return _PLACE_PHRASES.get(place, f"in the {place}")
 
 
@@ -204,8 +203,8 @@ def _where(facts: CaptionFacts) -> str:
 
 
 def _action(facts: CaptionFacts) -> str:
-    way = facts.track.direction if facts.track and facts.track.direction else ""
-    moves = f"moves {way}" if way else "moves"
+    direction = facts.track.direction if facts.track and facts.track.direction else ""
+    moves = f"moves {direction}" if direction else "moves"
     if facts.kind == "speed":
         ratio = facts.track.speed_ratio if facts.track else 0.0
         pace = f"at {ratio:.1f} times the usual speed" if ratio >= _FAST_EVENT else "fast for this place"
@@ -215,7 +214,9 @@ def _action(facts: CaptionFacts) -> str:
     if facts.kind == "direction":
         return f"{moves}, which only {_share_words(facts.value)} of what passes there does,"
     if facts.kind == "place":
-        return f"{moves if way else 'is'} where something is only {_share_words(facts.value)} of the time"
+        return (
+            f"{moves if direction else 'is'} where something is only {_share_words(facts.value)} of the time"
+        )
     return _static_action(facts)
 
 
@@ -234,21 +235,21 @@ def _static_action(facts: CaptionFacts) -> str:
 
 
 def _share_words(rarity: float) -> str:
-    """A share from its −log10: "2 %", "1 in 500"."""
+    """Share in words from its −log10: "2 %", "1 in 500"."""
     share = 10**-rarity
     return f"{share:.0%}" if share >= 0.01 else f"1 in {float(f'{1 / share:.1g}'):,.0f}"
 
 
 CAPTION_INTERVAL = 1.0
-"""Seconds that one caption is about."""
+"""Seconds of footage that one caption covers."""
 
-_MIN_TRACK_SECONDS = 0.8  # seconds that an object was followed: what is shorter is a flicker
+_MIN_TRACK_SECONDS = 0.8  # shorter tracks are flicker
 _SLOW_PACE, _FAST_PACE, _VERY_FAST_PACE = 0.5, 1.5, 2.5  # times the usual speed
 _NO_MOTION = "Nothing is moving."
 
 
 class SegmentCaption(Frozen):
-    """What a stretch of footage shows."""
+    """Caption of a segment of footage; start and end in seconds."""
 
     start: float
     end: float
@@ -262,43 +263,43 @@ def caption_footage(
     *,
     zones: Sequence[Zone] | None = None,
     every: float = CAPTION_INTERVAL,
-    seen: Callable[[float], None] = lambda _: None,
+    on_frame: Callable[[float], None] = lambda _: None,
 ) -> Iterator[SegmentCaption]:
-    """Put footage of a scene into words, one caption for each ``every`` seconds that could be judged.
+    """Caption footage of a scene by templates, once for each ``every`` seconds that could be judged.
 
     Parameters
     ----------
     frames : of one clip, in order.
     size : (height, width) of the frames, pixels.
     zones : drawn by a person; None takes those of the scene.
-    seen : is told the time of each frame.
+    on_frame : called with the time of each frame.
     """
-    watcher = FrameScorer(scene, zones)
+    scorer = FrameScorer(scene, zones)
     height, width = scene.learned.background.grey.shape
     scale = size[1] / width, size[0] / height
     min_speed = MIN_SPEED * scene.manifest.perspective.middle
     start: float | None = None
-    for moment in watcher.watching(frames):
-        seen(moment.time)
-        if not moment.judged or moment.cut:
+    for frame_score in scorer.score_all(frames):
+        on_frame(frame_score.time)
+        if not frame_score.judged or frame_score.cut:
             start = None
             continue
-        start = moment.time if start is None else start
-        if moment.time - start < every * 0.999:
+        start = frame_score.time if start is None else start
+        if frame_score.time - start < every * 0.999:
             continue
         tracks = [
-            track_record(tracked_object, scene, scale, moment.time, min_speed)
-            for tracked_object in watcher.followed
+            track_record(tracked_object, scene, scale, frame_score.time, min_speed)
+            for tracked_object in scorer.tracked_objects
             if tracked_object.end > start and tracked_object.end - tracked_object.start >= _MIN_TRACK_SECONDS
         ]
         yield SegmentCaption(
-            start=round(start, 3), end=round(moment.time, 3), text=caption_tracks(tracks, size)
+            start=round(start, 3), end=round(frame_score.time, 3), text=caption_tracks(tracks, size)
         )
-        start = moment.time
+        start = frame_score.time
 
 
 def caption_tracks(tracks: Sequence[Track], size: tuple[int, int]) -> str:
-    """Objects in one caption, a sentence for each.
+    """Caption several tracks, a sentence for each.
 
     Parameters
     ----------
@@ -310,7 +311,7 @@ def caption_tracks(tracks: Sequence[Track], size: tuple[int, int]) -> str:
 
 
 def track_sentence(track: Track, size: tuple[int, int]) -> str:
-    """What one object does, and where it was last: "A large object moves from left to right, fast, …"."""
+    """What one object does, and where it was last: "A large object moves from left to right fast …"."""
     subject = f"A {word}object" if (word := size_word(track)) else "An object"
     if not track.direction:
         action = "moves a little" if track.speed_ratio >= _SLOW_PACE else "hardly moves"
@@ -320,7 +321,7 @@ def track_sentence(track: Track, size: tuple[int, int]) -> str:
 
 
 def pace_words(ratio: float) -> str:
-    """A speed by the usual one, in words that are the same for what is alike."""
+    """Word for a speed relative to the usual one."""
     if ratio < _SLOW_PACE:
         return "slowly"
     if ratio < _FAST_PACE:

@@ -23,18 +23,20 @@ from anomalist.vision.motion.scoring import FrameScore
 from anomalist.vision.motion.temporal import TemporalSegment
 from anomalist.vision.motion.tracks import TrackedObject
 
-_MIN_NORMALISED_SCORE = 1.0
-_MAX_TRACKS = 3  # told of one event
-_MIN_FRAME_SHARE = 0.15  # of the event's moments, in which a track leads or follows
+_MIN_NORMALISED_SCORE = 1.0  # of the measures that an event lists beside the leading one
+_MAX_TRACKS = 3  # listed for one event
+_MIN_FRAME_SHARE = 0.15  # of the event's frames, in which a listed track is involved
 
 
 @dataclass(frozen=True, eq=False)
 class EventBuilder:
-    """Makes events of one clip.
+    """Builds the events of one clip.
 
     Parameters
     ----------
-    size : (height, width) of its frames.
+    scene : that it was scored by.
+    mode : causal or offline.
+    size : (height, width) of its frames, pixels.
     zones : drawn by a person.
     """
 
@@ -44,18 +46,21 @@ class EventBuilder:
     zones: Sequence[Zone] = ()
 
     def event(
-        self, number: int, stretch: TemporalSegment, moments: Sequence[FrameScore], *, throughout: bool
+        self, number: int, segment: TemporalSegment, frame_scores: Sequence[FrameScore], *, throughout: bool
     ) -> Event:
-        """The event of a stretch.
+        """Build the event of a segment.
 
         Parameters
         ----------
-        moments : of the stretch, in order; at least one was judged.
+        number : of the event, for its id.
+        segment : of the score.
+        frame_scores : of the segment, in order; at least one was judged.
+        throughout : whether it lasts for all of the clip.
         """
-        judged = [moment for moment in moments if moment.judged]
-        peak = min(judged, key=lambda moment: abs(moment.time - stretch.peak))
+        judged = [frame_score for frame_score in frame_scores if frame_score.judged]
+        peak = min(judged, key=lambda frame_score: abs(frame_score.time - segment.peak))
         kind = _event_kind(judged)
-        tracks = self._tracks(judged, stretch.peak)
+        tracks = self._tracks(judged, segment.peak)
         measures = _event_measures(judged, kind)
         box = self._box(judged, peak, tracks)
         zones = self._zones_at(box)
@@ -68,42 +73,42 @@ class EventBuilder:
             box=box,
             size=self.size,
             zones=zones,
-            start=stretch.start,
-            end=stretch.end,
+            start=segment.start,
+            end=segment.end,
         )
-        return self._made(number, stretch, facts, measures, tracks, throughout=throughout)
+        return self._build(number, segment, facts, measures, tracks, throughout=throughout)
 
     def intrusion(
-        self, number: int, zone: str, stretch: TemporalSegment, moments: Sequence[FrameScore]
+        self, number: int, zone: str, segment: TemporalSegment, frame_scores: Sequence[FrameScore]
     ) -> Event:
-        """The event of something being in a forbidden zone."""
-        tracks = self._tracks([m for m in moments if m.judged], stretch.peak)
+        """Build the event of an intrusion into a forbidden zone."""
+        tracks = self._tracks([m for m in frame_scores if m.judged], segment.peak)
         drawn = next(z for z in self.zones if z.name == zone)
         height, width = self.size
         x, y = (np.array([corner[axis] for corner in drawn.polygon]) for axis in (0, 1))
         box = (int(x.min() * width), int(y.min() * height), int(x.max() * width), int(y.max() * height))
         facts = CaptionFacts(
-            "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), stretch.start, stretch.end
+            "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), segment.start, segment.end
         )
-        return self._made(number, stretch, facts, (), tracks, throughout=False)
+        return self._build(number, segment, facts, (), tracks, throughout=False)
 
-    def _made(
+    def _build(
         self,
         number: int,
-        stretch: TemporalSegment,
+        segment: TemporalSegment,
         facts: CaptionFacts,
         measures: tuple[Measured, ...],
         tracks: tuple[Track, ...],
         *,
         throughout: bool,
     ) -> Event:
-        per_hour = self.scene.blocks(self.mode).per_hour(stretch.score)
+        per_hour = self.scene.blocks(self.mode).per_hour(segment.score)
         return Event(
             id=f"E{number}",
-            start=round(stretch.start, 3),
-            end=round(stretch.end, 3),
-            peak=round(stretch.peak, 3),
-            score=round(stretch.score, 4),
+            start=round(segment.start, 3),
+            end=round(segment.end, 3),
+            peak=round(segment.peak, 3),
+            score=round(segment.score, 4),
             false_events_per_hour=None if facts.kind == "forbidden zone" else per_hour,
             throughout=throughout,
             kind=facts.kind,
@@ -119,25 +124,29 @@ class EventBuilder:
         height, width = self.scene.learned.background.grey.shape
         return self.size[1] / width, self.size[0] / height
 
-    def _tracks(self, moments: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
+    def _tracks(self, frame_scores: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
         # Votes by normalised score; the most involved object of a frame counts twice.
         votes: Counter[int] = Counter()
         weight: dict[int, float] = {}
         tracked_objects: dict[int, TrackedObject] = {}
-        for moment in moments:
-            for rank, tracked_object in enumerate(moment.tracked_objects):
+        for frame_score in frame_scores:
+            for rank, tracked_object in enumerate(frame_score.tracked_objects):
                 votes[tracked_object.number] += 1
-                gain = max(moment.score, 0.0) * (2 if rank == 0 else 1)
+                gain = max(frame_score.score, 0.0) * (2 if rank == 0 else 1)
                 weight[tracked_object.number] = weight.get(tracked_object.number, 0.0) + gain
                 tracked_objects[tracked_object.number] = tracked_object
-        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(moments)]
-        told = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
+        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(frame_scores)]
+        chosen = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
         min_speed = MIN_SPEED * self.scene.manifest.perspective.middle
-        return tuple(track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in told)
+        return tuple(
+            track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in chosen
+        )
 
-    def _box(self, moments: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]) -> Box | None:
+    def _box(
+        self, frame_scores: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]
+    ) -> Box | None:
         """Box at the peak: the cells with the highest scores; else that of the leading object then."""
-        box = peak.box or next((moment.box for moment in moments if moment.box), None)
+        box = peak.box or next((frame_score.box for frame_score in frame_scores if frame_score.box), None)
         if box is not None:
             return scale_box(box, self._scale)
         if not tracks:
@@ -145,7 +154,7 @@ class EventBuilder:
         return min(tracks[0].path, key=lambda step: abs(step[0] - peak.time))[1]
 
     def _zones_at(self, box: Box | None) -> tuple[str, ...]:
-        """The zones to be watched in which the middle of a box lies."""
+        """Names of the watched zones that hold the centre of a box."""
         if box is None:
             return ()
         grid = self.scene.limits.speed.shape
@@ -154,25 +163,27 @@ class EventBuilder:
         return tuple(z.name for z in self.zones if z.kind == "watch" and cells_in(z, grid)[row, column])
 
 
-def _event_kind(moments: Sequence[FrameScore]) -> MeasureName:
+def _event_kind(frame_scores: Sequence[FrameScore]) -> MeasureName:
     """The measure that leads for most of the summed score."""
-    weights: dict[MeasureName, float] = dict.fromkeys((moment.leading for moment in moments), 0.0)
-    for moment in moments:
-        weights[moment.leading] += max(moment.score, 0.01)
+    weights: dict[MeasureName, float] = dict.fromkeys(
+        (frame_score.leading for frame_score in frame_scores), 0.0
+    )
+    for frame_score in frame_scores:
+        weights[frame_score.leading] += max(frame_score.score, 0.01)
     return max(weights, key=lambda name: weights[name])
 
 
-def _event_measures(moments: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
+def _event_measures(frame_scores: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
     """The highest of the leading measure and of every other above 1, the highest normalised score first."""
     found = []
     for name in MEASURES:
-        top = max(moments, key=lambda moment: moment.normalised_scores[name])
-        surprise = top.normalised_scores[name]
-        if surprise >= _MIN_NORMALISED_SCORE or name == kind:
+        top = max(frame_scores, key=lambda frame_score: frame_score.normalised_scores[name])
+        score = top.normalised_scores[name]
+        if score >= _MIN_NORMALISED_SCORE or name == kind:
             found.append(
                 Measured(
                     name=name,
-                    surprise=round(surprise, 3),
+                    surprise=round(score, 3),
                     value=round(top.values[name], 4),
                     unit=MEASURE_UNITS[name],
                 )
@@ -181,8 +192,9 @@ def _event_measures(moments: Sequence[FrameScore], kind: MeasureName) -> tuple[M
 
 
 SIGNATURE_SPACE = "motion-1"
+"""Version of the embedding space, stored with signatures."""
 SIGNATURE_MIN_SIMILARITY = 0.85
-"""Cosine similarity from which two events are alike: what differs in kind never is."""
+"""Cosine similarity from which two events are alike; events of different kinds never reach it."""
 
 _KINDS: tuple[MeasureName, ...] = (
     "speed",
@@ -199,11 +211,11 @@ _KINDS: tuple[MeasureName, ...] = (
 _GRID = 3
 _PLACE_SIGMA = 0.22  # of the picture: how far an event may move and still be at one place
 _KIND, _PLACE, _DIRECTION, _SPEED, _SIZE = 1.0, 0.7, 0.6, 0.5, 0.5  # weights
-_OCTAVES = 4.0  # of speed or size, from a quarter of what is usual on: a right angle
+_OCTAVES = 4.0  # of speed or size that span the right angle, from a quarter of the usual on
 
 
 def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
-    """The vector of an event.
+    """Signature of an event: kind, place, direction, speed and size as one unit vector.
 
     Parameters
     ----------
@@ -215,14 +227,14 @@ def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
     """
     kind = np.array([event.kind == name for name in _KINDS], np.float64)
     track = event.tracks[0] if event.tracks else None
-    way = np.zeros(2)
+    direction = np.zeros(2)
     if track is not None and track.direction:
         (x0, y0), (x1, y1) = (_middle(box) for _, box in (track.path[0], track.path[-1]))
-        way = _unit(np.array([x1 - x0, y1 - y0]))
+        direction = _unit(np.array([x1 - x0, y1 - y0]))
     parts = (
         _KIND * kind,
         _PLACE * _place(event, size),
-        _DIRECTION * way,
+        _DIRECTION * direction,
         _SPEED * _ratio_angle(track.speed_ratio if track else 1.0),
         _SIZE * _ratio_angle(track.size_ratio if track else 1.0),
     )
@@ -230,7 +242,7 @@ def event_signature(event: Event, size: tuple[int, int]) -> FloatArray:
 
 
 def _place(event: Event, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Bumps over a 3×3 grid around the middle of the event's box; all alike for an event of the whole."""
+    """Soft assignment of the centre of the event's box to a 3×3 grid; uniform without a box."""
     if event.box is None:
         return _unit(np.ones(_GRID**2))
     x, y = _middle(event.box)
@@ -241,7 +253,7 @@ def _place(event: Event, size: tuple[int, int]) -> npt.NDArray[np.float64]:
 
 
 def _ratio_angle(ratio: float) -> npt.NDArray[np.float64]:
-    """A ratio as an angle, so that twice as much is as far from once as from four times."""
+    """A ratio as a point on a quarter circle by its logarithm, so that each octave is as far apart."""
     angle = np.clip((np.log2(max(ratio, 1e-3)) + 2) / _OCTAVES, 0, 1) * np.pi / 2
     return np.array([np.cos(angle), np.sin(angle)])
 

@@ -1,12 +1,13 @@
 """Motion extraction: background subtraction and optical flow give foreground, objects and cells a frame.
 
-One pass in bounded memory. The background is a median over time that adapts to light and to lasting changes;
-decoding and flow can run ahead in a thread.
+One pass in bounded memory. The background is a temporal median that adapts to light and to lasting changes;
+decoding and optical flow can be prefetched in a thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,23 +27,23 @@ from anomalist.vision.motion.flow import (
     integral_images,
 )
 from anomalist.vision.motion.tracks import MovingObject, moving_objects
-from anomalist.vision.prefetch import prefetch
+from anomalist.vision.prefetch import prefetch, single_threaded
 
-_MAX_MEDIAN_FRAMES = 120  # for the median; more change nothing
-_MIN_CONTRAST = 12.0  # grey levels
-_NOISE_FACTOR = 5.0
-_HALF_LIFE = 30.0  # seconds in which half of a lasting change is taken up
+_MAX_MEDIAN_FRAMES = 120  # more change nothing
+_MIN_CONTRAST = 12.0  # grey levels of difference that foreground has at least
+_NOISE_FACTOR = 5.0  # and at least so many deviations of the noise of its pixel
+_HALF_LIFE = 30.0  # seconds in which the background takes up half of a lasting change
 _MAX_ADAPTATION_RATE = 8.0  # grey levels a second, so that what stops for a moment isn't absorbed
 
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """A picture without anything that moves.
+    """Background model: grey level and noise of every pixel where nothing moves.
 
     Parameters
     ----------
     grey : float32 (H, W), grey levels.
-    noise : float32 (H, W), how far a still pixel strays from it: 1.48 × the median deviation, grey levels.
+    noise : float32 (H, W), robust standard deviation (1.48 × median absolute deviation), grey levels.
     """
 
     grey: FloatArray
@@ -54,13 +55,13 @@ class Background:
 
     @property
     def limit(self) -> FloatArray:
-        """float32 (H, W), the difference in grey levels above which a pixel stands out."""
+        """float32 (H, W), the difference in grey levels above which a pixel is foreground."""
         out: FloatArray = np.maximum(_NOISE_FACTOR * self.noise, np.float32(_MIN_CONTRAST))
         return out
 
 
 def median_background(greys: Iterable[UInt8Array]) -> Background:
-    """The median over pictures spread in time, and how far still pixels stray from it.
+    """Fit a background: the median over pictures spread in time, and the noise of its pixels.
 
     Parameters
     ----------
@@ -72,13 +73,13 @@ def median_background(greys: Iterable[UInt8Array]) -> Background:
     """
     stack = np.stack([grey for grey, _ in zip(greys, range(_MAX_MEDIAN_FRAMES), strict=False)])
     middle = np.median(stack, axis=0).astype(np.float32)
-    # What passes by is no noise: of the deviations only the smaller half counts.
+    # The median deviation leaves out what passes by, which is no noise.
     noise = 1.48 * np.median(np.abs(stack - middle), axis=0)
     return Background(middle, noise.astype(np.float32))
 
 
 class AdaptiveBackground:
-    """An adaptive background: follows the daylight, and lasting changes slowly."""
+    """Adaptive background: follows changes of light at once, and lasting changes slowly."""
 
     def __init__(self, start: Background) -> None:
         self._limit = start.limit
@@ -87,50 +88,52 @@ class AdaptiveBackground:
 
     @property
     def grey(self) -> FloatArray:
-        """float32 (H, W), what is expected now where nothing moves."""
+        """float32 (H, W), the background now, grey levels."""
         return self._grey
 
     def difference(self, grey: UInt8Array, time: float, *, learn: bool = True) -> FloatArray:
-        """How much every pixel stands out, in units of what counts as standing out; then adapt.
+        """Subtract the background from a frame, in units of the foreground limit; then adapt the background.
 
-        Light that gets brighter or darker as a whole is no difference: the gain is measured and taken out.
+        A global change of light is compensated: its gain is measured and divided out.
 
         Parameters
         ----------
         grey : uint8 (H, W).
         time : seconds, not before the last call.
-        learn : whether this may be the scene at all; a covered camera must not become its background.
+        learn : whether the background adapts; it must not to what a covered or moved camera shows.
 
         Returns
         -------
-        float32 (H, W), ≥ 0; 1 is the limit.
+        float32 (H, W), ≥ 0; 1 is `Background.limit`.
         """
-        lit = np.minimum(self._grey * self._gain(grey), np.float32(255))  # white doesn't get any brighter
-        gap = grey - lit
+        expected = np.minimum(
+            self._grey * self._gain(grey), np.float32(255)
+        )  # white doesn't get any brighter
+        residual = grey - expected
         elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
         self._time = time
         share = 1 - 0.5 ** (elapsed / _HALF_LIFE)
         pace = _MAX_ADAPTATION_RATE * elapsed
         if learn:
-            self._grey += np.clip(share * gap, -pace, pace).astype(np.float32)
-        out: FloatArray = (np.abs(gap) / self._limit).astype(np.float32)
+            self._grey += np.clip(share * residual, -pace, pace).astype(np.float32)
+        out: FloatArray = (np.abs(residual) / self._limit).astype(np.float32)
         return out
 
     def _gain(self, grey: UInt8Array) -> np.float32:
-        """The factor that most of the picture has become brighter by."""
+        """Global gain of the light: median ratio of frame and background, on every fourth pixel."""
         sample = np.s_[::4, ::4]
         ratio = (grey[sample] + 1.0) / (self._grey[sample] + 1.0)
         return np.float32(np.median(ratio))
 
 
 def foreground_mask(difference: FloatArray, speed: FloatArray, min_speed: float) -> BoolArray:
-    """The foreground mask: pixels clearly different from the background, or a little different and moving.
+    """Foreground mask: pixels clearly different from the background, or a little different and moving.
 
     Parameters
     ----------
     difference : float32 (H, W), from ``AdaptiveBackground.difference``.
     speed : float32 (H, W), pixels a second.
-    slowest : pixels a second that count as moving.
+    min_speed : pixels a second that count as moving.
 
     Returns
     -------
@@ -147,26 +150,29 @@ def foreground_mask(difference: FloatArray, speed: FloatArray, min_speed: float)
     return mask
 
 
-WORKING_LONGEST_SIDE = 400  # working pixels: a walker of 20 is enough, and a laptop keeps up
-SURROUNDINGS_SCALE = 2.2  # bodies: the window in which size is measured
-MIN_SPEED = 0.25  # bodies a second that count as moving
+WORKING_LONGEST_SIDE = 400
+"""Longer side that frames are reduced to: a person of 20 working pixels is enough, and a laptop keeps up."""
+SURROUNDINGS_SCALE = 2.2
+"""Window in which size is measured, in body sizes."""
+MIN_SPEED = 0.25
+"""Speed that counts as moving, body heights a second."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameMotion:
-    """What moves in one frame.
+    """Motion of one frame: foreground, its velocities, objects and cells.
 
     Parameters
     ----------
     time : seconds.
-    cut : whether what came before doesn't belong to it.
+    cut : whether the frame before belongs to another take.
     trouble : why it can't be judged, or None.
-    fresh : whether nothing is known about motion yet: the first frame, the first after a cut, or one that
-        looks like the beginning of trouble with the camera.
+    fresh : whether there is no motion to measure yet: the first frame, the first after a cut, or one in which
+        a camera fault may begin.
     pixels : uint8 (h, w, 3), the frame itself.
-    mask : bool (H, W), what stands out, working pixels.
-    sums : of it, and of its velocities in working pixels a second.
-    slowest : working pixels a second that count as moving.
+    mask : bool (H, W), foreground, working pixels.
+    sums : integral images of the mask and of its velocities, working pixels a second.
+    min_speed : working pixels a second that count as moving.
     movement, around : by cells, in windows of a body's size and of its surroundings.
     """
 
@@ -183,7 +189,7 @@ class FrameMotion:
 
     @cached_property
     def objects(self) -> tuple[MovingObject, ...]:
-        """What moves as one."""
+        """Connected foreground of similar velocity."""
         return tuple(moving_objects(self.sums, self.min_speed))
 
 
@@ -194,7 +200,7 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def working_grey(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    """A frame (uint8 (H, W, 3)) as grey of ``size`` (height, width)."""
+    """Convert a frame, uint8 (H, W, 3), to grey and reduce it to ``size`` (height, width)."""
     import cv2
 
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
@@ -209,7 +215,9 @@ class MotionExtractor:
 
     Parameters
     ----------
-    background : of the scene, float32 (H, W) in working pixels; it adapts to the light of this clip.
+    background : of the scene, (H, W) in working pixels; it adapts to the light of this clip.
+    perspective : of the scene.
+    moves : whether the scene usually has motion; else a frozen picture is no fault.
     """
 
     def __init__(self, background: Background, perspective: Perspective, *, moves: bool = True) -> None:
@@ -223,15 +231,24 @@ class MotionExtractor:
         self._slowest = MIN_SPEED * perspective.middle
         self._first = True
 
-    def see(self, frame: Frame) -> FrameMotion:
-        """What moves in ``frame``, whose time is later than that of the last."""
-        return self._judge(self._prepare(frame))
+    def extract(self, frame: Frame) -> FrameMotion:
+        """Extract the motion of a frame that is later than the last one."""
+        return self._segment(self._flow(frame))
 
-    def looking(self, frames: Iterable[Frame]) -> Iterator[FrameMotion]:
-        """The same for frames in order; reading them and their optical flow run ahead in another thread."""
-        return map(self._judge, prefetch(frames, self._prepare))
+    def extract_all(self, frames: Iterable[Frame]) -> Iterator[FrameMotion]:
+        """Extract the motion of frames in order; decoding and optical flow are prefetched in another thread.
 
-    def _prepare(self, frame: Frame) -> _FrameFlow:
+        Until it ends or is closed, OpenCV, numpy and torch have one thread each.
+        """
+        with single_threaded(), closing(prefetch(self._flows, frames)) as flows:
+            for flow in flows:
+                yield self._segment(flow)
+
+    def _flows(self, frames: Iterable[Frame]) -> Iterator[_FrameFlow]:
+        for frame in frames:
+            yield self._flow(frame)
+
+    def _flow(self, frame: Frame) -> _FrameFlow:
         import cv2
 
         height, width = self._size
@@ -245,19 +262,19 @@ class MotionExtractor:
         speed = cv2.magnitude(right, down)
         return _FrameFlow(frame.time, frame.cut, fresh, frame.pixels, grey, velocity, right, down, speed)
 
-    def _judge(self, seen: _FrameFlow) -> FrameMotion:
-        trouble = self._camera.look(seen.grey, seen.velocity, seen.time)
-        # What may not be the scene must not become its background.
+    def _segment(self, flow: _FrameFlow) -> FrameMotion:
+        trouble = self._camera.check(flow.grey, flow.velocity, flow.time)
+        # A faulty camera's picture must not become the background.
         learns = trouble is None and not self._camera.suspicious
-        difference = self._adaptive_background.difference(seen.grey, seen.time, learn=learns)
-        mask = foreground_mask(difference, seen.speed, self._slowest)
-        sums = integral_images(mask, seen.right, seen.down)
+        difference = self._adaptive_background.difference(flow.grey, flow.time, learn=learns)
+        mask = foreground_mask(difference, flow.speed, self._slowest)
+        sums = integral_images(mask, flow.right, flow.down)
         return FrameMotion(
-            time=seen.time,
-            cut=seen.cut,
+            time=flow.time,
+            cut=flow.cut,
             trouble=trouble,
-            fresh=seen.fresh or self._camera.possibly_faulty,
-            pixels=seen.pixels,
+            fresh=flow.fresh or self._camera.possibly_faulty,
+            pixels=flow.pixels,
             mask=mask,
             sums=sums,
             min_speed=self._slowest,
@@ -268,7 +285,7 @@ class MotionExtractor:
 
 @dataclass(frozen=True, eq=False)
 class _FrameFlow:
-    """A frame in grey, with its optical flow: whole, by direction, and its length."""
+    """A frame in grey with its optical flow: vectors, components and length."""
 
     time: float
     cut: bool

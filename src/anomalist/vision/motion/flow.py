@@ -1,9 +1,8 @@
 """Optical flow and occupancy on a grid of cells: chained DIS flow, perspective, integral images.
 
-Flow (DIS; Kroeger et al., ECCV 2016) is chained over half a second, so that swinging legs even out. Windows
-of
-a body's size at each cell are summed by integral images (Crow 1984). How tall a body appears is a line over
-the row of the picture. All sizes are working pixels, speeds working pixels a second.
+Flow (DIS; Kroeger et al., ECCV 2016) is chained over half a second, so that swinging legs average out. The
+windows of a body's size around each cell are summed by integral images (Crow 1984). The apparent height of a
+body is linear in the row of the picture. Sizes are working pixels, speeds working pixels a second.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class IntegralImages:
-    """Sums over everything above and to the left of each corner of a pixel.
+    """Integral images (summed-area tables; Crow 1984) of a mask and of the velocities inside it.
 
     Parameters
     ----------
-    weight : float64 (H + 1, W + 1), pixels that stand out.
+    weight : float64 (H + 1, W + 1), foreground pixels.
     right, down : likewise, their velocities.
     """
 
@@ -51,17 +50,19 @@ def integral_images(mask: BoolArray, right: FloatArray, down: FloatArray) -> Int
 
 
 _MIN_BLOB_AREA = 40  # pixels; smaller is noise
-_HEIGHT_RANGE = 2.5  # times smaller or larger than the middle at most: a line drawn too far is nonsense
+_HEIGHT_RANGE = 2.5  # times smaller or larger than the middle height at most, against wild extrapolation
 _DEFAULT_HEIGHT = 0.1  # of the height of the picture, where nothing ever moved
-_BANDS = 15
+_BANDS = 15  # of rows, over the height of the picture
 _MIN_BODIES_IN_BAND = 20
-_SINGLE_BODY_QUANTILE = (
-    0.3  # quantile of heights: groups are higher than one body, fragments lower, groups are more
-)
+_SINGLE_BODY_QUANTILE = 0.3  # of blob heights: groups are higher than one body, and more than fragments
 
 
 class Perspective(Frozen):
-    """Height of a body in pixels as a line over the row of its middle, and its width by its height."""
+    """Perspective of the scene: the height of a body is linear in the row of its centre.
+
+    ``at_top`` is the height at row 0, ``slope`` its change per row, ``middle`` the typical height, in pixels;
+    ``aspect`` is width by height, ``bodies`` how many blobs it was fitted to.
+    """
 
     at_top: float
     slope: float
@@ -70,7 +71,7 @@ class Perspective(Frozen):
     bodies: int
 
     def heights(self, rows: npt.NDArray[np.floating]) -> FloatArray:
-        """Heights in pixels, at least 4, of bodies whose middles are at ``rows`` (float, any shape)."""
+        """Heights in pixels, at least 4, of bodies whose centres are at ``rows`` (float, any shape)."""
         line = self.at_top + self.slope * rows
         low = max(self.middle / _HEIGHT_RANGE, 4.0)
         out: FloatArray = np.clip(line, low, self.middle * _HEIGHT_RANGE).astype(np.float32)
@@ -92,7 +93,7 @@ def foreground_blobs(mask: BoolArray) -> tuple[Box, ...]:
 
 
 def fit_perspective(boxes: Sequence[Box], height: int) -> Perspective:
-    """The line through the heights of single bodies, band by band from top to bottom.
+    """Fit the perspective to the heights of single bodies in bands of rows (weighted least squares).
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def fit_perspective(boxes: Sequence[Box], height: int) -> Perspective:
 def _fit_height_line(
     rows: npt.NDArray[np.float64], tall: npt.NDArray[np.float64], height: int
 ) -> tuple[float, float] | None:
-    """Slope and height at row 0 of the line through the bands with enough bodies; None below two of them."""
+    """Slope, and height at row 0, of the line through bands with enough bodies; None with fewer than two."""
     band = np.minimum((rows * _BANDS / height).astype(int), _BANDS - 1)
     full = [index for index in range(_BANDS) if (band == index).sum() >= _MIN_BODIES_IN_BAND]
     if len(full) < 2:
@@ -125,15 +126,16 @@ def _fit_height_line(
     return float(slope), float(at_top)
 
 
-FLOW_SPAN = 0.5  # seconds that a pixel is followed back
-_FLOW_REDUCTION = 2  # flow is followed at half of the working size; whole size costs five times as much
+FLOW_SPAN = 0.5
+"""Seconds over which flow is chained."""
+_FLOW_REDUCTION = 2  # flow is computed at half of the working size; whole size costs five times as much
 
 
 class ChainedFlow:
     """Backward optical flow (DIS; Kroeger et al., ECCV 2016), chained over ``FLOW_SPAN`` seconds.
 
-    The velocity of a pixel is the way from where it was half a second ago, by the time between. A limb that
-    swings to and fro cancels out, and what the whole body does remains.
+    The velocity of a pixel is its displacement over the last half second, by the time between. Limbs that
+    swing to and fro cancel out; the motion of the whole body remains.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ class ChainedFlow:
         self._last: tuple[float, UInt8Array] | None = None
 
     def reset(self) -> None:
-        """Start again: what comes next has nothing to do with what was."""
+        """Forget the frames so far, after a cut."""
         self._steps.clear()
         self._last = None
 
@@ -181,44 +183,43 @@ class ChainedFlow:
         self._last = (time, small)
         while len(self._steps) > 1 and time - self._steps[-1][0] > FLOW_SPAN * 1.01:  # 1.01: clocks round
             self._steps.pop()
-        velocity = self._way_back() * (self._larger / np.float32(self._steps[-1][0] - time))
+        velocity = self._displacement_back() * (self._larger / np.float32(self._steps[-1][0] - time))
         return np.asarray(cv2.resize(velocity, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
-    def _way_back(self) -> FloatArray:
-        """Where each pixel of the reduced picture was when the oldest step began, minus where it is now."""
+    def _displacement_back(self) -> FloatArray:
+        """Displacement of each pixel of the reduced picture back to the oldest frame, float32 (h, w, 2)."""
         import cv2
 
-        way: FloatArray = self._steps[0][1].copy()
+        displacement: FloatArray = self._steps[0][1].copy()
         for _, step in list(self._steps)[1:]:
-            at = self._grid + way
-            way += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return way
+            at = self._grid + displacement
+            displacement += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return displacement
 
 
-CELL_SIZE = 4  # working pixels
-_WINDOW_HEIGHT, _WINDOW_WIDTH = (
-    0.75,
-    1.1,
-)  # window by body: less than its height, so that two rows of people stay apart
-_STILL_SHARE = 0.1  # share of still window that is averaged in: a few stray pixels have no speed
+CELL_SIZE = 4
+"""Side of a cell, working pixels."""
+# Window relative to a body: less than its height, so that two rows of people stay apart.
+_WINDOW_HEIGHT, _WINDOW_WIDTH = 0.75, 1.1
+_STILL_SHARE = 0.1  # of the window, averaged in as still: a few stray pixels must have no speed
 
 
 @dataclass(frozen=True, eq=False)
 class MotionGrid:
-    """One frame by cells of 4 × 4 working pixels.
+    """Occupancy and velocity of one frame on a grid of cells of 4 × 4 working pixels.
 
     Parameters
     ----------
-    taken : float32 (gh, gw), share of the window around the cell that stands out, 0 to 1.
+    occupancy : float32 (gh, gw), share of foreground in the window around the cell, 0 to 1.
     velocity : float32 (gh, gw, 2), its mean velocity to the right and down, pixels a second.
     """
 
-    taken: FloatArray
+    occupancy: FloatArray
     velocity: FloatArray
 
     def __post_init__(self) -> None:
-        if self.velocity.shape != (*self.taken.shape, 2):
-            raise TypeError(f"velocity must be {(*self.taken.shape, 2)}, got {self.velocity.shape}")
+        if self.velocity.shape != (*self.occupancy.shape, 2):
+            raise TypeError(f"velocity must be {(*self.occupancy.shape, 2)}, got {self.velocity.shape}")
 
     @cached_property
     def speed(self) -> FloatArray:
@@ -238,7 +239,8 @@ class BodyWindows:
     Parameters
     ----------
     height, width : of the working picture, pixels.
-    scale : windows by bodies; 1 for bodies, larger for their surroundings.
+    perspective : of the scene.
+    scale : of the windows; 1 for bodies, larger for their surroundings.
     """
 
     def __init__(self, height: int, width: int, perspective: Perspective, scale: float = 1.0) -> None:
@@ -260,10 +262,10 @@ class BodyWindows:
         out: FloatArray = ((last - left) - (above - first)).astype(np.float32)
         return out
 
-    def movement(self, seen: IntegralImages) -> MotionGrid:
-        """Movement of what stands out, from its sums."""
-        count = self.sums(seen.weight)
-        total = [self.sums(seen.right), self.sums(seen.down)]
+    def movement(self, integrals: IntegralImages) -> MotionGrid:
+        """Occupancy and mean velocity of the foreground, from its integral images."""
+        count = self.sums(integrals.weight)
+        total = [self.sums(integrals.right), self.sums(integrals.down)]
         mean = np.stack(total, axis=-1) / (count + _STILL_SHARE * self.area)[..., None]
         return MotionGrid(count / self.area, mean.astype(np.float32))
 

@@ -1,8 +1,8 @@
 """Learn a scene profile from normal footage of one camera, with four-fold cross-calibration.
 
-Three passes: frames spread over the footage for background and perspective, everything for the histograms,
-and everything again to score each fold against the other three. The score scales and thresholds rest on those
-held-out scores.
+Three passes: frames spread over the footage for background and perspective, all frames for the histograms,
+and all again to score each fold against the other three. Score scales and thresholds rest on those held-out
+scores.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ _MODES: tuple[Mode, ...] = ("causal", "offline")
 
 @dataclass(frozen=True, eq=False)
 class HeldOutClip:
-    """The measures of one clip against footage that it is no part of.
+    """Measures of one clip, each frame against the folds that it does not belong to.
 
     Parameters
     ----------
     times : float64 (n,), seconds.
     values : float32 (n, 9), the ``MEASURES``; NaN where a frame was not judged.
-    cuts : bool (n,), where nothing of the past belongs to what follows.
+    cuts : bool (n,), True where the frame before belongs to another take.
     """
 
     times: npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ class HeldOutClip:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationBlocks:
-    """Maxima of the blocks of all clips, by mode; float32 (n,) each."""
+    """Block maxima of all clips by mode, float32 (n,) each; seconds of a block and of all footage."""
 
     maxima: dict[Mode, FloatArray]
     seconds: float
@@ -96,20 +96,24 @@ class CalibrationBlocks:
 
 def measure_held_out(
     frames: Iterable[Frame],
-    eye: MotionExtractor,
+    extractor: MotionExtractor,
     limits: Sequence[MotionLimits],
-    looks: Sequence[AppearanceNovelty],
+    novelty: Sequence[AppearanceNovelty],
     fold: Callable[[float], int],
     perspective: Perspective,
     zones: Sequence[Zone] = (),
 ) -> HeldOutClip:
-    """Measure a clip; ``limits[fold(time)]`` and ``looks[…]`` are what was learned without that moment."""
+    """Measure a clip held out: the frame at ``time`` by ``limits`` and ``novelty`` number ``fold(time)``.
+
+    Those were learned without the footage of that fold.
+    """
     counts = counted_cells(zones, limits[0].speed.shape)
     measurers = [
-        FrameMeasurer(limit, perspective, look, counts) for limit, look in zip(limits, looks, strict=True)
+        FrameMeasurer(limit, perspective, own_novelty, counts)
+        for limit, own_novelty in zip(limits, novelty, strict=True)
     ]
     times, values, cuts = [], [], []
-    for frame_motion in eye.looking(frames):
+    for frame_motion in extractor.extract_all(frames):
         times.append(frame_motion.time)
         values.append(measurers[fold(frame_motion.time)].measure(frame_motion).values)
         cuts.append(frame_motion.cut)
@@ -121,9 +125,9 @@ def measure_held_out(
 
 
 def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, ScoreScale], CalibrationBlocks]:
-    """The scale of the measures, and the maxima that thresholds come from.
+    """Fit the score scales of the measures, and take the block maxima that thresholds come from.
 
-    The scale is two numbers a measure, from the same footage as the maxima.
+    Both are from the same footage; a scale is only two numbers a measure.
 
     Raises DataError when no block could be judged.
     """
@@ -135,31 +139,34 @@ def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, Sc
     blocks = [offset + block for offset, part in zip(offsets[:-1], parts, strict=True) for block in part]
     if not np.isfinite(everything).all(axis=1).any():
         raise DataError("No frame of this footage could be judged.", "Look at it: is the camera covered?")
-    norms = fit_score_scales(everything, blocks, seconds)
-    maxima = {mode: _block_maxima(clips, parts, norms, mode) for mode in _MODES}
-    return norms, CalibrationBlocks(maxima, seconds, footage)
+    scales = fit_score_scales(everything, blocks, seconds)
+    maxima = {mode: _block_maxima(clips, parts, scales, mode) for mode in _MODES}
+    return scales, CalibrationBlocks(maxima, seconds, footage)
 
 
 def _block_maxima(
     clips: Sequence[HeldOutClip],
     parts: Sequence[list[npt.NDArray[np.intp]]],
-    norms: dict[MeasureName, ScoreScale],
+    scales: dict[MeasureName, ScoreScale],
     mode: Mode,
 ) -> FloatArray:
     found: list[float] = []
     for clip, blocks in zip(clips, parts, strict=True):
-        score = smooth_scores(clip.times, leading_measure(clip.values, norms)[0], mode, clip.cuts)
+        score = smooth_scores(clip.times, leading_measure(clip.values, scales)[0], mode, clip.cuts)
         found.extend(float(np.nanmax(score[b])) for b in blocks if np.isfinite(score[b]).any())
     return np.array(found, np.float32)
 
 
 Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps are done, and how many there are."""
 
-ANALYSIS_RATE = 10.0  # frames a second that are looked at: what moves is followed over half a second anyway
+ANALYSIS_RATE = 10.0
+"""Frames a second that are analysed; flow is chained over half a second anyway."""
 FOLDS = 4
-_BACKGROUND_FRAMES = 120  # frames for the background, over all videos
+"""Folds of the cross-calibration."""
+_BACKGROUND_FRAMES = 120  # over all videos
 _MIN_FOOTAGE_SECONDS = 10.0
-_MAX_TROUBLE_SHARE = 0.2  # share of the frames
+_MAX_TROUBLE_SHARE = 0.2  # of the frames
 _FOLD_SECONDS = 30.0  # seconds that are held out together where the length of a video is unknown
 
 
@@ -173,24 +180,23 @@ def learn_scene(
     force: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Scene:
-    """Learn what one camera usually sees.
-
-    Three passes: frames spread over the footage for the background and the perspective, everything for the
-    counts, and everything again for the scores of each quarter against the counts of the other three.
+    """Learn a scene profile from normal footage of one camera, and save it.
 
     Parameters
     ----------
     videos : normal footage of one camera, at least 10 s together: a file, a folder of files, or several
         files, folders and opened videos. What can't be read is left out and listed in the manifest.
     name : a name under ``ANOMALIST_HOME``, or a folder.
-    backbone : what describes what moves, as for `open_backbone`; None takes the shipped network.
-    seed : of the choice of what is remembered.
-    progress : called with what is done, how far, and of how much.
+    zones : drawn by a person; cells of ignored ones don't count.
+    backbone : that embeds moving objects, as for `open_backbone`; None takes the shipped network.
+    seed : of the reservoir samples.
+    force : replace a scene of that name.
+    progress : see `Progress`.
 
     Raises
     ------
-    DataError : nothing usable, too little, sizes that differ, or a camera that moves.
-    ProfileError : something is in the way of the scene.
+    DataError : no usable footage, too little of it, or a camera that moves.
+    ProfileError : the folder exists, and must not or can't be replaced.
     """
     path = profile_path(name)
     SCENE_KIND.refuse_overwriting(path, force=force)
@@ -198,10 +204,10 @@ def learn_scene(
     usable, background, perspective, skipped = _survey_footage(opened, progress)
     grid = empty_histograms_for(background)
     counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
-    extractor = feature_extractor_for(backbone)
+    feature_extractor = feature_extractor_for(backbone)
 
     def embedder() -> ObjectEmbedder:
-        return ObjectEmbedder(extractor, perspective)
+        return ObjectEmbedder(feature_extractor, perspective)
 
     reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
     folds, seconds = _collect_statistics(usable, background, perspective, embedder, reservoirs, progress)
@@ -213,19 +219,21 @@ def learn_scene(
     clips = []
     for index, video in enumerate(usable):
         progress("calibrating", index, len(usable))
-        eye = MotionExtractor(background, perspective)
+        extractor = MotionExtractor(background, perspective)
         fold = _fold_function(index, video, len(usable))
-        looks = [
+        novelty = [
             AppearanceNovelty(
                 embedder(), concatenate_banks(banks[:k] + banks[k + 1 :]), limits[k].speed.shape
             )
             for k in range(FOLDS)
         ]
         clips.append(
-            measure_held_out(video.frames(rate=ANALYSIS_RATE), eye, limits, looks, fold, perspective, zones)
+            measure_held_out(
+                video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones
+            )
         )
     progress("calibrating", len(usable), len(usable))
-    norms, blocks = calibrate_scales(clips)
+    scales, blocks = calibrate_scales(clips)
     height, width = usable[0].size
     return save_scene(
         path,
@@ -236,7 +244,7 @@ def learn_scene(
         width=width,
         height=height,
         perspective=perspective,
-        norms=norms,
+        norms=scales,
         frames=sum(fold.frames for fold in folds),
         block_seconds=blocks.seconds,
         footage_seconds=blocks.footage,
@@ -269,7 +277,7 @@ def _open_footage(videos: Sequence[str | Path | Video]) -> tuple[list[Video], tu
 
 
 def empty_histograms_for(background: Background) -> MotionHistograms:
-    """No counts, for the grid of a background."""
+    """Empty histograms for the grid of a background."""
     height, width = background.grey.shape
     return empty_histograms(grid_shape(height, width))
 
@@ -277,7 +285,7 @@ def empty_histograms_for(background: Background) -> MotionHistograms:
 def _survey_footage(
     videos: Sequence[Video], progress: Progress
 ) -> tuple[list[Video], Background, Perspective, tuple[str, ...]]:
-    """Frames spread over the footage: which videos can be used, what stands still, how large bodies are."""
+    """First pass: the usable videos, background, perspective, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
     usable: list[Video] = []
@@ -318,36 +326,36 @@ def _collect_statistics(
     reservoirs: Sequence[DescriptorReservoir],
     progress: Progress,
 ) -> tuple[list[MotionHistograms], list[float]]:
-    """Counts of each fold, and the seconds of each video; what moves goes into the galleries."""
+    """Second pass: histograms of each fold, and the seconds of each video; objects go into the reservoirs."""
     folds = [empty_histograms_for(background) for _ in range(FOLDS)]
     seconds = []
-    looked = troubled = 0
+    frames = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
-        eye, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
+        extractor, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
         object_embedder = embedder()
         last = 0.0
-        for frame_motion in eye.looking(video.frames(rate=ANALYSIS_RATE)):
+        for frame_motion in extractor.extract_all(video.frames(rate=ANALYSIS_RATE)):
             last = frame_motion.time
-            looked, troubled = looked + 1, troubled + (frame_motion.trouble is not None)
+            frames, troubled = frames + 1, troubled + (frame_motion.trouble is not None)
             if not frame_motion.fresh and frame_motion.trouble is None:
                 at = fold(frame_motion.time)
                 folds[at] = count_frame(folds[at], frame_motion.movement, frame_motion.around)
-                seen = object_embedder.look(frame_motion)
-                if seen is not None:
-                    reservoirs[at].add(seen[1])
+                embedded = object_embedder.embed_due(frame_motion)
+                if embedded is not None:
+                    reservoirs[at].add(embedded[1])
         seconds.append(last)
     progress("learning", len(videos), len(videos))
-    if troubled > _MAX_TROUBLE_SHARE * looked:
+    if troubled > _MAX_TROUBLE_SHARE * frames:
         raise DataError(
-            f"In {troubled / looked:.0%} of this footage the camera moves, or shows something else.",
+            f"In {troubled / frames:.0%} of this footage the camera moves, or shows something else.",
             "A scene is what one camera sees that stands still: leave out the rest.",
         )
     return folds, seconds
 
 
 def _fold_function(index: int, video: Video, videos: int) -> Callable[[float], int]:
-    """The fold that a moment of a video is held out with: whole videos where there are enough."""
+    """Which fold a time of a video belongs to: whole videos where there are enough, else pieces of them."""
     if videos >= FOLDS:
         return lambda _: index % FOLDS
     piece = video.duration / FOLDS if video.duration else _FOLD_SECONDS

@@ -17,26 +17,27 @@ from anomalist.types.common import FloatArray
 from anomalist.vision.motion.flow import MotionGrid
 
 SPEED_BINS, SIZE_BINS, DIRECTIONS = 64, 32, 8
-SPEED_EDGES = np.geomspace(0.5, 500.0, SPEED_BINS + 1)  # working pixels a second
-SIZE_EDGES = np.linspace(0.0, 1.0, SIZE_BINS + 1)  # share of the window of the surroundings
-MIN_OCCUPANCY = 0.2  # share of its window that stands out, from which on a cell counts as taken
-_NEIGHBOURHOOD_SIGMA, _ROW_SIGMA = (
-    2.0,
-    5.0,
-)  # cells: sigma of what counts as the same place, and as the same distance
-_ROW_WEIGHT, _ALL_WEIGHT = 20.0, 5.0  # observations that the row, and the whole picture, stand for
+"""Bins of the histograms."""
+SPEED_EDGES = np.geomspace(0.5, 500.0, SPEED_BINS + 1)
+"""Working pixels a second."""
+SIZE_EDGES = np.linspace(0.0, 1.0, SIZE_BINS + 1)
+"""Share of foreground in the window of the surroundings."""
+MIN_OCCUPANCY = 0.2
+"""Share of foreground in its window from which a cell counts as occupied."""
+_NEIGHBOURHOOD_SIGMA, _ROW_SIGMA = 2.0, 5.0  # cells, of the Gaussians that pool the counts
+_ROW_WEIGHT, _ALL_WEIGHT = 20.0, 5.0  # pseudo-counts that the row, and the whole picture, contribute at most
 
 
 @dataclass(frozen=True, eq=False)
 class MotionHistograms:
-    """Counts over normal footage, by cells.
+    """Histograms of normal footage, by cells.
 
     Parameters
     ----------
-    speeds : float32 (SPEED_BINS, gh, gw), how often a cell was taken at each speed.
-    sizes : float32 (SIZE_BINS, gh, gw), how often a taken cell had so much around it that stands out.
-    directions : float32 (DIRECTIONS, gh, gw), how often what took it moved to the right, lower right, …
-    frames : how many were looked at.
+    speeds : float32 (SPEED_BINS, gh, gw), frames in which a cell was occupied at each speed.
+    sizes : float32 (SIZE_BINS, gh, gw), likewise by the foreground around it.
+    directions : float32 (DIRECTIONS, gh, gw), likewise by direction: right, lower right, down, …
+    frames : how many were counted.
     """
 
     speeds: FloatArray
@@ -61,25 +62,25 @@ class MotionHistograms:
 
 
 def empty_histograms(grid: tuple[int, int]) -> MotionHistograms:
-    """No counts, for a grid of cells (rows, columns)."""
+    """Empty histograms for a grid of cells (rows, columns)."""
     speeds, sizes, directions = (
         np.zeros((bins, *grid), np.float32) for bins in (SPEED_BINS, SIZE_BINS, DIRECTIONS)
     )
     return MotionHistograms(speeds, sizes, directions, 0)
 
 
-def count_frame(usual: MotionHistograms, movement: MotionGrid, around: MotionGrid) -> MotionHistograms:
-    """Count one frame of normal footage: its arrays are added to in place, the frames are one more.
+def count_frame(histograms: MotionHistograms, movement: MotionGrid, around: MotionGrid) -> MotionHistograms:
+    """Count one frame of normal footage: the arrays are updated in place and returned with a frame more.
 
     Parameters
     ----------
-    movement, around : what moves in windows of a body's size, and of its surroundings.
+    movement, around : of windows of a body's size, and of its surroundings.
     """
-    y, x = np.nonzero(movement.taken >= MIN_OCCUPANCY)
-    np.add.at(usual.speeds, (bin_index(movement.speed[y, x], SPEED_EDGES), y, x), 1)
-    np.add.at(usual.sizes, (bin_index(around.taken[y, x], SIZE_EDGES), y, x), 1)
-    np.add.at(usual.directions, (direction_index(movement.velocity[y, x]), y, x), 1)
-    return MotionHistograms(usual.speeds, usual.sizes, usual.directions, usual.frames + 1)
+    y, x = np.nonzero(movement.occupancy >= MIN_OCCUPANCY)
+    np.add.at(histograms.speeds, (bin_index(movement.speed[y, x], SPEED_EDGES), y, x), 1)
+    np.add.at(histograms.sizes, (bin_index(around.occupancy[y, x], SIZE_EDGES), y, x), 1)
+    np.add.at(histograms.directions, (direction_index(movement.velocity[y, x]), y, x), 1)
+    return MotionHistograms(histograms.speeds, histograms.sizes, histograms.directions, histograms.frames + 1)
 
 
 def bin_index(values: npt.NDArray[np.floating], edges: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
@@ -94,7 +95,7 @@ def direction_index(velocity: FloatArray) -> npt.NDArray[np.intp]:
 
 
 def neighbourhood_counts(counts: FloatArray) -> FloatArray:
-    """Counts (n, gh, gw) summed over the neighbourhood of every cell, nearer ones more."""
+    """Sum counts (n, gh, gw) over the neighbourhood of every cell with Gaussian weights."""
     from scipy.ndimage import gaussian_filter
 
     out: FloatArray = gaussian_filter(
@@ -104,9 +105,9 @@ def neighbourhood_counts(counts: FloatArray) -> FloatArray:
 
 
 def smoothed_counts(counts: FloatArray) -> FloatArray:
-    """Counts (n, gh, gw) of the neighbourhood; where they are few, those of the row and of all stand in.
+    """Neighbourhood counts (n, gh, gw) with a prior from the row and from the whole picture.
 
-    Things at one height in the picture are about as far away, so they look about as fast and as large.
+    Objects in one row are about equally far away, so they appear about equally fast and large.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def smoothed_counts(counts: FloatArray) -> FloatArray:
 
 
 def quantile_map(counts: FloatArray, edges: npt.NDArray[np.floating], share: float) -> FloatArray:
-    """The value that ``share`` of what was counted at each place doesn't exceed.
+    """The ``share`` quantile of the smoothed histogram of each cell.
 
     Parameters
     ----------
@@ -146,30 +147,34 @@ def quantile_map(counts: FloatArray, edges: npt.NDArray[np.floating], share: flo
     return out
 
 
-LIMIT_QUANTILE = 0.98  # share of what was seen at a place that stays below its limit
-_MIN_OBSERVATIONS = 50.0  # observations near a place, before a direction can be rare there
+LIMIT_QUANTILE = 0.98
+"""Quantile of normal speeds and sizes that is their limit."""
+_MIN_OBSERVATIONS = 50.0  # near a cell, before a direction can be rare there
 _MOVING_SPEED = 0.3  # of the speed limit: slower has no direction worth naming
 _STANDING_SPEED = 0.2  # of the speed limit: slower stands still
-_DWELL_OCCUPANCY = 0.35  # share of the window: what dwells must be there, not pass by
-_MIN_CROWD_SHARE = 0.01  # share of the cells taken: fewer is no crowd that could disperse
+_DWELL_OCCUPANCY = 0.35  # share of the window: more than for what passes by
+_MIN_CROWD_SHARE = 0.01  # share of occupied cells: fewer is no crowd that could disperse
 
 CELL_MEASURES: tuple[MeasureName, ...] = ("speed", "size", "direction", "place", "dwell", "appearance")
+"""Measures that every cell has."""
 FRAME_MEASURES: tuple[MeasureName, ...] = ("crowding", "stillness", "dispersal")
+"""Measures of the whole frame."""
 MEASURES = CELL_MEASURES + FRAME_MEASURES
+"""All measures, in the order of arrays."""
 
 
 @dataclass(frozen=True, eq=False)
 class MotionLimits:
-    """What is hardly ever exceeded at each place, computed once from the counts.
+    """Limits of normal motion by cell, computed once from the histograms.
 
     Parameters
     ----------
     speed : float32 (gh, gw), working pixels a second.
-    typical : float32 (gh, gw), the speed that half of what moves there doesn't exceed.
-    size : float32 (gh, gw), share of the surroundings that stands out.
+    typical : float32 (gh, gw), median speed.
+    size : float32 (gh, gw), share of foreground in the surroundings.
     rarity : float32 (DIRECTIONS, gh, gw), −log10 of the share of each direction and its neighbours; 0 where
         too little was seen.
-    absence : float32 (gh, gw), −log10 of the share of time in which the place is taken.
+    absence : float32 (gh, gw), −log10 of the share of time in which the cell is occupied.
     """
 
     speed: FloatArray
@@ -179,27 +184,27 @@ class MotionLimits:
     absence: FloatArray
 
 
-def motion_limits(usual: MotionHistograms) -> MotionLimits:
-    """What the counts say is usual."""
-    directions = neighbourhood_counts(usual.directions)
+def motion_limits(histograms: MotionHistograms) -> MotionLimits:
+    """Compute the limits from histograms of normal footage."""
+    directions = neighbourhood_counts(histograms.directions)
     total = directions.sum(axis=0)
     alike = directions + np.roll(directions, 1, axis=0) + np.roll(directions, -1, axis=0)
     rarity = -np.log10((alike + 3) / (total + DIRECTIONS))
     here = (
-        neighbourhood_counts(usual.speeds.sum(axis=0)[None])[0]
+        neighbourhood_counts(histograms.speeds.sum(axis=0)[None])[0]
         / neighbourhood_counts(np.ones((1, *total.shape), np.float32))[0]
     )
     return MotionLimits(
-        speed=quantile_map(usual.speeds, SPEED_EDGES, LIMIT_QUANTILE),
-        typical=quantile_map(usual.speeds, SPEED_EDGES, 0.5),
-        size=quantile_map(usual.sizes, SIZE_EDGES, LIMIT_QUANTILE),
+        speed=quantile_map(histograms.speeds, SPEED_EDGES, LIMIT_QUANTILE),
+        typical=quantile_map(histograms.speeds, SPEED_EDGES, 0.5),
+        size=quantile_map(histograms.sizes, SIZE_EDGES, LIMIT_QUANTILE),
         rarity=np.where(total >= _MIN_OBSERVATIONS, np.maximum(rarity, 0), 0).astype(np.float32),
-        absence=-np.log10((here + 1) / (usual.frames + 1)).astype(np.float32),
+        absence=-np.log10((here + 1) / (histograms.frames + 1)).astype(np.float32),
     )
 
 
 class DwellTimer:
-    """How long each place has been taken by something that stands still."""
+    """Dwell time: how long each cell has been occupied by something that stands still."""
 
     def __init__(self, grid: tuple[int, int]) -> None:
         self._seconds = np.zeros(grid, np.float32)
@@ -208,10 +213,10 @@ class DwellTimer:
         """Start again from zero."""
         self._seconds[:] = 0
 
-    def after(self, elapsed: float, movement: MotionGrid, limits: MotionLimits) -> FloatArray:
-        """Seconds so far, float32 (gh, gw), ``elapsed`` seconds after the last call."""
-        still = (movement.taken >= _DWELL_OCCUPANCY) & (movement.speed < _STANDING_SPEED * limits.speed)
-        # Flow flickers: a moment of motion takes back little, whoever walks on takes it back soon.
+    def update(self, elapsed: float, movement: MotionGrid, limits: MotionLimits) -> FloatArray:
+        """Take a frame, ``elapsed`` seconds after the last; returns dwell times, float32 (gh, gw)."""
+        still = (movement.occupancy >= _DWELL_OCCUPANCY) & (movement.speed < _STANDING_SPEED * limits.speed)
+        # Flow flickers: a frame of motion takes back little, whoever walks on takes it all back soon.
         self._seconds += np.where(still, elapsed, -4 * elapsed)
         np.maximum(self._seconds, 0, out=self._seconds)
         return self._seconds.copy()
@@ -221,53 +226,52 @@ def cell_measures(
     movement: MotionGrid,
     around: MotionGrid,
     dwell_seconds: FloatArray,
-    strange: FloatArray,
+    appearance: FloatArray,
     limits: MotionLimits,
 ) -> dict[MeasureName, FloatArray]:
-    """The measures of every place.
+    """The measures of every cell.
 
     Returns
     -------
-    For each of ``CELL_MEASURES`` float32 (gh, gw): speed and size by their limits (1 is the limit), the
-    rarity of
-    the direction and of anything being there (−log10 of a share), seconds of standing still, and how unlike
-    what usually moves here it looks (``strange``, 1 − cosine).
+    For each of ``CELL_MEASURES`` float32 (gh, gw): speed and size relative to their limits, rarity of the
+    direction and of the cell being occupied (−log10 of a share), dwell time in seconds, and ``appearance``,
+    the novelty (1 − cosine similarity).
     """
-    taken = movement.taken >= MIN_OCCUPANCY
-    # Speed counts in full as soon as a fifth of the window moves; below, windows that only touch something.
-    weight = np.minimum(movement.taken / MIN_OCCUPANCY, 1)
+    occupied = movement.occupancy >= MIN_OCCUPANCY
+    # Speed counts in full from an occupancy of a fifth; below are windows that only touch an object.
+    weight = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1)
     direction = np.take_along_axis(limits.rarity, direction_index(movement.velocity)[None], 0)[0]
-    goes = taken & (movement.speed > _MOVING_SPEED * limits.speed)
+    goes = occupied & (movement.speed > _MOVING_SPEED * limits.speed)
     return {
         "speed": weight * movement.speed / limits.speed,
-        "size": np.where(taken, around.taken / limits.size, 0).astype(np.float32),
+        "size": np.where(occupied, around.occupancy / limits.size, 0).astype(np.float32),
         "direction": np.where(goes, direction, 0).astype(np.float32),
-        "place": np.where(taken, limits.absence, 0).astype(np.float32),
+        "place": np.where(occupied, limits.absence, 0).astype(np.float32),
         "dwell": dwell_seconds,
-        "appearance": strange,
+        "appearance": appearance,
     }
 
 
 def frame_measures(movement: MotionGrid, limits: MotionLimits) -> dict[MeasureName, float]:
-    """The measures of the whole picture: how much is taken, how little, and how it flees from its middle.
+    """The measures of the whole frame.
 
     Returns
     -------
-    crowding : share of the cells that is taken; stillness : −log10 of the share that moves; dispersal : mean
-    velocity away from the middle of what is taken, by the speed limit.
+    crowding : share of occupied cells; stillness : −log10 of the share that moves; dispersal : mean velocity
+    away from the centroid of the occupied cells, relative to the speed limit.
     """
-    taken = movement.taken >= MIN_OCCUPANCY
-    share = float(taken.mean())
-    moving = float((taken & (movement.speed > _STANDING_SPEED * limits.speed)).mean())
+    occupied = movement.occupancy >= MIN_OCCUPANCY
+    share = float(occupied.mean())
+    moving = float((occupied & (movement.speed > _STANDING_SPEED * limits.speed)).mean())
     return {
         "crowding": share,
-        "stillness": float(-np.log10(moving + 1 / taken.size)),
-        "dispersal": _outward_velocity(movement, limits, taken) if share >= _MIN_CROWD_SHARE else 0.0,
+        "stillness": float(-np.log10(moving + 1 / occupied.size)),
+        "dispersal": _outward_velocity(movement, limits, occupied) if share >= _MIN_CROWD_SHARE else 0.0,
     }
 
 
-def _outward_velocity(movement: MotionGrid, limits: MotionLimits, taken: np.ndarray) -> float:
-    y, x = np.nonzero(taken)
+def _outward_velocity(movement: MotionGrid, limits: MotionLimits, occupied: np.ndarray) -> float:
+    y, x = np.nonzero(occupied)
     away = np.stack([x - x.mean(), y - y.mean()], axis=1)
     length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1)
     velocity = movement.velocity[y, x] / limits.speed[y, x][:, None]

@@ -1,6 +1,6 @@
 """Scene profile of one camera, saved as a versioned folder with hashes, and zones drawn by a person.
 
-A zone is ignored, watched more closely, or forbidden. The manifest's field names are those of ``scene.json``.
+A zone is ignored, watched, or forbidden. The manifest's field names are those of ``scene.json``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
 
 
 class Zone(Frozen):
-    """A polygon with a name and a meaning."""
+    """A named polygon that is ignored, watched, or forbidden."""
 
     name: str = Field(min_length=1, max_length=80)
     kind: Literal["ignore", "watch", "forbidden"]
@@ -77,7 +77,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
-    """Which cells of a grid (rows, columns) have their middle in the zone: bool (gh, gw)."""
+    """Which cells of a grid (rows, columns) have their centre in the zone, bool (gh, gw)."""
     import cv2
 
     gh, gw = grid
@@ -89,7 +89,7 @@ def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
 
 
 def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
-    """Which cells count, bool (gh, gw): all that are in no zone to be ignored.
+    """Which cells count, bool (gh, gw): those in no ignored zone.
 
     Raises DataError when nothing is left.
     """
@@ -103,6 +103,7 @@ def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
 
 
 SCENE_FORMAT = 1
+"""Version of the folder's format."""
 _ARRAYS = "scene.safetensors"
 
 
@@ -123,12 +124,12 @@ class SceneManifest(ArtifactManifest):
     height: int
     perspective: Perspective
     norms: dict[MeasureName, ScoreScale]
-    frames: int = Field(description="normal frames that the counts are over")
+    frames: int = Field(description="normal frames that the histograms count")
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     zones: tuple[Zone, ...] = ()
-    backbone: str | None = Field(None, description="what describes objects in place of the shipped network")
-    seed: int = Field(description="of the choice of what is remembered")
+    backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
+    seed: int = Field(description="of the reservoir sample of embeddings")
     footage: tuple[TrainingVideo, ...]
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
@@ -153,13 +154,13 @@ class SceneArrays:
     Parameters
     ----------
     background : of the scene, in working pixels.
-    usual : counts over all normal footage.
+    histograms : of all normal footage.
     maxima : of the blocks of held-out footage, by mode; float32 (n,).
-    bank : float32 (m, d), unit descriptors of what usually moves here.
+    bank : float32 (m, d), embeddings of normal objects, unit vectors.
     """
 
     background: Background
-    usual: MotionHistograms
+    histograms: MotionHistograms
     maxima: dict[Mode, FloatArray]
     bank: FloatArray
 
@@ -184,11 +185,11 @@ class Scene:
 
     @cached_property
     def limits(self) -> MotionLimits:
-        """What is hardly ever exceeded at each place."""
-        return motion_limits(self.learned.usual)
+        """Limits of normal motion by cell."""
+        return motion_limits(self.learned.histograms)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
-        """What the threshold of this mode rests on."""
+        """Block maxima that the thresholds of a mode come from."""
         return BlockMaxima(
             self.learned.maxima[mode], self.manifest.block_seconds, self.manifest.footage_seconds
         )
@@ -232,13 +233,13 @@ def load_scene(name: str | Path) -> Scene:
 
 
 def _to_arrays(learned: SceneArrays) -> dict[str, np.ndarray]:
-    usual = learned.usual
+    histograms = learned.histograms
     return {
         "background": learned.background.grey,
         "noise": learned.background.noise,
-        "speeds": usual.speeds,
-        "sizes": usual.sizes,
-        "directions": usual.directions,
+        "speeds": histograms.speeds,
+        "sizes": histograms.sizes,
+        "directions": histograms.directions,
         "bank": learned.bank.astype(np.float16),
         **{f"maxima_{mode}": values for mode, values in learned.maxima.items()},
     }

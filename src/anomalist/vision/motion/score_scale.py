@@ -1,8 +1,8 @@
 """Score normalisation and event thresholds from held-out normal footage, by block maxima.
 
-A normalised score of 0 is the median of normal footage, 1 is hardly ever reached (exponential tail over the
-median of the block maxima; Coles 2001, chapter 4). The threshold bounds the expected false events per hour.
-Frames follow from one another, so they can't be counted as independent; blocks of some seconds nearly can.
+A normalised score of 0 is the median of normal footage, 1 a quantile far in the tail of the block maxima
+(peaks over threshold with an exponential tail; Coles 2001, chapter 4). The threshold bounds the expected
+false events per hour. Successive frames are not independent; the maxima of blocks of some seconds nearly are.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from anomalist.types.common import FloatArray, Frozen
 from anomalist.vision.motion.measures import MEASURES
 
 DEFAULT_FALSE_EVENTS_PER_HOUR = 1.0
-_MIN_BLOCK_SECONDS, _MAX_BLOCK_SECONDS = 5.0, 60.0  # seconds
-_TARGET_BLOCKS = 200  # blocks
+"""False events that are expected in an hour of normal footage, where none are asked for."""
+_MIN_BLOCK_SECONDS, _MAX_BLOCK_SECONDS = 5.0, 60.0
+_TARGET_BLOCKS = 200
 
 
 def block_length(footage: float) -> float:
-    """How long the blocks of so many seconds of footage are: long enough, and still many."""
+    """Length of a block in seconds, for so many seconds of footage: about 200 blocks, 5 to 60 s each."""
     return float(np.clip(footage / _TARGET_BLOCKS, _MIN_BLOCK_SECONDS, _MAX_BLOCK_SECONDS))
 
 
 def split_blocks(times: npt.NDArray[np.floating], seconds: float) -> list[npt.NDArray[np.intp]]:
-    """Indices of the frames of each block of one clip; a rest of less than half a block joins the last."""
+    """Indices of the frames of each block of one clip; less than half a block at the end joins the last."""
     if not len(times):
         return []
     number = ((times - times[0]) / seconds).astype(int)
@@ -55,20 +56,20 @@ class BlockMaxima:
 
     @property
     def supported(self) -> float:
-        """False events per hour that so many blocks can promise at least: 1/(n + 1) a block."""
+        """Lowest rate of false events per hour that n blocks support: 1/(n + 1) a block."""
         return 3600 / (self.seconds * (len(self.maxima) + 1))
 
     def per_hour(self, score: float) -> float | None:
-        """How often an hour of normal footage gets this high; None where no block did."""
+        """Expected false events per hour at this score; None where no block reached it."""
         above = int((self.maxima >= score).sum())
         return (1 + above) / (len(self.maxima) + 1) * 3600 / self.seconds if above else None
 
     def threshold(self, asked: float | None = None) -> tuple[float, EventCalibration]:
-        """The score above which at most the asked number of false events an hour is expected.
+        """Score above which at most the asked number of false events per hour is expected.
 
         Parameters
         ----------
-        asked : false events per hour; None takes 1, or what is supported where that is more.
+        asked : false events per hour; None takes 1, or the lowest that is supported.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class BlockMaxima:
             )
         promised = max(wanted, self.supported)
         ordered = np.sort(self.maxima)[::-1]
-        allowed = int(promised * self.seconds / 3600 * (len(ordered) + 1)) - 1  # maxima that may be above
+        allowed = int(promised * self.seconds / 3600 * (len(ordered) + 1)) - 1  # maxima allowed above it
         threshold = float(np.nextafter(ordered[min(max(allowed, 0), len(ordered) - 1)], np.float32(np.inf)))
         return threshold, EventCalibration(
             blocks=len(ordered),
@@ -100,7 +101,7 @@ class BlockMaxima:
         )
 
 
-_SUBTHRESHOLD_SLOPE = 6.0
+_SUBTHRESHOLD_SLOPE = 6.0  # of every measure but speed below a normalised score of 1, see `leading_measure`
 _MIN_SCALE: Mapping[str, float] = {
     "speed": 0.1,  # of the limit
     "size": 0.1,
@@ -112,17 +113,17 @@ _MIN_SCALE: Mapping[str, float] = {
     "stillness": 0.3,
     "dispersal": 0.1,
 }
-"""Minimum scale: least distance from the median to 1, so that very uniform footage doesn't inflate scores."""
+"""Minimum scale, from the median to a normalised score of 1: very uniform footage must not inflate scores."""
 
 
 class ScoreScale(Frozen):
-    """Linear scale of a measure: its median over normal frames is 0, what it hardly ever exceeds is 1."""
+    """Linear scale of a measure: ``middle``, its median over normal frames, maps to 0, ``high`` to 1."""
 
     middle: float
     high: float
 
-    def surprise(self, value: float | FloatArray) -> FloatArray:
-        """The normalised score of a value."""
+    def normalise(self, value: float | FloatArray) -> FloatArray:
+        """Normalised score of values, float32 of their shape."""
         out: FloatArray = ((np.asarray(value, np.float32) - self.middle) / (self.high - self.middle)).astype(
             np.float32
         )
@@ -130,6 +131,7 @@ class ScoreScale(Frozen):
 
 
 ScoreScales = Mapping[MeasureName, ScoreScale]
+"""Score scale of each measure."""
 
 
 def fit_score_scales(
@@ -137,11 +139,10 @@ def fit_score_scales(
 ) -> dict[MeasureName, ScoreScale]:
     """Fit the score scales to held-out normal footage.
 
-    Every measure gets an equal share of the false events that are allowed, so what its blocks hardly ever
-    exceed lies beyond all that was seen. It is extrapolated by an exponential tail over the median of the
-    blocks' maxima (peaks over threshold with shape 0; Coles, "An Introduction to Statistical Modeling of
-    Extreme Values", 2001, chapter 4): a measure with a long tail in normal footage must not score higher than
-    one without.
+    ``high`` is the quantile of the block maxima at each measure's equal share of the allowed false events. It
+    lies beyond the observed maxima, so it is extrapolated by an exponential tail over their median (peaks
+    over threshold with shape 0; Coles, "An Introduction to Statistical Modeling of Extreme Values", 2001,
+    chapter 4): a measure with a long tail in normal footage must not score higher than one without.
 
     Parameters
     ----------
@@ -149,30 +150,30 @@ def fit_score_scales(
     blocks : indices of the frames of each block, at least one block with a judged frame.
     seconds : length of a block.
     """
-    norms: dict[MeasureName, ScoreScale] = {}
+    scales: dict[MeasureName, ScoreScale] = {}
     for column, name in enumerate(MEASURES):
         values = frames[:, column]
         tops = np.array([np.nanmax(values[b]) for b in blocks if np.isfinite(values[b]).any()])
         middle = float(np.nanmedian(values))
-        norms[name] = ScoreScale(
+        scales[name] = ScoreScale(
             middle=middle, high=max(_tail_quantile(tops, seconds), middle + _MIN_SCALE[name])
         )
-    return norms
+    return scales
 
 
 def _tail_quantile(tops: npt.NDArray[np.floating], seconds: float) -> float:
-    """What a block's maximum exceeds with one measure's share of the false events that are allowed."""
+    """Level that a block maximum exceeds with the probability of one measure's share of false events."""
     allowed = max(DEFAULT_FALSE_EVENTS_PER_HOUR * seconds / 3600, 1 / (len(tops) + 1)) / len(MEASURES)
     start = float(np.median(tops))
     excess = float((tops - start)[tops >= start].mean())
     return max(start + excess * float(np.log(0.5 / allowed)), start)
 
 
-def leading_measure(values: FloatArray, norms: ScoreScales) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+def leading_measure(values: FloatArray, scales: ScoreScales) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The highest normalised score among the measures of each frame, and which measure it is.
 
-    Speed counts at every value. The others are rarities, noise below what normal footage reaches: they fall
-    off steeply there (``_SUBTHRESHOLD_SLOPE``), so that they lead only above their own limit.
+    Speed counts at every value. The others are noise below a normalised score of 1: there they fall off
+    steeply (``_SUBTHRESHOLD_SLOPE``), so that they lead only above it.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def leading_measure(values: FloatArray, norms: ScoreScales) -> tuple[FloatArray,
     -------
     float32 (n,), NaN where not judged, and int (n,), index into ``MEASURES``.
     """
-    each = np.stack([norms[name].surprise(values[:, i]) for i, name in enumerate(MEASURES)], axis=1)
+    each = np.stack([scales[name].normalise(values[:, i]) for i, name in enumerate(MEASURES)], axis=1)
     each[:, 1:] = np.where(each[:, 1:] < 1, 1 - _SUBTHRESHOLD_SLOPE * (1 - each[:, 1:]), each[:, 1:])
     judged = np.isfinite(each).all(axis=1)
     which = np.where(judged, np.nan_to_num(each, nan=-np.inf).argmax(axis=1), 0)

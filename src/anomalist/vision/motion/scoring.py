@@ -1,6 +1,6 @@
 """Frame scoring: the measures of each frame, normalised; the leading measure, its cells and objects.
 
-One clip or stream in order and in bounded memory, with an anomaly map a frame.
+A clip or stream is scored in order and in bounded memory, with an anomaly map for each frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anomalist.vision.motion.scene import Scene, Zone, cells_in, counted_cells
 from anomalist.vision.motion.score_scale import ScoreScales, leading_measure
 from anomalist.vision.motion.tracks import MovingObject, TrackedObject, Tracker
 
-_TOP_SHARE = 0.2  # of the cells of one body: the highest ones stand for the frame
+_TOP_SHARE = 0.2  # of the cells of one body: the mean of so many highest cells is the frame's value
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class FrameMeasures:
     Parameters
     ----------
     values : float32 (9,), in the order of ``MEASURES``; NaN when the frame can't be judged.
-    places : for each of ``CELL_MEASURES`` float32 (gh, gw).
+    places : by cell, for each of ``CELL_MEASURES`` float32 (gh, gw).
     """
 
     time: float
@@ -57,41 +57,45 @@ class FrameMeasurer:
 
     Parameters
     ----------
-    looks : what tells how things look.
-    counts : bool (gh, gw), which places count; what is in zones to be ignored doesn't.
+    limits : of the scene, by cell.
+    perspective : of the scene.
+    novelty : appearance novelty of each cell.
+    counts : bool (gh, gw), which cells count; those of ignored zones don't. None for all.
     """
 
     def __init__(
         self,
         limits: MotionLimits,
         perspective: Perspective,
-        looks: AppearanceNovelty,
+        novelty: AppearanceNovelty,
         counts: BoolArray | None = None,
     ) -> None:
         grid = limits.speed.shape
         self._limits = limits
         self._counts = np.ones(grid, np.bool_) if counts is None else counts
         self._dwelling = DwellTimer(grid)
-        self._looks = looks
+        self._novelty = novelty
         body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
         self._top = int(np.clip(round(_TOP_SHARE * body), 1, max(self._counts.sum(), 1)))
         self._last: float | None = None
 
     def measure(self, frame_motion: FrameMotion) -> FrameMeasures:
-        """Measure the next frame."""
+        """Measure the next frame; every value is NaN where it can't be judged."""
         elapsed = 0.0 if self._last is None else frame_motion.time - self._last
         self._last = frame_motion.time
         if frame_motion.fresh or frame_motion.trouble is not None:
             self._dwelling.reset()
-            self._looks.reset()
+            self._novelty.reset()
             unknown = np.full(len(MEASURES), np.nan, np.float32)
             nothing = np.zeros(self._counts.shape, np.float32)
             return FrameMeasures(
                 frame_motion.time, frame_motion.trouble, unknown, dict.fromkeys(CELL_MEASURES, nothing)
             )
-        dwell_seconds = self._dwelling.after(elapsed, frame_motion.movement, self._limits)
-        strange = self._looks.after(frame_motion)
-        maps = cell_measures(frame_motion.movement, frame_motion.around, dwell_seconds, strange, self._limits)
+        dwell_seconds = self._dwelling.update(elapsed, frame_motion.movement, self._limits)
+        appearance = self._novelty.update(frame_motion)
+        maps = cell_measures(
+            frame_motion.movement, frame_motion.around, dwell_seconds, appearance, self._limits
+        )
         places = {name: np.where(self._counts, maps[name], 0).astype(np.float32) for name in CELL_MEASURES}
         whole = frame_measures(frame_motion.movement, self._limits)
         values = [self._highest(places[n]) if n in places else whole[n] for n in MEASURES]
@@ -102,17 +106,17 @@ class FrameMeasurer:
         return float(np.partition(flat, -self._top)[-self._top :].mean())
 
 
-def anomaly_map(measurement: FrameMeasures, norms: ScoreScales) -> FloatArray:
+def anomaly_map(measurement: FrameMeasures, scales: ScoreScales) -> FloatArray:
     """The anomaly map: the highest normalised score of the measures in each cell, float32 (gh, gw)."""
     out: FloatArray = np.max(
-        [norms[name].surprise(measurement.places[name]) for name in CELL_MEASURES], axis=0
+        [scales[name].normalise(measurement.places[name]) for name in CELL_MEASURES], axis=0
     )
     return out
 
 
-def normalised_scores(values: FloatArray, norms: ScoreScales) -> dict[MeasureName, float]:
+def normalised_scores(values: FloatArray, scales: ScoreScales) -> dict[MeasureName, float]:
     """The normalised score of every measure of one frame (float32 (9,))."""
-    return {name: float(norms[name].surprise(values[i])) for i, name in enumerate(MEASURES)}
+    return {name: float(scales[name].normalise(values[i])) for i, name in enumerate(MEASURES)}
 
 
 _PEAK_SHARE = 0.7  # of the highest normalised score of the frame: the cells that caused it
@@ -122,12 +126,12 @@ _INTRUSION_SHARE = 0.25  # of a body's cells inside a forbidden zone: somebody i
 
 @dataclass(frozen=True, eq=False)
 class FrameScore:
-    """What one frame shows.
+    """Score of one frame, with the measure, cells and objects behind it.
 
     Parameters
     ----------
     time : seconds.
-    cut : whether what came before doesn't belong to it.
+    cut : whether the frame before belongs to another take.
     trouble : why it can't be judged, or None.
     score : normalised score of the leading measure; NaN when not judged.
     leading : that measure.
@@ -159,7 +163,7 @@ class FrameScorer:
 
     Parameters
     ----------
-    scene : what is usual.
+    scene : learned from normal footage.
     zones : drawn by a person; None takes those of the scene.
     """
 
@@ -168,11 +172,11 @@ class FrameScorer:
         perspective = scene.manifest.perspective
         grid = scene.limits.speed.shape
         self._scene = scene
-        self._eye = MotionExtractor(scene.learned.background, perspective)
-        extractor = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
-        embedder = ObjectEmbedder(extractor, perspective)
-        looks = AppearanceNovelty(embedder, scene.learned.bank, grid)
-        self._gauge = FrameMeasurer(scene.limits, perspective, looks, counted_cells(drawn, grid))
+        self._extractor = MotionExtractor(scene.learned.background, perspective)
+        features = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
+        embedder = ObjectEmbedder(features, perspective)
+        novelty = AppearanceNovelty(embedder, scene.learned.bank, grid)
+        self._measurer = FrameMeasurer(scene.limits, perspective, novelty, counted_cells(drawn, grid))
         self._tracker = Tracker()
         self._forbidden = {zone.name: cells_in(zone, grid) for zone in drawn if zone.kind == "forbidden"}
         body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
@@ -180,30 +184,30 @@ class FrameScorer:
         self.last_map: FloatArray = np.zeros(grid, np.float32)
 
     @property
-    def followed(self) -> tuple[TrackedObject, ...]:
-        """Every object that is followed now, or was lost a moment ago."""
+    def tracked_objects(self) -> tuple[TrackedObject, ...]:
+        """Every object that is tracked now, or was until a moment ago."""
         return tuple(self._tracker.tracked_objects)
 
-    def see(self, frame: Frame) -> FrameScore:
-        """Look at the next frame. ``last_map`` is then its anomaly map, float32 (gh, gw)."""
-        return self._moment(self._eye.see(frame))
+    def score(self, frame: Frame) -> FrameScore:
+        """Score the next frame; ``last_map`` is then its anomaly map, float32 (gh, gw)."""
+        return self._score_motion(self._extractor.extract(frame))
 
-    def watching(self, frames: Iterable[Frame]) -> Iterator[FrameScore]:
-        """The same for frames in order, with part of the work ahead in another thread."""
-        return map(self._moment, self._eye.looking(frames))
+    def score_all(self, frames: Iterable[Frame]) -> Iterator[FrameScore]:
+        """Score frames in order; see `MotionExtractor.extract_all`."""
+        return map(self._score_motion, self._extractor.extract_all(frames))
 
-    def _moment(self, frame_motion: FrameMotion) -> FrameScore:
+    def _score_motion(self, frame_motion: FrameMotion) -> FrameScore:
         if frame_motion.cut or frame_motion.trouble:
             self._tracker.reset()
-        measured = self._gauge.measure(frame_motion)
-        norms = self._scene.manifest.norms
+        measured = self._measurer.measure(frame_motion)
+        scales = self._scene.manifest.norms
         if not measured.judged:
             self.last_map = np.zeros_like(self.last_map)
             return FrameScore(
                 frame_motion.time, frame_motion.cut, frame_motion.trouble, float("nan"), "speed", {}, {}
             )
-        self.last_map = anomaly_map(measured, norms)
-        score, which = leading_measure(measured.values[None], norms)
+        self.last_map = anomaly_map(measured, scales)
+        score, which = leading_measure(measured.values[None], scales)
         name = MEASURES[int(which[0])]
         objects = [
             replace(found, pace=self._pace(found, frame_motion.movement)) for found in frame_motion.objects
@@ -216,7 +220,7 @@ class FrameScorer:
             trouble=None,
             score=float(score[0]),
             leading=name,
-            normalised_scores=normalised_scores(measured.values, norms),
+            normalised_scores=normalised_scores(measured.values, scales),
             values=dict(zip(MEASURES, measured.values.tolist(), strict=True)),
             box=_bounding_box(peak_cells),
             tracked_objects=_involved_objects(objects, tracked_objects, peak_cells),
@@ -224,18 +228,18 @@ class FrameScorer:
         )
 
     def _pace(self, found: MovingObject, movement: MotionGrid) -> float:
-        """Speed of an object by the typical one, both in the windows of its cells."""
+        """Speed of an object relative to the typical speed, both in the windows of its cells."""
         rows, columns = found.cells.T
-        filled = movement.taken[rows, columns]
+        filled = movement.occupancy[rows, columns]
         best = filled >= _median(filled)
         rows, columns = rows[best], columns[best]
         return _median(movement.speed[rows, columns] / self._scene.limits.typical[rows, columns])
 
     def _peak_cells(self, measured: FrameMeasures, name: MeasureName) -> BoolArray:
-        """The places that made the frame what it is, bool (gh, gw); none for a measure of the whole."""
+        """Cells around the peak of a measure, bool (gh, gw); none for a measure of the whole frame."""
         if name not in CELL_MEASURES:
             return np.zeros(self.last_map.shape, np.bool_)
-        values = self._scene.manifest.norms[name].surprise(measured.places[name])
+        values = self._scene.manifest.norms[name].normalise(measured.places[name])
         peak = np.unravel_index(int(values.argmax()), values.shape)
         import cv2
 
@@ -248,7 +252,7 @@ class FrameScorer:
     def _intruded(self, frame_motion: FrameMotion) -> tuple[str, ...]:
         if not self._forbidden:
             return ()
-        gh, gw = frame_motion.movement.taken.shape
+        gh, gw = frame_motion.movement.occupancy.shape
         padded = np.zeros((gh * CELL_SIZE, gw * CELL_SIZE), np.bool_)
         padded[: frame_motion.mask.shape[0], : frame_motion.mask.shape[1]] = frame_motion.mask
         share = padded.reshape(gh, CELL_SIZE, gw, CELL_SIZE).mean(axis=(1, 3))
@@ -256,7 +260,7 @@ class FrameScorer:
 
 
 def _median(values: FloatArray) -> float:
-    """Median of a few numbers: what numpy's gives, without most of its time."""
+    """Median of a few numbers, as numpy gives it in a fraction of the time."""
     ordered = np.sort(values)
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 

@@ -15,15 +15,17 @@ import numpy.typing as npt
 from anomalist.types.clip import Mode
 from anomalist.types.common import FloatArray
 
-CAUSAL_TIME_CONSTANT = 0.3  # seconds: time constant of the causal average, which lags by about as much
-OFFLINE_SIGMA = 0.4  # seconds, of the offline Gaussian
+CAUSAL_TIME_CONSTANT = 0.3
+"""Time constant of the causal average in seconds; it lags by about as much."""
+OFFLINE_SIGMA = 0.4
+"""Sigma of the offline Gaussian in seconds."""
 _TRUNCATE = 3.0  # sigmas
 
 
 class CausalAverage:
-    """An exponential average over time, Σ s·exp(−Δt/τ) / Σ exp(−Δt/τ), that never looks ahead.
+    """An exponential average over time, Σ s·exp(−Δt/τ) / Σ exp(−Δt/τ), from past values only.
 
-    A value that is NaN gives NaN and is not remembered.
+    A value that is NaN gives NaN and is left out.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class CausalAverage:
         self._time: float | None = None
 
     def reset(self) -> None:
-        """Start again: after a cut nothing of the past belongs to what comes."""
+        """Forget the values so far, after a cut."""
         self._total = self._weight = 0.0
 
     def push(self, time: float, value: float) -> float:
@@ -55,7 +57,7 @@ def smooth_scores(
     times : float (n,), seconds, rising.
     values : float32 (n,); NaN where a frame was not judged, which stays NaN.
     mode : "causal" for ``CausalAverage``, "offline" for a Gaussian over past and future.
-    cuts : bool (n,), True where what came before doesn't belong to it.
+    cuts : bool (n,), True where the frame before belongs to another take.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def smooth_scores(
 
 
 def _gaussian_average(times: npt.NDArray[np.floating], values: FloatArray) -> FloatArray:
-    """Average around each time with Gaussian weights, by the times and not by the number of the frame."""
+    """Gaussian-weighted average around each time, by seconds, not by frames."""
     out = np.full(len(times), np.nan, np.float32)
     known = np.isfinite(values)
     low = np.searchsorted(times, times - _TRUNCATE * OFFLINE_SIGMA)
@@ -87,14 +89,17 @@ def _gaussian_average(times: npt.NDArray[np.floating], values: FloatArray) -> Fl
     return out
 
 
-HYSTERESIS_RATIO = 0.7  # of the threshold: what has begun goes on above it
-MAX_GAP = 1.5  # seconds below that are bridged
-MIN_DURATION = 0.3  # seconds: shorter is a flicker
+HYSTERESIS_RATIO = 0.7
+"""Lower threshold, as a share of the upper one."""
+MAX_GAP = 1.5
+"""Seconds below the lower threshold that a segment bridges."""
+MIN_DURATION = 0.3
+"""Seconds; what is shorter is a flicker."""
 
 
 @dataclass(frozen=True)
 class TemporalSegment:
-    """From the first to the last high moment, and the highest one between.
+    """A segment above the lower threshold: start, end and time of the peak in seconds, and the peak score.
 
     ``closed`` is False while it may still go on.
     """
@@ -107,10 +112,10 @@ class TemporalSegment:
 
 
 class HysteresisSegmenter:
-    """Detects temporal segments in a score with hysteresis: when one begins to count, and when it is over.
+    """Detects temporal segments in a score, one value at a time, by two thresholds (hysteresis).
 
-    A segment counts once it exceeds ``threshold``. It begins where the score rose above ``HYSTERESIS_RATIO``
-    of it without a gap, so the beginning of what gets conspicuous later belongs to it.
+    A segment counts once it exceeds ``threshold``. It starts where the score rose above ``HYSTERESIS_RATIO``
+    of it without a gap, so that the onset belongs to it.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -120,17 +125,17 @@ class HysteresisSegmenter:
 
     @property
     def since(self) -> float | None:
-        """When what may be or become a stretch began; None when nothing is going on."""
+        """Start of the segment that is open or may become one; None when there is none."""
         return None if self._open is None else self._open.start
 
     @property
     def open(self) -> TemporalSegment | None:
-        """What counts and is not over yet."""
+        """The segment that counts and is not over yet; None when there is none."""
         found = self._open
         return found if found is not None and found.score > self._high and self._long(found) else None
 
     def push(self, time: float, score: float) -> TemporalSegment | None:
-        """Take the next score (NaN: not judged, like low); returns a stretch when it is over."""
+        """Take the next score (NaN, not judged, counts as low); returns a segment when it is over."""
         over = self._over(time)
         if score > self._low:
             if self._open is None:
@@ -142,7 +147,7 @@ class HysteresisSegmenter:
         return over
 
     def finish(self) -> TemporalSegment | None:
-        """Nothing more comes; returns the stretch that was still open."""
+        """End the input; returns the segment that was still open, if it counts."""
         return self._close()
 
     def _over(self, time: float) -> TemporalSegment | None:
@@ -156,18 +161,18 @@ class HysteresisSegmenter:
             return None
         return TemporalSegment(found.start, found.end, found.peak, found.score, closed=True)
 
-    def _long(self, stretch: TemporalSegment) -> bool:
-        return stretch.end - stretch.start >= MIN_DURATION
+    def _long(self, segment: TemporalSegment) -> bool:
+        return segment.end - segment.start >= MIN_DURATION
 
 
 def temporal_segments(
     times: Sequence[float], scores: Sequence[float], threshold: float, cuts: Sequence[bool] = ()
 ) -> list[TemporalSegment]:
-    """All stretches of a clip, in order; none goes on beyond a cut (True where what follows is new)."""
-    machine = HysteresisSegmenter(threshold)
+    """All segments of a clip, in order; each ends at a cut (True where a new take starts)."""
+    segmenter = HysteresisSegmenter(threshold)
     found: list[TemporalSegment | None] = []
     for index, (time, score) in enumerate(zip(times, scores, strict=True)):
         if index < len(cuts) and cuts[index]:
-            found.append(machine.finish())
-        found.append(machine.push(time, score))
-    return [stretch for stretch in (*found, machine.finish()) if stretch is not None]
+            found.append(segmenter.finish())
+        found.append(segmenter.push(time, score))
+    return [segment for segment in (*found, segmenter.finish()) if segment is not None]

@@ -1,4 +1,4 @@
-"""Score a whole clip: its score curve, events, intrusions into zones, and camera faults."""
+"""Timeline of a whole clip: its score curve, events, intrusions into forbidden zones, and camera faults."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ from anomalist.vision.motion.temporal import (
 )
 
 MAX_CURVE_POINTS = 2000
-_MAX_MISSING_ENDS = 1.0  # seconds at both ends that may be missing of an event that lasts throughout, ...
-_MIN_JUDGED_SHARE = 0.5  # ... of a clip that could be judged to this share at least
-_MAX_TROUBLE_GAP = 1.0  # seconds
+"""Points of a stored score curve at most."""
+_MAX_MISSING_ENDS = 1.0  # seconds that an event that lasts throughout may miss at either end, ...
+_MIN_JUDGED_SHARE = 0.5  # ... of a clip of which this share could be judged
+_MAX_TROUBLE_GAP = 1.0  # seconds that one camera fault bridges
 _TROUBLE_ONSET: Mapping[TroubleKind, float] = {"moving": 1.5, "moved": 1.5}
-"""Seconds before a trouble is noticed in which it may already mislead: a slow pan starts with a fraction of a
-pixel, which makes fine texture stand out. What hides the scene at once isn't among them."""
+"""Seconds before its detection in which a camera fault may already mislead: a slow pan starts with a fraction
+of a pixel, which makes fine texture foreground. Faults that hide the scene start at once."""
 
 
 @dataclass(eq=False)
 class ClipTimeline:
-    """Scores of one clip; grows frame by frame and keeps details only of what is unusual.
+    """Scores of one clip, added frame by frame; full frame scores are kept only where they are high.
 
     Parameters
     ----------
-    detail_threshold : score from which on a frame is kept with its details.
+    detail_threshold : score from which a frame score is kept whole.
+    times, scores, cuts : of each frame.
+    troubles : camera faults.
+    frame_scores : those that are kept, by number of the frame.
     """
 
     detail_threshold: float
@@ -47,17 +51,17 @@ class ClipTimeline:
     scores: list[float] = field(default_factory=list)
     cuts: list[bool] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
-    moments: dict[int, FrameScore] = field(default_factory=dict)
+    frame_scores: dict[int, FrameScore] = field(default_factory=dict)
 
-    def add(self, moment: FrameScore) -> None:
-        """Take the next moment."""
-        if moment.intruded_zones or moment.score >= self.detail_threshold:
-            self.moments[len(self.times)] = moment
-        self.times.append(moment.time)
-        self.scores.append(moment.score)
-        self.cuts.append(moment.cut)
-        if moment.trouble is not None:
-            self._trouble(moment.trouble, moment.time)
+    def add(self, frame_score: FrameScore) -> None:
+        """Take the next frame score."""
+        if frame_score.intruded_zones or frame_score.score >= self.detail_threshold:
+            self.frame_scores[len(self.times)] = frame_score
+        self.times.append(frame_score.time)
+        self.scores.append(frame_score.score)
+        self.cuts.append(frame_score.cut)
+        if frame_score.trouble is not None:
+            self._trouble(frame_score.trouble, frame_score.time)
 
     def smooth(self, mode: Mode) -> FloatArray:
         """The smoothed scores, float32 (n,)."""
@@ -66,7 +70,7 @@ class ClipTimeline:
 
     def between(self, start: float, end: float) -> list[FrameScore]:
         """The frame scores that were kept of a temporal segment."""
-        return [moment for moment in self.moments.values() if start <= moment.time <= end]
+        return [frame_score for frame_score in self.frame_scores.values() if start <= frame_score.time <= end]
 
     @property
     def judged(self) -> float:
@@ -80,15 +84,15 @@ class ClipTimeline:
             self.troubles[-1] = last.replace(end=time)
         else:
             self.troubles.append(Trouble(kind=kind, start=time, end=time))
-            self._forget_since(time - _TROUBLE_ONSET.get(kind, 0.0))
+            self._discard_since(time - _TROUBLE_ONSET.get(kind, 0.0))
 
-    def _forget_since(self, start: float) -> None:
-        """What was judged from ``start`` on, back to a cut at most, can't be trusted."""
+    def _discard_since(self, start: float) -> None:
+        """Mark what was judged from ``start`` on, back to a cut at most, as not judged."""
         for index in range(len(self.times) - 1, -1, -1):
             if self.times[index] < start:
                 return
             self.scores[index] = float("nan")
-            self.moments.pop(index, None)
+            self.frame_scores.pop(index, None)
             if self.cuts[index]:
                 return
 
@@ -98,61 +102,63 @@ def score_clip(
     scene: Scene,
     threshold: float,
     zones: Sequence[Zone] | None = None,
-    seen: Callable[[float], None] = lambda _: None,
+    on_frame: Callable[[float], None] = lambda _: None,
 ) -> ClipTimeline:
-    """Score a clip from its first frame to its last; ``seen`` is called with the time of each frame."""
-    watcher = FrameScorer(scene, zones)
+    """Score a clip from its first frame to its last; ``on_frame`` is called with the time of each frame."""
+    scorer = FrameScorer(scene, zones)
     # A smoothed score above the lower limit has at least one raw score above it nearby.
     timeline = ClipTimeline(detail_threshold=HYSTERESIS_RATIO * threshold)
-    for moment in watcher.watching(frames):
-        timeline.add(moment)
-        seen(moment.time)
+    for frame_score in scorer.score_all(frames):
+        timeline.add(frame_score)
+        on_frame(frame_score.time)
     return timeline
 
 
-def detect_events(timeline: ClipTimeline, maker: EventBuilder, threshold: float) -> tuple[Event, ...]:
-    """The events of a clip, in order of time: stretches above the threshold, and intrusions."""
-    curve = timeline.smooth(maker.mode)
+def detect_events(timeline: ClipTimeline, builder: EventBuilder, threshold: float) -> tuple[Event, ...]:
+    """The events of a clip in order of time: segments above the threshold, and intrusions into zones."""
+    curve = timeline.smooth(builder.mode)
     found: list[tuple[TemporalSegment, str | None]] = [
-        (stretch, None)
-        for stretch in temporal_segments(timeline.times, curve.tolist(), threshold, timeline.cuts)
+        (segment, None)
+        for segment in temporal_segments(timeline.times, curve.tolist(), threshold, timeline.cuts)
     ]
     found += _intrusion_segments(timeline)
     found.sort(key=lambda pair: pair[0].start)
     judged = [t for t, s in zip(timeline.times, timeline.scores, strict=True) if np.isfinite(s)]
     events: list[Event] = []
-    for stretch, zone in found:
-        moments = timeline.between(stretch.start - OFFLINE_SIGMA, stretch.end + OFFLINE_SIGMA)
+    for segment, zone in found:
+        frame_scores = timeline.between(segment.start - OFFLINE_SIGMA, segment.end + OFFLINE_SIGMA)
         if zone is not None:
-            events.append(maker.intrusion(len(events) + 1, zone, stretch, moments))
-        elif any(moment.judged for moment in moments):
+            events.append(builder.intrusion(len(events) + 1, zone, segment, frame_scores))
+        elif any(frame_score.judged for frame_score in frame_scores):
             ends = (
-                stretch.start - judged[0] <= _MAX_MISSING_ENDS
-                and judged[-1] - stretch.end <= _MAX_MISSING_ENDS
+                segment.start - judged[0] <= _MAX_MISSING_ENDS
+                and judged[-1] - segment.end <= _MAX_MISSING_ENDS
             )
             whole = ends and timeline.judged >= _MIN_JUDGED_SHARE
-            events.append(maker.event(len(events) + 1, stretch, moments, throughout=whole))
+            events.append(builder.event(len(events) + 1, segment, frame_scores, throughout=whole))
     return tuple(events)
 
 
 def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, str | None]]:
-    names = sorted({name for moment in timeline.moments.values() for name in moment.intruded_zones})
+    names = sorted(
+        {name for frame_score in timeline.frame_scores.values() for name in frame_score.intruded_zones}
+    )
     found: list[tuple[TemporalSegment, str | None]] = []
     for name in names:
-        machine = HysteresisSegmenter(0.5)
+        segmenter = HysteresisSegmenter(0.5)
         for index, time in enumerate(timeline.times):
-            ended = machine.finish() if timeline.cuts[index] else None
+            ended = segmenter.finish() if timeline.cuts[index] else None
             found += [(ended, name)] if ended else []
-            moment = timeline.moments.get(index)
-            over = machine.push(time, float(moment is not None and name in moment.intruded_zones))
+            frame_score = timeline.frame_scores.get(index)
+            over = segmenter.push(time, float(frame_score is not None and name in frame_score.intruded_zones))
             found += [(over, name)] if over else []
-        last = machine.finish()
+        last = segmenter.finish()
         found += [(last, name)] if last else []
     return found
 
 
 def downsample_curve(times: Sequence[float], scores: FloatArray) -> tuple[tuple[float, float | None], ...]:
-    """A curve of 2,000 points at most: the highest of every few; None where nothing was judged."""
+    """Reduce a score curve to ``MAX_CURVE_POINTS`` by maxima; None where nothing was judged."""
     if not len(times):
         return ()
     edges = np.unique(np.linspace(0, len(times), min(MAX_CURVE_POINTS, len(times)) + 1).astype(int))

@@ -1,7 +1,7 @@
-"""Moving objects and their tracks: connected foreground with similar velocity, matched by IoU.
+"""Moving objects and their tracks: connected foreground of similar velocity, matched by IoU.
 
-Objects of successive frames are matched by the Hungarian algorithm to the box that is expected by constant
-velocity.
+Objects of successive frames are assigned to tracks by the Hungarian algorithm on the IoU with each track's
+box at constant velocity, as SORT does (Bewley et al. 2016).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from anomalist.types.common import Box, FloatArray
 from anomalist.vision.motion.flow import CELL_SIZE, IntegralImages
 
 _MAX_VELOCITY_DIFFERENCE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
-_MIN_CELLS = 4
+_MIN_CELLS = 4  # of an object; fewer are noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class MovingObject:
     Parameters
     ----------
     box : around its pixels.
-    area : pixels that stand out.
+    area : foreground pixels.
     velocity : its mean, pixels a second to the right and down.
     cells : int (n, 2), row and column of the cells that it covers.
-    pace : its speed by the typical one there.
+    pace : its speed relative to the typical speed there.
     """
 
     box: Box
@@ -44,18 +44,18 @@ class MovingObject:
         return float(np.hypot(*self.velocity))
 
 
-def moving_objects(seen: IntegralImages, min_speed: float) -> list[MovingObject]:
+def moving_objects(integrals: IntegralImages, min_speed: float) -> list[MovingObject]:
     """Find the objects of a frame.
 
     Parameters
     ----------
-    seen : what stands out, and its velocities in pixels a second.
-    slowest : a difference in velocity, pixels a second, that always counts as alike.
+    integrals : of the foreground and its velocities, pixels a second.
+    min_speed : difference in velocity, pixels a second, up to which neighbours are always one object.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    count, mean = _cell_means(seen)
+    count, mean = _cell_means(integrals)
     rows, columns = np.nonzero(count > 0)
     if not len(rows):
         return []
@@ -71,12 +71,15 @@ def moving_objects(seen: IntegralImages, min_speed: float) -> list[MovingObject]
     return [_moving_object(cells[part], count, mean) for part in parts if len(part) >= _MIN_CELLS]
 
 
-def _cell_means(seen: IntegralImages) -> tuple[FloatArray, FloatArray]:
-    """Pixels that stand out in each cell, and their mean velocity."""
-    borders = [np.minimum(CELL_SIZE * np.arange(-(-length // CELL_SIZE) + 1), length) for length in seen.size]
+def _cell_means(integrals: IntegralImages) -> tuple[FloatArray, FloatArray]:
+    """Foreground pixels of each cell, and their mean velocity."""
+    borders = [
+        np.minimum(CELL_SIZE * np.arange(-(-length // CELL_SIZE) + 1), length) for length in integrals.size
+    ]
     corners = np.ix_(*borders)
     count, *moved = (
-        np.diff(np.diff(table[corners], axis=0), axis=1) for table in (seen.weight, seen.right, seen.down)
+        np.diff(np.diff(table[corners], axis=0), axis=1)
+        for table in (integrals.weight, integrals.right, integrals.down)
     )
     mean = np.stack(moved, axis=-1) / np.maximum(count, 1)[..., None]
     return count.astype(np.float32), mean.astype(np.float32)
@@ -88,15 +91,15 @@ def _similar_neighbours(
     """Pairs of neighbours one ``step`` (down, right) apart that move alike, by their numbers."""
     down, right = step
     height, width = number.shape
-    here = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
-    there = np.s_[down:, max(right, 0) : width - max(-right, 0)]
-    a, b = number[here], number[there]
+    first = np.s_[: height - down, max(-right, 0) : width - max(right, 0)]
+    second = np.s_[down:, max(right, 0) : width - max(-right, 0)]
+    a, b = number[first], number[second]
     both = (a >= 0) & (b >= 0)
-    v, w = mean[here][both], mean[there][both]
+    v, w = mean[first][both], mean[second][both]
     apart = np.hypot(v[:, 0] - w[:, 0], v[:, 1] - w[:, 1])
     faster = np.maximum(np.hypot(v[:, 0], v[:, 1]), np.hypot(w[:, 0], w[:, 1]))
-    alike = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
-    return a[both][alike], b[both][alike]
+    similar = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
+    return a[both][similar], b[both][similar]
 
 
 def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
@@ -111,12 +114,12 @@ def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatAr
     )
 
 
-_MAX_UNSEEN_SECONDS = 0.6  # seconds unseen
+_MAX_UNSEEN_SECONDS = 0.6  # after which a track ends
 _MIN_IOU = 0.15  # intersection over union of the expected and the found box
 _MAX_VELOCITY_CHANGE = 0.5  # of the faster speed: a larger change of velocity is another object
-_VELOCITY_TOLERANCE = 0.3  # heights a second that don't count, because flow is not exact
+_VELOCITY_TOLERANCE = 0.3  # heights a second, for the errors of flow
 _PATH_STEP_SECONDS = 0.2  # seconds between the boxes that are kept
-_MAX_PATH_LENGTH = 300  # a minute of them; of longer stays every other is let go
+_MAX_PATH_LENGTH = 300  # a minute of them; then every other one is dropped
 
 
 @dataclass(eq=False)
@@ -134,7 +137,7 @@ class TrackedObject:
     paces: list[float] = field(default_factory=list)
 
     def add(self, time: float, found: MovingObject) -> None:
-        """It was seen again."""
+        """Add the object as it was found at ``time``."""
         self.end, self.box = time, found.box
         self.velocity = found.velocity
         if not self.path or time - self.path[-1][0] >= _PATH_STEP_SECONDS * 0.99:
@@ -147,7 +150,7 @@ class TrackedObject:
                 del kept[1:-1:2]
 
     def expected(self, time: float) -> npt.NDArray[np.float64]:
-        """Where its box should be at ``time``, if it goes on like this."""
+        """Predicted box at ``time`` by constant velocity, float64 (4,)."""
         vx, vy = self.velocity
         return np.array(self.box, np.float64) + (time - self.end) * np.array([vx, vy, vx, vy])
 
@@ -160,11 +163,11 @@ class Tracker:
         self._next = 1
 
     def reset(self) -> None:
-        """Everything that was followed is gone: a cut."""
+        """Drop all tracks, after a cut."""
         self.tracked_objects = []
 
     def follow(self, objects: Sequence[MovingObject], time: float) -> list[TrackedObject]:
-        """Match the objects of one frame to tracked objects, old or new.
+        """Assign the objects of one frame to tracks, or start new ones.
 
         Returns
         -------
@@ -204,7 +207,7 @@ class Tracker:
 
 
 def _may_be_same_object(found: MovingObject, tracked_object: TrackedObject) -> bool:
-    """Whether one could become the other within a frame: what runs into a walker is not the walker."""
+    """Whether the velocities are similar enough: a runner who overlaps a walker is another object."""
     change = np.hypot(
         found.velocity[0] - tracked_object.velocity[0], found.velocity[1] - tracked_object.velocity[1]
     )

@@ -1,10 +1,12 @@
+"""The pool of products at each step depends on the step alone, wherever training goes on."""
+
 from __future__ import annotations
 
 import itertools
 
 import pytest
 
-from anomalist.vision.prefetch import sliding_pool
+from anomalist.training.pretraining import sliding_pool
 
 
 @pytest.mark.parametrize(("size", "every", "start"), [(3, 2, 0), (3, 2, 5), (1, 1, 4), (4, 3, 2)])
