@@ -61,7 +61,7 @@ def conversation(home: Path) -> str:
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.pipeline import Inspector, learn
-    from anomalist.report.markdown import conversation_lines
+    from anomalist.report.builder import conversation_lines
 
     lessons, defects, shown, again = chosen(load_folder(Path("mtd"), Path("mtd/groups.csv")).items)
     learned = learn(

@@ -2,24 +2,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from anomalist.cli.triage import triage_table
+from anomalist.cli.terminal import triage_table
 from anomalist.errors import DataError, MediaError
 from anomalist.memory.ranking import RankAdjustment
-from anomalist.report import builder, clip_html
-from anomalist.report.alerts import rank_alerts
+from anomalist.report import builder, clip_view
 from anomalist.report.builder import (
     VideoOpener,
     event_file_name,
-    rewrite_triage_reports,
-    write_triage_reports,
+    write_event_files,
+    write_report,
 )
+from anomalist.report.clip_view import ClipReportView
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Trouble, WatchMatch
 from anomalist.types.common import Claim
@@ -34,6 +34,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
     film(folder / "yard.mp4", 3)
     return folder
+
+
+def write_triage(
+    records: Sequence[ClipRecord],
+    folder: Path,
+    videos: Mapping[str, Video] | VideoOpener | None = None,
+    *,
+    title: str | None = None,
+    clips: bool = True,
+) -> Path:
+    pictured = write_event_files(records, folder, videos, clips=clips)
+    with ClipRunFolder.open(folder) as run:
+        run.replace(pictured)
+    return write_report(pictured, folder, ClipReportView(), title=title)
 
 
 def nasty(source: str) -> ClipRecord:
@@ -61,11 +75,11 @@ def opener(videos: Path) -> VideoOpener:
 
 
 def written(tmp_path: Path, videos: Path) -> Element:
-    return parse(write_triage_reports(everything(videos), tmp_path, opener(videos)))
+    return parse(write_triage(everything(videos), tmp_path, opener(videos)))
 
 
 def test_pictures_and_clips_lie_beside_the_records_that_name_them(tmp_path: Path, videos: Path) -> None:
-    write_triage_reports(everything(videos), tmp_path, opener(videos))
+    write_triage(everything(videos), tmp_path, opener(videos))
     records = ClipRunFolder(tmp_path).records()
     assert [record.source for record in records] == [record.source for record in everything(videos)]
     first = records[0].events[0]
@@ -77,7 +91,7 @@ def test_pictures_and_clips_lie_beside_the_records_that_name_them(tmp_path: Path
 
 
 def test_the_file_for_machines_holds_the_order_and_what_stays_open(tmp_path: Path, videos: Path) -> None:
-    write_triage_reports(everything(videos), tmp_path, opener(videos))
+    write_triage(everything(videos), tmp_path, opener(videos))
     report = json.loads((tmp_path / "triage.json").read_text("utf-8"))
     assert report["format"] == 1
     assert [alert["id"] for alert in report["alerts"]] == ["A1", "A2", "A3"]
@@ -159,7 +173,7 @@ def test_the_page_says_what_the_threshold_promises_and_whether_the_future_was_us
 
 
 def test_a_video_that_is_gone_gives_an_event_without_picture_that_says_so(tmp_path: Path) -> None:
-    page = parse(write_triage_reports([clip("gone.mp4", event())], tmp_path))
+    page = parse(write_triage([clip("gone.mp4", event())], tmp_path))
     assert "no picture" in page.words()
     (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame is None
@@ -168,14 +182,14 @@ def test_a_video_that_is_gone_gives_an_event_without_picture_that_says_so(tmp_pa
 
 
 def test_a_video_that_has_changed_is_not_shown(tmp_path: Path, videos: Path) -> None:
-    write_triage_reports([clip(str(videos / "yard.mp4"), event(), sha256="00" * 32)], tmp_path)
+    write_triage([clip(str(videos / "yard.mp4"), event(), sha256="00" * 32)], tmp_path)
     (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame is None
     assert "has changed since it was judged" in record.notes[0]
 
 
 def test_a_stream_is_not_opened_again(tmp_path: Path) -> None:
-    write_triage_reports([clip("rtsp://camera/1", event())], tmp_path)
+    write_triage([clip("rtsp://camera/1", event())], tmp_path)
     (record,) = ClipRunFolder(tmp_path).records()
     assert "can't be read again" in record.notes[0]
 
@@ -184,7 +198,7 @@ def test_a_video_that_went_away_meanwhile_is_said(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", 1)
     video = open_video(tmp_path / "a.mp4")
     (tmp_path / "a.mp4").unlink()
-    write_triage_reports([clip("a.mp4", event())], tmp_path, {"a.mp4": video})
+    write_triage([clip("a.mp4", event())], tmp_path, {"a.mp4": video})
     assert "No picture of E1" in ClipRunFolder(tmp_path).records()[0].notes[0]
 
 
@@ -207,7 +221,7 @@ class Torn:
 
 def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
     torn: Video = Torn()  # type: ignore[assignment]
-    write_triage_reports([clip("torn", event())], tmp_path, {"torn": torn})
+    write_triage([clip("torn", event())], tmp_path, {"torn": torn})
     (record,) = ClipRunFolder(tmp_path).records()
     assert record.events[0].key_frame == f"frames/{event_file_name('torn', 'E1')}.jpg"
     assert record.events[0].clip is None
@@ -215,12 +229,12 @@ def test_the_picture_stays_when_the_clip_can_not_be_cut(tmp_path: Path) -> None:
 
 
 def test_a_source_without_a_given_video_is_said(tmp_path: Path) -> None:
-    write_triage_reports([clip("a.mp4", event())], tmp_path, {})
+    write_triage([clip("a.mp4", event())], tmp_path, {})
     assert "was not kept" in ClipRunFolder(tmp_path).records()[0].notes[0]
 
 
 def test_without_clips_only_pictures_are_made(tmp_path: Path, videos: Path) -> None:
-    write_triage_reports(everything(videos)[:1], tmp_path, clips=False)
+    write_triage(everything(videos)[:1], tmp_path, clips=False)
     assert not (tmp_path / "clips").exists()
     assert ClipRunFolder(tmp_path).records()[0].events[0].clip is None
 
@@ -229,9 +243,8 @@ def test_beyond_a_number_of_events_only_words_are_left(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builder, "MAX_PICTURED_EVENTS", 1)
-    monkeypatch.setattr(builder, "MAX_PICTURED_EVENTS", 1)
     yard = clip(str(videos / "yard.mp4"), event(), event("E2", 8, 9, kind="size"))
-    write_triage_reports([yard], tmp_path, clips=False)
+    write_triage([yard], tmp_path, clips=False)
     (record,) = ClipRunFolder(tmp_path).records()
     assert [e.key_frame is not None for e in record.events] == [True, False]
     assert record.notes == ("No pictures of 1 event beyond the first 1 by rank.",)
@@ -240,30 +253,30 @@ def test_beyond_a_number_of_events_only_words_are_left(
 def test_a_page_holds_so_many_pictures_at_most(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_html, "MAX_EMBEDDED_EVENTS", 1)
+    monkeypatch.setattr(clip_view, "MAX_EMBEDDED_EVENTS", 1)
     yard = clip(str(videos / "yard.mp4"), event(), event("E2", 8, 9, kind="size"))
-    page = parse(write_triage_reports([yard], tmp_path, clips=False))
+    page = parse(write_triage([yard], tmp_path, clips=False))
     assert f"frames/{event_file_name(yard.source, 'E2')}.jpg" in page.words()
     assert len(page.all("details", class_="event")[1].all("img")) == 0
 
 
 def test_a_triage_can_be_rendered_again_from_its_folder_alone(tmp_path: Path, videos: Path) -> None:
-    first = write_triage_reports(everything(videos), tmp_path, opener(videos), title="Night").read_bytes()
+    first = write_triage(everything(videos), tmp_path, opener(videos), title="Night").read_bytes()
     assert (
-        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path, title="Night").read_bytes()
+        write_report(
+            ClipRunFolder(tmp_path).records(), tmp_path, ClipReportView(), title="Night"
+        ).read_bytes()
         == first
     )
     raised = RankAdjustment(value=1, cases=("case:1",), reason="alike to 1 escalated (case:1)")
     key = f"{videos / 'yard.mp4'}#E1"
-    page = parse(
-        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path, adjustments={key: raised})
-    )
+    page = parse(write_report(ClipRunFolder(tmp_path).records(), tmp_path, ClipReportView({key: raised})))
     assert "1 step up by feedback (alike to 1 escalated (case:1))" in page.words()
 
 
 def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(tmp_path: Path, videos: Path) -> None:
     folder = tmp_path / "run"
-    write_triage_reports(everything(videos)[:1], folder)
+    write_triage(everything(videos)[:1], folder)
     one, two = (event_file_name(str(videos / "yard.mp4"), id_) for id_ in ("E1", "E2"))
     (folder / "frames" / f"{one}.jpg").unlink()
     (folder / "clips" / f"{one}.mp4").unlink()
@@ -271,7 +284,7 @@ def test_pictures_that_are_gone_or_lie_elsewhere_are_not_shown(tmp_path: Path, v
     outside.write_bytes(b"\xff\xd8secret")
     rows = (folder / "clips.jsonl").read_text("utf-8").replace(f"frames/{two}.jpg", "../secret.jpg")
     (folder / "clips.jsonl").write_text(rows, "utf-8")
-    page = parse(rewrite_triage_reports(ClipRunFolder(folder).records(), folder))
+    page = parse(write_report(ClipRunFolder(folder).records(), folder, ClipReportView()))
     assert page.words().count("The key frame is gone.") == 2
     assert "The short clip is gone." in page.words()
     assert "c2VjcmV0" not in (folder / "triage.html").read_text("utf-8")
@@ -295,14 +308,14 @@ def test_a_folder_without_readable_records_is_an_error(tmp_path: Path, rows: str
     if rows is not None:
         (tmp_path / "clips.jsonl").write_text(rows)
     with pytest.raises(DataError, match=r"clips\.jsonl"):
-        rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path)
+        write_report(ClipRunFolder(tmp_path).records(), tmp_path, ClipReportView())
 
 
 def test_an_empty_run_is_a_page_too(tmp_path: Path) -> None:
-    page = parse(write_triage_reports([], tmp_path))
+    page = parse(write_triage([], tmp_path))
     assert page.all("h1")[0].words() == "No clips were looked at"
     assert (tmp_path / "clips.jsonl").read_bytes() == b""
-    assert rewrite_triage_reports(ClipRunFolder(tmp_path).records(), tmp_path).is_file()
+    assert write_report(ClipRunFolder(tmp_path).records(), tmp_path, ClipReportView()).is_file()
 
 
 def test_long_events_are_cut_around_their_peak() -> None:
@@ -314,7 +327,7 @@ def test_long_events_are_cut_around_their_peak() -> None:
 
 def test_markdown_takes_everything_literally_and_stays_short(tmp_path: Path, videos: Path) -> None:
     many = [clip(f"{n}.mp4", event(), scene=f"s{n}") for n in range(30)]
-    write_triage_reports([nasty("a|b.mp4"), failed(), *many], tmp_path)
+    write_triage([nasty("a|b.mp4"), failed(), *many], tmp_path)
     text = (tmp_path / "triage.md").read_text("utf-8")
     assert text.startswith("# Video triage\n\n**32 things to watch in 32 clips, 1 critical.**")
     assert "And 12 more in triage.html." in text
@@ -327,7 +340,7 @@ def test_the_table_lists_alerts_and_what_stays_open(videos: Path) -> None:
     console = Console(width=120)
     records = everything(videos)
     with console.capture() as capture:
-        console.print(triage_table(rank_alerts(records), records))
+        console.print(triage_table(records))
     text = capture.get()
     assert "critical" in text
     assert "Asked for: <b>running</b>." in text
@@ -338,5 +351,5 @@ def test_the_table_lists_alerts_and_what_stays_open(videos: Path) -> None:
 def test_the_table_of_nothing_says_so() -> None:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(triage_table((), [clip("calm.mp4")]))
+        console.print(triage_table([clip("calm.mp4")]))
     assert "Nothing stood out." in capture.get()

@@ -44,15 +44,15 @@ def test_the_line_breaks_where_nothing_was_judged() -> None:
     line = timeline_plot(clip(curve=tuple((t / 10, None if 30 <= t < 50 else 0.1) for t in range(100))))
     assert line is not None
     assert line.line.count("M") == 2
-    assert [(m.left, m.width) for m in line.silent] == [(30, 20)]
+    assert [(m.left, m.width) for m in line.unscored] == [(30, 20)]
     assert "1 stretch not judged" in line.description
 
 
 def test_camera_trouble_is_marked_however_short() -> None:
     line = timeline_plot(clip(troubles=(Trouble(kind="frozen", start=4, end=4),)))
     assert line is not None
-    assert [m.left for m in line.silent] == [40]
-    assert line.silent[0].width > 0
+    assert [m.left for m in line.unscored] == [40]
+    assert line.unscored[0].width > 0
 
 
 def test_without_a_length_there_is_no_timeline() -> None:

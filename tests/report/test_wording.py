@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anomalist.report import wording
-from anomalist.report.wording import Summary
+from anomalist.report import picture_view, wording
+from anomalist.report.picture_view import Summary
 from anomalist.types.image import Attributes, Calibration, Record
 
 if TYPE_CHECKING:
@@ -64,13 +64,11 @@ def counts(anomalous: int, undecided: int, normal: int, errors: int) -> Summary:
     ],
 )
 def test_the_headline_claims_no_more_than_the_counts(summary: Summary, text: str) -> None:
-    assert wording.headline(summary) == text
+    assert picture_view.headline(summary) == text
 
 
 def test_the_lead_names_the_worst_and_what_is_open(run: Run) -> None:
-    from anomalist.report.wording import summarise
-
-    text = wording.lead(run.records, summarise(run.records))
+    text = picture_view.lead(run.records, picture_view.summarise(run.records))
     assert "The most severe is <img src=x" in text
     assert "major line (upper left)." in text
     assert text.endswith("1 picture could not be decided and needs a person. 1 file could not be inspected.")

@@ -115,7 +115,7 @@ class ChatSession:
         return f"{undone.case} is taken back: {undone.note or undone.text}"
 
     def _save(self, folder: str) -> str:
-        from anomalist.report.markdown import write_conversation
+        from anomalist.report.builder import write_conversation
 
         target = Path(folder) if folder else self._folder
         chat = self._chat

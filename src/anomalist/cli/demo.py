@@ -83,7 +83,8 @@ def run_demo(out: Path) -> None:
     from anomalist.cli.terminal import out as stdout
     from anomalist.pipeline import Inspector, learn
     from anomalist.records import inspect_to_folder
-    from anomalist.report.builder import write_reports
+    from anomalist.report.builder import write_report
+    from anomalist.report.picture_view import PictureReportView
     from anomalist.storage.run_folder import ImageRunFolder
 
     if out.exists() and any(out.iterdir()) and not (out / "records.jsonl").exists():
@@ -106,7 +107,8 @@ def run_demo(out: Path) -> None:
             records = list(inspect_to_folder(inspector, folder, paths))
             outcomes.append(_count_result(name, records))
         every = folder.records()
-        report = write_reports(every, out, folder.calibrations(every), title="anomalist demo")
+        view = PictureReportView(folder.calibrations(every))
+        report = write_report(every, out, view, title="anomalist demo")
     stdout.print(_results_table(outcomes))
     stdout.print(
         f"{len(every)} pictures in {time.perf_counter() - began:.0f} s. Report: {report}\n\n"

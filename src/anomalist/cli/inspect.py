@@ -144,8 +144,9 @@ def report(
 ) -> None:
     """Write the reports of a run again, from its records alone."""
     from anomalist.cli.triage import refresh_report
-    from anomalist.report.builder import write_reports
+    from anomalist.report.builder import write_report
     from anomalist.report.exports import load_exporters, run_exporters
+    from anomalist.report.picture_view import PictureReportView
     from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 
     exporters = load_exporters(export or ())
@@ -155,7 +156,7 @@ def report(
     else:
         run = ImageRunFolder(folder)
         records = run.records()
-        written = write_reports(records, folder, run.calibrations(records), title=title)
+        written = write_report(records, folder, PictureReportView(run.calibrations(records)), title=title)
         run_exporters(exporters, records, folder)
     typer.echo(written)
 
@@ -192,8 +193,9 @@ def _inspect_all(
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
-    from anomalist.report.builder import write_reports
+    from anomalist.report.builder import write_report
     from anomalist.report.exports import run_exporters
+    from anomalist.report.picture_view import PictureReportView
     from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
@@ -204,7 +206,7 @@ def _inspect_all(
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
         every = folder.records()
-        report = write_reports(every, out, folder.calibrations(every))
+        report = write_report(every, out, PictureReportView(folder.calibrations(every)))
         run_exporters(exporters, every, out)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records

@@ -1,4 +1,4 @@
-"""Shared by all commands: options, exit codes, consoles, progress bars, and the table of verdicts.
+"""Shared by all commands: options, exit codes, consoles, progress bars, and the tables of results.
 
 Tables go to stdout, progress to stderr. `use_passive_wait_policy` must be called before torch is
 imported.
@@ -7,19 +7,22 @@ imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-
-from anomalist.types.image import Record
+from rich.console import Console, Group
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
+    from anomalist.memory.ranking import RankAdjustment
+    from anomalist.report.document import Entry, EntryT, ReportDocument
+    from anomalist.types.clip import ClipRecord
+    from anomalist.types.image import Record
     from anomalist.vision.detectors.base import Progress
 
 
@@ -58,7 +61,11 @@ out = Console()
 err = Console(stderr=True)
 
 _VERDICT_COLOURS = {"anomalous": "bold red", "undecided": "yellow", "normal": "green", "error": "magenta"}
+_SEVERITY_COLOURS = ("dim", "yellow", "dark_orange", "red", "bold magenta")
 _MAX_REASONS = 10  # of the most urgent pictures; the report has them all
+
+MAX_TABLE_ROWS = 25
+"""Alerts, and things not judged, that are shown; the report has them all."""
 
 
 @contextmanager
@@ -92,35 +99,94 @@ def announce_model(asked: str) -> str:
 
 def results_table(records: Sequence[Record]) -> RenderableType:
     """The records as a table, the most urgent first, and under it why for all that is not plainly normal."""
-    from rich.console import Group
     from rich.padding import Padding
+    from rich.text import Text
+
+    from anomalist.report.picture_view import PictureReportView
+    from anomalist.report.wording import number, severity_word
+
+    def severity(entry: Entry[Record]) -> str:
+        word = severity_word(entry.severity, none="")
+        return f"{word} if real" if word and entry.outcome == "undecided" else word
+
+    document = PictureReportView().document(records)
+    columns: dict[str, Callable[[Entry[Record]], Text | str]] = {
+        "picture": lambda entry: Text(entry.name),
+        "verdict": lambda entry: Text(entry.outcome, _VERDICT_COLOURS[entry.outcome]),
+        "severity": severity,
+        "kind": lambda entry: Text(entry.record.kind or ""),
+        "p": lambda entry: number(entry.record.p_value),
+    }
+    unclear = [entry for entry in document.entries if entry.outcome != "normal"][:_MAX_REASONS]
+    notes = [
+        Text.assemble((f"{entry.name}  ", _VERDICT_COLOURS[entry.outcome]), entry.reason) for entry in unclear
+    ]
+    return _entry_table(document, columns, [Padding(note, (1, 0, 0, 0)) for note in notes])
+
+
+def triage_table(
+    records: Sequence[ClipRecord], adjustments: Mapping[str, RankAdjustment] | None = None
+) -> RenderableType:
+    """The alerts as a table, what to watch first on top, and under it all that could not be judged."""
+    from rich.text import Text
+
+    from anomalist.report.clip_view import AlertEntry, ClipReportView
+    from anomalist.report.document import format_spans
+    from anomalist.report.wording import UNGRADED, format_time_span, printable, severity_word
+
+    def severity(entry: AlertEntry) -> Text:
+        return Text(severity_word(entry.severity, UNGRADED), _SEVERITY_COLOURS[entry.severity])
+
+    def what(entry: AlertEntry) -> Text:
+        text = Text(printable(entry.alert.caption))
+        if entry.alert.watched:
+            text.append(f" Asked for: {printable(', '.join(entry.alert.watched))}.", "bold cyan")
+        if entry.alert.times > 1:
+            text.append(f" Seen {entry.alert.times} times.", "dim")
+        return text
+
+    document = ClipReportView(adjustments or {}).document(records)
+    columns: dict[str, Callable[[AlertEntry], Text | str]] = {
+        "": lambda entry: Text(entry.alert.id[1:], justify="right"),
+        "severity": severity,
+        "clip": lambda entry: Text(entry.name),
+        "time": lambda entry: format_time_span(entry.alert.start, entry.alert.end),
+        "what": what,
+    }
+    notes = [
+        Text.assemble(
+            ("not judged  ", "yellow"),
+            f"{each.name}{format_spans(each.item.spans)}: {printable(each.item.why)}",
+        )
+        for each in document.unjudged[:MAX_TABLE_ROWS]
+    ]
+    notes += _more_line(len(document.unjudged) - MAX_TABLE_ROWS)
+    if not document.entries:
+        return Group(Text("Nothing stood out.", "green"), *notes)
+    return _entry_table(document, columns, notes, max_rows=MAX_TABLE_ROWS)
+
+
+def _entry_table(
+    document: ReportDocument[EntryT, Any],
+    columns: Mapping[str, Callable[[EntryT], Text | str]],
+    notes: Sequence[RenderableType],
+    max_rows: int | None = None,
+) -> RenderableType:
+    """The entries of a report as a table, by column headings, and notes under it."""
     from rich.table import Table
     from rich.text import Text
 
-    from anomalist.report.wording import (
-        main_reason,
-        number,
-        outcome,
-        severity_word,
-        short_names,
-        sort_by_urgency,
-    )
-
-    ordered = sort_by_urgency(records)
-    place, names = short_names(ordered)
-    table = Table(title=Text(place) if place else None, title_justify="left", title_style="dim")
-    for heading in ("picture", "verdict", "severity", "kind", "p"):
+    title = Text(document.place) if document.place else None
+    table = Table(title=title, title_justify="left", title_style="dim")
+    for heading in columns:
         table.add_column(heading, overflow="fold")
-    reasons: list[RenderableType] = []
-    for record, name in zip(ordered, names, strict=True):
-        verdict = outcome(record)
-        severity = severity_word(record) if record.severity else ""
-        severity += " if real" if severity and verdict == "undecided" else ""
-        cells = (Text(record.kind or ""), number(record.p_value))
-        table.add_row(Text(name), Text(verdict, _VERDICT_COLOURS[verdict]), severity, *cells)
-        if verdict != "normal" and len(reasons) < _MAX_REASONS:
-            reason = main_reason(record) if record.status == "ok" else record.error or ""
-            reasons.append(
-                Padding(Text.assemble((f"{name}  ", _VERDICT_COLOURS[verdict]), reason), (1, 0, 0, 0))
-            )
-    return Group(table, *reasons)
+    for entry in document.entries[:max_rows]:
+        table.add_row(*(cell(entry) for cell in columns.values()))
+    more = [] if max_rows is None else _more_line(len(document.entries) - max_rows)
+    return Group(table, *more, *notes)
+
+
+def _more_line(rest: int) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(f"And {rest:,} more in the report.", "dim")] if rest > 0 else []

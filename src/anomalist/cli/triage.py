@@ -16,20 +16,13 @@ import typer
 
 from anomalist.cli.terminal import EXIT_FAIL_ON, EXIT_NOT_JUDGED, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError, DataError
-from anomalist.report.alerts import Alert
-from anomalist.report.clip_summary import find_unjudged
-from anomalist.report.clip_wording import clip_names, format_time_span, severity
-from anomalist.report.wording import printable
-from anomalist.types.clip import ClipRecord
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from anomalist.composition import TriageSettings
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
-    from anomalist.types.clip import Event
+    from anomalist.types.clip import ClipRecord, Event
     from anomalist.vision.media.streams import RecentFrames
     from anomalist.vision.motion.learning import Progress
     from anomalist.vision.motion.scene import Scene
@@ -106,47 +99,6 @@ class AlertRecorder:
         name = f"frames/{event.id}-{event.start:.0f}s.jpg"
         write_atomically(self._out / name, render_event_images(self._recent, event).frame)
         return name
-
-
-MAX_TABLE_ROWS = 25
-"""Alerts, and things not judged, that are shown; the report has them all."""
-
-_SEVERITY_COLOURS = ("dim", "yellow", "dark_orange", "red", "bold magenta")
-
-
-def triage_table(alerts: Sequence[Alert], records: Sequence[ClipRecord]) -> RenderableType:
-    """The alerts as a table, what to watch first on top, and under it all that could not be judged."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    place, names = clip_names(records)
-    named = {record.source: name for record, name in zip(records, names, strict=True)}
-    table = Table(title=Text(place) if place else None, title_justify="left", title_style="dim")
-    table.add_column("", justify="right")
-    for heading in ("severity", "clip", "time", "what"):
-        table.add_column(heading, overflow="fold")
-    for alert in alerts[:MAX_TABLE_ROWS]:
-        what = Text(printable(alert.caption))
-        if alert.watched:
-            what.append(f" Asked for: {printable(', '.join(alert.watched))}.", "bold cyan")
-        if alert.times > 1:
-            what.append(f" Seen {alert.times} times.", "dim")
-        level = Text(severity(alert.severity), _SEVERITY_COLOURS[alert.severity])
-        when = format_time_span(alert.start, alert.end)
-        table.add_row(alert.id[1:], level, Text(named.get(alert.source, alert.source)), when, what)
-    parts: list[RenderableType] = [table] if alerts else [Text("Nothing stood out.", "green")]
-    if len(alerts) > MAX_TABLE_ROWS:
-        parts.append(Text(f"And {len(alerts) - MAX_TABLE_ROWS:,} more in the report.", "dim"))
-    open_points = find_unjudged(records)
-    for item in open_points[:MAX_TABLE_ROWS]:
-        when = "".join(f" {format_time_span(*stretch)}" for stretch in item.spans[:3])
-        when += " …" if len(item.spans) > 3 else ""
-        name = f"{named.get(item.source, item.source)}{when}"
-        parts.append(Text.assemble(("not judged  ", "yellow"), f"{name}: {printable(item.why)}"))
-    if len(open_points) > MAX_TABLE_ROWS:
-        parts.append(Text(f"And {len(open_points) - MAX_TABLE_ROWS:,} more in the report.", "dim"))
-    return Group(*parts)
 
 
 ZonesOption = Annotated[
@@ -286,11 +238,11 @@ def _open_triage(settings: TriageSettings) -> Triage:
 
 
 def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool) -> list[ClipRecord]:
-    from anomalist.cli.terminal import err
+    from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.feedback import stored_rank_adjustments
-    from anomalist.report.alerts import rank_alerts
-    from anomalist.report.builder import write_triage_reports
+    from anomalist.report.builder import write_event_files, write_report
+    from anomalist.report.clip_view import ClipReportView
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.vision.media.sources import list_videos
 
@@ -304,10 +256,13 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     every = records if out is None else ClipRunFolder(out).records()
     moved = stored_rank_adjustments(every)
     if out is not None:
-        report = write_triage_reports(every, out, adjustments=moved)
+        pictured = write_event_files(every, out, adjustments=moved)
+        with ClipRunFolder.open(out) as folder:
+            folder.replace(pictured)
+        report = write_report(pictured, out, ClipReportView(moved))
         err.print(f"Report: {report}", markup=False, soft_wrap=True)
     if not echo:
-        stdout.print(triage_table(rank_alerts(records, moved), records))
+        stdout.print(triage_table(records, moved))
     return records
 
 
@@ -392,8 +347,9 @@ def feedback(
 def refresh_report(folder: Path, title: str | None = None) -> Path:
     """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
     from anomalist.feedback import stored_rank_adjustments
-    from anomalist.report.builder import rewrite_triage_reports
+    from anomalist.report.builder import write_report
+    from anomalist.report.clip_view import ClipReportView
     from anomalist.storage.run_folder import ClipRunFolder
 
     records = ClipRunFolder(folder).records()
-    return rewrite_triage_reports(records, folder, adjustments=stored_rank_adjustments(records), title=title)
+    return write_report(records, folder, ClipReportView(stored_rank_adjustments(records)), title=title)

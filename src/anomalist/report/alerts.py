@@ -15,8 +15,14 @@ from pydantic import Field
 
 from anomalist.errors import DataError
 from anomalist.memory.ranking import RankAdjustment
-from anomalist.report.clip_wording import explain_feedback, format_duration, severity
-from anomalist.report.wording import count, number
+from anomalist.report.wording import (
+    UNGRADED,
+    count,
+    explain_feedback,
+    format_duration,
+    number,
+    severity_word,
+)
 from anomalist.types.clip import ClipRecord, Event, MeasureName, Track
 from anomalist.types.common import Frozen
 
@@ -330,7 +336,7 @@ def rank_reason(
 ) -> str:
     """Say in one sentence why an alert stands where it does."""
     how_high = f"{height(seen)}, for {format_duration(stretch.end - stretch.start)}"
-    parts = [f"{severity(seen.event.severity).capitalize()} severity", how_high]
+    parts = [f"{severity_word(seen.event.severity, UNGRADED).capitalize()} severity", how_high]
     if len(stretch.events) > 1:
         parts.append(f"{len(stretch.events)} events close together")
     if watched:

@@ -1,8 +1,7 @@
-"""Report builder: write every report file of an inspected run or a triage into its folder.
+"""Report builder: write every report file of a run, a triage or a conversation into its folder.
 
-Pictures: report.html, report.md, report.json, results.csv and coco.json. Clips: clips.jsonl, triage.json,
-triage.md, triage.html, key frames in frames/ and short clips in clips/. Both can be written again from
-the records alone.
+A view says what its records hold and how the page looks; the builder writes page, Markdown, JSON and exports
+of any view. Reports can be written again from the records alone; only `write_event_files` reads videos.
 """
 
 from __future__ import annotations
@@ -11,45 +10,92 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anomalist.errors import AnomalistError, MediaError
-from anomalist.memory.ranking import RankAdjustment
 from anomalist.report.alerts import event_key, keys_by_rank, rank_alerts
-from anomalist.report.clip_html import close_up_path, write_triage_html
-from anomalist.report.clip_summary import TriageReport, find_unjudged, summarise_triage
-from anomalist.report.markdown import write_triage_markdown
+from anomalist.report.document import (
+    EntryT,
+    MarkdownLayout,
+    ReportDocument,
+    SummaryT,
+    escape_markdown,
+    render_markdown,
+)
+from anomalist.report.figures import close_up_path
 from anomalist.report.wording import count
 from anomalist.storage.files import write_atomically
-from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.common import Answer, Claim
 from anomalist.types.image import Record
 
 if TYPE_CHECKING:
+    from anomalist.memory.ranking import RankAdjustment
     from anomalist.vision.media.frames import Video
 
+AnyRecordT = TypeVar("AnyRecordT")
+RecordT_contra = TypeVar("RecordT_contra", contravariant=True)
 
-def write_reports(
-    records: Sequence[Record],
+
+class ReportView(Protocol[RecordT_contra, EntryT, SummaryT]):
+    """What differs between reports of one kind of record and another."""
+
+    @property
+    def stem(self) -> str:
+        """Name of the HTML, Markdown and JSON file, without suffix."""
+
+    @property
+    def layout(self) -> MarkdownLayout[EntryT]:
+        """How the Markdown file is laid out."""
+
+    def document(
+        self, records: Sequence[RecordT_contra], title: str | None = None
+    ) -> ReportDocument[EntryT, SummaryT]:
+        """Say what the records hold; reads no file."""
+
+    def page(self, document: ReportDocument[EntryT, SummaryT], folder: Path) -> str:
+        """Render the HTML page with pictures of a folder."""
+
+    def to_json(self, document: ReportDocument[EntryT, SummaryT]) -> str:
+        """Give the text of the JSON file."""
+
+    def export(self, records: Sequence[RecordT_contra], folder: Path) -> None:
+        """Write what else belongs to the report."""
+
+
+def write_report(
+    records: Sequence[AnyRecordT],
     folder: Path,
-    calibrations: Mapping[str, Mapping[str, Any]],
+    view: ReportView[AnyRecordT, EntryT, SummaryT],
     *,
     title: str | None = None,
 ) -> Path:
-    """Write report.html, report.md, report.json, results.csv and coco.json into ``folder``.
+    """Write all files of a report: report.* or triage.* (html, md, json), and the view's exports.
 
-    ``calibrations`` maps profile digests to what `ImageRunFolder.calibration` gives. Returns the HTML file.
+    The same records and pictures give the same bytes.
+
+    Parameters
+    ----------
+    records : what was inspected or triaged.
+    folder : where their maps, masks, key frames and clips are; gets the files.
+    view : `PictureReportView` or `ClipReportView`.
+    title : stands above the headline.
+
+    Returns
+    -------
+    The HTML file.
+
+    Raises
+    ------
+    DataError
+        If a file can't be written, a mask of an export is missing, or two clips are of the same source.
     """
-    from anomalist.report.exports import write_coco, write_csv
-    from anomalist.report.html import write_html
-    from anomalist.report.markdown import write_markdown
-    from anomalist.report.wording import write_report_json
-
-    write_csv(records, folder / "results.csv")
-    write_coco(records, folder, folder / "coco.json")
-    write_report_json(records, folder / "report.json")
-    write_markdown(records, folder / "report.md", title=title)
-    return write_html(records, folder, calibrations, folder / "report.html", title=title)
+    document = view.document(records, title)
+    write_atomically(folder / f"{view.stem}.json", view.to_json(document) + "\n")
+    write_atomically(folder / f"{view.stem}.md", render_markdown(document, view.layout))
+    page = write_atomically(folder / f"{view.stem}.html", view.page(document, folder))
+    view.export(records, folder)  # last: if it fails, the page is there and says what is missing
+    return page
 
 
 MAX_CLIP_SECONDS = 20.0
@@ -90,7 +136,45 @@ def _reopen_video(source: str) -> Video:
     return open_video(source)
 
 
-def write_event_pictures(
+def write_event_files(
+    records: Sequence[ClipRecord],
+    folder: Path,
+    videos: Mapping[str, Video] | VideoOpener | None = None,
+    *,
+    adjustments: Mapping[str, RankAdjustment] | None = None,
+    clips: bool = True,
+) -> list[ClipRecord]:
+    """Write key frames, close-ups and short clips of events into frames/ and clips/.
+
+    Parameters
+    ----------
+    records : one a source.
+    folder : gets the files.
+    videos : by source, or what opens a source; by default files and folders are opened again. A video that
+        can't be read any more, or has changed, gives events without pictures, and its record says so.
+    adjustments : by ``event_key``, from feedback on past events: what ranks high gets pictures.
+    clips : whether to cut short clips.
+
+    Returns
+    -------
+    The records with the paths of what was written, for `ClipRunFolder.replace`.
+
+    Raises
+    ------
+    DataError
+        If a file can't be written, or two records are of the same source.
+    """
+    ranks = {key: rank for rank, key in enumerate(keys_by_rank(rank_alerts(records, adjustments)))}
+    opened = video_opener(videos)
+    pictured = []
+    for record in records:
+        keys = {event.id: event_key(record.source, event.id) for event in record.events}
+        wanted = {id_ for id_, key in keys.items() if ranks[key] < MAX_PICTURED_EVENTS}
+        pictured.append(_write_clip_pictures(record, wanted, folder, opened, clips=clips))
+    return pictured
+
+
+def _write_clip_pictures(
     record: ClipRecord, wanted: set[str], folder: Path, opened: VideoOpener, *, clips: bool
 ) -> ClipRecord:
     """Write the pictures of the wanted events (by id) of a clip into frames/ and clips/ of a folder.
@@ -113,10 +197,10 @@ def write_event_pictures(
             return _add_notes(record, *problems, f"No pictures of its events: {problem}")
         for place, event in enumerate(events):
             if event.id in wanted:
-                events[place], said = _write_event_files(
+                events[place], failures = _write_event_files(
                     video, event, folder, event_file_name(record.source, event.id), clips=clips
                 )
-                problems += said
+                problems += failures
     return _add_notes(record.replace(events=tuple(events)), *problems)
 
 
@@ -136,13 +220,13 @@ def _write_event_files(
 
     found = {}
     try:
-        made = render_event_images(video, event)
+        images = render_event_images(video, event)
         found["key_frame"] = f"frames/{name}.jpg"
-        write_atomically(folder / found["key_frame"], made.frame)
+        write_atomically(folder / found["key_frame"], images.frame)
         near = folder / close_up_path(found["key_frame"])
         near.unlink(missing_ok=True)  # of an earlier triage into the same folder
-        if made.close_up is not None:
-            write_atomically(near, made.close_up)
+        if images.close_up is not None:
+            write_atomically(near, images.close_up)
         if clips:
             (folder / "clips").mkdir(parents=True, exist_ok=True)
             cut_clip(video, *_clip_range(event), folder / "clips" / f"{name}.mp4")
@@ -167,72 +251,61 @@ def _add_notes(record: ClipRecord, *notes: str) -> ClipRecord:
     return record.replace(notes=(*record.notes, *new)) if new else record
 
 
-def write_triage_reports(
-    records: Sequence[ClipRecord],
-    folder: Path,
-    videos: Mapping[str, Video] | VideoOpener | None = None,
-    *,
-    adjustments: Mapping[str, RankAdjustment] | None = None,
-    title: str | None = None,
-    clips: bool = True,
-) -> Path:
-    """Write clips.jsonl, triage.json, triage.md, triage.html, frames/ and clips/ into a folder.
+MAX_PARAGRAPH_SENTENCES = 4
+"""Sentences; more are a list."""
 
-    Parameters
-    ----------
-    records : one a source.
-    videos : by source, or what opens a source; by default files and folders are opened again. A video that
-        can't be read any more, or has changed, gives events without pictures, and its record says so.
-    adjustments : by ``event_key``, from feedback on past events.
-    title : stands above the headline.
-    clips : whether to cut short clips.
+MAX_CITED_IDS = 3
+"""Ids that are named behind a sentence."""
 
-    Returns
-    -------
-    The HTML file.
 
-    Raises
-    ------
-    DataError
-        If a file can't be written, or two records are of the same source.
+def write_conversation(
+    answers: Sequence[Answer], records: Sequence[Record], folder: Path, name: str
+) -> tuple[Path, ...]:
+    """Write ``conversation.md``, and ``report.md`` where there are pictures; returns their paths.
+
+    Raises DataError when they can't be written.
     """
-    order = {key: place for place, key in enumerate(keys_by_rank(rank_alerts(records, adjustments)))}
-    opened = video_opener(videos)
-    records_with_pictures = []
-    for record in records:
-        wanted = {
-            event.id
-            for event in record.events
-            if order[event_key(record.source, event.id)] < MAX_PICTURED_EVENTS
-        }
-        records_with_pictures.append(write_event_pictures(record, wanted, folder, opened, clips=clips))
-    with ClipRunFolder.open(folder) as run:
-        run.replace(records_with_pictures)
-    return _write_triage_pages(records_with_pictures, folder, adjustments, title)
+    from anomalist.report.picture_view import PictureReportView
+
+    lines = [f"# {escape_markdown(name)}", "", *conversation_lines(answers)]
+    written = [write_atomically(folder / "conversation.md", "\n".join(lines).rstrip() + "\n")]
+    if records:
+        view = PictureReportView()
+        text = render_markdown(view.document(records), view.layout)
+        written.append(write_atomically(folder / f"{view.stem}.md", text))
+    return tuple(written)
 
 
-def rewrite_triage_reports(
-    records: Sequence[ClipRecord],
-    folder: Path,
-    *,
-    adjustments: Mapping[str, RankAdjustment] | None = None,
-    title: str | None = None,
-) -> Path:
-    """Write triage.json, triage.md and triage.html again from records and the pictures of their folder.
-
-    Raises DataError if a file can't be written.
-    """
-    return _write_triage_pages(records, folder, adjustments, title)
+def conversation_lines(answers: Sequence[Answer]) -> list[str]:
+    """Questions as quotes, answers below them with the ids that each sentence rests on."""
+    lines: list[str] = []
+    for answer in answers:
+        lines += [f"> {escape_markdown(answer.question)}", "", *answer_lines(answer), ""]
+        for note in answer.notes:
+            lines += [f"*{escape_markdown(note)}*", ""]
+        if answer.dropped:
+            lines += [f"*Left out, for lack of evidence: {len(answer.dropped)}*", ""]
+    return lines
 
 
-def _write_triage_pages(
-    records: Sequence[ClipRecord],
-    folder: Path,
-    adjustments: Mapping[str, RankAdjustment] | None,
-    title: str | None,
-) -> Path:
-    alerts, unjudged = rank_alerts(records, adjustments), find_unjudged(records)
-    report = TriageReport(summary=summarise_triage(records, alerts), alerts=alerts, unjudged=unjudged)
-    write_atomically(folder / "triage.json", report.model_dump_json(indent=1) + "\n")
-    write_triage_markdown(records, alerts, unjudged, folder / "triage.md", title=title)
-    return write_triage_html(records, alerts, unjudged, folder, folder / "triage.html", title=title)
+def answer_lines(answer: Answer) -> list[str]:
+    """An answer as a paragraph, or as a list where it has many sentences; its options; what would help."""
+    if answer.letter is not None or not answer.claims:
+        parts = " ".join(escape_markdown(text) for text in (answer.text, answer.helps) if text)
+        options = [escape_markdown(f"{o.letter}: {o.text} ({o.probability:.0%})") for o in answer.options]
+        return [parts, *(["", *(f"- {option}" for option in options)] if options else [])]
+    first, *others = map(_cited_sentence, answer.claims)
+    helps = [escape_markdown(answer.helps)] if answer.helps else []
+    if len(others) < MAX_PARAGRAPH_SENTENCES:
+        return [" ".join([first, *others, *helps])]
+    return [first, "", *(f"- {sentence}" for sentence in others), *(["", *helps] if helps else [])]
+
+
+def _cited_sentence(claim: Claim) -> str:
+    """A sentence with the ids that it does not name itself."""
+    cited = [id for id in claim.evidence if id not in claim.text]
+    if not cited:
+        return escape_markdown(claim.text)
+    more = f" and {len(cited) - MAX_CITED_IDS} more" if len(cited) > MAX_CITED_IDS else ""
+    ids = "[" + ", ".join(cited[:MAX_CITED_IDS]) + more + "]"
+    return f"{escape_markdown(claim.text)} {escape_markdown(ids)}"

@@ -1,10 +1,14 @@
-"""Exports for other programs: CSV (RFC 4180, safe against formula injection), COCO JSON, and plug-ins."""
+"""Exports for other programs: CSV (RFC 4180, safe against formula injection), COCO JSON, and plug-ins.
+
+An exporter is a function ``(records, folder)`` that writes files into a run folder. `PICTURE_EXPORTERS` run
+with every report of pictures; plug-ins are asked for by name.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,8 +69,8 @@ def run_exporters(
             raise write_error(Path(error.filename or folder), error) from error
 
 
-def write_csv(records: Sequence[Record], target: Path) -> Path:
-    """Write one row a picture, RFC 4180, UTF-8, in the order given.
+def write_csv(records: Sequence[Record], folder: Path) -> Path:
+    """Write results.csv: one row a picture, RFC 4180, UTF-8, in the order given.
 
     ``regions`` reads ``R1 x0 y0 x1 y1; R2 …`` (half-open boxes, pixels). Text that a spreadsheet would run
     as a formula gets an apostrophe in front; numbers stay numbers.
@@ -77,11 +81,11 @@ def write_csv(records: Sequence[Record], target: Path) -> Path:
     for record in records:
         row = _csv_row(record)
         writer.writerow([_escape_formula(row[column]) for column in CSV_COLUMNS])
-    return write_atomically(target, table.getvalue())
+    return write_atomically(folder / "results.csv", table.getvalue())
 
 
-def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
-    """Write COCO detection JSON: images, categories (kinds), and an annotation for each region.
+def write_coco(records: Sequence[Record], folder: Path) -> Path:
+    """Write coco.json, COCO detection: images, categories (kinds), and an annotation for each region.
 
     Pictures called normal are images without annotations; regions of undecided ones are annotated and say
     ``"outcome": "undecided"``. Pictures that could not be inspected stand in ``info.errors`` only.
@@ -91,8 +95,7 @@ def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
     Parameters
     ----------
     records : what was inspected.
-    folder : the run folder that holds the masks.
-    target : the JSON file.
+    folder : the run folder, which holds the masks and gets the file.
 
     Raises
     ------
@@ -119,7 +122,14 @@ def write_coco(records: Sequence[Record], folder: Path, target: Path) -> Path:
         ],
         "annotations": annotations,
     }
-    return write_atomically(target, to_json(content, indent=1, inf_nan_mode="null") + b"\n")
+    return write_atomically(folder / "coco.json", to_json(content, indent=1, inf_nan_mode="null") + b"\n")
+
+
+PICTURE_EXPORTERS: Mapping[str, Callable[[Sequence[Record], Path], Path]] = {
+    "csv": write_csv,
+    "coco": write_coco,
+}
+"""By name; all of them run with every report of pictures."""
 
 
 def region_masks(record: Record, folder: Path) -> list[tuple[Region, BoolArray]]:

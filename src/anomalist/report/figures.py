@@ -7,6 +7,7 @@ damaged or changed (SHA-256) is named in the report, not hidden. Arrays are uint
 
 from __future__ import annotations
 
+import base64
 import io
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -353,6 +354,26 @@ def close_up(pixels: UInt8Array, box: Box | None, *, max_side: int = CLOSE_UP_SI
     left, right = _centred_range((x0 + x1) / 2, min(side, width), width)
     top, bottom = _centred_range((y0 + y1) / 2, min(side, height), height)
     return thumbnail(np.ascontiguousarray(pixels[top:bottom, left:right]), max_side=max_side)
+
+
+def close_up_path(key_frame: str) -> str:
+    """Name the close-up that belongs to a key frame: "frames/1-E2.jpg" to "frames/1-E2-close.jpg"."""
+    path = Path(key_frame)
+    return path.with_name(f"{path.stem}-close{path.suffix}").as_posix()
+
+
+def read_jpeg(folder: Path, name: str) -> bytes | None:
+    """Read a JPEG file of a folder; None where it is missing, of another kind, or lies elsewhere."""
+    try:
+        data = resolve_inside(folder, name).read_bytes()
+    except (OSError, ValueError, DataError):
+        return None
+    return data if data.startswith(b"\xff\xd8") else None
+
+
+def jpeg_data_uri(data: bytes | None) -> str | None:
+    """Embed a JPEG file as a data: address; None for None."""
+    return None if data is None else f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def jpeg_thumbnail(picture: bytes | None) -> bytes | None:

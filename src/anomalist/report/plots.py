@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.report.clip_summary import clip_duration, unjudged_spans
-from anomalist.report.clip_wording import format_time, format_time_span, severity
-from anomalist.report.wording import count, number
+from anomalist.report.document import clip_duration, unjudged_spans
+from anomalist.report.wording import UNGRADED, count, format_time, format_time_span, number, severity_word
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -246,18 +245,18 @@ class TimelinePlot:
     top_text: str
     events: tuple[TimelineMark, ...]
     peaks: tuple[TimelineMark, ...]
-    silent: tuple[TimelineMark, ...]
+    unscored: tuple[TimelineMark, ...]
     ticks: tuple[TimelineMark, ...]
     description: str
 
 
 def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
-    """Lay out the curve, events and unjudged stretches of a clip; None where its length is unknown.
+    """Lay out the curve, events and unjudged spans of a clip; None where its length is unknown.
 
     The height is that of the highest score, or 1.5 times the threshold where nothing gets that high, so that
     a calm clip looks calm.
     """
-    duration = clip_duration(record)
+    duration, unjudged = clip_duration(record), unjudged_spans(record)
     if not duration > 0:
         return None
     known = [score for _, score in record.curve if score is not None and math.isfinite(score)]
@@ -275,7 +274,7 @@ def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
         mark(
             e.start,
             e.end,
-            f"{e.id}, {format_time_span(e.start, e.end)}, {severity(e.severity)}",
+            f"{e.id}, {format_time_span(e.start, e.end)}, {severity_word(e.severity, UNGRADED)}",
             e.id,
             e.severity,
         )
@@ -292,10 +291,7 @@ def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
         )
         for e in record.events
     ]
-    silent = [
-        mark(start, end, f"not judged {format_time_span(start, end)}")
-        for start, end in unjudged_spans(record)
-    ]
+    unscored = [mark(start, end, f"not judged {format_time_span(start, end)}") for start, end in unjudged]
     return TimelinePlot(
         line=_svg_path(_downsample_curve(record.curve), duration, top),
         threshold=None if threshold is None else round(100 * (1 - min(max(threshold / top, 0), 1)), 2),
@@ -303,9 +299,9 @@ def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
         top_text=number(max(known), 2) if known else "",
         events=tuple(events),
         peaks=tuple(peaks),
-        silent=tuple(silent),
+        unscored=tuple(unscored),
         ticks=_time_ticks(duration),
-        description=_describe_timeline(record, duration, known),
+        description=_describe_timeline(record, duration, known, len(unjudged)),
     )
 
 
@@ -351,11 +347,11 @@ def _time_ticks(duration: float) -> tuple[TimelineMark, ...]:
     return (TimelineMark(0, 0, format_time(0)), *inner, TimelineMark(100, 0, format_time(duration)))
 
 
-def _describe_timeline(record: ClipRecord, duration: float, known: Sequence[float]) -> str:
+def _describe_timeline(record: ClipRecord, duration: float, known: Sequence[float], unjudged: int) -> str:
     parts = [f"Score over {format_time(duration)}"]
     if known and record.threshold is not None:
         parts.append(f"highest {number(max(known), 2)}, threshold {number(record.threshold, 2)}")
     parts.append(count(len(record.events), "event"))
-    if silent := unjudged_spans(record):
-        parts.append(f"{count(len(silent), 'stretch', 'stretches')} not judged")
+    if unjudged:
+        parts.append(f"{count(unjudged, 'stretch', 'stretches')} not judged")
     return ", ".join(parts)

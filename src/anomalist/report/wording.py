@@ -1,4 +1,4 @@
-"""Wording of picture reports: counts, sort order, and numbers and decisions in plain sentences.
+"""Wording of the reports: numbers, times, scores and decisions of pictures and clips in plain sentences.
 
 The same in every report: the HTML templates call these functions as ``w``.
 """
@@ -9,84 +9,60 @@ import math
 import os.path
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from anomalist.storage.files import write_atomically
-from anomalist.types.clip import ClipRecord
-from anomalist.types.common import SEVERITIES, Frozen, PromptUsed
+from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
+from anomalist.types.common import SEVERITIES, Label, PromptUsed
 from anomalist.types.image import Attributes, Calibration, Record, is_alarm
 
-SUMMARY_FORMAT = 1
+if TYPE_CHECKING:
+    from anomalist.memory.ranking import RankAdjustment
+
+UNGRADED = "ungraded"
+"""Word for severity 0 of an event: no policy has graded it."""
 
 
-class Summary(Frozen):
-    """Counts of one run. Each picture is counted once among the four outcomes."""
-
-    pictures: int
-    anomalous: int
-    undecided: int
-    normal: int
-    errors: int = Field(description="pictures without a verdict")
-    by_severity: dict[str, int] = Field(description="of the anomalous, the most severe first")
-    by_kind: dict[str, int] = Field(description='of the anomalous, the most frequent first; "unnamed" is one')
-
-
-def outcome(record: Record) -> str:
+def outcome(record: Record | ClipRecord) -> Label | Literal["error"]:
     """Give the label, or "error" where there is none: a failure is never normal."""
     return record.label if record.status == "ok" and record.label is not None else "error"
 
 
-def summarise(records: Sequence[Record]) -> Summary:
-    """Count the records by outcome, and the anomalous ones by severity and kind."""
-    outcomes = Counter(outcome(record) for record in records)
-    anomalous = [record for record in records if outcome(record) == "anomalous"]
-    severities = Counter(record.severity or 0 for record in anomalous)
-    kinds = Counter(record.kind or "unnamed" for record in anomalous)
-    return Summary(
-        pictures=len(records),
-        anomalous=outcomes["anomalous"],
-        undecided=outcomes["undecided"],
-        normal=outcomes["normal"],
-        errors=outcomes["error"],
-        by_severity={SEVERITIES[level]: severities[level] for level in sorted(severities, reverse=True)},
-        by_kind=dict(sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))),
-    )
+def severity_word(level: int | None, none: str = "–") -> str:
+    """Give the word for a severity, 1 to 4; ``none`` where there is none to speak of."""
+    return SEVERITIES[level] if level else none
 
 
-def is_ranked_only(record: Record) -> bool:
-    """Whether a picture was compared with itself or its folder alone: its score ranks it, no more."""
-    return record.status == "ok" and record.basis in ("itself", "folder")
+def count_severities(levels: Iterable[int], none: str) -> dict[str, int]:
+    """Count severities by word, the most severe first."""
+    found = Counter(levels)
+    return {severity_word(level, none): found[level] for level in sorted(found, reverse=True)}
 
 
-def sort_by_urgency(records: Sequence[Record]) -> list[Record]:
-    """Sort by falling severity, then rising p-value, then falling score, then name.
-
-    The severity of pictures that are only ranked says nothing yet: there the score comes first.
-    """
-
-    def key(record: Record) -> tuple[float, float, float, str]:
-        p = math.inf if record.p_value is None else record.p_value
-        score = -math.inf if record.score is None else record.score
-        severity = 0 if is_ranked_only(record) else record.severity or 0
-        return -severity, p, -score, record.source
-
-    return sorted(records, key=key)
+def count_kinds(kinds: Iterable[str]) -> dict[str, int]:
+    """Count kinds, the most frequent first, then by name."""
+    return dict(sorted(Counter(kinds).items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def write_report_json(records: Sequence[Record], target: Path) -> Path:
-    """Write ``{"format", "summary", "records"}``; the records are in the order given, whole."""
-    report = _Report(format=SUMMARY_FORMAT, summary=summarise(records), records=tuple(records))
-    return write_atomically(target, report.model_dump_json(indent=1) + "\n")
+def source_name(source: str) -> str:
+    """Give the last part of a path or address."""
+    return Path(source.rstrip("/")).name or source
 
 
-class _Report(Frozen):
-    format: int
-    summary: Summary
-    records: tuple[Record, ...]
+def short_names(records: Sequence[Record | ClipRecord]) -> tuple[str, list[str]]:
+    """Split sources into the folder that they share ("" if none) and what tells them apart."""
+    if any("://" in record.source for record in records):  # addresses are not taken apart
+        return "", [printable(record.source) for record in records]
+    parents = [str(Path(record.source).parent) for record in records]
+    try:
+        folder = os.path.commonpath(parents)
+        folder = "" if folder == "." else folder
+    except ValueError:  # absolute and relative paths, or no records
+        folder = ""
+    names = [os.path.relpath(record.source, folder) if folder else record.source for record in records]
+    return printable(folder), [printable(name) for name in names]
 
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (text direction), surrogate, separators
@@ -129,21 +105,68 @@ def count(amount: int, singular: str, plural: str | None = None) -> str:
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
 
 
-def severity_word(record: Record) -> str:
-    """Give the word for the severity; a dash where there is none to speak of."""
-    return SEVERITIES[record.severity] if record.severity else "–"
-
-
-def short_names(records: Sequence[Record | ClipRecord]) -> tuple[str, list[str]]:
-    """Split sources into the folder that they share ("" if none) and what tells them apart."""
-    parents = [str(Path(record.source).parent) for record in records]
+def format_datetime(time: str) -> str:
+    """Write an ISO 8601 time to the minute, "2026-01-31 14:05 UTC"; leave anything else as it is."""
     try:
-        folder = os.path.commonpath(parents)
-        folder = "" if folder == "." else folder
-    except ValueError:  # absolute and relative paths, or no records
-        folder = ""
-    names = [os.path.relpath(record.source, folder) if folder else record.source for record in records]
-    return printable(folder), [printable(name) for name in names]
+        when = datetime.fromisoformat(time)
+    except ValueError:
+        return printable(time)
+    zone = " UTC" if when.tzinfo and not when.utcoffset() else when.strftime(" %z").rstrip()
+    return when.strftime("%Y-%m-%d %H:%M") + zone
+
+
+def format_period(times: Sequence[str]) -> str:
+    """Write from when to when, for times in rising order; "" for none."""
+    if not times:
+        return ""
+    first, last = format_datetime(times[0]), format_datetime(times[-1])
+    if first == last:
+        return first
+    same_day = first[:10] == last[:10] and first[16:] == last[16:]
+    return f"{first[:16]}–{last[11:]}" if same_day else f"{first} – {last}"
+
+
+def format_time(seconds: float) -> str:
+    """Write a time in a clip: "0:07", "12:30", "1:02:05"; parts of a second are cut off."""
+    whole = int(max(seconds, 0) + 1e-6)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def format_time_span(start: float, end: float) -> str:
+    """Write from when to when: "0:07–0:12"; one time where both are the same."""
+    first, last = format_time(start), format_time(end)
+    return first if first == last else f"{first}–{last}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write how long something lasts: "8.9 s", "12 min 30 s", "1 h 2 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def is_ranked_only(record: Record) -> bool:
+    """Whether a picture was compared with itself or its folder alone: its score ranks it, no more."""
+    return record.status == "ok" and record.basis in ("itself", "folder")
+
+
+def sort_by_urgency(records: Sequence[Record]) -> list[Record]:
+    """Sort by falling severity, then rising p-value, then falling score, then name.
+
+    The severity of pictures that are only ranked says nothing yet: there the score comes first.
+    """
+
+    def key(record: Record) -> tuple[float, float, float, str]:
+        p = math.inf if record.p_value is None else record.p_value
+        score = -math.inf if record.score is None else record.score
+        severity = 0 if is_ranked_only(record) else record.severity or 0
+        return -severity, p, -score, record.source
+
+    return sorted(records, key=key)
 
 
 def main_reason(record: Record) -> str:
@@ -158,47 +181,6 @@ def main_reason(record: Record) -> str:
     regions = {region.id for region in record.regions}
     about_regions = (claim.text for claim in record.claims if regions.intersection(claim.evidence))
     return next(about_regions, record.claims[0].text if record.claims else record.error or "")
-
-
-def headline(summary: Summary) -> str:
-    """Say the outcome of the run in one sentence."""
-    if not summary.pictures:
-        return "No pictures were inspected"
-    judged = summary.pictures - summary.errors
-    if summary.anomalous:
-        verb = "looks" if summary.anomalous == 1 else "look"
-        return f"{summary.anomalous:,} of {count(judged, 'picture')} {verb} anomalous"
-    if not judged:
-        return "No picture could be inspected"
-    if judged == 1:
-        return "The picture looks normal" if summary.normal else "The picture could not be decided"
-    if summary.normal == judged:
-        return f"All {judged:,} pictures look normal"
-    if summary.undecided == judged:
-        return f"None of {judged:,} pictures could be decided"
-    return f"None of {judged:,} pictures is called anomalous"
-
-
-def lead(records: Sequence[Record], summary: Summary) -> str:
-    """Say what to look at first and what stays open."""
-    sentences = []
-    flagged = sort_by_urgency([record for record in records if outcome(record) == "anomalous"])
-    if flagged and flagged[0].severity:
-        worst = flagged[0]
-        where = f" ({worst.regions[0].attributes.position})" if worst.regions else ""
-        name = printable(Path(worst.source).name)
-        sentences.append(
-            f"The most severe is {name}: {severity_word(worst)} {worst.kind or 'anomaly'}{where}."
-        )
-    if summary.undecided:
-        verb = "needs" if summary.undecided == 1 else "need"
-        sentences.append(f"{count(summary.undecided, 'picture')} could not be decided and {verb} a person.")
-        reasons = {record.why_undecided for record in records if outcome(record) == "undecided"}
-        if len(reasons) == 1 and summary.undecided > 1:
-            sentences.append(printable(reasons.pop() or ""))
-    if summary.errors:
-        sentences.append(f"{count(summary.errors, 'file')} could not be inspected.")
-    return " ".join(filter(None, sentences))
 
 
 def prompt_reply_pairs(record: Record) -> list[tuple[PromptUsed, str]]:
@@ -259,8 +241,10 @@ def explain_unreachable_rate(basis: Calibration) -> str:
     )
 
 
-def explain_calibration(basis: Calibration) -> str:
-    """Say what the calibration rests on and how far it can be trusted."""
+def explain_calibration(basis: Calibration | EventCalibration) -> str:
+    """Say what the threshold rests on and how far it can be trusted."""
+    if isinstance(basis, EventCalibration):
+        return _explain_event_calibration(basis)
     normals = count(basis.normals, "normal picture")
     if basis.groups != basis.normals:
         normals += f" in {count(basis.groups, 'group')}"
@@ -278,32 +262,27 @@ def explain_calibration(basis: Calibration) -> str:
     return text
 
 
+def _explain_event_calibration(basis: EventCalibration) -> str:
+    """Say what the threshold rests on and how far it can be trusted."""
+    footage = (
+        f"{count(basis.blocks, 'block')} of {number(basis.block_seconds)} s of normal footage "
+        f"({format_duration(basis.footage_seconds)})"
+    )
+    rate = number(basis.promised_per_hour, 2)
+    events = f"{rate} false {'event' if rate == '1' else 'events'} an hour"
+    if basis.supported:
+        return f"{footage}; promises at most {events}."
+    return (
+        f"{footage}; promises no fewer than {events}: learn from more footage for a stricter promise "
+        f"(asked for: {number(basis.asked_per_hour, 2)})."
+    )
+
+
 def explain_no_calibration(record: Record) -> str:
     """Say what it means that nothing was calibrated."""
     if record.basis == "reference":
         return "none: the differences from the reference decide."
     return "none: scores can't be compared with those of normal pictures."
-
-
-def format_datetime(time: str) -> str:
-    """Write an ISO 8601 time to the minute, "2026-01-31 14:05 UTC"; leave anything else as it is."""
-    try:
-        when = datetime.fromisoformat(time)
-    except ValueError:
-        return printable(time)
-    zone = " UTC" if when.tzinfo and not when.utcoffset() else when.strftime(" %z").rstrip()
-    return when.strftime("%Y-%m-%d %H:%M") + zone
-
-
-def format_period(times: Sequence[str]) -> str:
-    """Write from when to when, for times in rising order; "" for none."""
-    if not times:
-        return ""
-    first, last = format_datetime(times[0]), format_datetime(times[-1])
-    if first == last:
-        return first
-    same_day = first[:10] == last[:10] and first[16:] == last[16:]
-    return f"{first[:16]}–{last[11:]}" if same_day else f"{first} – {last}"
 
 
 def describe_shape(attributes: Attributes) -> str:
@@ -331,3 +310,38 @@ def describe_texture(attributes: Attributes) -> str:
     """Describe the texture against the surroundings: "rougher (× 2.1)"."""
     word = "as around" if attributes.texture == "same" else attributes.texture
     return f"{word} (× {number(attributes.texture_ratio, 2)})"
+
+
+TROUBLES: dict[TroubleKind, str] = {
+    "black": "the picture was black",
+    "covered": "the camera was covered",
+    "frozen": "the picture was frozen",
+    "moved": "the camera had been moved",
+    "moving": "the camera was moving",
+}
+
+
+def explain_feedback(adjustment: RankAdjustment) -> str:
+    """Say how feedback moves the rank, and because of what."""
+    if abs(adjustment.value) < 0.005:
+        return f"not moved by feedback ({adjustment.reason})"
+    way = "up" if adjustment.value > 0 else "down"
+    steps = number(abs(adjustment.value), 2)
+    return f"{steps} {'step' if steps == '1' else 'of a step'} {way} by feedback ({adjustment.reason})"
+
+
+def explain_event_rate(event: Event) -> str:
+    """Say how often normal footage gets as high as an event."""
+    if event.kind == "forbidden zone":
+        return "Nothing may be in that zone, so this needs no comparison."
+    if event.false_events_per_hour is None:
+        return "No block of the normal footage kept for calibration got this high."
+    return f"Normal footage gets this high about {number(event.false_events_per_hour, 2)} times an hour."
+
+
+def explain_timing(record: ClipRecord) -> str:
+    """Say whether scores use the future, and how late they come."""
+    if record.mode == "offline":
+        return "Offline: each score also uses what comes after it in the clip, so it can't come live."
+    late = f", {number(record.latency, 2)} s late" if record.latency else ""
+    return f"Causal: each score uses only what came before{late}, as it would live."

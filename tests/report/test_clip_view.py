@@ -3,15 +3,9 @@ from __future__ import annotations
 import random
 
 from anomalist.report.alerts import rank_alerts
-from anomalist.report.clip_summary import (
-    find_unjudged,
-    outcome,
-    summarise_triage,
-    triage_headline,
-    triage_lead,
-    unjudged_sentences,
-    unjudged_spans,
-)
+from anomalist.report.clip_view import headline, lead, summarise_triage, unjudged_sentences
+from anomalist.report.document import find_unjudged, unjudged_spans
+from anomalist.report.wording import outcome
 from anomalist.types.clip import Trouble
 from tests.report.clip_records import clip, dark, event, failed
 
@@ -60,7 +54,7 @@ def test_a_clip_without_a_curve_has_no_gaps() -> None:
 def words(*records: object) -> tuple[str, str, str]:
     alerts, unjudged = rank_alerts(records), find_unjudged(records)  # type: ignore[arg-type]
     summary = summarise_triage(records, alerts)  # type: ignore[arg-type]
-    return triage_headline(summary), triage_lead(summary), unjudged_sentences(summary, unjudged)
+    return headline(summary), lead(summary), unjudged_sentences(summary, unjudged)
 
 
 def test_the_headline_never_takes_a_failure_for_calm() -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.report import html
-from anomalist.report.html import write_html
+from anomalist.report import picture_view
+from anomalist.report.builder import write_report
+from anomalist.report.picture_view import PictureReportView
 from anomalist.types.common import Claim, Opinion, PromptUsed
 from anomalist.types.image import Record
 from tests.report.pages import Element, parse
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 def render(run: Run, records: list[Record] | None = None) -> Element:
     chosen = run.records if records is None else records
-    return parse(write_html(chosen, run.folder, run.calibrations, run.folder / "report.html"))
+    view = PictureReportView(run.calibrations)
+    target = run.folder / "page.html"
+    target.write_text(view.page(view.document(chosen), run.folder), "utf-8")
+    return parse(target)
+
+
+def test_a_lost_mask_fails_the_exports_but_not_the_page_that_says_so(run: Run) -> None:
+    lost = run.named("mild").replace(mask="masks/none.png")
+    with pytest.raises(DataError, match="missing or damaged"):
+        write_report([lost], run.folder, PictureReportView())
+    assert "The mask masks/none.png is missing or damaged." in parse(run.folder / "report.html").words()
 
 
 def test_every_link_leads_to_an_element_of_the_page_and_every_id_is_used_once(run: Run) -> None:
@@ -193,8 +204,7 @@ def test_without_calibration_it_says_that_scores_cannot_be_compared(run: Run) ->
 
 
 def test_without_the_scores_of_normals_there_is_no_plot_and_it_says_so(run: Run) -> None:
-    target = run.folder / "report.html"
-    page = parse(write_html(run.records, run.folder, {}, target))
+    page = parse(write_report(run.records, run.folder, PictureReportView()))
     assert not page.all("svg")
     assert page.words().count("so there is no plot") == 3
 
@@ -216,17 +226,17 @@ def test_runs_of_one_outcome_make_a_whole_page(
     assert not [tag for tag in missing if page.all(tag)]
 
 
-def test_the_same_records_give_the_same_bytes_in_any_order(run: Run, tmp_path: Path) -> None:
-    first = write_html(run.records, run.folder, run.calibrations, tmp_path / "1.html")
-    second = write_html(run.records[::-1], run.folder, run.calibrations, tmp_path / "2.html")
-    assert first.read_bytes() == second.read_bytes()
+def test_the_same_records_give_the_same_bytes_in_any_order(run: Run) -> None:
+    view = PictureReportView(run.calibrations)
+    first = write_report(run.records, run.folder, view).read_bytes()
+    assert write_report(run.records[::-1], run.folder, view).read_bytes() == first
 
 
 def test_large_runs_list_everything_with_fewer_and_smaller_pictures(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html, "MAX_NORMAL_THUMBNAILS", 1)
-    monkeypatch.setattr(html, "MAX_LARGE_PICTURES", 1)
+    monkeypatch.setattr(picture_view, "MAX_NORMAL_THUMBNAILS", 1)
+    monkeypatch.setattr(picture_view, "MAX_LARGE_PICTURES", 1)
     page = render(run)
     assert len(page.all("ul", class_="tiles")[0].all("li")) == 2
     assert len(page.all("ul", class_="tiles")[0].all("img")) == 1
@@ -235,23 +245,23 @@ def test_large_runs_list_everything_with_fewer_and_smaller_pictures(
 
 
 def test_a_title_of_ones_own_stands_above_the_headline(run: Run) -> None:
-    target = run.folder / "report.html"
-    page = parse(write_html(run.records, run.folder, run.calibrations, target, title="Line 3 <night>"))
+    page = parse(write_report(run.records, run.folder, PictureReportView(), title="Line 3 <night>"))
     assert page.all("p", class_="eyebrow")[0].words() == "Line 3 <night>"
 
 
 def test_a_target_that_cannot_be_written_is_one_clear_error(run: Run) -> None:
     (run.folder / "file").write_text("")
     with pytest.raises(DataError, match="can't be written"):
-        write_html(run.records, run.folder, {}, run.folder / "file" / "report.html")
+        write_report([], run.folder / "file", PictureReportView())
 
 
 def test_a_failed_write_leaves_the_old_report_and_no_half_one(run: Run) -> None:
-    target = run.folder / "report.html"
-    target.mkdir()
+    page = write_report(run.records, run.folder, PictureReportView())
+    page.unlink()
+    page.mkdir()
     before = sorted(run.folder.iterdir())
     with pytest.raises(DataError):
-        write_html(run.records, run.folder, {}, target)
+        write_report(run.records, run.folder, PictureReportView())
     assert sorted(run.folder.iterdir()) == before
 
 

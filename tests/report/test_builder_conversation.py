@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anomalist.report.markdown import answer_lines, conversation_lines, write_conversation
+from anomalist.report.builder import answer_lines, conversation_lines, write_conversation
 from anomalist.types.common import Answer, Claim
 from anomalist.types.image import Record
 

@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalist.report.wording import outcome, sort_by_urgency, summarise, write_report_json
+from anomalist.report.builder import write_report
+from anomalist.report.picture_view import PictureReportView, summarise
+from anomalist.report.wording import outcome, sort_by_urgency
 from anomalist.types.image import Record
 
 if TYPE_CHECKING:
@@ -54,18 +56,19 @@ def test_urgency_is_severity_then_p_then_score_and_unknown_comes_last() -> None:
     assert [record.source for record in sort_by_urgency(records)] == ["5", "3", "2", "1", "4", "0"]
 
 
-def test_json_holds_the_summary_and_every_record_unchanged(run: Run, tmp_path: Path) -> None:
-    target = write_report_json(run.records, tmp_path / "new" / "report.json")
-    content = json.loads(target.read_text("utf-8"))
+def test_json_holds_the_summary_and_every_record_unchanged(run: Run) -> None:
+    text = write_report(run.records, run.folder, PictureReportView()).with_suffix(".json").read_text("utf-8")
+    content = json.loads(text)
     assert content["format"] == 1
     assert content["summary"] == summarise(run.records).model_dump()
     assert [Record.model_validate(row) for row in content["records"]] == run.records
-    assert "検査" in target.read_text("utf-8")
+    assert "検査" in text
 
 
 def test_a_number_that_json_has_no_word_for_becomes_null(tmp_path: Path) -> None:
     record = Record(source="a", status="ok", score=math.nan, threshold=math.inf)
-    row = json.loads(write_report_json([record], tmp_path / "r.json").read_text("utf-8"))["records"][0]
+    write_report([record], tmp_path, PictureReportView())
+    row = json.loads((tmp_path / "report.json").read_text("utf-8"))["records"][0]
     assert row["score"] is None
     assert row["threshold"] is None
 
