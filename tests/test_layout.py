@@ -121,7 +121,7 @@ def test_the_checks_see_the_whole_package() -> None:
     assert "" in sources()
     assert {"types.image", "vision.motion.scene", "agent.asking.answering", "pipeline"} <= sources().keys()
     assert {"types.image", "vision.regions"} <= imports()["vision.evidence"]
-    assert "report.wording" in imports()["report.html"]
+    assert "report.wording" in imports()["report.builder"]
 
 
 def test_every_part_has_its_layer() -> None:

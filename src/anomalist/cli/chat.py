@@ -12,12 +12,12 @@ import typer
 from anomalist.cli.ask import format_answer
 from anomalist.cli.terminal import RateOption, use_passive_wait_policy
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.common import Answer
 
 if TYPE_CHECKING:
     from anomalist.agent.chat.chat import Chat, ChatStreamEvent
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.cli.ask import OpenedSubject
+    from anomalist.types.common import Answer
 
 
 INPUT_PROMPT = "> "

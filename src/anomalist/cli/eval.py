@@ -59,8 +59,13 @@ def detection(
 ) -> None:
     """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
     from anomalist.cli.terminal import out, progress_bars
-    from anomalist.eval.detection import compare_detection, contenders
-    from anomalist.eval.tables import group_runs_by_contender, render, summarize_seeds
+    from anomalist.eval.detection import (
+        compare_detection,
+        contenders,
+        group_runs_by_contender,
+        render,
+        summarize_seeds,
+    )
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups

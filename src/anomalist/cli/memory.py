@@ -111,7 +111,7 @@ def extend(
 ) -> None:
     """Have a language model write pairs of scenes for a kind of place, and remember them."""
     from anomalist.agent.models.selection import open_model
-    from anomalist.agent.reasoning.scene_generation import generate_scenes
+    from anomalist.agent.reasoning.memory_generation import generate_scenes
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.errors import DataError, ModelError
     from anomalist.memory.scenes.memory import memory_path

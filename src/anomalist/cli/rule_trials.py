@@ -14,7 +14,7 @@ from anomalist.cli.terminal import EXIT_NOT_JUDGED, JsonOption
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
-    from anomalist.agent.reasoning.rule_induction import Recheck
+    from anomalist.agent.reasoning.memory_generation import Recheck
     from anomalist.memory.cases import Case
     from anomalist.memory.rules.induction import Induction
     from anomalist.memory.rules.matching import RuleMatch
@@ -132,7 +132,7 @@ def _induce_rules(file: CaptionFile, model: str, batches: int, seed: int) -> Ind
     if model == NO_MODEL:
         return by_words(file, batches=batches, seed=seed)
     from anomalist.agent.models.selection import EVIDENCE, open_model, select_model
-    from anomalist.agent.reasoning.rule_induction import induce_by_model
+    from anomalist.agent.reasoning.memory_generation import induce_by_model
 
     choice = select_model(model)
     if choice.spec == EVIDENCE:
@@ -259,7 +259,7 @@ def _recheck_captions(
     if model == "none":
         return [None] * len(captions)
     from anomalist.agent.models.selection import EVIDENCE, open_model, select_model
-    from anomalist.agent.reasoning.rule_induction import recheck
+    from anomalist.agent.reasoning.memory_generation import recheck
     from anomalist.cli.terminal import progress_bars
 
     choice = select_model(model)

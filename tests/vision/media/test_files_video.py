@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.vision.media import readers
+from anomalist.vision.media import files
 from anomalist.vision.media.decoding import probe
 from anomalist.vision.media.files import VideoFile
 from anomalist.vision.media.frames import Frame
@@ -66,7 +66,7 @@ def test_both_readers_give_the_same_frames_at_the_same_times(
     expected = [time - expected[0] for time in expected[: len(sure_frames)]]
     rotation = int(options.get("rotation", 0))
 
-    assert fast_video._decord == (fast and readers._decord_log() is not None)
+    assert fast_video._decord == (fast and files._decord_log() is not None)
     assert [number_of(upright(frame, rotation)) for frame in sure_frames] == list(range(len(expected)))
     assert len(expected) == {"one_frame.mp4": 1}.get(name, len(options.get("times", range(31))) - 1)
     assert times_of(sure_frames) == pytest.approx(expected, abs=1e-3)
@@ -98,7 +98,7 @@ def test_a_range_is_what_the_whole_has_there(tmp_path: Path, decord: bool, name:
 
 
 def test_a_range_is_reached_by_seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anomalist.vision.media import decoding, readers
+    from anomalist.vision.media import decoding, files
 
     decodes: list[float] = []
 
@@ -109,7 +109,7 @@ def test_a_range_is_reached_by_seeking(tmp_path: Path, monkeypatch: pytest.Monke
 
     path = film(tmp_path / "long.mp4", [picture(n % 200) for n in range(200)])
     video = video_by(path, False)
-    monkeypatch.setattr(readers, "decode_frames", counted)
+    monkeypatch.setattr(files, "decode_frames", counted)
     assert [frame.index for frame in video.frames(7.0, 7.1)] == [175, 176, 177]
     assert len(decodes) < 20
 
@@ -134,7 +134,7 @@ def test_unusual_names_are_read(tmp_path: Path, name: str) -> None:
 
 def test_a_large_file_is_read_at_once_by_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "film.mp4")
-    monkeypatch.setattr(readers, "DECORD_MAX_BYTES", 100)
+    monkeypatch.setattr(files, "DECORD_MAX_BYTES", 100)
     video = VideoFile(path)
     assert not video._decord
     assert numbers(video.frames()) == list(range(30))
@@ -144,13 +144,13 @@ def test_a_large_file_is_read_at_once_by_pyav(tmp_path: Path, monkeypatch: pytes
 
 def test_without_decord_pyav_reads_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
-    readers._decord_log.cache_clear()
+    files._decord_log.cache_clear()
     try:
         video = VideoFile(film(tmp_path / "film.mp4"))
         assert not video._decord
         assert numbers(video.frames()) == list(range(30))
     finally:
-        readers._decord_log.cache_clear()
+        files._decord_log.cache_clear()
 
 
 def test_another_resolution_midway_is_a_cut(tmp_path: Path) -> None:

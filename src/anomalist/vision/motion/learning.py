@@ -222,11 +222,8 @@ def learn_scene(
         extractor = MotionExtractor(background, perspective)
         fold = _fold_function(index, video, len(usable))
         novelty = _held_out_novelty(banks, limits, embedder)
-        clips.append(
-            measure_held_out(
-                video.frames(rate=ANALYSIS_RATE), extractor, limits, novelty, fold, perspective, zones
-            )
-        )
+        frames = video.frames(rate=ANALYSIS_RATE)
+        clips.append(measure_held_out(frames, extractor, limits, novelty, fold, perspective, zones))
     progress("calibrating", len(usable), len(usable))
     scales, blocks = calibrate_scales(clips)
     height, width = usable[0].size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
-from anomalist.agent.reasoning.scene_generation import WRITE_SCENES_PROMPT, GeneratedScenes, generate_scenes
+from anomalist.agent.reasoning.memory_generation import WRITE_SCENES_PROMPT, GeneratedScenes, generate_scenes
 from tests.memory.scenes.scene_cases import LetterPairEncoder
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalist.eval.detection import DetectionResult
-from anomalist.eval.tables import (
+from anomalist.eval.detection import (
     AVERAGED_METRICS,
     AVERAGED_METRICS_BY_DEFECT,
+    DetectionResult,
     group_runs_by_contender,
     mean_std,
     summarize_seeds,

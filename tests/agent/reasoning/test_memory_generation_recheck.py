@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
-from anomalist.agent.reasoning.rule_induction import RECHECK_PROMPT, Recheck, recheck
+from anomalist.agent.reasoning.memory_generation import RECHECK_PROMPT, Recheck, recheck
 from anomalist.memory.rules.matching import RuleMatch
 from anomalist.memory.rules.rule import Rule
 

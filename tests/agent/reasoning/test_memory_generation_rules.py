@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anomalist.agent.models.scripted import ScriptedModel, ScriptedReply
-from anomalist.agent.reasoning.rule_induction import (
+from anomalist.agent.reasoning.memory_generation import (
     ANOMALOUS_RULES_PROMPT,
     CAPTIONS_SHOWN,
     NORMAL_RULES_PROMPT,
