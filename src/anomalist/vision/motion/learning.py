@@ -202,8 +202,7 @@ def learn_scene(
     SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
     usable, background, perspective, skipped = _survey_footage(opened, progress)
-    grid = empty_histograms_for(background)
-    counted_cells(zones, grid.speeds.shape[1:])  # refused before the long work
+    counted_cells(zones, empty_histograms_for(background).speeds.shape[1:])  # refused before the long work
     feature_extractor = feature_extractor_for(backbone)
 
     def embedder() -> ObjectEmbedder:
