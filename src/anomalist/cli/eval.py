@@ -132,7 +132,7 @@ def seeing(
     """Show a vision-language model where to look, and score what it says is there."""
     from anomalist.agent.models.selection import open_model
     from anomalist.cli.terminal import out, progress_bars
-    from anomalist.eval.seeing import evaluate_seeing, render
+    from anomalist.eval.vision_language import evaluate_seeing, render
 
     results = []
     with progress_bars() as progress:
@@ -208,7 +208,7 @@ def asking(
 ) -> None:
     """Ask the project's questions about real pictures and clips, and grade the answers."""
     from anomalist.cli.terminal import progress_bars
-    from anomalist.eval.asking import evaluate_asking, render
+    from anomalist.eval.question_answering import evaluate_asking, render
 
     with progress_bars() as progress:
         result = evaluate_asking(data, work=work, open_only=open_only, progress=progress)
@@ -232,8 +232,8 @@ def questions(
 ) -> None:
     """Ask multiple-choice questions made from ground truth: is it defective, where, and of which kind."""
     from anomalist.cli.terminal import out, progress_bars
-    from anomalist.eval.question_sources import QuestionSetup
-    from anomalist.eval.questioning import evaluate_questions, render
+    from anomalist.eval.multiple_choice import evaluate_questions, render
+    from anomalist.eval.multiple_choice_sources import QuestionSetup
 
     setup = QuestionSetup(cases=cases, train_normals=train_normals, effort=effort.value, seed=seed)
     with progress_bars() as progress:

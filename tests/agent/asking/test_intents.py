@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from anomalist.agent.asking.intents import CLASSIFIER_FILE, SubjectKind, classify_intent, examples, intents
 from anomalist.agent.asking.question import read_question
-from anomalist.eval.asking_questions import read_questions
+from anomalist.eval.question_answering_set import read_questions
 from anomalist.memory.embedding import load_encoder
 
 

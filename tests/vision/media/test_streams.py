@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anomalist.errors import MediaError
-from anomalist.vision.media import receiver
+from anomalist.vision.media import stream_receiver
 from anomalist.vision.media.streams import StreamedVideo
 from anomalist.vision.media.video import open_video
 from tests.vision.media.films import film, numbers, picture, times_of
@@ -20,8 +20,8 @@ from tests.vision.media.servers import Camera, Http, running
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(receiver, "TIMEOUT", 1.0)
+    monkeypatch.setattr(stream_receiver, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(stream_receiver, "TIMEOUT", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_where_nobody_listens_is_one_clear_error(scheme: str) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "TIMEOUT", 0.2)
+    monkeypatch.setattr(stream_receiver, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()
         with pytest.raises(MediaError, match="can't be opened"):
@@ -213,7 +213,7 @@ def test_leaving_a_live_stream_and_coming_back_is_a_cut() -> None:
 
 
 def test_a_camera_that_stalls_is_left_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "TIMEOUT", 0.3)
+    monkeypatch.setattr(stream_receiver, "TIMEOUT", 0.3)
 
     class Stalling(Camera):
         def _send_jpegs(self, file: socket.SocketIO, pictures: Sequence[bytes]) -> None:

@@ -15,8 +15,8 @@ from anomalist.errors import MediaError
 from anomalist.types.common import UInt8Array
 from anomalist.vision.media.decoding import to_pixels
 from anomalist.vision.media.frames import Frame, FrameSampler
-from anomalist.vision.media.receiver import StreamReceiver
 from anomalist.vision.media.sources import redact_url
+from anomalist.vision.media.stream_receiver import StreamReceiver
 
 MAX_WAITING_FRAMES = 4
 """Received frames that wait for the reader at most."""

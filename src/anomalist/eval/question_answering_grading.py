@@ -15,8 +15,8 @@ import numpy as np
 from anomalist.agent.asking.draft import parse_numbers
 from anomalist.agent.tools.decision import change_false_alarm_rate
 from anomalist.agent.tools.subject import Subject
-from anomalist.eval.asking_questions import AskedSubject, AskingQuestion, Check
 from anomalist.eval.image_datasets import match_boxes, read_pairs
+from anomalist.eval.question_answering_set import AskedSubject, AskingQuestion, Check
 from anomalist.types.common import SEVERITIES, Answer, Box, Label
 from anomalist.vision.attributes import POSITIONS
 from anomalist.vision.detectors.known_kinds import mask_file

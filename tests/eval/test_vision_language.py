@@ -10,15 +10,15 @@ from PIL import Image
 
 from anomalist.agent.choice.model_choice import ModelChoice
 from anomalist.agent.models.local import LocalChatModel, open_local
-from anomalist.eval import seeing
-from anomalist.eval.seeing import (
+from anomalist.eval import vision_language
+from anomalist.eval.vision_language import (
     SeeingAnswer,
     balanced_accuracy,
     evaluate_seeing,
     expected_calibration_error,
     render,
 )
-from anomalist.eval.seeing_places import (
+from anomalist.eval.vision_language_places import (
     ACCEPTED_KINDS,
     board_places,
     steel_places,
@@ -107,7 +107,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LocalChatModel:
 def test_every_source_that_is_there_is_measured(
     model: LocalChatModel, tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seeing, "MAX_JUDGED_PLACES", 0)  # random weights write until they are stopped
+    monkeypatch.setattr(
+        vision_language, "MAX_JUDGED_PLACES", 0
+    )  # random weights write until they are stopped
     heard: list[tuple[str, int, int]] = []
     drawn, real = evaluate_seeing(model, "random", tiles.parent, 4, 0, lambda *done: heard.append(done))
 

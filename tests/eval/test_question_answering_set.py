@@ -8,7 +8,7 @@ import pytest
 
 from anomalist.agent.asking.intents import intents
 from anomalist.errors import DataError
-from anomalist.eval.asking_questions import AskedSubject, check_files, read_questions
+from anomalist.eval.question_answering_set import AskedSubject, check_files, read_questions
 
 
 def test_there_are_enough_questions_intents_and_records() -> None:

@@ -10,17 +10,17 @@ from typer.testing import CliRunner
 
 from anomalist.cli.app import app
 from anomalist.errors import DataError
-from anomalist.eval import question_sources
+from anomalist.eval import multiple_choice_sources
 from anomalist.eval.detection import Contender
 from anomalist.eval.image_datasets import LabelledImage
-from anomalist.eval.question_sources import QuestionSetup, sample_labelled_cases
-from anomalist.eval.questioning import (
+from anomalist.eval.multiple_choice import (
     QuestionsResult,
     evaluate_questions,
     longest_option_credits,
     text_prior_credits,
 )
-from anomalist.eval.questions import BenchmarkQuestion
+from anomalist.eval.multiple_choice_questions import BenchmarkQuestion
+from anomalist.eval.multiple_choice_sources import QuestionSetup, sample_labelled_cases
 from tests.boards import board, noisy, spot
 from tests.eval.sources import DarknessSource
 from tests.pictures import SIDE, tile, write, write_tiles
@@ -82,7 +82,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> QuestionsResult:
     write_steel(root / "neu")
     with pytest.MonkeyPatch.context() as patched:
         making = Contender("darkness", lambda *_: DarknessSource(), "fast")
-        patched.setattr(question_sources, "contenders", lambda *_: [making])
+        patched.setattr(multiple_choice_sources, "contenders", lambda *_: [making])
         return evaluate_questions(root, SETUP)
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_told_counts_as_a_guess(result: QuestionsResult) -> None:
 
 def test_cases_are_of_other_tiles_than_those_asked_about(tmp_path: Path) -> None:
     write_defects(tmp_path / "mtd")
-    prepared = question_sources.tile_questions(tmp_path / "mtd", SETUP)
+    prepared = multiple_choice_sources.tile_questions(tmp_path / "mtd", SETUP)
     kinds = Counter(q.truth for q in prepared.questions if q.subtask == "kind")
     assert 0 < kinds["hole"] <= 6 and 0 < kinds["bar"] <= 6
     assert Counter(q.subtask for q in prepared.questions)["place"] > sum(kinds.values())
@@ -128,7 +128,7 @@ def test_cases_are_of_other_tiles_than_those_asked_about(tmp_path: Path) -> None
 
 def test_what_is_learned_from_is_not_asked_about(tmp_path: Path) -> None:
     write_boards(tmp_path / "deeppcb")
-    prepared = question_sources.board_questions(tmp_path / "deeppcb", SETUP)
+    prepared = multiple_choice_sources.board_questions(tmp_path / "deeppcb", SETUP)
     assert {question.group[:5] for question in prepared.questions} == {"44000"}
 
 

@@ -14,14 +14,14 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.tools.subject import Subject
-from anomalist.eval.asking_grading import (
+from anomalist.eval.question_answering_grading import (
     BY_LABELS,
     GroundTruth,
     grade_answer,
     labels_stated,
     read_ground_truth,
 )
-from anomalist.eval.asking_questions import (
+from anomalist.eval.question_answering_set import (
     AskingQuestion,
     QuestionSet,
     check_files,

@@ -28,7 +28,7 @@ from anomalist.eval.image_datasets import (
     read_pairs,
     split_dataset,
 )
-from anomalist.eval.questions import (
+from anomalist.eval.multiple_choice_questions import (
     BenchmarkQuestion,
     QuestionSubject,
     detection_question,

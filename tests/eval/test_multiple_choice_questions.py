@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anomalist.agent.choice.option_parsing import parse_terms
-from anomalist.eval import questions as wording
-from anomalist.eval.questions import (
+from anomalist.eval import multiple_choice_questions as wording
+from anomalist.eval.multiple_choice_questions import (
     BenchmarkQuestion,
     QuestionSubject,
     balance_answer_letters,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalist.eval.question_sources import augment, write_augmented
+from anomalist.eval.multiple_choice_sources import augment, write_augmented
 from anomalist.pipeline import Inspector
 from anomalist.vision.detectors.reference import load_reference
 from anomalist.vision.media.images import load_image

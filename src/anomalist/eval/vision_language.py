@@ -19,7 +19,7 @@ from anomalist.agent.choice.model_choice import ModelChoice, MultipleChoiceQuest
 from anomalist.agent.models.structured import user_message
 from anomalist.agent.reasoning.vlm_views import View
 from anomalist.agent.reasoning.wording import shape_kind
-from anomalist.eval.seeing_places import (
+from anomalist.eval.vision_language_places import (
     MarkedPlace,
     board_places,
     judge_places,

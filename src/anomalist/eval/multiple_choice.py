@@ -15,7 +15,13 @@ from anomalist import __version__
 from anomalist.agent.choice.evidence_choice import EvidenceChoice, choose_by_evidence
 from anomalist.errors import DataError
 from anomalist.eval.metrics import group_bootstrap
-from anomalist.eval.question_sources import (
+from anomalist.eval.multiple_choice_questions import (
+    SUBTASKS,
+    BenchmarkQuestion,
+    Subtask,
+    balance_answer_letters,
+)
+from anomalist.eval.multiple_choice_sources import (
     PreparedQuestions,
     QuestionEvidence,
     QuestionSetup,
@@ -23,7 +29,6 @@ from anomalist.eval.question_sources import (
     steel_questions,
     tile_questions,
 )
-from anomalist.eval.questions import SUBTASKS, BenchmarkQuestion, Subtask, balance_answer_letters
 from anomalist.types.common import Frozen
 from anomalist.vision.detectors.base import Progress, no_progress
 

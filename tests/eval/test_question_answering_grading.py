@@ -9,9 +9,9 @@ import pytest
 
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.tools.subject import Subject
-from anomalist.eval.asking import AskingResult, ask_all, render
-from anomalist.eval.asking_grading import GroundTruth, grade_answer, labels_stated
-from anomalist.eval.asking_questions import AskingQuestion
+from anomalist.eval.question_answering import AskingResult, ask_all, render
+from anomalist.eval.question_answering_grading import GroundTruth, grade_answer, labels_stated
+from anomalist.eval.question_answering_set import AskingQuestion
 from tests.subjects import scratched
 
 RIGHT = GroundTruth(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.agent.models.selection import open_model
-from anomalist.eval.seeing_places import MarkedPlace, judge_places, synthetic_places
+from anomalist.eval.vision_language_places import MarkedPlace, judge_places, synthetic_places
 from anomalist.prompts.schemas import Description
 from anomalist.training.defect_renderers import DefectFacts
 from anomalist.training.small_model.descriptions import judgement_reply
