@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.pictures import holed, tile, write, write_tiles
 
@@ -199,4 +200,42 @@ def test_stdout_may_be_closed_early(tiles_profile: Profile, mixed: Path) -> None
     anomalist = Path(sys.executable).with_name("anomalist")
     script = f"{anomalist} inspect {mixed} --profile {tiles_profile.path} --json | head -n 1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+
+
+WITHOUT_EXTRAS = """
+import sys
+from anomalist.cli.app import EXTRAS, main
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+main()
+"""
+
+
+def without_extras(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line where no package of an extra is installed."""
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_pictures_need_no_package_of_an_extra(tiles_profile: Profile, mixed: Path) -> None:
+    done = without_extras("inspect", mixed, "--profile", tiles_profile.path, "--json")
+    assert "Traceback" not in done.stderr
+    assert rows(done.stdout)
+
+
+@pytest.mark.parametrize(("extra", "words"), [("models", ("chat", "a.png")), ("models", ("triage", "a.mp4"))])
+def test_what_needs_an_extra_names_it(
+    extra: str, words: tuple[str, ...], street: Scene, tmp_path: Path
+) -> None:
+    place = ("--profile", str(street.path)) if words[0] == "triage" else ()
+    (tmp_path / words[1]).write_bytes(b"")
+    done = without_extras(words[0], tmp_path / words[1], *place)
+    assert done.returncode == 2
+    assert f"anomalist[{extra}]" in done.stderr
     assert "Traceback" not in done.stderr

@@ -21,6 +21,19 @@ from anomalist.cli import ask, chat, eval, inspect, memory, models, rules, triag
 from anomalist.cli.terminal import EXIT_INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
 from anomalist.errors import AnomalistError, DataError
 
+EXTRAS = {
+    "accelerate": "models",
+    "av": "video",
+    "bitsandbytes": "models",
+    "decord": "video",
+    "langchain": "models",
+    "langchain_core": "models",
+    "langchain_openai": "models",
+    "langgraph": "models",
+    "llguidance": "models",
+}
+"""Import name of a package that only an extra installs → that extra."""
+
 app = typer.Typer(
     help="Looks at pictures and videos, finds what is wrong, and explains it.",
     no_args_is_help=True,
@@ -40,12 +53,27 @@ def main() -> None:
     except AnomalistError as error:
         _print_error(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = _missing_extra(error)
+        if missing is None:
+            raise
+        _print_error(missing)
+        sys.exit(missing.exit_code)
     except KeyboardInterrupt:
         typer.echo("Interrupted. What was finished is kept; run the same command to go on.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _missing_extra(error: ModuleNotFoundError) -> AnomalistError | None:
+    """What to install for a package of an extra of anomalist; None for any other package."""
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(package)
+    if extra is None:
+        return None
+    return DataError(f"This needs the package {package}.", f"pip install 'anomalist[{extra}]'")
 
 
 def _print_error(error: AnomalistError) -> None:

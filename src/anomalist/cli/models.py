@@ -16,6 +16,7 @@ from anomalist.cli.terminal import JsonOption
 from anomalist.errors import AnomalistError, ModelError
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
     from rich.console import RenderableType
 
 
@@ -65,6 +66,9 @@ def pull(
     typer.echo(f"--model hf:{offer.name}")
 
 
+_EXTRAS = (None, "models", "video")  # None: the packages that pictures need
+
+
 @dataclass(frozen=True)
 class PackageStatus:
     """A package that anomalist depends on.
@@ -74,11 +78,13 @@ class PackageStatus:
     name : as on the package index.
     installed : version, or None when missing.
     remedy : the line that installs it, or None when it is fine.
+    extra : the extra of anomalist that it belongs to; None: pictures can't be inspected without it.
     """
 
     name: str
     installed: str | None
     remedy: str | None
+    extra: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,9 @@ class InstallationReport:
     @property
     def able(self) -> bool:
         """Whether pictures can be inspected."""
-        return self.weights_ok and all(package.installed for package in self.packages)
+        return self.weights_ok and all(
+            package.installed for package in self.packages if package.extra is None
+        )
 
     def to_json(self) -> str:
         """The report as one line of JSON."""
@@ -145,9 +153,9 @@ def _check_packages() -> list[PackageStatus]:
     from packaging.requirements import Requirement
 
     found = []
-    for line in requires("anomalist") or []:
-        requirement = Requirement(line)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+    for requirement in map(Requirement, requires("anomalist") or []):
+        extras = [extra for extra in _EXTRAS if _applies(requirement, extra or "")]
+        if not extras or requirement.name == "anomalist":
             continue
         try:
             have = version(requirement.name)
@@ -155,8 +163,16 @@ def _check_packages() -> list[PackageStatus]:
         except PackageNotFoundError:
             have, fits = None, False
         pip = f"{sys.executable} -m pip install '{requirement.name}{requirement.specifier}'"
-        found.append(PackageStatus(name=requirement.name, installed=have, remedy=None if fits else pip))
+        found.append(
+            PackageStatus(
+                name=requirement.name, installed=have, remedy=None if fits else pip, extra=extras[0]
+            )
+        )
     return found
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _check_weights() -> tuple[str, bool]:
