@@ -16,7 +16,7 @@ from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.recall import Memory
 from anomalist.records import build_record, error_record
 from anomalist.storage.artifacts import profile_path
-from anomalist.storage.files import digest_of
+from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.common import Answer, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision.calibration import partition
@@ -29,7 +29,7 @@ from anomalist.vision.detectors.base import (
 )
 from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource
-from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths, utc_now
+from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths
 from anomalist.vision.media.images import list_images, load_roi, read_groups, source_of
 from anomalist.vision.profile import PROFILE_KIND, Profile, save_profile
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import AnomalistError
-from anomalist.storage.files import file_sha256
+from anomalist.storage.files import file_sha256, utc_now
 from anomalist.storage.run_folder import ImageRunFolder, inspection_key
 from anomalist.types.common import MediaSummary, Recall, Verdict
 from anomalist.types.image import Evidence, EvidenceSummary, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
-from anomalist.vision.learning import utc_now
 from anomalist.vision.media.images import source_of
 
 

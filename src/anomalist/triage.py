@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from anomalist.agent.reasoning.policy import Policy, decide_clip_label
@@ -18,7 +17,7 @@ from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.composition import TriageSettings, compose_triage, override
 from anomalist.errors import AnomalistError
-from anomalist.storage.files import digest_of
+from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     ClipEvidenceSummary,
     ClipMediaSummary,
@@ -168,7 +167,7 @@ class Triage:
             error=str(error),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            time=utc_now(),
         )
 
     def _measure(
@@ -214,6 +213,6 @@ class Triage:
             notes=video.notes,
             scene=self.scene.name,
             scene_digest=self.scene.digest,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            time=utc_now(),
             seconds=round(seconds, 2),
         )

@@ -20,7 +20,8 @@ from pydantic import Field, model_validator
 from anomalist.errors import DataError
 from anomalist.memory.vector_index import VectorIndex
 from anomalist.settings import Settings
-from anomalist.storage.sqlite import SqliteStore, data_errors, transaction, utc_now
+from anomalist.storage.files import utc_now
+from anomalist.storage.sqlite import SqliteStore, data_errors, transaction
 from anomalist.types.common import FloatArray, Frozen
 
 Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]

@@ -6,6 +6,7 @@ leaves whole rows only; one process at a time appends.
 
 from __future__ import annotations
 
+import datetime
 import errno
 import hashlib
 import json
@@ -93,6 +94,11 @@ def changed_since(path: Path, sha256: str) -> str | None:
     if not path.is_file():
         return "is gone"
     return None if file_sha256(path) == sha256 else "has changed"
+
+
+def utc_now() -> str:
+    """The time as stored records have it: UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def digest_of(*parts: str | float | None) -> str:

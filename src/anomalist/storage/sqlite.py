@@ -6,7 +6,6 @@ that is damaged is refused and left as it is.
 
 from __future__ import annotations
 
-import datetime
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -137,11 +136,6 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file; nothing is pending, every call stored what it did."""
         self._connection.close()
-
-
-def utc_now() -> str:
-    """The time as rows have it: UTC, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +158,3 @@ def normal_entries(normals: NormalSet, parts: Partition) -> tuple[NormalPicture,
         )
         for i, path in enumerate(normals.paths)
     )
-
-
-def utc_now() -> str:
-    """The time, UTC, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

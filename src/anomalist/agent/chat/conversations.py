@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.settings import Settings
-from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
+from anomalist.storage.files import utc_now
+from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
 from anomalist.types.image import Record

@@ -24,7 +24,8 @@ from anomalist.memory.rules.induction import Induction
 from anomalist.memory.rules.rule import Rule, RuleVersion, shipped_anomalies
 from anomalist.memory.rules.statements import plain_form
 from anomalist.settings import Settings
-from anomalist.storage.sqlite import SqliteStore, data_errors, transaction, utc_now
+from anomalist.storage.files import utc_now
+from anomalist.storage.sqlite import SqliteStore, data_errors, transaction
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS rules (id INTEGER PRIMARY KEY AUTOINCREMENT, profile TEXT NOT NULL) STRICT",

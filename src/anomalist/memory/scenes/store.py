@@ -28,7 +28,8 @@ from anomalist.memory.scenes.scene import (
 )
 from anomalist.memory.scenes.scene_index import load_index, save_index
 from anomalist.memory.vector_index import IntArray, VectorIndex, index_kind
-from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction, utc_now
+from anomalist.storage.files import utc_now
+from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction
 from anomalist.types.common import FloatArray, Frozen
 
 DEFAULT_FALSE_ALARM_RATE = 0.05

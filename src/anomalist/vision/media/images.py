@@ -278,21 +278,26 @@ def _search_folder(top: Path, entered: set[str]) -> tuple[list[Path], list[Path]
         if real in entered:
             continue
         entered.add(real)
-        try:
-            entries = sorted(folder.iterdir(), reverse=True)  # reversed: the first one is popped first
-        except OSError as error:
-            raise MediaError(
-                f'The folder "{one_line(folder)}" can\'t be listed: {error.strerror}.',
-                "Change its permissions.",
-            ) from error
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
+        for entry in visible_entries(folder):
             if _is_folder(entry):
                 folders.append(entry)
             else:
                 (images if entry.suffix.lower() in IMAGE_SUFFIXES else others).append(entry)
     return sorted(images, key=Path.as_posix), others
+
+
+def visible_entries(folder: Path) -> list[Path]:
+    """The entries of a folder but hidden ones, in reverse: a stack of folders pops the first one first.
+
+    Raises MediaError when it can't be listed.
+    """
+    try:
+        return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), reverse=True)
+    except OSError as error:
+        raise MediaError(
+            f'The folder "{one_line(folder)}" can\'t be listed: {error.strerror}.',
+            "Change its permissions.",
+        ) from error
 
 
 def _is_folder(path: Path) -> bool:

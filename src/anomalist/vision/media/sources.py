@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from anomalist.errors import MediaError
-from anomalist.vision.media.images import IMAGE_SUFFIXES, one_line
+from anomalist.vision.media.images import IMAGE_SUFFIXES, one_line, visible_entries
 
 SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "udp"})
 """Schemes of the addresses that are read."""
@@ -120,13 +120,7 @@ def _search(top: Path, entered: set[str]) -> tuple[list[Path], list[Path]]:
         if real in entered:
             continue
         entered.add(real)
-        try:
-            entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), reverse=True)
-        except OSError as error:
-            raise MediaError(
-                f'The folder "{one_line(folder)}" can\'t be listed: {error.strerror}.',
-                "Change its permissions.",
-            ) from error
+        entries = visible_entries(folder)
         if _is_frame_sequence(entries):
             videos.append(folder)
             continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.storage.artifacts import profile_path
+from anomalist.storage.files import utc_now
 from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame, Video
@@ -231,7 +231,7 @@ def learn_scene(
         SceneArrays(background, sum(folds[1:], folds[0]), blocks.maxima, concatenate_banks(banks)),
         force=force,
         name=path.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=utc_now(),
         width=width,
         height=height,
         perspective=perspective,
