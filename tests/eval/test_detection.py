@@ -37,6 +37,7 @@ def test_what_implements_the_protocol_is_measured(labelled: Path) -> None:
     result = evaluate_detection(labelled, contender, train_normals=4)
     assert (result.image_auroc, result.image_auroc_by_defect) == (1.0, {"hole": 1.0})
     assert result.pixel_auroc == result.aupro == 1.0
+    assert (result.peak_on_defect, result.peak_on_defect_by_defect) == (1.0, {"hole": 1.0})
     assert (result.n_train, result.n_test, result.n_test_normals, result.n_errors) == (4, 11, 8, 0)
     assert (result.data, result.contender, result.detector) == ("tiles", "darkness", "darkness")
     assert (result.effort, result.seed, result.split) == ("fast", 0, "pictures")
@@ -48,6 +49,8 @@ def test_without_calibration_rates_are_undefined_and_a_note_says_so(labelled: Pa
     assert (
         result.asked_false_alarm_rate is result.false_alarm_rate is result.false_alarm_rate_interval is None
     )
+    assert result.oracle_at_measured_rate is result.oracle_at_asked_rate is None
+    assert result.calibration_efficiency is None
     assert "no calibration: the measured false-alarm rate is undefined" in result.notes
 
 
@@ -122,6 +125,20 @@ def test_json_keeps_the_keys_that_others_read(labelled: Path) -> None:
         "asked_false_alarm_rate",
         "false_alarm_rate",
         "false_alarm_rate_interval",
+        "found_at_asked_rate",
+        "oracle_at_measured_rate",
+        "oracle_at_asked_rate",
+        "calibration_efficiency",
+        "peak_on_defect",
+        "peak_on_defect_by_defect",
+        "peak_chance",
+        "peak_chance_by_defect",
+        "mask_iou_median",
+        "mask_iou_median_by_defect",
+        "empty_mask_rate",
+        "empty_mask_rate_by_defect",
+        "normal_mask_rate",
+        "normal_pixel_rate",
         "undecided_rate",
         "undecided_rate_normals",
         "undecided_rate_defects",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from anomalist.eval.metrics import average_precision, group_bootstrap, image_auroc
+from anomalist.eval.metrics import average_precision, group_bootstrap, image_auroc, mean_std, recall_at_rate
 
 # Few distinct values, so that ties are common, and extreme ones.
 scores_and_labels = st.lists(
@@ -77,6 +77,76 @@ def test_one_class_is_undefined(measure: Any, labels: list[bool]) -> None:
 def test_unusable_scores_are_refused(measure: Any, scores: np.ndarray, labels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="score"):
         measure(scores, labels)
+
+
+@pytest.mark.parametrize(
+    ("normals", "anomalous", "rate", "expected"),
+    [
+        ([1, 2, 3, 4], [3.5, 5, 6], 0.0, 2 / 3),  # strictly above the highest normal
+        ([1, 2, 3, 4], [4, 5, 6], 0.0, 2 / 3),  # a tie with it is not above it
+        ([1, 2, 3, 4], [3.5, 5, 6], 0.25, 1.0),
+        ([1, 2, 3, 4], [2.5, 3.5, 6], 0.3, 2 / 3),  # no threshold flags 0.3; 0.25 is the next below
+        ([1, 2, 2], [0, 2, 2, 2], 1 / 3, 3 / 8),  # half of the tied normals, so half of the tied defects
+        ([1, 2], [1, 0], 0.75, 1 / 4),
+        ([1, 2], [0, 0], 1.0, 1.0),
+        ([1, 2], [0, 0], 0.5, 0.0),
+    ],
+)
+def test_recall_at_a_rate_by_hand(
+    normals: list[float], anomalous: list[float], rate: float, expected: float
+) -> None:
+    scores = np.array([*normals, *anomalous], dtype=float)
+    labels = np.arange(scores.size) >= len(normals)
+    assert recall_at_rate(scores, labels, rate) == pytest.approx(expected)
+
+
+@given(scores_and_labels)
+@settings(max_examples=60, deadline=None)
+def test_recall_at_the_rate_of_a_threshold_is_the_best_of_scikit_learn(
+    rows: list[tuple[float, bool]],
+) -> None:
+    scores, labels = columns(rows)
+    rates, recalls, _ = roc_curve(labels, scores, drop_intermediate=False)
+    for rate in rates:
+        assert recall_at_rate(scores, labels, rate) == pytest.approx(recalls[rates == rate].max())
+
+
+@given(scores_and_labels, st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_recall_never_falls_with_the_rate(rows: list[tuple[float, bool]], one: float, other: float) -> None:
+    scores, labels = columns(rows)
+    low, high = (recall_at_rate(scores, labels, rate) for rate in sorted((one, other)))
+    assert low is not None
+    assert high is not None
+    assert 0 <= low <= high + 1e-12
+    assert high <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("labels", [[], [True, True], [False, False]])
+def test_recall_of_one_class_is_undefined(labels: list[bool]) -> None:
+    assert recall_at_rate(np.zeros(len(labels)), np.array(labels, dtype=bool), 0.1) is None
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
+def test_recall_at_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate must be in"):
+        recall_at_rate(np.array([1.0, 2.0]), np.array([False, True]), rate)
+
+
+@given(st.lists(st.none() | st.floats(0, 1), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_spread_is_over_what_is_defined(values: list[float | None]) -> None:
+    defined = [value for value in values if value is not None]
+    found = mean_std(values)
+    if not defined:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.mean, found.n) == (pytest.approx(np.mean(defined)), len(defined))
+    if len(defined) == 1:
+        assert found.std is None
+    else:
+        assert found.std == pytest.approx(np.std(defined, ddof=1), abs=1e-12)
 
 
 def test_bootstrap_over_single_items_agrees_with_the_normal_approximation() -> None:

@@ -14,8 +14,10 @@ from anomalist.eval.pixel_metrics import (
     PixelCurve,
     SparseHistogram,
     aupro,
+    mask_iou,
     merge_counts,
     ordered_keys,
+    peak_inside,
     pixel_auroc,
     thin_to_quantiles,
 )
@@ -218,3 +220,47 @@ def test_unusable_maps_are_refused(score_map: np.ndarray, mask: np.ndarray) -> N
 def test_a_false_positive_limit_outside_0_to_1_is_refused(limit: float) -> None:
     with pytest.raises(ValueError, match="fpr_limit"):
         PixelCurve().counts().aupro(limit)
+
+
+def test_the_peak_is_the_first_of_the_highest_pixels() -> None:
+    score_map = np.array([[0, 2, 0], [2, 1, -np.inf]], dtype=np.float32)
+    first, second = np.zeros((2, 3), dtype=bool), np.zeros((2, 3), dtype=bool)
+    first[0, 1] = second[1, 0] = True
+    assert peak_inside(score_map, first)
+    assert not peak_inside(score_map, second)
+    assert not peak_inside(score_map, np.roll(first, 1, axis=1))  # one pixel beside it is outside
+
+
+masks_and_others = st.integers(1, 30).flatmap(
+    lambda size: st.tuples(*[st.lists(st.booleans(), min_size=size, max_size=size)] * 2)
+)
+
+
+@given(masks_and_others)
+@settings(max_examples=60, deadline=None)
+def test_iou_is_a_share_that_is_the_same_both_ways(rows: tuple[list[bool], list[bool]]) -> None:
+    one, other = (np.array([row]) for row in rows)
+    found = mask_iou(one, other)
+    assert found == mask_iou(other, one)
+    if not (one.any() or other.any()):
+        assert found is None
+        return
+    assert found is not None
+    assert 0 <= found <= 1
+    assert (found == 1) == np.array_equal(one, other)
+    assert (found == 0) == (not (one & other).any())
+    if one.any():
+        assert peak_inside(one.astype(np.float32), one)
+
+
+def test_iou_by_hand() -> None:
+    one, other = np.zeros((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
+    one[:2, :2] = other[1:3, :3] = True
+    assert mask_iou(one, other) == 2 / 8
+
+
+def test_masks_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        mask_iou(np.ones((1, 2), dtype=bool), np.ones((2, 2), dtype=bool))
+    with pytest.raises(ValueError, match="one shape"):
+        peak_inside(np.ones((1, 2), dtype=np.float32), np.ones((2, 2), dtype=bool))

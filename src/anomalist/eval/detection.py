@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
-from anomalist.eval.metrics import Interval
+from anomalist.eval.metrics import Interval, MeanStd, mean_std
 from anomalist.eval.scoring import DetectionMetrics, score_detection
 from anomalist.types.common import Frozen
 from anomalist.types.image import Inspection
@@ -234,32 +233,24 @@ def _peak_memory_mb() -> float | None:
 
 
 AVERAGED_METRICS = (
-    "image_auroc",
-    "image_average_precision",
-    "pixel_auroc",
-    "aupro",
-    "aupimo",
-    "aupimo_median",
-    "aupimo_zero_rate",
-    "false_alarm_rate",
-    "undecided_rate",
-    "undecided_rate_normals",
-    "undecided_rate_defects",
-    "learn_seconds",
-    "ms_per_image",
-)
+    "image_auroc", "image_average_precision", "pixel_auroc", "aupro", "aupimo", "aupimo_median",
+    "aupimo_zero_rate", "peak_on_defect", "peak_chance", "mask_iou_median", "empty_mask_rate",
+    "normal_mask_rate", "normal_pixel_rate", "false_alarm_rate", "found_at_asked_rate",
+    "oracle_at_measured_rate", "oracle_at_asked_rate", "calibration_efficiency", "undecided_rate",
+    "undecided_rate_normals", "undecided_rate_defects", "learn_seconds", "ms_per_image",
+)  # fmt: skip
 """Fields of a result that are averaged over seeds."""
 
-AVERAGED_METRICS_BY_DEFECT = ("image_auroc_by_defect", "pixel_auroc_by_defect", "aupro_by_defect")
+AVERAGED_METRICS_BY_DEFECT = (
+    "image_auroc_by_defect",
+    "pixel_auroc_by_defect",
+    "aupro_by_defect",
+    "peak_on_defect_by_defect",
+    "peak_chance_by_defect",
+    "mask_iou_median_by_defect",
+    "empty_mask_rate_by_defect",
+)
 """Fields with a number for each kind of defect that are averaged over seeds."""
-
-
-class MeanStd(Frozen):
-    """A measure over the seeds for which it is defined."""
-
-    mean: float
-    std: float | None = Field(description="sample standard deviation; None of a single value")
-    n: int = Field(description="seeds for which it is defined")
 
 
 class SeedSummary(Frozen):
@@ -295,14 +286,6 @@ def summarize_seeds(runs: Sequence[DetectionResult]) -> SeedSummary:
             for name in AVERAGED_METRICS_BY_DEFECT
         },
     )
-
-
-def mean_std(values: Iterable[float | None]) -> MeanStd | None:
-    """Mean and sample standard deviation of the values that are defined; None without any."""
-    defined = [value for value in values if value is not None]
-    if not defined:
-        return None
-    return MeanStd(mean=fmean(defined), std=stdev(defined) if len(defined) > 1 else None, n=len(defined))
 
 
 Result = DetectionResult
@@ -402,12 +385,22 @@ def _rows(results: Sequence[Result]) -> Iterator[_Row]:
         "AUPRO", lambda r: r.aupro, _format_number, lambda _: "per-region overlap up to 30 % false positives"
     )
     yield _Row("AUPIMO", lambda r: r.aupimo, _format_number, _aupimo)
+    yield _Row("peak on defect", lambda r: r.peak_on_defect, _format_percent, _peak)
+    yield _Row("mask IoU", lambda r: r.mask_iou_median, _format_number, _masks)
+    yield _Row("masks on normals", lambda r: r.normal_mask_rate, _format_percent, _normal_masks)
     yield _Row(
         "false alarms",
         lambda r: r.false_alarm_rate,
         _format_percent,
         lambda r: f"asked {_format_percent(r.asked_false_alarm_rate)}",
         lambda r: r.false_alarm_rate_interval,
+    )
+    yield _Row("found", lambda r: r.found_at_asked_rate, _format_percent, _found)
+    yield _Row(
+        "calibration efficiency",
+        lambda r: r.calibration_efficiency,
+        _format_number,
+        lambda _: "found, divided by what the best threshold finds at the measured rate",
     )
     yield _Row("undecided", lambda r: r.undecided_rate, _format_percent, _undecided)
     yield _Row(
@@ -432,7 +425,14 @@ def _by_defect(kind: str) -> _Row:
     def rests_on(result: Result) -> str:
         pixels = _format_number(result.pixel_auroc_by_defect.get(kind))
         overlap = _format_number(result.aupro_by_defect.get(kind))
-        return f"{result.n_by_defect.get(kind, 0)} pictures; pixel AUROC {pixels}, AUPRO {overlap}"
+        peak = _format_percent(result.peak_on_defect_by_defect.get(kind))
+        chance = _format_percent(result.peak_chance_by_defect.get(kind))
+        iou = _format_number(result.mask_iou_median_by_defect.get(kind))
+        empty = _format_percent(result.empty_mask_rate_by_defect.get(kind))
+        return (
+            f"{result.n_by_defect.get(kind, 0)} pictures; pixel AUROC {pixels}, AUPRO {overlap}; "
+            f"peak on defect {peak}, chance {chance}; mask IoU {iou}, {empty} empty"
+        )
 
     return _Row(
         f"  {kind}",
@@ -453,6 +453,24 @@ def _aupimo(result: Result) -> str:
     return (
         f"mean over defective pictures, median {_format_number(result.aupimo_median)}, {missed} of them at 0"
     )
+
+
+def _peak(result: Result) -> str:
+    return f"highest pixel of the map, chance {_format_percent(result.peak_chance)}"
+
+
+def _masks(result: Result) -> str:
+    return f"median over defective pictures, {_format_percent(result.empty_mask_rate)} of the masks empty"
+
+
+def _normal_masks(result: Result) -> str:
+    return f"{_format_percent(result.normal_pixel_rate)} of all pixels of normal pictures"
+
+
+def _found(result: Result) -> str:
+    measured = _format_percent(result.oracle_at_measured_rate)
+    asked = _format_percent(result.oracle_at_asked_rate)
+    return f"best threshold: {measured} at the measured false-alarm rate, {asked} at the asked one"
 
 
 def _undecided(result: Result) -> str:

@@ -1,17 +1,21 @@
-"""Image-level metrics: AUROC, average precision, and a group bootstrap for intervals of any metric.
+"""Image-level metrics (AUROC, average precision, recall at a rate), and how far any metric varies.
+
+It varies over groups (bootstrap) and over seeds (standard deviation).
 
 A metric that is undefined (one class only, nothing to average) is None, not 0.5 or 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from anomalist.types.common import BoolArray
+from anomalist.types.common import BoolArray, Frozen
 
 Floats = npt.NDArray[np.floating[Any]]
 Interval = tuple[float, float]
@@ -75,6 +79,71 @@ def average_precision(scores: Floats, labels: BoolArray) -> float | None:
     hits = np.bincount(inverse[labels], minlength=distinct.size)[::-1]
     precision = np.cumsum(hits) / np.cumsum(flagged)
     return float((precision * hits).sum() / positives)
+
+
+def recall_at_rate(scores: Floats, labels: BoolArray, rate: float) -> float | None:
+    """Share of the anomalous that the best threshold finds which flags a share ``rate`` of the normals.
+
+    The highest point of the ROC curve at that false-positive rate. At a rate of 0 the threshold is the
+    highest normal score, and only what lies strictly above it is found. Equal scores can't be told apart by a
+    threshold: where the rate cuts through them, the same part of the tied normals and of the tied anomalous
+    is flagged, which is what drawing lots among them gives on average. Nothing else is interpolated: a rate
+    between two that thresholds can reach gives the recall of the lower one.
+
+    Parameters
+    ----------
+    scores : float (n,), higher is more anomalous; infinities allowed.
+    labels : bool (n,), True is anomalous.
+    rate : false-positive rate, 0 to 1.
+
+    Returns
+    -------
+    0 to 1, or None unless both classes are present.
+
+    Raises
+    ------
+    ValueError : shapes that differ, a score that is not a number, or a rate outside 0 to 1.
+    """
+    _check_scores(scores, labels)
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate must be in [0, 1], got {rate}")
+    if not labels.any() or labels.all():
+        return None
+    distinct, inverse = np.unique(scores, return_inverse=True)
+    normals, anomalous = (np.bincount(inverse[side], minlength=distinct.size) for side in (~labels, labels))
+    shares = [np.concatenate(([0], np.cumsum(side[::-1]))) / side.sum() for side in (normals, anomalous)]
+    return value_at(rate, *shares)
+
+
+def value_at(limit: float, x: Floats, y: Floats) -> float:
+    """Value of a curve at x = ``limit``: its highest point there, or linearly interpolated.
+
+    Parameters
+    ----------
+    limit : at least x[0].
+    x, y : float (n,), neither ever falls; where x stays the same, the curve is vertical.
+    """
+    after = int(np.searchsorted(x, limit, side="right"))
+    if after == x.size:
+        return float(y[-1])
+    share = (limit - x[after - 1]) / (x[after] - x[after - 1])
+    return float(y[after - 1] + share * (y[after] - y[after - 1]))
+
+
+class MeanStd(Frozen):
+    """A measure over the seeds for which it is defined."""
+
+    mean: float
+    std: float | None = Field(description="sample standard deviation; None of a single value")
+    n: int = Field(description="seeds for which it is defined")
+
+
+def mean_std(values: Iterable[float | None]) -> MeanStd | None:
+    """Mean and sample standard deviation of the values that are defined; None without any."""
+    defined = [value for value in values if value is not None]
+    if not defined:
+        return None
+    return MeanStd(mean=fmean(defined), std=stdev(defined) if len(defined) > 1 else None, n=len(defined))
 
 
 def group_bootstrap(

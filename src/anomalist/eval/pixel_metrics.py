@@ -1,6 +1,6 @@
-"""Pixel-level metrics in bounded memory: pixel AUROC, AUPRO, AUPIMO, and a bootstrap interval.
+"""Pixel-level metrics in bounded memory: pixel AUROC, AUPRO, AUPIMO, peak, mask IoU, a bootstrap interval.
 
-Score maps of any size are added one by one and not stored. A metric that is undefined (one class only,
+Score maps of any size are taken one by one and not stored. A metric that is undefined (one class only,
 nothing to average) is None, not 0.5 or 0. AUPRO: Bergmann et al., IJCV 129, 2021; AUPIMO: Bertoldo et al.,
 BMVC 2024.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.eval.metrics import Floats, Interval, group_bootstrap
+from anomalist.eval.metrics import Floats, Interval, group_bootstrap, value_at
 from anomalist.types.common import BoolArray, FloatArray
 
 Keys = npt.NDArray[np.uint32]
@@ -137,7 +137,7 @@ class PixelCounts:
             return None
         fpr = np.concatenate(([0.0], np.cumsum(self.sums[0, ::-1]) / normals))
         height = np.concatenate(([0.0], np.cumsum(gain[::-1]) / total))
-        at_limit = _value_at(limit, fpr, height)
+        at_limit = value_at(limit, fpr, height)
         keep = fpr <= limit
         x, y = np.append(fpr[keep], limit), np.append(height[keep], at_limit)
         return min(1.0, float(np.trapezoid(y, x)) / limit)  # sums of 1/area can pass 1 by rounding
@@ -208,15 +208,6 @@ def _pixel_counts(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> Pix
     for score_map, mask in zip(maps, masks, strict=True):
         curve.add(score_map, mask)
     return curve.counts()
-
-
-def _value_at(limit: float, x: Floats, y: Floats) -> float:
-    """Value of a curve at x = ``limit``: its highest point there, or linearly interpolated."""
-    after = int(np.searchsorted(x, limit, side="right"))
-    if after == x.size:
-        return float(y[-1])
-    share = (limit - x[after - 1]) / (x[after] - x[after - 1])
-    return float(y[after - 1] + share * (y[after] - y[after - 1]))
 
 
 FPR_BOUNDS = (1e-5, 1e-4)
@@ -317,6 +308,36 @@ def aupimo(
     for score_map, mask in zip(maps, masks, strict=True):
         curves.add(score_map, mask)
     return curves.areas(bounds)
+
+
+def peak_inside(score_map: FloatArray, truth: BoolArray) -> bool:
+    """Whether the highest pixel of a map lies in the ground truth, without any tolerance.
+
+    Parameters
+    ----------
+    score_map : float32 (H, W), higher is more anomalous; of several highest pixels the first in reading order
+        counts.
+    truth : bool (H, W), True on the defect.
+
+    Raises
+    ------
+    ValueError : shapes that differ.
+    """
+    check_map_and_mask(score_map, truth)
+    return bool(truth.flat[np.argmax(score_map)])
+
+
+def mask_iou(one: BoolArray, other: BoolArray) -> float | None:
+    """Intersection of two masks bool (H, W) by their union, 0 to 1; None when both are empty.
+
+    Raises
+    ------
+    ValueError : shapes that differ.
+    """
+    if one.shape != other.shape:
+        raise ValueError(f"masks must have one shape (H, W), got {one.shape}, {other.shape}")
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else None
 
 
 _KEYS_PER_CLASS = 1024  # keys stored for each class, at most 8 KB per picture

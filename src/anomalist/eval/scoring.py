@@ -6,37 +6,79 @@ Inspections are consumed one by one. Pictures that could not be judged enter no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from statistics import fmean, median
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from anomalist.eval.image_datasets import GOOD, LabelledImage, Split, load_mask
-from anomalist.eval.metrics import Floats, Interval, average_precision, group_bootstrap, image_auroc
+from anomalist.eval.metrics import (
+    Floats,
+    Interval,
+    average_precision,
+    group_bootstrap,
+    image_auroc,
+    recall_at_rate,
+)
 from anomalist.eval.pixel_metrics import (
     FPR_BOUNDS,
     GroupedPixels,
     PimoCurves,
     PixelCounts,
     PixelCurve,
+    mask_iou,
     merge_counts,
+    peak_inside,
 )
-from anomalist.types.common import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, FloatArray, Frozen, Label
 from anomalist.types.image import Calibration, Evidence, Inspection, is_alarm
 from anomalist.vision.media.images import source_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Where a defect was pointed to, against its ground truth.
+
+    Parameters
+    ----------
+    peak_inside : whether the first highest pixel of the anomaly map lies on the defect.
+    truth_share : share of the picture that the defect covers, which is the chance of a random pixel.
+    iou : of predicted mask and ground truth, 0 to 1.
+    """
+
+    peak_inside: bool
+    truth_share: float
+    iou: float
 
 
 @dataclass(frozen=True)
 class JudgedImage:
-    """A test picture with its score."""
+    """A test picture with its score, its label and the size of its predicted mask.
+
+    Parameters
+    ----------
+    mask_pixels, pixels : of the predicted mask, and of the picture.
+    localisation : of a defective picture with a ground truth that is not empty.
+    """
 
     item: LabelledImage
     score: float
     p_value: float | None
-    undecided: bool
+    label: Label | None
     calibration: Calibration | None
+    mask_pixels: int
+    pixels: int
+    localisation: Localisation | None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing was decided."""
+        return self.label == "undecided"
 
 
 @dataclass
@@ -94,16 +136,33 @@ def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> Collected
             )
             continue
         collected.detector = evidence.detector.name
-        undecided = record.label == "undecided"
-        collected.judged.append(
-            JudgedImage(item, evidence.score, evidence.p_value, undecided, evidence.calibration)
-        )
         truth = _ground_truth(item, evidence.score_map)
+        collected.judged.append(_judged(item, record.label, evidence, truth))
         if truth is not None:
             collected.pixels.add(item, evidence.score_map, truth)
         elif item.mask is not None:
             collected.empty_masks += 1
     return collected
+
+
+def _judged(
+    item: LabelledImage, label: Label | None, evidence: Evidence, truth: BoolArray | None
+) -> JudgedImage:
+    localisation = None
+    if not item.normal and truth is not None:
+        localisation = Localisation(
+            peak_inside(evidence.score_map, truth), float(truth.mean()), mask_iou(evidence.mask, truth) or 0.0
+        )
+    return JudgedImage(
+        item=item,
+        score=evidence.score,
+        p_value=evidence.p_value,
+        label=label,
+        calibration=evidence.calibration,
+        mask_pixels=int(evidence.mask.sum()),
+        pixels=evidence.mask.size,
+        localisation=localisation,
+    )
 
 
 def _usable_evidence(inspection: Inspection) -> Evidence | None:
@@ -143,9 +202,29 @@ class DetectionMetrics(Frozen):
     aupimo: float | None = Field(description="mean over defective pictures; rates of 1e-5 to 1e-4")
     aupimo_median: float | None
     aupimo_zero_rate: float | None = Field(description="share of defective pictures with an AUPIMO of 0")
+    peak_on_defect: float | None = Field(
+        description="share of masked defective pictures with the highest pixel of the map on the defect"
+    )
+    peak_on_defect_by_defect: dict[str, float | None]
+    peak_chance: float | None = Field(description="the same of a random pixel: mean share under the mask")
+    peak_chance_by_defect: dict[str, float | None]
+    mask_iou_median: float | None = Field(description="predicted mask and ground truth, masked defects")
+    mask_iou_median_by_defect: dict[str, float | None]
+    empty_mask_rate: float | None = Field(description="share of masked defects without a predicted mask")
+    empty_mask_rate_by_defect: dict[str, float | None]
+    normal_mask_rate: float | None = Field(description="share of test normals with a predicted mask")
+    normal_pixel_rate: float | None = Field(description="share of test normals' pixels in predicted masks")
     asked_false_alarm_rate: float | None
     false_alarm_rate: float | None = Field(description="share of test normals with p ≤ the given rate")
     false_alarm_rate_interval: Interval | None = Field(description="95 %, bootstrap over groups")
+    found_at_asked_rate: float | None = Field(description="share of defects called anomalous")
+    oracle_at_measured_rate: float | None = Field(
+        description="share of defects above the best threshold on the score at the measured false-alarm rate"
+    )
+    oracle_at_asked_rate: float | None = Field(description="the same at the asked false-alarm rate")
+    calibration_efficiency: float | None = Field(
+        description="found at the asked rate by oracle at the measured rate; None where that finds nothing"
+    )
     undecided_rate: float | None
     undecided_rate_normals: float | None
     undecided_rate_defects: float | None
@@ -154,7 +233,9 @@ class DetectionMetrics(Frozen):
     n_test_normals: int
     n_by_defect: dict[str, int]
     n_errors: int = Field(description="pictures that could not be judged; in no rate and no AUROC")
-    n_empty_masks: int = Field(description="defective pictures with an empty mask, not in the pixel metrics")
+    n_empty_masks: int = Field(
+        description="defective pictures whose ground truth is empty, not in the pixel metrics"
+    )
     split: Literal["groups", "pictures"]
     detector: str | None
     notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
@@ -199,6 +280,9 @@ def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int =
         asked_false_alarm_rate=rate,
         false_alarm_rate=_mean(alarms),
         false_alarm_rate_interval=_rate_interval(alarms, normals, seed),
+        **_found_measures(collected.judged, _mean(alarms), rate),
+        **_localisation_measures(defects, kinds),
+        **_normal_mask_measures(normals),
         undecided_rate=_mean([row.undecided for row in collected.judged]),
         undecided_rate_normals=_mean([row.undecided for row in normals]),
         undecided_rate_defects=_mean([row.undecided for row in defects]),
@@ -216,18 +300,70 @@ def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int =
 
 def _pixel_measures(pixels: PixelAccumulators, kinds: Iterable[str]) -> dict[str, Any]:
     counts = pixels.counts()
-    aurocs = {kind: counted.auroc() for kind, counted in counts.items()}
-    overlaps = {kind: counted.aupro() for kind, counted in counts.items()}
     areas = pixels.pimo.areas()
     return {
-        "pixel_auroc": aurocs.get(""),
-        "pixel_auroc_by_defect": {kind: aurocs.get(kind) for kind in kinds},
-        "aupro": overlaps.get(""),
-        "aupro_by_defect": {kind: overlaps.get(kind) for kind in kinds},
+        **_overall_and_by_kind("pixel_auroc", counts, kinds, lambda counted: counted.auroc()),
+        **_overall_and_by_kind("aupro", counts, kinds, lambda counted: counted.aupro()),
         "aupimo": None if areas is None else float(areas.mean()),
         "aupimo_median": None if areas is None else float(np.median(areas)),
         "aupimo_zero_rate": None if areas is None else float((areas == 0).mean()),
     }
+
+
+def _found_measures(
+    judged: Sequence[JudgedImage], measured: float | None, asked: float | None
+) -> dict[str, float | None]:
+    """What the labels find, and what the best threshold finds at the measured and at the asked rate."""
+    scores, labels = _scores_and_labels(judged)
+    at_measured, at_asked = (
+        None if rate is None else recall_at_rate(scores, labels, rate) for rate in (measured, asked)
+    )
+    found = _mean([row.label == "anomalous" for row in judged if not row.item.normal])
+    return {
+        "found_at_asked_rate": found,
+        "oracle_at_measured_rate": at_measured,
+        "oracle_at_asked_rate": at_asked,
+        "calibration_efficiency": found / at_measured if found is not None and at_measured else None,
+    }
+
+
+def _localisation_measures(defects: Sequence[JudgedImage], kinds: Iterable[str]) -> dict[str, Any]:
+    """How well map and mask point to the defects that have a ground truth."""
+    located: dict[str, list[tuple[JudgedImage, Localisation]]] = {}
+    for row in defects:
+        if row.localisation:
+            for kind in ("", row.item.defect):
+                located.setdefault(kind, []).append((row, row.localisation))
+    return {
+        **_overall_and_by_kind(
+            "peak_on_defect", located, kinds, lambda rows: fmean(where.peak_inside for _, where in rows)
+        ),
+        **_overall_and_by_kind(
+            "peak_chance", located, kinds, lambda rows: fmean(where.truth_share for _, where in rows)
+        ),
+        **_overall_and_by_kind(
+            "mask_iou_median", located, kinds, lambda rows: median(where.iou for _, where in rows)
+        ),
+        **_overall_and_by_kind(
+            "empty_mask_rate", located, kinds, lambda rows: fmean(not row.mask_pixels for row, _ in rows)
+        ),
+    }
+
+
+def _normal_mask_measures(normals: Sequence[JudgedImage]) -> dict[str, float | None]:
+    pixels = sum(row.pixels for row in normals)
+    return {
+        "normal_mask_rate": _mean([row.mask_pixels > 0 for row in normals]),
+        "normal_pixel_rate": sum(row.mask_pixels for row in normals) / pixels if pixels else None,
+    }
+
+
+def _overall_and_by_kind(
+    name: str, parts: Mapping[str, T], kinds: Iterable[str], measure: Callable[[T], float | None]
+) -> dict[str, Any]:
+    """A measure of the part of all pictures, under "", and of that of each kind; None where there is none."""
+    values = {kind: measure(part) for kind, part in parts.items()}
+    return {name: values.get(""), f"{name}_by_defect": {kind: values.get(kind) for kind in kinds}}
 
 
 def _ranking_metric(
