@@ -35,6 +35,8 @@ docs: .venv/docs-installed
 bench: install bench-mtd bench-reference bench-video bench-words bench-questions
 	$(BIN)/python scripts/bench_inspect.py --effort fast
 	$(BIN)/python scripts/bench_inspect.py --effort normal
+	$(BIN)/python scripts/bench_inspect.py --effort fast --concurrent
+	$(BIN)/python scripts/bench_inspect.py --effort normal --beside-busy
 	$(BIN)/python scripts/bench_options.py
 
 bench-words: install

@@ -1,18 +1,26 @@
-"""Milliseconds of inspecting a picture of 256×256, by stage; prints one JSON line.
+"""Time of inspecting and learning on pictures of 256×256; prints one JSON line.
 
 ``python scripts/bench_inspect.py [--effort normal]`` learns from 120 rendered tiles first (with effort
 "normal" the head is fine-tuned for 20 steps, as its speed does not depend on them). Per picture, in a batch:
 "features" is the trunk, "neighbours" the search in the memory bank, "head" the intra-image novelty, both
 heads and the fusion, "detector" all of that, and "inspect" everything from the file on.
+
+``--concurrent`` and ``--beside-busy`` time the commands instead, each in a process of its own, from its start
+to its end, median of 3. ``--concurrent``: two runs of ``anomalist inspect`` on 72 pictures, one after the
+other and at once. ``--beside-busy``: ``anomalist learn`` on 24 pictures with all its steps, alone and beside
+a process that keeps one core busy.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +35,9 @@ from anomalist.vision.detectors.surface import SurfaceDetector
 from anomalist.vision.synthetic_textures import render_surface as draw
 
 SIDE, BATCH, ROUNDS = 256, 16, 7
+TO_LEARN = 120
+PROCESS_ROUNDS, TO_INSPECT, TO_LEARN_BESIDE = 3, 72, 24
+COMMAND = (sys.executable, "-c", "from anomalist.cli.app import main; main()")
 
 
 def median_ms(work: Callable[[], object]) -> float:
@@ -40,47 +51,101 @@ def median_ms(work: Callable[[], object]) -> float:
     return round(statistics.median(times), 1)
 
 
+def write_tiles(folder: Path, numbers: Sequence[int]) -> list[Path]:
+    """Crops of one rendered surface, PNG."""
+    folder.mkdir()
+    whole = draw(7, 512)
+    paths = [folder / f"{number:03d}.png" for number in numbers]
+    for number, path in zip(numbers, paths, strict=True):
+        Image.fromarray(np.roll(whole, (37 * number, 53 * number), (0, 1))[:SIDE, :SIDE]).save(path)
+    return paths
+
+
+def time_stages(folder: Path, effort: str) -> dict[str, object]:
+    """Milliseconds a picture, by stage."""
+    surface.EFFORTS["normal"] = 20
+    paths = write_tiles(folder / "pictures", range(TO_LEARN + BATCH))
+    profile = learn(paths[:TO_LEARN], profile=folder / "profile", effort=effort)
+    inspector, detector = Inspector(profile, model="evidence", memory=False), profile.detector
+    new = [np.asarray(Image.open(path)) for path in paths[-BATCH:]]
+    assert isinstance(detector, SurfaceDetector)
+    model, extractor = detector.fold_models[0].whole, detector.extractor
+    batches = list(extractor.extract(new))
+    novelty = [model.normality.novelty(batch.descriptors) for batch in batches]
+
+    def fuse() -> None:
+        """Compute the maps without what a batch has cached."""
+        for batch, known in zip(batches, novelty, strict=True):
+            list(model.maps(replace(batch), detector.heads, known))
+
+    return {
+        "bank": len(model.normality.bank.vectors),
+        "features_ms": median_ms(lambda: list(extractor.extract(new))),
+        "neighbours_ms": median_ms(lambda: [model.normality.novelty(batch.descriptors) for batch in batches]),
+        "head_ms": median_ms(fuse),
+        "detector_ms": median_ms(lambda: detector.score(new)),
+        "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),
+    }
+
+
+def seconds_of(*commands: Sequence[object]) -> float:
+    """Seconds until all of some runs of anomalist, started at once, have ended."""
+    began = time.perf_counter()
+    runs = [subprocess.Popen([*COMMAND, *map(str, words)], stdout=subprocess.DEVNULL) for words in commands]
+    codes = [run.wait() for run in runs]
+    seconds = time.perf_counter() - began
+    if any(codes):
+        raise SystemExit(f"anomalist ended with {codes}, its error is above")
+    return seconds
+
+
+def medians(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """Median of each column."""
+    return [round(statistics.median(column), 1) for column in zip(*rounds, strict=True)]
+
+
+def time_concurrent(folder: Path, effort: str) -> dict[str, object]:
+    """Seconds of two runs of inspect, one after the other and at once."""
+    surface.EFFORTS["normal"] = 20
+    learn(write_tiles(folder / "normal", range(TO_LEARN)), profile=folder / "profile", effort=effort)
+    write_tiles(folder / "new", range(TO_LEARN, TO_LEARN + TO_INSPECT))
+    runs = [("inspect", folder / "new", "--profile", folder / "profile", "--model", "evidence", "--json")] * 2
+    seconds_of(runs[0])  # the first run reads its modules from the disk
+    rounds = [(seconds_of(runs[0]) + seconds_of(runs[1]), seconds_of(*runs)) for _ in range(PROCESS_ROUNDS)]
+    in_turn, at_once = medians(rounds)
+    return {"pictures_a_run": TO_INSPECT, "one_after_the_other_s": in_turn, "at_once_s": at_once}
+
+
+def time_beside_busy(folder: Path, effort: str) -> dict[str, object]:
+    """Seconds of learning, alone and beside a process that keeps one core busy."""
+    write_tiles(folder / "normal", range(TO_LEARN_BESIDE))
+    words = ("learn", folder / "normal", "--profile", folder / "profile", "--effort", effort, "--force")
+    rounds = []
+    for _ in range(PROCESS_ROUNDS):
+        alone = seconds_of(words)
+        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            rounds.append((alone, seconds_of(words)))
+        finally:
+            busy.kill()
+            busy.wait()
+    alone, beside = medians(rounds)
+    return {"pictures": TO_LEARN_BESIDE, "alone_s": alone, "beside_busy_s": beside}
+
+
 def main() -> None:
     """Learn, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--effort", choices=("fast", "normal"), default="normal")
-    effort = parser.parse_args().effort
-    surface.EFFORTS["normal"] = 20
-    pictures = [np.roll(draw(7, 512), (37 * i, 53 * i), (0, 1))[:SIDE, :SIDE] for i in range(120 + BATCH)]
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--concurrent", action="store_true", help="two runs of inspect at once")
+    modes.add_argument("--beside-busy", action="store_true", help="learning beside a busy process")
+    asked = parser.parse_args()
+    work = time_concurrent if asked.concurrent else time_beside_busy if asked.beside_busy else time_stages
     with TemporaryDirectory() as folder:
-        paths = [Path(folder) / "pictures" / f"{i:03d}.png" for i in range(len(pictures))]
-        paths[0].parent.mkdir()
-        for path, picture in zip(paths, pictures, strict=True):
-            Image.fromarray(picture).save(path)
-        profile = learn(paths[:120], profile=Path(folder) / "profile", effort=effort)
-        inspector, detector, new = (
-            Inspector(profile, model="evidence", memory=False),
-            profile.detector,
-            pictures[-BATCH:],
-        )
-        assert isinstance(detector, SurfaceDetector)
-        model, extractor = detector.fold_models[0].whole, detector.extractor
-        batches = list(extractor.extract(new))
-        novelty = [model.normality.novelty(batch.descriptors) for batch in batches]
-
-        def fuse() -> None:
-            """Compute the maps without what a batch has cached."""
-            for batch, known in zip(batches, novelty, strict=True):
-                list(model.maps(replace(batch), detector.heads, known))
-
-        result = {
-            "effort": effort,
-            "threads": torch.get_num_threads(),
-            "bank": len(model.normality.bank.vectors),
-            "features_ms": median_ms(lambda: list(extractor.extract(new))),
-            "neighbours_ms": median_ms(
-                lambda: [model.normality.novelty(batch.descriptors) for batch in batches]
-            ),
-            "head_ms": median_ms(fuse),
-            "detector_ms": median_ms(lambda: detector.score(new)),
-            "inspect_ms": median_ms(lambda: list(inspector.inspect_many(paths[-BATCH:]))),
-        }
-    print(json.dumps(result))
+        about = {"effort": asked.effort, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+        os.environ["ANOMALIST_HOME"] = str(Path(folder) / "home")
+        print(json.dumps(about | work(Path(folder), asked.effort)))
 
 
 if __name__ == "__main__":
