@@ -199,7 +199,7 @@ def _describe_device() -> str:
         import torch
     except ImportError:
         return "torch is missing"
-    from anomalist.vision.detectors.pretext import has_fast_bfloat16
+    from anomalist.vision.features.backbones import has_fast_bfloat16
 
     graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     fast = "with" if has_fast_bfloat16() else "without"

@@ -182,6 +182,11 @@ class FeatureExtractor:
     network: SurfaceNet
     backbone: TransformersBackbone | PluginBackbone | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """The device that the network runs on."""
+        return next(self.network.parameters()).device
+
     def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
         by_size: dict[tuple[int, ...], list[int]] = {}
