@@ -200,7 +200,8 @@ class TransformersBackbone:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._model = _load_model(name)
+        self._device = resolve_device()
+        self._model = _load_model(name).to(self._device)
         self._mean, self._std = pixel_statistics(name)
         self._patch = int(getattr(self._model.config, "patch_size", None) or 32)
 
@@ -212,10 +213,10 @@ class TransformersBackbone:
 
         side = _BACKBONE_SIDE // self._patch * self._patch
         resized = [np.asarray(cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA)) for p in pictures]
-        batch = (as_tensor(resized) - self._mean) / self._std
+        batch = ((as_tensor(resized) - self._mean) / self._std).to(self._device)
         with torch.inference_mode():
             features = F.normalize(_feature_map(self._model, batch, side // self._patch), dim=1)
-        return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().numpy())
+        return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().cpu().numpy())
 
 
 def _load_model(name: str) -> Any:  # noqa: ANN401
