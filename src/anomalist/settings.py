@@ -1,4 +1,4 @@
-"""Settings from the environment: ``ANOMALIST_HOME``, ``ANOMALIST_MODEL``."""
+"""Settings from the environment: ``ANOMALIST_HOME``, ``_MODEL``, ``_BACKBONE`` and ``_DEVICE``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=_default_home, description="where profiles with a plain name live")
     model: str = Field("auto", description="what `--model auto` takes where it is there, as in --model")
+    backbone: str = Field("", description="vision transformer in place of DINOv2: a folder, or a Hub name")
+    device: str = Field("auto", description="what networks run on: auto, cpu, cuda or mps")
 
     @property
     def profiles(self) -> Path:
         """Folder of the named profiles."""
         return self.home / "profiles"
+
+    @property
+    def backbones(self) -> Path:
+        """Folder of the backbones that were unpacked from a package."""
+        return self.home / "backbones"

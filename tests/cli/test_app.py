@@ -179,6 +179,22 @@ def test_doctor_says_what_would_be_used() -> None:
     assert done.returncode == 0
     assert found["weights_ok"]
     assert "no language model" in found["reasoner"]
+    assert found["dinov2"].startswith("DINOv2: ")
+    assert "networks run on " in found["device"]
+
+
+def test_doctor_says_what_is_wrong_with_the_settings() -> None:
+    wrong = {"ANOMALIST_BACKBONE": "./none", "ANOMALIST_DEVICE": "tpu"}
+    done = run("doctor", "--json", **wrong)
+    found = json.loads(done.stdout)
+    assert "./none is not a model folder" in found["dinov2"]
+    assert "The device tpu is unknown" in found["device"]
+
+
+def test_an_unknown_device_ends_the_command_at_once(tmp_path: Path) -> None:
+    done = run("learn", tmp_path, "--profile", "p", ANOMALIST_DEVICE="tpu")
+    assert done.returncode == 2
+    assert "The device tpu is unknown." in done.stderr
 
 
 def test_help_does_not_import_the_heavy_packages() -> None:

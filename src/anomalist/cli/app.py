@@ -18,7 +18,15 @@ import typer
 
 from anomalist import __version__
 from anomalist.cli import ask, chat, eval, inspect, memory, models, rules, triage
-from anomalist.cli.terminal import EXIT_INTERRUPTED, Effort, EffortOption, JsonOption, ProfileOption
+from anomalist.cli.terminal import (
+    EXIT_INTERRUPTED,
+    DeviceOption,
+    Effort,
+    EffortOption,
+    JsonOption,
+    ProfileOption,
+    use_device,
+)
 from anomalist.errors import AnomalistError, DataError
 
 EXTRAS = {
@@ -125,6 +133,7 @@ def learn(
         ),
     ] = False,
     force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
+    device: DeviceOption = None,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
     from anomalist.cli.terminal import err, progress_bars
@@ -135,6 +144,7 @@ def learn(
         raise DataError(
             "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
         )
+    use_device(device)
     if normals is None:
         _relearn_from_feedback(profile, defects)
         return

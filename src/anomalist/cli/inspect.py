@@ -12,8 +12,10 @@ import typer
 from anomalist.cli.terminal import (
     EXIT_FAIL_ON,
     EXIT_NOT_JUDGED,
+    DeviceOption,
     JsonOption,
     RateOption,
+    use_device,
     use_passive_wait_policy,
 )
 from anomalist.errors import DataError
@@ -76,6 +78,7 @@ def inspect(
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
     export: ExportOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -90,6 +93,7 @@ def inspect(
 
     if export and out is None:
         raise DataError("Where should --export write?", "Name a folder with --out.")
+    use_device(device)
     exporters = load_exporters(export or ())
     listing = list_images(paths)
     if listing.skipped:

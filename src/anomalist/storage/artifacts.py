@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from pydantic import Field, ValidationError
 from anomalist import __version__
 from anomalist.errors import ProfileError
 from anomalist.settings import Settings
-from anomalist.storage.files import file_sha256, staged_path, sync_file, sync_folder
+from anomalist.storage.files import file_sha256, staged_folder
 from anomalist.types.common import Frozen
 
 
@@ -146,24 +145,14 @@ class ArtifactKind(Generic[ManifestT]):
         """A folder beside ``path`` that takes its place when all went well and vanishes when not."""
         from safetensors import SafetensorError
 
-        place = path.resolve()  # a link keeps pointing to the artefact
-        folder = staged_path(place)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            yield folder
-            for file in folder.iterdir():
-                sync_file(file)
-            sync_folder(folder)
-            _replace_folder(place, folder)
-            sync_folder(place.parent)
+            with staged_folder(path.resolve()) as folder:  # a link keeps pointing to the artefact
+                yield folder
         except (OSError, SafetensorError) as error:
             raise ProfileError(
                 f"The {self.noun} can't be written to {path}: {getattr(error, 'strerror', None) or error}.",
                 "Nothing was changed there. Free some space or choose another place.",
             ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def read_manifest(self, path: Path) -> ManifestT:
         """Read and check the manifest of an artefact, without its files.
@@ -215,18 +204,3 @@ class ArtifactKind(Generic[ManifestT]):
     def refuse_damaged(self, path: Path, what: str, cause: Exception | None = None) -> NoReturn:
         """Raise the ProfileError of an artefact that can't be used as it is."""
         raise ProfileError(f"The {self.noun} {path} is damaged: {what}.", "Learn it again.") from cause
-
-
-def _replace_folder(place: Path, folder: Path) -> None:
-    """Rename ``folder`` to ``place``; when that fails, what was there stays there."""
-    if not place.exists():
-        folder.rename(place)
-        return
-    old = folder.with_suffix(".old")
-    place.rename(old)
-    try:
-        folder.rename(place)
-    except BaseException:  # an interrupt must not lose it either
-        old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,42 @@ def staged_file(target: Path) -> Iterator[Path]:
         with suppress(OSError):
             staged.unlink(missing_ok=True)
     sync_folder(target.parent)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` that takes its place when all went well and vanishes when not.
+
+    When that fails, the folder that was at ``target`` stays. Raises OSError when it can't be made, synced or
+    renamed: also where another process was first.
+    """
+    folder = staged_path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        yield folder
+        for file in folder.iterdir():
+            sync_file(file)
+        sync_folder(folder)
+        _replace_folder(target, folder)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_folder(place: Path, folder: Path) -> None:
+    """Rename ``folder`` to ``place``; when that fails, what was there stays there."""
+    if not place.exists():
+        folder.rename(place)
+        return
+    old = folder.with_suffix(".old")
+    place.rename(old)
+    try:
+        folder.rename(place)
+    except BaseException:  # an interrupt must not lose it either
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def staged_path(target: Path) -> Path:

@@ -25,9 +25,9 @@ from anomalist.vision.detectors.pretext import (
     HALF_SET,
     PretextModel,
     ViewBatch,
-    has_fast_bfloat16,
     make_view_batch,
 )
+from anomalist.vision.features.backbones import has_fast_bfloat16
 from anomalist.vision.features.extractor import keep_freed_memory, with_prefix
 from anomalist.vision.features.surface_net import SurfaceNet
 from anomalist.vision.synthetic_textures import is_rigid, render_surface

@@ -1,4 +1,4 @@
-"""Working sizes, and patch descriptors from transformers backbones."""
+"""Working sizes, patch descriptors from transformers backbones, and the device that they run on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import torch
 
 from anomalist.errors import DetectorError, MediaError
 from anomalist.types.common import UInt8Array
-from anomalist.vision.features.backbones import TransformersBackbone, as_tensor, to_working_size
+from anomalist.vision.features.backbones import (
+    TransformersBackbone,
+    as_tensor,
+    resolve_device,
+    to_working_size,
+    uses_bfloat16,
+)
+from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 
 
 def noise(height: int, width: int, seed: int = 0) -> UInt8Array:
@@ -197,3 +204,58 @@ def test_weights_as_pickles_are_refused(models: Path, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(DetectorError, match="can't be loaded"):
         TransformersBackbone(str(tmp_path))
+
+
+# --- devices ----------------------------------------------------------------------------------------------
+
+
+def devices(monkeypatch: pytest.MonkeyPatch, *, cuda: bool = False, mps: bool = False) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_fastest_device(
+    cuda: bool, mps: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices(monkeypatch, cuda=cuda, mps=mps)
+    assert resolve_device("auto") == torch.device(device)
+    assert resolve_device() == torch.device(device)
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices(monkeypatch)
+    with pytest.raises(DetectorError, match=rf"The device {name} is not there.*--device auto"):
+        resolve_device(name)
+    monkeypatch.setenv("ANOMALIST_DEVICE", name.upper())
+    with pytest.raises(DetectorError, match=f"The device {name} is not there"):
+        resolve_device()
+
+
+def test_an_unknown_device_is_an_error() -> None:
+    with pytest.raises(DetectorError, match=r"The device tpu is unknown. Known: auto, cpu, cuda, mps."):
+        resolve_device("tpu")
+
+
+def test_the_setting_says_what_networks_run_on(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANOMALIST_DEVICE", "cuda")
+    devices(monkeypatch)
+    for open_one in (shipped_network, lambda: TransformersBackbone(str(models / "resnet"))):
+        with pytest.raises(DetectorError, match="The device cuda is not there"):
+            open_one()
+    monkeypatch.setenv("ANOMALIST_DEVICE", "cpu")
+    devices(monkeypatch, cuda=True)
+    assert FeatureExtractor(shipped_network()).device == torch.device("cpu")
+
+
+def test_bfloat16_is_used_where_the_hardware_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda able=able, **_: able)
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda able=able: {"amx_bf16": able})
+        assert uses_bfloat16(torch.device("cuda")) is able
+        assert uses_bfloat16(torch.device("cpu")) is able
+        assert not uses_bfloat16(torch.device("mps"))

@@ -65,7 +65,7 @@ from anomalist.training.small_model.descriptions import (
 from anomalist.training.small_model.documents import END_TOKEN
 from anomalist.training.small_model.questions import region_questions, whole_picture_questions
 from anomalist.training.synthetic_cases import draw_case, draw_product
-from anomalist.vision.detectors.pretext import has_fast_bfloat16
+from anomalist.vision.features.backbones import has_fast_bfloat16
 from anomalist.vision.features.extractor import keep_freed_memory, with_prefix
 from anomalist.vision.prefetch import prefetch_in_process
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import Normality
 from anomalist.vision.detectors.known_kinds import KnownDefect
-from anomalist.vision.detectors.pretext import has_fast_bfloat16, segmentation_loss
-from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.detectors.pretext import segmentation_loss
+from anomalist.vision.features.backbones import to_working_size, uses_bfloat16
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
 from anomalist.vision.features.surface_net import SegmentationHead
 from anomalist.vision.prefetch import prefetch
@@ -138,7 +138,11 @@ def known_defect_samples(
         else:
             (batch,) = extractor.extract([picture])
             with torch.inference_mode():
-                logits = batch.logits(extractor.network.head, normality.novelty(batch.descriptors))[0].numpy()
+                logits = (
+                    batch.logits(extractor.network.head, normality.novelty(batch.descriptors))[0]
+                    .cpu()
+                    .numpy()
+                )
             smooth = cv2.GaussianBlur(logits, (0, 0), 2)
             label = np.full(smooth.shape, IGNORE, np.uint8)
             label[smooth >= np.quantile(smooth, 1 - _PSEUDO_LABEL_SHARE)] = DEFECT
@@ -243,9 +247,10 @@ def _sample_loss(extractor: FeatureExtractor, head: SegmentationHead, sample: Tr
     """Loss of one sample with self-reference logits."""
     (batch,) = extractor.extract([sample.picture])
     novelty, _ = batch.intra_image_novelty, batch.isolation  # computed here in full precision
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+    device = extractor.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(device)):
         logits = batch.logits(head, novelty).float()
-    return segmentation_loss(logits, torch.from_numpy(sample.label[None]))
+    return segmentation_loss(logits, torch.from_numpy(sample.label[None]).to(device))
 
 
 def prefetch_samples(

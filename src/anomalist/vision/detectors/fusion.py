@@ -170,7 +170,7 @@ class FusionModel(Generic[N]):
         if novelty is None:
             novelty = self.normality.novelty(batch.descriptors)
         with torch.inference_mode():
-            logits = batch.logits(batch.network.head, novelty).numpy()
+            logits = batch.logits(batch.network.head, novelty).cpu().numpy()
         for maps in zip(logits, batch.self_reference_logits(heads[self.head]), novelty, strict=True):
             yield self.fuse(*maps)
 
@@ -284,7 +284,7 @@ def fit_model(
         rows = zip(batch.indices, batch.descriptors, strict=True)
         novelty = [normality.novelty_excluding(d, same_group(groups, chosen[i])) for i, d in rows]
         with torch.inference_mode():
-            logits = batch.logits(batch.network.head, np.stack(novelty)).numpy()
+            logits = batch.logits(batch.network.head, np.stack(novelty)).cpu().numpy()
         self_logits_maps = batch.self_reference_logits(heads[head])
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
             smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))

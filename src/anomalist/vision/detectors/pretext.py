@@ -263,12 +263,3 @@ def defective_and_normal(labels: Tensor) -> tuple[Tensor, Tensor]:
 def image_scores(logits: Tensor) -> Tensor:
     """The mean of each picture's highest logits, float (B,), of float (B, H, W)."""
     return logits.flatten(1).topk(_TOP_PIXELS).values.mean(1)
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX-512), where it is about 3× faster.
-
-    Weights trained with and without it differ slightly.
-    """
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16", False) or able.get("avx512_bf16", False))

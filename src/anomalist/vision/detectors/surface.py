@@ -256,7 +256,7 @@ def write_state(detector: SurfaceDetector, file: Path) -> None:
     for prefix, module in (("network", detector.extractor.network), *heads):
         for name, value in module.state_dict().items():
             half = value.half() if value.dtype.is_floating_point else value
-            tensors[f"{prefix}.{name}"] = half.contiguous()
+            tensors[f"{prefix}.{name}"] = half.cpu().contiguous()
     arrays: dict[str, npt.NDArray[Any]] = {}
     for k, fold in enumerate(detector.fold_models):
         arrays |= {f"fold.{k}.whole.{name}": array for name, array in _arrays_of_model(fold.whole).items()}

@@ -1,4 +1,4 @@
-"""Backbones: patch descriptors from a vision model of transformers or a plug-in, and the working size.
+"""Backbones: patch descriptors from a vision model of transformers or a plug-in; working size and device.
 
 Feature maps where the architecture has them (DINOv2, ConvNeXt, ResNet, Swin, …), patch tokens of the
 vision tower where not (CLIP, SigLIP). Nothing is downloaded: a name must be in the local Hugging Face
@@ -19,6 +19,7 @@ import numpy as np
 
 from anomalist.errors import DetectorError, MediaError
 from anomalist.plugins import load_plugin, names_plugin
+from anomalist.settings import Settings
 from anomalist.types.common import FloatArray, UInt8Array
 
 if TYPE_CHECKING:
@@ -84,6 +85,47 @@ def as_tensor(pictures: Sequence[UInt8Array]) -> torch.Tensor:
 
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return (stacked.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def resolve_device(asked: str | None = None) -> torch.device:
+    """The device that networks run on: ``cpu``, ``cuda``, ``mps``, or ``auto``, the first of the others.
+
+    None asks for the setting ``ANOMALIST_DEVICE``. Raises DetectorError for one that is unknown or not there.
+    """
+    import torch
+
+    name = (asked or Settings().device).strip().lower()
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if name not in there:
+        raise DetectorError(f"The device {name} is unknown.", "Known: auto, cpu, cuda, mps.")
+    if not there[name]:
+        raise DetectorError(
+            f"The device {name} is not there, or this build of torch has no support for it.",
+            "Use --device auto (or ANOMALIST_DEVICE=auto), or install the torch that is built for it.",
+        )
+    return torch.device(name)
+
+
+def uses_bfloat16(device: torch.device) -> bool:
+    """Whether networks run in bfloat16 on a device, because it multiplies that in hardware."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and has_fast_bfloat16()
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX-512), where it is about 3× faster.
+
+    Weights trained with and without it differ slightly.
+    """
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16", False) or able.get("avx512_bf16", False))
 
 
 class Backbone(Protocol):
@@ -158,8 +200,9 @@ class TransformersBackbone:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._model = _load_model(name)
-        self._mean, self._std = _pixel_statistics(name)
+        self._device = resolve_device()
+        self._model = _load_model(name).to(self._device)
+        self._mean, self._std = pixel_statistics(name)
         self._patch = int(getattr(self._model.config, "patch_size", None) or 32)
 
     def describe(self, pictures: Sequence[UInt8Array]) -> FloatArray:
@@ -170,44 +213,55 @@ class TransformersBackbone:
 
         side = _BACKBONE_SIDE // self._patch * self._patch
         resized = [np.asarray(cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA)) for p in pictures]
-        batch = (as_tensor(resized) - self._mean) / self._std
+        batch = ((as_tensor(resized) - self._mean) / self._std).to(self._device)
         with torch.inference_mode():
             features = F.normalize(_feature_map(self._model, batch, side // self._patch), dim=1)
-        return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().numpy())
+        return np.ascontiguousarray(features.permute(0, 2, 3, 1).float().cpu().numpy())
 
 
 def _load_model(name: str) -> Any:  # noqa: ANN401
     """Load a backbone, or the vision tower of a vision-language model, ready to run."""
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
-    is_path = name.startswith((".", "/", "~")) or Path(name).exists()
+    is_path = is_folder_name(name)
     if is_path and not Path(name, "config.json").is_file():
         raise DetectorError(f"{name} is not a model folder: it has no config.json.")
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-    try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(name, local_files_only=True)
-            if type(config) in MODEL_FOR_BACKBONE_MAPPING:
-                # Not AutoBackbone.from_pretrained, which asks the hub even for a folder (transformers 5.23).
-                architecture = MODEL_FOR_BACKBONE_MAPPING[type(config)]
-                # The middle of the network: textures are best described there, objects later.
-                stages = len(getattr(config, "stage_names", None) or [0]) - 1
-                options["out_indices"] = [max(1, round(stages * 0.6))]
-                model = architecture.from_pretrained(name, **options)
-            else:
-                model = AutoModel.from_pretrained(name, **options)
-                model = getattr(model, "vision_model", model)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DetectorError(
-            f"The backbone {name} can't be loaded: {reason}.",
-            "Copy it again." if is_path else f"If it is not on this machine yet: hf download {name}",
-        ) from error
+    remedy = "Copy it again." if is_path else f"If it is not on this machine yet: hf download {name}"
+    with loading(name, remedy):
+        config = AutoConfig.from_pretrained(name, local_files_only=True)
+        if type(config) in MODEL_FOR_BACKBONE_MAPPING:
+            # Not AutoBackbone.from_pretrained, which asks the hub even for a folder (transformers 5.23).
+            architecture = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+            # The middle of the network: textures are best described there, objects later.
+            stages = len(getattr(config, "stage_names", None) or [0]) - 1
+            options["out_indices"] = [max(1, round(stages * 0.6))]
+            model = architecture.from_pretrained(name, **options)
+        else:
+            model = AutoModel.from_pretrained(name, **options)
+            model = getattr(model, "vision_model", model)
     if model.main_input_name != "pixel_values":
         raise DetectorError(f"{name} is not a vision model: it reads {model.main_input_name}.")
     return model.eval()
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a backbone's name means a folder, there or not, rather than a model of the Hub."""
+    return name.startswith((".", "/", "~")) or Path(name).exists()
+
+
+@contextmanager
+def loading(name: str, remedy: str) -> Iterator[None]:
+    """Load a model without its progress bars and warnings; what goes wrong becomes a DetectorError."""
+    from safetensors import SafetensorError
+
+    try:
+        with _quiet():
+            yield
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DetectorError(f"The backbone {name} can't be loaded: {reason}.", remedy) from error
 
 
 @contextmanager
@@ -226,7 +280,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def pixel_statistics(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixel mean and standard deviation that a backbone was trained with; by default ImageNet's."""
     import torch
     from transformers.utils import cached_file

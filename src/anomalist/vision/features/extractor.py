@@ -1,7 +1,8 @@
 """Feature extraction: run SurfaceNet, and a backbone if there is one, over pictures in batches of one size.
 
-The packaged weights are checked by SHA-256 before they are used. glibc's malloc is kept from returning freed
-memory after every layer, which would cost half of the processor time.
+The packaged weights are checked by SHA-256 before they are used. Networks run on the device that
+`resolve_device` gives. glibc's malloc is kept from returning freed memory after every layer, which would cost
+half of the processor time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ import numpy as np
 
 from anomalist.errors import DetectorError
 from anomalist.types.common import FloatArray, UInt8Array
-from anomalist.vision.features.backbones import PluginBackbone, TransformersBackbone, as_tensor
+from anomalist.vision.features.backbones import (
+    PluginBackbone,
+    TransformersBackbone,
+    as_tensor,
+    resolve_device,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +86,7 @@ def load_network(state: Mapping[str, torch.Tensor]) -> SurfaceNet:
     network = SurfaceNet()
     network.load_state_dict(dict(state))  # copies into float32 parameters
     network.eval()
-    return network
+    return network.to(resolve_device())
 
 
 def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
@@ -90,7 +96,7 @@ def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
     head = SegmentationHead()
     head.load_state_dict(dict(state))
     head.eval()
-    return head
+    return head.to(resolve_device())
 
 
 def with_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
@@ -146,14 +152,14 @@ class FeatureBatch:
             full = self.logits(head, self.intra_image_novelty)
             coarse = self.half_scale.logits(head, self.half_scale.intra_image_novelty)
             enlarged = F.interpolate(coarse[:, None], full.shape[1:], mode="bilinear")[:, 0]
-            return (full + enlarged).numpy()
+            return (full + enlarged).cpu().numpy()
 
     @cached_property
     def intra_image_novelty(self) -> FloatArray:
         """Intra-image novelty by the trunk's descriptors, float32 (B, H/8, W/8)."""
         from anomalist.vision.features.surface_net import intra_image_novelty
 
-        return np.asarray(intra_image_novelty(self.trunk.descriptors).numpy())
+        return np.asarray(intra_image_novelty(self.trunk.descriptors).cpu().numpy())
 
     @cached_property
     def half_scale(self) -> FeatureBatch:
@@ -169,7 +175,7 @@ class FeatureBatch:
 
         from anomalist.vision.features.surface_net import novelty_maps
 
-        known = None if novelty is None else torch.from_numpy(novelty)
+        known = None if novelty is None else torch.from_numpy(novelty).to(self.isolation.device)
         if known is not None and known.shape != self.isolation.shape:  # a backbone has its own grid
             known = F.interpolate(known[:, None], self.isolation.shape[1:], mode="bilinear")[:, 0]
         return head(self.trunk.features, novelty_maps(self.isolation, known))  # type: ignore[no-any-return]
@@ -181,6 +187,11 @@ class FeatureExtractor:
 
     network: SurfaceNet
     backbone: TransformersBackbone | PluginBackbone | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network runs on."""
+        return next(self.network.parameters()).device
 
     def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
@@ -204,12 +215,13 @@ def extract_features(network: SurfaceNet, pictures: Sequence[UInt8Array]) -> Tru
 
     from anomalist.vision.features.surface_net import standardise
 
+    device = next(network.parameters()).device
     with torch.no_grad():
-        return network.forward_features(standardise(as_tensor(pictures)))
+        return network.forward_features(standardise(as_tensor(pictures).to(device)))
 
 
 def _descriptor_grid(trunk: TrunkOutput) -> FloatArray:
-    return np.ascontiguousarray(trunk.descriptors.permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(trunk.descriptors.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def to_half_size(picture: UInt8Array) -> UInt8Array:

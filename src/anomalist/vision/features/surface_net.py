@@ -198,7 +198,7 @@ def intra_image_novelty(descriptors: Tensor) -> Tensor:
         _within_distance(height, _EXCLUSION_RADIUS)[:, None, :, None]
         & _within_distance(width, _EXCLUSION_RADIUS)[None, :, None, :]
     )
-    near = near.reshape(height * width, height * width)
+    near = near.reshape(height * width, height * width).to(descriptors.device)
     maps = []
     for patches in descriptors.flatten(2):
         similar = (patches.T @ patches).masked_fill(near, -1.0)
