@@ -19,12 +19,14 @@ from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.common import Answer, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
-from anomalist.vision.calibration import partition
+from anomalist.vision.calibration import leave_groups_out, partition
 from anomalist.vision.detectors.base import (
     LearningData,
     LearningSettings,
     Progress,
+    default_detector,
     detector_class,
+    leaves_out,
     no_progress,
 )
 from anomalist.vision.detectors.known_kinds import read_defects
@@ -164,15 +166,17 @@ class LearnOptions(TypedDict, total=False):
     groups : which pictures show the same object, tile or take: path to group, or a CSV ``image,group``.
     limit : learn from a random sample of at most this many.
     roi : picture whose white part is what counts.
-    detector : "surface" (default), or a plug-in by name or ``module:Class``.
-    backbone : for the memory bank: a transformers vision backbone by name or folder, or a plug-in.
+    detector : "ensemble" (default where DINOv2 is at hand), "surface", or a plug-in by name or
+        ``module:Class``.
+    backbone : in place of DINOv2 ("ensemble"), or of SurfaceNet for the memory bank ("surface", the default
+        where a backbone is named): a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     """
 
     groups: Mapping[str, str] | str | Path | None
     limit: int | None
     roi: str | Path | None
-    detector: str
+    detector: str | None
     backbone: str | None
     defects: str | Path | None
 
@@ -205,7 +209,8 @@ def learn(
     """
     path = profile_path(profile)
     PROFILE_KIND.refuse_overwriting(path, force=force)
-    name, backbone = options.get("detector", "surface"), options.get("backbone")
+    backbone = options.get("backbone")
+    name = options.get("detector") or default_detector(backbone)
     kind = detector_class(name)
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)
     if not listing.images:
@@ -218,10 +223,10 @@ def learn(
     mask = load_roi(roi) if roi else None
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
     read = read_normals(paths, table, kind, progress)
-    parts = partition(read.groups, seed)
+    parts = leave_groups_out(read.groups) if leaves_out(kind) else partition(read.groups, seed)
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
-    calibration, low = calibrate(learned, read, parts, mask, seed, progress)
+    calibration, levels = calibrate(learned, read, parts, mask, seed, progress)
     return save_profile(
         path,
         learned,
@@ -235,7 +240,8 @@ def learn(
         seed=seed,
         backbone=backbone,
         grouped=table is not None,
-        low=low,
+        low=levels.low,
+        place=levels.place,
         normals=normal_entries(read, parts),
         defects=tuple(defect.id for defect in known),
         skipped=(*read.skipped, *unreadable),

@@ -56,7 +56,10 @@ GROUPS: Mapping[GroupName, PluginGroup] = {
             "save",
             "load",
         ),
-        own={"surface": "anomalist.vision.detectors.surface:SurfaceDetector"},
+        own={
+            "ensemble": "anomalist.vision.detectors.ensemble:EnsembleDetector",
+            "surface": "anomalist.vision.detectors.surface:SurfaceDetector",
+        },
     ),
     "anomalist.features": PluginGroup(
         "feature extractor",

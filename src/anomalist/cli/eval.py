@@ -21,6 +21,7 @@ def _app_callback() -> None:
 class DetectorChoice(StrEnum):
     """What can be measured."""
 
+    ensemble = "ensemble"
     surface = "surface"
     zero_shot = "zero-shot"
     unlabelled = "unlabelled"
@@ -30,7 +31,7 @@ class DetectorChoice(StrEnum):
 def detection(
     data: Annotated[Path, typer.Option(help="Folder with good/, one folder a defect and ground_truth/.")],
     train_normals: Annotated[
-        int, typer.Option(help="Good pictures to learn from, at least; with 0, surface is zero-shot.")
+        int, typer.Option(help="Good pictures to learn from, at least; with 0, what learns is zero-shot.")
     ],
     groups: Annotated[
         Path | None,
@@ -39,8 +40,8 @@ def detection(
     detector: Annotated[
         list[DetectorChoice] | None,
         typer.Option(
-            help="surface learns from normals (the default), zero-shot from none, unlabelled compares the "
-            "test pictures with each other. Repeat it to compare."
+            help="ensemble (the default where DINOv2 is at hand) and surface learn from normals, zero-shot "
+            "from none, unlabelled compares the test pictures with each other. Repeat it to compare."
         ),
     ] = None,
     effort: Annotated[
@@ -66,10 +67,11 @@ def detection(
         render,
         summarize_seeds,
     )
+    from anomalist.vision.detectors.base import default_detector
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups
-    asked = contenders(detector or ["surface"], effort or ["normal"], train_normals, false_alarm_rate)
+    asked = contenders(detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate)
     results = []
     with progress_bars() as progress:
         for result in compare_detection(

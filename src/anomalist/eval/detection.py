@@ -1,6 +1,6 @@
 """Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
 
-Contenders are the detectors "surface" (learns from normals), "zero-shot" and "unlabelled" (compares the test
+Contenders are the detectors "ensemble" and "surface" (learn from normals), "zero-shot" and "unlabelled" (compares the test
 pictures with each other), at each effort. Tables show one result, or several with mean and standard deviation
 over seeds.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
 """Makes an evidence source from a split, a seed, an empty folder to write to and a progress callback."""
 
-SURFACE, ZERO_SHOT, UNLABELLED = "surface", "zero-shot", "unlabelled"
+ENSEMBLE, SURFACE, ZERO_SHOT, UNLABELLED = "ensemble", "surface", "zero-shot", "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ def contenders(
 
     Parameters
     ----------
-    detectors : "surface" learns from normals, and without any is replaced by "zero-shot", which compares the
+    detectors : "ensemble" and "surface" learn from normals, and without any are "zero-shot", which compares the
         patches of a picture with each other; "unlabelled" compares the test pictures with each other.
-    efforts : of learning; for "surface" only.
+    efforts : of learning; for those that learn only.
     train_normals : number of normals to learn from.
     false_alarm_rate : None for the default.
     """
     found: dict[tuple[str, str | None], Contender] = {}
     for name in detectors:
-        if name == SURFACE and train_normals:
+        if name in (ENSEMBLE, SURFACE) and train_normals:
             for effort in efforts:
-                make = partial(_make_profile_evidence, effort=effort, rate=false_alarm_rate)
+                make = partial(_make_profile_evidence, detector=name, effort=effort, rate=false_alarm_rate)
                 found.setdefault((name, effort), Contender(name, make, effort))
         elif name == UNLABELLED:
             found.setdefault((name, None), Contender(name, _make_unlabelled))
@@ -82,7 +82,7 @@ def contenders(
 
 
 def _make_profile_evidence(
-    parts: Split, seed: int, folder: Path, progress: Progress, *, effort: str, rate: float | None
+    parts: Split, seed: int, folder: Path, progress: Progress, *, detector: str, effort: str, rate: float | None
 ) -> EvidenceSource:
     from anomalist.pipeline import learn
     from anomalist.vision.evidence import ProfileEvidence, validated_rate
@@ -91,6 +91,7 @@ def _make_profile_evidence(
         [item.path for item in parts.train],
         profile=folder / "profile",
         groups={str(item.path): item.group for item in parts.train} if parts.grouped else None,
+        detector=detector,
         effort=effort,
         seed=seed,
         progress=progress,
@@ -114,7 +115,7 @@ class DetectionResult(DetectionMetrics):
     """`DetectionMetrics` with run time, memory and settings."""
 
     data: str = Field(description="name of the data folder")
-    contender: str = Field(description="detector: surface, zero-shot or unlabelled")
+    contender: str = Field(description="detector: ensemble, surface, zero-shot or unlabelled")
     seed: int
     effort: str | None = Field(description="of learning; None for detectors that don't learn from normals")
     learn_seconds: float

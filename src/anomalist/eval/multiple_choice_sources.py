@@ -41,7 +41,7 @@ from anomalist.eval.multiple_choice_questions import (
 from anomalist.eval.reference import fit_reference
 from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
 from anomalist.types.image import Inspection, Record
-from anomalist.vision.detectors.base import Progress
+from anomalist.vision.detectors.base import Progress, default_detector
 from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClassifier, describe_picture
 from anomalist.vision.detectors.reference import load_reference
 from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image
@@ -300,7 +300,7 @@ def _inspect_tiles(
     from anomalist.pipeline import Inspector
     from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 
-    (contender,) = contenders(["surface"], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE)
+    (contender,) = contenders([default_detector(None)], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE)
     extractor = FeatureExtractor(shipped_network())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         inspector = Inspector(

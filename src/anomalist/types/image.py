@@ -142,10 +142,15 @@ def is_alarm(p_value: float, rate: float) -> bool:
 class Calibration(Frozen):
     """What the p-value of one picture rests on."""
 
-    method: Literal["split", "cv+"] = Field(description='"cv+" is cross-fitted and approximate')
+    method: Literal["split", "cv+", "jackknife"] = Field(
+        description='"cv+" (cross-fitted) and "jackknife" (each object left out in turn) are approximate'
+    )
     normals: int = Field(ge=0, description="calibration pictures")
     groups: int = Field(ge=0, description="independent groups among them (= normals when none are named)")
-    false_alarm_rate: float = Field(gt=0, lt=1, description="the rate that was asked for")
+    false_alarm_rate: float = Field(gt=0, lt=1, description="the rate that is decided at")
+    default_rate: float | None = Field(
+        None, description="the default rate, where it is out of reach and the lowest that is not replaces it"
+    )
     reachable: bool = Field(description="whether this many normals support that rate")
     normals_needed: int = Field(description="groups (or ungrouped normals) that the rate needs")
     instability: float = Field(

@@ -1,8 +1,8 @@
 """Conformal calibration: from raw scores to p-values, with normal pictures only.
 
-Split conformal with enough normals, CV+ (cross-fitted, approximate) with fewer; by groups where several
-pictures show one object. See Vovk et al. 2005 (conformal p-values), Barber et
-al. 2021 (CV+) and Dunn et al. 2023 (groups).
+By the jackknife where the detector can leave each object out; else split conformal with enough normals, CV+
+(cross-fitted) with fewer. By groups where several pictures show one object. Jackknife and CV+ are approximate.
+See Vovk et al. 2005 (conformal p-values), Barber et al. 2021 (jackknife, CV+) and Dunn et al. 2023 (groups).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class CalibrationSet:
     folds : int64 (n,), number of that model, 0 to K − 1; all 0 when there is but one.
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1, none left out.
     seed : of the resampling behind `instability`.
+    left_out : whether each score is that of one model without the pictures of the same object (jackknife).
 
     Raises
     ------
@@ -52,6 +53,7 @@ class CalibrationSet:
     folds: npt.NDArray[np.int64]
     groups: npt.NDArray[np.int64]
     seed: int = 0
+    left_out: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -68,9 +70,9 @@ class CalibrationSet:
             raise ValueError("calibration scores must be finite")
 
     @property
-    def method(self) -> Literal["split", "cv+"]:
+    def method(self) -> Literal["split", "cv+", "jackknife"]:
         """How the scores were obtained."""
-        return "cv+" if self.n_folds > 1 else "split"
+        return "jackknife" if self.left_out else "cv+" if self.n_folds > 1 else "split"
 
     @property
     def n_groups(self) -> int:
@@ -124,7 +126,7 @@ class CalibrationSet:
             reachable=self.n_groups >= groups_needed(rate),
             normals_needed=groups_needed(rate),
             instability=self.instability(scores, rate),
-            approximate=self.method == "cv+",
+            approximate=self.method != "split",
             seed=self.seed,
         )
 
@@ -189,6 +191,17 @@ def partition(groups: npt.NDArray[np.int64], seed: int) -> Partition:
         parts = np.array_split(order, min(CV_FOLDS, n_groups))
     apart = [np.isin(groups, part) for part in parts]
     return Partition(tuple((_indices(~mask), _indices(mask)) for mask in apart))
+
+
+def leave_groups_out(groups: npt.NDArray[np.int64]) -> Partition:
+    """All pictures learn and all calibrate: for a detector that leaves the object of each out by itself.
+
+    Raises ValueError when there is only one group.
+    """
+    if int(groups.max()) < 1:
+        raise ValueError("one group can't be left out of itself")
+    everyone = tuple(range(len(groups)))
+    return Partition(((everyone, everyone),))
 
 
 def _indices(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:

@@ -26,11 +26,11 @@ from anomalist.vision.regions import find_regions, resize_roi, segment
 def validated_rate(profile: Profile, asked: float | None) -> float:
     """The false-alarm rate to decide at: the asked one, or the default.
 
-    Raises CalibrationError when an asked rate is not between 0 and 1, or can't be reached. The default may be
-    out of reach; the decision is then left open, see `Calibration.reachable`.
+    Where the default is out of reach, it is the lowest that the normals support. Raises CalibrationError when
+    an asked rate is not between 0 and 1, or can't be reached.
     """
     if asked is None:
-        return DEFAULT_RATE
+        return max(DEFAULT_RATE, 1 / (profile.calibration.n_groups + 1))
     if not 0 < asked < 1:
         raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
     have, needed = profile.calibration.n_groups, groups_needed(asked)
@@ -53,8 +53,9 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
     calibration, manifest = profile.calibration, profile.manifest
     roi = resize_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
-    # Out of reach: regions are what scores above every normal picture.
-    high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
+    high = manifest.place
+    if high is None:  # learned by 0.1.0; out of reach: regions are what scores above every normal picture
+        high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
     mask = segment(scored.score_map, roi, high=high, low=manifest.low)
     regions = find_regions(media.pixels, scored.score_map, mask, roi)
     known = profile.detector.name_regions(media.pixels, regions)

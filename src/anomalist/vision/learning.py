@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types.common import BoolArray
+from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
-from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress
+from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
 from anomalist.vision.media.images import load_image, match_groups, source_of
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
@@ -21,7 +21,10 @@ from anomalist.vision.regions import resize_roi
 MAX_NORMALS = 1000
 """Normal pictures that are learned from at most, a random sample; more add little and cost memory."""
 
+PLACE_SHARE = 0.002
+"""Share of the pixels of normal pictures that lie above the level from which a place is shown."""
 _LOW_QUANTILE = 0.995
+_QUANTILES = np.concatenate([np.linspace(0, 0.98, 50), np.linspace(0.98, 1, 401)[1:]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,20 @@ def read_normals(
     )
 
 
+@dataclass(frozen=True)
+class MapLevels:
+    """Levels of the anomaly maps of unseen normal pictures.
+
+    Parameters
+    ----------
+    low : that few normal pixels reach: the median over pictures of the 99.5 % quantile of each map.
+    place : that ``PLACE_SHARE`` of all normal pixels reach; a place above it is shown, whatever the label.
+    """
+
+    low: float
+    place: float
+
+
 def calibrate(
     detector: Detector,
     normals: NormalSet,
@@ -112,21 +129,24 @@ def calibrate(
     roi: BoolArray | None,
     seed: int,
     progress: Progress,
-) -> tuple[CalibrationSet, float]:
-    """Score every calibration picture as a new one, read from its file again, by its fold's model.
+) -> tuple[CalibrationSet, MapLevels]:
+    """Score every calibration picture as a new one, by a model that has not seen it; also the maps' levels.
 
-    Also returns the map level that few normal pixels reach: the median over pictures of the 99.5 % quantile
-    of each map, inside the region of interest.
+    A detector with folds reads it from its file again and uses its fold's model; one that leaves groups out
+    scores every picture that it learned from without those of the same object.
     """
     places = [(fold, index) for fold, (_, apart) in enumerate(parts.folds) for index in apart]
     scores: list[float] = []
-    levels: list[float] = []
+    quantiles: list[float] = []
+    pixels: list[FloatArray] = []
     for done, (fold, index) in enumerate(places, 1):
-        scored = _score_as_new(detector, normals.paths[index], roi, fold)
+        scored = _score_as_new(detector, normals.paths[index], index, roi, fold)
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
-        counting = scored.score_map if inside is None else scored.score_map[inside]
-        levels.append(float(np.quantile(counting, _LOW_QUANTILE)))
+        counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
+        quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
+        # Evenly spaced quantiles stand for the pixels of a picture: pictures count the same, whatever their size.
+        pixels.append(np.quantile(counting, _QUANTILES).astype(np.float32))
         progress("calibrating", done, len(places))
     _, groups = np.unique(normals.groups[[index for _, index in places]], return_inverse=True)
     calibration = CalibrationSet(
@@ -134,12 +154,19 @@ def calibrate(
         np.array([fold for fold, _ in places], np.int64),
         groups.astype(np.int64),
         seed,
+        left_out=leaves_out(detector),
     )
-    return calibration, float(np.median(levels))
+    low = float(np.median(quantiles))
+    return calibration, MapLevels(low, max(low, float(np.quantile(np.concatenate(pixels), 1 - PLACE_SHARE))))
 
 
-def _score_as_new(detector: Detector, path: Path, roi: BoolArray | None, fold: int) -> DetectorOutput:
-    (scored,) = detector.score([load_image(path).pixels], roi, fold)
+def _score_as_new(
+    detector: Detector, path: Path, index: int, roi: BoolArray | None, fold: int
+) -> DetectorOutput:
+    if leaves_out(detector):
+        scored: DetectorOutput = detector.score_unseen(index, lambda: load_image(path).pixels, roi)  # type: ignore[attr-defined]
+    else:
+        (scored,) = detector.score([load_image(path).pixels], roi, fold)
     if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
         raise MediaError(f"The detector gave no finite score for the normal picture {source_of(path)}.")
     return scored

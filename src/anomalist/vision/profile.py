@@ -12,7 +12,7 @@ from pydantic import Field
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.common import BoolArray, Frozen
 from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.detectors.base import Detector, detector_class
+from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
 
 PROFILE_FORMAT = 2
 """Version of the folder's format."""
@@ -39,6 +39,9 @@ class Manifest(ArtifactManifest):
     grouped: bool = Field(description="whether groups were named")
     low: float = Field(
         allow_inf_nan=False, description="map level that few normal pixels reach; regions start above it"
+    )
+    place: float | None = Field(
+        None, description="map level from which a place is shown; None in profiles of older versions"
     )
     normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
@@ -135,7 +138,9 @@ def load_profile(name: str | Path) -> Profile:
     try:
         detector = kind.load(path / _DETECTOR)
         arrays = load_file(path / _CALIBRATION)
-        calibration = CalibrationSet(arrays["scores"], arrays["folds"], arrays["groups"], manifest.seed)
+        calibration = CalibrationSet(
+            arrays["scores"], arrays["folds"], arrays["groups"], manifest.seed, leaves_out(kind)
+        )
         if detector.folds != calibration.n_folds:
             raise ValueError(f"{detector.folds} models, but calibration for {calibration.n_folds}")
         roi = _load_roi(path / _ROI) if _ROI in manifest.files else None

@@ -34,6 +34,24 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class ExpertOutput:
+    """What one expert of an ensemble gave a picture.
+
+    Parameters
+    ----------
+    name : of the expert.
+    score : of the picture, in standard deviations of unseen normals above their median.
+    weight : that it has in the ensemble, 0 to 1.
+    score_map : float32 (h, w), its map in the same units, on its own grid.
+    """
+
+    name: str
+    score: float
+    weight: float
+    score_map: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
 class DetectorOutput:
     """Output of the K models of a detector for one picture.
 
@@ -41,10 +59,12 @@ class DetectorOutput:
     ----------
     scores : float64 (K,), raw image score under each model asked.
     score_map : float32 (H, W), the mean of their anomaly maps, at the size of the picture.
+    experts : what each expert of an ensemble gave; none of a single detector.
     """
 
     scores: npt.NDArray[np.float64]
     score_map: FloatArray
+    experts: tuple[ExpertOutput, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,9 @@ class LearningSettings:
 class Detector(Protocol):
     """Learns from normal pictures and scores new ones. K models when cross-fitted, else one.
 
-    A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
+    A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed. With
+    ``calibration = LEAVE_ONE_GROUP_OUT`` it has one model, and ``score_unseen(number, read, roi)`` scores a
+    normal picture that it has just learned from without those of the same object.
     """
 
     name: str
@@ -154,10 +176,29 @@ class Detector(Protocol):
         ...
 
 
+LEAVE_ONE_GROUP_OUT = "leave-one-group-out"
+"""Value of a detector's ``calibration`` when it can score each normal picture without those of its object."""
+
+
+def leaves_out(detector: Detector | type[Detector]) -> bool:
+    """Whether a detector calibrates on all its normals, each scored by `score_unseen`, and not by folds."""
+    return getattr(detector, "calibration", "") == LEAVE_ONE_GROUP_OUT
+
+
 def detector_class(name: str, *, stored_in: str | None = None) -> type[Detector]:
     """Find a detector by name, entry point or ``module:Class``; see `anomalist.plugins.load_plugin`."""
     found: type[Detector] = load_plugin("anomalist.detectors", name, stored_in=stored_in)
     return found
+
+
+def default_detector(backbone: str | None) -> str:
+    """Name of the detector where none is asked for: the ensemble, where DINOv2 is at hand.
+
+    A named backbone is for the memory bank of the surface detector.
+    """
+    from anomalist.vision.features.dinov2 import find_dinov2
+
+    return "surface" if backbone is not None or find_dinov2() is None else "ensemble"
 
 
 _MAX_BATCH_PICTURES = 16

@@ -259,9 +259,9 @@ def write_state(detector: SurfaceDetector, file: Path) -> None:
             tensors[f"{prefix}.{name}"] = half.cpu().contiguous()
     arrays: dict[str, npt.NDArray[Any]] = {}
     for k, fold in enumerate(detector.fold_models):
-        arrays |= {f"fold.{k}.whole.{name}": array for name, array in _arrays_of_model(fold.whole).items()}
+        arrays |= {f"fold.{k}.whole.{name}": array for name, array in arrays_of_model(fold.whole).items()}
         if fold.fine is not None:
-            arrays |= {f"fold.{k}.fine.{name}": array for name, array in _arrays_of_model(fold.fine).items()}
+            arrays |= {f"fold.{k}.fine.{name}": array for name, array in arrays_of_model(fold.fine).items()}
     cases, backbone = detector.cases, detector.extractor.backbone
     settings: dict[str, Any] = {"backbone": backbone.name if backbone else None}
     if cases is not None:
@@ -288,7 +288,7 @@ def read_state(file: Path) -> DetectorState:
     folds: list[FoldModel] = []
     while whole := with_prefix(arrays, f"fold.{len(folds)}.whole."):
         fine = with_prefix(arrays, f"fold.{len(folds)}.fine.")
-        folds.append(FoldModel(_model_from_arrays(whole), _model_from_arrays(fine) if fine else None))
+        folds.append(FoldModel(model_from_arrays(whole), model_from_arrays(fine) if fine else None))
     cases = None
     if known := settings.get("cases"):
         cases = KnownKindClassifier(
@@ -299,7 +299,8 @@ def read_state(file: Path) -> DetectorState:
     return FeatureExtractor(network, opened_backbone), heads, folds, cases
 
 
-def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:
+def arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that a fusion model is stored as, by name."""
     normality = model.normality
     return {
         "head": np.array(model.head),
@@ -318,7 +319,8 @@ def _arrays_of_model(model: FusionModel[PatchBank]) -> dict[str, npt.NDArray[Any
     }
 
 
-def _model_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> FusionModel[PatchBank]:
+def model_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> FusionModel[PatchBank]:
+    """A fusion model from what `arrays_of_model` gave."""
     mean, spread, level = arrays["numbers"].tolist()
     bank = MemoryBank(arrays["vectors"], arrays["pictures"], arrays["places"])
     return FusionModel(

@@ -96,7 +96,7 @@ def find_dinov2() -> BackboneLocation | None:
     """
     asked = Settings().backbone.strip()
     if asked:
-        return _find_asked(asked)
+        return find_backbone(asked)
     if folder := _cached_folder(PUBLISHED_NAME, (_CONFIG, _PREPROCESSOR, _WEIGHTS)):
         return BackboneLocation(PUBLISHED_NAME, folder, f"{PUBLISHED_NAME} from the Hugging Face cache")
     unpacked, carrier = Settings().backbones / _UNPACKED_NAME, _carrier_file()
@@ -119,22 +119,22 @@ def describe_dinov2() -> str:
     return f"DINOv2: {location.origin}"
 
 
-def _find_asked(name: str) -> BackboneLocation:
-    origin = f"{name}, as ANOMALIST_BACKBONE says"
+def find_backbone(name: str) -> BackboneLocation:
+    """Find a vision transformer by folder or Hub name; raises DetectorError when it is not on this machine."""
     if is_folder_name(name):
         folder = Path(name).expanduser()
         if not (folder / _CONFIG).is_file():
             raise DetectorError(
                 f"{name} is not a model folder: it has no config.json.",
-                "Name another folder in ANOMALIST_BACKBONE, or unset it.",
+                "Name another folder in --backbone or ANOMALIST_BACKBONE, or unset it.",
             )
-        return BackboneLocation(name, folder, origin)
+        return BackboneLocation(name, folder, name)
     cached = _cached_folder(name, (_CONFIG,))
     if cached is None:
         raise DetectorError(
-            f"The backbone {name} of ANOMALIST_BACKBONE is not on this machine.", f"Run hf download {name}"
+            f"The backbone {name} is not on this machine.", f"Run hf download {name}"
         )
-    return BackboneLocation(name, cached, origin)
+    return BackboneLocation(name, cached, name)
 
 
 def _cached_folder(name: str, files: Sequence[str]) -> Path | None:

@@ -181,6 +181,16 @@ class FeatureBatch:
         return head(self.trunk.features, novelty_maps(self.isolation, known))  # type: ignore[no-any-return]
 
 
+def size_batches(pictures: Sequence[UInt8Array]) -> Iterator[tuple[int, ...]]:
+    """Indices of pictures in small batches of one size each."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pictures):
+        by_size.setdefault(picture.shape, []).append(index)
+    for indices in by_size.values():
+        for start in range(0, len(indices), _BATCH_SIZE):
+            yield tuple(indices[start : start + _BATCH_SIZE])
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
     """Batched feature extraction: SurfaceNet and, if given, a backbone for the descriptors."""
@@ -195,13 +205,8 @@ class FeatureExtractor:
 
     def extract(self, working: Sequence[UInt8Array]) -> Iterator[FeatureBatch]:
         """Extract features of pictures at working size, uint8 (H, W, 3), batched by size, so not in order."""
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(working):
-            by_size.setdefault(picture.shape, []).append(index)
-        for indices in by_size.values():
-            for start in range(0, len(indices), _BATCH_SIZE):
-                batch = indices[start : start + _BATCH_SIZE]
-                yield self._extract_batch(tuple(batch), [working[i] for i in batch])
+        for batch in size_batches(working):
+            yield self._extract_batch(batch, [working[i] for i in batch])
 
     def _extract_batch(self, indices: tuple[int, ...], pictures: Sequence[UInt8Array]) -> FeatureBatch:
         trunk = extract_features(self.network, pictures)

@@ -1,0 +1,166 @@
+"""Token memory: a memory bank and a Gaussian of the patch tokens of a vision transformer on normal pictures.
+
+Two distances of a patch: to its nearest neighbour in the bank (AnomalyDINO, Damm et al. 2025, after PatchCore)
+and the Mahalanobis distance to the Gaussian of all normal patches (Rippel et al. 2021), which is a soft residual
+from the subspace that normal patches span. Both can leave the pictures of one object out, so that a normal
+picture is scored as if it were new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.detectors.memory_bank import MemoryBank, PatchSample, join_patches, sample_patches
+from anomalist.vision.features.backbones import resolve_device, uses_bfloat16
+
+if TYPE_CHECKING:
+    import torch
+
+    from anomalist.vision.features.dinov2 import VisionTransformer
+
+BANK_TOKENS = 16_000
+"""Patch tokens in a memory at most, the same number of each normal picture."""
+LAYERS = (8 / 12, 10 / 12, 1.0)
+"""Depths of the layers whose unit tokens are averaged: late ones tell objects, middle ones textures."""
+_RIDGE = 0.01  # of the mean variance, added to each: few normals don't span the whole space
+_TOP_SHARE = 0.01  # of the patches, whose mean distance is the score of a picture
+
+
+def token_grids(backbone: VisionTransformer, pictures: Sequence[UInt8Array], side: int) -> FloatArray:
+    """Patch tokens for a memory: the mean of the unit tokens of ``LAYERS``, of unit length again.
+
+    ``pictures`` are uint8 (H, W, 3) of one size, B of them; returns float32 (B, h, w, d).
+    """
+    layers = [round(depth * backbone.depth) for depth in LAYERS]
+    tokens = backbone.tokens(pictures, layers, side).patches
+    unit = tokens / np.maximum(np.linalg.norm(tokens, axis=-1, keepdims=True), 1e-6)
+    mean = unit.mean(1)
+    return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-6), np.float32)
+
+
+def top_score(distances: FloatArray, inside: BoolArray | None) -> float:
+    """Score of a picture: mean of the highest hundredth of its patch distances, inside the ROI if there is one.
+
+    ``distances`` is float32 (h, w), ``inside`` bool (h, w).
+    """
+    values = distances.ravel() if inside is None else distances[inside]
+    top = max(1, round(_TOP_SHARE * values.size))
+    return float(np.partition(values, values.size - top)[values.size - top :].mean())
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMemory:
+    """Memory of the patch tokens of normal pictures.
+
+    Parameters
+    ----------
+    bank : of unit tokens, rounded to half precision, in which they are stored.
+    """
+
+    bank: MemoryBank
+
+    @classmethod
+    def fit(cls, grids: Sequence[FloatArray], insides: Sequence[BoolArray | None], seed: int) -> TokenMemory:
+        """Sample the tokens of n pictures, float (h, w, d) each; ``insides`` say which patches count."""
+        most = max(1, BANK_TOKENS // len(grids))
+        rng = np.random.default_rng((seed, 5))
+        samples = [
+            sample_patches(grid, number, inside, most, rng)
+            for number, (grid, inside) in enumerate(zip(grids, insides, strict=True))
+        ]
+        joined: PatchSample = join_patches(samples)
+        vectors = joined.vectors.astype(np.float16).astype(np.float32)
+        return cls(MemoryBank(vectors, joined.pictures, joined.places))
+
+    def neighbour_distances(
+        self, tokens: FloatArray, excluded: npt.NDArray[np.int32] | None = None
+    ) -> FloatArray:
+        """Half the squared distance of each token, float32 (h, w, d), to its nearest neighbour; float32 (h, w).
+
+        That is one minus the cosine similarity. ``excluded`` pictures of the bank are left out; where they are
+        all there is, none is. The neighbour is looked up in bfloat16 where that is fast; its distance is exact.
+        """
+        import torch
+
+        flat = torch.from_numpy(np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.float32))
+        similar = flat.to(self._searched.device, self._searched.dtype) @ self._searched
+        kept = self._kept(excluded)
+        if kept is not None:
+            columns = torch.from_numpy(np.flatnonzero(~kept)).to(similar.device)
+            similar.index_fill_(1, columns, -torch.inf)
+        # torch's argmax takes ten times as long on a processor.
+        nearest = similar.float().cpu().numpy().argmax(1)
+        difference = flat.numpy() - self.bank.vectors[nearest]
+        half = np.einsum("ij,ij->i", difference, difference) / 2
+        return np.asarray(half, np.float32).reshape(tokens.shape[:-1])
+
+    def mahalanobis_distances(
+        self, tokens: FloatArray, excluded: npt.NDArray[np.int32] | None = None
+    ) -> FloatArray:
+        """Mahalanobis distance of each token, float32 (h, w, d), to the normal ones; float32 (h, w)."""
+        kept = self._kept(excluded)
+        mean, whitening = self._gaussian if kept is None else self._gaussian_of(kept)
+        white = (tokens.reshape(-1, tokens.shape[-1]) - mean) @ whitening
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", white, white)), np.float32).reshape(tokens.shape[:-1])
+
+    def nearest(self, tokens: FloatArray) -> int:
+        """Row in the bank of the neighbour of the most novel of some tokens, float32 (n, d)."""
+        similar = tokens @ self.bank.vectors.T
+        return int(similar[int(similar.max(1).argmin())].argmax())
+
+    def _kept(self, excluded: npt.NDArray[np.int32] | None) -> BoolArray | None:
+        """Rows that stay, bool (n,); None for all."""
+        if excluded is None:
+            return None
+        kept = ~np.isin(self.bank.pictures, excluded)
+        return kept if kept.any() and not kept.all() else None
+
+    @cached_property
+    def _searched(self) -> torch.Tensor:
+        """Tokens of the bank on the device that searches, (d, n)."""
+        import torch
+
+        device = resolve_device()
+        dtype = torch.bfloat16 if uses_bfloat16(device) else torch.float32
+        return torch.from_numpy(self.bank.vectors).to(device, dtype).T.contiguous()
+
+    @cached_property
+    def _moments(self) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Number, sum (d,) and sum of outer products (d, d) of all tokens of the bank."""
+        return _moments(self.bank.vectors)
+
+    @cached_property
+    def _gaussian(self) -> tuple[FloatArray, FloatArray]:
+        return _whitening(*self._moments)
+
+    def _gaussian_of(self, kept: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """The Gaussian without the rows that are not kept, by subtracting their moments."""
+        all_tokens, without = self._moments, _moments(self.bank.vectors[~kept])
+        count, total, squares = (a - b for a, b in zip(all_tokens, without, strict=True))
+        return _whitening(int(count), np.asarray(total), np.asarray(squares))
+
+
+def _moments(vectors: FloatArray) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    squares = (vectors.T @ vectors).astype(np.float64)
+    return len(vectors), vectors.sum(0, dtype=np.float64), squares
+
+
+def _whitening(
+    count: int, total: npt.NDArray[np.float64], squares: npt.NDArray[np.float64]
+) -> tuple[FloatArray, FloatArray]:
+    """Mean (d,) and whitening matrix (d, d), float32: the Mahalanobis distance is ‖(x − mean) @ matrix‖."""
+    from scipy.linalg import solve_triangular
+
+    mean = total / count
+    covariance = squares / count - np.outer(mean, mean)
+    ridge = max(_RIDGE * float(np.trace(covariance)) / len(mean), 1e-8)
+    lower = np.linalg.cholesky(covariance + ridge * np.eye(len(mean)))
+    whitening = solve_triangular(lower, np.eye(len(mean)), lower=True).T
+    return mean.astype(np.float32), whitening.astype(np.float32)
