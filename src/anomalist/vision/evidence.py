@@ -20,7 +20,7 @@ from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_ne
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
 from anomalist.vision.media.images import load_image
 from anomalist.vision.profile import Profile
-from anomalist.vision.regions import find_regions, resize_roi, segment
+from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
@@ -53,10 +53,12 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
     calibration, manifest = profile.calibration, profile.manifest
     roi = resize_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
-    high = manifest.place
-    if high is None:  # learned by 0.1.0; out of reach: regions are what scores above every normal picture
-        high = max(threshold if threshold is not None else float(calibration.scores.max()), manifest.low)
-    mask = segment(scored.score_map, roi, high=high, low=manifest.low)
+    if scored.experts and manifest.place is not None:
+        mask = outline_places(media.pixels, scored.score_map, roi, level=manifest.place, low=manifest.low)
+    else:
+        # Out of reach: regions are what scores above every normal picture.
+        high = threshold if threshold is not None else float(calibration.scores.max())
+        mask = segment(scored.score_map, roi, high=max(high, manifest.low), low=manifest.low)
     regions = find_regions(media.pixels, scored.score_map, mask, roi)
     known = profile.detector.name_regions(media.pixels, regions)
     return Evidence(

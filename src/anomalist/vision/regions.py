@@ -108,6 +108,77 @@ def segment(
     return _drop_specks(cut | (_holes_to_fill(cut, places, SMALL_HOLE_FACTOR * min_area) & counts), min_area)
 
 
+_RING_SHARE = 0.03  # of the longer side: how far around a place its surroundings are looked at
+_COLOUR_NOISE = 3.0  # added to the spread of the surroundings, CIELAB units: even surfaces have noise, too
+_MIN_RING = 20  # pixels of surroundings that a place needs to be told from them
+
+
+def outline_places(
+    pixels: UInt8Array, score_map: FloatArray, roi: BoolArray | None, *, level: float, low: float
+) -> BoolArray:
+    """Outline the places of an anomaly map that reach a level, along the edges in the picture itself.
+
+    A place reaches down to half the height of the highest one (full width at half maximum, above ``low``), but
+    not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser than
+    the picture.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3), RGB.
+    score_map : float32 (H, W), any finite range.
+    roi : bool (H, W), region of interest; None for the whole picture.
+    level : that a stated share of normal pixels reaches.
+    low : that few normal pixels reach, at most ``level``.
+
+    Returns
+    -------
+    bool (H, W), inside the ROI. All False when no pixel exceeds ``level``.
+
+    Raises
+    ------
+    ValueError : the map holds NaN or infinity, or a shape does not fit.
+    """
+    from scipy import ndimage
+
+    counts = _checked_roi(score_map, roi)
+    peak = float(score_map[counts].max(initial=-np.inf))
+    mask = np.zeros(score_map.shape, bool)
+    if not peak > level:
+        return mask
+    places, _ = _label(counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low))))
+    reach = max(8, round(_RING_SHARE * max(score_map.shape)))
+    for number, (rows, columns) in enumerate(ndimage.find_objects(places), start=1):
+        window = (
+            slice(max(0, rows.start - reach), rows.stop + reach),
+            slice(max(0, columns.start - reach), columns.stop + reach),
+        )
+        mask[window] |= _differing_pixels(pixels[window], places[window] == number, places[window] == 0)
+    min_area = max(1, min(MAX_SPECK_AREA, round(MIN_AREA_SHARE * score_map.size)))
+    kept = _drop_specks(mask, min_area)
+    return kept if kept.any() else mask
+
+
+def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -> BoolArray:
+    """The pixels of a place that differ from those around it in colour (Otsu 1979); all, where none stand out.
+
+    Gaps of a pixel or two are closed, so that one defect stays one region.
+    """
+    import cv2
+
+    if around.sum() < _MIN_RING:
+        return place
+    lab = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.0)
+    usual = np.median(lab[around], axis=0)
+    spread = lab[around].std(axis=0) + _COLOUR_NOISE
+    differing = np.sqrt((((lab - usual) / spread) ** 2).sum(2))
+    highest = float(differing[place].max())
+    scaled = (differing[place] / max(highest, 1e-6) * 255).astype(np.uint8)
+    cut, _ = cv2.threshold(scaled.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    kept = place & (differing > cut / 255 * highest)
+    closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
+    return np.asarray(closed & place) if kept.any() else place
+
+
 def find_regions(
     pixels: UInt8Array,
     score_map: FloatArray,
