@@ -183,15 +183,22 @@ def _profile_summary(learned: Any) -> str:  # noqa: ANN401
     from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
 
     calibration = learned.calibration
-    how = "cross-fitted, so p-values are approximate" if calibration.method == "cv+" else "kept apart for it"
+    how = {
+        "cv+": "cross-fitted, so p-values are approximate",
+        "jackknife": "each left out in turn, so p-values are approximate",
+        "split": "kept apart for it",
+    }[calibration.method]
     what = "groups" if learned.manifest.grouped else "pictures"
     text = (
         f"Learned {learned.name} from {len(learned.manifest.normals)} pictures. Calibrated on "
         f"{len(calibration.scores)} ({calibration.n_groups} {what}, {how}): false-alarm rates from "
-        f"{1 / (calibration.n_groups + 1):.3g} up can be asked for."
+        f"{calibration.lowest_rate:.3g} up can be asked for."
     )
     if calibration.n_groups < (needed := groups_needed(DEFAULT_RATE)):
-        text += f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; verdicts stay undecided."
+        text += (
+            f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; until then "
+            f"{calibration.lowest_rate:.3g} is decided at."
+        )
     return text
 
 

@@ -71,7 +71,9 @@ def detection(
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups
-    asked = contenders(detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate)
+    asked = contenders(
+        detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate
+    )
     results = []
     with progress_bars() as progress:
         for result in compare_detection(

@@ -82,7 +82,14 @@ def contenders(
 
 
 def _make_profile_evidence(
-    parts: Split, seed: int, folder: Path, progress: Progress, *, detector: str, effort: str, rate: float | None
+    parts: Split,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    *,
+    detector: str,
+    effort: str,
+    rate: float | None,
 ) -> EvidenceSource:
     from anomalist.pipeline import learn
     from anomalist.vision.evidence import ProfileEvidence, validated_rate

@@ -300,7 +300,9 @@ def _inspect_tiles(
     from anomalist.pipeline import Inspector
     from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 
-    (contender,) = contenders([default_detector(None)], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE)
+    (contender,) = contenders(
+        [default_detector(None)], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE
+    )
     extractor = FeatureExtractor(shipped_network())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         inspector = Inspector(

@@ -217,7 +217,8 @@ def explain_score(record: Record) -> list[str]:
         )
     rate = percent(basis.false_alarm_rate)
     alarm = is_alarm(p, basis.false_alarm_rate)
-    stands = f"That is {'within' if alarm else 'more than'} the asked false-alarm rate of {rate}"
+    which = "asked" if basis.default_rate is None else "lowest supported"
+    stands = f"That is {'within' if alarm else 'more than'} the {which} false-alarm rate of {rate}"
     if not basis.reachable:
         sentences.append(explain_unreachable_rate(basis))
     elif record.label == "undecided":
@@ -250,6 +251,11 @@ def explain_calibration(basis: Calibration | EventCalibration) -> str:
         normals += f" in {count(basis.groups, 'group')}"
     if basis.method == "split":
         text = f"{normals}, kept for calibration only: nothing else has seen them."
+    elif basis.method == "jackknife":
+        text = (
+            f"{normals}, each scored as a new one, without the pictures of the same object (jackknife). "
+            "Approximate: exact only where leaving one out hardly changes the memory."
+        )
     else:
         text = (
             f"{normals}, each scored by a model that had not seen it (cross-fitting, CV+). "
@@ -259,6 +265,15 @@ def explain_calibration(basis: Calibration | EventCalibration) -> str:
         text += " Approximate."
     if not basis.reachable:
         text += " " + explain_unreachable_rate(basis)
+    elif basis.default_rate is not None:
+        more = count(
+            basis.normals_needed - basis.groups,
+            "normal picture" if basis.groups == basis.normals else "group",
+        )
+        text += (
+            f" Decided at {percent(basis.false_alarm_rate)}, the least that they support; "
+            f"{more} more make {percent(basis.default_rate)}."
+        )
     return text
 
 

@@ -152,7 +152,9 @@ class Calibration(Frozen):
         None, description="the default rate, where it is out of reach and the lowest that is not replaces it"
     )
     reachable: bool = Field(description="whether this many normals support that rate")
-    normals_needed: int = Field(description="groups (or ungrouped normals) that the rate needs")
+    normals_needed: int = Field(
+        description="groups (or ungrouped normals) that the rate needs, or the default rate where there is one"
+    )
     instability: float = Field(
         ge=0, le=1, description="share of group-wise resamples of the calibration set that flip the decision"
     )

@@ -84,6 +84,11 @@ class CalibrationSet:
         """Number K of models, each of which gives a new picture a score."""
         return int(self.folds.max()) + 1
 
+    @property
+    def lowest_rate(self) -> float:
+        """The lowest false-alarm rate that this many groups support: the smallest p-value, 1 / (G + 1)."""
+        return 1 / (self.n_groups + 1)
+
     def p_value(self, scores: npt.ArrayLike) -> float:
         """Conformal p-value of one new picture, in (0, 1].
 
@@ -118,13 +123,15 @@ class CalibrationSet:
 
     def summary(self, scores: npt.ArrayLike, rate: float) -> Calibration:
         """Calibration as the record of one picture keeps it."""
+        lowest = self.n_groups < groups_needed(DEFAULT_RATE) and rate == self.lowest_rate
         return Calibration(
             method=self.method,
             normals=len(self.scores),
             groups=self.n_groups,
             false_alarm_rate=rate,
             reachable=self.n_groups >= groups_needed(rate),
-            normals_needed=groups_needed(rate),
+            default_rate=DEFAULT_RATE if lowest else None,
+            normals_needed=groups_needed(DEFAULT_RATE if lowest else rate),
             instability=self.instability(scores, rate),
             approximate=self.method != "split",
             seed=self.seed,

@@ -30,7 +30,7 @@ def validated_rate(profile: Profile, asked: float | None) -> float:
     an asked rate is not between 0 and 1, or can't be reached.
     """
     if asked is None:
-        return max(DEFAULT_RATE, 1 / (profile.calibration.n_groups + 1))
+        return max(DEFAULT_RATE, profile.calibration.lowest_rate)
     if not 0 < asked < 1:
         raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
     have, needed = profile.calibration.n_groups, groups_needed(asked)

@@ -21,7 +21,7 @@ from anomalist.vision.regions import resize_roi
 MAX_NORMALS = 1000
 """Normal pictures that are learned from at most, a random sample; more add little and cost memory."""
 
-PLACE_SHARE = 0.002
+PLACE_SHARE = 0.003
 """Share of the pixels of normal pictures that lie above the level from which a place is shown."""
 _LOW_QUANTILE = 0.995
 _QUANTILES = np.concatenate([np.linspace(0, 0.98, 50), np.linspace(0.98, 1, 401)[1:]])

@@ -54,6 +54,12 @@ MAX_REGION_SENTENCES = 5
 MAX_RECALLED_SENTENCES = 3
 """Recalled items that are mentioned, in the order in which memory gives them."""
 
+APPROXIMATE_BECAUSE = {
+    "cv+": ", approximate because cross-fitted",
+    "jackknife": ", approximate because each normal was left out in turn",
+}
+"""Why a p-value is approximate, by the method of calibration."""
+
 RECALL_PHRASES = {
     "normal": "A normal picture that looks alike",
     "case": "A past case that looks alike",
@@ -159,12 +165,24 @@ def score_claim(evidence: Evidence) -> Claim:
     else:
         about = "p ≈" if calibration.approximate else "p ="
         shown = f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
-        cross = ", approximate because cross-fitted" if calibration.approximate else ""
+        cross = APPROXIMATE_BECAUSE.get(calibration.method, "")
         text = (
             f"The score of {evidence.score:.3g} is {_rank_phrase(p, calibration)} "
-            f"({about} {shown}, asked rate {calibration.false_alarm_rate:g}{cross})."
+            f"({about} {shown}, {_rate_phrase(calibration)}{cross})."
         )
     return Claim(text=text, evidence=(SCORE_ID,))
+
+
+def _rate_phrase(calibration: Calibration) -> str:
+    """The rate that is decided at, and what would make it the default one, where that is out of reach."""
+    if calibration.default_rate is None:
+        return f"asked rate {calibration.false_alarm_rate:g}"
+    unit = "group" if calibration.groups < calibration.normals else "normal picture"
+    have, more = calibration.groups, calibration.normals_needed - calibration.groups
+    return (
+        f"decided at {percent(calibration.false_alarm_rate)}, the least that {have} {unit}{'s' * (have != 1)} "
+        f"support{'s' * (have == 1)}; {more} more make {percent(calibration.default_rate)}"
+    )
 
 
 def _rank_phrase(p: float, calibration: Calibration) -> str:

@@ -146,7 +146,9 @@ class Experts:
     def tokens(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
         """Yield (index, tokens float32 (h, w, d)) of pictures at working size, not in order."""
         for batch in size_batches(working):
-            yield from zip(batch, token_grids(self.backbone, [working[i] for i in batch], self.side), strict=True)
+            yield from zip(
+                batch, token_grids(self.backbone, [working[i] for i in batch], self.side), strict=True
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +185,9 @@ class EnsembleModel:
         """
         left_out = list(excluded) if excluded is not None else [None] * len(working)
         for batch in size_batches(working):
-            known = tokens or dict(zip(batch, self._tokens(experts, [working[i] for i in batch]), strict=True))
+            known = tokens or dict(
+                zip(batch, self._tokens(experts, [working[i] for i in batch]), strict=True)
+            )
             surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
@@ -319,9 +323,7 @@ class EnsembleDetector:
         from anomalist.vision.features.extractor import shipped_network
 
         if settings.effort not in EFFORTS:
-            raise DetectorError(
-                f"effort {settings.effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}."
-            )
+            raise DetectorError(f"effort {settings.effort!r} is unknown.", f"Known: {', '.join(EFFORTS)}.")
         (names, side), asked = EFFORTS[settings.effort], settings.backbone
         experts = Experts(names, FeatureExtractor(shipped_network()), side, asked, open_backbone_by(asked))
         normals = NormalImages([one.whole for one in data.pictures], data.groups, settings.seed)
@@ -496,7 +498,9 @@ def _without_idle(model: EnsembleModel, weights: Mapping[str, float]) -> Ensembl
 
 
 def _with_level(
-    model: EnsembleModel, found: Any, weights: Mapping[str, float]  # noqa: ANN401
+    model: EnsembleModel,
+    found: Any,
+    weights: Mapping[str, float],  # noqa: ANN401
 ) -> EnsembleModel:
     scores = [model.combine(one, weights)[0] for one in found]
     return replace(model, level=float(np.quantile(scores, _LEVEL)))
@@ -558,7 +562,10 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "models": {
             part: {
                 "level": model.level,
-                "scales": {name: [scale.centre, scale.spread, scale.mean, scale.top] for name, scale in model.scales.items()},
+                "scales": {
+                    name: [scale.centre, scale.spread, scale.mean, scale.top]
+                    for name, scale in model.scales.items()
+                },
             }
             for part, model in models.items()
         },

@@ -129,7 +129,9 @@ def _blob(rng: Rng, n: int) -> BoolArray:
     down, across = rng.uniform(0.15, 0.85, 2) * n
     away = ((rows - down) ** 2 + (columns - across) ** 2) / (area * n * n)
     field = noise / noise.std() - 2 * away
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((field > np.quantile(field, 1 - area)).astype(np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (field > np.quantile(field, 1 - area)).astype(np.uint8)
+    )
     return np.asarray(labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
 
 

@@ -131,9 +131,7 @@ def find_backbone(name: str) -> BackboneLocation:
         return BackboneLocation(name, folder, name)
     cached = _cached_folder(name, (_CONFIG,))
     if cached is None:
-        raise DetectorError(
-            f"The backbone {name} is not on this machine.", f"Run hf download {name}"
-        )
+        raise DetectorError(f"The backbone {name} is not on this machine.", f"Run hf download {name}")
     return BackboneLocation(name, cached, name)
 
 
