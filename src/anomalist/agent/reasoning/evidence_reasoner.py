@@ -179,9 +179,10 @@ def _rate_phrase(calibration: Calibration) -> str:
         return f"asked rate {calibration.false_alarm_rate:g}"
     unit = "group" if calibration.groups < calibration.normals else "normal picture"
     have, more = calibration.groups, calibration.normals_needed - calibration.groups
+    support = f"{have} {unit} supports" if have == 1 else f"{have} {unit}s support"
     return (
-        f"decided at {percent(calibration.false_alarm_rate)}, the least that {have} {unit}{'s' * (have != 1)} "
-        f"support{'s' * (have == 1)}; {more} more make {percent(calibration.default_rate)}"
+        f"decided at {percent(calibration.false_alarm_rate)}, the least that {support}; "
+        f"{more} more make {percent(calibration.default_rate)}"
     )
 
 
