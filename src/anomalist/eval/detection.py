@@ -1,8 +1,8 @@
 """Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
 
-Contenders are the detectors "ensemble" and "surface" (learn from normals), "zero-shot" and "unlabelled" (compares the test
-pictures with each other), at each effort. Tables show one result, or several with mean and standard deviation
-over seeds.
+Contenders are the detectors "ensemble" and "surface" (learn from normals), "zero-shot" and "unlabelled"
+(compares the test pictures with each other), at each effort. Tables show one result, or several with mean and
+standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def contenders(
 
     Parameters
     ----------
-    detectors : "ensemble" and "surface" learn from normals, and without any are "zero-shot", which compares the
-        patches of a picture with each other; "unlabelled" compares the test pictures with each other.
+    detectors : "ensemble" and "surface" learn from normals, and without any are "zero-shot", which compares
+        the patches of a picture with each other; "unlabelled" compares the test pictures with each other.
     efforts : of learning; for those that learn only.
     train_normals : number of normals to learn from.
     false_alarm_rate : None for the default.

@@ -145,7 +145,7 @@ def calibrate(
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
         quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
-        # Evenly spaced quantiles stand for the pixels of a picture: pictures count the same, whatever their size.
+        # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
         pixels.append(np.quantile(counting, _QUANTILES).astype(np.float32))
         progress("calibrating", done, len(places))
     _, groups = np.unique(normals.groups[[index for _, index in places]], return_inverse=True)

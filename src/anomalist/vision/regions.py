@@ -118,9 +118,9 @@ def outline_places(
 ) -> BoolArray:
     """Outline the places of an anomaly map that reach a level, along the edges in the picture itself.
 
-    A place reaches down to half the height of the highest one (full width at half maximum, above ``low``), but
-    not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser than
-    the picture.
+    A place reaches down to half the height of the highest one (full width at half maximum, above ``low``),
+    but not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser
+    than the picture.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def outline_places(
 
 
 def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -> BoolArray:
-    """The pixels of a place that differ from those around it in colour (Otsu 1979); all, where none stand out.
+    """The pixels of a place that differ from those around it in colour (Otsu 1979); all, where none does.
 
     Gaps of a pixel or two are closed, so that one defect stays one region.
     """

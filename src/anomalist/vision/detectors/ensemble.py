@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -256,9 +256,9 @@ class EnsembleModel:
     def combine(self, found: ExpertMaps, weights: Mapping[str, float]) -> tuple[float, FloatArray]:
         """Weighted means of the standardised scores and maps: a score, and a map on the finest grid.
 
-        A token sees more than its patch, so the maps of tokens are widened by a patch before SurfaceNet's says
-        where in it; smoothed broadly and clipped they are added once more, which ranks the pixels of large
-        faint defects without making peaks.
+        A token sees more than its patch, so the maps of tokens are widened by a patch before SurfaceNet's
+        says where in it; smoothed broadly and clipped they are added once more, which ranks the pixels of
+        large faint defects without making peaks.
         """
         shape = max((m.shape for m in found.maps.values()), key=math.prod)
         score, joined = 0.0, np.zeros(shape, np.float32)
@@ -267,11 +267,12 @@ class EnsembleModel:
                 continue
             scale = self.scales[name]
             score += weights[name] * scale.standardise(found.scores[name])
-            standard = scale.standardise_map(own)
+            standard: FloatArray = scale.standardise_map(own)
             if name != SURFACE:
                 broad = (_smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
-                standard = _smooth(_dilate(standard), _PATCH_BLUR) + _BROAD_SHARE * broad.clip(*_BROAD_BOUNDS)
-            joined += np.float32(weights[name]) * resize_map(np.asarray(standard, np.float32), shape)
+                faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
+                standard = np.asarray(_smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
+            joined += np.float32(weights[name]) * resize_map(standard, shape)
         return score, joined
 
 
@@ -319,7 +320,7 @@ class EnsembleDetector:
 
     @classmethod
     def learn(cls, data: LearningData, settings: LearningSettings, progress: Progress) -> Self:
-        """Learn from all pictures; see `Detector.learn`. The scales and weights are those of unseen normals."""
+        """Learn from all pictures; see `Detector.learn`. Scales and weights rest on unseen normals."""
         from anomalist.vision.features.extractor import shipped_network
 
         if settings.effort not in EFFORTS:
@@ -498,9 +499,7 @@ def _without_idle(model: EnsembleModel, weights: Mapping[str, float]) -> Ensembl
 
 
 def _with_level(
-    model: EnsembleModel,
-    found: Any,
-    weights: Mapping[str, float],  # noqa: ANN401
+    model: EnsembleModel, found: Iterable[ExpertMaps], weights: Mapping[str, float]
 ) -> EnsembleModel:
     scores = [model.combine(one, weights)[0] for one in found]
     return replace(model, level=float(np.quantile(scores, _LEVEL)))
@@ -530,7 +529,7 @@ def open_backbone_by(name: str | None, digest: str | None = None) -> Callable[[]
         if digest is not None and backbone.digest != digest:
             raise DetectorError(
                 f"This profile was learned with other weights than those of {location.origin}.",
-                "Learn again, or name the folder of the weights that it was learned with in ANOMALIST_BACKBONE.",
+                "Learn again, or name the folder of the weights it was learned with in ANOMALIST_BACKBONE.",
             )
         return backbone
 
@@ -562,10 +561,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "models": {
             part: {
                 "level": model.level,
-                "scales": {
-                    name: [scale.centre, scale.spread, scale.mean, scale.top]
-                    for name, scale in model.scales.items()
-                },
+                "scales": {name: astuple(scale) for name, scale in model.scales.items()},
             }
             for part, model in models.items()
         },

@@ -1,7 +1,7 @@
 """Weights of experts without labels: how well each finds synthetic defects on normals that it has not seen.
 
-SurfaceNet was pretrained on the defects of `synthetic_defects`, which alone would favour it. So the trials have
-kinds that no network was trained on, too: structure moved or turned, and material that is gone.
+SurfaceNet was pretrained on the defects of `synthetic_defects`, which alone would favour it. So the trials
+have kinds that no network was trained on, too: structure moved or turned, and material that is gone.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def _paint_somewhere(rng: Rng, picture: UInt8Array, donor: UInt8Array, paint: Pa
     side = min(height, width)
     top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
     square = (slice(top, top + side), slice(left, left + side))
-    other = np.asarray(cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA), np.float32)[square]
+    other = np.asarray(cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA), np.uint8)[square]
     changed = picture.copy()
-    painted = paint(rng, picture[square].astype(np.float32) / 255, other / 255)
+    painted = paint(rng, _as_float(picture[square]), _as_float(other))
     changed[square] = (painted.clip(0, 1) * 255).round().astype(np.uint8)
     return changed
 
@@ -107,7 +107,7 @@ def _missing(rng: Rng, image: FloatArray, donor: FloatArray) -> FloatArray:
     mask = _blob(rng, len(image))
     hole = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8))
     filled = cv2.inpaint((image * 255).astype(np.uint8), hole, 5, cv2.INPAINT_TELEA)
-    return _blend(image, np.asarray(filled, np.float32) / 255, mask)
+    return _blend(image, _as_float(np.asarray(filled, np.uint8)), mask)
 
 
 PAINTERS: Mapping[str, Painter] = {
@@ -133,6 +133,10 @@ def _blob(rng: Rng, n: int) -> BoolArray:
         (field > np.quantile(field, 1 - area)).astype(np.uint8)
     )
     return np.asarray(labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+
+
+def _as_float(pixels: UInt8Array) -> FloatArray:
+    return np.asarray(pixels / np.float32(255), np.float32)
 
 
 def _blend(image: FloatArray, filling: FloatArray, mask: BoolArray) -> FloatArray:

@@ -1,9 +1,9 @@
-"""Token memory: a memory bank and a Gaussian of the patch tokens of a vision transformer on normal pictures.
+"""Token memory: a memory bank and a Gaussian of the patch tokens of a vision transformer on normals.
 
-Two distances of a patch: to its nearest neighbour in the bank (AnomalyDINO, Damm et al. 2025, after PatchCore)
-and the Mahalanobis distance to the Gaussian of all normal patches (Rippel et al. 2021), which is a soft residual
-from the subspace that normal patches span. Both can leave the pictures of one object out, so that a normal
-picture is scored as if it were new.
+Two distances of a patch: to its nearest neighbour in the bank (AnomalyDINO, Damm et al. 2025, after
+PatchCore) and the Mahalanobis distance to the Gaussian of all normal patches (Rippel et al. 2021), which is a
+soft residual from the subspace that normal patches span. Both can leave the pictures of one object out, so
+that a normal picture is scored as if it were new.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def token_grids(backbone: VisionTransformer, pictures: Sequence[UInt8Array], sid
 
 
 def top_score(distances: FloatArray, inside: BoolArray | None) -> float:
-    """Score of a picture: mean of the highest hundredth of its patch distances, inside the ROI if there is one.
+    """Score of a picture: mean of the highest hundredth of its patch distances, inside the ROI.
 
-    ``distances`` is float32 (h, w), ``inside`` bool (h, w).
+    ``distances`` is float32 (h, w), ``inside`` bool (h, w) or None for all.
     """
     values = distances.ravel() if inside is None else distances[inside]
     top = max(1, round(_TOP_SHARE * values.size))
@@ -82,10 +82,11 @@ class TokenMemory:
     def neighbour_distances(
         self, tokens: FloatArray, excluded: npt.NDArray[np.int32] | None = None
     ) -> FloatArray:
-        """Half the squared distance of each token, float32 (h, w, d), to its nearest neighbour; float32 (h, w).
+        """Half the squared distance of each token to its nearest neighbour: one minus the cosine similarity.
 
-        That is one minus the cosine similarity. ``excluded`` pictures of the bank are left out; where they are
-        all there is, none is. The neighbour is looked up in bfloat16 where that is fast; its distance is exact.
+        ``tokens`` are float32 (h, w, d); returns float32 (h, w). ``excluded`` pictures of the bank are left
+        out; where they are all there is, none is. The neighbour is looked up in bfloat16 where that is fast;
+        its distance is exact.
         """
         import torch
 
@@ -142,9 +143,9 @@ class TokenMemory:
 
     def _gaussian_of(self, kept: BoolArray) -> tuple[FloatArray, FloatArray]:
         """The Gaussian without the rows that are not kept, by subtracting their moments."""
-        all_tokens, without = self._moments, _moments(self.bank.vectors[~kept])
-        count, total, squares = (a - b for a, b in zip(all_tokens, without, strict=True))
-        return _whitening(int(count), np.asarray(total), np.asarray(squares))
+        count, total, squares = self._moments
+        own_count, own_total, own_squares = _moments(self.bank.vectors[~kept])
+        return _whitening(count - own_count, total - own_total, squares - own_squares)
 
 
 def _moments(vectors: FloatArray) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:

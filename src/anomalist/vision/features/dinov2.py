@@ -120,7 +120,7 @@ def describe_dinov2() -> str:
 
 
 def find_backbone(name: str) -> BackboneLocation:
-    """Find a vision transformer by folder or Hub name; raises DetectorError when it is not on this machine."""
+    """Find a vision transformer by folder or Hub name; DetectorError when it is not on this machine."""
     if is_folder_name(name):
         folder = Path(name).expanduser()
         if not (folder / _CONFIG).is_file():
