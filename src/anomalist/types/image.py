@@ -153,7 +153,7 @@ class Calibration(Frozen):
     )
     reachable: bool = Field(description="whether this many normals support that rate")
     normals_needed: int = Field(
-        description="groups (or ungrouped normals) that the rate needs; that the default needs, if it is lower"
+        description="groups (or ungrouped normals) that the rate needs, or the default if that is lower"
     )
     instability: float = Field(
         ge=0, le=1, description="share of group-wise resamples of the calibration set that flip the decision"

@@ -2,7 +2,8 @@
 
 By the jackknife where the detector can leave each object out; else split conformal with enough normals, CV+
 (cross-fitted) with fewer. By groups where several pictures show one object. Jackknife and CV+ are
-approximate. See Vovk et al. 2005 (conformal p-values), Barber et al. 2021 (jackknife, CV+) and Dunn et al. 2023 (groups).
+approximate. See Vovk et al. 2005 (conformal p-values), Barber et al. 2021 (jackknife, CV+) and Dunn et al.
+2023 (groups).
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ class Detector(Protocol):
     """Learns from normal pictures and scores new ones. K models when cross-fitted, else one.
 
     A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
-    With ``calibration = LEAVE_ONE_GROUP_OUT`` it has one model, and ``score_unseen(number, read, roi)`` scores
-    a normal picture that it has just learned from without those of the same object.
+    With ``calibration = LEAVE_ONE_GROUP_OUT`` it has one model, and ``score_unseen(number, read, roi)``
+    scores a normal picture that it has just learned from without those of the same object.
     """
 
     name: str
