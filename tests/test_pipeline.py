@@ -167,7 +167,10 @@ def test_a_short_training_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.Mo
     write_tiles(tmp_path / "good", 6)
     seen: list[str] = []
     profile = learn(
-        tmp_path / "good", profile=tmp_path / "p", progress=lambda what, done, total: seen.append(what)
+        tmp_path / "good",
+        profile=tmp_path / "p",
+        detector="surface",
+        progress=lambda what, done, total: seen.append(what),
     )
     assert list(dict.fromkeys(seen)) == ["reading", "remembering", "adapting", "calibrating"]
     assert profile.detector.folds == 4

@@ -45,9 +45,14 @@ def scored(score: float, height: float = 0.0) -> DetectorOutput:
 # --- the rate ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 18, 19, 100])
-def test_the_default_rate_is_taken_whether_or_not_it_can_be_reached(n: int) -> None:
-    assert validated_rate(profile(n), None) == DEFAULT_RATE
+@pytest.mark.parametrize(
+    ("n", "rate"), [(2, 0.05), (3, 0.05), (4, 0.2), (8, 1 / 9), (18, 1 / 19), (19, 0.05), (100, 0.05)]
+)
+def test_without_a_rate_it_is_the_default_or_the_lowest_that_the_normals_support(n: int, rate: float) -> None:
+    assert validated_rate(profile(n), None) == rate
+    calibration = profile(n).calibration.summary([0.0], rate)
+    assert calibration.default_rate == (DEFAULT_RATE if 4 <= n <= 18 else None)
+    assert calibration.normals_needed == 19
 
 
 @pytest.mark.parametrize(("n", "rate"), [(19, 0.05), (9, 0.1), (99, 0.01), (2, 0.5), (40, 0.3)])

@@ -137,7 +137,7 @@ def test_every_picture_is_scored_by_the_model_that_has_not_seen_it(tmp_path: Pat
     greys = [100, 104, 110, 90, 97, 120, 101]
     normals = normals_in(tmp_path, greys)
     parts = partition(normals.groups, seed=1)
-    calibration, low = calibrate(learned(normals, parts), normals, parts, None, 1, no_progress)
+    calibration, levels = calibrate(learned(normals, parts), normals, parts, None, 1, no_progress)
     expected = [
         abs(greys[i] - np.mean([greys[j] for j in learning]))
         for learning, apart in parts.folds
@@ -148,7 +148,8 @@ def test_every_picture_is_scored_by_the_model_that_has_not_seen_it(tmp_path: Pat
     assert calibration.folds.tolist() == [k for k, (_, apart) in enumerate(parts.folds) for _ in apart]
     assert calibration.n_groups == 7
     assert calibration.seed == 1
-    assert low == pytest.approx(np.median(expected))
+    assert levels.low == pytest.approx(np.median(expected))
+    assert levels.place == pytest.approx(max(expected), rel=0.01)
 
 
 def test_groups_stay_together_in_the_calibration_set(tmp_path: Path) -> None:
@@ -173,8 +174,8 @@ def test_the_low_level_is_that_of_what_counts(tmp_path: Path) -> None:
     inside = np.ones((20, 20), bool)
     inside[:, :3] = False
     detector = GreyDetector(np.array([100.0, 100.0]))
-    assert calibrate(detector, normals, parts, None, 0, no_progress)[1] > 100
-    assert calibrate(detector, normals, parts, inside, 0, no_progress)[1] < 2
+    assert calibrate(detector, normals, parts, None, 0, no_progress)[1].low > 100
+    assert calibrate(detector, normals, parts, inside, 0, no_progress)[1].low < 2
 
 
 class Broken(GreyDetector):

@@ -20,6 +20,8 @@ from anomalist.types.image import TIE_TOLERANCE, Calibration, is_alarm
 
 DEFAULT_RATE = 0.05
 """False-alarm rate where none is asked for."""
+LOWEST_USEFUL = 0.2
+"""Rate above which few normals are not decided at: more than one normal in five would be an alarm."""
 RESAMPLES = 1000
 """Bootstrap resamples behind `CalibrationSet.instability`."""
 MIN_SPLIT_PICTURES = 100
@@ -124,7 +126,7 @@ class CalibrationSet:
 
     def summary(self, scores: npt.ArrayLike, rate: float) -> Calibration:
         """Calibration as the record of one picture keeps it."""
-        lowest = self.n_groups < groups_needed(DEFAULT_RATE) and rate == self.lowest_rate
+        lowest = rate == self.lowest_rate > DEFAULT_RATE
         return Calibration(
             method=self.method,
             normals=len(self.scores),

@@ -16,7 +16,7 @@ import numpy as np
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
 from anomalist.types.image import Basis, Evidence, Media, Region
-from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed
+from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
 from anomalist.vision.media.images import load_image
 from anomalist.vision.profile import Profile
@@ -26,11 +26,13 @@ from anomalist.vision.regions import find_regions, outline_places, resize_roi, s
 def validated_rate(profile: Profile, asked: float | None) -> float:
     """The false-alarm rate to decide at: the asked one, or the default.
 
-    Where the default is out of reach, it is the lowest that the normals support. Raises CalibrationError when
-    an asked rate is not between 0 and 1, or can't be reached.
+    Where the default is out of reach, it is the lowest that the normals support, up to ``LOWEST_USEFUL``;
+    beyond, the decision is left open, see `Calibration.reachable`. Raises CalibrationError when an asked rate
+    is not between 0 and 1, or can't be reached.
     """
     if asked is None:
-        return max(DEFAULT_RATE, profile.calibration.lowest_rate)
+        lowest = profile.calibration.lowest_rate
+        return lowest if DEFAULT_RATE < lowest <= LOWEST_USEFUL else DEFAULT_RATE
     if not 0 < asked < 1:
         raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
     have, needed = profile.calibration.n_groups, groups_needed(asked)

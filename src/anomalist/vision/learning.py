@@ -148,6 +148,8 @@ def calibrate(
         # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
         pixels.append(np.quantile(counting, _QUANTILES).astype(np.float32))
         progress("calibrating", done, len(places))
+    if leaves_out(detector):
+        detector.forget_unseen()  # type: ignore[attr-defined]
     _, groups = np.unique(normals.groups[[index for _, index in places]], return_inverse=True)
     calibration = CalibrationSet(
         np.array(scores, np.float64),

@@ -54,7 +54,7 @@ from anomalist.vision.detectors.multiscale import (
 )
 from anomalist.vision.detectors.surface import arrays_of_model, model_from_arrays
 from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
-from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.features.backbones import resolve_device, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
 from anomalist.vision.regions import resize_roi_to_grid
 
@@ -69,6 +69,7 @@ EFFORTS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS), 448),
 }
 """Experts, and nominal side of the backbone's input in pixels, by effort."""
+_GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
 _LEVEL = 0.9  # quantile of the scores of normals at which whole pictures and tiles are made equal
@@ -143,12 +144,24 @@ class Experts:
         """The vision transformer, opened when it is first needed."""
         return self.opener()
 
-    def tokens(self, working: Sequence[UInt8Array]) -> Iterator[tuple[int, FloatArray]]:
+    def tokens(
+        self, working: Sequence[UInt8Array], roi: BoolArray | None
+    ) -> Iterator[tuple[int, FloatArray]]:
         """Yield (index, tokens float32 (h, w, d)) of pictures at working size, not in order."""
         for batch in size_batches(working):
-            yield from zip(
-                batch, token_grids(self.backbone, [working[i] for i in batch], self.side), strict=True
-            )
+            yield from zip(batch, self.grids([working[i] for i in batch], roi), strict=True)
+
+    def grids(self, pictures: Sequence[UInt8Array], roi: BoolArray | None) -> FloatArray:
+        """Tokens of pictures of one size, float32 (B, h, w, d).
+
+        What lies outside the ROI is painted over, as a token sees the whole picture.
+        """
+        return token_grids(self.backbone, [_paint_outside(picture, roi) for picture in pictures], self.side)
+
+
+def _paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
+    inside = resize_roi_to_grid(roi, picture.shape)
+    return picture if inside is None else np.where(inside[..., None], picture, _GREY).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,9 +198,7 @@ class EnsembleModel:
         """
         left_out = list(excluded) if excluded is not None else [None] * len(working)
         for batch in size_batches(working):
-            known = tokens or dict(
-                zip(batch, self._tokens(experts, [working[i] for i in batch]), strict=True)
-            )
+            known = tokens or dict(zip(batch, experts.grids([working[i] for i in batch], roi), strict=True))
             surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
@@ -213,7 +224,7 @@ class EnsembleModel:
             if self.surface is not None:
                 (features,) = experts.extractor.extract(pictures)
                 logits = list(features.self_reference_logits(head))
-            for index, grid, own in zip(batch, self._tokens(experts, pictures), logits, strict=True):
+            for index, grid, own in zip(batch, experts.grids(pictures, roi), logits, strict=True):
                 scores = self._token_scores(self._token_maps(grid, excluded[index]), roi)
                 if own is not None:
                     scores[SURFACE] = image_score(own, resize_roi_to_grid(roi, own.shape))
@@ -228,10 +239,6 @@ class EnsembleModel:
     @staticmethod
     def _token_scores(maps: Mapping[str, FloatArray], roi: BoolArray | None) -> dict[str, float]:
         return {name: top_score(m, resize_roi_to_grid(roi, m.shape)) for name, m in maps.items()}
-
-    @staticmethod
-    def _tokens(experts: Experts, pictures: Sequence[UInt8Array]) -> FloatArray:
-        return token_grids(experts.backbone, pictures, experts.side)
 
     def _surface_maps(
         self, experts: Experts, pictures: Sequence[UInt8Array], excluded: Sequence[Excluded | None]
@@ -329,16 +336,7 @@ class EnsembleDetector:
         experts = Experts(names, FeatureExtractor(shipped_network()), side, asked, open_backbone_by(asked))
         normals = NormalImages([one.whole for one in data.pictures], data.groups, settings.seed)
         whole, found = fit_ensemble_model(experts, normals, data.roi, progress)
-        trials = draw_trials(normals.images, data.groups, settings.seed)
-        leave = [same_group(normals.groups, index) for index, _ in trials]
-        tested: list[Mapping[str, float]] = []
-        for judged in whole.image_scores(experts, [trial for _, trial in trials], data.roi, leave):
-            tested.append(judged)
-            progress("weighing", len(tested), len(trials))
-        weights = expert_weights(
-            {name: [found[i].scores[name] for i, _ in trials] for name in names},
-            {name: [scores[name] for scores in tested] for name in names},
-        )
+        weights = _learn_weights(experts, whole, found, normals, data.roi, progress)
         whole = _with_level(_without_idle(whole, weights), found.values(), weights)
         tiles = [(tile, number) for number, one in enumerate(data.pictures) for tile in one.tiles]
         fine = None
@@ -370,6 +368,10 @@ class EnsembleDetector:
         if self._unseen is None:
             raise DetectorError("Only a detector that has just learned can score its normals as new.")
         return self._output(self._unseen.found[number], read(), roi, number)
+
+    def forget_unseen(self) -> None:
+        """Free what `score_unseen` needs."""
+        self._unseen = None
 
     def _output(
         self, found: ExpertMaps, picture: UInt8Array, roi: BoolArray | None, number: int | None
@@ -417,7 +419,7 @@ class EnsembleDetector:
     def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch:
         """Normal patch nearest to the most novel patch in a box of a picture."""
         bank = self.whole.memory.bank
-        ((_, grid),) = self.experts.tokens([to_working_size(picture)])
+        ((_, grid),) = self.experts.tokens([to_working_size(picture)], None)
         row = self.whole.memory.nearest(_inside_box(grid, box, picture.shape))
         x, y = bank.places[row].tolist()
         return NearestPatch(int(bank.pictures[row]), (x, y))
@@ -462,7 +464,7 @@ def fit_ensemble_model(
     """Fit memories and scales to normal pictures; also what the experts give each of them as a new one."""
     images, count = normals.images, len(normals.images)
     tokens: dict[int, FloatArray] = {}
-    for done, (index, grid) in enumerate(experts.tokens(images), 1):
+    for done, (index, grid) in enumerate(experts.tokens(images, roi), 1):
         tokens[index] = grid.astype(np.float16)
         progress("describing", done, count)
     insides = [resize_roi_to_grid(roi, tokens[i].shape[:2]) for i in range(count)]
@@ -486,6 +488,29 @@ def fit_ensemble_model(
         for name in experts.names
     }
     return replace(model, scales=scales), found
+
+
+def _learn_weights(
+    experts: Experts,
+    model: EnsembleModel,
+    found: Mapping[int, ExpertMaps],
+    normals: NormalImages,
+    roi: BoolArray | None,
+    progress: Progress,
+) -> dict[str, float]:
+    """Weights of the experts by trials with synthetic defects; equal ones where all share the same tokens."""
+    if SURFACE not in experts.names:
+        return dict.fromkeys(experts.names, 1 / len(experts.names))
+    trials = draw_trials(normals.images, normals.groups, normals.seed)
+    leave = [same_group(normals.groups, index) for index, _ in trials]
+    tested: list[Mapping[str, float]] = []
+    for scores in model.image_scores(experts, [trial for _, trial in trials], roi, leave):
+        tested.append(scores)
+        progress("weighing", len(tested), len(trials))
+    return expert_weights(
+        {name: [found[i].scores[name] for i, _ in trials] for name in experts.names},
+        {name: [scores[name] for scores in tested] for name in experts.names},
+    )
 
 
 def _halved(score_map: FloatArray) -> FloatArray:
@@ -518,14 +543,14 @@ def open_backbone_by(name: str | None, digest: str | None = None) -> Callable[[]
 
     Raises DetectorError when it is not there; the weights are loaded when they are first needed.
     """
-    from anomalist.vision.features.dinov2 import MISSING, VisionTransformer, find_backbone, find_dinov2
+    from anomalist.vision.features.dinov2 import MISSING, find_backbone, find_dinov2, open_shared
 
     location = find_dinov2() if name is None else find_backbone(name)
     if location is None:
         raise DetectorError("DINOv2 is needed and is not on this machine.", f"It is {MISSING}.")
 
     def open_checked() -> VisionTransformer:
-        backbone = VisionTransformer.open(location)
+        backbone = open_shared(location, str(resolve_device()))
         if digest is not None and backbone.digest != digest:
             raise DetectorError(
                 f"This profile was learned with other weights than those of {location.origin}.",

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,6 +286,12 @@ class TokenBatch:
 
 _MAX_STRETCH = 4  # a side of the input at most, in nominal sides
 _CPU_BATCH, _GPU_BATCH = 4, 16  # pictures in a forward pass
+
+
+@lru_cache(maxsize=2)
+def open_shared(location: BackboneLocation, device: str) -> VisionTransformer:
+    """Open a vision transformer once for all profiles of this process; see `VisionTransformer.open`."""
+    return VisionTransformer.open(location, device)
 
 
 class VisionTransformer:
