@@ -15,7 +15,7 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
-from anomalist.types.image import Basis, Evidence, Media, Region
+from anomalist.types.image import Basis, Evidence, ExpertScore, Media, Region
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
 from anomalist.vision.media.images import load_image
@@ -75,6 +75,10 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
         regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
+        experts=tuple(
+            ExpertScore(name=each.name, score=each.score, weight=each.weight) for each in scored.experts
+        ),
+        expert_maps={each.name: each.score_map for each in scored.experts},
     )
 
 
