@@ -197,7 +197,7 @@ def learn(
     ----------
     normals : a folder, or pictures and folders.
     profile : a name (kept under ``ANOMALIST_HOME``) or a folder.
-    effort : "fast" (no training), "normal" or "thorough".
+    effort : "fast", "normal" or "thorough"; see the detectors for what that means.
     seed : of every random choice; kept in the profile.
     force : replace a profile that is already there.
     progress : called with what is done, how far, and of how much.

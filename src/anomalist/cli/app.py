@@ -26,6 +26,7 @@ from anomalist.cli.terminal import (
     JsonOption,
     ProfileOption,
     use_device,
+    use_passive_wait_policy,
 )
 from anomalist.errors import AnomalistError, DataError
 
@@ -144,6 +145,7 @@ def learn(
         raise DataError(
             "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
         )
+    use_passive_wait_policy()
     use_device(device)
     if normals is None:
         _relearn_from_feedback(profile, defects)

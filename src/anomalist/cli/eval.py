@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.terminal import Effort, EffortOption, RateOption
+from anomalist.cli.terminal import Effort, EffortOption, RateOption, use_passive_wait_policy
 
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
@@ -16,6 +16,7 @@ app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 @app.callback()
 def _app_callback() -> None:
     """Keep the name of a single command."""
+    use_passive_wait_policy()
 
 
 class DetectorChoice(StrEnum):
@@ -46,7 +47,7 @@ def detection(
     ] = None,
     effort: Annotated[
         list[Effort] | None,
-        typer.Option(help="fast: no training; thorough: several times normal. Repeat it to compare."),
+        typer.Option(help="As of learn. Repeat it to compare."),
     ] = None,
     seed: Annotated[
         list[int] | None,

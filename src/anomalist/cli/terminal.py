@@ -52,7 +52,9 @@ RateOption = Annotated[
     float | None,
     typer.Option(help="Share of normal pictures that may be called anomalous; 0.05 when not asked."),
 ]
-EffortOption = Annotated[Effort, typer.Option(help="fast: no training; thorough: several times normal.")]
+EffortOption = Annotated[
+    Effort, typer.Option(help="fast: DINOv2 alone; normal: with SurfaceNet; thorough: larger pictures.")
+]
 DeviceOption = Annotated[
     Device | None,
     typer.Option(
@@ -65,9 +67,8 @@ def use_passive_wait_policy() -> None:
     """Set OpenMP's wait policy to passive, for libraries that are loaded after this call.
 
     By default, waiting OpenMP threads spin and keep cores busy. Where other programs need the cores,
-    too, a picture and a question take several times as long then: so do two runs at a time. Training is left
-    as it is: alone on its cores it takes a third longer with passive waiting. Whoever set
-    ``OMP_WAIT_POLICY`` knows better.
+    too, a picture and a question take several times as long then, learning over ten times: so do two runs at
+    a time. Whoever set ``OMP_WAIT_POLICY`` knows better.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -104,7 +104,7 @@ class LearningSettings:
 
     Parameters
     ----------
-    effort : "fast" (no training), "normal" or "thorough".
+    effort : "fast", "normal" or "thorough".
     seed : of every random choice.
     backbone : for the memory bank, as for `open_backbone`; None for the shipped features alone.
     """
