@@ -47,6 +47,7 @@ REPORT_MAY_IMPORT = (
 """A report is made of stored records: no detector, no model, no pipeline."""
 
 MAX_MODULES = 200
+"""With code: the docstring of a package is none."""
 MAX_LINES = 500
 MEDIAN_LINES = (140, 300)
 MAX_PARAMETERS = 7
@@ -168,9 +169,9 @@ def test_no_two_modules_import_each_other_however_far_around() -> None:
 
 def test_there_are_few_modules_of_readable_size() -> None:
     sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.rglob("*.py")}
-    assert len(sizes) <= MAX_MODULES
     assert {path.name: size for path, size in sizes.items() if size > MAX_LINES} == {}
     with_code = [size for path, size in sizes.items() if path.name != "__init__.py"]
+    assert len(with_code) <= MAX_MODULES
     assert MEDIAN_LINES[0] <= statistics.median(with_code) <= MEDIAN_LINES[1]
 
 
