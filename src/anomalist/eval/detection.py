@@ -1,8 +1,7 @@
 """Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
 
-Contenders are the detectors "ensemble" and "surface" (learn from normals), "zero-shot" and "unlabelled"
-(compares the test pictures with each other), at each effort. Tables show one result, or several with mean and
-standard deviation over seeds.
+Contenders are detectors at each effort. Tables show one result, or several with mean and standard deviation
+over seeds.
 """
 
 from __future__ import annotations
@@ -154,9 +153,7 @@ def evaluate_detection(
     seed : of the split, of learning and of the bootstrap.
     progress : called with the current step, the number done and the total.
 
-    Raises
-    ------
-    AnomalistError : the folder, the groups or the false-alarm rate are invalid.
+    Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
     import torch
 
