@@ -130,6 +130,21 @@ class Region(Frozen):
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
 
 
+class ProductMatch(Frozen):
+    """Which product of a profile of several a picture shows."""
+
+    name: str = Field(description="the product that it is most like")
+    digest: str = Field(description="of that product's profile, hex SHA-256")
+    distance: float = Field(ge=0, description="to its normals, relative to the one that is accepted: up to 1")
+    next: str = Field(description="the second most similar product")
+    next_ratio: float = Field(ge=1, description="how many times as far the normals of the next product are")
+
+    @property
+    def recognised(self) -> bool:
+        """Whether it is as close to normals as those of the product are; else it is unlike every product."""
+        return self.distance <= 1
+
+
 TIE_TOLERANCE = 1e-9
 """Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
 
@@ -180,6 +195,7 @@ class Evidence:
     basis : what the score compares the picture with: the normals of a profile, its own patches ("itself"),
         the other pictures of a folder without labels ("folder"), or one reference picture.
     notes : what a person should know about how it was measured, for the record.
+    product : which product it was measured against, where the profile has several.
     """
 
     detector: DetectorInfo
@@ -193,6 +209,7 @@ class Evidence:
     regions: tuple[Region, ...] = ()
     basis: Basis = "normals"
     notes: tuple[str, ...] = ()
+    product: ProductMatch | None = None
 
     def __post_init__(self) -> None:
         check_array("score_map", self.score_map, np.float32, (None, None))
@@ -210,6 +227,7 @@ class EvidenceSummary(Frozen):
     calibration: Calibration | None = Field(None, description="what p-value and threshold rest on")
     basis: Basis | None = Field(None, description="what the score compares the picture with")
     roi_area: int | None = Field(None, description="pixels that count")
+    product: ProductMatch | None = Field(None, description="where the profile has several")
 
     @classmethod
     def of(cls, evidence: Evidence) -> Self:
@@ -229,8 +247,8 @@ class Record(StagedRecord):
         "error",  # what people read ends here
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
-        "calibration", "basis", "roi_area", "profile", "profile_digest", "policy", "map", "mask", "time",
-        "milliseconds", "version",
+        "calibration", "basis", "roi_area", "product", "profile", "profile_digest", "policy", "map", "mask",
+        "time", "milliseconds", "version",
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
@@ -289,6 +307,16 @@ class Record(StagedRecord):
     def roi_area(self) -> int | None:
         """Pixels that count."""
         return self.evidence.roi_area
+
+    @property
+    def product(self) -> ProductMatch | None:
+        """Which product of the profile it was measured against."""
+        return self.evidence.product
+
+    @property
+    def calibration_digest(self) -> str | None:
+        """Digest of the profile that the p-value rests on: that of the product, where there are several."""
+        return self.product.digest if self.product else self.profile_digest
 
     @property
     def label(self) -> Label | None:
