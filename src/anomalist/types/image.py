@@ -130,6 +130,10 @@ class Region(Frozen):
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
 
 
+MAX_STRANGE_SHARE = 0.4
+"""Share of a picture that a defect covers at most; what is another thing altogether is strange all over."""
+
+
 class ProductMatch(Frozen):
     """Which product of a profile of several a picture shows."""
 
@@ -138,11 +142,17 @@ class ProductMatch(Frozen):
     distance: float = Field(ge=0, description="to its normals, relative to the one that is accepted: up to 1")
     next: str = Field(description="the second most similar product")
     next_ratio: float = Field(ge=1, description="how many times as far the normals of the next product are")
+    strange_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the picture that is at least half as far beyond its normals as the worst place",
+    )
 
     @property
     def recognised(self) -> bool:
-        """Whether it is as close to normals as those of the product are; else it is unlike every product."""
-        return self.distance <= 1
+        """Whether it shows the product: as a whole, or in most places, as with a defect; else it shows none."""
+        return self.distance <= 1 or self.strange_share <= MAX_STRANGE_SHARE
 
 
 TIE_TOLERANCE = 1e-9

@@ -259,7 +259,12 @@ class MixedEvidence:
 
     def _evidence(self, media: Media, given: _ProductOutput) -> Evidence:
         evidence = measure(given.profile, media, given.scored, self.rates[given.match.name])
-        return replace(evidence, product=given.match, notes=(*evidence.notes, *_product_notes(given.match)))
+        inside = resize_roi(given.profile.roi, media.size)
+        counting = evidence.score_map if inside is None else evidence.score_map[inside]
+        low, peak = given.profile.manifest.low, float(counting.max())
+        strange = float((counting > (low + peak) / 2).mean()) if peak > low else 0.0
+        match = given.match.replace(strange_share=round(strange, 4))
+        return replace(evidence, product=match, notes=(*evidence.notes, *_product_notes(match)))
 
 
 @dataclass(frozen=True, eq=False)

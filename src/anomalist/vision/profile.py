@@ -177,7 +177,7 @@ ROUTING_SIDE = 224
 """Nominal side of the pictures that say which product it is, pixels."""
 _SHRINKAGE = 0.3  # of the covariance within products, towards a multiple of the identity
 _NEIGHBOURS = 3
-_LIMIT_QUANTILE, _LIMIT_MARGIN = 0.99, 1.5
+_LIMIT_QUANTILE, _LIMIT_MARGIN = 0.99, 2.0
 _ROUTER, _PRODUCTS = "router.safetensors", "products"
 
 
@@ -195,8 +195,9 @@ class ProductRouter:
     """Says which product a picture shows, by the class tokens of all normals.
 
     The product whose normals are nearest, in a space in which normals of one product vary alike in all
-    directions (linear discriminant analysis, shrunk). How near is near enough comes from the normals: the
-    distance to the neighbours, by that of the neighbours to theirs, so that a product may have loose parts.
+    directions (linear discriminant analysis, shrunk). How near is near enough comes from the normals, each
+    left out with its object: the distance to the neighbours, by that of the neighbours to theirs, so that a
+    product may have loose parts.
 
     Parameters
     ----------
@@ -223,12 +224,17 @@ class ProductRouter:
         if len(objects) < 2 or min(objects) < 2 or not np.isfinite(self.tokens).all():
             raise ValueError("there must be two products of two objects each at least")
 
+    @property
+    def _freedom(self) -> int:
+        """Degrees of freedom of the covariance."""
+        return max(1, len(self.tokens) - len(self.names))
+
     @cached_property
     def _whitening(self) -> npt.NDArray[np.float64]:
         tokens = self.tokens.astype(np.float64)
         means = np.stack([tokens[self.products == i].mean(0) for i in range(len(self.names))])
         within = tokens - means[self.products]
-        covariance = within.T @ within / max(1, len(tokens) - len(self.names))
+        covariance = within.T @ within / self._freedom
         variance = max(float(np.trace(covariance)) / len(covariance), 1e-9)
         shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance * np.eye(len(covariance))
         values, vectors = np.linalg.eigh(shrunk)
@@ -238,7 +244,8 @@ class ProductRouter:
     def _normals(self) -> tuple[_ProductNormals, ...]:
         white = self.tokens @ self._whitening
         rows = [self.products == i for i in range(len(self.names))]
-        return tuple(_ProductNormals.fit(white[row], self.groups[row]) for row in rows)
+        weight = (1 - _SHRINKAGE) / self._freedom
+        return tuple(_ProductNormals.fit(white[row], self.groups[row], weight) for row in rows)
 
     def match(self, tokens: FloatArray, digests: Sequence[str]) -> list[ProductMatch]:
         """Which product each of m pictures shows, by class tokens float32 (m, d).
@@ -273,8 +280,21 @@ class _ProductNormals:
     limit: float
 
     @classmethod
-    def fit(cls, white: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> _ProductNormals:
+    def fit(
+        cls, white: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], weight: float
+    ) -> _ProductNormals:
+        """Measure each normal without its object, whose part of the covariance is taken out of the whitening.
+
+        ``weight`` is that of one picture in the covariance. What was learned from lies closer than what is
+        new: a limit from distances with everything learned would refuse good pictures.
+        """
         apart = _distances(white, white)
+        for group in np.unique(groups):
+            mine = groups == group
+            residuals = (white[mine] - white.mean(0)) * np.sqrt(weight * len(white) / (~mine).sum())
+            shares, vectors = np.linalg.eigh(residuals @ residuals.T)
+            along = white @ residuals.T @ vectors / np.sqrt(1 - np.minimum(shares, 0.999))
+            apart[mine] = np.sqrt(apart[mine] ** 2 + _distances(along[mine], along) ** 2)
         apart[groups[:, None] == groups[None]] = np.inf
         near, nearest = _nearest(apart)
         spacing = np.maximum(_mean_finite(near), 1e-6)

@@ -227,7 +227,8 @@ def _unlike_every_product(match: ProductMatch) -> str:
     """Say which product comes nearest, and how far off it is."""
     return (
         f"It looks like none of the products: the nearest is {match.name}, "
-        f"at {match.distance:.1f} times the distance that is accepted."
+        f"at {match.distance:.1f} times the distance that is accepted, and "
+        f"{100 * match.strange_share:.0f} % of the picture stands out, not one place."
     )
 
 
