@@ -10,6 +10,7 @@ import pytest
 
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
+from tests.boards import board, noisy
 from tests.pictures import holed, tile, write, write_tiles
 
 ORDER = [
@@ -163,6 +164,26 @@ def test_learn_writes_a_named_profile_and_profiles_lists_it(tmp_path: Path) -> N
     assert again.returncode == 2 and "--force" in again.stderr
 
 
+def test_learn_takes_several_products_and_profiles_lists_them(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / "goods" / "tile" / f"{number}.png", tile(number))
+        write(tmp_path / "goods" / "board" / f"{number}.png", noisy(board(), 5, number))
+    (tmp_path / "goods" / "tile" / "zero.png").write_bytes(b"")
+    done = run("learn", tmp_path / "goods", "--products", "--profile", "line", "--effort", "fast")
+    assert done.returncode == 0, done.stderr
+    assert "zero.png" in done.stderr
+    assert "line is of 2 products." in done.stderr
+    assert "Learned board from 4 pictures" in done.stderr and "Learned tile from 4 pictures" in done.stderr
+    assert "board: 4 pictures, rates from 0.2" in run("profiles").stdout
+    (listed,) = rows(run("profiles", "--json").stdout)
+    assert (listed["name"], listed["kind"]) == ("line", "products")
+    picture = write(tmp_path / "new.png", noisy(board(), 5, 50))
+    shown = run("inspect", picture, "--profile", "line", "--model", "evidence")
+    assert shown.returncode == 0 and "board" in shown.stdout
+    again = run("learn", tmp_path / "goods", "--products", "--profile", "line")
+    assert again.returncode == 2 and "--force" in again.stderr
+
+
 def test_a_full_disk_while_learning_leaves_no_half_profile(tmp_path: Path) -> None:
     write_tiles(tmp_path / "good", 4)
     anomalist = Path(sys.executable).with_name("anomalist")
@@ -223,12 +244,15 @@ WITHOUT_EXTRAS = """
 import sys
 from anomalist.cli.app import EXTRAS, main
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in EXTRAS:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Missing())
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in EXTRAS:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 main()
 """
 

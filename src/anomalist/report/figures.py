@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError, MediaError
+from anomalist.storage.run_folder import expert_maps_file
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Record
@@ -159,6 +160,7 @@ def _is_file(path: Path) -> bool:
 
 
 LARGE_SIDE, SMALL_SIDE = 560, 160  # the longer side, pixels
+_EXPERT_LOW, _EXPERT_HIGH = -4.0, 6.0  # colour range of experts' maps, standard deviations
 
 HeatRange = tuple[float, float]
 
@@ -227,6 +229,29 @@ def heat_figure(layers: RecordArrays, heat_range: HeatRange | None) -> Figure | 
     if layers.pixels is None or layers.score_map is None or heat_range is None:
         return None
     return _encode_figure(heatmap(layers.pixels, layers.score_map, *heat_range, max_side=LARGE_SIDE))
+
+
+def expert_figures(record: Record, folder: Path) -> tuple[tuple[str, Figure], ...]:
+    """Draw the map of each expert of an ensemble, with what it says in words; those that are kept."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    from anomalist.vision.drawing import heatmap
+
+    if record.map is None or not record.experts:
+        return ()
+    try:
+        maps = load(resolve_inside(folder, expert_maps_file(record.map)).read_bytes())
+    except (OSError, ValueError, SafetensorError):  # the anomaly map itself says what is missing
+        return ()
+    drawn = []
+    for expert in record.experts:
+        if expert.name in maps:
+            own = maps[expert.name].astype(np.float32)
+            words = f"{expert.name}: {expert.score:.1f} σ above normal, weight {expert.weight:.0%}"
+            picture = heatmap(None, own, _EXPERT_LOW, _EXPERT_HIGH, max_side=SMALL_SIDE)
+            drawn.append((words, _encode_figure(picture)))
+    return tuple(drawn)
 
 
 def colour_scale_uri() -> str:

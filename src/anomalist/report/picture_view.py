@@ -36,6 +36,7 @@ from anomalist.report.figures import (
     HeatRange,
     colour_scale_uri,
     detector_digest,
+    expert_figures,
     heat_figure,
     heat_ranges,
     load_record_arrays,
@@ -101,6 +102,7 @@ class FindingView:
     overlay: Figure | None
     heat: Figure | None
     heat_range: HeatRange | None
+    experts: tuple[tuple[str, Figure], ...]
     map_alone: bool
     plot: CalibrationPlot | None
     normals: int
@@ -313,6 +315,7 @@ def _finding_views(
             overlay=overlay_figure(record, layers, heat_range, LARGE_SIDE, labelled=True) if large else None,
             heat=heat_figure(layers, heat_range) if large else None,
             heat_range=heat_range,
+            experts=expert_figures(record, folder) if large else (),
             map_alone=layers.pixels is None,
             plot=calibration_plot(record, scores),
             normals=len(scores),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Generic, Self, TypeVar
@@ -185,8 +185,9 @@ class ClipRunFolder(RunFolder[ClipRecord]):
 class ImageRunFolder(RunFolder[Record]):
     """The results of inspecting pictures.
 
-    ``records.jsonl`` holds the rows, ``maps/`` the anomaly maps (float32 .npy), ``masks/`` the masks (.png,
-    255 inside a region), ``calibration/`` the scores of the normals that the p-values rest on.
+    ``records.jsonl`` holds the rows, ``maps/`` the anomaly maps (float32 .npy, and those of an ensemble's
+    experts, .safetensors), ``masks/`` the masks (.png, 255 inside a region), ``calibration/`` the scores of
+    the normals that the p-values rest on.
     """
 
     file_name, item, command = RECORDS, "picture", "inspect"
@@ -217,6 +218,10 @@ class ImageRunFolder(RunFolder[Record]):
             stored["mask"] = f"masks/{key[:16]}.png"
             write_atomically(self.path / stored["map"], _npy(evidence.score_map))
             write_atomically(self.path / stored["mask"], _png(evidence.mask))
+            if evidence.expert_maps:
+                write_atomically(
+                    self.path / expert_maps_file(stored["map"]), _safetensors(evidence.expert_maps)
+                )
         return self.append(inspection.record.replace(**stored))
 
     def write_calibration(
@@ -277,6 +282,19 @@ class ImageRunFolder(RunFolder[Record]):
 
 def _calibration_file(digest: str) -> str:
     return f"calibration/{digest[:16]}.json"
+
+
+def expert_maps_file(map_name: str) -> str:
+    """Where the maps of an ensemble's experts lie, beside the anomaly map of a record."""
+    return f"{map_name.removesuffix('.npy')}.experts.safetensors"
+
+
+def _safetensors(maps: Mapping[str, np.ndarray]) -> bytes:
+    """In half precision: they are only looked at."""
+    from safetensors.numpy import save
+
+    stored: bytes = save({name: np.ascontiguousarray(own, np.float16) for name, own in maps.items()})
+    return stored
 
 
 def _npy(values: np.ndarray) -> bytes:

