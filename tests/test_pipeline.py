@@ -82,9 +82,8 @@ def test_a_rate_that_the_normals_support_changes_the_threshold_without_learning(
     tiles_profile: Profile,
 ) -> None:
     strict, lax = (Inspector(tiles_profile, false_alarm_rate=rate) for rate in (0.05, 0.3))
-    assert strict.evidence_source.calibration.threshold(0.05) > strict.evidence_source.calibration.threshold(
-        0.3
-    )  # type: ignore[operator]
+    calibration = strict.evidence_source.calibrations[tiles_profile.digest]
+    assert calibration.threshold(0.05) > calibration.threshold(0.3)  # type: ignore[operator]
     assert strict.settings_digest != lax.settings_digest
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "LearnOptions",
     "Measured",
     "Media",
+    "MixedProfile",
     "Profile",
     "Record",
     "Region",
@@ -34,20 +35,21 @@ __all__ = [
     "Zone",
     "__version__",
     "learn",
+    "learn_products",
     "learn_scene",
 ]
 
 if TYPE_CHECKING:
     from anomalist.composition import InspectionSettings, TriageSettings
     from anomalist.errors import AnomalistError
-    from anomalist.pipeline import Inspector, LearnOptions, learn
+    from anomalist.pipeline import Inspector, LearnOptions, learn, learn_products
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event, Measured, Track
     from anomalist.types.common import Answer, Claim, Verdict
     from anomalist.types.image import Evidence, Inspection, Media, Record, Region
     from anomalist.vision.motion.learning import learn_scene
     from anomalist.vision.motion.scene import Scene, Zone
-    from anomalist.vision.profile import Profile
+    from anomalist.vision.profile import MixedProfile, Profile
 
 _MODULES = {
     "AnomalistError": "anomalist.errors",
@@ -62,6 +64,7 @@ _MODULES = {
     "LearnOptions": "anomalist.pipeline",
     "Measured": "anomalist.types.clip",
     "Media": "anomalist.types.image",
+    "MixedProfile": "anomalist.vision.profile",
     "Profile": "anomalist.vision.profile",
     "Record": "anomalist.types.image",
     "Region": "anomalist.types.image",
@@ -72,6 +75,7 @@ _MODULES = {
     "Verdict": "anomalist.types.common",
     "Zone": "anomalist.vision.motion.scene",
     "learn": "anomalist.pipeline",
+    "learn_products": "anomalist.pipeline",
     "learn_scene": "anomalist.vision.motion.learning",
 }
 """Public name → module, imported when it is first asked for: ``import anomalist`` stays fast."""

@@ -30,8 +30,14 @@ from anomalist.memory.recall import Memory, NoMemory
 from anomalist.plugins import load_plugin
 from anomalist.types.clip import Mode
 from anomalist.vision.detectors.base import Progress, no_progress
-from anomalist.vision.evidence import EvidenceSource, NormalCrop, ProfileEvidence, validated_rate
-from anomalist.vision.profile import Profile, load_profile
+from anomalist.vision.evidence import (
+    EvidenceSource,
+    MixedEvidence,
+    NormalCrop,
+    ProfileEvidence,
+    validated_rate,
+)
+from anomalist.vision.profile import MixedProfile, Profile, load_any_profile
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.event_reasoner import EventAnnotator
@@ -66,7 +72,7 @@ class InspectionSettings:
     progress : called while ``unlabelled`` pictures are compared.
     """
 
-    by: str | Path | Profile | EvidenceSource | None = None
+    by: str | Path | Profile | MixedProfile | EvidenceSource | None = None
     reference: str | Path | None = None
     unlabelled: Sequence[str | Path] = ()
     false_alarm_rate: float | None = None
@@ -129,9 +135,11 @@ def _evidence_source(settings: InspectionSettings) -> EvidenceSource:
         raise DataError("What should the pictures be compared with?", _BASIS_REMEDY)
     by, rate = settings.by, settings.false_alarm_rate
     if isinstance(by, str | Path):
-        by = load_profile(by)
+        by = load_any_profile(by)
     if isinstance(by, Profile):
         return ProfileEvidence(by, validated_rate(by, rate))
+    if isinstance(by, MixedProfile):
+        return MixedEvidence.at(by, rate)
     if rate is not None:
         raise DataError(
             "--false-alarm-rate has no meaning without --profile.", "Nothing is calibrated: leave it out."
@@ -152,7 +160,7 @@ def _evidence_source(settings: InspectionSettings) -> EvidenceSource:
 def _picture_memory(asked: Memory | bool, source: EvidenceSource) -> Memory:
     if not isinstance(asked, bool):
         return asked
-    if not asked or source.calibration is None:
+    if not asked or not source.calibrations:
         return NoMemory()
     from anomalist.agent.reasoning.recall import PictureMemory
 

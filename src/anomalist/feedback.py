@@ -21,7 +21,7 @@ from anomalist.storage.files import changed_since
 from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE, event_signature
-from anomalist.vision.profile import Manifest, Profile, load_profile
+from anomalist.vision.profile import MIXED_KIND, Manifest, Profile, load_profile
 
 
 def find_event(records: Sequence[ClipRecord], name: str) -> tuple[ClipRecord, Event]:
@@ -151,6 +151,11 @@ def relearn(
     DataError : nothing was called fine, or a picture is gone or has changed since.
     ProfileError : there is no such profile.
     """
+    if MIXED_KIND.is_at(profile_path(profile)):
+        raise ProfileError(
+            f"{profile} is a profile of several products, which is not learned again from feedback.",
+            "Put the pictures to their products and learn anew: anomalist learn DIR --products --force",
+        )
     old = load_profile(profile)
     known = {normal.sha256 for normal in old.manifest.normals}
     fine = tuple(case for case in corrected_to_normal(old.name, cases) if case.sha256 not in known)

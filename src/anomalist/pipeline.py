@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
+
+import numpy as np
 
 from anomalist.agent.reasoning.evidence_reasoner import Reasoner
 from anomalist.agent.reasoning.policy import Policy
@@ -17,10 +20,11 @@ from anomalist.memory.recall import Memory
 from anomalist.records import build_record, error_record
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of, utc_now
-from anomalist.types.common import Answer, Recall, Verdict
+from anomalist.types.common import Answer, BoolArray, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
-from anomalist.vision.calibration import leave_groups_out, partition
+from anomalist.vision.calibration import CalibrationSet, leave_groups_out, partition
 from anomalist.vision.detectors.base import (
+    Detector,
     LearningData,
     LearningSettings,
     Progress,
@@ -29,11 +33,30 @@ from anomalist.vision.detectors.base import (
     leaves_out,
     no_progress,
 )
+from anomalist.vision.detectors.ensemble import open_backbone_by
 from anomalist.vision.detectors.known_kinds import read_defects
 from anomalist.vision.evidence import EvidenceSource
-from anomalist.vision.learning import calibrate, normal_entries, read_normals, sample_paths
-from anomalist.vision.media.images import list_images, load_roi, read_groups, source_of
-from anomalist.vision.profile import PROFILE_KIND, Profile, save_profile
+from anomalist.vision.learning import (
+    NormalSet,
+    calibrate,
+    list_products,
+    normal_entries,
+    read_normals,
+    sample_paths,
+)
+from anomalist.vision.media.images import list_images, load_image, load_roi, read_groups, source_of
+from anomalist.vision.profile import (
+    MIXED_KIND,
+    PROFILE_KIND,
+    MixedProfile,
+    ProductRouter,
+    Profile,
+    class_tokens,
+    load_mixed,
+    product_path,
+    save_mixed,
+    save_profile,
+)
 
 
 class Inspector:
@@ -41,8 +64,9 @@ class Inspector:
 
     Parameters
     ----------
-    by : what pictures are compared with: name or folder of a profile, a loaded one, another evidence source;
-        or all settings at once, of which the arguments below replace those that are given.
+    by : what pictures are compared with: name or folder of a profile (of one product or several), a loaded
+        one, another evidence source; or all settings at once, of which the arguments below replace those
+        that are given.
     false_alarm_rate : that is decided at, between 0 and 1. By default 0.05, or as few as the normals support.
     policy : a policy or its TOML file, in place of the shipped one.
     model : who reasons, as after ``--model``: "evidence" for measurement alone, "hf:…", "openai:…". By
@@ -63,7 +87,7 @@ class Inspector:
 
     def __init__(
         self,
-        by: str | Path | Profile | EvidenceSource | InspectionSettings,
+        by: str | Path | Profile | MixedProfile | EvidenceSource | InspectionSettings,
         *,
         false_alarm_rate: float | None = None,
         policy: Policy | str | Path | None = None,
@@ -147,7 +171,7 @@ class Inspector:
         comparison = {
             "counterpart": by.normal_crop,
             "normal": by.compared_with,
-            "calibration": by.calibration,
+            "calibrations": by.calibrations,
         }
         return Subject(
             records=tuple(inspection.record for inspection in seen.values()),
@@ -209,15 +233,36 @@ def learn(
     """
     path = profile_path(profile)
     PROFILE_KIND.refuse_overwriting(path, force=force)
-    backbone = options.get("backbone")
-    name = options.get("detector") or default_detector(backbone)
-    kind = detector_class(name)
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)
     if not listing.images:
         raise DataError(
             f"No pictures to learn from in {normals}.", "Give a folder of pictures without defects."
         )
-    paths = sample_paths(listing.images, options.get("limit"), seed)
+    return _learn(listing.images, effort, seed, progress, options).save(path, force=force)
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """What was learned of one product, before it is written; ``fields`` are those of the manifest."""
+
+    detector: Detector
+    calibration: CalibrationSet
+    roi: BoolArray | None
+    normals: NormalSet
+    fields: Mapping[str, Any]
+
+    def save(self, path: Path, *, force: bool = False) -> Profile:
+        fields = {"name": path.name, "created": utc_now(), **self.fields}
+        return save_profile(path, self.detector, self.calibration, self.roi, force=force, **fields)
+
+
+def _learn(
+    images: Sequence[Path], effort: str, seed: int, progress: Progress, options: LearnOptions
+) -> _Learned:
+    backbone = options.get("backbone")
+    name = options.get("detector") or default_detector(backbone)
+    kind = detector_class(name)
+    paths = sample_paths(images, options.get("limit"), seed)
     groups, roi, defects = options.get("groups"), options.get("roi"), options.get("defects")
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
@@ -227,22 +272,96 @@ def learn(
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     calibration, levels = calibrate(learned, read, parts, mask, seed, progress)
-    return save_profile(
-        path,
-        learned,
-        calibration,
-        mask,
-        force=force,
-        name=path.name,
-        created=utc_now(),
-        detector=name,
-        effort=effort,
-        seed=seed,
-        backbone=backbone,
-        grouped=table is not None,
-        low=levels.low,
-        place=levels.place,
-        normals=normal_entries(read, parts),
-        defects=tuple(defect.id for defect in known),
-        skipped=(*read.skipped, *unreadable),
-    )
+    fields = {
+        "detector": name,
+        "effort": effort,
+        "seed": seed,
+        "backbone": backbone,
+        "grouped": table is not None,
+        "low": levels.low,
+        "place": levels.place,
+        "normals": normal_entries(read, parts),
+        "defects": tuple(defect.id for defect in known),
+        "skipped": (*read.skipped, *unreadable),
+    }
+    return _Learned(learned, calibration, mask, read, fields)
+
+
+def learn_products(
+    folder: str | Path,
+    *,
+    profile: str | Path,
+    effort: str = "normal",
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress = no_progress,
+    **options: Unpack[LearnOptions],
+) -> MixedProfile:
+    """Learn what is normal of several products and write one profile that tells them apart.
+
+    Parameters
+    ----------
+    folder : with a folder of pictures without defects for each product, named after it.
+    profile, effort, seed, force : as for `learn`.
+    progress : as for `learn`; what is done begins with the product.
+    options : as for `learn`, for each product; but ``roi`` and ``defects`` are folders, with the mask
+        ``<product>.png`` and the folder ``<product>/`` of the products that have any.
+
+    Raises
+    ------
+    AnomalistError : as for `learn`; DINOv2 is not here; a product has nothing usable to learn from.
+    """
+    path = profile_path(profile)
+    MIXED_KIND.refuse_overwriting(path, force=force)
+    for old in product_path(path, "").glob("*"):
+        PROFILE_KIND.refuse_overwriting(old, force=force)
+    products = list_products(Path(folder))
+    own = {name: _options_of(name, products, options) for name in products}
+    backbone = open_backbone_by(None)()
+
+    def learn_into(place: Path) -> tuple[list[Profile], ProductRouter]:
+        saved, tokens, groups = [], [], []
+        for name, images in products.items():
+
+            def report(what: str, done: int, total: int, name: str = name) -> None:
+                progress(f"{name}: {what}", done, total)
+
+            try:
+                learned = _learn(images, effort, seed, report, own[name])
+            except DataError as error:
+                raise DataError(f"The product {name}: {error.message}", error.remedy) from error
+            saved.append(learned.save(product_path(place, name)))
+            for done, source in enumerate(learned.normals.paths, 1):
+                tokens.append(class_tokens(backbone, [load_image(source).pixels]))
+                report("recognising", done, len(learned.normals.paths))
+            groups.append(learned.normals.groups)
+        numbers = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
+        return saved, ProductRouter(tuple(products), np.concatenate(tokens), numbers, np.concatenate(groups))
+
+    save_mixed(path, learn_into, backbone, force=force, created=utc_now())
+    return load_mixed(path)
+
+
+def _options_of(name: str, products: Mapping[str, object], options: LearnOptions) -> LearnOptions:
+    """The options for one product: its own region of interest and defects, where it has any."""
+    own = LearnOptions(**options)
+    keys: tuple[Literal["roi", "defects"], ...] = ("roi", "defects")
+    for key in keys:
+        given = options.get(key)
+        if not given:
+            continue
+        place = Path(given)
+        entries = (
+            [entry.stem if key == "roi" else entry.name for entry in place.iterdir()]
+            if place.is_dir()
+            else []
+        )
+        if not products.keys() & set(entries):
+            raise DataError(
+                f"{source_of(place)} has nothing for any of the products.",
+                f"With several products --{key} is a folder: "
+                + ("<product>.png in it." if key == "roi" else "<product>/<kind>/* in it."),
+            )
+        mine = place / (f"{name}.png" if key == "roi" else name)
+        own[key] = mine if mine.exists() else None
+    return own

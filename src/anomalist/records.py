@@ -99,11 +99,10 @@ def inspect_to_folder(
     The scores of the normals come first, so that reports can draw them without the profile.
     A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
     """
-    calibration = inspector.evidence_source.calibration
-    if calibration is not None:
+    for digest, calibration in inspector.evidence_source.calibrations.items():
         folder.write_calibration(
             inspector.evidence_source.name,
-            inspector.evidence_source.digest,
+            digest,
             calibration.scores.tolist(),
             [str(group) for group in calibration.groups],
             {"method": calibration.method},

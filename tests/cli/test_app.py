@@ -10,6 +10,7 @@ import pytest
 
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
+from tests.boards import board, noisy
 from tests.pictures import holed, tile, write, write_tiles
 
 ORDER = [
@@ -160,6 +161,26 @@ def test_learn_writes_a_named_profile_and_profiles_lists_it(tmp_path: Path) -> N
     assert "mine" in run("profiles").stdout
     assert rows(run("profiles", "--json").stdout)[0]["name"] == "mine"
     again = run("learn", tmp_path / "good", "--profile", "mine", "--effort", "fast")
+    assert again.returncode == 2 and "--force" in again.stderr
+
+
+def test_learn_takes_several_products_and_profiles_lists_them(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / "goods" / "tile" / f"{number}.png", tile(number))
+        write(tmp_path / "goods" / "board" / f"{number}.png", noisy(board(), 5, number))
+    (tmp_path / "goods" / "tile" / "zero.png").write_bytes(b"")
+    done = run("learn", tmp_path / "goods", "--products", "--profile", "line", "--effort", "fast")
+    assert done.returncode == 0, done.stderr
+    assert "zero.png" in done.stderr
+    assert "line is of 2 products." in done.stderr
+    assert "Learned board from 4 pictures" in done.stderr and "Learned tile from 4 pictures" in done.stderr
+    assert "board: 4 pictures, rates from 0.2" in run("profiles").stdout
+    (listed,) = rows(run("profiles", "--json").stdout)
+    assert (listed["name"], listed["kind"]) == ("line", "products")
+    picture = write(tmp_path / "new.png", noisy(board(), 5, 50))
+    shown = run("inspect", picture, "--profile", "line", "--model", "evidence")
+    assert shown.returncode == 0 and "board" in shown.stdout
+    again = run("learn", tmp_path / "goods", "--products", "--profile", "line")
     assert again.returncode == 2 and "--force" in again.stderr
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class DarknessSource:
 
     name = "darkness"
     digest = hashlib.sha256(b"darkness").hexdigest()
-    calibration: CalibrationSet | None = None
+    calibrations: Mapping[str, CalibrationSet] = MappingProxyType({})
     rate: float | None = None
     normal_crop = None
     compared_with = "nothing"

@@ -68,7 +68,7 @@ def test_a_profile_is_named_and_calibrated_by_itself_and_the_rate_sets_the_thres
     lax, strict = ProfileEvidence(used, 0.3), ProfileEvidence(used, 0.05)
     for evidence_source in (lax, strict):
         assert (evidence_source.name, evidence_source.digest) == ("grey", used.digest)
-        assert evidence_source.calibration is used.calibration
+        assert evidence_source.calibrations == {used.digest: used.calibration}
     assert used.calibration.threshold(0.3) < used.calibration.threshold(0.05)  # type: ignore[operator]
 
 

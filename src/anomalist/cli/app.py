@@ -133,13 +133,23 @@ def learn(
             help="Learn the profile again as it was, and from pictures that people called fine.",
         ),
     ] = False,
+    products: Annotated[
+        bool,
+        typer.Option(
+            "--products",
+            help="One profile of several products: NORMAL_DIR has a folder for each. --roi and --defects are "
+            "folders then, with <product>.png and <product>/<kind>/*.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
     device: DeviceOption = None,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.pipeline import learn as learn_profile
+    from anomalist.pipeline import learn_products
     from anomalist.storage.artifacts import profile_path
+    from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, MixedProfile
 
     if from_feedback == (normals is not None):
         raise DataError(
@@ -150,11 +160,11 @@ def learn(
     if normals is None:
         _relearn_from_feedback(profile, defects)
         return
-    there = profile_path(profile) / "profile.json"
-    if there.exists() and not force and sys.stdin.isatty():
+    kind = MIXED_KIND if products else PROFILE_KIND
+    if kind.is_at(profile_path(profile)) and not force and sys.stdin.isatty():
         force = typer.confirm(f"The profile {profile} is already there. Replace it?", abort=True)
     with progress_bars() as progress:
-        learned = learn_profile(
+        learned = (learn_products if products else learn_profile)(
             normals,
             profile=profile,
             groups=groups,
@@ -167,9 +177,13 @@ def learn(
             force=force,
             progress=progress,
         )
-    for reason in learned.manifest.skipped:
+    several = learned.products if isinstance(learned, MixedProfile) else (learned,)
+    for reason in (reason for each in several for reason in each.manifest.skipped):
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
-    typer.echo(_profile_summary(learned), err=True)
+    if products:
+        typer.echo(f"{learned.name} is of {len(several)} products.", err=True)
+    for each in several:
+        typer.echo(_profile_summary(each), err=True)
 
 
 def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
@@ -246,7 +260,7 @@ def profiles(json: JsonOption = False) -> None:
 def _describe_artifact(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What a folder of the home holds, as a JSON object and as cells of a table; ProfileError if damaged."""
     from anomalist.vision.motion.scene import SCENE_KIND
-    from anomalist.vision.profile import PROFILE_KIND
+    from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, product_path
 
     if SCENE_KIND.is_at(path):
         scene = SCENE_KIND.read_manifest(path)
@@ -254,6 +268,22 @@ def _describe_artifact(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         source, detector, effort = f"{len(scene.footage)} videos, {minutes:.1f} min", "motion", ""
         created, digest = scene.created, scene.digest
         content = scene.model_dump(mode="json") | {"kind": "scene"}
+    elif MIXED_KIND.is_at(path):
+        mixed = MIXED_KIND.read_manifest(path)
+        several = [PROFILE_KIND.read_manifest(product_path(path, each.name)) for each in mixed.products]
+        source = "\n".join(
+            f"{each.name}: {len(each.normals)} pictures, rates from {each.lowest_rate:.3g}"
+            for each in several
+        )
+        detector, effort = (
+            ", ".join(dict.fromkeys(names))
+            for names in ((each.detector for each in several), (each.effort for each in several))
+        )
+        created, digest = mixed.created, mixed.digest
+        content = mixed.model_dump(mode="json") | {
+            "kind": "products",
+            "products": [each.model_dump(mode="json") | {"normals": []} for each in several],
+        }
     else:
         profile = PROFILE_KIND.read_manifest(path)
         source, detector, effort = f"{len(profile.normals)} pictures", profile.detector, profile.effort

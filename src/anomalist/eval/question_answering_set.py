@@ -155,7 +155,9 @@ def _tile_subjects(
         )
     inspector = Inspector(profile, model=EVIDENCE, memory=False)
     base = Subject(
-        inspect=inspector.inspect, counterpart=NearestNormalCrop(profile), calibration=profile.calibration
+        inspect=inspector.inspect,
+        counterpart=NearestNormalCrop(profile),
+        calibrations=inspector.evidence_source.calibrations,
     )
     return {
         record.id: _with_inspection(base, inspection)

@@ -28,7 +28,7 @@ from anomalist.types.image import Record, Region
 CSV_COLUMNS = (
     "source", "outcome", "severity", "severity_word", "kind", "score", "p_value", "threshold",
     "false_alarm_rate", "regions", "reason", "error", "width", "height", "sha256", "profile", "detector",
-    "map", "mask", "time",
+    "map", "mask", "time", "product",
 )  # fmt: skip
 
 # What spreadsheets take for the start of a formula, full-width forms included (OWASP, "CSV Injection").
@@ -180,6 +180,7 @@ def _csv_row(record: Record) -> dict[str, object]:
         "regions": "; ".join(boxes),
         "reason": main_reason(record),
         "detector": record.detector and record.detector.name,
+        "product": record.product.name if record.product and record.product.recognised else None,
     }
     return {column: own[column] if column in own else getattr(record, column) for column in CSV_COLUMNS}
 

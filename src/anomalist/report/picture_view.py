@@ -341,7 +341,7 @@ def _evidence_links(record: Record, anchor: str) -> dict[str, str]:
 
 
 def _calibration_scores(record: Record, calibrations: Mapping[str, Mapping[str, Any]]) -> Sequence[float]:
-    scores: Sequence[float] = (calibrations.get(record.profile_digest or "") or {}).get("scores") or ()
+    scores: Sequence[float] = (calibrations.get(record.calibration_digest or "") or {}).get("scores") or ()
     return scores
 
 
@@ -363,7 +363,7 @@ def _header_facts(records: Sequence[Record], place: str) -> tuple[tuple[str, str
 def _decision_bases(records: Sequence[Record]) -> tuple[DecisionBasis[Record], ...]:
     def key(record: Record) -> tuple[object, ...]:
         basis = record.calibration and record.calibration.replace(instability=0.0)
-        return record.profile, record.profile_digest, record.detector, record.policy, basis
+        return record.profile, record.calibration_digest, record.detector, record.policy, basis
 
     return decision_bases(records, key, _basis_sentence)
 
@@ -375,4 +375,5 @@ def _basis_sentence(record: Record) -> str:
         rests = f"asked false-alarm rate {rate}; {explain_calibration(record.calibration)}"
     else:
         rests = f"calibration {explain_no_calibration(record)}"
-    return f"Profile {record.profile or '–'}, detector {detector}; {rests}"
+    product = f", product {record.product.name}" if record.product else ""
+    return f"Profile {record.profile or '–'}{product}, detector {detector}; {rests}"

@@ -105,6 +105,9 @@ class ArtifactKind(Generic[ManifestT]):
             entries = {entry.name for entry in path.iterdir()}
         except OSError as error:
             raise ProfileError(f"{path} can't be used: {error.strerror}.", "Choose another place.") from error
+        other = next((what for file, what in self.others.items() if file in entries), None)
+        if other and self.manifest_file not in entries:
+            raise ProfileError(f"{path.name} is {other}, not a {self.noun}.", "Choose another name.")
         strange = entries - {self.manifest_file, *self.required, *self.optional}
         if self.manifest_file not in entries:
             strange = entries
@@ -140,7 +143,9 @@ class ArtifactKind(Generic[ManifestT]):
         self.refuse_overwriting(path, force=force)
         with self._staged_folder(path) as folder:
             write_files(folder)
-            manifest = manifest_for({file.name: file_sha256(file) for file in sorted(folder.iterdir())})
+            manifest = manifest_for(
+                {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
+            )
             (folder / self.manifest_file).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         return manifest
 

@@ -72,9 +72,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
         yield folder
-        for file in folder.iterdir():
-            sync_file(file)
-        sync_folder(folder)
+        for path in (*folder.rglob("*"), folder):
+            (sync_folder if path.is_dir() else sync_file)(path)
         _replace_folder(target, folder)
         sync_folder(target.parent)
     finally:

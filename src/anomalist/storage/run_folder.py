@@ -275,7 +275,7 @@ class ImageRunFolder(RunFolder[Record]):
 
     def calibrations(self, records: Iterable[Record]) -> dict[str, dict[str, Any]]:
         """What is known of the calibrations that ``records`` rest on, by digest of the profile."""
-        digests = {record.profile_digest for record in records if record.profile_digest}
+        digests = {record.calibration_digest for record in records if record.calibration_digest}
         found = {digest: self.calibration(digest) for digest in sorted(digests)}
         return {digest: content for digest, content in found.items() if content is not None}
 

@@ -130,6 +130,31 @@ class Region(Frozen):
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
 
 
+MAX_STRANGE_SHARE = 0.4
+"""Share of a picture that a defect covers at most; what is another thing altogether is strange all over."""
+
+
+class ProductMatch(Frozen):
+    """Which product of a profile of several a picture shows."""
+
+    name: str = Field(description="the product that it is most like")
+    digest: str = Field(description="of that product's profile, hex SHA-256")
+    distance: float = Field(ge=0, description="to its normals, relative to the one that is accepted: up to 1")
+    next: str = Field(description="the second most similar product")
+    next_ratio: float = Field(ge=1, description="how many times as far the normals of the next product are")
+    strange_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the picture that is at least half as far beyond its normals as the worst place",
+    )
+
+    @property
+    def recognised(self) -> bool:
+        """Whether it shows the product: as a whole, or in most places, as with a defect; else it is none."""
+        return self.distance <= 1 or self.strange_share <= MAX_STRANGE_SHARE
+
+
 TIE_TOLERANCE = 1e-9
 """Relative rounding allowed in p ≤ rate: p is a sum of 1/m_g and may miss an exact tie by the last bit."""
 
@@ -190,6 +215,7 @@ class Evidence:
     notes : what a person should know about how it was measured, for the record.
     experts : of an ensemble, with their scores; none of a single detector.
     expert_maps : the anomaly maps of the experts by name, float32 on grids of their own.
+    product : which product it was measured against, where the profile has several.
     """
 
     detector: DetectorInfo
@@ -205,6 +231,7 @@ class Evidence:
     notes: tuple[str, ...] = ()
     experts: tuple[ExpertScore, ...] = ()
     expert_maps: Mapping[str, FloatArray] = field(default_factory=dict)
+    product: ProductMatch | None = None
 
     def __post_init__(self) -> None:
         check_array("score_map", self.score_map, np.float32, (None, None))
@@ -223,6 +250,7 @@ class EvidenceSummary(Frozen):
     calibration: Calibration | None = Field(None, description="what p-value and threshold rest on")
     basis: Basis | None = Field(None, description="what the score compares the picture with")
     roi_area: int | None = Field(None, description="pixels that count")
+    product: ProductMatch | None = Field(None, description="where the profile has several")
 
     @classmethod
     def of(cls, evidence: Evidence) -> Self:
@@ -243,8 +271,8 @@ class Record(StagedRecord):
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
         "experts",
-        "calibration", "basis", "roi_area", "profile", "profile_digest", "policy", "map", "mask", "time",
-        "milliseconds", "version",
+        "calibration", "basis", "roi_area", "product", "profile", "profile_digest", "policy", "map", "mask",
+        "time", "milliseconds", "version",
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
@@ -308,6 +336,16 @@ class Record(StagedRecord):
     def roi_area(self) -> int | None:
         """Pixels that count."""
         return self.evidence.roi_area
+
+    @property
+    def product(self) -> ProductMatch | None:
+        """Which product of the profile it was measured against."""
+        return self.evidence.product
+
+    @property
+    def calibration_digest(self) -> str | None:
+        """Digest of the profile that the p-value rests on: that of the product, where there are several."""
+        return self.product.digest if self.product else self.profile_digest
 
     @property
     def label(self) -> Label | None:

@@ -6,8 +6,8 @@ comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +15,11 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
-from anomalist.types.image import Basis, Evidence, ExpertScore, Media, Region
+from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
-from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, score_in_batches
+from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
-from anomalist.vision.profile import Profile
+from anomalist.vision.profile import MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 
 
@@ -129,8 +129,8 @@ class EvidenceSource(Protocol):
         ...
 
     @property
-    def calibration(self) -> CalibrationSet | None:
-        """Calibration scores; None without calibration."""
+    def calibrations(self) -> Mapping[str, CalibrationSet]:
+        """Calibration scores by the digest of the profile; empty without calibration."""
         ...
 
     @property
@@ -172,9 +172,9 @@ class ProfileEvidence:
         return self.profile.digest
 
     @property
-    def calibration(self) -> CalibrationSet:
+    def calibrations(self) -> Mapping[str, CalibrationSet]:
         """Calibration of the profile."""
-        return self.profile.calibration
+        return {self.profile.digest: self.profile.calibration}
 
     @property
     def normal_crop(self) -> NormalCrop:
@@ -192,8 +192,116 @@ class ProfileEvidence:
         )
 
 
+@dataclass(frozen=True)
+class MixedEvidence:
+    """Evidence by the profile of the product that a picture shows, to be decided at that product's rate.
+
+    Parameters
+    ----------
+    profile : of several products.
+    rates : false-alarm rate by product.
+    """
+
+    profile: MixedProfile
+    rates: Mapping[str, float]
+    compared_with = "the nearest normal picture"
+
+    @classmethod
+    def at(cls, profile: MixedProfile, asked: float | None) -> MixedEvidence:
+        """Decide at an asked rate or the default; raises CalibrationError as `validated_rate` does."""
+        rates = {}
+        for product in profile.products:
+            try:
+                rates[product.name] = validated_rate(product, asked)
+            except CalibrationError as error:
+                raise CalibrationError(f"{product.name}: {error.message}", error.remedy) from error
+        return cls(profile, rates)
+
+    @property
+    def name(self) -> str:
+        """Name of the whole profile."""
+        return self.profile.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of the whole profile."""
+        return self.profile.digest
+
+    @property
+    def calibrations(self) -> Mapping[str, CalibrationSet]:
+        """Calibration of each product."""
+        return {product.digest: product.calibration for product in self.profile.products}
+
+    @property
+    def rate(self) -> float:
+        """The highest of the products' rates."""
+        return max(self.rates.values())
+
+    @property
+    def normal_crop(self) -> NormalCrop:
+        """The patch of the product's normals that is most like a region."""
+
+        def crop(media: Media, region: Region) -> UInt8Array | None:
+            ((_, product),) = self.profile.recognise([media.pixels])
+            return NearestNormalCrop(product)(media, region)
+
+        return crop
+
+    def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Recognise and score a batch at a time; see `EvidenceSource.measure`."""
+        return measure_all(self._score, self._evidence, paths)
+
+    def _score(self, several: list[Media]) -> list[_ProductOutput]:
+        found = self.profile.recognise([media.pixels for media in several])
+        scored: dict[int, DetectorOutput] = {}
+        for product in self.profile.products:
+            chosen = [i for i, (_, profile) in enumerate(found) if profile is product]
+            if chosen:
+                outputs = product.detector.score([several[i].pixels for i in chosen], product.roi)
+                scored.update(zip(chosen, outputs, strict=True))
+        return [_ProductOutput(*each, scored[i]) for i, each in enumerate(found)]
+
+    def _evidence(self, media: Media, given: _ProductOutput) -> Evidence:
+        evidence = measure(given.profile, media, given.scored, self.rates[given.match.name])
+        inside = resize_roi(given.profile.roi, media.size)
+        counting = evidence.score_map if inside is None else evidence.score_map[inside]
+        low, peak = given.profile.manifest.low, float(counting.max())
+        strange = float((counting > (low + peak) / 2).mean()) if peak > low else 0.0
+        match = given.match.replace(strange_share=round(strange, 4))
+        return replace(evidence, product=match, notes=(*evidence.notes, *_product_notes(match)))
+
+
+@dataclass(frozen=True, eq=False)
+class _ProductOutput:
+    """What the detector of the product that a picture shows gave."""
+
+    match: ProductMatch
+    profile: Profile
+    scored: DetectorOutput
+
+
+TIE_RATIO = 1.3
+"""How many times as far the next product must be, not to be named as nearly as similar."""
+
+
+def _product_notes(match: ProductMatch) -> Iterator[str]:
+    if not match.recognised:
+        return
+    yield (
+        f"product: {match.name} (at {match.distance:.2f} times the distance that is accepted; "
+        f"next {match.next}, {match.next_ratio:.1f} times as far)"
+    )
+    if match.distance > 1:
+        share = f"{100 * match.strange_share:.0f} %"
+        yield f"the picture as a whole is unlike {match.name}, but only {share} of it stands out"
+    if match.next_ratio < TIE_RATIO:
+        yield f"{match.next} is nearly as similar as {match.name}: it is judged as {match.name}"
+
+
 def measure_all(
-    score: BatchScorer, evidence_of: Callable[[Media, DetectorOutput], Evidence], paths: Iterable[str | Path]
+    score: BatchScorer[OutputT],
+    evidence_of: Callable[[Media, OutputT], Evidence],
+    paths: Iterable[str | Path],
 ) -> Iterator[MeasuredPicture]:
     """Read and score pictures in batches and make evidence of each, or yield the error in its place."""
     for path, media, scored in score_in_batches(score, paths):

@@ -14,10 +14,11 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
-from anomalist.vision.media.images import load_image, match_groups, source_of
+from anomalist.vision.media.images import IMAGE_SUFFIXES, list_images, load_image, match_groups, source_of
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
 
+_NO_PRODUCTS = {"good", "train", "test", "ground_truth"}  # what data sets call the parts of one product
 MAX_NORMALS = 1000
 """Normal pictures that are learned from at most, a random sample; more add little and cost memory."""
 
@@ -58,6 +59,49 @@ def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Pa
         return list(paths)
     drawn = np.random.default_rng((seed, 3)).choice(len(paths), most, replace=False)
     return [paths[i] for i in sorted(drawn)]
+
+
+def list_products(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The normal pictures of each product, by name: the folders directly in ``folder``.
+
+    Where a product's folder has ``train/good`` or ``good`` in it, the pictures of that one count.
+
+    Raises
+    ------
+    DataError : pictures beside the folders, fewer than two products, or fewer than two pictures of one.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"{source_of(folder)} is not a folder.", "Give a folder with a folder for each product."
+        )
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    loose = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
+    products = {entry.name: entry for entry in entries if entry.is_dir()}
+    if loose:
+        raise DataError(
+            f"{source_of(loose[0])} belongs to no product.",
+            "Put every picture into the folder of its product.",
+        )
+    if _NO_PRODUCTS & products.keys():
+        raise DataError(
+            f"{source_of(folder)} is of one product: it has a folder {min(_NO_PRODUCTS & products.keys())}.",
+            "Give the folder above it, or learn its good pictures without --products.",
+        )
+    if len(products) < 2:
+        raise DataError(
+            f"At least 2 products are needed, found {len(products)} in {source_of(folder)}.",
+            "Give a folder with a folder for each product.",
+        )
+    found = {}
+    for name, place in products.items():
+        good = next((sub for sub in (place / "train" / "good", place / "good") if sub.is_dir()), place)
+        found[name] = list_images([good]).images
+        if len(found[name]) < 2:
+            raise DataError(
+                f"The product {name} has too few pictures: {len(found[name])} in {source_of(good)}.",
+                "Give at least 2, or take that folder away.",
+            )
+    return found
 
 
 def read_normals(

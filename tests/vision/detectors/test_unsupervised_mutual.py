@@ -132,7 +132,7 @@ def test_nothing_is_decided_and_the_reason_is_told(unlabelled: MutualEvidence, f
     assert (record.label, record.p_value, record.basis) == ("undecided", None, "folder")
     assert "compared with each other" in (record.why_undecided or "")
     assert (record.profile, record.profile_digest) == ("unlabelled", unlabelled.digest)
-    assert unlabelled.calibration is None
+    assert unlabelled.calibrations == {}
 
 
 def test_a_copy_of_a_picture_does_not_make_it_normal(

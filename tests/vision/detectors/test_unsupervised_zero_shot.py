@@ -30,10 +30,10 @@ def measured(evidence_source: EvidenceSource, paths: Sequence[Path]) -> list[Evi
 
 def test_it_stands_in_for_a_profile_and_says_what_it_rests_on(zero_shot: ZeroShotEvidence) -> None:
     evidence_source: EvidenceSource = zero_shot
-    assert (evidence_source.name, evidence_source.digest, evidence_source.calibration) == (
+    assert (evidence_source.name, evidence_source.digest, evidence_source.calibrations) == (
         "zero-shot",
         WEIGHTS_SHA256,
-        None,
+        {},
     )
 
 

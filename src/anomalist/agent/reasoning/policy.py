@@ -20,7 +20,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anomalist.errors import PolicyError
 from anomalist.types.clip import Event, MeasureName, Trouble
 from anomalist.types.common import Frozen, Label
-from anomalist.types.image import TIE_TOLERANCE, Basis, Calibration, Evidence, EvidenceSummary, Kind, is_alarm
+from anomalist.types.image import (
+    TIE_TOLERANCE,
+    Basis,
+    Calibration,
+    Evidence,
+    EvidenceSummary,
+    Kind,
+    ProductMatch,
+    is_alarm,
+)
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -164,12 +173,14 @@ def decide_label(evidence: Evidence | EvidenceSummary, policy: Policy) -> tuple[
 
     Anomalous when the conformal p-value is at most the asked false-alarm rate; an exact tie is anomalous.
     Undecided when there is no usable score or calibration, when the normals can't support the asked rate,
-    or when the decision flips too easily. A failure is never "normal". Against one reference picture the
-    differences themselves decide.
+    when the decision flips too easily, or where the picture is unlike every product of the profile. A failure
+    is never "normal". Against one reference picture the differences themselves decide.
     """
     calibration, p = evidence.calibration, evidence.p_value
     if evidence.score is None or not math.isfinite(evidence.score):
         return "undecided", f"The detector gave no usable score ({evidence.score})."
+    if evidence.product is not None and not evidence.product.recognised:
+        return "undecided", _unlike_every_product(evidence.product)
     if evidence.basis == "reference":
         return ("anomalous" if evidence.regions else "normal"), None
     if calibration is None:
@@ -210,6 +221,15 @@ def decide_clip_label(
         why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
         return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
     return "normal", None
+
+
+def _unlike_every_product(match: ProductMatch) -> str:
+    """Say which product comes nearest, and how far off it is."""
+    return (
+        f"It looks like none of the products: the nearest is {match.name}, "
+        f"at {match.distance:.1f} times the distance that is accepted, and "
+        f"{100 * match.strange_share:.0f} % of the picture stands out, not one place."
+    )
 
 
 def _rate_unreachable(calibration: Calibration) -> str:

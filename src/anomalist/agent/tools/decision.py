@@ -69,7 +69,8 @@ def change_false_alarm_rate(subject: Subject, rate: float, picture: str | None =
     pictures = tuple(_verdict_at_rate(subject, record, rate) for record in records)
     known = records[0].calibration
     assert known is not None  # by the filter above
-    exact = subject.calibration is not None and subject.calibration.n_folds == 1
+    sets = [subject.calibrations.get(record.calibration_digest or "") for record in records]
+    exact = all(each is not None and each.n_folds == 1 for each in sets)
     return RateWhatIf(
         ids=("score",),
         notes=() if exact else ("how stable the verdicts would be at that rate is not known",),
@@ -117,7 +118,7 @@ def _verdict_at_rate(subject: Subject, record: Record, rate: float) -> VerdictCh
     """The verdict of one record at another rate, by the same policy."""
     known = record.calibration
     assert known is not None and record.score is not None
-    calibration_set = subject.calibration
+    calibration_set = subject.calibrations.get(record.calibration_digest or "")
     # The record holds one score; a cross-fitted calibration would need the score of each fold's model.
     single_fold = calibration_set is not None and calibration_set.n_folds == 1
     evidence = record.evidence.replace(

@@ -42,7 +42,7 @@ class Subject:
     counterpart : returns the normal patch for a region, from a normal picture or the reference; None where
         there is nothing to compare with.
     normal : where it comes from, in words: "the nearest normal picture", "the reference".
-    calibration : the calibration set of the p-values, where available.
+    calibrations : what the p-values rest on, by digest of the profile, where available.
     policy : for severity.
     cases : the case file; None for that of the user.
     past : further records that can be searched, such as older ones.
@@ -56,7 +56,7 @@ class Subject:
     inspect: Callable[[str | Path], Inspection] | None = None
     counterpart: Callable[[Media, Region], UInt8Array | None] | None = None
     normal: str = "the nearest normal picture"
-    calibration: CalibrationSet | None = None
+    calibrations: Mapping[str, CalibrationSet] = field(default_factory=dict)
     policy: Policy = field(default_factory=load_policy)
     cases: Path | None = None
     past: tuple[Record, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -206,14 +206,17 @@ _MAX_BATCH_PICTURES = 16
 MAX_BATCH_PIXELS = 8_000_000
 """Pixels of a batch of pictures together, which bounds its memory."""
 
-BatchScorer = Callable[[list[Media]], list[DetectorOutput]]
+OutputT = TypeVar("OutputT")
+BatchScorer = Callable[[list[Media]], list[OutputT]]
 """Scores pictures together; AnomalistError when one of them can't be judged."""
 
 _LoadedPicture = tuple[str | Path, Media | AnomalistError]
-_BatchResult = tuple[str | Path, Media | None, DetectorOutput | AnomalistError]
+_BatchResult = tuple[str | Path, Media | None, OutputT | AnomalistError]
 
 
-def score_in_batches(score: BatchScorer, paths: Iterable[str | Path]) -> Iterator[_BatchResult]:
+def score_in_batches(
+    score: BatchScorer[OutputT], paths: Iterable[str | Path]
+) -> Iterator[_BatchResult[OutputT]]:
     """Yield (path, media, its scores or the error that stands in for them), in the order of ``paths``.
 
     ``media`` is None when the picture could not be read. A batch is read before any of it is yielded.
@@ -237,8 +240,10 @@ def _load_or_error(path: str | Path) -> Media | AnomalistError:
         return error
 
 
-def _score_batch(score: BatchScorer, batch: list[_LoadedPicture]) -> Iterator[_BatchResult]:
-    results = iter(_score_or_split(score, [media for _, media in batch if isinstance(media, Media)]))
+def _score_batch(score: BatchScorer[OutputT], batch: list[_LoadedPicture]) -> Iterator[_BatchResult[OutputT]]:
+    readable = [media for _, media in batch if isinstance(media, Media)]
+    scored = _score_or_split(score, readable)
+    results = iter(scored)
     for path, media in batch:
         if isinstance(media, Media):
             yield path, media, next(results)
@@ -246,11 +251,12 @@ def _score_batch(score: BatchScorer, batch: list[_LoadedPicture]) -> Iterator[_B
             yield path, None, media
 
 
-def _score_or_split(score: BatchScorer, several: list[Media]) -> list[DetectorOutput | AnomalistError]:
+def _score_or_split(score: BatchScorer[OutputT], several: list[Media]) -> list[OutputT | AnomalistError]:
     """Score all at once; when that fails, one by one, so that only those that can't be judged are errors."""
     try:
         return [*score(several)] if several else []
     except AnomalistError as error:
         if len(several) == 1:
             return [error]
-        return [result for media in several for result in _score_or_split(score, [media])]
+        parts = [_score_or_split(score, [media]) for media in several]
+        return [result for part in parts for result in part]

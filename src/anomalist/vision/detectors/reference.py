@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from anomalist.errors import AnomalistError, MediaError
 from anomalist.types.common import BoolArray, Box, DetectorInfo, FloatArray, UInt8Array
 from anomalist.types.image import Evidence, KnownKind, Media, Region
 from anomalist.vision.alignment import align
+from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
 from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
 from anomalist.vision.media.images import load_image
@@ -268,9 +269,9 @@ class ReferenceEvidence:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
-    def calibration(self) -> None:
-        """None: there are no scores of normals; a difference is an anomaly."""
-        return None
+    def calibrations(self) -> Mapping[str, CalibrationSet]:
+        """Empty: there are no scores of normals; a difference is an anomaly."""
+        return {}
 
     @property
     def rate(self) -> None:

@@ -9,10 +9,11 @@ pictures and decide nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types.common import DetectorInfo, FloatArray, UInt8Array
 from anomalist.types.image import Evidence, Media
+from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import DetectorOutput, Progress, no_progress
 from anomalist.vision.detectors.fusion import NormalImages, fit_model, image_score, resize_map
 from anomalist.vision.detectors.multiscale import (
@@ -48,7 +50,8 @@ class ZeroShotEvidence:
 
     name = "zero-shot"
     digest = WEIGHTS_SHA256
-    calibration = rate = normal_crop = None
+    rate = normal_crop = None
+    calibrations: Mapping[str, CalibrationSet] = MappingProxyType({})
     compared_with = "the picture itself"
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
@@ -159,7 +162,8 @@ class MutualEvidence:
     """
 
     name = "unlabelled"
-    calibration = rate = normal_crop = None
+    rate = normal_crop = None
+    calibrations: Mapping[str, CalibrationSet] = MappingProxyType({})
     compared_with = "the other pictures"
 
     def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:

@@ -143,7 +143,7 @@ SCENE_KIND = ArtifactKind(
     required=(_ARRAYS,),
     hashes_of=lambda manifest: {_ARRAYS: manifest.arrays},
     how_to_learn="Learn it from normal footage: anomalist learn-scene VIDEO… --profile NAME",
-    others={"profile.json": "a profile of pictures"},
+    others={"profile.json": "a profile of pictures", "products.json": "a profile of several products"},
 )
 
 
