@@ -223,12 +223,15 @@ WITHOUT_EXTRAS = """
 import sys
 from anomalist.cli.app import EXTRAS, main
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in EXTRAS:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Missing())
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in EXTRAS:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 main()
 """
 

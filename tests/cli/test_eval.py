@@ -33,5 +33,5 @@ def test_several_seeds_are_json_lines_and_their_mean_the_last(labelled: Path) ->
 
 def test_without_json_it_is_a_table(labelled: Path) -> None:
     text = called(labelled, "--train-normals", "6")
-    assert "Detection on tiles: surface" in text
+    assert "Detection on tiles: ensemble" in text
     assert "effort fast, seed 0" in text

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NoReturn, TypeVar
+from typing import ClassVar, Generic, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -28,6 +28,9 @@ from anomalist.types.common import Frozen
 class ArtifactManifest(Frozen):
     """What the manifest of every artefact begins with."""
 
+    ADDED_LATER: ClassVar[tuple[str, ...]] = ()
+    """Fields that artefacts of older versions lack: as None they don't count in the digest."""
+
     format: int
     version: str = __version__
     name: str
@@ -36,7 +39,8 @@ class ArtifactManifest(Frozen):
     @property
     def digest(self) -> str:
         """Hex SHA-256 over what was learned and from what; not over the name, the place or the date."""
-        content = self.model_dump(mode="json", exclude={"name", "created"})
+        later = {name for name in self.ADDED_LATER if getattr(self, name) is None}
+        content = self.model_dump(mode="json", exclude={"name", "created"} | later)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

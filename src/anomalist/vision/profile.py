@@ -31,6 +31,8 @@ class NormalPicture(Frozen):
 class Manifest(ArtifactManifest):
     """``profile.json``: everything about the profile but its arrays."""
 
+    ADDED_LATER = ("place",)
+
     format: int = PROFILE_FORMAT
     detector: str
     effort: str

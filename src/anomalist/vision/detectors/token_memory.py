@@ -149,8 +149,8 @@ class TokenMemory:
 
 
 def _moments(vectors: FloatArray) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    squares = (vectors.T @ vectors).astype(np.float64)
-    return len(vectors), vectors.sum(0, dtype=np.float64), squares
+    exact = vectors.astype(np.float64)  # alike normals have a variance of next to nothing
+    return len(vectors), exact.sum(0), exact.T @ exact
 
 
 def _whitening(

@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,7 +97,8 @@ def find_dinov2() -> BackboneLocation | None:
     """
     asked = Settings().backbone.strip()
     if asked:
-        return find_backbone(asked)
+        found = find_backbone(asked)
+        return replace(found, origin=f"{asked}, as ANOMALIST_BACKBONE says")
     if folder := _cached_folder(PUBLISHED_NAME, (_CONFIG, _PREPROCESSOR, _WEIGHTS)):
         return BackboneLocation(PUBLISHED_NAME, folder, f"{PUBLISHED_NAME} from the Hugging Face cache")
     unpacked, carrier = Settings().backbones / _UNPACKED_NAME, _carrier_file()

