@@ -47,7 +47,7 @@ from anomalist.vision.detectors.known_kinds import (
     PatchSetClassifier,
     TokenKindClassifier,
     describe_picture,
-    mean_token,
+    picture_token,
 )
 from anomalist.vision.detectors.reference import load_reference
 from anomalist.vision.detectors.token_memory import token_grids
@@ -201,7 +201,7 @@ def judge_by_cases(cases: Sequence[LabelledCase]) -> KindJudge:
 
     def describe(pixels: UInt8Array, score_map: FloatArray | None) -> FloatArray:
         (tokens,) = token_grids(backbone, [to_working_size(pixels)], TOKEN_SIDE)
-        return mean_token(tokens, score_map)
+        return picture_token(tokens, score_map)
 
     tokens = np.stack([describe(case.pixels, case.score_map) for case in cases])
     classifier = TokenKindClassifier.of(tokens, ids, kinds, [case.item.group for case in cases])

@@ -47,8 +47,8 @@ from anomalist.vision.detectors.known_kinds import (
     KnownKindClassifier,
     TokenKindClassifier,
     largest_box,
-    mean_token,
     peak_mask,
+    place_token,
     tokens_in_box,
 )
 from anomalist.vision.detectors.memory_bank import MemoryBank
@@ -442,9 +442,13 @@ class EnsembleDetector:
         """Classify each region by the known defects; None for each when there are none."""
         if self.kinds is None or not regions:
             return [None] * len(regions)
+        tokens = self._place_tokens(picture, [region.box for region in regions])
+        return [self.kinds.classify(token) for token in tokens]
+
+    def _place_tokens(self, picture: UInt8Array, boxes: Sequence[Box]) -> list[FloatArray]:
         ((_, grid),) = self.experts.tokens([to_working_size(picture)], None)
-        places = [mean_token(tokens_in_box(grid, region.box, picture.shape)) for region in regions]
-        return [self.kinds.classify(token) for token in places]
+        novelty = self.whole.memory.neighbour_distances(grid)
+        return [place_token(grid, novelty, box, picture.shape) for box in boxes]
 
     def _learn_kinds(self, defects: Sequence[KnownDefect]) -> TokenKindClassifier:
         """Fit the classifier to the largest place of each known defect; without a mask, of its map."""
@@ -454,8 +458,7 @@ class EnsembleDetector:
             if mask is None or not mask.any():
                 (scored,) = self.score([defect.picture])
                 mask = peak_mask(scored.score_map)
-            ((_, grid),) = self.experts.tokens([to_working_size(defect.picture)], None)
-            tokens.append(mean_token(tokens_in_box(grid, largest_box(mask), defect.picture.shape)))
+            tokens += self._place_tokens(defect.picture, [largest_box(mask)])
         return TokenKindClassifier.of(
             np.stack(tokens),
             [defect.id for defect in defects],

@@ -328,6 +328,7 @@ class PatchSetClassifier:
         return np.flatnonzero([kind == name for kind in self.kinds])
 
 
+_NOVELTY_POWER = 4  # a box holds surroundings, too: what is half as novel weighs a sixteenth
 _PENALTY = 0.1
 """Of the squared weights, against the summed loss: unit differences of tokens have weights of some ten."""
 
@@ -457,12 +458,30 @@ def tokens_in_box(tokens: FloatArray, box: Box, size: Sequence[int]) -> FloatArr
     return tokens[top:bottom, left:right].reshape(-1, tokens.shape[2])
 
 
-def mean_token(tokens: FloatArray, score_map: FloatArray | None = None) -> FloatArray:
-    """Mean of tokens, float32 (…, d), or of those, (h, w, d), that `select_patches` takes by a map."""
+def place_token(tokens: FloatArray, novelty: FloatArray, box: Box, size: Sequence[int]) -> FloatArray:
+    """Mean token in a box of a picture of size (H, W, …), weighted by novelty, float32 (d,).
+
+    ``tokens`` is float32 (h, w, d), ``novelty`` float32 (h, w).
+    """
+    beyond = np.maximum(novelty - np.median(novelty), 0)[..., None]
+    return _mean_token(tokens_in_box(tokens, box, size), tokens_in_box(beyond, box, size))
+
+
+def picture_token(tokens: FloatArray, score_map: FloatArray | None = None) -> FloatArray:
+    """Mean of the tokens of a picture, float32 (h, w, d), weighted by its anomaly map, float32 (H, W)."""
+    flat = tokens.reshape(-1, tokens.shape[2])
     if score_map is None:
-        return np.asarray(tokens.reshape(-1, tokens.shape[-1]).mean(0), np.float32)
-    chosen = select_patches(tokens, score_map)
-    return np.asarray(chosen.weights @ chosen.vectors, np.float32)
+        return np.asarray(flat.mean(0), np.float32)
+    novelty = _patch_grid_map(score_map, tokens.shape)
+    return _mean_token(flat, np.maximum(novelty - np.median(novelty), 0).reshape(-1, 1))
+
+
+def _mean_token(tokens: FloatArray, beyond: FloatArray) -> FloatArray:
+    """Mean of tokens (n, d) by their novelty beyond the usual, (n, 1); evenly where there is none."""
+    if not beyond.any():
+        return np.asarray(tokens.mean(0), np.float32)
+    weights = (beyond / beyond.max()) ** _NOVELTY_POWER
+    return np.asarray((weights * tokens).sum(0) / weights.sum(), np.float32)
 
 
 def peak_mask(score_map: FloatArray) -> BoolArray:
