@@ -88,7 +88,8 @@ def test_without_cases_there_is_nothing_to_compare_with() -> None:
 def tokens_of(direction: int, count: int, seed: int = 0) -> np.ndarray:
     """Mean tokens of one kind, float32 (count, WIDE): all share a direction, which tells nothing."""
     rng = np.random.default_rng((seed, direction))
-    return (np.ones(WIDE) + np.eye(WIDE)[direction] + rng.normal(0, 0.1, (count, WIDE))).astype(np.float32)
+    raw = np.ones(WIDE) + np.eye(WIDE)[direction] + rng.normal(0, 0.1, (count, WIDE))
+    return np.asarray(raw, np.float32)
 
 
 def classifier(*counts: int, centre: np.ndarray | None = None) -> TokenKindClassifier:
