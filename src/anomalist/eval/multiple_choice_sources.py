@@ -42,14 +42,23 @@ from anomalist.eval.reference import fit_reference
 from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress, default_detector
-from anomalist.vision.detectors.known_kinds import KindSimilarity, PatchSetClassifier, describe_picture
+from anomalist.vision.detectors.known_kinds import (
+    KindSimilarity,
+    PatchSetClassifier,
+    TokenKindClassifier,
+    describe_picture,
+    picture_token,
+)
 from anomalist.vision.detectors.reference import load_reference
+from anomalist.vision.detectors.token_memory import token_grids
+from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image
 
 MAX_SHIFT = 6.0  # pixels
 MAX_ROTATION = 0.5  # degrees
 MAX_BRIGHTNESS = 0.08  # logarithm of the factor
 NOISE_SIGMA = 4.0  # grey levels
+TOKEN_SIDE = 336  # pixels, nominal side of the backbone's input
 
 
 def write_augmented(picture: Path, to: Path, rng: np.random.Generator) -> Path:
@@ -159,6 +168,59 @@ def drop_missing(questions: Sequence[BenchmarkQuestion | None]) -> tuple[Benchma
     return tuple(question for question in questions if question is not None)
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledCase:
+    """A labelled picture to tell kinds by.
+
+    Parameters
+    ----------
+    item : with its kind.
+    pixels : uint8 (H, W, 3).
+    score_map : float32 (H, W), anomaly map, which says where the defect is; None for all over the picture.
+    """
+
+    item: LabelledImage
+    pixels: UInt8Array
+    score_map: FloatArray | None = None
+
+
+KindJudge = Callable[[UInt8Array, FloatArray | None], KindSimilarity]
+"""Compares a picture, uint8 (H, W, 3), with labelled cases, by an anomaly map as in `LabelledCase`."""
+
+
+def judge_by_cases(cases: Sequence[LabelledCase]) -> KindJudge:
+    """Learn kinds from labelled cases: by the tokens of DINOv2 where that is at hand, else by SurfaceNet."""
+    from anomalist.vision.features.dinov2 import VisionTransformer, find_dinov2
+
+    kinds = tuple(case.item.defect for case in cases)
+    ids = tuple(case_id(case.item.path) for case in cases)
+    location = find_dinov2()
+    if location is None:
+        return _judge_by_patches(cases, kinds, ids)
+    backbone = VisionTransformer.open(location)
+
+    def describe(pixels: UInt8Array, score_map: FloatArray | None) -> FloatArray:
+        (tokens,) = token_grids(backbone, [to_working_size(pixels)], TOKEN_SIDE)
+        return picture_token(tokens, score_map)
+
+    tokens = np.stack([describe(case.pixels, case.score_map) for case in cases])
+    classifier = TokenKindClassifier.of(tokens, ids, kinds, [case.item.group for case in cases])
+    return lambda pixels, score_map: classifier.similarity_to_kinds(describe(pixels, score_map))
+
+
+def _judge_by_patches(
+    cases: Sequence[LabelledCase], kinds: tuple[str, ...], ids: tuple[str, ...]
+) -> KindJudge:
+    from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
+
+    extractor = FeatureExtractor(shipped_network())
+    patches = tuple(describe_picture(extractor, case.pixels, case.score_map) for case in cases)
+    classifier = PatchSetClassifier(patches, kinds, ids)
+    return lambda pixels, score_map: classifier.similarity_to_kinds(
+        describe_picture(extractor, pixels, score_map)
+    )
+
+
 def case_id(path: Path) -> str:
     """Citable id of a labelled case: its folder and name."""
     return f"{path.parent.name}/{path.stem}"
@@ -242,23 +304,11 @@ def steel_questions(data: Path, setup: QuestionSetup) -> PreparedQuestions:
 def _inspect_steel(
     cases: Sequence[LabelledImage], testing: Sequence[LabelledImage], progress: Progress
 ) -> Iterator[tuple[str, QuestionEvidence]]:
-    from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
-
-    extractor = FeatureExtractor(shipped_network())
-    classifier = PatchSetClassifier(
-        tuple(describe_picture(extractor, load_image(item.path).pixels) for item in cases),
-        tuple(item.defect for item in cases),
-        tuple(case_id(item.path) for item in cases),
-    )
+    judge = judge_by_cases([LabelledCase(item, load_image(item.path).pixels) for item in cases])
     for done, item in enumerate(testing, start=1):
         media = load_image(item.path)
         record = Record(media=MediaSummary.of(media), status="ok")
-        yield (
-            item.name,
-            QuestionEvidence(
-                record, likeness=classifier.similarity_to_kinds(describe_picture(extractor, media.pixels))
-            ),
-        )
+        yield item.name, QuestionEvidence(record, likeness=judge(media.pixels, None))
         progress("looking at steel", done, len(testing))
 
 
@@ -298,26 +348,20 @@ def _inspect_tiles(
     parts: Split, cases: Sequence[LabelledImage], setup: QuestionSetup, progress: Progress
 ) -> Iterator[tuple[str, QuestionEvidence]]:
     from anomalist.pipeline import Inspector
-    from anomalist.vision.features.extractor import FeatureExtractor, shipped_network
 
     (contender,) = contenders(
         [default_detector(None)], [setup.effort], len(parts.train), TILE_FALSE_ALARM_RATE
     )
-    extractor = FeatureExtractor(shipped_network())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         inspector = Inspector(
             contender.make(parts, setup.seed, Path(folder), progress), model=EVIDENCE, memory=False
         )
-        patches, kept = [], []
-        for item, inspection in inspect_items(inspector.inspect_many, cases, "looking at cases", progress):
-            if inspection.media is not None and inspection.evidence is not None:
-                patches.append(
-                    describe_picture(extractor, inspection.media.pixels, inspection.evidence.score_map)
-                )
-                kept.append(item)
-        classifier = PatchSetClassifier(
-            tuple(patches), tuple(item.defect for item in kept), tuple(case_id(item.path) for item in kept)
-        )
+        known = [
+            LabelledCase(item, inspection.media.pixels, inspection.evidence.score_map)
+            for item, inspection in inspect_items(inspector.inspect_many, cases, "looking at cases", progress)
+            if inspection.media is not None and inspection.evidence is not None
+        ]
+        judge = judge_by_cases(known)
         for item, inspection in inspect_items(
             inspector.inspect_many, parts.test, "inspecting tiles", progress
         ):
@@ -325,7 +369,5 @@ def _inspect_tiles(
             if item.normal or media is None or evidence is None:
                 yield item.name, QuestionEvidence(inspection.record)
                 continue
-            likeness = classifier.similarity_to_kinds(
-                describe_picture(extractor, media.pixels, evidence.score_map)
-            )
+            likeness = judge(media.pixels, evidence.score_map)
             yield item.name, QuestionEvidence(inspection.record, evidence.score_map, likeness)

@@ -110,8 +110,8 @@ class Attributes(Frozen):
 class KnownKind(Frozen):
     """Which labelled defect a region looks like."""
 
-    name: str | None = Field(description="kind of the nearest labelled cases; None: unlike any known kind")
-    similarity: float = Field(description="cosine similarity to the nearest labelled case, −1 to 1")
+    name: str | None = Field(description="kind of the most similar labelled cases; None: unlike any")
+    similarity: float = Field(description="cosine similarity to the first of the cases, −1 to 1")
     cases: tuple[str, ...] = Field((), description="ids of the nearest labelled cases, the nearest first")
 
 

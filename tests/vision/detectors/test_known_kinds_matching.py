@@ -7,8 +7,15 @@ from anomalist.errors import DataError
 from anomalist.vision.detectors.known_kinds import (
     MAX_PATCHES,
     PatchSetClassifier,
+    TokenKindClassifier,
     WeightedPatches,
+    largest_box,
+    logistic_regression,
+    peak_mask,
+    picture_token,
+    place_token,
     select_patches,
+    tokens_in_box,
 )
 
 WIDE = 8
@@ -73,3 +80,109 @@ def test_without_cases_there_is_nothing_to_compare_with() -> None:
     patch = WeightedPatches(np.ones((1, 1), np.float32), np.ones(1, np.float32))
     with pytest.raises(DataError, match="kind"):
         PatchSetClassifier((patch,), ("a", "b"), ("a/1",))
+
+
+# --- kinds by tokens --------------------------------------------------------------------------------------
+
+
+def tokens_of(direction: int, count: int, seed: int = 0) -> np.ndarray:
+    """Mean tokens of one kind, float32 (count, WIDE): all share a direction, which tells nothing."""
+    rng = np.random.default_rng((seed, direction))
+    raw = np.ones(WIDE) + np.eye(WIDE)[direction] + rng.normal(0, 0.1, (count, WIDE))
+    return np.asarray(raw, np.float32)
+
+
+def classifier(*counts: int, centre: np.ndarray | None = None) -> TokenKindClassifier:
+    """Cases of the kinds a, b, …, as many as is said of each."""
+    kinds = [kind for kind, count in zip("abc", counts, strict=False) for _ in range(count)]
+    tokens = np.concatenate([tokens_of(at, count) for at, count in enumerate(counts)])
+    return TokenKindClassifier.of(
+        tokens, [f"{kind}/{i}" for i, kind in enumerate(kinds)], kinds, centre=centre
+    )
+
+
+def largest_share(found: TokenKindClassifier, token: np.ndarray) -> str:
+    shares = found.similarity_to_kinds(token).shares
+    assert sum(shares.values()) == pytest.approx(1)
+    return max(shares, key=lambda name: shares[name])
+
+
+@pytest.mark.parametrize("counts", [(8, 8, 8), (8, 2, 2), (1, 1, 1)])
+def test_a_place_has_the_kind_whose_tokens_it_has(counts: tuple[int, ...]) -> None:
+    known = classifier(*counts)
+    for direction, kind in enumerate("abc"):
+        (token,) = tokens_of(direction, 1, seed=1)
+        found = known.classify(token)
+        assert found.name in (kind, None)
+        assert largest_share(known, token) == kind
+        assert {case.split("/")[0] for case in known.similarity_to_kinds(token).cases} == {f"case:{kind}"}
+
+
+def test_the_cases_and_the_similarity_are_those_of_the_kind_that_is_named() -> None:
+    known = classifier(8, 8, centre=np.ones(WIDE, np.float32))
+    (token,) = tokens_of(1, 1, seed=1)
+    found = known.classify(token)
+    assert found.name == "b"
+    difference = (token - 1) / np.linalg.norm(token - 1)
+    rows = [int(case.split("/")[1]) for case in found.cases]
+    similar = known.cases.vectors[rows] @ difference
+    assert found.similarity == pytest.approx(float(similar[0]), abs=1e-5)
+    assert list(similar) == sorted(similar, reverse=True) and len(similar) == 3
+
+
+def test_a_place_unlike_all_cases_has_no_known_kind() -> None:
+    found = classifier(8, 8, centre=np.ones(WIDE, np.float32)).classify(tokens_of(5, 1)[0])
+    assert found.name is None
+    assert len(found.cases) == 3
+
+
+def test_one_kind_is_named_too() -> None:
+    found = classifier(4, centre=np.ones(WIDE, np.float32))
+    assert found.classify(tokens_of(0, 1, seed=1)[0]).name == "a"
+    assert found.similarity_to_kinds(tokens_of(0, 1, seed=1)[0]).shares == {"a": 1.0}
+
+
+def test_a_kind_with_more_cases_is_not_preferred() -> None:
+    few, many = tokens_of(0, 3) - 1, tokens_of(1, 60) - 1
+    weights, intercepts = logistic_regression(np.concatenate([few, many]), np.array([0] * 3 + [1] * 60))
+    between = np.asarray(np.eye(WIDE)[0] + np.eye(WIDE)[1]) / 2
+    first, second = between @ weights + intercepts
+    assert abs(first - second) < 1
+
+
+def test_the_regression_minimises_what_it_says() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    vectors, numbers = np.concatenate([tokens_of(at, 5) - 1 for at in range(3)]), np.repeat([0, 1, 2], 5)
+    weights, intercepts = logistic_regression(vectors, numbers)
+    other = LogisticRegression(C=10, tol=1e-8, max_iter=1000).fit(vectors, numbers)
+    assert np.allclose(weights, other.coef_.T, atol=0.02)
+    assert np.allclose(intercepts - intercepts.mean(), other.intercept_ - other.intercept_.mean(), atol=0.02)
+
+
+def test_novel_tokens_count_and_surroundings_do_not() -> None:
+    grid, novelty = np.zeros((8, 8, 2), np.float32), np.zeros((8, 8), np.float32)
+    grid[..., 0], grid[3, 3], novelty[3, 3] = 1, (0, 1), 1
+    assert place_token(grid, novelty, (16, 16, 40, 40), (64, 64)) == pytest.approx([0, 1])
+    assert place_token(grid, novelty, (48, 48, 64, 64), (64, 64)) == pytest.approx([1, 0])
+    assert picture_token(grid, np.kron(novelty, np.ones((8, 8), np.float32))) == pytest.approx([0, 1])
+    assert picture_token(grid) == pytest.approx([63 / 64, 1 / 64])
+    assert picture_token(grid, np.ones((64, 64), np.float32)) == pytest.approx([63 / 64, 1 / 64])
+
+
+@pytest.mark.parametrize(
+    ("box", "count"),
+    [((0, 0, 64, 64), 64), ((17, 17, 18, 18), 1), ((63, 63, 64, 64), 1), ((15, 0, 17, 8), 2)],
+)
+def test_a_box_takes_the_tokens_that_it_touches(box: tuple[int, int, int, int], count: int) -> None:
+    assert tokens_in_box(np.zeros((8, 8, 3), np.float32), box, (64, 64)).shape == (count, 3)
+
+
+def test_the_place_is_the_largest_part_of_what_is_near_the_peak() -> None:
+    score_map = np.zeros((40, 50), np.float32)
+    score_map[5:9, 10:20] = 1
+    score_map[30:32, 40:42] = 0.9
+    score_map[20:30, 0:10] = 0.3
+    mask = peak_mask(score_map)
+    assert mask[31, 41] and not mask[25, 5]
+    assert largest_box(mask) == (10, 5, 20, 9)

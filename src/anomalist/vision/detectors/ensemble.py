@@ -42,6 +42,15 @@ from anomalist.vision.detectors.fusion import (
     resize_map,
     same_group,
 )
+from anomalist.vision.detectors.known_kinds import (
+    KnownDefect,
+    KnownKindClassifier,
+    TokenKindClassifier,
+    largest_box,
+    peak_mask,
+    place_token,
+    tokens_in_box,
+)
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import (
     MultiscaleImage,
@@ -304,6 +313,7 @@ class EnsembleDetector:
     weights : of each expert, summing to one.
     whole : models of whole pictures.
     fine : models of tiles, where the normal pictures were large.
+    kinds : classifier of regions by known defects, if there are any.
     """
 
     name = "ensemble"
@@ -316,8 +326,10 @@ class EnsembleDetector:
         weights: Mapping[str, float],
         whole: EnsembleModel,
         fine: EnsembleModel | None = None,
+        kinds: TokenKindClassifier | None = None,
     ) -> None:
         self.experts, self.weights, self.whole, self.fine = experts, dict(weights), whole, fine
+        self.kinds = kinds
         self._unseen: _UnseenNormals | None = None
 
     @staticmethod
@@ -346,6 +358,8 @@ class EnsembleDetector:
             fine, of_tiles = fit_ensemble_model(experts, tiled, None, progress)
             fine = _with_level(_without_idle(fine, weights), of_tiles.values(), weights)
         detector = cls(experts, weights, whole, fine)
+        if data.defects:
+            detector.kinds = detector._learn_kinds(data.defects)
         detector._unseen = _UnseenNormals(found, data.groups, owners)
         return detector
 
@@ -420,13 +434,38 @@ class EnsembleDetector:
         """Normal patch nearest to the most novel patch in a box of a picture."""
         bank = self.whole.memory.bank
         ((_, grid),) = self.experts.tokens([to_working_size(picture)], None)
-        row = self.whole.memory.nearest(_inside_box(grid, box, picture.shape))
+        row = self.whole.memory.nearest(tokens_in_box(grid, box, picture.shape))
         x, y = bank.places[row].tolist()
         return NearestPatch(int(bank.pictures[row]), (x, y))
 
     def name_regions(self, picture: UInt8Array, regions: Sequence[Region]) -> list[KnownKind | None]:
         """Classify each region by the known defects; None for each when there are none."""
-        return [None] * len(regions)
+        if self.kinds is None or not regions:
+            return [None] * len(regions)
+        tokens = self._place_tokens(picture, [region.box for region in regions])
+        return [self.kinds.classify(token) for token in tokens]
+
+    def _place_tokens(self, picture: UInt8Array, boxes: Sequence[Box]) -> list[FloatArray]:
+        ((_, grid),) = self.experts.tokens([to_working_size(picture)], None)
+        novelty = self.whole.memory.neighbour_distances(grid)
+        return [place_token(grid, novelty, box, picture.shape) for box in boxes]
+
+    def _learn_kinds(self, defects: Sequence[KnownDefect]) -> TokenKindClassifier:
+        """Fit the classifier to the largest place of each known defect; without a mask, of its map."""
+        tokens = []
+        for defect in defects:
+            mask = defect.mask
+            if mask is None or not mask.any():
+                (scored,) = self.score([defect.picture])
+                mask = peak_mask(scored.score_map)
+            tokens += self._place_tokens(defect.picture, [largest_box(mask)])
+        return TokenKindClassifier.of(
+            np.stack(tokens),
+            [defect.id for defect in defects],
+            [defect.kind for defect in defects],
+            [defect.group for defect in defects],
+            self.whole.memory.bank.vectors.mean(0),
+        )
 
     def save(self, file: Path) -> None:
         """Write the learned state as safetensors."""
@@ -530,14 +569,6 @@ def _with_level(
     return replace(model, level=float(np.quantile(scores, _LEVEL)))
 
 
-def _inside_box(grid: FloatArray, box: Box, size: Sequence[int]) -> FloatArray:
-    """Patches of a grid (h, w, d) inside a box of a picture of size (H, W, …), float32 (n, d), n > 0."""
-    down, across = grid.shape[0] / size[0], grid.shape[1] / size[1]
-    top, left = min(grid.shape[0] - 1, int(box[1] * down)), min(grid.shape[1] - 1, int(box[0] * across))
-    bottom, right = max(top + 1, math.ceil(box[3] * down)), max(left + 1, math.ceil(box[2] * across))
-    return grid[top:bottom, left:right].reshape(-1, grid.shape[2])
-
-
 def open_backbone_by(name: str | None, digest: str | None = None) -> Callable[[], VisionTransformer]:
     """How to open a backbone by name (None for DINOv2 wherever it is), which must have a digest, if any.
 
@@ -561,12 +592,14 @@ def open_backbone_by(name: str | None, digest: str | None = None) -> Callable[[]
     return open_checked
 
 
-EnsembleState = tuple[Experts, dict[str, float], EnsembleModel, EnsembleModel | None]
+EnsembleState = tuple[
+    Experts, dict[str, float], EnsembleModel, EnsembleModel | None, TokenKindClassifier | None
+]
 """The arguments of `EnsembleDetector`."""
 
 
 def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
-    """Write network, memories, scales and weights; tokens and network in half precision."""
+    """Write network, memories, scales, weights and kinds; tokens and network in half precision."""
     import torch
     from safetensors.torch import save_file
 
@@ -577,6 +610,9 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     }
     models = {"whole": detector.whole} | ({"fine": detector.fine} if detector.fine else {})
     arrays = {f"{part}.{n}": a for part, model in models.items() for n, a in _arrays_of(model).items()}
+    kinds = detector.kinds
+    if kinds is not None:
+        arrays |= {"kinds.cases": kinds.cases.vectors, "kinds.centre": kinds.centre}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     settings = {
         "backbone": experts.asked,
@@ -590,6 +626,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
             }
             for part, model in models.items()
         },
+        "kinds": kinds and {"ids": kinds.cases.ids, "kinds": kinds.cases.kinds, "limit": kinds.cases.limit},
     }
     save_file(tensors, file, {"settings": json.dumps(settings)})
 
@@ -613,7 +650,13 @@ def read_ensemble(file: Path) -> EnsembleState:
     opener = open_backbone_by(asked, settings["digest"])
     weights: dict[str, float] = settings["weights"]
     experts = Experts(tuple(weights), FeatureExtractor(network), settings["side"], asked, opener)
-    return experts, weights, models["whole"], models.get("fine")
+    kinds = None
+    if known := settings.get("kinds"):
+        cases = KnownKindClassifier(
+            tensors["kinds.cases"].numpy(), tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
+        )
+        kinds = TokenKindClassifier(cases, tensors["kinds.centre"].numpy())
+    return experts, weights, models["whole"], models.get("fine"), kinds
 
 
 def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:

@@ -1,8 +1,9 @@
-"""Known defects: reading labelled cases, and nearest-neighbour classification of regions and pictures.
+"""Known defects: reading labelled cases, and classification of regions and pictures by them.
 
-A region's signature is the difference of its patches from normal ones with its measured shape and tone; below
-a similarity limit it is of no known kind. A whole picture is compared by its most anomalous patches, or by
-patches from all over it where there is no anomaly map.
+By the tokens of a vision transformer: logistic regression. By other descriptors: nearest neighbours. There
+the signature of a region is the difference of its patches from normal ones with its measured shape and tone,
+and a whole picture is compared by its most anomalous patches, or by patches from all over it where there is
+no anomaly map. What is less similar to each case than a fitted limit is of no known kind.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError
-from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Region
 from anomalist.vision.features.backbones import check_min_size, to_working_size
 from anomalist.vision.media.images import list_images, load_image, load_roi, lookup_groups, source_of
+from anomalist.vision.regions import segment
 
 if TYPE_CHECKING:
     from anomalist.vision.features.extractor import FeatureExtractor
@@ -213,6 +216,8 @@ def region_signature(
 MAX_PATCHES = 80
 """Patches that represent a picture at most."""
 
+_PEAK_SHARE = 0.6
+
 SOFTMAX_SHARPNESS = 40.0
 """Inverse temperature of the softmax over similarities (−2 to 2): 0.05 less weighs a seventh."""
 
@@ -321,3 +326,175 @@ class PatchSetClassifier:
 
     def _of(self, name: str) -> npt.NDArray[np.intp]:
         return np.flatnonzero([kind == name for kind in self.kinds])
+
+
+_NOVELTY_POWER = 4  # a box holds surroundings, too: what is half as novel weighs a sixteenth
+_PENALTY = 0.1
+"""Of the squared weights, against the summed loss: unit differences of tokens have weights of some ten."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenKindClassifier:
+    """Classifier of places and pictures by the mean tokens of labelled cases.
+
+    Multinomial logistic regression names the kind, the nearest cases say whether it is known at all. With one
+    kind, or fewer than three cases of one, the nearest cases vote for the kind, too.
+
+    Parameters
+    ----------
+    cases : of the unit differences of the mean tokens from ``centre``.
+    centre : float32 (d,), the mean normal token, or that of the cases where no normal picture is known.
+    """
+
+    cases: KnownKindClassifier
+    centre: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        tokens: FloatArray,
+        ids: Sequence[str],
+        kinds: Sequence[str],
+        groups: Sequence[str | None] | None = None,
+        centre: FloatArray | None = None,
+    ) -> TokenKindClassifier:
+        """Fit to the mean tokens of n cases, float32 (n, d); see `KnownKindClassifier.of`."""
+        middle = np.asarray(tokens.mean(0) if centre is None else centre, np.float32)
+        return cls(KnownKindClassifier.of(_unit(tokens - middle), ids, kinds, groups), middle)
+
+    def classify(self, token: FloatArray) -> KnownKind:
+        """Classify the mean token of a place, float32 (d,)."""
+        difference = _unit(token - self.centre)
+        found = self.cases.classify(difference)
+        if found.name is None or self._regression is None:
+            return found
+        shares = self._shares(difference)
+        name = max(shares, key=lambda kind: shares[kind])
+        nearest, similarity = self._nearest_of(name, difference)
+        return KnownKind(name=name, similarity=similarity, cases=nearest)
+
+    def similarity_to_kinds(self, token: FloatArray) -> KindSimilarity:
+        """Probabilities of the kinds, whether or not the mean token, float32 (d,), is like a known one."""
+        difference = _unit(token - self.centre)
+        shares = self._shares(difference)
+        nearest, _ = self._nearest_of(max(shares, key=lambda kind: shares[kind]), difference)
+        return KindSimilarity(shares, nearest)
+
+    @cached_property
+    def _regression(self) -> tuple[FloatArray, FloatArray] | None:
+        """Weights, float32 (d, k), and intercepts, float32 (k,), by kind; None with too few cases."""
+        kinds, numbers, counts = np.unique(self.cases.kinds, return_inverse=True, return_counts=True)
+        if len(kinds) < 2 or counts.min() < _MIN_CASES:
+            return None
+        return logistic_regression(self.cases.vectors, numbers)
+
+    def _shares(self, difference: FloatArray) -> dict[str, float]:
+        names = sorted(set(self.cases.kinds))
+        if self._regression is None:
+            similar = self.cases.vectors @ difference
+            logits = np.array([8 * similar[self._rows(name)].max() for name in names])
+        else:
+            weights, intercepts = self._regression
+            logits = difference @ weights + intercepts
+        powers = np.exp(logits - logits.max())
+        return dict(zip(names, (powers / powers.sum()).tolist(), strict=True))
+
+    def _nearest_of(self, name: str, difference: FloatArray) -> tuple[tuple[str, ...], float]:
+        """Ids of the nearest cases of a kind, and the similarity to the first."""
+        rows = self._rows(name)
+        similar = self.cases.vectors[rows] @ difference
+        order = np.argsort(-similar, kind="stable")[:_CITED_CASES]
+        return tuple(f"case:{self.cases.ids[i]}" for i in rows[order]), float(similar[order[0]])
+
+    def _rows(self, name: str) -> npt.NDArray[np.intp]:
+        return np.flatnonzero([kind == name for kind in self.cases.kinds])
+
+
+def logistic_regression(vectors: FloatArray, numbers: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+    """Fit a multinomial logistic regression with an L2 penalty in which each class counts the same.
+
+    Parameters
+    ----------
+    vectors : float32 (n, d), unit vectors.
+    numbers : intp (n,), classes from 0 to k − 1, each at least once.
+
+    Returns
+    -------
+    Weights, float32 (d, k), and intercepts, float32 (k,).
+    """
+    from scipy.optimize import minimize
+
+    x = np.hstack([vectors, np.ones((len(vectors), 1))]).astype(np.float64)
+    counts = np.bincount(numbers)
+    truth = np.eye(len(counts))[numbers]
+    balance = (len(numbers) / (len(counts) * counts))[numbers][:, None]
+    penalty = np.full((x.shape[1], 1), _PENALTY)
+    penalty[-1] = 0  # the intercepts are free
+
+    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        weights = flat.reshape(x.shape[1], len(counts))
+        logits = x @ weights
+        logits -= logits.max(1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        gradient = x.T @ (balance * (np.exp(logs) - truth)) + penalty * weights
+        value = -(balance * truth * logs).sum() + (penalty * weights**2).sum() / 2
+        return float(value), gradient.ravel()
+
+    start = np.zeros(x.shape[1] * len(counts))
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(x.shape[1], len(counts))
+    return fitted[:-1].astype(np.float32), fitted[-1].astype(np.float32)
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-6), np.float32)
+
+
+def tokens_in_box(tokens: FloatArray, box: Box, size: Sequence[int]) -> FloatArray:
+    """Tokens of a grid (h, w, d) inside a box of a picture of size (H, W, …), float32 (n, d), n > 0."""
+    down, across = tokens.shape[0] / size[0], tokens.shape[1] / size[1]
+    top, left = min(tokens.shape[0] - 1, int(box[1] * down)), min(tokens.shape[1] - 1, int(box[0] * across))
+    bottom, right = max(top + 1, math.ceil(box[3] * down)), max(left + 1, math.ceil(box[2] * across))
+    return tokens[top:bottom, left:right].reshape(-1, tokens.shape[2])
+
+
+def place_token(tokens: FloatArray, novelty: FloatArray, box: Box, size: Sequence[int]) -> FloatArray:
+    """Mean token in a box of a picture of size (H, W, …), weighted by novelty, float32 (d,).
+
+    ``tokens`` is float32 (h, w, d), ``novelty`` float32 (h, w).
+    """
+    beyond = np.maximum(novelty - np.median(novelty), 0)[..., None]
+    return _mean_token(tokens_in_box(tokens, box, size), tokens_in_box(beyond, box, size))
+
+
+def picture_token(tokens: FloatArray, score_map: FloatArray | None = None) -> FloatArray:
+    """Mean of the tokens of a picture, float32 (h, w, d), weighted by its anomaly map, float32 (H, W)."""
+    flat = tokens.reshape(-1, tokens.shape[2])
+    if score_map is None:
+        return np.asarray(flat.mean(0), np.float32)
+    novelty = _patch_grid_map(score_map, tokens.shape)
+    return _mean_token(flat, np.maximum(novelty - np.median(novelty), 0).reshape(-1, 1))
+
+
+def _mean_token(tokens: FloatArray, beyond: FloatArray) -> FloatArray:
+    """Mean of tokens (n, d) by their novelty beyond the usual, (n, 1); evenly where there is none."""
+    if not beyond.any():
+        return np.asarray(tokens.mean(0), np.float32)
+    weights = (beyond / beyond.max()) ** _NOVELTY_POWER
+    return np.asarray((weights * tokens).sum(0) / weights.sum(), np.float32)
+
+
+def peak_mask(score_map: FloatArray) -> BoolArray:
+    """Pixels above three fifths of the way from the median of an anomaly map, float32 (H, W), to its peak."""
+    usual, peak = float(np.median(score_map)), float(score_map.max())
+    level = usual + _PEAK_SHARE * (peak - usual)
+    return segment(score_map, None, high=level, low=level, min_area=0)
+
+
+def largest_box(mask: BoolArray) -> Box:
+    """Box of the largest connected part of a mask, bool (H, W), that is not empty."""
+    import cv2
+
+    _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    left, top, width, height, _ = found[1:][int(found[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    return left, top, left + width, top + height

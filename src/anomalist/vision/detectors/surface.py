@@ -37,12 +37,17 @@ from anomalist.vision.detectors.fusion import (
     image_score,
     resize_map,
 )
-from anomalist.vision.detectors.known_kinds import KnownDefect, KnownKindClassifier, region_signature
+from anomalist.vision.detectors.known_kinds import (
+    KnownDefect,
+    KnownKindClassifier,
+    peak_mask,
+    region_signature,
+)
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
 from anomalist.vision.features.backbones import open_backbone, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor
-from anomalist.vision.regions import find_regions, resize_roi_to_grid, segment
+from anomalist.vision.regions import find_regions, resize_roi_to_grid
 
 if TYPE_CHECKING:
     from anomalist.vision.features.surface_net import SegmentationHead
@@ -180,9 +185,7 @@ class SurfaceDetector:
             (scored,) = self.score([defect.picture])
             mask = defect.mask
             if mask is None:
-                peak, usual = float(scored.score_map.max()), float(np.median(scored.score_map))
-                level = usual + 0.6 * (peak - usual)
-                mask = segment(scored.score_map, None, high=level, low=level, min_area=0)
+                mask = peak_mask(scored.score_map)
             regions = find_regions(defect.picture, scored.score_map, mask)
             largest = max(regions, key=lambda region: region.area)
             vectors += self._signatures(defect.picture, [largest])
