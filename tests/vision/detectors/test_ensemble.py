@@ -12,7 +12,6 @@ import pytest
 from anomalist.errors import DetectorError
 from anomalist.types.common import UInt8Array
 from anomalist.vision.calibration import leave_groups_out
-from anomalist.vision.detectors import ensemble
 from anomalist.vision.detectors.base import (
     LearningData,
     LearningSettings,
@@ -20,14 +19,10 @@ from anomalist.vision.detectors.base import (
     leaves_out,
     no_progress,
 )
-from anomalist.vision.detectors.ensemble import (
+from anomalist.vision.detectors.ensemble import EnsembleDetector
+from anomalist.vision.detectors.experts import (
     MAHALANOBIS,
     NEIGHBOURS,
-    SURFACE,
-    EnsembleDetector,
-    EnsembleModel,
-    ExpertMaps,
-    ExpertScale,
 )
 from anomalist.vision.detectors.known_kinds import KnownDefect
 from anomalist.vision.regions import find_regions
@@ -158,25 +153,6 @@ def test_a_small_hole_in_a_large_picture_is_found_in_its_tiles() -> None:
     assert found.scores[0] > clean.scores[0] + 1
     y, x = np.unravel_index(found.score_map.argmax(), found.score_map.shape)
     assert abs(y - 610) < 40 and abs(x - 110) < 40
-
-
-def test_an_expert_without_weight_is_not_run_any_more() -> None:
-    model = EnsembleModel(None, object())  # type: ignore[arg-type]
-    assert ensemble._without_idle(model, {SURFACE: 0.0}).surface is None
-    assert ensemble._without_idle(model, {SURFACE: 0.1}).surface is not None
-
-
-def test_maps_are_combined_in_units_of_the_scores_of_normals() -> None:
-    scale = ExpertScale.fit([1.0, 2.0, 3.0], [np.full((4, 4), 1.0, np.float32)])
-    assert scale.standardise(2.0) == 0
-    model = EnsembleModel(None, None, {NEIGHBOURS: scale, SURFACE: scale})  # type: ignore[arg-type]
-    found = ExpertMaps(
-        {NEIGHBOURS: np.full((4, 4), 9.0, np.float32), SURFACE: np.ones((8, 8), np.float32)},
-        {NEIGHBOURS: 2.0, SURFACE: 3.0},
-    )
-    score, joined = model.combine(found, {NEIGHBOURS: 0.0, SURFACE: 1.0})
-    assert score == pytest.approx(scale.standardise(3.0))
-    assert joined == pytest.approx(np.zeros((8, 8)), abs=1e-6)
 
 
 def test_an_unknown_effort_is_an_error(tiles: list[UInt8Array]) -> None:

@@ -9,10 +9,8 @@ memories when it is scored (leave-one-group-out, the jackknife of Barber et al. 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,14 +29,22 @@ from anomalist.vision.detectors.base import (
     NearestPatch,
     Progress,
 )
-from anomalist.vision.detectors.expert_weights import draw_trials, expert_weights
+from anomalist.vision.detectors.experts import (
+    MAHALANOBIS,
+    NEIGHBOURS,
+    SURFACE,
+    EnsembleModel,
+    Excluded,
+    ExpertMaps,
+    Experts,
+    ExpertScale,
+    fit_ensemble_model,
+    learn_weights,
+    with_level,
+    without_idle,
+)
 from anomalist.vision.detectors.fusion import (
-    FusionModel,
     NormalImages,
-    PatchBank,
-    build_patch_bank,
-    fit_model,
-    image_score,
     resize_map,
     same_group,
 )
@@ -62,246 +68,20 @@ from anomalist.vision.detectors.multiscale import (
     to_tiling_size,
 )
 from anomalist.vision.detectors.surface import arrays_of_model, model_from_arrays
-from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
+from anomalist.vision.detectors.token_memory import TokenMemory
 from anomalist.vision.features.backbones import resolve_device, to_working_size
-from anomalist.vision.features.extractor import FeatureExtractor, size_batches
+from anomalist.vision.features.extractor import FeatureExtractor
 from anomalist.vision.regions import resize_roi_to_grid
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
 
-SURFACE, NEIGHBOURS, MAHALANOBIS = "surface", "neighbours", "mahalanobis"
-"""Names of the experts: SurfaceNet, and two distances of DINOv2 tokens."""
 EFFORTS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "fast": ((NEIGHBOURS, MAHALANOBIS), 336),
     "normal": ((SURFACE, NEIGHBOURS, MAHALANOBIS), 336),
     "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS), 448),
 }
 """Experts, and nominal side of the backbone's input in pixels, by effort."""
-_GREY = np.uint8(118)  # about the mean of natural pictures
-_PATCH_BLUR = 0.6  # in patches
-_BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
-_LEVEL = 0.9  # quantile of the scores of normals at which whole pictures and tiles are made equal
-
-Excluded = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class ExpertMaps:
-    """What the experts gave one picture: the map of each, float32 on its own grid, and its score."""
-
-    maps: Mapping[str, FloatArray]
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ExpertScale:
-    """Scale of an expert on unseen normal pictures.
-
-    Parameters
-    ----------
-    centre, spread : median and standard deviation of its scores.
-    mean : of its maps.
-    top : median of the highest values of its maps.
-    """
-
-    centre: float
-    spread: float
-    mean: float
-    top: float
-
-    @classmethod
-    def fit(cls, scores: Sequence[float], maps: Sequence[FloatArray]) -> ExpertScale:
-        """Estimate from the scores and maps of n pictures."""
-        return cls(
-            float(np.median(scores)),
-            max(float(np.std(scores)), 1e-6),
-            float(np.mean([m.mean() for m in maps])),
-            float(np.median([m.max() for m in maps])),
-        )
-
-    def standardise(self, score: float) -> float:
-        """A score in standard deviations above the median."""
-        return (score - self.centre) / self.spread
-
-    def standardise_map(self, score_map: FloatArray) -> FloatArray:
-        """A map in standard deviations of the score above the usual highest value of a normal picture."""
-        return np.asarray((score_map - self.top) / self.spread, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Experts:
-    """The networks that describe pictures, and how.
-
-    Parameters
-    ----------
-    names : of the experts that are asked.
-    extractor : runs SurfaceNet.
-    side : nominal side of the backbone's input, pixels.
-    asked : name of the backbone; None for DINOv2, wherever it is.
-    opener : opens the backbone.
-    """
-
-    names: tuple[str, ...]
-    extractor: FeatureExtractor
-    side: int
-    asked: str | None
-    opener: Callable[[], VisionTransformer] = field(repr=False)
-
-    @cached_property
-    def backbone(self) -> VisionTransformer:
-        """The vision transformer, opened when it is first needed."""
-        return self.opener()
-
-    def tokens(
-        self, working: Sequence[UInt8Array], roi: BoolArray | None
-    ) -> Iterator[tuple[int, FloatArray]]:
-        """Yield (index, tokens float32 (h, w, d)) of pictures at working size, not in order."""
-        for batch in size_batches(working):
-            yield from zip(batch, self.grids([working[i] for i in batch], roi), strict=True)
-
-    def grids(self, pictures: Sequence[UInt8Array], roi: BoolArray | None) -> FloatArray:
-        """Tokens of pictures of one size, float32 (B, h, w, d).
-
-        What lies outside the ROI is painted over, as a token sees the whole picture.
-        """
-        return token_grids(self.backbone, [_paint_outside(picture, roi) for picture in pictures], self.side)
-
-
-def _paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
-    inside = resize_roi_to_grid(roi, picture.shape)
-    return picture if inside is None else np.where(inside[..., None], picture, _GREY).astype(np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
-class EnsembleModel:
-    """The experts' models of normal pictures, whole ones or tiles.
-
-    Parameters
-    ----------
-    memory : of patch tokens.
-    surface : of SurfaceNet; None where that is not asked.
-    scales : of each expert.
-    level : combined score that nine in ten unseen normals stay under.
-    """
-
-    memory: TokenMemory
-    surface: FusionModel[PatchBank] | None
-    scales: Mapping[str, ExpertScale] = field(default_factory=dict)
-    level: float = 0.0
-
-    def judge(
-        self,
-        experts: Experts,
-        working: Sequence[UInt8Array],
-        roi: BoolArray | None = None,
-        excluded: Sequence[Excluded | None] | None = None,
-        tokens: Mapping[int, FloatArray] | None = None,
-    ) -> Iterator[tuple[int, ExpertMaps]]:
-        """Yield (index, maps and scores) of pictures at working size, uint8 (H, W, 3), not in order.
-
-        Parameters
-        ----------
-        excluded : which pictures to leave out of the memories, for each picture; None for none.
-        tokens : of the pictures by index, where they are computed already.
-        """
-        left_out = list(excluded) if excluded is not None else [None] * len(working)
-        for batch in size_batches(working):
-            known = tokens or dict(zip(batch, experts.grids([working[i] for i in batch], roi), strict=True))
-            surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
-            for index, own in zip(batch, surface, strict=True):
-                grid = np.asarray(known[index], np.float32)
-                maps = self._token_maps(grid, left_out[index])
-                scores = self._token_scores(maps, roi)
-                if own is not None:
-                    maps[SURFACE], logits = own
-                    scores[SURFACE] = image_score(logits, resize_roi_to_grid(roi, logits.shape))
-                yield index, ExpertMaps(maps, scores)
-
-    def image_scores(
-        self,
-        experts: Experts,
-        working: Sequence[UInt8Array],
-        roi: BoolArray | None,
-        excluded: Sequence[Excluded],
-    ) -> Iterator[Mapping[str, float]]:
-        """Yield the experts' scores of pictures of any sizes, not in order; cheaper than with maps."""
-        head = experts.extractor.network.head
-        for batch in size_batches(working):
-            pictures = [working[i] for i in batch]
-            logits: list[FloatArray] | list[None] = [None] * len(batch)
-            if self.surface is not None:
-                (features,) = experts.extractor.extract(pictures)
-                logits = list(features.self_reference_logits(head))
-            for index, grid, own in zip(batch, experts.grids(pictures, roi), logits, strict=True):
-                scores = self._token_scores(self._token_maps(grid, excluded[index]), roi)
-                if own is not None:
-                    scores[SURFACE] = image_score(own, resize_roi_to_grid(roi, own.shape))
-                yield scores
-
-    def _token_maps(self, grid: FloatArray, excluded: Excluded | None) -> dict[str, FloatArray]:
-        return {
-            NEIGHBOURS: self.memory.neighbour_distances(grid, excluded),
-            MAHALANOBIS: self.memory.mahalanobis_distances(grid, excluded),
-        }
-
-    @staticmethod
-    def _token_scores(maps: Mapping[str, FloatArray], roi: BoolArray | None) -> dict[str, float]:
-        return {name: top_score(m, resize_roi_to_grid(roi, m.shape)) for name, m in maps.items()}
-
-    def _surface_maps(
-        self, experts: Experts, pictures: Sequence[UInt8Array], excluded: Sequence[Excluded | None]
-    ) -> list[tuple[FloatArray, FloatArray]] | list[None]:
-        """Fused map and self-reference logits of each picture, float32 (H, W).
-
-        The score rests on the logits alone: what the fused map adds, novelty against normals, is what the
-        other experts give already.
-        """
-        if self.surface is None:
-            return [None] * len(pictures)
-        normality = self.surface.normality
-        (batch,) = experts.extractor.extract(pictures)
-        novelty = [
-            normality.novelty(grid) if numbers is None else normality.novelty_excluding(grid, numbers)
-            for grid, numbers in zip(batch.descriptors, excluded, strict=True)
-        ]
-        head = experts.extractor.network.head
-        fused = self.surface.maps(batch, [head], np.stack(novelty))
-        return list(zip(fused, batch.self_reference_logits(head), strict=True))
-
-    def combine(self, found: ExpertMaps, weights: Mapping[str, float]) -> tuple[float, FloatArray]:
-        """Weighted means of the standardised scores and maps: a score, and a map on the finest grid.
-
-        A token sees more than its patch, so the maps of tokens are widened by a patch before SurfaceNet's
-        says where in it; smoothed broadly and clipped they are added once more, which ranks the pixels of
-        large faint defects without making peaks.
-        """
-        shape = max((m.shape for m in found.maps.values()), key=math.prod)
-        score, joined = 0.0, np.zeros(shape, np.float32)
-        for name, own in found.maps.items():
-            if not weights[name]:
-                continue
-            scale = self.scales[name]
-            score += weights[name] * scale.standardise(found.scores[name])
-            standard: FloatArray = scale.standardise_map(own)
-            if name != SURFACE:
-                broad = (_smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
-                faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
-                standard = np.asarray(_smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
-            joined += np.float32(weights[name]) * resize_map(standard, shape)
-        return score, joined
-
-
-def _smooth(score_map: FloatArray, blur: float) -> FloatArray:
-    import cv2
-
-    return np.asarray(cv2.GaussianBlur(score_map, (0, 0), blur), np.float32)
-
-
-def _dilate(score_map: FloatArray) -> FloatArray:
-    import cv2
-
-    return np.asarray(cv2.dilate(score_map, np.ones((3, 3), np.uint8)), np.float32)
 
 
 class EnsembleDetector:
@@ -348,15 +128,15 @@ class EnsembleDetector:
         experts = Experts(names, FeatureExtractor(shipped_network()), side, asked, open_backbone_by(asked))
         normals = NormalImages([one.whole for one in data.pictures], data.groups, settings.seed)
         whole, found = fit_ensemble_model(experts, normals, data.roi, progress)
-        weights = _learn_weights(experts, whole, found, normals, data.roi, progress)
-        whole = _with_level(_without_idle(whole, weights), found.values(), weights)
+        weights = learn_weights(experts, whole, found, normals, data.roi, progress)
+        whole = with_level(without_idle(whole, weights), found.values(), weights)
         tiles = [(tile, number) for number, one in enumerate(data.pictures) for tile in one.tiles]
         fine = None
         owners = np.array([number for _, number in tiles], np.int64)
         if tiles:
             tiled = NormalImages([t for t, _ in tiles], data.groups[owners], settings.seed, aligned=False)
             fine, of_tiles = fit_ensemble_model(experts, tiled, None, progress)
-            fine = _with_level(_without_idle(fine, weights), of_tiles.values(), weights)
+            fine = with_level(without_idle(fine, weights), of_tiles.values(), weights)
         detector = cls(experts, weights, whole, fine)
         if data.defects:
             detector.kinds = detector._learn_kinds(data.defects)
@@ -495,78 +275,6 @@ class _UnseenNormals:
     def tiles_of(self, number: int) -> Excluded:
         """Tiles of the same object as a picture."""
         return np.flatnonzero(np.isin(self.owners, same_group(self.groups, number))).astype(np.int32)
-
-
-def fit_ensemble_model(
-    experts: Experts, normals: NormalImages, roi: BoolArray | None, progress: Progress
-) -> tuple[EnsembleModel, dict[int, ExpertMaps]]:
-    """Fit memories and scales to normal pictures; also what the experts give each of them as a new one."""
-    images, count = normals.images, len(normals.images)
-    tokens: dict[int, FloatArray] = {}
-    for done, (index, grid) in enumerate(experts.tokens(images, roi), 1):
-        tokens[index] = grid.astype(np.float16)
-        progress("describing", done, count)
-    insides = [resize_roi_to_grid(roi, tokens[i].shape[:2]) for i in range(count)]
-    memory = TokenMemory.fit([tokens[i] for i in range(count)], insides, normals.seed)
-    surface = None
-    if SURFACE in experts.names:
-        bank = build_patch_bank(
-            experts.extractor, normals, roi, lambda done, total: progress("remembering", done, total)
-        )
-        surface = fit_model(experts.extractor, [experts.extractor.network.head], 0, bank, normals)
-    model = EnsembleModel(memory, surface)
-    leave = [same_group(normals.groups, i) for i in range(count)]
-    found: dict[int, ExpertMaps] = {}
-    for index, judged in model.judge(experts, images, roi, leave, tokens):
-        found[index] = ExpertMaps({n: _halved(m) for n, m in judged.maps.items()}, judged.scores)
-        progress("scoring", len(found), count)
-    scales = {
-        name: ExpertScale.fit(
-            [found[i].scores[name] for i in range(count)], [found[i].maps[name] for i in range(count)]
-        )
-        for name in experts.names
-    }
-    return replace(model, scales=scales), found
-
-
-def _learn_weights(
-    experts: Experts,
-    model: EnsembleModel,
-    found: Mapping[int, ExpertMaps],
-    normals: NormalImages,
-    roi: BoolArray | None,
-    progress: Progress,
-) -> dict[str, float]:
-    """Weights of the experts by trials with synthetic defects; equal ones where all share the same tokens."""
-    if SURFACE not in experts.names:
-        return dict.fromkeys(experts.names, 1 / len(experts.names))
-    trials = draw_trials(normals.images, normals.groups, normals.seed)
-    leave = [same_group(normals.groups, index) for index, _ in trials]
-    tested: list[Mapping[str, float]] = []
-    for scores in model.image_scores(experts, [trial for _, trial in trials], roi, leave):
-        tested.append(scores)
-        progress("weighing", len(tested), len(trials))
-    return expert_weights(
-        {name: [found[i].scores[name] for i, _ in trials] for name in experts.names},
-        {name: [scores[name] for scores in tested] for name in experts.names},
-    )
-
-
-def _halved(score_map: FloatArray) -> FloatArray:
-    """Every other pixel of a fine map: enough to calibrate on, at a quarter of the memory."""
-    return score_map[::2, ::2].astype(np.float32) if max(score_map.shape) > 64 else score_map
-
-
-def _without_idle(model: EnsembleModel, weights: Mapping[str, float]) -> EnsembleModel:
-    """The model without SurfaceNet where that has no weight: most of the time of a picture."""
-    return model if weights.get(SURFACE) else replace(model, surface=None)
-
-
-def _with_level(
-    model: EnsembleModel, found: Iterable[ExpertMaps], weights: Mapping[str, float]
-) -> EnsembleModel:
-    scores = [model.combine(one, weights)[0] for one in found]
-    return replace(model, level=float(np.quantile(scores, _LEVEL)))
 
 
 def open_backbone_by(name: str | None, digest: str | None = None) -> Callable[[], VisionTransformer]:
