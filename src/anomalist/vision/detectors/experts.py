@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SURFACE, NEIGHBOURS, MAHALANOBIS = "surface", "neighbours", "mahalanobis"
 """Names of the experts: SurfaceNet, and two distances of DINOv2 tokens."""
+_MAX_ENLARGEMENT = 1.75  # of a picture at working size: a small one shows nothing more, only larger
 _GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
@@ -126,7 +127,9 @@ class Experts:
 
         What lies outside the ROI is painted over, as a token sees the whole picture.
         """
-        return token_grids(self.backbone, [_paint_outside(picture, roi) for picture in pictures], self.side)
+        painted = [_paint_outside(picture, roi) for picture in pictures]
+        most = round(_MAX_ENLARGEMENT * math.sqrt(math.prod(pictures[0].shape[:2])))
+        return token_grids(self.backbone, painted, min(self.side, most))
 
 
 def _paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
