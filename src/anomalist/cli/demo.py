@@ -112,8 +112,8 @@ def run_demo(out: Path) -> None:
     stdout.print(_results_table(outcomes))
     stdout.print(
         f"{len(every)} pictures in {time.perf_counter() - began:.0f} s. Report: {report}\n\n"
-        "Regular texture (brick) is what it sees best. In irregular texture (gravel, grass) crops as small as "
-        "these\ndiffer more from each other than most of the defects do.\n\n"
+        "Regular texture (brick) is what it sees best. In irregular texture (gravel, grass) crops as small\n"
+        "as these differ more from each other than most of the defects do.\n\n"
         "Now your own:\n"
         "  anomalist learn FOLDER_OF_GOOD_PICTURES --profile mine\n"
         "  anomalist inspect NEW_PICTURES --profile mine --out results",
