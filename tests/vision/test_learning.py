@@ -15,6 +15,7 @@ from anomalist.vision.calibration import Partition, partition
 from anomalist.vision.detectors.base import DetectorOutput, LearningData, LearningSettings, no_progress
 from anomalist.vision.learning import (
     MAX_NORMALS,
+    PLACE_SHARE,
     NormalSet,
     calibrate,
     normal_entries,
@@ -206,3 +207,14 @@ def test_the_manifest_lists_what_each_picture_was_used_for(tmp_path: Path) -> No
     assert split[0].group is None
     crossed = normal_entries(normals, Partition((((0, 2), (1,)), ((1,), (0, 2)))))
     assert [normal.use for normal in crossed] == ["both"] * 3
+
+
+def test_a_stated_share_of_normal_pixels_reaches_the_level_of_a_place(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.exponential(20, (4, 64, 64, 1)).clip(0, 255).astype(np.uint8)
+    paths = [write(tmp_path / f"{i}.png", np.repeat(grey, 3, 2)) for i, grey in enumerate(noise)]
+    normals = read_normals(paths, None, GreyDetector, no_progress)
+    parts = partition(normals.groups, 0)
+    detector = GreyDetector(np.zeros(len(parts.folds)))
+    _, levels = calibrate(detector, normals, parts, None, 0, no_progress)
+    assert (noise > levels.place).mean() == pytest.approx(PLACE_SHARE, rel=0.3)

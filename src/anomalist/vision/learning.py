@@ -25,7 +25,8 @@ MAX_NORMALS = 1000
 PLACE_SHARE = 0.003
 """Share of the pixels of normal pictures that lie above the level from which a place is shown."""
 _LOW_QUANTILE = 0.995
-_QUANTILES = np.concatenate([np.linspace(0, 0.98, 50), np.linspace(0.98, 1, 401)[1:]])
+_TAIL = 0.05  # of the pixels of a map, its highest, stand for it where levels are set
+_TAIL_QUANTILES = 1 - _TAIL * (np.arange(500) + 0.5) / 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +191,7 @@ def calibrate(
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
         quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
         # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
-        pixels.append(np.quantile(counting, _QUANTILES).astype(np.float32))
+        pixels.append(np.quantile(counting, _TAIL_QUANTILES).astype(np.float32))
         progress("calibrating", done, len(places))
     if leaves_out(detector):
         detector.forget_unseen()  # type: ignore[attr-defined]
@@ -203,7 +204,9 @@ def calibrate(
         left_out=leaves_out(detector),
     )
     low = float(np.median(quantiles))
-    return calibration, MapLevels(low, max(low, float(np.quantile(np.concatenate(pixels), 1 - PLACE_SHARE))))
+    return calibration, MapLevels(
+        low, max(low, float(np.quantile(np.concatenate(pixels), 1 - PLACE_SHARE / _TAIL)))
+    )
 
 
 def _score_as_new(
