@@ -53,11 +53,14 @@ SEEDS := --seed 0 --seed 1 --seed 2 --seed 3 --seed 4
 MTD := $(BIN)/anomalist eval detection --data $(DATA)/mtd --groups groups.csv --json
 
 bench-mtd: install
-	$(MTD) --train-normals 300 --seed 0
-	$(MTD) --train-normals 300 --effort fast $(SEEDS)
+	$(MTD) --train-normals 300 $(SEEDS)
+	$(BIN)/anomalist eval detection --data $(DATA)/casting --json --train-normals 30 $(SEEDS)
+	$(MTD) --train-normals 8 $(SEEDS)
+	$(MTD) --train-normals 300 --seed 0 --detector surface
+	$(MTD) --train-normals 300 --effort fast $(SEEDS) --detector surface
+	$(MTD) --train-normals 8 --effort fast $(SEEDS) --detector surface
 	$(MTD) --train-normals 300 --seed 0 --detector unlabelled
 	$(MTD) --train-normals 0 --seed 0
-	$(MTD) --train-normals 8 --effort fast $(SEEDS)
 
 bench-reference: install
 	$(BIN)/anomalist eval reference --data $(DATA)/deeppcb --json

@@ -248,6 +248,9 @@ class Without:
     def __init__(self, finder):
         self.finder = finder
 
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] not in EXTRAS:
             return self.finder.find_spec(name, path, target)

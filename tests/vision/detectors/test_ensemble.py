@@ -128,7 +128,7 @@ def test_scores_do_not_depend_on_the_batch(fast: EnsembleDetector) -> None:
     pictures = [tile(20, 96), holed(21, 96), tile(22, 64)]
     together = [scored.scores[0] for scored in fast.score(pictures)]
     alone = [fast.score([picture])[0].scores[0] for picture in pictures]
-    assert together == pytest.approx(alone, abs=0.15)  # bfloat16, where that is used
+    assert together == pytest.approx(alone, abs=1e-6)
 
 
 def test_what_lies_outside_the_region_of_interest_is_not_seen(tiles: list[UInt8Array]) -> None:
