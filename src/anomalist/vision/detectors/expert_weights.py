@@ -15,7 +15,7 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.synthetic_defects import add_defect
 from anomalist.vision.synthetic_textures import Rng
 
-_TRIAL_PICTURES = 32  # normal pictures that get synthetic defects, each one of every kind
+_TRIAL_PICTURES = 20  # normal pictures that get synthetic defects, each one of every kind
 _MIN_AREA, _MAX_AREA = 0.004, 0.05  # of a defect, as a share of the square that it is painted in
 
 Painter = Callable[[Rng, FloatArray, FloatArray], FloatArray]
