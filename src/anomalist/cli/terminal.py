@@ -137,9 +137,6 @@ def results_table(records: Sequence[Record]) -> RenderableType:
         word = severity_word(entry.severity, none="")
         return f"{word} if real" if word and entry.outcome == "undecided" else word
 
-    def product_name(record: Record) -> str:
-        return record.product.name if record.product and record.product.recognised else ""
-
     document = PictureReportView().document(records)
     columns: dict[str, Callable[[Entry[Record]], Text | str]] = {
         "picture": lambda entry: Text(entry.name),
@@ -149,7 +146,7 @@ def results_table(records: Sequence[Record]) -> RenderableType:
         "p": lambda entry: number(entry.record.p_value),
     }
     if any(record.product for record in records):
-        columns["product"] = lambda entry: Text(product_name(entry.record))
+        columns["product"] = lambda entry: Text(entry.record.product_name or "")
     unclear = [entry for entry in document.entries if entry.outcome != "normal"][:_MAX_REASONS]
     notes = [
         Text.assemble((f"{entry.name}  ", _VERDICT_COLOURS[entry.outcome]), entry.reason) for entry in unclear

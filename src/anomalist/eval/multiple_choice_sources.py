@@ -42,6 +42,7 @@ from anomalist.eval.reference import fit_reference
 from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress, default_detector
+from anomalist.vision.detectors.ensemble import open_backbone_by
 from anomalist.vision.detectors.known_kinds import (
     KindSimilarity,
     PatchSetClassifier,
@@ -190,14 +191,13 @@ KindJudge = Callable[[UInt8Array, FloatArray | None], KindSimilarity]
 
 def judge_by_cases(cases: Sequence[LabelledCase]) -> KindJudge:
     """Learn kinds from labelled cases: by the tokens of DINOv2 where that is at hand, else by SurfaceNet."""
-    from anomalist.vision.features.dinov2 import VisionTransformer, find_dinov2
+    from anomalist.vision.features.dinov2 import find_dinov2
 
     kinds = tuple(case.item.defect for case in cases)
     ids = tuple(case_id(case.item.path) for case in cases)
-    location = find_dinov2()
-    if location is None:
+    if find_dinov2() is None:
         return _judge_by_patches(cases, kinds, ids)
-    backbone = VisionTransformer.open(location)
+    backbone = open_backbone_by(None)()  # shared with the detector
 
     def describe(pixels: UInt8Array, score_map: FloatArray | None) -> FloatArray:
         (tokens,) = token_grids(backbone, [to_working_size(pixels)], TOKEN_SIDE)

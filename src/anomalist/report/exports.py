@@ -180,7 +180,7 @@ def _csv_row(record: Record) -> dict[str, object]:
         "regions": "; ".join(boxes),
         "reason": main_reason(record),
         "detector": record.detector and record.detector.name,
-        "product": record.product.name if record.product and record.product.recognised else None,
+        "product": record.product_name,
     }
     return {column: own[column] if column in own else getattr(record, column) for column in CSV_COLUMNS}
 

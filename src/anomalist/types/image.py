@@ -343,6 +343,11 @@ class Record(StagedRecord):
         return self.evidence.product
 
     @property
+    def product_name(self) -> str | None:
+        """Name of the product that it was recognised as; None where it was none, or there is but one."""
+        return self.product.name if self.product and self.product.recognised else None
+
+    @property
     def calibration_digest(self) -> str | None:
         """Digest of the profile that the p-value rests on: that of the product, where there are several."""
         return self.product.digest if self.product else self.profile_digest

@@ -35,6 +35,11 @@ def groups_needed(rate: float) -> int:
     return max(1, math.ceil(1 / (rate * (1 + TIE_TOLERANCE))) - 1)
 
 
+def lowest_rate(groups: int) -> float:
+    """The lowest false-alarm rate that this many groups support: the smallest p-value, 1 / (G + 1)."""
+    return 1 / (groups + 1)
+
+
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
     """Scores of held-out normal pictures.
@@ -89,8 +94,8 @@ class CalibrationSet:
 
     @property
     def lowest_rate(self) -> float:
-        """The lowest false-alarm rate that this many groups support: the smallest p-value, 1 / (G + 1)."""
-        return 1 / (self.n_groups + 1)
+        """The lowest false-alarm rate that its groups support."""
+        return lowest_rate(self.n_groups)
 
     def p_value(self, scores: npt.ArrayLike) -> float:
         """Conformal p-value of one new picture, in (0, 1].

@@ -40,7 +40,7 @@ def validated_rate(profile: Profile, asked: float | None) -> float:
         what = "groups of normal pictures" if profile.manifest.grouped else "normal pictures"
         raise CalibrationError(
             f"A false-alarm rate of {asked:g} needs {needed} {what} for calibration; "
-            f"this profile has {have}, which support {1 / (have + 1):.3g} and above.",
+            f"this profile has {have}, which support {profile.calibration.lowest_rate:.3g} and above.",
             "Learn from more pictures, or ask for a higher rate.",
         )
     return asked

@@ -14,7 +14,14 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
-from anomalist.vision.media.images import IMAGE_SUFFIXES, list_images, load_image, match_groups, source_of
+from anomalist.vision.media.images import (
+    IMAGE_SUFFIXES,
+    list_images,
+    load_image,
+    match_groups,
+    source_of,
+    visible_entries,
+)
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
 
@@ -75,7 +82,7 @@ def list_products(folder: Path) -> dict[str, tuple[Path, ...]]:
         raise DataError(
             f"{source_of(folder)} is not a folder.", "Give a folder with a folder for each product."
         )
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = visible_entries(folder)[::-1]
     loose = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
     products = {entry.name: entry for entry in entries if entry.is_dir()}
     if loose:

@@ -19,7 +19,7 @@ from pydantic import Field
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
-from anomalist.vision.calibration import CalibrationSet
+from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Manifest(ArtifactManifest):
     def lowest_rate(self) -> float:
         """The lowest false-alarm rate that its normals support."""
         groups = {normal.group or normal.sha256 for normal in self.normals if normal.use != "learn"}
-        return 1 / (len(groups) + 1)
+        return lowest_rate(len(groups))
 
 
 PROFILE_KIND = ArtifactKind(

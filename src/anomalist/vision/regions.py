@@ -97,7 +97,7 @@ def segment(
     if not np.isfinite([high, low]).all() or high < low:
         raise ValueError(f"high must be at least low, and both finite; got high={high}, low={low}")
     if min_area is None:
-        min_area = max(1, min(MAX_SPECK_AREA, round(MIN_AREA_SHARE * score_map.size)))
+        min_area = _smallest_area(score_map)
     elif min_area < 0:
         raise ValueError(f"min_area must not be negative, got {min_area}")
     strong = counts & (score_map > high)
@@ -154,8 +154,7 @@ def outline_places(
             slice(max(0, columns.start - reach), columns.stop + reach),
         )
         mask[window] |= _differing_pixels(pixels[window], places[window] == number, places[window] == 0)
-    min_area = max(1, min(MAX_SPECK_AREA, round(MIN_AREA_SHARE * score_map.size)))
-    kept = _drop_specks(mask, min_area)
+    kept = _drop_specks(mask, _smallest_area(score_map))
     return kept if kept.any() else mask
 
 
@@ -325,6 +324,11 @@ def _holes_to_fill(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     fill = (sizes <= small) | (weak == sizes)
     fill[0] = False
     return np.asarray(fill[labels])
+
+
+def _smallest_area(score_map: FloatArray) -> int:
+    """Pixels below which a compact region of a map is a speck."""
+    return max(1, min(MAX_SPECK_AREA, round(MIN_AREA_SHARE * score_map.size)))
 
 
 def _drop_specks(mask: BoolArray, min_area: int) -> BoolArray:

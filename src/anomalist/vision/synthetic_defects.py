@@ -266,6 +266,11 @@ def _visibility_label(before: FloatArray, after: FloatArray, reach: FloatArray, 
     return label
 
 
+def as_float(pixels: UInt8Array) -> FloatArray:
+    """Pixels uint8 as float32 in [0, 1], of the same shape."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
 def augment(rng: Rng, image: FloatArray) -> FloatArray:
     """Augmentation by normal variation: light, gamma, noise, sharpness, compression.
 

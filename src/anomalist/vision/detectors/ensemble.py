@@ -70,7 +70,7 @@ from anomalist.vision.detectors.multiscale import (
 from anomalist.vision.detectors.surface import arrays_of_model, model_from_arrays
 from anomalist.vision.detectors.token_memory import TokenMemory
 from anomalist.vision.features.backbones import resolve_device, to_working_size
-from anomalist.vision.features.extractor import FeatureExtractor
+from anomalist.vision.features.extractor import FeatureExtractor, half_precision_state
 from anomalist.vision.regions import resize_roi_to_grid
 
 if TYPE_CHECKING:
@@ -312,10 +312,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     from safetensors.torch import save_file
 
     experts = detector.experts
-    tensors = {
-        f"network.{name}": (value.half() if value.dtype.is_floating_point else value).contiguous()
-        for name, value in experts.extractor.network.state_dict().items()
-    }
+    tensors = half_precision_state(experts.extractor.network, "network.")
     models = {"whole": detector.whole} | ({"fine": detector.fine} if detector.fine else {})
     arrays = {f"{part}.{n}": a for part, model in models.items() for n, a in _arrays_of(model).items()}
     kinds = detector.kinds

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.synthetic_defects import add_defect
+from anomalist.vision.synthetic_defects import add_defect, as_float
 from anomalist.vision.synthetic_textures import Rng
 
 _TRIAL_PICTURES = 20  # normal pictures that get synthetic defects, each one of every kind
@@ -76,7 +76,7 @@ def _paint_somewhere(rng: Rng, picture: UInt8Array, donor: UInt8Array, paint: Pa
     square = (slice(top, top + side), slice(left, left + side))
     other = np.asarray(cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA), np.uint8)[square]
     changed = picture.copy()
-    painted = paint(rng, _as_float(picture[square]), _as_float(other))
+    painted = paint(rng, as_float(picture[square]), as_float(other))
     changed[square] = (painted.clip(0, 1) * 255).round().astype(np.uint8)
     return changed
 
@@ -107,7 +107,7 @@ def _missing(rng: Rng, image: FloatArray, donor: FloatArray) -> FloatArray:
     mask = _blob(rng, len(image))
     hole = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8))
     filled = cv2.inpaint((image * 255).astype(np.uint8), hole, 5, cv2.INPAINT_TELEA)
-    return _blend(image, _as_float(np.asarray(filled, np.uint8)), mask)
+    return _blend(image, as_float(np.asarray(filled, np.uint8)), mask)
 
 
 PAINTERS: Mapping[str, Painter] = {
@@ -133,10 +133,6 @@ def _blob(rng: Rng, n: int) -> BoolArray:
         (field > np.quantile(field, 1 - area)).astype(np.uint8)
     )
     return np.asarray(labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
-
-
-def _as_float(pixels: UInt8Array) -> FloatArray:
-    return np.asarray(pixels / np.float32(255), np.float32)
 
 
 def _blend(image: FloatArray, filling: FloatArray, mask: BoolArray) -> FloatArray:

@@ -29,6 +29,7 @@ from anomalist.vision.detectors.fusion import (
     image_score,
     resize_map,
     same_group,
+    smooth,
 )
 from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
@@ -176,10 +177,10 @@ class EnsembleModel:
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
                 maps = self._token_maps(grid, left_out[index])
-                scores = self._token_scores(maps, roi)
-                if own is not None:
-                    maps[SURFACE], logits = own
-                    scores[SURFACE] = image_score(logits, resize_roi_to_grid(roi, logits.shape))
+                fused, logits = own or (None, None)
+                scores = self._scores(maps, logits, roi)
+                if fused is not None:
+                    maps[SURFACE] = fused
                 yield index, ExpertMaps(maps, scores)
 
     def image_scores(
@@ -198,10 +199,7 @@ class EnsembleModel:
                 (features,) = experts.extractor.extract(pictures)
                 logits = list(features.self_reference_logits(head))
             for index, grid, own in zip(batch, experts.grids(pictures, roi), logits, strict=True):
-                scores = self._token_scores(self._token_maps(grid, excluded[index]), roi)
-                if own is not None:
-                    scores[SURFACE] = image_score(own, resize_roi_to_grid(roi, own.shape))
-                yield scores
+                yield self._scores(self._token_maps(grid, excluded[index]), own, roi)
 
     def _token_maps(self, grid: FloatArray, excluded: Excluded | None) -> dict[str, FloatArray]:
         return {
@@ -210,8 +208,14 @@ class EnsembleModel:
         }
 
     @staticmethod
-    def _token_scores(maps: Mapping[str, FloatArray], roi: BoolArray | None) -> dict[str, float]:
-        return {name: top_score(m, resize_roi_to_grid(roi, m.shape)) for name, m in maps.items()}
+    def _scores(
+        maps: Mapping[str, FloatArray], logits: FloatArray | None, roi: BoolArray | None
+    ) -> dict[str, float]:
+        """Scores by the maps of tokens and, where SurfaceNet was asked, by its self-reference logits."""
+        scores = {name: top_score(m, resize_roi_to_grid(roi, m.shape)) for name, m in maps.items()}
+        if logits is not None:
+            scores[SURFACE] = image_score(logits, resize_roi_to_grid(roi, logits.shape))
+        return scores
 
     def _surface_maps(
         self, experts: Experts, pictures: Sequence[UInt8Array], excluded: Sequence[Excluded | None]
@@ -249,17 +253,11 @@ class EnsembleModel:
             score += weights[name] * scale.standardise(found.scores[name])
             standard: FloatArray = scale.standardise_map(own)
             if name != SURFACE:
-                broad = (_smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
+                broad = (smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
                 faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
-                standard = np.asarray(_smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
+                standard = np.asarray(smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
             joined += np.float32(weights[name]) * resize_map(standard, shape)
         return score, joined
-
-
-def _smooth(score_map: FloatArray, blur: float) -> FloatArray:
-    import cv2
-
-    return np.asarray(cv2.GaussianBlur(score_map, (0, 0), blur), np.float32)
 
 
 def _dilate(score_map: FloatArray) -> FloatArray:

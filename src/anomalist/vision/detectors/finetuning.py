@@ -25,7 +25,7 @@ from anomalist.vision.features.backbones import to_working_size, uses_bfloat16
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
 from anomalist.vision.features.surface_net import SegmentationHead
 from anomalist.vision.prefetch import prefetch
-from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defect, augment
+from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL, add_defect, as_float, augment
 from anomalist.vision.synthetic_textures import Rng
 
 _DEFECT_SIDE = 128  # side of the square that synthetic defects are made for
@@ -74,9 +74,9 @@ class DefectSampler:
     def _draw(self, rng: Rng, among: npt.NDArray[np.int64]) -> tuple[UInt8Array, UInt8Array, int]:
         if self.known and rng.random() < _KNOWN_SHARE:
             picture, label = self.known[int(rng.integers(len(self.known)))]
-            return _maybe_augment(rng, _as_float(picture)), label, -1
+            return _maybe_augment(rng, as_float(picture)), label, -1
         source = int(rng.choice(among))
-        normal = _as_float(self.normals[source])
+        normal = as_float(self.normals[source])
         label = np.full(normal.shape[:2], NORMAL, np.uint8)
         if rng.random() > _CLEAN_SHARE:
             donor = self.normals[int(rng.choice(among))]
@@ -104,7 +104,7 @@ def _paste_defect(rng: Rng, picture: FloatArray, label: UInt8Array, donor: UInt8
     side = min(int(_DEFECT_SIDE * rng.choice([0.75, 1, 1.75])), *picture.shape[:2], *donor.shape[:2])
     y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
     top, left = (int(rng.integers(length - side + 1)) for length in donor.shape[:2])
-    other = _as_float(donor[top : top + side, left : left + side])
+    other = as_float(donor[top : top + side, left : left + side])
     square = (slice(y, y + side), slice(x, x + side))
     changed, new = add_defect(rng, picture[square], other)
     picture[square] = changed
@@ -148,10 +148,6 @@ def known_defect_samples(
             label[smooth >= np.quantile(smooth, 1 - _PSEUDO_LABEL_SHARE)] = DEFECT
         samples.append((picture, label))
     return samples
-
-
-def _as_float(picture: UInt8Array) -> FloatArray:
-    return picture.astype(np.float32) / np.float32(255)
 
 
 def _label_from_mask(mask: BoolArray, shape: tuple[int, ...]) -> UInt8Array:

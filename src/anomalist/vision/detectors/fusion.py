@@ -186,8 +186,8 @@ class FusionModel(Generic[N]):
             without making peaks.
         """
         head_logits = self.logit_scale.apply(logits) + self.self_reference_scale.apply(self_reference_logits)
-        fine = _BANK_SHARE * self.bank_scale.apply(_smooth(novelty, _BANK_BLUR))
-        broad = self.broad_scale.apply(_smooth(novelty, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
+        fine = _BANK_SHARE * self.bank_scale.apply(smooth(novelty, _BANK_BLUR))
+        broad = self.broad_scale.apply(smooth(novelty, _BROAD_BLUR)).clip(*_BROAD_BOUNDS)
         patches = np.asarray(fine + _BROAD_SHARE * broad, np.float32)
         return head_logits + resize_map(patches, logits.shape)
 
@@ -287,7 +287,7 @@ def fit_model(
             logits = batch.logits(batch.network.head, np.stack(novelty)).cpu().numpy()
         self_logits_maps = batch.self_reference_logits(heads[head])
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
-            smoothed = (_smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
+            smoothed = (smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
             peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))
             # Every other pixel is enough for the level, at a quarter of the memory.
             halved.append((own[::2, ::2], self_logits[::2, ::2], patches))
@@ -303,7 +303,8 @@ def _sample_indices(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng((seed, 1)).permutation(count)[:_SCALING_PICTURES].tolist())
 
 
-def _smooth(novelty: FloatArray, blur: float) -> FloatArray:
+def smooth(novelty: FloatArray, blur: float) -> FloatArray:
+    """Smooth a map, float32 (h, w), by a Gaussian whose sigma is in its pixels."""
     import cv2
 
     return np.asarray(cv2.GaussianBlur(novelty, (0, 0), blur), np.float32)

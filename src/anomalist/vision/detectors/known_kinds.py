@@ -22,6 +22,7 @@ import numpy.typing as npt
 from anomalist.errors import AnomalistError, DataError
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Region
+from anomalist.vision.detectors.token_memory import unit_vectors
 from anomalist.vision.features.backbones import check_min_size, to_working_size
 from anomalist.vision.media.images import list_images, load_image, load_roi, lookup_groups, source_of
 from anomalist.vision.regions import segment
@@ -188,12 +189,7 @@ def region_signature(
     region : with its attributes.
     size : (height, width) of the picture in pixels.
     """
-    rows, columns = descriptors.shape[:2]
-    x0, y0, x1, y1 = region.box
-    down, across = rows / size[0], columns / size[1]
-    top, left = min(rows - 1, int(y0 * down)), min(columns - 1, int(x0 * across))
-    part = descriptors[top : max(top + 1, math.ceil(y1 * down)), left : max(left + 1, math.ceil(x1 * across))]
-    patches = part.reshape(-1, part.shape[2])
+    patches = tokens_in_box(descriptors, region.box, size)
     far = np.argsort(((patches - normal) ** 2).sum(1))[len(patches) // 2 :]  # the other half are surroundings
     difference = patches[far].mean(0) - normal
     difference = difference / (np.linalg.norm(difference) + 1e-6)
@@ -360,11 +356,11 @@ class TokenKindClassifier:
     ) -> TokenKindClassifier:
         """Fit to the mean tokens of n cases, float32 (n, d); see `KnownKindClassifier.of`."""
         middle = np.asarray(tokens.mean(0) if centre is None else centre, np.float32)
-        return cls(KnownKindClassifier.of(_unit(tokens - middle), ids, kinds, groups), middle)
+        return cls(KnownKindClassifier.of(unit_vectors(tokens - middle), ids, kinds, groups), middle)
 
     def classify(self, token: FloatArray) -> KnownKind:
         """Classify the mean token of a place, float32 (d,)."""
-        difference = _unit(token - self.centre)
+        difference = unit_vectors(token - self.centre)
         found = self.cases.classify(difference)
         if found.name is None or self._regression is None:
             return found
@@ -375,7 +371,7 @@ class TokenKindClassifier:
 
     def similarity_to_kinds(self, token: FloatArray) -> KindSimilarity:
         """Probabilities of the kinds, whether or not the mean token, float32 (d,), is like a known one."""
-        difference = _unit(token - self.centre)
+        difference = unit_vectors(token - self.centre)
         shares = self._shares(difference)
         nearest, _ = self._nearest_of(max(shares, key=lambda kind: shares[kind]), difference)
         return KindSimilarity(shares, nearest)
@@ -443,11 +439,6 @@ def logistic_regression(vectors: FloatArray, numbers: npt.NDArray[np.intp]) -> t
     start = np.zeros(x.shape[1] * len(counts))
     fitted = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(x.shape[1], len(counts))
     return fitted[:-1].astype(np.float32), fitted[-1].astype(np.float32)
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-6), np.float32)
 
 
 def tokens_in_box(tokens: FloatArray, box: Box, size: Sequence[int]) -> FloatArray:

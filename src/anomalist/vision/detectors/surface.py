@@ -7,7 +7,6 @@ safetensors file with weights in half precision; the names of its tensors are th
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,11 +41,12 @@ from anomalist.vision.detectors.known_kinds import (
     KnownKindClassifier,
     peak_mask,
     region_signature,
+    tokens_in_box,
 )
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
 from anomalist.vision.features.backbones import open_backbone, to_working_size
-from anomalist.vision.features.extractor import FeatureExtractor
+from anomalist.vision.features.extractor import FeatureExtractor, half_precision_state
 from anomalist.vision.regions import find_regions, resize_roi_to_grid
 
 if TYPE_CHECKING:
@@ -146,11 +146,7 @@ class SurfaceDetector:
         bank = self.fold_models[0].whole.normality.bank
         (batch,) = self.extractor.extract([to_working_size(picture)])
         descriptors = batch.descriptors[0]
-        height, width = descriptors.shape[:2]
-        down, across = height / picture.shape[0], width / picture.shape[1]
-        top, bottom = int(box[1] * down), max(int(box[1] * down) + 1, math.ceil(box[3] * down))
-        left, right = int(box[0] * across), max(int(box[0] * across) + 1, math.ceil(box[2] * across))
-        inside = descriptors[top:bottom, left:right].reshape(-1, descriptors.shape[2])
+        inside = tokens_in_box(descriptors, box, picture.shape)
         row = bank.nearest(inside[int(bank.distances(inside).argmax())])
         x, y = bank.places[row].tolist()
         return NearestPatch(int(bank.pictures[row]), (x, y))
@@ -257,9 +253,7 @@ def write_state(detector: SurfaceDetector, file: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     heads = [(f"head.{number}", head) for number, head in enumerate(detector.heads[1:], 1)]
     for prefix, module in (("network", detector.extractor.network), *heads):
-        for name, value in module.state_dict().items():
-            half = value.half() if value.dtype.is_floating_point else value
-            tensors[f"{prefix}.{name}"] = half.cpu().contiguous()
+        tensors |= half_precision_state(module, f"{prefix}.")
     arrays: dict[str, npt.NDArray[Any]] = {}
     for k, fold in enumerate(detector.fold_models):
         arrays |= {f"fold.{k}.whole.{name}": array for name, array in arrays_of_model(fold.whole).items()}

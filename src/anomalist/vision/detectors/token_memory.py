@@ -40,9 +40,13 @@ def token_grids(backbone: VisionTransformer, pictures: Sequence[UInt8Array], sid
     """
     layers = [round(depth * backbone.depth) for depth in LAYERS]
     tokens = backbone.tokens(pictures, layers, side).patches
-    unit = tokens / np.maximum(np.linalg.norm(tokens, axis=-1, keepdims=True), 1e-6)
-    mean = unit.mean(1)
-    return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-6), np.float32)
+    return unit_vectors(unit_vectors(tokens).mean(1))
+
+
+def unit_vectors(vectors: FloatArray) -> FloatArray:
+    """Vectors along the last axis, brought to unit length; float32, of the same shape."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-6), np.float32)
 
 
 def top_score(distances: FloatArray, inside: BoolArray | None) -> float:

@@ -99,6 +99,14 @@ def load_head(state: Mapping[str, torch.Tensor]) -> SegmentationHead:
     return head.to(resolve_device())
 
 
+def half_precision_state(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    """The state of a module as it is stored: in half precision, on the processor, names with a prefix."""
+    return {
+        f"{prefix}{name}": (value.half() if value.dtype.is_floating_point else value).cpu().contiguous()
+        for name, value in module.state_dict().items()
+    }
+
+
 def with_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
     """The tensors or arrays whose names begin with ``prefix``, named without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
