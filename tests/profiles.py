@@ -9,7 +9,7 @@ import numpy as np
 
 from anomalist.types.common import BoolArray
 from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.profile import NormalPicture, Profile, save_profile
+from anomalist.vision.profile import NormalPicture, Profile, ProfileParts, save_profile
 from tests.detectors import NAME, GreyDetector
 
 ROI = np.zeros((6, 9), bool)
@@ -37,7 +37,7 @@ def save_small_profile(
         "low": 0.5,
         "normals": (NormalPicture(source="good/ä.png", sha256="ab", use="both"),),
     }
-    return save_profile(path, detector, calibration, mask, force=force, **(settings | fields))
+    return save_profile(path, ProfileParts(detector, calibration, mask), force=force, **(settings | fields))
 
 
 def names(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -40,6 +40,7 @@ from anomalist.vision.learning import (
     NormalSet,
     calibrate,
     list_products,
+    measure_corrections,
     normal_entries,
     read_normals,
     sample_paths,
@@ -51,12 +52,14 @@ from anomalist.vision.profile import (
     MixedProfile,
     ProductRouter,
     Profile,
+    ProfileParts,
     class_tokens,
     load_mixed,
     product_path,
     save_mixed,
     save_profile,
 )
+from anomalist.vision.shift.model import InputModel, fit_input_model
 
 
 class Inspector:
@@ -248,12 +251,14 @@ class _Learned:
     detector: Detector
     calibration: CalibrationSet
     roi: BoolArray | None
+    inputs: InputModel
     normals: NormalSet
     fields: Mapping[str, Any]
 
     def save(self, path: Path, *, force: bool = False) -> Profile:
         fields = {"name": path.name, "created": utc_now(), **self.fields}
-        return save_profile(path, self.detector, self.calibration, self.roi, force=force, **fields)
+        parts = ProfileParts(self.detector, self.calibration, self.roi, self.inputs)
+        return save_profile(path, parts, force=force, **fields)
 
 
 def _learn(
@@ -267,10 +272,12 @@ def _learn(
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
-    read = read_normals(paths, table, kind, progress)
+    read = read_normals(paths, table, kind, progress, mask)
     parts = leave_groups_out(read.groups) if leaves_out(kind) else partition(read.groups, seed)
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
+    whole = fit_input_model(read.samples, lambda i: load_image(read.paths[i]).pixels, mask, seed)
+    whole = measure_corrections(learned, read, parts, whole, mask, progress)
     calibration, levels = calibrate(learned, read, parts, mask, seed, progress)
     fields = {
         "detector": name,
@@ -284,7 +291,8 @@ def _learn(
         "defects": tuple(defect.id for defect in known),
         "skipped": (*read.skipped, *unreadable),
     }
-    return _Learned(learned, calibration, mask, read, fields)
+    whole = replace(whole, typical=levels.typical)
+    return _Learned(learned, calibration, mask, whole, read, fields)
 
 
 def learn_products(

@@ -32,6 +32,7 @@ from anomalist.types.common import (
     Verdict,
     check_array,
 )
+from anomalist.types.shift import InputShift
 
 REGION_ID = r"R[1-9]\d*"
 """What the id of a region looks like, as a regular expression."""
@@ -216,6 +217,7 @@ class Evidence:
     experts : of an ensemble, with their scores; none of a single detector.
     expert_maps : the anomaly maps of the experts by name, float32 on grids of their own.
     product : which product it was measured against, where the profile has several.
+    input_shift : how the picture as a whole compares with the normal ones, where that is known.
     """
 
     detector: DetectorInfo
@@ -232,6 +234,12 @@ class Evidence:
     experts: tuple[ExpertScore, ...] = ()
     expert_maps: Mapping[str, FloatArray] = field(default_factory=dict)
     product: ProductMatch | None = None
+    input_shift: InputShift | None = None
+
+    @property
+    def changed_input(self) -> bool:
+        """Whether the picture as a whole is not like what was learned, so that no place can be judged."""
+        return self.input_shift is not None and bool(self.input_shift.changes)
 
     def __post_init__(self) -> None:
         check_array("score_map", self.score_map, np.float32, (None, None))
@@ -251,6 +259,14 @@ class EvidenceSummary(Frozen):
     basis: Basis | None = Field(None, description="what the score compares the picture with")
     roi_area: int | None = Field(None, description="pixels that count")
     product: ProductMatch | None = Field(None, description="where the profile has several")
+    input_shift: InputShift | None = Field(
+        None, description="how the picture as a whole compares with the normal ones"
+    )
+
+    @property
+    def changed_input(self) -> bool:
+        """Whether the picture as a whole is not like what was learned."""
+        return self.input_shift is not None and bool(self.input_shift.changes)
 
     @classmethod
     def of(cls, evidence: Evidence) -> Self:
@@ -271,7 +287,7 @@ class Record(StagedRecord):
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
         "experts",
-        "calibration", "basis", "roi_area", "product", "profile", "profile_digest", "policy", "map", "mask",
+        "calibration", "basis", "roi_area", "product", "input_shift", "profile", "profile_digest", "policy", "map", "mask",
         "time", "milliseconds", "version",
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
@@ -341,6 +357,11 @@ class Record(StagedRecord):
     def product(self) -> ProductMatch | None:
         """Which product of the profile it was measured against."""
         return self.evidence.product
+
+    @property
+    def input_shift(self) -> InputShift | None:
+        """How the picture as a whole compares with the normal ones."""
+        return self.evidence.input_shift
 
     @property
     def product_name(self) -> str | None:

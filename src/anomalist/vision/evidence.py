@@ -6,7 +6,7 @@ comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +16,14 @@ import numpy as np
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
 from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region
+from anomalist.types.shift import InputShift
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
 from anomalist.vision.profile import MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
+from anomalist.vision.shift.model import AssessedInput, warp_back
+from anomalist.vision.shift.run_test import RunTest
 
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
@@ -46,16 +49,57 @@ def validated_rate(profile: Profile, asked: float | None) -> float:
     return asked
 
 
-def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float) -> Evidence:
+@dataclass(frozen=True, eq=False)
+class ScoredInput:
+    """What a detector gave a picture, as it was corrected for small differences from the normal ones."""
+
+    output: DetectorOutput
+    assessed: AssessedInput | None = None
+
+    def in_place(self, size: tuple[int, int]) -> DetectorOutput:
+        """The output in the frame of the picture that was given, (height, width), less the correction."""
+        if self.assessed is None:
+            return self.output
+        less = self.assessed.shift.score_correction
+        score_map = self.output.score_map
+        if self.assessed.matrix is not None:
+            score_map = warp_back(score_map, self.assessed.matrix, size)
+        return replace(self.output, scores=self.output.scores - less, score_map=score_map - np.float32(less))
+
+
+def score_inputs(profile: Profile, several: Sequence[Media]) -> list[ScoredInput]:
+    """Compare pictures as a whole with the normals of a profile, correct them, and score them."""
+    model, detector, roi = profile.inputs, profile.detector, profile.roi
+    if model is None:
+        return [ScoredInput(output) for output in detector.score([each.pixels for each in several], roi)]
+    assessed = [model.assess(each.pixels, roi) for each in several]
+    outputs = detector.score([each.pixels for each in assessed], roi)
+    return [ScoredInput(*each) for each in zip(outputs, assessed, strict=True)]
+
+
+def _shift_of(profile: Profile, given: ScoredInput) -> InputShift | None:
+    """How a picture compares as a whole, with what only its anomaly map shows."""
+    if given.assessed is None or profile.inputs is None:
+        return None
+    shift = given.assessed.shift
+    unlike = profile.inputs.unlike(given.output.score_map - np.float32(shift.score_correction))
+    return shift if shift.changes or unlike is None else shift.replace(changes=(unlike,), corrected=())
+
+
+def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> Evidence:
     """Make calibrated evidence of one scored picture, to be decided at the false-alarm ``rate``.
 
-    Raises MediaError when scores are not finite or the region of interest vanishes at this size.
+    No place is marked on a picture that as a whole is not like the normal ones. Raises MediaError when scores
+    are not finite or the region of interest vanishes at this size.
     """
-    _check_finite(scored)
+    _check_finite(given.output)
+    scored, shift = given.in_place(media.size), _shift_of(profile, given)
     calibration, manifest = profile.calibration, profile.manifest
     roi = resize_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
-    if scored.experts and manifest.place is not None:
+    if shift is not None and shift.changes:
+        mask = np.zeros(media.size, np.bool_)
+    elif scored.experts and manifest.place is not None:
         mask = outline_places(media.pixels, scored.score_map, roi, level=manifest.place, low=manifest.low)
     else:
         # Out of reach: regions are what scores above every normal picture.
@@ -79,7 +123,31 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
             ExpertScore(name=each.name, score=each.score, weight=each.weight) for each in scored.experts
         ),
         expert_maps={each.name: each.score_map for each in scored.experts},
+        input_shift=shift,
+        notes=tuple(f"taken out before scoring: {change.words}" for change in shift.corrected)
+        if shift
+        else (),
     )
+
+
+def watch_run(
+    tests: Callable[[Evidence], RunTest | None], measured: Iterable[MeasuredPicture]
+) -> Iterator[MeasuredPicture]:
+    """Test the pictures of a run for drift, in their order; from where it is found on, the evidence says so."""
+    for path, media, evidence in measured:
+        if isinstance(evidence, Evidence) and evidence.input_shift is not None:
+            test = tests(evidence)
+            drift = test.observe(evidence.input_shift) if test is not None else None
+            if drift is not None:
+                note = (
+                    f"the run has drifted: {drift.words}; the promised rate of false alarms no longer holds"
+                )
+                evidence = replace(
+                    evidence,
+                    input_shift=evidence.input_shift.replace(drift=drift),
+                    notes=(*evidence.notes, note),
+                )
+        yield path, media, evidence
 
 
 def measure_uncalibrated(
@@ -184,12 +252,13 @@ class ProfileEvidence:
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Score a batch at a time; see `EvidenceSource.measure`."""
 
-        def score(several: list[Media]) -> list[DetectorOutput]:
-            return self.profile.detector.score([media.pixels for media in several], self.profile.roi)
-
-        return measure_all(
-            score, lambda media, scored: measure(self.profile, media, scored, self.rate), paths
+        measured = measure_all(
+            lambda several: score_inputs(self.profile, several),
+            lambda media, scored: measure(self.profile, media, scored, self.rate),
+            paths,
         )
+        test = RunTest(self.profile.inputs) if self.profile.inputs is not None else None
+        return watch_run(lambda evidence: test, measured)
 
 
 @dataclass(frozen=True)
@@ -249,15 +318,23 @@ class MixedEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Recognise and score a batch at a time; see `EvidenceSource.measure`."""
-        return measure_all(self._score, self._evidence, paths)
+        tests = {
+            product.name: RunTest(product.inputs)
+            for product in self.profile.products
+            if product.inputs is not None
+        }
+        measured = measure_all(self._score, self._evidence, paths)
+        return watch_run(
+            lambda evidence: tests.get(evidence.product.name) if evidence.product else None, measured
+        )
 
     def _score(self, several: list[Media]) -> list[_ProductOutput]:
         found = self.profile.recognise([media.pixels for media in several])
-        scored: dict[int, DetectorOutput] = {}
+        scored: dict[int, ScoredInput] = {}
         for product in self.profile.products:
             chosen = [i for i, (_, profile) in enumerate(found) if profile is product]
             if chosen:
-                outputs = product.detector.score([several[i].pixels for i in chosen], product.roi)
+                outputs = score_inputs(product, [several[i] for i in chosen])
                 scored.update(zip(chosen, outputs, strict=True))
         return [_ProductOutput(*each, scored[i]) for i, each in enumerate(found)]
 
@@ -277,7 +354,7 @@ class _ProductOutput:
 
     match: ProductMatch
     profile: Profile
-    scored: DetectorOutput
+    scored: ScoredInput
 
 
 TIE_RATIO = 1.3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types.common import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
 from anomalist.vision.media.images import (
@@ -24,6 +24,8 @@ from anomalist.vision.media.images import (
 )
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
+from anomalist.vision.shift.model import COMPRESSION, LIGHT, POSE, SIZE, InputModel, InputSample
+from anomalist.vision.shift.nuisances import NUISANCES
 
 _NO_PRODUCTS = {"good", "train", "test", "ground_truth"}  # what data sets call the parts of one product
 MAX_NORMALS = 1000
@@ -48,6 +50,7 @@ class NormalSet:
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1.
     names : of the groups; empty when they have none.
     skipped : which pictures were left out and why.
+    samples : of the whole pictures, for the model of the input.
     """
 
     paths: tuple[Path, ...]
@@ -56,6 +59,7 @@ class NormalSet:
     groups: npt.NDArray[np.int64]
     names: tuple[str, ...]
     skipped: tuple[str, ...]
+    samples: tuple[InputSample, ...] = ()
 
 
 def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
@@ -113,7 +117,11 @@ def list_products(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def read_normals(
-    paths: Sequence[Path], groups: Mapping[str, str] | None, detector: type[Detector], progress: Progress
+    paths: Sequence[Path],
+    groups: Mapping[str, str] | None,
+    detector: type[Detector],
+    progress: Progress,
+    roi: BoolArray | None = None,
 ) -> NormalSet:
     """Read the pictures; unreadable ones are skipped and listed while two groups remain.
 
@@ -122,6 +130,7 @@ def read_normals(
     Parameters
     ----------
     groups : group of each path, found as in `match_groups`; None for none.
+    roi : bool (H, W), what counts; None for everything.
 
     Raises
     ------
@@ -132,10 +141,12 @@ def read_normals(
     pictures: list[Any] = []
     hashes: list[str] = []
     skipped: list[str] = []
+    samples: list[InputSample] = []
     for done, path in enumerate(paths, 1):
         try:
             media = load_image(path)
             pictures.append(detector.prepare(media.pixels))
+            samples.append(InputSample.of(media.pixels, roi))
             kept.append(path)
             hashes.append(media.sha256)
         except AnomalistError as error:
@@ -157,6 +168,7 @@ def read_normals(
         np.array([numbers[label] for label in labels], np.int64),
         () if named is None else tuple(labels),
         tuple(skipped),
+        tuple(samples),
     )
 
 
@@ -168,10 +180,12 @@ class MapLevels:
     ----------
     low : that few normal pixels reach: the median over pictures of the 99.5 % quantile of each map.
     place : that ``PLACE_SHARE`` of all normal pixels reach; a place above it is shown, whatever the label.
+    typical : median and highest, over pictures, of the median of each map.
     """
 
     low: float
     place: float
+    typical: tuple[float, float]
 
 
 def calibrate(
@@ -191,8 +205,10 @@ def calibrate(
     scores: list[float] = []
     quantiles: list[float] = []
     pixels: list[FloatArray] = []
+    medians: list[float] = []
     for done, (fold, index) in enumerate(places, 1):
         scored = _score_as_new(detector, normals.paths[index], index, roi, fold)
+        medians.append(float(np.median(scored.score_map)))
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
@@ -211,9 +227,61 @@ def calibrate(
         left_out=leaves_out(detector),
     )
     low = float(np.median(quantiles))
-    return calibration, MapLevels(
-        low, max(low, float(np.quantile(np.concatenate(pixels), 1 - PLACE_SHARE / _TAIL)))
-    )
+    place = max(low, float(np.quantile(np.concatenate(pixels), 1 - PLACE_SHARE / _TAIL)))
+    return calibration, MapLevels(low, place, (float(np.median(medians)), max(medians)))
+
+
+_CORRECTION_PICTURES = 12  # normal pictures, at most, on which what a correction leaves is measured
+_CORRECTION_SPREAD = 0.5  # standard deviations of what it leaves, on top of the mean
+_CORRECTION_CHANGES = {
+    LIGHT: ("brighter", "warmer"),
+    POSE: ("turned",),
+    SIZE: ("halved",),
+    COMPRESSION: ("compressed",),
+}
+
+
+def measure_corrections(
+    detector: Detector,
+    normals: NormalSet,
+    parts: Partition,
+    model: InputModel,
+    roi: BoolArray | None,
+    progress: Progress,
+) -> InputModel:
+    """The model with what small changes leave in the score when they have been taken out of the picture.
+
+    Measured on normal pictures that are scored as new ones, with the change and without it.
+    """
+    places = [(fold, index) for fold, (_, apart) in enumerate(parts.folds) for index in apart]
+    step = max(1, len(places) // _CORRECTION_PICTURES)
+    chosen = places[::step][:_CORRECTION_PICTURES]
+    left: dict[str, list[float]] = {kind: [] for kind in _CORRECTION_CHANGES}
+    for done, (fold, index) in enumerate(chosen, 1):
+        picture = load_image(normals.paths[index]).pixels
+        usual = _score_picture_as_new(detector, picture, index, roi, fold)
+        for kind, names in _CORRECTION_CHANGES.items():
+            for name in names:
+                seen = model.assess(NUISANCES[name](picture), roi)
+                if not seen.shift.changes:
+                    score = _score_picture_as_new(detector, seen.pixels, index, roi, fold)
+                    left[kind].append(score - usual)
+        progress("correcting", done, len(chosen))
+    corrections = {
+        kind: max(0.0, float(np.mean(each) + _CORRECTION_SPREAD * np.std(each)))
+        for kind, each in left.items()
+        if each
+    }
+    return replace(model, corrections=corrections)
+
+
+def _score_picture_as_new(
+    detector: Detector, picture: UInt8Array, index: int, roi: BoolArray | None, fold: int
+) -> float:
+    """Score of a changed normal picture by what has not seen the picture."""
+    if leaves_out(detector):
+        return float(detector.score_changed(index, picture, roi).scores[0])  # type: ignore[attr-defined]
+    return float(detector.score([picture], roi, fold)[0].scores[0])
 
 
 def _score_as_new(

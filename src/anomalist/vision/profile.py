@@ -21,6 +21,8 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
 from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
+from anomalist.vision.shift.model import InputModel
+from anomalist.vision.shift.storage import load_input_model, save_input_model
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PROFILE_FORMAT = 2
 """Version of the folder's format."""
 _DETECTOR, _CALIBRATION, _ROI = "detector.safetensors", "calibration.safetensors", "roi.png"
+_INPUTS = "inputs.safetensors"
 
 
 class NormalPicture(Frozen):
@@ -74,7 +77,7 @@ PROFILE_KIND = ArtifactKind(
     manifest=Manifest,
     format=PROFILE_FORMAT,
     required=(_DETECTOR, _CALIBRATION),
-    optional=(_ROI,),
+    optional=(_ROI, _INPUTS),
     hashes_of=lambda manifest: manifest.files,
     how_to_learn="See: anomalist profiles",
     others={"scene.json": "a scene of a camera", "products.json": "a profile of several products"},
@@ -89,6 +92,7 @@ class Profile:
     ----------
     path : its folder.
     roi : bool (H, W), region of interest at the size of its mask file; None for the whole picture.
+    inputs : what its pictures are like as a whole; None in profiles of older versions.
     """
 
     manifest: Manifest
@@ -96,6 +100,7 @@ class Profile:
     detector: Detector
     calibration: CalibrationSet
     roi: BoolArray | None
+    inputs: InputModel | None = None
 
     @property
     def name(self) -> str:
@@ -108,11 +113,19 @@ class Profile:
         return self.manifest.digest
 
 
+@dataclass(frozen=True, eq=False)
+class ProfileParts:
+    """What a profile is made of beside its manifest; see `Profile`."""
+
+    detector: Detector
+    calibration: CalibrationSet
+    roi: BoolArray | None = None
+    inputs: InputModel | None = None
+
+
 def save_profile(
     path: Path,
-    detector: Detector,
-    calibration: CalibrationSet,
-    roi: BoolArray | None,
+    parts: ProfileParts,
     /,
     *,
     force: bool,
@@ -127,16 +140,19 @@ def save_profile(
     from safetensors.numpy import save_file
 
     def write_files(folder: Path) -> None:
-        detector.save(folder / _DETECTOR)
+        parts.detector.save(folder / _DETECTOR)
+        calibration = parts.calibration
         arrays = {"scores": calibration.scores, "folds": calibration.folds, "groups": calibration.groups}
         save_file(arrays, folder / _CALIBRATION, {"seed": str(calibration.seed)})
-        if roi is not None:
-            Image.fromarray(roi.astype(np.uint8) * 255).save(folder / _ROI)
+        if parts.roi is not None:
+            Image.fromarray(parts.roi.astype(np.uint8) * 255).save(folder / _ROI)
+        if parts.inputs is not None:
+            save_input_model(parts.inputs, folder / _INPUTS)
 
     manifest = PROFILE_KIND.save(
         path, write_files, lambda hashes: Manifest(**fields, files=hashes), force=force
     )
-    return Profile(manifest, path, detector, calibration, roi)
+    return Profile(manifest, path, parts.detector, parts.calibration, parts.roi, parts.inputs)
 
 
 def load_profile(name: str | Path) -> Profile:
@@ -163,9 +179,10 @@ def load_profile(name: str | Path) -> Profile:
         if detector.folds != calibration.n_folds:
             raise ValueError(f"{detector.folds} models, but calibration for {calibration.n_folds}")
         roi = _load_roi(path / _ROI) if _ROI in manifest.files else None
+        inputs = load_input_model(path / _INPUTS) if _INPUTS in manifest.files else None
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         PROFILE_KIND.refuse_damaged(path, str(error), error)
-    return Profile(manifest, path, detector, calibration, roi)
+    return Profile(manifest, path, detector, calibration, roi, inputs)
 
 
 def _load_roi(file: Path) -> BoolArray:

@@ -13,16 +13,19 @@ _REGION_ID = re.compile(rf"\b{REGION_ID}\b")
 
 SCORE_ID = "score"
 """The id of the image score and its calibration."""
+INPUT_ID = "input"
+"""The id of how the picture as a whole compares with the normal ones."""
 
 
 def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     """Return every id that a claim about this picture may cite.
 
-    These are the score, the regions, the labelled cases that they are like, and what was recalled.
+    These are the score, the whole picture, the regions, the labelled cases that they are like, and what was recalled.
     """
     regions = (region.id for region in evidence.regions)
     cases = (case for region in evidence.regions if region.known for case in region.known.cases)
-    return frozenset((SCORE_ID, *regions, *cases, *(item.id for item in recall.items)))
+    inputs = (INPUT_ID,) if evidence.input_shift is not None else ()
+    return frozenset((SCORE_ID, *inputs, *regions, *cases, *(item.id for item in recall.items)))
 
 
 def citable_event_ids(event: Event) -> frozenset[str]:

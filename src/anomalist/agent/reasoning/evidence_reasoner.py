@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from anomalist.agent.models.selection import EVIDENCE_REASONER
-from anomalist.agent.reasoning.claims import SCORE_ID, citable_ids, filter_claims
+from anomalist.agent.reasoning.claims import INPUT_ID, SCORE_ID, citable_ids, filter_claims
 from anomalist.agent.reasoning.policy import Policy, decide_label
 from anomalist.agent.reasoning.severity import Severity, picture_severity
 from anomalist.agent.reasoning.wording import (
@@ -84,7 +84,7 @@ class EvidenceReasoner:
         found = assess(media, evidence, recall, policy)
         return Verdict(
             label=found.label,
-            severity=0 if found.label == "normal" else found.severity.level,
+            severity=found.grade,
             kind=found.kind,
             claims=found.claims,
             reasoner=self.name,
@@ -107,6 +107,7 @@ class Assessment:
     kind : of the anomaly; None where there is nothing to name.
     claims, dropped : the sentences that are grounded, and those that are not.
     disagreements : between the score and the regions.
+    changed_input : whether the picture as a whole is not like what was learned.
     """
 
     label: Label
@@ -116,17 +117,23 @@ class Assessment:
     claims: tuple[Claim, ...]
     dropped: tuple[str, ...]
     disagreements: tuple[str, ...]
+    changed_input: bool = False
+
+    @property
+    def grade(self) -> int:
+        """Index into SEVERITIES of the verdict: none where it is normal, or no place could be judged."""
+        return 0 if self.label == "normal" or self.changed_input else self.severity.level
 
 
 def assess(media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Assessment:
     """Put measurements, and what memory recalls, into an assessment; no model is asked."""
     label, why = decide_label(evidence, policy)
     severity = picture_severity(evidence.regions, media.size, policy)
-    claims = [score_claim(evidence), *region_claims(media, evidence)]
-    if label != "normal":
+    claims = [*input_claims(evidence), score_claim(evidence), *region_claims(media, evidence)]
+    if label != "normal" and not evidence.changed_input:
         claims.append(severity_claim(label, severity))
     tension = _contradictions(label, evidence)
-    if not tension:
+    if not tension and not evidence.changed_input:
         claims.append(_agreement_claim(label, evidence))
     claims.extend(_recalled_claim(item) for item in recall.items[:MAX_RECALLED_SENTENCES])
     kept, dropped = filter_claims(claims, citable_ids(evidence, recall))
@@ -138,6 +145,7 @@ def assess(media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> 
         claims=kept,
         dropped=tuple(claim.text for claim in dropped),
         disagreements=tension,
+        changed_input=evidence.changed_input,
     )
 
 
@@ -148,6 +156,22 @@ def _verdict_kind(label: Label, evidence: Evidence, size: tuple[int, int]) -> st
     if evidence.regions:
         return region_kind(evidence.regions[0], size)
     return "diffuse change" if label == "anomalous" else None
+
+
+def input_claims(evidence: Evidence) -> Iterator[Claim]:
+    """Say what of the picture as a whole changed, and that the run drifts."""
+    shift = evidence.input_shift
+    if shift is None:
+        return
+    if shift.changes:
+        text = f"As a whole the picture is not like those that were learned: {shift.words}."
+        yield Claim(text=text, evidence=(INPUT_ID,))
+    elif shift.corrected:
+        small = ", ".join(change.words for change in shift.corrected)
+        yield Claim(text=f"Small differences were taken out before scoring: {small}.", evidence=(INPUT_ID,))
+    if shift.drift is not None:
+        text = f"The run has drifted, {shift.drift.words}: the promised rate of false alarms no longer holds."
+        yield Claim(text=text, evidence=(INPUT_ID,))
 
 
 def score_claim(evidence: Evidence) -> Claim:

@@ -30,6 +30,7 @@ from anomalist.types.image import (
     ProductMatch,
     is_alarm,
 )
+from anomalist.types.shift import InputShift
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -173,7 +174,7 @@ def decide_label(evidence: Evidence | EvidenceSummary, policy: Policy) -> tuple[
 
     Anomalous when the conformal p-value is at most the asked false-alarm rate; an exact tie is anomalous.
     Undecided when there is no usable score or calibration, when the normals can't support the asked rate,
-    when the decision flips too easily, or where the picture is unlike every product of the profile. A failure
+    when the decision flips too easily, or where the picture as a whole is unlike what was learned. A failure
     is never "normal". Against one reference picture the differences themselves decide.
     """
     calibration, p = evidence.calibration, evidence.p_value
@@ -181,6 +182,8 @@ def decide_label(evidence: Evidence | EvidenceSummary, policy: Policy) -> tuple[
         return "undecided", f"The detector gave no usable score ({evidence.score})."
     if evidence.product is not None and not evidence.product.recognised:
         return "undecided", _unlike_every_product(evidence.product)
+    if evidence.input_shift is not None and evidence.input_shift.changes:
+        return "undecided", changed_input_words(evidence.input_shift)
     if evidence.basis == "reference":
         return ("anomalous" if evidence.regions else "normal"), None
     if calibration is None:
@@ -221,6 +224,14 @@ def decide_clip_label(
         why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
         return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
     return "normal", None
+
+
+def changed_input_words(shift: InputShift) -> str:
+    """Say what of the whole picture changed, and what follows."""
+    return (
+        f"The picture as a whole is not like those that were learned: {shift.words}. "
+        "No place of it was judged, and the promised rate of false alarms does not hold for it."
+    )
 
 
 def _unlike_every_product(match: ProductMatch) -> str:

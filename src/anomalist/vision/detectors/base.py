@@ -119,8 +119,8 @@ class Detector(Protocol):
 
     A plug-in of the group ``anomalist.detectors`` is a class with these members; no base class is needed.
     With ``calibration = LEAVE_ONE_GROUP_OUT`` it has one model, and ``score_unseen(number, read, roi)``
-    scores a normal picture that it has just learned from without those of the same object, until
-    ``forget_unseen()`` frees what that needs.
+    scores a normal picture that it has just learned from without those of the same object, and
+    ``score_changed(number, picture, roi)`` a changed one, until ``forget_unseen()`` frees what that needs.
     """
 
     name: str

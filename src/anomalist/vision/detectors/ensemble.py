@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,6 +32,7 @@ from anomalist.vision.detectors.base import (
 from anomalist.vision.detectors.experts import (
     MAHALANOBIS,
     NEIGHBOURS,
+    POSITION,
     SURFACE,
     EnsembleModel,
     Excluded,
@@ -67,6 +68,7 @@ from anomalist.vision.detectors.multiscale import (
     tile_origins,
     to_tiling_size,
 )
+from anomalist.vision.detectors.position_memory import PositionMemory
 from anomalist.vision.detectors.surface import arrays_of_model, model_from_arrays
 from anomalist.vision.detectors.token_memory import TokenMemory
 from anomalist.vision.features.backbones import resolve_device, to_working_size
@@ -77,9 +79,9 @@ if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
 
 EFFORTS: Mapping[str, tuple[tuple[str, ...], int]] = {
-    "fast": ((NEIGHBOURS, MAHALANOBIS), 336),
-    "normal": ((SURFACE, NEIGHBOURS, MAHALANOBIS), 336),
-    "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS), 448),
+    "fast": ((NEIGHBOURS, MAHALANOBIS, POSITION), 336),
+    "normal": ((SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION), 336),
+    "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION), 448),
 }
 """Experts, and nominal side of the backbone's input in pixels, by effort."""
 
@@ -163,9 +165,22 @@ class EnsembleDetector:
             raise DetectorError("Only a detector that has just learned can score its normals as new.")
         return self._output(self._unseen.found[number], read(), roi, number)
 
+    def score_changed(self, number: int, picture: UInt8Array, roi: BoolArray | None = None) -> DetectorOutput:
+        """Score a changed normal picture, uint8 (H, W, 3), without the pictures of its object.
+
+        ``number`` is as for `score_unseen`; only after `learn`, too.
+        """
+        if self._unseen is None:
+            raise DetectorError("Only a detector that has just learned can score its normals as new.")
+        leave = same_group(self._unseen.groups, number)
+        ((_, found),) = self.whole.judge(self.experts, [to_working_size(picture)], roi, [leave])
+        return self._output(found, picture, roi, number)
+
     def forget_unseen(self) -> None:
         """Free what `score_unseen` needs."""
         self._unseen = None
+        if self.whole.position is not None:
+            self.whole = replace(self.whole, position=self.whole.position.forget())
 
     def _output(
         self, found: ExpertMaps, picture: UInt8Array, roi: BoolArray | None, number: int | None
@@ -373,6 +388,8 @@ def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:
     }
     if model.surface is not None:
         arrays |= {f"surface.{name}": array for name, array in arrays_of_model(model.surface).items()}
+    if model.position is not None:
+        arrays |= {f"position.{name}": array for name, array in model.position.arrays().items()}
     return arrays
 
 
@@ -382,5 +399,11 @@ def _model_of(
     from anomalist.vision.features.extractor import with_prefix
 
     bank = MemoryBank(arrays["tokens"].astype(np.float32), arrays["pictures"], arrays["places"])
-    surface = with_prefix(arrays, "surface.")
-    return EnsembleModel(TokenMemory(bank), model_from_arrays(surface) if surface else None, scales, level)
+    surface, position = with_prefix(arrays, "surface."), with_prefix(arrays, "position.")
+    return EnsembleModel(
+        TokenMemory(bank),
+        model_from_arrays(surface) if surface else None,
+        scales,
+        level,
+        PositionMemory.of_arrays(position) if position else None,
+    )

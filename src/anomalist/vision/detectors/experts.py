@@ -31,6 +31,7 @@ from anomalist.vision.detectors.fusion import (
     same_group,
     smooth,
 )
+from anomalist.vision.detectors.position_memory import PositionMemory
 from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
 from anomalist.vision.regions import resize_roi_to_grid
@@ -38,8 +39,11 @@ from anomalist.vision.regions import resize_roi_to_grid
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
 
-SURFACE, NEIGHBOURS, MAHALANOBIS = "surface", "neighbours", "mahalanobis"
-"""Names of the experts: SurfaceNet, and two distances of DINOv2 tokens."""
+SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION = "surface", "neighbours", "mahalanobis", "position"
+"""Names of the experts: SurfaceNet, and three distances of DINOv2 tokens.
+
+That of the position is asked only where all normal pictures have the same size.
+"""
 _MAX_ENLARGEMENT = 1.75  # of a picture at working size: a small one shows nothing more, only larger
 _GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
@@ -148,12 +152,14 @@ class EnsembleModel:
     surface : of SurfaceNet; None where that is not asked.
     scales : of each expert.
     level : combined score that nine in ten unseen normals stay under.
+    position : of the tokens by their place; None where the normals differ in size, or it is not asked.
     """
 
     memory: TokenMemory
     surface: FusionModel[PatchBank] | None
     scales: Mapping[str, ExpertScale] = field(default_factory=dict)
     level: float = 0.0
+    position: PositionMemory | None = None
 
     def judge(
         self,
@@ -202,10 +208,12 @@ class EnsembleModel:
                 yield self._scores(self._token_maps(grid, excluded[index]), own, roi)
 
     def _token_maps(self, grid: FloatArray, excluded: Excluded | None) -> dict[str, FloatArray]:
-        return {
+        maps = {
             NEIGHBOURS: self.memory.neighbour_distances(grid, excluded),
             MAHALANOBIS: self.memory.mahalanobis_distances(grid, excluded),
         }
+        placed = self.position.distances(grid, excluded) if self.position is not None else None
+        return maps if placed is None else maps | {POSITION: placed}
 
     @staticmethod
     def _scores(
@@ -246,17 +254,20 @@ class EnsembleModel:
         """
         shape = max((m.shape for m in found.maps.values()), key=math.prod)
         score, joined = 0.0, np.zeros(shape, np.float32)
+        # A picture of another size has no places to compare: the others share the weight of that expert.
+        total = sum(weights[name] for name in found.maps) or 1.0
         for name, own in found.maps.items():
-            if not weights[name]:
+            weight = weights[name] / total
+            if not weight:
                 continue
             scale = self.scales[name]
-            score += weights[name] * scale.standardise(found.scores[name])
+            score += weight * scale.standardise(found.scores[name])
             standard: FloatArray = scale.standardise_map(own)
             if name != SURFACE:
                 broad = (smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
                 faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
                 standard = np.asarray(smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
-            joined += np.float32(weights[name]) * resize_map(standard, shape)
+            joined += np.float32(weight) * resize_map(standard, shape)
         return score, joined
 
 
@@ -283,7 +294,7 @@ def fit_ensemble_model(
             experts.extractor, normals, roi, lambda done, total: progress("remembering", done, total)
         )
         surface = fit_model(experts.extractor, [experts.extractor.network.head], 0, bank, normals)
-    model = EnsembleModel(memory, surface)
+    model = EnsembleModel(memory, surface, position=_fit_position(experts, tokens, normals))
     leave = [same_group(normals.groups, i) for i in range(count)]
     found: dict[int, ExpertMaps] = {}
     for index, judged in model.judge(experts, images, roi, leave, tokens):
@@ -293,9 +304,19 @@ def fit_ensemble_model(
         name: ExpertScale.fit(
             [found[i].scores[name] for i in range(count)], [found[i].maps[name] for i in range(count)]
         )
-        for name in experts.names
+        for name in found[0].maps
     }
     return replace(model, scales=scales), found
+
+
+def _fit_position(
+    experts: Experts, tokens: Mapping[int, FloatArray], normals: NormalImages
+) -> PositionMemory | None:
+    """Tokens by their place, where all pictures are of one size and none is a tile."""
+    same = {grid.shape for grid in tokens.values()}
+    if POSITION not in experts.names or not normals.aligned or len(same) > 1:
+        return None
+    return PositionMemory.fit([tokens[i] for i in range(len(tokens))], normals.groups, normals.seed)
 
 
 def learn_weights(
@@ -307,8 +328,9 @@ def learn_weights(
     progress: Progress,
 ) -> dict[str, float]:
     """Weights of the experts by trials with synthetic defects; equal ones where all share the same tokens."""
-    if SURFACE not in experts.names:
-        return dict.fromkeys(experts.names, 1 / len(experts.names))
+    names = tuple(model.scales)
+    if model.surface is None and model.position is None:
+        return dict.fromkeys(names, 1 / len(names))
     trials = draw_trials(normals.images, normals.groups, normals.seed)
     leave = [same_group(normals.groups, index) for index, _ in trials]
     tested: list[Mapping[str, float]] = []
@@ -316,8 +338,8 @@ def learn_weights(
         tested.append(scores)
         progress("weighing", len(tested), len(trials))
     return expert_weights(
-        {name: [found[i].scores[name] for i, _ in trials] for name in experts.names},
-        {name: [scores[name] for scores in tested] for name in experts.names},
+        {name: [found[i].scores[name] for i, _ in trials] for name in names},
+        {name: [scores[name] for scores in tested] for name in names},
     )
 
 
@@ -327,8 +349,10 @@ def _halved(score_map: FloatArray) -> FloatArray:
 
 
 def without_idle(model: EnsembleModel, weights: Mapping[str, float]) -> EnsembleModel:
-    """The model without SurfaceNet where that has no weight: most of the time of a picture."""
-    return model if weights.get(SURFACE) else replace(model, surface=None)
+    """The model without the experts that have no weight and cost time or space."""
+    if not weights.get(SURFACE):
+        model = replace(model, surface=None)
+    return model if weights.get(POSITION) else replace(model, position=None)
 
 
 def with_level(

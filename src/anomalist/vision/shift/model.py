@@ -1,0 +1,516 @@
+"""Model of what the pictures of a product are like as a whole, learned from its normal pictures.
+
+It says what of a new picture differs as a whole (covariate shift), takes small differences out before the picture
+is scored, and names large ones, with which no place of it can be judged. How far a characteristic may go is the
+range of the normal pictures and of the same pictures after small changes that every line has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.shift import Characteristic, InputChange, InputShift
+from anomalist.vision.alignment import resize_matrix
+from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.shift.nuisances import NUISANCES, compress
+from anomalist.vision.shift.registration import Grain, Matrix, Pose, Template, band_pass, template_size
+from anomalist.vision.shift.statistics import ImageStatistics, gains, measure_statistics
+
+LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
+"""What a score may be corrected for."""
+STATISTICS = ("brightness", "red", "blue", "contrast", "sharpness", "luma noise", "chroma noise", "structure")
+POSES = ("dx", "dy", "degrees", "scale")
+SIMULATED = 16
+"""Normal pictures, at most, whose small changes are simulated."""
+REGISTERED = 60
+"""Normal pictures, at most, that say how a product lies."""
+_LEVELS = (1.0, 0.5, 0.25)  # sizes, of that of the normals, at which statistics are compared
+_SAME_SIZE, _SAME_FORMAT = 0.03, 0.03
+_LIGHT_MARGIN = (math.log(0.80), math.log(1.25))
+_LIGHT_NOISE, _COLOUR_MARGIN, _CONTRAST_MARGIN = 0.03, 0.3, 0.35
+_RANGE_MARGIN, _RANGE_MARGIN_FEW, _LEAST_MARGIN = 0.35, 3.0, 0.25
+_BLANK_MARGIN = 1.2
+_POSE_MARGIN = np.array(
+    [0.0255, 1.8, math.log(1.07)]
+)  # of shift, turn, scale: up to 2 % and 1 degree are small
+_POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
+_MIN_AGREEMENT, _TENTH_AGREEMENT, _FOUND_SHARE = 0.6, 0.4, 0.55
+_GRAIN_AGREEMENT, _GRAIN_DEGREES, _GRAIN_SCALE = 0.5, 1.0, 0.03
+_COARSEST_QUALITY, _COARSER = 50.0, 1.5
+_UNLIKE_MARGIN = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class InputSample:
+    """One normal picture as a whole: its size, statistics and structure."""
+
+    size: tuple[int, int]
+    statistics: ImageStatistics
+    structure: FloatArray
+
+    @classmethod
+    def of(cls, pixels: UInt8Array, roi: BoolArray | None) -> InputSample:
+        """Measure a picture, uint8 (H, W, 3)."""
+        size = pixels.shape[0], pixels.shape[1]
+        statistics = measure_statistics(pixels, resize_roi_to_grid(roi, pixels.shape))
+        return cls(size, statistics, band_pass(pixels, template_size(*size)))
+
+
+@dataclass(frozen=True, eq=False)
+class AssessedInput:
+    """A picture as it is to be scored.
+
+    Parameters
+    ----------
+    shift : what differs as a whole, for the record; the correction of the score is in it.
+    pixels : uint8 (H, W, 3), with small differences taken out.
+    matrix : float64 (3, 3), from pixels of ``pixels`` to pixels of the picture given; None where it was not moved.
+    """
+
+    shift: InputShift
+    pixels: UInt8Array
+    matrix: Matrix | None
+
+
+@dataclass(frozen=True, eq=False)
+class InputModel:
+    """Model of whole pictures of one product.
+
+    Parameters
+    ----------
+    size : height and width of the normal pictures; None where they differ.
+    quantiles : float32 (3, 19), median over the normals, grey levels.
+    normals : float64 (n, 8), statistics of the normals, see ``STATISTICS``.
+    low, high : float64 (3, 8), ranges at full, half and quarter size, small changes included.
+    template, grain : of a product that always lies alike, and of a texture with a direction; or neither.
+    poses : float64 (m, 4), of the normals, see ``POSES``.
+    expected, found : agreement that normals have at least, and from which it is the product.
+    quality : JPEG quality of the worst normal.
+    corrections : what each correction leaves in the score.
+    typical : median and largest of the normals' own medians of the anomaly map; None before calibration.
+    """
+
+    size: tuple[int, int] | None
+    quantiles: FloatArray
+    normals: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    template: Template | None
+    grain: Grain | None
+    poses: npt.NDArray[np.float64]
+    expected: float
+    found: float
+    quality: float
+    corrections: Mapping[str, float] = field(default_factory=dict)
+    typical: tuple[float, float] | None = None
+
+    def assess(self, given: UInt8Array, roi: BoolArray | None = None) -> AssessedInput:
+        """Compare a picture, uint8 (H, W, 3), with the normals as a whole, and take small differences out."""
+        pixels, level, resized, format_change = self._resized(given)
+        statistics = measure_statistics(_at_level(pixels, level), resize_roi_to_grid(roi, pixels.shape))
+        values = statistic_row(statistics, self.quantiles)
+        pose = self._pose(pixels)
+        quality = min(statistics.jpeg, jpeg_of(given)) if resized else statistics.jpeg
+        changes = list(format_change)
+        changes += self._structure_changes(values, pose, level)
+        if not changes:
+            changes = [*self._light_changes(values), *self._quality_changes(values, quality, level, pose)]
+            changes += self._pose_changes(pose)
+        shown = dict(zip(STATISTICS, values.tolist(), strict=True))
+        if pose is not None:
+            shown |= dict(zip(POSES, pose_row(pose).tolist(), strict=True)) | {"agreement": pose.agreement}
+        shown = {name: round(value, 4) for name, value in shown.items()}
+        if changes:
+            return AssessedInput(InputShift(statistics=shown, changes=tuple(changes)), given, None)
+        return self._corrected(given, pixels, values, pose, quality, resized, shown)
+
+    def unlike(self, score_map: FloatArray) -> InputChange | None:
+        """That a picture is strange nearly all over, by its anomaly map: another thing, not a place on it."""
+        if self.typical is None:
+            return None
+        usual, most = self.typical
+        value = float(np.median(score_map))
+        if value <= most + _UNLIKE_MARGIN * max(most - usual, 0.05 * abs(usual)):
+            return None
+        return InputChange(name="product", value=value, words=_NOT_THE_PRODUCT)
+
+    def _resized(self, given: UInt8Array) -> tuple[UInt8Array, int, bool, tuple[InputChange, ...]]:
+        """The picture at the size of the normals, and the level of size at which its statistics compare."""
+        if self.size is None or given.shape[:2] == self.size:
+            return given, 0, False, ()
+        height, width = self.size
+        factors = given.shape[0] / height, given.shape[1] / width
+        if abs(math.log(factors[0] / factors[1])) > _SAME_FORMAT:
+            words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
+            return given, 0, False, (InputChange(name="format", value=factors[1] / factors[0], words=words),)
+        factor = math.sqrt(factors[0] * factors[1])
+        level = int(np.argmin([abs(math.log(factor / each)) for each in _LEVELS])) if factor < 1 else 0
+        return resize(given, self.size), level, True, ()
+
+    def _pose(self, pixels: UInt8Array) -> Pose | None:
+        if self.template is None and self.grain is None:
+            return None
+        structure = band_pass(pixels, template_size(*pixels.shape[:2]))
+        if self.template is not None:
+            if structure.shape != self.template.structure.shape:
+                return None
+            return self.template.register(structure, accepted=self.expected)
+        assert self.grain is not None
+        return self.grain.register(structure)
+
+    def _structure_changes(
+        self, values: npt.NDArray[np.float64], pose: Pose | None, level: int
+    ) -> Iterator[InputChange]:
+        place = STATISTICS.index("structure")
+        if values[place] < self.low[level, place] - _BLANK_MARGIN:
+            yield InputChange(name="blank", value=float(values[place]), words="blank, nothing is in it")
+        elif pose is not None and pose.agreement < self.found:
+            yield InputChange(name="product", value=round(pose.agreement, 4), words=_NOT_THE_PRODUCT)
+
+    def _light_changes(self, values: npt.NDArray[np.float64]) -> Iterator[InputChange]:
+        lowest, highest = self.normals.min(0), self.normals.max(0)
+        light, red, blue, contrast = values[:4].tolist()
+        if not lowest[0] + _LIGHT_MARGIN[0] <= light <= highest[0] + _LIGHT_MARGIN[1]:
+            yield _brightness(light)
+        beyond = np.maximum(values - highest, lowest - values)[1:3]
+        if beyond.max() > _COLOUR_MARGIN:
+            yield InputChange(
+                name="colour", value=round(float(max((red, blue), key=abs)), 4), words=_tint(red, blue)
+            )
+        if not lowest[3] - _CONTRAST_MARGIN <= contrast <= highest[3] + _CONTRAST_MARGIN:
+            how = "flatter" if contrast < 0 else "harder"
+            words = f"{how} in contrast by {abs(math.expm1(contrast)):.0%}"
+            yield InputChange(name="contrast", value=round(math.exp(contrast), 4), words=words)
+
+    def _quality_changes(
+        self, values: npt.NDArray[np.float64], quality: float, level: int, pose: Pose | None
+    ) -> Iterator[InputChange]:
+        if coarseness(quality) > _COARSER * coarseness(min(self.quality, _COARSEST_QUALITY)) - 1e-9:
+            words = f"coarsely compressed (JPEG quality about {quality:.0f})"
+            yield InputChange(name="compression", value=quality, words=words)
+            return
+        margin = _RANGE_MARGIN + _RANGE_MARGIN_FEW / len(self.normals)
+        margins = np.maximum(_LEAST_MARGIN, margin * (self.high[level] - self.low[level]))
+        above, below = values - self.high[level] - margins, self.low[level] - margins - values
+        noise = [STATISTICS.index("luma noise"), STATISTICS.index("chroma noise")]
+        if above[noise].max() > 0:
+            most = float((values - self.high[level])[noise].max())
+            yield InputChange(
+                name="noise", value=round(most, 4), words=f"noisier, {math.exp(most):.1f} times as much"
+            )
+            return
+        enlarged = pose is not None and pose.scale > math.exp(self.poses[:, 3].max() + _POSE_MARGIN[2])
+        place = STATISTICS.index("sharpness")
+        if below[place] > 0 and not enlarged:
+            lost = float(self.normals[:, place].mean() - values[place])
+            words = f"blurred, fine detail is {math.exp(-lost):.0%} of the usual"
+            yield InputChange(name="sharpness", value=round(-lost, 4), words=words)
+
+    def _pose_changes(self, pose: Pose | None) -> Iterator[InputChange]:
+        if pose is None:
+            return
+        row, usual = pose_row(pose), np.median(self.poses, 0)
+        off = row - usual
+        reach = float(np.hypot(*(self.poses - usual)[:, :2].T).max())
+        beyond = np.maximum(row - self.poses.max(0), self.poses.min(0) - row)[2:] - _POSE_MARGIN[1:]
+        if np.hypot(*off[:2]) > reach + _POSE_MARGIN[0]:
+            yield InputChange(
+                name="shift",
+                value=round(float(np.hypot(*off[:2])), 4),
+                words=self._shift_words(off[0], off[1]),
+            )
+        if beyond[0] > 0:
+            way = "clockwise" if off[2] > 0 else "counter-clockwise"
+            yield InputChange(
+                name="rotation", value=round(float(off[2]), 2), words=f"turned by {abs(off[2]):.1f}° {way}"
+            )
+        if beyond[1] > 0:
+            factor = math.exp(off[3])
+            how = "larger" if factor > 1 else "smaller"
+            yield InputChange(
+                name="scale", value=round(factor, 4), words=f"{how} in the picture by {abs(factor - 1):.0%}"
+            )
+
+    def _shift_words(self, dx: float, dy: float) -> str:
+        height, width = self.size or (1, 1)
+        across, down = dx * max(height, width), dy * max(height, width)
+        parts = [
+            f"{abs(value):.0f} px {ways[int(value > 0)]}"
+            for value, ways in ((across, ("to the left", "to the right")), (down, ("up", "down")))
+            if abs(value) >= 0.5
+        ]
+        return f"moved by {math.hypot(across, down):.0f} px ({', '.join(parts)})"
+
+    def _corrected(
+        self,
+        given: UInt8Array,
+        pixels: UInt8Array,
+        values: npt.NDArray[np.float64],
+        pose: Pose | None,
+        quality: float,
+        resized: bool,
+        shown: Mapping[str, float],
+    ) -> AssessedInput:
+        done: list[InputChange] = []
+        left: list[float] = []
+        matrix = None
+        if resized:
+            factor = given.shape[0] / pixels.shape[0]
+            done.append(
+                InputChange(
+                    name="scale", value=round(factor, 4), words=f"a picture of {factor:.3g} times the size"
+                )
+            )
+            left.append(self.corrections.get(SIZE, 0.0) if factor < 1 else 0.0)
+            matrix = resize_matrix((pixels.shape[0], pixels.shape[1]), (given.shape[0], given.shape[1]))
+        lit, light = self._relit(pixels, values)
+        if light is not None:
+            done.append(light)
+            left.append(self.corrections.get(LIGHT, 0.0))
+        if self.template is not None and pose is not None:
+            move = self._move(pose, (pixels.shape[0], pixels.shape[1]))
+            if move is not None:
+                lit = warp(lit, move)
+                matrix = move if matrix is None else matrix @ move
+                off = pose_row(pose) - np.median(self.poses, 0)
+                done.append(
+                    InputChange(
+                        name="shift", value=round(pose.shift, 4), words=self._shift_words(off[0], off[1])
+                    )
+                )
+                left.append(self.corrections.get(POSE, 0.0))
+        if coarseness(quality) > 1.05 * coarseness(self.quality):
+            share = min(1.0, coarseness(quality) / coarseness(_COARSEST_QUALITY))
+            words = f"compressed (JPEG quality about {quality:.0f})"
+            done.append(InputChange(name="compression", value=quality, words=words))
+            left.append(share * self.corrections.get(COMPRESSION, 0.0))
+        total = round(float(sum(left)), 4)
+        shift = InputShift(statistics=shown, corrected=tuple(done), score_correction=total)
+        return AssessedInput(shift, lit, matrix)
+
+    def _relit(
+        self, pixels: UInt8Array, values: npt.NDArray[np.float64]
+    ) -> tuple[UInt8Array, InputChange | None]:
+        """Bring brightness and colour to the nearest that a normal has."""
+        light = np.clip(values[:3], self.normals[:, :3].min(0), self.normals[:, :3].max(0)) - values[:3]
+        if np.abs(light).max() < _LIGHT_NOISE:
+            return pixels, None
+        red, blue = light[1], light[2]
+        green = light[0] - (red + blue) / 3
+        factors = np.exp([green + red, green, green + blue]).astype(np.float32)
+        change = (
+            _brightness(-float(light[0]))
+            if abs(light[0]) >= np.abs(light[1:]).max()
+            else InputChange(
+                name="colour",
+                value=round(float(max(values[1:3], key=abs)), 4),
+                words=_tint(values[1], values[2]),
+            )
+        )
+        return np.clip(pixels * factors + 0.5, 0, 255).astype(np.uint8), change
+
+    def _move(self, pose: Pose, size: tuple[int, int]) -> Matrix | None:
+        """Matrix from the picture, moved back to where normals lie, to the picture; None if it lies there.
+
+        Where only the place is off, by whole pixels, so that nothing is blurred.
+        """
+        row = pose_row(pose)
+        beyond = np.maximum(row - self.poses.max(0), self.poses.min(0) - row) > _POSE_NOISE
+        if not beyond.any():
+            return None
+        usual = np.median(self.poses, 0)
+        if not beyond[2:].any():
+            dx, dy = np.rint((row - usual)[:2] * max(size))
+            return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
+        reduced = resize_matrix(size, template_size(*size))
+        return np.asarray(np.linalg.inv(reduced) @ pose.matrix @ reduced)
+
+
+_NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
+
+
+def statistic_row(statistics: ImageStatistics, quantiles: FloatArray) -> npt.NDArray[np.float64]:
+    """Statistics of a picture against the usual quantiles of the normals, float64 (8,), see ``STATISTICS``."""
+    red, green, blue = gains(statistics.quantiles, quantiles)
+    light = (red + green + blue) / 3
+    spread, usual = (float(np.mean(each[:, -2] - each[:, 1])) for each in (statistics.quantiles, quantiles))
+    contrast = math.log((spread + 2.0) / (usual + 2.0)) - light
+    return np.array(
+        [
+            light,
+            red - green,
+            blue - green,
+            contrast,
+            statistics.edges[0] - statistics.edges[2],
+            statistics.textures[0] - light,
+            statistics.chroma - light,
+            statistics.edges[1] - light,
+        ],
+        np.float64,
+    )
+
+
+def pose_row(pose: Pose) -> npt.NDArray[np.float64]:
+    """Pose as float64 (4,): shift to the right and down, degrees, logarithm of the scale."""
+    return np.array([pose.dx, pose.dy, pose.degrees, math.log(pose.scale)], np.float64)
+
+
+def coarseness(quality: float) -> float:
+    """Factor of the quantiser's steps of a JPEG quality, 1 at 50; 0.02 where there is no compression."""
+    return max(0.02, 50 / quality if quality < 50 else 2 - quality / 50)
+
+
+def jpeg_of(pixels: UInt8Array) -> float:
+    """JPEG quality that the pixels show."""
+    return measure_statistics(pixels).jpeg
+
+
+def resize(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    """Resize a picture to (height, width): averaged when it shrinks, cubic when it grows."""
+    import cv2
+
+    how = cv2.INTER_AREA if size[0] < pixels.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=how), np.uint8)
+
+
+def warp(pixels: UInt8Array, matrix: Matrix) -> UInt8Array:
+    """Picture in the frame of a matrix from that frame to the picture; its borders are mirrored outwards."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(pixels, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(moved, np.uint8)
+
+
+def warp_back(score_map: FloatArray, matrix: Matrix, size: tuple[int, int]) -> FloatArray:
+    """Map of a moved picture in the frame of the picture that was given, float32 of ``size`` (H, W)."""
+    import cv2
+
+    moved = cv2.warpAffine(
+        score_map, matrix[:2], size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.float32)
+
+
+def _at_level(pixels: UInt8Array, level: int) -> UInt8Array:
+    if not level:
+        return pixels
+    return resize(
+        pixels,
+        (max(8, round(pixels.shape[0] * _LEVELS[level])), max(8, round(pixels.shape[1] * _LEVELS[level]))),
+    )
+
+
+def _brightness(light: float) -> InputChange:
+    how = "brighter" if light > 0 else "darker"
+    return InputChange(
+        name="brightness", value=round(math.exp(light), 4), words=f"{how} by {abs(math.expm1(light)):.0%}"
+    )
+
+
+def _tint(red: float, blue: float) -> str:
+    if abs(red - blue) >= max(abs(red), abs(blue)):
+        return "in warmer light" if red > blue else "in colder light"
+    if abs(blue) >= abs(red):
+        return "bluer" if blue > 0 else "yellower"
+    return "redder" if red > 0 else "greener"
+
+
+def fit_input_model(
+    samples: Sequence[InputSample], read: Callable[[int], UInt8Array], roi: BoolArray | None, seed: int
+) -> InputModel:
+    """Fit the model to n normal pictures; ``read`` gives one again, uint8 (H, W, 3)."""
+    size = _common_size([sample.size for sample in samples])
+    quantiles = np.median([sample.statistics.quantiles for sample in samples], axis=0).astype(np.float32)
+    rows = np.stack([statistic_row(sample.statistics, quantiles) for sample in samples])
+    model = InputModel(
+        size,
+        quantiles,
+        rows,
+        *_ranges(_choose(len(samples), SIMULATED, seed), read, roi, size, rows, quantiles),
+        None,
+        None,
+        np.zeros((1, 4)),
+        -1.0,
+        -1.0,
+        min(sample.statistics.jpeg for sample in samples),
+    )
+    return _with_pose(
+        model, [sample.structure for sample in samples], _choose(len(samples), REGISTERED, seed)
+    )
+
+
+def _choose(count: int, most: int, seed: int) -> list[int]:
+    order = np.random.default_rng((seed, 11)).permutation(count)
+    return sorted(order[:most].tolist())
+
+
+def _common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    array = np.array(sizes, np.float64)
+    middle = np.median(array, 0)
+    if (np.abs(array / middle - 1) > _SAME_SIZE).any():
+        return None
+    return int(middle[0]), int(middle[1])
+
+
+def _ranges(
+    chosen: Sequence[int],
+    read: Callable[[int], UInt8Array],
+    roi: BoolArray | None,
+    size: tuple[int, int] | None,
+    rows: npt.NDArray[np.float64],
+    quantiles: FloatArray,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Lowest and highest statistics of normals and of small changes of them, by level of size: (3, 8) each."""
+    found: list[list[npt.NDArray[np.float64]]] = [list(rows), [], []]
+    for number in chosen:
+        pixels = read(number)
+        if size is not None and pixels.shape[:2] != size:
+            pixels = resize(pixels, size)
+        inside = resize_roi_to_grid(roi, pixels.shape)
+        for name, change in NUISANCES.items():
+            if name == "halved":
+                continue  # seen at a level of size of its own
+            found[0].append(statistic_row(measure_statistics(change(pixels), inside), quantiles))
+        for level in (1, 2):
+            small = _at_level(pixels, level)
+            for changed in (small, compress(small, 50)):
+                # A small picture is enlarged first and reduced again, as one that is to be judged.
+                seen = _at_level(resize(changed, (pixels.shape[0], pixels.shape[1])), level)
+                found[level].append(statistic_row(measure_statistics(seen, inside), quantiles))
+    return np.stack([np.min(each, 0) for each in found]), np.stack([np.max(each, 0) for each in found])
+
+
+def _with_pose(model: InputModel, structures: Sequence[FloatArray], chosen: Sequence[int]) -> InputModel:
+    """The model with a template where the normals lie alike, or the grain where they have one."""
+    if model.size is None:
+        return model
+    kept = [structures[i] for i in chosen]
+    kept = [one for one in kept if one.shape == kept[0].shape]
+    template = Template.fit(kept)
+    poses = [template.without(one, len(kept)).register(one) for one in kept]
+    agreements = np.array([pose.agreement for pose in poses])
+    if np.median(agreements) >= _MIN_AGREEMENT and np.quantile(agreements, 0.1) >= _TENTH_AGREEMENT:
+        low, high = agreements.min(), agreements.max()
+        return replace(
+            model,
+            template=template,
+            poses=np.stack([pose_row(pose) for pose in poses]),
+            expected=float(low - max(0.02, 0.5 * (high - low))),
+            found=float(_FOUND_SHARE * np.median(agreements)),
+        )
+    grain = Grain.fit(kept)
+    poses = [grain.register(one) for one in kept]
+    rows = np.stack([pose_row(pose) for pose in poses])
+    usable = np.median([pose.agreement for pose in poses]) >= _GRAIN_AGREEMENT
+    if usable and rows[:, 2].std() <= _GRAIN_DEGREES and rows[:, 3].std() <= _GRAIN_SCALE:
+        agreement = float(np.median([pose.agreement for pose in poses]))
+        return replace(model, grain=grain, poses=rows, found=_FOUND_SHARE * agreement)
+    return model

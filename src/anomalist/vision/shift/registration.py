@@ -1,0 +1,283 @@
+"""Registration of a picture to the template of a product that always lies alike, and of the grain of one that doesn't.
+
+A template is the mean of normal pictures, band-passed and of local contrast one, so that light does not matter.
+A picture is registered by phase correlation and refined by the enhanced correlation coefficient (Evangelidis and
+Psarakis 2008); where that does not fit, quarter turns and the log-polar spectrum (Reddy and Chatterji 1996) give
+other starts. Texture without a place has a power spectrum, which turns and scales with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalist.types.common import FloatArray, UInt8Array
+
+Matrix = npt.NDArray[np.float64]
+
+TEMPLATE_SIDE = 160
+"""Longer side of a template, pixels."""
+_FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0  # sigmas of the band-pass, and of the local contrast, pixels
+_LEAST_CONTRAST = 3.0  # grey levels, under the local contrast
+_ECC_STEPS, _ECC_CHANGE = 40, 1e-4
+_MIN_OVERLAP = 0.5
+_ANGLES, _RADII = 180, 64
+_SPECTRUM_SIDE = 128
+_QUARTERS = (90, 180, 270)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """How a picture lies against the template.
+
+    Parameters
+    ----------
+    matrix : float64 (3, 3), from pixels of the template to pixels of the picture, reduced alike.
+    dx, dy : of the middle, to the right and down, as shares of the longer side.
+    degrees : turned clockwise, −180 to 180.
+    scale : factor of size.
+    agreement : correlation of the picture with the template there, −1 to 1.
+    """
+
+    matrix: Matrix
+    dx: float
+    dy: float
+    degrees: float
+    scale: float
+    agreement: float
+
+    @property
+    def shift(self) -> float:
+        """Length of the displacement, as a share of the longer side."""
+        return math.hypot(self.dx, self.dy)
+
+
+def template_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the template of pictures of a size."""
+    scale = TEMPLATE_SIDE / max(height, width)
+    return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def band_pass(pixels: UInt8Array, size: tuple[int, int]) -> FloatArray:
+    """Structure of a picture, uint8 (H, W, 3), of local contrast about one: float32 of the size (h, w)."""
+    import cv2
+
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA)
+    band = cv2.GaussianBlur(small, (0, 0), _FINE) - cv2.GaussianBlur(small, (0, 0), _COARSE)
+    spread = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), _LOCAL)) + _LEAST_CONTRAST
+    return np.asarray(band / spread, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """Template of a product that always lies alike.
+
+    Parameters
+    ----------
+    structure : float32 (h, w), mean of `band_pass` over normal pictures.
+    """
+
+    structure: FloatArray
+
+    @classmethod
+    def fit(cls, structures: Sequence[FloatArray]) -> Template:
+        """Average structures, float32 (h, w) each, once as they lie, and again after moving each to that."""
+        first = cls(_mean(structures))
+        moved = [_warped(one, first._shifted(one, np.eye(3)), one.shape) for one in structures]
+        return cls(_mean(moved))
+
+    def without(self, structure: FloatArray, count: int) -> Template:
+        """The template of ``count`` pictures without one of them."""
+        if count < 2:
+            return self
+        own = _warped(structure, self._shifted(structure, np.eye(3)), structure.shape)
+        return Template(np.asarray((self.structure * count - own) / (count - 1), np.float32))
+
+    def register(self, structure: FloatArray, *, accepted: float | None = None) -> Pose:
+        """Register a structure, float32 (h, w).
+
+        Where it agrees less than ``accepted``, turns and scales are searched, too.
+        """
+        best = self._refined(structure, self._shifted(structure, np.eye(3)))
+        pose = self._pose(structure, best)
+        if accepted is None or pose.agreement >= accepted:
+            return pose
+        for start in self._starts(structure):
+            other = self._pose(structure, self._refined(structure, self._shifted(structure, start)))
+            if other.agreement > pose.agreement + 0.05:
+                pose = other
+        return pose
+
+    def _starts(self, structure: FloatArray) -> Iterator[Matrix]:
+        height, width = self.structure.shape
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        yield from (_about(middle, turn, 1.0) for turn in _QUARTERS)
+        for degrees, scale in turn_and_scale(self._spectrum, log_polar_spectrum(structure), 3):
+            for half in (0, 180):
+                yield _about(middle, degrees + half, scale)
+
+    @cached_property
+    def _spectrum(self) -> FloatArray:
+        return log_polar_spectrum(self.structure)
+
+    def _shifted(self, structure: FloatArray, start: Matrix) -> Matrix:
+        """A start from template to picture, moved to where the two correlate most."""
+        import cv2
+
+        height, width = self.structure.shape
+        window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+        seen = _warped(structure, start, (height, width))
+        (x, y), _ = cv2.phaseCorrelate(self.structure * window, seen * window)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return start
+        moved = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+        candidate = start @ moved
+        return max((start, candidate), key=lambda m: self._agreement(structure, m))
+
+    def _refined(self, structure: FloatArray, start: Matrix) -> Matrix:
+        import cv2
+
+        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_STEPS, _ECC_CHANGE)
+        try:
+            _, found = cv2.findTransformECC(
+                self.structure, structure, start[:2].astype(np.float32), cv2.MOTION_AFFINE, stop, None, 3
+            )
+        except cv2.error:
+            return start
+        matrix = np.vstack([found.astype(np.float64), [0, 0, 1]])
+        if not np.isfinite(matrix).all():
+            return start
+        return max((start, matrix), key=lambda m: self._agreement(structure, m))
+
+    def _agreement(self, structure: FloatArray, matrix: Matrix) -> float:
+        """Correlation with the template where both are seen; −1 where too little is."""
+        inside = _warped(np.ones_like(structure), matrix, self.structure.shape, border=0.0) > 0.99
+        if inside.mean() < _MIN_OVERLAP:
+            return -1.0
+        seen = _warped(structure, matrix, self.structure.shape)[inside]
+        return _correlation(seen, self.structure[inside])
+
+    def _pose(self, structure: FloatArray, matrix: Matrix) -> Pose:
+        height, width = self.structure.shape
+        middle = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
+        dx, dy, _ = (matrix @ middle - middle) / max(height, width)
+        linear = matrix[:2, :2]
+        scale = math.sqrt(max(float(np.linalg.det(linear)), 1e-6))
+        degrees = math.degrees(math.atan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
+        return Pose(matrix, float(dx), float(dy), degrees, scale, self._agreement(structure, matrix))
+
+
+@dataclass(frozen=True, eq=False)
+class Grain:
+    """Power spectrum of a texture that has a direction or a pitch.
+
+    Parameters
+    ----------
+    spectrum : float32 (angles, radii), mean of `log_polar_spectrum` over normal pictures.
+    """
+
+    spectrum: FloatArray
+
+    @classmethod
+    def fit(cls, structures: Sequence[FloatArray]) -> Grain:
+        """Average the spectra of structures."""
+        spectra = [log_polar_spectrum(one) for one in structures]
+        return cls(_mean(spectra))
+
+    def register(self, structure: FloatArray) -> Pose:
+        """Turn (−90 to 90 degrees) and scale of a structure; nothing tells where it lies."""
+        spectrum = log_polar_spectrum(structure)
+        ((degrees, scale),) = turn_and_scale(self.spectrum, spectrum, 1)
+        rows = (np.arange(_ANGLES) + round(degrees * _ANGLES / 180)) % _ANGLES
+        columns = np.arange(_RADII) - round(math.log(scale) / math.log(_radii()[1] / _radii()[0]))
+        shared = (columns >= 0) & (columns < _RADII)
+        seen = spectrum[rows][:, columns[shared]]
+        agreement = _correlation(seen.ravel(), self.spectrum[:, shared].ravel())
+        return Pose(np.eye(3), 0.0, 0.0, degrees, scale, agreement)
+
+
+def log_polar_spectrum(structure: FloatArray) -> FloatArray:
+    """Logarithm of the amplitudes of a structure in log-polar coordinates: float32 (180, 64), half a turn."""
+    import cv2
+
+    height, width = structure.shape
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    padded = np.zeros((2 * _SPECTRUM_SIDE, 2 * _SPECTRUM_SIDE), np.float32)
+    rows, columns = min(height, 2 * _SPECTRUM_SIDE), min(width, 2 * _SPECTRUM_SIDE)
+    padded[:rows, :columns] = ((structure - structure.mean()) * window)[:rows, :columns]
+    amplitude = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(padded)))).astype(np.float32)
+    amplitude = cv2.GaussianBlur(amplitude, (0, 0), 1.5)
+    angles = np.pi * np.arange(_ANGLES) / _ANGLES
+    radii = _radii()
+    x = (_SPECTRUM_SIDE + np.outer(np.cos(angles), radii)).astype(np.float32)
+    y = (_SPECTRUM_SIDE + np.outer(np.sin(angles), radii)).astype(np.float32)
+    polar = cv2.remap(amplitude, x, y, cv2.INTER_LINEAR)
+    return np.asarray(polar - cv2.blur(polar.mean(0)[None], (9, 1)), np.float32)
+
+
+def _radii() -> npt.NDArray[np.float64]:
+    """Radii of the spectrum, in its own pixels, each the same factor above the one before."""
+    return np.asarray(np.geomspace(_SPECTRUM_SIDE / 16, _SPECTRUM_SIDE * 0.9, _RADII))
+
+
+def turn_and_scale(reference: FloatArray, spectrum: FloatArray, most: int) -> list[tuple[float, float]]:
+    """Turns in degrees clockwise (−90 to 90) and scales that take a spectrum to another, the best first."""
+    one, other = reference - reference.mean(), spectrum - spectrum.mean()
+    padded = [np.pad(each, ((0, 0), (0, _RADII))) for each in (one, other)]
+    across = np.fft.ifft2(np.conj(np.fft.fft2(padded[0])) * np.fft.fft2(padded[1])).real
+    reach = _RADII // 4
+    across = np.concatenate([across[:, -reach:], across[:, : reach + 1]], 1)
+    step = math.log(_radii()[1] / _radii()[0])
+    found: list[tuple[float, float]] = []
+    for _ in range(most):
+        row, column = divmod(int(across.argmax()), across.shape[1])
+        turn = row + _vertex(
+            across[(row - 1) % _ANGLES, column], across[row, column], across[(row + 1) % _ANGLES, column]
+        )
+        inner = 0 < column < across.shape[1] - 1
+        shift = column - reach + (_vertex(*across[row, column - 1 : column + 2]) if inner else 0.0)
+        degrees = (turn * 180 / _ANGLES + 90) % 180 - 90
+        found.append((float(degrees), math.exp(-shift * step)))
+        rows = (np.arange(row - 6, row + 7)) % _ANGLES
+        across[rows[:, None], np.arange(max(0, column - 4), min(across.shape[1], column + 5))] = -np.inf
+    return found
+
+
+def _vertex(before: float, here: float, after: float) -> float:
+    """Place of the highest point of a parabola through three values, −0.5 to 0.5."""
+    bend = before - 2 * here + after
+    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if np.isfinite(bend) and bend < 0 else 0.0
+
+
+def _about(middle: tuple[float, float], degrees: float, scale: float) -> Matrix:
+    """Turn clockwise (as seen) and enlarge about a point."""
+    import cv2
+
+    return np.vstack([cv2.getRotationMatrix2D(middle, -degrees, scale), [0, 0, 1]])
+
+
+def _warped(
+    structure: FloatArray, matrix: Matrix, size: tuple[int, ...], border: float | None = None
+) -> FloatArray:
+    """What a picture shows in the frame of the template, by the matrix from template to picture."""
+    import cv2
+
+    how = cv2.BORDER_REFLECT_101 if border is None else cv2.BORDER_CONSTANT
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(structure, matrix[:2], (size[1], size[0]), flags=flags, borderMode=how))
+
+
+def _mean(arrays: Sequence[FloatArray]) -> FloatArray:
+    return np.asarray(np.stack(arrays).mean(0, dtype=np.float64), np.float32)
+
+
+def _correlation(one: FloatArray, other: FloatArray) -> float:
+    first, second = one - one.mean(), other - other.mean()
+    norm = math.sqrt(float((first * first).sum()) * float((second * second).sum()))
+    return float((first * second).sum()) / norm if norm > 1e-9 else 0.0

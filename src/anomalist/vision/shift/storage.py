@@ -1,0 +1,63 @@
+"""Reading and writing the model of whole pictures, as safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from anomalist.vision.shift.model import InputModel
+from anomalist.vision.shift.registration import Grain, Template
+
+
+def save_input_model(model: InputModel, file: Path) -> None:
+    """Write a model; raises OSError."""
+    from safetensors.numpy import save_file
+
+    arrays = {
+        "quantiles": model.quantiles,
+        "normals": model.normals,
+        "low": model.low,
+        "high": model.high,
+        "poses": model.poses,
+    }
+    if model.template is not None:
+        arrays["template"] = model.template.structure
+    if model.grain is not None:
+        arrays["grain"] = model.grain.spectrum
+    settings = {
+        "size": model.size,
+        "expected": model.expected,
+        "found": model.found,
+        "quality": model.quality,
+        "corrections": dict(model.corrections),
+        "typical": model.typical,
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(contiguous, file, {"settings": json.dumps(settings)})
+
+
+def load_input_model(file: Path) -> InputModel:
+    """Read what `save_input_model` wrote; raises OSError, SafetensorError, KeyError and ValueError."""
+    from safetensors import safe_open
+
+    with safe_open(file, "numpy") as opened:
+        settings = json.loads(opened.metadata()["settings"])
+        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    size, typical = settings["size"], settings["typical"]
+    return InputModel(
+        size=(size[0], size[1]) if size else None,
+        quantiles=arrays["quantiles"],
+        normals=arrays["normals"],
+        low=arrays["low"],
+        high=arrays["high"],
+        template=Template(arrays["template"]) if "template" in arrays else None,
+        grain=Grain(arrays["grain"]) if "grain" in arrays else None,
+        poses=arrays["poses"],
+        expected=settings["expected"],
+        found=settings["found"],
+        quality=settings["quality"],
+        corrections=settings["corrections"],
+        typical=(typical[0], typical[1]) if typical else None,
+    )
