@@ -1,7 +1,8 @@
 """Measure how changes of the whole picture are told: print the table of docs/benchmarks.md.
 
-Four generated products are learned from 60 pictures each. New good parts, and parts with a defect, are inspected
-as they are, after small changes that every line has, and after large ones of which a person has to hear.
+Four generated products are learned from 60 pictures each. New good parts, and parts with a defect, are
+inspected as they are, after small changes that every line has, and after large ones of which a person has
+to hear.
 
     python scripts/bench_nuisances.py [--products plate,cap] [--pictures 20] [--json FILE]
 """
@@ -76,7 +77,8 @@ def _found(
     seen = inspect(name, [change(picture) for picture in new])
     result: dict[str, float] = {"false alarms": np.mean([each.record.label == "anomalous" for each in seen])}
     for kind, cases in bad.items():
-        records = [each.record for each in inspect(f"{name} {kind}", [change(picture) for picture, _ in cases])]
+        changed = [change(picture) for picture, _ in cases]
+        records = [each.record for each in inspect(f"{name} {kind}", changed)]
         result[kind] = sum(record.label == "anomalous" for record in records)
         if kind == "missing":
             result["called missing"] = sum(

@@ -29,7 +29,7 @@ def make_part(product: str, seed: int, defect: str | None = None) -> tuple[Pictu
     mask = np.zeros((SIDE, SIDE), np.uint8)
     if defect == "scratch":
         start = rng.integers(85, 140, 2)
-        end = start + (int(rng.integers(28, 42)), int(rng.integers(-18, 18)))
+        end = start + np.array([rng.integers(28, 42), rng.integers(-18, 18)])
         cv2.line(mask, start.tolist(), end.tolist(), 255, 2)
         grey = np.where(mask > 0, 240 if grey[mask > 0].mean() < 170 else 60, grey)
     elif defect == "stain":
@@ -126,7 +126,7 @@ def _woven(rng: np.random.Generator, shift: npt.NDArray[np.float64], missing: bo
     over = np.cos((_X + phase[0]) * np.pi / 8) * np.cos((_Y + phase[1]) * np.pi / 10) > 0
     grey = 130 + 22 * np.where(over, warp, weft) + _grain(rng, 5, 0.8, 0.8)
     row, left = int(rng.integers(90, 160)), int(rng.integers(70, 110))
-    mask = (abs(_Y - row) < 5) & (_X > left) & (_X < left + 55)  # a piece of a weft thread
+    mask = (abs(_Y - row) < 5) & (left < _X) & (left + 55 > _X)  # a piece of a weft thread
     return (np.where(mask, 70 + 12 * warp, grey), mask) if missing else (grey, mask)
 
 

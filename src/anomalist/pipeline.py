@@ -59,7 +59,8 @@ from anomalist.vision.profile import (
     save_mixed,
     save_profile,
 )
-from anomalist.vision.shift.model import InputModel, fit_input_model
+from anomalist.vision.shift.fitting import fit_input_model
+from anomalist.vision.shift.model import InputModel
 
 
 class Inspector:

@@ -25,13 +25,12 @@ from anomalist.types.common import Box, FloatArray, Frozen
 from anomalist.types.image import Region
 from anomalist.vision.detectors.reference import (
     LabelledChanges,
-    component_mask,
     describe_change,
     load_reference,
 )
 from anomalist.vision.difference import FigureTone, find_difference, two_tone_level
 from anomalist.vision.media.images import load_image
-from anomalist.vision.regions import find_regions
+from anomalist.vision.regions import component_mask, find_regions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

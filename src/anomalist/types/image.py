@@ -287,8 +287,8 @@ class Record(StagedRecord):
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
         "experts",
-        "calibration", "basis", "roi_area", "product", "input_shift", "profile", "profile_digest", "policy", "map", "mask",
-        "time", "milliseconds", "version",
+        "calibration", "basis", "roi_area", "product", "input_shift", "profile", "profile_digest", "policy",
+        "map", "mask", "time", "milliseconds", "version",
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 

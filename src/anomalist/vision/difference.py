@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from anomalist.errors import MediaError
-from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.alignment import AlignedReference, align
 
 FigureTone = Literal["dark", "light"]
@@ -309,3 +309,82 @@ def _close_gaps(mask: BoolArray, gap: int) -> BoolArray:
     padded = np.pad(mask.astype(np.uint8), gap)
     closed: BoolArray = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap] > 0
     return closed
+
+
+ChangeDirection = Literal["missing", "extra", "changed"]
+"""Whether a change removes structure, adds it, or neither clearly."""
+DIRECTION_SHARE = 0.7
+"""Share of a change that must be lost, or gained, structure to be called missing, or extra."""
+
+GONE_CONTRAST_SHARE = 0.35
+"""Structure is gone when its contrast is below this share of what it is in the other picture."""
+
+EVEN_DEVIATION_SHARE = 0.5
+"""Surroundings are even when their deviation is below this share of the contrast of what stands on them."""
+
+RING_WIDTH = 3
+"""Width of the ring around a change, pixels; and its gap."""
+
+CONTEXT_PAD = 12
+"""Pixels around a change that its surroundings reach."""
+
+
+def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
+    """Say whether structure is missing from the picture, extra in it, or changed.
+
+    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out
+    from even surroundings: missing when it does so in the reference alone, extra when in the picture alone.
+    What isn't clear is "changed".
+
+    Parameters
+    ----------
+    pair : of the whole picture.
+    inside : bool (y1 - y0, x1 - x0), the change within its box.
+    box : half-open (x0, y0, x1, y1).
+    """
+    x0, y0, x1, y1 = box
+    if pair.before is not None and pair.after is not None:
+        before, after = (m[y0:y1, x0:x1][inside] for m in (pair.before, pair.after))
+        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+        if lost + gained >= inside.sum() / 4:
+            share = lost / (lost + gained)
+            return (
+                "missing"
+                if share >= DIRECTION_SHARE
+                else "extra"
+                if 1 - share >= DIRECTION_SHARE
+                else "changed"
+            )
+    crop, mask = padded_crop(inside, box, pair.reference.shape)
+    ring = ring_around(mask, RING_WIDTH, 2 * RING_WIDTH)
+    if ring.sum() < RING_WIDTH:
+        return "changed"
+    stands = []
+    for values in (pair.reference[crop], pair.picture[crop]):
+        contrast = abs(float(values[mask].mean() - np.median(values[ring])))
+        stands.append((contrast, float(values[ring].std()) <= EVEN_DEVIATION_SHARE * contrast))
+    (was, clear_before), (is_now, clear_now) = stands
+    if clear_before and is_now <= GONE_CONTRAST_SHARE * was:
+        return "missing"
+    if clear_now and was <= GONE_CONTRAST_SHARE * is_now:
+        return "extra"
+    return "changed"
+
+
+def padded_crop(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tuple[slice, slice], BoolArray]:
+    """Window around a change with some context, as slices of the picture, and the change's mask in it."""
+    x0, y0, x1, y1 = box
+    top, left = max(0, y0 - CONTEXT_PAD), max(0, x0 - CONTEXT_PAD)
+    bottom, right = min(size[0], y1 + CONTEXT_PAD), min(size[1], x1 + CONTEXT_PAD)
+    mask = np.zeros((bottom - top, right - left), dtype=np.bool_)
+    mask[y0 - top : y1 - top, x0 - left : x1 - left] = inside
+    return (slice(top, bottom), slice(left, right)), mask
+
+
+def ring_around(mask: BoolArray, inner: int, outer: int) -> BoolArray:
+    """Pixels between two distances from a mask."""
+    import cv2
+
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ring: BoolArray = (distance > inner) & (distance <= outer)
+    return ring

@@ -97,15 +97,22 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
     calibration, manifest = profile.calibration, profile.manifest
     roi = resize_roi(profile.roi, media.size)
     threshold = calibration.threshold(rate)
+    compared = given.assessed.comparison if given.assessed else None
     if shift is not None and shift.changes:
         mask = np.zeros(media.size, np.bool_)
     elif scored.experts and manifest.place is not None:
-        mask = outline_places(media.pixels, scored.score_map, roi, level=manifest.place, low=manifest.low)
+        level, low = manifest.place, manifest.low
+        mask = outline_places(media.pixels, scored.score_map, roi, level=level, low=low)
+        if compared is not None:
+            mask = compared.outline_missing(mask, scored.score_map, level=level, low=low)
+            mask = mask if roi is None else mask & roi
     else:
         # Out of reach: regions are what scores above every normal picture.
         high = threshold if threshold is not None else float(calibration.scores.max())
         mask = segment(scored.score_map, roi, high=max(high, manifest.low), low=manifest.low)
     regions = find_regions(media.pixels, scored.score_map, mask, roi)
+    if compared is not None:
+        regions = tuple(compared.with_direction(region, mask) for region in regions)
     known = profile.detector.name_regions(media.pixels, regions)
     return Evidence(
         detector=DetectorInfo(
@@ -133,7 +140,7 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
 def watch_run(
     tests: Callable[[Evidence], RunTest | None], measured: Iterable[MeasuredPicture]
 ) -> Iterator[MeasuredPicture]:
-    """Test the pictures of a run for drift, in their order; from where it is found on, the evidence says so."""
+    """Test the pictures of a run for drift, in their order; once it is found, the evidence says so."""
     for path, media, evidence in measured:
         if isinstance(evidence, Evidence) and evidence.input_shift is not None:
             test = tests(evidence)

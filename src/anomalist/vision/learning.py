@@ -231,13 +231,13 @@ def calibrate(
     return calibration, MapLevels(low, place, (float(np.median(medians)), max(medians)))
 
 
-_CORRECTION_PICTURES = 12  # normal pictures, at most, on which what a correction leaves is measured
+_CORRECTION_PICTURES = 8  # normal pictures, at most, on which what a correction leaves is measured
 _CORRECTION_SPREAD = 0.5  # standard deviations of what it leaves, on top of the mean
 _CORRECTION_CHANGES = {
-    LIGHT: ("brighter", "warmer"),
-    POSE: ("turned",),
-    SIZE: ("halved",),
-    COMPRESSION: ("compressed",),
+    LIGHT: "brighter",
+    POSE: "turned",
+    SIZE: "halved",
+    COMPRESSION: "compressed",
 }
 
 
@@ -260,12 +260,11 @@ def measure_corrections(
     for done, (fold, index) in enumerate(chosen, 1):
         picture = load_image(normals.paths[index]).pixels
         usual = _score_picture_as_new(detector, picture, index, roi, fold)
-        for kind, names in _CORRECTION_CHANGES.items():
-            for name in names:
-                seen = model.assess(NUISANCES[name](picture), roi)
-                if not seen.shift.changes:
-                    score = _score_picture_as_new(detector, seen.pixels, index, roi, fold)
-                    left[kind].append(score - usual)
+        for kind, name in _CORRECTION_CHANGES.items():
+            seen = model.assess(NUISANCES[name](picture), roi)
+            if not seen.shift.changes:
+                score = _score_picture_as_new(detector, seen.pixels, index, roi, fold)
+                left[kind].append(score - usual)
         progress("correcting", done, len(chosen))
     corrections = {
         kind: max(0.0, float(np.mean(each) + _CORRECTION_SPREAD * np.std(each)))

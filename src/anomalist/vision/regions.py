@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import MediaError
-from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.attributes import measure_region
 
@@ -146,7 +146,7 @@ def outline_places(
     mask = np.zeros(score_map.shape, bool)
     if not peak > level:
         return mask
-    places, _ = _label(counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low))))
+    places, _ = label_components(counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low))))
     reach = max(8, round(_RING_SHARE * max(score_map.shape)))
     for number, (rows, columns) in enumerate(ndimage.find_objects(places), start=1):
         window = (
@@ -181,7 +181,7 @@ def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -
 
 def _largest_parts(mask: BoolArray) -> BoolArray:
     """Drop the crumbs beside the largest part of a place: one defect is one region, or a few like ones."""
-    labels, _ = _label(mask)
+    labels, _ = label_components(mask)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     return np.asarray((areas >= _CRUMB_SHARE * areas.max())[labels] & mask)
@@ -224,7 +224,7 @@ def find_regions(
     if (mask & ~counts).any():
         raise ValueError("the mask reaches outside the ROI; segment with the same ROI")
 
-    labels, found = _label(mask)
+    labels, found = label_components(mask)
     if not found:
         return ()
     index = np.arange(1, found + 1)
@@ -276,7 +276,7 @@ def _checked_roi(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:
     return roi
 
 
-def _label(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
+def label_components(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
     """Number the 8-connected components of ``mask`` from 1, in reading order."""
     from scipy import ndimage
 
@@ -286,7 +286,7 @@ def _label(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
 
 def _components_with_seeds(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     """Keep the components of ``mask`` that hold at least one pixel of ``seeds``."""
-    labels, found = _label(mask)
+    labels, found = label_components(mask)
     keep = np.zeros(found + 1, dtype=bool)
     keep[labels[seeds]] = True
     keep[0] = False
@@ -302,7 +302,7 @@ def _local_level(score_map: FloatArray, places: BoolArray, low: float) -> FloatA
 
     size = 2 * max(2, round(PEAK_REACH * max(score_map.shape))) + 1
     level = np.full(score_map.shape, low, dtype=np.float32)
-    labels, _ = _label(places)
+    labels, _ = label_components(places)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
         own = labels[where] == number
         values = np.where(own, score_map[where], np.float32(low))
@@ -335,10 +335,26 @@ def _drop_specks(mask: BoolArray, min_area: int) -> BoolArray:
     """Drop components smaller than ``min_area`` unless their box is at least twice as long as its root."""
     from scipy import ndimage
 
-    labels, found = _label(mask)
+    labels, found = label_components(mask)
     keep = np.bincount(labels.ravel(), minlength=found + 1) >= min_area
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         longest = max(rows.stop - rows.start, columns.stop - columns.start)
         keep[number] |= longest >= 2 * np.sqrt(min_area)
     keep[0] = False
     return np.asarray(keep[labels])
+
+
+def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
+    """Return the one connected part of a mask that has this box and area, bool (y1 - y0, x1 - x0)."""
+    from scipy import ndimage
+
+    x0, y0, x1, y1 = box
+    labels, _ = ndimage.label(mask[y0:y1, x0:x1], structure=EIGHT_CONNECTED)
+    sizes = np.bincount(labels.ravel())[1:]
+    spans = [
+        (rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in ndimage.find_objects(labels)
+    ]
+    whole = [i for i, span in enumerate(spans) if span == (y1 - y0, x1 - x0) and sizes[i] == area]
+    part: BoolArray = labels == 1 + (whole[0] if whole else int(sizes.argmax()))
+    return part

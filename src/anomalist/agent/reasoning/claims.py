@@ -20,7 +20,8 @@ INPUT_ID = "input"
 def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     """Return every id that a claim about this picture may cite.
 
-    These are the score, the whole picture, the regions, the labelled cases that they are like, and what was recalled.
+    These are the score, the whole picture, the regions, the labelled cases that they are like, and what was
+    recalled.
     """
     regions = (region.id for region in evidence.regions)
     cases = (case for region in evidence.regions if region.known for case in region.known.cases)

@@ -235,7 +235,7 @@ def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
     height, width = media.size
     whole = "the picture" if evidence.roi_area >= height * width else "the inspected area"
     for region in evidence.regions[:MAX_REGION_SENTENCES]:
-        yield Claim(text=region_sentence(region, media.size, whole), evidence=(region.id,))
+        yield Claim(text=region_sentence(region, media.size, whole, evidence.basis), evidence=(region.id,))
         if region.known is not None and region.change is None:
             text = known_sentence(region, region.known)
             yield Claim(text=text, evidence=(region.id, *region.known.cases))

@@ -35,7 +35,7 @@ def finding_sentence(record: Record, region: str | None = None) -> str:
     if not found:
         return "No single place stands out."
     size = (record.height or 1, record.width or 1)
-    return region_sentence(found[0], size, "the inspected area").partition(": ")[2]
+    return region_sentence(found[0], size, "the inspected area", record.basis).partition(": ")[2]
 
 
 def case_vector(record: Record, region: str | None = None) -> FloatArray | None:
@@ -107,7 +107,9 @@ class PictureMemory:
         items = [_recalled_case(each) for each in self._similar_cases(evidence)]
         if self._rules is not None:
             size = media.pixels.shape[0], media.pixels.shape[1]
-            captions = [region_sentence(each, size, "the inspected area") for each in evidence.regions]
+            captions = [
+                region_sentence(each, size, "the inspected area", evidence.basis) for each in evidence.regions
+            ]
             items.extend(self._rules.recall([text.partition(": ")[2] for text in captions]))
         return Recall(items=tuple(items))
 

@@ -26,6 +26,7 @@ from anomalist.agent.models.structured import (
     user_message,
 )
 from anomalist.agent.reasoning.claims import citable_event_ids, model_claims, quote_with_ids
+from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.agent.reasoning.verdict import ModelExchange, build_verdict, no_usable_reply
 from anomalist.agent.reasoning.vlm_prompts import NO_GUIDANCE, Guidance, describe_prompt, judge_prompt
@@ -84,10 +85,16 @@ class VLMReasoner:
     def judge(self, media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Verdict:
         """Have the model describe and judge, and build the verdict from its replies and the evidence.
 
+        A picture that as a whole is not like what was learned is not shown to it: no place was measured that
+        its reply could be held against.
+
         Raises
         ------
         ModelError : the model can't be reached, failed, ran out of memory or timed out.
         """
+        if evidence.changed_input:
+            verdict = EvidenceReasoner().judge(media, evidence, recall, policy)
+            return verdict.replace(reasoner=f"{verdict.reasoner}; {self.name} was not asked")
         exchange = self._run_exchange(media, evidence, recall)
         return build_verdict(exchange, self.name, media, evidence, recall, policy)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from anomalist.types.image import Attributes, Kind, KnownKind, Region
+from anomalist.types.image import Attributes, Basis, Kind, KnownKind, Region
 
 LINE_ELONGATION = 4.0
 """Elongation from which a straight shape is a line."""
@@ -124,7 +124,9 @@ def with_article(kind: str) -> str:
     return kind if kind in MASS_NOUNS else f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"
 
 
-def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
+def region_sentence(
+    region: Region, size: tuple[int, int], whole: str, basis: Basis | None = "reference"
+) -> str:
     """Describe a region in one sentence: kind, position, size, orientation, contrast, colour, texture.
 
     Parameters
@@ -132,10 +134,11 @@ def region_sentence(region: Region, size: tuple[int, int], whole: str) -> str:
     region : with measured attributes.
     size : (height, width) of the picture in pixels.
     whole : what the relative size refers to: "the picture" or "the inspected area".
+    basis : what it was compared with.
     """
     about, kind = region.attributes, shape_kind(region, size)
     parts = [
-        _against_reference(region)
+        _against_reference(region, "the reference" if basis == "reference" else "the normal pictures")
         + f"{_noun_phrase(about, kind, region.change is not None)} {_place_phrase(about)}",
         f"{_extent_phrase(region, kind)} ({percent(about.relative_size)} of {whole})",
         _direction_phrase(about, kind),
@@ -157,12 +160,12 @@ def _likeness_phrase(known: KnownKind) -> str:
     return f"{like} (similarity {known.similarity:.2f})"
 
 
-def _against_reference(region: Region) -> str:
+def _against_reference(region: Region, what: str) -> str:
     """Return "missing against the reference, like known cases of "open" (similarity 0.98): "."""
     if region.change is None:
         return ""
     like = f", {_likeness_phrase(region.known)}" if region.known is not None else ""
-    return f"{region.change} against the reference{like}: "
+    return f"{region.change} against {what}{like}: "
 
 
 def _noun_phrase(about: Attributes, kind: Kind, compared: bool) -> str:

@@ -205,7 +205,7 @@ def findings_of(record: Record) -> PictureFindings:
             peak=region.peak,
             change=region.change,
             known=region.known,
-            sentence=region_sentence(region, size, whole),
+            sentence=region_sentence(region, size, whole, record.basis),
         )
         for region in record.regions
     )

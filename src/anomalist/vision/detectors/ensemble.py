@@ -32,8 +32,8 @@ from anomalist.vision.detectors.base import (
 from anomalist.vision.detectors.experts import (
     MAHALANOBIS,
     NEIGHBOURS,
-    POSITION,
     SURFACE,
+    TEMPLATE,
     EnsembleModel,
     Excluded,
     ExpertMaps,
@@ -68,8 +68,8 @@ from anomalist.vision.detectors.multiscale import (
     tile_origins,
     to_tiling_size,
 )
-from anomalist.vision.detectors.position_memory import PositionMemory
 from anomalist.vision.detectors.surface import arrays_of_model, model_from_arrays
+from anomalist.vision.detectors.template_memory import TemplateMemory
 from anomalist.vision.detectors.token_memory import TokenMemory
 from anomalist.vision.features.backbones import resolve_device, to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, half_precision_state
@@ -79,9 +79,9 @@ if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
 
 EFFORTS: Mapping[str, tuple[tuple[str, ...], int]] = {
-    "fast": ((NEIGHBOURS, MAHALANOBIS, POSITION), 336),
-    "normal": ((SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION), 336),
-    "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION), 448),
+    "fast": ((NEIGHBOURS, MAHALANOBIS, TEMPLATE), 336),
+    "normal": ((SURFACE, NEIGHBOURS, MAHALANOBIS, TEMPLATE), 336),
+    "thorough": ((SURFACE, NEIGHBOURS, MAHALANOBIS, TEMPLATE), 448),
 }
 """Experts, and nominal side of the backbone's input in pixels, by effort."""
 
@@ -179,8 +179,8 @@ class EnsembleDetector:
     def forget_unseen(self) -> None:
         """Free what `score_unseen` needs."""
         self._unseen = None
-        if self.whole.position is not None:
-            self.whole = replace(self.whole, position=self.whole.position.forget())
+        if self.whole.template is not None:
+            self.whole = replace(self.whole, template=self.whole.template.forget())
 
     def _output(
         self, found: ExpertMaps, picture: UInt8Array, roi: BoolArray | None, number: int | None
@@ -388,8 +388,8 @@ def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:
     }
     if model.surface is not None:
         arrays |= {f"surface.{name}": array for name, array in arrays_of_model(model.surface).items()}
-    if model.position is not None:
-        arrays |= {f"position.{name}": array for name, array in model.position.arrays().items()}
+    if model.template is not None:
+        arrays |= {f"template.{name}": array for name, array in model.template.arrays().items()}
     return arrays
 
 
@@ -399,11 +399,11 @@ def _model_of(
     from anomalist.vision.features.extractor import with_prefix
 
     bank = MemoryBank(arrays["tokens"].astype(np.float32), arrays["pictures"], arrays["places"])
-    surface, position = with_prefix(arrays, "surface."), with_prefix(arrays, "position.")
+    surface, template = with_prefix(arrays, "surface."), with_prefix(arrays, "template.")
     return EnsembleModel(
         TokenMemory(bank),
         model_from_arrays(surface) if surface else None,
         scales,
         level,
-        PositionMemory.of_arrays(position) if position else None,
+        TemplateMemory.of_arrays(template) if template else None,
     )

@@ -31,7 +31,7 @@ from anomalist.vision.detectors.fusion import (
     same_group,
     smooth,
 )
-from anomalist.vision.detectors.position_memory import PositionMemory
+from anomalist.vision.detectors.template_memory import TemplateMemory, template_score
 from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
 from anomalist.vision.regions import resize_roi_to_grid
@@ -39,10 +39,10 @@ from anomalist.vision.regions import resize_roi_to_grid
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
 
-SURFACE, NEIGHBOURS, MAHALANOBIS, POSITION = "surface", "neighbours", "mahalanobis", "position"
-"""Names of the experts: SurfaceNet, and three distances of DINOv2 tokens.
+SURFACE, NEIGHBOURS, MAHALANOBIS, TEMPLATE = "surface", "neighbours", "mahalanobis", "template"
+"""Names of the experts: SurfaceNet, two distances of DINOv2 tokens, and the difference to a template.
 
-That of the position is asked only where all normal pictures have the same size.
+The last is asked only where the product always lies alike.
 """
 _MAX_ENLARGEMENT = 1.75  # of a picture at working size: a small one shows nothing more, only larger
 _GREY = np.uint8(118)  # about the mean of natural pictures
@@ -152,14 +152,14 @@ class EnsembleModel:
     surface : of SurfaceNet; None where that is not asked.
     scales : of each expert.
     level : combined score that nine in ten unseen normals stay under.
-    position : of the tokens by their place; None where the normals differ in size, or it is not asked.
+    template : of a product that always lies alike; None of others.
     """
 
     memory: TokenMemory
     surface: FusionModel[PatchBank] | None
     scales: Mapping[str, ExpertScale] = field(default_factory=dict)
     level: float = 0.0
-    position: PositionMemory | None = None
+    template: TemplateMemory | None = None
 
     def judge(
         self,
@@ -182,7 +182,7 @@ class EnsembleModel:
             surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
-                maps = self._token_maps(grid, left_out[index])
+                maps = self._memory_maps(working[index], grid, left_out[index])
                 fused, logits = own or (None, None)
                 scores = self._scores(maps, logits, roi)
                 if fused is not None:
@@ -205,22 +205,28 @@ class EnsembleModel:
                 (features,) = experts.extractor.extract(pictures)
                 logits = list(features.self_reference_logits(head))
             for index, grid, own in zip(batch, experts.grids(pictures, roi), logits, strict=True):
-                yield self._scores(self._token_maps(grid, excluded[index]), own, roi)
+                maps = self._memory_maps(working[index], grid, excluded[index])
+                yield self._scores(maps, own, roi)
 
-    def _token_maps(self, grid: FloatArray, excluded: Excluded | None) -> dict[str, FloatArray]:
+    def _memory_maps(
+        self, picture: UInt8Array, grid: FloatArray, excluded: Excluded | None
+    ) -> dict[str, FloatArray]:
         maps = {
             NEIGHBOURS: self.memory.neighbour_distances(grid, excluded),
             MAHALANOBIS: self.memory.mahalanobis_distances(grid, excluded),
         }
-        placed = self.position.distances(grid, excluded) if self.position is not None else None
-        return maps if placed is None else maps | {POSITION: placed}
+        differences = self.template.differences(picture, excluded) if self.template is not None else None
+        return maps if differences is None else maps | {TEMPLATE: differences}
 
     @staticmethod
     def _scores(
         maps: Mapping[str, FloatArray], logits: FloatArray | None, roi: BoolArray | None
     ) -> dict[str, float]:
-        """Scores by the maps of tokens and, where SurfaceNet was asked, by its self-reference logits."""
-        scores = {name: top_score(m, resize_roi_to_grid(roi, m.shape)) for name, m in maps.items()}
+        """Scores by the maps and, where SurfaceNet was asked, by its self-reference logits."""
+        scores = {
+            name: (template_score if name == TEMPLATE else top_score)(own, resize_roi_to_grid(roi, own.shape))
+            for name, own in maps.items()
+        }
         if logits is not None:
             scores[SURFACE] = image_score(logits, resize_roi_to_grid(roi, logits.shape))
         return scores
@@ -254,7 +260,7 @@ class EnsembleModel:
         """
         shape = max((m.shape for m in found.maps.values()), key=math.prod)
         score, joined = 0.0, np.zeros(shape, np.float32)
-        # A picture of another size has no places to compare: the others share the weight of that expert.
+        # Where a picture does not fit the template, the others share the weight of that expert.
         total = sum(weights[name] for name in found.maps) or 1.0
         for name, own in found.maps.items():
             weight = weights[name] / total
@@ -263,7 +269,7 @@ class EnsembleModel:
             scale = self.scales[name]
             score += weight * scale.standardise(found.scores[name])
             standard: FloatArray = scale.standardise_map(own)
-            if name != SURFACE:
+            if name not in (SURFACE, TEMPLATE):
                 broad = (smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
                 faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
                 standard = np.asarray(smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
@@ -294,29 +300,26 @@ def fit_ensemble_model(
             experts.extractor, normals, roi, lambda done, total: progress("remembering", done, total)
         )
         surface = fit_model(experts.extractor, [experts.extractor.network.head], 0, bank, normals)
-    model = EnsembleModel(memory, surface, position=_fit_position(experts, tokens, normals))
+    model = EnsembleModel(memory, surface, template=_fit_template(experts, normals))
     leave = [same_group(normals.groups, i) for i in range(count)]
     found: dict[int, ExpertMaps] = {}
     for index, judged in model.judge(experts, images, roi, leave, tokens):
         found[index] = ExpertMaps({n: _halved(m) for n, m in judged.maps.items()}, judged.scores)
         progress("scoring", len(found), count)
+    names = [name for name in found[0].maps if all(name in each.maps for each in found.values())]
     scales = {
         name: ExpertScale.fit(
             [found[i].scores[name] for i in range(count)], [found[i].maps[name] for i in range(count)]
         )
-        for name in found[0].maps
+        for name in names
     }
     return replace(model, scales=scales), found
 
 
-def _fit_position(
-    experts: Experts, tokens: Mapping[int, FloatArray], normals: NormalImages
-) -> PositionMemory | None:
-    """Tokens by their place, where all pictures are of one size and none is a tile."""
-    same = {grid.shape for grid in tokens.values()}
-    if POSITION not in experts.names or not normals.aligned or len(same) > 1:
-        return None
-    return PositionMemory.fit([tokens[i] for i in range(len(tokens))], normals.groups, normals.seed)
+def _fit_template(experts: Experts, normals: NormalImages) -> TemplateMemory | None:
+    """Template of whole pictures, where they lie alike."""
+    asked = TEMPLATE in experts.names and normals.aligned
+    return TemplateMemory.fit(normals.images) if asked else None
 
 
 def learn_weights(
@@ -329,7 +332,7 @@ def learn_weights(
 ) -> dict[str, float]:
     """Weights of the experts by trials with synthetic defects; equal ones where all share the same tokens."""
     names = tuple(model.scales)
-    if model.surface is None and model.position is None:
+    if model.surface is None and model.template is None:
         return dict.fromkeys(names, 1 / len(names))
     trials = draw_trials(normals.images, normals.groups, normals.seed)
     leave = [same_group(normals.groups, index) for index, _ in trials]
@@ -352,7 +355,7 @@ def without_idle(model: EnsembleModel, weights: Mapping[str, float]) -> Ensemble
     """The model without the experts that have no weight and cost time or space."""
     if not weights.get(SURFACE):
         model = replace(model, surface=None)
-    return model if weights.get(POSITION) else replace(model, position=None)
+    return model if weights.get(TEMPLATE) else replace(model, template=None)
 
 
 def with_level(

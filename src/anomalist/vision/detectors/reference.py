@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,75 +23,26 @@ from anomalist.types.common import BoolArray, Box, DetectorInfo, FloatArray, UIn
 from anomalist.types.image import Evidence, KnownKind, Media, Region
 from anomalist.vision.alignment import align
 from anomalist.vision.calibration import CalibrationSet
-from anomalist.vision.difference import AlignedPair, Difference, FigureTone, find_difference, otsu_level
+from anomalist.vision.difference import (
+    RING_WIDTH,
+    AlignedPair,
+    Difference,
+    FigureTone,
+    change_direction,
+    find_difference,
+    otsu_level,
+    padded_crop,
+    ring_around,
+)
 from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
 from anomalist.vision.media.images import load_image
-from anomalist.vision.regions import EIGHT_CONNECTED, find_regions
-
-ChangeDirection = Literal["missing", "extra", "changed"]
-"""Whether a change removes structure, adds it, or neither clearly."""
-DIRECTION_SHARE = 0.7
-"""Share of a change that must be lost, or gained, structure to be called missing, or extra."""
-
-GONE_CONTRAST_SHARE = 0.35
-"""Structure is gone when its contrast is below this share of what it is in the other picture."""
-
-EVEN_DEVIATION_SHARE = 0.5
-"""Surroundings are even when their deviation is below this share of the contrast of what stands on them."""
-
-RING_WIDTH = 3
-"""Width of the ring around a change, pixels; and its gap."""
-
-CONTEXT_PAD = 12
-"""Pixels around a change that its surroundings reach."""
+from anomalist.vision.regions import component_mask, find_regions
 
 NEIGHBOURS = 3
 """Labelled examples that vote on the kind of a change."""
 
 MIN_SIMILARITY = 0.85
 """Cosine similarity below which a change is of no labelled kind."""
-
-
-def change_direction(pair: AlignedPair, inside: BoolArray, box: Box) -> ChangeDirection:
-    """Say whether structure is missing from the picture, extra in it, or changed.
-
-    In pictures of two tones one is structure, see `split_figure`. In others, structure is what stands out
-    from even surroundings: missing when it does so in the reference alone, extra when in the picture alone.
-    What isn't clear is "changed".
-
-    Parameters
-    ----------
-    pair : of the whole picture.
-    inside : bool (y1 - y0, x1 - x0), the change within its box.
-    box : half-open (x0, y0, x1, y1).
-    """
-    x0, y0, x1, y1 = box
-    if pair.before is not None and pair.after is not None:
-        before, after = (m[y0:y1, x0:x1][inside] for m in (pair.before, pair.after))
-        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-        if lost + gained >= inside.sum() / 4:
-            share = lost / (lost + gained)
-            return (
-                "missing"
-                if share >= DIRECTION_SHARE
-                else "extra"
-                if 1 - share >= DIRECTION_SHARE
-                else "changed"
-            )
-    crop, mask = _padded_crop(inside, box, pair.reference.shape)
-    ring = _ring(mask, RING_WIDTH, 2 * RING_WIDTH)
-    if ring.sum() < RING_WIDTH:
-        return "changed"
-    stands = []
-    for values in (pair.reference[crop], pair.picture[crop]):
-        contrast = abs(float(values[mask].mean() - np.median(values[ring])))
-        stands.append((contrast, float(values[ring].std()) <= EVEN_DEVIATION_SHARE * contrast))
-    (was, clear_before), (is_now, clear_now) = stands
-    if clear_before and is_now <= GONE_CONTRAST_SHARE * was:
-        return "missing"
-    if clear_now and was <= GONE_CONTRAST_SHARE * is_now:
-        return "extra"
-    return "changed"
 
 
 def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArray:
@@ -105,11 +56,11 @@ def describe_change(pair: AlignedPair, inside: BoolArray, box: Box) -> FloatArra
     ----------
     pair, inside, box : as for `change_direction`.
     """
-    crop, mask = _padded_crop(inside, box, pair.reference.shape)
+    crop, mask = padded_crop(inside, box, pair.reference.shape)
     before, after = _structure_masks(pair, crop)
     lost, gained = float((mask & before & ~after).sum()), float((mask & after & ~before).sum())
     direction = (gained - lost) / max(gained + lost, 1.0)
-    rim = _ring(mask, 1, 1 + RING_WIDTH)
+    rim = ring_around(mask, 1, 1 + RING_WIDTH)
     still, empty = rim & before & after, rim & ~before & ~after
     figures, grounds = _count_arcs(still, rim), _count_arcs(empty, rim)
     share = float(still.sum()) / max(1.0, float(still.sum() + empty.sum()))
@@ -171,25 +122,6 @@ class LabelledChanges:
         for i in order:
             votes[self.kinds[i]] += max(0.0, float(similarity[i]) - MIN_SIMILARITY)
         return KnownKind(name=max(votes, key=lambda kind: votes[kind]), similarity=nearest, cases=cases)
-
-
-def _padded_crop(inside: BoolArray, box: Box, size: tuple[int, ...]) -> tuple[tuple[slice, slice], BoolArray]:
-    """Window around a change with some context, as slices of the picture, and the change's mask in it."""
-    x0, y0, x1, y1 = box
-    top, left = max(0, y0 - CONTEXT_PAD), max(0, x0 - CONTEXT_PAD)
-    bottom, right = min(size[0], y1 + CONTEXT_PAD), min(size[1], x1 + CONTEXT_PAD)
-    mask = np.zeros((bottom - top, right - left), dtype=np.bool_)
-    mask[y0 - top : y1 - top, x0 - left : x1 - left] = inside
-    return (slice(top, bottom), slice(left, right)), mask
-
-
-def _ring(mask: BoolArray, inner: int, outer: int) -> BoolArray:
-    """Pixels between two distances from a mask."""
-    import cv2
-
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    ring: BoolArray = (distance > inner) & (distance <= outer)
-    return ring
 
 
 def _structure_masks(pair: AlignedPair, crop: tuple[slice, slice]) -> tuple[BoolArray, BoolArray]:
@@ -352,22 +284,6 @@ class AlignedCrop:
             self._last[media.sha256] = aligned
         left, top, right, bottom = crop_window(region.box, media.size)
         return self._last[media.sha256][top:bottom, left:right]
-
-
-def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
-    """Return the one connected part of a mask that has this box and area, bool (y1 - y0, x1 - x0)."""
-    from scipy import ndimage
-
-    x0, y0, x1, y1 = box
-    labels, _ = ndimage.label(mask[y0:y1, x0:x1], structure=EIGHT_CONNECTED)
-    sizes = np.bincount(labels.ravel())[1:]
-    spans = [
-        (rows.stop - rows.start, columns.stop - columns.start)
-        for rows, columns in ndimage.find_objects(labels)
-    ]
-    whole = [i for i, span in enumerate(spans) if span == (y1 - y0, x1 - x0) and sizes[i] == area]
-    part: BoolArray = labels == 1 + (whole[0] if whole else int(sizes.argmax()))
-    return part
 
 
 def _alignment_notes(found: Difference) -> tuple[str, ...]:

@@ -1,24 +1,26 @@
 """Model of what the pictures of a product are like as a whole, learned from its normal pictures.
 
-It says what of a new picture differs as a whole (covariate shift), takes small differences out before the picture
-is scored, and names large ones, with which no place of it can be judged. How far a characteristic may go is the
-range of the normal pictures and of the same pictures after small changes that every line has.
+It says what of a new picture differs as a whole (covariate shift), takes small differences out before the
+picture is scored, and names large ones, with which no place of it can be judged. How far a characteristic
+may go is the range of the normal pictures and of the same pictures after small changes that every line has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.types.shift import Characteristic, InputChange, InputShift
+from anomalist.types.image import MAX_STRANGE_SHARE
+from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
-from anomalist.vision.shift.nuisances import NUISANCES, compress
+from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.registration import Grain, Matrix, Pose, Template, band_pass, template_size
 from anomalist.vision.shift.statistics import ImageStatistics, gains, measure_statistics
 
@@ -26,12 +28,8 @@ LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 """What a score may be corrected for."""
 STATISTICS = ("brightness", "red", "blue", "contrast", "sharpness", "luma noise", "chroma noise", "structure")
 POSES = ("dx", "dy", "degrees", "scale")
-SIMULATED = 16
-"""Normal pictures, at most, whose small changes are simulated."""
-REGISTERED = 60
-"""Normal pictures, at most, that say how a product lies."""
-_LEVELS = (1.0, 0.5, 0.25)  # sizes, of that of the normals, at which statistics are compared
-_SAME_SIZE, _SAME_FORMAT = 0.03, 0.03
+LEVELS = (1.0, 0.5, 0.25)  # sizes, of that of the normals, at which statistics are compared
+_SAME_FORMAT = 0.03
 _LIGHT_MARGIN = (math.log(0.80), math.log(1.25))
 _LIGHT_NOISE, _COLOUR_MARGIN, _CONTRAST_MARGIN = 0.03, 0.3, 0.35
 _RANGE_MARGIN, _RANGE_MARGIN_FEW, _LEAST_MARGIN = 0.35, 3.0, 0.25
@@ -40,8 +38,6 @@ _POSE_MARGIN = np.array(
     [0.0255, 1.8, math.log(1.07)]
 )  # of shift, turn, scale: up to 2 % and 1 degree are small
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
-_MIN_AGREEMENT, _TENTH_AGREEMENT, _FOUND_SHARE = 0.6, 0.4, 0.55
-_GRAIN_AGREEMENT, _GRAIN_DEGREES, _GRAIN_SCALE = 0.5, 1.0, 0.03
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
 _UNLIKE_MARGIN = 1.5
 
@@ -70,12 +66,14 @@ class AssessedInput:
     ----------
     shift : what differs as a whole, for the record; the correction of the score is in it.
     pixels : uint8 (H, W, 3), with small differences taken out.
-    matrix : float64 (3, 3), from pixels of ``pixels`` to pixels of the picture given; None where it was not moved.
+    matrix : float64 (3, 3), from pixels of ``pixels`` to pixels of the picture given; None where it was not
+        moved.
     """
 
     shift: InputShift
     pixels: UInt8Array
     matrix: Matrix | None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +92,7 @@ class InputModel:
     quality : JPEG quality of the worst normal.
     corrections : what each correction leaves in the score.
     typical : median and largest of the normals' own medians of the anomaly map; None before calibration.
+    picture : mean of the normals, where there is a template.
     """
 
     size: tuple[int, int] | None
@@ -109,11 +108,12 @@ class InputModel:
     quality: float
     corrections: Mapping[str, float] = field(default_factory=dict)
     typical: tuple[float, float] | None = None
+    picture: MeanPicture | None = None
 
     def assess(self, given: UInt8Array, roi: BoolArray | None = None) -> AssessedInput:
         """Compare a picture, uint8 (H, W, 3), with the normals as a whole, and take small differences out."""
         pixels, level, resized, format_change = self._resized(given)
-        statistics = measure_statistics(_at_level(pixels, level), resize_roi_to_grid(roi, pixels.shape))
+        statistics = measure_statistics(at_level(pixels, level), resize_roi_to_grid(roi, pixels.shape))
         values = statistic_row(statistics, self.quantiles)
         pose = self._pose(pixels)
         quality = min(statistics.jpeg, jpeg_of(given)) if resized else statistics.jpeg
@@ -135,8 +135,10 @@ class InputModel:
         if self.typical is None:
             return None
         usual, most = self.typical
-        value = float(np.median(score_map))
-        if value <= most + _UNLIKE_MARGIN * max(most - usual, 0.05 * abs(usual)):
+        value, peak = float(np.median(score_map)), float(score_map.max())
+        # A strong defect lifts the map around it, too, but not to half of its own height.
+        spread = peak > usual and (score_map > (usual + peak) / 2).mean() > MAX_STRANGE_SHARE
+        if not spread or value <= most + _UNLIKE_MARGIN * (most - usual):
             return None
         return InputChange(name="product", value=value, words=_NOT_THE_PRODUCT)
 
@@ -150,7 +152,7 @@ class InputModel:
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
             return given, 0, False, (InputChange(name="format", value=factors[1] / factors[0], words=words),)
         factor = math.sqrt(factors[0] * factors[1])
-        level = int(np.argmin([abs(math.log(factor / each)) for each in _LEVELS])) if factor < 1 else 0
+        level = int(np.argmin([abs(math.log(factor / each)) for each in LEVELS])) if factor < 1 else 0
         return resize(given, self.size), level, True, ()
 
     def _pose(self, pixels: UInt8Array) -> Pose | None:
@@ -292,7 +294,14 @@ class InputModel:
             left.append(share * self.corrections.get(COMPRESSION, 0.0))
         total = round(float(sum(left)), 4)
         shift = InputShift(statistics=shown, corrected=tuple(done), score_correction=total)
-        return AssessedInput(shift, lit, matrix)
+        return AssessedInput(shift, lit, matrix, self._compare(given, pose))
+
+    def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | None:
+        if self.picture is None or self.template is None or pose is None:
+            return None
+        reduced = resize_matrix(shape_of(self.picture.mean), shape_of(self.template.structure))
+        enlarged = np.linalg.inv(resize_matrix(shape_of(given), shape_of(self.template.structure)))
+        return self.picture.compare(given, enlarged @ pose.matrix @ reduced)
 
     def _relit(
         self, pixels: UInt8Array, values: npt.NDArray[np.float64]
@@ -336,7 +345,7 @@ _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
 
 
 def statistic_row(statistics: ImageStatistics, quantiles: FloatArray) -> npt.NDArray[np.float64]:
-    """Statistics of a picture against the usual quantiles of the normals, float64 (8,), see ``STATISTICS``."""
+    """Statistics of a picture against the usual quantiles of the normals, float64 (8,): ``STATISTICS``."""
     red, green, blue = gains(statistics.quantiles, quantiles)
     light = (red + green + blue) / 3
     spread, usual = (float(np.mean(each[:, -2] - each[:, 1])) for each in (statistics.quantiles, quantiles))
@@ -399,12 +408,13 @@ def warp_back(score_map: FloatArray, matrix: Matrix, size: tuple[int, int]) -> F
     return np.asarray(moved, np.float32)
 
 
-def _at_level(pixels: UInt8Array, level: int) -> UInt8Array:
+def at_level(pixels: UInt8Array, level: int) -> UInt8Array:
+    """Picture at a level of size: full, half or a quarter."""
     if not level:
         return pixels
     return resize(
         pixels,
-        (max(8, round(pixels.shape[0] * _LEVELS[level])), max(8, round(pixels.shape[1] * _LEVELS[level]))),
+        (max(8, round(pixels.shape[0] * LEVELS[level])), max(8, round(pixels.shape[1] * LEVELS[level]))),
     )
 
 
@@ -423,94 +433,6 @@ def _tint(red: float, blue: float) -> str:
     return "redder" if red > 0 else "greener"
 
 
-def fit_input_model(
-    samples: Sequence[InputSample], read: Callable[[int], UInt8Array], roi: BoolArray | None, seed: int
-) -> InputModel:
-    """Fit the model to n normal pictures; ``read`` gives one again, uint8 (H, W, 3)."""
-    size = _common_size([sample.size for sample in samples])
-    quantiles = np.median([sample.statistics.quantiles for sample in samples], axis=0).astype(np.float32)
-    rows = np.stack([statistic_row(sample.statistics, quantiles) for sample in samples])
-    model = InputModel(
-        size,
-        quantiles,
-        rows,
-        *_ranges(_choose(len(samples), SIMULATED, seed), read, roi, size, rows, quantiles),
-        None,
-        None,
-        np.zeros((1, 4)),
-        -1.0,
-        -1.0,
-        min(sample.statistics.jpeg for sample in samples),
-    )
-    return _with_pose(
-        model, [sample.structure for sample in samples], _choose(len(samples), REGISTERED, seed)
-    )
-
-
-def _choose(count: int, most: int, seed: int) -> list[int]:
-    order = np.random.default_rng((seed, 11)).permutation(count)
-    return sorted(order[:most].tolist())
-
-
-def _common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    array = np.array(sizes, np.float64)
-    middle = np.median(array, 0)
-    if (np.abs(array / middle - 1) > _SAME_SIZE).any():
-        return None
-    return int(middle[0]), int(middle[1])
-
-
-def _ranges(
-    chosen: Sequence[int],
-    read: Callable[[int], UInt8Array],
-    roi: BoolArray | None,
-    size: tuple[int, int] | None,
-    rows: npt.NDArray[np.float64],
-    quantiles: FloatArray,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Lowest and highest statistics of normals and of small changes of them, by level of size: (3, 8) each."""
-    found: list[list[npt.NDArray[np.float64]]] = [list(rows), [], []]
-    for number in chosen:
-        pixels = read(number)
-        if size is not None and pixels.shape[:2] != size:
-            pixels = resize(pixels, size)
-        inside = resize_roi_to_grid(roi, pixels.shape)
-        for name, change in NUISANCES.items():
-            if name == "halved":
-                continue  # seen at a level of size of its own
-            found[0].append(statistic_row(measure_statistics(change(pixels), inside), quantiles))
-        for level in (1, 2):
-            small = _at_level(pixels, level)
-            for changed in (small, compress(small, 50)):
-                # A small picture is enlarged first and reduced again, as one that is to be judged.
-                seen = _at_level(resize(changed, (pixels.shape[0], pixels.shape[1])), level)
-                found[level].append(statistic_row(measure_statistics(seen, inside), quantiles))
-    return np.stack([np.min(each, 0) for each in found]), np.stack([np.max(each, 0) for each in found])
-
-
-def _with_pose(model: InputModel, structures: Sequence[FloatArray], chosen: Sequence[int]) -> InputModel:
-    """The model with a template where the normals lie alike, or the grain where they have one."""
-    if model.size is None:
-        return model
-    kept = [structures[i] for i in chosen]
-    kept = [one for one in kept if one.shape == kept[0].shape]
-    template = Template.fit(kept)
-    poses = [template.without(one, len(kept)).register(one) for one in kept]
-    agreements = np.array([pose.agreement for pose in poses])
-    if np.median(agreements) >= _MIN_AGREEMENT and np.quantile(agreements, 0.1) >= _TENTH_AGREEMENT:
-        low, high = agreements.min(), agreements.max()
-        return replace(
-            model,
-            template=template,
-            poses=np.stack([pose_row(pose) for pose in poses]),
-            expected=float(low - max(0.02, 0.5 * (high - low))),
-            found=float(_FOUND_SHARE * np.median(agreements)),
-        )
-    grain = Grain.fit(kept)
-    poses = [grain.register(one) for one in kept]
-    rows = np.stack([pose_row(pose) for pose in poses])
-    usable = np.median([pose.agreement for pose in poses]) >= _GRAIN_AGREEMENT
-    if usable and rows[:, 2].std() <= _GRAIN_DEGREES and rows[:, 3].std() <= _GRAIN_SCALE:
-        agreement = float(np.median([pose.agreement for pose in poses]))
-        return replace(model, grain=grain, poses=rows, found=_FOUND_SHARE * agreement)
-    return model
+def shape_of(array: npt.NDArray[Any]) -> tuple[int, int]:
+    """Height and width of an array."""
+    return array.shape[0], array.shape[1]

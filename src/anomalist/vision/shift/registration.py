@@ -1,9 +1,10 @@
-"""Registration of a picture to the template of a product that always lies alike, and of the grain of one that doesn't.
+"""Registration of a picture to the template of a product that lies alike, or to the grain of a texture.
 
-A template is the mean of normal pictures, band-passed and of local contrast one, so that light does not matter.
-A picture is registered by phase correlation and refined by the enhanced correlation coefficient (Evangelidis and
-Psarakis 2008); where that does not fit, quarter turns and the log-polar spectrum (Reddy and Chatterji 1996) give
-other starts. Texture without a place has a power spectrum, which turns and scales with it.
+A template is the mean of normal pictures, band-passed and of local contrast one, so that light does not
+matter. A picture is registered by phase correlation and refined by the enhanced correlation coefficient
+(Evangelidis and Psarakis 2008); where that does not fit, quarter turns and the log-polar spectrum (Reddy
+and Chatterji 1996) give other starts. Texture without a place has a power spectrum, which turns and scales
+with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from anomalist.types.common import FloatArray, UInt8Array
 
 Matrix = npt.NDArray[np.float64]
 
+REGISTERED = 60
+"""Normal pictures, at most, that say how a product lies."""
 TEMPLATE_SIDE = 160
 """Longer side of a template, pixels."""
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0  # sigmas of the band-pass, and of the local contrast, pixels
@@ -171,6 +174,40 @@ class Template:
         scale = math.sqrt(max(float(np.linalg.det(linear)), 1e-6))
         degrees = math.degrees(math.atan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
         return Pose(matrix, float(dx), float(dy), degrees, scale, self._agreement(structure, matrix))
+
+
+MIN_AGREEMENT, TENTH_AGREEMENT = 0.6, 0.4
+"""Agreement with the template of the others that half, and nine in ten, of the normals must reach."""
+FOUND_SHARE = 0.55
+"""Share of the usual agreement from which a picture shows the product: a defect may cover much of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTemplate:
+    """A template, how its normals lie against that of the others, and what agreement shows the product."""
+
+    template: Template
+    poses: tuple[Pose, ...]
+
+    @property
+    def agreements(self) -> npt.NDArray[np.float64]:
+        """Of the normals, float64 (n,)."""
+        return np.array([pose.agreement for pose in self.poses])
+
+    @property
+    def found(self) -> float:
+        """Agreement from which a picture shows the product."""
+        return FOUND_SHARE * float(np.median(self.agreements))
+
+
+def fit_template(structures: Sequence[FloatArray]) -> FittedTemplate | None:
+    """Fit a template to structures of one shape, ``REGISTERED`` at most; None where they don't lie alike."""
+    kept = list(structures[:: max(1, -(-len(structures) // REGISTERED))])
+    template = Template.fit(kept)
+    fitted = FittedTemplate(template, tuple(template.without(one, len(kept)).register(one) for one in kept))
+    agreements = fitted.agreements
+    alike = np.median(agreements) >= MIN_AGREEMENT and np.quantile(agreements, 0.1) >= TENTH_AGREEMENT
+    return fitted if alike else None
 
 
 @dataclass(frozen=True, eq=False)

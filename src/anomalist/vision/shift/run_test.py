@@ -1,9 +1,9 @@
 """Test of a run of pictures for drift: conformal test martingales on characteristics of whole pictures.
 
-Under exchangeability with the normal pictures and with each other, the rank of each new value among all before it
-gives independent uniform p-values; a bet against that gains only when the run drifts (Vovk et al. 2022, the Simple
-Jumper). By Ville's inequality the capital exceeds 1/α at any time with probability α at most, so the run may be
-watched without end.
+Under exchangeability with the normal pictures and with each other, the rank of each new value among all
+before it gives independent uniform p-values; a bet against that gains only when the run drifts (Vovk et al.
+2022, the Simple Jumper). By Ville's inequality the capital exceeds 1/α at any time with probability α at
+most, so the run may be watched without end.
 """
 
 from __future__ import annotations
@@ -138,6 +138,6 @@ def drift_words(name: str, off: float) -> str:
         "chroma noise": f"the pictures are {'noisier' if off > 0 else 'less noisy'}",
         "dx": f"the parts lie {abs(off):.1%} of the picture further {'right' if off > 0 else 'left'}",
         "dy": f"the parts lie {abs(off):.1%} of the picture further {'down' if off > 0 else 'up'}",
-        "degrees": f"the parts are turned by {abs(off):.1f}° {'clockwise' if off > 0 else 'counter-clockwise'}",
+        "degrees": f"the parts are turned by {abs(off):.1f}° {'' if off > 0 else 'counter-'}clockwise",
         "scale": f"the parts are {'larger' if off > 0 else 'smaller'} by {share}",
     }[name]

@@ -89,8 +89,8 @@ def _log_amplitude(value: float | np.floating) -> float:
 def gains(quantiles: FloatArray, reference: FloatArray) -> npt.NDArray[np.float64]:
     """Logarithm of the factor of each channel that takes the reference's quantiles to those of a picture.
 
-    The median over the quantiles that are neither dark nor saturated; both are (3, 19), grey levels. Where all
-    are saturated, that of the darkest.
+    The median over the quantiles that are neither dark nor saturated; both are (3, 19), grey levels. Where
+    all are saturated, that of the darkest.
     """
     found = []
     for own, usual in zip(quantiles, reference, strict=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalist.vision.shift.comparison import MeanPicture
 from anomalist.vision.shift.model import InputModel
 from anomalist.vision.shift.registration import Grain, Template
 
@@ -24,6 +25,8 @@ def save_input_model(model: InputModel, file: Path) -> None:
     }
     if model.template is not None:
         arrays["template"] = model.template.structure
+    if model.picture is not None:
+        arrays |= {"mean": model.picture.mean, "deviation": model.picture.deviation}
     if model.grain is not None:
         arrays["grain"] = model.grain.spectrum
     settings = {
@@ -59,5 +62,6 @@ def load_input_model(file: Path) -> InputModel:
         found=settings["found"],
         quality=settings["quality"],
         corrections=settings["corrections"],
+        picture=MeanPicture(arrays["mean"], arrays["deviation"]) if "mean" in arrays else None,
         typical=(typical[0], typical[1]) if typical else None,
     )

@@ -1,0 +1,120 @@
+"""Comparison of a picture with the mean of the normal pictures, for a product that always lies alike.
+
+It says of a suspicious place whether something is missing there, or extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.image import Region
+from anomalist.vision.difference import AlignedPair, change_direction
+from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
+from anomalist.vision.shift.registration import Matrix
+
+_LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
+_DIFFERS = 4.0  # standard deviations from which a pixel differs
+_LEAST_PIXELS = 12
+_GROWN = 9  # pixels: a place of the anomaly map is coarser than the thing
+
+
+@dataclass(frozen=True, eq=False)
+class MeanPicture:
+    """Mean and standard deviation of the normal pictures, each moved to the template.
+
+    Parameters
+    ----------
+    mean, deviation : float32 (H, W), grey levels.
+    """
+
+    mean: FloatArray
+    deviation: FloatArray
+
+    @classmethod
+    def fit(cls, pictures: Sequence[FloatArray]) -> MeanPicture:
+        """Average pictures, float32 (H, W) grey levels each."""
+        stack = np.stack(pictures)
+        return cls(stack.mean(0, dtype=np.float32), stack.std(0, dtype=np.float32))
+
+    def compare(self, pixels: UInt8Array, matrix: Matrix) -> Comparison:
+        """Compare a picture, uint8 (H, W, 3), by the matrix from pixels of the mean to its own."""
+        import cv2
+
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        size = (grey.shape[1], grey.shape[0])
+        mean, deviation = (
+            cv2.warpAffine(each, matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in (self.mean, self.deviation)
+        )
+        slope, level = match_light(mean, grey)
+        lit = np.asarray(slope * mean + level, np.float32)
+        smooth = cv2.GaussianBlur(grey - lit, (0, 0), 1.0)
+        return Comparison(
+            AlignedPair(lit, grey, None, None),
+            np.abs(smooth) / (slope * deviation + _LEAST_DEVIATION) > _DIFFERS,
+        )
+
+
+def match_light(mean: FloatArray, grey: FloatArray) -> tuple[float, float]:
+    """Factor and offset that take the mean picture to the light of a picture: least squares, twice."""
+    x, y = mean.ravel()[::7].astype(np.float64), grey.ravel()[::7].astype(np.float64)
+    for _ in range(2):
+        if len(x) < 10 or x.std() < 1:
+            return 1.0, float(np.median(y - x)) if len(x) else 0.0
+        slope, level = np.polyfit(x, y, 1)
+        off = np.abs(y - slope * x - level)
+        near = off <= 2.5 * max(1.0, float(np.median(off)))
+        x, y = x[near], y[near]
+    return float(slope), float(level)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A picture beside the mean of the normal ones.
+
+    Parameters
+    ----------
+    pair : the two in grey, in the frame of the picture.
+    differs : bool (H, W), where they differ by more than the normals do among each other.
+    """
+
+    pair: AlignedPair
+    differs: BoolArray
+
+    def outline_missing(
+        self, mask: BoolArray, score_map: FloatArray, *, level: float, low: float
+    ) -> BoolArray:
+        """The mask, bool (H, W), with what is missing in a suspicious place, of which no edge is to be seen.
+
+        ``level`` and ``low`` are those of `outline_places`.
+        """
+        import cv2
+
+        peak = float(score_map.max())
+        if not peak > level:
+            return mask
+        places, found = label_components(score_map > max(level, low + PEAK_FRACTION * (peak - low)))
+        result = mask.copy()
+        for number in range(1, found + 1):
+            place = places == number
+            grown = cv2.dilate(place.astype(np.uint8), np.ones((_GROWN, _GROWN), np.uint8)) > 0
+            inside = grown & self.differs
+            if inside.sum() >= _LEAST_PIXELS and self._direction(inside) == "missing":
+                result[place] = False
+                result |= inside
+        return result
+
+    def _direction(self, inside: BoolArray) -> str:
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return change_direction(self.pair, inside[box[1] : box[3], box[0] : box[2]], box)
+
+    def with_direction(self, region: Region, mask: BoolArray) -> Region:
+        """The region, called missing or extra where that is clear."""
+        inside = component_mask(mask, region.box, region.area)
+        change = change_direction(self.pair, inside, region.box)
+        return region if change == "changed" else region.replace(change=change)
