@@ -130,6 +130,7 @@ def results_table(records: Sequence[Record]) -> RenderableType:
     from rich.padding import Padding
     from rich.text import Text
 
+    from anomalist.report.input_changes import input_sentences
     from anomalist.report.picture_view import PictureReportView
     from anomalist.report.wording import number, severity_word
 
@@ -151,7 +152,8 @@ def results_table(records: Sequence[Record]) -> RenderableType:
     notes = [
         Text.assemble((f"{entry.name}  ", _VERDICT_COLOURS[entry.outcome]), entry.reason) for entry in unclear
     ]
-    return _entry_table(document, columns, [Padding(note, (1, 0, 0, 0)) for note in notes])
+    first = [Text(sentence, "yellow") for sentence in input_sentences(records)]
+    return _entry_table(document, columns, [Padding(note, (1, 0, 0, 0)) for note in (*first, *notes)])
 
 
 def triage_table(

@@ -42,6 +42,7 @@ from anomalist.report.figures import (
     load_record_arrays,
     overlay_figure,
 )
+from anomalist.report.input_changes import input_headline, input_sentences
 from anomalist.report.plots import CalibrationPlot, calibration_plot
 from anomalist.report.wording import (
     count,
@@ -157,7 +158,7 @@ class PictureReportView:
         entries = tuple(_entries(urgent, names))
         return ReportDocument(
             title=title or "Inspection report",
-            headline=headline(summary),
+            headline=input_headline(records) or headline(summary),
             lead=lead(records, summary),
             open_points="",
             counts=_counts_line(summary),
@@ -239,7 +240,7 @@ def headline(summary: Summary) -> str:
 
 def lead(records: Sequence[Record], summary: Summary) -> str:
     """Say what to look at first and what stays open."""
-    sentences = []
+    sentences = input_sentences(records)
     flagged = sort_by_urgency([record for record in records if outcome(record) == "anomalous"])
     if flagged and flagged[0].severity:
         worst = flagged[0]
@@ -248,11 +249,16 @@ def lead(records: Sequence[Record], summary: Summary) -> str:
         sentences.append(
             f"The most severe is {name}: {severity_word(worst.severity)} {worst.kind or 'anomaly'}{where}."
         )
-    if summary.undecided:
-        verb = "needs" if summary.undecided == 1 else "need"
-        sentences.append(f"{count(summary.undecided, 'picture')} could not be decided and {verb} a person.")
-        reasons = {record.why_undecided for record in records if outcome(record) == "undecided"}
-        if len(reasons) == 1 and summary.undecided > 1:
+    open_records = [
+        record
+        for record in records
+        if outcome(record) == "undecided" and not (record.input_shift and record.input_shift.changes)
+    ]
+    if open_records:
+        verb = "needs" if len(open_records) == 1 else "need"
+        sentences.append(f"{count(len(open_records), 'picture')} could not be decided and {verb} a person.")
+        reasons = {record.why_undecided for record in open_records}
+        if len(reasons) == 1 and len(open_records) > 1:
             sentences.append(printable(reasons.pop() or ""))
     if summary.errors:
         sentences.append(f"{count(summary.errors, 'file')} could not be inspected.")
@@ -334,7 +340,7 @@ def _normal_view(entry: PictureEntry, folder: Path, place: int) -> NormalView:
 
 def _evidence_links(record: Record, anchor: str) -> dict[str, str]:
     """Say which anchor each citable id leads to."""
-    links = {"score": f"{anchor}-score"}
+    links = {"score": f"{anchor}-score", "input": f"{anchor}-score"}
     links |= {region.id: f"{anchor}-{region.id}" for region in record.regions}
     links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall.items, start=1)}
     return links

@@ -197,9 +197,10 @@ class InputModel:
             words = f"coarsely compressed (JPEG quality about {quality:.0f})"
             yield InputChange(name="compression", value=quality, words=words)
             return
-        margin = _RANGE_MARGIN + _RANGE_MARGIN_FEW / len(self.normals)
-        margins = np.maximum(_LEAST_MARGIN, margin * (self.high[level] - self.low[level]))
-        above, below = values - self.high[level] - margins, self.low[level] - margins - values
+        margin, usual = _RANGE_MARGIN + _RANGE_MARGIN_FEW / len(self.normals), np.median(self.normals, 0)
+        high, low = self.high[level], self.low[level]
+        above = values - high - np.maximum(_LEAST_MARGIN, margin * np.maximum(high - usual, 0))
+        below = low - np.maximum(_LEAST_MARGIN, margin * np.maximum(usual - low, 0)) - values
         noise = [STATISTICS.index("luma noise"), STATISTICS.index("chroma noise")]
         if above[noise].max() > 0:
             most = float((values - self.high[level])[noise].max())

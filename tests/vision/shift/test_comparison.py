@@ -1,0 +1,44 @@
+"""Comparison with the mean of the normal pictures: missing and extra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from anomalist.vision.regions import find_regions
+from anomalist.vision.shift.comparison import match_light
+from anomalist.vision.shift.model import InputModel
+from scripts.generated_parts import make_part
+
+
+@pytest.mark.parametrize("product", ["plate", "cap", "label"])
+def test_a_missing_thing_is_outlined_and_called_missing(
+    product: str, model_of: Callable[[str], InputModel]
+) -> None:
+    for seed in range(2000, 2003):
+        picture, mask = make_part(product, seed, "missing")
+        comparison = model_of(product).assess(picture).comparison
+        assert comparison is not None
+        coarse = mask.astype(np.float32)  # a map that marks the place
+        outlined = comparison.outline_missing(np.zeros_like(mask), coarse, level=0.5, low=0.0)
+        assert (outlined & mask).sum() > 0.5 * outlined.sum()
+        regions = find_regions(picture, coarse, outlined)
+        largest = max(regions, key=lambda region: region.area)
+        assert comparison.with_direction(largest, outlined).change == "missing"
+
+
+def test_a_good_part_has_nothing_missing(model_of: Callable[[str], InputModel]) -> None:
+    comparison = model_of("plate").assess(make_part("plate", 1000)[0]).comparison
+    assert comparison is not None
+    assert comparison.differs.mean() < 0.01
+
+
+def test_light_is_matched_without_regard_to_what_differs() -> None:
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(20, 200, (64, 64)).astype(np.float32)
+    grey = 0.8 * mean + 12
+    grey[:8, :8] = 255
+    assert match_light(mean, grey) == pytest.approx((0.8, 12), abs=0.5)
+    assert match_light(np.full((9, 9), 7, np.float32), np.full((9, 9), 9, np.float32)) == (1.0, 2.0)

@@ -1,0 +1,122 @@
+"""Whole pictures: small changes are taken out, large ones are named, and neither is taken for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from anomalist.vision.shift.model import InputModel, warp_back
+from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part
+
+Model = Callable[[str], InputModel]
+
+WITHOUT_PLACE = {"moved by 12 px", "moved by 25 px", "turned by 180°"}
+"""Changes of which a woven surface shows nothing."""
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_new_good_parts_and_small_changes_are_not_named(product: str, model_of: Model) -> None:
+    model = model_of(product)
+    for seed in (1000, 1001):
+        picture = make_part(product, seed)[0]
+        assert model.assess(picture).shift.changes == ()
+        for name, change in SMALL.items():
+            assert model.assess(change(picture)).shift.changes == (), (name, seed)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_large_changes_are_named_for_what_they_are(product: str, model_of: Model) -> None:
+    model = model_of(product)
+    for name, (change, expected) in LARGE.items():
+        if product == "woven" and name in WITHOUT_PLACE:
+            continue
+        for seed in (1010, 1011):
+            changes = model.assess(change(make_part(product, seed)[0])).shift.changes
+            assert {each.name for each in changes} & set(expected), (name, changes)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_defects_are_no_change_of_the_whole_picture(product: str, model_of: Model) -> None:
+    for kind in DEFECTS:
+        for seed in (2000, 2001):
+            assert model_of(product).assess(make_part(product, seed, kind)[0]).shift.changes == (), kind
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_other_products_and_frames_without_one_are_not_the_product(product: str, model_of: Model) -> None:
+    rng = np.random.default_rng(0)
+    frames = {other: make_part(other, 5)[0] for other in PRODUCTS if other != product}
+    frames |= {
+        "black": np.zeros((256, 256, 3), np.uint8),
+        "white": np.full((256, 256, 3), 255, np.uint8),
+        "random": rng.integers(0, 256, (256, 256, 3)).astype(np.uint8),
+    }
+    for name, frame in frames.items():
+        names = {change.name for change in model_of(product).assess(frame).shift.changes}
+        assert names & {"product", "blank"}, (name, names)
+
+
+def test_what_changed_is_measured(model_of: Model) -> None:
+    model, picture = model_of("plate"), make_part("plate", 1003)[0]
+
+    def value(name: str) -> float:
+        (change,) = model.assess(LARGE[name][0](picture)).shift.changes
+        return change.value
+
+    assert value("1.5 times as bright") == pytest.approx(1.5, abs=0.06)
+    assert value("0.6 times as bright") == pytest.approx(0.6, abs=0.03)
+    assert value("turned by 3°") == pytest.approx(-3, abs=0.2)
+    assert value("zoom 1.15") == pytest.approx(1.15, abs=0.01)
+    assert value("JPEG 20") == 20
+    assert value("moved by 25 px") == pytest.approx(np.hypot(25, 10) / 256, abs=0.015)
+
+
+def test_a_moved_part_is_moved_back_by_whole_pixels(model_of: Model) -> None:
+    model = model_of("plate")
+    picture = make_part("plate", 1004)[0]
+    moved = np.roll(picture, (0, 5), (0, 1))
+    assessed = model.assess(moved)
+    assert assessed.matrix is not None
+    np.testing.assert_array_equal(assessed.matrix, np.rint(assessed.matrix))
+    inner = (slice(16, 240), slice(16, 240))
+    shift = assessed.matrix[:2, 2].astype(int)
+    back = np.roll(moved, (-shift[1], -shift[0]), (0, 1))
+    np.testing.assert_array_equal(assessed.pixels[inner], back[inner])
+
+
+def test_a_map_of_the_moved_picture_lies_where_the_given_one_has_it(model_of: Model) -> None:
+    assessed = model_of("plate").assess(np.roll(make_part("plate", 1005)[0], (0, 6), (0, 1)))
+    assert assessed.matrix is not None
+    x, y = (assessed.matrix @ [100, 80, 1])[:2].round().astype(int)
+    moved_map = np.zeros((256, 256), np.float32)
+    moved_map[80, 100] = 1
+    assert warp_back(moved_map, assessed.matrix, (256, 256))[y, x] == pytest.approx(1, abs=0.01)
+
+
+def test_a_picture_that_fits_is_scored_as_it_is(model_of: Model) -> None:
+    picture = make_part("cap", 1006)[0]
+    assessed = model_of("cap").assess(picture)
+    assert assessed.matrix is None
+    assert assessed.shift.corrected == ()
+    np.testing.assert_array_equal(assessed.pixels, picture)
+
+
+def test_another_format_is_named(model_of: Model) -> None:
+    (change,) = model_of("label").assess(make_part("label", 1)[0][:, :200]).shift.changes
+    assert change.name == "format"
+    assert "200×256" in change.words
+
+
+def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:
+    from dataclasses import replace
+
+    model = replace(model_of("plate"), typical=(0.0, 1.0))
+    local = np.zeros((64, 64), np.float32)
+    local[:16, :16] = 50
+    everywhere = np.full((64, 64), 9.0, np.float32)
+    assert model.unlike(local) is None
+    found = model.unlike(everywhere)
+    assert found is not None
+    assert found.name == "product"

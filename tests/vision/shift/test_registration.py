@@ -1,0 +1,60 @@
+"""Registration to a template, and to the grain of a texture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalist.vision.shift.registration import (
+    Grain,
+    band_pass,
+    fit_template,
+    log_polar_spectrum,
+    template_size,
+    turn_and_scale,
+)
+from scripts.generated_parts import _moved, make_part
+
+SIZE = template_size(256, 256)
+
+
+def structures(product: str, seeds: range) -> list[np.ndarray]:
+    """Structures of pictures of a product."""
+    return [band_pass(make_part(product, seed)[0], SIZE) for seed in seeds]
+
+
+@pytest.mark.parametrize("product", ["plate", "cap", "label"])
+@pytest.mark.parametrize(
+    ("dx", "dy", "degrees", "scale"), [(9, -7, 0, 1), (0, 0, 4, 1), (3, 2, -2, 1.1), (0, 0, 90, 1)]
+)
+def test_a_pose_is_found_again(product: str, dx: float, dy: float, degrees: float, scale: float) -> None:
+    fitted = fit_template(structures(product, range(12)))
+    assert fitted is not None
+    template = fitted.template
+    picture = make_part(product, 50)[0]
+    plain = template.register(band_pass(picture, SIZE))
+    moved = _moved(dx, dy, -degrees, scale)(picture)
+    pose = template.register(band_pass(moved, SIZE), accepted=float(fitted.agreements.min()) - 0.02)
+    assert pose.degrees == pytest.approx(degrees, abs=0.5)
+    assert pose.scale == pytest.approx(scale, abs=0.02)
+    if not degrees and scale == 1:
+        assert (pose.dx - plain.dx) * 256 == pytest.approx(dx, abs=0.5)
+        assert (pose.dy - plain.dy) * 256 == pytest.approx(dy, abs=0.5)
+
+
+def test_a_texture_without_a_place_has_no_template() -> None:
+    assert fit_template(structures("woven", range(12))) is None
+
+
+def test_grain_tells_turn_and_scale() -> None:
+    grain = Grain.fit(structures("woven", range(12)))
+    pose = grain.register(band_pass(_moved(0, 0, -5, 1.1)(make_part("woven", 60)[0]), SIZE))
+    assert pose.degrees == pytest.approx(5, abs=0.7)
+    assert pose.scale == pytest.approx(1.1, abs=0.02)
+
+
+def test_a_spectrum_is_neither_turned_nor_scaled_against_itself() -> None:
+    spectrum = log_polar_spectrum(structures("plate", range(1))[0])
+    ((degrees, scale),) = turn_and_scale(spectrum, spectrum, 1)
+    assert degrees == pytest.approx(0, abs=0.01)
+    assert scale == pytest.approx(1, abs=0.001)

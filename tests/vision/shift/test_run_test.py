@@ -1,0 +1,88 @@
+"""The test of a run for drift: valid at any time, and quick where something drifts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anomalist.types.shift import InputShift, RunDrift
+from anomalist.vision.shift.model import POSES, STATISTICS, InputModel
+from anomalist.vision.shift.registration import Template
+from anomalist.vision.shift.run_test import Martingale, RunTest
+
+NAMES = (*STATISTICS, *POSES)
+
+
+def model(rng: np.random.Generator, count: int = 60) -> InputModel:
+    """Model of normal values; brightness within 3 %."""
+    normals = rng.normal(size=(count, len(STATISTICS)))
+    normals[:, 0] = rng.uniform(-0.03, 0.03, count)
+    empty = np.zeros((3, 8))
+    template = Template(np.zeros((8, 8), np.float32))
+    quantiles = np.zeros((3, 19), np.float32)
+    poses = rng.normal(size=(count, 4))
+    return InputModel(None, quantiles, normals, empty, empty, template, None, poses, 0.0, 0.0, 100.0)
+
+
+def shift(rng: np.random.Generator, brightness: float = 0.0) -> InputShift:
+    """One picture of a run, brighter by a factor."""
+    values = rng.normal(size=len(NAMES))
+    values[0] = rng.uniform(-0.03, 0.03) + np.log1p(brightness)
+    return InputShift(statistics=dict(zip(NAMES, values.tolist(), strict=True)))
+
+
+def watch(seed: int, drift: float, start: int, length: int, pictures: int) -> tuple[int, RunDrift] | None:
+    """When drift is noticed in a run whose light rises by a share, from a picture on, over some length."""
+    rng = np.random.default_rng(seed)
+    test = RunTest(model(rng), seed)
+    for number in range(pictures):
+        found = test.observe(shift(rng, drift * np.clip((number - start) / length, 0, 1)))
+        if found is not None:
+            return number, found
+    return None
+
+
+def test_quiet_runs_are_seldom_called_drifting() -> None:
+    assert sum(watch(seed, 0.0, 0, 1, 300) is not None for seed in range(40)) <= 6
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 50), (0, 200), (150, 100)])
+def test_a_drift_of_the_light_is_noticed_within_fifty_pictures(start: int, length: int) -> None:
+    noticed = [watch(seed, 0.2, start, length, start + 200) for seed in range(5)]
+    assert all(found is not None and found[0] - start <= 50 for found in noticed)
+    # One run in twenty may be called drifting for something else before.
+    assert sum(found is not None and "brighter" in found[1].words for found in noticed) >= 4
+
+
+def test_a_sudden_change_is_dated_to_where_it_began() -> None:
+    noticed = watch(3, 0.2, 100, 1, 200)
+    assert noticed is not None
+    assert 90 <= noticed[1].since <= 112
+    assert noticed[1].noticed == noticed[0] + 1
+
+
+def test_drift_once_found_stays() -> None:
+    rng = np.random.default_rng(0)
+    test = RunTest(model(rng))
+    found = [test.observe(shift(rng, 0.2)) for _ in range(60)]
+    first = next(each for each in found if each is not None)
+    assert test.observe(shift(rng)) == first
+
+
+def test_capital_is_conserved_in_the_mean_over_all_ranks() -> None:
+    """A fair game: over uniform p-values the bets neither win nor lose."""
+    wins = []
+    for rank in range(200):
+        martingale = Martingale(list(range(200)), np.random.default_rng(0))
+        wins.append(martingale.observe(rank + 0.5))
+    assert np.mean(wins) == pytest.approx(1, abs=0.02)
+
+
+def test_what_cannot_be_registered_is_not_watched() -> None:
+    rng = np.random.default_rng(1)
+    test = RunTest(replace(model(rng), template=None))
+    for _ in range(100):
+        moved = shift(rng)
+        assert test.observe(moved.replace(statistics={**moved.statistics, "dx": 99.0})) is None

@@ -1,0 +1,57 @@
+"""Statistics of whole pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalist.vision.shift.nuisances import compress
+from anomalist.vision.shift.statistics import gains, jpeg_quality, measure_statistics
+from scripts.generated_parts import make_part
+
+PICTURE = make_part("plate", 3)[0]
+
+
+@pytest.mark.parametrize("quality", [20, 30, 50, 80])
+def test_jpeg_quality_is_read_off_the_pixels(quality: int) -> None:
+    assert measure_statistics(compress(PICTURE, quality)).jpeg == quality
+
+
+def test_pixels_that_were_never_compressed_show_no_quality() -> None:
+    assert measure_statistics(PICTURE).jpeg == 100
+    assert jpeg_quality(np.zeros((8, 8), np.float32)) == 100
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.9, 1.1, 1.4])
+def test_gain_is_the_factor_of_the_light(factor: float) -> None:
+    lit = np.clip(PICTURE * factor, 0, 255).astype(np.uint8)
+    found = gains(measure_statistics(lit).quantiles, measure_statistics(PICTURE).quantiles)
+    np.testing.assert_allclose(np.exp(found), factor, rtol=0.03)
+
+
+def test_gain_of_a_saturated_picture_is_told_from_its_dark_parts() -> None:
+    label = make_part("label", 1)[0]
+    lit = np.clip(label * 1.5, 0, 255).astype(np.uint8)
+    found = gains(measure_statistics(lit).quantiles, measure_statistics(label).quantiles)
+    assert (np.exp(found) > 1.2).all()
+
+
+def test_blur_lowers_fine_amplitudes_and_noise_raises_them() -> None:
+    import cv2
+
+    usual = measure_statistics(PICTURE)
+    blurred = measure_statistics(cv2.GaussianBlur(PICTURE, (0, 0), 2))
+    noise = np.random.default_rng(0).normal(0, 10, PICTURE.shape)
+    noisy = measure_statistics(np.clip(PICTURE + noise, 0, 255).astype(np.uint8))
+    assert blurred.edges[0] - blurred.edges[2] < usual.edges[0] - usual.edges[2] - 0.5
+    assert noisy.chroma > usual.chroma + 1
+
+
+def test_only_what_counts_is_measured() -> None:
+    roi = np.zeros((256, 256), bool)
+    roi[100:150, 100:150] = True
+    other = PICTURE.copy()
+    other[:50] = 255
+    np.testing.assert_array_equal(
+        measure_statistics(PICTURE, roi).quantiles, measure_statistics(other, roi).quantiles
+    )
