@@ -100,6 +100,7 @@ def _make_profile_evidence(
         detector=detector,
         effort=effort,
         seed=seed,
+        outliers="keep",
         progress=progress,
     )
     return ProfileEvidence(profile, validated_rate(profile, rate))

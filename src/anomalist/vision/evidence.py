@@ -19,7 +19,7 @@ from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMa
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
-from anomalist.vision.profile import MixedProfile, Profile
+from anomalist.vision.profile import Manifest, MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 
 
@@ -79,7 +79,16 @@ def measure(profile: Profile, media: Media, scored: DetectorOutput, rate: float)
             ExpertScore(name=each.name, score=each.score, weight=each.weight) for each in scored.experts
         ),
         expert_maps={each.name: each.score_map for each in scored.experts},
+        notes=_kept_outliers(manifest),
     )
+
+
+def _kept_outliers(manifest: Manifest) -> tuple[str, ...]:
+    """Note where pictures that don't belong to the rest were learned from and calibrate."""
+    if manifest.check is None or manifest.check.decision != "kept":
+        return ()
+    count = len(manifest.check.outliers)
+    return (f"outliers kept among the normals: {count}; defects like them can pass",)
 
 
 def measure_uncalibrated(

@@ -21,6 +21,7 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
 from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
+from anomalist.vision.outliers import NormalsCheck
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
@@ -42,7 +43,7 @@ class NormalPicture(Frozen):
 class Manifest(ArtifactManifest):
     """``profile.json``: everything about the profile but its arrays."""
 
-    ADDED_LATER = ("place",)
+    ADDED_LATER = ("place", "check")
 
     format: int = PROFILE_FORMAT
     detector: str
@@ -59,6 +60,9 @@ class Manifest(ArtifactManifest):
     normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
+    check: NormalsCheck | None = Field(
+        None, description="outliers among the normals, kept or left out; None in profiles of older versions"
+    )
     files: dict[str, str] = Field(description="file name to hex SHA-256")
 
     @property
