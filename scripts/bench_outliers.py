@@ -1,7 +1,7 @@
 """Outliers among normals: how many are found, and what they cost; prints one JSON line a case.
 
-``python scripts/bench_outliers.py`` draws five products. "contaminated": 54 good pictures, 3 with a scratch and
-3 with a stain; what is named among them, and the image AUROC on 16 new good and 16 new defective pictures of
+``python scripts/bench_outliers.py`` draws five products. "contaminated": 54 good pictures, 3 with a scratch, 3
+with a stain; what is named among them, and the image AUROC on 16 new good and 16 new defective pictures of
 profiles (effort "fast") of the good ones alone, of all (kept) and of those that the check leaves (dropped).
 "second": two products in one folder, 51 and 9 pictures or 30 and 30. ``--data D`` names good pictures of real
 products: of MTD, all of whole tiles until there are 110, and of castings 60; how many are named.
@@ -194,9 +194,7 @@ def second(one: str, other: str, counts: tuple[int, int], folder: Path) -> dict[
     first = {str(path) for path in write(folder / "both", one, range(counts[0]))}
     added = {str(path) for path in write(folder / "both", other, range(counts[1]))}
     found = {each.source for each in check_normals(folder / "both").of("second product")}
-    if (
-        counts[0] == counts[1] and found == first
-    ):  # which of two halves is the second one is a matter of names
+    if counts[0] == counts[1] and found == first:  # which half is the second one goes by names
         first, added = added, first
     return {
         "case": "second",
@@ -232,6 +230,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="folder with mtd/ and casting/, instead of drawn products")
     parser.add_argument("--case", choices=("contaminated", "second"), help="this one alone")
+    parser.add_argument("--product", choices=tuple(PRODUCTS), action="append", help="contaminated ones alone")
     asked = parser.parse_args()
     if asked.data is not None:
         print(json.dumps(real("mtd", tiles(asked.data / "mtd"))), flush=True)
@@ -239,7 +238,7 @@ def main() -> None:
         print(json.dumps(real("casting", castings)), flush=True)
         return
     if asked.case != "second":
-        for product in PRODUCTS:
+        for product in asked.product or PRODUCTS:
             with TemporaryDirectory() as folder:
                 print(json.dumps(contaminated(product, Path(folder))), flush=True)
     if asked.case != "contaminated":
