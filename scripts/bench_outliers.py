@@ -1,7 +1,7 @@
 """Outliers among normals: how many are found, and what they cost; prints one JSON line a case.
 
-``python scripts/bench_outliers.py`` draws five products. "contaminated": 54 good pictures, 3 with a scratch, 3
-with a stain; what is named among them, and the image AUROC on 16 new good and 16 new defective pictures of
+``python scripts/bench_outliers.py`` draws five products. "contaminated": 54 good pictures, 3 with a scratch
+and 3 with a stain; what is named among them, and the image AUROC on 16 new good and 16 new defective ones of
 profiles (effort "fast") of the good ones alone, of all (kept) and of those that the check leaves (dropped).
 "second": two products in one folder, 51 and 9 pictures or 30 and 30. ``--data D`` names good pictures of real
 products: of MTD, all of whole tiles until there are 110, and of castings 60; how many are named.
