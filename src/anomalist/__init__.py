@@ -34,6 +34,7 @@ __all__ = [
     "Verdict",
     "Zone",
     "__version__",
+    "check_normals",
     "learn",
     "learn_products",
     "learn_scene",
@@ -42,7 +43,7 @@ __all__ = [
 if TYPE_CHECKING:
     from anomalist.composition import InspectionSettings, TriageSettings
     from anomalist.errors import AnomalistError
-    from anomalist.pipeline import Inspector, LearnOptions, learn, learn_products
+    from anomalist.pipeline import Inspector, LearnOptions, check_normals, learn, learn_products
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event, Measured, Track
     from anomalist.types.common import Answer, Claim, Verdict
@@ -74,6 +75,7 @@ _MODULES = {
     "TriageSettings": "anomalist.composition",
     "Verdict": "anomalist.types.common",
     "Zone": "anomalist.vision.motion.scene",
+    "check_normals": "anomalist.pipeline",
     "learn": "anomalist.pipeline",
     "learn_products": "anomalist.pipeline",
     "learn_scene": "anomalist.vision.motion.learning",

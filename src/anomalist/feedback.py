@@ -184,6 +184,7 @@ def relearn(
             detector=old.manifest.detector,
             backbone=old.manifest.backbone,
             defects=defects,
+            outliers="keep",
             force=True,
             progress=progress,
         ),

@@ -22,6 +22,7 @@ from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.common import Answer, BoolArray, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
+from anomalist.vision import normals_check
 from anomalist.vision.calibration import CalibrationSet, leave_groups_out, partition
 from anomalist.vision.detectors.base import (
     Detector,
@@ -46,6 +47,7 @@ from anomalist.vision.learning import (
     sample_paths,
 )
 from anomalist.vision.media.images import list_images, load_image, load_roi, read_groups, source_of
+from anomalist.vision.normals_check import FolderCheck, OutlierHandling, decide, without_outliers
 from anomalist.vision.profile import (
     MIXED_KIND,
     PROFILE_KIND,
@@ -199,6 +201,9 @@ class LearnOptions(TypedDict, total=False):
     backbone : in place of DINOv2 ("ensemble"), or of SurfaceNet for the memory bank ("surface", the default
         where a backbone is named): a transformers vision backbone by name or folder, or a plug-in.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
+    outliers : what becomes of normals that don't belong to the rest: "drop" leaves them out, "keep" learns
+        from them, a function decides when it gets the `NormalsCheck`. By default a few are kept and many are
+        an error that names them; the profile's manifest has them all (``check``).
     """
 
     groups: Mapping[str, str] | str | Path | None
@@ -207,6 +212,7 @@ class LearnOptions(TypedDict, total=False):
     detector: str | None
     backbone: str | None
     defects: str | Path | None
+    outliers: OutlierHandling
 
 
 def learn(
@@ -229,20 +235,49 @@ def learn(
     seed : of every random choice; kept in the profile.
     force : replace a profile that is already there.
     progress : called with what is done, how far, and of how much.
-    options : ``groups``, ``limit``, ``roi``, ``detector``, ``backbone``, ``defects``; see `LearnOptions`.
+    options : ``groups``, ``limit``, ``roi``, ``detector``, ``backbone``, ``defects``, ``outliers``; see
+        `LearnOptions`.
 
     Raises
     ------
-    AnomalistError : nothing usable to learn from, a profile in the way, a full disk, …
+    AnomalistError : nothing usable to learn from, many outliers, a profile in the way, a full disk, …
     """
     path = profile_path(profile)
     PROFILE_KIND.refuse_overwriting(path, force=force)
+    return _learn(_listed(normals), effort, seed, progress, options).save(path, force=force)
+
+
+def check_normals(
+    normals: str | Path | Sequence[str | Path],
+    *,
+    groups: Mapping[str, str] | str | Path | None = None,
+    limit: int | None = None,
+    roi: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> FolderCheck:
+    """Look for defects and pictures of a second product among normal pictures; learn nothing.
+
+    The parameters are those of `learn`, which does the same first.
+
+    Raises
+    ------
+    AnomalistError : nothing usable to check.
+    """
+    table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
+    paths = sample_paths(_listed(normals), limit, seed)
+    read = read_normals(paths, table, detector_class("ensemble"), progress)
+    found = normals_check.check_normals(read, load_roi(roi) if roi else None, seed, progress)
+    return FolderCheck(**dict(found), skipped=read.skipped)
+
+
+def _listed(normals: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     listing = list_images([normals] if isinstance(normals, str | Path) else normals)
     if not listing.images:
         raise DataError(
             f"No pictures to learn from in {normals}.", "Give a folder of pictures without defects."
         )
-    return _learn(listing.images, effort, seed, progress, options).save(path, force=force)
+    return listing.images
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +308,11 @@ def _learn(
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
     known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
-    read = read_normals(paths, table, kind, progress, mask)
+    everything = read_normals(paths, table, kind, progress, mask)
+    described_by = backbone if name == "ensemble" else None
+    found = normals_check.check_normals(everything, mask, seed, progress, described_by)
+    found = decide(found, options.get("outliers"))
+    read = without_outliers(everything, found)
     parts = leave_groups_out(read.groups) if leaves_out(kind) else partition(read.groups, seed)
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
@@ -291,6 +330,7 @@ def _learn(
         "normals": normal_entries(read, parts),
         "defects": tuple(defect.id for defect in known),
         "skipped": (*read.skipped, *unreadable),
+        "check": found,
     }
     whole = replace(whole, typical=levels.typical)
     return _Learned(learned, calibration, mask, whole, read, fields)

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.cli import ask, chat, eval, inspect, memory, models, rules, triage
+from anomalist.cli import ask, chat, eval, inspect, memory, models, outliers, rules, triage
 from anomalist.cli.terminal import (
     EXIT_INTERRUPTED,
     DeviceOption,
@@ -141,11 +141,12 @@ def learn(
             "folders then, with <product>.png and <product>/<kind>/*.",
         ),
     ] = False,
+    drop_outliers: outliers.OutliersOption = None,
     force: Annotated[bool, typer.Option(help="Replace a profile that is already there.")] = False,
     device: DeviceOption = None,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
-    from anomalist.cli.terminal import err, progress_bars
+    from anomalist.cli.terminal import err, pausable_progress_bars
     from anomalist.pipeline import learn as learn_profile
     from anomalist.pipeline import learn_products
     from anomalist.storage.artifacts import profile_path
@@ -155,6 +156,8 @@ def learn(
         raise DataError(
             "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
         )
+    if from_feedback and drop_outliers is not None:
+        raise DataError("With --from-feedback the pictures are those that the profile has, and new ones.")
     use_passive_wait_policy()
     use_device(device)
     if normals is None:
@@ -163,7 +166,7 @@ def learn(
     kind = MIXED_KIND if products else PROFILE_KIND
     if kind.is_at(profile_path(profile)) and not force and sys.stdin.isatty():
         force = typer.confirm(f"The profile {profile} is already there. Replace it?", abort=True)
-    with progress_bars() as progress:
+    with pausable_progress_bars() as (progress, pause):
         learned = (learn_products if products else learn_profile)(
             normals,
             profile=profile,
@@ -174,6 +177,7 @@ def learn(
             roi=roi,
             backbone=backbone,
             defects=defects,
+            outliers=outliers.handling(drop_outliers, pause),
             force=force,
             progress=progress,
         )
@@ -184,6 +188,8 @@ def learn(
         typer.echo(f"{learned.name} is of {len(several)} products.", err=True)
     for each in several:
         typer.echo(_profile_summary(each), err=True)
+        for line in outliers.describe_outliers(each.manifest):
+            err.print(line, markup=False, soft_wrap=True)
 
 
 def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
@@ -218,6 +224,7 @@ def _profile_summary(learned: Any) -> str:  # noqa: ANN401
     return text
 
 
+app.command()(outliers.check)
 app.command()(inspect.inspect)
 app.command()(inspect.report)
 app.command()(ask.ask)

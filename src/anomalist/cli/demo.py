@@ -100,6 +100,7 @@ def run_demo(out: Path) -> None:
                 profile=out / "profiles" / name,
                 effort="fast",
                 seed=SEED,
+                outliers="keep",
                 force=True,
             )
             inspector = Inspector(profile, model="evidence", memory=False)  # the same everywhere

@@ -99,6 +99,13 @@ MAX_TABLE_ROWS = 25
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """Show a bar for each kind of work on stderr; gives the function that reports progress."""
+    with pausable_progress_bars() as (report, _):
+        yield report
+
+
+@contextmanager
+def pausable_progress_bars() -> Iterator[tuple[Progress, Callable[[], None]]]:
+    """`progress_bars`, and a function that takes them away until the next report, to ask something."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -106,11 +113,12 @@ def progress_bars() -> Iterator[Progress]:
         tasks = {}
 
         def report(what: str, done: int, total: int) -> None:
+            bars.start()
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield report
+        yield report, bars.stop
 
 
 def announce_model(asked: str) -> str:

@@ -1,7 +1,6 @@
 """Anomaly detection benchmark: learn from normal pictures or none, inspect the rest, time it.
 
-Contenders are detectors at each effort. Tables show one result, or several with mean and standard deviation
-over seeds.
+Contenders are detectors at each effort. Tables show one result, or mean and standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -100,6 +99,7 @@ def _make_profile_evidence(
         detector=detector,
         effort=effort,
         seed=seed,
+        outliers="keep",
         progress=progress,
     )
     return ProfileEvidence(profile, validated_rate(profile, rate))

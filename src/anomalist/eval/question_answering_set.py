@@ -151,6 +151,7 @@ def _tile_subjects(
             effort="fast",
             seed=questions.learn.seed,
             defects=folder,
+            outliers="keep",
             progress=progress,
         )
     inspector = Inspector(profile, model=EVIDENCE, memory=False)

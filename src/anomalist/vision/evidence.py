@@ -20,7 +20,7 @@ from anomalist.types.shift import InputShift
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
-from anomalist.vision.profile import MixedProfile, Profile
+from anomalist.vision.profile import Manifest, MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
 from anomalist.vision.shift.run_test import RunTest
@@ -131,10 +131,13 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         ),
         expert_maps={each.name: each.score_map for each in scored.experts},
         input_shift=shift,
-        notes=tuple(f"taken out before scoring: {change.words}" for change in shift.corrected)
-        if shift
-        else (),
+        notes=(*_kept_outliers(manifest), *_corrections(shift)),
     )
+
+
+def _corrections(shift: InputShift | None) -> Iterator[str]:
+    for change in shift.corrected if shift else ():
+        yield f"taken out before scoring: {change.words}"
 
 
 def watch_run(
@@ -155,6 +158,14 @@ def watch_run(
                     notes=(*evidence.notes, note),
                 )
         yield path, media, evidence
+
+
+def _kept_outliers(manifest: Manifest) -> tuple[str, ...]:
+    """Note where pictures that don't belong to the rest were learned from and calibrate."""
+    if manifest.check is None or manifest.check.decision != "kept":
+        return ()
+    count = len(manifest.check.outliers)
+    return (f"outliers kept among the normals: {count}; defects like them can pass",)
 
 
 def measure_uncalibrated(

@@ -21,6 +21,7 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
 from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
+from anomalist.vision.outliers import NormalsCheck
 from anomalist.vision.shift.model import InputModel
 from anomalist.vision.shift.storage import load_input_model, save_input_model
 
@@ -45,7 +46,7 @@ class NormalPicture(Frozen):
 class Manifest(ArtifactManifest):
     """``profile.json``: everything about the profile but its arrays."""
 
-    ADDED_LATER = ("place",)
+    ADDED_LATER = ("place", "check")
 
     format: int = PROFILE_FORMAT
     detector: str
@@ -62,6 +63,9 @@ class Manifest(ArtifactManifest):
     normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
+    check: NormalsCheck | None = Field(
+        None, description="outliers among the normals, kept or left out; None in profiles of older versions"
+    )
     files: dict[str, str] = Field(description="file name to hex SHA-256")
 
     @property

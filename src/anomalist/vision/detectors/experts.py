@@ -132,12 +132,13 @@ class Experts:
 
         What lies outside the ROI is painted over, as a token sees the whole picture.
         """
-        painted = [_paint_outside(picture, roi) for picture in pictures]
+        painted = [paint_outside(picture, roi) for picture in pictures]
         most = round(_MAX_ENLARGEMENT * math.sqrt(math.prod(pictures[0].shape[:2])))
         return token_grids(self.backbone, painted, min(self.side, most))
 
 
-def _paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
+def paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
+    """The picture, uint8 (H, W, 3), with grey where a mask, bool of any size, says that nothing counts."""
     inside = resize_roi_to_grid(roi, picture.shape)
     return picture if inside is None else np.where(inside[..., None], picture, _GREY).astype(np.uint8)
 

@@ -38,9 +38,16 @@ def token_grids(backbone: VisionTransformer, pictures: Sequence[UInt8Array], sid
 
     ``pictures`` are uint8 (H, W, 3) of one size, B of them; returns float32 (B, h, w, d).
     """
+    return describe(backbone, pictures, side)[0]
+
+
+def describe(
+    backbone: VisionTransformer, pictures: Sequence[UInt8Array], side: int
+) -> tuple[FloatArray, FloatArray]:
+    """Patch tokens as `token_grids` gives them, and class tokens, float32 (B, d), of pictures of one size."""
     layers = [round(depth * backbone.depth) for depth in LAYERS]
-    tokens = backbone.tokens(pictures, layers, side).patches
-    return unit_vectors(unit_vectors(tokens).mean(1))
+    tokens = backbone.tokens(pictures, layers, side)
+    return unit_vectors(unit_vectors(tokens.patches).mean(1)), tokens.class_token
 
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
