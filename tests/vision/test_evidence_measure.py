@@ -12,7 +12,7 @@ from anomalist.types.common import BoolArray
 from anomalist.types.image import Media
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet
 from anomalist.vision.detectors.base import DetectorOutput
-from anomalist.vision.evidence import measure, validated_rate
+from anomalist.vision.evidence import ScoredInput, measure, validated_rate
 from anomalist.vision.profile import Manifest, Profile
 from anomalist.vision.regions import resize_roi
 from tests.detectors import NAME, GreyDetector
@@ -35,11 +35,11 @@ def media() -> Media:
     return Media("a.png", "00", np.repeat(grey, 3, 2))
 
 
-def scored(score: float, height: float = 0.0) -> DetectorOutput:
+def scored(score: float, height: float = 0.0) -> ScoredInput:
     """A flat map with one square of a given height."""
     score_map = np.zeros(SIZE, np.float32)
     score_map[10:20, 60:80] = height
-    return DetectorOutput(np.array([score]), score_map)
+    return ScoredInput(DetectorOutput(np.array([score]), score_map))
 
 
 # --- the rate ---------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_a_default_rate_out_of_reach_is_said_and_everything_else_is_still_measur
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_an_error_and_never_normal(bad: float) -> None:
     broken_map = scored(1)
-    broken_map.score_map[3, 3] = bad
+    broken_map.output.score_map[3, 3] = bad
     for broken in (scored(bad), broken_map):
         with pytest.raises(MediaError, match="no finite score"):
             measure(profile(), media(), broken, 0.05)

@@ -12,7 +12,7 @@ from anomalist.types.common import DetectorInfo
 from anomalist.types.image import Evidence, Media
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import DetectorOutput
-from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, measure, measure_all
+from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, ScoredInput, measure, measure_all
 from anomalist.vision.media.images import load_image
 from anomalist.vision.profile import Manifest, Profile
 from tests.detectors import NAME, GreyDetector
@@ -55,7 +55,7 @@ def test_a_profile_measures_every_picture_as_it_would_alone(tmp_path: Path, left
     for path, media, evidence in found:
         read, used = load_image(path), profile(left)
         (scored,) = used.detector.score([read.pixels], used.roi)
-        expected = measure(used, read, scored, 0.05)
+        expected = measure(used, read, ScoredInput(scored), 0.05)
         assert media is not None and media.sha256 == read.sha256
         assert isinstance(evidence, Evidence)
         assert (evidence.score, evidence.p_value) == (expected.score, expected.p_value)
