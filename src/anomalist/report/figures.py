@@ -79,8 +79,10 @@ def load_source_image(record: Record, folder: Path) -> UInt8Array:
         If it can't be read.
     """
     from anomalist.vision.media.images import load_image
+    from anomalist.vision.media.pages import split_page
 
-    path = next((p for p in (Path(record.source), folder / record.source) if _is_file(p)), None)
+    places = (Path(record.source), folder / record.source)
+    path = next((p for p in places if _is_file(split_page(p)[0])), None)
     if path is None:
         raise DataError("The picture is gone: there is no such file any more.")
     media = load_image(path)

@@ -19,6 +19,7 @@ from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMa
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.profile import MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 
@@ -188,7 +189,10 @@ class ProfileEvidence:
             return self.profile.detector.score([media.pixels for media in several], self.profile.roi)
 
         return measure_all(
-            score, lambda media, scored: measure(self.profile, media, scored, self.rate), paths
+            score,
+            lambda media, scored: measure(self.profile, media, scored, self.rate),
+            paths,
+            self.profile.manifest.scale,
         )
 
 
@@ -249,7 +253,8 @@ class MixedEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Recognise and score a batch at a time; see `EvidenceSource.measure`."""
-        return measure_all(self._score, self._evidence, paths)
+        scale = self.profile.products[0].manifest.scale  # one for all, see `pipeline.learn_products`
+        return measure_all(self._score, self._evidence, paths, scale)
 
     def _score(self, several: list[Media]) -> list[_ProductOutput]:
         found = self.profile.recognise([media.pixels for media in several])
@@ -302,9 +307,13 @@ def measure_all(
     score: BatchScorer[OutputT],
     evidence_of: Callable[[Media, OutputT], Evidence],
     paths: Iterable[str | Path],
+    scale: ValueScale | None = None,
 ) -> Iterator[MeasuredPicture]:
-    """Read and score pictures in batches and make evidence of each, or yield the error in its place."""
-    for path, media, scored in score_in_batches(score, paths):
+    """Read and score pictures in batches and make evidence of each, or yield the error in its place.
+
+    ``scale`` is that of values of more than 8 bit.
+    """
+    for path, media, scored in score_in_batches(score, paths, scale):
         if media is None or isinstance(scored, AnomalistError):
             assert isinstance(scored, AnomalistError)  # what could not be read has its error
             yield path, media, scored
@@ -338,7 +347,7 @@ class NearestNormalCrop:
             return None
         learned = self.profile.manifest.normals[nearest.picture]
         try:
-            normal = load_image(learned.source)
+            normal = load_image(learned.source, scale=self.profile.manifest.scale)
         except MediaError:
             return None
         if normal.sha256 != learned.sha256:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.errors import AnomalistError, DataError, MediaError
-from anomalist.types.common import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
 from anomalist.vision.media.images import (
@@ -22,6 +22,7 @@ from anomalist.vision.media.images import (
     source_of,
     visible_entries,
 )
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
 
@@ -48,6 +49,7 @@ class NormalSet:
     groups : int64 (n,), pictures of the same object share a number; 0 to G − 1.
     names : of the groups; empty when they have none.
     skipped : which pictures were left out and why.
+    scale : of values of more than 8 bit; None where there are none.
     """
 
     paths: tuple[Path, ...]
@@ -56,6 +58,7 @@ class NormalSet:
     groups: npt.NDArray[np.int64]
     names: tuple[str, ...]
     skipped: tuple[str, ...]
+    scale: ValueScale | None = None
 
 
 def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
@@ -113,7 +116,11 @@ def list_products(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def read_normals(
-    paths: Sequence[Path], groups: Mapping[str, str] | None, detector: type[Detector], progress: Progress
+    paths: Sequence[Path],
+    groups: Mapping[str, str] | None,
+    detector: type[Detector],
+    progress: Progress,
+    scale: ValueScale | None = None,
 ) -> NormalSet:
     """Read the pictures; unreadable ones are skipped and listed while two groups remain.
 
@@ -122,6 +129,7 @@ def read_normals(
     Parameters
     ----------
     groups : group of each path, found as in `match_groups`; None for none.
+    scale : of values of more than 8 bit, see `learn_scale`.
 
     Raises
     ------
@@ -134,7 +142,7 @@ def read_normals(
     skipped: list[str] = []
     for done, path in enumerate(paths, 1):
         try:
-            media = load_image(path)
+            media = load_image(path, scale=scale)
             pictures.append(detector.prepare(media.pixels))
             kept.append(path)
             hashes.append(media.sha256)
@@ -157,6 +165,7 @@ def read_normals(
         np.array([numbers[label] for label in labels], np.int64),
         () if named is None else tuple(labels),
         tuple(skipped),
+        scale,
     )
 
 
@@ -192,7 +201,7 @@ def calibrate(
     quantiles: list[float] = []
     pixels: list[FloatArray] = []
     for done, (fold, index) in enumerate(places, 1):
-        scored = _score_as_new(detector, normals.paths[index], index, roi, fold)
+        scored = _score_as_new(detector, normals, index, roi, fold)
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
@@ -217,12 +226,17 @@ def calibrate(
 
 
 def _score_as_new(
-    detector: Detector, path: Path, index: int, roi: BoolArray | None, fold: int
+    detector: Detector, normals: NormalSet, index: int, roi: BoolArray | None, fold: int
 ) -> DetectorOutput:
+    path = normals.paths[index]
+
+    def read() -> UInt8Array:
+        return load_image(path, scale=normals.scale).pixels
+
     if leaves_out(detector):
-        scored: DetectorOutput = detector.score_unseen(index, lambda: load_image(path).pixels, roi)  # type: ignore[attr-defined]
+        scored: DetectorOutput = detector.score_unseen(index, read, roi)  # type: ignore[attr-defined]
     else:
-        (scored,) = detector.score([load_image(path).pixels], roi, fold)
+        (scored,) = detector.score([read()], roi, fold)
     if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
         raise MediaError(f"The detector gave no finite score for the normal picture {source_of(path)}.")
     return scored

@@ -21,6 +21,8 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
 from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
+from anomalist.vision.media.masks import MaskUse
+from anomalist.vision.media.values import ValueScale
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
@@ -42,7 +44,7 @@ class NormalPicture(Frozen):
 class Manifest(ArtifactManifest):
     """``profile.json``: everything about the profile but its arrays."""
 
-    ADDED_LATER = ("place",)
+    ADDED_LATER = ("place", "masks", "scale")
 
     format: int = PROFILE_FORMAT
     detector: str
@@ -59,6 +61,10 @@ class Manifest(ArtifactManifest):
     normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
+    masks: MaskUse | None = Field(None, description="of the labelled defects, where there are any")
+    scale: ValueScale | None = Field(
+        None, description="of values of more than 8 bit; None where no normal picture has such values"
+    )
     files: dict[str, str] = Field(description="file name to hex SHA-256")
 
     @property

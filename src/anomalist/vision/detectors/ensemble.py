@@ -49,7 +49,6 @@ from anomalist.vision.detectors.fusion import (
     same_group,
 )
 from anomalist.vision.detectors.known_kinds import (
-    KnownDefect,
     KnownKindClassifier,
     TokenKindClassifier,
     largest_box,
@@ -57,6 +56,7 @@ from anomalist.vision.detectors.known_kinds import (
     place_token,
     tokens_in_box,
 )
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import (
     MultiscaleImage,
