@@ -83,7 +83,7 @@ def check_exposure(aligned: AlignedReference, picture: UInt8Array) -> None:
 def _contrast_at(
     first: UInt8Array, second: UInt8Array, valid: BoolArray, least: int
 ) -> tuple[BoolArray, FloatArray]:
-    """Where the reference has contrast, bool (H, W), and that of the picture there, by that of the reference."""
+    """Where the reference has contrast, bool (H, W), and the picture's there, by that of the reference."""
     import cv2
 
     kernel = np.ones((2 * EDGE_REACH + 1, 2 * EDGE_REACH + 1), np.uint8)

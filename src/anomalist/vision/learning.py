@@ -33,6 +33,7 @@ MAX_NORMALS = 1000
 PLACE_SHARE = 0.003
 """Share of the pixels of normal pictures that lie above the level from which a place is shown."""
 _LOW_QUANTILE = 0.995
+_MAX_COUNTED = 4_000_000  # pixels of a map that its quantiles rest on; of more, every second, third, …
 _TAIL = 0.05  # of the pixels of a map, its highest, stand for it where levels are set
 _TAIL_QUANTILES = 1 - _TAIL * (np.arange(500) + 0.5) / 500
 
@@ -205,6 +206,7 @@ def calibrate(
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
+        counting = counting[:: max(1, counting.size // _MAX_COUNTED)]
         quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
         # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
         pixels.append(np.quantile(counting, _TAIL_QUANTILES).astype(np.float32))

@@ -94,6 +94,7 @@ class EnsembleDetector:
     whole : models of whole pictures.
     fine : models of tiles, where the normal pictures were large.
     kinds : classifier of regions by known defects, if there are any.
+    strips : whether strips are tiled at a resolution of their own; see `to_tiling_size`.
     """
 
     name = "ensemble"
@@ -107,9 +108,12 @@ class EnsembleDetector:
         whole: EnsembleModel,
         fine: EnsembleModel | None = None,
         kinds: TokenKindClassifier | None = None,
+        *,
+        strips: bool = True,
     ) -> None:
         self.experts, self.weights, self.whole, self.fine = experts, dict(weights), whole, fine
         self.kinds = kinds
+        self.strips = strips
         self._unseen: _UnseenNormals | None = None
 
     @staticmethod
@@ -194,7 +198,7 @@ class EnsembleDetector:
         number: int | None,
     ) -> tuple[float, FloatArray]:
         """Maximum of the whole picture's score and map and those of its tiles, at one level of normals."""
-        large = to_tiling_size(picture)
+        large = to_tiling_size(picture, strips=self.strips)
         shape, where = large.shape[:2], tile_origins(large.shape)
         leave = None if number is None or self._unseen is None else self._unseen.tiles_of(number)
         tiles = [crop_tile(large, place) for place in where]
@@ -254,7 +258,8 @@ class EnsembleDetector:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; scores are the same."""
-        return cls(*read_ensemble(file))
+        state, strips = read_ensemble(file)
+        return cls(*state, strips=strips)
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,6 +328,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "backbone": experts.asked,
         "digest": experts.backbone.digest,
         "side": experts.side,
+        "strips": detector.strips,
         "weights": detector.weights,
         "models": {
             part: {
@@ -336,8 +342,8 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     save_file(tensors, file, {"settings": json.dumps(settings)})
 
 
-def read_ensemble(file: Path) -> EnsembleState:
-    """Read what `write_ensemble` wrote."""
+def read_ensemble(file: Path) -> tuple[EnsembleState, bool]:
+    """Read what `write_ensemble` wrote, and whether strips have a resolution of their own."""
     from safetensors import safe_open
 
     from anomalist.vision.features.extractor import load_network, with_prefix
@@ -361,7 +367,7 @@ def read_ensemble(file: Path) -> EnsembleState:
             tensors["kinds.cases"].numpy(), tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
         kinds = TokenKindClassifier(cases, tensors["kinds.centre"].numpy())
-    return experts, weights, models["whole"], models.get("fine"), kinds
+    return (experts, weights, models["whole"], models.get("fine"), kinds), settings.get("strips", False)
 
 
 def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:

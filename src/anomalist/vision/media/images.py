@@ -32,12 +32,13 @@ from anomalist.vision.media.values import (
     Values,
     ValueScale,
     fit_scale,
+    replace_impulses,
     robust_range,
     scale_of_picture,
 )
 
-MAX_PIXELS = 64_000_000
-"""Pixels of a picture at most, by default."""
+MAX_PIXELS = 178_000_000
+"""Pixels of a picture at most, by default: just below Pillow's own limit."""
 MAX_BYTES = 1 << 29
 """Bytes of a file at most."""
 
@@ -100,7 +101,10 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, scale: ValueSc
 
 def digest_of_page(data: bytes, page: int) -> str:
     """Hex SHA-256 of the bytes of a file; of a page after the first with its number."""
-    return hashlib.sha256(data + (b"" if page == 1 else f"#page={page}".encode())).hexdigest()
+    digest = hashlib.sha256(data)
+    if page > 1:
+        digest.update(f"#page={page}".encode())
+    return digest.hexdigest()
 
 
 def source_digest(path: str | Path) -> str:
@@ -347,6 +351,8 @@ def _to_rgb(image: Image.Image | Values, name: str, notes: list[str], scale: Val
         if image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, TRANSPARENCY_GREY), image)
             notes.append("transparency laid over mid grey")
+    elif image.mode == "L":
+        return np.repeat(np.asarray(image)[:, :, None], 3, axis=2)
     elif image.mode == "CMYK":
         notes.append("CMYK converted to RGB without a colour profile")
     return np.array(image.convert("RGB"))
@@ -362,6 +368,10 @@ def _check_finite(values: Values, name: str) -> None:
 def _scaled(values: Values, kind: str, scale: ValueScale | None, notes: list[str]) -> UInt8Array:
     own = scale or scale_of_picture(values)
     notes.append(f"{kind} {own.start:g} to {own.stop:g} scaled to 8 bit")
+    if scale is not None:
+        values, replaced = replace_impulses(values, scale)
+        if replaced:
+            notes.append(f"{replaced} hot or dead pixels replaced by their neighbours")
     outside = own.share_outside(values)
     if scale is not None and outside > CLIPPED_SHARE:
         notes.append(

@@ -26,6 +26,9 @@ MARGIN = 0.25
 CLIPPED_SHARE = 0.001
 """Share of the values outside the scale from which a note says so."""
 
+IMPULSE_SHARE = 0.2
+"""Share of the scale by which a single pixel must lie beyond all its neighbours to be a hot or dead one."""
+
 Values = npt.NDArray[Any]
 
 
@@ -46,6 +49,35 @@ class ValueScale(Frozen):
     def share_outside(self, values: Values) -> float:
         """Share of the values that are clipped."""
         return float(((values < self.start) | (values > self.stop)).mean())
+
+
+def replace_impulses(values: Values, scale: ValueScale) -> tuple[Values, int]:
+    """Replace single hot and dead pixels by the nearest value around them; returns how many there were.
+
+    Such a pixel lies beyond all its eight neighbours by more than `IMPULSE_SHARE` of the scale: optics spread
+    what is really there over more than one.
+
+    Parameters
+    ----------
+    values : (H, W) or (H, W, 3).
+    scale : of the values.
+    """
+    import cv2
+
+    if min(values.shape[:2]) < 2:
+        return values, 0
+    work = values if values.dtype in (np.uint16, np.float32) else values.astype(np.float32)
+    around = np.ones((3, 3), np.uint8)
+    around[1, 1] = 0
+    least = IMPULSE_SHARE * (scale.stop - scale.start)
+    found = 0
+    replaced = work
+    for nearest, sign in ((cv2.dilate(work, around), 1.0), (cv2.erode(work, around), -1.0)):
+        beyond = sign * (work.astype(np.float32) - nearest.astype(np.float32)) > least
+        found += int(beyond.sum())
+        if beyond.any():
+            replaced = np.where(beyond, nearest, replaced)
+    return replaced, found
 
 
 def robust_range(values: Values) -> tuple[float, float]:
