@@ -35,7 +35,7 @@ from anomalist.vision.detectors.base import (
     no_progress,
 )
 from anomalist.vision.detectors.ensemble import open_backbone_by
-from anomalist.vision.detectors.known_kinds import read_defects
+from anomalist.vision.detectors.labelled_defects import read_defects
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learning import (
     NormalSet,
@@ -46,7 +46,15 @@ from anomalist.vision.learning import (
     read_normals,
     sample_paths,
 )
-from anomalist.vision.media.images import list_images, load_image, load_roi, read_groups, source_of
+from anomalist.vision.media.images import (
+    learn_scale,
+    list_images,
+    load_image,
+    load_roi,
+    read_groups,
+    source_of,
+)
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.normals_check import FolderCheck, OutlierHandling, decide, without_outliers
 from anomalist.vision.profile import (
     MIXED_KIND,
@@ -266,7 +274,8 @@ def check_normals(
     """
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     paths = sample_paths(_listed(normals), limit, seed)
-    read = read_normals(paths, table, detector_class("ensemble"), progress)
+    scale = learn_scale(paths, lambda done: progress("looking", done, len(paths)))
+    read = read_normals(paths, table, detector_class("ensemble"), progress, scale)
     found = normals_check.check_normals(read, load_roi(roi) if roi else None, seed, progress)
     return FolderCheck(**dict(found), skipped=read.skipped)
 
@@ -298,7 +307,12 @@ class _Learned:
 
 
 def _learn(
-    images: Sequence[Path], effort: str, seed: int, progress: Progress, options: LearnOptions
+    images: Sequence[Path],
+    effort: str,
+    seed: int,
+    progress: Progress,
+    options: LearnOptions,
+    scale: ValueScale | None = None,
 ) -> _Learned:
     backbone = options.get("backbone")
     name = options.get("detector") or default_detector(backbone)
@@ -307,8 +321,11 @@ def _learn(
     groups, roi, defects = options.get("groups"), options.get("roi"), options.get("defects")
     table = read_groups(Path(groups)) if isinstance(groups, str | Path) else groups
     mask = load_roi(roi) if roi else None
-    known, unreadable = read_defects(Path(defects), table or {}) if defects else ((), ())
-    everything = read_normals(paths, table, kind, progress, mask)
+    if scale is None:
+        scale = learn_scale(paths, lambda done: progress("looking", done, len(paths)))
+    labelled = read_defects(Path(defects), table or {}, scale) if defects else None
+    known = labelled.defects if labelled else ()
+    everything = read_normals(paths, table, kind, progress, scale, mask)
     described_by = backbone if name == "ensemble" else None
     found = normals_check.check_normals(everything, mask, seed, progress, described_by)
     found = decide(found, options.get("outliers"))
@@ -316,7 +333,7 @@ def _learn(
     parts = leave_groups_out(read.groups) if leaves_out(kind) else partition(read.groups, seed)
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
-    whole = fit_input_model(read.samples, lambda i: load_image(read.paths[i]).pixels, mask, seed)
+    whole = fit_input_model(read.samples, lambda i: load_image(read.paths[i], scale=scale).pixels, mask, seed)
     whole = measure_corrections(learned, read, parts, whole, mask, progress)
     calibration, levels = calibrate(learned, read, parts, mask, seed, progress)
     fields = {
@@ -329,7 +346,9 @@ def _learn(
         "place": levels.place,
         "normals": normal_entries(read, parts),
         "defects": tuple(defect.id for defect in known),
-        "skipped": (*read.skipped, *unreadable),
+        "skipped": (*read.skipped, *(labelled.skipped if labelled else ())),
+        "masks": labelled.masks if labelled else None,
+        "scale": scale,
         "check": found,
     }
     whole = replace(whole, typical=levels.typical)
@@ -367,6 +386,7 @@ def learn_products(
     products = list_products(Path(folder))
     own = {name: _options_of(name, products, options) for name in products}
     backbone = open_backbone_by(None)()
+    scale = learn_scale([path for images in products.values() for path in images])
 
     def learn_into(place: Path) -> tuple[list[Profile], ProductRouter]:
         saved, tokens, groups = [], [], []
@@ -376,12 +396,12 @@ def learn_products(
                 progress(f"{name}: {what}", done, total)
 
             try:
-                learned = _learn(images, effort, seed, report, own[name])
+                learned = _learn(images, effort, seed, report, own[name], scale)
             except DataError as error:
                 raise DataError(f"The product {name}: {error.message}", error.remedy) from error
             saved.append(learned.save(product_path(place, name)))
             for done, source in enumerate(learned.normals.paths, 1):
-                tokens.append(class_tokens(backbone, [load_image(source).pixels]))
+                tokens.append(class_tokens(backbone, [load_image(source, scale=scale).pixels]))
                 report("recognising", done, len(learned.normals.paths))
             groups.append(learned.normals.groups)
         numbers = np.repeat(np.arange(len(groups)), [len(each) for each in groups])

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import AnomalistError
-from anomalist.storage.files import file_sha256, utc_now
+from anomalist.storage.files import utc_now
 from anomalist.storage.run_folder import ImageRunFolder, inspection_key
 from anomalist.types.common import MediaSummary, Recall, Verdict
 from anomalist.types.image import Evidence, EvidenceSummary, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
-from anomalist.vision.media.images import source_of
+from anomalist.vision.media.images import source_digest, source_of
+from anomalist.vision.media.pages import split_page
 
 
 def build_record(
@@ -123,10 +124,10 @@ def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | Non
 
 
 def _file_sha256(path: Path) -> str | None:
-    """Digest of a file, or None when it can't be read: then it is tried again."""
+    """Digest of a file or page, or None when it can't be read: then it is tried again."""
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not split_page(path)[0].is_file():  # opening a pipe would wait for ever
             return None
-        return file_sha256(path)
+        return source_digest(path)
     except OSError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anomalist.eval.detection import DetectionResult
+from anomalist.vision.media.masks import MaskUse
 
 RESULT = DetectionResult(
     image_auroc=0.8125,
@@ -44,6 +45,7 @@ RESULT = DetectionResult(
     n_by_defect={"crack": 57, "[bold]dent": 0},
     n_errors=2,
     n_empty_masks=4,
+    masks=MaskUse(used=290, left_out=(), without=(), unmatched=()),
     split="groups",
     detector="surface",
     notes=("2 pictures could not be judged: [red]x.png",),

@@ -12,7 +12,6 @@ from anomalist.eval.image_datasets import (
     MIN_IOU,
     ImageDataset,
     load_folder,
-    load_mask,
     match_boxes,
     split_dataset,
 )
@@ -195,50 +194,6 @@ def test_a_split_without_test_normals_is_refused(
     loaded = load_folder(data, groups if grouped else None)
     with pytest.raises(DataError, match="Ask for"):
         split_dataset(loaded, wanted, seed=0)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "I;16"])
-def test_masks_of_one_channel_are_read(tmp_path: Path, mode: str) -> None:
-    truth = np.zeros((5, 7), dtype=bool)
-    truth[1:3, 2:6] = True
-    pixels = truth if mode == "1" else truth.astype(np.uint8 if mode == "L" else np.uint16)
-    Image.fromarray(pixels).save(tmp_path / "mask.png")
-    mask = load_mask(tmp_path / "mask.png", (5, 7))
-    assert mask.dtype == np.bool_
-    assert np.array_equal(mask, truth)
-
-
-def as_text(path: Path) -> None:
-    path.write_text("no picture")
-
-
-def cut_short(path: Path) -> None:
-    Image.effect_noise((6, 4), 50).save(path)
-    path.write_bytes(path.read_bytes()[:60])
-
-
-def in_colour(path: Path) -> None:
-    Image.new("RGB", (6, 4)).save(path)
-
-
-def turned(path: Path) -> None:
-    Image.new("L", (4, 6)).save(path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (as_text, "can't be read"),
-        (cut_short, "can't be read"),
-        (in_colour, r"got \(4, 6, 3\)"),
-        (turned, r"height and width \(4, 6\), got \(6, 4\)"),
-    ],
-)
-def test_masks_that_do_not_fit_are_refused(tmp_path: Path, damage: object, message: str) -> None:
-    assert callable(damage)
-    damage(tmp_path / "mask.png")
-    with pytest.raises(DataError, match=message):
-        load_mask(tmp_path / "mask.png", (4, 6))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalist.errors import DataError
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
 from anomalist.eval.scoring import score_detection
 from anomalist.types.common import DetectorInfo
@@ -273,10 +272,19 @@ def test_empty_and_missing_masks_stay_out_of_the_pixel_measures(data: Path, part
     assert metrics.image_auroc == pytest.approx(19 / 20)
 
 
-def test_a_mask_of_another_size_is_refused(data: Path, parts: Split) -> None:
-    Image.new("L", (9, 9), 255).save(data / "ground_truth" / "scratch" / "a.png")
-    with pytest.raises(DataError, match="size of their picture"):
-        score_detection(parts, inspected(parts, STEADY))
+def test_masks_that_can_not_be_used_are_counted_named_and_left_out(data: Path) -> None:
+    truth = data / "ground_truth" / "scratch"
+    Image.new("L", (9, 9), 255).save(truth / "a.png")
+    Image.new("L", (10, 12), 255).save(truth / "b.png")
+    Image.new("L", (10, 12), 255).save(truth / "other.png")
+    parts = split_dataset(load_folder(data), 0, seed=0)
+    before = sum(not item.normal and item.mask is not None for item in parts.test)
+    metrics = score_detection(parts, inspected(parts, STEADY))
+    assert metrics.masks.used == before - 2
+    assert metrics.masks.unmatched == ("ground_truth/scratch/other.png",)
+    notes = "; ".join(metrics.notes)
+    for said in ("a.png has 9×9 pixels", "b.png marks 100 %", "inverted", "match no picture", "other.png"):
+        assert said in notes
 
 
 @pytest.mark.parametrize("twice", [True, False])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anomalist.errors import DataError
-from anomalist.storage.run_folder import ImageRunFolder, inspection_key
+from anomalist.storage.run_folder import ImageRunFolder, inspection_key, reduced_map, stored_map_size
 from anomalist.types.common import Claim, DetectorInfo
 from anomalist.types.image import RECORD_FORMAT, Evidence, Inspection, Media, Record
 
@@ -434,3 +435,21 @@ def test_a_damaged_calibration_is_named(tmp_path: Path, damage: bytes) -> None:
         (tmp_path / "calibration" / f"{DIGEST[:16]}.json").write_bytes(damage)
         with pytest.raises(DataError, match=r"calibration.*is damaged"):
             run.calibration(DIGEST)
+
+
+def test_the_map_of_a_large_picture_is_stored_smaller_and_no_peak_is_lost(tmp_path: Path) -> None:
+    strip = np.zeros((40_001, 500), np.float32)
+    strip[40_000, 499], strip[777, 13] = 7, 3
+    small = reduced_map(strip)
+    assert small.shape == stored_map_size(strip.shape) == (20_001, 250)
+    assert (small[20_000, 249], small[388, 6], np.count_nonzero(small)) == (7, 3, 2)
+    whole = np.ones((4000, 4000), np.float32)
+    assert reduced_map(whole) is whole
+    with ImageRunFolder.open(tmp_path) as folder:
+        given = inspection()
+        assert given.evidence is not None
+        evidence = replace(given.evidence, score_map=strip, mask=strip > 2, roi_area=strip.size)
+        record = folder.append_inspection(replace(given, evidence=evidence), key())
+    assert np.load(tmp_path / str(record.map)).shape == small.shape
+    with Image.open(tmp_path / str(record.mask)) as mask:
+        assert mask.size == (500, 40_001)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.image import Region
-from anomalist.vision.regions import find_regions, segment
+from anomalist.vision.regions import find_regions, occupied_bands, outline_places, segment
 
 SIDE = 128
 HIGH, LOW = 0.5, 0.1
@@ -338,3 +338,30 @@ def _component(region: Region, labels: np.ndarray, score_map: FloatArray) -> int
         and score_map[labels == i].max() == region.peak
     )
     return number
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_bands_hold_every_component_whole(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((40, 12)) > 0.93
+    seen = np.zeros_like(mask)
+    count = 0
+    for band in occupied_bands(mask):
+        assert not seen[band].any()
+        seen[band] |= mask[band]
+        count += ndimage.label(mask[band], np.ones((3, 3)))[1]
+    assert np.array_equal(seen, mask)
+    assert count == ndimage.label(mask, np.ones((3, 3)))[1]
+
+
+def test_in_a_strip_only_what_is_near_a_place_is_its_surroundings() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.dstack([rng.normal(120, 4, (6000, 96)).astype(np.uint8)] * 3)
+    pixels[4000:4060, 40:46] = 220
+    score_map = np.zeros((6000, 96), np.float32)
+    score_map[3990:4070, 34:52] = 5
+    mask = outline_places(pixels, score_map, None, level=1, low=0)
+    (region,) = find_regions(pixels, score_map, mask)
+    x0, y0, x1, y1 = region.box
+    assert abs(x0 - 40) <= 2 and abs(x1 - 46) <= 2
+    assert abs(y0 - 4000) <= 2 and abs(y1 - 4060) <= 2

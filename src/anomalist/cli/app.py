@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +30,9 @@ from anomalist.cli.terminal import (
     use_passive_wait_policy,
 )
 from anomalist.errors import AnomalistError, DataError
+
+if TYPE_CHECKING:
+    from anomalist.vision.profile import Profile
 
 EXTRAS = {
     "accelerate": "models",
@@ -184,12 +188,19 @@ def learn(
     several = learned.products if isinstance(learned, MixedProfile) else (learned,)
     for reason in (reason for each in several for reason in each.manifest.skipped):
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
+    for sentence in (sentence for each in several for sentence in _mask_sentences(each)):
+        err.print(f"Masks: {sentence}", markup=False, soft_wrap=True)
     if products:
         typer.echo(f"{learned.name} is of {len(several)} products.", err=True)
     for each in several:
         typer.echo(_profile_summary(each), err=True)
         for line in outliers.describe_outliers(each.manifest):
             err.print(line, markup=False, soft_wrap=True)
+
+
+def _mask_sentences(learned: Profile) -> Iterator[str]:
+    masks = learned.manifest.masks
+    return iter(()) if masks is None else masks.sentences()
 
 
 def _relearn_from_feedback(profile: str, defects: Path | None) -> None:

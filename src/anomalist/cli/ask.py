@@ -61,8 +61,9 @@ def open_subject(
             )
         return OpenedSubject(_clip_subject(clips, profile), about, first.stem)
     from anomalist.vision.media.images import list_images
+    from anomalist.vision.media.pages import split_page
 
-    missing = next((path for path in what if not path.exists()), None)
+    missing = next((path for path in what if not split_page(path)[0].exists()), None)
     if missing is not None:
         raise DataError(f"There is no {missing}.", "Name a picture, a clip or a run folder.")
     images = list_images(what).images

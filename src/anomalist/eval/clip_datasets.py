@@ -15,7 +15,7 @@ import numpy as np
 from anomalist.errors import DataError
 from anomalist.types.common import BoolArray
 from anomalist.vision.media.frames import Video
-from anomalist.vision.media.images import load_image
+from anomalist.vision.media.masks import marked_pixels
 from anomalist.vision.media.sources import list_videos
 from anomalist.vision.media.video import open_video
 
@@ -53,7 +53,7 @@ class LabelledClip:
             raise DataError(
                 f"Frame {frame} of clip {self.name} is labelled anomalous and has no mask {file}."
             )
-        mask: BoolArray = load_image(file).pixels.max(axis=2) > 0
+        mask = marked_pixels(file)
         if mask.shape != size:
             raise DataError(f"The mask {file} has the size {mask.shape}, the frames have {size}.")
         return mask

@@ -465,7 +465,7 @@ def _peak(result: Result) -> str:
 
 
 def _masks(result: Result) -> str:
-    return f"median over defective pictures, {_format_percent(result.empty_mask_rate)} of the masks empty"
+    return f"median over {result.masks.used} masks, {_format_percent(result.empty_mask_rate)} found empty"
 
 
 def _normal_masks(result: Result) -> str:

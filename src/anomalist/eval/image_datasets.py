@@ -1,7 +1,7 @@
 """Image data sets on disk: the MVTec AD folder layout, group-wise splits, and DeepPCB pairs with boxes.
 
 The layout is that of MVTec AD test sets: ``good/``, one folder for each kind of defect, and
-``ground_truth/<defect>/<stem>.png`` (or ``<stem>_mask.png``). A table ``image,group`` says which pictures
+``ground_truth/<defect>/<stem>.png`` (see `vision.media.masks`). A table ``image,group`` says which pictures
 show one object; a group-wise split never puts one object on both sides. Boxes are half-open (x0, y0, x1, y1),
 pixels.
 """
@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.common import BoolArray, Box
-from anomalist.vision.detectors.known_kinds import GROUND_TRUTH, mask_file
+from anomalist.types.common import Box
 from anomalist.vision.media.images import IMAGE_SUFFIXES
+from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder
+from anomalist.vision.media.pages import expand_pages, split_page
 
 GOOD = "good"
 _FOLDER_LAYOUT = (
@@ -54,10 +55,14 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """The pictures of a folder, sorted by name; ``grouped`` if there was a table of groups."""
+    """The pictures of a folder, sorted by name; ``grouped`` if there was a table of groups.
+
+    ``unmatched_masks`` belong to none of the pictures.
+    """
 
     items: tuple[LabelledImage, ...]
     grouped: bool
+    unmatched_masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,13 @@ class Split:
     """Training set of good pictures, and test set.
 
     ``grouped``: split by whole groups. If False, one object may be on both sides, which makes results too
-    good.
+    good. ``unmatched_masks`` belong to no picture of the folder.
     """
 
     train: tuple[LabelledImage, ...]
     test: tuple[LabelledImage, ...]
     grouped: bool
+    unmatched_masks: tuple[str, ...] = ()
 
 
 def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
@@ -97,8 +103,8 @@ def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
         path
         for folder in data.iterdir()
         if folder.is_dir() and folder.name != GROUND_TRUTH and not folder.name.startswith(".")
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        for path in expand_pages(folder.iterdir())
+        if split_page(path)[0].suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     ]
     names = {path.relative_to(data).as_posix(): path for path in paths}
     if not any(path.parent.name == GOOD for path in paths):
@@ -106,13 +112,13 @@ def load_folder(data: Path, groups: Path | None = None) -> ImageDataset:
             f"{data / GOOD} holds no pictures.", f"Pictures end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     group_of = _read_groups(groups, names) if groups else {name: name for name in names}
+    masks = MaskFolder(data)
     items = tuple(
-        LabelledImage(
-            path, name, path.parent.name, mask_file(data, path.parent.name, path.stem), group_of[name]
-        )
+        LabelledImage(path, name, path.parent.name, masks.find(path.parent.name, path), group_of[name])
         for name, path in sorted(names.items())
     )
-    return ImageDataset(items, grouped=groups is not None)
+    counted = masks.use([(item.defect, item.path) for item in items], used=0, left_out=())
+    return ImageDataset(items, grouped=groups is not None, unmatched_masks=counted.unmatched)
 
 
 def split_dataset(data: ImageDataset, train_normals: int, seed: int) -> Split:
@@ -157,38 +163,7 @@ def split_dataset(data: ImageDataset, train_normals: int, seed: int) -> Split:
             f"Learning from {train_normals} of {available} good pictures leaves none to test on.",
             "Ask for fewer.",
         )
-    return Split(train, test, data.grouped)
-
-
-def load_mask(path: Path, size: tuple[int, int]) -> BoolArray:
-    """Read a ground-truth mask.
-
-    Parameters
-    ----------
-    path : picture of one channel; every value above 0 marks the defect.
-    size : (height, width) that it must have, in pixels.
-
-    Returns
-    -------
-    bool (H, W), True on the defect.
-
-    Raises
-    ------
-    DataError : the mask can't be read or has another size or more than one channel.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            mask = np.asarray(picture) > 0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"The mask {path} can't be read: {error}.") from error
-    if mask.shape != size:
-        raise DataError(
-            f"The mask {path} must be one channel of height and width {size}, got {mask.shape}.",
-            "Masks have the size of their picture.",
-        )
-    return mask
+    return Split(train, test, data.grouped, data.unmatched_masks)
 
 
 def _read_groups(table: Path, names: dict[str, Path]) -> dict[str, str]:

@@ -24,7 +24,6 @@ from anomalist.eval.image_datasets import (
     LabelledPair,
     Split,
     load_folder,
-    load_mask,
     read_pairs,
     split_dataset,
 )
@@ -54,6 +53,7 @@ from anomalist.vision.detectors.reference import load_reference
 from anomalist.vision.detectors.token_memory import token_grids
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image
+from anomalist.vision.media.masks import load_mask
 
 MAX_SHIFT = 6.0  # pixels
 MAX_ROTATION = 0.5  # degrees

@@ -19,8 +19,7 @@ from anomalist.eval.image_datasets import match_boxes, read_pairs
 from anomalist.eval.question_answering_set import AskedSubject, AskingQuestion, Check
 from anomalist.types.common import SEVERITIES, Answer, Box, Label
 from anomalist.vision.attributes import POSITIONS
-from anomalist.vision.detectors.known_kinds import mask_file
-from anomalist.vision.media.images import load_roi
+from anomalist.vision.media.masks import MaskFolder, load_mask
 
 BOX_MARGIN = 5
 """Pixels by which regions of boards are widened before matching, because labelled boxes are generous."""
@@ -74,8 +73,9 @@ def _tile_truth(data: Path, asked: AskedSubject, subject: Subject) -> GroundTrut
     kind = path.parent.name
     if kind == "good":
         return GroundTruth(label="normal", found=record.label == "normal")
-    file = mask_file(data / "mtd", kind, path.stem)
-    mask = load_roi(file) if file is not None else np.zeros((1, 1), np.bool_)
+    file = MaskFolder(data / "mtd").find(kind, path)
+    size = record.height or 1, record.width or 1
+    mask = np.zeros(size, np.bool_) if file is None else load_mask(file, size)
     first = record.regions[0] if record.regions else None
     x0, y0, x1, y1 = first.box if first else (0, 0, 0, 0)
     hit = first is not None and float(mask[y0:y1, x0:x1].mean()) >= MIN_OVERLAP

@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from anomalist.eval.image_datasets import GOOD, LabelledImage, Split, load_mask
+from anomalist.errors import DataError
+from anomalist.eval.image_datasets import GOOD, LabelledImage, Split
 from anomalist.eval.metrics import (
     Floats,
     Interval,
@@ -36,6 +37,7 @@ from anomalist.eval.pixel_metrics import (
 from anomalist.types.common import BoolArray, FloatArray, Frozen, Label
 from anomalist.types.image import Calibration, Evidence, Inspection, is_alarm
 from anomalist.vision.media.images import source_of
+from anomalist.vision.media.masks import MaskUse, listed, load_mask
 
 T = TypeVar("T")
 
@@ -112,6 +114,27 @@ class CollectedScores:
     detector: str | None = None
     first_error: str = ""
     empty_masks: int = 0
+    masks_used: int = 0
+    masks_left_out: list[str] = field(default_factory=list)
+
+    def ground_truth(self, item: LabelledImage, shape: tuple[int, ...]) -> BoolArray | None:
+        """Ground truth of the size of the map; None when the picture is left out of the pixel metrics.
+
+        Counts the masks.
+        """
+        height, width = shape
+        if item.normal:
+            return np.zeros((height, width), np.bool_)
+        if item.mask is None:
+            return None
+        try:
+            mask = load_mask(item.mask, (height, width))
+        except DataError as error:
+            self.masks_left_out.append(str(error))
+            return None
+        self.masks_used += bool(mask.any())
+        self.empty_masks += not mask.any()
+        return mask if mask.any() else None
 
 
 def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> CollectedScores:
@@ -120,7 +143,6 @@ def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> Collected
     Raises
     ------
     ValueError : an inspection of no test picture, or a second one of the same.
-    DataError : an invalid mask.
     """
     pending = {source_of(item.path): item for item in parts.test}
     collected = CollectedScores()
@@ -136,12 +158,10 @@ def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> Collected
             )
             continue
         collected.detector = evidence.detector.name
-        truth = _ground_truth(item, evidence.score_map)
+        truth = collected.ground_truth(item, evidence.score_map.shape)
         collected.judged.append(_judged(item, record.label, evidence, truth))
         if truth is not None:
             collected.pixels.add(item, evidence.score_map, truth)
-        elif item.mask is not None:
-            collected.empty_masks += 1
     return collected
 
 
@@ -173,15 +193,13 @@ def _usable_evidence(inspection: Inspection) -> Evidence | None:
     return evidence if usable else None
 
 
-def _ground_truth(item: LabelledImage, score_map: FloatArray) -> BoolArray | None:
-    """Ground truth of the size of the map; None when the picture is left out of the pixel metrics."""
-    if item.normal:
-        return np.zeros(score_map.shape, dtype=np.bool_)
-    if item.mask is None:
-        return None
-    height, width = score_map.shape
-    mask = load_mask(item.mask, (height, width))
-    return mask if mask.any() else None
+def _mask_use(parts: Split, collected: CollectedScores) -> MaskUse:
+    return MaskUse(
+        used=collected.masks_used,
+        left_out=tuple(collected.masks_left_out),
+        without=tuple(item.name for item in parts.test if not item.normal and item.mask is None),
+        unmatched=parts.unmatched_masks,
+    )
 
 
 class DetectionMetrics(Frozen):
@@ -236,6 +254,7 @@ class DetectionMetrics(Frozen):
     n_empty_masks: int = Field(
         description="defective pictures whose ground truth is empty, not in the pixel metrics"
     )
+    masks: MaskUse = Field(description="of the defective test pictures")
     split: Literal["groups", "pictures"]
     detector: str | None
     notes: tuple[str, ...] = Field(description="why something is undefined or should be read with care")
@@ -256,7 +275,6 @@ def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int =
     Raises
     ------
     ValueError : an inspection of no test picture, or a second one of the same.
-    DataError : an invalid mask.
     """
     collected = collect_scores(parts, inspections)
     normals = [row for row in collected.judged if row.item.normal]
@@ -292,6 +310,7 @@ def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int =
         n_by_defect=kinds,
         n_errors=len(parts.test) - len(collected.judged),
         n_empty_masks=collected.empty_masks,
+        masks=_mask_use(parts, collected),
         split="groups" if parts.grouped else "pictures",
         detector=collected.detector,
         notes=tuple(_notes(parts, collected, normals)),
@@ -417,9 +436,13 @@ def _notes(parts: Split, collected: CollectedScores, normals: Sequence[JudgedIma
         yield "split by pictures: pictures of one object on both sides flatter the result"
     if not _count_by_kind(parts):
         yield "no defective pictures: AUROC is undefined"
-    unmasked = sum(not item.normal and item.mask is None for item in parts.test)
-    if unmasked:
-        yield f"{unmasked} defective pictures have no mask and stay out of the pixel measures"
+    masks = _mask_use(parts, collected)
+    if masks.without:
+        yield (
+            f"{len(masks.without)} defective pictures have no mask and stay out of the pixel measures: "
+            f"{listed(masks.without)}"
+        )
+    yield from masks.problems()
     failed = len(parts.test) - len(collected.judged)
     if failed:
         yield f"{failed} pictures could not be judged: {collected.first_error or 'they never came back'}"

@@ -18,7 +18,7 @@ import numpy as np
 from anomalist.agent.models.structured import ReplyError, parse_reply
 from anomalist.agent.reasoning.policy import load_policy
 from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
-from anomalist.eval.image_datasets import load_folder, load_mask, read_pairs
+from anomalist.eval.image_datasets import load_folder, read_pairs
 from anomalist.prompts.schemas import Judgement
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, DefectKind
 from anomalist.training.small_model.descriptions import CaseEvidence, make_case_evidence
@@ -27,6 +27,7 @@ from anomalist.types.common import BoolArray, Box, DetectorInfo, Recall, UInt8Ar
 from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
+from anomalist.vision.media.masks import load_mask
 from anomalist.vision.regions import find_regions
 
 if TYPE_CHECKING:

@@ -133,42 +133,69 @@ PICTURE_EXPORTERS: Mapping[str, Callable[[Sequence[Record], Path], Path]] = {
 
 
 def region_masks(record: Record, folder: Path) -> list[tuple[Region, BoolArray]]:
-    """Pair each region with its own pixels, bool (H, W): its 8-connected component of the stored mask.
+    """Pair each region with its own pixels, bool (y1 - y0, x1 - x0): its 8-connected part of the stored mask.
 
     Raises
     ------
     DataError
         If the mask is missing, or has no component of a region's box and area.
     """
-    from scipy import ndimage
-
     mask = load_mask(record, folder)
     if mask is None:
         raise DataError(f"The record of {record.source} names no mask.", "Inspect the picture again.")
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.bool_))
-    components = {}
-    for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        inside: BoolArray = labels == index
-        box = (columns.start, rows.start, columns.stop, rows.stop)
-        components[box, int(inside.sum())] = inside
     pairs = []
     for region in record.regions:
-        found = components.get((region.box, region.area))
-        if found is None:
+        inside = _component_in_box(mask, region)
+        if inside is None:
             raise DataError(
                 f"The mask {record.mask} does not hold {region.id} of {record.source}.",
                 "The run folder was altered; inspect the picture again.",
             )
-        pairs.append((region, found))
+        pairs.append((region, inside))
     return pairs
 
 
-def rle(mask: BoolArray) -> dict[str, list[int]]:
-    """Encode bool (H, W) as uncompressed COCO RLE: runs down the columns, the first one of False."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
-    return {"size": [int(side) for side in mask.shape], "counts": [0, *runs] if flat[0] else runs}
+def _component_in_box(mask: BoolArray, region: Region) -> BoolArray | None:
+    """The component of a mask that has the box and area of a region, within its box."""
+    from scipy import ndimage
+
+    x0, y0, x1, y1 = region.box
+    # With a pixel around it, what goes on outside of the box is another component.
+    top, left = max(0, y0 - 1), max(0, x0 - 1)
+    labels, _ = ndimage.label(mask[top : y1 + 1, left : x1 + 1], structure=np.ones((3, 3), dtype=np.bool_))
+    wanted = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    for index, found in enumerate(ndimage.find_objects(labels), start=1):
+        inside: BoolArray = labels[wanted] == index
+        if found == wanted and int(inside.sum()) == region.area:
+            return inside
+    return None
+
+
+def rle(
+    inside: BoolArray, corner: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None
+) -> dict[str, list[int]]:
+    """Encode a part of a mask as uncompressed COCO RLE: runs down the columns, the first one of False.
+
+    Parameters
+    ----------
+    inside : bool (h, w).
+    corner : (x, y) of its upper left pixel in the mask.
+    size : (height, width) of the mask; by default that of the part.
+    """
+    height, width = size or inside.shape
+    padded = np.pad(inside.T.astype(np.int8), ((0, 0), (1, 1)))
+    columns, starts = np.nonzero(np.diff(padded, axis=1) == 1)
+    _, ends = np.nonzero(np.diff(padded, axis=1) == -1)
+    offsets = (columns + corner[0]) * height + corner[1]
+    begins, stops = offsets + starts, offsets + ends
+    apart = np.ones(len(begins), np.bool_)
+    apart[1:] = begins[1:] != stops[:-1]  # a run may go on at the top of the next column
+    begins, stops = begins[apart], stops[np.append(apart[1:], True)] if len(stops) else stops
+    bounds = np.concatenate(([0], np.stack([begins, stops], axis=1).ravel(), [height * width]))
+    counts = np.diff(bounds).tolist()
+    if len(counts) > 1 and not counts[-1]:
+        counts.pop()
+    return {"size": [int(height), int(width)], "counts": counts}
 
 
 def _csv_row(record: Record) -> dict[str, object]:
@@ -213,7 +240,7 @@ def _coco_annotation(record: Record, region: Region, inside: BoolArray) -> dict[
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "area": region.area,
         "iscrowd": 0,
-        "segmentation": rle(inside),
+        "segmentation": rle(inside, (x0, y0), (record.height or y1, record.width or x1)),
         "score": region.peak,
         "attributes": {
             "region": region.id,

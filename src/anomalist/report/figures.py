@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError, MediaError
-from anomalist.storage.run_folder import expert_maps_file
+from anomalist.storage.run_folder import expert_maps_file, stored_map_size
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Record
@@ -38,7 +38,7 @@ class RecordArrays:
     Parameters
     ----------
     pixels : uint8 (H, W, 3), RGB, of the very file that was inspected; None if it is gone or has changed.
-    score_map : float32 (H, W), or None.
+    score_map : float32 (H, W), or None; smaller where the picture is large, see `stored_map_size`.
     mask : bool (H, W), or None.
     problems : a sentence for each thing that is missing.
     """
@@ -61,7 +61,9 @@ def load_record_arrays(record: Record, folder: Path) -> RecordArrays:
             return None
 
     pixels, score_map, mask = attempt(load_source_image), attempt(load_map), attempt(load_mask)
-    sizes = {layer.shape[:2] for layer in (pixels, score_map, mask) if layer is not None}
+    sizes = {layer.shape[:2] for layer in (pixels, mask) if layer is not None}
+    if score_map is not None and sizes:
+        sizes |= {score_map.shape} - {stored_map_size(size) for size in sizes}
     if len(sizes) > 1:
         problems.append("Picture, anomaly map and mask are not of one size, so only the picture is drawn.")
         score_map = mask = None
@@ -79,8 +81,10 @@ def load_source_image(record: Record, folder: Path) -> UInt8Array:
         If it can't be read.
     """
     from anomalist.vision.media.images import load_image
+    from anomalist.vision.media.pages import split_page
 
-    path = next((p for p in (Path(record.source), folder / record.source) if _is_file(p)), None)
+    places = (Path(record.source), folder / record.source)
+    path = next((p for p in places if _is_file(split_page(p)[0])), None)
     if path is None:
         raise DataError("The picture is gone: there is no such file any more.")
     media = load_image(path)
@@ -92,7 +96,7 @@ def load_source_image(record: Record, folder: Path) -> UInt8Array:
 
 
 def load_map(record: Record, folder: Path) -> FloatArray | None:
-    """Read the anomaly map, float32 (H, W); None if the record names none.
+    """Read the anomaly map, float32 (H, W), of the size as stored; None if the record names none.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def load_map(record: Record, folder: Path) -> FloatArray | None:
         values.dtype != np.float32
         or values.ndim != 2
         or not values.size
-        or not _has_record_size(record, values.shape)
+        or values.shape != stored_map_size((record.height or len(values), record.width or values.shape[1]))
     ):
         raise DataError(f"The anomaly map {record.map} is not a float32 map of the size of the picture.")
     score_map: FloatArray = values
@@ -207,13 +211,17 @@ def overlay_figure(
     record: Record, layers: RecordArrays, heat_range: HeatRange | None, side: int, *, labelled: bool
 ) -> Figure | None:
     """Outline the regions on the picture, or on the anomaly map where the picture is gone."""
-    from anomalist.vision.drawing import display_size, heatmap, overlay
+    from anomalist.vision.drawing import display_size, heatmap, overlay, overview_side
 
     ground = layers.pixels
     if ground is None and layers.score_map is not None and heat_range is not None:
         ground = heatmap(None, layers.score_map, *heat_range, max_side=max(layers.score_map.shape))
+        if layers.mask is not None and layers.mask.shape != ground.shape[:2]:  # of a large picture
+            return _encode_figure(heatmap(None, layers.score_map, *heat_range, max_side=side))
     if ground is None:
         return None
+    if side == LARGE_SIDE:
+        side = overview_side(ground.shape[:2], LARGE_SIDE)
     mask = layers.mask if record.regions else np.zeros(ground.shape[:2], dtype=np.bool_)
     drawn = overlay(ground, mask, record.regions if labelled else (), max_side=side)
     height, width = display_size(ground.shape[:2], side)
@@ -224,11 +232,14 @@ def overlay_figure(
 
 def heat_figure(layers: RecordArrays, heat_range: HeatRange | None) -> Figure | None:
     """Lay the anomaly map over the picture; None where either is missing."""
-    from anomalist.vision.drawing import heatmap
+    from anomalist.vision.drawing import heatmap, overview_side, thumbnail
 
     if layers.pixels is None or layers.score_map is None or heat_range is None:
         return None
-    return _encode_figure(heatmap(layers.pixels, layers.score_map, *heat_range, max_side=LARGE_SIDE))
+    shape = layers.score_map.shape
+    pixels = layers.pixels if layers.pixels.shape[:2] == shape else thumbnail(layers.pixels, shape)
+    side = overview_side(shape, LARGE_SIDE)
+    return _encode_figure(heatmap(pixels, layers.score_map, *heat_range, max_side=side))
 
 
 def expert_figures(record: Record, folder: Path) -> tuple[tuple[str, Figure], ...]:

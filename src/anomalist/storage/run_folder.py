@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -216,7 +217,7 @@ class ImageRunFolder(RunFolder[Record]):
         if evidence is not None and inspection.record.status == "ok":
             stored["map"] = f"maps/{key[:16]}.npy"
             stored["mask"] = f"masks/{key[:16]}.png"
-            write_atomically(self.path / stored["map"], _npy(evidence.score_map))
+            write_atomically(self.path / stored["map"], _npy(reduced_map(evidence.score_map)))
             write_atomically(self.path / stored["mask"], _png(evidence.mask))
             if evidence.expert_maps:
                 write_atomically(
@@ -295,6 +296,28 @@ def _safetensors(maps: Mapping[str, np.ndarray]) -> bytes:
 
     stored: bytes = save({name: np.ascontiguousarray(own, np.float16) for name, own in maps.items()})
     return stored
+
+
+MAX_MAP_PIXELS = 16_000_000
+"""Pixels of a stored anomaly map at most; that of a larger picture is stored smaller."""
+
+
+def stored_map_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the stored map of a picture: its own, or a whole fraction of it, rounded up."""
+    step = math.ceil(math.sqrt(size[0] * size[1] / MAX_MAP_PIXELS))
+    return (size[0], size[1]) if step <= 1 else (math.ceil(size[0] / step), math.ceil(size[1] / step))
+
+
+def reduced_map(values: np.ndarray) -> np.ndarray:
+    """The map as it is stored: of a large picture the maximum of each square of pixels."""
+    height, width = values.shape
+    rows, columns = stored_map_size((height, width))
+    if (rows, columns) == (height, width):
+        return values
+    step = math.ceil(math.sqrt(height * width / MAX_MAP_PIXELS))
+    tall = np.maximum.reduceat(values, np.arange(0, height, step), axis=0)
+    small: np.ndarray = np.maximum.reduceat(tall, np.arange(0, width, step), axis=1)
+    return small
 
 
 def _npy(values: np.ndarray) -> bytes:

@@ -133,23 +133,28 @@ def edge_agreement(first: EdgeMap, second: EdgeMap, matrix: Matrix) -> float:
         return -1.0
     if np.linalg.det(matrix) < MIN_DETERMINANT:
         return -1.0
-    ways = ((first, second, matrix), (second, first, np.linalg.inv(matrix)))
     if not len(first.edges) or not len(second.edges):
         return 0.0
-    total = 0.0
-    for near, far, way in ways:
-        depth = near.edges @ way[2, :2] + way[2, 2]
-        if depth.min() < MIN_DEPTH:
-            return -1.0
-        moved = (near.edges @ way[:2, :2].T + way[:2, 2]) / depth[:, None]
-        x, y = np.rint(moved).astype(np.int64).T
-        height, width = far.grey.shape
-        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-        if inside.sum() < MIN_OVERLAP * len(near.edges):
-            return -1.0
-        met = float((far.distance[y[inside], x[inside]] <= EDGE_TOLERANCE).mean())
-        total += (met - far.chance) / max(1 - far.chance, 1e-6)
-    return total / 2
+    there, back = (
+        _share_met(first, second, matrix),
+        _share_met(second, first, np.asarray(np.linalg.inv(matrix), np.float64)),
+    )
+    return -1.0 if there is None or back is None else (there + back) / 2
+
+
+def _share_met(near: EdgeMap, far: EdgeMap, way: Matrix) -> float | None:
+    """Share of the edges of one that meet one of the other, beyond chance; None when they hardly overlap."""
+    depth = near.edges @ way[2, :2] + way[2, 2]
+    if depth.min() < MIN_DEPTH:
+        return None
+    moved = (near.edges @ way[:2, :2].T + way[:2, 2]) / depth[:, None]
+    x, y = np.rint(moved).astype(np.int64).T
+    height, width = far.grey.shape
+    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    if inside.sum() < MIN_OVERLAP * len(near.edges):
+        return None
+    met = float((far.distance[y[inside], x[inside]] <= EDGE_TOLERANCE).mean())
+    return (met - far.chance) / max(1 - far.chance, 1e-6)
 
 
 ECC_SIDE = 512
@@ -173,6 +178,9 @@ MIN_SHIFT = 0.3
 MIN_EDGE_LENGTH, CLEAR_EDGE_LENGTH = 1.0, 10.0
 """Lengths of all edges together, in longer sides of the picture. With fewer than the first in one of the two
 pictures, agreement proves nothing; with more than the second in the other, they don't show the same."""
+
+DARK_LEVEL, BRIGHT_LEVEL = 24.0, 232.0
+"""Mean grey levels below and above which a picture is called nearly black, or nearly white."""
 
 SIMILARITY_WORDS = "aligned to the reference by rotation, scale and shear"
 PERSPECTIVE_WORDS = "aligned to the reference by a perspective transform"
@@ -218,8 +226,7 @@ def align(reference: UInt8Array, picture: UInt8Array) -> AlignedReference:
     first, second = edge_map(reference), edge_map(picture)
     plain = min(first.length, second.length) < MIN_EDGE_LENGTH
     if plain and max(first.length, second.length) > CLEAR_EDGE_LENGTH:
-        which = "picture" if second.length < MIN_EDGE_LENGTH else "reference"
-        raise MediaError(f"The picture doesn't show what the reference shows: the {which} is plain.", REMEDY)
+        raise _not_shown("picture" if second.length < MIN_EDGE_LENGTH else "reference", second)
     best, how = _initial_matrix(first, second), _identity_words(reference, picture)
     agreement = edge_agreement(first, second, best)
     for matrix, words in _candidates(first, second, best, plain=plain):
@@ -229,6 +236,8 @@ def align(reference: UInt8Array, picture: UInt8Array) -> AlignedReference:
                 best, agreement, how = matrix, reached, words
         if agreement >= GOOD_AGREEMENT:
             break
+    if plain and not _structure_found(first, second, best):
+        raise _not_shown("picture", second)
     if plain:
         how += "; too plain to tell how well it fits"
     elif agreement < MIN_AGREEMENT:
@@ -238,6 +247,24 @@ def align(reference: UInt8Array, picture: UInt8Array) -> AlignedReference:
             REMEDY,
         )
     return _warp_reference(reference, picture, first, second, best, None if plain else agreement, how)
+
+
+def _structure_found(first: EdgeMap, second: EdgeMap, matrix: Matrix) -> bool:
+    """Whether the edges of a reference are in a picture that has hardly any; true where it has none."""
+    if first.length < MIN_EDGE_LENGTH:
+        return True
+    found = _share_met(first, second, matrix) if len(second.edges) else None
+    return found is not None and found >= MIN_AGREEMENT
+
+
+def _not_shown(which: str, picture: EdgeMap) -> MediaError:
+    level = float(picture.grey.mean())
+    light = " and nearly black" if level < DARK_LEVEL else " and nearly white" if level > BRIGHT_LEVEL else ""
+    return MediaError(
+        f"The picture doesn't show what the reference shows: the {which} is plain"
+        f"{light if which == 'picture' else ''}.",
+        REMEDY,
+    )
 
 
 def _initial_matrix(first: EdgeMap, second: EdgeMap) -> Matrix:

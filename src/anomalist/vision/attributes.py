@@ -49,6 +49,9 @@ TONE_LEVELS, TONE_SIGMAS = 3.0, 0.5
 COLOUR_UNITS, COLOUR_SIGMAS = 4.0, 0.5
 """CIELAB units (about 2.3 is just noticeable) and deviations that a colour shift needs to get a word."""
 
+MAX_MEASURED_PIXELS = 8_000_000
+"""Pixels around a region from which only every second one (third, …) is measured."""
+
 TEXTURE_FACTOR = 1.5
 """Factor between the local deviations from which a texture is called rougher or smoother."""
 
@@ -80,7 +83,9 @@ def measure_region(
     roi_area : pixels that count, for the relative size.
     """
     size = pixels.shape[0], pixels.shape[1]
-    elongation, orientation = _shape(inside)
+    step = math.ceil(math.sqrt(inside.size / MAX_MEASURED_PIXELS))
+    thin = inside[::step, ::step]
+    elongation, orientation = _shape(thin if thin.any() else inside)
     crop = _region_crop(pixels, inside, box, free)
     contrast, sigmas, tone = _tone(crop)
     shift, colour = _colour(crop)
@@ -156,10 +161,19 @@ def _region_crop(pixels: UInt8Array, inside: BoolArray, box: Box, free: BoolArra
     distance = cv2.distanceTransform((~shown).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     around = free[window] & (distance > RING_GAP) & (distance <= RING_GAP + ring)
     if around.sum() >= MIN_SURROUNDINGS:
-        return _RegionCrop(pixels[window], shown, around)
+        return _thin_crop(pixels[window], shown, around)
     whole = np.zeros_like(free)
     whole[y0:y1, x0:x1] = inside
-    return _RegionCrop(pixels, whole, free)
+    return _thin_crop(pixels, whole, free)
+
+
+def _thin_crop(pixels: UInt8Array, inside: BoolArray, around: BoolArray) -> _RegionCrop:
+    """A crop with every second pixel (third, …) where it is large and the region is not lost so."""
+    step = math.ceil(math.sqrt(inside.size / MAX_MEASURED_PIXELS))
+    thin = inside[::step, ::step]
+    if step == 1 or not thin.any():
+        return _RegionCrop(pixels, inside, around)
+    return _RegionCrop(pixels[::step, ::step], thin, around[::step, ::step])
 
 
 def _grey(crop: _RegionCrop) -> Floats:

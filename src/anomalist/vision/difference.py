@@ -14,6 +14,7 @@ import numpy as np
 from anomalist.errors import MediaError
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.alignment import AlignedReference, align
+from anomalist.vision.exposure import check_exposure
 
 FigureTone = Literal["dark", "light"]
 """Tone of the structure in pictures of two tones."""
@@ -173,9 +174,10 @@ def find_difference(
 
     Raises
     ------
-    MediaError : they can't be aligned, or hardly overlap.
+    MediaError : they can't be aligned, hardly overlap, or the picture is exposed too differently.
     """
     aligned = align(reference, picture)
+    check_exposure(aligned, picture)
     reach = max(SHIFT_TOLERANCE, round(SHIFT_TOLERANCE * max(picture.shape) / TOLERANCE_SIDE))
     compared = _erode(aligned.valid, reach + 1)
     if compared.mean() < MIN_OVERLAP:

@@ -182,6 +182,15 @@ def display_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+STRIP_WIDTH, STRIP_LENGTH = 96, 2400
+"""Shorter side of the overview of a strip, and its longer side at most, pixels."""
+
+
+def overview_side(size: tuple[int, ...], max_side: int) -> int:
+    """The longer side of a figure of (height, width): ``max_side``, or more for a strip to be seen."""
+    return max(max_side, min(round(STRIP_WIDTH * max(size) / min(size)), STRIP_LENGTH))
+
+
 def overlay(
     pixels: UInt8Array, mask: BoolArray | None, regions: Sequence[Region], *, max_side: int = 480
 ) -> UInt8Array:
@@ -212,12 +221,13 @@ def overlay(
     picture = _resize(pixels, size)
     marked = _box_mask((height, width), regions) if mask is None else mask
     shown = _resize_mask(marked, size)
-    stroke = max(2.5, max_side / 190)
+    unit = min(max(size), 6 * min(size))  # of a strip the width counts
+    stroke = max(2.5, unit / 190)
     outlined, taken = _outline(picture, shown, stroke)
     scale = (size[0] / height, size[1] / width)
     boxes = [_scale_box(region.box, scale) for region in regions]
     names = [region.id for region in regions]
-    return place_labels(outlined, taken, names, boxes, font_size=max(12, round(max_side / 25)))
+    return place_labels(outlined, taken, names, boxes, font_size=max(12, round(unit / 25)))
 
 
 def heatmap(
@@ -259,10 +269,10 @@ def colour_scale(steps: int = 64) -> UInt8Array:
     return _apply_colormap(np.linspace(0, 1, steps, dtype=np.float32)[None]).round().astype(np.uint8)
 
 
-def thumbnail(pixels: UInt8Array, *, max_side: int = 160) -> UInt8Array:
-    """Bring the longer side to ``max_side``; nothing is drawn."""
+def thumbnail(pixels: UInt8Array, size: tuple[int, ...] | None = None, *, max_side: int = 160) -> UInt8Array:
+    """Bring the longer side to ``max_side``, or the picture to (height, width); nothing is drawn."""
     _check_pixels(pixels)
-    return _resize(pixels, display_size(pixels.shape[:2], max_side))
+    return _resize(pixels, (size[0], size[1]) if size else display_size(pixels.shape[:2], max_side))
 
 
 def data_uri(pixels: UInt8Array, kind: Literal["jpeg", "png"] = "jpeg", *, quality: int = 85) -> str:
@@ -300,6 +310,10 @@ def _resize_mask(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
 
     smaller = size[0] < mask.shape[0] or size[1] < mask.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+    step = min(mask.shape[0] // size[0], mask.shape[1] // size[1])
+    if step > 1:  # to spare memory
+        for axis in (0, 1):
+            mask = np.logical_or.reduceat(mask, np.arange(0, mask.shape[axis], step), axis=axis)
     covered = cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=how)
     marked: BoolArray = covered > 0
     return marked

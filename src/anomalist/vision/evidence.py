@@ -20,6 +20,7 @@ from anomalist.types.shift import InputShift
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.profile import Manifest, MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
@@ -274,6 +275,7 @@ class ProfileEvidence:
             lambda several: score_inputs(self.profile, several),
             lambda media, scored: measure(self.profile, media, scored, self.rate),
             paths,
+            self.profile.manifest.scale,
         )
         test = RunTest(self.profile.inputs) if self.profile.inputs is not None else None
         return watch_run(lambda evidence: test, measured)
@@ -341,7 +343,8 @@ class MixedEvidence:
             for product in self.profile.products
             if product.inputs is not None
         }
-        measured = measure_all(self._score, self._evidence, paths)
+        scale = self.profile.products[0].manifest.scale  # one for all, see `pipeline.learn_products`
+        measured = measure_all(self._score, self._evidence, paths, scale)
         return watch_run(
             lambda evidence: tests.get(evidence.product.name) if evidence.product else None, measured
         )
@@ -397,9 +400,13 @@ def measure_all(
     score: BatchScorer[OutputT],
     evidence_of: Callable[[Media, OutputT], Evidence],
     paths: Iterable[str | Path],
+    scale: ValueScale | None = None,
 ) -> Iterator[MeasuredPicture]:
-    """Read and score pictures in batches and make evidence of each, or yield the error in its place."""
-    for path, media, scored in score_in_batches(score, paths):
+    """Read and score pictures in batches and make evidence of each, or yield the error in its place.
+
+    ``scale`` is that of values of more than 8 bit.
+    """
+    for path, media, scored in score_in_batches(score, paths, scale):
         if media is None or isinstance(scored, AnomalistError):
             assert isinstance(scored, AnomalistError)  # what could not be read has its error
             yield path, media, scored
@@ -433,7 +440,7 @@ class NearestNormalCrop:
             return None
         learned = self.profile.manifest.normals[nearest.picture]
         try:
-            normal = load_image(learned.source)
+            normal = load_image(learned.source, scale=self.profile.manifest.scale)
         except MediaError:
             return None
         if normal.sha256 != learned.sha256:

@@ -22,6 +22,7 @@ from anomalist.vision.media.images import (
     source_of,
     visible_entries,
 )
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.profile import NormalPicture
 from anomalist.vision.regions import resize_roi
 from anomalist.vision.shift.model import COMPRESSION, LIGHT, POSE, SIZE, InputModel, InputSample
@@ -34,6 +35,7 @@ MAX_NORMALS = 1000
 PLACE_SHARE = 0.003
 """Share of the pixels of normal pictures that lie above the level from which a place is shown."""
 _LOW_QUANTILE = 0.995
+_MAX_COUNTED = 4_000_000  # pixels of a map that its quantiles rest on; of more, every second, third, …
 _TAIL = 0.05  # of the pixels of a map, its highest, stand for it where levels are set
 _TAIL_QUANTILES = 1 - _TAIL * (np.arange(500) + 0.5) / 500
 
@@ -51,6 +53,7 @@ class NormalSet:
     names : of the groups; empty when they have none.
     skipped : which pictures were left out and why.
     samples : of the whole pictures, for the model of the input.
+    scale : of values of more than 8 bit; None where there are none.
     """
 
     paths: tuple[Path, ...]
@@ -60,6 +63,7 @@ class NormalSet:
     names: tuple[str, ...]
     skipped: tuple[str, ...]
     samples: tuple[InputSample, ...] = ()
+    scale: ValueScale | None = None
 
 
 def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:
@@ -121,6 +125,7 @@ def read_normals(
     groups: Mapping[str, str] | None,
     detector: type[Detector],
     progress: Progress,
+    scale: ValueScale | None = None,
     roi: BoolArray | None = None,
 ) -> NormalSet:
     """Read the pictures; unreadable ones are skipped and listed while two groups remain.
@@ -130,6 +135,7 @@ def read_normals(
     Parameters
     ----------
     groups : group of each path, found as in `match_groups`; None for none.
+    scale : of values of more than 8 bit, see `learn_scale`.
     roi : bool (H, W), what counts; None for everything.
 
     Raises
@@ -144,7 +150,7 @@ def read_normals(
     samples: list[InputSample] = []
     for done, path in enumerate(paths, 1):
         try:
-            media = load_image(path)
+            media = load_image(path, scale=scale)
             pictures.append(detector.prepare(media.pixels))
             samples.append(InputSample.of(media.pixels, roi))
             kept.append(path)
@@ -169,6 +175,7 @@ def read_normals(
         () if named is None else tuple(labels),
         tuple(skipped),
         tuple(samples),
+        scale,
     )
 
 
@@ -207,11 +214,12 @@ def calibrate(
     pixels: list[FloatArray] = []
     medians: list[float] = []
     for done, (fold, index) in enumerate(places, 1):
-        scored = _score_as_new(detector, normals.paths[index], index, roi, fold)
+        scored = _score_as_new(detector, normals, index, roi, fold)
         medians.append(float(np.median(scored.score_map)))
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
+        counting = counting[:: max(1, counting.size // _MAX_COUNTED)]
         quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
         # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
         pixels.append(np.quantile(counting, _TAIL_QUANTILES).astype(np.float32))
@@ -258,7 +266,7 @@ def measure_corrections(
     chosen = places[::step][:_CORRECTION_PICTURES]
     left: dict[str, list[float]] = {kind: [] for kind in _CORRECTION_CHANGES}
     for done, (fold, index) in enumerate(chosen, 1):
-        picture = load_image(normals.paths[index]).pixels
+        picture = load_image(normals.paths[index], scale=normals.scale).pixels
         usual = _score_picture_as_new(detector, picture, index, roi, fold)
         for kind, name in _CORRECTION_CHANGES.items():
             seen = model.assess(NUISANCES[name](picture), roi)
@@ -284,12 +292,17 @@ def _score_picture_as_new(
 
 
 def _score_as_new(
-    detector: Detector, path: Path, index: int, roi: BoolArray | None, fold: int
+    detector: Detector, normals: NormalSet, index: int, roi: BoolArray | None, fold: int
 ) -> DetectorOutput:
+    path = normals.paths[index]
+
+    def read() -> UInt8Array:
+        return load_image(path, scale=normals.scale).pixels
+
     if leaves_out(detector):
-        scored: DetectorOutput = detector.score_unseen(index, lambda: load_image(path).pixels, roi)  # type: ignore[attr-defined]
+        scored: DetectorOutput = detector.score_unseen(index, read, roi)  # type: ignore[attr-defined]
     else:
-        (scored,) = detector.score([load_image(path).pixels], roi, fold)
+        (scored,) = detector.score([read()], roi, fold)
     if not np.isfinite(scored.scores).all() or not np.isfinite(scored.score_map).all():
         raise MediaError(f"The detector gave no finite score for the normal picture {source_of(path)}.")
     return scored

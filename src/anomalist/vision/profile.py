@@ -21,6 +21,8 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.types.image import ProductMatch
 from anomalist.vision.calibration import CalibrationSet, lowest_rate
 from anomalist.vision.detectors.base import Detector, detector_class, leaves_out
+from anomalist.vision.media.masks import MaskUse
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.outliers import NormalsCheck
 from anomalist.vision.shift.model import InputModel
 from anomalist.vision.shift.storage import load_input_model, save_input_model
@@ -46,7 +48,7 @@ class NormalPicture(Frozen):
 class Manifest(ArtifactManifest):
     """``profile.json``: everything about the profile but its arrays."""
 
-    ADDED_LATER = ("place", "check")
+    ADDED_LATER = ("place", "masks", "scale", "check")
 
     format: int = PROFILE_FORMAT
     detector: str
@@ -63,6 +65,10 @@ class Manifest(ArtifactManifest):
     normals: tuple[NormalPicture, ...]
     defects: tuple[str, ...] = Field((), description="ids of the labelled defects that were learned from")
     skipped: tuple[str, ...] = Field((), description="pictures that could not be read, with the reason")
+    masks: MaskUse | None = Field(None, description="of the labelled defects, where there are any")
+    scale: ValueScale | None = Field(
+        None, description="of values of more than 8 bit; None where no normal picture has such values"
+    )
     check: NormalsCheck | None = Field(
         None, description="outliers among the normals, kept or left out; None in profiles of older versions"
     )

@@ -6,6 +6,7 @@ by nearest neighbour to the sizes that it is needed in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -103,9 +104,54 @@ def segment(
     strong = counts & (score_map > high)
     if not strong.any():
         return strong
-    places = _components_with_seeds(counts & (score_map > low), strong)
-    cut = _components_with_seeds(places & (score_map > _local_level(score_map, places, low)), strong)
-    return _drop_specks(cut | (_holes_to_fill(cut, places, SMALL_HOLE_FACTOR * min_area) & counts), min_area)
+    mask = np.zeros_like(strong)
+    reach = max(2, round(PEAK_REACH * _extent(score_map)))
+    weak = counts & (score_map > low)
+    for band in occupied_bands(weak):
+        if strong[band].any():
+            mask[band] = _segment_band(
+                score_map[band],
+                counts[band],
+                (weak[band], strong[band]),
+                low=low,
+                reach=reach,
+                least=min_area,
+            )
+    return mask
+
+
+def occupied_bands(mask: BoolArray) -> list[tuple[slice, slice]]:
+    """Windows of a mask, from the top, each of a run of rows that are not empty.
+
+    No component reaches over an empty row, so that what is sparse in a long picture is handled in little
+    memory, with the same result.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return []
+    bands = []
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+        down = slice(int(run[0]), int(run[-1]) + 1)
+        columns = np.flatnonzero(mask[down].any(axis=0))
+        bands.append((down, slice(int(columns[0]), int(columns[-1]) + 1)))
+    return bands
+
+
+def _segment_band(
+    score_map: FloatArray,
+    counts: BoolArray,
+    masks: tuple[BoolArray, BoolArray],
+    *,
+    low: float,
+    reach: int,
+    least: int,
+) -> BoolArray:
+    """`segment` within a window; ``masks`` are the pixels above both levels."""
+    weak, strong = masks
+    places = _components_with_seeds(weak, strong)
+    level = _local_level(score_map, places, low, reach)
+    cut = _components_with_seeds(places & (score_map > level), strong)
+    return _drop_specks(cut | (_holes_to_fill(cut, places, SMALL_HOLE_FACTOR * least) & counts), least)
 
 
 _RING_SHARE = 0.03  # of the longer side: how far around a place its surroundings are looked at
@@ -146,15 +192,22 @@ def outline_places(
     mask = np.zeros(score_map.shape, bool)
     if not peak > level:
         return mask
-    places, _ = label_components(counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low))))
-    reach = max(8, round(_RING_SHARE * max(score_map.shape)))
-    for number, (rows, columns) in enumerate(ndimage.find_objects(places), start=1):
-        window = (
-            slice(max(0, rows.start - reach), rows.stop + reach),
-            slice(max(0, columns.start - reach), columns.stop + reach),
-        )
-        mask[window] |= _differing_pixels(pixels[window], places[window] == number, places[window] == 0)
-    kept = _drop_specks(mask, _smallest_area(score_map))
+    above = counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low)))
+    reach = max(8, round(_RING_SHARE * _extent(score_map)))
+    for band in occupied_bands(above):
+        labels, _ = label_components(above[band])
+        for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+            y, x = band[0].start + rows.start, band[1].start + columns.start
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            top, left = max(0, y - reach), max(0, x - reach)
+            window = (slice(top, y + height + reach), slice(left, x + width + reach))
+            place = np.zeros_like(above[window])
+            place[y - top : y - top + height, x - left : x - left + width] = labels[rows, columns] == number
+            mask[window] |= _differing_pixels(pixels[window], place, ~above[window])
+    least = _smallest_area(score_map)
+    kept = np.zeros_like(mask)
+    for band in occupied_bands(mask):
+        kept[band] = _drop_specks(mask[band], least)
     return kept if kept.any() else mask
 
 
@@ -213,8 +266,6 @@ def find_regions(
     ------
     ValueError : the map holds NaN or infinity, a shape does not fit, the mask leaves the ROI, ``limit`` < 1.
     """
-    from scipy import ndimage
-
     counts = _checked_roi(score_map, roi)
     for name, array in (("pixels", pixels[..., 0]), ("mask", mask)):
         if array.shape != score_map.shape:
@@ -224,35 +275,55 @@ def find_regions(
     if (mask & ~counts).any():
         raise ValueError("the mask reaches outside the ROI; segment with the same ROI")
 
-    labels, found = label_components(mask)
-    if not found:
-        return ()
-    index = np.arange(1, found + 1)
-    peaks = _component_peaks(score_map, labels, found)
-    means = np.asarray(ndimage.mean(score_map, labels, index), dtype=np.float64)
-    areas = np.bincount(labels.ravel(), minlength=found + 1)[1:]
-    slices = ndimage.find_objects(labels)
-    # scipy numbers components in reading order, so a stable sort breaks ties from the top left.
-    order = np.lexsort((index, -areas, -peaks))[:limit]
-
     free = counts & ~mask
     roi_area = int(counts.sum())
     regions = []
-    for rank, i in enumerate(order, start=1):
-        rows, columns = slices[i]
-        box = (columns.start, rows.start, columns.stop, rows.stop)
-        inside = labels[rows, columns] == index[i]
+    for rank, part in enumerate(_highest_components(score_map, mask, limit), start=1):
         regions.append(
             Region(
                 id=f"R{rank}",
-                box=box,
-                area=int(areas[i]),
-                peak=float(peaks[i]),
-                mean=float(means[i]),
-                attributes=measure_region(pixels, inside, box, free, roi_area),
+                box=part.box,
+                area=part.area,
+                peak=part.peak,
+                mean=part.mean,
+                attributes=measure_region(pixels, part.inside, part.box, free, roi_area),
             )
         )
     return tuple(regions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """One component of a mask: its box, area, peak, mean, and bool (y1 - y0, x1 - x0) within the box."""
+
+    box: Box
+    area: int
+    peak: float
+    mean: float
+    inside: BoolArray
+
+
+def _highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> list[_Component]:
+    """Components by falling peak, then falling area, then from the top left; ``limit`` at most."""
+    from scipy import ndimage
+
+    found: list[_Component] = []
+    for band in occupied_bands(mask):
+        labels, count = label_components(mask[band])
+        values = score_map[band]
+        peaks = _component_peaks(values, labels, count)
+        means = np.asarray(ndimage.mean(values, labels, np.arange(1, count + 1)), dtype=np.float64)
+        areas = np.bincount(labels[labels > 0], minlength=count + 1)[1:]
+        boxes = ndimage.find_objects(labels)
+        # Of one band no more than the limit can be among the highest of all.
+        for i in np.lexsort((np.arange(count), -areas, -peaks))[:limit]:
+            rows, columns = boxes[i]
+            y, x = band[0].start, band[1].start
+            box = (x + columns.start, y + rows.start, x + columns.stop, y + rows.stop)
+            inside = labels[rows, columns] == i + 1
+            found.append(_Component(box, int(areas[i]), float(peaks[i]), float(means[i]), inside))
+    # scipy numbers components in reading order, so a stable sort breaks ties from the top left.
+    return sorted(found, key=lambda part: (-part.peak, -part.area))[:limit]
 
 
 def _component_peaks(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.float64]:
@@ -293,14 +364,14 @@ def _components_with_seeds(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     return np.asarray(keep[labels])
 
 
-def _local_level(score_map: FloatArray, places: BoolArray, low: float) -> FloatArray:
+def _local_level(score_map: FloatArray, places: BoolArray, low: float, reach: int) -> FloatArray:
     """Return, for each pixel of a place, half the height of the highest pixel near it in the same place.
 
     Places are handled one by one, so that a strong one doesn't raise the level of a weak neighbour.
     """
     from scipy import ndimage
 
-    size = 2 * max(2, round(PEAK_REACH * max(score_map.shape))) + 1
+    size = 2 * reach + 1
     level = np.full(score_map.shape, low, dtype=np.float32)
     labels, _ = label_components(places)
     for number, where in enumerate(ndimage.find_objects(labels), start=1):
@@ -324,6 +395,12 @@ def _holes_to_fill(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     fill = (sizes <= small) | (weak == sizes)
     fill[0] = False
     return np.asarray(fill[labels])
+
+
+def _extent(score_map: FloatArray) -> int:
+    """The side that distances are shares of: the longer one, in a strip at most four times the shorter."""
+    height, width = score_map.shape
+    return int(min(max(height, width), 4 * min(height, width)))
 
 
 def _smallest_area(score_map: FloatArray) -> int:

@@ -24,7 +24,7 @@ from anomalist.vision.detectors.experts import (
     MAHALANOBIS,
     NEIGHBOURS,
 )
-from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.regions import find_regions
 from tests.pictures import holed, tile
 

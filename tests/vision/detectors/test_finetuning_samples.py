@@ -16,7 +16,7 @@ from anomalist.vision.detectors.finetuning import (
     label_to_half_size,
 )
 from anomalist.vision.detectors.fusion import PatchBank
-from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size
 from anomalist.vision.synthetic_defects import DEFECT, IGNORE, NORMAL

@@ -18,6 +18,7 @@ from anomalist.vision.detectors.multiscale import (
     TileOrigin,
     crop_tile,
     is_large,
+    multiscale_image,
     sample_tiles,
     stitch_tiles,
     tile_origins,
@@ -167,3 +168,31 @@ def test_what_only_the_rim_of_a_tile_sees_does_not_count_inside_the_picture() ->
     loud[:, :3] = loud[:, -3:] = 9
     joined = stitch_tiles(shape, ((place, loud) for place in tile_origins(shape)))
     assert np.flatnonzero(joined.max(0)).tolist() == [0, 1, 2, 701, 702, 703]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shape"),
+    [
+        (6400, 1536, (4256, 1024)),
+        (12_800, 1536, (8544, 1024)),
+        (1536, 12_800, (1024, 8544)),
+        (16_000, 640, (16_000, 640)),
+    ],
+)
+def test_the_resolution_of_a_strip_depends_on_its_width_and_not_on_its_length(
+    height: int, width: int, shape: tuple[int, int]
+) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    assert to_tiling_size(pixels).shape[:2] == shape
+
+
+def test_what_was_learned_before_strips_were_told_apart_keeps_its_resolution() -> None:
+    pixels = np.zeros((12_800, 1536, 3), np.uint8)
+    reduced = to_tiling_size(pixels, strips=False)
+    assert reduced.shape[0] * reduced.shape[1] == pytest.approx(8_000_000, rel=0.03)
+
+
+def test_more_tiles_are_kept_of_a_longer_strip() -> None:
+    short, long = (np.zeros((length, 640, 3), np.uint8) for length in (6400, 25_600))
+    assert len(multiscale_image(short).tiles) == 4
+    assert len(multiscale_image(long).tiles) == 8

@@ -22,7 +22,7 @@ from anomalist.vision.detectors.base import (
     detector_class,
     no_progress,
 )
-from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.multiscale import FoldModel
 from anomalist.vision.detectors.surface import SurfaceDetector
 from anomalist.vision.regions import find_regions

@@ -25,6 +25,8 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
 from anomalist.types.common import Answer, Label
+from anomalist.vision.media.images import source_digest
+from anomalist.vision.media.pages import split_page
 
 REASONER = "evidence (measurement only, no language model)"
 
@@ -236,6 +238,14 @@ def _recorded_label(subject: Subject, entities: Entities) -> Label | None:
     return labels.get(sources[0]) if len(sources) == 1 else None
 
 
+def _changed_since(path: Path, sha256: str) -> str | None:
+    """As `changed_since`, also for a page of a TIFF."""
+    file, page = split_page(path)
+    if page == 1 or not file.is_file():
+        return changed_since(file, sha256)
+    return None if source_digest(path) == sha256 else "has changed"
+
+
 def _stale_notes(subject: Subject, entities: Entities) -> list[str]:
     """Notes on files that are missing or have changed since they were judged; their records still hold."""
     notes = []
@@ -246,7 +256,7 @@ def _stale_notes(subject: Subject, entities: Entities) -> list[str]:
         if known is None or source in subject.inspections:
             continue
         try:
-            happened = changed_since(subject.path_of(source), known)
+            happened = _changed_since(subject.path_of(source), known)
             if happened is not None:
                 differs = " (its hash differs)" if happened == "has changed" else ""
                 notes.append(f"{source} {happened} since it was judged{differs}; this rests on its record.")

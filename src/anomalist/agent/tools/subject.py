@@ -109,9 +109,10 @@ class Subject:
         if inspection is not None and inspection.media is not None:
             return inspection.media
         from anomalist.vision.media.images import load_image
+        from anomalist.vision.media.pages import split_page
 
         path = self.path_of(record.source)
-        if not path.exists():
+        if not split_page(path)[0].exists():
             raise DataError(
                 f"{record.source} is gone since it was inspected.", "What was recorded can still be asked."
             )
@@ -141,8 +142,10 @@ class Subject:
 
     def path_of(self, source: str) -> Path:
         """Path of a record's file: as recorded, or below ``folder``."""
+        from anomalist.vision.media.pages import split_page
+
         path = Path(source)
-        if path.exists() or self.folder is None or path.is_absolute():
+        if split_page(path)[0].exists() or self.folder is None or path.is_absolute():
             return path
         return self.folder / path
 

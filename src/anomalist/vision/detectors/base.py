@@ -21,9 +21,10 @@ from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Media, Region
 from anomalist.vision.calibration import Partition
 from anomalist.vision.media.images import load_image
+from anomalist.vision.media.values import ValueScale
 
 if TYPE_CHECKING:
-    from anomalist.vision.detectors.known_kinds import KnownDefect
+    from anomalist.vision.detectors.labelled_defects import KnownDefect
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -215,16 +216,17 @@ _BatchResult = tuple[str | Path, Media | None, OutputT | AnomalistError]
 
 
 def score_in_batches(
-    score: BatchScorer[OutputT], paths: Iterable[str | Path]
+    score: BatchScorer[OutputT], paths: Iterable[str | Path], scale: ValueScale | None = None
 ) -> Iterator[_BatchResult[OutputT]]:
     """Yield (path, media, its scores or the error that stands in for them), in the order of ``paths``.
 
     ``media`` is None when the picture could not be read. A batch is read before any of it is yielded.
+    ``scale`` is that of values of more than 8 bit.
     """
     batch: list[_LoadedPicture] = []
     pixels = 0
     for path in paths:
-        media = _load_or_error(path)
+        media = _load_or_error(path, scale)
         batch.append((path, media))
         pixels += media.pixels.shape[0] * media.pixels.shape[1] if isinstance(media, Media) else 0
         if len(batch) >= _MAX_BATCH_PICTURES or pixels >= MAX_BATCH_PIXELS:
@@ -233,9 +235,9 @@ def score_in_batches(
     yield from _score_batch(score, batch)
 
 
-def _load_or_error(path: str | Path) -> Media | AnomalistError:
+def _load_or_error(path: str | Path, scale: ValueScale | None) -> Media | AnomalistError:
     try:
-        return load_image(path)
+        return load_image(path, scale=scale)
     except AnomalistError as error:
         return error
 

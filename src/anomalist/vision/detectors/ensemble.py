@@ -50,7 +50,6 @@ from anomalist.vision.detectors.fusion import (
     same_group,
 )
 from anomalist.vision.detectors.known_kinds import (
-    KnownDefect,
     KnownKindClassifier,
     TokenKindClassifier,
     largest_box,
@@ -58,6 +57,7 @@ from anomalist.vision.detectors.known_kinds import (
     place_token,
     tokens_in_box,
 )
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import (
     MultiscaleImage,
@@ -96,6 +96,7 @@ class EnsembleDetector:
     whole : models of whole pictures.
     fine : models of tiles, where the normal pictures were large.
     kinds : classifier of regions by known defects, if there are any.
+    strips : whether strips are tiled at a resolution of their own; see `to_tiling_size`.
     """
 
     name = "ensemble"
@@ -109,9 +110,12 @@ class EnsembleDetector:
         whole: EnsembleModel,
         fine: EnsembleModel | None = None,
         kinds: TokenKindClassifier | None = None,
+        *,
+        strips: bool = True,
     ) -> None:
         self.experts, self.weights, self.whole, self.fine = experts, dict(weights), whole, fine
         self.kinds = kinds
+        self.strips = strips
         self._unseen: _UnseenNormals | None = None
 
     @staticmethod
@@ -209,7 +213,7 @@ class EnsembleDetector:
         number: int | None,
     ) -> tuple[float, FloatArray]:
         """Maximum of the whole picture's score and map and those of its tiles, at one level of normals."""
-        large = to_tiling_size(picture)
+        large = to_tiling_size(picture, strips=self.strips)
         shape, where = large.shape[:2], tile_origins(large.shape)
         leave = None if number is None or self._unseen is None else self._unseen.tiles_of(number)
         tiles = [crop_tile(large, place) for place in where]
@@ -269,7 +273,8 @@ class EnsembleDetector:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; scores are the same."""
-        return cls(*read_ensemble(file))
+        state, strips = read_ensemble(file)
+        return cls(*state, strips=strips)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,6 +343,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "backbone": experts.asked,
         "digest": experts.backbone.digest,
         "side": experts.side,
+        "strips": detector.strips,
         "weights": detector.weights,
         "models": {
             part: {
@@ -351,8 +357,8 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     save_file(tensors, file, {"settings": json.dumps(settings)})
 
 
-def read_ensemble(file: Path) -> EnsembleState:
-    """Read what `write_ensemble` wrote."""
+def read_ensemble(file: Path) -> tuple[EnsembleState, bool]:
+    """Read what `write_ensemble` wrote, and whether strips have a resolution of their own."""
     from safetensors import safe_open
 
     from anomalist.vision.features.extractor import load_network, with_prefix
@@ -376,7 +382,7 @@ def read_ensemble(file: Path) -> EnsembleState:
             tensors["kinds.cases"].numpy(), tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
         kinds = TokenKindClassifier(cases, tensors["kinds.centre"].numpy())
-    return experts, weights, models["whole"], models.get("fine"), kinds
+    return (experts, weights, models["whole"], models.get("fine"), kinds), settings.get("strips", False)
 
 
 def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.fusion import Normality
-from anomalist.vision.detectors.known_kinds import KnownDefect
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.pretext import segmentation_loss
 from anomalist.vision.features.backbones import to_working_size, uses_bfloat16
 from anomalist.vision.features.extractor import FeatureExtractor, to_half_size

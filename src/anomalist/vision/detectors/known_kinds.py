@@ -1,4 +1,4 @@
-"""Known defects: reading labelled cases, and classification of regions and pictures by them.
+"""Known defects: classification of regions and pictures by labelled cases.
 
 By the tokens of a vision transformer: logistic regression. By other descriptors: nearest neighbours. There
 the signature of a region is the difference of its patches from normal ones with its measured shape and tone,
@@ -12,100 +12,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.errors import AnomalistError, DataError
+from anomalist.errors import DataError
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Region
 from anomalist.vision.detectors.token_memory import unit_vectors
-from anomalist.vision.features.backbones import check_min_size, to_working_size
-from anomalist.vision.media.images import list_images, load_image, load_roi, lookup_groups, source_of
+from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.regions import segment
 
 if TYPE_CHECKING:
     from anomalist.vision.features.extractor import FeatureExtractor
 
 
-GROUND_TRUTH = "ground_truth"
-"""Folder of the masks, as in MVTec AD."""
-_NON_KIND_FOLDERS = (GROUND_TRUTH, "good")  # beside those of the kinds, as in MVTec AD
-_REMEDY = f"Expected are <kind>/*.png and, if there are masks, {GROUND_TRUTH}/<kind>/<name>.png."
 _NEIGHBOURS = 3
 _MIN_CASES, _DEFAULT_LIMIT = 3, 0.5  # with fewer cases no limit can be fitted
 _REJECTED_SHARE = 0.1  # of the cases may be less similar to their own kind than the limit
 _SHAPE_WEIGHT = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class KnownDefect:
-    """A labelled defective picture.
-
-    Parameters
-    ----------
-    id : "kind/name", for citing.
-    kind : its label.
-    picture : uint8 (H, W, 3).
-    mask : bool (H, W), where the defect is; None when that is not known.
-    group : the object that it shows; None when that is not known.
-    """
-
-    id: str
-    kind: str
-    picture: UInt8Array
-    mask: BoolArray | None
-    group: str | None = None
-
-
-def read_defects(
-    folder: Path, groups: Mapping[str, str] = MappingProxyType({})
-) -> tuple[tuple[KnownDefect, ...], tuple[str, ...]]:
-    """Read labelled defects from ``<kind>/*``, masks from ``ground_truth/<kind>/``; and what was skipped.
-
-    A folder ``good/`` is left out. ``groups`` names the object of each picture as far as it is known, see
-    `match_groups`. Raises DataError when there is no defect.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder.", _REMEDY)
-    found: list[KnownDefect] = []
-    skipped: list[str] = []
-    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    kinds = sorted(path for path in folders if path.name not in _NON_KIND_FOLDERS)
-    for place in kinds:
-        for path in list_images([place]).images:
-            try:
-                pixels = load_image(path).pixels
-                check_min_size(pixels)
-                mask = _load_mask(folder, place.name, path, pixels.shape[:2])
-            except AnomalistError as error:
-                skipped.append(f"{source_of(path)}: {error.message}")
-                continue
-            (group,) = lookup_groups(groups, [path])
-            found.append(KnownDefect(f"{place.name}/{path.stem}", place.name, pixels, mask, group))
-    if not found:
-        raise DataError(f"No labelled defects that can be read in {folder}.", _REMEDY)
-    return tuple(found), tuple(skipped)
-
-
-def mask_file(folder: Path, kind: str, stem: str) -> Path | None:
-    """Where the mask of a labelled picture lies in a data folder; None where there is none."""
-    masks = folder / GROUND_TRUTH / kind
-    candidates = (masks / f"{stem}.png", masks / f"{stem}_mask.png")
-    return next((mask for mask in candidates if mask.is_file()), None)
-
-
-def _load_mask(folder: Path, kind: str, path: Path, size: tuple[int, ...]) -> BoolArray | None:
-    mask = mask_file(folder, kind, path.stem)
-    if mask is None:
-        return None
-    loaded = load_roi(mask)
-    if loaded.shape != size:
-        raise DataError(f"The mask {source_of(mask)} is {loaded.shape}, its picture {size} pixels.")
-    return loaded
 
 
 @dataclass(frozen=True, eq=False)

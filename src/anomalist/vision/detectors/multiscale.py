@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 LARGE_PIXELS = 4 * MAX_WORKING_PIXELS
 """Pictures with more pixels are scored in tiles, too: reduced, they lose more than half of the detail."""
 MAX_TILED_PIXELS = 8_000_000
-"""Pixels of a tiled picture at most; larger ones are reduced to that first."""
+"""Pixels of a tiled picture at most; larger ones are reduced to that first, but for strips."""
+STRIP_RATIO, STRIP_SIDE = 4.0, 1024
+"""From this ratio of its sides on a picture is a strip, reduced to this shorter side however long it is:
+its resolution depends on the width of what is filmed, not on how much of it is in one picture."""
 TILE_SIDE, TILE_OVERLAP = 384, 64
 """Side of a tile, and least overlap of neighbours, pixels."""
 _SIDE_MULTIPLE = 32  # of a tiled picture's sides, see `surface_net.SIZE_MULTIPLE`
@@ -38,12 +41,18 @@ def is_large(pixels: UInt8Array) -> bool:
     return bool(pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS)
 
 
-def to_tiling_size(pixels: UInt8Array) -> UInt8Array:
-    """Reduce a large picture to at most ``MAX_TILED_PIXELS`` pixels for tiling; uint8 (h, w, 3)."""
+def to_tiling_size(pixels: UInt8Array, *, strips: bool = True) -> UInt8Array:
+    """Reduce a large picture to at most ``MAX_TILED_PIXELS`` pixels for tiling, a strip to ``STRIP_SIDE``.
+
+    ``strips`` is False for what was learned before strips were told from other pictures. Takes and returns
+    uint8 (H, W, 3).
+    """
     import cv2
 
     height, width = pixels.shape[:2]
-    scale = min(1.0, math.sqrt(MAX_TILED_PIXELS / (height * width)))
+    is_strip = strips and max(height, width) >= STRIP_RATIO * min(height, width)
+    finest = STRIP_SIDE / min(height, width) if is_strip else math.sqrt(MAX_TILED_PIXELS / (height * width))
+    scale = min(1.0, finest)
     size = tuple(
         max(_SIDE_MULTIPLE, round(side * scale / _SIDE_MULTIPLE) * _SIDE_MULTIPLE) for side in (width, height)
     )
@@ -96,7 +105,8 @@ def _tile_starts(length: int) -> list[int]:
     return [round(k * (length - TILE_SIDE) / (count - 1) / 8) * 8 for k in range(count)]
 
 
-_TILES_KEPT = 4  # of each large normal picture: enough of its fine structure at little memory
+_TILES_KEPT = 4  # of each large normal picture: enough of its fine structure at little memory; of a strip
+# as many for each ``MAX_TILED_PIXELS``
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +127,8 @@ def multiscale_image(picture: UInt8Array) -> MultiscaleImage:
         return MultiscaleImage(whole)
     seed = int(whole.sum(dtype=np.int64))  # the same picture always keeps the same tiles
     fine = to_tiling_size(picture)
-    return MultiscaleImage(whole, tuple(sample_tiles(fine, _TILES_KEPT, np.random.default_rng(seed))))
+    count = _TILES_KEPT * max(1, round(fine.shape[0] * fine.shape[1] / MAX_TILED_PIXELS))
+    return MultiscaleImage(whole, tuple(sample_tiles(fine, count, np.random.default_rng(seed))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,8 @@ from anomalist.vision.difference import (
     ring_around,
 )
 from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
-from anomalist.vision.media.images import load_image
+from anomalist.vision.media.images import learn_scale, load_image
+from anomalist.vision.media.values import ValueScale
 from anomalist.vision.regions import component_mask, find_regions
 
 NEIGHBOURS = 3
@@ -172,7 +173,7 @@ def _min_rectangle(mask: BoolArray) -> tuple[float, float]:
     return max(sides) + 1.0, min(sides) + 1.0
 
 
-COMPARISON_VERSION = "1"
+COMPARISON_VERSION = "2"
 """Version of the comparison; part of the digest and of records."""
 
 
@@ -184,10 +185,12 @@ class ReferenceEvidence:
     ----------
     reference : the good picture.
     known : classifier of the changes, or None.
+    scale : of values of more than 8 bit, that of the reference.
     """
 
     reference: Media
     known: LabelledChanges | None = None
+    scale: ValueScale | None = None
 
     @property
     def name(self) -> str:
@@ -225,7 +228,7 @@ class ReferenceEvidence:
         for path in paths:
             media = None
             try:
-                media = load_image(path)
+                media = load_image(path, scale=self.scale)
                 yield path, media, self.evidence(media)
             except AnomalistError as error:
                 yield path, media, error
@@ -260,7 +263,8 @@ class ReferenceEvidence:
 
 def load_reference(path: str | Path, known: LabelledChanges | None = None) -> ReferenceEvidence:
     """Read the good picture to compare with; raises MediaError when it can't be read."""
-    return ReferenceEvidence(load_image(path), known)
+    scale = learn_scale([path])
+    return ReferenceEvidence(load_image(path, scale=scale), known, scale)
 
 
 @dataclass(frozen=True, eq=False)

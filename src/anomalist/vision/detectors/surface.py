@@ -37,12 +37,12 @@ from anomalist.vision.detectors.fusion import (
     resize_map,
 )
 from anomalist.vision.detectors.known_kinds import (
-    KnownDefect,
     KnownKindClassifier,
     peak_mask,
     region_signature,
     tokens_in_box,
 )
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.memory_bank import MemoryBank
 from anomalist.vision.detectors.multiscale import FoldModel, MultiscaleImage, fold_maps, multiscale_image
 from anomalist.vision.features.backbones import open_backbone, to_working_size

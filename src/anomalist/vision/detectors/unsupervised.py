@@ -35,7 +35,8 @@ from anomalist.vision.detectors.multiscale import (
 from anomalist.vision.evidence import MeasuredPicture, measure_all, measure_uncalibrated
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.features.extractor import WEIGHTS_SHA256, shipped_network
-from anomalist.vision.media.images import load_image
+from anomalist.vision.media.images import learn_scale, load_image
+from anomalist.vision.media.values import ValueScale
 
 if TYPE_CHECKING:
     from anomalist.vision.features.extractor import FeatureExtractor
@@ -170,7 +171,8 @@ class MutualEvidence:
         from anomalist.vision.features.extractor import FeatureExtractor
 
         self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
-        sample = draw_sample(paths, seed, progress)
+        self._scale = learn_scale(paths)
+        sample = draw_sample(paths, seed, progress, self._scale)
         if len(sample) < MIN_PICTURES:
             raise DataError(
                 f"{len(sample)} different pictures can be read; scoring them against each other takes "
@@ -191,7 +193,7 @@ class MutualEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure pictures in order, each as if it were not in the sample."""
-        return measure_all(self._score, self._evidence, paths)
+        return measure_all(self._score, self._evidence, paths, self._scale)
 
     def _score(self, several: list[Media]) -> list[DetectorOutput]:
         scored: dict[int, DetectorOutput] = {}
@@ -222,13 +224,18 @@ def _no_pictures() -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32)
 
 
-def draw_sample(paths: Sequence[str | Path], seed: int, progress: Progress) -> dict[str, UInt8Array]:
-    """Draw different pictures at random: at working size by SHA-256, in the order drawn."""
+def draw_sample(
+    paths: Sequence[str | Path], seed: int, progress: Progress, scale: ValueScale | None = None
+) -> dict[str, UInt8Array]:
+    """Draw different pictures at random: at working size by SHA-256, in the order drawn.
+
+    ``scale`` is that of values of more than 8 bit.
+    """
     chosen: dict[str, UInt8Array] = {}
     most = min(SAMPLE_SIZE, len(paths))
     for index in np.random.default_rng((seed, 4)).permutation(len(paths)).tolist():
         try:
-            media = load_image(paths[index])
+            media = load_image(paths[index], scale=scale)
             chosen.setdefault(media.sha256, to_working_size(media.pixels))
         except AnomalistError:  # reported when it is measured
             continue

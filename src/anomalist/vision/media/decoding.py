@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from anomalist.errors import MediaError
 from anomalist.types.common import UInt8Array
-from anomalist.vision.media.images import MAX_PIXELS, one_line
+from anomalist.vision.media.images import one_line
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet, VideoFrame
@@ -106,6 +106,9 @@ class MonotonicClock:
         return time
 
 
+MAX_FRAME_PIXELS = 64_000_000
+"""Pixels of a frame at most."""
+
 STRICT = {"err_detect": "explode+crccheck"}
 """Decoder options that make libav return an error for damaged data instead of concealing it."""
 
@@ -149,10 +152,10 @@ def video_stream_of(container: InputContainer, name: str) -> VideoStream:
 
 
 def check_frame_size(height: int, width: int, name: str) -> None:
-    """Refuse more than ``MAX_PIXELS``."""
-    if height * width > MAX_PIXELS:
+    """Refuse more than ``MAX_FRAME_PIXELS``."""
+    if height * width > MAX_FRAME_PIXELS:
         raise MediaError(
-            f'"{name}" ({width}×{height}) has more than {MAX_PIXELS / 1e6:g} million pixels a frame.',
+            f'"{name}" ({width}×{height}) has more than {MAX_FRAME_PIXELS / 1e6:g} million pixels a frame.',
             "Make it smaller.",
         )
 

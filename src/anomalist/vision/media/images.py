@@ -7,26 +7,38 @@ applied, pixels of more than 8 bit are scaled, and each conversion leaves a note
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalist.errors import DataError, MediaError
+from anomalist.storage.files import file_sha256
 from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.types.image import Media
+from anomalist.vision.media.pages import expand_pages, page_frames, split_page
+from anomalist.vision.media.values import (
+    CLIPPED_SHARE,
+    Values,
+    ValueScale,
+    fit_scale,
+    replace_impulses,
+    robust_range,
+    scale_of_picture,
+)
 
-MAX_PIXELS = 64_000_000
-"""Pixels of a picture at most, by default."""
+MAX_PIXELS = 178_000_000
+"""Pixels of a picture at most, by default: just below Pillow's own limit."""
 MAX_BYTES = 1 << 29
 """Bytes of a file at most."""
 
@@ -41,8 +53,6 @@ IMAGE_SUFFIXES = frozenset(
 
 # Just under one half, so that transparent pixels of an ROI mask are outside.
 TRANSPARENCY_GREY = (127, 127, 127, 255)
-BIT_DEPTHS = (8, 10, 12, 14, 16)
-"""Bit depths that grey values of more than 8 bit are scaled by."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +63,26 @@ class ImageListing:
     skipped: int
 
 
-def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
+def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, scale: ValueScale | None = None) -> Media:
     """Read one picture as displayed.
 
-    The EXIF orientation is applied. Transparency is laid over mid grey. Of several frames or pages the first
-    is taken. Values of more than 8 bit in one channel are scaled by the smallest of 8, 10, 12, 14 and 16 bit
-    that holds the brightest of them (cameras often store 12 bit in 16), floats up to 1 by 1; anything
-    negative or above 16 bit is stretched from its minimum to its maximum. 16-bit colour keeps its high
-    byte. Each of these leaves a note. Embedded colour profiles are ignored.
+    The EXIF orientation is applied. Transparency is laid over mid grey. Of several frames the first is
+    taken; pages of a TIFF are named ``file.tif#page=2``. Values of more than 8 bit are scaled by ``scale``.
+    Without one, those in one channel are scaled by the smallest of 8, 10, 12, 14 and 16 bit that holds the
+    brightest of them (cameras often store 12 bit in 16), floats up to 1 by 1; anything negative or above 16
+    bit is stretched from its minimum to its maximum; and 16-bit colour keeps its high byte. Each of these
+    leaves a note. Embedded colour profiles are ignored.
 
     Parameters
     ----------
-    path : the file. The format is recognised by content, not by name.
-    max_pixels : largest width × height, checked before anything is decoded. Pillow's own limit, about
-        179 million, stays in force above it.
+    path : the file, or a page of it. The format is recognised by content, not by name.
+    max_pixels : largest width × height, checked before anything is decoded.
+    scale : of values of more than 8 bit, as learned from other pictures (`learn_scale`).
 
     Returns
     -------
-    Media with uint8 (H, W, 3) pixels; ``sha256`` is over the bytes of the file.
+    Media with uint8 (H, W, 3) pixels; ``sha256`` is over the bytes of the file, and the number of a page
+    after the first.
 
     Raises
     ------
@@ -79,11 +91,35 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
         file still holds is never shown as the picture.
     """
     name = one_line(path)
-    data = _read_bytes(path, name)
+    file, page = split_page(path)
+    data = read_file_bytes(file, name)
+    with _decoding(name, max_pixels):
+        values, notes = _decode(data, page, name, max_pixels, deep=scale is not None)
+        pixels = _to_rgb(values, name, notes, scale)
+    return Media(source_of(path), digest_of_page(data, page), pixels, tuple(notes))
+
+
+def digest_of_page(data: bytes, page: int) -> str:
+    """Hex SHA-256 of the bytes of a file; of a page after the first with its number."""
+    digest = hashlib.sha256(data)
+    if page > 1:
+        digest.update(f"#page={page}".encode())
+    return digest.hexdigest()
+
+
+def source_digest(path: str | Path) -> str:
+    """The digest that `load_image` gives a file or page; raises OSError when it can't be read."""
+    file, page = split_page(path)
+    return file_sha256(file) if page == 1 else digest_of_page(file.read_bytes(), page)
+
+
+@contextmanager
+def _decoding(name: str, max_pixels: int) -> Iterator[None]:
+    """Turn what Pillow raises into a MediaError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters in Pillow's warnings is checked here
         try:
-            pixels, notes = _decode(data, name, max_pixels)
+            yield
         except MediaError:
             raise
         except UnidentifiedImageError as error:
@@ -100,7 +136,44 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Media:
             raise MediaError(
                 f'"{name}" is damaged or cut short ({detail}).', "Copy or save it again."
             ) from error
-    return Media(source_of(path), hashlib.sha256(data).hexdigest(), pixels, tuple(notes))
+
+
+def learn_scale(
+    paths: Sequence[str | Path], on_read: Callable[[int], None] = lambda _: None
+) -> ValueScale | None:
+    """Fit the scale of values of more than 8 bit to pictures; None where none of them has such values.
+
+    ``on_read`` is called with how many were looked at. What can't be read is left out.
+    """
+    ranges = []
+    for done, path in enumerate(paths, 1):
+        with contextlib.suppress(MediaError):
+            values = _deep_values(path)
+            if values is not None:
+                ranges.append(robust_range(values))
+        on_read(done)
+    return fit_scale(ranges)
+
+
+def _deep_values(path: str | Path) -> Values | None:
+    """Values of more than 8 bit, (H, W) or (H, W, 3); None for a picture of 8 bit, told by its header.
+
+    Raises MediaError when it can't be read.
+    """
+    name = one_line(path)
+    file, page = split_page(path)
+    with _decoding(name, MAX_PIXELS):
+        try:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
+                image.seek(_frame_of(image, page, name))
+                if not (_is_deep(image) or _is_deep_colour(image)):
+                    return None
+        except OSError as error:
+            raise MediaError(f'"{name}" can\'t be read.') from error
+        values, _ = _decode(read_file_bytes(file, name), page, name, MAX_PIXELS, deep=True)
+        deep = values if isinstance(values, np.ndarray) else np.asarray(values)
+        _check_finite(deep, name)
+        return deep
 
 
 def load_roi(path: str | Path, size: tuple[int, int] | None = None) -> BoolArray:
@@ -141,7 +214,7 @@ def list_images(paths: Sequence[str | Path]) -> ImageListing:
     that ``load_image`` can say what is wrong with it and it becomes a row of its own. Folders are searched
     with everything below, sorted by their paths, for names that end like a picture's (``IMAGE_SUFFIXES``),
     links that lead nowhere included; hidden files and folders don't count. Linked folders are followed, but
-    no folder is entered twice.
+    no folder is entered twice. Behind a TIFF of several pages come its further ones, ``file.tif#page=2``.
 
     Raises
     ------
@@ -157,7 +230,7 @@ def list_images(paths: Sequence[str | Path]) -> ImageListing:
         else:
             found, others = [path], []
         skipped.update(map(_absolute, others))
-        for image in found:
+        for image in expand_pages(found):
             images.setdefault(_absolute(image), image)
     return ImageListing(tuple(images.values()), len(skipped - images.keys()))
 
@@ -174,9 +247,9 @@ def one_line(text: str | Path, limit: int = 80) -> str:
     return line if len(line) <= limit else f"{line[: half - 1]}…{line[-half:]}"
 
 
-def _read_bytes(path: str | Path, name: str) -> bytes:
+def read_file_bytes(path: Path, name: str) -> bytes:
     """Return the bytes of a regular file; refuse others without opening them, as a FIFO would block."""
-    file = Path(path)
+    file = path
     try:
         status = file.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -204,65 +277,113 @@ def _read_bytes(path: str | Path, name: str) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> tuple[UInt8Array, list[str]]:
-    """Return the pixels, uint8 (H, W, 3), and notes on conversions."""
+def _decode(
+    data: bytes, page: int, name: str, max_pixels: int, *, deep: bool
+) -> tuple[Image.Image | Values, list[str]]:
+    """Decode a page upright, and note what was converted; with ``deep``, 16-bit colour as its values."""
     notes: list[str] = []
     with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+        frame = _frame_of(image, page, name)
+        frames = getattr(image, "n_frames", 1)
+        pages = len(page_frames(image))
+        image.seek(frame)
         width, height = image.size
         if width * height > max_pixels:
             raise _too_large(name, f" ({width}×{height})", max_pixels)
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            notes.append(f"first of {frames} frames")
+        if pages > 1:
+            notes.append(f"page {page} of {pages}")
+        elif frames > 1 and image.format != "TIFF":
+            notes.append(f"first of {frames} frames; the others are not looked at")
         # Both before loading: the tiles are dropped then, and the TIFF plugin turns the picture by itself.
-        deep_colour = image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(t.args) for t in image.tile)
+        deep_colour = _is_deep_colour(image)
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         upright = ImageOps.exif_transpose(image)
     if turned:
         notes.append("turned as its EXIF orientation says")
+    if deep_colour and deep and frame == 0:
+        return _deep_colour_values(data, upright), notes
     if deep_colour:
         notes.append("16-bit colour reduced to 8 bit by its high byte")
-    return _to_rgb(upright, name, notes), notes
+    return upright, notes
 
 
-def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> UInt8Array:
+def _frame_of(image: Image.Image, page: int, name: str) -> int:
+    frames = page_frames(image)
+    if page > len(frames):
+        raise MediaError(f'"{name}" is not there: the file has {len(frames)} pages.', "Name another page.")
+    return frames[page - 1]
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    return image.mode in ("RGB", "RGBA", "LA") and any(
+        ";16" in str(t.args) for t in getattr(image, "tile", ())
+    )
+
+
+def _deep_colour_values(data: bytes, upright: Image.Image) -> Image.Image | Values:
+    """Values of 16-bit colour, uint16 (H, W, 3), of which Pillow keeps the high bytes only."""
+    import cv2
+
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape[:2] != upright.size[::-1]:
+        return upright  # turned, or opacity alone is left of it
+    if values.ndim == 2 or values.shape[2] < 3:
+        return np.repeat(values.reshape(*values.shape[:2], -1)[..., :1], 3, axis=2)
+    return np.ascontiguousarray(values[..., 2::-1])
+
+
+def _to_rgb(image: Image.Image | Values, name: str, notes: list[str], scale: ValueScale | None) -> UInt8Array:
     """Convert any mode of Pillow to uint8 (H, W, 3) and append conversions to ``notes``."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if not isinstance(image, Image.Image):
+        return _scaled(image, "16-bit colour", scale, notes)
+    if _is_deep(image):
         kind = "float" if image.mode == "F" else "32-bit" if image.mode == "I" else "16-bit"
         values = np.asarray(image)
-        if not np.isfinite(values).all():
-            raise MediaError(
-                f'"{name}" has values that are not finite numbers.', "Replace them and save it again."
-            )
-        start, stop = _value_range(values)
-        notes.append(f"{kind} values {start:g} to {stop:g} scaled to 8 bit")
-        scaled = (values.astype(np.float32) - start) * (255 / (stop - start))
-        grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        _check_finite(values, name)
+        grey = _scaled(values, f"{kind} values", scale, notes)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, TRANSPARENCY_GREY), image)
             notes.append("transparency laid over mid grey")
+    elif image.mode == "L":
+        return np.repeat(np.asarray(image)[:, :, None], 3, axis=2)
     elif image.mode == "CMYK":
         notes.append("CMYK converted to RGB without a colour profile")
     return np.array(image.convert("RGB"))
 
 
-def _value_range(values: npt.NDArray[np.generic]) -> tuple[float, float]:
-    """Return the values that become 0 and 255 (see ``load_image``); they always differ."""
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high >= 1 << BIT_DEPTHS[-1]:
-        return low, high if high > low else low + 1
-    if values.dtype.kind == "f" and high <= 1:
-        return 0.0, 1.0
-    return 0.0, next((1 << bits) - 1.0 for bits in BIT_DEPTHS if high < 1 << bits)
+def _check_finite(values: Values, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise MediaError(
+            f'"{name}" has values that are not finite numbers.', "Replace them and save it again."
+        )
+
+
+def _scaled(values: Values, kind: str, scale: ValueScale | None, notes: list[str]) -> UInt8Array:
+    own = scale or scale_of_picture(values)
+    notes.append(f"{kind} {own.start:g} to {own.stop:g} scaled to 8 bit")
+    if scale is not None:
+        values, replaced = replace_impulses(values, scale)
+        if replaced:
+            notes.append(f"{replaced} hot or dead pixels replaced by their neighbours")
+    outside = own.share_outside(values)
+    if scale is not None and outside > CLIPPED_SHARE:
+        notes.append(
+            f"{100 * outside:.2g} % of the values are outside the learned scale ({own.start:g} to "
+            f"{own.stop:g}) and were clipped"
+        )
+    return own.to_bytes(values)
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> MediaError:
-    limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
     return MediaError(
-        f'"{name}"{size} has more than {limit / 1e6:g} million pixels.',
+        f'"{name}"{size} has more than {max_pixels / 1e6:g} million pixels.',
         "Cut it into parts or make it smaller.",
     )
 

@@ -40,6 +40,7 @@ _POSE_MARGIN = np.array(
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
 _UNLIKE_MARGIN = 1.5
+_MAX_COMPARED = 25_000_000  # pixels of a picture that is compared with the mean, for the memory that takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,8 @@ class InputModel:
         height, width = self.size
         factors = given.shape[0] / height, given.shape[1] / width
         if abs(math.log(factors[0] / factors[1])) > _SAME_FORMAT:
+            if self.template is None:
+                return given, 0, False, ()  # a longer strip of the same
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
             return given, 0, False, (InputChange(name="format", value=factors[1] / factors[0], words=words),)
         factor = math.sqrt(factors[0] * factors[1])
@@ -299,6 +302,8 @@ class InputModel:
 
     def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | None:
         if self.picture is None or self.template is None or pose is None:
+            return None
+        if given.shape[0] * given.shape[1] > _MAX_COMPARED:
             return None
         reduced = resize_matrix(shape_of(self.picture.mean), shape_of(self.template.structure))
         enlarged = np.linalg.inv(resize_matrix(shape_of(given), shape_of(self.template.structure)))

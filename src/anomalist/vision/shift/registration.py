@@ -70,8 +70,8 @@ def band_pass(pixels: UInt8Array, size: tuple[int, int]) -> FloatArray:
     """Structure of a picture, uint8 (H, W, 3), of local contrast about one: float32 of the size (h, w)."""
     import cv2
 
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA)
+    reduced = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+    small = cv2.cvtColor(reduced, cv2.COLOR_RGB2GRAY).astype(np.float32)
     band = cv2.GaussianBlur(small, (0, 0), _FINE) - cv2.GaussianBlur(small, (0, 0), _COARSE)
     spread = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), _LOCAL)) + _LEAST_CONTRAST
     return np.asarray(band / spread, np.float32)
