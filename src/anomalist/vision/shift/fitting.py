@@ -151,6 +151,13 @@ def _with_pose(model: InputModel, structures: Sequence[FloatArray]) -> InputMode
     rows = np.stack([pose_row(pose) for pose in poses])
     usable = np.median([pose.agreement for pose in poses]) >= _GRAIN_AGREEMENT
     if usable and rows[:, 2].std() <= _GRAIN_DEGREES and rows[:, 3].std() <= _GRAIN_SCALE:
-        agreement = float(np.median([pose.agreement for pose in poses]))
-        return replace(model, grain=grain, poses=rows, found=FOUND_SHARE * agreement)
+        agreements = np.array([pose.agreement for pose in poses])
+        low, high = agreements.min(), agreements.max()
+        return replace(
+            model,
+            grain=grain,
+            poses=rows,
+            expected=float(low - max(0.1, high - low)),
+            found=FOUND_SHARE * float(np.median(agreements)),
+        )
     return model

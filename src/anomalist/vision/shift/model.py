@@ -219,7 +219,7 @@ class InputModel:
             yield InputChange(name="sharpness", value=round(-lost, 4), words=words)
 
     def _pose_changes(self, pose: Pose | None) -> Iterator[InputChange]:
-        if pose is None:
+        if pose is None or (self.template is None and pose.agreement < self.expected):
             return
         row, usual = pose_row(pose), np.median(self.poses, 0)
         off = row - usual
@@ -362,10 +362,10 @@ def statistic_row(statistics: ImageStatistics, quantiles: FloatArray) -> npt.NDA
             red - green,
             blue - green,
             contrast,
-            statistics.edges[0] - statistics.edges[2],
-            statistics.textures[0] - light,
+            statistics.sharpness,
+            statistics.texture - light,
             statistics.chroma - light,
-            statistics.edges[1] - light,
+            statistics.structure - light,
         ],
         np.float64,
     )

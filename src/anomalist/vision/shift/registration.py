@@ -32,6 +32,7 @@ _MIN_OVERLAP = 0.5
 _ANGLES, _RADII = 180, 64
 _SPECTRUM_SIDE = 128
 _QUARTERS = (90, 180, 270)
+_PARTS, _PART = 3, 0.55  # overlapping parts along each side, and their share of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +217,7 @@ class Grain:
 
     Parameters
     ----------
-    spectrum : float32 (angles, radii), mean of `log_polar_spectrum` over normal pictures.
+    spectrum : float32 (angles, radii), mean of `grain_spectrum` over normal pictures.
     """
 
     spectrum: FloatArray
@@ -224,12 +225,12 @@ class Grain:
     @classmethod
     def fit(cls, structures: Sequence[FloatArray]) -> Grain:
         """Average the spectra of structures."""
-        spectra = [log_polar_spectrum(one) for one in structures]
+        spectra = [grain_spectrum(one) for one in structures]
         return cls(_mean(spectra))
 
     def register(self, structure: FloatArray) -> Pose:
         """Turn (−90 to 90 degrees) and scale of a structure; nothing tells where it lies."""
-        spectrum = log_polar_spectrum(structure)
+        spectrum = grain_spectrum(structure)
         ((degrees, scale),) = turn_and_scale(self.spectrum, spectrum, 1)
         rows = (np.arange(_ANGLES) + round(degrees * _ANGLES / 180)) % _ANGLES
         columns = np.arange(_RADII) - round(math.log(scale) / math.log(_radii()[1] / _radii()[0]))
@@ -256,6 +257,21 @@ def log_polar_spectrum(structure: FloatArray) -> FloatArray:
     y = (_SPECTRUM_SIDE + np.outer(np.sin(angles), radii)).astype(np.float32)
     polar = cv2.remap(amplitude, x, y, cv2.INTER_LINEAR)
     return np.asarray(polar - cv2.blur(polar.mean(0)[None], (9, 1)), np.float32)
+
+
+def grain_spectrum(structure: FloatArray) -> FloatArray:
+    """Median of the log-polar spectra of overlapping parts, which a local defect does not change."""
+    height, width = (max(8, round(_PART * length)) for length in structure.shape)
+    tops, lefts = (
+        np.linspace(0, length - part, _PARTS).round().astype(int)
+        for length, part in zip(structure.shape, (height, width), strict=True)
+    )
+    parts = [
+        log_polar_spectrum(structure[top : top + height, left : left + width])
+        for top in tops
+        for left in lefts
+    ]
+    return np.asarray(np.median(parts, axis=0), np.float32)
 
 
 def _radii() -> npt.NDArray[np.float64]:

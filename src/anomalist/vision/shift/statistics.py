@@ -1,7 +1,7 @@
 """Image statistics by which a change of light, focus, noise or compression shows.
 
-They are of the whole picture, so that a local defect hardly moves them: quantiles of the colours, energies of
-two-octave bands, and the coarseness of a JPEG quantisation that its pixels still show.
+A local defect hardly moves them: they are quantiles of the colours, medians over blocks of the amplitudes of
+bands, and the coarseness of a JPEG quantisation that the pixels still show.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _BANDS = (0.0, 1.0, 2.0, 4.0)  # sigmas of Gaussians, pixels; a band is what lies between two
 _EDGE_QUANTILE = 0.98
+_BLOCKS = 8  # along the shorter side
 _FLOOR = 0.05  # grey levels, under the logarithm of an energy
 _MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
 _JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
@@ -31,15 +32,17 @@ class ImageStatistics:
     Parameters
     ----------
     quantiles : float32 (3, 19), of each channel, grey levels.
-    edges, textures : float32 (3,), logarithm of the strong and of the usual amplitude of each band, fine ones
-        first, grey levels.
-    chroma : logarithm of the usual fine amplitude of red minus green, grey levels.
+    sharpness : logarithm of the fine amplitude by the coarse one, the median over blocks.
+    texture : logarithm of the usual fine amplitude, grey levels.
+    structure : logarithm of the amplitude that few pixels reach, grey levels.
+    chroma : logarithm of the fine amplitude of red minus green, the median over blocks, grey levels.
     jpeg : quality of the JPEG compression that the pixels show; 100 where they show none.
     """
 
     quantiles: FloatArray
-    edges: FloatArray
-    textures: FloatArray
+    sharpness: float
+    texture: float
+    structure: float
     chroma: float
     jpeg: float
 
@@ -53,16 +56,33 @@ def measure_statistics(pixels: UInt8Array, roi: BoolArray | None = None) -> Imag
     quantiles = np.stack([_quantiles(pixels[..., channel], inside) for channel in range(3)])
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     blurred = [grey if not sigma else cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in _BANDS]
-    bands = [np.abs(fine - coarse)[inside] for fine, coarse in itertools.pairwise(blurred)]
+    fine, middle, coarse = (one - other for one, other in itertools.pairwise(blurred))
     difference = pixels[..., 0].astype(np.float32) - pixels[..., 1]
-    chroma = np.abs(difference - cv2.GaussianBlur(difference, (0, 0), 1.0))[inside]
+    chroma = difference - cv2.GaussianBlur(difference, (0, 0), 1.0)
+    ratio = np.log(_block_amplitudes(fine, inside) / _block_amplitudes(coarse, inside))
     return ImageStatistics(
         quantiles,
-        np.array([_log_amplitude(np.quantile(band, _EDGE_QUANTILE)) for band in bands], np.float32),
-        np.array([_log_amplitude(np.median(band)) for band in bands], np.float32),
-        _log_amplitude(np.mean(chroma)),
+        float(np.median(ratio)),
+        _log_amplitude(np.median(np.abs(fine)[inside])),
+        _log_amplitude(np.quantile(np.abs(middle)[inside], _EDGE_QUANTILE)),
+        float(np.median(np.log(_block_amplitudes(chroma, inside)))),
         jpeg_quality(grey),
     )
+
+
+def _block_amplitudes(band: FloatArray, inside: BoolArray) -> npt.NDArray[np.float64]:
+    """Root mean square of a band in each block of which half counts, grey levels."""
+    import cv2
+
+    height, width = band.shape
+    size = (
+        max(1, round(width / max(1, min(height, width) / _BLOCKS))),
+        max(1, round(height / max(1, min(height, width) / _BLOCKS))),
+    )
+    counts = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    power = cv2.resize(np.where(inside, band * band, 0), size, interpolation=cv2.INTER_AREA)
+    kept = counts >= min(0.5, float(counts.max()))
+    return np.asarray(np.sqrt(power[kept] / np.maximum(counts[kept], 1e-6)) + _FLOOR, np.float64)
 
 
 def _central(shape: tuple[int, ...]) -> tuple[slice, slice]:
