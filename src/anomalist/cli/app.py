@@ -26,6 +26,7 @@ from anomalist.cli.terminal import (
     EffortOption,
     JsonOption,
     ProfileOption,
+    say_if_busy,
     use_device,
     use_passive_wait_policy,
 )
@@ -163,6 +164,7 @@ def learn(
     if from_feedback and drop_outliers is not None:
         raise DataError("With --from-feedback the pictures are those that the profile has, and new ones.")
     use_passive_wait_policy()
+    say_if_busy()
     use_device(device)
     if normals is None:
         _relearn_from_feedback(profile, defects)

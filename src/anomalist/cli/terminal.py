@@ -73,6 +73,14 @@ def use_passive_wait_policy() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def say_if_busy() -> None:
+    """Say on stderr that other programs use the processor, so that long work does not look stuck."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load >= cores:
+        text = f"This machine is busy (load {load:.1f} on {cores} cores): learning takes longer than usual."
+        err.print(text, style="yellow")
+
+
 def use_device(device: Device | None) -> None:
     """Run all networks of this process on a device; None leaves it to ``ANOMALIST_DEVICE``.
 

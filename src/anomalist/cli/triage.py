@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from anomalist.cli.terminal import EXIT_FAIL_ON, EXIT_NOT_JUDGED, JsonOption, ProfileOption
+from anomalist.cli.terminal import (
+    EXIT_FAIL_ON,
+    EXIT_NOT_JUDGED,
+    JsonOption,
+    ProfileOption,
+    say_if_busy,
+    use_passive_wait_policy,
+)
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
@@ -128,9 +135,12 @@ def learn_scene(
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
+    use_passive_wait_policy()
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.vision.motion.learning import learn_scene as learn
     from anomalist.vision.motion.scene import read_zones
+
+    say_if_busy()
 
     drawn = read_zones(zones) if zones else ()
     with progress_bars() as progress:
@@ -199,6 +209,7 @@ def triage(
     ] = None,
 ) -> None:
     """Find the stretches of video worth watching, put them in order, and say why."""
+    use_passive_wait_policy()
     from anomalist.composition import TriageSettings
 
     if webhook is not None and not follow:
