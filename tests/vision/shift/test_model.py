@@ -120,3 +120,17 @@ def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:
     found = model.unlike(everywhere)
     assert found is not None
     assert found.name == "product"
+
+
+def test_a_smaller_picture_is_compared_inside_the_region_of_interest() -> None:
+    from anomalist.vision.shift.fitting import fit_input_model
+    from anomalist.vision.shift.model import InputSample
+
+    roi = np.zeros((256, 256), bool)
+    roi[40:220, 30:230] = True
+    pictures = [make_part("plate", seed)[0] for seed in range(8)]
+    samples = [InputSample.of(picture, roi) for picture in pictures]
+    model = fit_input_model(samples, lambda number: pictures[number], roi, 0)
+    outside = make_part("plate", 1000)[0]
+    outside[:30] = 255
+    assert model.assess(SMALL["half size"](outside), roi).shift.changes == ()

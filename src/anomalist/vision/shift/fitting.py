@@ -127,7 +127,8 @@ def _ranges(
             for changed in (small, compress(small, 50)):
                 # A small picture is enlarged first and reduced again, as one that is to be judged.
                 seen = at_level(resize(changed, (pixels.shape[0], pixels.shape[1])), level)
-                found[level].append(statistic_row(measure_statistics(seen, inside), quantiles))
+                counts = resize_roi_to_grid(roi, seen.shape)
+                found[level].append(statistic_row(measure_statistics(seen, counts), quantiles))
     return np.stack([np.min(each, 0) for each in found]), np.stack([np.max(each, 0) for each in found])
 
 

@@ -114,7 +114,8 @@ class InputModel:
     def assess(self, given: UInt8Array, roi: BoolArray | None = None) -> AssessedInput:
         """Compare a picture, uint8 (H, W, 3), with the normals as a whole, and take small differences out."""
         pixels, level, resized, format_change = self._resized(given)
-        statistics = measure_statistics(at_level(pixels, level), resize_roi_to_grid(roi, pixels.shape))
+        sized = at_level(pixels, level)
+        statistics = measure_statistics(sized, resize_roi_to_grid(roi, sized.shape))
         values = statistic_row(statistics, self.quantiles)
         pose = self._pose(pixels)
         quality = min(statistics.jpeg, jpeg_of(given)) if resized else statistics.jpeg
