@@ -22,7 +22,7 @@ LAYERS = (
     {"vision"},
     {"memory"},
     {"prompts"},
-    {"agent"},
+    {"agent", "querying"},
     {"records"},
     {"composition", "pipeline", "triage", "streaming", "feedback"},
     {""},  # the public API
@@ -47,8 +47,8 @@ REPORT_MAY_IMPORT = (
 """A report is made of stored records: no detector, no model, no pipeline."""
 
 MAX_MODULES = 260
-"""With code: the docstring of a package is none. 200 for what inspects, triages and evaluates; the rest for the
-audit log, queries over runs, and the server, which are programs of their own."""
+"""With code: the docstring of a package is none. 200 for what inspects, triages and evaluates; the rest for
+the audit log, queries over runs, and the server, which are programs of their own."""
 MAX_LINES = 500
 MEDIAN_LINES = (140, 300)
 MAX_PARAMETERS = 7
