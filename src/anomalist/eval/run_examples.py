@@ -41,7 +41,7 @@ SIDE = 64
 """Width and height of the made-up pictures, pixels."""
 
 LAST_DAY = datetime.date(2026, 11, 30)
-"""Day of the last pictures; the run began two days before."""
+"""Day of the last pictures, unless another is given; the run began two days before."""
 
 PRODUCTS = {"brick": 0.35, "gravel": 0.15, "grass": 0.08}
 """Share of anomalous pictures by product."""
@@ -58,7 +58,9 @@ class _Profile(NamedTuple):
     digest: str
 
 
-def picture_records(count: int = 500, seed: int = 0) -> Iterator[Record]:
+def picture_records(
+    count: int = 500, seed: int = 0, last_day: datetime.date = LAST_DAY
+) -> Iterator[Record]:
     """Records of pictures ``parts/PRODUCT/SHIFT/0001.png``, made-up evidence as the reasoner judges it."""
     draw = random.Random(seed)
     reasoner, policy = EvidenceReasoner(), load_policy()
@@ -68,7 +70,7 @@ def picture_records(count: int = 500, seed: int = 0) -> Iterator[Record]:
         profile = _Profile(product, f"{products.index(product) + 10:02x}" * 32)
         shift = ("early", "late")[number % 2]
         source = f"parts/{product}/{shift}/{number:04d}.png"
-        time = _time_of(number, count)
+        time = _time_of(number, count, last_day)
         if draw.random() < 0.02:
             yield _unreadable(source, profile, time)
             continue
@@ -116,8 +118,8 @@ def write_clip_run(folder: Path, count: int = 40, seed: int = 0) -> Path:
     return folder
 
 
-def _time_of(number: int, count: int) -> str:
-    day = LAST_DAY - datetime.timedelta(days=2 - 3 * number // count)
+def _time_of(number: int, count: int, last_day: datetime.date) -> str:
+    day = last_day - datetime.timedelta(days=2 - 3 * number // count)
     time = datetime.time(6 + number % 12, number % 60)
     return datetime.datetime.combine(day, time, datetime.UTC).isoformat()
 

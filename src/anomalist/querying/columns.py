@@ -53,6 +53,7 @@ _OWN: Mapping[TableName, tuple[RecordColumn, ...]] = {
         RecordColumn("status", "text", "ok, or error where it could not be judged"),
         RecordColumn("severity", "severity", "none, minor, moderate, major or critical"),
         RecordColumn("kind", "text", "kind of anomaly"),
+        RecordColumn("kinds", "text", "kinds of its regions where it isn't normal; = compares one of them"),
         RecordColumn("score", "number", "raw anomaly score"),
         RecordColumn("p_value", "share", "conformal p-value"),
         RecordColumn("threshold", "number", "score from which it is anomalous"),

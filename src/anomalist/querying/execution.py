@@ -68,7 +68,7 @@ def run_query(tables: Tables, query: Query, today: datetime.date | None = None) 
     day = today or datetime.datetime.now(datetime.UTC).date()
     of = tables.count(query.table)
     source, similarity = _source(tables, query)
-    where = _where(query.table, query.where, day)
+    where = _where(tables, query.table, query.where, day)
     if query.alike is not None:
         where = (f"{where[0]} AND similarity >= {ALIKE_FROM}", where[1])
     text, values = where
@@ -142,7 +142,7 @@ class _Statement:
         if query.measure in ("count", "list"):
             return "count(*)", []
         if query.measure == "share":
-            text, values = _where(query.table, query.part, self._day)
+            text, values = _where(self._tables, query.table, query.part, self._day)
             return f"avg(CASE WHEN {text} THEN 1.0 ELSE 0.0 END)", values
         return f'{"avg" if query.measure == "mean" else query.measure}("{query.of}")', []
 
@@ -150,8 +150,11 @@ class _Statement:
         query = self._query
         asked = [condition.column for condition in query.where]
         sorted_by = [query.sort.lstrip("-")] if query.sort else []
-        columns = list(dict.fromkeys([*LISTED[query.table], *asked, *sorted_by]))
-        if len({run for (run,) in self._tables.rows(f"SELECT DISTINCT run FROM {query.table}")}) > 1:
+        columns = list(dict.fromkeys(query.show or [*LISTED[query.table], *asked, *sorted_by]))
+        if (
+            not query.show
+            and len({run for (run,) in self._tables.rows(f"SELECT DISTINCT run FROM {query.table}")}) > 1
+        ):
             columns.insert(0, "run")
         columns += ["similarity"] if self._similarity else []
         order = "similarity DESC, name" if self._similarity else _ORDER[query.table]
@@ -197,7 +200,7 @@ class _Statement:
         measure, bound = self._measure()
         groups = []
         for side in query.compare:
-            text, values = _where(query.table, side, self._day)
+            text, values = _where(self._tables, query.table, side, self._day)
             (row,) = self._tables.rows(
                 f"SELECT count(*), {measure} {self._from} AND {text}", [*bound, *self._values, *values]
             )
@@ -220,9 +223,10 @@ def _source(tables: Tables, query: Query) -> tuple[Bound, bool]:
         return (query.table, []), False
     table: TableName = "events" if query.table == "events" else "regions"
     id_column = "event" if table == "events" else "region"
-    sources = [row[0] for row in tables.rows(f"SELECT DISTINCT source FROM {table}")]
     name, _, part = query.alike.partition(":")
-    meant = [source for source in sources if names_source(name, source)]
+    ending = name.replace("\\", "/").rpartition("/")[2]
+    sources = tables.rows(f"SELECT DISTINCT source FROM {table} WHERE contains(source, ?)", [ending])
+    meant = [source for (source,) in sources if names_source(name, source)]
     if len(meant) != 1:
         problem = "has nothing to compare" if not meant else f"names {len(meant)} of them"
         raise DataError(
@@ -236,12 +240,18 @@ def _source(tables: Tables, query: Query) -> tuple[Bound, bool]:
     if not vector:
         raise DataError(f"There is no {wanted} in {name}.")
     product = " + ".join(f"v{place} * ?" for place in range(VECTOR_SIZES[table]))
-    inner = f"(SELECT *, {product} AS similarity FROM {table} WHERE source <> ?)"
-    values = [*vector[0], meant[0]]
     if query.table == table:
-        return (inner, values), True
-    best = f"(SELECT source AS other, max(similarity) AS similarity FROM {inner} GROUP BY 1)"
-    joined = f"(SELECT p.*, b.similarity FROM {query.table} p JOIN {best} b ON p.source = b.other)"
+        return (
+            f"(SELECT *, {product} AS similarity FROM {table} WHERE source <> ?)",
+            [*vector[0], meant[0]],
+        ), True
+    best = f"SELECT run, number, max({product}) AS similarity FROM {table} GROUP BY ALL"
+    alike = f"(SELECT * FROM ({best}) WHERE similarity >= {ALIKE_FROM})"
+    joined = (
+        f"(SELECT p.*, b.similarity FROM {query.table} p JOIN {alike} b "
+        "ON p.number = b.number AND p.run = b.run WHERE p.source <> ?)"
+    )
+    values = [*vector[0], meant[0]]
     return (joined, values), True
 
 
@@ -253,7 +263,7 @@ def _unknown_values(tables: Tables, query: Query) -> list[str]:
         if column.type != "text" or condition.operator != "=":
             continue
         known = tables.distinct(query.table, column.name)
-        parts = [part for each in known for part in (each, *each.split("/"))]
+        parts = [part for each in known for part in (each, *each.split("/"), *each.split(", "))]
         for value in condition.values:
             if value == "" or str(value).casefold() in map(str.casefold, parts):
                 continue
@@ -263,13 +273,25 @@ def _unknown_values(tables: Tables, query: Query) -> list[str]:
     return notes
 
 
-def _where(table: TableName, conditions: Sequence[Condition], day: datetime.date) -> Bound:
+def _where(tables: Tables, table: TableName, conditions: Sequence[Condition], day: datetime.date) -> Bound:
     parts, values = ["true"], []
     for condition in conditions:
-        text, bound = _condition(table, condition, day)
+        if condition.column == "folder" and condition.operator in ("=", "!="):
+            text, bound = _in_folders(tables, table, condition)
+        else:
+            text, bound = _condition(table, condition, day)
         parts.append(f"({text})")
         values += bound
     return " AND ".join(parts), values
+
+
+def _in_folders(tables: Tables, table: TableName, condition: Condition) -> Bound:
+    """Rows of the folders that a condition means: there are few, so they are looked up once."""
+    wanted = {str(value).casefold() for value in condition.values}
+    every = [row[0] for row in tables.rows(f"SELECT DISTINCT folder FROM {table}")]
+    meant = [each for each in every if {each.casefold(), *each.casefold().split("/")} & wanted]
+    text = "list_contains(?, folder)" if meant else "false"
+    return (f"NOT {text}" if condition.operator == "!=" else text), [meant] if meant else []
 
 
 def _condition(table: TableName, condition: Condition, day: datetime.date) -> Bound:
@@ -293,14 +315,19 @@ def _comparison(name: str, type: str, operator: str, value: Value, day: datetime
     if type in NUMERIC or type == "flag":
         return f"{quoted} {sign} ?", [value]
     if sign == "~":
-        return f"contains(lower({quoted}), ?)", [str(value).casefold()]
+        text = str(value).casefold()
+        before = "contains(lower(source), ?) AND " if name == "name" else ""
+        return f"{before}contains(lower({quoted}), ?)", [text, text][: 1 + bool(before)]
     if value == "":
         return f"coalesce({quoted}, '') = ''", []
     text = str(value).casefold()
-    if name == "folder" and sign == "=":
-        return f"lower({quoted}) = ? OR list_contains(string_split(lower({quoted}), '/'), ?)", [text, text]
-    if name in ("name", "source") and sign == "=":
-        return f"lower({quoted}) = ? OR ends_with(lower({quoted}), ?)", [text, f"/{text}"]
+    if name == "kinds" and sign == "=":
+        return f"list_contains(string_split(lower({quoted}), ', '), ?)", [text]
+    if name == "name":
+        # A name is the end of its source, which is read as it is stored: faster over a million rows.
+        if sign == "=":
+            return "lower(source) = ? OR ends_with(lower(source), ?)", [text, f"/{text}"]
+        return f"lower({quoted}) {sign} ?", [text]
     return f"lower({quoted}) {sign} ?", [text]
 
 

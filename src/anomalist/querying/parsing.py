@@ -5,7 +5,8 @@
     [list | count | share CONDITION… of | mean COLUMN | median … | sum … | min … | max …]
     [pictures | regions | clips | events | claims | rules | feedback]
     [where] CONDITION… [by COLUMN, COLUMN…] [trend hour | day | week | month]
-    [compare CONDITION… with CONDITION…] [alike NAME] [sort [-]COLUMN] [top N]
+    [compare CONDITION… with CONDITION…] [alike NAME]
+    [show COLUMN, COLUMN…] [sort [-]COLUMN] [top N]
 
 A condition is ``label=anomalous``, ``kind!=spot``, ``severity>=major``, ``size>2%``, ``folder=brick|gravel``,
 ``name~scratch``, ``time>=2026-01-31`` or ``time=yesterday``. Values with spaces stand in quotes. Conditions
@@ -26,7 +27,7 @@ MAX_CHARS = 2000
 """Longest text of a query, characters."""
 
 _TOKEN = re.compile(r"\"([^\"]*)\"|'([^']*)'|(<=|>=|!=|=|<|>|~)|([,|])|([^\s=<>!~,|\"']+)")
-_KEYWORDS = ("where", "by", "trend", "compare", "with", "alike", "sort", "top", "of", "and")
+_KEYWORDS = ("where", "by", "trend", "compare", "with", "alike", "show", "sort", "top", "of", "and")
 _EXAMPLE = "Write for instance: label=anomalous by kind"
 _MEASURES: tuple[Measure, ...] = get_args(Measure)
 _TRENDS: tuple[Trend, ...] = get_args(Trend)
@@ -89,7 +90,7 @@ class _Parser:
         around = self._tokens[max(0, place - 1) : place + 2]
         before = self._tokens[place - 1] if place else ""
         return token.quoted or any(each.operator for each in around) or before in (
-            "by", ",", "|", "sort", "mean", "median", "sum", "min", "max",
+            "by", "show", ",", "|", "sort", "mean", "median", "sum", "min", "max",
         )  # fmt: skip
 
     def query(self) -> Query:
@@ -119,11 +120,11 @@ class _Parser:
 
     def _clause(self, word: str) -> dict[str, Any]:
         self._place += 1
-        if word == "by":
-            columns = [self._column("by which column?")]
+        if word in ("by", "show"):
+            columns = [self._column(f"{word} which column?")]
             while self._accept(",") or self._column_follows():
-                columns.append(self._column("by which column?"))
-            return {"by": tuple(columns)}
+                columns.append(self._column(f"{word} which column?"))
+            return {str(word): tuple(columns)}
         if word == "trend":
             return {"trend": self._choice(_TRENDS)}
         if word == "compare":

@@ -75,6 +75,7 @@ class Query(Frozen):
         None, description="two groups of rows, each by conditions"
     )
     alike: str | None = Field(None, description="name of a picture or clip; rows similar to its finding")
+    show: tuple[str, ...] = Field((), description="columns of a list; the usual ones where none is named")
     sort: str | None = Field(None, description="column of a list; descending with a leading minus sign")
     top: int | None = Field(None, ge=1, description="most rows or groups; all where it is None")
 
@@ -85,6 +86,7 @@ class Query(Frozen):
             "where": tuple(each.on(table) for each in self.where),
             "part": tuple(each.on(table) for each in self.part),
             "by": tuple(find_column(table, name).name for name in self.by),
+            "show": tuple(find_column(table, name).name for name in self.show),
             "of": None if self.of is None else find_column(table, self.of).name,
             "sort": None if self.sort is None else _sort_key(table, self.sort),
         }
@@ -129,6 +131,7 @@ class Query(Frozen):
             first, second = (" ".join(map(str, side)) for side in self.compare)
             parts.append(f"compare {first} with {second}")
         parts += ["alike", _quoted(self.alike)] if self.alike is not None else []
+        parts += ["show", ", ".join(self.show)] if self.show else []
         parts += ["sort", self.sort] if self.sort else []
         parts += [f"top {self.top}"] if self.top else []
         return " ".join(parts)

@@ -27,7 +27,12 @@ def rows_of(records: Iterable[Record | ClipRecord], first: int = 0) -> Rows:
     """The rows of records, in their order; each row holds the ``number`` of its record, from ``first`` on."""
     rows: dict[TableName, list[Row]] = defaultdict(list)
     for number, record in enumerate(records, start=first):
-        about = {"number": number, "source": record.source, "time": record.time}
+        about = {
+            "number": number,
+            "source": record.source,
+            "parent": _parent(record.source),
+            "time": record.time,
+        }
         if isinstance(record, Record):
             _add_picture(record, about, rows)
         else:
@@ -41,6 +46,7 @@ def feedback_rows(cases: Iterable[Case]) -> list[Row]:
         {
             "number": number,
             "source": case.source,
+            "parent": _parent(case.source),
             "time": case.created,
             "case": case.id,
             "person": case.who,
@@ -69,11 +75,13 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
         "severity": severity,
     }
     regions, size = evidence.regions, (record.height or 1, record.width or 1)
+    kinds = [region_kind(region, size) for region in regions]
     rows["pictures"].append(
         picture
         | {
             "status": record.status,
             "kind": record.kind,
+            "kinds": ", ".join(dict.fromkeys(kinds)) if label != "normal" else "",
             "score": evidence.score,
             "p_value": evidence.p_value,
             "threshold": evidence.threshold,
@@ -92,11 +100,11 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
             "milliseconds": record.milliseconds,
         }
     )
-    for region in regions:
+    for region, kind in zip(regions, kinds, strict=True):
         x0, y0, x1, y1 = region.box
         row = picture | {
             "region": region.id,
-            "kind": region_kind(region, size),
+            "kind": kind,
             "place": region.attributes.position,
             "size": region.attributes.relative_size,
             "area": region.area,
@@ -168,6 +176,11 @@ def _add_rules(items: Iterable[Recalled], about: Row, part: str, rows: dict[Tabl
             "severity": item.severity,
         }
         rows["rules"].append(about | row)
+
+
+def _parent(source: str) -> str:
+    """The folder of a source: few different ones, so that grouping by it is fast."""
+    return source.replace("\\", "/").rpartition("/")[0]
 
 
 def _vector_columns(vector: list[float]) -> Row:

@@ -93,7 +93,7 @@ def _stored(table: TableName) -> list[tuple[str, str]]:
     """Names and SQL types of the columns that a table holds, without those that its view derives."""
     columns = [(each.name, _SQL_TYPES[each.type]) for each in COLUMNS[table] if each.name not in _DERIVED]
     vector = [(f"v{place}", "FLOAT") for place in range(VECTOR_SIZES.get(table, 0))]
-    return [("number", "BIGINT"), *columns, *vector]
+    return [("number", "BIGINT"), ("parent", "VARCHAR"), *columns, *vector]
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
@@ -170,15 +170,19 @@ def with_views(
 
 
 def _view(table: TableName, run: str, rows: str, folder: str) -> str:
-    name = "source"
+    name, within = "source", "parent"
     if folder:
         start = f"{folder}/"
         inside = f"starts_with(source, {sql_text(start)})"
         name = f"CASE WHEN {inside} THEN substr(source, {len(start) + 1}) ELSE source END"
+        within = (
+            f"CASE WHEN parent = {sql_text(folder)} THEN '' "
+            f"WHEN starts_with(parent, {sql_text(start)}) THEN substr(parent, {len(start) + 1}) ELSE parent END"
+        )
     derived = {
         "run": sql_text(run),
         "name": name,
-        "folder": f"regexp_extract({name}, '^(.*)/[^/]*$', 1)",
+        "folder": within,
         "day": "strftime(time, '%Y-%m-%d')",
     }
     columns = [f'{derived.get(each.name, _named(each))} AS "{each.name}"' for each in COLUMNS[table]]
@@ -200,7 +204,7 @@ def _shared_folder(connection: duckdb.DuckDBPyConnection, schema: str) -> str:
     """The folder that the sources of a run share, from one source of each folder."""
     sql = " UNION ALL ".join(
         f"SELECT any_value(source) FROM {schema}.{base_table(table)} "
-        "GROUP BY regexp_extract(source, '^(.*)[/\\\\][^/\\\\]*$', 1)"
+        "GROUP BY parent"
         for table in ("pictures", "clips")
     )  # fmt: skip
     return common_folder(row[0] for row in connection.execute(sql).fetchall())

@@ -20,6 +20,9 @@ from anomalist.agent.asking.question import (
     read_question,
     strip_quoted,
 )
+from anomalist.agent.asking.run_answering import answers_run, picture_draft, run_draft, unread_draft
+from anomalist.agent.asking.run_decisions import AcceptancePlan
+from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft
 from anomalist.agent.tools.decision import choose_option
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
@@ -27,6 +30,9 @@ from anomalist.storage.files import changed_since
 from anomalist.types.common import Answer, Label
 
 REASONER = "evidence (measurement only, no language model)"
+
+_OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
+"""Intents about a run that no query answers."""
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
@@ -77,7 +83,14 @@ OUT_OF_SCOPE_HELP = (
 )
 
 
-def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
+def answer(
+    subject: Subject,
+    text: str,
+    options: Sequence[str] = (),
+    *,
+    earlier: Sequence[Answer] = (),
+    plan: AcceptancePlan | None = None,
+) -> Answer:
     """Answer a question about a subject by measurement alone; the recorded verdict never changes.
 
     Parameters
@@ -86,6 +99,8 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     text : the question, up to 2,000 characters, in English; it may contain lettered options. Quoted text is
         data.
     options : 2 to 26 options, without letters.
+    earlier : answers of the conversation, in order: follow-ups about a run keep what was talked about.
+    plan : by which a batch would be accepted, where a person set one.
 
     Returns
     -------
@@ -103,12 +118,65 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     multiple_choice = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
     if multiple_choice is None:
         entities = extract_entities(question)
-        reply = _answer_by_intent(subject, question, entities)
+        reply = _answer_about_run(subject, question, entities, earlier, plan)
+        reply = reply or _answer_by_intent(subject, question, entities)
     else:
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
     notes = (*reply.notes, *_stale_notes(subject, entities))
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
+
+
+def _answer_about_run(
+    subject: Subject,
+    question: Question,
+    entities: Entities,
+    earlier: Sequence[Answer],
+    plan: AcceptancePlan | None,
+) -> Answer | None:
+    """The answer to a question that a whole run answers; None where one picture or clip, or a setting, does."""
+    if foreign_language(question) is not None or not (subject.records or len(subject.clips) > 1):
+        return None
+    several = answers_run(subject, entities)
+    if several and len(entities.pictures) == 2:
+        return None
+    try:
+        if several:
+            draft = run_draft(subject, question, earlier, plan)
+            if draft is None and classify_intent(question, "batch").intent not in _OF_SETTINGS:
+                draft = unread_draft(subject, question)
+        else:
+            draft = picture_draft(subject, question, entities)
+    except AnomalistError as error:
+        helps = error.remedy or PICTURE_SCOPE
+        return _unanswered(subject, question, entities, "search", error.message, helps)
+    return None if draft is None else _checked_answer(subject, question, entities, draft)
+
+
+def _checked_answer(subject: Subject, question: Question, entities: Entities, made: RunDraft) -> Answer:
+    """The answer of a draft about a run, without claims whose ids or numbers its results don't have."""
+    draft = made.draft
+    unanswered = draft.helps is not None
+    if unanswered and made.query is None:
+        kept, dropped = draft.claims, ()
+    else:
+        kept, dropped = filter_supported_claims(draft.claims, draft.used, extra=(QUERY_ID,))
+    return Answer(
+        question=question.text,
+        answered=not unanswered and bool(kept),
+        text=" ".join(claim.text for claim in kept) or "Nothing that was measured supports an answer.",
+        claims=() if unanswered else kept,
+        helps=draft.helps,
+        intent=made.intent,
+        subjects=_sources_asked(subject, entities),
+        verdict=_recorded_label(subject, entities),
+        query=None if made.query is None else str(made.query),
+        reading=made.reading,
+        choices=made.choices,
+        table=made.table,
+        dropped=dropped,
+        reasoner=REASONER,
+    )
 
 
 def _answer_by_intent(subject: Subject, question: Question, entities: Entities) -> Answer:

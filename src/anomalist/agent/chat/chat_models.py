@@ -92,8 +92,8 @@ def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Ans
     if len(sources_of(meant)) == 1 and earlier and _SAME_QUESTION.match(question):
         again = answer(meant, earlier[-1].question)
         return again.replace(question=question)
-    reply = answer(meant, question)
-    if reply.answered:
+    reply = answer(meant, question, earlier=earlier)
+    if reply.answered or reply.choices:
         return reply
     if len(sources_of(meant)) == 1:
         # A file name in the question can mislead the intent classifier: "Is exp1_num_43817.jpg fine?"
