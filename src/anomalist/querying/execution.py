@@ -185,13 +185,11 @@ class _Statement:
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
         order = numbers if query.trend else f"{last} DESC NULLS LAST, {numbers}"
-        limit = f" LIMIT {query.top:d}" if query.top is not None else ""
         sql = (
-            f"SELECT {', '.join([*keys, *counted, measure])} {self._from} "
-            f"GROUP BY {numbers} ORDER BY {order}{limit}"
+            f"SELECT {', '.join([*keys, *counted, measure])} {self._from} GROUP BY {numbers} ORDER BY {order}"
         )
         columns = [*names, *(["count"] if counted else []), self._measured]
-        return columns, self._tables.rows(sql, [*bound, *self._values])
+        return columns, _first_with_ties(self._tables.rows(sql, [*bound, *self._values]), query.top)
 
     def _comparison(self, of: int, matched: int) -> QueryResult:
         """The measure in each of the two groups; of shares the test of no difference, too."""
@@ -215,6 +213,13 @@ class _Statement:
         ]
         made = self._made(of, matched, columns, rows)
         return made.replace(groups=tuple(groups), difference=difference, p_value=p_value)
+
+
+def _first_with_ties(rows: list[tuple[Any, ...]], top: int | None) -> list[tuple[Any, ...]]:
+    """The first groups; those that equal the last of them are not left out."""
+    if top is None or len(rows) <= top:
+        return rows
+    return [row for place, row in enumerate(rows) if place < top or row[-1] == rows[top - 1][-1]]
 
 
 def _source(tables: Tables, query: Query) -> tuple[Bound, bool]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
 from anomalist.agent.asking.draft import Draft, filter_supported_claims
@@ -28,6 +27,7 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
 from anomalist.types.common import Answer, Label
+from anomalist.types.names import names_source
 
 REASONER = "evidence (measurement only, no language model)"
 
@@ -290,9 +290,7 @@ def _scope_help(kind: SubjectKind) -> str:
 def _sources_asked(subject: Subject, entities: Entities) -> tuple[str, ...]:
     """Sources of the pictures and clips that the question names, or else of all."""
     every = [record.source for record in subject.records] + [clip.source for clip in subject.clips]
-    meant = [
-        source for source in every if source in entities.pictures or Path(source).name in entities.pictures
-    ]
+    meant = [source for source in every if any(names_source(name, source) for name in entities.pictures)]
     return tuple(meant or every)
 
 

@@ -24,7 +24,7 @@ from anomalist.agent.asking.run_intents import (
     unmeasured_topic,
 )
 from anomalist.agent.asking.run_reading import About, RunReading, merge_follow_up, names_in, read_run_question
-from anomalist.agent.asking.run_reasons import missed_draft, reply_severity_steps, sure_draft
+from anomalist.agent.asking.run_reasons import missed_draft, reply_severity_steps, reply_sure, sure_draft
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft, query_draft
 from anomalist.agent.asking.run_tables import RunTables, run_tables
 from anomalist.agent.tools.subject import Subject
@@ -43,6 +43,8 @@ _VAGUE = re.compile(
     r"^(?:tell me more|more|which one|which|what|why|how|where|when|who|and|the rest|and the rest|others?)[ ?.!]*$"
     r"|\b(?:the other one|the rest)\b|^(?:where|how large|how big|how bad|how severe|how sure|what) (?:is|are) (?:it|they|that)[ ?.!]*$"
     r"|^how (?:bad|large|big|sure|severe)[ ?.!]*$"
+    r"|^(?:is|are|was|were|did|has|does) (?:it|this|that|they|these) (?:got |getting |become |any )?"
+    r"(?:better|worse|improved?|changed?|different|more|less|too (?:high|low|many))[ ?.!]*$"
 )
 _KEEPS_INTENT = ("ship", "missed", "sure", "compare")
 
@@ -83,6 +85,8 @@ def run_draft(
     if topic is not None:
         return _unmeasured(topic.text, topic.helps)
     intent = match_run_intent(plain)
+    if before is None and _VAGUE.search(plain):
+        return _ask_back(known, RunReading(None))
     names = names_in(question.text, [record.source for record in (*subject.records, *subject.clips)])
     follows = before is not None and _FOLLOW_UP.search(plain) is not None
     lead = _LEAD.sub("", plain) if follows else plain
@@ -100,18 +104,20 @@ def picture_draft(subject: Subject, question: Question, entities: Entities) -> R
     topic = unmeasured_topic(plain)
     if topic is not None and subject.records:
         return _unmeasured(topic.text, topic.helps)
+    if len(subject.records) > 1 and match_run_intent(plain) == "missed":
+        where = (Condition(column="source", values=(subject.picture(entities.picture).source,)),)
+        return missed_draft(run_tables(subject).tables, where)
     intent = match_picture_intent(plain)
     if intent == "severity" and subject.records:
         record = subject.picture(entities.picture)
-        if not record.severity or not re.search(r"\b(?:not|less|change|policy|line)\b", plain):
+        wanted = r"\b(?:not|less|change|policy|line|grade[ds]?|rated|ranked)\b|n't\b"
+        if not record.severity or not re.search(wanted, plain):
             return None
         return RunDraft(reply_severity_steps(subject, question, entities), intent="severity")
     if intent == "alike" and len(subject.past) + len(subject.records) > 1:
         return _alike(subject, entities)
-    if intent == "sure" and subject.records and subject.picture(entities.picture).label == "undecided":
-        name = subject.picture(entities.picture).source
-        where = (Condition(column="source", values=(name,)),)
-        return sure_draft(run_tables(subject).tables, where)
+    if intent == "sure" and subject.records:
+        return RunDraft(reply_sure(subject, question, entities), intent="sure")
     return None
 
 

@@ -206,7 +206,7 @@ def _corrections(plain: str, vocabulary: RunVocabulary) -> tuple[tuple[str, str]
     for word in dict.fromkeys(re.findall(r"[a-z]{5,}", plain)):
         if word in known or _is_known_word(word, vocabulary):
             continue
-        near = get_close_matches(word, known, 2, 0.84)
+        near = get_close_matches(word, known, 2, 0.82)
         if len(near) == 1 and near[0].rstrip("s") != word.rstrip("s"):
             found.append((word, near[0]))
     return tuple(found)

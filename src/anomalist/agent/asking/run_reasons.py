@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from anomalist.agent.asking.draft import Draft, make_claim
+from anomalist.agent.asking.picture_replies import reply_confidence
 from anomalist.agent.asking.question import Entities, Question
 from anomalist.agent.asking.run_replies import (
     QUERY_ID,
@@ -98,6 +99,18 @@ def sure_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
     return RunDraft(draft, reasons, result.reading, "sure")
 
 
+def reply_sure(subject: Subject, question: Question, entities: Entities) -> Draft:
+    """What would make the verdict on one picture surer: its distance to the threshold, and more normals."""
+    made = reply_confidence(subject, question, entities)
+    known = subject.picture(entities.picture).calibration
+    text = "What would help: a person's look at it, and more normal pictures of the same kind to calibrate on"
+    used = list(made.used)
+    if known is not None:
+        text += f" (there are {known.normals} now)"
+        used.append(_Numbers(ids=(), numbers=(known.normals,)))
+    return Draft((*made.claims, make_claim(f"{text}.", ("score",))), tuple(used))
+
+
 def reply_severity_steps(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Why this severity and not another: the line of the policy, and what would have to change."""
     record = subject.picture(entities.picture)
@@ -107,8 +120,8 @@ def reply_severity_steps(subject: Subject, question: Question, entities: Entitie
     lower = [each for each in named if each < level]
     target = max(lower) if lower else max(level - 1, 1)
     used: list[Result] = [graded, _Numbers(ids=(), numbers=(4.0, float(level)))]
-    lead = "if the finding is real, it is" if graded.if_real else "is"
-    text = f"{graded.picture}: {lead} {graded.severity} ({level} of 4): {graded.reason}."
+    lead = f"If the finding on {graded.picture} is real, it is" if graded.if_real else f"{graded.picture} is"
+    text = f"{lead} {graded.severity} ({level} of 4): {graded.reason}."
     claims = [make_claim(text, graded.ids)]
     if level <= 1 or not record.regions:
         return Draft(tuple(claims), tuple(used))

@@ -165,7 +165,7 @@ def _total_sentence(result: QueryResult) -> str:
     before, after = phrase_conditions(query.where)
     if before and not after and query.table in ("pictures", "clips"):
         return f"{none} of {result.of:,} {total} {'is' if result.matched < 2 else 'are'} {before}."
-    return f"{none} of {result.of:,} {total}: {what}."
+    return f"{none if result.matched else 'No'} {what}, of {result.of:,} {total}."
 
 
 def _measured_sentences(result: QueryResult, form: Form) -> list[str]:

@@ -26,6 +26,7 @@ from anomalist.errors import AnomalistError
 from anomalist.types.clip import EVENT_ID, ClipRecord
 from anomalist.types.common import SEVERITIES, Answer, Frozen, UInt8Array
 from anomalist.types.image import REGION_ID, Record
+from anomalist.types.names import names_source
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -188,7 +189,9 @@ def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Su
     if len(sources) < 2:
         return subject
     text = question_without_options(text)
-    named = [source for source in sources if _mentions_file(text, source)]
+    paths = re.findall(r"[\w.-]+(?:/[\w.-]+)+", text)
+    named = [source for source in sources if any(names_source(path, source) for path in paths)]
+    named = named or [source for source in sources if _mentions_file(text, source)]
     if named:
         return only_source(subject, named[0]) if len(named) == 1 else subject
     text = QUOTED.sub(" … ", text)  # quoted text counts for file names only
