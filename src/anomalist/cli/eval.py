@@ -278,7 +278,7 @@ def runs(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
 ) -> None:
-    """Ask questions about made-up runs, in the words of inspectors, operators and auditors; grade the answers."""
+    """Ask questions about made-up runs in the words of inspectors and auditors, and grade the answers."""
     from anomalist.cli.terminal import progress_bars
     from anomalist.eval.run_questions import evaluate_run_questions, render
 

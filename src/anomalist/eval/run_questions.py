@@ -1,8 +1,8 @@
 """Benchmark of questions about runs: intents, right by the records, answers to other questions, asking back.
 
-The questions are about two made-up runs (`anomalist.eval.run_examples`). What a question means is written as a
-query in ``run_questions.csv``; the answer is right if its query gives the same as that one. Half of them are kept
-apart by a seed.
+The questions are about two made-up runs (`anomalist.eval.run_examples`). What a question means is written
+as a query in ``run_questions.csv``; the answer is right if its query gives the same as that one. Half of them
+are kept apart by a seed.
 """
 
 from __future__ import annotations

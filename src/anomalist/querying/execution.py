@@ -184,7 +184,7 @@ class _Statement:
         counted = ["count(*)"] if query.measure != "count" else []
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
-        order = numbers if query.trend else f"{last} DESC NULLS LAST, {numbers}"
+        order = numbers if query.trend and query.top is None else f"{last} DESC NULLS LAST, {numbers}"
         sql = (
             f"SELECT {', '.join([*keys, *counted, measure])} {self._from} GROUP BY {numbers} ORDER BY {order}"
         )

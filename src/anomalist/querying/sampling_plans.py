@@ -1,7 +1,7 @@
-"""Acceptance sampling by attributes: single plans for normal inspection of ISO 2859-1, as data with their rows.
+"""Acceptance sampling by attributes: single plans for normal inspection of ISO 2859-1, as data.
 
-``sampling_plans.toml`` holds table 1 (code letters by lot size and level) and table 2-A (sample size, acceptance
-numbers by AQL). An arrow in the table points to the plan that is used in its place.
+``sampling_plans.toml`` holds table 1 (code letters by lot size and level) and table 2-A (sample size,
+acceptance numbers by AQL). An arrow in the table points to the plan that is used in its place.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def sampling_plan(lot: int, aql: float, level: str = "II") -> SamplingPlan:
         accept=accept,
         reject=accept + 1,
         cited=(
-            f"ISO 2859-1, table 1: lots of {lots}, level {level}, code letter {letter}; table 2-A: row {letter}"
-            f"{moved}, AQL {aql:g}: n = {row.sample}, Ac = {accept}, Re = {accept + 1}"
+            f"ISO 2859-1, table 1: lots of {lots}, level {level}, code letter {letter}; "
+            f"table 2-A: row {letter}{moved}, AQL {aql:g}: n = {row.sample}, Ac = {accept}, Re = {accept + 1}"
         ),
     )
 

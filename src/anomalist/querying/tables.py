@@ -177,7 +177,8 @@ def _view(table: TableName, run: str, rows: str, folder: str) -> str:
         name = f"CASE WHEN {inside} THEN substr(source, {len(start) + 1}) ELSE source END"
         within = (
             f"CASE WHEN parent = {sql_text(folder)} THEN '' "
-            f"WHEN starts_with(parent, {sql_text(start)}) THEN substr(parent, {len(start) + 1}) ELSE parent END"
+            f"WHEN starts_with(parent, {sql_text(start)}) THEN substr(parent, {len(start) + 1}) "
+            "ELSE parent END"
         )
     derived = {
         "run": sql_text(run),

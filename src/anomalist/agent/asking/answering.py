@@ -134,7 +134,7 @@ def _answer_about_run(
     earlier: Sequence[Answer],
     plan: AcceptancePlan | None,
 ) -> Answer | None:
-    """The answer to a question that a whole run answers; None where one picture or clip, or a setting, does."""
+    """The answer that a whole run gives; None where one picture or clip, or a setting, gives it."""
     if foreign_language(question) is not None or not (subject.records or len(subject.clips) > 1):
         return None
     several = answers_run(subject, entities)
@@ -143,8 +143,10 @@ def _answer_about_run(
     try:
         if several:
             draft = run_draft(subject, question, earlier, plan)
-            if draft is None and classify_intent(question, "batch").intent not in _OF_SETTINGS:
-                draft = unread_draft(subject, question)
+            if draft is None or draft.intent in ("unread", "unclear"):
+                intent = classify_intent(question, "batch").intent
+                settings = intent in _OF_SETTINGS if draft is None else intent in ("rate", "rules")
+                draft = None if settings else draft or unread_draft(subject, question)
         else:
             draft = picture_draft(subject, question, entities)
     except AnomalistError as error:
@@ -190,6 +192,12 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
         prediction = replace(prediction, intent="compare")
     if prediction.intent == "feedback" and not memory_replies.is_statement(question):
         prediction = replace(prediction, intent="verdict")
+    if prediction.intent == OUT_OF_SCOPE and entities.pictures:
+        # A file name can mislead: "Is exp1_num_43817.jpg fine?"
+        plain = question.plain
+        for name in entities.pictures:
+            plain = plain.replace(name.casefold(), "it")
+        prediction = classify_intent(replace(question, plain=plain), kind)
     if prediction.intent == OUT_OF_SCOPE:
         text = "That can't be told from what was measured."
         return _unanswered(

@@ -1,7 +1,8 @@
-"""Answers to questions about runs: follow-ups, intents, queries from English, asking back, and what is not known.
+"""Answers to questions about runs: follow-ups, intents, queries from English, asking back, what is not known.
 
-What is asked is shown in one line, and the query that gives the numbers again stands in the answer. A question
-that is not read to its last word is not answered: the words are said, with the nearest questions that can be.
+What is asked is shown in one line, and the query that gives the numbers again stands in the answer. A
+question that is not read to its last word is not answered: the words are said, with the nearest questions
+that can be.
 """
 
 from __future__ import annotations
@@ -18,34 +19,37 @@ from anomalist.agent.asking.run_decisions import AcceptancePlan, ship_draft
 from anomalist.agent.asking.run_intents import (
     Form,
     RunIntent,
+    is_follow_up,
+    is_vague,
     match_picture_intent,
     match_run_intent,
     split_form,
     unmeasured_topic,
 )
-from anomalist.agent.asking.run_reading import About, RunReading, merge_follow_up, names_in, read_run_question
-from anomalist.agent.asking.run_reasons import missed_draft, reply_severity_steps, reply_sure, sure_draft
+from anomalist.agent.asking.run_reading import RunReading, merge_follow_up, names_in, read_run_question
+from anomalist.agent.asking.run_reasons import (
+    about_draft,
+    missed_draft,
+    reply_severity_steps,
+    reply_sure,
+    sure_draft,
+    why_draft,
+)
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft, query_draft
+from anomalist.agent.asking.run_steps import About
 from anomalist.agent.asking.run_tables import RunTables, run_tables
+from anomalist.agent.asking.run_words import run_words
 from anomalist.agent.tools.subject import Subject
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Condition, Query
 from anomalist.types.common import Answer
 
-_FOLLOW_UP = re.compile(
-    r"^(?:and|but|so|ok|okay|then|now|just|only)\b|^(?:what|how) about\b|^(?:which ones|which|who|how many)\??$"
-    r"|^how many (?:is|are) (?:that|those|these|they)\b|^(?:per|by|for each)\b|^compare (?:that|this|it|those)\b"
-    r"|\b(?:of them|of those|of these|that|those)\b"
-)
 _LEAD = re.compile(r"^(?:(?:and|but|so|ok|okay|then|now|please|well)\b,? *)+|^(?:what|how) about ")
-_VAGUE = re.compile(
-    r"^(?:tell me more|more|which one|which|what|why|how|where|when|who|and|the rest|and the rest|others?)[ ?.!]*$"
-    r"|\b(?:the other one|the rest)\b|^(?:where|how large|how big|how bad|how severe|how sure|what) (?:is|are) (?:it|they|that)[ ?.!]*$"
-    r"|^how (?:bad|large|big|sure|severe)[ ?.!]*$"
-    r"|^(?:is|are|was|were|did|has|does) (?:it|this|that|they|these) (?:got |getting |become |any )?"
-    r"(?:better|worse|improved?|changed?|different|more|less|too (?:high|low|many))[ ?.!]*$"
-)
+_PLACES = ("product", "folder", "profile", "camera")
+MAX_MEMBERS = 10
+"""Pictures that a count also names."""
+
 _KEEPS_INTENT = ("ship", "missed", "sure", "compare")
 
 
@@ -85,10 +89,11 @@ def run_draft(
     if topic is not None:
         return _unmeasured(topic.text, topic.helps)
     intent = match_run_intent(plain)
-    if before is None and _VAGUE.search(plain):
-        return _ask_back(known, RunReading(None))
+    if before is None and is_vague(plain):
+        of_one = re.match(r"(?:where|how (?:large|big|bad|severe|sure))\b", plain) is not None
+        return _ask_back(known, RunReading(None), question=question.text if of_one else "")
     names = names_in(question.text, [record.source for record in (*subject.records, *subject.clips)])
-    follows = before is not None and _FOLLOW_UP.search(plain) is not None
+    follows = before is not None and is_follow_up(plain)
     lead = _LEAD.sub("", plain) if follows else plain
     reading = read_run_question(lead, known.vocabulary, about, names)
     if follows and before is not None and intent in (None, "compare"):
@@ -152,7 +157,7 @@ def _read_draft(known: RunTables, reading: RunReading, plain: str, form: Form) -
         return _queried(known, reading.query, reading, form)
     if reading.unread and (reading.query is not None or reading.where):
         return _unread(known, reading)
-    if _VAGUE.search(plain) or not reading.unread:
+    if is_vague(plain) or not reading.unread:
         return _ask_back(known, reading)
     return None
 
@@ -161,12 +166,21 @@ def _queried(
     known: RunTables, query: Query, reading: RunReading, form: Form, intent: str = "search"
 ) -> RunDraft:
     result = run_query(known.tables, query)
-    made = query_draft(result, form, intent)
+    made = query_draft(result, form, intent, _members(known, query, result.matched))
     if not reading.corrected:
         return made
     said = ", ".join(f'"{typed}" as "{meant}"' for typed, meant in reading.corrected)
     claims = (make_claim(f"Read {said}.", (QUERY_ID,)), *made.draft.claims)
     return replace(made, draft=replace(made.draft, claims=claims))
+
+
+def _members(known: RunTables, query: Query, matched: int) -> list[str]:
+    """Names of the pictures or clips that were counted, where they are few."""
+    counted = query.measure == "count" and not (query.by or query.trend or query.compare)
+    if not counted or query.table not in ("pictures", "clips") or not 0 < matched <= MAX_MEMBERS:
+        return []
+    listed = run_query(known.tables, query.replace(measure="list", top=None, show=("name",)))
+    return [str(row[0]) for row in listed.rows]
 
 
 def _by_intent(
@@ -185,6 +199,10 @@ def _by_intent(
         return missed_draft(known.tables, where)
     if intent == "sure":
         return sure_draft(known.tables, where)
+    if intent == "why":
+        return why_draft(known.tables, where)
+    if intent == "about":
+        return about_draft(known.tables, where) if known.tables.count("pictures") else None
     if intent == "compare":
         return _compared(known, reading, where, form, plain)
     return None
@@ -196,7 +214,15 @@ def _compared(
     """Two groups side by side: two names, two times, or what changed since a time."""
     shared, sides = _sides(known, where, plain)
     if sides is None:
-        return _ask_back(known, reading, "Compare what with what?")
+        column = _group_named(plain)
+        if column is None:
+            return _ask_back(known, reading, "Compare what with what?")
+        part = (Condition(column="label", values=("anomalous",)),)
+        if known.tables.count("pictures"):
+            grouped = Query(where=tuple(where), measure="share", part=part, by=(column,))
+        else:
+            grouped = Query(table="events", where=tuple(where), by=("camera",))
+        return _queried(known, grouped, reading, form, "compare")
     if known.tables.count("pictures"):
         counted = any(each.column in ("kind", "kinds") for side in sides for each in (*side, *shared))
         if counted:
@@ -207,6 +233,13 @@ def _compared(
     else:
         query = Query(table="events", where=shared, compare=sides)
     return _queried(known, query, reading, form, "compare")
+
+
+def _group_named(plain: str) -> str | None:
+    """The column that a word for groups of rows names: "the shifts", "products"."""
+    found = re.search(r"\b(products|folders|shifts|lines|cameras|days|kinds|batches|profiles)\b", plain)
+    column = run_words().column_of(found[1]) if found else None
+    return None if column in (None, "kind") else column
 
 
 Sides = tuple[tuple[Condition, ...], tuple[Condition, ...]]
@@ -301,19 +334,28 @@ def _unread(known: RunTables, reading: RunReading) -> RunDraft:
     )
 
 
-def _ask_back(known: RunTables, reading: RunReading, text: str = "") -> RunDraft:
+def _ask_back(known: RunTables, reading: RunReading, text: str = "", question: str = "") -> RunDraft:
     """Ask once what is meant, with questions to choose from."""
     where = " of this run"
-    names = [str(value) for each in reading.where for value in each.values]
+    names = [str(v) for each in reading.where if each.column in _PLACES for v in each.values]
     if names:
         where = f" of {names[0]}"
     count = known.tables.count("pictures") or known.tables.count("clips")
     noun = "pictures" if known.tables.count("pictures") else "clips"
     text = text or f"What about the {count:,} {noun}{where} do you mean?"
     choices = nearest_questions(known, names[0] if names else "", 3)
+    if question and (worst := _most_urgent(known)) is not None:
+        choices = (f"{question.rstrip(' .?!')} in {worst}?", *choices[:2])
     return RunDraft(
         Draft((make_claim(text, (QUERY_ID,)),), (), "Choose one:"), intent="unclear", choices=choices
     )
+
+
+def _most_urgent(known: RunTables) -> str | None:
+    """The name of the picture or clip that comes first in a list."""
+    table = "pictures" if known.tables.count("pictures") else "clips"
+    listed = run_query(known.tables, Query.model_validate({"table": table, "measure": "list", "top": 1}))
+    return str(listed.rows[0][listed.columns.index("name")]) if listed.rows else None
 
 
 def nearest_questions(known: RunTables, text: str, most: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Replies on whether a batch can be shipped: counts, false alarms to expect, what is undecided, a sampling plan.
+"""Replies on whether a batch can be shipped: counts, false alarms to expect, the undecided, a sampling plan.
 
 Nothing here decides: counts and probabilities are said, and what a plan that a person names would say.
 """
@@ -179,14 +179,14 @@ def _plan_claims(
         text += "the lot is not accepted."
     claims.append(make_claim(text, (QUERY_ID,)))
     text = (
-        f"Of all samples of this size, {percent_text(share)} would accept it; all {len(rows):,} pictures were "
-        "inspected, so the counts above say more than a sample."
+        f"Of all samples of this size, {percent_text(share)} would accept it; all {len(rows):,} pictures "
+        "were inspected, so the counts above say more than a sample."
     )
     return [*claims, make_claim(text, (QUERY_ID,))]
 
 
 def _acceptance_probability(rows: Sequence[tuple[str, str]], plan: SamplingPlan) -> float:
-    """Probability that a random sample of the plan's size has few enough anomalous ones, without replacement."""
+    """Probability that a random sample, without replacement, has few enough anomalous ones."""
     from scipy.stats import hypergeom
 
     bad = sum(label == "anomalous" for _, label in rows)

@@ -1,7 +1,7 @@
 """Intents of questions about runs that are more than one query, by patterns; and the form that is asked for.
 
-``run_intents.toml`` holds the patterns. What nothing measures (counts of parts, materials, causes, text) is an
-intent of its own, so that it is said with what would help.
+``run_intents.toml`` holds the patterns. What nothing measures (counts of parts, materials, causes, text) is
+an intent of its own, so that it is said with what would help.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from anomalist.types.common import Frozen
 
 Form = Literal["plain", "two sentences", "table", "customer", "numbers"]
 RunIntent = Literal[
-    "ship", "compare", "missed", "sure", "alike", "severity", "feedback", "form", "beyond", "unclear"
+    "ship", "compare", "missed", "why", "about", "sure", "alike", "severity", "feedback", "beyond"
 ]  # fmt: skip
 
 INTENTS_FILE = Path(__file__).with_name("run_intents.toml")
@@ -34,6 +36,8 @@ class UnmeasuredTopic(Frozen):
 class RunIntents(Frozen):
     """The content of ``run_intents.toml``."""
 
+    follow_up: tuple[str, ...] = Field(description="questions that go on from the last one")
+    vague: tuple[str, ...] = Field(description="questions that leave open what is asked")
     on_runs: dict[str, tuple[str, ...]]
     on_pictures: dict[str, tuple[str, ...]]
     forms: dict[str, tuple[str, ...]]
@@ -92,6 +96,16 @@ def unmeasured_topic(plain: str, known: frozenset[str] = frozenset()) -> Unmeasu
             if noun is None or not {noun, noun.removesuffix("s"), noun.removesuffix("es")} & known:
                 return topic
     return None
+
+
+def is_follow_up(plain: str) -> bool:
+    """Whether a question goes on from the last one, where there is one."""
+    return any(re.search(pattern, plain) for pattern in run_intents().follow_up)
+
+
+def is_vague(plain: str) -> bool:
+    """Whether a question about a run leaves open what is asked."""
+    return any(re.search(pattern, plain) for pattern in run_intents().vague)
 
 
 def _first_match(patterns: dict[str, tuple[str, ...]], plain: str) -> RunIntent | None:

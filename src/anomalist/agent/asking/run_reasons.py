@@ -1,4 +1,4 @@
-"""Replies to why questions about runs and severities: why not found, what would make it sure, why so severe."""
+"""Replies to why questions: why not found, what would make it sure, why so severe, what a run rests on."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ def missed_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
         below = Condition(column="p_value", operator="<=", values=(wider,))
         more = run_query(tables, Query(where=(*normal, below)))
         used += [numbers_of(more), _Numbers(ids=(QUERY_ID,), numbers=(wider, rate))]
-        text = f"At a false-alarm rate of {percent_text(wider)}, {more.matched:,} of them would be called anomalous."
+        at = f"At a false-alarm rate of {percent_text(wider)}"
+        text = f"{at}, {more.matched:,} of them would be called anomalous."
         claims.append(make_claim(text, (QUERY_ID,)))
     text = (
-        "What would help: name the missed ones, so that they count as labelled defects (learn --defects), more "
-        "normal pictures, or a higher false-alarm rate."
+        "What would help: name the missed ones, so that they count as labelled defects (learn --defects), "
+        "more normal pictures, or a higher false-alarm rate."
     )
     claims.append(make_claim(text, (QUERY_ID,)))
     return RunDraft(Draft(tuple(claims), tuple(used)), query, query.reading(result.of), "missed")
@@ -139,14 +140,15 @@ def _policy_claims(subject: Subject, record: Record, used: list[Result]) -> list
     kind, share = reference_kind(worst, size), worst.attributes.relative_size
     area = policy.area
     text = (
-        f"The policy: area.moderate = {percent_text(area.moderate)}, area.major = {percent_text(area.major)}, "
-        f"area.critical = {percent_text(area.critical)} of the inspected area; {worst.id} covers "
+        f"The policy: area.moderate = {percent_text(area.moderate)}, "
+        f"area.major = {percent_text(area.major)}, area.critical = {percent_text(area.critical)} of the inspected area; {worst.id} covers "
         f"{percent_text(share)}. Its floor for {with_article(kind)} is {policy.floors[kind]}."
     )
     used.append(_Numbers(ids=(worst.id,), numbers=(area.moderate, area.major, area.critical, share)))
     claims = [make_claim(text, (worst.id,))]
     if len(record.regions) >= policy.several_regions:
-        text = f"several_regions = {policy.several_regions}: with {len(record.regions)} regions it counts one step more."
+        counted = f"with {len(record.regions)} regions it counts one step more"
+        text = f"several_regions = {policy.several_regions}: {counted}."
         used.append(_Numbers(ids=(worst.id,), numbers=(policy.several_regions, len(record.regions))))
         claims.append(make_claim(text, (worst.id,)))
     return claims
@@ -183,3 +185,60 @@ def _step_claim(subject: Subject, record: Record, level: int, target: int, used:
     used.append(_Numbers(ids=ids, numbers=tuple(numbers)))
     what = join_words(changes) if changes else "its zone raised it less"
     return make_claim(f"It would be {word} or less if {what}.", ids[:1] or ("score",))
+
+
+def about_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
+    """What a run was judged by: profiles, rate, calibration, time, and how far the labels can be trusted."""
+    query = Query(where=tuple(where), by=("profile",))
+    profiles = run_query(tables, query)
+    used: list[Result] = [numbers_of(profiles)]
+    names = join_words([str(row[0] or "no profile") for row in profiles.rows])
+    claims = [make_claim(f"{profiles.matched:,} pictures were judged by {names}.", (QUERY_ID,))]
+    for column, sentence in (
+        ("reasoner", "The verdicts were reasoned by {}."),
+        ("model", "The language model that was asked: {}."),
+        ("rate", "The false-alarm rate that was decided at: {}."),
+        ("normals", "Normal pictures that calibrate the scores: {}."),
+    ):
+        values = run_query(tables, Query(where=tuple(where), by=(column,)))
+        used.append(numbers_of(values))
+        known = [row[0] for row in values.rows if row[0] not in (None, "")]
+        words = [
+            percent_text(float(v)) if column == "rate" else f"{v:g}" if isinstance(v, float) else str(v)
+            for v in known
+        ]
+        if words:
+            used.append(_Numbers(ids=(QUERY_ID,), numbers=tuple(v for v in known if isinstance(v, float))))
+            claims.append(make_claim(sentence.format(join_words(words)), (QUERY_ID,)))
+    days = run_query(tables, Query(where=tuple(where), by=("day",), sort=None))
+    known_days = sorted(str(row[0]) for row in days.rows if row[0])
+    if known_days:
+        text = (
+            f"Inspected from {known_days[0]} to {known_days[-1]}."
+            if len(known_days) > 1
+            else f"Inspected on {known_days[0]}."
+        )
+        claims.append(make_claim(text, (QUERY_ID,)))
+        used.append(numbers_of(days))
+    took = run_query(tables, Query(where=tuple(where), measure="sum", of="milliseconds")).value
+    if took is not None and profiles.matched:
+        mean = took / profiles.matched
+        used.append(_Numbers(ids=(QUERY_ID,), numbers=(took / 1000, mean)))
+        claims.append(make_claim(f"It took {took / 1000:.3g} s, {mean:.3g} ms a picture.", (QUERY_ID,)))
+    text = "How many defects are missed normal pictures don't tell; false alarms are held to the rate above."
+    claims.append(make_claim(text, (QUERY_ID,)))
+    return RunDraft(Draft(tuple(claims), tuple(used)), query, query.reading(profiles.of), "provenance")
+
+
+def why_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
+    """What was found on what was rejected, by kind; causes in production are not in the records."""
+    query = Query(where=(*where, Condition(column="label", values=("anomalous",))), by=("kind",))
+    result = run_query(tables, query)
+    made = query_draft(result, intent="why")
+    text = "What caused them in production the records don't say; ask about one picture for its reasons."
+    return RunDraft(
+        Draft((*made.draft.claims, make_claim(text, (QUERY_ID,))), made.draft.used),
+        query,
+        made.reading,
+        "why",
+    )

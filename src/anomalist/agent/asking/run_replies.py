@@ -9,6 +9,7 @@ from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.run_intents import Form
 from anomalist.agent.reasoning.wording import join_words
 from anomalist.agent.tools.subject import Result
+from anomalist.querying.columns import TableName
 from anomalist.querying.query import Condition, Query, QueryResult, Value
 from anomalist.types.common import Claim
 
@@ -20,7 +21,8 @@ MAX_LISTED = 20
 
 _NOUNS = {
     "pictures": ("picture", "pictures"), "regions": ("region", "regions"), "clips": ("clip", "clips"),
-    "events": ("event", "events"), "claims": ("sentence", "sentences"), "rules": ("recalled item", "recalled items"),
+    "events": ("event", "events"), "claims": ("sentence", "sentences"),
+    "rules": ("recalled item", "recalled items"),
     "feedback": ("piece of feedback", "pieces of feedback"),
 }  # fmt: skip
 
@@ -55,8 +57,10 @@ class RunDraft:
     table: tuple[tuple[str, ...], ...] = ()
 
 
-def query_draft(result: QueryResult, form: Form = "plain", intent: str = "search") -> RunDraft:
-    """A result in the form that was asked for."""
+def query_draft(
+    result: QueryResult, form: Form = "plain", intent: str = "search", members: Sequence[str] = ()
+) -> RunDraft:
+    """A result in the form that was asked for; ``members`` are names of what was counted, where it is few."""
     if form == "table":
         claims = [make_claim(f"{_total_sentence(result)}", (QUERY_ID,))]
     elif form == "numbers":
@@ -69,6 +73,9 @@ def query_draft(result: QueryResult, form: Form = "plain", intent: str = "search
     else:
         claims = [make_claim(text, (QUERY_ID,)) for text in _measured_sentences(result, form)]
     claims = claims[:2] if form == "two sentences" else claims
+    if form == "plain":
+        said = f"{'It is' if len(members) == 1 else 'They are'} {join_words(list(members))}."
+        claims += [make_claim(said, (QUERY_ID,))] if members else []
     claims += [
         make_claim(f"{note[:1].upper()}{note[1:]}.", (QUERY_ID,)) for note in result.notes if form == "plain"
     ]
@@ -104,7 +111,7 @@ def numbers_of(result: QueryResult, *extra: float) -> QueryNumbers:
     )
 
 
-def phrase_conditions(conditions: Sequence[Condition]) -> tuple[str, str]:
+def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictures") -> tuple[str, str]:
     """Conditions in words: what goes before the noun, and what goes after it.
 
     "label = anomalous, product = brick" gives ("anomalous", "of brick").
@@ -128,7 +135,9 @@ def phrase_conditions(conditions: Sequence[Condition]) -> tuple[str, str]:
         elif each.operator == ">=" and each.column == "severity":
             after.append(f"of severity {values} or worse")
         elif each.operator == "!=" and each.column == "label":
-            after.append(f"on pictures that are not {values}")
+            after.append(
+                f"that are not {values}" if table == "pictures" else f"on pictures that are not {values}"
+            )
         else:
             after.append(f"with {each.words}")
     return " ".join(before), " ".join(after)
@@ -137,7 +146,7 @@ def phrase_conditions(conditions: Sequence[Condition]) -> tuple[str, str]:
 def noun_phrase(query: Query, number: int, conditions: Sequence[Condition] | None = None) -> str:
     """What is counted: "anomalous pictures of brick"."""
     one, many = _NOUNS[query.table]
-    before, after = phrase_conditions(query.where if conditions is None else conditions)
+    before, after = phrase_conditions(query.where if conditions is None else conditions, query.table)
     return " ".join(filter(None, [before, one if number == 1 else many, after]))
 
 
@@ -177,6 +186,7 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
     more = f", and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
     by = join_words([*([query.trend] if query.trend else []), *query.by])
     what = {"count": "Counts", "share": f"Share that is {phrase_conditions(query.part)[0] or 'so'}"}
+    by += f" ({len(result.rows)})" if len(result.rows) > 1 and query.top is None else ""
     sentence = f"{what.get(query.measure, f'{query.measure.capitalize()} of {query.of}')} by {by}: "
     sentence += f"{', '.join(groups[:MAX_LISTED]) or 'none'}{more}."
     if result.slope is not None:

@@ -1,6 +1,7 @@
 """The words that questions about a run are made of: names in its records, and words of the trade.
 
-Names of products, folders, kinds, places, cameras, zones and people come from the records; each is a condition.
+Names of products, folders, kinds, places, cameras, zones and people come from the records; each is a
+condition.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Ans
         again = answer(meant, earlier[-1].question)
         return again.replace(question=question)
     reply = answer(meant, question, earlier=earlier)
-    if reply.answered or reply.choices:
+    if reply.answered or (reply.choices and reply.intent != "unclear"):
         return reply
     if len(sources_of(meant)) == 1:
         # A file name in the question can mislead the intent classifier: "Is exp1_num_43817.jpg fine?"

@@ -38,9 +38,10 @@ class QueriedRecords(Result):
 def query_records(subject: Subject, query: str) -> QueriedRecords:
     """Query the records of this run: filter, group, count, share, mean, trend, compare, find alike.
 
-    Text forms: "count label=anomalous", "label=anomalous by kind", "severity>=major product=brick top 5", "share
-    label=anomalous by product", "mean score trend day", "share label=anomalous compare folder=a with folder=b",
-    "alike part.png", "regions by place", "events by camera", "feedback by person". Counts are over all records.
+    Text forms: "count label=anomalous", "label=anomalous by kind", "severity>=major product=brick top 5",
+    "share label=anomalous by product", "mean score trend day", "share label=anomalous compare folder=a with
+    folder=b", "alike part.png", "regions by place", "events by camera", "feedback by person". Counts are over
+    all records.
     """
     tables = subject_tables(subject)
     result = run_query(tables, parse_query(query, default_table(tables)))
