@@ -159,6 +159,7 @@ def _checked_answer(subject: Subject, question: Question, entities: Entities, ma
     """The answer of a draft about a run, without claims whose ids or numbers its results don't have."""
     draft = made.draft
     unanswered = draft.helps is not None
+    dropped: tuple[str, ...]
     if unanswered and made.query is None:
         kept, dropped = draft.claims, ()
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.question import Entities, Question
 from anomalist.agent.asking.run_decisions import AcceptancePlan, ship_draft
+from anomalist.agent.asking.run_feedback import last_query, selection_feedback_draft
 from anomalist.agent.asking.run_intents import (
     Form,
     RunIntent,
@@ -41,7 +42,6 @@ from anomalist.agent.asking.run_tables import RunTables, run_tables
 from anomalist.agent.asking.run_words import run_words
 from anomalist.agent.tools.subject import Subject
 from anomalist.querying.execution import run_query
-from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Condition, Query
 from anomalist.types.common import Answer
 
@@ -79,9 +79,11 @@ def run_draft(
     """
     asked = split_form(question.plain)
     known = run_tables(subject)
-    before = _last_query(earlier)
+    before = last_query(earlier)
     if asked.form != "plain" and not re.search(r"[a-z]{3}", _LEAD.sub("", asked.plain)):
-        return None if before is None else _again(known, before, asked.form, earlier[-1].intent)
+        if before is None:
+            return _ask_back(known, RunReading(None))
+        return _again(known, before, asked.form, earlier[-1].intent)
     plain = asked.plain
     about: About = "pictures" if subject.records else "clips"
     kinds = frozenset(name.text for name in known.vocabulary.names if name.column in ("kind", "kinds"))
@@ -98,6 +100,8 @@ def run_draft(
     reading = read_run_question(lead, known.vocabulary, about, names)
     if follows and before is not None and intent in (None, "compare"):
         return _follow_up(known, before, reading, earlier[-1].intent, asked.form, plan, lead)
+    if intent == "feedback":
+        return selection_feedback_draft(subject, question, earlier)
     if intent is not None:
         return _by_intent(known, intent, reading, asked.form, plan, lead)
     return _read_draft(known, reading, plain, asked.form)
@@ -131,12 +135,6 @@ def unread_draft(subject: Subject, question: Question) -> RunDraft:
     known = run_tables(subject)
     about: About = "pictures" if subject.records else "clips"
     return _unread(known, read_run_question(split_form(question.plain).plain, known.vocabulary, about))
-
-
-def _last_query(earlier: Sequence[Answer]) -> Query | None:
-    """The query of the last answer that has one, where nothing else was asked since."""
-    text = earlier[-1].query if earlier else None
-    return None if text is None else parse_query(text)
 
 
 def _alike(subject: Subject, entities: Entities) -> RunDraft | None:

@@ -141,8 +141,9 @@ def _policy_claims(subject: Subject, record: Record, used: list[Result]) -> list
     area = policy.area
     text = (
         f"The policy: area.moderate = {percent_text(area.moderate)}, "
-        f"area.major = {percent_text(area.major)}, area.critical = {percent_text(area.critical)} of the inspected area; {worst.id} covers "
-        f"{percent_text(share)}. Its floor for {with_article(kind)} is {policy.floors[kind]}."
+        f"area.major = {percent_text(area.major)}, area.critical = {percent_text(area.critical)} of the "
+        f"inspected area; {worst.id} covers {percent_text(share)}. Its floor for {with_article(kind)} is "
+        f"{policy.floors[kind]}."
     )
     used.append(_Numbers(ids=(worst.id,), numbers=(area.moderate, area.major, area.critical, share)))
     claims = [make_claim(text, (worst.id,))]

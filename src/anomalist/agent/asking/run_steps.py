@@ -277,10 +277,9 @@ def _top_group(state: ReadingState) -> None:
     state.take(
         r"\b(?:the )?(?:most (?:common|frequent|often|of)|most|more|highest|higher|worst|least)\b(?: often)?"
     )
-    worst = state.take(r"\b(?:the )?(?:worst|worse)\b") or (
-        which and re.search(r"\b(?:is|was|are|were)\b", which[0])
-    )
-    if worst or state.take(_RATES):
+    named_worst = state.take(r"\b(?:the )?(?:worst|worse)\b") is not None
+    is_so = which is not None and re.search(r"\b(?:is|was|are|were)\b", which[0]) is not None
+    if named_worst or is_so or state.take(_RATES):
         state.measure, state.part = "share", (ANOMALOUS,)
     state.group(run_words().column_of(which[1]) if which else "kind")
     state.top = int(NUMBERS.get(number[1], 0) or number[1]) if number else 1

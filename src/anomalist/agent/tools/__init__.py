@@ -35,6 +35,7 @@ from anomalist.agent.tools.pictures import (
     zoom,
 )
 from anomalist.agent.tools.records import query_records
+from anomalist.agent.tools.selection import call_selection_fine
 from anomalist.agent.tools.subject import Result
 
 TOOLS: tuple[Callable[..., Result], ...] = (
@@ -57,6 +58,7 @@ TOOLS: tuple[Callable[..., Result], ...] = (
     apply_rules,
     search_records,
     query_records,
+    call_selection_fine,
     list_events,
     frame_at,
 )
