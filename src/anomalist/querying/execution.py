@@ -9,10 +9,9 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from anomalist.errors import DataError
 from anomalist.querying.columns import TableName, find_column, nearest_words
+from anomalist.querying.probabilities import fisher_exact_p
 from anomalist.querying.query import NUMERIC, PERIODS, Condition, Group, Query, QueryResult, Value, words_of
 from anomalist.querying.rows import VECTOR_SIZES
 from anomalist.querying.tables import Tables
@@ -404,11 +403,8 @@ def _slope(values: Sequence[float | None]) -> float | None:
 
 
 def _fisher(groups: Sequence[Group]) -> float | None:
-    """Two-sided p-value of equal shares, by Fisher's exact test; None where a group is empty."""
+    """Two-sided p-value of equal shares; None where a group is empty."""
     if any(group.of == 0 for group in groups):
         return None
-    from scipy.stats import fisher_exact
-
-    hits = [round((group.value or 0.0) * group.of) for group in groups]
-    table = np.array([[hit, group.of - hit] for hit, group in zip(hits, groups, strict=True)])
-    return float(fisher_exact(table).pvalue)
+    first, second = ((round((group.value or 0.0) * group.of), group.of) for group in groups)
+    return fisher_exact_p(first, second)

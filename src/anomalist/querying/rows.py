@@ -23,8 +23,15 @@ VECTOR_SIZES: Mapping[TableName, int] = {"regions": 8, "events": 25}
 """Numbers of the vector that a table is compared by, in its columns v0, v1, …"""
 
 
-def rows_of(records: Iterable[Record | ClipRecord], first: int = 0) -> Rows:
-    """The rows of records, in their order; each row holds the ``number`` of its record, from ``first`` on."""
+def rows_of(records: Iterable[Record | ClipRecord], first: int = 0, *, sentences: bool = False) -> Rows:
+    """The rows of records, in their order.
+
+    Parameters
+    ----------
+    records : of pictures and clips.
+    first : ``number`` of the first of them; each row holds that of its record.
+    sentences : give the rows of claims and rules, and only those; else all others.
+    """
     rows: dict[TableName, list[Row]] = defaultdict(list)
     for number, record in enumerate(records, start=first):
         about = {
@@ -33,7 +40,9 @@ def rows_of(records: Iterable[Record | ClipRecord], first: int = 0) -> Rows:
             "parent": _parent(record.source),
             "time": record.time,
         }
-        if isinstance(record, Record):
+        if sentences:
+            _add_sentences(record, about, rows)
+        elif isinstance(record, Record):
             _add_picture(record, about, rows)
         else:
             _add_clip(record, about, rows)
@@ -116,8 +125,17 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
             "x0": x0, "y0": y0, "x1": x1, "y1": y1,
         }  # fmt: skip
         rows["regions"].append(row | _vector_columns(region_vector(region).tolist()))
-    _add_claims(record.claims, about, "", rows)
-    _add_rules(record.recall.items, about, "", rows)
+
+
+def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName, list[Row]]) -> None:
+    about["label"] = record.label if record.status == "ok" else None
+    if isinstance(record, Record):
+        _add_claims(record.claims, about, "", rows)
+        _add_rules(record.recall.items, about, "", rows)
+        return
+    for event in record.events:
+        _add_claims(event.claims, about, event.id, rows)
+        _add_rules(event.recalled, about, event.id, rows)
 
 
 def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, list[Row]]) -> None:
@@ -154,8 +172,6 @@ def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, list[Row]]) 
             "opinion": event.opinion,
         }
         rows["events"].append(row | _vector_columns(event_signature(event, size).tolist()))
-        _add_claims(event.claims, about, event.id, rows)
-        _add_rules(event.recalled, about, event.id, rows)
 
 
 def _add_claims(claims: Iterable[Claim], about: Row, part: str, rows: dict[TableName, list[Row]]) -> None:

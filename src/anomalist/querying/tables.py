@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from anomalist.memory.cases import Case
 from anomalist.querying.columns import COLUMNS, TABLE_NAMES, RecordColumn, TableName
-from anomalist.querying.rows import VECTOR_SIZES, Row, feedback_rows, rows_of
+from anomalist.querying.rows import VECTOR_SIZES, Row, Rows, feedback_rows, rows_of
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 from anomalist.types.names import common_folder
@@ -35,8 +35,11 @@ class Tables:
     Made by `tables_of_records`, and by `anomalist.querying.run_tables.tables_of_runs`.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, later: Callable[[], None] | None = None
+    ) -> None:
         self._connection = connection
+        self._later = later
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement with its bound values."""
@@ -44,7 +47,10 @@ class Tables:
         return found
 
     def count(self, table: TableName) -> int:
-        """Rows of a table."""
+        """Rows of a table; what nobody asked about before may be filled in now."""
+        if table in ("claims", "rules") and self._later is not None:
+            fill, self._later = self._later, None
+            fill()
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def distinct(self, table: TableName, column: str) -> list[str]:
@@ -76,8 +82,12 @@ def tables_of_records(
     """Tables of records at hand, and of feedback on their sources."""
     connection = connect()
     create_tables(connection, "main")
-    fill_tables(connection, "main", records, 0)
-    return with_views(connection, [RunSource(run, "main")], cases)
+    _insert_all(connection, "main", rows_of(records))
+
+    def fill_sentences() -> None:
+        _insert_all(connection, "main", rows_of(records, sentences=True))
+
+    return with_views(connection, [RunSource(run, "main")], cases, fill_sentences)
 
 
 def connect(path: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -112,7 +122,13 @@ def fill_tables(
     connection: duckdb.DuckDBPyConnection, schema: str, records: Iterable[Record | ClipRecord], first: int
 ) -> None:
     """Add the rows of records, which are numbered from ``first`` on."""
-    for table, rows in rows_of(records, first).items():
+    held = list(records)
+    _insert_all(connection, schema, rows_of(held, first))
+    _insert_all(connection, schema, rows_of(held, first, sentences=True))
+
+
+def _insert_all(connection: duckdb.DuckDBPyConnection, schema: str, tables: Rows) -> None:
+    for table, rows in tables.items():
         _insert(connection, schema, table, rows)
 
 
@@ -145,7 +161,10 @@ def _array(values: list[Any], type: str) -> np.ndarray:
 
 
 def with_views(
-    connection: duckdb.DuckDBPyConnection, sources: Sequence[RunSource], cases: Iterable[Case]
+    connection: duckdb.DuckDBPyConnection,
+    sources: Sequence[RunSource],
+    cases: Iterable[Case],
+    later: Callable[[], None] | None = None,
 ) -> Tables:
     """The tables as they are asked: of all runs, with names within the folder that a run's sources share.
 
@@ -166,7 +185,7 @@ def with_views(
                 rows = f"(SELECT * FROM temp.feedback_rows WHERE source IN ({known}))"
             parts.append(_view(table, run, rows, folders[schema]))
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {' UNION ALL '.join(parts)}")
-    return Tables(connection)
+    return Tables(connection, later)
 
 
 def _view(table: TableName, run: str, rows: str, folder: str) -> str:

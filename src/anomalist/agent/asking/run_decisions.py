@@ -20,6 +20,7 @@ from anomalist.agent.asking.run_replies import (
 from anomalist.agent.reasoning.wording import join_words
 from anomalist.agent.tools.subject import Result
 from anomalist.querying.execution import run_query
+from anomalist.querying.probabilities import binomial_tail, hypergeometric_cdf
 from anomalist.querying.query import Condition, Query, QueryResult
 from anomalist.querying.sampling_plans import SamplingPlan, sampling_plan
 from anomalist.querying.tables import Tables
@@ -74,7 +75,7 @@ def ship_draft(tables: Tables, where: Sequence[Condition], plan: AcceptancePlan 
         claims.append(make_claim(f"Their severities: {graded}.", (QUERY_ID,)))
     expected, chance = 0.0, 1.0
     if rate is not None and judged:
-        expected, chance = rate * judged, chance_of(anomalous, judged, rate)
+        expected, chance = rate * judged, binomial_tail(anomalous, judged, rate)
         claims += _chance_claims(anomalous, judged, rate, expected, chance)
     claims += _undecided_claims(tables, where, undecided, counts.get("not judged", 0), used)
     batch = _Batch(
@@ -94,13 +95,6 @@ def ship_draft(tables: Tables, where: Sequence[Condition], plan: AcceptancePlan 
     text = "Whether it goes out is your decision; nothing here makes it."
     claims.append(make_claim(text, (QUERY_ID,)))
     return RunDraft(Draft(tuple(claims), tuple(used)), query, query.reading(result.of), "ship")
-
-
-def chance_of(alarms: int, judged: int, rate: float) -> float:
-    """Probability of so many alarms or more where all parts are good: the tail of a binomial distribution."""
-    from scipy.stats import binom
-
-    return float(binom.sf(alarms - 1, judged, rate)) if alarms else 1.0
 
 
 def _label(label: str) -> Condition:
@@ -162,7 +156,8 @@ def _plan_claims(
     sample = random.Random(SAMPLING_SEED).sample(rows, plan.sample)
     bad = sum(each[1] == "anomalous" for each in sample)
     open_ones = sum(each[1] in ("undecided", "not judged") for each in sample)
-    share = _acceptance_probability(rows, plan)
+    every_bad = sum(each[1] == "anomalous" for each in rows)
+    share = hypergeometric_cdf(plan.accept, len(rows), every_bad, plan.sample)
     used.append(
         _PlanNumbers(ids=(QUERY_ID,), plan=plan, bad=bad, open=open_ones, accepting=share, seed=SAMPLING_SEED)
     )
@@ -183,14 +178,6 @@ def _plan_claims(
         "were inspected, so the counts above say more than a sample."
     )
     return [*claims, make_claim(text, (QUERY_ID,))]
-
-
-def _acceptance_probability(rows: Sequence[tuple[str, str]], plan: SamplingPlan) -> float:
-    """Probability that a random sample, without replacement, has few enough anomalous ones."""
-    from scipy.stats import hypergeom
-
-    bad = sum(label == "anomalous" for _, label in rows)
-    return float(hypergeom.cdf(plan.accept, len(rows), bad, plan.sample))
 
 
 class _PlanNumbers(Result):
