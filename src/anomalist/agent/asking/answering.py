@@ -19,7 +19,13 @@ from anomalist.agent.asking.question import (
     read_question,
     strip_quoted,
 )
-from anomalist.agent.asking.run_answering import answers_run, picture_draft, run_draft, unread_draft
+from anomalist.agent.asking.run_answering import (
+    answers_run,
+    picture_draft,
+    run_draft,
+    unclear_draft,
+    unread_draft,
+)
 from anomalist.agent.asking.run_decisions import AcceptancePlan
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft
 from anomalist.agent.tools.decision import choose_option
@@ -120,6 +126,8 @@ def answer(
         entities = extract_entities(question)
         reply = _answer_about_run(subject, question, entities, earlier, plan)
         reply = reply or _answer_by_intent(subject, question, entities)
+        if not reply.answered and not reply.choices and reply.text.startswith("Which picture?"):
+            reply = _checked_answer(subject, question, entities, unclear_draft(subject, question))
     else:
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
@@ -145,7 +153,9 @@ def _answer_about_run(
             draft = run_draft(subject, question, earlier, plan)
             if draft is None or draft.intent in ("unread", "unclear"):
                 intent = classify_intent(question, "batch").intent
-                settings = intent in _OF_SETTINGS if draft is None else intent in ("rate", "rules")
+                settings = (
+                    intent in _OF_SETTINGS if draft is None else intent == "rate" and bool(entities.rate)
+                )
                 draft = None if settings else draft or unread_draft(subject, question)
         else:
             draft = picture_draft(subject, question, entities)

@@ -47,6 +47,7 @@ from anomalist.types.common import Answer
 
 _LEAD = re.compile(r"^(?:(?:and|but|so|ok|okay|then|now|please|well)\b,? *)+|^(?:what|how) about ")
 _PLACES = ("product", "folder", "profile", "camera")
+_ASKS_FOR_ROWS = re.compile(r"(?:which(?: ones?)?|(?:list|show|name)(?: me)? (?:them|these|those))[ ?.!]*$")
 MAX_MEMBERS = 10
 """Pictures that a count also names."""
 
@@ -83,7 +84,7 @@ def run_draft(
     if asked.form != "plain" and not re.search(r"[a-z]{3}", _LEAD.sub("", asked.plain)):
         if before is None:
             return _ask_back(known, RunReading(None))
-        return _again(known, before, asked.form, earlier[-1].intent)
+        return _again(known, before, asked.form, _last_intent(earlier))
     plain = asked.plain
     about: About = "pictures" if subject.records else "clips"
     kinds = frozenset(name.text for name in known.vocabulary.names if name.column in ("kind", "kinds"))
@@ -99,7 +100,7 @@ def run_draft(
     lead = _LEAD.sub("", plain) if follows else plain
     reading = read_run_question(lead, known.vocabulary, about, names)
     if follows and before is not None and intent in (None, "compare"):
-        return _follow_up(known, before, reading, earlier[-1].intent, asked.form, plan, lead)
+        return _follow_up(known, before, reading, _last_intent(earlier), asked.form, plan, lead)
     if intent == "feedback":
         return selection_feedback_draft(subject, question, earlier)
     if intent is not None:
@@ -128,6 +129,15 @@ def picture_draft(subject: Subject, question: Question, entities: Entities) -> R
     if intent == "sure" and subject.records:
         return RunDraft(reply_sure(subject, question, entities), intent="sure")
     return None
+
+
+def _last_intent(earlier: Sequence[Answer]) -> str:
+    return next((each.intent for each in reversed(earlier) if each.answered), "search")
+
+
+def unclear_draft(subject: Subject, question: Question) -> RunDraft:
+    """Ask back which picture, or what about the run, is meant."""
+    return _ask_back(run_tables(subject), RunReading(None), question=question.text)
 
 
 def unread_draft(subject: Subject, question: Question) -> RunDraft:
@@ -291,13 +301,11 @@ def _follow_up(
     if re.match(r"compare (?:that|this|it|those)\b", plain):
         old = [each for each in before.where if each.column in ("product", "folder", "camera", "time")]
         return _compared(known, reading, (*old, *reading.where), form, plain)
+    if _ASKS_FOR_ROWS.match(plain) and before.measure != "list":
+        listed = before.replace(measure="list", by=(), trend=None, part=(), of=None, top=None, compare=None)
+        where = (*listed.where, *(before.part if before.measure == "share" else ()))
+        return _queried(known, listed.replace(where=where), reading, form)
     if not reading.stated:
-        if re.match(r"which", plain) and before.measure != "list":
-            listed = before.replace(
-                measure="list", by=(), trend=None, part=(), of=None, top=None, compare=None
-            )
-            where = (*listed.where, *(before.part if before.measure == "share" else ()))
-            return _queried(known, listed.replace(where=where), reading, form)
         return _ask_back(known, reading)
     if re.match(r"how many (?:is|are) (?:that|those|these|they)", plain):
         counted = before.replace(measure="count", sort=None, top=None, show=())

@@ -19,8 +19,8 @@ INTENT = "feedback"
 
 
 def last_query(earlier: Sequence[Answer]) -> Query | None:
-    """The query of the last answer; None where that has none."""
-    text = earlier[-1].query if earlier else None
+    """The query of the last question that was answered; None where that has none."""
+    text = next((each.query for each in reversed(earlier) if each.answered), None)
     return None if text is None else parse_query(text)
 
 

@@ -89,6 +89,7 @@ def read_run_question(
     else:
         _choose_table(state, plain)
         _only_anomalous(state, plain)
+    _judge_groups(state, plain)
     words = re.findall(r"[\w'%-]+", state.text)
     unread = tuple(word for word in words if not run_words().is_filler(word))
     where = tuple(dict.fromkeys(state.where))
@@ -195,6 +196,16 @@ def _choose_table(state: ReadingState, plain: str) -> None:
             if each.column != "label"
         ]
         state.where += labels or [Condition(column="label", operator="!=", values=("normal",))]
+
+
+def _judge_groups(state: ReadingState, plain: str) -> None:
+    """ "Is gravel good?" is asked about all of its labels."""
+    yes_or_no = re.match(r"(?:is|are|was|were|do|does|did|has|have)\b", plain.strip()) is not None
+    places = state.columns & {"product", "folder", "profile", "camera"}
+    if yes_or_no and state.measure is None and places and "label" in state.columns and not state.by:
+        state.where = [each for each in state.where if each.column != "label"]
+        state.group("label")
+        state.table = "pictures" if state.about == "pictures" else "clips"
 
 
 def _only_anomalous(state: ReadingState, plain: str) -> None:

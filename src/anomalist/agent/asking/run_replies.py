@@ -135,9 +135,7 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
         elif each.operator == ">=" and each.column == "severity":
             after.append(f"of severity {values} or worse")
         elif each.operator == "!=" and each.column == "label":
-            after.append(
-                f"that are not {values}" if table == "pictures" else f"on pictures that are not {values}"
-            )
+            after.append(f"not {values}" if table == "pictures" else f"on pictures that are not {values}")
         else:
             after.append(f"with {each.words}")
     return " ".join(before), " ".join(after)

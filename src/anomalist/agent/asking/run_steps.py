@@ -51,8 +51,8 @@ _SUPERLATIVES = (
     ("p_value", r"(?:closest|nearest|close) to (?:the )?threshold", ""),
     ("p_value", r"(?:almost|nearly|just) (?:failed|rejected|flagged)", ""),
     ("-time", r"(?:latest|newest|most recent)", ""),
-    ("-time", rf"last(?= {_COUNT})", ""),
-    ("time", rf"(?:first|earliest|oldest)(?= {_COUNT})", ""),
+    ("-time", rf"last(?= (?!one\b){_COUNT})", ""),
+    ("time", rf"(?:first|earliest|oldest)(?= (?!one\b){_COUNT})", ""),
     ("", rf"(?:worst|most (?:critical|severe|serious|suspicious|damaged|urgent|unusual)){_DEFECT}", ""),
 )  # fmt: skip
 _GROUP_NOUN = (
@@ -81,6 +81,7 @@ _REASONS = re.compile(
     r"\bwhy (?:are|were|is|was) (?:(?:some|so many|any|they|these|there|\d+|the) )?"
     r"(?:of them |pictures |parts )?"
     r"(?=undecided|unclear|open)|\breasons?\b(?=.*\bundecided\b)|\bwhy (?=.*\bundecided\b)"
+    r"|\bwhy (?=.*\bnot (?:be )?(?:judged|read|opened|inspected|decided?)\b)"
 )
 _FEEDBACK = re.compile(
     r"\b(?:feedback|corrections?|corrected|confirmed|confirmations?"
@@ -249,24 +250,24 @@ def _superlatives(state: ReadingState, vocabulary: RunVocabulary) -> None:
     ):
         return
     for sort, words, table in _SUPERLATIVES:
-        for pattern in (
-            rf"\b(?:the )?{_COUNT} (?:of the )?{words}\b",
-            rf"\b(?:{_COUNT}\b.{{0,20}}\b(?:have|has|with) the )?{words}(?: {_COUNT})?\b",
-        ):
-            found = re.search(pattern, state.text)
-            if found is None:
-                continue
-            state.blank(found)
-            number = next((each for each in found.groups() if each), None)
-            several = re.search(r"\b(?:ones|pictures|parts|images|events|clips|those)\b", state.text)
-            several = several and not re.search(r"\b(?:looks|is|has|was)\b", state.text)
-            plural = "threshold" in words or "scores" in found[0] or several
-            state.top = int(NUMBERS.get(number, 0) or number) if number else SEVERAL if plural else FEW
-            state.sort, state.measure = sort or None, "list"
-            state.stated |= {"measure", "top"}
-            if table and state.about == "clips":
-                state.table = "events"
-            return
+        found = re.search(rf"\b(?:{_COUNT} (?:of the )?)?(?:the )?{words}(?: {_COUNT})?\b", state.text)
+        if found is None:
+            continue
+        number = found[1] or found[2]
+        state.blank(found)
+        before = state.text[: found.start()]
+        if number is None and (apart := re.search(rf"\b{_COUNT}\b(?=.{{0,25}}$)", before)):
+            number = apart[1]  # "which three bricks are the worst": what stands between is read by others
+            state.blank(apart)
+        nouns = re.search(r"\b(?:ones|pictures|parts|images|events|clips|those)\b", state.text)
+        several = nouns is not None and not re.search(r"\b(?:looks|is|has|was)\b", state.text)
+        plural = "threshold" in words or "scores" in found[0] or several
+        state.top = int(NUMBERS.get(number, 0) or number) if number else SEVERAL if plural else FEW
+        state.sort, state.measure = sort or None, "list"
+        state.stated |= {"measure", "top"}
+        if table and state.about == "clips":
+            state.table = "events"
+        return
 
 
 def _top_group(state: ReadingState) -> None:

@@ -220,10 +220,13 @@ def last_focus(earlier: Sequence[Answer], sources: Sequence[str]) -> str | None:
 
 def listed_sources(answer: Answer, sources: Sequence[str]) -> tuple[str, ...]:
     """The pictures that an answer lists one by one, in their order."""
-    by_name = {Path(source).name: source for source in sources}
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        by_name.setdefault(Path(source).name, []).append(source)
     # A sentence that cites several pictures gives no order that a person could refer to.
     cited = [claim.evidence[0] for claim in answer.claims if len(claim.evidence) == 1]
-    return tuple(dict.fromkeys(by_name[id] for id in cited if id in by_name))
+    meant = [[s for s in by_name.get(Path(id).name, ()) if names_source(id, s)] for id in cited]
+    return tuple(dict.fromkeys(each[0] for each in meant if len(each) == 1))
 
 
 def sources_of(subject: Subject) -> tuple[str, ...]:
