@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from anomalist.agent.asking.answering import answer
+from anomalist.agent.tools.subject import Subject
 from anomalist.eval.run_examples import picture_records
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
@@ -47,13 +49,32 @@ def rows(count: int) -> Iterator[bytes]:
         yield row.replace(source.encode(), source.replace(".png", f"-{number:07d}.png").encode(), 1) + b"\n"
 
 
+def first_answer(count: int) -> None:
+    """Print the seconds of the first answer, and of the next, about records that are at hand."""
+    made = list(picture_records(2000))
+    records = tuple(
+        record.replace(source=record.source.replace(".png", f"-{number:07d}.png"))
+        for number, record in ((number, made[number % len(made)]) for number in range(count))
+    )
+    subject = Subject(records=records, cases=Path("none.sqlite"))
+    for text in ("How many are anomalous?", "Can I ship this batch?", "Which pictures are critical?"):
+        began, work = time.perf_counter(), time.process_time()
+        answer(subject, text)
+        spent, worked = time.perf_counter() - began, time.process_time() - work
+        print(f"{spent:8.3f} s  ({worked:.3f} s of processor time)  {text}")
+
+
 def main() -> None:
     """Print seconds by query."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--asked", type=int, help="only ask, in English, about so many records")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="run folder that is made, or found again")
     asked = parser.parse_args()
+    if asked.asked:
+        first_answer(asked.asked)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary) / "run"
         if not (folder / RECORDS).exists():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +139,7 @@ def _insert(
     if not rows:
         return
     stored = _stored(table)
-    batch = {name: _array([row.get(name) for row in rows], type) for name, type in stored}
+    batch = {name: _array(_column(rows, name), type) for name, type in stored}
     connection.register("batch", batch)
     names = ", ".join(
         f'CAST(substr("{name}", 1, 19) AS TIMESTAMP)' if type == "TIMESTAMP" else f'CAST("{name}" AS {type})'
@@ -146,6 +147,13 @@ def _insert(
     )
     connection.execute(f"INSERT INTO {schema}.{base_table(table)} SELECT {names} FROM batch")
     connection.unregister("batch")
+
+
+def _column(rows: Sequence[Row], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))  # several times as fast as asking each row
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def _array(values: list[Any], type: str) -> np.ndarray:

@@ -126,12 +126,13 @@ def answer(
         entities = extract_entities(question)
         reply = _answer_about_run(subject, question, entities, earlier, plan)
         reply = reply or _answer_by_intent(subject, question, entities)
-        if not reply.answered and not reply.choices and reply.text.startswith("Which picture?"):
+        if entities.picture is None and not reply.answered and reply.text.startswith("Which picture?"):
             reply = _checked_answer(subject, question, entities, unclear_draft(subject, question))
     else:
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
-    notes = (*reply.notes, *_stale_notes(subject, entities))
+    # An answer of a query rests on records alone, of thousands of files perhaps.
+    notes = reply.notes if reply.query else (*reply.notes, *_stale_notes(subject, entities))
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
@@ -309,6 +310,8 @@ def _scope_help(kind: SubjectKind) -> str:
 def _sources_asked(subject: Subject, entities: Entities) -> tuple[str, ...]:
     """Sources of the pictures and clips that the question names, or else of all."""
     every = [record.source for record in subject.records] + [clip.source for clip in subject.clips]
+    if not entities.pictures:
+        return tuple(every)
     meant = [source for source in every if any(names_source(name, source) for name in entities.pictures)]
     return tuple(meant or every)
 
@@ -316,9 +319,10 @@ def _sources_asked(subject: Subject, entities: Entities) -> tuple[str, ...]:
 def _recorded_label(subject: Subject, entities: Entities) -> Label | None:
     """The recorded label of the one picture or clip that the question is about; None where it is several."""
     sources = _sources_asked(subject, entities)
-    labels = {record.source: record.label for record in subject.records}
-    labels |= {clip.source: clip.label for clip in subject.clips}
-    return labels.get(sources[0]) if len(sources) == 1 else None
+    if len(sources) != 1:
+        return None
+    every = (*subject.records, *subject.clips)
+    return next((record.label for record in every if record.source == sources[0]), None)
 
 
 def _stale_notes(subject: Subject, entities: Entities) -> list[str]:

@@ -296,8 +296,9 @@ def _follow_up(
     plain: str,
 ) -> RunDraft | None:
     """The last question again, with what this one names in place of its own."""
-    if reading.unread:
-        return _unread(known, reading)
+    unread = [word for word in reading.unread if word != "compare"]
+    if unread:
+        return _unread(known, replace(reading, unread=tuple(unread)))
     if re.match(r"compare (?:that|this|it|those)\b", plain):
         old = [each for each in before.where if each.column in ("product", "folder", "camera", "time")]
         return _compared(known, reading, (*old, *reading.where), form, plain)
