@@ -16,8 +16,11 @@ from anomalist.types.image import Record
 from anomalist.vision.motion.events import event_signature
 
 Row = dict[str, Any]
-Rows = Mapping[TableName, list[Row]]
-"""Rows by table; a key that a row lacks is null."""
+Columns = dict[str, list[Any]]
+"""Values by column; all columns are equally long."""
+
+Rows = Mapping[TableName, Columns]
+"""Columns by table; a column that is not there is null."""
 
 VECTOR_SIZES: Mapping[TableName, int] = {"regions": 8, "events": 25}
 """Numbers of the vector that a table is compared by, in its columns v0, v1, …"""
@@ -32,7 +35,7 @@ def rows_of(records: Iterable[Record | ClipRecord], first: int = 0, *, sentences
     first : ``number`` of the first of them; each row holds that of its record.
     sentences : give the rows of claims and rules, and only those; else all others.
     """
-    rows: dict[TableName, list[Row]] = defaultdict(list)
+    rows: dict[TableName, Columns] = defaultdict(dict)
     for number, record in enumerate(records, start=first):
         about = {
             "number": number,
@@ -49,10 +52,11 @@ def rows_of(records: Iterable[Record | ClipRecord], first: int = 0, *, sentences
     return rows
 
 
-def feedback_rows(cases: Iterable[Case]) -> list[Row]:
-    """The rows of feedback."""
-    return [
-        {
+def feedback_columns(cases: Iterable[Case]) -> Columns:
+    """The rows of feedback, by column."""
+    columns: Columns = {}
+    for number, case in enumerate(cases):
+        row = {
             "number": number,
             "source": case.source,
             "parent": _parent(case.source),
@@ -68,11 +72,19 @@ def feedback_rows(cases: Iterable[Case]) -> list[Row]:
             "profile": case.profile,
             "undone": case.undone is not None,
         }
-        for number, case in enumerate(cases)
-    ]
+        _append(columns, row)
+    return columns
 
 
-def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -> None:
+def _append(columns: Columns, row: Row) -> None:
+    """Add a row; lists of plain values are much less work for the garbage collector than rows are."""
+    if not columns:
+        columns |= {name: [] for name in row}
+    for name, value in row.items():
+        columns[name].append(value)
+
+
+def _add_picture(record: Record, about: Row, rows: dict[TableName, Columns]) -> None:
     evidence, verdict = record.evidence, record.verdict
     label = record.label if record.status == "ok" else None
     severity = None if verdict is None else verdict.severity
@@ -85,7 +97,8 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
     }
     regions, size = evidence.regions, (record.height or 1, record.width or 1)
     kinds = [region_kind(region, size) for region in regions]
-    rows["pictures"].append(
+    _append(
+        rows["pictures"],
         picture
         | {
             "status": record.status,
@@ -107,7 +120,7 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
             "width": record.width,
             "height": record.height,
             "milliseconds": record.milliseconds,
-        }
+        },
     )
     for region, kind in zip(regions, kinds, strict=True):
         x0, y0, x1, y1 = region.box
@@ -124,10 +137,10 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, list[Row]]) -
             "known": region.known.name if region.known else None,
             "x0": x0, "y0": y0, "x1": x1, "y1": y1,
         }  # fmt: skip
-        rows["regions"].append(row | _vector_columns(region_vector(region).tolist()))
+        _append(rows["regions"], row | _vector_columns(region_vector(region).tolist()))
 
 
-def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName, list[Row]]) -> None:
+def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName, Columns]) -> None:
     about["label"] = record.label if record.status == "ok" else None
     if isinstance(record, Record):
         _add_claims(record.claims, about, "", rows)
@@ -138,10 +151,11 @@ def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName
         _add_rules(event.recalled, about, event.id, rows)
 
 
-def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, list[Row]]) -> None:
+def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, Columns]) -> None:
     about["label"] = record.label if record.status == "ok" else None
     clip = about | {"camera": record.scene}
-    rows["clips"].append(
+    _append(
+        rows["clips"],
         clip
         | {
             "status": record.status,
@@ -152,7 +166,7 @@ def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, list[Row]]) 
             "why": record.why_undecided or record.error,
             "mode": record.mode,
             "frames": record.frames,
-        }
+        },
     )
     size = (record.height or 1, record.width or 1)
     for event in record.events:
@@ -171,16 +185,16 @@ def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, list[Row]]) 
             "speed": event.tracks[0].speed_ratio if event.tracks else None,
             "opinion": event.opinion,
         }
-        rows["events"].append(row | _vector_columns(event_signature(event, size).tolist()))
+        _append(rows["events"], row | _vector_columns(event_signature(event, size).tolist()))
 
 
-def _add_claims(claims: Iterable[Claim], about: Row, part: str, rows: dict[TableName, list[Row]]) -> None:
+def _add_claims(claims: Iterable[Claim], about: Row, part: str, rows: dict[TableName, Columns]) -> None:
     for claim in claims:
         said = {"part": part, "text": claim.text, "evidence": ", ".join(claim.evidence), "by": claim.source}
-        rows["claims"].append(about | said)
+        _append(rows["claims"], about | said)
 
 
-def _add_rules(items: Iterable[Recalled], about: Row, part: str, rows: dict[TableName, list[Row]]) -> None:
+def _add_rules(items: Iterable[Recalled], about: Row, part: str, rows: dict[TableName, Columns]) -> None:
     for item in items:
         row = {
             "part": part,
@@ -191,7 +205,7 @@ def _add_rules(items: Iterable[Recalled], about: Row, part: str, rows: dict[Tabl
             "similarity": item.similarity,
             "severity": item.severity,
         }
-        rows["rules"].append(about | row)
+        _append(rows["rules"], about | row)
 
 
 def _parent(source: str) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from anomalist.memory.cases import Case
 from anomalist.querying.columns import COLUMNS, TABLE_NAMES, RecordColumn, TableName
-from anomalist.querying.rows import VECTOR_SIZES, Row, Rows, feedback_rows, rows_of
+from anomalist.querying.rows import VECTOR_SIZES, Columns, Rows, feedback_columns, rows_of
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 from anomalist.types.names import common_folder
@@ -133,13 +132,12 @@ def _insert_all(connection: duckdb.DuckDBPyConnection, schema: str, tables: Rows
         _insert(connection, schema, table, rows)
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, schema: str, table: TableName, rows: Sequence[Row]
-) -> None:
-    if not rows:
+def _insert(connection: duckdb.DuckDBPyConnection, schema: str, table: TableName, columns: Columns) -> None:
+    if not columns:
         return
     stored = _stored(table)
-    batch = {name: _array(_column(rows, name), type) for name, type in stored}
+    count = len(columns["number"])
+    batch = {name: _array(columns.get(name, [None] * count), type) for name, type in stored}
     connection.register("batch", batch)
     names = ", ".join(
         f'CAST(substr("{name}", 1, 19) AS TIMESTAMP)' if type == "TIMESTAMP" else f'CAST("{name}" AS {type})'
@@ -147,13 +145,6 @@ def _insert(
     )
     connection.execute(f"INSERT INTO {schema}.{base_table(table)} SELECT {names} FROM batch")
     connection.unregister("batch")
-
-
-def _column(rows: Sequence[Row], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), rows))  # several times as fast as asking each row
-    except KeyError:
-        return [row.get(name) for row in rows]
 
 
 def _array(values: list[Any], type: str) -> np.ndarray:
@@ -180,7 +171,7 @@ def with_views(
     """
     columns = ", ".join(f'"{name}" {type}' for name, type in _stored("feedback"))
     connection.execute(f"CREATE TEMP TABLE feedback_rows ({columns})")
-    _insert(connection, "temp", "feedback", feedback_rows(cases))
+    _insert(connection, "temp", "feedback", feedback_columns(cases))
     folders = {source.schema: _shared_folder(connection, source.schema) for source in sources}
     for table in TABLE_NAMES:
         parts = []
