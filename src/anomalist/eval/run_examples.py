@@ -58,9 +58,7 @@ class _Profile(NamedTuple):
     digest: str
 
 
-def picture_records(
-    count: int = 500, seed: int = 0, last_day: datetime.date = LAST_DAY
-) -> Iterator[Record]:
+def picture_records(count: int = 500, seed: int = 0, last_day: datetime.date = LAST_DAY) -> Iterator[Record]:
     """Records of pictures ``parts/PRODUCT/SHIFT/0001.png``, made-up evidence as the reasoner judges it."""
     draw = random.Random(seed)
     reasoner, policy = EvidenceReasoner(), load_policy()

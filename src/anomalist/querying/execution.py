@@ -147,7 +147,7 @@ class _Statement:
 
     def _list(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         query = self._query
-        asked = [condition.column for condition in query.where]
+        asked = [each.column for each in query.where if each.operator != "=" or len(each.values) > 1]
         sorted_by = [query.sort.lstrip("-")] if query.sort else []
         columns = list(dict.fromkeys(query.show or [*LISTED[query.table], *asked, *sorted_by]))
         if (

@@ -29,7 +29,7 @@ from anomalist.agent.asking.run_answering import (
 from anomalist.agent.asking.run_decisions import AcceptancePlan
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft
 from anomalist.agent.tools.decision import choose_option
-from anomalist.agent.tools.subject import Subject
+from anomalist.agent.tools.subject import MAX_NAMES, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
 from anomalist.types.common import Answer, Label
@@ -132,7 +132,8 @@ def answer(
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
     # An answer of a query rests on records alone, of thousands of files perhaps.
-    notes = reply.notes if reply.query else (*reply.notes, *_stale_notes(subject, entities))
+    of_run = reply.query is not None or bool(reply.choices) or len(reply.subjects) > MAX_NAMES
+    notes = reply.notes if of_run else (*reply.notes, *_stale_notes(subject, entities))
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
@@ -321,8 +322,9 @@ def _recorded_label(subject: Subject, entities: Entities) -> Label | None:
     sources = _sources_asked(subject, entities)
     if len(sources) != 1:
         return None
-    every = (*subject.records, *subject.clips)
-    return next((record.label for record in every if record.source == sources[0]), None)
+    pictures = [record.label for record in subject.records if record.source == sources[0]]
+    clips = [clip.label for clip in subject.clips if clip.source == sources[0]]
+    return next(iter((*clips, *pictures)), None)
 
 
 def _stale_notes(subject: Subject, entities: Entities) -> list[str]:

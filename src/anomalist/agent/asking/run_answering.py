@@ -372,7 +372,11 @@ def nearest_questions(known: RunTables, text: str, most: int) -> tuple[str, ...]
     name = near[0] if near else groups[0] if groups else ""
     of = f" of {name}" if name else ""
     if known.tables.count("pictures"):
-        questions = [f"How many{of} are anomalous?", "Which pictures are critical?", "Can I ship this batch?"]
+        questions = [
+            f"How many pictures{of} are anomalous?",
+            "Which pictures are critical?",
+            "Can I ship this batch?",
+        ]
         questions += [f"Compare {groups[0]} with {groups[1]}."] if len(groups) > 1 else []
     else:
         at = f" at {name}" if name else ""

@@ -134,10 +134,14 @@ def _undecided_claims(
     claims = []
     if undecided:
         reasons = run_query(tables, Query(where=(*where, _label("undecided")), by=("why",)))
-        used.append(numbers_of(reasons))
+        merged: dict[str, int] = {}
+        for row in reasons.rows:  # the same reason has other numbers for each picture
+            reason = str(row[0] or "no reason is recorded").partition(":")[0].rstrip(".")
+            merged[reason] = merged.get(reason, 0) + int(row[-1] or 0)
+        used.append(numbers_of(reasons, *merged.values()))
         noun = "picture is" if undecided == 1 else "pictures are"
-        why = "; ".join(f"{row[-1]} because: {row[0]}" for row in reasons.rows[:3])
-        claims.append(make_claim(f"{undecided:,} {noun} undecided ({why})", (QUERY_ID,)))
+        why = "; ".join(f"{number:,}: {reason}" for reason, number in merged.items())
+        claims.append(make_claim(f"{undecided:,} {noun} undecided ({why}).", (QUERY_ID,)))
     if unreadable:
         noun = "picture" if unreadable == 1 else "pictures"
         text = f"{unreadable:,} {noun} could not be judged at all, which is not the same as good."

@@ -261,7 +261,7 @@ def _listed(result: QueryResult, named: bool) -> list[Claim]:
         cells = zip(result.columns, row, strict=True)
         parts = [_cell_phrase(column, cell) for column, cell in cells if column not in ("name", "run")]
         known = [part for part in parts if part]
-        claims.append(make_claim(f"{name}: {', '.join(known) or 'listed'}.", (name,)))
+        claims.append(make_claim(f"{name}: {', '.join(known).rstrip('.') or 'listed'}.", (name,)))
     left = len(result.rows) - MAX_LISTED
     if left > 0:
         claims.append(make_claim(f"And {left:,} more, which the query lists.", (QUERY_ID,)))
