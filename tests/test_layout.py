@@ -22,7 +22,7 @@ LAYERS = (
     {"vision"},
     {"memory"},
     {"prompts"},
-    {"agent"},
+    {"agent", "querying"},
     {"records"},
     {"composition", "pipeline", "triage", "streaming", "feedback"},
     {""},  # the public API

@@ -25,6 +25,8 @@ __all__ = [
     "Media",
     "MixedProfile",
     "Profile",
+    "Query",
+    "QueryResult",
     "Record",
     "Region",
     "Scene",
@@ -38,12 +40,15 @@ __all__ = [
     "learn",
     "learn_products",
     "learn_scene",
+    "query",
 ]
 
 if TYPE_CHECKING:
     from anomalist.composition import InspectionSettings, TriageSettings
     from anomalist.errors import AnomalistError
     from anomalist.pipeline import Inspector, LearnOptions, check_normals, learn, learn_products
+    from anomalist.querying.query import Query, QueryResult
+    from anomalist.querying.runs import query
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event, Measured, Track
     from anomalist.types.common import Answer, Claim, Verdict
@@ -67,6 +72,8 @@ _MODULES = {
     "Media": "anomalist.types.image",
     "MixedProfile": "anomalist.vision.profile",
     "Profile": "anomalist.vision.profile",
+    "Query": "anomalist.querying.query",
+    "QueryResult": "anomalist.querying.query",
     "Record": "anomalist.types.image",
     "Region": "anomalist.types.image",
     "Scene": "anomalist.vision.motion.scene",
@@ -79,6 +86,7 @@ _MODULES = {
     "learn": "anomalist.pipeline",
     "learn_products": "anomalist.pipeline",
     "learn_scene": "anomalist.vision.motion.learning",
+    "query": "anomalist.querying.runs",
 }
 """Public name → module, imported when it is first asked for: ``import anomalist`` stays fast."""
 

@@ -81,9 +81,12 @@ def test_options_in_the_question_are_read_the_same_way(folder: Path) -> None:
 
 
 def test_what_cannot_be_answered_exits_with_3(folder: Path) -> None:
-    done = run("ask", folder, "Who made it?", "--picture", "hole.png")
+    done = run("ask", folder, "What does it cost?", "--picture", "hole.png")
     assert done.exit_code == 3
     assert "can't be told" in done.output
+    done = run("ask", folder, "Who made it?", "--picture", "hole.png")
+    assert done.exit_code == 3
+    assert "is not in the records" in done.output
 
 
 def test_a_clip_of_a_run(tmp_path: Path) -> None:

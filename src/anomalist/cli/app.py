@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.cli import ask, chat, eval, inspect, memory, models, outliers, rules, triage
+from anomalist.cli import ask, chat, eval, inspect, memory, models, outliers, query, rules, triage
 from anomalist.cli.terminal import (
     EXIT_INTERRUPTED,
     DeviceOption,
@@ -242,6 +242,7 @@ app.command()(inspect.inspect)
 app.command()(inspect.report)
 app.command()(ask.ask)
 app.command()(chat.chat)
+app.command()(query.query)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

@@ -139,6 +139,11 @@ def ask(
         str | None, typer.Option(help="Which picture or clip of a run; all when left out.")
     ] = None,
     false_alarm_rate: RateOption = None,
+    aql: Annotated[
+        float | None,
+        typer.Option(help="Of a batch: accept it by ISO 2859-1, normal inspection, at this AQL in per cent."),
+    ] = None,
+    level: Annotated[str, typer.Option(help="Inspection level for --aql: I, II, III, S-1 to S-4.")] = "II",
     crops: Annotated[Path | None, typer.Option(help="Folder for the closer looks that were taken.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
 ) -> None:
@@ -154,8 +159,11 @@ def ask(
     from anomalist.agent.asking.question import read_question
 
     read_question(question)  # refused before the long work
+    from anomalist.agent.asking.run_decisions import AcceptancePlan
+
+    plan = None if aql is None else AcceptancePlan(aql, level)
     subject = replace(load_subject(what, profile, reference, picture, false_alarm_rate), crops=crops)
-    reply = answer(subject, question, options or ())
+    reply = answer(subject, question, options or (), plan=plan)
     print(reply.model_dump_json() if json else format_answer(reply))
     if not reply.answered:
         raise typer.Exit(EXIT_NOT_JUDGED)
@@ -188,15 +196,27 @@ def load_subject(
 
 def format_answer(reply: Answer) -> str:
     """An answer as text, with what each sentence rests on in brackets."""
-    lines = []
+    lines = [f"({reply.reading})"] if reply.reading else []
     if reply.letter is not None or not reply.claims:
         lines.append(reply.text)
     lines += [f"{claim.text} [{', '.join(claim.evidence)}]" for claim in reply.claims if reply.letter is None]
     lines += [f"  {option.letter}. {option.text} ({option.probability:.0%})" for option in reply.options]
+    lines += _table_lines(reply.table)
     lines += [reply.helps] if reply.helps else []
+    lines += [f"  {number}. {choice}" for number, choice in enumerate(reply.choices, start=1)]
+    lines += [f"  anomalist query RUN '{reply.query}'"] if reply.query and reply.answered else []
     lines += [f"Note: {note}" for note in reply.notes]
     lines += [f"Left out, for lack of evidence: {len(reply.dropped)}"] if reply.dropped else []
     return "\n".join(lines)
+
+
+def _table_lines(table: Sequence[Sequence[str]]) -> list[str]:
+    """Headings and rows in columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
 
 
 def _clip_subject(clips: Sequence[Path], profile: str | None) -> Subject:

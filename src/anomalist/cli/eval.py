@@ -268,3 +268,20 @@ def sentences(
         print(result.model_dump_json())
     else:
         out.print(render(result))
+
+
+@app.command()
+def runs(
+    open_only: Annotated[
+        bool,
+        typer.Option("--open-only", help="Leave the questions unopened that are kept apart."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+) -> None:
+    """Ask questions about made-up runs in the words of inspectors and auditors, and grade the answers."""
+    from anomalist.cli.terminal import progress_bars
+    from anomalist.eval.run_questions import evaluate_run_questions, render
+
+    with progress_bars() as progress:
+        result = evaluate_run_questions(open_only=open_only, progress=progress)
+    print(result.model_dump_json() if json else render(result))

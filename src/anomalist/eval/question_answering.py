@@ -29,6 +29,7 @@ from anomalist.eval.question_answering_set import (
     read_questions,
 )
 from anomalist.types.common import Answer, Frozen
+from anomalist.types.names import names_source
 from anomalist.vision.detectors.base import Progress, no_progress
 
 
@@ -165,7 +166,7 @@ def _keeps_verdict(reply: Answer, subject: Subject) -> bool:
 
 def _count_unsupported(reply: Answer, subject: Subject) -> int:
     """Number of claims that cite ids which are neither in the records nor in the memory."""
-    known = {"score"}
+    known = {"score", "query"} if reply.query else {"score"}
     for record in subject.records:
         known |= {Path(record.source).name, *(region.id for region in record.regions)}
         known |= {case for region in record.regions if region.known for case in region.known.cases}
@@ -173,9 +174,12 @@ def _count_unsupported(reply: Answer, subject: Subject) -> int:
         known |= {event.id for event in clip.events}
         known |= {track.id for event in clip.events for track in event.tracks}
     stored = ("case:", "rule:", "scene:")
-    return sum(
-        any(id not in known and not id.startswith(stored) for id in claim.evidence) for claim in reply.claims
-    )
+
+    def is_known(id: str) -> bool:
+        named = any(names_source(id, record.source) for record in subject.records)
+        return id in known or id.startswith(stored) or named
+
+    return sum(not all(map(is_known, claim.evidence)) for claim in reply.claims)
 
 
 def render(result: AskingResult) -> str:

@@ -79,6 +79,9 @@ class SimilarCase(NamedTuple):
     similarity: float
 
 
+_SELECTED = "in case:{}:"
+"""Note of a case that is part of a selection, which it names."""
+
 _COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
 
 
@@ -99,15 +102,36 @@ class CaseStore(SqliteStore):
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
         """Store feedback and its embeddings, by embedding space, in one transaction."""
         blobs = {space: _vector_blob(space, vector) for space, vector in (vectors or {}).items()}
-        values = [getattr(feedback, name) for name in Feedback.model_fields]
-        marks = ", ".join("?" * len(values))
         with data_errors(self.path), transaction(self._connection):
-            row = self._connection.execute(
-                f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *",
-                [utc_now(), *values],
-            ).fetchone()
+            row = self._insert(feedback)
             for space, blob in blobs.items():
                 self._attach(row["id"], space, blob)
+            return _case_from_row(row)
+
+    def add_selection(
+        self, feedback: Feedback, parts: Sequence[tuple[Feedback, Mapping[str, npt.ArrayLike]]]
+    ) -> Case:
+        """Store feedback on a selection and on each of its parts, all or nothing; undoing it undoes them all.
+
+        Parameters
+        ----------
+        feedback : on the selection as a whole.
+        parts : feedback on one picture or event each, with its embeddings by space.
+
+        Returns
+        -------
+        The case of the selection. Those of its parts name it in their note.
+        """
+        blobs = [
+            {space: _vector_blob(space, each) for space, each in vectors.items()} for _, vectors in parts
+        ]
+        with data_errors(self.path), transaction(self._connection):
+            row = self._insert(feedback)
+            for (part, _), vectors in zip(parts, blobs, strict=True):
+                note = f"{_SELECTED.format(row['id'])} {part.note}".rstrip()
+                number = self._insert(part.replace(note=note))["id"]
+                for space, blob in vectors.items():
+                    self._attach(number, space, blob)
             return _case_from_row(row)
 
     def attach(self, id: str | int, space: str, vector: npt.ArrayLike) -> None:
@@ -121,15 +145,23 @@ class CaseStore(SqliteStore):
             self._attach(self._row(id)["id"], space, blob)
 
     def undo(self, id: str | int, who: str | None = None) -> Case:
-        """Mark a case as undone; it stays in the file. Raises DataError if it is undone already."""
+        """Mark a case as undone, and with a selection its parts; it stays in the file.
+
+        Raises DataError if it is undone already.
+        """
         with data_errors(self.path), transaction(self._connection):
             case = _case_from_row(self._row(id))
             if case.undone:
                 raise DataError(f"{case.id} was undone already, by {case.undone_by} at {case.undone}.")
+            undone = [utc_now(), who or current_user()]
             row = self._connection.execute(
                 "UPDATE cases SET undone = ?, undone_by = ? WHERE id = ? RETURNING *",
-                [utc_now(), who or current_user(), _case_number(id)],
+                [*undone, _case_number(id)],
             ).fetchone()
+            self._connection.execute(
+                "UPDATE cases SET undone = ?, undone_by = ? WHERE undone IS NULL AND note LIKE ?",
+                [*undone, f"{_SELECTED.format(row['id'])}%"],
+            )
             return _case_from_row(row)
 
     def get(self, id: str | int) -> Case:
@@ -201,6 +233,14 @@ class CaseStore(SqliteStore):
         stored = [np.frombuffer(row["vector"], "<f4") for row in rows]
         unit = _normalised(np.stack(stored)) if stored else np.empty((0, 0), np.float32)
         return [row["id"] for row in rows], unit
+
+    def _insert(self, feedback: Feedback) -> sqlite3.Row:
+        values = [getattr(feedback, name) for name in Feedback.model_fields]
+        marks = ", ".join("?" * len(values))
+        row: sqlite3.Row = self._connection.execute(
+            f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [utc_now(), *values]
+        ).fetchone()
+        return row
 
     def _row(self, id: str | int) -> sqlite3.Row:
         row: sqlite3.Row | None = self._connection.execute(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
 from anomalist.types.common import SEVERITIES, Label, PromptUsed
 from anomalist.types.image import Attributes, Calibration, Record, is_alarm
+from anomalist.types.names import common_folder
 
 if TYPE_CHECKING:
     from anomalist.memory.ranking import RankAdjustment
@@ -55,12 +56,7 @@ def short_names(records: Sequence[Record | ClipRecord]) -> tuple[str, list[str]]
     """Split sources into the folder that they share ("" if none) and what tells them apart."""
     if any("://" in record.source for record in records):  # addresses are not taken apart
         return "", [printable(record.source) for record in records]
-    parents = [str(Path(record.source).parent) for record in records]
-    try:
-        folder = os.path.commonpath(parents)
-        folder = "" if folder == "." else folder
-    except ValueError:  # absolute and relative paths, or no records
-        folder = ""
+    folder = common_folder(record.source for record in records)
     names = [os.path.relpath(record.source, folder) if folder else record.source for record in records]
     return printable(folder), [printable(name) for name in names]
 

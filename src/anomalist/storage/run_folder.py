@@ -72,7 +72,7 @@ class RunFolder(Generic[RecordT]):
         self.path = path
         self._file: BinaryIO | None = None
         rows = read_rows(path / self.file_name)
-        parsed = (self._parse(line, number) for number, line in rows)
+        parsed = (self.parse_row(line, number, path) for number, line in rows)
         self._records: dict[str, RecordT] = {record.source: record for record in parsed}
 
     @classmethod
@@ -157,21 +157,26 @@ class RunFolder(Generic[RecordT]):
             )
         return self._file
 
-    def _parse(self, line: bytes, number: int) -> RecordT:
-        place = f'Line {number} of "{self.path / self.file_name}"'
+    @classmethod
+    def parse_row(cls, line: bytes, number: int, path: Path) -> RecordT:
+        """The record of one row; ``number`` and ``path`` are of its line and folder, for messages.
+
+        Raises DataError if the row is damaged, or of a newer format than this version knows.
+        """
+        place = f'Line {number} of "{path / cls.file_name}"'
         try:
             row = json.loads(line)
-            newer = isinstance(row, dict) and row.get("format", self.record_format) > self.record_format
+            newer = isinstance(row, dict) and row.get("format", cls.record_format) > cls.record_format
             if not newer:
-                record: RecordT = self.record_type.model_validate(row)
+                record: RecordT = cls.record_type.model_validate(row)
                 return record
         except (ValueError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{place} is damaged.",
-                f"Remove that line and run {self.command} again: only its {self.item} is done again.",
+                f"Remove that line and run {cls.command} again: only its {cls.item} is done again.",
             ) from error
         raise DataError(
-            f"{place} has format {row['format']}; this anomalist reads up to {self.record_format}.",
+            f"{place} has format {row['format']}; this anomalist reads up to {cls.record_format}.",
             "Upgrade anomalist.",
         )
 

@@ -146,6 +146,12 @@ class Answer(Frozen):
     intent: str = Field(description='what the question was taken for; "choice" with options')
     subjects: tuple[str, ...] = Field((), description="sources of the pictures or clips it is about")
     verdict: Label | None = Field(None, description="as recorded; a question never changes it")
+    query: str | None = Field(None, description="of a question about a run: gives the same numbers again")
+    reading: str | None = Field(None, description="what such a question was read as, in one line")
+    choices: tuple[str, ...] = Field((), description="questions to choose from, where it is asked back")
+    table: tuple[tuple[str, ...], ...] = Field(
+        (), description="headings and rows, where a table was asked for"
+    )
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = Field((), description="sentences left out: an id or number had no evidence")
     reasoner: str = ""

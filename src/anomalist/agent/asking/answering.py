@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
 from anomalist.agent.asking.draft import Draft, filter_supported_claims
@@ -20,15 +19,28 @@ from anomalist.agent.asking.question import (
     read_question,
     strip_quoted,
 )
+from anomalist.agent.asking.run_answering import (
+    answers_run,
+    picture_draft,
+    run_draft,
+    unclear_draft,
+    unread_draft,
+)
+from anomalist.agent.asking.run_decisions import AcceptancePlan
+from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft
 from anomalist.agent.tools.decision import choose_option
-from anomalist.agent.tools.subject import Subject
+from anomalist.agent.tools.subject import MAX_NAMES, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import changed_since
 from anomalist.types.common import Answer, Label
+from anomalist.types.names import names_source
 from anomalist.vision.media.images import source_digest
 from anomalist.vision.media.pages import split_page
 
 REASONER = "evidence (measurement only, no language model)"
+
+_OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
+"""Intents about a run that no query answers."""
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
@@ -79,7 +91,14 @@ OUT_OF_SCOPE_HELP = (
 )
 
 
-def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
+def answer(
+    subject: Subject,
+    text: str,
+    options: Sequence[str] = (),
+    *,
+    earlier: Sequence[Answer] = (),
+    plan: AcceptancePlan | None = None,
+) -> Answer:
     """Answer a question about a subject by measurement alone; the recorded verdict never changes.
 
     Parameters
@@ -88,6 +107,8 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     text : the question, up to 2,000 characters, in English; it may contain lettered options. Quoted text is
         data.
     options : 2 to 26 options, without letters.
+    earlier : answers of the conversation, in order: follow-ups about a run keep what was talked about.
+    plan : by which a batch would be accepted, where a person set one.
 
     Returns
     -------
@@ -105,12 +126,74 @@ def answer(subject: Subject, text: str, options: Sequence[str] = ()) -> Answer:
     multiple_choice = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
     if multiple_choice is None:
         entities = extract_entities(question)
-        reply = _answer_by_intent(subject, question, entities)
+        reply = _answer_about_run(subject, question, entities, earlier, plan)
+        reply = reply or _answer_by_intent(subject, question, entities)
+        if entities.picture is None and not reply.answered and reply.text.startswith("Which picture?"):
+            reply = _checked_answer(subject, question, entities, unclear_draft(subject, question))
     else:
         entities = extract_entities(_question_part(question, multiple_choice.question))
         reply = _answer_multiple_choice(subject, question, entities, multiple_choice, given=bool(options))
-    notes = (*reply.notes, *_stale_notes(subject, entities))
+    # An answer of a query rests on records alone, of thousands of files perhaps.
+    of_run = reply.query is not None or bool(reply.choices) or len(reply.subjects) > MAX_NAMES
+    notes = reply.notes if of_run else (*reply.notes, *_stale_notes(subject, entities))
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
+
+
+def _answer_about_run(
+    subject: Subject,
+    question: Question,
+    entities: Entities,
+    earlier: Sequence[Answer],
+    plan: AcceptancePlan | None,
+) -> Answer | None:
+    """The answer that a whole run gives; None where one picture or clip, or a setting, gives it."""
+    if foreign_language(question) is not None or not (subject.records or len(subject.clips) > 1):
+        return None
+    several = answers_run(subject, entities)
+    if several and len(entities.pictures) == 2:
+        return None
+    try:
+        if several:
+            draft = run_draft(subject, question, earlier, plan)
+            if draft is None or draft.intent in ("unread", "unclear"):
+                intent = classify_intent(question, "batch").intent
+                settings = (
+                    intent in _OF_SETTINGS if draft is None else intent == "rate" and bool(entities.rate)
+                )
+                draft = None if settings else draft or unread_draft(subject, question)
+        else:
+            draft = picture_draft(subject, question, entities)
+    except AnomalistError as error:
+        helps = error.remedy or PICTURE_SCOPE
+        return _unanswered(subject, question, entities, "search", error.message, helps)
+    return None if draft is None else _checked_answer(subject, question, entities, draft)
+
+
+def _checked_answer(subject: Subject, question: Question, entities: Entities, made: RunDraft) -> Answer:
+    """The answer of a draft about a run, without claims whose ids or numbers its results don't have."""
+    draft = made.draft
+    unanswered = draft.helps is not None
+    dropped: tuple[str, ...]
+    if unanswered and made.query is None:
+        kept, dropped = draft.claims, ()
+    else:
+        kept, dropped = filter_supported_claims(draft.claims, draft.used, extra=(QUERY_ID,))
+    return Answer(
+        question=question.text,
+        answered=not unanswered and bool(kept),
+        text=" ".join(claim.text for claim in kept) or "Nothing that was measured supports an answer.",
+        claims=() if unanswered else kept,
+        helps=draft.helps,
+        intent=made.intent,
+        subjects=_sources_asked(subject, entities),
+        verdict=_recorded_label(subject, entities),
+        query=None if made.query is None else str(made.query),
+        reading=made.reading,
+        choices=made.choices,
+        table=made.table,
+        dropped=dropped,
+        reasoner=REASONER,
+    )
 
 
 def _answer_by_intent(subject: Subject, question: Question, entities: Entities) -> Answer:
@@ -124,6 +207,12 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
         prediction = replace(prediction, intent="compare")
     if prediction.intent == "feedback" and not memory_replies.is_statement(question):
         prediction = replace(prediction, intent="verdict")
+    if prediction.intent == OUT_OF_SCOPE and entities.pictures:
+        # A file name can mislead: "Is exp1_num_43817.jpg fine?"
+        plain = question.plain
+        for name in entities.pictures:
+            plain = plain.replace(name.casefold(), "it")
+        prediction = classify_intent(replace(question, plain=plain), kind)
     if prediction.intent == OUT_OF_SCOPE:
         text = "That can't be told from what was measured."
         return _unanswered(
@@ -224,18 +313,20 @@ def _scope_help(kind: SubjectKind) -> str:
 def _sources_asked(subject: Subject, entities: Entities) -> tuple[str, ...]:
     """Sources of the pictures and clips that the question names, or else of all."""
     every = [record.source for record in subject.records] + [clip.source for clip in subject.clips]
-    meant = [
-        source for source in every if source in entities.pictures or Path(source).name in entities.pictures
-    ]
+    if not entities.pictures:
+        return tuple(every)
+    meant = [source for source in every if any(names_source(name, source) for name in entities.pictures)]
     return tuple(meant or every)
 
 
 def _recorded_label(subject: Subject, entities: Entities) -> Label | None:
     """The recorded label of the one picture or clip that the question is about; None where it is several."""
     sources = _sources_asked(subject, entities)
-    labels = {record.source: record.label for record in subject.records}
-    labels |= {clip.source: clip.label for clip in subject.clips}
-    return labels.get(sources[0]) if len(sources) == 1 else None
+    if len(sources) != 1:
+        return None
+    pictures = [record.label for record in subject.records if record.source == sources[0]]
+    clips = [clip.label for clip in subject.clips if clip.source == sources[0]]
+    return next(iter((*clips, *pictures)), None)
 
 
 def _changed_since(path: Path, sha256: str) -> str | None:

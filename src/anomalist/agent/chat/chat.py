@@ -38,6 +38,7 @@ from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.clips import frame_at
 from anomalist.agent.tools.memory import list_rules
 from anomalist.agent.tools.pictures import compare_with_normal, show_findings, zoom
+from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore
@@ -238,7 +239,7 @@ def _forward_events(listener: Callable[[ChatStreamEvent], None], mode: str, part
                 listener(ChatStreamEvent("tool", call["name"]))
 
 
-ID_FORMATS = "Ids look like R1, E2, case:12, rule:7, or score."
+ID_FORMATS = "Ids look like R1, E2, case:12, rule:7, score, or query."
 
 
 def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
@@ -269,6 +270,8 @@ def open_evidence(chat: Chat, wanted: str, folder: Path) -> str:
         raise DataError(f"There is no {id}.", ID_FORMATS)
     if id == "score":
         return _open_score(subject)
+    if id == "query":
+        return _open_query(chat)
     raise DataError(f"There is nothing called {id[:40]!r}.", ID_FORMATS)
 
 
@@ -293,6 +296,16 @@ def _open_case(subject: Subject, id: str) -> str:
     parts += [f"severity {SEVERITIES[case.severity]}"] if case.severity is not None else []
     parts += [f"undone by {case.undone_by} at {case.undone}"] if case.undone else []
     return "\n".join(filter(None, [f"{', '.join(parts)}.", case.note, case.text]))
+
+
+def _open_query(chat: Chat) -> str:
+    """The rows of the last query of a conversation."""
+    asked = next((answer.query for answer in reversed(chat.answers) if answer.query), None)
+    if asked is None:
+        raise DataError("Nothing was asked about the run yet.", ID_FORMATS)
+    found = query_records(chat.subject, asked)
+    rows = [", ".join("" if cell is None else f"{cell}" for cell in row) for row in found.rows]
+    return "\n".join([found.reading, ", ".join(found.columns), *rows, *found.notes, found.query])
 
 
 def _open_score(subject: Subject) -> str:

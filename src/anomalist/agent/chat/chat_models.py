@@ -22,6 +22,7 @@ from pydantic import Field
 
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.question import MultipleChoice, question_without_options, read_multiple_choice
+from anomalist.agent.asking.run_intents import match_picture_intent
 from anomalist.agent.chat.context import (
     ANSWER_KEY,
     ModelAnswer,
@@ -92,18 +93,20 @@ def answer_by_measurement(subject: Subject, question: str, earlier: Sequence[Ans
     if len(sources_of(meant)) == 1 and earlier and _SAME_QUESTION.match(question):
         again = answer(meant, earlier[-1].question)
         return again.replace(question=question)
-    reply = answer(meant, question)
-    if reply.answered:
+    focus = last_focus(earlier, sources_of(subject))
+    if focus is not None and match_picture_intent(question.casefold()) == "alike":
+        meant = only_source(subject, focus)  # "Did the same thing happen on other pictures?"
+    reply = answer(meant, question, earlier=earlier)
+    if reply.answered or (reply.choices and reply.intent != "unclear"):
         return reply
     if len(sources_of(meant)) == 1:
         # A file name in the question can mislead the intent classifier: "Is exp1_num_43817.jpg fine?"
         plain = replace_file_name(question, sources_of(meant)[0])
         return reply if plain == question else _prefer_second(answer(meant, plain), reply)
     # "How bad?" refers to the last picture of the conversation.
-    last = last_focus(earlier, sources_of(subject))
-    if last is None:
+    if focus is None:
         return reply
-    return _prefer_second(answer(only_source(subject, last), question), reply)
+    return _prefer_second(answer(only_source(subject, focus), question), reply)
 
 
 def _with_last_question(question: str, earlier: Sequence[Answer]) -> str:

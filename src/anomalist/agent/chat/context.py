@@ -26,6 +26,7 @@ from anomalist.errors import AnomalistError
 from anomalist.types.clip import EVENT_ID, ClipRecord
 from anomalist.types.common import SEVERITIES, Answer, Frozen, UInt8Array
 from anomalist.types.image import REGION_ID, Record
+from anomalist.types.names import names_source
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -188,7 +189,9 @@ def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Su
     if len(sources) < 2:
         return subject
     text = question_without_options(text)
-    named = [source for source in sources if _mentions_file(text, source)]
+    paths = re.findall(r"[\w.-]+(?:/[\w.-]+)+", text)
+    named = [source for source in sources if any(names_source(path, source) for path in paths)]
+    named = named or [source for source in sources if _mentions_file(text, source)]
     if named:
         return only_source(subject, named[0]) if len(named) == 1 else subject
     text = QUOTED.sub(" … ", text)  # quoted text counts for file names only
@@ -217,10 +220,13 @@ def last_focus(earlier: Sequence[Answer], sources: Sequence[str]) -> str | None:
 
 def listed_sources(answer: Answer, sources: Sequence[str]) -> tuple[str, ...]:
     """The pictures that an answer lists one by one, in their order."""
-    by_name = {Path(source).name: source for source in sources}
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        by_name.setdefault(Path(source).name, []).append(source)
     # A sentence that cites several pictures gives no order that a person could refer to.
     cited = [claim.evidence[0] for claim in answer.claims if len(claim.evidence) == 1]
-    return tuple(dict.fromkeys(by_name[id] for id in cited if id in by_name))
+    meant = [[s for s in by_name.get(Path(id).name, ()) if names_source(id, s)] for id in cited]
+    return tuple(dict.fromkeys(each[0] for each in meant if len(each) == 1))
 
 
 def sources_of(subject: Subject) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ from anomalist.agent.tools.pictures import (
     show_findings,
     zoom,
 )
+from anomalist.agent.tools.records import query_records
+from anomalist.agent.tools.selection import call_selection_fine
 from anomalist.agent.tools.subject import Result
 
 TOOLS: tuple[Callable[..., Result], ...] = (
@@ -55,6 +57,8 @@ TOOLS: tuple[Callable[..., Result], ...] = (
     list_rules,
     apply_rules,
     search_records,
+    query_records,
+    call_selection_fine,
     list_events,
     frame_at,
 )

@@ -14,6 +14,7 @@ from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import Frozen, UInt8Array
 from anomalist.types.image import Inspection, Media, Record, Region
+from anomalist.types.names import common_folder, names_source
 from anomalist.vision.calibration import CalibrationSet
 
 AnyRecord = TypeVar("AnyRecord", Record, ClipRecord)
@@ -152,14 +153,17 @@ class Subject:
 
 def _find_record(records: tuple[AnyRecord, ...], name: str | None, what: str) -> AnyRecord:
     """The record with a name, or the only one; raises DataError where there is none or several."""
-    found = [
-        r for r in records if name is None or name in (r.source, Path(r.source).name, Path(r.source).stem)
-    ]
+    found = [r for r in records if name is None or names_source(name, r.source)]
+    if name is not None and len(found) > 1:
+        found = [r for r in found if r.source == name] or found
     if len(found) == 1:
         return found[0]
     if not records:
         raise DataError(f"There is no {what} here.")
-    known = ", ".join(Path(record.source).name for record in records[:MAX_NAMES])
-    more = f" and {len(records) - MAX_NAMES} more" if len(records) > MAX_NAMES else ""
+    shared = common_folder(record.source for record in records)
+    meant = found or records
+    shown = [record.source.removeprefix(f"{shared}/") if shared else record.source for record in meant]
+    known = ", ".join(shown[:MAX_NAMES])
+    more = f" and {len(shown) - MAX_NAMES} more" if len(shown) > MAX_NAMES else ""
     problem = f"There is no {what} {name}." if not found else f"Which {what}? There are {len(found)}."
     raise DataError(problem, f"Known: {known}{more}.")

@@ -1,0 +1,117 @@
+"""Words of questions about runs, and the parts of a query that they stand for: ``run_words.toml``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from anomalist.querying.query import Condition, Measure, Operator
+from anomalist.types.common import Frozen
+
+WORDS_FILE = Path(__file__).with_name("run_words.toml")
+
+TIME_WORDS = re.compile(
+    r"\b(?:(since|from|after|before|until|till|up to) )?"
+    r"(today|yesterday|this week|last week|this month|last month|\d{4}-\d{2}-\d{2})(?:'s)?\b"
+)
+TIME_OPERATORS: Mapping[str, Operator] = {
+    "since": ">=", "from": ">=", "after": ">", "before": "<", "until": "<=", "till": "<=", "up to": "<=",
+}  # fmt: skip
+
+NUMBERS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "twenty": 20, "a": 1, "an": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A pattern in lower case, and the condition that it stands for."""
+
+    pattern: re.Pattern[str]
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class RunWords:
+    """The content of ``run_words.toml``, with its patterns made.
+
+    Parameters
+    ----------
+    conditions, events : phrases of pictures and clips, and of events.
+    camera_trouble : what a camera that shows nothing is called.
+    places : patterns by place.
+    groups : patterns by column.
+    measures : patterns by measure, in the order in which they count.
+    fillers : words that need no part.
+    """
+
+    conditions: tuple[Phrase, ...]
+    events: tuple[Phrase, ...]
+    camera_trouble: Phrase
+    places: Mapping[str, re.Pattern[str]]
+    groups: Mapping[str, tuple[str, ...]]
+    measures: Mapping[Measure, re.Pattern[str]]
+    fillers: frozenset[str]
+
+    def is_filler(self, word: str) -> bool:
+        """Whether a word needs no part in a query."""
+        known = word in self.fillers or word.removesuffix("'s") in self.fillers
+        return known or not any(map(str.isalnum, word))
+
+    def column_of(self, word: str) -> str:
+        """The column that rows are grouped by for a word; kind where it is none of them."""
+        for column, patterns in self.groups.items():
+            if any(re.fullmatch(pattern, word) for pattern in patterns):
+                return column
+        return "kind"
+
+    @property
+    def group_pattern(self) -> str:
+        """A pattern of all words for columns, the longest first."""
+        patterns = [pattern for each in self.groups.values() for pattern in each]
+        return "|".join(f"(?:{pattern})" for pattern in sorted(patterns, key=len, reverse=True))
+
+
+class _PhraseEntry(Frozen):
+    when: str
+    patterns: tuple[str, ...]
+
+    def phrase(self) -> Phrase:
+        column, operator, value = re.fullmatch(r"(\w+)(!=|<=|>=|=|<|>|~)(.*)", self.when).groups()  # type: ignore[union-attr]
+        condition = Condition(column=column, operator=cast("Operator", operator), values=(value,))
+        return Phrase(_any_of(self.patterns), condition)
+
+
+class _WordsFile(Frozen):
+    condition: tuple[_PhraseEntry, ...]
+    event: tuple[_PhraseEntry, ...]
+    camera_trouble: _PhraseEntry
+    place: dict[str, tuple[str, ...]]
+    group: dict[str, tuple[str, ...]]
+    measure: dict[str, tuple[str, ...]]
+    fillers: dict[str, str]
+
+
+@cache
+def run_words() -> RunWords:
+    """The words, read once."""
+    file = _WordsFile.model_validate(tomllib.loads(WORDS_FILE.read_text(encoding="utf-8")))
+    return RunWords(
+        conditions=tuple(entry.phrase() for entry in file.condition),
+        events=tuple(entry.phrase() for entry in file.event),
+        camera_trouble=file.camera_trouble.phrase(),
+        places={place: _any_of(patterns) for place, patterns in file.place.items()},
+        groups=file.group,
+        measures={cast("Measure", each): _any_of(patterns) for each, patterns in file.measure.items()},
+        fillers=frozenset(file.fillers["words"].split()),
+    )
+
+
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])")

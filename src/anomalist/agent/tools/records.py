@@ -1,0 +1,90 @@
+"""The query tool: a typed query over the records that a conversation is about, and its tables."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pydantic import Field
+
+from anomalist.agent.tools.subject import Result, Subject
+from anomalist.querying.execution import run_query
+from anomalist.querying.parsing import parse_query
+from anomalist.querying.query import Group, Value
+from anomalist.querying.runs import all_cases, default_table
+from anomalist.querying.tables import Tables, tables_of_records
+from anomalist.settings import Settings
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import Record
+
+MAX_ROWS = 50
+"""Most rows that a model sees; the counts are those of all, and a note says that there are more."""
+
+
+class QueriedRecords(Result):
+    """What a query gave."""
+
+    query: str = Field(description="in its full text form")
+    reading: str
+    of: int = Field(description="rows of the table")
+    matched: int = Field(description="rows that fulfil the conditions")
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value | None, ...], ...]
+    groups: tuple[Group, ...] = Field(description="of a comparison")
+    difference: float | None
+    p_value: float | None = Field(description="of equal shares")
+
+
+def query_records(subject: Subject, query: str) -> QueriedRecords:
+    """Query the records of this run: filter, group, count, share, mean, trend, compare, find alike.
+
+    Text forms: "count label=anomalous", "label=anomalous by kind", "severity>=major product=brick top 5",
+    "share label=anomalous by product", "mean score trend day", "share label=anomalous compare folder=a with
+    folder=b", "alike part.png", "regions by place", "events by camera", "feedback by person". Counts are over
+    all records.
+    """
+    tables = subject_tables(subject)
+    result = run_query(tables, parse_query(query, default_table(tables)))
+    place = result.columns.index("name") if "name" in result.columns else None
+    rows = result.rows[:MAX_ROWS]
+    names = () if place is None else tuple(str(row[place]) for row in rows)
+    left = len(result.rows) - len(rows)
+    notes = (f"only the first {MAX_ROWS} rows are listed; {left} more",) if left else ()
+    return QueriedRecords(
+        ids=tuple(dict.fromkeys(("query", *names))),
+        notes=(*result.notes, *notes),
+        query=result.text,
+        reading=result.reading,
+        of=result.of,
+        matched=result.matched,
+        columns=result.columns,
+        rows=rows,
+        groups=result.groups,
+        difference=result.difference,
+        p_value=result.p_value,
+    )
+
+
+_kept = threading.local()
+"""The last tables of each thread: a connection is not for several."""
+
+
+def subject_tables(subject: Subject) -> Tables:
+    """Tables of all records that a subject holds, past ones included, and of feedback on them.
+
+    They are made once for as long as the same records are asked about and no feedback is added.
+    """
+    path = subject.cases or Settings().home / "cases.sqlite"
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    key = (subject.records, subject.clips, subject.past)
+    kept: tuple[tuple[Any, ...], Any, Tables] | None = getattr(_kept, "tables", None)
+    if kept is not None:
+        if kept[1] == (path, changed) and all(a is b for a, b in zip(kept[0], key, strict=True)):
+            return kept[2]
+        kept[2].close()
+    records: list[Record | ClipRecord] = [*subject.records, *subject.clips]
+    known = {record.source for record in records}
+    records += [record for record in subject.past if record.source not in known]
+    tables = tables_of_records(records, all_cases(path))
+    _kept.tables = (key, (path, changed), tables)
+    return tables

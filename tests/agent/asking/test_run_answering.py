@@ -1,0 +1,211 @@
+"""Questions about a whole run get true answers, or are said not to be answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anomalist.agent.asking.answering import answer
+from anomalist.agent.tools.subject import Subject
+from anomalist.eval.run_examples import clip_records, picture_records
+from anomalist.querying.execution import run_query
+from anomalist.querying.parsing import parse_query
+from anomalist.querying.tables import tables_of_records
+from anomalist.types.common import SEVERITIES, Answer
+
+RECORDS = tuple(picture_records(240))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Subject:
+    return Subject(records=RECORDS, cases=tmp_path / "cases.sqlite")
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Subject:
+    return Subject(clips=tuple(clip_records(40)), cases=tmp_path / "cases.sqlite")
+
+
+def talk(subject: Subject, *questions: str) -> list[Answer]:
+    answers: list[Answer] = []
+    for question in questions:
+        answers.append(answer(subject, question, earlier=answers))
+    return answers
+
+
+def count(*conditions: str) -> int:
+    with tables_of_records(RECORDS) as tables:
+        return run_query(tables, parse_query(f"count {' '.join(conditions)}")).matched
+
+
+def test_how_many_are_anomalous(run: Subject) -> None:
+    reply = answer(run, "How many are anomalous?")
+    number = sum(record.label == "anomalous" for record in RECORDS)
+    assert reply.answered
+    assert reply.text == f"{number} of 240 pictures are anomalous."
+    assert reply.query == "count pictures where label=anomalous"
+    assert reply.reading == "of 240 pictures: label = anomalous"
+
+
+def test_all_critical_pictures_are_counted_beyond_fifty(tmp_path: Path) -> None:
+    worst = next(record for record in RECORDS if record.severity == 4)
+    many = tuple(worst.replace(source=f"a/{number}.png") for number in range(60))
+    reply = answer(Subject(records=many, cases=tmp_path / "c.sqlite"), "Which pictures are critical?")
+    assert reply.text.startswith("60 of 60 pictures are critical.")
+    assert "And 40 more, which the query lists." in reply.text
+
+
+def test_two_products_are_compared_with_their_shares(run: Subject) -> None:
+    reply = answer(run, "Compare brick with gravel.")
+    for product in ("brick", "gravel"):
+        of = [record for record in RECORDS if record.profile == product]
+        bad = sum(record.label == "anomalous" for record in of)
+        assert f"({bad} of {len(of)})" in reply.text
+    assert reply.intent == "compare"
+
+
+def test_missed_defects_are_answered_by_scores_and_thresholds(run: Subject) -> None:
+    reply = answer(run, "Why did you miss the defects on grass?")
+    normal = count("product=grass", "label=normal")
+    assert reply.text.startswith(f"{normal} of 80 pictures of grass were called normal.")
+    assert "they hold no ground truth" in reply.text
+    assert "under its threshold of 3, p = " in reply.text
+    assert reply.dropped == ()
+
+
+def test_follow_ups_keep_what_was_talked_about(run: Subject) -> None:
+    first, gravel, severe, which = talk(
+        run, "How many are anomalous?", "and on gravel?", "only the severe ones", "Which ones?"
+    )
+    assert first.query == "count pictures where label=anomalous"
+    assert gravel.query == "count pictures where label=anomalous product=gravel"
+    assert severe.query == "count pictures where label=anomalous product=gravel severity>=major"
+    assert which.query == "list pictures where label=anomalous product=gravel severity>=major"
+    assert len(which.claims) == 1 + count("label=anomalous", "product=gravel", "severity>=major")
+
+
+def test_a_follow_up_of_a_decision_stays_one(run: Subject) -> None:
+    _, grass = talk(run, "Can I ship brick?", "What about grass?")
+    assert grass.intent == "ship"
+    assert grass.text.startswith("Of 80 pictures of grass")
+
+
+def test_the_form_that_is_asked_for(run: Subject) -> None:
+    _, table, numbers, customer = talk(
+        run, "How many failures by product?", "as a table", "only the numbers", "for a customer"
+    )
+    by = Counter(record.profile for record in RECORDS if record.label == "anomalous")
+    assert table.table[0] == ("product", "count")
+    assert dict(table.table[1:]) == {str(name): str(number) for name, number in by.items()}
+    assert numbers.text.split(" ")[0] == f"{by.most_common(1)[0][0]}:"
+    assert ".png" not in customer.text
+    listed = answer(run, "Which bricks are critical, in two sentences?")
+    assert len(listed.claims) <= 2
+
+
+def test_names_that_no_record_holds_are_said(run: Subject) -> None:
+    reply = answer(run, "How many marble parts are bad?")
+    assert not reply.answered
+    assert '"marble"' in reply.text
+    assert "brick" in reply.text
+    assert len(reply.choices) == 2
+    assert all(answer(run, choice).answered for choice in reply.choices)
+
+
+def test_a_misspelt_word_is_read_and_said(run: Subject) -> None:
+    reply = answer(run, "How many anomolous bricks?")
+    assert reply.query == "count pictures where label=anomalous product=brick"
+    assert 'Read "anomolous" as "anomalous".' in reply.text
+
+
+@pytest.mark.parametrize(
+    "question", ["What about quality?", "Which one?", "Compare them.", "What's the rate?"]
+)
+def test_what_is_not_clear_is_asked_back_with_choices(run: Subject, question: str) -> None:
+    reply = answer(run, question)
+    assert (reply.answered, reply.intent) == (False, "unclear")
+    assert reply.choices
+    assert all(answer(run, choice).answered for choice in reply.choices)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What caused all these defects?",
+        "Count the bolts on each part.",
+        "What is your recall?",
+        "What material is it?",
+    ],
+)
+def test_what_nothing_measures_is_said_with_what_would_help(run: Subject, question: str) -> None:
+    reply = answer(run, question)
+    assert (reply.answered, reply.intent) == (False, "beyond")
+    assert reply.helps
+
+
+def test_a_picture_of_a_run_is_compared_with_the_others(run: Subject) -> None:
+    marked = next(record for record in RECORDS if record.severity == 4)
+    one = replace(run, records=(marked,), past=RECORDS)
+    reply = answer(one, "Did the same thing happen on other pictures?")
+    assert reply.intent == "alike"
+    assert "pictures are like" in reply.text
+    assert answer(one, "How many holes does it have?").intent == "beyond"
+
+
+def test_why_critical_and_not_moderate_names_the_policy_and_what_would_change_it(run: Subject) -> None:
+    marked = next(record for record in RECORDS if record.severity == 4)
+    reply = answer(replace(run, records=(marked,), past=RECORDS), "Why critical and not moderate?")
+    assert "is critical (4 of 4)" in reply.text
+    assert "area.critical = 10 %" in reply.text
+    assert "It would be moderate or less if R" in reply.text
+    assert reply.dropped == ()
+
+
+def test_names_as_printed_are_accepted_and_told_apart(run: Subject) -> None:
+    twins = (RECORDS[0].replace(source="parts/a/1.png"), RECORDS[1].replace(source="parts/b/1.png"))
+    two = replace(run, records=twins)
+    assert answer(two, "Is b/1.png fine?").subjects == ("parts/b/1.png",)
+    reply = answer(two, "Is 1.png fine?")
+    assert not reply.answered
+    assert reply.helps == "Known: a/1.png, b/1.png."
+    name = RECORDS[5].source.removeprefix("parts/")
+    assert answer(run, f"Is {name} fine?").subjects == (RECORDS[5].source,)
+
+
+def test_all_of_a_selection_are_fine_as_one_entry_that_can_be_undone(run: Subject) -> None:
+    said: Sequence[Answer] = talk(run, "Which bricks are critical?", "All of these are fine.", "undo that")
+    number = count("severity=critical", "product=brick")
+    assert "Stored as case:1, said by" in said[1].text
+    assert f"{number} pictures are fine." in said[1].text
+    assert said[2].text.startswith("case:1 is undone")
+    assert not answer(run, "All of these are fine.").answered
+
+
+def test_a_night_of_clips(night: Subject) -> None:
+    events = Counter(clip.scene for clip in night.clips for _ in clip.events)
+    assert answer(night, "How many events were there last night?").text == f"{sum(events.values())} events."
+    most = answer(night, "Which camera had the most alerts?")
+    for camera, number in events.items():
+        assert (f"{camera} {number}" in most.text) == (number == max(events.values()))
+    worst = answer(night, "What was the worst event?")
+    level = max(event.severity for clip in night.clips for event in clip.events)
+    assert f"severity {SEVERITIES[level]}" in worst.text
+    assert answer(night, "Who was the person at the gate?").intent == "beyond"
+
+
+def test_every_number_of_an_answer_is_one_of_its_query(run: Subject) -> None:
+    for question in (
+        "Can I ship this batch?",
+        "How sure are you?",
+        "Why are so many bricks rejected?",
+        "Reject rate by product",
+    ):
+        reply = answer(run, question)
+        assert reply.answered
+        assert reply.dropped == ()
+        assert reply.query is not None
+        parse_query(reply.query)
