@@ -83,6 +83,8 @@ def _canonical_by_library(value: Any, mark: str) -> bytes:  # noqa: ANN401
     def restored(each: Any) -> Any:  # noqa: ANN401
         if isinstance(each, str) and each.startswith(f"{mark}:"):
             return float(each.partition(":")[2])
+        if type(each) is int and abs(each) >= _SAFE_INTEGER:
+            return float(each)
         if isinstance(each, list):
             return [restored(item) for item in each]
         return {key: restored(item) for key, item in each.items()} if isinstance(each, dict) else each

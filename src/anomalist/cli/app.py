@@ -12,7 +12,7 @@ import os
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ from anomalist.cli.terminal import (
     use_passive_wait_policy,
 )
 from anomalist.errors import AnomalistError, DataError
+
+if TYPE_CHECKING:
+    from anomalist.vision.profile import MixedProfile, Profile
 
 EXTRAS = {
     "accelerate": "models",
@@ -178,6 +181,7 @@ def learn(
             progress=progress,
         )
     several = learned.products if isinstance(learned, MixedProfile) else (learned,)
+    _write_learning(learned)
     for reason in (reason for each in several for reason in each.manifest.skipped):
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
     if products:
@@ -192,7 +196,26 @@ def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
 
     with progress_bars() as progress:
         learned, fine = relearn(profile, defects=defects, progress=progress)
+    _write_learning(learned)
     typer.echo(f"{_profile_summary(learned)}\nNew: {', '.join(case.source for case in fine)}.", err=True)
+
+
+def _write_learning(learned: Profile | MixedProfile) -> None:
+    """Write what was learned into the audit log, where there is one."""
+    from anomalist.audit.recording import open_trail
+    from anomalist.vision.profile import Profile
+
+    if (trail := open_trail()) is None:
+        return
+    with trail:
+        about: dict[str, Any] = {"of": "pictures"}
+        if isinstance(learned, Profile):
+            manifest = learned.manifest
+            about |= {"normals": len(manifest.normals), "defects": len(manifest.defects)}
+            about |= {"skipped": manifest.skipped, "lowest_rate": learned.calibration.lowest_rate}
+        else:
+            about["products"] = [product.name for product in learned.products]
+        trail.learning(learned.name, learned.digest, learned.path, about)
 
 
 def _profile_summary(learned: Any) -> str:  # noqa: ANN401
