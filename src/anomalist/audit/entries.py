@@ -83,6 +83,11 @@ def join_line(body: bytes, hash_: str, head: bytes) -> bytes:
     return _START + body + _MIDDLE + hash_.encode() + _HEAD + head + b"}"
 
 
+def without_body(line: bytes, entry: RawEntry) -> bytes:
+    """The line of an entry with null in place of its body; its hash vouches for what was there."""
+    return join_line(b"null", entry.hash, line[line.rindex(_HEAD) + len(_HEAD) : -1])
+
+
 def segment_files(folder: Path) -> list[Path]:
     """The segments of a log in order."""
     return sorted(folder.glob(SEGMENTS))

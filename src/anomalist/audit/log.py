@@ -210,6 +210,14 @@ class AuditLog:
         with self.locked():
             return self._current_head()
 
+    def adopt_sizes(self) -> None:
+        """Write the head again after the last segment was written again; under the lock, see `locked`."""
+        head = self._stored_head()
+        file = self.lines / head.segment
+        if file.is_file():
+            size = file.stat().st_size
+            self._write_head(LogHead(head.log, head.position, head.hash, head.segment, size, head.time))
+
     # Everything below is called under the lock.
 
     def _append_line(self, head: LogHead, kind: EntryKind, body: bytes) -> LogHead:

@@ -26,7 +26,7 @@ from anomalist.storage.files import write_atomically
 from anomalist.storage.run_folder import CLIPS, RECORDS
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Answer, PromptUsed
-from anomalist.types.image import Record
+from anomalist.types.image import Media, Record
 
 if TYPE_CHECKING:
     from anomalist.pipeline import Inspector
@@ -106,6 +106,7 @@ class AuditTrail:
                 "profile_digest": source.digest,
                 "profile_kept": kept,
                 "learned": isinstance(source, ProfileEvidence | MixedEvidence),
+                "reference": self._keep_reference(getattr(source, "reference", None)),
                 "rate": source.rate,
                 "rates": dict(rates) if rates else None,
                 "policy": policy.digest,
@@ -145,10 +146,16 @@ class AuditTrail:
             },
         ).position
 
+    def _keep_reference(self, reference: Media | None) -> dict[str, str] | None:
+        if reference is None:
+            return None
+        keep_media(self.folder, Path(reference.source), reference.sha256)
+        return {"source": reference.source, "sha256": reference.sha256}
+
     def _keep_rules(self, profile: str) -> str:
         from anomalist.memory.rules.store import rules_for
 
-        rules = [rule.model_dump(mode="json") for rule in rules_for(profile) if rule.origin != "shipped"]
+        rules = [rule.model_dump(mode="json") for rule in rules_for(profile)]
         return keep_text(self.folder, json.dumps(rules, ensure_ascii=False, sort_keys=True))
 
     def decision(self, record: Record | ClipRecord, run: Path | None = None, **more: Any) -> Written:  # noqa: ANN401

@@ -71,6 +71,7 @@ class Verification:
     keys: list[str] = field(default_factory=list)
     signatures: int = 0
     removed: int = 0
+    withheld: int = 0
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -130,6 +131,7 @@ class Verifier:
     check : verifies signatures; the one of this file by default.
     sizes : bytes of each segment that are looked at, where others are still writing.
     head : content of the head file, where it was read before.
+    chosen : of a bundle: positions of the entries whose content it holds; that of others is withheld.
     """
 
     def __init__(
@@ -138,8 +140,10 @@ class Verifier:
         check: SignatureCheck = ed25519_verify,
         sizes: dict[str, int] | None = None,
         head: dict[str, Any] | None = None,
+        chosen: frozenset[int] | None = None,
     ) -> None:
         self.folder = folder
+        self._chosen = chosen
         self.result = Verification()
         self._check = check
         self._sizes = sizes
@@ -149,6 +153,7 @@ class Verifier:
         self._tombstones: set[int] = set()
         self._removed: list[tuple[int, int]] = []  # (position, line)
         self._media: dict[str, int] = {}
+        self._removed_media: set[str] = set()
         self._half = False
         self._halves: set[int] = set()
         self._moved: set[int] = set()
@@ -241,7 +246,9 @@ class Verifier:
         if kind == "checkpoint":
             self._checkpoints.append((entry.position, json.loads(entry.body)))
         elif kind == "tombstone":
-            self._tombstones.update(json.loads(entry.body).get("positions", ()))
+            gone = json.loads(entry.body)
+            self._tombstones.update(gone.get("positions", ()))
+            self._removed_media.update(gone.get("files", ()))
         elif b'"media":[{' in entry.body:
             for item in json.loads(entry.body).get("media", ()):
                 self._media.setdefault(str(item.get("sha256")), entry.position)
@@ -414,9 +421,12 @@ class Verifier:
             self.result.notes.append(f"Signed with {len(self.result.keys)} keys, one after the other.")
 
     def _check_removed(self) -> None:
-        self.result.removed = len(self._removed)
         for position, line in self._removed:
-            if position not in self._tombstones:
+            if position in self._tombstones:
+                self.result.removed += 1
+            elif self._chosen is not None and position not in self._chosen:
+                self.result.withheld += 1
+            else:
                 self._report("removed", position, line, "its content is gone, and no entry says why")
 
     def _check_anchor(self, anchor: str) -> None:
@@ -432,7 +442,7 @@ class Verifier:
     def _check_media(self, folder: Path) -> None:
         for sha256, position in self._media.items():
             file = folder / sha256[:2] / sha256
-            if (folder / sha256[:2] / f"{sha256}.removed").exists():
+            if sha256 in self._removed_media:
                 continue
             if not file.is_file():
                 self._report("media", position, None, f"the stored file {sha256[:12]} is gone")
@@ -460,6 +470,7 @@ def summary_lines(result: Verification) -> list[str]:
     return [
         f"{result.entries:,} entries in {result.segments} segments of log {result.log}, "
         f"{result.signatures} signatures fit, {result.removed} contents removed with a reason.",
+        *([f"The contents of {result.withheld:,} other entries are withheld."] if result.withheld else []),
         *(f"Signed by key {key}" for key in result.keys),
         *(f"Note: {note}" for note in result.notes),
         *map(str, result.findings),
@@ -474,8 +485,12 @@ def main(arguments: list[str]) -> int:
     anchors = [arguments[at + 1] for at, each in enumerate(arguments[:-1]) if each == "--anchor"]
     folder = Path(arguments[0]) if arguments and not arguments[0].startswith("-") else Path(__file__).parent
     log = folder / "log" if (folder / "log").is_dir() else folder
+    chosen = None
+    if (folder / "chosen.jsonl").is_file():
+        rows = (folder / "chosen.jsonl").read_text(encoding="utf-8").splitlines()
+        chosen = frozenset(int(json.loads(row)["position"]) for row in rows)
     try:
-        result = Verifier(log).run(media=folder / "media", anchors=anchors)
+        result = Verifier(log, chosen=chosen).run(media=folder / "media", anchors=anchors)
     except FileNotFoundError as error:
         print(error)
         return 2
