@@ -331,6 +331,6 @@ def _clip_changes(record: ClipRecord) -> Iterator[str]:
     if record.events:
         yield f"A threshold above {max(event.score for event in record.events):.3g}: there would be no event."
     elif scores and record.threshold is not None:
-        yield f"A threshold of at most {max(scores):.3g}, not {record.threshold:.3g}: there would be an event."
+        yield f"A threshold of {max(scores):.3g} or less, not {record.threshold:.3g}: there would be one."
     else:
         yield "Nothing that was recorded says so."

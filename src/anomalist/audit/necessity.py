@@ -15,7 +15,7 @@ import numpy as np
 
 from anomalist.agent.reasoning.policy import decide_label
 from anomalist.errors import DataError, MediaError
-from anomalist.types.common import BoolArray, Box, Label, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
 from anomalist.types.image import Evidence, Media, Region, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure
 from anomalist.vision.media.images import load_image
@@ -211,34 +211,34 @@ def _mark(mask: BoolArray, box: Box) -> None:
 def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | None:
     """The picture with the nearest normal patch in place of a box, blended in at the edge.
 
-    Tone and contrast of the patch are fitted to the ring around the box. None where no patch is known.
+    The tone of the patch is fitted to the ring around the box. None where no patch is known.
     """
     import cv2
 
     size = (pixels.shape[0], pixels.shape[1])
     left, top, right, bottom = grown(box, size)
-    patch = _normal_patch(profile, pixels, box, (left, top, right, bottom))
+    ring = np.ones((bottom - top, right - left), np.bool_)
+    ring[box[1] - top : box[3] - top, box[0] - left : box[2] - left] = False
+    around = pixels[top:bottom, left:right].astype(np.float32)
+    patch = _normal_patch(profile, pixels, box, around, ring)
     if patch is None:
         return None
-    ring = np.ones((bottom - top, right - left), np.bool_)
-    inner = box[1] - top, box[3] - top, box[0] - left, box[2] - left
-    ring[inner[0] : inner[1], inner[2] : inner[3]] = False
-    around = pixels[top:bottom, left:right].astype(np.float32)
-    fitted = patch.astype(np.float32)
-    if ring.any():
-        fitted += around[ring].mean(0) - fitted[ring].mean(0)
-    alpha = np.zeros(ring.shape, np.float32)
-    alpha[inner[0] : inner[1], inner[2] : inner[3]] = 1
+    fitted = patch + (around[ring].mean(0) - patch[ring].mean(0)) if ring.any() else patch
+    alpha = (~ring).astype(np.float32)
     spread = max(1, round(MARGIN * max(right - left, bottom - top) / 3))
     alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
     result = pixels.copy()
-    mixed = around * (1 - alpha[..., None]) + fitted * alpha[..., None]
-    result[top:bottom, left:right] = np.clip(mixed.round(), 0, 255).astype(np.uint8)
+    result[top:bottom, left:right] = _as_pixels(around + alpha[..., None] * (fitted - around))
     return result
 
 
-def _normal_patch(profile: Profile, pixels: UInt8Array, box: Box, window: Box) -> UInt8Array | None:
-    """What is normal there, uint8 of the size of the window: centred on the nearest normal patch."""
+def _normal_patch(
+    profile: Profile, pixels: UInt8Array, box: Box, around: FloatArray, ring: BoolArray
+) -> FloatArray | None:
+    """What is normal there, float32 of the shape of ``around``, from the picture of the nearest normal patch.
+
+    Of that picture the place whose surroundings fit those of the box best, so that stripes and edges go on.
+    """
     import cv2
 
     nearest = profile.detector.nearest_normal_patch(pixels, box)
@@ -256,14 +256,16 @@ def _normal_patch(profile: Profile, pixels: UInt8Array, box: Box, window: Box) -
     if scale != 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    height, width = window[3] - window[1], window[2] - window[0]
+    height, width = ring.shape
     if picture.shape[0] < height or picture.shape[1] < width:
         return None
-    x = round(nearest.centre[0] * picture.shape[1] - width / 2)
-    y = round(nearest.centre[1] * picture.shape[0] - height / 2)
-    x = min(max(0, x), picture.shape[1] - width)
-    y = min(max(0, y), picture.shape[0] - height)
-    return np.ascontiguousarray(picture[y : y + height, x : x + width])
+    weights = np.repeat(ring[..., None], 3, 2).astype(np.float32)
+    if ring.any():
+        misfit = cv2.matchTemplate(picture.astype(np.float32), around, cv2.TM_SQDIFF, mask=weights)
+        y, x = np.unravel_index(int(np.argmin(misfit)), misfit.shape)
+    else:
+        y, x = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return np.asarray(picture[y : y + height, x : x + width], np.float32)
 
 
 def uncited_place(taken: BoolArray, box: Box, rng: np.random.Generator) -> Box | None:
@@ -284,17 +286,21 @@ Disturbance = Callable[[UInt8Array, np.random.Generator], UInt8Array]
 
 def _light(factor: float) -> Disturbance:
     def change(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-        return np.clip(pixels.astype(np.float32) * factor, 0, 255).round().astype(np.uint8)
+        return _as_pixels(pixels.astype(np.float32) * np.float32(factor))
 
     return change
 
 
 def _noise(sigma: float) -> Disturbance:
     def change(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-        noisy = pixels.astype(np.float32) + rng.normal(0, sigma, pixels.shape)
-        return np.clip(noisy, 0, 255).round().astype(np.uint8)
+        return _as_pixels(pixels.astype(np.float32) + rng.normal(0, sigma, pixels.shape).astype(np.float32))
 
     return change
+
+
+def _as_pixels(values: FloatArray) -> UInt8Array:
+    pixels: UInt8Array = np.clip(values.round(), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _jpeg(quality: int) -> Disturbance:

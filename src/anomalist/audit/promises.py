@@ -1,8 +1,8 @@
 """What a promise is worth: the asked false-alarm rate against what came out where people gave truth.
 
 Truth comes from feedback and reviews. People look at alarms more often than at the rest, so both are counted
-apart and put together by how many there are of each. Intervals are Clopper and Pearson's (1934), exact for any
-number of answers.
+apart and put together by how many there are of each. Intervals are Clopper and Pearson's (1934), exact for
+any number of answers.
 """
 
 from __future__ import annotations
@@ -142,11 +142,8 @@ def read_decisions(
     truth: dict[str, Truth | None] = {}
     for entry in read_entries(place, kinds=("inspection", "feedback", "review")):
         if entry.kind == "inspection":
-            if (
-                entry.body is not None
-                and entry.time >= since
-                and (not until or entry.time[: len(until)] <= until)
-            ):
+            late = bool(until) and entry.time[: len(until)] > until
+            if entry.body is not None and entry.time >= since and not late:
                 entries.append(entry)
         else:
             truth.update(said_truth(entry))
@@ -271,9 +268,11 @@ def _false_alarm_rate(alarms: int, quiet: int, false: Interval, missed: Interval
 
 
 def _kept(rate: Interval, promised: float | None) -> bool | None:
-    if promised is None or rate.low <= promised < rate.high:
-        return None if promised is None or rate.high > promised else True
-    return rate.high <= promised
+    if promised is None:
+        return None
+    if rate.high <= promised:
+        return True
+    return False if rate.low > promised else None
 
 
 def _threshold(judged: Sequence[Decided]) -> float | None:
