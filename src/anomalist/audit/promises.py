@@ -136,7 +136,7 @@ class Promise:
 def read_decisions(
     folder: Path | None = None, *, profile: str = "", since: str = "", until: str = ""
 ) -> dict[tuple[str, str], list[Decided]]:
-    """Decisions on pictures by (profile, digest), in the order of the log, with the truth that is known now."""
+    """Decisions on pictures by (profile, digest), in the order of the log, with the truth known by now."""
     place = audit_folder() if folder is None else folder
     entries: list[LogEntry] = []
     truth: dict[str, Truth | None] = {}
@@ -227,7 +227,7 @@ def weigh(name: str, digest: str, decided: Sequence[Decided], calibration: Seque
     promised = max((each.rate for each in judged if each.rate is not None), default=None)
     false = clopper_pearson(*_count(alarms, "normal"))
     missed = clopper_pearson(*_count(quiet, "anomalous"))
-    rate = _false_alarm_rate(len(alarms), len(quiet), false, missed)
+    rate = false_alarm_rate(len(alarms), len(quiet), false, missed)
     return Promise(
         profile=name,
         digest=digest,
@@ -254,17 +254,29 @@ def _count(decided: Iterable[Decided], truth: Truth) -> tuple[int, int]:
     return sum(each == truth for each in known), len(known)
 
 
-def _false_alarm_rate(alarms: int, quiet: int, false: Interval, missed: Interval) -> Interval:
-    """Share of normals that were alarms, from what is known among alarms and among the rest."""
+def false_alarm_rate(
+    alarms: int, quiet: int, false: Interval, missed: Interval, *, strict: bool = False
+) -> Interval:
+    """Share of normal pictures that were alarms, from what is known among alarms and among the rest.
+
+    Parameters
+    ----------
+    alarms, quiet : number of pictures with and without an alarm.
+    false : share of the alarms that are false.
+    missed : share of the rest that is anomalous. Where nobody looked it is taken as 0; with ``strict`` as
+        unknown, and its whole interval counts.
+    """
     if alarms == 0:
         return Interval(0.0 if quiet else None, 0.0, clopper_pearson(0, quiet).high, quiet)
-    normal_quiet = quiet * (1 - (missed.share or 0.0))
+    believed = missed.share or 0.0
+    low, high = (missed.low, missed.high) if strict else (believed, believed)
 
-    def rate(share: float) -> float:
-        return alarms * share / (alarms * share + normal_quiet) if alarms * share + normal_quiet else 0.0
+    def rate(share: float, overlooked: float) -> float:
+        normal = alarms * share + quiet * (1 - overlooked)
+        return alarms * share / normal if normal else 1.0
 
-    share = None if false.share is None else rate(false.share)
-    return Interval(share, rate(false.low), rate(false.high), false.of)
+    share = None if false.share is None else rate(false.share, believed)
+    return Interval(share, rate(false.low, low), rate(false.high, high), false.of)
 
 
 def _kept(rate: Interval, promised: float | None) -> bool | None:

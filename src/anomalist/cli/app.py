@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.cli import ask, chat, eval, inspect, memory, models, rules, triage
+from anomalist.cli import (
+    ask,
+    audit,
+    audit_checks,
+    chat,
+    eval,
+    inspect,
+    memory,
+    models,
+    rules,
+    triage,
+)
 from anomalist.cli.terminal import (
     EXIT_INTERRUPTED,
     DeviceOption,
@@ -52,6 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(eval.app, name="eval")
 app.add_typer(memory.app, name="memory")
 app.add_typer(models.app, name="models")
@@ -248,6 +260,7 @@ app.command()(chat.chat)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)
+app.command()(audit_checks.review)
 
 
 @app.command()

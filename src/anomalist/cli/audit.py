@@ -1,4 +1,4 @@
-"""``anomalist audit``: verify, search and show the audit log, replay and export decisions, keep and remove."""
+"""``anomalist audit``: verify, search and show the audit log, replay and export decisions, remove."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def search(
     from anomalist.cli.terminal import out
 
     if wrong := [each for each in kind or () if each not in ENTRY_KINDS]:
-        raise DataError(f"There are no entries of the kind {wrong[0]!r}.", f"There are: {', '.join(ENTRY_KINDS)}.")
+        raise DataError(
+            f"There are no entries of the kind {wrong[0]!r}.", f"There are: {', '.join(ENTRY_KINDS)}."
+        )
     found = search_log(Search(text, tuple(kind or ()), since, until, label, profile), log)
     table = Table("id", "time", "kind", "about", "said")
     for entry in found:
@@ -123,7 +125,9 @@ def said(entry: LogEntry) -> str:
             return str(content.get("answer", {}).get("question", ""))
         case "feedback":
             case = content.get("case", {})
-            return f"{case.get('action')} by {case.get('who')}{' (taken back)' if content.get('undone') else ''}"
+            return (
+                f"{case.get('action')} by {case.get('who')}{' (taken back)' if content.get('undone') else ''}"
+            )
         case "rule":
             return f"{content.get('what')}: {content.get('rule', {}).get('text', '')}"
         case "session":
@@ -328,7 +332,9 @@ def settings(
             body = {"before": before.model_dump(mode="json"), "after": after.model_dump(mode="json")}
             trail.write("setting", {"what": "settings of the audit log", **body})
         save_settings(folder, after)
-    typer.echo(f"Media kept: {after.keep_media}. Never written: {', '.join(after.redact) or 'nothing named'}.")
+    typer.echo(
+        f"Media kept: {after.keep_media}. Never written: {', '.join(after.redact) or 'nothing named'}."
+    )
 
 
 @app.command()
