@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -231,7 +231,8 @@ class AuditLog:
             "previous": head.hash,
             "time": (time := _now()),
         }
-        encoded = canonical_json(content)
+        # Names, digests and whole numbers: these bytes are canonical as they are.
+        encoded = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         own = hashlib.sha256(encoded).hexdigest()
         line = join_line(body, own, encoded) + b"\n"
         segment, size = head.segment, head.size
@@ -336,7 +337,7 @@ class AuditLog:
         }
 
     def _write_head(self, head: LogHead) -> None:
-        content = json.dumps({"format": FORMAT, **asdict(head), **self._signed(head)}).encode() + b"\n"
+        content = json.dumps({"format": FORMAT, **vars(head), **self._signed(head)}).encode() + b"\n"
         path = self.lines / HEAD_FILE
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _BINARY, 0o644)
         try:

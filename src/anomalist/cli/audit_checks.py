@@ -1,4 +1,4 @@
-"""``anomalist audit page``, ``reasons``, ``promises``, ``plan``, ``probe`` and ``card``; ``anomalist review``."""
+"""``anomalist audit page``, ``reasons``, ``promises``, ``plan``, ``probe``, ``card``; ``anomalist review``."""
 
 from __future__ import annotations
 
