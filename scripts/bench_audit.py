@@ -71,7 +71,7 @@ def cost(count: int = 2000) -> Iterator[str]:
         log.close()
         each, work = (time.perf_counter() - began) / count, (time.process_time() - worked) / count
         size = len(canonical_json(row(1)))
-    yield f"{count:,} entries of {size:,} bytes: {1000 * each:.2f} ms each, {1000 * work:.2f} ms of the processor"
+    yield f"{count:,} entries of {size:,} bytes: {1000 * each:.2f} ms each, {1000 * work:.2f} ms of CPU time"
 
 
 def speed(count: int = 1_000_000) -> Iterator[str]:

@@ -16,8 +16,10 @@ def kill_writers(folder: Path, times: int, chance: random.Random) -> set[str]:
     """Start two writers, kill both, and start again; returns the names of all entries reported as done."""
     reported: set[str] = set()
     for round_ in range(times):
-        outputs = [tempfile.TemporaryFile("w+")  # noqa: SIM115
-                   for _ in range(2)]
+        outputs = [
+            tempfile.TemporaryFile("w+")  # noqa: SIM115
+            for _ in range(2)
+        ]
         writers = [
             subprocess.Popen(
                 [sys.executable, "-m", "tests.audit.writer", str(folder), f"{round_}{which}", "100000"],

@@ -257,8 +257,9 @@ def _normal_patch(
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = ring.shape
-    if picture.shape[0] < height or picture.shape[1] < width:
-        return None
+    down, across = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
+    if down or across:
+        picture = np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
     weights = np.repeat(ring[..., None], 3, 2).astype(np.float32)
     if ring.any():
         misfit = cv2.matchTemplate(picture.astype(np.float32), around, cv2.TM_SQDIFF, mask=weights)

@@ -6,7 +6,7 @@ by size, contrast and place, has an interval for every share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from anomalist.audit.promises import Interval, clopper_pearson
 from anomalist.audit.reading import read_entries
 from anomalist.audit.replay import find_medium
 from anomalist.errors import AnomalistError, DataError
-from anomalist.storage.files import changed_since
+from anomalist.storage.files import file_sha256
 from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.types.image import Media, Record, is_alarm
 from anomalist.vision.detectors.base import Progress, no_progress
@@ -131,7 +131,7 @@ def fresh_normals(profile: Profile, given: Sequence[Path], folder: Path | None =
     """
     known = {normal.sha256 for normal in profile.manifest.normals}
     if given:
-        found = [path for path in list_images(given).images if changed_since_any(path, known)]
+        found = [path for path in list_images(given).images if file_sha256(path) not in known]
     else:
         found = list(_normals_of_log(profile, known, audit_folder() if folder is None else folder))
     if not found:
@@ -140,14 +140,6 @@ def fresh_normals(profile: Profile, given: Sequence[Path], folder: Path | None =
             "Name a folder of fresh ones: anomalist audit probe --profile NAME DIR",
         )
     return found
-
-
-def changed_since_any(path: Path, hashes: Iterable[str]) -> bool:
-    """Whether a file is none of those with these hashes."""
-    try:
-        return all(changed_since(path, each) is not None for each in hashes)
-    except OSError:
-        return False
 
 
 def _normals_of_log(profile: Profile, known: set[str], folder: Path) -> Iterator[Path]:

@@ -34,7 +34,7 @@ class Removal:
 def older_than(days: float, folder: Path | None = None) -> list[LogEntry]:
     """Entries of more than that many days ago whose content may be removed and is still there."""
     limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
-    until = limit.strftime("%Y-%m-%dT%H:%M:%S")
+    until = limit.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return [
         entry
         for entry in read_entries(folder)
