@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalist.audit.entries import HEAD_FILE, segment_files
-from anomalist.audit.verification import Finding
+from anomalist.audit.findings import Finding
 
 Segments = dict[str, bytes]
 """File name to content."""

@@ -24,7 +24,7 @@ from anomalist.errors import DataError
 from anomalist.storage.files import staged_folder, utc_now, write_atomically, write_error
 
 VERIFIER = "verify.py"
-_PARTS = ("ed25519", "entries", "verification")
+_PARTS = ("ed25519", "entries", "findings", "verification")
 """Modules that make up the verifier, in the order in which they need each other."""
 
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from anomalist.agent.reasoning.recall import region_vector
 from anomalist.audit.decision import Step, decision_steps
+from anomalist.audit.findings import Verification
 from anomalist.audit.log import audit_folder
 from anomalist.audit.necessity import ReasonsAudit, try_reasons
 from anomalist.audit.probes import CONTRASTS, PLACES, SIZES, ProbeMap
 from anomalist.audit.promises import Promise, calibration_scores, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
-from anomalist.audit.verification import Verification
 from anomalist.errors import AnomalistError
 from anomalist.report.document import render_html
 from anomalist.report.figures import (

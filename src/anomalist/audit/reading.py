@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from anomalist.audit.entries import HEAD_FILE, NewerFormat, read_lines, segment_files, split_line
+from anomalist.audit.findings import Verification
 from anomalist.audit.keys import signature_fits
 from anomalist.audit.log import AuditLog, audit_folder
-from anomalist.audit.verification import Verification, Verifier
+from anomalist.audit.verification import Verifier
 from anomalist.errors import DataError
 
 

@@ -53,8 +53,8 @@ def verify(
     """Say what was changed, is missing, was moved, inserted or cut off, and where."""
     from dataclasses import asdict
 
+    from anomalist.audit.findings import summary_lines
     from anomalist.audit.reading import verify_log
-    from anomalist.audit.verification import summary_lines
     from anomalist.cli.terminal import out
 
     result = verify_log(log, anchor or ())

@@ -1,4 +1,4 @@
-"""``anomalist audit page``, ``reasons``, ``promises``, ``plan``, ``probe``, ``card``; ``anomalist review``."""
+"""``anomalist audit page``, ``reasons``, ``promises``, ``plan``, ``probe``, ``card``, and ``review``."""
 
 from __future__ import annotations
 
