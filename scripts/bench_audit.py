@@ -149,7 +149,7 @@ def reasons(_: int = 0) -> Iterator[str]:
     from anomalist.audit.replay import Replayer
 
     replayer = Replayer()
-    needed = one = kept = both = count = 0
+    needed = one = kept = both = count = elsewhere = 0
     for entry in read_entries(kinds=["inspection"]):
         record = entry.content.get("record") or {}
         if record.get("label") != "anomalous" or Path(entry.source).name.startswith("good"):
@@ -160,12 +160,13 @@ def reasons(_: int = 0) -> Iterator[str]:
         one += bool(found.needed)
         kept += found.control_keeps
         both += found.needed_together and found.control_keeps
+        elsewhere += any("no cited region names" in trial.what for trial in found.trials)
         if not found.needed_together or not found.control_keeps:
             trials = "; ".join(f"{t.what} {t.score:.2f} {t.label}" for t in found.trials)
             yield f"  {Path(entry.source).name}: score {found.before.score:.2f}; {trials}"
     yield (
         f"{count} true alarms: cited regions needed {needed}, one of them alone enough {one}, "
-        f"controls not needed {kept}, both {both}"
+        f"controls not needed {kept}, both {both}; the map peaks in no cited region in {elsewhere}"
     )
 
 

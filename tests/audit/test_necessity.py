@@ -56,3 +56,17 @@ def test_a_decision_without_normals_is_refused(logged: Logged) -> None:
     with pytest.raises(DataError, match="no calibrated normals"):
         audit_reasons(entry, Replayer(logged.folder))
     assert Replayer(logged.folder).replay(entry).equal
+
+
+def test_a_peak_that_no_cited_region_names_is_tried_too(kept_log: Logged) -> None:
+    """The verdict rests on a place that nobody named: the audit must say so."""
+    from anomalist.audit.necessity import try_reasons, unnamed_peak
+
+    entry = kept_log.entries("anomalous")[0]
+    inspector, inspection = Replayer(kept_log.folder).inspect(entry)
+    media, evidence = inspection.media, inspection.evidence
+    assert media is not None and evidence is not None
+    assert unnamed_peak(evidence, list(evidence.regions)) is None
+    found = try_reasons(inspector, media, evidence, [])
+    (trial,) = [trial for trial in found.trials if "which no cited region names" in trial.what]
+    assert not found.needed_together and trial.score < found.before.score / 2

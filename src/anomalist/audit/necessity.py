@@ -155,6 +155,12 @@ def try_reasons(
     if len(cited) > 1:
         names = tuple(region.id for region in cited)
         trials.append(again(f"Without {', '.join(names)} together", everything, names))
+    unnamed = unnamed_peak(evidence, cited)
+    filled = None if unnamed is None else replaced(profile, media.pixels, unnamed)
+    if filled is not None and unnamed is not None:
+        _mark(taken, grown(unnamed, media.size))
+        where = f"at ({unnamed[0]}, {unnamed[1]}), which no cited region names"
+        trials.append(again(f"Without the place where the map is highest, {where}", filled))
     for region in cited:
         place = uncited_place(taken, region.box, rng)
         control = None if place is None else replaced(profile, media.pixels, place)
@@ -169,6 +175,24 @@ def try_reasons(
     label, _ = decide_label(evidence, inspector.policy)
     before = _trial("As it is", evidence, label, rate)
     return ReasonsAudit(before, tuple(trials), disturbed, about.instability if about else None)
+
+
+def unnamed_peak(evidence: Evidence, cited: list[Region]) -> Box | None:
+    """The box of the place where the anomaly map is highest; None where a cited region touches it.
+
+    The place is what is connected to the peak above half of its height over the median.
+    """
+    import cv2
+
+    values = evidence.score_map
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    high = values >= (float(np.median(values)) + float(values.max())) / 2
+    _, labels = cv2.connectedComponents(high.astype(np.uint8))
+    mine = labels == labels[peak]
+    if any(mine[y0:y1, x0:x1].any() for x0, y0, x1, y1 in (region.box for region in cited)):
+        return None
+    ys, xs = np.nonzero(mine)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
 
 
 def _profile_of(source: EvidenceSource, media: Media) -> tuple[Profile, float]:
