@@ -7,8 +7,8 @@ Everything is done anew, by the commands that the page shows, on generated pictu
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def main() -> None:
 
 def walk(place: Path) -> str:
     """The page; its pictures and the log lie in ``place``."""
-    write_tiles(place / "good", 40)
+    write_tiles(place / "good", 24)
     for number in range(8):
         bad = number in (2, 5)
         write(place / "monday" / f"plate-{number}.png", (holed if bad else tile)(600 + number))
@@ -45,7 +45,7 @@ def walk(place: Path) -> str:
         "On Monday eight plates are inspected.",
         "",
     ]
-    lines += shown("anomalist learn good --profile plates")
+    lines += shown("anomalist learn good --profile plates --effort fast")
     lines += shown("anomalist inspect monday --profile plates --out monday-run --keep-media all")
     lines += ["A month later the supplier complains: plate 5 was rejected, and they want to know why.", ""]
     lines += ["## Find the decision", ""]
@@ -63,8 +63,8 @@ def walk(place: Path) -> str:
     lines += ["## Take the decision again", "", "With the profile, the policy and the rules of Monday:", ""]
     lines += shown(f"anomalist audit replay {id_}")
     lines += ["Since then the profile was learned again, from more plates. With what is there today:", ""]
-    write_tiles(place / "good", 60)
-    run("anomalist learn good --profile plates --force")
+    write_tiles(place / "good", 30)
+    run("anomalist learn good --profile plates --effort fast --force")
     lines += shown(f"anomalist audit replay {id_} --today")
     lines += ["## What was the promise worth?", ""]
     lines += shown("anomalist audit promises --profile plates")
@@ -82,7 +82,7 @@ def walk(place: Path) -> str:
 def ids_of(text: str) -> list[str]:
     """Ids of the decisions that a search finds."""
     found = run(f"anomalist audit search {text} --kind inspection --json")
-    return re.findall(r'"id": "([^"]+)"', found)
+    return [json.loads(line)["id"] for line in found.splitlines() if line.startswith("{")]
 
 
 def shown(command: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Measure the audit log: what tampering is found, how fast it is, what survives kill -9, what drift is seen.
 
-    python scripts/bench_audit.py tamper|cost|speed|kills|drift
+    python scripts/bench_audit.py tamper|cost|speed|kills|drift|causes
     ANOMALIST_HOME=HOME python scripts/bench_audit.py reasons|replay
 
 ``tamper`` makes 10,000 single-byte changes and 1,000 each of deletions, swaps, insertions and truncations;
@@ -181,7 +181,76 @@ def replay(_: int = 0) -> Iterator[str]:
     yield f"{len(done)} decisions: {equal} the same again, {failed} not taken again, scores off by {off:.2g}"
 
 
+def causes(tries: int = 50) -> Iterator[str]:
+    """How often what was changed since a decision is named, and nothing else."""
+    import os
+    import shutil
+
+    from anomalist.audit.changes import changes_since
+    from anomalist.audit.recording import AuditTrail
+    from anomalist.audit.replay import decision_record
+    from anomalist.memory.rules.rule import Rule
+    from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules
+    from anomalist.pipeline import Inspector, learn
+    from anomalist.types.common import PromptUsed
+    from tests.pictures import holed, write, write_tiles
+
+    chance = random.Random(1)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        os.environ["ANOMALIST_HOME"] = str(root / "home")
+        write_tiles(root / "good", 20)
+        learned = learn(root / "good", profile="plates", effort="fast", detector="surface")
+        inspector = Inspector(learned, model="evidence")
+        with AuditTrail() as trail:
+            trail.begin_inspection(inspector, "inspect")
+            trail.decision(inspector.inspect(write(root / "hole.png", holed(1))).record)
+        profiles, kept = root / "home" / "profiles" / "plates", root / "kept"
+        shutil.copytree(profiles, kept)
+        right = 0
+        session, entry = read_entries()
+        for number in range(tries):
+            record, policy = decision_record(entry), None
+            what = ("policy", "rules", "prompt", "profile")[number % 4]
+            if what == "policy":
+                policy = root / "policy.toml"
+                policy.write_text(f"max_instability = {chance.uniform(0.31, 0.9):.3f}\n")
+            elif what == "rules":
+                with RuleStore() as store:
+                    adopt_shipped_rules(store, "plates")
+                    rule = Rule(
+                        id="rule:new-1",
+                        text=f"a mark of kind {number}",
+                        polarity=chance.choice(("normal", "anomalous")),
+                        kind="object",
+                        origin="person",
+                    )
+                    (stored,) = store.add("plates", [rule])
+            elif what == "prompt":
+                record = record.replace(prompts=(PromptUsed(id="judge.v1", sha256=f"{number:064x}"),))
+            else:
+                write_tiles(root / "good", 20 + number)
+                learn(
+                    root / "good",
+                    profile="plates",
+                    effort="fast",
+                    detector="surface",
+                    seed=number,
+                    force=True,
+                )
+            named = {each.part for each in changes_since(trail.folder, session, record, policy)}
+            right += named == {what}
+            if what == "rules":
+                with RuleStore() as store:
+                    store.change(stored.replace(enabled=False))
+            elif what == "profile":
+                shutil.rmtree(profiles)
+                shutil.copytree(kept, profiles)
+    yield f"{tries} changes of policy, rules, prompt or profile: {right} named, and nothing else with them"
+
+
 MEASURES = {
+    "causes": causes,
     "tamper": tamper,
     "cost": cost,
     "speed": speed,
