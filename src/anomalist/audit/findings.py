@@ -59,13 +59,18 @@ class Verification:
 def summary_lines(result: Verification) -> list[str]:
     """What a verification found, as lines of text."""
     return [
-        f"{result.entries:,} entries in {result.segments} segments of log {result.log}, "
-        f"{result.signatures} signatures fit, {result.removed} contents removed with a reason.",
+        f"{_count(result.entries, 'entries', 'entry')} in {_count(result.segments, 'segments', 'segment')} of "
+        f"log {result.log}, {_count(result.signatures, 'signatures fit', 'signature fits')}, "
+        f"{_count(result.removed, 'contents', 'content')} removed with a reason.",
         *([f"The contents of {result.withheld:,} other entries are withheld."] if result.withheld else []),
         *(f"Signed by key {key}" for key in result.keys),
         *(f"Note: {note}" for note in result.notes),
         *map(str, result.findings),
         "SOUND: nothing was changed, removed, moved, inserted or cut off."
         if result.sound
-        else f"DAMAGED: {len(result.findings)} findings.",
+        else f"DAMAGED: {_count(len(result.findings), 'findings', 'finding')}.",
     ]
+
+
+def _count(number: int, many: str, one: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

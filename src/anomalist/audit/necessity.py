@@ -101,9 +101,12 @@ class ReasonsAudit:
 
 
 def _sentence(before: Trial, trial: Trial) -> str:
-    how = "falls" if trial.score < before.score else "rises"
     same = trial.label if trial.label != before.label else f"still {trial.label}"
-    return f"{trial.what}: the score {how} from {before.score:.2f} to {trial.score:.2f}: {same}."
+    old, new = f"{before.score:.2f}", f"{trial.score:.2f}"
+    if old == new:
+        return f"{trial.what}: the score stays at {old}: {same}."
+    how = "falls" if trial.score < before.score else "rises"
+    return f"{trial.what}: the score {how} from {old} to {new}: {same}."
 
 
 def audit_reasons(entry: LogEntry, replayer: Replayer, *, seed: int = 0) -> ReasonsAudit:

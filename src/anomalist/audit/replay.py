@@ -21,6 +21,7 @@ from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.recall import CaptionMemory, Memory
 from anomalist.pipeline import Inspector
+from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
 from anomalist.triage import Triage
@@ -379,9 +380,9 @@ def _picture_differences(then: Record, now: Record) -> Iterator[str]:
         "why undecided": lambda record: record.why_undecided,
     }
     if not _close(then.score, now.score):
-        yield f"score: {then.score} then, {now.score} now"
+        yield f"score: {number(then.score)} then, {number(now.score)} now"
     if not _close(then.p_value, now.p_value):
-        yield f"p-value: {then.p_value} then, {now.p_value} now"
+        yield f"p-value: {number(then.p_value)} then, {number(now.p_value)} now"
     for name, value in fields.items():
         if value(then) != value(now):
             yield f"{name}: {_shown(value(then))} then, {_shown(value(now))} now"
