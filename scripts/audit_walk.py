@@ -71,11 +71,11 @@ def walk(place: Path) -> str:
     lines += ["## Hand it over", ""]
     lines += shown(f"anomalist audit export {id_} --out bundle")
     lines += ["The supplier verifies it on a plain Python, without this package or any other:", ""]
-    lines += shown("python -I -S bundle/verify.py")
+    lines += shown("python3 -I -S bundle/verify.py")
     lines += ["And had somebody made the verdict milder in the copy:", ""]
     segment = next((place / "bundle" / "log").glob("segment-*"))
     segment.write_bytes(segment.read_bytes().replace(b'"severity":3', b'"severity":1', 1))
-    lines += shown("python -I -S bundle/verify.py")
+    lines += shown("python3 -I -S bundle/verify.py")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -88,6 +88,23 @@ def test_an_entry_behind_the_head_is_taken_over(tmp_path: Path) -> None:
     assert (result.sound, result.entries) == (True, 4)
 
 
+@pytest.mark.parametrize("cut", [0, 30])
+def test_a_writer_killed_with_the_first_entry_of_a_new_segment_leaves_one_chain(
+    cut: int, tmp_path: Path
+) -> None:
+    write_log(tmp_path, 4, segment_bytes=1500)
+    (first,) = (tmp_path / "log").glob("segment-*")
+    head = (tmp_path / "log" / HEAD_FILE).read_bytes()
+    write_log(tmp_path, 1, segment_bytes=1500)
+    second = next(file for file in (tmp_path / "log").glob("segment-*") if file != first)
+    if cut:
+        second.write_bytes(second.read_bytes()[:-cut])
+    (tmp_path / "log" / HEAD_FILE).write_bytes(head)
+    write_log(tmp_path, 2, segment_bytes=1500)
+    result = verify_log(tmp_path)
+    assert (result.sound, result.entries) == (True, 6 if cut else 7), result.findings
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", None])
 def test_a_lost_or_damaged_head_is_made_anew_from_the_log(content: bytes | None, tmp_path: Path) -> None:
     write_log(tmp_path, 5)

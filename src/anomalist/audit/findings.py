@@ -59,8 +59,8 @@ class Verification:
 def summary_lines(result: Verification) -> list[str]:
     """What a verification found, as lines of text."""
     return [
-        f"{_count(result.entries, 'entries', 'entry')} in {_count(result.segments, 'segments', 'segment')} of "
-        f"log {result.log}, {_count(result.signatures, 'signatures fit', 'signature fits')}, "
+        f"{_count(result.entries, 'entries', 'entry')} in {_count(result.segments, 'segments', 'segment')} "
+        f"of log {result.log}, {_count(result.signatures, 'signatures fit', 'signature fits')}, "
         f"{_count(result.removed, 'contents', 'content')} removed with a reason.",
         *([f"The contents of {result.withheld:,} other entries are withheld."] if result.withheld else []),
         *(f"Signed by key {key}" for key in result.keys),

@@ -253,9 +253,14 @@ class AuditLog:
             size = file.stat().st_size
         except FileNotFoundError:
             size = 0
-        if size == head.size:
+        if size != head.size:
+            head = self._recovered(head, file, size)
+        following = self.lines / segment_name(head.position + 1)
+        if following.name == head.segment or not following.exists():
             return head
-        return self._recovered(head, file, size)
+        # A writer was killed with the first entry of a new segment.
+        begun = LogHead(head.log, head.position, head.hash, following.name, 0, head.time)
+        return self._recovered(begun, following, following.stat().st_size)
 
     def _stored_head(self) -> LogHead:
         try:

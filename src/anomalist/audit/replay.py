@@ -380,9 +380,9 @@ def _picture_differences(then: Record, now: Record) -> Iterator[str]:
         "why undecided": lambda record: record.why_undecided,
     }
     if not _close(then.score, now.score):
-        yield f"score: {number(then.score)} then, {number(now.score)} now"
+        yield f"score: {number(then.score, 6)} then, {number(now.score, 6)} now"
     if not _close(then.p_value, now.p_value):
-        yield f"p-value: {number(then.p_value)} then, {number(now.p_value)} now"
+        yield f"p-value: {number(then.p_value, 6)} then, {number(now.p_value, 6)} now"
     for name, value in fields.items():
         if value(then) != value(now):
             yield f"{name}: {_shown(value(then))} then, {_shown(value(now))} now"
