@@ -60,6 +60,11 @@ def test_what_json_cannot_hold_is_replaced() -> None:
     }
 
 
+def test_a_backslash_before_what_looks_like_a_surrogate_stays_as_it_is() -> None:
+    value = {"\x80": {"\\udc": None}, "path": "C:\\udcff"}
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
 def test_a_type_that_is_no_json_is_a_clear_error() -> None:
     with pytest.raises(DataError, match="can't hold this"):
         canonical_json({"a": object()})

@@ -17,6 +17,7 @@ from anomalist.errors import DataError
 REDACTED = "[redacted]"
 """Stands for a text whose field is on the redaction list; anything else of such a field becomes null."""
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_NUMBER = re.compile("[0-9]{16}")
 _SAFE_INTEGER = 2**53
 _EXPONENT_FROM = 1e16
@@ -42,8 +43,7 @@ def canonical_json(value: Any, redact: Collection[str] = ()) -> bytes:  # noqa: 
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"The audit log can't hold this: {error}.") from error
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\\\udc")
+    text = _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
     mark = secrets.token_hex(8)
 
     def number(written: str) -> float | int | str:
