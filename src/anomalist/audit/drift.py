@@ -21,6 +21,8 @@ import numpy.typing as npt
 LEVEL = 0.05
 """Probability of a false alarm over a whole run, at most."""
 _POWERS = np.array([0.1, 0.3, 0.5, 0.7])
+_STREAM = 2005
+"""Keeps ties independent of scores that somebody drew by the same seed."""
 _LATE = 0.01
 """Share of the waiting capital that begins to bet at each picture."""
 
@@ -48,7 +50,7 @@ def online_p_values(
 
     Exactly uniform and independent while all are exchangeable; ties are broken at random, by the seed.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, _STREAM])
     seen = sorted(float(score) for score in calibration)
     found = np.empty(len(scores))
     for at, score in enumerate(map(float, scores)):
