@@ -27,6 +27,7 @@ LAYERS = (
     {"composition", "pipeline", "triage", "streaming", "feedback"},
     {""},  # the public API
     {"report"},
+    {"audit"},
     {"training"},
     {"eval"},
     {"cli"},

@@ -1,4 +1,4 @@
-"""Settings from the environment: ``ANOMALIST_HOME``, ``_MODEL``, ``_BACKBONE`` and ``_DEVICE``."""
+"""Settings from the environment: ``ANOMALIST_HOME``, ``_MODEL``, ``_BACKBONE``, ``_DEVICE``, ``_AUDIT``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     model: str = Field("auto", description="what `--model auto` takes where it is there, as in --model")
     backbone: str = Field("", description="vision transformer in place of DINOv2: a folder, or a Hub name")
     device: str = Field("auto", description="what networks run on: auto, cpu, cuda or mps")
+    audit: str = Field("on", description="whether the audit log is written: on or off")
 
     @property
     def profiles(self) -> Path:

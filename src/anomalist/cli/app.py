@@ -18,7 +18,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomalist import __version__
-from anomalist.cli import ask, chat, eval, inspect, memory, models, outliers, query, rules, triage
+from anomalist.cli import (
+    ask,
+    audit,
+    audit_checks,
+    chat,
+    eval,
+    inspect,
+    memory,
+    models,
+    outliers,
+    query,
+    rules,
+    triage,
+)
 from anomalist.cli.terminal import (
     EXIT_INTERRUPTED,
     DeviceOption,
@@ -33,7 +46,7 @@ from anomalist.cli.terminal import (
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
-    from anomalist.vision.profile import Profile
+    from anomalist.vision.profile import MixedProfile, Profile
 
 EXTRAS = {
     "accelerate": "models",
@@ -54,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(eval.app, name="eval")
 app.add_typer(memory.app, name="memory")
 app.add_typer(models.app, name="models")
@@ -188,6 +202,7 @@ def learn(
             progress=progress,
         )
     several = learned.products if isinstance(learned, MixedProfile) else (learned,)
+    _write_learning(learned)
     for reason in (reason for each in several for reason in each.manifest.skipped):
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
     for sentence in (sentence for each in several for sentence in _mask_sentences(each)):
@@ -211,7 +226,26 @@ def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
 
     with progress_bars() as progress:
         learned, fine = relearn(profile, defects=defects, progress=progress)
+    _write_learning(learned)
     typer.echo(f"{_profile_summary(learned)}\nNew: {', '.join(case.source for case in fine)}.", err=True)
+
+
+def _write_learning(learned: Profile | MixedProfile) -> None:
+    """Write what was learned into the audit log, where there is one."""
+    from anomalist.audit.recording import open_trail
+    from anomalist.vision.profile import Profile
+
+    if (trail := open_trail()) is None:
+        return
+    with trail:
+        about: dict[str, Any] = {"of": "pictures"}
+        if isinstance(learned, Profile):
+            manifest = learned.manifest
+            about |= {"normals": len(manifest.normals), "defects": len(manifest.defects)}
+            about |= {"skipped": manifest.skipped, "lowest_rate": learned.calibration.lowest_rate}
+        else:
+            about["products"] = [product.name for product in learned.products]
+        trail.learning(learned.name, learned.digest, learned.path, about)
 
 
 def _profile_summary(learned: Any) -> str:  # noqa: ANN401
@@ -246,6 +280,7 @@ app.command()(query.query)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)
+app.command()(audit_checks.review)
 
 
 @app.command()

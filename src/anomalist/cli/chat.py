@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from anomalist.errors import AnomalistError, DataError
 if TYPE_CHECKING:
     from anomalist.agent.chat.chat import Chat, ChatStreamEvent
     from anomalist.agent.chat.conversations import Conversations
+    from anomalist.audit.recording import AuditTrail
     from anomalist.cli.ask import OpenedSubject
     from anomalist.types.common import Answer
 
@@ -40,10 +42,12 @@ class ChatSession:
     chat : the conversation.
     json : answers as JSON, one a line, instead of text.
     folder : where /evidence writes pictures, and /save if no other is named.
+    trail : the audit log that answers and corrections are written into.
     """
 
-    def __init__(self, chat: Chat, *, json: bool, folder: Path) -> None:
+    def __init__(self, chat: Chat, *, json: bool, folder: Path, trail: AuditTrail | None = None) -> None:
         self._chat = chat
+        self._trail = trail
         self._json = json
         self._folder = folder
 
@@ -69,7 +73,10 @@ class ChatSession:
 
     def _take(self, text: str) -> None:
         if not text.startswith("/"):
+            before = self._chat.last_case()
             self._say(self._chat.ask(text, None if self._json else draft_printer()))
+            if self._trail is not None and (case := self._chat.last_case()) not in (None, before):
+                self._write_case(str(case), undone=False)
             return
         name, _, rest = text.partition(" ")
         commands: dict[str, Callable[[str], str | Answer]] = {
@@ -87,7 +94,16 @@ class ChatSession:
         else:
             self._say(said)
 
+    def _write_case(self, case: str, *, undone: bool) -> None:
+        from anomalist.memory.cases import CaseStore
+
+        if self._trail is not None:
+            with CaseStore(self._chat.subject.cases) as store:
+                self._trail.feedback(store.get(case), undone=undone)
+
     def _say(self, answer: Answer) -> None:
+        if self._trail is not None:
+            self._trail.answer(answer, conversation=self._chat.name)
         print(answer.model_dump_json() if self._json else f"{format_answer(answer)}\n", flush=True)
 
     def _evidence(self, id: str) -> str:
@@ -112,6 +128,7 @@ class ChatSession:
         from anomalist.agent.tools.memory import undo_feedback
 
         undone = undo_feedback(self._chat.subject, case)
+        self._write_case(case, undone=True)
         return f"{undone.case} is taken back: {undone.note or undone.text}"
 
     def _save(self, folder: str) -> str:
@@ -212,6 +229,7 @@ def chat(
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.agent.models.selection import EVIDENCE, open_model
+    from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import announce_model, err
 
     with Conversations() as conversations:
@@ -239,8 +257,10 @@ def chat(
             highlight=False,
             soft_wrap=True,
         )
-        session = ChatSession(talk, json=json, folder=folder or Path(_folder_name(talk.name)))
-        session.run(input_lines([answer.question for answer in talk.answers], echo=not json))
+        earlier = [answer.question for answer in talk.answers]
+        with open_trail() or nullcontext() as trail:
+            place = folder or Path(_folder_name(talk.name))
+            ChatSession(talk, json=json, folder=place, trail=trail).run(input_lines(earlier, echo=not json))
 
 
 def _open_conversation(

@@ -14,6 +14,7 @@ from anomalist.cli.terminal import (
     EXIT_NOT_JUDGED,
     DeviceOption,
     JsonOption,
+    KeepMediaOption,
     RateOption,
     use_device,
     use_passive_wait_policy,
@@ -22,6 +23,7 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
+    from anomalist.audit.recording import AuditTrail
     from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
     from anomalist.report.exports import Exporter
@@ -78,6 +80,7 @@ def inspect(
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
     export: ExportOption = None,
+    keep_media: KeepMediaOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
@@ -86,6 +89,7 @@ def inspect(
     pictures, nothing is decided.
     """
     use_passive_wait_policy()
+    from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import err
     from anomalist.composition import InspectionSettings
     from anomalist.report.exports import load_exporters
@@ -110,7 +114,10 @@ def inspect(
         guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
     )
     inspector = _open_inspector(settings, quiet=json)
-    records = _inspect_all(inspector, listing.images, out, exporters, echo=json)
+    trail = open_trail(keep_media and keep_media.value)
+    if trail is not None:
+        trail.begin_inspection(inspector, "inspect")
+    records = _inspect_all(inspector, listing.images, out, exporters, echo=json, trail=trail)
     _finish(records, table=not json, fail_on=fail_on)
 
 
@@ -193,8 +200,10 @@ def _inspect_all(
     exporters: Sequence[Exporter],
     *,
     echo: bool,
+    trail: AuditTrail | None,
 ) -> list[Record]:
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
+    from anomalist.audit.recording import RunTrail
     from anomalist.cli.terminal import err
     from anomalist.records import inspect_to_folder, pending_paths
     from anomalist.report.builder import write_report
@@ -203,12 +212,15 @@ def _inspect_all(
     from anomalist.storage.run_folder import ImageRunFolder
 
     if out is None:
-        return _collect_records((i.record for i in inspector.inspect_many(images)), len(images), echo=echo)
-    with ImageRunFolder.open(out) as folder:
+        with RunTrail(trail, None) as kept:
+            found = kept.keep(inspection.record for inspection in inspector.inspect_many(images))
+            return _collect_records(found, len(images), echo=echo)
+    with ImageRunFolder.open(out) as folder, RunTrail(trail, out) as kept:
         open_ones = pending_paths(inspector, folder, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
-        records = _collect_records(inspect_to_folder(inspector, folder, open_ones), len(open_ones), echo=echo)
+        stored = kept.keep(inspect_to_folder(inspector, folder, open_ones))
+        records = _collect_records(stored, len(open_ones), echo=echo)
         every = folder.records()
         report = write_report(every, out, PictureReportView(folder.calibrations(every)))
         run_exporters(exporters, every, out)

@@ -188,6 +188,7 @@ def save_new_rule(profile: str, rule: Rule, runs: Sequence[Path], *, yes: bool, 
     with RuleStore() as store:
         adopt_shipped_rules(store, profile)
         (stored,) = store.add(profile, [rule])
+    write_rules(profile, [stored], "added")
     _print_saved(stored, json=json)
 
 
@@ -213,7 +214,9 @@ def save_rule_change(
     after = tuple(new if rule.id == new.id else rule for rule in known)
     _confirm_change(new, known, after, runs, yes=yes)
     with RuleStore() as store:  # reopened: no lock is held while the user decides
-        _print_saved(store.change(new), json=json)
+        stored = store.change(new)
+    write_rules(profile, [stored], "changed")
+    _print_saved(stored, json=json)
 
 
 def _confirm_change(
@@ -232,6 +235,15 @@ def _confirm_change(
         err.print(text, markup=False, highlight=False, soft_wrap=True)
     if not yes and not typer.confirm("Save it?", err=True):
         raise typer.Exit(2)
+
+
+def write_rules(profile: str, rules: Sequence[Rule], what: str) -> None:
+    """Write rules that were added or changed into the audit log, where there is one."""
+    from anomalist.audit.recording import open_trail
+
+    if (trail := open_trail()) is not None:
+        with trail:
+            trail.rules(profile, rules, what)
 
 
 def _print_saved(rule: Rule, *, json: bool) -> None:

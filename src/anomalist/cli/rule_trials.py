@@ -82,7 +82,7 @@ def induce(
     json: JsonOption = False,
 ) -> None:
     """Induce rules from captions of normal footage; a person's rules and changes stay as they are."""
-    from anomalist.cli.rule_changes import rules_table
+    from anomalist.cli.rule_changes import rules_table, write_rules
     from anomalist.cli.terminal import err, out
     from anomalist.memory.rules.store import RuleStore, store_induction
 
@@ -93,6 +93,7 @@ def induce(
     if not dry_run:
         with RuleStore() as store:
             kept = store_induction(store, name, induction)
+        write_rules(name, (*kept.added, *kept.changed), "induced")
         named = {(rule.polarity, rule.text): rule for rule in (*kept.added, *kept.changed)}
         rules = [named.get((rule.polarity, rule.text), rule) for rule in rules]
     if json:

@@ -46,6 +46,21 @@ class Device(StrEnum):
     mps = "mps"
 
 
+class KeepMedia(StrEnum):
+    """Which pictures and clips the audit log keeps."""
+
+    all = "all"
+    anomalous = "anomalous"
+    none = "none"
+
+
+KeepMediaOption = Annotated[
+    KeepMedia | None,
+    typer.Option(
+        help="Pictures or clips that the audit log keeps by content hash; as `audit settings` says when not "
+        "asked. anomalous: all that are not called normal."
+    ),
+]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]
 RateOption = Annotated[

@@ -18,6 +18,7 @@ from anomalist.cli.terminal import (
     EXIT_FAIL_ON,
     EXIT_NOT_JUDGED,
     JsonOption,
+    KeepMediaOption,
     ProfileOption,
     say_if_busy,
     use_passive_wait_policy,
@@ -25,6 +26,7 @@ from anomalist.cli.terminal import (
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
+    from anomalist.audit.recording import AuditTrail
     from anomalist.composition import TriageSettings
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.streaming import LiveAlert
@@ -35,7 +37,13 @@ if TYPE_CHECKING:
     from anomalist.vision.motion.scene import Scene
 
 
-def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: Path | None) -> None:
+def follow_stream(
+    run: Triage,
+    paths: Sequence[str],
+    webhook: str | None,
+    out: Path | None,
+    trail: AuditTrail | None = None,
+) -> None:
     """Follow one stream until it ends or the user stops: each alert is a line on stdout.
 
     A model is asked beside that: its opinion on an event follows in a line of its own. With ``out`` the lines
@@ -56,6 +64,8 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
         err.print(text, markup=False, soft_wrap=True)
 
     with ExitStack() as stack:
+        if trail is not None:
+            stack.enter_context(trail)
         opinions = None
         if run.annotator.model is not None:
             opinions = stack.enter_context(OpinionQueue(run.annotator, recent))
@@ -66,6 +76,8 @@ def follow_stream(run: Triage, paths: Sequence[str], webhook: str | None, out: P
         send = stack.enter_context(Webhook(webhook, warn)).send if webhook is not None else None
         for alert in follower.follow(recent.record(video.frames(rate=ANALYSIS_RATE))):
             line = (keep(alert) if keep is not None else alert).model_dump_json()
+            if trail is not None:
+                trail.write("alert", {"alert": alert.model_dump(mode="json"), "about": video.source})
             print(line, flush=True)
             if send is not None:
                 send(line)
@@ -136,6 +148,7 @@ def learn_scene(
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
     use_passive_wait_policy()
+    from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.vision.motion.learning import learn_scene as learn
     from anomalist.vision.motion.scene import read_zones
@@ -149,6 +162,11 @@ def learn_scene(
         )
     for reason in scene.manifest.skipped:
         err.print(f"Skipped: {reason}", markup=False, soft_wrap=True)
+    if scene.path is not None and (trail := open_trail()) is not None:
+        with trail:
+            footage = [each.model_dump(mode="json") for each in scene.manifest.footage]
+            about = {"of": "clips", "footage": footage, "skipped": scene.manifest.skipped}
+            trail.learning(scene.name, scene.digest, scene.path, about)
     typer.echo(_scene_summary(scene), err=True)
 
 
@@ -203,6 +221,7 @@ def triage(
     policy: Annotated[
         Path | None, typer.Option(help="Severity policy (TOML) instead of the shipped one.")
     ] = None,
+    keep_media: KeepMediaOption = None,
     json: JsonOption = False,
     fail_on: Annotated[
         FailOnClip | None, typer.Option(help="Exit with 1 when a clip gets this verdict.")
@@ -210,6 +229,7 @@ def triage(
 ) -> None:
     """Find the stretches of video worth watching, put them in order, and say why."""
     use_passive_wait_policy()
+    from anomalist.audit.recording import open_trail
     from anomalist.composition import TriageSettings
 
     if webhook is not None and not follow:
@@ -225,10 +245,13 @@ def triage(
         calls_per_minute=vlm_calls_per_minute,
     )
     run = _open_triage(settings)
+    trail = open_trail(keep_media and keep_media.value)
+    if trail is not None:
+        trail.begin_triage(run, "triage --follow" if follow else "triage")
     if follow:
-        follow_stream(run, paths, webhook, out)
+        follow_stream(run, paths, webhook, out, trail)
         return
-    records = _triage_all(run, paths, out, echo=json)
+    records = _triage_all(run, paths, out, echo=json, trail=trail)
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -248,7 +271,9 @@ def _open_triage(settings: TriageSettings) -> Triage:
     return run
 
 
-def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool) -> list[ClipRecord]:
+def _triage_all(
+    run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool, trail: AuditTrail | None
+) -> list[ClipRecord]:
     from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.feedback import stored_rank_adjustments
@@ -263,7 +288,7 @@ def _triage_all(run: Triage, paths: Sequence[str], out: Path | None, *, echo: bo
     videos = [video for video in listing.videos if not _is_cut_clip(video, out)]
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
-    records = list(_triage_each(run, videos, out, echo=echo))
+    records = list(_triage_each(run, videos, out, echo=echo, trail=trail))
     every = records if out is None else ClipRunFolder(out).records()
     moved = stored_rank_adjustments(every)
     if out is not None:
@@ -283,16 +308,23 @@ def _is_cut_clip(video: str | Path, out: Path | None) -> bool:
 
 
 def _triage_each(
-    run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool
+    run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool, trail: AuditTrail | None
 ) -> Iterator[ClipRecord]:
     """Triage each video, into a folder where one is named; what was done there is not done again."""
+    from anomalist.audit.recording import RunTrail
     from anomalist.cli.terminal import progress_bars
     from anomalist.storage.run_folder import ClipRunFolder
 
-    with ClipRunFolder.open(out) if out is not None else nullcontext() as folder, progress_bars() as progress:
+    with (
+        ClipRunFolder.open(out) if out is not None else nullcontext() as folder,
+        RunTrail(trail, out) as kept,
+        progress_bars() as progress,
+    ):
         for number, path in enumerate(videos):
             progress("clips", number, len(videos))
-            record = _triage_one(run, path, folder, progress)
+            record, new = _triage_one(run, path, folder, progress)
+            if new:
+                (record,) = kept.keep([record])
             if echo:
                 print(record.model_dump_json(), flush=True)
             yield record
@@ -300,7 +332,8 @@ def _triage_each(
 
 def _triage_one(
     run: Triage, path: str | Path, folder: ClipRunFolder | None, progress: Progress
-) -> ClipRecord:
+) -> tuple[ClipRecord, bool]:
+    """The record of a clip, and whether it was made just now."""
     from anomalist.vision.media.video import open_video
 
     try:
@@ -310,12 +343,12 @@ def _triage_one(
     else:
         done = folder.done(video.source, run.key(video)) if folder is not None else None
         if done is not None:
-            return done
+            return done, False
         total = max(int(video.duration or 0), 1)
         record = run.clip(video, lambda time: progress("seconds", min(int(time), total), total))
     if folder is not None:
         folder.append(record)
-    return record
+    return record, True
 
 
 class FeedbackAction(StrEnum):
@@ -337,6 +370,7 @@ def feedback(
     undo: Annotated[bool, typer.Option("--undo", help="Take back the last feedback on this event.")] = False,
 ) -> None:
     """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
+    from anomalist.audit.recording import open_trail
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
     from anomalist.storage.run_folder import ClipRunFolder
@@ -350,6 +384,9 @@ def feedback(
             if verdict is None
             else record_event_feedback(store, record, found, verdict.value, note)
         )
+    if (trail := open_trail()) is not None:
+        with trail:
+            trail.feedback(case, undone=undo)
     what = "taken back" if undo else f"stored as {case.id}"
     typer.echo(f"{case.action} on {found.id} of {record.source}: {what}.", err=True)
     typer.echo(f"Report: {refresh_report(folder)}", err=True)

@@ -99,6 +99,11 @@ def template_sha256(name: str) -> str:
     return hashlib.sha256(_template_source(name).encode()).hexdigest()
 
 
+def template_text(name: str) -> str:
+    """Source of a template, as its digest is made of. Raises PromptError where there is none of that name."""
+    return _template_source(name)
+
+
 def render(name: str, **values: object) -> Prompt:
     """Render the prompt ``name`` ("judge.v1").
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -272,8 +272,42 @@ def template_environment() -> Environment:
     return environment
 
 
+class PageContent(Protocol):
+    """What the frame of every page shows: title, headline and lead, facts, and versions at its foot."""
+
+    @property
+    def title(self) -> str:
+        """Above the headline."""
+        ...
+
+    @property
+    def headline(self) -> str:
+        """The outcome in one line."""
+        ...
+
+    @property
+    def lead(self) -> str:
+        """What to know first; "" is left out."""
+        ...
+
+    @property
+    def open_points(self) -> str:
+        """What stays open; "" is left out."""
+        ...
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """(name, value) for the head."""
+        ...
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Of anomalist."""
+        ...
+
+
 def render_html(
-    document: ReportDocument[Any, Any],
+    document: PageContent,
     template: str,
     page: Mapping[str, Any],
     *,

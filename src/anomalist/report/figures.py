@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -217,7 +217,7 @@ def overlay_figure(
     if ground is None and layers.score_map is not None and heat_range is not None:
         ground = heatmap(None, layers.score_map, *heat_range, max_side=max(layers.score_map.shape))
         if layers.mask is not None and layers.mask.shape != ground.shape[:2]:  # of a large picture
-            return _encode_figure(heatmap(None, layers.score_map, *heat_range, max_side=side))
+            return encode_figure(heatmap(None, layers.score_map, *heat_range, max_side=side))
     if ground is None:
         return None
     if side == LARGE_SIDE:
@@ -227,7 +227,7 @@ def overlay_figure(
     height, width = display_size(ground.shape[:2], side)
     share = (width / ground.shape[1] / drawn.shape[1], height / ground.shape[0] / drawn.shape[0])
     boxes = tuple((region.id, _css_box(region.box, share)) for region in record.regions)
-    return _encode_figure(drawn, boxes)
+    return encode_figure(drawn, boxes)
 
 
 def heat_figure(layers: RecordArrays, heat_range: HeatRange | None) -> Figure | None:
@@ -239,7 +239,7 @@ def heat_figure(layers: RecordArrays, heat_range: HeatRange | None) -> Figure | 
     shape = layers.score_map.shape
     pixels = layers.pixels if layers.pixels.shape[:2] == shape else thumbnail(layers.pixels, shape)
     side = overview_side(shape, LARGE_SIDE)
-    return _encode_figure(heatmap(pixels, layers.score_map, *heat_range, max_side=side))
+    return encode_figure(heatmap(pixels, layers.score_map, *heat_range, max_side=side))
 
 
 def expert_figures(record: Record, folder: Path) -> tuple[tuple[str, Figure], ...]:
@@ -247,21 +247,26 @@ def expert_figures(record: Record, folder: Path) -> tuple[tuple[str, Figure], ..
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    from anomalist.vision.drawing import heatmap
-
     if record.map is None or not record.experts:
         return ()
     try:
         maps = load(resolve_inside(folder, expert_maps_file(record.map)).read_bytes())
     except (OSError, ValueError, SafetensorError):  # the anomaly map itself says what is missing
         return ()
+    return draw_expert_maps(record, maps)
+
+
+def draw_expert_maps(record: Record, maps: Mapping[str, np.ndarray]) -> tuple[tuple[str, Figure], ...]:
+    """Draw the maps of the experts of an ensemble, by name, with what each says in words."""
+    from anomalist.vision.drawing import heatmap
+
     drawn = []
     for expert in record.experts:
         if expert.name in maps:
             own = maps[expert.name].astype(np.float32)
             words = f"{expert.name}: {expert.score:.1f} σ above normal, weight {expert.weight:.0%}"
             picture = heatmap(None, own, _EXPERT_LOW, _EXPERT_HIGH, max_side=SMALL_SIDE)
-            drawn.append((words, _encode_figure(picture)))
+            drawn.append((words, encode_figure(picture)))
     return tuple(drawn)
 
 
@@ -277,7 +282,8 @@ def detector_digest(record: Record) -> str:
     return record.detector.digest if record.detector else ""
 
 
-def _encode_figure(drawn: UInt8Array, boxes: tuple[tuple[str, str], ...] = ()) -> Figure:
+def encode_figure(drawn: UInt8Array, boxes: tuple[tuple[str, str], ...] = ()) -> Figure:
+    """Encode a drawn picture, uint8 (H, W, 3), for a page; ``boxes`` are where to click on it."""
     from anomalist.vision.drawing import data_uri
 
     small = max(drawn.shape) <= SMALL_SIDE

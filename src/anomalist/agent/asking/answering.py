@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
 from anomalist.agent.asking.draft import Draft, filter_supported_claims

@@ -1,0 +1,193 @@
+"""What changed since a decision was taken: profile, policy, rules, feedback, prompts, version.
+
+Each difference is one sentence that names the thing and what changed in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from anomalist import __version__
+from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.audit.reading import LogEntry
+from anomalist.audit.stores import profile_store, stored_text
+from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.rules.rule import Rule
+from anomalist.memory.rules.store import rules_for
+from anomalist.prompts.templates import PromptError, template_sha256
+from anomalist.storage.artifacts import profile_path
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import Record
+from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, Manifest
+
+Part = Literal["profile", "policy", "rules", "feedback", "prompt", "version"]
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is another one now; ``text`` says what changed in it."""
+
+    part: Part
+    text: str
+
+
+def stored_policy(folder: Path, session: Mapping[str, Any]) -> Policy:
+    """The policy of a session, as it was. Raises DataError where it is gone."""
+    text = stored_text(folder, str(session.get("policy_text", "")))
+    if text is None:
+        raise DataError("The policy of that decision is no longer in the audit log's folder.")
+    return Policy.model_validate(json.loads(text))
+
+
+def stored_rules(folder: Path, session: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The rules of a session, as they were; none where they are gone."""
+    text = stored_text(folder, str(session.get("rules", "")))
+    return () if text is None else tuple(Rule.model_validate(each) for each in json.loads(text))
+
+
+def changes_since(
+    folder: Path, session: LogEntry, record: Record | ClipRecord, policy: Path | None = None
+) -> tuple[Change, ...]:
+    """What changed since a decision that can make it another one.
+
+    Parameters
+    ----------
+    folder : of the log.
+    session : the entry that says with what was judged.
+    policy : today's policy file; None for the one that ships.
+    """
+    about = session.content
+    found = [*_profile_change(folder, about, clips=about.get("of") == "clips")]
+    found += _policy_changes(folder, about, policy)
+    found += _rule_changes(folder, about)
+    if about.get("of") == "pictures" and not any(each.part == "rules" for each in found):
+        found += _feedback_change(about)
+    found += _prompt_changes(record)
+    if about.get("version") != __version__:
+        found.append(Change("version", f"anomalist {about.get('version')} then, {__version__} now"))
+    return tuple(found)
+
+
+def _profile_change(folder: Path, about: Mapping[str, Any], *, clips: bool) -> Iterator[Change]:
+    if not about.get("learned"):
+        return
+    name, then = str(about.get("profile")), str(about.get("profile_digest"))
+    from anomalist.vision.motion.scene import SCENE_KIND
+
+    kind = SCENE_KIND if clips else PROFILE_KIND
+    try:
+        path = profile_path(name)
+        manifest: Any = MIXED_KIND.read_manifest(path) if MIXED_KIND.is_at(path) else kind.read_manifest(path)
+    except AnomalistError as error:
+        yield Change("profile", f"{name} of then can't be found under its name now: {error.message}")
+        return
+    if manifest.digest != then:
+        detail = ""
+        stored = profile_store(folder, then, name)
+        if isinstance(manifest, Manifest) and PROFILE_KIND.is_at(stored):
+            detail = _manifest_difference(PROFILE_KIND.read_manifest(stored), manifest)
+        yield Change(
+            "profile", f"{name} was learned again: {then[:12]} then, {manifest.digest[:12]} now{detail}"
+        )
+
+
+def _manifest_difference(old: Manifest, new: Manifest) -> str:
+    before, after = ({normal.sha256 for normal in each.normals} for each in (old, new))
+    parts = [f"{len(after - before)} normals more"] if after - before else []
+    parts += [f"{len(before - after)} normals fewer"] if before - after else []
+    for name in ("detector", "effort", "seed", "backbone"):
+        if getattr(old, name) != getattr(new, name):
+            parts.append(f"{name} {getattr(old, name)} → {getattr(new, name)}")
+    if old.defects != new.defects:
+        parts.append(f"{len(old.defects)} → {len(new.defects)} labelled defects")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _policy_changes(folder: Path, about: Mapping[str, Any], policy: Path | None) -> Iterator[Change]:
+    now = load_policy(policy)
+    if now.digest == about.get("policy"):
+        return
+    try:
+        then = stored_policy(folder, about).model_dump(mode="json", by_alias=True)
+    except DataError:
+        yield Change("policy", f"{str(about.get('policy'))[:12]} then, {now.digest[:12]} now")
+        return
+    today = now.model_dump(mode="json", by_alias=True)
+    fields = list(_different(then, today))
+    more = f" and {len(fields) - _MAX_NAMED} more" if len(fields) > _MAX_NAMED else ""
+    yield Change("policy", "; ".join(fields[:_MAX_NAMED]) + more)
+
+
+def _different(then: Any, now: Any, place: str = "") -> Iterator[str]:  # noqa: ANN401
+    if isinstance(then, dict) and isinstance(now, dict):
+        for name in sorted(then.keys() | now.keys()):
+            yield from _different(then.get(name), now.get(name), f"{place}.{name}" if place else name)
+    elif then != now:
+        yield f"{place} {then} → {now}"
+
+
+def _rule_changes(folder: Path, about: Mapping[str, Any]) -> Iterator[Change]:
+    if not about.get("rules"):
+        return
+    text = stored_text(folder, str(about["rules"]))
+    if text is None:
+        yield Change("rules", "those of then are no longer in the audit log's folder")
+        return
+    # The shipped rules are about people and vehicles, not about parts.
+    clips = about.get("of") == "clips"
+    then = _by_name(stored_rules(folder, about), shipped=clips)
+    now = _by_name(rules_for(str(about.get("profile"))), shipped=clips)
+    said = [f'{id_} is new: "{now[id_].text}"' for id_ in sorted(now.keys() - then.keys())]
+    said += [f'{id_} no longer counts: "{then[id_].text}"' for id_ in sorted(then.keys() - now.keys())]
+    for id_ in sorted(then.keys() & now.keys()):
+        old, new = (rules[id_].model_dump(mode="json", exclude={"id"}) for rules in (then, now))
+        if old != new:
+            fields = _different(old, new)
+            said.append(f"{id_} was changed: {'; '.join(fields)}")
+    if said:
+        more = f" and {len(said) - _MAX_NAMED} more" if len(said) > _MAX_NAMED else ""
+        yield Change("rules", "; ".join(said[:_MAX_NAMED]) + more)
+
+
+def _by_name(rules: Iterable[Rule], *, shipped: bool) -> dict[str, Rule]:
+    """Rules by id; those that ship by their text, as a profile that adopts them gives them new ids."""
+    return {
+        f"shipped: {rule.text}" if rule.origin == "shipped" else rule.id: rule
+        for rule in rules
+        if shipped or rule.origin != "shipped"
+    }
+
+
+def _feedback_change(about: Mapping[str, Any]) -> Iterator[Change]:
+    from anomalist.agent.reasoning.recall import PictureMemory
+
+    if about.get("memory") and about.get("learned"):
+        name = str(about.get("profile"))
+        if PictureMemory(name).digest != about["memory"]:
+            yield Change("feedback", f"people said more of findings of {name} since")
+
+
+def _prompt_changes(record: Record | ClipRecord) -> Iterator[Change]:
+    used = (
+        record.prompts
+        if isinstance(record, Record)
+        else tuple(prompt for event in record.events for prompt in event.prompts)
+    )
+    for prompt in dict.fromkeys(used):
+        try:
+            now = template_sha256(prompt.id)
+        except PromptError:
+            yield Change("prompt", f"{prompt.id} is no longer there")
+            continue
+        if now != prompt.sha256:
+            yield Change("prompt", f"{prompt.id} was changed: {prompt.sha256[:12]} then, {now[:12]} now")
+
+
+def parts_of(changes: Iterable[Change]) -> tuple[Part, ...]:
+    """The parts that changed, each once."""
+    return tuple(dict.fromkeys(change.part for change in changes))

@@ -1,0 +1,124 @@
+"""What is done is written: decisions behind their rows, with what they were judged by, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anomalist.audit.reading import read_entries, verify_log
+from anomalist.audit.recording import MARKER, AuditTrail, RunTrail, open_trail
+from anomalist.audit.stores import AuditSettings, media_path, profile_store, save_settings, stored_text
+from anomalist.errors import DataError
+from anomalist.memory.cases import CaseStore, Feedback
+from anomalist.pipeline import Inspector
+from anomalist.records import inspect_to_folder
+from anomalist.storage.run_folder import ImageRunFolder
+from anomalist.vision.profile import Profile, load_profile
+from tests.audit.conftest import Logged
+from tests.pictures import tile, write
+
+
+def test_every_decision_is_an_entry_that_names_with_what_it_was_judged(
+    kept_log: Logged, tiles_profile: Profile
+) -> None:
+    (session,) = read_entries(kept_log.folder, kinds=["session"])
+    assert session.content["profile_digest"] == tiles_profile.digest
+    assert json.loads(stored_text(kept_log.folder, session.content["policy_text"]) or "")["area"]
+    entries = kept_log.entries()
+    assert [entry.content["record"] for entry in entries] == [
+        json.loads(record.model_dump_json()) for record in kept_log.records
+    ]
+    assert {entry.content["session"] for entry in entries} == {session.position}
+    assert verify_log(kept_log.folder).sound
+
+
+def test_the_profile_is_kept_by_its_digest(kept_log: Logged, tiles_profile: Profile) -> None:
+    kept = profile_store(kept_log.folder, tiles_profile.digest, tiles_profile.name)
+    assert load_profile(kept).digest == tiles_profile.digest
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("none", 0), ("anomalous", 4), ("all", 10)])
+def test_pictures_are_kept_by_content_hash_as_asked(
+    keep: str, expected: int, tiles_profile: Profile, tmp_path: Path
+) -> None:
+    from tests.audit.conftest import inspect_logged
+
+    made = inspect_logged(tiles_profile, tmp_path, keep=keep)
+    kept = [record for record in made.records if media_path(made.folder, record.sha256 or "").is_file()]
+    undecided = sum(record.label == "undecided" for record in made.records)
+    assert len(kept) == expected + (undecided if keep == "anomalous" else 0)
+
+
+def test_a_stored_file_that_was_deleted_or_changed_by_hand_is_named(logged: Logged) -> None:
+    first, second = (media_path(logged.folder, record.sha256 or "") for record in logged.records[:2])
+    first.unlink()
+    second.write_bytes(b"another")
+    found = {finding.kind: finding for finding in verify_log(logged.folder).findings}
+    assert set(found) == {"media"}
+    assert len(verify_log(logged.folder).findings) == 2
+
+
+def test_rows_of_a_process_that_was_killed_are_written_by_the_next_one_and_none_twice(
+    tiles_profile: Profile, tmp_path: Path
+) -> None:
+    """Killed between the row of the second picture and its entry."""
+    pictures = [write(tmp_path / f"{n}.png", tile(500 + n)) for n in range(4)]
+    inspector = Inspector(tiles_profile, model="evidence")
+    trail = AuditTrail(tmp_path / "audit")
+    trail.begin_inspection(inspector, "inspect")
+    run = tmp_path / "run"
+    with ImageRunFolder.open(run) as folder:
+        killed = RunTrail(trail, run)
+        killed.__enter__()
+        stored = inspect_to_folder(inspector, folder, pictures[:2])
+        next(iter(killed.keep(stored)))
+        list(stored)  # a row without an entry
+    assert not json.loads((run / MARKER).read_bytes())["closed"]
+    with ImageRunFolder.open(run) as folder, RunTrail(AuditTrail(tmp_path / "audit"), run) as kept:
+        list(kept.keep(inspect_to_folder(inspector, folder, pictures[2:])))
+    with ImageRunFolder.open(run) as folder, RunTrail(AuditTrail(tmp_path / "audit"), run):
+        pass
+    entries = list(read_entries(tmp_path / "audit", kinds=["inspection"]))
+    assert sorted(entry.source for entry in entries) == sorted(map(str, pictures))
+    assert [entry.source for entry in entries if entry.content.get("recovered")] == [str(pictures[1])]
+
+
+def test_redacted_fields_are_not_in_the_log_but_it_can_still_be_read(
+    tiles_profile: Profile, tmp_path: Path
+) -> None:
+    save_settings(tmp_path / "audit", AuditSettings(redact=("source", "run", "actor")))
+    from tests.audit.conftest import inspect_logged
+
+    made = inspect_logged(tiles_profile, tmp_path, keep="none")
+    text = b"".join(file.read_bytes() for file in (made.folder / "log").glob("segment-*"))
+    assert b"hole1.png" not in text and verify_log(made.folder).sound
+
+
+def test_feedback_answers_and_rules_are_entries(tmp_path: Path) -> None:
+    from anomalist.memory.rules.rule import Rule
+    from anomalist.types.common import Answer
+
+    with CaseStore(tmp_path / "cases.sqlite") as store:
+        case = store.add(
+            Feedback(action="corrected", media="picture", source="a.png", sha256="ab", severity=0)
+        )
+    with AuditTrail(tmp_path / "audit") as trail:
+        trail.feedback(case)
+        trail.answer(Answer(question="Why?", answered=True, text="So.", intent="why", subjects=("a.png",)))
+        trail.rules(
+            "tiles",
+            [Rule(id="rule:7", text="a long scratch", polarity="anomalous", kind="object", origin="person")],
+            "added",
+        )
+    kinds = [(entry.kind, entry.source) for entry in read_entries(tmp_path / "audit")]
+    assert kinds == [("feedback", "a.png"), ("answer", "a.png"), ("rule", "rule:7")]
+
+
+def test_the_log_can_be_turned_off_and_a_wrong_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANOMALIST_AUDIT", "off")
+    assert open_trail() is None
+    monkeypatch.setenv("ANOMALIST_AUDIT", "perhaps")
+    with pytest.raises(DataError, match="on, or off"):
+        open_trail()

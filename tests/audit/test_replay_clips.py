@@ -1,0 +1,47 @@
+"""Decisions on clips: logged, shown step by step, and taken again with what was used then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anomalist.audit.decision import decision_steps
+from anomalist.audit.page import write_decision_page
+from anomalist.audit.reading import read_entries, verify_log
+from anomalist.audit.recording import AuditTrail, RunTrail
+from anomalist.audit.replay import Replayer
+from anomalist.composition import TriageSettings
+from anomalist.triage import Triage
+from anomalist.vision.motion.scene import Scene
+from tests.report.pages import parse
+from tests.street import make_film, walker
+from tests.street_files import write_film
+
+
+def test_clips_are_the_same_again_and_what_changed_is_named(street: Scene, tmp_path: Path) -> None:
+    write_film(tmp_path / "calm.mp4", make_film(8, people=43))
+    write_film(tmp_path / "runner.mp4", make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
+    (tmp_path / "text.mp4").write_text("no video")
+    triage = Triage(TriageSettings(street, model="evidence"))
+    trail = AuditTrail(tmp_path / "audit", "all")
+    trail.begin_triage(triage, "triage")
+    with RunTrail(trail, None) as kept:
+        list(kept.keep(triage.clips(tmp_path / name for name in ("calm.mp4", "runner.mp4", "text.mp4"))))
+    entries = list(read_entries(tmp_path / "audit", kinds=["clip"]))
+    replayer = Replayer(tmp_path / "audit")
+    done = [replayer.replay(entry) for entry in entries]
+    assert [each.equal for each in done] == [True, True, False], [each.differences for each in done]
+    assert "could not be read then" in done[2].failed and verify_log(tmp_path / "audit").sound
+
+    titles = [step.title for step in decision_steps(entries[1], tmp_path / "audit")]
+    assert titles[0] == "What was looked at" and any(title.startswith("E1: from") for title in titles)
+    page = parse(write_decision_page(entries[1], tmp_path / "page.html", tmp_path / "audit"))
+    assert "runner.mp4: anomalous" in page.words()
+
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[events]\nmajor_speed = 1.9\n")
+    (change,) = [
+        each
+        for each in Replayer(tmp_path / "audit", policy).replay(entries[1]).changes
+        if each.part == "policy"
+    ]
+    assert change.text == "events.major_speed 4.0 → 1.9"

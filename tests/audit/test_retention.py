@@ -1,0 +1,60 @@
+"""Deletion: the content goes for good, the chain stays, and an entry says what went and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from anomalist.audit.log import AuditLog
+from anomalist.audit.reading import find_entry, read_entries, verify_log
+from anomalist.audit.retention import older_than, remove_entries
+from anomalist.audit.stores import media_path
+from anomalist.errors import DataError
+from tests.audit.conftest import Logged
+
+
+def test_content_and_media_go_and_the_log_stays_sound(logged: Logged) -> None:
+    entry = logged.entries()[0]
+    removed = remove_entries([entry], "asked by the person shown", logged.folder)
+    text = b"".join(file.read_bytes() for file in (logged.folder / "log").glob("segment-*"))
+    assert b"good0.png" not in text
+    assert not media_path(logged.folder, logged.records[0].sha256 or "").exists()
+    assert removed.positions == (entry.position,)
+    result = verify_log(logged.folder)
+    assert (result.sound, result.removed) == (True, 1)
+    (tombstone,) = read_entries(logged.folder, kinds=["tombstone"])
+    assert tombstone.content["why"] == "asked by the person shown"
+    assert tombstone.content["what"] == {"inspection": 1}
+    assert find_entry(str(entry.position), logged.folder).body is None
+
+
+def test_writing_goes_on_after_a_removal(logged: Logged) -> None:
+    remove_entries(logged.entries()[2:5], "old", logged.folder)
+    with AuditLog(logged.folder) as log:
+        log.append("setting", {"a": 1})
+    assert verify_log(logged.folder).sound
+
+
+def test_content_that_is_gone_without_a_reason_is_damage(logged: Logged) -> None:
+    entry = logged.entries()[0]
+    (segment,) = (logged.folder / "log").glob("segment-*")
+    from anomalist.audit.entries import split_line, without_body
+
+    lines = segment.read_bytes().splitlines()
+    parsed = split_line(lines[entry.position])
+    assert parsed is not None
+    lines[entry.position] = without_body(lines[entry.position], parsed)
+    segment.write_bytes(b"\n".join(lines) + b"\n")
+    kinds = {finding.kind for finding in verify_log(logged.folder).findings}
+    assert "removed" in kinds
+
+
+def test_a_reason_is_needed_and_what_says_how_things_were_done_stays(logged: Logged) -> None:
+    with pytest.raises(DataError, match="Why"):
+        remove_entries(logged.entries()[:1], " ", logged.folder)
+    with pytest.raises(DataError, match="always stays"):
+        remove_entries([find_entry("0", logged.folder)], "because", logged.folder)
+
+
+def test_age_chooses_what_may_be_removed(logged: Logged) -> None:
+    assert older_than(1, logged.folder) == []
+    assert len(older_than(0, logged.folder)) == 10
