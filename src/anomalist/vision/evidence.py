@@ -83,7 +83,7 @@ def _shift_of(profile: Profile, given: ScoredInput) -> InputShift | None:
     if given.assessed is None or profile.inputs is None:
         return None
     shift = given.assessed.shift
-    unlike = profile.inputs.unlike(given.output.score_map - np.float32(shift.score_correction))
+    unlike = profile.inputs.unlike(given.output.score_map - np.float32(shift.score_correction), profile.roi)
     return shift if shift.changes or unlike is None else shift.replace(changes=(unlike,), corrected=())
 
 

@@ -215,12 +215,12 @@ def calibrate(
     medians: list[float] = []
     for done, (fold, index) in enumerate(places, 1):
         scored = _score_as_new(detector, normals, index, roi, fold)
-        medians.append(float(np.median(scored.score_map)))
         scores.append(float(scored.scores[0]))
         inside = resize_roi(roi, scored.score_map.shape)
         counting = scored.score_map.ravel() if inside is None else scored.score_map[inside]
         counting = counting[:: max(1, counting.size // _MAX_COUNTED)]
         quantiles.append(float(np.quantile(counting, _LOW_QUANTILE)))
+        medians.append(float(np.median(counting)))
         # Quantiles stand for the pixels of a picture, so that pictures count the same whatever their size.
         pixels.append(np.quantile(counting, _TAIL_QUANTILES).astype(np.float32))
         progress("calibrating", done, len(places))

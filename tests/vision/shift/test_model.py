@@ -112,7 +112,7 @@ def test_another_format_is_named(model_of: Model) -> None:
 def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:
     from dataclasses import replace
 
-    model = replace(model_of("plate"), typical=(0.0, 1.0))
+    model = replace(model_of("plate"), typical=(0.0, 1.0), template=None)
     local = np.zeros((64, 64), np.float32)
     local[:16, :16] = 50
     everywhere = np.full((64, 64), 9.0, np.float32)
@@ -120,6 +120,7 @@ def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:
     found = model.unlike(everywhere)
     assert found is not None
     assert found.name == "product"
+    assert replace(model_of("plate"), typical=(0.0, 1.0)).unlike(everywhere) is None  # its template was found
 
 
 def test_a_smaller_picture_is_compared_inside_the_region_of_interest() -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.types.image import MAX_STRANGE_SHARE
 from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
@@ -39,7 +38,7 @@ _POSE_MARGIN = np.array(
 )  # of shift, turn, scale: up to 2 % and 1 degree are small
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
-_UNLIKE_MARGIN = 1.5
+_UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.6
 _MAX_COMPARED = 25_000_000  # pixels of a picture that is compared with the mean, for the memory that takes
 
 
@@ -132,14 +131,19 @@ class InputModel:
             return AssessedInput(InputShift(statistics=shown, changes=tuple(changes)), given, None)
         return self._corrected(given, pixels, values, pose, quality, resized, shown)
 
-    def unlike(self, score_map: FloatArray) -> InputChange | None:
-        """That a picture is strange nearly all over, by its anomaly map: another thing, not a place on it."""
-        if self.typical is None:
+    def unlike(self, score_map: FloatArray, roi: BoolArray | None = None) -> InputChange | None:
+        """That a picture is strange nearly all over, by its anomaly map: another thing, not a place on it.
+
+        Asked only where neither a template nor a grain says what the product is.
+        """
+        if self.typical is None or self.template is not None or self.grain is not None:
             return None
         usual, most = self.typical
-        value, peak = float(np.median(score_map)), float(score_map.max())
+        inside = resize_roi_to_grid(roi, score_map.shape)
+        counting = score_map.ravel() if inside is None else score_map[inside]
+        value, peak = float(np.median(counting)), float(counting.max())
         # A strong defect lifts the map around it, too, but not to half of its own height.
-        spread = peak > usual and (score_map > (usual + peak) / 2).mean() > MAX_STRANGE_SHARE
+        spread = peak > usual and (counting > (usual + peak) / 2).mean() > _UNLIKE_SHARE
         if not spread or value <= most + _UNLIKE_MARGIN * (most - usual):
             return None
         return InputChange(name="product", value=value, words=_NOT_THE_PRODUCT)
