@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
 from anomalist.agent.asking.draft import Draft, filter_supported_claims
+from anomalist.agent.asking.input_replies import INPUT_INTENT, reply_input
 from anomalist.agent.asking.intents import OUT_OF_SCOPE, SubjectKind, classify_intent
 from anomalist.agent.asking.question import (
     Entities,
@@ -127,7 +128,8 @@ def answer(
     multiple_choice = MultipleChoice(question.text, tuple(options)) if options else read_multiple_choice(text)
     if multiple_choice is None:
         entities = extract_entities(question)
-        reply = _answer_about_run(subject, question, entities, earlier, plan)
+        reply = _answer_about_input(subject, question, entities)
+        reply = reply or _answer_about_run(subject, question, entities, earlier, plan)
         reply = reply or _answer_by_intent(subject, question, entities)
         if entities.picture is None and not reply.answered and reply.text.startswith("Which picture?"):
             reply = _checked_answer(subject, question, entities, unclear_draft(subject, question))
@@ -138,6 +140,18 @@ def answer(
     of_run = reply.query is not None or bool(reply.choices) or len(reply.subjects) > MAX_NAMES
     notes = reply.notes if of_run else (*reply.notes, *_stale_notes(subject, entities))
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
+
+
+def _answer_about_input(subject: Subject, question: Question, entities: Entities) -> Answer | None:
+    """The answer about pictures as a whole; None where the question is about something else."""
+    try:
+        draft = reply_input(subject, question, entities)
+    except AnomalistError:
+        return None  # a name that is not among the pictures: the others say so
+    if draft is None:
+        return None
+    made = RunDraft(draft, intent=INPUT_INTENT)
+    return _checked_answer(subject, question, entities, made)
 
 
 def _answer_about_run(
