@@ -19,7 +19,9 @@ def test_the_demo_learns_inspects_and_reports(tmp_path: Path, monkeypatch: pytes
     defects = [row for row in rows if "-defect" in row["source"]]
     found = sum(row["label"] == "anomalous" for row in defects)
     alarms = sum(row["label"] == "anomalous" for row in rows) - found
-    assert len(defects) == 16 and found >= 5 * max(1, alarms)
+    # A defect all over a picture can't be told from a change of the input: it is undecided, and named.
+    named = sum(bool(row["input_shift"]["changes"]) for row in defects)
+    assert len(defects) == 16 and named <= 3 and found + named >= 5 * max(1, alarms)
     assert (tmp_path / "demo" / "report.html").exists()
 
 

@@ -200,7 +200,11 @@ def test_what_was_triaged_is_not_triaged_again() -> None:
 
 
 def test_runs_are_asked() -> None:
-    assert_same_answers(rows("ask", "run", "Which pictures are anomalous?"), SAID["ask run"])
+    (listed,), (said,) = rows("ask", "run", "Which pictures are anomalous?"), SAID["ask run"]
+    assert_same_answers([listed | {"text": ""}], [said | {"text": ""}])
+    assert all(
+        f"{name}: anomalous" in listed["text"] for name in ("b-hole.png", "c-stripe.png", "d-hole.png")
+    )
     found = rows("ask", "watch", "What happened?", "--picture", "runner.mp4")
     assert_same_answers(found, SAID["ask watch"])
     found = rows("ask", "new/d-hole.png", "Where is it?", "--profile", "tiles")

@@ -16,7 +16,7 @@ from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.outliers import (
     MIN_PICTURES,
     DescribedPictures,
-    Finding,
+    FoundOutlier,
     NormalsCheck,
     Outlier,
     describe_pictures,
@@ -56,7 +56,7 @@ def grid(seed: int, odd: int | None = None) -> FloatArray:
     return tokens
 
 
-def seen(pictures: Sequence[UInt8Array], roi: BoolArray | None = None) -> tuple[Finding, ...]:
+def seen(pictures: Sequence[UInt8Array], roi: BoolArray | None = None) -> tuple[FoundOutlier, ...]:
     """What is found among pictures by the real networks."""
     working = [to_working_size(picture) for picture in pictures]
     groups = np.arange(len(pictures))

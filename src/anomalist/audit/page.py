@@ -25,12 +25,12 @@ from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
 from anomalist.errors import AnomalistError
 from anomalist.report.document import render_html
+from anomalist.report.expert_figures import draw_expert_maps
 from anomalist.report.figures import (
     LARGE_SIDE,
     Figure,
     RecordArrays,
     colour_scale_uri,
-    draw_expert_maps,
     encode_figure,
     heat_figure,
     overlay_figure,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError, MediaError
-from anomalist.storage.run_folder import expert_maps_file, stored_map_size
+from anomalist.storage.run_folder import stored_map_size
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Record
@@ -164,7 +164,6 @@ def _is_file(path: Path) -> bool:
 
 
 LARGE_SIDE, SMALL_SIDE = 560, 160  # the longer side, pixels
-_EXPERT_LOW, _EXPERT_HIGH = -4.0, 6.0  # colour range of experts' maps, standard deviations
 
 HeatRange = tuple[float, float]
 
@@ -240,34 +239,6 @@ def heat_figure(layers: RecordArrays, heat_range: HeatRange | None) -> Figure | 
     pixels = layers.pixels if layers.pixels.shape[:2] == shape else thumbnail(layers.pixels, shape)
     side = overview_side(shape, LARGE_SIDE)
     return encode_figure(heatmap(pixels, layers.score_map, *heat_range, max_side=side))
-
-
-def expert_figures(record: Record, folder: Path) -> tuple[tuple[str, Figure], ...]:
-    """Draw the map of each expert of an ensemble, with what it says in words; those that are kept."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    if record.map is None or not record.experts:
-        return ()
-    try:
-        maps = load(resolve_inside(folder, expert_maps_file(record.map)).read_bytes())
-    except (OSError, ValueError, SafetensorError):  # the anomaly map itself says what is missing
-        return ()
-    return draw_expert_maps(record, maps)
-
-
-def draw_expert_maps(record: Record, maps: Mapping[str, np.ndarray]) -> tuple[tuple[str, Figure], ...]:
-    """Draw the maps of the experts of an ensemble, by name, with what each says in words."""
-    from anomalist.vision.drawing import heatmap
-
-    drawn = []
-    for expert in record.experts:
-        if expert.name in maps:
-            own = maps[expert.name].astype(np.float32)
-            words = f"{expert.name}: {expert.score:.1f} σ above normal, weight {expert.weight:.0%}"
-            picture = heatmap(None, own, _EXPERT_LOW, _EXPERT_HIGH, max_side=SMALL_SIDE)
-            drawn.append((words, encode_figure(picture)))
-    return tuple(drawn)
 
 
 def colour_scale_uri() -> str:

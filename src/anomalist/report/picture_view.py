@@ -28,6 +28,7 @@ from anomalist.report.document import (
     sorted_unique,
     unjudged_entries,
 )
+from anomalist.report.expert_figures import expert_figures
 from anomalist.report.exports import PICTURE_EXPORTERS
 from anomalist.report.figures import (
     LARGE_SIDE,
@@ -36,7 +37,6 @@ from anomalist.report.figures import (
     HeatRange,
     colour_scale_uri,
     detector_digest,
-    expert_figures,
     heat_figure,
     heat_ranges,
     load_record_arrays,

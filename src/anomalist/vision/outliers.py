@@ -77,7 +77,7 @@ class NormalsCheck(Frozen):
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundOutlier:
     """An outlier by its number in the order given; see `Outlier`."""
 
     picture: int
@@ -152,24 +152,24 @@ def describe_pictures(
     )
 
 
-def find_outliers(described: DescribedPictures, seed: int) -> tuple[Finding, ...]:
+def find_outliers(described: DescribedPictures, seed: int) -> tuple[FoundOutlier, ...]:
     """Find the pictures that don't belong with the rest, in their order; none among too few objects.
 
     ``seed`` is of the sample of patches in memory.
     """
     remaining = np.arange(len(described.grids))
-    found: list[Finding] = []
+    found: list[FoundOutlier] = []
     while len(np.unique(described.groups[remaining])) >= MIN_PICTURES:
         second = _second_product(described.only(remaining))
         if second is None:
             break
         rows, share = second
-        found += [Finding(int(i), "second product", round(share, 3)) for i in remaining[rows]]
+        found += [FoundOutlier(int(i), "second product", round(share, 3)) for i in remaining[rows]]
         remaining = np.delete(remaining, rows)
     if len(np.unique(described.groups[remaining])) >= MIN_PICTURES:
         z = outlier_scores(described.only(remaining), seed)
         unlike = np.flatnonzero(z > named_from(len(z)))
-        found += [Finding(int(remaining[i]), "unlike the rest", round(float(z[i]), 1)) for i in unlike]
+        found += [FoundOutlier(int(remaining[i]), "unlike the rest", round(float(z[i]), 1)) for i in unlike]
     return tuple(sorted(found, key=lambda one: one.picture))
 
 

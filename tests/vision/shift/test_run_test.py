@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalist.types.shift import InputShift, RunDrift
-from anomalist.vision.shift.model import POSES, STATISTICS, InputModel
+from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
 from anomalist.vision.shift.registration import Template
 from anomalist.vision.shift.run_test import Martingale, RunTest
 
@@ -21,9 +21,9 @@ def model(rng: np.random.Generator, count: int = 60) -> InputModel:
     normals[:, 0] = rng.uniform(-0.03, 0.03, count)
     empty = np.zeros((3, 8))
     template = Template(np.zeros((8, 8), np.float32))
-    quantiles = np.zeros((3, 19), np.float32)
+    usual = UsualLight(*(np.zeros(shape, np.float32) for shape in ((3, 19), (8, 8, 3), (8, 8))))
     poses = rng.normal(size=(count, 4))
-    return InputModel(None, quantiles, normals, empty, empty, template, None, poses, 0.0, 0.0, 100.0)
+    return InputModel(None, usual, normals, empty, empty, template, None, poses, 0.0, 0.0, 100.0)
 
 
 def shift(rng: np.random.Generator, brightness: float = 0.0) -> InputShift:

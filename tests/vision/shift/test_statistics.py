@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalist.vision.shift.nuisances import compress
-from anomalist.vision.shift.statistics import gains, jpeg_quality, measure_statistics
+from anomalist.vision.shift.statistics import agreeing, gains, jpeg_quality, measure_statistics
 from scripts.generated_parts import make_part
 
 PICTURE = make_part("plate", 3)[0]
@@ -66,3 +66,10 @@ def test_a_local_defect_does_not_move_the_statistics() -> None:
     assert found.sharpness == pytest.approx(usual.sharpness, abs=0.15)
     assert found.texture == pytest.approx(usual.texture, abs=0.1)
     assert found.chroma == pytest.approx(usual.chroma, abs=0.1)
+
+
+def test_a_change_counts_as_far_as_most_blocks_show_it() -> None:
+    assert agreeing(0.4, 0.38) == 0.4
+    assert agreeing(0.4, 0.13) == 0.4  # blocks that are saturated
+    assert agreeing(0.4, 0.01) == 0.01  # a large defect
+    assert agreeing(0.4, -0.2) == -0.2

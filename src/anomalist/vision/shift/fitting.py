@@ -15,6 +15,7 @@ from anomalist.vision.shift.comparison import MeanPicture
 from anomalist.vision.shift.model import (
     InputModel,
     InputSample,
+    UsualLight,
     at_level,
     pose_row,
     resize,
@@ -44,13 +45,13 @@ def fit_input_model(
 ) -> InputModel:
     """Fit the model to n normal pictures; ``read`` gives one again, uint8 (H, W, 3)."""
     size = _common_size([sample.size for sample in samples])
-    quantiles = np.median([sample.statistics.quantiles for sample in samples], axis=0).astype(np.float32)
-    rows = np.stack([statistic_row(sample.statistics, quantiles) for sample in samples])
+    usual = UsualLight.of([sample.statistics for sample in samples])
+    rows = np.stack([statistic_row(sample.statistics, usual) for sample in samples])
     model = InputModel(
         size,
-        quantiles,
+        usual,
         rows,
-        *_ranges(_choose(len(samples), SIMULATED, seed), read, roi, size, rows, quantiles),
+        *_ranges(_choose(len(samples), SIMULATED, seed), read, roi, size, rows, usual),
         None,
         None,
         np.zeros((1, 4)),
@@ -109,7 +110,7 @@ def _ranges(
     roi: BoolArray | None,
     size: tuple[int, int] | None,
     rows: npt.NDArray[np.float64],
-    quantiles: FloatArray,
+    usual: UsualLight,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Lowest and highest statistics of normals and of small changes of them, by level: (3, 8) each."""
     found: list[list[npt.NDArray[np.float64]]] = [list(rows), [], []]
@@ -121,14 +122,14 @@ def _ranges(
         for name, change in NUISANCES.items():
             if name == "halved":
                 continue  # seen at a level of size of its own
-            found[0].append(statistic_row(measure_statistics(change(pixels), inside), quantiles))
+            found[0].append(statistic_row(measure_statistics(change(pixels), inside), usual))
         for level in (1, 2):
             small = at_level(pixels, level)
             for changed in (small, compress(small, 50)):
                 # A small picture is enlarged first and reduced again, as one that is to be judged.
                 seen = at_level(resize(changed, (pixels.shape[0], pixels.shape[1])), level)
                 counts = resize_roi_to_grid(roi, seen.shape)
-                found[level].append(statistic_row(measure_statistics(seen, counts), quantiles))
+                found[level].append(statistic_row(measure_statistics(seen, counts), usual))
     return np.stack([np.min(each, 0) for each in found]), np.stack([np.max(each, 0) for each in found])
 
 

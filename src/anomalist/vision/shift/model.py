@@ -8,7 +8,7 @@ may go is the range of the normal pictures and of the same pictures after small 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from anomalist.vision.alignment import resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.registration import Grain, Matrix, Pose, Template, band_pass, template_size
-from anomalist.vision.shift.statistics import ImageStatistics, gains, measure_statistics
+from anomalist.vision.shift.statistics import ImageStatistics, agreeing, gains, measure_statistics
 
 LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 """What a score may be corrected for."""
@@ -30,7 +30,8 @@ POSES = ("dx", "dy", "degrees", "scale")
 LEVELS = (1.0, 0.5, 0.25)  # sizes, of that of the normals, at which statistics are compared
 _SAME_FORMAT = 0.03
 _LIGHT_MARGIN = (math.log(0.80), math.log(1.25))
-_LIGHT_NOISE, _COLOUR_MARGIN, _CONTRAST_MARGIN = 0.03, 0.3, 0.35
+_LIGHT_NOISE, _LIGHT_SHARE = 0.04, 0.5  # beyond the range of the normals, at least and as a share of it
+_COLOUR_MARGIN, _CONTRAST_MARGIN = 0.3, 0.6
 _RANGE_MARGIN, _RANGE_MARGIN_FEW, _LEAST_MARGIN = 0.35, 3.0, 0.25
 _BLANK_MARGIN = 1.2
 _POSE_MARGIN = np.array(
@@ -38,7 +39,7 @@ _POSE_MARGIN = np.array(
 )  # of shift, turn, scale: up to 2 % and 1 degree are small
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
-_UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.6
+_UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.8
 _MAX_COMPARED = 25_000_000  # pixels of a picture that is compared with the mean, for the memory that takes
 
 
@@ -83,7 +84,7 @@ class InputModel:
     Parameters
     ----------
     size : height and width of the normal pictures; None where they differ.
-    quantiles : float32 (3, 19), median over the normals, grey levels.
+    usual : light of the normals.
     normals : float64 (n, 8), statistics of the normals, see ``STATISTICS``.
     low, high : float64 (3, 8), ranges at full, half and quarter size, small changes included.
     template, grain : of a product that always lies alike, and of a texture with a direction; or neither.
@@ -96,7 +97,7 @@ class InputModel:
     """
 
     size: tuple[int, int] | None
-    quantiles: FloatArray
+    usual: UsualLight
     normals: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
@@ -115,7 +116,7 @@ class InputModel:
         pixels, level, resized, format_change = self._resized(given)
         sized = at_level(pixels, level)
         statistics = measure_statistics(sized, resize_roi_to_grid(roi, sized.shape))
-        values = statistic_row(statistics, self.quantiles)
+        values = statistic_row(statistics, self.usual)
         pose = self._pose(pixels)
         quality = min(statistics.jpeg, jpeg_of(given)) if resized else statistics.jpeg
         changes = list(format_change)
@@ -318,8 +319,9 @@ class InputModel:
         self, pixels: UInt8Array, values: npt.NDArray[np.float64]
     ) -> tuple[UInt8Array, InputChange | None]:
         """Bring brightness and colour to the nearest that a normal has."""
-        light = np.clip(values[:3], self.normals[:, :3].min(0), self.normals[:, :3].max(0)) - values[:3]
-        if np.abs(light).max() < _LIGHT_NOISE:
+        low, high = self.normals[:, :3].min(0), self.normals[:, :3].max(0)
+        light = np.clip(values[:3], low, high) - values[:3]
+        if (np.abs(light) < np.maximum(_LIGHT_NOISE, _LIGHT_SHARE * (high - low))).all():
             return pixels, None
         red, blue = light[1], light[2]
         green = light[0] - (red + blue) / 3
@@ -355,18 +357,39 @@ class InputModel:
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
 
 
-def statistic_row(statistics: ImageStatistics, quantiles: FloatArray) -> npt.NDArray[np.float64]:
-    """Statistics of a picture against the usual quantiles of the normals, float64 (8,): ``STATISTICS``."""
-    red, green, blue = gains(statistics.quantiles, quantiles)
-    light = (red + green + blue) / 3
-    spread, usual = (float(np.mean(each[:, -2] - each[:, 1])) for each in (statistics.quantiles, quantiles))
-    contrast = math.log((spread + 2.0) / (usual + 2.0)) - light
+@dataclass(frozen=True, eq=False)
+class UsualLight:
+    """Usual light of the normals: medians of `ImageStatistics` over them, see there for the arrays."""
+
+    quantiles: FloatArray
+    blocks: FloatArray
+    spreads: FloatArray
+
+    @classmethod
+    def of(cls, statistics: Sequence[ImageStatistics]) -> UsualLight:
+        """Medians over pictures."""
+        return cls(
+            *(
+                np.median([getattr(one, name) for one in statistics], axis=0).astype(np.float32)
+                for name in ("quantiles", "blocks", "spreads")
+            )
+        )
+
+
+def statistic_row(statistics: ImageStatistics, usual: UsualLight) -> npt.NDArray[np.float64]:
+    """Statistics of a picture against the usual light of the normals, float64 (8,): ``STATISTICS``."""
+    red, green, blue = gains(statistics.quantiles, usual.quantiles)
+    local = np.median(np.log((statistics.blocks + 1.0) / (usual.blocks + 1.0)), axis=(0, 1))
+    light = agreeing(float(red + green + blue) / 3, float(local.mean()))
+    spread, known = (float(np.mean(q[:, -2] - q[:, 1])) for q in (statistics.quantiles, usual.quantiles))
+    contrast = math.log((spread + 2.0) / (known + 2.0)) - light
+    local_contrast = np.median(np.log((statistics.spreads + 2.0) / (usual.spreads + 2.0))) - light
     return np.array(
         [
             light,
-            red - green,
-            blue - green,
-            contrast,
+            agreeing(red - green, float(local[0] - local[1])),
+            agreeing(blue - green, float(local[2] - local[1])),
+            agreeing(contrast, float(local_contrast)),
             statistics.sharpness,
             statistics.texture - light,
             statistics.chroma - light,

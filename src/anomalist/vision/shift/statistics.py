@@ -18,7 +18,8 @@ QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _BANDS = (0.0, 1.0, 2.0, 4.0)  # sigmas of Gaussians, pixels; a band is what lies between two
 _EDGE_QUANTILE = 0.98
-_BLOCKS = 8  # along the shorter side
+_BLOCKS = 8  # along the shorter side, and along both for what is compared place by place
+_LOCAL_SHARE = 0.3
 _FLOOR = 0.05  # grey levels, under the logarithm of an energy
 _MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
 _JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
@@ -32,6 +33,8 @@ class ImageStatistics:
     Parameters
     ----------
     quantiles : float32 (3, 19), of each channel, grey levels.
+    blocks : float32 (8, 8, 3), mean of each channel in each block, grey levels.
+    spreads : float32 (8, 8), standard deviation of grey levels in each block.
     sharpness : logarithm of the fine amplitude by the coarse one, the median over blocks.
     texture : logarithm of the usual fine amplitude, grey levels.
     structure : logarithm of the amplitude that few pixels reach, grey levels.
@@ -40,6 +43,8 @@ class ImageStatistics:
     """
 
     quantiles: FloatArray
+    blocks: FloatArray
+    spreads: FloatArray
     sharpness: float
     texture: float
     structure: float
@@ -60,8 +65,14 @@ def measure_statistics(pixels: UInt8Array, roi: BoolArray | None = None) -> Imag
     difference = pixels[..., 0].astype(np.float32) - pixels[..., 1]
     chroma = difference - cv2.GaussianBlur(difference, (0, 0), 1.0)
     ratio = np.log(_block_amplitudes(fine, inside) / _block_amplitudes(coarse, inside))
+    means = cv2.resize(pixels.astype(np.float32), (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
+    grey_means, squares = (
+        cv2.resize(each, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA) for each in (grey, grey * grey)
+    )
     return ImageStatistics(
         quantiles,
+        np.asarray(means, np.float32),
+        np.asarray(np.sqrt(np.maximum(squares - grey_means * grey_means, 0)), np.float32),
         float(np.median(ratio)),
         _log_amplitude(np.median(np.abs(fine)[inside])),
         _log_amplitude(np.quantile(np.abs(middle)[inside], _EDGE_QUANTILE)),
@@ -118,6 +129,15 @@ def gains(quantiles: FloatArray, reference: FloatArray) -> npt.NDArray[np.float6
         tells = (own < _SATURATED) & (own > _DARK) & (usual < _SATURATED) & (usual > _DARK)
         found.append(np.median(logs[tells]) if tells.any() else logs[0] if own[0] > usual[0] else logs[-1])
     return np.array(found, np.float64)
+
+
+def agreeing(whole: float, local: float) -> float:
+    """A change of the whole picture, as far as most of its blocks show it, too.
+
+    What a large defect does to the quantiles of a picture is no change of its light: then ``local``, the
+    median over blocks, is left. Saturated blocks show little of a change, so that a third of it suffices.
+    """
+    return whole if whole * local > 0 and abs(local) >= _LOCAL_SHARE * abs(whole) else local
 
 
 def jpeg_quality(grey: FloatArray) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.vision.shift.comparison import MeanPicture
-from anomalist.vision.shift.model import InputModel
+from anomalist.vision.shift.model import InputModel, UsualLight
 from anomalist.vision.shift.registration import Grain, Template
 
 
@@ -17,7 +17,9 @@ def save_input_model(model: InputModel, file: Path) -> None:
     from safetensors.numpy import save_file
 
     arrays = {
-        "quantiles": model.quantiles,
+        "quantiles": model.usual.quantiles,
+        "blocks": model.usual.blocks,
+        "spreads": model.usual.spreads,
         "normals": model.normals,
         "low": model.low,
         "high": model.high,
@@ -51,7 +53,7 @@ def load_input_model(file: Path) -> InputModel:
     size, typical = settings["size"], settings["typical"]
     return InputModel(
         size=(size[0], size[1]) if size else None,
-        quantiles=arrays["quantiles"],
+        usual=UsualLight(arrays["quantiles"], arrays["blocks"], arrays["spreads"]),
         normals=arrays["normals"],
         low=arrays["low"],
         high=arrays["high"],
