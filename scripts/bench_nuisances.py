@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
-from generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, Picture, make_part
+from generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, Picture, cropped, make_part, make_scene
 
 from anomalist import Inspector, learn
 from anomalist.types.image import Inspection
@@ -50,9 +50,9 @@ def measure_product(product: str, folder: Path, count: int) -> dict[str, Any]:
     def inspect(name: str, pictures: Sequence[Picture]) -> list[Inspection]:
         return list(inspector.inspect_many(save(folder / name.replace(" ", "_"), pictures)))
 
-    new = [make_part(product, NEW + seed)[0] for seed in range(count)]
-    bad = {kind: [make_part(product, BAD + seed, kind) for seed in range(DEFECTIVE)] for kind in DEFECTS}
-    found = {"as learned": _found(inspect, "as learned", lambda picture: picture, new, bad)}
+    new = [make_scene(product, NEW + seed)[0] for seed in range(count)]
+    bad = {kind: [make_scene(product, BAD + seed, kind) for seed in range(DEFECTIVE)] for kind in DEFECTS}
+    found = {"as learned": _found(inspect, "as learned", cropped, new, bad)}
     for name, change in SMALL.items():
         found[name] = _found(inspect, name, change, new, bad)
         print(product, name, found[name], flush=True)

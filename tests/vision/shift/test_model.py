@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalist.vision.shift.model import InputModel, warp_back
-from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part
+from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part, make_scene
 
 Model = Callable[[str], InputModel]
 
@@ -20,10 +20,9 @@ WITHOUT_PLACE = {"moved by 12 px", "moved by 25 px", "turned by 180°"}
 def test_new_good_parts_and_small_changes_are_not_named(product: str, model_of: Model) -> None:
     model = model_of(product)
     for seed in (1000, 1001):
-        picture = make_part(product, seed)[0]
-        assert model.assess(picture).shift.changes == ()
+        assert model.assess(make_part(product, seed)[0]).shift.changes == ()
         for name, change in SMALL.items():
-            assert model.assess(change(picture)).shift.changes == (), (name, seed)
+            assert model.assess(change(make_scene(product, seed)[0])).shift.changes == (), (name, seed)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
@@ -33,7 +32,7 @@ def test_large_changes_are_named_for_what_they_are(product: str, model_of: Model
         if product == "woven" and name in WITHOUT_PLACE:
             continue
         for seed in (1010, 1011):
-            changes = model.assess(change(make_part(product, seed)[0])).shift.changes
+            changes = model.assess(change(make_scene(product, seed)[0])).shift.changes
             assert {each.name for each in changes} & set(expected), (name, changes)
 
 
@@ -59,10 +58,10 @@ def test_other_products_and_frames_without_one_are_not_the_product(product: str,
 
 
 def test_what_changed_is_measured(model_of: Model) -> None:
-    model, picture = model_of("plate"), make_part("plate", 1003)[0]
+    model, scene = model_of("plate"), make_scene("plate", 1003)[0]
 
     def value(name: str) -> float:
-        (change,) = model.assess(LARGE[name][0](picture)).shift.changes
+        (change,) = model.assess(LARGE[name][0](scene)).shift.changes
         return change.value
 
     assert value("1.5 times as bright") == pytest.approx(1.5, abs=0.06)
@@ -132,6 +131,6 @@ def test_a_smaller_picture_is_compared_inside_the_region_of_interest() -> None:
     pictures = [make_part("plate", seed)[0] for seed in range(8)]
     samples = [InputSample.of(picture, roi) for picture in pictures]
     model = fit_input_model(samples, lambda number: pictures[number], roi, 0)
-    outside = make_part("plate", 1000)[0]
-    outside[:30] = 255
+    outside = make_scene("plate", 1000)[0]
+    outside[:62] = 255
     assert model.assess(SMALL["half size"](outside), roi).shift.changes == ()

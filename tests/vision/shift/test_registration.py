@@ -13,7 +13,7 @@ from anomalist.vision.shift.registration import (
     template_size,
     turn_and_scale,
 )
-from scripts.generated_parts import _moved, make_part
+from scripts.generated_parts import make_part, make_scene, moved
 
 SIZE = template_size(256, 256)
 
@@ -33,8 +33,8 @@ def test_a_pose_is_found_again(product: str, dx: float, dy: float, degrees: floa
     template = fitted.template
     picture = make_part(product, 50)[0]
     plain = template.register(band_pass(picture, SIZE))
-    moved = _moved(dx, dy, -degrees, scale)(picture)
-    pose = template.register(band_pass(moved, SIZE), accepted=float(fitted.agreements.min()) - 0.02)
+    seen = moved(dx, dy, -degrees, scale)(make_scene(product, 50)[0])
+    pose = template.register(band_pass(seen, SIZE), accepted=float(fitted.agreements.min()) - 0.02)
     assert pose.degrees == pytest.approx(degrees, abs=0.5)
     assert pose.scale == pytest.approx(scale, abs=0.02)
     if not degrees and scale == 1:
@@ -48,7 +48,7 @@ def test_a_texture_without_a_place_has_no_template() -> None:
 
 def test_grain_tells_turn_and_scale() -> None:
     grain = Grain.fit(structures("woven", range(12)))
-    pose = grain.register(band_pass(_moved(0, 0, -5, 1.1)(make_part("woven", 60)[0]), SIZE))
+    pose = grain.register(band_pass(moved(0, 0, -5, 1.1)(make_scene("woven", 60)[0]), SIZE))
     assert pose.degrees == pytest.approx(5, abs=0.7)
     assert pose.scale == pytest.approx(1.1, abs=0.02)
 
