@@ -50,9 +50,8 @@ def input_sentences(records: Sequence[Record]) -> list[str]:
             typical.setdefault(change.name, []).append(change)
     for name, number in counts.most_common():
         middle = sorted(typical[name], key=lambda change: change.value)[len(typical[name]) // 2]
-        verb = "is" if number == 1 else "are"
-        about = "" if number == 1 else "about "
-        sentences.append(f"{count(number, 'picture')} {verb} {about}{printable(middle.words)}.")
+        lead = "1 picture is" if number == 1 else f"{count(number, 'picture')}, typically"
+        sentences.append(f"{lead} {printable(middle.words)}.")
     if counts:
         sentences.append("As a whole they are not like what was learned, so no place on them was judged.")
     drifts = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anomalist.types.shift import InputShift, RunDrift
+from anomalist.types.shift import InputChange, InputShift, RunDrift
 from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
 from anomalist.vision.shift.registration import Template
 from anomalist.vision.shift.run_test import Martingale, RunTest
@@ -86,3 +86,15 @@ def test_what_cannot_be_registered_is_not_watched() -> None:
     for _ in range(100):
         moved = shift(rng)
         assert test.observe(moved.replace(statistics={**moved.statistics, "dx": 99.0})) is None
+
+
+def test_of_moved_parts_only_the_place_is_watched() -> None:
+    rng = np.random.default_rng(2)
+    test = RunTest(model(rng))
+    moved = InputChange(name="shift", value=0.1, words="moved by 25 px")
+    found = None
+    for _ in range(40):
+        values = dict(shift(rng).statistics) | {"sharpness": -50.0, "dx": 40.0}
+        found = test.observe(InputShift(statistics=values, changes=(moved,)))
+    assert found is not None
+    assert found.name == "shift"

@@ -34,6 +34,7 @@ WATCHED: Mapping[str, Characteristic] = {
     "scale": "scale",
 }
 """Statistics that are watched, and what they are of."""
+_WITH_PLACE = ("shift", "rotation", "scale", "format", "product", "blank")
 _BETS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 _JUMP = 0.01  # of the capital that is spread over the bets again at each step
 
@@ -99,7 +100,10 @@ class RunTest:
     def observe(self, shift: InputShift) -> RunDrift | None:
         """Take the next picture of the run; the drift, once there is enough evidence for one."""
         self._count += 1
-        for name, capital in self._bets(shift.statistics):
+        # What lies elsewhere changes other statistics, too, and these would hide what happened.
+        moved = any(change.name in _WITH_PLACE for change in shift.changes)
+        seen = {name: value for name, value in shift.statistics.items() if not moved or name in POSES}
+        for name, capital in self._bets(seen):
             if capital < self._lowest[name][0]:
                 self._lowest[name] = capital, self._count
             if self._drift is None and capital >= len(self._martingales) / FALSE_ALARM_RATE:
