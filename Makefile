@@ -38,6 +38,8 @@ bench: install bench-mtd bench-reference bench-video bench-words bench-questions
 	$(BIN)/python scripts/bench_inspect.py --effort fast --concurrent
 	$(BIN)/python scripts/bench_inspect.py --effort normal --beside-busy
 	$(BIN)/python scripts/bench_options.py
+	$(BIN)/python scripts/bench_nuisances.py
+	$(BIN)/python scripts/bench_nuisances.py --drift 1000
 	$(BIN)/python scripts/bench_outliers.py
 	$(BIN)/python scripts/bench_outliers.py --data $(DATA)
 

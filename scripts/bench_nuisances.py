@@ -5,6 +5,7 @@ inspected as they are, after small changes that every line has, and after large 
 to hear.
 
     python scripts/bench_nuisances.py [--products plate,cap] [--pictures 20] [--json FILE]
+    python scripts/bench_nuisances.py --drift 1000    # the test of a run, on simulated statistics
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, Picture, cropped, m
 
 from anomalist import Inspector, learn
 from anomalist.types.image import Inspection
+from anomalist.types.shift import InputShift
+from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
+from anomalist.vision.shift.registration import Template
+from anomalist.vision.shift.run_test import RunTest
 
 NORMALS, DEFECTIVE = 60, 10
 NEW, BAD = 1000, 2000
@@ -99,13 +104,48 @@ def _named(seen: Sequence[Inspection], expected: Sequence[str]) -> dict[str, flo
     }
 
 
+def measure_drift(runs: int) -> None:
+    """False alarms of quiet runs of 1,000 pictures, and how soon a rise of the light by 20 % is noticed."""
+    quiet = sum(_noticed(seed, 0.0, 1, 1000) is not None for seed in range(runs))
+    print(f"drift found in {quiet} of {runs} quiet runs of 1,000 pictures")
+    for length in (1, 50, 100, 200):
+        found = [_noticed(seed, 0.2, length, 500) for seed in range(50)]
+        late = [500 if number is None else number for number in found]
+        print(
+            f"20 % over {length} pictures: noticed after {np.median(late):.0f} (median), {max(late)} at most"
+        )
+
+
+def _noticed(seed: int, rise: float, length: int, pictures: int) -> int | None:
+    """Number of the picture at which drift is found; brightness is within 3 %, all else Gaussian."""
+    rng = np.random.default_rng(seed)
+    normals = rng.normal(size=(NORMALS, len(STATISTICS)))
+    normals[:, 0] = rng.uniform(-0.03, 0.03, NORMALS)
+    usual = UsualLight(*(np.zeros(shape, np.float32) for shape in ((3, 19), (8, 8, 3), (8, 8))))
+    template, ranges = Template(np.zeros((8, 8), np.float32)), np.zeros((3, len(STATISTICS)))
+    poses = rng.normal(size=(NORMALS, len(POSES)))
+    model = InputModel(None, usual, normals, ranges, ranges, template, None, poses, 0.0, 0.0, 100.0)
+    test = RunTest(model, seed)
+    for number in range(1, pictures + 1):
+        values = rng.normal(size=len(STATISTICS) + len(POSES))
+        values[0] = rng.uniform(-0.03, 0.03) + np.log1p(rise * min(1, number / length))
+        shift = InputShift(statistics=dict(zip((*STATISTICS, *POSES), values.tolist(), strict=True)))
+        if test.observe(shift) is not None:
+            return number
+    return None
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", default=",".join(PRODUCTS))
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--drift", type=int, help="quiet runs of the test of a run")
     given = parser.parse_args()
+    if given.drift:
+        measure_drift(given.drift)
+        return
     results = {}
     with tempfile.TemporaryDirectory() as place:
         for product in given.products.split(","):

@@ -44,9 +44,7 @@ class RunDrift(Frozen):
     name: Characteristic
     since: int = Field(ge=1, description="number of the picture in the run from which the evidence grew")
     noticed: int = Field(ge=1, description="number of the picture at which the evidence sufficed")
-    evidence: float = Field(
-        description="value of the test martingale there; 20 allows one false alarm in 20 runs"
-    )
+    evidence: float = Field(description="capital of the test martingale there, of 1 at the start")
     words: str
 
 

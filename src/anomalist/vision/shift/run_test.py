@@ -18,7 +18,7 @@ import numpy as np
 from anomalist.types.shift import Characteristic, InputShift, RunDrift
 from anomalist.vision.shift.model import POSES, STATISTICS, InputModel
 
-FALSE_ALARM_RATE = 0.05
+FALSE_ALARM_RATE = 0.03
 """Share of the runs without drift in which drift is found, at most."""
 WATCHED: Mapping[str, Characteristic] = {
     "brightness": "brightness",
