@@ -186,8 +186,3 @@ def _prompt_changes(record: Record | ClipRecord) -> Iterator[Change]:
             continue
         if now != prompt.sha256:
             yield Change("prompt", f"{prompt.id} was changed: {prompt.sha256[:12]} then, {now[:12]} now")
-
-
-def parts_of(changes: Iterable[Change]) -> tuple[Part, ...]:
-    """The parts that changed, each once."""
-    return tuple(dict.fromkeys(change.part for change in changes))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_FILE = "key.pem"
-PUBLIC_FILE = "key.pub"
 
 
 @dataclass(frozen=True)

@@ -166,13 +166,6 @@ class Replayer:
         inspector = self._inspector(record, self.session_of(entry), frozenset())
         return inspector, inspector.inspect(find_medium(self.folder, record))
 
-    def inspect_with(self, entry: LogEntry, **replaced: Any) -> Record:  # noqa: ANN401
-        """The record of a decision taken again with other settings: ``rate``, ``policy`` or ``memory``."""
-        record = decision_record(entry)
-        assert isinstance(record, Record)
-        inspector = self._inspector(record, self.session_of(entry), frozenset(), **replaced)
-        return _renamed(inspector.inspect(find_medium(self.folder, record)).record, record)
-
     def _causes(
         self,
         record: Record | ClipRecord,
@@ -220,20 +213,13 @@ class Replayer:
         record: Record,
         session: LogEntry,
         today: frozenset[str],
-        **replaced: Any,  # noqa: ANN401
     ) -> Inspector:
         about = session.content
         source = self._source(session, today=_PROFILE in today)
-        rate = replaced.get("rate")
-        if rate is not None and isinstance(source, ProfileEvidence):
-            source = replace(source, rate=validated_rate(source.profile, rate))
-        policy = replaced.get("policy") or (
-            load_policy(self.policy) if _POLICY in today else stored_policy(self.folder, about)
-        )
+        policy = load_policy(self.policy) if _POLICY in today else stored_policy(self.folder, about)
         memory: Memory | bool = _RecordedMemory({record.sha256 or "": record.recall})
         if _MEMORY in today:
             memory = True
-        memory = replaced.get("memory", memory)
         settings = InspectionSettings(by=source, policy=policy, memory=memory, model="evidence")
         if record.model is not None and record.replies:
             from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner

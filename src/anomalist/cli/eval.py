@@ -10,6 +10,11 @@ import typer
 
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, use_passive_wait_policy
 
+OpenOnlyOption = Annotated[
+    bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
+]
+JsonObjectOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")]
+
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
 
@@ -205,11 +210,8 @@ def asking(
     work: Annotated[
         Path | None, typer.Option(help="Folder in which what is learned is kept, and found again.")
     ] = None,
-    open_only: Annotated[
-        bool,
-        typer.Option("--open-only", help="Leave the questions unopened that are kept apart."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+    open_only: OpenOnlyOption = False,
+    json: JsonObjectOption = False,
 ) -> None:
     """Ask the project's questions about real pictures and clips, and grade the answers."""
     from anomalist.cli.terminal import progress_bars
@@ -272,11 +274,8 @@ def sentences(
 
 @app.command()
 def runs(
-    open_only: Annotated[
-        bool,
-        typer.Option("--open-only", help="Leave the questions unopened that are kept apart."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
+    open_only: OpenOnlyOption = False,
+    json: JsonObjectOption = False,
 ) -> None:
     """Ask questions about made-up runs in the words of inspectors and auditors, and grade the answers."""
     from anomalist.cli.terminal import progress_bars

@@ -250,9 +250,7 @@ def lead(records: Sequence[Record], summary: Summary) -> str:
             f"The most severe is {name}: {severity_word(worst.severity)} {worst.kind or 'anomaly'}{where}."
         )
     open_records = [
-        record
-        for record in records
-        if outcome(record) == "undecided" and not (record.input_shift and record.input_shift.changes)
+        record for record in records if outcome(record) == "undecided" and not record.evidence.changed_input
     ]
     if open_records:
         verb = "needs" if len(open_records) == 1 else "need"

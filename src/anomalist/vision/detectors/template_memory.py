@@ -16,9 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.alignment import resize_matrix
+from anomalist.vision.alignment import Matrix
+from anomalist.vision.detectors.token_memory import top_score
 from anomalist.vision.shift.comparison import match_light
-from anomalist.vision.shift.registration import Matrix, Template, band_pass, fit_template, template_size
+from anomalist.vision.shift.registration import (
+    Pose,
+    Template,
+    band_pass,
+    fit_template,
+    full_size_matrix,
+    shape_of,
+    template_size,
+    to_frame,
+)
 
 _LEAST_DEVIATION = 5.0  # grey levels, added to the standard deviation of the normals
 _BLUR = 1.2  # pixels: what differs in one pixel alone is noise
@@ -54,9 +64,8 @@ class TemplateMemory:
         fitted = fit_template(structures)
         if fitted is None:
             return None
-        frame = resize_matrix((height, width), template_size(height, width))
         moved = [
-            _moved(picture, np.linalg.inv(frame) @ fitted.template.register(structure).matrix @ frame)
+            _moved(picture, fitted.template.register(structure))
             for picture, structure in zip(pictures, structures, strict=True)
         ]
         mean = np.asarray(np.stack(moved).mean(0), np.float32)
@@ -107,11 +116,9 @@ class TemplateMemory:
         if pose.agreement < self.found:
             return None
         mean, deviation = (self.mean, self.deviation) if excluded is None else self._moments(excluded)
-        frame = resize_matrix((height, width), template_size(height, width))
-        matrix = np.linalg.inv(frame) @ pose.matrix @ frame
-        off = _lit(_moved(picture, matrix), mean) - mean
+        off = _lit(_moved(picture, pose), mean) - mean
         away = np.abs(cv2.GaussianBlur(off, (0, 0), _BLUR)) / (deviation + _LEAST_DEVIATION)
-        size = (width, height)
+        matrix, size = _full_size(picture, pose), (width, height)
         return np.asarray(cv2.warpAffine(away, matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
 
     @cached_property
@@ -141,21 +148,20 @@ class TemplateMemory:
 
 def template_score(differences: FloatArray, inside: BoolArray | None) -> float:
     """Score of a picture: mean of its highest differences, float32 (H, W), inside the ROI."""
-    values = differences.ravel() if inside is None else differences[inside]
-    top = max(1, round(_TOP_SHARE * values.size))
-    return float(np.partition(values, values.size - top)[values.size - top :].mean())
+    return top_score(differences, inside, _TOP_SHARE)
 
 
-def _moved(picture: UInt8Array, matrix: Matrix) -> FloatArray:
+def _moved(picture: UInt8Array, pose: Pose) -> FloatArray:
     """Grey levels of a picture in the frame of the template."""
     import cv2
 
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (grey.shape[1], grey.shape[0])
-    return np.asarray(
-        cv2.warpAffine(grey, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
-    )
+    return to_frame(grey, _full_size(picture, pose))
+
+
+def _full_size(picture: UInt8Array, pose: Pose) -> Matrix:
+    size = shape_of(picture)
+    return full_size_matrix(pose.matrix, template_size(*size), size)
 
 
 def _lit(grey: FloatArray, mean: FloatArray) -> FloatArray:

@@ -56,13 +56,13 @@ def unit_vectors(vectors: FloatArray) -> FloatArray:
     return np.asarray(vectors / np.maximum(norms, 1e-6), np.float32)
 
 
-def top_score(distances: FloatArray, inside: BoolArray | None) -> float:
-    """Score of a picture: mean of the highest hundredth of its patch distances, inside the ROI.
+def top_score(distances: FloatArray, inside: BoolArray | None, share: float = _TOP_SHARE) -> float:
+    """Score of a picture: mean of the highest share of its distances, one at least, inside the ROI.
 
     ``distances`` is float32 (h, w), ``inside`` bool (h, w) or None for all.
     """
     values = distances.ravel() if inside is None else distances[inside]
-    top = max(1, round(_TOP_SHARE * values.size))
+    top = max(1, round(share * values.size))
     return float(np.partition(values, values.size - top)[values.size - top :].mean())
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.image import Region
+from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
 from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
-from anomalist.vision.shift.registration import Matrix
 
 _LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
 _DIFFERS = 4.0  # standard deviations from which a pixel differs

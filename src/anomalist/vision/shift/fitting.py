@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.alignment import resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.shift.comparison import MeanPicture
 from anomalist.vision.shift.model import (
@@ -19,7 +18,6 @@ from anomalist.vision.shift.model import (
     at_level,
     pose_row,
     resize,
-    shape_of,
     statistic_row,
 )
 from anomalist.vision.shift.nuisances import NUISANCES, compress
@@ -29,7 +27,10 @@ from anomalist.vision.shift.registration import (
     Grain,
     Template,
     fit_template,
+    full_size_matrix,
+    shape_of,
     template_size,
+    to_frame,
 )
 from anomalist.vision.shift.statistics import measure_statistics
 
@@ -80,14 +81,11 @@ def _mean_picture(
 
     scale = min(1.0, _MEAN_SIDE / max(size))
     kept = max(8, round(size[0] * scale)), max(8, round(size[1] * scale))
-    reduced = resize_matrix(kept, shape_of(template.structure))
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = []
     for number, structure in structures.items():
         grey = cv2.cvtColor(resize(read(number), kept), cv2.COLOR_RGB2GRAY).astype(np.float32)
-        matrix = np.linalg.inv(reduced) @ template.register(structure).matrix @ reduced
-        placed = cv2.warpAffine(grey, matrix[:2], kept[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        moved.append(np.asarray(placed, np.float32))
+        pose = template.register(structure)
+        moved.append(to_frame(grey, full_size_matrix(pose.matrix, shape_of(template.structure), kept)))
     return MeanPicture.fit(moved)
 
 

@@ -10,18 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.shift import InputChange, InputShift
-from anomalist.vision.alignment import resize_matrix
+from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
-from anomalist.vision.shift.registration import Grain, Matrix, Pose, Template, band_pass, template_size
-from anomalist.vision.shift.statistics import ImageStatistics, agreeing, gains, measure_statistics
+from anomalist.vision.shift.registration import (
+    Grain,
+    Pose,
+    Template,
+    band_pass,
+    full_size_matrix,
+    shape_of,
+    template_size,
+)
+from anomalist.vision.shift.statistics import ImageStatistics, agreeing, gains, jpeg_of, measure_statistics
 
 LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 """What a score may be corrected for."""
@@ -311,9 +318,8 @@ class InputModel:
             return None
         if given.shape[0] * given.shape[1] > _MAX_COMPARED:
             return None
-        reduced = resize_matrix(shape_of(self.picture.mean), shape_of(self.template.structure))
-        enlarged = np.linalg.inv(resize_matrix(shape_of(given), shape_of(self.template.structure)))
-        return self.picture.compare(given, enlarged @ pose.matrix @ reduced)
+        template, frame = shape_of(self.template.structure), shape_of(self.picture.mean)
+        return self.picture.compare(given, full_size_matrix(pose.matrix, template, shape_of(given), frame))
 
     def _relit(
         self, pixels: UInt8Array, values: npt.NDArray[np.float64]
@@ -350,8 +356,7 @@ class InputModel:
         if not beyond[2:].any():
             dx, dy = np.rint((row - usual)[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
-        reduced = resize_matrix(size, template_size(*size))
-        return np.asarray(np.linalg.inv(reduced) @ pose.matrix @ reduced)
+        return full_size_matrix(pose.matrix, template_size(*size), size)
 
 
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
@@ -409,11 +414,6 @@ def coarseness(quality: float) -> float:
     return max(0.02, 50 / quality if quality < 50 else 2 - quality / 50)
 
 
-def jpeg_of(pixels: UInt8Array) -> float:
-    """JPEG quality that the pixels show."""
-    return measure_statistics(pixels).jpeg
-
-
 def resize(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     """Resize a picture to (height, width): averaged when it shrinks, cubic when it grows."""
     import cv2
@@ -465,8 +465,3 @@ def _tint(red: float, blue: float) -> str:
     if abs(blue) >= abs(red):
         return "bluer" if blue > 0 else "yellower"
     return "redder" if red > 0 else "greener"
-
-
-def shape_of(array: npt.NDArray[Any]) -> tuple[int, int]:
-    """Height and width of an array."""
-    return array.shape[0], array.shape[1]

@@ -13,13 +13,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import FloatArray, UInt8Array
-
-Matrix = npt.NDArray[np.float64]
+from anomalist.vision.alignment import Matrix, resize_matrix
 
 REGISTERED = 60
 """Normal pictures, at most, that say how a product lies."""
@@ -306,6 +306,37 @@ def _vertex(before: float, here: float, after: float) -> float:
     """Place of the highest point of a parabola through three values, −0.5 to 0.5."""
     bend = before - 2 * here + after
     return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if np.isfinite(bend) and bend < 0 else 0.0
+
+
+def full_size_matrix(
+    matrix: Matrix, template: tuple[int, int], picture: tuple[int, int], frame: tuple[int, int] | None = None
+) -> Matrix:
+    """Matrix between full-size pictures for one from pixels of the template to those of a reduced picture.
+
+    Parameters
+    ----------
+    matrix : float64 (3, 3).
+    template : height and width of the template.
+    picture : height and width of the picture at full size.
+    frame : of what lies as the template does; by default that of the picture.
+    """
+    reduced = resize_matrix(frame or picture, template)
+    return np.asarray(np.linalg.inv(resize_matrix(picture, template)) @ matrix @ reduced)
+
+
+def to_frame(grey: FloatArray, matrix: Matrix) -> FloatArray:
+    """Grey levels of a picture, float32 (H, W), in the frame that a matrix leads from; the border goes on."""
+    import cv2
+
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (grey.shape[1], grey.shape[0])
+    moved = cv2.warpAffine(grey, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
+
+
+def shape_of(array: npt.NDArray[Any]) -> tuple[int, int]:
+    """Height and width of an array."""
+    return array.shape[0], array.shape[1]
 
 
 def _about(middle: tuple[float, float], degrees: float, scale: float) -> Matrix:

@@ -140,6 +140,13 @@ def agreeing(whole: float, local: float) -> float:
     return whole if whole * local > 0 and abs(local) >= _LOCAL_SHARE * abs(whole) else local
 
 
+def jpeg_of(pixels: UInt8Array) -> float:
+    """JPEG quality that a picture, uint8 (H, W, 3), shows: that of `measure_statistics` alone."""
+    import cv2
+
+    return jpeg_quality(cv2.cvtColor(pixels[_central(pixels.shape)], cv2.COLOR_RGB2GRAY).astype(np.float32))
+
+
 def jpeg_quality(grey: FloatArray) -> float:
     """Quality of the JPEG compression whose quantisation the pixels show, 100 for none.
 
