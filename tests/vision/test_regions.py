@@ -365,3 +365,13 @@ def test_in_a_strip_only_what_is_near_a_place_is_its_surroundings() -> None:
     x0, y0, x1, y1 = region.box
     assert abs(x0 - 40) <= 2 and abs(x1 - 46) <= 2
     assert abs(y0 - 4000) <= 2 and abs(y1 - 4060) <= 2
+
+
+def test_an_outline_beside_the_peak_of_the_map_keeps_the_top_of_it() -> None:
+    pixels = np.full((128, 128, 3), 120, np.uint8)
+    pixels[60:68, 67:71] = 230  # stands out by colour, at the flank of the place
+    score_map = bump(60, 64, 9, height=5)
+    mask = outline_places(pixels, score_map, None, level=1, low=0)
+    assert mask[64, 60]
+    assert mask[61:67, 68:70].all()
+    assert mask.sum() < 0.5 * (score_map > 2.5).sum()

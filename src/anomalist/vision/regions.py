@@ -157,6 +157,7 @@ def _segment_band(
 _RING_SHARE = 0.03  # of the longer side: how far around a place its surroundings are looked at
 _COLOUR_NOISE = 3.0  # added to the spread of the surroundings, CIELAB units: even surfaces have noise, too
 _CRUMB_SHARE = 0.2  # of the area of the largest part of a place
+_TOP_SHARE, _REACHED_SHARE, _TOP_REACH = 0.8, 0.95, 3  # of the height above the level; pixels
 _MIN_RING = 20  # pixels of surroundings that a place needs to be told from them
 
 
@@ -167,7 +168,8 @@ def outline_places(
 
     A place reaches down to half the height of the highest one (full width at half maximum, above ``low``),
     but not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser
-    than the picture.
+    than the picture. Where these lie beside the peak of the place, the top of the map stays, too: a region
+    that is cited has to be what the score comes from.
 
     Parameters
     ----------
@@ -203,7 +205,8 @@ def outline_places(
             window = (slice(top, y + height + reach), slice(left, x + width + reach))
             place = np.zeros_like(above[window])
             place[y - top : y - top + height, x - left : x - left + width] = labels[rows, columns] == number
-            mask[window] |= _differing_pixels(pixels[window], place, ~above[window])
+            outlined = _differing_pixels(pixels[window], place, ~above[window])
+            mask[window] |= outlined | _missed_top(score_map[window], place, outlined, level)
     least = _smallest_area(score_map)
     kept = np.zeros_like(mask)
     for band in occupied_bands(mask):
@@ -230,6 +233,20 @@ def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -
     kept = place & (differing > cut / 255 * highest)
     closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
     return _largest_parts(np.asarray(closed & place)) if kept.any() else place
+
+
+def _missed_top(score_map: FloatArray, place: BoolArray, outlined: BoolArray, level: float) -> BoolArray:
+    """The top of a place's part of the map, bool (h, w), unless the outline reaches about as high."""
+    from scipy import ndimage
+
+    values = np.where(place, score_map, -np.inf)
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    height = values[peak] - level
+    near = ndimage.binary_dilation(outlined, EIGHT_CONNECTED, iterations=_TOP_REACH)
+    if values[near].max(initial=-np.inf) >= level + _REACHED_SHARE * height:
+        return np.zeros_like(place)
+    labels, _ = ndimage.label(values >= level + _TOP_SHARE * height, EIGHT_CONNECTED)
+    return np.asarray(labels == labels[peak])
 
 
 def _largest_parts(mask: BoolArray) -> BoolArray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalist.vision.shift.model import InputModel, warp_back
-from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part, make_scene
+from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, cropped, make_part, make_scene
 
 Model = Callable[[str], InputModel]
 
@@ -134,3 +134,12 @@ def test_a_smaller_picture_is_compared_inside_the_region_of_interest() -> None:
     outside = make_scene("plate", 1000)[0]
     outside[:62] = 255
     assert model.assess(SMALL["half size"](outside), roi).shift.changes == ()
+
+
+def test_what_a_moved_picture_does_not_show_is_filled_from_a_normal_one(model_of: Model) -> None:
+    scene = np.roll(make_scene("label", 1007)[0], 5, 1)
+    assessed = model_of("label").assess(cropped(scene))
+    (change,) = assessed.shift.corrected
+    assert change.name == "shift"
+    # Beyond the printed frame there is nothing; mirrored outwards, the frame would be there again.
+    assert assessed.pixels[20:236, 252:].min() > 150

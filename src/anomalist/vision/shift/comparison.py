@@ -15,6 +15,7 @@ from anomalist.types.image import Region
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
 from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
+from anomalist.vision.shift.registration import shape_of
 
 _LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
 _DIFFERS = 4.0  # standard deviations from which a pixel differs
@@ -29,16 +30,40 @@ class MeanPicture:
     Parameters
     ----------
     mean, deviation : float32 (H, W), grey levels.
+    typical : uint8 (H, W, 3), the normal that is nearest to the mean; None in profiles of before.
     """
 
     mean: FloatArray
     deviation: FloatArray
+    typical: UInt8Array | None = None
 
     @classmethod
-    def fit(cls, pictures: Sequence[FloatArray]) -> MeanPicture:
-        """Average pictures, float32 (H, W) grey levels each."""
-        stack = np.stack(pictures)
-        return cls(stack.mean(0, dtype=np.float32), stack.std(0, dtype=np.float32))
+    def fit(cls, pictures: Sequence[UInt8Array]) -> MeanPicture:
+        """Average pictures, uint8 (H, W, 3) each."""
+        import cv2
+
+        stack = np.stack([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in pictures]).astype(np.float32)
+        mean, deviation = stack.mean(0, dtype=np.float32), stack.std(0, dtype=np.float32)
+        nearest = int(np.argmin(np.abs(stack - mean).mean((1, 2))))
+        return cls(mean, deviation, pictures[nearest])
+
+    def fill(self, moved: UInt8Array, seen: FloatArray) -> UInt8Array:
+        """Fill what a moved picture does not show from the typical normal, in the light of the picture.
+
+        Parameters
+        ----------
+        moved : uint8 (H, W, 3), a picture moved to the template, at any size.
+        seen : float32 (H, W), 1 where the picture shows it, down to 0.
+        """
+        import cv2
+
+        if self.typical is None or seen.min() == 1:
+            return moved
+        typical = cv2.resize(self.typical, (moved.shape[1], moved.shape[0]), interpolation=cv2.INTER_CUBIC)
+        known = seen == 1
+        gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
+        share = seen[..., None]
+        return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)
 
     def compare(self, pixels: UInt8Array, matrix: Matrix) -> Comparison:
         """Compare a picture, uint8 (H, W, 3), by the matrix from pixels of the mean to its own."""
@@ -78,8 +103,8 @@ class Comparison:
 
     Parameters
     ----------
-    pair : the two in grey, in the frame of the picture.
-    differs : bool (H, W), where they differ by more than the normals do among each other.
+    pair : the two in grey, in the frame of the picture, enlarged to the size of the normals if smaller.
+    differs : bool (h, w), where they differ by more than the normals do among each other.
     """
 
     pair: AlignedPair
@@ -101,11 +126,11 @@ class Comparison:
         result = mask.copy()
         for number in range(1, found + 1):
             place = places == number
-            grown = cv2.dilate(place.astype(np.uint8), np.ones((_GROWN, _GROWN), np.uint8)) > 0
-            inside = grown & self.differs
+            here = resize_mask(place, shape_of(self.differs)).astype(np.uint8)
+            inside = (cv2.dilate(here, np.ones((_GROWN, _GROWN), np.uint8)) > 0) & self.differs
             if inside.sum() >= _LEAST_PIXELS and self._direction(inside) == "missing":
                 result[place] = False
-                result |= inside
+                result |= resize_mask(inside, shape_of(mask))
         return result
 
     def _direction(self, inside: BoolArray) -> str:
@@ -116,5 +141,18 @@ class Comparison:
     def with_direction(self, region: Region, mask: BoolArray) -> Region:
         """The region, called missing or extra where that is clear."""
         inside = component_mask(mask, region.box, region.area)
-        change = change_direction(self.pair, inside, region.box)
+        (height, width), (rows, columns) = mask.shape, self.differs.shape
+        x0, x1 = (round(x * columns / width) for x in region.box[::2])
+        y0, y1 = (round(y * rows / height) for y in region.box[1::2])
+        change = change_direction(self.pair, resize_mask(inside, (y1 - y0, x1 - x0)), (x0, y0, x1, y1))
         return region if change == "changed" else region.replace(change=change)
+
+
+def resize_mask(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
+    """Resize a mask, bool (H, W), to (height, width); what covers half of a pixel counts."""
+    import cv2
+
+    if mask.shape == size:
+        return mask
+    resized = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(resized >= 0.5, np.bool_)

@@ -77,15 +77,13 @@ def _mean_picture(
     size: tuple[int, int],
 ) -> MeanPicture:
     """Mean of normal pictures, moved to the template, at most ``_MEAN_SIDE`` pixels a side."""
-    import cv2
-
     scale = min(1.0, _MEAN_SIDE / max(size))
     kept = max(8, round(size[0] * scale)), max(8, round(size[1] * scale))
     moved = []
     for number, structure in structures.items():
-        grey = cv2.cvtColor(resize(read(number), kept), cv2.COLOR_RGB2GRAY).astype(np.float32)
         pose = template.register(structure)
-        moved.append(to_frame(grey, full_size_matrix(pose.matrix, shape_of(template.structure), kept)))
+        matrix = full_size_matrix(pose.matrix, shape_of(template.structure), kept)
+        moved.append(to_frame(resize(read(number), kept), matrix))
     return MeanPicture.fit(moved)
 
 

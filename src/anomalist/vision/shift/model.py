@@ -295,7 +295,7 @@ class InputModel:
         if self.template is not None and pose is not None:
             move = self._move(pose, (pixels.shape[0], pixels.shape[1]))
             if move is not None:
-                lit = warp(lit, move)
+                lit = self._moved(lit, move)
                 matrix = move if matrix is None else matrix @ move
                 off = pose_row(pose) - np.median(self.poses, 0)
                 done.append(
@@ -311,7 +311,15 @@ class InputModel:
             left.append(share * self.corrections.get(COMPRESSION, 0.0))
         total = round(float(sum(left)), 4)
         shift = InputShift(statistics=shown, corrected=tuple(done), score_correction=total)
-        return AssessedInput(shift, lit, matrix, self._compare(given, pose))
+        larger = given if given.shape[0] > pixels.shape[0] else pixels
+        return AssessedInput(shift, lit, matrix, self._compare(larger, pose))
+
+    def _moved(self, pixels: UInt8Array, move: Matrix) -> UInt8Array:
+        """The picture in the frame of the normals, where it is not seen filled from a normal one."""
+        moved = warp(pixels, move)
+        if self.picture is None:
+            return moved
+        return self.picture.fill(moved, _seen(shape_of(pixels), move))
 
     def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | None:
         if self.picture is None or self.template is None or pose is None:
@@ -430,6 +438,14 @@ def warp(pixels: UInt8Array, matrix: Matrix) -> UInt8Array:
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(pixels, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(moved, np.uint8)
+
+
+def _seen(size: tuple[int, int], matrix: Matrix) -> FloatArray:
+    """What the picture shows in the frame of a matrix from that frame to it: float32 (H, W), 0 to 1."""
+    import cv2
+
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(np.ones(size, np.float32), matrix[:2], size[::-1], flags=flags))
 
 
 def warp_back(score_map: FloatArray, matrix: Matrix, size: tuple[int, int]) -> FloatArray:

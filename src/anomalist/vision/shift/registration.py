@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -324,14 +324,17 @@ def full_size_matrix(
     return np.asarray(np.linalg.inv(resize_matrix(picture, template)) @ matrix @ reduced)
 
 
-def to_frame(grey: FloatArray, matrix: Matrix) -> FloatArray:
-    """Grey levels of a picture, float32 (H, W), in the frame that a matrix leads from; the border goes on."""
+PixelsT = TypeVar("PixelsT", FloatArray, UInt8Array)
+
+
+def to_frame(pixels: PixelsT, matrix: Matrix) -> PixelsT:
+    """A picture, (H, W) or (H, W, 3), in the frame that a matrix leads from; the border goes on."""
     import cv2
 
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (grey.shape[1], grey.shape[0])
-    moved = cv2.warpAffine(grey, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32)
+    size = (pixels.shape[1], pixels.shape[0])
+    moved = cv2.warpAffine(pixels, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, pixels.dtype)
 
 
 def shape_of(array: npt.NDArray[Any]) -> tuple[int, int]:

@@ -29,6 +29,8 @@ def save_input_model(model: InputModel, file: Path) -> None:
         arrays["template"] = model.template.structure
     if model.picture is not None:
         arrays |= {"mean": model.picture.mean, "deviation": model.picture.deviation}
+        if model.picture.typical is not None:
+            arrays["typical"] = model.picture.typical
     if model.grain is not None:
         arrays["grain"] = model.grain.spectrum
     settings = {
@@ -64,6 +66,8 @@ def load_input_model(file: Path) -> InputModel:
         found=settings["found"],
         quality=settings["quality"],
         corrections=settings["corrections"],
-        picture=MeanPicture(arrays["mean"], arrays["deviation"]) if "mean" in arrays else None,
+        picture=MeanPicture(arrays["mean"], arrays["deviation"], arrays.get("typical"))
+        if "mean" in arrays
+        else None,
         typical=(typical[0], typical[1]) if typical else None,
     )
