@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.boards import board, noisy
+from tests.cli.running import rows, run
 from tests.pictures import holed, tile, write, write_tiles
 
 ORDER = [
@@ -26,17 +26,6 @@ ORDER = [
     "claims",
     "error",
 ]
-
-
-def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command as a user would."""
-    command = [str(Path(sys.executable).with_name("anomalist")), *map(str, words)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
-
-
-def rows(output: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in output.splitlines()]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.boards import board, noisy, spot
-from tests.cli.test_app import rows, run
+from tests.cli.running import rows, run
 from tests.pictures import write
 
 

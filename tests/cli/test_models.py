@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from anomalist.vision.profile import Profile
-from tests.cli.test_app import rows, run
+from tests.cli.running import rows, run
 from tests.pictures import holed, tile, write
 
 SERVER = Path(__file__).parents[1] / "agent" / "models" / "chat_server.py"
