@@ -16,8 +16,9 @@ import anomalist
 from anomalist.agent.asking.draft import number_texts
 from anomalist.agent.chat.chat import Chat
 from anomalist.agent.chat.conversations import Conversations
-from anomalist.cli.ask import format_answer, load_subject
+from anomalist.cli.ask import format_answer
 from anomalist.eval.run_examples import write_clip_run, write_picture_run
+from anomalist.subjects import load_subject
 from anomalist.types.common import Answer
 
 ABOUT_PICTURES = (

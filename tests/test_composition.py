@@ -17,12 +17,12 @@ from anomalist.agent.reasoning.policy import EventSteps, Policy
 from anomalist.agent.reasoning.vlm_prompts import Guidance
 from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
 from anomalist.cli.app import app
-from anomalist.cli.ask import load_subject
 from anomalist.composition import InspectionSettings, TriageSettings, reasoner_for
 from anomalist.errors import DataError, ModelError
 from anomalist.pipeline import Inspector
 from anomalist.settings import Settings
 from anomalist.storage.run_folder import inspection_key
+from anomalist.subjects import load_subject
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record

@@ -24,10 +24,12 @@ LAYERS = (
     {"prompts"},
     {"agent", "querying"},
     {"records"},
-    {"composition", "pipeline", "triage", "streaming", "feedback"},
+    {"composition", "pipeline", "triage", "streaming", "feedback", "subjects"},
     {""},  # the public API
     {"report"},
     {"audit"},
+    {"runs"},
+    {"server"},
     {"training"},
     {"eval"},
     {"cli"},

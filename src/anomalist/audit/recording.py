@@ -31,6 +31,8 @@ from anomalist.types.image import Media, Record
 if TYPE_CHECKING:
     from anomalist.pipeline import Inspector
     from anomalist.triage import Triage
+    from anomalist.vision.motion.scene import Scene
+    from anomalist.vision.profile import MixedProfile, Profile
 
 MARKER = "audit.json"
 """In a run folder: since when this run's rows are written into the log, and whether all were."""
@@ -238,6 +240,34 @@ class AuditTrail:
         kept = keep_profile(self.folder, path, digest)
         body = {"name": name, "profile": name, "profile_digest": digest, "profile_kept": kept, **about}
         return self.write("learning", body)
+
+
+def record_learning(learned: Profile | MixedProfile | Scene, **more: Any) -> None:  # noqa: ANN401
+    """Write what was learned into the audit log, where there is one; ``more`` are fields of the entry."""
+    from anomalist.vision.motion.scene import Scene
+    from anomalist.vision.profile import Profile
+
+    if learned.path is None or (trail := open_trail()) is None:
+        return
+    with trail:
+        about: dict[str, Any] = {"of": "clips" if isinstance(learned, Scene) else "pictures"}
+        if isinstance(learned, Scene):
+            about["footage"] = [each.model_dump(mode="json") for each in learned.manifest.footage]
+            about["skipped"] = learned.manifest.skipped
+        elif isinstance(learned, Profile):
+            manifest = learned.manifest
+            about |= {"normals": len(manifest.normals), "defects": len(manifest.defects)}
+            about |= {"skipped": manifest.skipped, "lowest_rate": learned.calibration.lowest_rate}
+        else:
+            about["products"] = [product.name for product in learned.products]
+        trail.learning(learned.name, learned.digest, learned.path, {**about, **more})
+
+
+def record_rules(profile: str, rules: Iterable[Rule], what: str) -> None:
+    """Write rules that were added or changed into the audit log, where there is one."""
+    if (trail := open_trail()) is not None:
+        with trail:
+            trail.rules(profile, rules, what)
 
 
 def row_digest(row: bytes) -> str:

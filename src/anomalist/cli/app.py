@@ -46,7 +46,7 @@ from anomalist.cli.terminal import (
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
-    from anomalist.vision.profile import MixedProfile, Profile
+    from anomalist.vision.profile import Profile
 
 EXTRAS = {
     "accelerate": "models",
@@ -165,6 +165,7 @@ def learn(
     device: DeviceOption = None,
 ) -> None:
     """Learn what normal looks like from a folder of good pictures."""
+    from anomalist.audit.recording import record_learning
     from anomalist.cli.terminal import err, pausable_progress_bars
     from anomalist.pipeline import learn as learn_profile
     from anomalist.pipeline import learn_products
@@ -202,7 +203,7 @@ def learn(
             progress=progress,
         )
     several = learned.products if isinstance(learned, MixedProfile) else (learned,)
-    _write_learning(learned)
+    record_learning(learned)
     for reason in (reason for each in several for reason in each.manifest.skipped):
         err.print(f"Skipped {reason}", markup=False, soft_wrap=True)
     for sentence in (sentence for each in several for sentence in _mask_sentences(each)):
@@ -221,31 +222,14 @@ def _mask_sentences(learned: Profile) -> Iterator[str]:
 
 
 def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
+    from anomalist.audit.recording import record_learning
     from anomalist.cli.terminal import progress_bars
     from anomalist.feedback import relearn
 
     with progress_bars() as progress:
         learned, fine = relearn(profile, defects=defects, progress=progress)
-    _write_learning(learned)
+    record_learning(learned)
     typer.echo(f"{_profile_summary(learned)}\nNew: {', '.join(case.source for case in fine)}.", err=True)
-
-
-def _write_learning(learned: Profile | MixedProfile) -> None:
-    """Write what was learned into the audit log, where there is one."""
-    from anomalist.audit.recording import open_trail
-    from anomalist.vision.profile import Profile
-
-    if (trail := open_trail()) is None:
-        return
-    with trail:
-        about: dict[str, Any] = {"of": "pictures"}
-        if isinstance(learned, Profile):
-            manifest = learned.manifest
-            about |= {"normals": len(manifest.normals), "defects": len(manifest.defects)}
-            about |= {"skipped": manifest.skipped, "lowest_rate": learned.calibration.lowest_rate}
-        else:
-            about["products"] = [product.name for product in learned.products]
-        trail.learning(learned.name, learned.digest, learned.path, about)
 
 
 def _profile_summary(learned: Any) -> str:  # noqa: ANN401
@@ -291,61 +275,32 @@ def profiles(json: JsonOption = False) -> None:
     from anomalist.cli.terminal import err, out
     from anomalist.errors import ProfileError
     from anomalist.settings import Settings
+    from anomalist.vision.learned import describe_learned, learned_folders
 
     place = Settings().profiles
     table = Table("name", "learned from", "detector", "effort", "learned", "digest", title=str(place))
-    for path in sorted(place.iterdir()) if place.is_dir() else []:
-        if not path.is_dir() or path.name.startswith("."):
-            continue
+    for path in learned_folders(place):
         try:
-            learned, row = _describe_artifact(path)
+            learned = describe_learned(path)
         except ProfileError as error:
             err.print(f"{error.message}", markup=False, soft_wrap=True)
             continue
         if json:
-            print(dumps(learned))
-        table.add_row(path.name, *row)
+            print(dumps(learned.content))
+        table.add_row(
+            path.name,
+            learned.learned_from,
+            learned.detector,
+            learned.effort,
+            learned.created,
+            learned.digest[:12],
+        )
     if not json:
         out.print(
             table
             if table.row_count
             else f"No profiles in {place} yet. Make one: anomalist learn NORMAL_DIR --profile NAME"
         )
-
-
-def _describe_artifact(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a folder of the home holds, as a JSON object and as cells of a table; ProfileError if damaged."""
-    from anomalist.vision.motion.scene import SCENE_KIND
-    from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, product_path
-
-    if SCENE_KIND.is_at(path):
-        scene = SCENE_KIND.read_manifest(path)
-        minutes = sum(video.seconds for video in scene.footage) / 60
-        source, detector, effort = f"{len(scene.footage)} videos, {minutes:.1f} min", "motion", ""
-        created, digest = scene.created, scene.digest
-        content = scene.model_dump(mode="json") | {"kind": "scene"}
-    elif MIXED_KIND.is_at(path):
-        mixed = MIXED_KIND.read_manifest(path)
-        several = [PROFILE_KIND.read_manifest(product_path(path, each.name)) for each in mixed.products]
-        source = "\n".join(
-            f"{each.name}: {len(each.normals)} pictures, rates from {each.lowest_rate:.3g}"
-            for each in several
-        )
-        detector, effort = (
-            ", ".join(dict.fromkeys(names))
-            for names in ((each.detector for each in several), (each.effort for each in several))
-        )
-        created, digest = mixed.created, mixed.digest
-        content = mixed.model_dump(mode="json") | {
-            "kind": "products",
-            "products": [each.model_dump(mode="json") | {"normals": []} for each in several],
-        }
-    else:
-        profile = PROFILE_KIND.read_manifest(path)
-        source, detector, effort = f"{len(profile.normals)} pictures", profile.detector, profile.effort
-        created, digest = profile.created, profile.digest
-        content = profile.model_dump(mode="json") | {"kind": "profile", "normals": []}
-    return content | {"name": path.name}, (source, detector, effort, created, digest[:12])
 
 
 @app.command()

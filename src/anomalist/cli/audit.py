@@ -83,6 +83,7 @@ def search(
 
     from anomalist.audit.log import ENTRY_KINDS
     from anomalist.audit.reading import Search, search_log
+    from anomalist.audit.rows import entry_row, said
     from anomalist.cli.terminal import out
 
     if wrong := [each for each in kind or () if each not in ENTRY_KINDS]:
@@ -93,50 +94,12 @@ def search(
     table = Table("id", "time", "kind", "about", "said")
     for entry in found:
         if json:
-            print(dumps(_entry_row(entry), ensure_ascii=False))
+            print(dumps(entry_row(entry), ensure_ascii=False))
         else:
             cells = (entry.kind, Text(entry.source), Text(said(entry)))
             table.add_row(entry.id, entry.time[:19].replace("T", " "), *cells)
     if not json:
         out.print(table if table.row_count else "Nothing fits.")
-
-
-def _entry_row(entry: LogEntry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "position": entry.position,
-        "hash": entry.hash,
-        "kind": entry.kind,
-        "time": entry.time,
-        "body": entry.body,
-    }
-
-
-def said(entry: LogEntry) -> str:
-    """One line on what an entry says."""
-    content = entry.content
-    if entry.body is None:
-        return "removed"
-    record = content.get("record")
-    if isinstance(record, dict):
-        return str(record.get("label") or record.get("error") or "")
-    match entry.kind:
-        case "answer":
-            return str(content.get("answer", {}).get("question", ""))
-        case "feedback":
-            case = content.get("case", {})
-            return (
-                f"{case.get('action')} by {case.get('who')}{' (taken back)' if content.get('undone') else ''}"
-            )
-        case "rule":
-            return f"{content.get('what')}: {content.get('rule', {}).get('text', '')}"
-        case "session":
-            return f"{content.get('command')} with {content.get('profile')}"
-        case "tombstone":
-            return f"{len(content.get('positions', ()))} contents removed: {content.get('why')}"
-        case "review":
-            return str(content.get("answer", ""))
-    return str(content.get("profile") or content.get("model") or content.get("what") or "")
 
 
 @app.command()
@@ -149,11 +112,12 @@ def show(
     """Show an entry; of a decision, how it came about, step by step."""
     from anomalist.audit.decision import decision_steps
     from anomalist.audit.reading import find_entry
+    from anomalist.audit.rows import entry_row
     from anomalist.cli.terminal import out as console
 
     entry = find_entry(id, log)
     if json:
-        print(dumps(_entry_row(entry), ensure_ascii=False, indent=1))
+        print(dumps(entry_row(entry), ensure_ascii=False, indent=1))
     elif entry.kind in ("inspection", "clip") and entry.body is not None:
         for step in decision_steps(entry, log):
             console.print(f"{step.number}. {step.title}", style="bold", highlight=False)
@@ -188,6 +152,7 @@ def replay(
     """
     from anomalist.audit.reading import find_entry, read_entries
     from anomalist.audit.replay import Replayer
+    from anomalist.audit.rows import replay_row
     from anomalist.cli.terminal import err, use_passive_wait_policy
 
     use_passive_wait_policy()
@@ -202,7 +167,7 @@ def replay(
         result = again.replay(entry, today=today)
         done.append(result)
         if json:
-            print(dumps(_replay_row(result), ensure_ascii=False))
+            print(dumps(replay_row(result), ensure_ascii=False))
         else:
             for line in replay_lines(result):
                 typer.echo(line)
@@ -216,20 +181,6 @@ def replay(
         raise typer.Exit(EXIT_DAMAGED)
     if failed:
         raise typer.Exit(EXIT_NOT_JUDGED)
-
-
-def _replay_row(result: Replay) -> dict[str, Any]:
-    return {
-        "id": result.entry.id,
-        "source": result.entry.source,
-        "equal": result.equal,
-        "failed": result.failed or None,
-        "differences": result.differences,
-        "causes": result.causes,
-        "changed": [f"{change.part}: {change.text}" for change in result.changes],
-        "score_difference": result.score_difference,
-        "record": None if result.again is None else result.again.model_dump(mode="json"),
-    }
 
 
 def replay_lines(result: Replay) -> Iterator[str]:

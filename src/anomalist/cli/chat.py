@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anomalist.agent.chat.chat import Chat, ChatStreamEvent
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.audit.recording import AuditTrail
-    from anomalist.cli.ask import OpenedSubject
+    from anomalist.subjects import OpenedSubject
     from anomalist.types.common import Answer
 
 
@@ -274,8 +274,8 @@ def _open_conversation(
     """The conversation of a name, or a new one about what is named."""
     from dataclasses import replace
 
-    from anomalist.cli.ask import open_subject, reopen_subject
     from anomalist.cli.terminal import err
+    from anomalist.subjects import open_subject, reopen_subject
 
     known = conversations.find(name) if name is not None else None
     if known is None:

@@ -154,15 +154,15 @@ def report(
     export: ExportOption = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
-    from anomalist.cli.triage import refresh_report
     from anomalist.report.builder import write_report
     from anomalist.report.exports import load_exporters, run_exporters
     from anomalist.report.picture_view import PictureReportView
+    from anomalist.runs import refresh_clip_report
     from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 
     exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
-        written = refresh_report(folder, title)
+        written = refresh_clip_report(folder, title)
         run_exporters(exporters, ClipRunFolder(folder).records(), folder)
     else:
         run = ImageRunFolder(folder)
@@ -205,25 +205,18 @@ def _inspect_all(
     """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
     from anomalist.audit.recording import RunTrail
     from anomalist.cli.terminal import err
-    from anomalist.records import inspect_to_folder, pending_paths
-    from anomalist.report.builder import write_report
-    from anomalist.report.exports import run_exporters
-    from anomalist.report.picture_view import PictureReportView
-    from anomalist.storage.run_folder import ImageRunFolder
+    from anomalist.runs import ImageRun
 
     if out is None:
         with RunTrail(trail, None) as kept:
             found = kept.keep(inspection.record for inspection in inspector.inspect_many(images))
             return _collect_records(found, len(images), echo=echo)
-    with ImageRunFolder.open(out) as folder, RunTrail(trail, out) as kept:
-        open_ones = pending_paths(inspector, folder, images)
+    with ImageRun(out, trail) as run:
+        open_ones = run.pending(inspector, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
-        stored = kept.keep(inspect_to_folder(inspector, folder, open_ones))
-        records = _collect_records(stored, len(open_ones), echo=echo)
-        every = folder.records()
-        report = write_report(every, out, PictureReportView(folder.calibrations(every)))
-        run_exporters(exporters, every, out)
+        records = _collect_records(run.inspect(inspector, open_ones), len(open_ones), echo=echo)
+        report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
 

@@ -1,4 +1,4 @@
-"""Adding and changing a rule: validation, contradictions, impact on stored records, confirmation.
+"""Adding and changing a rule on the command line: what it contradicts and would have changed, confirmation.
 
 Also the options and the texts (table, history, difference, impact) that the commands of ``anomalist
 rules`` share.
@@ -6,9 +6,9 @@ rules`` share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from anomalist.errors import DataError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from anomalist.memory.rules.editing import RuleChanges, RuleProposal
     from anomalist.memory.rules.impact import RuleImpact
     from anomalist.memory.rules.rule import Rule, RuleSupport, RuleVersion
 
@@ -30,17 +31,6 @@ RunsOption = Annotated[
     typer.Option(help="Folder of triage or inspect: what would have changed there. Repeat it for more."),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Save without asking.")]
-
-
-def profile_name(profile: str) -> str:
-    """The name under which rules of a profile are kept: that of its folder, as records name it.
-
-    Raises ProfileError for what can't be a name.
-    """
-    from anomalist.storage.artifacts import profile_path
-
-    path = profile_path(profile)
-    return path.name or path.resolve().name  # "." has none of its own
 
 
 _MAX_CHANGES_SHOWN = 20
@@ -153,102 +143,39 @@ def _support_lines(support: RuleSupport, version: int, latest: int) -> list[str]
     return lines
 
 
-RuleChanges = Callable[["Rule"], Mapping[str, Any]]
-
-
-def validate_rule(**fields: Any) -> Rule:  # noqa: ANN401
-    """A rule of these fields. Raises DataError, which says what is wrong with them."""
-    from pydantic import ValidationError
-
-    from anomalist.memory.rules.rule import Rule
-
-    try:
-        return Rule(**fields)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise DataError(f"That can't be a rule: {field}: {reason}.") from error
-
-
-def split_keywords(words: list[str] | None) -> tuple[str, ...]:
-    """Keywords as given: repeated, or with commas between."""
-    return tuple(word.strip() for each in words or () for word in each.split(",") if word.strip())
-
-
 def save_new_rule(profile: str, rule: Rule, runs: Sequence[Path], *, yes: bool, json: bool) -> None:
     """Add a rule to a profile, after showing what that means."""
-    from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules, current_rules
+    from anomalist.memory.rules.editing import propose_new_rule
 
-    known = current_rules(profile)
-    same = [each for each in known if each.enabled and each.polarity == rule.polarity]
-    if twin := next((each for each in same if each.text.casefold() == rule.text.casefold()), None):
-        raise DataError(f"{twin.id} says that already.", f"Change it: anomalist rules edit {twin.id} …")
-    _confirm_change(rule, known, (*known, rule), runs, yes=yes)
-    with RuleStore() as store:
-        adopt_shipped_rules(store, profile)
-        (stored,) = store.add(profile, [rule])
-    write_rules(profile, [stored], "added")
-    _print_saved(stored, json=json)
+    _confirm_and_save(propose_new_rule(profile, rule), runs, yes=yes, json=json)
 
 
 def save_rule_change(
     id: str, profile: str | None, changes: RuleChanges, runs: Sequence[Path], *, yes: bool, json: bool
 ) -> None:
-    """Store a new version of a rule, after showing what that means.
-
-    ``changes`` gets the rule as it is and returns the fields that differ. The rule may be that of a profile
-    that has only shipped rules so far, which it then owns.
-    """
-    from anomalist.memory.rules.store import RuleStore, find_profile_rule
+    """Store a new version of a rule, after showing what that means; see `propose_rule_change`."""
+    from anomalist.memory.rules.editing import propose_rule_change
 
     if profile is None and id.removeprefix("rule:").startswith("shipped-"):
         raise DataError(f"{id} ships with every profile.", "Say whose it is to be: --profile NAME.")
-    with RuleStore() as store:
-        profile = profile or store.profile_of(id)
-        old = find_profile_rule(store, profile, id)
-        new = validate_rule(**{**old.model_dump(), **changes(old)})
-        if new.replace(note=old.note) == old:
-            raise DataError(f"{old.id} is like that already.")
-        known = store.list(profile)
-    after = tuple(new if rule.id == new.id else rule for rule in known)
-    _confirm_change(new, known, after, runs, yes=yes)
-    with RuleStore() as store:  # reopened: no lock is held while the user decides
-        stored = store.change(new)
-    write_rules(profile, [stored], "changed")
-    _print_saved(stored, json=json)
+    _confirm_and_save(propose_rule_change(id, profile, changes), runs, yes=yes, json=json)
 
 
-def _confirm_change(
-    rule: Rule, before: Sequence[Rule], after: Sequence[Rule], runs: Sequence[Path], *, yes: bool
-) -> None:
+def _confirm_and_save(proposal: RuleProposal, runs: Sequence[Path], *, yes: bool, json: bool) -> None:
     """Say what a rule contradicts and would have changed; ends the command unless it is to be saved."""
+    from anomalist.audit.recording import record_rules
     from anomalist.cli.terminal import err
-    from anomalist.memory.rules.impact import find_contradictions, rule_impact, run_captions
 
-    if rule.enabled:
-        for found in find_contradictions(rule, after):
-            err.print(f"Contradiction: {found.sentence}", markup=False, highlight=False, soft_wrap=True)
-    said = [each for folder in runs for each in run_captions(folder)]
+    for found in proposal.contradictions():
+        err.print(f"Contradiction: {found.sentence}", markup=False, highlight=False, soft_wrap=True)
     if runs:
-        text = effect_text(rule_impact(before, after, said))
-        err.print(text, markup=False, highlight=False, soft_wrap=True)
+        err.print(effect_text(proposal.impact(runs)), markup=False, highlight=False, soft_wrap=True)
     if not yes and not typer.confirm("Save it?", err=True):
         raise typer.Exit(2)
-
-
-def write_rules(profile: str, rules: Sequence[Rule], what: str) -> None:
-    """Write rules that were added or changed into the audit log, where there is one."""
-    from anomalist.audit.recording import open_trail
-
-    if (trail := open_trail()) is not None:
-        with trail:
-            trail.rules(profile, rules, what)
-
-
-def _print_saved(rule: Rule, *, json: bool) -> None:
+    stored = proposal.save()
+    record_rules(proposal.profile, [stored], proposal.what)
     if json:
-        print(rule.model_dump_json())
+        print(stored.model_dump_json())
     else:
-        state = "" if rule.enabled else ", disabled"
-        typer.echo(f'{rule.id} "{rule.text}": version {rule.version}{state}.', err=True)
+        state = "" if stored.enabled else ", disabled"
+        typer.echo(f'{stored.id} "{stored.text}": version {stored.version}{state}.', err=True)

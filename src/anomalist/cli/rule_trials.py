@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anomalist.cli.rule_changes import RulesProfileOption, profile_name
+from anomalist.cli.rule_changes import RulesProfileOption
 from anomalist.cli.terminal import EXIT_NOT_JUDGED, JsonOption
 from anomalist.errors import DataError
+from anomalist.storage.artifacts import profile_name
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.memory_generation import Recheck
@@ -82,7 +83,8 @@ def induce(
     json: JsonOption = False,
 ) -> None:
     """Induce rules from captions of normal footage; a person's rules and changes stay as they are."""
-    from anomalist.cli.rule_changes import rules_table, write_rules
+    from anomalist.audit.recording import record_rules
+    from anomalist.cli.rule_changes import rules_table
     from anomalist.cli.terminal import err, out
     from anomalist.memory.rules.store import RuleStore, store_induction
 
@@ -93,7 +95,7 @@ def induce(
     if not dry_run:
         with RuleStore() as store:
             kept = store_induction(store, name, induction)
-        write_rules(name, (*kept.added, *kept.changed), "induced")
+        record_rules(name, (*kept.added, *kept.changed), "induced")
         named = {(rule.polarity, rule.text): rule for rule in (*kept.added, *kept.changed)}
         rules = [named.get((rule.polarity, rule.text), rule) for rule in rules]
     if json:
@@ -239,7 +241,7 @@ def _select_rules(name: str, id: str | None, typed: Rule | None) -> tuple[tuple[
 
 
 def _rule_from_text(text: str, *, normal: bool, keywords: list[str] | None) -> Rule:
-    from anomalist.cli.rule_changes import split_keywords, validate_rule
+    from anomalist.memory.rules.editing import split_keywords, validate_rule
 
     return validate_rule(
         id="rule:new-1",

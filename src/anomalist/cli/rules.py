@@ -14,12 +14,13 @@ from anomalist.cli.rule_changes import (
     RulesProfileOption,
     RunsOption,
     YesOption,
-    profile_name,
 )
 from anomalist.cli.terminal import JsonOption
 from anomalist.errors import DataError
+from anomalist.storage.artifacts import profile_name
 
 if TYPE_CHECKING:
+    from anomalist.memory.rules.editing import RuleChanges
     from anomalist.memory.rules.rule import Rule
 
 
@@ -138,12 +139,14 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Add a rule of your own; what it would have changed is shown first."""
-    new = rule_changes.validate_rule(
+    from anomalist.memory.rules.editing import split_keywords, validate_rule
+
+    new = validate_rule(
         id="rule:new-1",
         text=text,
         polarity=polarity.value,
         kind=kind.value,
-        keywords=rule_changes.split_keywords(keywords),
+        keywords=split_keywords(keywords),
         severity=severity or 0,
         origin="person",
         note=note,
@@ -168,11 +171,13 @@ def edit(
     json: JsonOption = False,
 ) -> None:
     """Change a rule: a new version of it, once you have seen what it would have changed."""
+    from anomalist.memory.rules.editing import split_keywords
+
     changes: dict[str, Any] = {
         "text": text,
         "polarity": polarity.value if polarity else None,
         "kind": kind.value if kind else None,
-        "keywords": None if keywords is None else rule_changes.split_keywords(keywords),
+        "keywords": None if keywords is None else split_keywords(keywords),
         "severity": severity,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -218,7 +223,7 @@ def enable(
 def _apply_change(
     rule: str,
     profile: str | None,
-    changes: rule_changes.RuleChanges,
+    changes: RuleChanges,
     runs: list[Path] | None,
     *,
     yes: bool,

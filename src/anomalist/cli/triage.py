@@ -7,7 +7,7 @@ Lines.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -23,17 +23,15 @@ from anomalist.cli.terminal import (
     say_if_busy,
     use_passive_wait_policy,
 )
-from anomalist.errors import AnomalistError, DataError
+from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
     from anomalist.composition import TriageSettings
-    from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event
     from anomalist.vision.media.streams import RecentFrames
-    from anomalist.vision.motion.learning import Progress
     from anomalist.vision.motion.scene import Scene
 
 
@@ -148,7 +146,7 @@ def learn_scene(
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
     use_passive_wait_policy()
-    from anomalist.audit.recording import open_trail
+    from anomalist.audit.recording import record_learning
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.vision.motion.learning import learn_scene as learn
     from anomalist.vision.motion.scene import read_zones
@@ -162,11 +160,7 @@ def learn_scene(
         )
     for reason in scene.manifest.skipped:
         err.print(f"Skipped: {reason}", markup=False, soft_wrap=True)
-    if scene.path is not None and (trail := open_trail()) is not None:
-        with trail:
-            footage = [each.model_dump(mode="json") for each in scene.manifest.footage]
-            about = {"of": "clips", "footage": footage, "skipped": scene.manifest.skipped}
-            trail.learning(scene.name, scene.digest, scene.path, about)
+    record_learning(scene)
     typer.echo(_scene_summary(scene), err=True)
 
 
@@ -277,78 +271,44 @@ def _triage_all(
     from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
     from anomalist.feedback import stored_rank_adjustments
-    from anomalist.report.builder import write_event_files, write_report
-    from anomalist.report.clip_view import ClipReportView
+    from anomalist.runs import finish_clip_run, is_cut_clip
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.vision.media.sources import list_videos
 
     listing = list_videos(paths)
     if listing.skipped:
         err.print(f"{listing.skipped} files that are not videos by name were left out.")
-    videos = [video for video in listing.videos if not _is_cut_clip(video, out)]
+    videos = [video for video in listing.videos if not is_cut_clip(video, out)]
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
     records = list(_triage_each(run, videos, out, echo=echo, trail=trail))
-    every = records if out is None else ClipRunFolder(out).records()
-    moved = stored_rank_adjustments(every)
     if out is not None:
-        pictured = write_event_files(every, out, adjustments=moved)
-        with ClipRunFolder.open(out) as folder:
-            folder.replace(pictured)
-        report = write_report(pictured, out, ClipReportView(moved))
-        err.print(f"Report: {report}", markup=False, soft_wrap=True)
+        err.print(f"Report: {finish_clip_run(out)}", markup=False, soft_wrap=True)
     if not echo:
-        stdout.print(triage_table(records, moved))
+        every = records if out is None else ClipRunFolder(out).records()
+        stdout.print(triage_table(records, stored_rank_adjustments(every)))
     return records
-
-
-def _is_cut_clip(video: str | Path, out: Path | None) -> bool:
-    """Whether a video is one of the short clips that an earlier run cut out into ``out``."""
-    return out is not None and isinstance(video, Path) and video.resolve().parent == (out / "clips").resolve()
 
 
 def _triage_each(
     run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool, trail: AuditTrail | None
 ) -> Iterator[ClipRecord]:
     """Triage each video, into a folder where one is named; what was done there is not done again."""
-    from anomalist.audit.recording import RunTrail
     from anomalist.cli.terminal import progress_bars
-    from anomalist.storage.run_folder import ClipRunFolder
+    from anomalist.runs import ClipRun
 
-    with (
-        ClipRunFolder.open(out) if out is not None else nullcontext() as folder,
-        RunTrail(trail, out) as kept,
-        progress_bars() as progress,
-    ):
+    with ClipRun(run, out, trail) as clips, progress_bars() as progress:
+
+        def seen(time: float, duration: float | None) -> None:
+            total = max(int(duration or 0), 1)
+            progress("seconds", min(int(time), total), total)
+
         for number, path in enumerate(videos):
             progress("clips", number, len(videos))
-            record, new = _triage_one(run, path, folder, progress)
-            if new:
-                (record,) = kept.keep([record])
+            record = clips.clip(path, seen)
             if echo:
                 print(record.model_dump_json(), flush=True)
             yield record
-
-
-def _triage_one(
-    run: Triage, path: str | Path, folder: ClipRunFolder | None, progress: Progress
-) -> tuple[ClipRecord, bool]:
-    """The record of a clip, and whether it was made just now."""
-    from anomalist.vision.media.video import open_video
-
-    try:
-        video = open_video(path)
-    except AnomalistError as error:
-        record = run.failed(path, error)
-    else:
-        done = folder.done(video.source, run.key(video)) if folder is not None else None
-        if done is not None:
-            return done, False
-        total = max(int(video.duration or 0), 1)
-        record = run.clip(video, lambda time: progress("seconds", min(int(time), total), total))
-    if folder is not None:
-        folder.append(record)
-    return record, True
 
 
 class FeedbackAction(StrEnum):
@@ -373,6 +333,7 @@ def feedback(
     from anomalist.audit.recording import open_trail
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
+    from anomalist.runs import refresh_clip_report
     from anomalist.storage.run_folder import ClipRunFolder
 
     if (verdict is None) != undo:
@@ -389,15 +350,4 @@ def feedback(
             trail.feedback(case, undone=undo)
     what = "taken back" if undo else f"stored as {case.id}"
     typer.echo(f"{case.action} on {found.id} of {record.source}: {what}.", err=True)
-    typer.echo(f"Report: {refresh_report(folder)}", err=True)
-
-
-def refresh_report(folder: Path, title: str | None = None) -> Path:
-    """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
-    from anomalist.feedback import stored_rank_adjustments
-    from anomalist.report.builder import write_report
-    from anomalist.report.clip_view import ClipReportView
-    from anomalist.storage.run_folder import ClipRunFolder
-
-    records = ClipRunFolder(folder).records()
-    return write_report(records, folder, ClipReportView(stored_rank_adjustments(records)), title=title)
+    typer.echo(f"Report: {refresh_clip_report(folder)}", err=True)

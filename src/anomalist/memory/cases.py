@@ -9,7 +9,9 @@ from __future__ import annotations
 import getpass
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -27,8 +29,23 @@ from anomalist.types.common import FloatArray, Frozen
 Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
 
 
+_ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
+
+
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Let everything in this context be done in a person's name: a server acts for those who ask it."""
+    token = _ACTING.set(name)
+    try:
+        yield
+    finally:
+        _ACTING.reset(token)
+
+
 def current_user() -> str:
-    """Login name of the user, or "unknown"."""
+    """Who acts: as `acting_as` says, else the login name of the user, or "unknown"."""
+    if (acting := _ACTING.get()) is not None:
+        return acting
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container without a user of that number

@@ -62,6 +62,15 @@ def profile_path(name: str | Path) -> Path:
     return Settings().profiles / text
 
 
+def profile_name(profile: str | Path) -> str:
+    """The name that records and rules know a profile by: that of its folder.
+
+    Raises ProfileError for what can't be a name.
+    """
+    path = profile_path(profile)
+    return path.name or path.resolve().name  # "." has none of its own
+
+
 @dataclass(frozen=True)
 class ArtifactKind(Generic[ManifestT]):
     """One kind of artefact: what its folder holds, and how people call it.

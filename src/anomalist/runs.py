@@ -1,0 +1,156 @@
+"""Runs: pictures inspected or clips triaged into a run folder, with audit entries and reports.
+
+Command line and server write runs with the same functions. What is done stays done: a run that was
+interrupted goes on behind its last row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from anomalist.audit.recording import AuditTrail, RunTrail
+from anomalist.errors import AnomalistError
+from anomalist.feedback import stored_rank_adjustments
+from anomalist.pipeline import Inspector
+from anomalist.records import inspect_to_folder, pending_paths
+from anomalist.report.builder import write_event_files, write_report
+from anomalist.report.clip_view import ClipReportView
+from anomalist.report.exports import Exporter, run_exporters
+from anomalist.report.picture_view import PictureReportView
+from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
+from anomalist.triage import Triage
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import Record
+from anomalist.vision.media.video import open_video
+
+Seen = Callable[[float, float | None], None]
+"""Called with the time of a frame and the duration of its clip, seconds; None where that is unknown."""
+
+
+class ImageRun:
+    """Inspects pictures into a run folder; a context manager that holds the folder against other processes.
+
+    Parameters
+    ----------
+    path : the run folder; made where there is none.
+    trail : the audit trail, after `AuditTrail.begin_inspection`; None writes none.
+
+    Raises
+    ------
+    DataError : the folder can't be written, or another process writes into it.
+    """
+
+    def __init__(self, path: Path, trail: AuditTrail | None) -> None:
+        self.path = path
+        self._trail = RunTrail(trail, path)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self.folder = opening.enter_context(ImageRunFolder.open(self.path))
+            opening.enter_context(self._trail)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def pending(self, inspector: Inspector, images: Sequence[Path]) -> list[Path]:
+        """The pictures that were not inspected in this way yet."""
+        return pending_paths(inspector, self.folder, images)
+
+    def inspect(self, inspector: Inspector, images: Iterable[Path]) -> Iterator[Record]:
+        """Inspect pictures; yields each record once it is stored and in the audit log."""
+        return self._trail.keep(inspect_to_folder(inspector, self.folder, images))
+
+    def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
+        """Write the reports of all that is in the folder; returns the page."""
+        records = self.folder.records()
+        view = PictureReportView(self.folder.calibrations(records))
+        page = write_report(records, self.path, view, title=title)
+        run_exporters(exporters, records, self.path)
+        return page
+
+
+class ClipRun:
+    """Triages clips, into a run folder where one is named; a context manager, see `ImageRun`.
+
+    Parameters
+    ----------
+    triage : judges the clips.
+    path : the run folder; None keeps nothing.
+    trail : the audit trail, after `AuditTrail.begin_triage`; None writes none.
+
+    Raises
+    ------
+    DataError : the folder can't be written, or another process writes into it.
+    """
+
+    def __init__(self, triage: Triage, path: Path | None, trail: AuditTrail | None) -> None:
+        self.path = path
+        self._triage = triage
+        self._trail = RunTrail(trail, path)
+        self._folder: ClipRunFolder | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            if self.path is not None:
+                self._folder = opening.enter_context(ClipRunFolder.open(self.path))
+            opening.enter_context(self._trail)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def records(self) -> list[ClipRecord]:
+        """All that is in the folder; nothing without one."""
+        return [] if self._folder is None else self._folder.records()
+
+    def clip(self, source: str | Path, seen: Seen) -> ClipRecord:
+        """The record of a clip: as it is stored where it was made in this way before, else made now."""
+        try:
+            video = open_video(source)
+        except AnomalistError as error:
+            record = self._triage.failed(source, error)
+        else:
+            done = None
+            if self._folder is not None:
+                done = self._folder.done(video.source, self._triage.key(video))
+            if done is not None:
+                return done
+            record = self._triage.clip(video, lambda time: seen(time, video.duration))
+        if self._folder is not None:
+            self._folder.append(record)
+        (kept,) = self._trail.keep([record])
+        return kept
+
+
+def is_cut_clip(video: str | Path, run: Path | None) -> bool:
+    """Whether a video is one of the short clips that an earlier triage cut out into a run folder."""
+    return run is not None and isinstance(video, Path) and video.resolve().parent == (run / "clips").resolve()
+
+
+def finish_clip_run(path: Path) -> Path:
+    """Cut pictures and short clips of the events of a run, and write its report; returns the page."""
+    records = ClipRunFolder(path).records()
+    moved = stored_rank_adjustments(records)
+    pictured = write_event_files(records, path, adjustments=moved)
+    with ClipRunFolder.open(path) as folder:
+        folder.replace(pictured)
+    return write_report(pictured, path, ClipReportView(moved))
+
+
+def refresh_clip_report(folder: Path, title: str | None = None) -> Path:
+    """Write the reports of a triage again, with the ranks that feedback gives today; returns the page."""
+    records = ClipRunFolder(folder).records()
+    return write_report(records, folder, ClipReportView(stored_rank_adjustments(records)), title=title)
