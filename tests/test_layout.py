@@ -49,7 +49,7 @@ REPORT_MAY_IMPORT = (
 )
 """A report is made of stored records: no detector, no model, no pipeline."""
 
-MAX_MODULES = 260
+MAX_MODULES = 300
 """With code: the docstring of a package is none.
 
 200 for what inspects, triages and evaluates; the rest for the audit log, queries over runs, and the server.

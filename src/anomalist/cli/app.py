@@ -25,6 +25,7 @@ from anomalist.cli import (
     chat,
     eval,
     inspect,
+    mcp,
     memory,
     models,
     outliers,
@@ -58,6 +59,7 @@ EXTRAS = {
     "langchain_openai": "models",
     "langgraph": "models",
     "llguidance": "models",
+    "mcp": "mcp",
 }
 """Import name of a package that only an extra installs → that extra."""
 
@@ -261,6 +263,7 @@ app.command()(inspect.report)
 app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(query.query)
+app.command()(mcp.mcp)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

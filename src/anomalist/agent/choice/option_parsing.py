@@ -12,20 +12,21 @@ Meaning = tuple[str, frozenset[str]]
 """An aspect of the evidence, and the values of it that a phrase accepts."""
 
 
-def _word_set(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(words.split())
 
 
 ROWS = {"upper": 0, "top": 0, "uppermost": 0, "lower": 2, "bottom": 2, "lowermost": 2}
 COLUMNS = {"left": 0, "leftmost": 0, "right": 2, "rightmost": 2}
-MIDDLE_WORDS = _word_set("middle centre center central centrally mid")
-EDGE_WORDS = _word_set("edge edges border borders rim margin boundary")
-AREA_WORDS = _word_set("half side part third column row area section portion hand")
+MIDDLE_WORDS = word_set("middle centre center central centrally mid")
+EDGE_WORDS = word_set("edge edges border borders rim margin boundary")
+AREA_WORDS = word_set("half side part third column row area section portion hand")
 
-NEGATORS = _word_set("no not without none neither nor never nothing nowhere cannot lacks")
+NEGATORS = word_set("no not without none neither nor never nothing nowhere cannot lacks")
 NEGATING_PHRASES = ("free of", "free from", "absence of", "lack of", "rather than", "instead of")
-YES_WORDS = _word_set("yes yeah yep true correct indeed")
-NO_WORDS = _word_set("no nope false incorrect")
+YES_WORDS = word_set("yes yeah yep true correct indeed")
+NO_WORDS = word_set("no nope false incorrect")
 UNDECIDED_PHRASES = frozenset(
     {"unknown", "unclear", "undecided", "uncertain", "unsure"}
     | {"can't tell", "cannot tell", "can't say", "cannot say", "don't know", "not sure"}
@@ -157,7 +158,7 @@ BOUNDS: dict[str, Callable[[int], tuple[int, int]]] = {
 }
 """Maps the number after a phrase to the range that is meant, inclusive."""
 
-COUNTED_NOUNS = _word_set(
+COUNTED_NOUNS = word_set(
     "defect defects anomaly anomalies region regions place places spot spots flaw flaws fault faults scratch "
     "scratches hole holes crack cracks area areas one ones difference differences event events incident "
     "incidents"
