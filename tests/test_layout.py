@@ -26,6 +26,7 @@ LAYERS = (
     {"records"},
     {"composition", "pipeline", "triage", "streaming", "feedback", "subjects"},
     {""},  # the public API
+    {"publishing"},
     {"report"},
     {"audit"},
     {"runs"},

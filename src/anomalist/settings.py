@@ -1,10 +1,10 @@
-"""Settings from the environment: ``ANOMALIST_HOME``, ``_MODEL``, ``_BACKBONE``, ``_DEVICE``, ``_AUDIT``."""
+"""Settings from the environment: ``ANOMALIST_HOME``, ``_MODEL``, ``_BACKBONE``, ``_PUBLISH`` and others."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     backbone: str = Field("", description="vision transformer in place of DINOv2: a folder, or a Hub name")
     device: str = Field("auto", description="what networks run on: auto, cpu, cuda or mps")
     audit: str = Field("on", description="whether the audit log is written: on or off")
+    publish: str = Field("", description="addresses that results are published to, as in --publish")
+    webhook_secret: SecretStr = Field(SecretStr(""), description="key that webhooks are signed with")
+    mqtt_password: SecretStr = Field(SecretStr(""), description="of the user in an mqtt:// address")
 
     @property
     def profiles(self) -> Path:

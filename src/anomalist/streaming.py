@@ -1,26 +1,22 @@
-"""Live triage of a video stream: causal event detection, alerts, a model's opinion, delivery by webhook.
+"""Live triage of a video stream: causal event detection, alerts, and a model's opinion.
 
 `StreamTriage` turns frames into `LiveAlert`s in bounded memory, with the past alone. `OpinionQueue` asks a
-model about their events and `Webhook` posts them, each in a thread of its own, so that neither a slow model
-nor a slow receiver holds up a frame.
+model about their events in a thread of its own, so that a slow model holds up no frame.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from queue import Empty, Full, Queue
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
 from pydantic import Field
 
 from anomalist.agent.reasoning.event_reasoner import EventAnnotator
 from anomalist.agent.reasoning.vlm_reasoner import add_note
-from anomalist.errors import DataError
 from anomalist.triage import Triage
 from anomalist.types.clip import Event, TroubleKind
 from anomalist.types.common import Frozen
@@ -29,10 +25,6 @@ from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
 from anomalist.vision.motion.temporal import MAX_GAP, CausalAverage, HysteresisSegmenter, TemporalSegment
-
-if TYPE_CHECKING:
-    import httpx
-
 
 _MAX_EVENT_MEMORY = 120.0  # seconds of an event that goes on and on: what it is was seen by then
 _HEARTBEAT_SECONDS = 60.0  # seconds of stream time between two signs of life
@@ -308,92 +300,3 @@ class OpinionQueue:
         elif event.id in self._answered:
             return
         self._finished.append(event)
-
-
-_MAX_QUEUED = 100  # alerts; more are dropped, and counted
-_MAX_ATTEMPTS = 3
-_REQUEST_TIMEOUT = 5.0  # seconds
-
-
-class Webhook:
-    """Posts JSON to an address, in order; what can't be delivered is told, never raised.
-
-    Parameters
-    ----------
-    address : http:// or https://.
-    on_failure : called with one sentence on what was not delivered, once until something is delivered again.
-
-    Raises DataError for another address.
-    """
-
-    def __init__(self, address: str, on_failure: Callable[[str], None]) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DataError(f"{address} is no web address.", "A webhook begins with http:// or https://.")
-        self._address = address
-        self._shown = f"{parts.scheme}://{parts.hostname}"
-        self._complain = on_failure
-        self._queue: Queue[str | None] = Queue(_MAX_QUEUED)
-        self._failing = False
-        self.dropped = 0
-        self._thread = Thread(target=self._deliver, name="webhook", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Deliver what waits, for a few seconds at most."""
-        deadline = time.monotonic() + _MAX_ATTEMPTS * _REQUEST_TIMEOUT
-        try:
-            self._queue.put(None, timeout=_REQUEST_TIMEOUT)
-        except Full:
-            self._queue = Queue()
-            return
-        self._thread.join(max(deadline - time.monotonic(), 0))
-
-    def send(self, body: str) -> None:
-        """Queue one JSON text; when too many wait, the oldest is dropped."""
-        while True:
-            try:
-                self._queue.put_nowait(body)
-            except Full:
-                try:
-                    self._queue.get_nowait()
-                    self._lost("it is too slow")
-                except Empty:
-                    pass
-            else:
-                return
-
-    def _deliver(self) -> None:
-        import httpx
-
-        with httpx.Client(timeout=_REQUEST_TIMEOUT) as client:
-            while (body := self._queue.get()) is not None:
-                self._post(client, body)
-
-    def _post(self, client: httpx.Client, body: str) -> None:
-        import httpx
-
-        reason = ""
-        for attempt in range(_MAX_ATTEMPTS):
-            time.sleep(0.5 * attempt)
-            try:
-                reply = client.post(self._address, content=body, headers={"Content-Type": "application/json"})
-            except httpx.HTTPError as error:
-                reason = type(error).__name__
-                continue
-            if reply.is_success:
-                self._failing = False
-                return
-            reason = f"it answered {reply.status_code}"
-            if reply.status_code < 500:
-                break
-        self._lost(reason)
-
-    def _lost(self, reason: str) -> None:
-        self.dropped += 1
-        if not self._failing:
-            self._failing = True
-            self._complain(f"The webhook at {self._shown} did not take an alert: {reason}.")

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 from anomalist.cli.app import app
 from anomalist.errors import AnomalistError
 from anomalist.vision.motion.scene import Scene
+from tests.publishing.test_webhook import receiver
 from tests.street import make_film, walker
 from tests.street_files import write_film
-from tests.test_streaming_webhook import receiver
 
 RUNNER = walker(6.0, 60.0, speed=4.0)
 
@@ -118,7 +118,7 @@ def test_following_a_file_prints_alerts_and_posts_them(clips: Path, scene: str, 
     assert done.exit_code == 0, done.output
     alerts = [json.loads(line) for line in done.stdout.splitlines()]
     assert [alert["state"] for alert in alerts] == ["opened", "closed"]
-    assert [json.loads(body) for body in taken] == alerts
+    assert [json.loads(body) for body in taken.bodies] == alerts
     picture = alerts[0]["event"]["key_frame"]
     assert (out / picture).read_bytes()[:2] == b"\xff\xd8"  # a JPEG
     assert len((out / "alerts.jsonl").read_text().splitlines()) == 2

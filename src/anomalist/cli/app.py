@@ -51,15 +51,18 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "accelerate": "models",
+    "asyncua": "plant",
     "av": "video",
     "bitsandbytes": "models",
     "decord": "video",
+    "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",
     "langchain_openai": "models",
     "langgraph": "models",
     "llguidance": "models",
     "mcp": "mcp",
+    "paho": "plant",
 }
 """Import name of a package that only an extra installs → that extra."""
 

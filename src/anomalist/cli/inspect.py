@@ -15,6 +15,7 @@ from anomalist.cli.terminal import (
     DeviceOption,
     JsonOption,
     KeepMediaOption,
+    PublishOption,
     RateOption,
     use_device,
     use_passive_wait_policy,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
     from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
+    from anomalist.publishing.publishers import Publishers
     from anomalist.report.exports import Exporter
     from anomalist.types.image import Record
 
@@ -80,6 +82,7 @@ def inspect(
     watch: Annotated[list[str] | None, typer.Option(help="What matters above all, in words.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="What is no anomaly, in words.")] = None,
     export: ExportOption = None,
+    publish: PublishOption = None,
     keep_media: KeepMediaOption = None,
     device: DeviceOption = None,
 ) -> None:
@@ -90,8 +93,9 @@ def inspect(
     """
     use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
-    from anomalist.cli.terminal import err
+    from anomalist.cli.terminal import err, warn
     from anomalist.composition import InspectionSettings
+    from anomalist.publishing.publishers import Publishers
     from anomalist.report.exports import load_exporters
     from anomalist.vision.media.images import list_images
 
@@ -117,7 +121,8 @@ def inspect(
     trail = open_trail(keep_media and keep_media.value)
     if trail is not None:
         trail.begin_inspection(inspector, "inspect")
-    records = _inspect_all(inspector, listing.images, out, exporters, echo=json, trail=trail)
+    with Publishers(publish or (), warn) as published:
+        records = _inspect_all(inspector, listing.images, out, exporters, published, echo=json, trail=trail)
     _finish(records, table=not json, fail_on=fail_on)
 
 
@@ -198,6 +203,7 @@ def _inspect_all(
     images: tuple[Path, ...],
     out: Path | None,
     exporters: Sequence[Exporter],
+    published: Publishers,
     *,
     echo: bool,
     trail: AuditTrail | None,
@@ -210,12 +216,13 @@ def _inspect_all(
     if out is None:
         with RunTrail(trail, None) as kept:
             found = kept.keep(inspection.record for inspection in inspector.inspect_many(images))
-            return _collect_records(found, len(images), echo=echo)
+            return _collect_records(published.each(found), len(images), echo=echo)
     with ImageRun(out, trail) as run:
         open_ones = run.pending(inspector, images)
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
-        records = _collect_records(run.inspect(inspector, open_ones), len(open_ones), echo=echo)
+        found = published.each(run.inspect(inspector, open_ones))
+        records = _collect_records(found, len(open_ones), echo=echo)
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records

@@ -61,6 +61,13 @@ KeepMediaOption = Annotated[
         "asked. anomalous: all that are not called normal."
     ),
 ]
+PublishOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Where results go as well: https://…, mqtt://HOST/PREFIX, opc.tcp://HOST:PORT/. Repeat it for "
+        "more; ANOMALIST_PUBLISH adds to it."
+    ),
+]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]
 RateOption = Annotated[
@@ -117,6 +124,11 @@ _MAX_REASONS = 10  # of the most urgent pictures; the report has them all
 
 MAX_TABLE_ROWS = 25
 """Alerts, and things not judged, that are shown; the report has them all."""
+
+
+def warn(text: str) -> None:
+    """Say something on stderr that ends nothing."""
+    err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

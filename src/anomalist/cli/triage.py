@@ -20,6 +20,7 @@ from anomalist.cli.terminal import (
     JsonOption,
     KeepMediaOption,
     ProfileOption,
+    PublishOption,
     say_if_busy,
     use_passive_wait_policy,
 )
@@ -28,6 +29,7 @@ from anomalist.errors import DataError
 if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
     from anomalist.composition import TriageSettings
+    from anomalist.publishing.publishers import Publishers
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event
@@ -38,17 +40,18 @@ if TYPE_CHECKING:
 def follow_stream(
     run: Triage,
     paths: Sequence[str],
-    webhook: str | None,
+    addresses: Sequence[str],
     out: Path | None,
     trail: AuditTrail | None = None,
 ) -> None:
     """Follow one stream until it ends or the user stops: each alert is a line on stdout.
 
     A model is asked beside that: its opinion on an event follows in a line of its own. With ``out`` the lines
-    go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``.
+    go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``. ``addresses`` get every alert.
     """
-    from anomalist.cli.terminal import err
-    from anomalist.streaming import OpinionQueue, StreamTriage, Webhook
+    from anomalist.cli.terminal import warn
+    from anomalist.publishing.publishers import Publishers
+    from anomalist.streaming import OpinionQueue, StreamTriage
     from anomalist.vision.media.streams import RecentFrames
     from anomalist.vision.media.video import open_video
     from anomalist.vision.motion.learning import ANALYSIS_RATE
@@ -57,9 +60,6 @@ def follow_stream(
         raise DataError("--follow takes one stream.", "Start one process a camera.")
     video = open_video(paths[0])
     recent = RecentFrames(video.source)
-
-    def warn(text: str) -> None:
-        err.print(text, markup=False, soft_wrap=True)
 
     with ExitStack() as stack:
         if trail is not None:
@@ -71,14 +71,13 @@ def follow_stream(
         promised = follower.calibration.promised_per_hour
         warn(f"Following {video.source}: at most {promised:.3g} false events per hour expected.")
         keep = stack.enter_context(AlertRecorder(out, recent)).keep if out is not None else None
-        send = stack.enter_context(Webhook(webhook, warn)).send if webhook is not None else None
+        published = stack.enter_context(Publishers(addresses, warn, run.scene.name))
         for alert in follower.follow(recent.record(video.frames(rate=ANALYSIS_RATE))):
-            line = (keep(alert) if keep is not None else alert).model_dump_json()
+            alert = keep(alert) if keep is not None else alert
             if trail is not None:
                 trail.write("alert", {"alert": alert.model_dump(mode="json"), "about": video.source})
-            print(line, flush=True)
-            if send is not None:
-                send(line)
+            print(alert.model_dump_json(), flush=True)
+            published.publish(alert)
     for note in video.notes:
         warn(note)
 
@@ -203,6 +202,7 @@ def triage(
     webhook: Annotated[
         str | None, typer.Option(help="With --follow: web address that every alert is posted to.")
     ] = None,
+    publish: PublishOption = None,
     watch: Annotated[
         list[str] | None, typer.Option(help="What to look out for, in words. Repeat it for more.")
     ] = None,
@@ -224,7 +224,9 @@ def triage(
     """Find the stretches of video worth watching, put them in order, and say why."""
     use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
+    from anomalist.cli.terminal import warn
     from anomalist.composition import TriageSettings
+    from anomalist.publishing.publishers import Publishers
 
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
@@ -243,9 +245,11 @@ def triage(
     if trail is not None:
         trail.begin_triage(run, "triage --follow" if follow else "triage")
     if follow:
-        follow_stream(run, paths, webhook, out, trail)
+        addresses = [*(publish or ()), *([webhook] if webhook is not None else ())]
+        follow_stream(run, paths, addresses, out, trail)
         return
-    records = _triage_all(run, paths, out, echo=json, trail=trail)
+    with Publishers(publish or (), warn, run.scene.name) as published:
+        records = _triage_all(run, paths, out, published, echo=json, trail=trail)
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -266,7 +270,13 @@ def _open_triage(settings: TriageSettings) -> Triage:
 
 
 def _triage_all(
-    run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool, trail: AuditTrail | None
+    run: Triage,
+    paths: Sequence[str],
+    out: Path | None,
+    published: Publishers,
+    *,
+    echo: bool,
+    trail: AuditTrail | None,
 ) -> list[ClipRecord]:
     from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
@@ -281,7 +291,7 @@ def _triage_all(
     videos = [video for video in listing.videos if not is_cut_clip(video, out)]
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
-    records = list(_triage_each(run, videos, out, echo=echo, trail=trail))
+    records = list(published.each(_triage_each(run, videos, out, echo=echo, trail=trail)))
     if out is not None:
         err.print(f"Report: {finish_clip_run(out)}", markup=False, soft_wrap=True)
     if not echo:

@@ -1,0 +1,110 @@
+"""What is published of a result: one flat JSON object, the same for pictures, clips and alerts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from anomalist.types.clip import ClipRecord
+from anomalist.types.common import SEVERITIES, Frozen, Label
+from anomalist.types.image import Record
+
+if TYPE_CHECKING:
+    from anomalist.streaming import LiveAlert
+
+STATION = re.compile(r"[^a-z0-9_]+")
+
+MessageKind = Literal["picture", "clip", "alert"]
+
+
+class ResultMessage(Frozen):
+    """One result: a judged picture or clip, or an alert of a live stream."""
+
+    id: str = Field(description="the same whenever the same result is sent again")
+    kind: MessageKind
+    station: str = Field(description="profile or scene, in letters, digits and underscores")
+    source: str
+    time: str | None = Field(description="UTC, ISO 8601")
+    label: Label | None = Field(description="None where it could not be judged")
+    severity: str | None
+    severity_level: int | None = Field(description="0 none to 4 critical")
+    score: float | None
+    p_value: float | None = None
+    threshold: float | None = None
+    defect: str | None = Field(None, description="kind of the defect, or of the event")
+    regions: int | None = Field(None, description="marked places, or events of a clip")
+    state: str | None = Field(None, description="of an alert: opened, updated, closed, trouble, …")
+    text: str | None = Field(None, description="the first sentence of the verdict")
+    error: str | None = None
+
+
+def station_name(profile: str | None) -> str:
+    """A name as a topic and a node can have it."""
+    return STATION.sub("_", Path(profile or "pictures").name.lower()).strip("_") or "pictures"
+
+
+def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = None) -> ResultMessage:
+    """The message of a result; ``station`` names the scene of an alert, which doesn't hold it."""
+    if isinstance(result, ClipRecord):
+        worst = max(result.events, key=lambda event: event.severity, default=None)
+        return ResultMessage(
+            id=result.key or result.source,
+            kind="clip",
+            station=station_name(station or result.scene),
+            source=result.source,
+            time=result.time,
+            label=result.label,
+            severity=None if worst is None else SEVERITIES[worst.severity],
+            severity_level=None if result.label is None else (worst.severity if worst else 0),
+            score=max((event.score for event in result.events), default=None),
+            defect=None if worst is None else worst.kind,
+            regions=len(result.events),
+            text=None if worst is None else worst.caption.text,
+            error=result.error,
+        )
+    if isinstance(result, Record):
+        return ResultMessage(
+            id=result.key or result.source,
+            kind="picture",
+            station=station_name(station or result.profile),
+            source=result.source,
+            time=result.time,
+            label=result.label,
+            severity=None if result.severity is None else SEVERITIES[result.severity],
+            severity_level=result.severity,
+            score=result.score,
+            p_value=result.p_value,
+            threshold=result.threshold,
+            defect=result.kind,
+            regions=len(result.regions),
+            text=result.claims[0].text if result.claims else None,
+            error=result.error,
+        )
+    return _of_alert(result, station)
+
+
+def _of_alert(alert: LiveAlert, station: str | None) -> ResultMessage:
+    event = alert.event
+    label: Label | None = None
+    if event is not None:
+        label = "anomalous"
+    elif alert.state in ("watching", "recovered"):
+        label = "normal"
+    return ResultMessage(
+        id=f"{alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
+        kind="alert",
+        station=station_name(station),
+        source=alert.source,
+        time=alert.time,
+        label=label,
+        severity=None if event is None else SEVERITIES[event.severity],
+        severity_level=None if event is None else event.severity,
+        score=None if event is None else event.score,
+        defect=None if event is None else event.kind,
+        state=alert.state,
+        text=None if event is None else event.caption.text,
+        error=alert.trouble,
+    )

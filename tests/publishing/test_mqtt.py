@@ -1,0 +1,123 @@
+"""MQTT with a real broker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from anomalist.errors import DataError
+from anomalist.publishing.mqtt import MqttPublisher, discovery
+from tests.publishing.test_webhook import message
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def broker(folder: Path, port: int, *lines: str) -> Iterator[str]:
+    """A mosquitto on a port; its address."""
+    config = folder / "mosquitto.conf"
+    # It would give up being root, and then not read the files of this test.
+    config.write_text(
+        "\n".join(["user root", f"listener {port} 127.0.0.1", *(lines or ("allow_anonymous true",))]) + "\n"
+    )
+    command = [str(MOSQUITTO), "-c", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"mqtt://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def retained(port: int, seconds: float = 1.0) -> dict[str, str]:
+    """What a client that comes later gets, by topic."""
+    found: dict[str, str] = {}
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_connect = lambda each, *_: each.subscribe("#")
+    client.on_message = lambda _, __, sent: found.update({sent.topic: sent.payload.decode()})
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    time.sleep(seconds)
+    client.disconnect()
+    client.loop_stop()
+    return found
+
+
+@needs_broker
+def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Path) -> None:
+    port = free_port()
+    with broker(tmp_path, port) as address:
+        with MqttPublisher(address, tmp_path / "outbox.sqlite", pytest.fail) as publisher:
+            for number in range(3):
+                publisher.publish(message(number), "")
+            for _ in range(100):
+                if publisher._outbox.waiting() == 0:
+                    break
+                time.sleep(0.05)
+            while_running = retained(port)
+        after = retained(port)
+    assert json.loads(while_running["anomalist/tiles/result"])["source"] == "2.png"
+    assert while_running["anomalist/tiles/status"] == "online"
+    assert after["anomalist/tiles/status"] == "offline"
+    config = json.loads(after["homeassistant/binary_sensor/anomalist_tiles/anomaly/config"])
+    assert config["state_topic"] == "anomalist/tiles/result"
+    assert config["availability_topic"] == "anomalist/tiles/status"
+
+
+@needs_broker
+def test_what_was_published_without_a_broker_comes_once_it_is_there(tmp_path: Path) -> None:
+    port, told = free_port(), list[str]()
+    with MqttPublisher(f"mqtt://127.0.0.1:{port}/line", tmp_path / "box", told.append) as publisher:
+        publisher.publish(message(1), "")
+    assert any("can't be reached" in each for each in told)
+    with broker(tmp_path, port) as address:
+        with MqttPublisher(f"{address}/line", tmp_path / "box", pytest.fail) as publisher:
+            publisher.publish(message(2), "")
+        assert json.loads(retained(port)["line/tiles/result"])["source"] == "2.png"
+
+
+@needs_broker
+def test_a_refused_user_is_told_and_the_password_is_not(tmp_path: Path) -> None:
+    port, told = free_port(), list[str]()
+    passwords = tmp_path / "passwords"
+    passwords.touch()
+    with broker(tmp_path, port, "allow_anonymous false", f"password_file {passwords}"):
+        address = f"mqtt://me:secret@127.0.0.1:{port}"
+        with MqttPublisher(address, tmp_path / "box", told.append) as publisher:
+            publisher.publish(message(1), "")
+    assert "refused the connection" in told[0]
+    assert "secret" not in "".join(told)
+
+
+def test_each_entity_of_a_station_has_an_id_of_its_own() -> None:
+    configs = discovery("anomalist", "tiles")
+    assert len({config["unique_id"] for config in configs.values()}) == len(configs) == 4
+    assert {topic.partition("/")[0] for topic in configs} == {"binary_sensor", "sensor"}
+
+
+@pytest.mark.parametrize("address", ["mqtt://", "tcp://host", "host:1883"])
+def test_another_address_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no broker"):
+        MqttPublisher(address, tmp_path / "box", pytest.fail)

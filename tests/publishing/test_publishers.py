@@ -1,0 +1,66 @@
+"""Results of pictures, clips and streams, published as one message each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from anomalist.errors import DataError
+from anomalist.publishing.message import message_of, station_name
+from anomalist.publishing.publishers import Publishers
+from anomalist.streaming import LiveAlert
+from anomalist.types.image import Record
+from anomalist.vision.profile import Profile
+from tests.cli.running import run
+from tests.pictures import holed, write
+from tests.publishing.test_webhook import receiver
+from tests.subjects import scratched
+
+
+def test_a_picture_is_told_in_one_flat_object(tmp_path: Path) -> None:
+    (record,) = scratched(tmp_path / "part.png").records
+    message = message_of(record)
+    assert (message.kind, message.station, message.label) == ("picture", "tiles", "anomalous")
+    assert message.regions == 2 and message.text
+    assert all(not isinstance(value, dict | list) for value in json.loads(message.model_dump_json()).values())
+
+
+def test_what_could_not_be_judged_is_no_normal_result() -> None:
+    failed = Record(source="a.png", status="error", error="It is no picture.")
+    message = message_of(failed)
+    assert (message.label, message.severity_level, message.error) == (None, None, "It is no picture.")
+    trouble = LiveAlert(state="trouble", source="cam", stream_time=1, time="t", trouble="black")
+    assert message_of(trouble, "yard").label is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "station"), [("/data/My Profile/", "my_profile"), ("Ünit-7", "nit_7"), (None, "pictures")]
+)
+def test_a_station_has_a_name_that_a_topic_can_have(profile: str | None, station: str) -> None:
+    assert station_name(profile) == station
+
+
+def test_inspect_publishes_each_record_that_it_prints(tiles_profile: Profile, tmp_path: Path) -> None:
+    picture = write(tmp_path / "bad.png", holed(801))
+    with receiver() as (address, taken):
+        done = run(
+            "inspect", picture, "--profile", tiles_profile.path, "--json", "--publish", address,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(body) for body in taken.bodies] == [json.loads(done.stdout)]
+
+
+def test_addresses_of_the_environment_are_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (record,) = scratched(tmp_path / "part.png").records
+    with receiver() as (one, first), receiver() as (other, second):
+        monkeypatch.setenv("ANOMALIST_PUBLISH", f"{one}, {other}")
+        with Publishers([one], pytest.fail) as published:
+            published.publish(record)
+    assert len(first.bodies) == len(second.bodies) == 1
+
+
+def test_an_unknown_address_stops_before_anything_is_done() -> None:
+    with pytest.raises(DataError, match="Nothing can be published"):
+        Publishers(["smtp://host"], pytest.fail)
