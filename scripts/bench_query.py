@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from anomalist.agent.asking.answering import answer
+from anomalist.agent.asking.answering import answer, prepare
 from anomalist.agent.tools.subject import Subject
 from anomalist.eval.run_examples import picture_records
 from anomalist.querying.execution import run_query
@@ -50,18 +50,21 @@ def rows(count: int) -> Iterator[bytes]:
 
 
 def first_answer(count: int) -> None:
-    """Print the seconds of the first answer, and of the next, about records that are at hand."""
+    """Print the seconds of opening a conversation about records at hand, and of its first answers."""
     made = list(picture_records(2000))
     records = tuple(
         record.replace(source=record.source.replace(".png", f"-{number:07d}.png"))
         for number, record in ((number, made[number % len(made)]) for number in range(count))
     )
     subject = Subject(records=records, cases=Path("none.sqlite"))
-    for text in ("How many are anomalous?", "Can I ship this batch?", "Which pictures are critical?"):
+    for text in ("", "Can I ship this batch?", "How many are anomalous?", "Which pictures are critical?"):
         began, work = time.perf_counter(), time.process_time()
-        answer(subject, text)
+        if text:
+            answer(subject, text)
+        else:
+            prepare(subject)
         spent, worked = time.perf_counter() - began, time.process_time() - work
-        print(f"{spent:8.3f} s  ({worked:.3f} s of processor time)  {text}")
+        print(f"{spent:8.3f} s  ({worked:.3f} s of processor time)  {text or 'opened'}")
 
 
 def main() -> None:

@@ -223,9 +223,7 @@ def chat(
     Questions can be piped in, one a line. Conversations are kept by name.
     """
     use_passive_wait_policy()
-    from anomalist.agent.asking.answering import REASONER
-    from anomalist.agent.asking.intents import classify_intent
-    from anomalist.agent.asking.question import read_question
+    from anomalist.agent.asking.answering import REASONER, prepare
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.agent.models.selection import EVIDENCE, open_model
@@ -249,7 +247,7 @@ def chat(
             model_name=REASONER if speaker is None else spec,
             about=opened.about,
         )
-        classify_intent(read_question("Is anything wrong?"), "picture")  # loads what the first question needs
+        prepare(opened.subject)
         err.print(
             f'Conversation "{talk.name}", {len(talk.answers)} answers so far; go on with it later: '
             f'anomalist chat --name "{talk.name}". /help lists commands.',

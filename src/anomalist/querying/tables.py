@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +31,7 @@ _DERIVED = ("run", "name", "folder", "day")
 
 
 class Tables:
-    """The tables of records, to run queries on; a context manager. Not for several threads.
+    """The tables of records, to run queries on, one at a time; a context manager.
 
     Made by `tables_of_records`, and by `anomalist.querying.run_tables.tables_of_runs`.
     """
@@ -40,17 +41,20 @@ class Tables:
     ) -> None:
         self._connection = connection
         self._later = later
+        self._lock = threading.RLock()  # a connection is not for several threads at once
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a statement with its bound values."""
-        found: list[tuple[Any, ...]] = self._connection.execute(sql, list(values)).fetchall()
+        with self._lock:
+            found: list[tuple[Any, ...]] = self._connection.execute(sql, list(values)).fetchall()
         return found
 
     def count(self, table: TableName) -> int:
         """Rows of a table; what nobody asked about before may be filled in now."""
-        if table in ("claims", "rules") and self._later is not None:
-            fill, self._later = self._later, None
-            fill()
+        with self._lock:
+            if table in ("claims", "rules") and self._later is not None:
+                fill, self._later = self._later, None
+                fill()
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
 
     def distinct(self, table: TableName, column: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,11 @@ def test_only_a_list_of_pictures_is_a_selection(run: Subject) -> None:
         with pytest.raises(DataError):
             call_selection_fine(run, query)
     assert len(call_selection_fine(run, "severity=critical top 3").ids) == 1
+
+
+def test_tables_are_made_once_whatever_thread_asks(run: Subject) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: query_records(run, "count").matched, range(8)))
+        elsewhere = pool.submit(subject_tables, run).result()
+    assert counts == [len(RECORDS)] * 8
+    assert elsewhere is subject_tables(run)

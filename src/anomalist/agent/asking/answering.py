@@ -142,6 +142,13 @@ def answer(
     return reply.replace(notes=notes, milliseconds=round(1000 * (time.perf_counter() - began), 1))
 
 
+def prepare(subject: Subject) -> None:
+    """Make what questions about a subject need, so that the first answer does not wait for it."""
+    classify_intent(read_question("Is anything wrong?"), "picture")
+    if len(subject.records) + len(subject.clips) > 1:
+        run_draft(subject, read_question("How many are anomalous?"))
+
+
 def _answer_about_input(subject: Subject, question: Question, entities: Entities) -> Answer | None:
     """The answer about pictures as a whole; None where the question is about something else."""
     try:

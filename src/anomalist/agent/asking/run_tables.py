@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
-from anomalist.agent.tools.records import subject_tables
+from anomalist.agent.tools.records import MAX_KEPT, subject_tables
 from anomalist.agent.tools.subject import Subject
 from anomalist.querying.tables import Tables
 
@@ -19,13 +19,19 @@ class RunTables:
     vocabulary: RunVocabulary
 
 
-_kept = threading.local()
+_kept: list[RunTables] = []
+_lock = threading.Lock()
 
 
 def run_tables(subject: Subject) -> RunTables:
     """Tables and words of all records that a subject holds."""
     tables = subject_tables(subject)
-    kept: RunTables | None = getattr(_kept, "known", None)
-    if kept is None or kept.tables is not tables:
-        kept = _kept.known = RunTables(tables, RunVocabulary(tables))
-    return kept
+    with _lock:
+        for kept in _kept:
+            if kept.tables is tables:
+                return kept
+    made = RunTables(tables, RunVocabulary(tables))
+    with _lock:
+        _kept.append(made)
+        del _kept[:-MAX_KEPT]
+    return made

@@ -250,6 +250,11 @@ def replace_file_name(text: str, source: str) -> str:
 
 
 def _mentions_file(text: str, source: str) -> bool:
+    # Of thousands of sources hardly one is named: a pattern each would take seconds.
+    name = source.replace("\\", "/").rpartition("/")[2]
+    stem = name.rpartition(".")[0] or name
+    if stem.lower() not in text.lower():
+        return False
     return _file_name_pattern(source).search(text) is not None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -65,8 +66,20 @@ def query_records(subject: Subject, query: str) -> QueriedRecords:
     )
 
 
-_kept = threading.local()
-"""The last tables of each thread: a connection is not for several."""
+MAX_KEPT = 4
+"""Subjects whose tables are kept: those of the last conversations, whatever thread answers in them."""
+
+
+class _KeptTables(NamedTuple):
+    """Tables, what they were made of, and the file of cases as it was then."""
+
+    made_of: tuple[tuple[Any, ...], ...]
+    cases: tuple[Path, int]
+    tables: Tables
+
+
+_kept: list[_KeptTables] = []
+_lock = threading.Lock()
 
 
 def subject_tables(subject: Subject) -> Tables:
@@ -75,16 +88,19 @@ def subject_tables(subject: Subject) -> Tables:
     They are made once for as long as the same records are asked about and no feedback is added.
     """
     path = subject.cases or Settings().home / "cases.sqlite"
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    key = (subject.records, subject.clips, subject.past)
-    kept: tuple[tuple[Any, ...], Any, Tables] | None = getattr(_kept, "tables", None)
-    if kept is not None:
-        if kept[1] == (path, changed) and all(a is b for a, b in zip(kept[0], key, strict=True)):
-            return kept[2]
-        kept[2].close()
+    cases = path, path.stat().st_mtime_ns if path.exists() else 0
+    made_of = (subject.records, subject.clips, subject.past)
+    with _lock:
+        for place, kept in enumerate(_kept):
+            if kept.cases == cases and all(a is b for a, b in zip(kept.made_of, made_of, strict=True)):
+                _kept.append(_kept.pop(place))
+                return kept.tables
     records: list[Record | ClipRecord] = [*subject.records, *subject.clips]
     known = {record.source for record in records}
     records += [record for record in subject.past if record.source not in known]
     tables = tables_of_records(records, all_cases(path))
-    _kept.tables = (key, (path, changed), tables)
+    with _lock:
+        # Another thread may still read those that are dropped: they close themselves when nobody does.
+        _kept.append(_KeptTables(made_of, cases, tables))
+        del _kept[:-MAX_KEPT]
     return tables
