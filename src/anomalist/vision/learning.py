@@ -240,7 +240,7 @@ def calibrate(
 
 
 _CORRECTION_PICTURES = 8  # normal pictures, at most, on which what a correction leaves is measured
-_CORRECTION_SPREAD = 1.0  # standard deviations of what it leaves, on top of the mean
+_CORRECTION_SPREAD = 1.5  # standard deviations of what it leaves, on top of the mean
 _CORRECTION_CHANGES = {
     LIGHT: "brighter",
     POSE: "turned",

@@ -91,16 +91,25 @@ def subject_tables(subject: Subject) -> Tables:
     cases = path, path.stat().st_mtime_ns if path.exists() else 0
     made_of = (subject.records, subject.clips, subject.past)
     with _lock:
-        for place, kept in enumerate(_kept):
-            if kept.cases == cases and all(a is b for a, b in zip(kept.made_of, made_of, strict=True)):
-                _kept.append(_kept.pop(place))
-                return kept.tables
+        kept = _find_kept(made_of, cases)
+    if kept is not None:
+        return kept
     records: list[Record | ClipRecord] = [*subject.records, *subject.clips]
     known = {record.source for record in records}
     records += [record for record in subject.past if record.source not in known]
     tables = tables_of_records(records, all_cases(path))
     with _lock:
-        # Another thread may still read those that are dropped: they close themselves when nobody does.
-        _kept.append(_KeptTables(made_of, cases, tables))
-        del _kept[:-MAX_KEPT]
-    return tables
+        kept = _find_kept(made_of, cases)  # another thread may have been faster
+        if kept is None:
+            # Some thread may still read those that are dropped: they close themselves when none does.
+            _kept.append(_KeptTables(made_of, cases, tables))
+            del _kept[:-MAX_KEPT]
+    return tables if kept is None else kept
+
+
+def _find_kept(made_of: tuple[tuple[Any, ...], ...], cases: tuple[Path, int]) -> Tables | None:
+    for place, kept in enumerate(_kept):
+        if kept.cases == cases and all(a is b for a, b in zip(kept.made_of, made_of, strict=True)):
+            _kept.append(_kept.pop(place))
+            return kept.tables
+    return None
