@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from anomalist.audit.canonical import canonical_json
 from anomalist.audit.drift import drift_test, online_p_values
 from anomalist.audit.entries import FIRST_PREVIOUS, FORMAT, HEAD_FILE, join_line
