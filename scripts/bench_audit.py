@@ -151,7 +151,7 @@ def reasons(_: int = 0) -> Iterator[str]:
     from anomalist.audit.replay import Replayer
 
     replayer = Replayer()
-    needed = one = kept = both = count = elsewhere = 0
+    needed = one = kept = both = count = elsewhere = verdicts = 0
     for entry in read_entries(kinds=["inspection"]):
         record = entry.content.get("record") or {}
         if record.get("label") != "anomalous" or Path(entry.source).name.startswith("good"):
@@ -160,6 +160,7 @@ def reasons(_: int = 0) -> Iterator[str]:
         count += 1
         needed += found.needed_together
         one += bool(found.needed)
+        verdicts += found.verdict_needs
         kept += found.control_keeps
         both += found.needed_together and found.control_keeps
         elsewhere += any("no cited region names" in trial.what for trial in found.trials)
@@ -168,6 +169,7 @@ def reasons(_: int = 0) -> Iterator[str]:
             yield f"  {Path(entry.source).name}: score {found.before.score:.2f}; {trials}"
     yield (
         f"{count} true alarms: cited regions needed {needed}, one of them alone enough {one}, "
+        f"the verdict changes without them in {verdicts}, "
         f"controls not needed {kept}, both {both}; the map peaks in no cited region in {elsewhere}"
     )
 

@@ -61,7 +61,7 @@ MAX_PARAMETERS = 7
 MAX_CODE_LINES = 60
 """Of a function, without its docstring."""
 
-NOT_A_MODULE = {"compat", "docs", "examples"}
+NOT_A_MODULE = {"compat", "deploy", "docs", "examples"}
 """Folders of tests about something else than one module."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

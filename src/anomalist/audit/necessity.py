@@ -81,11 +81,13 @@ class ReasonsAudit:
 
     @property
     def needed_together(self) -> bool:
-        """Whether without all cited regions there is no alarm any more."""
-        together = max(
-            (trial for trial in self.trials if trial.cited), key=lambda trial: len(trial.cited), default=None
-        )
-        return self.before.alarm and together is not None and not together.alarm
+        """Whether the alarm needs the cited regions: without one of them, or without all, there is none."""
+        return self.before.alarm and any(not trial.alarm for trial in self.trials if trial.cited)
+
+    @property
+    def verdict_needs(self) -> bool:
+        """Whether without one of the cited regions, or without all, the verdict is another one."""
+        return any(trial.label != self.before.label for trial in self.trials if trial.cited)
 
     @property
     def control_keeps(self) -> bool:
