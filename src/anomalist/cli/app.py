@@ -30,6 +30,7 @@ from anomalist.cli import (
     outliers,
     query,
     rules,
+    serve,
     triage,
 )
 from anomalist.cli.terminal import (
@@ -50,6 +51,14 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "accelerate": "models",
+    "alembic": "server",
+    "argon2": "server",
+    "fastapi": "server",
+    "multipart": "server",
+    "prometheus_client": "server",
+    "python_multipart": "server",
+    "sqlalchemy": "server",
+    "uvicorn": "server",
     "av": "video",
     "bitsandbytes": "models",
     "decord": "video",
@@ -67,6 +76,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
+app.add_typer(serve.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(eval.app, name="eval")
 app.add_typer(memory.app, name="memory")
@@ -261,6 +271,7 @@ app.command()(inspect.report)
 app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(query.query)
+app.command()(serve.serve)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

@@ -1,0 +1,1 @@
+"""The server: an HTTP API and a page over the composition root, for several people at a time."""
