@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +46,10 @@ def upload(client: TestClient, *pictures: tuple[str, bytes], **form: Any) -> lis
 def learned(tiles_profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the profile of tiles in it."""
     home = tmp_path_factory.mktemp("learned")
-    shutil.copytree(tiles_profile.path, home / "profiles" / "tiles")
+    profile = home / "profiles" / "tiles"
+    shutil.copytree(tiles_profile.path, profile)
+    manifest = json.loads((profile / "profile.json").read_bytes())
+    (profile / "profile.json").write_text(json.dumps(manifest | {"name": "tiles"}))
     return home
 
 

@@ -111,8 +111,7 @@ class Guard:
         except RequestError as error:
             await _refuse(error, marked)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.request(str(scope["method"]), route, status, time.perf_counter() - began)
+            self._metrics.request(str(scope["method"]), _route(scope), status, time.perf_counter() - began)
 
     def _check(self, scope: Message, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
@@ -150,6 +149,15 @@ class Guard:
         return TooLargeError(
             f"A request holds {self._config.max_request:,} bytes at most.", "Send fewer or smaller files."
         )
+
+
+def _route(scope: Message) -> str:
+    """The pattern of the path, whole; "none" for a path that nothing answers."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None:
+        return "none"
+    api = str(scope["path"]).startswith("/v1/") and not str(route).startswith("/v1/")
+    return f"/v1{route}" if api else str(route)
 
 
 def _host_name(host: str) -> str:

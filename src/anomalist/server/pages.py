@@ -67,7 +67,7 @@ AnyCaller = Annotated[Caller, Depends(known_caller)]
 
 
 @dataclass(frozen=True)
-class View:
+class NavigationEntry:
     """One entry of the navigation, and what a role must be allowed for it."""
 
     name: str
@@ -76,11 +76,11 @@ class View:
 
 
 VIEWS = (
-    View("Inspect", "/", "see"),
-    View("Learn", "/learn", "work"),
-    View("Watch", "/watch", "see"),
-    View("Rules and scenes", "/rules", "see"),
-    View("Audit", "/audit", "audit"),
+    NavigationEntry("Inspect", "/", "see"),
+    NavigationEntry("Learn", "/learn", "work"),
+    NavigationEntry("Watch", "/watch", "see"),
+    NavigationEntry("Rules and scenes", "/rules", "see"),
+    NavigationEntry("Audit", "/audit", "audit"),
 )
 
 

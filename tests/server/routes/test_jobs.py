@@ -105,5 +105,5 @@ def test_clips_are_triaged_ranked_and_dismissed(client: TestClient, tmp_path: Pa
     assert client.post(place, params={"event": "E99"}, json={"verdict": "seen"}).status_code == 404
     assert "fast" in client.get(f"/v1/runs/{run}/report").text
     assert "Dismissed" in client.get(f"/watch/{run}").text or "Urgent" in client.get(f"/watch/{run}").text
-    decisions = [entry for entry in read_entries(kinds=["clip"])]
+    decisions = list(read_entries(kinds=["clip"]))
     assert len(decisions) == 1

@@ -27,7 +27,7 @@ def test_the_same_verdict_as_python(client: TestClient, tmp_path: Path) -> None:
 def test_every_decision_is_in_the_audit_log_under_the_name_of_who_asked(client: TestClient) -> None:
     upload(client, ("a.png", HOLED), ("b.png", GOOD))
     upload(client, ("c.png", GOOD))
-    decisions = [entry for entry in read_entries(kinds=["inspection"])]
+    decisions = list(read_entries(kinds=["inspection"]))
     assert len(decisions) == 3
     assert len(list(read_entries(kinds=["session"]))) == 1
     assert verify_log().sound

@@ -19,7 +19,7 @@ from anomalist.memory.rules.impact import Contradiction, RuleImpact
 from anomalist.memory.rules.rule import Rule, RuleVersion
 from anomalist.memory.rules.store import RuleStore, current_rules
 from anomalist.memory.scenes.memory import existing_memory_path, memory_path
-from anomalist.memory.scenes.scene import RememberedScene, shipped_scenes
+from anomalist.memory.scenes.scene import RememberedScene, new_scene, shipped_scenes
 from anomalist.memory.scenes.store import SceneStore, filter_scenes, search_shipped
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.problems import RequestError
@@ -185,9 +185,7 @@ def list_memory(
 @router.post("/memory/{name}/scenes", summary="Remember a scene")
 def remember(caller: MayWork, name: MemoryName, body: SceneBody) -> list[RememberedScene]:
     """Of a camera; none where it was remembered already."""
-    scene = RememberedScene(
-        id="scene:new", side=body.side, category=body.category, text=body.text, source=f"{caller.name}"
-    )
+    scene = new_scene(body.side, body.category, body.text, caller.name)
     with SceneStore(memory_path(name)) as store:
         return list(store.add([scene]))
 
