@@ -37,7 +37,6 @@ def login(client: TestClient, name: str) -> dict[str, Any]:
 REQUESTS = [
     ("GET", "/v1/inspections", {"viewer", "operator", "auditor", "admin"}),
     ("GET", "/v1/rules?profile=tiles", {"viewer", "operator", "auditor", "admin"}),
-    ("POST", "/v1/rules/preview", {"viewer", "operator", "auditor", "admin"}),
     ("POST", "/v1/query", {"viewer", "operator", "auditor", "admin"}),
     ("POST", "/v1/inspections", {"operator", "admin"}),
     ("POST", "/v1/inspections/paths", {"operator", "admin"}),
@@ -46,6 +45,7 @@ REQUESTS = [
     ("POST", "/v1/jobs/learn", {"operator", "admin"}),
     ("POST", "/v1/jobs/triage", {"operator", "admin"}),
     ("POST", "/v1/jobs/00/cancel", {"operator", "admin"}),
+    ("POST", "/v1/rules/preview", {"operator", "admin"}),
     ("POST", "/v1/rules", {"operator", "admin"}),
     ("PUT", "/v1/scenes/x/zones", {"operator", "admin"}),
     ("POST", "/v1/memory/x/scenes", {"operator", "admin"}),

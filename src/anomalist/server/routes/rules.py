@@ -114,7 +114,7 @@ def get_versions(_: MayView, id: RuleId) -> list[RuleVersion]:
 
 
 @router.post("/rules/preview", summary="What a rule would change")
-def preview_rule(services: ServicesOf, _: MayView, body: PreviewBody) -> RulePreview:
+def preview_rule(services: ServicesOf, _: MayWork, body: PreviewBody) -> RulePreview:
     """What it contradicts, and what would have changed on stored runs; nothing is saved."""
     proposal = _proposal(body)
     found = proposal.contradictions()

@@ -38,7 +38,7 @@ verify?.addEventListener("click", () => busy(verify, async () => {
   const word = found.sound ? "Sound." : "Damaged.";
   document.querySelector("#verified").replaceChildren(
     element("p", {}, element("b", { className: found.sound ? "sound" : "damaged", textContent: word }),
-      found.sound ? ` ${found.entries.toLocaleString("en")} entries, ${found.signatures} signatures; nothing was changed, removed without a reason, moved, inserted or cut off.` : ""),
+      found.sound ? ` ${found.entries.toLocaleString("en")} entries, ${found.signatures} ${found.signatures === 1 ? "signature" : "signatures"}; nothing was changed, removed without a reason, moved, inserted or cut off.` : ""),
     element("ul", {}, ...found.findings.map((each) => element("li", { textContent: each }))));
 }));
 

@@ -31,9 +31,20 @@ const text = document.querySelector("#said-text");
 const conversation = `page ${id} ${Date.now().toString(36)}`;
 let begun = false;
 
+// A sentence whose ids lead to what they name, followed by those that it doesn't name itself.
+function cited({ text: sentence, evidence }) {
+  const link = (one, className) => element("a", { className, href: `#${one}`, textContent: one });
+  const ids = evidence.filter((one) => one !== "score" && sentence.includes(one));
+  const pieces = ids.length
+    ? sentence.split(new RegExp(`\\b(${ids.map((one) => one.replace(/[^\w]/g, "\\$&")).join("|")})\\b`))
+    : [sentence];
+  const more = evidence.filter((one) => !sentence.includes(one)).flatMap((one) => [" ", link(one, "cite")]);
+  return element("p", {}, ...pieces.map((piece) => (ids.includes(piece) ? link(piece, "named") : piece)), ...more);
+}
+
 function reply(answer) {
   const lines = answer.letter === null && answer.claims.length
-    ? answer.claims.map((claim) => element("p", {}, claim.text, " ", ...claim.evidence.filter((one) => !claim.text.includes(one)).map((one) => element("a", { className: "cite", href: `#${one}`, textContent: one }))))
+    ? answer.claims.map(cited)
     : [element("p", { textContent: answer.text })];
   if (answer.options.length) {
     lines.push(element("ul", { className: "options" }, ...answer.options.map((option) =>
