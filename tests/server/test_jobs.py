@@ -98,7 +98,7 @@ def test_a_silent_worker_loses_its_job_to_another_server(
 
 def test_kill_9_under_load_loses_no_job_and_does_none_twice(home: Path, tmp_path: Path) -> None:
     """Jobs are sent while the server is killed again and again, then it may finish."""
-    folders = [tmp_path / "line" / str(number) for number in range(6)]
+    folders = [tmp_path / "line" / str(number) for number in range(3)]
     for number, folder in enumerate(folders):
         write_tiles(folder, 4, first=300 + 10 * number)
     chance = random.Random(7)
@@ -121,12 +121,10 @@ def test_kill_9_under_load_loses_no_job_and_does_none_twice(home: Path, tmp_path
         states = {id: (jobs[id]["state"], jobs[id]["error"]) for id in accepted}
         assert {state for state, _ in states.values()} == {"done"}, states
         listed = server.client.get("/v1/inspections", params={"limit": 200}).json()
-    assert listed["total"] == 24
-    decided = Counter(
-        (entry.content["record"]["source"], entry.content["run"])
-        for entry in read_entries(kinds=["inspection"])
-    )
-    assert len(decided) == 24
+    assert listed["total"] == 12
+    contents = [entry.content for entry in read_entries(kinds=["inspection"])]
+    decided = Counter((content["record"]["source"], content["run"]) for content in contents)
+    assert len(decided) == 12
     assert set(decided.values()) == {1}, "each decision is in the log once"
     assert verify_log().sound
     for id in accepted:

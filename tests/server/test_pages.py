@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +22,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FOCUSED = "(({ id, name, textContent }) => id || name || textContent.trim())(document.activeElement)"
 PHONE = {"width": 390, "height": 844}
 
 
@@ -82,10 +86,8 @@ def test_an_inspector_inspects_looks_closer_asks_and_corrects(page: Any, hole: P
     assert page.locator("#heat").evaluate("image => image.style.opacity") == "0.9"
     page.get_by_label("Outlines").uncheck()
     assert page.locator("#boxes").is_hidden()
-    assert (
-        page.locator("#R1 img").first.evaluate("async image => (await image.decode(), image.naturalWidth)")
-        > 0
-    )
+    close = page.locator("#R1 img").first
+    assert close.evaluate("async image => (await image.decode(), image.naturalWidth)") > 0
     page.get_by_label("Question").fill("Where is it? A) upper left B) lower right")
     page.get_by_role("button", name="Ask").click()
     page.locator(".reply .chosen").wait_for(timeout=60_000)
@@ -111,9 +113,7 @@ def test_an_operator_watches_dismisses_and_draws_zones(page: Any, server: Server
     page.get_by_text("a spot is on the tile").first.wait_for()
 
 
-def test_an_auditor_logs_in_finds_verifies_and_takes_again(
-    page: Any, hole: Path, server: ServerProcess
-) -> None:
+def test_an_auditor_finds_verifies_takes_again_and_exports(page: Any, hole: Path) -> None:
     inspect(page, hole)
     page.goto("/audit?label=anomalous")
     page.get_by_role("button", name="Verify the log").click()
@@ -137,11 +137,7 @@ def test_by_keyboard_alone(page: Any, hole: Path) -> None:
     names = []
     for _ in range(14):
         page.keyboard.press("Tab")
-        names.append(
-            page.evaluate(
-                "document.activeElement.id || document.activeElement.name || document.activeElement.textContent.trim()"
-            )
-        )
+        names.append(page.evaluate(FOCUSED))
     for wanted in ("Learn", "Audit", "profile", "pictures", "text"):
         assert wanted in names, names
 
@@ -169,10 +165,6 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, scheme
 
 
 def test_a_login_page_stands_before_a_server_with_accounts(browser: Any, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     home = tmp_path / "home"
     command = [sys.executable, "-c", "from anomalist.cli.app import main; main()"]
     made = [*command, "accounts", "add", "vera", "--role", "viewer", "--password", PASSWORD]
@@ -184,7 +176,7 @@ def test_a_login_page_stands_before_a_server_with_accounts(browser: Any, tmp_pat
         page.get_by_label("Name").fill("vera")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
-        page.get_by_role("heading", name="Inspect").wait_for()
+        page.get_by_role("heading", name="Inspect", exact=True).wait_for()
         assert page.get_by_role("link", name="Audit").count() == 0
         page.get_by_role("button", name="Log out").click()
         page.get_by_role("heading", name="Log in").wait_for()

@@ -32,8 +32,8 @@ LEASE = 60.0
 """Seconds of silence after which another server takes a job over."""
 BEAT = 2.0
 """Seconds between two signs of life."""
-MAX_ATTEMPTS = 5
-"""A job that ended the server this often is not tried again."""
+MAX_ATTEMPTS = 25
+"""A job during which the server ended this often is not tried again: it may be what ends it."""
 
 _log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ class Jobs:
 
     def _do(self, job: Job) -> None:
         if job.attempts > MAX_ATTEMPTS:
-            self._end(job, "failed", error=f"It ended the server {MAX_ATTEMPTS} times.")
+            self._end(job, "failed", error=f"The server ended {MAX_ATTEMPTS} times while it was done.")
             return
         ended = threading.Event()
         beating = threading.Thread(target=self._beat, args=(job.id, ended), daemon=True)

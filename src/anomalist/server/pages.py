@@ -278,7 +278,10 @@ def rules_page(
         learned=learned,
         chosen=chosen,
         text=text,
-        rules=[rule for rule in known if wanted in rule.text.casefold()],
+        rules=sorted(
+            (rule for rule in known if wanted in rule.text.casefold()),
+            key=lambda rule: rule.origin == "shipped",  # what people wrote stands first
+        ),
         runs=_runs(services),
         scene_text=scene_text,
         remembered=list_memory(caller, text=scene_text, limit=12) if scene_text.strip() else [],

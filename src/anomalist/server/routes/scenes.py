@@ -260,7 +260,7 @@ def give_event_feedback(
     services: ServicesOf,
     caller: MayWork,
     run: RunName,
-    event: Annotated[str, Query(max_length=300, description="E1 of the only clip, or 02.mp4:E1")],
+    event: Annotated[str, Query(max_length=4000, description="E1 of the only clip, or 02.mp4:E1")],
     body: EventFeedback,
 ) -> Case:
     """Stored with its motion, so that what is alike moves in rank."""
