@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo test lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
+.PHONY: install demo serve test lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -14,6 +14,10 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/anomalist demo
+
+# A page and an API on this machine alone.
+serve: install
+	$(BIN)/anomalist serve
 
 test: install lint
 	$(BIN)/python -m pytest -n auto --dist loadfile

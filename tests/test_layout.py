@@ -53,7 +53,7 @@ REPORT_MAY_IMPORT = (
 MAX_MODULES = 300
 """With code: the docstring of a package is none.
 
-200 for what inspects, triages and evaluates; the rest for the audit log, queries over runs, and the server.
+200 for what inspects, triages and evaluates; 60 for the audit log and queries over runs; 40 for the server.
 """
 MAX_LINES = 500
 MEDIAN_LINES = (140, 300)

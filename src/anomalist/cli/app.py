@@ -31,6 +31,7 @@ from anomalist.cli import (
     outliers,
     query,
     rules,
+    serve,
     triage,
 )
 from anomalist.cli.terminal import (
@@ -51,10 +52,13 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "accelerate": "models",
+    "alembic": "server",
+    "argon2": "server",
     "asyncua": "plant",
     "av": "video",
     "bitsandbytes": "models",
     "decord": "video",
+    "fastapi": "server",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",
@@ -62,7 +66,12 @@ EXTRAS = {
     "langgraph": "models",
     "llguidance": "models",
     "mcp": "mcp",
+    "multipart": "server",
     "paho": "plant",
+    "prometheus_client": "server",
+    "python_multipart": "server",
+    "sqlalchemy": "server",
+    "uvicorn": "server",
 }
 """Import name of a package that only an extra installs → that extra."""
 
@@ -72,6 +81,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 --fail-on matched, 2 nothing done, 3 some pictures not judged.",
 )
+app.add_typer(serve.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(eval.app, name="eval")
 app.add_typer(memory.app, name="memory")
@@ -267,6 +277,7 @@ app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(query.query)
 app.command()(mcp.mcp)
+app.command()(serve.serve)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
 app.command()(triage.feedback)

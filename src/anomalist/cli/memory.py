@@ -237,17 +237,11 @@ def add(
     encoder: EncoderOption = None,
 ) -> None:
     """Remember one scene of a camera."""
-    from pydantic import ValidationError
-
-    from anomalist.errors import DataError
     from anomalist.memory.scenes.memory import memory_path
-    from anomalist.memory.scenes.scene import RememberedScene
+    from anomalist.memory.scenes.scene import new_scene
     from anomalist.memory.scenes.store import SceneStore
 
-    try:
-        scene = RememberedScene(id="scene:new", side=side, category=category, text=text, source="a person")
-    except ValidationError as error:
-        raise DataError(f"That scene can't be stored: {error.errors()[0]['msg']}.") from error
+    scene = new_scene(side, category, text, "a person")
     with SceneStore(memory_path(name), open_encoder(encoder)) as store:
         stored = store.add([scene])
     typer.echo(f"Stored as {stored[0].id}." if stored else "That was remembered already.")

@@ -331,6 +331,12 @@ def render_html(
     return environment.get_template(template).render(document=document, **page)
 
 
+def report_security_policy() -> str:
+    """The content security policy that fits every page of the reports, for a server that sends them."""
+    script = template_environment().get_template("report.js").render()
+    return _content_security_policy(script, media=True).replace("img-src data:", "img-src 'self' data:")
+
+
 def _content_security_policy(script: str, *, media: bool) -> str:
     """Admit one inline script by its hash; nothing is loaded from elsewhere, should anything slip through."""
     parts = ["default-src 'none'", "img-src data:"]

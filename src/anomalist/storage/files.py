@@ -74,13 +74,13 @@ def staged_folder(target: Path) -> Iterator[Path]:
         yield folder
         for path in (*folder.rglob("*"), folder):
             (sync_folder if path.is_dir() else sync_file)(path)
-        _replace_folder(target, folder)
+        replace_folder(target, folder)
         sync_folder(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replace_folder(place: Path, folder: Path) -> None:
+def replace_folder(place: Path, folder: Path) -> None:
     """Rename ``folder`` to ``place``; when that fails, what was there stays there."""
     if not place.exists():
         folder.rename(place)

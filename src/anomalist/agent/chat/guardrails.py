@@ -231,7 +231,7 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         messages: list[BaseMessage] = list(request.state["messages"])
         if call["name"] in FEEDBACK_TOOLS:
             question = last_question(messages)
-            if not _gives_feedback(question):
+            if not gives_feedback(question):
                 return _refusal_message(
                     call, "The person did not say so in this question; nothing was stored."
                 )
@@ -284,7 +284,8 @@ def answer_message(reply: Answer) -> AIMessage:
     return AIMessage(reply.text, additional_kwargs={ANSWER_KEY: reply.model_dump_json()})
 
 
-def _gives_feedback(question: str) -> bool:
+def gives_feedback(question: str) -> bool:
+    """Whether a text says what is right, or takes that back: only then may feedback be stored."""
     read = read_question(question)
     return (
         _UNDO_REQUEST.search(read.plain) is not None or classify_intent(read, "picture").intent == "feedback"

@@ -79,6 +79,14 @@ class RememberedScene(Frozen):
     source: str = Field("shipped", description="where it comes from: shipped, a file of captions, a model")
 
 
+def new_scene(side: ScenePolarity, category: str, text: str, source: str) -> RememberedScene:
+    """A scene to be stored. Raises DataError, which says what is wrong with it."""
+    try:
+        return RememberedScene(id="scene:new", side=side, category=category, text=text, source=source)
+    except ValidationError as error:
+        raise DataError(f"That scene can't be stored: {error.errors()[0]['msg']}.") from error
+
+
 FramingMode = Literal["none", "apart"]
 """How scenes are framed before embedding: not at all, or each polarity by a prefix of its own."""
 

@@ -1,0 +1,203 @@
+"""Inspecting for people who wait: profiles stay loaded, and all pictures go into one run folder a day.
+
+Everything here happens in the one thread of a `Lane`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalist.agent.models.selection import EVIDENCE
+from anomalist.audit.recording import AuditTrail, open_trail
+from anomalist.composition import InspectionSettings, compose_inspection
+from anomalist.errors import AnomalistError, ProfileError
+from anomalist.memory.cases import acting_as
+from anomalist.pipeline import Inspector
+from anomalist.report.wording import outcome
+from anomalist.runs import ImageRun
+from anomalist.server.lane import Lane
+from anomalist.server.metrics import Metrics
+from anomalist.server.store import Inspected, InspectionStore
+from anomalist.settings import Settings
+from anomalist.storage.artifacts import profile_path
+from anomalist.types.image import Record
+from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.learned import describe_learned, learned_folders
+
+MAX_LOADED = 4
+"""Profiles that stay in memory."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What pictures are compared with.
+
+    Parameters
+    ----------
+    profile : name of a profile; None compares each picture with ``reference``, or with itself alone.
+    rate : false-alarm rate; None takes the default.
+    model : who reasons, as after ``--model``.
+    """
+
+    profile: str | None = None
+    rate: float | None = None
+    reference: Path | None = None
+    model: str = "auto"
+
+    @property
+    def settings(self) -> InspectionSettings:
+        """The same as the composition root takes it."""
+        return InspectionSettings(
+            self.profile, reference=self.reference, false_alarm_rate=self.rate, model=self.model
+        )
+
+
+class LoadedProfiles:
+    """Evidence sources that were loaded; a profile that was learned again is loaded anew."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[tuple[Basis, str], EvidenceSource] = OrderedDict()
+
+    def inspector(self, basis: Basis) -> Inspector:
+        """An inspector, with rules and memory as they are now. Raises AnomalistError, see `Inspector`."""
+        key = (basis, self._digest(basis))
+        source = self._sources.pop(key, None)
+        if source is None:
+            source = compose_inspection(basis.settings).evidence_source
+        self._sources[key] = source
+        if len(self._sources) > MAX_LOADED:
+            self._sources.popitem(last=False)
+        return Inspector(InspectionSettings(source, model=basis.model))
+
+    def of_record(self, record: Record) -> Inspector | None:
+        """What inspected a picture, by measurement alone; None where its profile is gone or another now."""
+        if record.calibration is None or record.profile_digest is None:
+            return None
+        for path in learned_folders(Settings().profiles):
+            with contextlib.suppress(ProfileError):
+                if describe_learned(path).digest == record.profile_digest:
+                    rate = record.calibration.false_alarm_rate
+                    return self.inspector(Basis(path.name, rate, model=EVIDENCE))
+        return None
+
+    @staticmethod
+    def _digest(basis: Basis) -> str:
+        if basis.profile is None:
+            return ""
+        path = profile_path(basis.profile)
+        return describe_learned(path).digest if path.is_dir() else ""
+
+
+class OpenRun:
+    """The run folder of today, and the audit session of each way of inspecting."""
+
+    def __init__(self, runs: Path, server: str) -> None:
+        self._runs = runs
+        self._server = server
+        self._name = ""
+        self._run: ImageRun | None = None
+        self._trail: AuditTrail | None = None
+        self._sessions: dict[tuple[str, str], int | None] = {}
+
+    def inspect(self, inspector: Inspector, images: Sequence[Path]) -> Iterator[Record]:
+        """Inspect into the run of today."""
+        run = self._today()
+        if self._trail is not None:
+            key = (inspector.evidence_source.digest, inspector.settings_digest)
+            if key not in self._sessions:
+                self._trail.begin_inspection(inspector, "serve")
+                self._sessions[key] = self._trail.session
+            self._trail.session = self._sessions[key]
+        return run.inspect(inspector, images)
+
+    @property
+    def name(self) -> str:
+        """Of the run that is open; "" for none."""
+        return self._name
+
+    def close(self) -> None:
+        """Let others write into it."""
+        if self._run is not None:
+            self._run.__exit__(None, None, None)
+        self._run, self._trail, self._name = None, None, ""
+        self._sessions = {}
+
+    def _today(self) -> ImageRun:
+        name = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}-{self._server[:6]}"
+        if self._run is None or name != self._name:
+            self.close()
+            self._trail = open_trail()
+            self._run = ImageRun(self._runs / name, self._trail).__enter__()
+            self._name = name
+        return self._run
+
+
+class InspectionService:
+    """Inspects what is uploaded or named.
+
+    Parameters
+    ----------
+    lane : the thread that does it.
+    store : where the results are listed.
+    runs : folder of the run folders.
+    server : id of this server.
+    metrics : counts pictures.
+    """
+
+    def __init__(self, lane: Lane, store: InspectionStore, runs: Path, server: str, metrics: Metrics) -> None:
+        self._lane = lane
+        self._store = store
+        self._metrics = metrics
+        self._open = OpenRun(runs, server)
+        self.loaded = LoadedProfiles()
+        self.runs = runs
+        self._adopt(server)
+
+    def inspect(self, basis: Basis, images: Sequence[Path], owner: str) -> Future[list[Inspected]]:
+        """Inspect pictures; each becomes a record, with its error where it can't be judged.
+
+        Raises BusyError where too many wait; the future raises AnomalistError for a profile that can't be
+        used.
+        """
+
+        def work(items: Sequence[tuple[Sequence[Path], str]]) -> list[list[Inspected]]:
+            return self._inspect(basis, items)
+
+        return self._lane.submit_batched(basis, (images, owner), work)
+
+    def close(self) -> None:
+        """Close the run folder; the lane must have ended."""
+        self._open.close()
+
+    def _inspect(self, basis: Basis, items: Sequence[tuple[Sequence[Path], str]]) -> list[list[Inspected]]:
+        inspector = self.loaded.inspector(basis)
+        stream = self._open.inspect(inspector, [image for images, _ in items for image in images])
+        done = []
+        for images, owner in items:
+            with acting_as(owner):  # while the stream writes the audit entries of this request
+                records = [next(stream) for _ in images]
+            for record in records:
+                self._metrics.inspected(outcome(record))
+            done.append(self._store.add(self._open.name, records, owner))
+        with contextlib.suppress(StopIteration):
+            next(stream)
+        return done
+
+    def _adopt(self, server: str) -> None:
+        """List, and write into the audit log, what an earlier process stored when it was killed."""
+        own = sorted(self.runs.glob(f"*-{server[:6]}"))[-2:]  # it may have been killed at midnight
+        for folder in own:
+            try:
+                with ImageRun(folder, open_trail()):
+                    self._store.adopt(folder.name, folder)
+            except AnomalistError as error:
+                _log.warning("%s can't be listed: %s", folder, error)

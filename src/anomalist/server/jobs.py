@@ -1,0 +1,294 @@
+"""Jobs: work that is accepted at once and done in its own time, and that survives the end of the server.
+
+A job is in the database before its acceptance is told. Who does it says so every few seconds; a job whose
+worker is silent, or is an earlier process of the same server, is done again from its start. What a job writes
+is written so that doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sqlalchemy import and_, or_, select, update
+
+from anomalist.errors import AnomalistError
+from anomalist.memory.cases import acting_as
+from anomalist.server.database import Database, JobRow
+from anomalist.server.metrics import Metrics
+from anomalist.server.problems import ConflictError, NotFoundError
+
+JobKind = Literal["learn", "check", "learn-scene", "inspect", "triage"]
+JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+LEASE = 60.0
+"""Seconds of silence after which another server takes a job over."""
+BEAT = 2.0
+"""Seconds between two signs of life."""
+MAX_ATTEMPTS = 25
+"""A job during which the server ended this often is not tried again: it may be what ends it."""
+
+_log = logging.getLogger(__name__)
+
+
+class JobCancelledError(AnomalistError):
+    """Somebody called the job off."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is now.
+
+    Parameters
+    ----------
+    spec, result : as its kind defines them; ``result`` is empty until it is done.
+    progress : what is done, how much of it and of how much.
+    error : why it failed.
+    attempts : how often it was begun.
+    """
+
+    id: str
+    kind: str
+    state: JobState
+    owner: str
+    spec: dict[str, Any]
+    progress: dict[str, Any]
+    result: dict[str, Any]
+    error: str
+    attempts: int
+    created: float
+    started: float | None
+    finished: float | None
+
+
+Report = Callable[[str, float, float], None]
+"""Called with what is done, how far, and of how much; raises JobCancelledError."""
+Worker = Callable[[Job, Report], Mapping[str, Any]]
+
+
+class Jobs:
+    """The jobs of the database, and a thread that does them; several threads may use one.
+
+    Parameters
+    ----------
+    database : where jobs are kept.
+    worker : id of this server: jobs that an earlier process of it was doing are begun again.
+    workers : what does a job, by its kind.
+    metrics : counts jobs.
+    """
+
+    def __init__(
+        self, database: Database, worker: str, workers: Mapping[JobKind, Worker], metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._workers = workers
+        self._metrics = metrics
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Take up what an earlier process left, and begin to work."""
+        with self._database.session() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.state == "running", JobRow.worker == self._worker)
+                .values(state="queued")
+            )
+            session.commit()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; a running job is begun again by the next server."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def submit(self, kind: JobKind, spec: Mapping[str, Any], owner: str) -> Job:
+        """Accept a job; when this returns, no crash loses it."""
+        row = JobRow(
+            id=secrets.token_hex(8),
+            kind=kind,
+            state="queued",
+            owner=owner,
+            spec=json.dumps(spec),
+            progress="",
+            result="",
+            error="",
+            attempts=0,
+            worker="",
+            beat=0.0,
+            created=time.time(),
+        )
+        with self._database.session() as session:
+            session.add(row)
+            session.commit()
+            job = _job(row)
+        self._wake.set()
+        return job
+
+    def get(self, id: str) -> Job:
+        """A job. Raises NotFoundError."""
+        with self._database.session() as session:
+            row = session.get(JobRow, id)
+            if row is None:
+                raise NotFoundError(f"There is no job {id[:32]}.")
+            return _job(row)
+
+    def latest(self, most: int = 50, kind: str = "") -> list[Job]:
+        """The newest jobs first."""
+        asked = select(JobRow).order_by(JobRow.created.desc()).limit(most)
+        if kind:
+            asked = asked.where(JobRow.kind == kind)
+        with self._database.session() as session:
+            return [_job(row) for row in session.scalars(asked)]
+
+    def cancel(self, id: str) -> Job:
+        """Call a job off. Raises NotFoundError, or ConflictError where it has ended already."""
+        with self._database.session() as session:
+            done = session.execute(
+                update(JobRow)
+                .where(JobRow.id == id, JobRow.state.in_(("queued", "running")))
+                .values(state="cancelled", finished=time.time())
+            )
+            session.commit()
+        job = self.get(id)
+        if not getattr(done, "rowcount", 0):
+            raise ConflictError(f"The job is {job.state} already.")
+        return job
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                job = self._claim()
+            except Exception:
+                _log.exception("The jobs can't be read.")
+                job = None
+            if job is not None:
+                self._do(job)
+                continue
+            self._wake.wait(1.0)
+            self._wake.clear()
+
+    def _claim(self) -> Job | None:
+        """Take the oldest job that waits or that its worker has left; nobody else gets it then."""
+        silent = and_(JobRow.state == "running", JobRow.beat < time.time() - LEASE)
+        free = or_(JobRow.state == "queued", silent)
+        with self._database.session() as session:
+            id = session.scalar(select(JobRow.id).where(free).order_by(JobRow.created).limit(1))
+            if id is None:
+                return None
+            now = time.time()
+            taken = session.execute(
+                update(JobRow)
+                .where(JobRow.id == id, free)
+                .values(
+                    state="running",
+                    worker=self._worker,
+                    beat=now,
+                    started=now,
+                    attempts=JobRow.attempts + 1,
+                )
+            )
+            session.commit()
+            return self.get(id) if getattr(taken, "rowcount", 0) else None
+
+    def _do(self, job: Job) -> None:
+        if job.attempts > MAX_ATTEMPTS:
+            self._end(job, "failed", error=f"The server ended {MAX_ATTEMPTS} times while it was done.")
+            return
+        ended = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(job.id, ended), daemon=True)
+        beating.start()
+        try:
+            with acting_as(job.owner):
+                result = self._workers[job.kind](job, self._report(job.id))  # type: ignore[index]
+        except JobCancelledError:
+            if not self._closed.is_set():  # else the next server begins it again
+                self._end(job, "cancelled")
+        except AnomalistError as error:
+            self._end(job, "failed", error=str(error))
+        except Exception as error:
+            _log.exception("The job %s failed.", job.id)
+            self._end(job, "failed", error=f"It failed for a reason that is a fault of anomalist: {error!r}")
+        else:
+            self._end(job, "done", result=result)
+        finally:
+            ended.set()
+            beating.join()
+
+    def _beat(self, id: str, ended: threading.Event) -> None:
+        while not ended.wait(BEAT):
+            try:
+                with self._database.session() as session:
+                    session.execute(update(JobRow).where(JobRow.id == id).values(beat=time.time()))
+                    session.commit()
+            except Exception:
+                _log.exception("A sign of life could not be given.")
+
+    def _report(self, id: str) -> Report:
+        last = 0.0
+
+        def report(what: str, done: float, total: float) -> None:
+            nonlocal last
+            if self._closed.is_set():
+                raise JobCancelledError("The server ends.")
+            now = time.monotonic()
+            if now - last < 0.3 and done < total:
+                return
+            last = now
+            text = json.dumps({"what": what, "done": done, "of": total})
+            with self._database.session() as session:
+                running = session.execute(
+                    update(JobRow)
+                    .where(JobRow.id == id, JobRow.state == "running", JobRow.worker == self._worker)
+                    .values(progress=text, beat=time.time())
+                )
+                session.commit()
+            if not getattr(running, "rowcount", 0):
+                raise JobCancelledError("The job was called off.")
+
+        return report
+
+    def _end(
+        self, job: Job, state: JobState, *, result: Mapping[str, Any] | None = None, error: str = ""
+    ) -> None:
+        with self._database.session() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.id == job.id, JobRow.state == "running")
+                .values(
+                    state=state,
+                    result=json.dumps(result) if result is not None else "",
+                    error=error,
+                    finished=time.time(),
+                )
+            )
+            session.commit()
+        self._metrics.job(job.kind, state)
+
+
+def _job(row: JobRow) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,  # type: ignore[arg-type]
+        owner=row.owner,
+        spec=json.loads(row.spec),
+        progress=json.loads(row.progress or "{}"),
+        result=json.loads(row.result or "{}"),
+        error=row.error,
+        attempts=row.attempts,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+    )

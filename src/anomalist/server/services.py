@@ -1,0 +1,95 @@
+"""Everything that the routes work with, opened together and closed in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from anomalist.errors import DataError
+from anomalist.server.accounts import Accounts
+from anomalist.server.audit_index import AuditIndex
+from anomalist.server.config import ServerConfig, server_id
+from anomalist.server.database import Database
+from anomalist.server.guard import RateLimit
+from anomalist.server.inspecting import InspectionService
+from anomalist.server.jobs import Jobs
+from anomalist.server.lane import Lane
+from anomalist.server.metrics import Metrics
+from anomalist.server.store import InspectionStore
+from anomalist.server.talks import Talks
+from anomalist.server.uploads import Uploads
+from anomalist.server.work import JobWork
+
+
+class Services:
+    """The parts of a server; a context manager.
+
+    Parameters
+    ----------
+    config : what the server may do.
+
+    Raises
+    ------
+    DataError : another server works in the same folder; the database can't be used; or the server would be
+        open to others without a password.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self._lock = FileLock(config.folder / ".lock")
+
+    def __enter__(self) -> Self:
+        folder = self.config.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(
+                f"Another server works in {folder}.", "End it, or set ANOMALIST_HOME for this one."
+            ) from error
+        try:
+            self._open(folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _open(self, folder: Path) -> None:
+        config = self.config
+        self.runs = folder / "runs"
+        server = server_id(folder)
+        self.database = Database(config.database_url)
+        self.accounts = Accounts(self.database, config.session_hours * 3600)
+        refuse_open_server(config, self.accounts)
+        self.logins = RateLimit(config.logins_per_minute)
+        self.uploads = Uploads(folder / "uploads")
+        self.store = InspectionStore(self.database)
+        self.audit = AuditIndex()
+        self.lane = Lane(config.waiting)
+        self.inspections = InspectionService(self.lane, self.store, self.runs, server, self.metrics)
+        self.talks = Talks(self.lane, self.store, self.inspections.loaded, self.runs, config.model)
+        work = JobWork(folder, self.store, config.model)
+        self.jobs = Jobs(self.database, server, work.workers, self.metrics)
+        self.jobs.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.jobs.close()
+        self.lane.close()
+        self.inspections.close()
+        self.database.close()
+        self._lock.release()
+
+
+def refuse_open_server(config: ServerConfig, accounts: Accounts) -> None:
+    """Raise DataError where others could reach a server that asks nobody for a password."""
+    if not config.is_local and not accounts.any():
+        raise DataError(
+            f"A server on {config.host} can be reached by others, and there is no account.",
+            "Make one first: anomalist accounts add NAME --role admin. Or leave out --host.",
+        )

@@ -1,0 +1,62 @@
+// Forms that begin a job, its progress, and what came out of it.
+import { api, dropZone, element, followJob, sayError } from "/static/app.js";
+
+const percent = (share) => `${(100 * share).toPrecision(2).replace(/\.0+$/, "")} %`;
+
+function outcome(form, job) {
+  const place = form.querySelector(".outcome");
+  const { result } = job;
+  if (job.state !== "done") {
+    place.replaceChildren(element("p", { className: "callout", textContent: job.error || `It was ${job.state}.` }));
+    return;
+  }
+  const lines = [];
+  if (form.dataset.kind === "learn") {
+    lines.push(element("p", {}, element("b", { textContent: `${result.name} is learned. ` }),
+      `From ${result.pictures} pictures: false-alarm rates from ${percent(result.lowest_rate)} up can be asked for. `,
+      element("a", { href: "/", textContent: "Inspect with it" })));
+    if (result.summary) lines.push(element("p", { className: "note", textContent: result.summary + (result.decision ? ` They were ${result.decision}.` : "") }));
+    if (result.outliers.length) lines.push(element("ul", {}, ...result.outliers.map((each) => element("li", { textContent: `${each.name}: ${each.why}` }))));
+  } else if (form.dataset.kind === "learn-scene") {
+    lines.push(element("p", {}, element("b", { textContent: `${result.name} is learned. ` }),
+      `${Math.round(result.seconds)} s of footage support no fewer than ${result.false_events_per_hour.toPrecision(2)} false events an hour. `,
+      element("a", { href: `/scenes/${encodeURIComponent(result.name)}`, textContent: "Draw zones" })));
+  } else {
+    location.assign(`/watch/${result.run}`);
+    return;
+  }
+  for (const reason of result.skipped ?? []) lines.push(element("p", { className: "note", textContent: `Skipped ${reason}` }));
+  place.replaceChildren(...lines);
+}
+
+for (const form of document.querySelectorAll("form[data-kind]")) {
+  const hint = form.querySelector(".drop .note");
+  const promise = form.querySelector(".promise");
+  const button = form.querySelector("button.main");
+  dropZone(form.querySelector(".drop"), (files) => {
+    hint.textContent = `${files.length} chosen.`;
+    if (promise && files.length) {
+      promise.textContent = `${files.length} pictures, if all are of different objects, support false-alarm rates from ${percent(1 / (files.length + 1))} up${files.length < 19 ? "; the default of 5 % needs 19" : ""}.`;
+    }
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const body = new FormData(form);
+    for (const [name, value] of [...body.entries()]) {
+      if (value === "" || (value instanceof File && !value.size && !value.name)) body.delete(name);
+    }
+    button.disabled = true;
+    try {
+      const job = await (await api(`/v1/jobs/${form.dataset.kind}`, { form: body })).json();
+      outcome(form, await followJob(job.id, form.querySelector(".progress")));
+    } catch (error) {
+      sayError(error);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+for (const item of document.querySelectorAll('[data-state="running"], [data-state="queued"]')) {
+  followJob(item.dataset.job).then((job) => { item.querySelector(".state").textContent = job.state; }).catch(sayError);
+}

@@ -1,0 +1,173 @@
+"""Questions and conversations about inspected pictures and runs; they happen in the thread of a `Lane`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anomalist.agent.models.selection import EVIDENCE, open_model
+from anomalist.agent.tools.subject import Subject
+from anomalist.audit.recording import open_trail
+from anomalist.composition import resolve_model
+from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.cases import CaseStore, acting_as
+from anomalist.server.inspecting import LoadedProfiles
+from anomalist.server.lane import Lane
+from anomalist.server.problems import NotFoundError
+from anomalist.server.store import InspectionStore
+from anomalist.storage.run_folder import CLIPS, RECORDS
+from anomalist.subjects import load_subject
+from anomalist.types.common import Answer
+from anomalist.types.image import Record
+
+if TYPE_CHECKING:
+    from anomalist.agent.chat.chat import ChatStreamEvent
+
+Listener = Callable[["ChatStreamEvent"], None]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a question is about: inspected pictures by id, or a run by name."""
+
+    inspections: tuple[str, ...] = ()
+    run: str = ""
+
+
+class Talks:
+    """Answers questions, and keeps conversations by name.
+
+    Parameters
+    ----------
+    lane : the thread that does it.
+    store : where pictures are looked up.
+    loaded : profiles in memory, shared with who inspects.
+    runs : folder of the run folders.
+    model : who answers in conversations, as after ``--model``.
+    """
+
+    def __init__(
+        self, lane: Lane, store: InspectionStore, loaded: LoadedProfiles, runs: Path, model: str
+    ) -> None:
+        self._lane = lane
+        self._store = store
+        self._loaded = loaded
+        self._runs = runs
+        self._model = model
+
+    def ask(self, about: About, question: str, options: Sequence[str], owner: str) -> Future[Answer]:
+        """Answer one question. Raises BusyError; the future raises AnomalistError where it can't be asked."""
+
+        def work() -> Answer:
+            from anomalist.agent.asking.answering import answer
+            from anomalist.agent.asking.question import read_question
+
+            read_question(question)  # refused before the long work
+            with acting_as(owner):
+                reply = answer(self._subject(about), question, options)
+                if (trail := open_trail()) is not None:
+                    with trail:
+                        trail.answer(reply)
+            return reply
+
+        return self._lane.submit(work)
+
+    def say(
+        self, name: str, about: About | None, text: str, listener: Listener, owner: str
+    ) -> Future[Answer]:
+        """Say something in a conversation: a question, or what is right.
+
+        Parameters
+        ----------
+        name : of the conversation.
+        about : what a new one is about; None goes on with one that is there.
+        listener : called with sentences and tool calls as they come.
+
+        Raises BusyError; the future raises AnomalistError.
+        """
+
+        def work() -> Answer:
+            with acting_as(owner):
+                return self._say(name, about, text, listener)
+
+        return self._lane.submit(work)
+
+    def answers(self, name: str) -> tuple[Answer, ...]:
+        """The answers of a conversation so far. Raises NotFoundError."""
+        from anomalist.agent.chat.chat_models import stored_answers
+        from anomalist.agent.chat.conversations import Conversations
+
+        with Conversations() as conversations:
+            if conversations.find(name) is None:
+                raise NotFoundError(f"There is no conversation {name[:80]!r}.")
+            return tuple(stored_answers(conversations.messages(name)))
+
+    def _say(self, name: str, about: About | None, text: str, listener: Listener) -> Answer:
+        from anomalist.agent.asking.answering import REASONER
+        from anomalist.agent.chat.chat import Chat
+        from anomalist.agent.chat.conversations import Conversations
+
+        with Conversations() as conversations:
+            known = conversations.find(name)
+            if known is not None:
+                stored = known.about
+                about = About(tuple(stored.get("inspections", ())), str(stored.get("of_run", "")))
+            elif about is None:
+                raise NotFoundError(f"There is no conversation {name[:80]!r}.")
+            spec = resolve_model(self._model)
+            chat = Chat(
+                self._subject(about),
+                conversations,
+                name,
+                model=None if spec == EVIDENCE else open_model(spec),
+                model_name=REASONER if spec == EVIDENCE else spec,
+                about={"inspections": list(about.inspections), "of_run": about.run},
+            )
+            before = chat.last_case()
+            reply = chat.ask(text, listener)
+            case = chat.last_case()
+        if (trail := open_trail()) is not None:
+            with trail:
+                if case not in (None, before):
+                    with CaseStore() as cases:
+                        trail.feedback(cases.get(str(case)))
+                trail.answer(reply, conversation=name)
+        return reply
+
+    def _subject(self, about: About) -> Subject:
+        if about.run:
+            folder = run_folder(self._runs, about.run)
+            return replace(load_subject(folder), folder=folder)
+        if not about.inspections:
+            raise DataError("What is the question about?", "Name inspected pictures, or a run.")
+        found = [self._store.get(id) for id in about.inspections]
+        records = tuple(each.record for each in found)
+        base = Subject()
+        if len({(record.profile_digest, rate_of(record)) for record in records}) == 1:
+            with contextlib.suppress(AnomalistError):  # what is on record can still be asked
+                if (inspector := self._loaded.of_record(records[0])) is not None:
+                    base = inspector.subject([])
+        return replace(base, records=records, folder=self._runs / found[0].run)
+
+
+def rate_of(record: Record) -> float | None:
+    """The false-alarm rate that a picture was decided at."""
+    return None if record.calibration is None else record.calibration.false_alarm_rate
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """The folder of a run. Raises NotFoundError, also for what is no name."""
+    path = runs / name
+    if "/" in name or "\\" in name or "\x00" in name or name.startswith("."):
+        raise NotFoundError("There is no such run.")
+    try:
+        there = (path / RECORDS).is_file() or (path / CLIPS).is_file()
+    except OSError:
+        there = False
+    if not there:
+        raise NotFoundError(f"There is no run {name[:80]}.")
+    return path

@@ -1,0 +1,112 @@
+"""Files that come with requests, and paths that requests name.
+
+Uploads are kept by content: the same bytes lie once, in a folder named after their hash, under a name that
+was made safe. A path must lie in one of the allowed folders, links followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from anomalist.server.config import ServerConfig
+from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError
+from anomalist.storage.files import staged_file
+from anomalist.vision.media.images import IMAGE_SUFFIXES
+from anomalist.vision.media.sources import VIDEO_SUFFIXES
+
+_PIECE = 1024 * 1024
+
+
+class Uploads:
+    """Keeps what is uploaded.
+
+    Parameters
+    ----------
+    folder : where files are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep_picture(self, name: str | None, file: BinaryIO) -> Path:
+        """Keep a picture. Raises RequestError for a file that isn't named like one, or is empty."""
+        return self._keep(name, file, IMAGE_SUFFIXES, "picture")
+
+    def keep_video(self, name: str | None, file: BinaryIO) -> Path:
+        """Keep a clip. Raises RequestError for a file that isn't named like one, or is empty."""
+        return self._keep(name, file, VIDEO_SUFFIXES, "video")
+
+    def _keep(self, name: str | None, file: BinaryIO, suffixes: frozenset[str], what: str) -> Path:
+        safe = safe_name(name or "")
+        if Path(safe).suffix.lower() not in suffixes:
+            raise RequestError(
+                f"{safe} is not named like a {what}.", f"Names end in {', '.join(sorted(suffixes))}."
+            )
+        digest, size = hashlib.sha256(), 0
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+        if not size:
+            raise RequestError(f"{safe} is empty.")
+        sha256 = digest.hexdigest()
+        target = self.folder / sha256[:2] / sha256[:32] / safe
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.seek(0)
+            with staged_file(target) as staged, staged.open("wb") as out:
+                shutil.copyfileobj(file, out, _PIECE)
+        return target
+
+
+def safe_name(name: str) -> str:
+    """The last part of a name, with nothing in it that a path or a page could trip over; 120 at most."""
+    last = re.split(r"[\\/]", name)[-1]
+    tidy = re.sub(r"[^\w .+@()-]", "_", last).strip(" .")
+    stem, suffix = Path(tidy).stem[:100], Path(tidy).suffix[:16]
+    return f"{stem}{suffix}" or "unnamed"
+
+
+def allowed_path(text: str, config: ServerConfig, own: Sequence[Path] = ()) -> Path:
+    """A path that a request names, resolved.
+
+    Parameters
+    ----------
+    own : folders of the server itself that may be named as well.
+
+    Raises
+    ------
+    ForbiddenError : it lies in none of the allowed folders. Whether it exists is not said.
+    NotFoundError : there is nothing.
+    """
+    try:
+        path = Path(text).resolve()
+        roots = [root.resolve() for root in (*config.roots, *own)]
+    except (OSError, ValueError, RuntimeError):
+        raise ForbiddenError("That path can't be used.") from None
+    if not Path(text).is_absolute() or not any(path.is_relative_to(root) for root in roots):
+        raise ForbiddenError(
+            "That path is in none of the allowed folders.",
+            "Name a whole path in a folder that the server was started with (--root), or upload the files.",
+        )
+    try:
+        there = path.exists()
+    except OSError:
+        there = False
+    if not there:
+        raise NotFoundError(f"There is no {path.name}.")
+    return path
+
+
+def allowed_camera(address: str, config: ServerConfig) -> str:
+    """An address of a stream. Raises ForbiddenError unless it is one that the server was started with."""
+    if address not in config.cameras:
+        raise ForbiddenError(
+            "That address is not among those that may be opened.", "Start the server with --camera ADDRESS."
+        )
+    return address

@@ -1,0 +1,66 @@
+"""A server in a process of its own, as `anomalist serve` starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+
+class ServerProcess:
+    """A running server; ``client`` talks to it."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home = home
+        command = [sys.executable, "-c", "from anomalist.cli.app import main; main()", "serve", "--port", "0"]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            env={**os.environ, "ANOMALIST_HOME": str(home)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        line = next((line for line in self.process.stderr if "anomalist is at" in line), None)
+        assert line is not None, "the server does not start"
+        self.address = line.rpartition(" ")[2].strip().rstrip("/")
+        self.client = httpx.Client(base_url=self.address, timeout=120)
+        for _ in range(600):
+            try:
+                if self.client.get("/healthz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        """End it as if the power failed."""
+        self.process.kill()
+        self._gone()
+
+    def stop(self) -> None:
+        """End it in order."""
+        self.process.terminate()
+        self._gone()
+
+    def _gone(self) -> None:
+        self.client.close()
+        self.process.wait(timeout=60)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@contextmanager
+def running(home: Path, *options: str) -> Iterator[ServerProcess]:
+    server = ServerProcess(home, *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()

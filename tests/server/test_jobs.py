@@ -1,0 +1,137 @@
+"""Jobs survive the end of the server: none is lost, none is done twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomalist.audit.reading import read_entries, verify_log
+from anomalist.errors import DataError
+from anomalist.memory.cases import current_user
+from anomalist.server.database import Database
+from anomalist.server.jobs import Job, Jobs, Report
+from anomalist.server.metrics import Metrics
+from anomalist.server.problems import ConflictError
+from anomalist.server.work import InspectSpec
+from tests.pictures import write_tiles
+from tests.server.processes import running
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    yield opened
+    opened.close()
+
+
+def ended(jobs: Jobs, id: str) -> Job:
+    for _ in range(200):
+        job = jobs.get(id)
+        if job.state in ("done", "failed", "cancelled"):
+            return job
+        time.sleep(0.05)
+    raise AssertionError(jobs.get(id))
+
+
+def test_a_job_is_done_in_the_name_of_its_owner(database: Database) -> None:
+    def work(job: Job, report: Report) -> Mapping[str, Any]:
+        report("counting", 1, 2)
+        return {"by": current_user(), **job.spec}
+
+    jobs = Jobs(database, "here", {"learn": work}, Metrics())
+    jobs.start()
+    job = jobs.submit("learn", {"name": "x"}, "anna")
+    done = ended(jobs, job.id)
+    jobs.close()
+    assert (done.state, done.result) == ("done", {"by": "anna", "name": "x"})
+    assert done.progress == {"what": "counting", "done": 1, "of": 2}
+    with pytest.raises(ConflictError):
+        jobs.cancel(job.id)
+
+
+def test_what_fails_says_why_and_the_next_job_is_done(database: Database) -> None:
+    def work(job: Job, _: Report) -> Mapping[str, Any]:
+        if job.spec["how"] == "known":
+            raise DataError("The folder is empty.", "Fill it.")
+        if job.spec["how"] == "fault":
+            raise ZeroDivisionError
+        return {}
+
+    jobs = Jobs(database, "here", {"learn": work}, Metrics())
+    jobs.start()
+    known, fault, fine = (jobs.submit("learn", {"how": how}, "a") for how in ("known", "fault", "fine"))
+    assert ended(jobs, known.id).error == "The folder is empty. Fill it."
+    assert "a fault of anomalist" in ended(jobs, fault.id).error
+    assert ended(jobs, fine.id).state == "done"
+    jobs.close()
+
+
+def test_a_silent_worker_loses_its_job_to_another_server(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.server.jobs.LEASE", 0.2)
+    monkeypatch.setattr("anomalist.server.jobs.BEAT", 3600)
+    stuck = threading.Event()
+    dead = Jobs(database, "dead", {"learn": lambda *_: stuck.wait() and {}}, Metrics())
+    dead.start()
+    job = dead.submit("learn", {}, "a")
+    while dead.get(job.id).state != "running":
+        time.sleep(0.02)
+    time.sleep(0.3)
+    other = Jobs(database, "other", {"learn": lambda *_: {"by": "other"}}, Metrics())
+    other.start()
+    assert ended(other, job.id).result == {"by": "other"}
+    assert other.get(job.id).attempts == 2
+    stuck.set()
+    dead.close()
+    other.close()
+    assert other.get(job.id).result == {"by": "other"}, "what comes late changes nothing"
+
+
+def test_kill_9_under_load_loses_no_job_and_does_none_twice(home: Path, tmp_path: Path) -> None:
+    """Jobs are sent while the server is killed again and again, then it may finish."""
+    folders = [tmp_path / "line" / str(number) for number in range(3)]
+    for number, folder in enumerate(folders):
+        write_tiles(folder, 4, first=300 + 10 * number)
+    chance = random.Random(7)
+    accepted: list[str] = []
+    for folder in folders:
+        with running(home, "--root", str(tmp_path / "line")) as server:
+            body = {"paths": [str(folder)], "profile": "tiles", "false_alarm_rate": 0.1}
+            reply = server.client.post("/v1/jobs/inspect", json=body)
+            assert reply.status_code == 202
+            accepted.append(reply.json()["id"])
+            time.sleep(chance.uniform(0, 2.5))
+            server.kill()
+    with running(home, "--root", str(tmp_path / "line")) as server:
+        end = time.monotonic() + 240
+        while time.monotonic() < end:
+            jobs = {job["id"]: job for job in server.client.get("/v1/jobs").json()}
+            if all(jobs[id]["state"] == "done" for id in accepted):
+                break
+            time.sleep(0.3)
+        states = {id: (jobs[id]["state"], jobs[id]["error"]) for id in accepted}
+        assert {state for state, _ in states.values()} == {"done"}, states
+        listed = server.client.get("/v1/inspections", params={"limit": 200}).json()
+    assert listed["total"] == 12
+    contents = [entry.content for entry in read_entries(kinds=["inspection"])]
+    decided = Counter((content["record"]["source"], content["run"]) for content in contents)
+    assert len(decided) == 12
+    assert set(decided.values()) == {1}, "each decision is in the log once"
+    assert verify_log().sound
+    for id in accepted:
+        rows = (home / "server" / "runs" / f"job-{id}" / "records.jsonl").read_text().splitlines()
+        assert len({json.loads(row)["source"] for row in rows}) == len(rows) == 4
+
+
+def test_a_spec_is_kept_as_json() -> None:
+    spec = InspectSpec(paths=(Path("/a"),), profile="p")
+    assert InspectSpec.model_validate(json.loads(spec.model_dump_json())) == spec

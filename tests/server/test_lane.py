@@ -1,0 +1,54 @@
+"""The lane does things in order, alike ones together, and says when it is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from anomalist.server.lane import Lane
+from anomalist.server.problems import BusyError
+
+
+def test_what_waits_and_is_alike_is_done_together() -> None:
+    lane, gate, batches = Lane(room=10, together=3), threading.Event(), []
+
+    def work(items: Sequence[int]) -> list[int]:
+        batches.append(list(items))
+        return [10 * item for item in items]
+
+    first = lane.submit(gate.wait)
+    futures = [lane.submit_batched("a" if number != 2 else "b", number, work) for number in range(6)]
+    gate.set()
+    assert [future.result(10) for future in futures] == [0, 10, 20, 30, 40, 50]
+    assert batches == [[0, 1, 3], [2], [4, 5]]
+    assert first.result(10)
+    lane.close()
+
+
+def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
+    lane, gate, begun = Lane(room=2), threading.Event(), threading.Event()
+    lane.submit(lambda: (begun.set(), gate.wait()))
+    begun.wait(10)
+    waiting = [lane.submit(lambda: 1) for _ in range(2)]
+    with pytest.raises(BusyError) as busy:
+        lane.submit(lambda: 2)
+    assert busy.value.after >= 1
+    gate.set()
+    lane.close()
+    assert [future.result() for future in waiting] == [1, 1], "what was accepted is done"
+
+
+def test_an_error_reaches_all_that_were_done_together() -> None:
+    lane, gate = Lane(room=10), threading.Event()
+
+    def work(_: Sequence[int]) -> list[int]:
+        raise ZeroDivisionError
+
+    lane.submit(gate.wait)
+    futures = [lane.submit_batched("a", number, work) for number in range(2)]
+    gate.set()
+    assert all(isinstance(future.exception(10), ZeroDivisionError) for future in futures)
+    assert lane.submit(lambda: 3).result(10) == 3
+    lane.close()

@@ -1,0 +1,183 @@
+"""The pages in Chromium: a path for each of the three people, and what axe finds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anomalist.eval.run_examples import write_clip_run
+from tests.server.conftest import HOLED, PASSWORD
+from tests.server.processes import ServerProcess, running
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FOCUSED = "(({ id, name, textContent }) => id || name || textContent.trim())(document.activeElement)"
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def server(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    home = tmp_path_factory.mktemp("paged") / "home"
+    shutil.copytree(learned / "profiles", home / "profiles")
+    with running(home) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, server: ServerProcess) -> Iterator[Any]:
+    """A page of a browser in which no script may fail, and nothing is asked of another host."""
+    context = browser.new_context(base_url=server.address, viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+    page.on(
+        "request",
+        lambda sent: (
+            None
+            if sent.url.startswith((server.address, "blob:", "data:"))
+            else faults.append(f"asked {sent.url}")
+        ),
+    )
+    yield page
+    context.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def hole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hole") / "hole.png"
+    path.write_bytes(HOLED)
+    return path
+
+
+def inspect(page: Any, picture: Path) -> None:
+    page.goto("/")
+    page.get_by_label("False-alarm rate").fill("0.1")
+    page.set_input_files("#pictures", str(picture))
+    page.get_by_text("1 inspected.").wait_for(timeout=60_000)
+
+
+def test_an_inspector_inspects_looks_closer_asks_and_corrects(page: Any, hole: Path) -> None:
+    inspect(page, hole)
+    page.locator("#list tbody tr").first.get_by_role("link", name="hole.png").click()
+    page.get_by_role("heading", name="hole.png").wait_for()
+    assert "anomalous" in page.locator(".marks").inner_text()
+    page.get_by_label("Anomaly map").fill("90")
+    assert page.locator("#heat").evaluate("image => image.style.opacity") == "0.9"
+    page.get_by_label("Outlines").uncheck()
+    assert page.locator("#boxes").is_hidden()
+    close = page.locator("#R1 img").first
+    assert close.evaluate("async image => (await image.decode(), image.naturalWidth)") > 0
+    page.get_by_label("Question").fill("Where is it? A) upper left B) lower right")
+    page.get_by_role("button", name="Ask").click()
+    page.locator(".reply .chosen").wait_for(timeout=60_000)
+    assert page.locator(".reply .chosen").inner_text().startswith("A. upper left")
+    page.get_by_role("button", name="This is fine").click()
+    page.get_by_role("button", name="Take it back").click()
+    page.get_by_text("is taken back").wait_for()
+
+
+def test_an_operator_watches_dismisses_and_draws_zones(page: Any, server: ServerProcess) -> None:
+    run = server.home / "server" / "runs" / "night"
+    if not run.exists():
+        write_clip_run(run)
+    page.goto("/watch/night")
+    alert = page.locator(".alerts li").first
+    alert.get_by_role("button", name="Not worth watching").click()
+    page.locator("#said").get_by_text("stored as case:").wait_for()
+    page.goto("/rules?profile=tiles")
+    page.get_by_label("It says").fill("a spot is on the tile")
+    page.get_by_role("button", name="What would have changed?").click()
+    page.locator("#effect p").first.wait_for(timeout=60_000)
+    page.locator("#rule-form").get_by_role("button", name="Save").click()
+    page.get_by_text("a spot is on the tile").first.wait_for()
+
+
+def test_an_auditor_finds_verifies_takes_again_and_exports(page: Any, hole: Path) -> None:
+    inspect(page, hole)
+    page.goto("/audit?label=anomalous")
+    page.get_by_role("button", name="Verify the log").click()
+    page.get_by_text("Sound.").wait_for(timeout=60_000)
+    page.locator("#log tbody input").first.check()
+    page.get_by_role("button", name="Take again").click()
+    page.locator("#replayed").get_by_text("equal").wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == "audit-bundle.zip"
+    page.locator("#log tbody a").first.click()
+    page.get_by_role("link", name="The decision page").click()
+    page.get_by_text("From pixels to label").wait_for(timeout=60_000)
+
+
+def test_by_keyboard_alone(page: Any, hole: Path) -> None:
+    inspect(page, hole)
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    names = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate(FOCUSED))
+    for wanted in ("Learn", "Audit", "profile", "pictures", "text"):
+        assert wanted in names, names
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, scheme: str, hole: Path) -> None:
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    inspect(page, hole)
+    page.emulate_media(color_scheme=scheme)
+    details = page.locator("#list tbody a").first.get_attribute("href")
+    entry = "/audit/1"
+    for path in ("/", details, "/learn", "/watch", "/rules?profile=tiles", "/audit", entry):
+        page.set_viewport_size({"width": 1200, "height": 900})
+        page.goto(path)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        serious = [
+            (path, each["id"], [node["html"][:120] for node in each["nodes"]][:3])
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+def test_a_login_page_stands_before_a_server_with_accounts(browser: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-c", "from anomalist.cli.app import main; main()"]
+    made = [*command, "accounts", "add", "vera", "--role", "viewer", "--password", PASSWORD]
+    subprocess.run(made, env={**os.environ, "ANOMALIST_HOME": str(home)}, check=True)
+    with running(home) as server:
+        context = browser.new_context(base_url=server.address)
+        page = context.new_page()
+        page.goto("/")
+        page.get_by_label("Name").fill("vera")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="Inspect", exact=True).wait_for()
+        assert page.get_by_role("link", name="Audit").count() == 0
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_role("heading", name="Log in").wait_for()
+        context.close()
