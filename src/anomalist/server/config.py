@@ -22,7 +22,6 @@ class ServerConfig(BaseSettings):
     host: str = Field("127.0.0.1", description="address that is listened on")
     port: int = Field(8765, ge=0, le=65535)
     roots: tuple[Path, ...] = Field((), description="folders whose pictures and clips may be named by path")
-    cameras: tuple[str, ...] = Field((), description="addresses of streams that may be opened, whole")
     names: tuple[str, ...] = Field((), description="host names that the server is called by, beside its own")
     database: str = Field("", description="SQLAlchemy URL; empty: a SQLite file in the server's folder")
     max_request: int = Field(256 * MEBIBYTE, ge=1024, description="bytes of one request at most")

@@ -101,12 +101,3 @@ def allowed_path(text: str, config: ServerConfig, own: Sequence[Path] = ()) -> P
     if not there:
         raise NotFoundError(f"There is no {path.name}.")
     return path
-
-
-def allowed_camera(address: str, config: ServerConfig) -> str:
-    """An address of a stream. Raises ForbiddenError unless it is one that the server was started with."""
-    if address not in config.cameras:
-        raise ForbiddenError(
-            "That address is not among those that may be opened.", "Start the server with --camera ADDRESS."
-        )
-    return address
