@@ -20,6 +20,7 @@ from anomalist.composition import InspectionSettings, compose_inspection
 from anomalist.errors import AnomalistError, ProfileError
 from anomalist.memory.cases import acting_as
 from anomalist.pipeline import Inspector
+from anomalist.publishing.publishers import Publishers
 from anomalist.report.wording import outcome
 from anomalist.runs import ImageRun
 from anomalist.server.lane import Lane
@@ -151,12 +152,22 @@ class InspectionService:
     runs : folder of the run folders.
     server : id of this server.
     metrics : counts pictures.
+    publishers : that results go to as well.
     """
 
-    def __init__(self, lane: Lane, store: InspectionStore, runs: Path, server: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        store: InspectionStore,
+        runs: Path,
+        server: str,
+        metrics: Metrics,
+        publishers: Publishers,
+    ) -> None:
         self._lane = lane
         self._store = store
         self._metrics = metrics
+        self._publishers = publishers
         self._open = OpenRun(runs, server)
         self.loaded = LoadedProfiles()
         self.runs = runs
@@ -187,6 +198,7 @@ class InspectionService:
                 records = [next(stream) for _ in images]
             for record in records:
                 self._metrics.inspected(outcome(record))
+                self._publishers.publish(record)
             done.append(self._store.add(self._open.name, records, owner))
         with contextlib.suppress(StopIteration):
             next(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from anomalist.errors import DataError
+from anomalist.publishing.publishers import Publishers
 from anomalist.server.accounts import Accounts
 from anomalist.server.audit_index import AuditIndex
 from anomalist.server.config import ServerConfig, server_id
@@ -22,6 +24,8 @@ from anomalist.server.store import InspectionStore
 from anomalist.server.talks import Talks
 from anomalist.server.uploads import Uploads
 from anomalist.server.work import JobWork
+
+_log = logging.getLogger(__name__)
 
 
 class Services:
@@ -69,10 +73,13 @@ class Services:
         self.uploads = Uploads(folder / "uploads")
         self.store = InspectionStore(self.database)
         self.audit = AuditIndex()
+        self.publishers = Publishers((), _log.warning).__enter__()
         self.lane = Lane(config.waiting)
-        self.inspections = InspectionService(self.lane, self.store, self.runs, server, self.metrics)
+        self.inspections = InspectionService(
+            self.lane, self.store, self.runs, server, self.metrics, self.publishers
+        )
         self.talks = Talks(self.lane, self.store, self.inspections.loaded, self.runs, config.model)
-        work = JobWork(folder, self.store, config.model)
+        work = JobWork(folder, self.store, config.model, self.publishers)
         self.jobs = Jobs(self.database, server, work.workers, self.metrics)
         self.jobs.start()
 
@@ -82,6 +89,7 @@ class Services:
         self.jobs.close()
         self.lane.close()
         self.inspections.close()
+        self.publishers.__exit__(None, None, None)
         self.database.close()
         self._lock.release()
 

@@ -18,6 +18,7 @@ from anomalist.audit.recording import open_trail, record_learning
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
 from anomalist.pipeline import Inspector, check_normals, learn
+from anomalist.publishing.publishers import Publishers
 from anomalist.runs import ClipRun, ImageRun, finish_clip_run
 from anomalist.server.inspecting import Basis
 from anomalist.server.jobs import Job, JobKind, Report, Worker
@@ -89,13 +90,15 @@ class JobWork:
     folder : of the server.
     store : where inspected pictures are listed.
     model : who reasons, as after ``--model``.
+    publishers : that results go to as well.
     """
 
-    def __init__(self, folder: Path, store: InspectionStore, model: str) -> None:
+    def __init__(self, folder: Path, store: InspectionStore, model: str, publishers: Publishers) -> None:
         self._jobs = folder / "jobs"
         self._runs = folder / "runs"
         self._store = store
         self._model = model
+        self._publishers = publishers
 
     @property
     def workers(self) -> Mapping[JobKind, Worker]:
@@ -207,7 +210,7 @@ class JobWork:
         name = f"job-{job.id}"
         with ImageRun(self._runs / name, trail) as run:
             done = len(images) - len(pending := run.pending(inspector, images))
-            for record in run.inspect(inspector, pending):
+            for record in self._publishers.each(run.inspect(inspector, pending)):
                 self._store.add(name, [record], job.owner)
                 done += 1
                 report("inspecting", done, len(images))
@@ -241,7 +244,7 @@ class JobWork:
                 def seen(time: float, duration: float | None, what: str = what) -> None:
                     report(what, min(time, duration or time), max(duration or 0.0, time, 1.0))
 
-                records.append(run.clip(video, seen))
+                records += self._publishers.each([run.clip(video, seen)])
         page = finish_clip_run(self._runs / name)
         labels = [record.label or "error" for record in records]
         return {"run": name, "clips": len(records), "labels": labels, "report": page.name}

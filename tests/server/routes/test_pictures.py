@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector
 from anomalist.querying.runs import query
+from tests.publishing.test_webhook import receiver
 from tests.server.conftest import GOOD, HOLED, Open, upload
 
 
@@ -113,3 +116,19 @@ def test_an_unknown_profile_is_said_with_a_remedy(client: TestClient) -> None:
     assert reply.status_code == 422
     assert "nothing" in reply.json()["error"]
     assert reply.json()["remedy"]
+
+
+def test_results_are_published_as_those_of_the_command_line(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as (address, taken):
+        monkeypatch.setenv("ANOMALIST_PUBLISH", address)
+        client = opened()
+        found = upload(client, ("hole.png", HOLED), ("good.png", GOOD))
+        for _ in range(100):
+            if len(taken.bodies) == 2:
+                break
+            time.sleep(0.05)
+    published = [json.loads(body) for body in taken.bodies]
+    for field in ("label", "score", "source"):
+        assert [each[field] for each in published] == [each["record"][field] for each in found]
