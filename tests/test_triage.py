@@ -99,8 +99,8 @@ def test_a_forbidden_zone_alarms_and_an_ignored_one_never_does(street: Scene) ->
 
 
 def test_abnormal_from_the_first_frame_to_the_last_is_said(street: Scene) -> None:
-    runners = [walker(t / 2 - 4, 60.0, speed=4.0, seed=t) for t in range(30)]
-    record = triaged(street, make_film(8, *runners))
+    parked = Actor(((-1.0, 80.0, 25.0), (20.0, 80.0, 25.0)), size=2.0, seed=1)
+    record = triaged(street, make_film(8, parked, people=42))
     assert any(event.throughout for event in record.events)
 
 

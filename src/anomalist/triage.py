@@ -199,6 +199,7 @@ class Triage:
             evidence=ClipEvidenceSummary(
                 events=events,
                 troubles=tuple(timeline.troubles),
+                jumps=tuple(timeline.jumps),
                 frames=len(timeline.times),
                 mode=self.mode,
                 latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,

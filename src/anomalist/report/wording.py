@@ -326,6 +326,7 @@ def describe_texture(attributes: Attributes) -> str:
 TROUBLES: dict[TroubleKind, str] = {
     "black": "the picture was black",
     "covered": "the camera was covered",
+    "frame rate": "the frames came too seldom to follow what moves",
     "frozen": "the picture was frozen",
     "moved": "the camera had been moved",
     "moving": "the camera was moving",

@@ -57,6 +57,7 @@ UNCALIBRATED: Mapping[Basis, str] = {
 }
 """Why a score without calibration decides nothing, by what it compares with."""
 
+_FRAME_RATE_TOO_LOW = "too low a frame rate: things move too far between two frames to be followed"
 MIN_JUDGED_SHARE = 0.5
 """Share of a clip without events that must have been judged, to call it normal."""
 
@@ -220,8 +221,11 @@ def decide_clip_label(
     if frames < 2:
         return "undecided", "One frame alone shows no motion." if frames else "There is no frame."
     if judged < MIN_JUDGED_SHARE:
-        kinds = ", ".join(sorted({trouble.kind for trouble in troubles}))
-        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
+        kinds = sorted({trouble.kind for trouble in troubles})
+        reasons = [_FRAME_RATE_TOO_LOW] if "frame rate" in kinds else []
+        if faults := ", ".join(kind for kind in kinds if kind != "frame rate"):
+            reasons.append(f"camera: {faults}")
+        why = "; ".join(reasons) or "the picture hardly changes, or breaks off"
         return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
     return "normal", None
 

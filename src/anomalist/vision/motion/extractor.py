@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,7 @@ from anomalist.vision.motion.flow import (
     Perspective,
     integral_images,
 )
+from anomalist.vision.motion.pacing import GapMonitor, RateMonitor, RepeatMonitor
 from anomalist.vision.motion.tracks import MovingObject, moving_objects
 from anomalist.vision.prefetch import prefetch, single_threaded
 
@@ -174,6 +175,7 @@ class FrameMotion:
     sums : integral images of the mask and of its velocities, working pixels a second.
     min_speed : working pixels a second that count as moving.
     movement, around : by cells, in windows of a body's size and of its surroundings.
+    jump : seconds by which the clock jumps, or that are missing, before a cut.
     """
 
     time: float
@@ -186,6 +188,7 @@ class FrameMotion:
     min_speed: float
     movement: MotionGrid
     around: MotionGrid
+    jump: float = 0.0
 
     @cached_property
     def objects(self) -> tuple[MovingObject, ...]:
@@ -218,9 +221,17 @@ class MotionExtractor:
     background : of the scene, (H, W) in working pixels; it adapts to the light of this clip.
     perspective : of the scene.
     moves : whether the scene usually has motion; else a frozen picture is no fault.
+    usual_pace : widths of a body a second that things usually move here; None where that is not known.
     """
 
-    def __init__(self, background: Background, perspective: Perspective, *, moves: bool = True) -> None:
+    def __init__(
+        self,
+        background: Background,
+        perspective: Perspective,
+        *,
+        moves: bool = True,
+        usual_pace: float | None = None,
+    ) -> None:
         self._size = background.grey.shape
         height, width = self._size
         self._chained_flow = ChainedFlow(height, width)
@@ -229,7 +240,13 @@ class MotionExtractor:
         self._windows = BodyWindows(height, width, perspective)
         self._surroundings = BodyWindows(height, width, perspective, SURROUNDINGS_SCALE)
         self._slowest = MIN_SPEED * perspective.middle
-        self._first = True
+        self._limit = background.limit
+        self._gaps = GapMonitor()
+        self._news = GapMonitor()  # between frames that are no repeats: a frozen picture is a gap, too
+        self._rate = RateMonitor(usual_pace)
+        self._last: _FrameFlow | None = None
+        self._repeats = RepeatMonitor()
+        self._slow = self._troubled = False
 
     def extract(self, frame: Frame) -> FrameMotion:
         """Extract the motion of a frame that is later than the last one."""
@@ -253,14 +270,26 @@ class MotionExtractor:
 
         height, width = self._size
         grey = working_grey(frame.pixels, (height, width))
-        fresh = self._first or frame.cut
-        self._first = False
+        missing = self._gaps.gap(frame.time, cut=frame.cut)
+        repeats = self._repeats.repeats(grey, frame.time)
+        if repeats and self._last is not None and not (frame.cut or missing):
+            # Nothing was filmed in between: what moved is still on its way.
+            self._last = replace(
+                self._last, time=frame.time, pixels=frame.pixels, cut=False, jump=0.0, still=0.0, repeats=True
+            )
+            return self._last
+        still = self._news.gap(frame.time, cut=frame.cut or missing > 0)
+        cut, jump = frame.cut or missing > 0, frame.jump or missing
+        fresh = self._last is None or cut or still > 0
         if fresh:
             self._chained_flow.reset()
         velocity = self._chained_flow.velocity(grey, frame.time)
         right, down = cv2.split(velocity)
         speed = cv2.magnitude(right, down)
-        return _FrameFlow(frame.time, frame.cut, fresh, frame.pixels, grey, velocity, right, down, speed)
+        self._last = _FrameFlow(
+            frame.time, cut, fresh, frame.pixels, grey, velocity, right, down, speed, jump, still
+        )
+        return self._last
 
     def _segment(self, flow: _FrameFlow) -> FrameMotion:
         trouble = self._camera.check(flow.grey, flow.velocity, flow.time)
@@ -268,10 +297,19 @@ class MotionExtractor:
         learns = trouble is None and not self._camera.suspicious
         difference = self._adaptive_background.difference(flow.grey, flow.time, learn=learns)
         mask = foreground_mask(difference, flow.speed, self._slowest)
+        # A black picture or a frozen one is said to be that, and no gap.
+        still = 0.0 if self._troubled else flow.still
+        self._troubled = trouble is not None
+        if flow.fresh:
+            self._rate.restart()
+        if not flow.repeats:
+            self._slow = self._rate.too_low(flow.grey, mask, self._limit, flow.time)
+        if self._slow and trouble is None:
+            trouble = "frame rate"
         sums = integral_images(mask, flow.right, flow.down)
         return FrameMotion(
             time=flow.time,
-            cut=flow.cut,
+            cut=flow.cut or still > 0,
             trouble=trouble,
             fresh=flow.fresh or self._camera.possibly_faulty,
             pixels=flow.pixels,
@@ -280,6 +318,7 @@ class MotionExtractor:
             min_speed=self._slowest,
             movement=self._windows.movement(sums),
             around=self._surroundings.movement(sums),
+            jump=flow.jump or still,
         )
 
 
@@ -296,3 +335,6 @@ class _FrameFlow:
     right: FloatArray
     down: FloatArray
     speed: FloatArray
+    jump: float = 0.0
+    still: float = 0.0  # seconds before it in which only repeats came
+    repeats: bool = False

@@ -19,9 +19,9 @@ from anomalist.errors import DataError
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.common import BoolArray, FloatArray, Frozen
-from anomalist.vision.motion.extractor import Background
+from anomalist.vision.motion.extractor import MIN_SPEED, Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
-from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
+from anomalist.vision.motion.measures import SPEED_EDGES, MotionHistograms, MotionLimits, motion_limits
 from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
 
 
@@ -187,6 +187,21 @@ class Scene:
     def limits(self) -> MotionLimits:
         """Limits of normal motion by cell."""
         return motion_limits(self.learned.histograms)
+
+    @cached_property
+    def usual_pace(self) -> float | None:
+        """Widths of a body a second that things usually move; None where nothing ever moved."""
+        counts = self.learned.histograms.speeds.sum(axis=2)
+        rows = CELL_SIZE * (np.arange(counts.shape[1]) + 0.5)
+        heights = self.manifest.perspective.heights(rows)
+        speeds = np.sqrt(SPEED_EDGES[:-1] * SPEED_EDGES[1:])[:, None] / heights
+        moving = (speeds >= MIN_SPEED) & (counts > 0)
+        if not moving.any():
+            return None
+        order = np.argsort(speeds[moving])
+        weight = counts[moving][order].cumsum()
+        middle = np.searchsorted(weight, weight[-1] / 2)
+        return float(speeds[moving][order][middle] / self.manifest.perspective.aspect)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
         """Block maxima that the thresholds of a mode come from."""
