@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
+from anomalist.types.clip import ClipRecord, Event, EventCalibration, TimeJump, TroubleKind
 from anomalist.types.common import SEVERITIES, Label, PromptUsed
 from anomalist.types.image import Attributes, Calibration, Record, is_alarm
 from anomalist.types.names import common_folder
@@ -331,6 +331,15 @@ TROUBLES: dict[TroubleKind, str] = {
     "moved": "the camera had been moved",
     "moving": "the camera was moving",
 }
+
+
+def describe_jump(jump: TimeJump) -> str:
+    """Say in a few words where the time can't be trusted: "nothing filmed for 1:00:00"."""
+    if jump.kind == "restart":
+        return "the clock began again"
+    if jump.kind == "break" or jump.seconds is None:
+        return "the footage breaks off"
+    return f"nothing filmed for {format_duration(jump.seconds)}"
 
 
 def explain_feedback(adjustment: RankAdjustment) -> str:
