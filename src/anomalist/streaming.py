@@ -42,7 +42,7 @@ _ONSET_SECONDS = 1.0  # before a thing stands out, which its average counts
 _HEARTBEAT_SECONDS = 60.0  # seconds of stream time between two signs of life
 
 
-AlertState = Literal["opened", "updated", "closed", "trouble", "recovered", "jump", "watching"]
+AlertState = Literal["opened", "updated", "closed", "trouble", "recovered", "jump", "picture", "watching"]
 
 
 class LiveAlert(Frozen):
@@ -63,6 +63,9 @@ class LiveAlert(Frozen):
     )
     trouble: TroubleKind | None = None
     jump: TimeJump | None = Field(None, description="where the time can't be trusted: nothing reaches across")
+    picture: str | None = Field(
+        None, description='of what kind the picture is now, unlike what was learned; "" as it was learned'
+    )
 
 
 class StreamTriage:
@@ -97,6 +100,7 @@ class StreamTriage:
         self._recent: deque[tuple[float, float]] = deque()
         self._number = 0
         self._trouble: TroubleKind | None = None
+        self._kind = ""
         self._alive = 0.0
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[LiveAlert]:
@@ -129,6 +133,9 @@ class StreamTriage:
             self._recent.clear()
             self._linker.reset()
         yield from self._camera(moment)
+        if moment.kind != self._kind:
+            self._kind = moment.kind
+            yield self._alert("picture", moment.time, picture=moment.kind)
         # A thing that isn't listed stood out less than the floor.
         elsewhere = min(moment.score, self._floor) if moment.judged else moment.score
         self._recent.append((moment.time, elsewhere))
@@ -214,6 +221,8 @@ class StreamTriage:
         """Whether a motion that no object's own way bears out comes with a much stronger one."""
         if line.zone is not None or is_borne_out(line.moments):
             return False
+        if self._kind:
+            return True
         others = (other.machine.open for other in self._things.values() if other is not line)
         return any(other and stretch.score < EXPLAINED_SHARE * other.score for other in others)
 
@@ -232,6 +241,7 @@ class StreamTriage:
         event: Event | None = None,
         trouble: TroubleKind | None = None,
         jump: TimeJump | None = None,
+        picture: str | None = None,
     ) -> LiveAlert:
         return LiveAlert(
             state=state,
@@ -241,6 +251,7 @@ class StreamTriage:
             event=event,
             trouble=trouble,
             jump=jump,
+            picture=picture,
         )
 
 

@@ -131,7 +131,9 @@ class Triage:
         except AnomalistError as error:
             return self.failed(video, error)
         timeline = evidence.timeline
-        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
+        label, why = decide_clip_label(
+            events, timeline.troubles, len(timeline.times), timeline.judged, timeline.other_pictures
+        )
         verdict = ClipVerdict(label=label, why_undecided=why)
         return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
 
@@ -200,6 +202,7 @@ class Triage:
                 events=events,
                 troubles=tuple(timeline.troubles),
                 jumps=tuple(timeline.jumps),
+                other_pictures=tuple(timeline.other_pictures),
                 frames=len(timeline.times),
                 mode=self.mode,
                 latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,

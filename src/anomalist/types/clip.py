@@ -157,6 +157,14 @@ class Trouble(Frozen):
     end: float
 
 
+class OtherPicture(Frozen):
+    """A stretch in which the picture was of another kind than what was learned."""
+
+    kind: str = Field(description='"black-and-white", "infra-red", "dark and noisy", …')
+    start: float
+    end: float
+
+
 class TimeJump(Frozen):
     """A place where footage or clock break off: no track, event or duration reaches across it."""
 
@@ -193,6 +201,9 @@ class ClipEvidenceSummary(Frozen):
     events: tuple[Event, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     jumps: tuple[TimeJump, ...] = Field((), description="where the time can't be trusted")
+    other_pictures: tuple[OtherPicture, ...] = Field(
+        (), description="where only fast things are looked for, as what was learned does not hold"
+    )
     frames: int | None = Field(None, description="that were judged, or could not be because of the camera")
     mode: Mode = "offline"
     latency: float | None = Field(None, description="seconds by which scores lag; 0: the future is used")
@@ -220,7 +231,7 @@ class ClipRecord(StagedRecord):
     STAGES = ("media", "evidence", "verdict")
     ROW = (
         "source", "status", "error", "label", "why_undecided", "events", "troubles",  # what people read
-        "jumps",
+        "jumps", "other_pictures",
         "format", "key", "sha256", "width", "height", "duration", "frames", "notes", "mode", "latency",
         "threshold", "calibration", "curve", "detector", "scene", "scene_digest", "time", "seconds",
         "version",
@@ -259,6 +270,11 @@ class ClipRecord(StagedRecord):
     def jumps(self) -> tuple[TimeJump, ...]:
         """Where footage or clock break off."""
         return self.evidence.jumps
+
+    @property
+    def other_pictures(self) -> tuple[OtherPicture, ...]:
+        """Where the picture was of another kind than what was learned."""
+        return self.evidence.other_pictures
 
     @property
     def frames(self) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,12 @@ from anomalist.vision.motion.flow import (
     integral_images,
 )
 from anomalist.vision.motion.pacing import GapMonitor, RateMonitor, RepeatMonitor
+from anomalist.vision.motion.picture_kind import (
+    PictureKindMonitor,
+    PictureLook,
+    PictureState,
+    smooth_noise,
+)
 from anomalist.vision.motion.tracks import MovingObject, moving_objects
 from anomalist.vision.prefetch import prefetch, single_threaded
 
@@ -34,6 +41,7 @@ _MAX_MEDIAN_FRAMES = 120  # more change nothing
 _MIN_CONTRAST = 12.0  # grey levels of difference that foreground has at least
 _NOISE_FACTOR = 5.0  # and at least so many deviations of the noise of its pixel
 _HALF_LIFE = 30.0  # seconds in which the background takes up half of a lasting change
+_MIN_GAIN = 0.25  # of the brightness that was learned, by which the least contrast is lowered
 _MAX_ADAPTATION_RATE = 8.0  # grey levels a second, so that what stops for a moment isn't absorbed
 
 
@@ -45,10 +53,12 @@ class Background:
     ----------
     grey : float32 (H, W), grey levels.
     noise : float32 (H, W), robust standard deviation (1.48 × median absolute deviation), grey levels.
+    contrast : grey levels of difference that foreground has at least.
     """
 
     grey: FloatArray
     noise: FloatArray
+    contrast: float = _MIN_CONTRAST
 
     def __post_init__(self) -> None:
         if self.grey.ndim != 2 or self.grey.shape != self.noise.shape:
@@ -57,7 +67,7 @@ class Background:
     @property
     def limit(self) -> FloatArray:
         """float32 (H, W), the difference in grey levels above which a pixel is foreground."""
-        out: FloatArray = np.maximum(_NOISE_FACTOR * self.noise, np.float32(_MIN_CONTRAST))
+        out: FloatArray = np.maximum(_NOISE_FACTOR * self.noise, np.float32(self.contrast))
         return out
 
 
@@ -91,6 +101,11 @@ class AdaptiveBackground:
     def grey(self) -> FloatArray:
         """float32 (H, W), the background now, grey levels."""
         return self._grey
+
+    @property
+    def limit(self) -> FloatArray:
+        """float32 (H, W), the difference in grey levels above which a pixel is foreground."""
+        return self._limit
 
     def difference(self, grey: UInt8Array, time: float, *, learn: bool = True) -> FloatArray:
         """Subtract the background from a frame, in units of the foreground limit; then adapt the background.
@@ -176,6 +191,7 @@ class FrameMotion:
     min_speed : working pixels a second that count as moving.
     movement, around : by cells, in windows of a body's size and of its surroundings.
     jump : seconds by which the clock jumps, or that are missing, before a cut.
+    kind : what the picture is unlike what was learned, in words; "" as it was learned.
     """
 
     time: float
@@ -189,6 +205,7 @@ class FrameMotion:
     movement: MotionGrid
     around: MotionGrid
     jump: float = 0.0
+    kind: str = ""
 
     @cached_property
     def objects(self) -> tuple[MovingObject, ...]:
@@ -222,6 +239,7 @@ class MotionExtractor:
     perspective : of the scene.
     moves : whether the scene usually has motion; else a frozen picture is no fault.
     usual_pace : widths of a body a second that things usually move here; None where that is not known.
+    look : of the scene's normal footage; None where that is not known.
     """
 
     def __init__(
@@ -231,16 +249,19 @@ class MotionExtractor:
         *,
         moves: bool = True,
         usual_pace: float | None = None,
+        look: PictureLook | None = None,
     ) -> None:
         self._size = background.grey.shape
         height, width = self._size
         self._chained_flow = ChainedFlow(height, width)
-        self._adaptive_background = AdaptiveBackground(background)
-        self._camera = CameraMonitor(background.grey, moves=moves)
+        self._moves = moves
+        self._learned = _Reference(background, moves=moves)
+        self._reference = self._learned
+        self._kinds = PictureKindMonitor(look, background.grey)
+        self._look = look
         self._windows = BodyWindows(height, width, perspective)
         self._surroundings = BodyWindows(height, width, perspective, SURROUNDINGS_SCALE)
         self._slowest = MIN_SPEED * perspective.middle
-        self._limit = background.limit
         self._gaps = GapMonitor()
         self._news = GapMonitor()  # between frames that are no repeats: a frozen picture is a gap, too
         self._rate = RateMonitor(usual_pace)
@@ -269,13 +290,21 @@ class MotionExtractor:
         import cv2
 
         height, width = self._size
-        grey = working_grey(frame.pixels, (height, width))
+        grey = working = working_grey(frame.pixels, (height, width))
         missing = self._gaps.gap(frame.time, cut=frame.cut)
         repeats = self._repeats.repeats(grey, frame.time)
         if repeats and self._last is not None and not (frame.cut or missing):
             # Nothing was filmed in between: what moved is still on its way.
             self._last = replace(
-                self._last, time=frame.time, pixels=frame.pixels, cut=False, jump=0.0, still=0.0, repeats=True
+                self._last,
+                time=frame.time,
+                pixels=frame.pixels,
+                cut=False,
+                jump=0.0,
+                still=0.0,
+                repeats=True,
+                state=replace(self._last.state, changed=False),
+                background=None,
             )
             return self._last
         still = self._news.gap(frame.time, cut=frame.cut or missing > 0)
@@ -283,27 +312,63 @@ class MotionExtractor:
         fresh = self._last is None or cut or still > 0
         if fresh:
             self._chained_flow.reset()
+        if self._kinds.noisy:
+            grey = smooth_noise(grey)
         velocity = self._chained_flow.velocity(grey, frame.time)
+        state = self._kinds.update(frame.pixels, working, velocity, frame.time)
+        if state.changed:
+            self._chained_flow.reset()
         right, down = cv2.split(velocity)
         speed = cv2.magnitude(right, down)
         self._last = _FrameFlow(
-            frame.time, cut, fresh, frame.pixels, grey, velocity, right, down, speed, jump, still
+            time=frame.time,
+            cut=cut,
+            fresh=fresh or state.changed,
+            pixels=frame.pixels,
+            grey=grey,
+            velocity=velocity,
+            right=right,
+            down=down,
+            speed=speed,
+            state=state,
+            background=self._anew(state),
+            jump=jump,
+            still=still,
         )
         return self._last
 
+    def _anew(self, state: PictureState) -> Background | None:
+        """Background of another kind of picture, once there is enough of it."""
+        if not state.stills or self._look is None:
+            return None
+        stills = map(smooth_noise, state.stills) if self._kinds.noisy else state.stills
+        found = median_background(stills)
+        gain = float(np.median(found.grey)) / max(self._look.level, 1.0)
+        return replace(found, contrast=_MIN_CONTRAST * float(np.clip(gain, _MIN_GAIN, 1)))
+
     def _segment(self, flow: _FrameFlow) -> FrameMotion:
-        trouble = self._camera.check(flow.grey, flow.velocity, flow.time)
-        # A faulty camera's picture must not become the background.
-        learns = trouble is None and not self._camera.suspicious
-        difference = self._adaptive_background.difference(flow.grey, flow.time, learn=learns)
-        mask = foreground_mask(difference, flow.speed, self._slowest)
+        kind, settled = flow.state.kind, flow.state.settled
+        if flow.state.changed and not kind:
+            self._reference = self._learned
+        elif flow.background is not None or (flow.state.changed and kind):
+            self._reference = _Reference(flow.background, moves=self._moves)
+        camera, adaptive = self._reference.camera, self._reference.adaptive
+        trouble = camera.check(flow.grey, flow.velocity, flow.time)
+        if not settled and trouble not in ("black", "frozen"):
+            trouble = None  # what was learned tells nothing of it
+        mask = np.zeros(self._size, np.bool_)
+        if adaptive is not None and settled:
+            # A faulty camera's picture must not become the background.
+            learns = trouble is None and not camera.suspicious
+            difference = adaptive.difference(flow.grey, flow.time, learn=learns)
+            mask = foreground_mask(difference, flow.speed, self._slowest)
+            if flow.fresh:
+                self._rate.restart()
+            if not flow.repeats:
+                self._slow = self._rate.too_low(flow.grey, mask, adaptive.limit, flow.time)
         # A black picture or a frozen one is said to be that, and no gap.
         still = 0.0 if self._troubled else flow.still
         self._troubled = trouble is not None
-        if flow.fresh:
-            self._rate.restart()
-        if not flow.repeats:
-            self._slow = self._rate.too_low(flow.grey, mask, self._limit, flow.time)
         if self._slow and trouble is None:
             trouble = "frame rate"
         sums = integral_images(mask, flow.right, flow.down)
@@ -311,7 +376,7 @@ class MotionExtractor:
             time=flow.time,
             cut=flow.cut or still > 0,
             trouble=trouble,
-            fresh=flow.fresh or self._camera.possibly_faulty,
+            fresh=flow.fresh or not settled or camera.possibly_faulty,
             pixels=flow.pixels,
             mask=mask,
             sums=sums,
@@ -319,7 +384,20 @@ class MotionExtractor:
             movement=self._windows.movement(sums),
             around=self._surroundings.movement(sums),
             jump=flow.jump or still,
+            kind=kind,
         )
+
+
+_REPEATED: dict[str, Any] = {"cut": False, "jump": 0.0, "still": 0.0, "background": None, "repeats": True}
+"""What of a frame is different when it is shown again."""
+
+
+class _Reference:
+    """What pictures of one kind are compared with: background and camera; None while it is being learned."""
+
+    def __init__(self, background: Background | None, *, moves: bool) -> None:
+        self.adaptive = None if background is None else AdaptiveBackground(background)
+        self.camera = CameraMonitor(None if background is None else background.grey, moves=moves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,6 +413,8 @@ class _FrameFlow:
     right: FloatArray
     down: FloatArray
     speed: FloatArray
+    state: PictureState
+    background: Background | None  # of another kind of picture, when it was learned
     jump: float = 0.0
     still: float = 0.0  # seconds before it in which only repeats came
     repeats: bool = False

@@ -18,7 +18,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import utc_now
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.common import Box, FloatArray
+from anomalist.types.common import Box, FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.sources import list_videos
 from anomalist.vision.media.video import open_video
@@ -47,6 +47,7 @@ from anomalist.vision.motion.measures import (
     empty_histograms,
     motion_limits,
 )
+from anomalist.vision.motion.picture_kind import PictureLook, colour_of, look_of
 from anomalist.vision.motion.scene import (
     SCENE_KIND,
     Scene,
@@ -201,7 +202,7 @@ def learn_scene(
     path = profile_path(name)
     SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
-    usable, background, perspective, skipped = _survey_footage(opened, progress)
+    usable, background, perspective, look, skipped = _survey_footage(opened, progress)
     counted_cells(zones, empty_histograms_for(background).speeds.shape[1:])  # refused before the long work
     feature_extractor = feature_extractor_for(backbone)
 
@@ -235,6 +236,7 @@ def learn_scene(
         width=width,
         height=height,
         perspective=perspective,
+        look=look,
         norms=scales,
         frames=sum(fold.frames for fold in folds),
         block_seconds=blocks.seconds,
@@ -287,13 +289,14 @@ def empty_histograms_for(background: Background) -> MotionHistograms:
 
 def _survey_footage(
     videos: Sequence[Video], progress: Progress
-) -> tuple[list[Video], Background, Perspective, tuple[str, ...]]:
-    """First pass: the usable videos, background, perspective, and what was skipped and why."""
+) -> tuple[list[Video], Background, Perspective, PictureLook, tuple[str, ...]]:
+    """First pass: the usable videos, background, perspective, look, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
     usable: list[Video] = []
     skipped: list[str] = []
-    stills = []
+    stills: list[UInt8Array] = []
+    colours: list[float] = []
     each = max(_BACKGROUND_FRAMES // len(videos), 4)
     for done, video in enumerate(videos):
         progress("looking", done, len(videos))
@@ -302,15 +305,13 @@ def _survey_footage(
             if usable and size != usable[0].size:
                 raise DataError(f"{video.source} has another size than {usable[0].source}.")
             rate = each / video.duration if video.duration else 1.0
-            few = [
-                working_grey(frame.pixels, working_size(*size))
-                for frame, _ in zip(video.frames(rate=rate), range(each), strict=False)
-            ]
+            few = [frame.pixels for frame, _ in zip(video.frames(rate=rate), range(each), strict=False)]
         except AnomalistError as error:
             skipped.append(str(error))
             continue
         usable.append(video)
-        stills.extend(few)
+        stills.extend(working_grey(pixels, working_size(*size)) for pixels in few)
+        colours.extend(colour_of(pixels) for pixels in few)
     if not stills:
         raise DataError(f"Nothing can be learned from: {skipped[0] if skipped else 'no frame'}")
     background = median_background(stills)
@@ -318,7 +319,8 @@ def _survey_footage(
     for grey in stills:
         difference = AdaptiveBackground(background).difference(grey, 0.0)
         boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
-    return usable, background, fit_perspective(boxes, background.grey.shape[0]), tuple(skipped)
+    perspective = fit_perspective(boxes, background.grey.shape[0])
+    return usable, background, perspective, look_of(colours, stills), tuple(skipped)
 
 
 def _collect_statistics(

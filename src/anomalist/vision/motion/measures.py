@@ -240,18 +240,23 @@ def cell_measures(
     the novelty (1 − cosine similarity).
     """
     occupied = movement.occupancy >= MIN_OCCUPANCY
-    # Speed counts in full from an occupancy of a fifth; below are windows that only touch an object.
-    weight = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1)
     direction = np.take_along_axis(limits.rarity, direction_index(movement.velocity)[None], 0)[0]
     goes = occupied & (movement.speed > _MOVING_SPEED * limits.speed)
     return {
-        "speed": weight * movement.speed / limits.speed,
+        "speed": speed_measure(movement, limits),
         "size": np.where(occupied, around.occupancy / limits.size, 0).astype(np.float32),
         "direction": np.where(goes, direction, 0).astype(np.float32),
         "place": np.where(occupied, limits.absence, 0).astype(np.float32),
         "dwell": dwell_seconds,
         "appearance": appearance,
     }
+
+
+def speed_measure(movement: MotionGrid, limits: MotionLimits) -> FloatArray:
+    """Speed of every cell relative to its limit, float32 (gh, gw)."""
+    # It counts in full from an occupancy of a fifth; below are windows that only touch an object.
+    out: FloatArray = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1) * movement.speed / limits.speed
+    return out
 
 
 def frame_measures(

@@ -22,6 +22,7 @@ from anomalist.types.common import BoolArray, FloatArray, Frozen
 from anomalist.vision.motion.extractor import MIN_SPEED, Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
 from anomalist.vision.motion.measures import SPEED_EDGES, MotionHistograms, MotionLimits, motion_limits
+from anomalist.vision.motion.picture_kind import PictureLook
 from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
 
 
@@ -127,6 +128,7 @@ class SceneManifest(ArtifactManifest):
     frames: int = Field(description="normal frames that the histograms count")
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
+    look: PictureLook | None = Field(None, description="of the pictures as a whole; None: not measured")
     zones: tuple[Zone, ...] = ()
     backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
     seed: int = Field(description="of the reservoir sample of embeddings")

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from anomalist.types.clip import MeasureName, TroubleKind
-from anomalist.types.common import BoolArray, FloatArray
+from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.anomalies import AnomalyLocaliser, LocalAnomaly, involved_objects
 from anomalist.vision.motion.appearance import AppearanceNovelty, ObjectEmbedder, feature_extractor_for
@@ -20,11 +20,13 @@ from anomalist.vision.motion.extractor import MIN_SPEED, FrameMotion, MotionExtr
 from anomalist.vision.motion.flow import CELL_SIZE, MotionGrid, Perspective
 from anomalist.vision.motion.measures import (
     CELL_MEASURES,
+    FRAME_MEASURES,
     MEASURES,
     DwellTimer,
     MotionLimits,
     cell_measures,
     frame_measures,
+    speed_measure,
 )
 from anomalist.vision.motion.scene import Scene, Zone, cells_in, counted_cells
 from anomalist.vision.motion.score_scale import ScoreScales, leading_measure
@@ -93,6 +95,8 @@ class FrameMeasurer:
             return FrameMeasures(
                 frame_motion.time, frame_motion.trouble, unknown, dict.fromkeys(CELL_MEASURES, nothing)
             )
+        if frame_motion.kind:
+            return self._of_another_kind(frame_motion)
         dwell_seconds = self._dwelling.update(elapsed, frame_motion.movement, self._limits)
         appearance = self._novelty.update(frame_motion)
         maps = cell_measures(
@@ -101,6 +105,16 @@ class FrameMeasurer:
         places = {name: np.where(self._counts, maps[name], 0).astype(np.float32) for name in CELL_MEASURES}
         whole = frame_measures(frame_motion.movement, self._limits)
         values = [self._highest(places[n]) if n in places else whole[n] for n in MEASURES]
+        return FrameMeasures(frame_motion.time, None, np.array(values, np.float32), places)
+
+    def _of_another_kind(self, frame_motion: FrameMotion) -> FrameMeasures:
+        """Speed alone: how fast things move does not depend on what they look like; the rest counts as 0."""
+        self._dwelling.reset()
+        self._novelty.reset()
+        speed = speed_measure(frame_motion.movement, self._limits)
+        nothing = np.zeros(self._counts.shape, np.float32)
+        places = {**dict.fromkeys(CELL_MEASURES, nothing), "speed": np.where(self._counts, speed, 0)}
+        values = [self._highest(places[n]) if n == "speed" else 0.0 for n in MEASURES]
         return FrameMeasures(frame_motion.time, None, np.array(values, np.float32), places)
 
     def _highest(self, values: FloatArray) -> float:
@@ -134,6 +148,7 @@ class FrameScore:
     intruded_zones : names of the forbidden zones in which something is.
     inside : objects that are in a forbidden zone, by its name.
     jump : seconds by which the clock jumps before the frame; not counted.
+    kind : what the picture is unlike what was learned, in words; "" as it was learned.
     """
 
     time: float
@@ -144,6 +159,7 @@ class FrameScore:
     intruded_zones: tuple[str, ...] = ()
     inside: Mapping[str, tuple[TrackedObject, ...]] = field(default_factory=dict)
     jump: float = 0.0
+    kind: str = ""
 
     @property
     def judged(self) -> bool:
@@ -168,7 +184,9 @@ class FrameScorer:
         perspective = scene.manifest.perspective
         grid = scene.limits.speed.shape
         self._scene = scene
-        self._extractor = MotionExtractor(scene.learned.background, perspective, usual_pace=scene.usual_pace)
+        self._extractor = MotionExtractor(
+            scene.learned.background, perspective, usual_pace=scene.usual_pace, look=scene.manifest.look
+        )
         features = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
         embedder = ObjectEmbedder(features, perspective)
         novelty = AppearanceNovelty(embedder, scene.learned.bank, grid)
@@ -211,6 +229,7 @@ class FrameScorer:
                 frame_motion.trouble,
                 float("nan"),
                 jump=frame_motion.jump,
+                kind=frame_motion.kind,
             )
         self.last_map = anomaly_map(measured, scales)
         score = float(leading_measure(measured.values[None], scales)[0][0])
@@ -223,7 +242,7 @@ class FrameScorer:
             anomalies = self._localiser.find(
                 frame_motion.time,
                 measured.places,
-                partial(frame_measures, frame_motion.movement, self._scene.limits),
+                partial(self._of_whole_frame, frame_motion),
                 objects,
                 tracked_objects,
             )
@@ -237,7 +256,15 @@ class FrameScorer:
             intruded_zones=intruded,
             inside={name: self._inside(name, objects, tracked_objects) for name in intruded},
             jump=frame_motion.jump,
+            kind=frame_motion.kind,
         )
+
+    def _of_whole_frame(
+        self, frame_motion: FrameMotion, without: Sequence[Box]
+    ) -> Mapping[MeasureName, float]:
+        if frame_motion.kind:
+            return dict.fromkeys(FRAME_MEASURES, 0.0)
+        return frame_measures(frame_motion.movement, self._scene.limits, without)
 
     def _inside(
         self, zone: str, objects: Sequence[MovingObject], tracked_objects: Sequence[TrackedObject]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.clip import Event, JumpKind, Mode, TimeJump, Trouble, TroubleKind
+from anomalist.types.clip import Event, JumpKind, Mode, OtherPicture, TimeJump, Trouble, TroubleKind
 from anomalist.types.common import FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.anomalies import (
@@ -42,6 +42,10 @@ _TROUBLE_ONSET: Mapping[TroubleKind, float] = {"moving": 1.5, "moved": 1.5}
 of a pixel, which makes fine texture foreground. Faults that hide the scene start at once."""
 
 
+_MISTAKEN = frozenset({"covered", "moved", "moving"})
+_CHANGE_SECONDS = 1.0  # that a picture takes at most until its new kind is known
+
+
 @dataclass(eq=False)
 class ClipTimeline:
     """Scores of one clip, added frame by frame; what stands out is kept by the thing that it is about.
@@ -52,6 +56,7 @@ class ClipTimeline:
     times, scores, cuts : of each frame.
     troubles : camera faults.
     jumps : where the time can't be trusted.
+    other_pictures : where the picture was of another kind than what was learned.
     lines : of each thing, what stood out of it, by number of the frame.
     intrusions : frames in which something was in a forbidden zone, by number.
     """
@@ -62,6 +67,7 @@ class ClipTimeline:
     cuts: list[bool] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     jumps: list[TimeJump] = field(default_factory=list)
+    other_pictures: list[OtherPicture] = field(default_factory=list)
     lines: dict[int, dict[int, LocalAnomaly]] = field(default_factory=dict)
     intrusions: dict[int, FrameScore] = field(default_factory=dict)
     _linker: AnomalyLinker = field(default_factory=AnomalyLinker)
@@ -69,6 +75,8 @@ class ClipTimeline:
     def add(self, frame_score: FrameScore) -> None:
         """Take the next frame score."""
         index = len(self.times)
+        if frame_score.kind:
+            self._other_picture(frame_score.kind, frame_score.time)
         if frame_score.cut:
             self._linker.reset()
             self.jumps.append(jump_of(frame_score))
@@ -116,9 +124,31 @@ class ClipTimeline:
 
     @property
     def judged(self) -> float:
-        """Share of the frames that could be judged; the first of a clip never can."""
-        known = np.isfinite(self.scores).sum()
-        return float(known / max(len(self.scores) - 1, 1))
+        """Share of the frames that could be judged by all that was learned; the first of a clip never can."""
+        known = np.isfinite(self.scores)
+        times = np.array(self.times)
+        for each in self.other_pictures:
+            known &= (times < each.start) | (times > each.end)
+        return float(known.sum() / max(len(self.scores) - 1, 1))
+
+    def is_other_picture(self, segment: TemporalSegment) -> bool:
+        """Whether the picture was of another kind than what was learned at the peak of a segment."""
+        return any(each.start <= segment.peak <= each.end for each in self.other_pictures)
+
+    def _other_picture(self, kind: str, time: float) -> None:
+        last = self.other_pictures[-1] if self.other_pictures else None
+        if last is not None and last.kind == kind and time - last.end <= _MAX_TROUBLE_GAP:
+            self.other_pictures[-1] = last.replace(end=time)
+            return
+        # While it changes it looks as if the camera were covered or moved.
+        self.troubles = [
+            each for each in self.troubles if each.kind not in _MISTAKEN or each.end < time - _CHANGE_SECONDS
+        ]
+        self._discard_since(time - _CHANGE_SECONDS)
+        start = max(time - _CHANGE_SECONDS, self.times[0] if self.times else time)
+        if last is not None:
+            start = max(start, last.end)
+        self.other_pictures.append(OtherPicture(kind=kind, start=round(start, 3), end=time))
 
     def _trouble(self, kind: TroubleKind, time: float) -> None:
         last = self.troubles[-1] if self.troubles else None
@@ -205,7 +235,7 @@ def _explained_away(
     segment, number = candidate
     if isinstance(number, str) or is_borne_out(timeline.moments(number, segment)):
         return False
-    return any(
+    return timeline.is_other_picture(segment) or any(
         not isinstance(other, str)
         and segment.score < EXPLAINED_SHARE * stronger.score
         and stronger.start <= segment.end
