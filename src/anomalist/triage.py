@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from anomalist.agent.reasoning.policy import Policy, decide_clip_label
 from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.composition import TriageSettings, compose_triage, override
-from anomalist.errors import AnomalistError
+from anomalist.errors import AnomalistError, MediaError
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     ClipEvidenceSummary,
@@ -36,6 +38,8 @@ from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
+
+_MAX_SHAPE_CHANGE = 0.05  # of the logarithm of width by height
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,7 @@ class Triage:
         promise = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
+            self._check_shape(opened)
             evidence = self._measure(opened, promise, seen)
             described = self.annotator(opened, evidence.events)
             events = tuple(self.judge_event(event) for event in described)
@@ -171,6 +176,19 @@ class Triage:
             scene_digest=self.scene.digest,
             time=utc_now(),
         )
+
+    def _check_shape(self, video: Video) -> None:
+        """Refuse pictures of another shape than those of the scene: every place would be another one."""
+        (height, width), about = video.size, self.scene.manifest
+        if abs(np.log(width / height) - np.log(about.width / about.height)) > _MAX_SHAPE_CHANGE:
+            turned = (
+                ", as if it were turned by 90°" if (height > width) != (about.height > about.width) else ""
+            )
+            raise MediaError(
+                f"{video.source} is {width} × {height} pixels, the scene {self.scene.name} was learned from "
+                f"{about.width} × {about.height}{turned}: no place in it is the same.",
+                "Turn or cut it as it was learned, or learn a scene of its own.",
+            )
 
     def _measure(
         self, video: Video, promise: tuple[float, EventCalibration], seen: Callable[[float], None]

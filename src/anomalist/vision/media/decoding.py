@@ -255,7 +255,7 @@ def to_pixels(picture: VideoFrame, name: str) -> UInt8Array:
 # Playlists are left out: they would open other files and addresses.
 ALLOWED_FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mjpeg,ivf,obu,gif,mxf,nut,"
-    "rm,dv,yuv4mpegpipe,wtv"
+    "rm,dv,yuv4mpegpipe,wtv,dhav"
 )
 
 
