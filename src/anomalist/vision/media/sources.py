@@ -70,7 +70,7 @@ VIDEO_SUFFIXES = frozenset(
 """Endings of names that folders are searched for."""
 
 _COMPANIONS = frozenset({".db", ".ini", ".log", ".txt", ".xml"})
-"""Endings of files that lie beside frames: thumbnails of a file manager, timestamps, notes. A table is none: it
+"""Endings of what file managers and recorders leave beside frames. A table is none: it
 makes the pictures a data set."""
 
 
