@@ -24,7 +24,7 @@ LAYERS = (
     {"prompts"},
     {"agent", "querying"},
     {"records"},
-    {"composition", "pipeline", "triage", "streaming", "feedback"},
+    {"composition", "pipeline", "triage", "ranking", "streaming", "feedback"},
     {""},  # the public API
     {"report"},
     {"audit"},

@@ -28,6 +28,7 @@ from anomalist.errors import AnomalistError, DataError
 if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
     from anomalist.composition import TriageSettings
+    from anomalist.ranking import ClipRanking
     from anomalist.storage.run_folder import ClipRunFolder
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
@@ -191,7 +192,13 @@ def triage(
     paths: Annotated[
         list[str], typer.Argument(metavar="VIDEO|FOLDER|URL…", help="Clips, folders with clips, streams.")
     ],
-    profile: Annotated[str, typer.Option(help="The scene that was learned: a name, or a folder.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="The scene that was learned: a name, or a folder. Without one, stretches are ranked by each "
+            "clip alone, uncalibrated."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records, timeline report, pictures and short clips.")
     ] = None,
@@ -234,6 +241,16 @@ def triage(
 
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
+    if profile is None:
+        if follow or causal or watch or zones is not None or false_events_per_hour is not None:
+            raise DataError(
+                "--follow, --causal, --watch, --zones and --false-events-per-hour go with --profile.",
+                "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
+            )
+        from anomalist.ranking import ClipRanking
+
+        _exit_by(_triage_all(ClipRanking(), paths, out, echo=json, trail=None), fail_on)
+        return
     settings = TriageSettings(
         profile,
         false_events_per_hour=false_events_per_hour,
@@ -251,7 +268,10 @@ def triage(
     if follow:
         follow_stream(run, paths, webhook, out, trail)
         return
-    records = _triage_all(run, paths, out, echo=json, trail=trail)
+    _exit_by(_triage_all(run, paths, out, echo=json, trail=trail), fail_on)
+
+
+def _exit_by(records: Sequence[ClipRecord], fail_on: FailOnClip | None) -> None:
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -272,7 +292,7 @@ def _open_triage(settings: TriageSettings) -> Triage:
 
 
 def _triage_all(
-    run: Triage, paths: Sequence[str], out: Path | None, *, echo: bool, trail: AuditTrail | None
+    run: Triage | ClipRanking, paths: Sequence[str], out: Path | None, *, echo: bool, trail: AuditTrail | None
 ) -> list[ClipRecord]:
     from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
@@ -308,7 +328,12 @@ def _is_cut_clip(video: str | Path, out: Path | None) -> bool:
 
 
 def _triage_each(
-    run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool, trail: AuditTrail | None
+    run: Triage | ClipRanking,
+    videos: Sequence[str | Path],
+    out: Path | None,
+    *,
+    echo: bool,
+    trail: AuditTrail | None,
 ) -> Iterator[ClipRecord]:
     """Triage each video, into a folder where one is named; what was done there is not done again."""
     from anomalist.audit.recording import RunTrail
@@ -331,7 +356,7 @@ def _triage_each(
 
 
 def _triage_one(
-    run: Triage, path: str | Path, folder: ClipRunFolder | None, progress: Progress
+    run: Triage | ClipRanking, path: str | Path, folder: ClipRunFolder | None, progress: Progress
 ) -> tuple[ClipRecord, bool]:
     """The record of a clip, and whether it was made just now."""
     from anomalist.vision.media.video import open_video

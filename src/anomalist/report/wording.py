@@ -355,6 +355,8 @@ def explain_event_rate(event: Event) -> str:
     """Say how often normal footage gets as high as an event."""
     if event.kind == "forbidden zone":
         return "Nothing may be in that zone, so this needs no comparison."
+    if event.kind == "activity":
+        return "Nothing was learned of this camera: it is compared with the rest of its clip alone."
     if event.false_events_per_hour is None:
         return "No block of the normal footage kept for calibration got this high."
     return f"Normal footage gets this high about {number(event.false_events_per_hour, 2)} times an hour."

@@ -39,6 +39,7 @@ MeasureName = Literal[
     "stillness",
     "dispersal",
     "forbidden zone",
+    "activity",
 ]
 TroubleKind = Literal["black", "covered", "frame rate", "frozen", "moved", "moving"]
 JumpKind = Literal["gap", "restart", "break"]

@@ -105,6 +105,7 @@ DEFAULT_EVENT_FLOORS: dict[MeasureName, SeverityName] = {
     "stillness": "minor",
     "dispersal": "major",
     "forbidden zone": "major",
+    "activity": "minor",
 }
 
 
