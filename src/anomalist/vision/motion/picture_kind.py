@@ -23,7 +23,7 @@ _MIN_COLOUR_SHARE = 0.35  # of the colour that was learned, at the same brightne
 _NOISE_RATIO, _MIN_NOISE = 2.5, 3.0  # of the noise that was learned; grey levels more than that
 _DARK, _BRIGHT = 0.5, 2.0  # of the brightness that was learned
 _UNEVEN = 0.15  # spread of the logarithm of the brightness over the picture: a lamp beside the lens
-_FLAT = 4.0  # grey levels of spread: less shows nothing
+_FLAT, _FLAT_SHARE = 4.0, 0.15  # grey levels of spread, or share of the scene's: less shows nothing
 _BLOCK = 32  # pixels, in the mean of which noise has no motion
 _DRIFT = 1.7  # pixels a second from which the whole picture moves
 _SETTLING_SECONDS = 0.5  # that another kind must last; of brightness alone, longer
@@ -104,6 +104,7 @@ class PictureKindMonitor:
     def __init__(self, learned: PictureLook | None, background: FloatArray) -> None:
         self._learned = learned
         self._background = _reduced(background)
+        self._flat = min(_FLAT, max(_FLAT_SHARE * float(self._background.std()), 1.0))
         self._kind = ""
         self._pending = ""
         self._since = 0.0
@@ -128,7 +129,7 @@ class PictureKindMonitor:
         """
         if self._learned is None:
             return PictureState("", settled=True)
-        if _shows_nothing(grey):  # covered, or a flash while the camera switches
+        if float(_reduced(grey).std()) < self._flat:  # covered, or a flash while the camera switches
             return PictureState(self._kind, settled=self._ready)
         self._begun = min(self._begun, time)
         if self._last is not None and not _drifts(velocity):
@@ -194,10 +195,6 @@ def smooth_noise(grey: UInt8Array) -> UInt8Array:
     import cv2
 
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), _NOISE_BLUR), np.uint8)
-
-
-def _shows_nothing(grey: UInt8Array) -> bool:
-    return float(_reduced(grey).std()) < _FLAT
 
 
 def _of_brightness(one: str, other: str) -> bool:
