@@ -33,6 +33,7 @@ from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.video import open_video
+from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
@@ -232,9 +233,16 @@ class Triage:
             verdict=verdict,
             status="ok",
             key=self.key(video),
-            notes=video.notes,
+            notes=(*video.notes, *_overlay_notes(timeline, self.scene)),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=utc_now(),
             seconds=round(seconds, 2),
         )
+
+
+def _overlay_notes(timeline: ClipTimeline, scene: Scene) -> list[str]:
+    """Say where burned-in text was left out."""
+    size = scene.learned.background.grey.shape
+    places = dict.fromkeys(place_words(place_of(box, (size[0], size[1]))) for box in timeline.overlays)
+    return [f"Burned-in text {', '.join(places)} was left out."] if places else []

@@ -97,9 +97,9 @@ def _unjudged_of(record: Record | ClipRecord) -> Iterator[Unjudged]:
         spans = merge_spans((t.start, t.end) for t in record.troubles if t.kind == kind)
         why = f"{TROUBLES[kind][0].upper()}{TROUBLES[kind][1:]}."
         yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
-    for kind in sorted({each.kind for each in record.other_pictures}):
-        spans = merge_spans((each.start, each.end) for each in record.other_pictures if each.kind == kind)
-        why = f"The picture was {kind}, unlike what was learned: only fast things were looked for."
+    for look in sorted({each.kind for each in record.other_pictures}):
+        spans = merge_spans((each.start, each.end) for each in record.other_pictures if each.kind == look)
+        why = f"The picture was {look}, unlike what was learned: only fast things were looked for."
         yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
     troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
     troubled += [(each.start, each.end) for each in record.other_pictures]

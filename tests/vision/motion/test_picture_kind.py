@@ -13,8 +13,10 @@ from anomalist.vision.motion.picture_kind import (
     PictureKindMonitor,
     PictureState,
     colour_of,
+    is_overlay,
     look_of,
     noise_between,
+    overlay_places,
 )
 
 SHAPE = (120, 160)
@@ -114,3 +116,20 @@ def test_noise_is_measured_beside_a_change_of_light() -> None:
     first, second = (120 + 5 * rng.standard_normal(SHAPE) for _ in range(2))
     found = noise_between(first.astype(np.uint8), (second + 20).astype(np.uint8))
     assert found == pytest.approx(5, rel=0.15)
+
+
+def test_burned_in_text_is_told_from_people_and_bright_things() -> None:
+    background = grey_of(picture(9)).astype(np.float32)
+    limit = np.full(SHAPE, 12, np.float32)
+    text = grey_of(picture(1))
+    cv2.putText(text, "12:34:56", (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
+    assert is_overlay(text, background, limit, (6, 6, 80, 26))
+    body = grey_of(picture(2))
+    body[40:70, 60:72] = 250
+    assert not is_overlay(body, background, limit, (56, 36, 76, 74))
+    assert not is_overlay(grey_of(picture(3)), background, limit, (6, 6, 80, 26))
+
+
+def test_text_that_changes_in_many_pictures_is_one_place() -> None:
+    boxes = [(10 + 8 * (n % 5), 8, 17 + 8 * (n % 5), 18) for n in range(40)] + [(90, 60, 100, 80)]
+    assert overlay_places(boxes, 40, SHAPE) == ((2, 4, 57, 22),)

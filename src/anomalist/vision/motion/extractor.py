@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from anomalist.types.clip import TroubleKind
-from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.camera import CameraMonitor
 from anomalist.vision.motion.flow import (
@@ -268,6 +268,7 @@ class MotionExtractor:
         self._last: _FrameFlow | None = None
         self._repeats = RepeatMonitor()
         self._slow = self._troubled = False
+        self._counts: BoolArray = np.ones(self._size, np.bool_)
 
     def extract(self, frame: Frame) -> FrameMotion:
         """Extract the motion of a frame that is later than the last one."""
@@ -281,6 +282,11 @@ class MotionExtractor:
         with single_threaded(), closing(prefetch(self._flows, frames)) as flows:
             for flow in flows:
                 yield self._segment(flow)
+
+    def leave_out(self, box: Box) -> None:
+        """Take what is in a box for no foreground from here on, working pixels: burned-in text."""
+        x0, y0, x1, y1 = box
+        self._counts[max(y0, 0) : y1, max(x0, 0) : x1] = False
 
     def _flows(self, frames: Iterable[Frame]) -> Iterator[_FrameFlow]:
         for frame in frames:
@@ -356,12 +362,12 @@ class MotionExtractor:
         trouble = camera.check(flow.grey, flow.velocity, flow.time)
         if not settled and trouble not in ("black", "frozen"):
             trouble = None  # what was learned tells nothing of it
-        mask = np.zeros(self._size, np.bool_)
+        mask: BoolArray = np.zeros(self._size, np.bool_)
         if adaptive is not None and settled:
             # A faulty camera's picture must not become the background.
             learns = trouble is None and not camera.suspicious
             difference = adaptive.difference(flow.grey, flow.time, learn=learns)
-            mask = foreground_mask(difference, flow.speed, self._slowest)
+            mask = foreground_mask(difference, flow.speed, self._slowest) & self._counts
             if flow.fresh:
                 self._rate.restart()
             if not flow.repeats:

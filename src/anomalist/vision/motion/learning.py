@@ -47,7 +47,7 @@ from anomalist.vision.motion.measures import (
     empty_histograms,
     motion_limits,
 )
-from anomalist.vision.motion.picture_kind import PictureLook, colour_of, look_of
+from anomalist.vision.motion.picture_kind import PictureLook, colour_of, is_overlay, look_of, overlay_places
 from anomalist.vision.motion.scene import (
     SCENE_KIND,
     Scene,
@@ -202,7 +202,8 @@ def learn_scene(
     path = profile_path(name)
     SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
-    usable, background, perspective, look, skipped = _survey_footage(opened, progress)
+    usable, survey, skipped = _survey_footage(opened, progress)
+    background, perspective = survey.background, survey.perspective
     counted_cells(zones, empty_histograms_for(background).speeds.shape[1:])  # refused before the long work
     feature_extractor = feature_extractor_for(backbone)
 
@@ -210,7 +211,7 @@ def learn_scene(
         return ObjectEmbedder(feature_extractor, perspective)
 
     reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
-    folds, seconds = _collect_statistics(usable, background, perspective, embedder, reservoirs, progress)
+    folds, seconds = _collect_statistics(usable, survey, embedder, reservoirs, progress)
     banks = [reservoir.bank().astype(np.float16).astype(np.float32) for reservoir in reservoirs]  # as stored
     total = sum(seconds)
     if total < _MIN_FOOTAGE_SECONDS:
@@ -219,7 +220,7 @@ def learn_scene(
     clips = []
     for index, video in enumerate(usable):
         progress("calibrating", index, len(usable))
-        extractor = MotionExtractor(background, perspective)
+        extractor = survey.extractor()
         fold = _fold_function(index, video, len(usable))
         novelty = _held_out_novelty(banks, limits, embedder)
         frames = video.frames(rate=ANALYSIS_RATE)
@@ -236,7 +237,8 @@ def learn_scene(
         width=width,
         height=height,
         perspective=perspective,
-        look=look,
+        look=survey.look,
+        overlays=survey.overlays,
         norms=scales,
         frames=sum(fold.frames for fold in folds),
         block_seconds=blocks.seconds,
@@ -287,10 +289,27 @@ def empty_histograms_for(background: Background) -> MotionHistograms:
     return empty_histograms(grid_shape(height, width))
 
 
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """What the footage shows where nothing moves: background, perspective, look, and burned-in text."""
+
+    background: Background
+    perspective: Perspective
+    look: PictureLook
+    overlays: tuple[Box, ...]
+
+    def extractor(self) -> MotionExtractor:
+        """A new extractor for a clip of this footage."""
+        extractor = MotionExtractor(self.background, self.perspective)
+        for box in self.overlays:
+            extractor.leave_out(box)
+        return extractor
+
+
 def _survey_footage(
     videos: Sequence[Video], progress: Progress
-) -> tuple[list[Video], Background, Perspective, PictureLook, tuple[str, ...]]:
-    """First pass: the usable videos, background, perspective, look, and what was skipped and why."""
+) -> tuple[list[Video], _Survey, tuple[str, ...]]:
+    """First pass: the usable videos, what they show, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
     usable: list[Video] = []
@@ -316,28 +335,31 @@ def _survey_footage(
         raise DataError(f"Nothing can be learned from: {skipped[0] if skipped else 'no frame'}")
     background = median_background(stills)
     boxes: list[Box] = []
+    overlays: list[Box] = []
     for grey in stills:
         difference = AdaptiveBackground(background).difference(grey, 0.0)
-        boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
+        for box in foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)):
+            text = is_overlay(grey, background.grey, background.limit, box)
+            (overlays if text else boxes).append(box)
     perspective = fit_perspective(boxes, background.grey.shape[0])
-    return usable, background, perspective, look_of(colours, stills), tuple(skipped)
+    found = overlay_places(overlays, len(stills), (background.grey.shape[0], background.grey.shape[1]))
+    return usable, _Survey(background, perspective, look_of(colours, stills), found), tuple(skipped)
 
 
 def _collect_statistics(
     videos: Sequence[Video],
-    background: Background,
-    perspective: Perspective,
+    survey: _Survey,
     embedder: Callable[[], ObjectEmbedder],
     reservoirs: Sequence[DescriptorReservoir],
     progress: Progress,
 ) -> tuple[list[MotionHistograms], list[float]]:
     """Second pass: histograms of each fold, and the seconds of each video; objects go into the reservoirs."""
-    folds = [empty_histograms_for(background) for _ in range(FOLDS)]
+    folds = [empty_histograms_for(survey.background) for _ in range(FOLDS)]
     seconds = []
     frames = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
-        extractor, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
+        extractor, fold = survey.extractor(), _fold_function(index, video, len(videos))
         object_embedder = embedder()
         last = 0.0
         for frame_motion in extractor.extract_all(video.frames(rate=ANALYSIS_RATE)):

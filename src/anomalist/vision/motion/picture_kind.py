@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from pydantic import Field
 
-from anomalist.types.common import FloatArray, Frozen, UInt8Array
+from anomalist.types.common import Box, FloatArray, Frozen, UInt8Array
 
 _REDUCTION = 8  # of the picture, for its colour: noise averages out
 _STEP = 4  # every so many pixels are looked at for noise
@@ -220,3 +220,58 @@ def _drifts(velocity: FloatArray) -> bool:
     size = max(width // _BLOCK, 1), max(height // _BLOCK, 1)
     blocks = cv2.resize(velocity, size, interpolation=cv2.INTER_AREA)
     return float(np.quantile(np.hypot(blocks[..., 0], blocks[..., 1]), 0.25)) > _DRIFT
+
+
+_GROWTH = 4  # pixels around what changes of a text: its digits differ in width
+_MIN_TEXT_SHARE = 0.1  # of the pictures, in which a place shows text
+_STROKE = 3.0  # pixels, half the width of a stroke of burned-in text at most
+_MIN_STROKE_PIXELS = 12  # that differ from the background
+_INK_SPREAD = 48.0  # grey levels between the strokes of one text, coding included
+_LIGHT, _DARK_INK = 190, 40  # grey levels: text is as light or as dark as can be
+
+
+def is_overlay(grey: UInt8Array, background: FloatArray, limit: FloatArray, box: Box) -> bool:
+    """Whether what differs from the background in a box is burned-in text: thin strokes of one light tone.
+
+    Parameters
+    ----------
+    grey : uint8 (h, w).
+    background, limit : float32 (h, w), of the scene, and grey levels by which foreground differs.
+    box : pixels.
+    """
+    import cv2
+
+    x0, y0, x1, y1 = box
+    part = np.s_[max(y0, 0) : y1, max(x0, 0) : x1]
+    now = grey[part].astype(np.float32)
+    differs = np.abs(now - background[part]) > limit[part]
+    if np.count_nonzero(differs) < _MIN_STROKE_PIXELS:
+        return False
+    padded = np.pad(differs, 1).astype(np.uint8)
+    if float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max()) > _STROKE:
+        return False
+    # The edges of strokes are mixed with the background: their better half shows the ink.
+    ink = now[differs]
+    lighter = float(np.median(ink)) > float(np.median(background[part]))
+    core = np.sort(ink)[len(ink) // 2 :] if lighter else np.sort(ink)[: -(len(ink) // 2)]
+    extreme = np.median(core) >= _LIGHT if lighter else np.median(core) <= _DARK_INK
+    return bool(extreme and np.quantile(core, 0.9) - np.quantile(core, 0.1) <= _INK_SPREAD)
+
+
+def overlay_places(boxes: Sequence[Box], pictures: int, size: tuple[int, int]) -> tuple[Box, ...]:
+    """Boxes around burned-in text that was found in many pictures.
+
+    Parameters
+    ----------
+    boxes : in which `is_overlay` found some, over all pictures.
+    pictures : how many were looked at.
+    size : (height, width) of them.
+    """
+    import cv2
+
+    counts = np.zeros(size, np.int32)
+    for x0, y0, x1, y1 in boxes:
+        counts[max(y0 - _GROWTH, 0) : y1 + _GROWTH, max(x0 - 2 * _GROWTH, 0) : x1 + 2 * _GROWTH] += 1
+    often = (counts >= max(_MIN_TEXT_SHARE * pictures, 2)).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(often)
+    return tuple((x, y, x + w, y + h) for x, y, w, h, _ in stats[1:].tolist())

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from anomalist.errors import DataError
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.common import BoolArray, FloatArray, Frozen
+from anomalist.types.common import BoolArray, Box, FloatArray, Frozen
 from anomalist.vision.motion.extractor import MIN_SPEED, Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
 from anomalist.vision.motion.measures import SPEED_EDGES, MotionHistograms, MotionLimits, motion_limits
@@ -129,6 +129,7 @@ class SceneManifest(ArtifactManifest):
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     look: PictureLook | None = Field(None, description="of the pictures as a whole; None: not measured")
+    overlays: tuple[Box, ...] = Field((), description="burned-in text that is left out, working pixels")
     zones: tuple[Zone, ...] = ()
     backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
     seed: int = Field(description="of the reservoir sample of embeddings")

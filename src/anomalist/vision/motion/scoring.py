@@ -16,7 +16,7 @@ from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.anomalies import AnomalyLocaliser, LocalAnomaly, involved_objects
 from anomalist.vision.motion.appearance import AppearanceNovelty, ObjectEmbedder, feature_extractor_for
-from anomalist.vision.motion.extractor import MIN_SPEED, FrameMotion, MotionExtractor
+from anomalist.vision.motion.extractor import MIN_SPEED, FrameMotion, MotionExtractor, working_grey
 from anomalist.vision.motion.flow import CELL_SIZE, MotionGrid, Perspective
 from anomalist.vision.motion.measures import (
     CELL_MEASURES,
@@ -28,6 +28,7 @@ from anomalist.vision.motion.measures import (
     frame_measures,
     speed_measure,
 )
+from anomalist.vision.motion.picture_kind import is_overlay
 from anomalist.vision.motion.scene import Scene, Zone, cells_in, counted_cells
 from anomalist.vision.motion.score_scale import ScoreScales, leading_measure
 from anomalist.vision.motion.tracks import MovingObject, TrackedObject, Tracker
@@ -130,6 +131,7 @@ def anomaly_map(measurement: FrameMeasures, scales: ScoreScales) -> FloatArray:
     return out
 
 
+_TEXT_MARGIN = 2 * CELL_SIZE, CELL_SIZE  # pixels around burned-in text: its digits differ in width
 _SMEAR = 0.5  # body heights by which the windows smear what moves
 _INTRUSION_SHARE = 0.25  # of a body's cells inside a forbidden zone: somebody is there, not just a shadow
 
@@ -175,6 +177,8 @@ class FrameScorer:
     scene : learned from normal footage.
     zones : drawn by a person; None takes those of the scene.
     floor : score from which local anomalies are listed; by default none are.
+
+    ``overlays`` are the boxes of burned-in text that were found and left out, working pixels.
     """
 
     def __init__(
@@ -187,6 +191,8 @@ class FrameScorer:
         self._extractor = MotionExtractor(
             scene.learned.background, perspective, usual_pace=scene.usual_pace, look=scene.manifest.look
         )
+        for box in scene.manifest.overlays:
+            self._extractor.leave_out(box)
         features = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
         embedder = ObjectEmbedder(features, perspective)
         novelty = AppearanceNovelty(embedder, scene.learned.bank, grid)
@@ -200,6 +206,7 @@ class FrameScorer:
             scene.manifest.norms, self._measurer.top, reach, floor, MIN_SPEED * perspective.middle
         )
         self._floor = floor
+        self.overlays: list[Box] = []
         self.last_map: FloatArray = np.zeros(grid, np.float32)
 
     @property
@@ -246,6 +253,7 @@ class FrameScorer:
                 objects,
                 tracked_objects,
             )
+            anomalies = self._without_overlays(frame_motion, anomalies)
         intruded = self._intruded(frame_motion)
         return FrameScore(
             time=frame_motion.time,
@@ -258,6 +266,30 @@ class FrameScorer:
             jump=frame_motion.jump,
             kind=frame_motion.kind,
         )
+
+    def _without_overlays(
+        self, frame_motion: FrameMotion, anomalies: tuple[LocalAnomaly, ...]
+    ) -> tuple[LocalAnomaly, ...]:
+        """Leave burned-in text out, from here on."""
+        if frame_motion.kind or not any(each.standing for each in anomalies):
+            return anomalies
+        background = self._scene.learned.background
+        height, width = background.grey.shape
+        grey = working_grey(frame_motion.pixels, (height, width))
+        kept = []
+        for each in anomalies:
+            if each.box is None or not each.standing:
+                kept.append(each)
+                continue
+            x0, y0, x1, y1 = each.box
+            wide, high = _TEXT_MARGIN
+            box = max(x0 - wide, 0), max(y0 - high, 0), min(x1 + wide, width), min(y1 + high, height)
+            if is_overlay(grey, background.grey, background.limit, box):
+                self.overlays.append(box)
+                self._extractor.leave_out(box)
+            else:
+                kept.append(each)
+        return tuple(kept)
 
     def _of_whole_frame(
         self, frame_motion: FrameMotion, without: Sequence[Box]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import Event, JumpKind, Mode, OtherPicture, TimeJump, Trouble, TroubleKind
-from anomalist.types.common import FloatArray
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.anomalies import (
     EXPLAINED_SHARE,
@@ -58,6 +58,7 @@ class ClipTimeline:
     jumps : where the time can't be trusted.
     other_pictures : where the picture was of another kind than what was learned.
     lines : of each thing, what stood out of it, by number of the frame.
+    overlays : boxes of burned-in text that were left out, working pixels.
     intrusions : frames in which something was in a forbidden zone, by number.
     """
 
@@ -69,6 +70,7 @@ class ClipTimeline:
     jumps: list[TimeJump] = field(default_factory=list)
     other_pictures: list[OtherPicture] = field(default_factory=list)
     lines: dict[int, dict[int, LocalAnomaly]] = field(default_factory=dict)
+    overlays: tuple[Box, ...] = ()
     intrusions: dict[int, FrameScore] = field(default_factory=dict)
     _linker: AnomalyLinker = field(default_factory=AnomalyLinker)
 
@@ -197,6 +199,7 @@ def score_clip(
     for frame_score in scorer.score_all(frames):
         timeline.add(frame_score)
         on_frame(frame_score.time)
+    timeline.overlays = tuple(scorer.overlays)
     return timeline
 
 
