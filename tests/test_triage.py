@@ -106,7 +106,7 @@ def test_abnormal_from_the_first_frame_to_the_last_is_said(street: Scene) -> Non
 
 def test_a_standing_thing_and_a_runner_elsewhere_are_two_events(street: Scene) -> None:
     parked = Actor(((-1.0, 40.0, 25.0), (20.0, 40.0, 25.0)), size=2.0, seed=1)
-    record = triaged(street, make_film(16, parked, walker(6.0, 90.0, speed=4.0, left=True)))
+    record = triaged(street, make_film(16, parked, walker(6.0, 90.0, speed=4.0, left=True), people=42))
     standing, running = sorted(record.events, key=lambda event: event.start)
     assert standing.kind in ("dwell", "place")
     assert running.kind == "speed"

@@ -122,8 +122,8 @@ def test_burned_in_text_is_told_from_people_and_bright_things() -> None:
     background = grey_of(picture(9)).astype(np.float32)
     limit = np.full(SHAPE, 12, np.float32)
     text = grey_of(picture(1))
-    cv2.putText(text, "12:34:56", (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1)
-    assert is_overlay(text, background, limit, (6, 6, 80, 26))
+    cv2.putText(text, "12:34:56", (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1)
+    assert is_overlay(text, background, limit, (6, 4, 90, 26))
     body = grey_of(picture(2))
     body[40:70, 60:72] = 250
     assert not is_overlay(body, background, limit, (56, 36, 76, 74))

@@ -41,6 +41,7 @@ _MAX_MEDIAN_FRAMES = 120  # more change nothing
 _MIN_CONTRAST = 12.0  # grey levels of difference that foreground has at least
 _NOISE_FACTOR = 5.0  # and at least so many deviations of the noise of its pixel
 _HALF_LIFE = 30.0  # seconds in which the background takes up half of a lasting change
+_MAX_ADAPTATION_STEP = 1.0  # seconds that one picture may count for
 _MIN_GAIN = 0.25  # of the brightness that was learned, by which the least contrast is lowered
 _MAX_ADAPTATION_RATE = 8.0  # grey levels a second, so that what stops for a moment isn't absorbed
 
@@ -126,7 +127,8 @@ class AdaptiveBackground:
             self._grey * self._gain(grey), np.float32(255)
         )  # white doesn't get any brighter
         residual = grey - expected
-        elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
+        # What stands there after a pause has not stood there throughout it.
+        elapsed = 0.0 if self._time is None else min(max(time - self._time, 0.0), _MAX_ADAPTATION_STEP)
         self._time = time
         share = 1 - 0.5 ** (elapsed / _HALF_LIFE)
         pace = _MAX_ADAPTATION_RATE * elapsed

@@ -33,6 +33,7 @@ from anomalist.vision.motion.scene import Scene, Zone, cells_in, counted_cells
 from anomalist.vision.motion.score_scale import ScoreScales, leading_measure
 from anomalist.vision.motion.tracks import MovingObject, TrackedObject, Tracker
 
+_MIN_STILL_SECONDS = 1.0  # after a break, before the whole scene can be said to be still
 _TOP_SHARE = 0.2  # of the cells of one body: the mean of so many highest cells is the frame's value
 
 
@@ -83,6 +84,7 @@ class FrameMeasurer:
         body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
         self.top = int(np.clip(round(_TOP_SHARE * body), 1, max(self._counts.sum(), 1)))
         self._last: float | None = None
+        self.begun = 0.0
 
     def measure(self, frame_motion: FrameMotion) -> FrameMeasures:
         """Measure the next frame; every value is NaN where it can't be judged."""
@@ -91,6 +93,7 @@ class FrameMeasurer:
         if frame_motion.fresh or frame_motion.trouble is not None:
             self._dwelling.reset()
             self._novelty.reset()
+            self.begun = frame_motion.time
             unknown = np.full(len(MEASURES), np.nan, np.float32)
             nothing = np.zeros(self._counts.shape, np.float32)
             return FrameMeasures(
@@ -105,6 +108,8 @@ class FrameMeasurer:
         )
         places = {name: np.where(self._counts, maps[name], 0).astype(np.float32) for name in CELL_MEASURES}
         whole = frame_measures(frame_motion.movement, self._limits)
+        if frame_motion.time - self.begun < _MIN_STILL_SECONDS:
+            whole["stillness"] = 0.0
         values = [self._highest(places[n]) if n in places else whole[n] for n in MEASURES]
         return FrameMeasures(frame_motion.time, None, np.array(values, np.float32), places)
 
@@ -296,7 +301,10 @@ class FrameScorer:
     ) -> Mapping[MeasureName, float]:
         if frame_motion.kind:
             return dict.fromkeys(FRAME_MEASURES, 0.0)
-        return frame_measures(frame_motion.movement, self._scene.limits, without)
+        measures = frame_measures(frame_motion.movement, self._scene.limits, without)
+        if frame_motion.time - self._measurer.begun < _MIN_STILL_SECONDS:
+            measures["stillness"] = 0.0
+        return measures
 
     def _inside(
         self, zone: str, objects: Sequence[MovingObject], tracked_objects: Sequence[TrackedObject]
