@@ -230,6 +230,7 @@ class ClipRecord(StagedRecord):
     """
 
     STAGES = ("media", "evidence", "verdict")
+    ADDED_LATER = ("jumps", "other_pictures")
     ROW = (
         "source", "status", "error", "label", "why_undecided", "events", "troubles",  # what people read
         "jumps", "other_pictures",

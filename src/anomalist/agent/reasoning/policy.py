@@ -105,7 +105,6 @@ DEFAULT_EVENT_FLOORS: dict[MeasureName, SeverityName] = {
     "stillness": "minor",
     "dispersal": "major",
     "forbidden zone": "major",
-    "activity": "minor",
 }
 
 

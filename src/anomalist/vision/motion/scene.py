@@ -120,6 +120,8 @@ class TrainingVideo(Frozen):
 class SceneManifest(ArtifactManifest):
     """``scene.json``: everything about the scene but its arrays."""
 
+    ADDED_LATER = ("look", "overlays")
+
     format: int = SCENE_FORMAT
     width: int = Field(description="of the frames, pixels")
     height: int
@@ -129,7 +131,9 @@ class SceneManifest(ArtifactManifest):
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
     look: PictureLook | None = Field(None, description="of the pictures as a whole; None: not measured")
-    overlays: tuple[Box, ...] = Field((), description="burned-in text that is left out, working pixels")
+    overlays: tuple[Box, ...] | None = Field(
+        None, description="burned-in text that is left out, working pixels; None: not looked for"
+    )
     zones: tuple[Zone, ...] = ()
     backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
     seed: int = Field(description="of the reservoir sample of embeddings")

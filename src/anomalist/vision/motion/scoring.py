@@ -196,7 +196,7 @@ class FrameScorer:
         self._extractor = MotionExtractor(
             scene.learned.background, perspective, usual_pace=scene.usual_pace, look=scene.manifest.look
         )
-        for box in scene.manifest.overlays:
+        for box in scene.manifest.overlays or ():
             self._extractor.leave_out(box)
         features = feature_extractor_for(scene.manifest.backbone, stored_in=f"the scene {scene.name}")
         embedder = ObjectEmbedder(features, perspective)
