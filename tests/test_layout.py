@@ -24,7 +24,7 @@ LAYERS = (
     {"prompts"},
     {"agent", "querying"},
     {"records"},
-    {"composition", "pipeline", "triage", "streaming", "feedback", "subjects"},
+    {"composition", "pipeline", "triage", "ranking", "streaming", "feedback", "subjects"},
     {""},  # the public API
     {"publishing"},
     {"report"},

@@ -99,9 +99,60 @@ def test_a_forbidden_zone_alarms_and_an_ignored_one_never_does(street: Scene) ->
 
 
 def test_abnormal_from_the_first_frame_to_the_last_is_said(street: Scene) -> None:
-    runners = [walker(t / 2 - 4, 60.0, speed=4.0, seed=t) for t in range(30)]
-    record = triaged(street, make_film(8, *runners))
+    parked = Actor(((-1.0, 80.0, 25.0), (20.0, 80.0, 25.0)), size=2.0, seed=1)
+    record = triaged(street, make_film(8, parked, people=42))
     assert any(event.throughout for event in record.events)
+
+
+def test_a_standing_thing_and_a_runner_elsewhere_are_two_events(street: Scene) -> None:
+    parked = Actor(((-1.0, 40.0, 25.0), (20.0, 40.0, 25.0)), size=2.0, seed=1)
+    record = triaged(street, make_film(16, parked, walker(6.0, 90.0, speed=4.0, left=True), people=42))
+    standing, running = sorted(record.events, key=lambda event: event.start)
+    assert standing.kind in ("dwell", "place")
+    assert running.kind == "speed"
+    assert "right to left" in running.caption.text
+    assert not {track.id for track in standing.tracks} & {track.id for track in running.tracks}
+    for event, row in ((standing, 25), (running, 90)):
+        assert event.box is not None
+        assert event.box[1] <= row <= event.box[3]
+        assert all(set(claim.evidence) <= {event.id, *(t.id for t in event.tracks)} for claim in event.claims)
+    assert running.end - running.start < 5
+
+
+def test_things_that_run_apart_from_each_other_are_events_of_their_own(street: Scene) -> None:
+    record = triaged(
+        street,
+        make_film(12, walker(4.0, 50.0, speed=4.0), walker(4.0, 98.0, speed=4.0, left=True, seed=1)),
+    )
+    ways = {track.direction for event in record.events if event.kind == "speed" for track in event.tracks[:1]}
+    assert ways == {"from left to right", "from right to left"}
+
+
+def test_a_pause_of_the_recorder_makes_no_duration(street: Scene) -> None:
+    film = make_film(16, walker(2.0, 60.0), walker(11.0, 60.0, speed=4.0), people=42)
+    paused = replace(film, times=tuple(time if time < 8 else time + 6 for time in film.times))
+    record = triaged(street, paused)
+    (jump,) = record.jumps
+    assert jump.kind == "gap"
+    assert jump.time == pytest.approx(14.0)
+    assert jump.seconds == pytest.approx(6.0, abs=0.1)
+    assert "dwell" not in kinds(record)
+    assert all(not event.start < 14 < event.end for event in record.events)
+
+
+def test_frames_that_come_too_seldom_are_undecided_and_no_way_is_told(street: Scene) -> None:
+    film = make_film(30, walker(11.0, 60.0, speed=4.0), people=42)
+    record = triaged(street, replace(film, times=film.times[::10]))
+    assert record.label == "undecided"
+    assert "frame rate" in (record.why_undecided or "")
+    assert record.events == ()
+
+
+def test_a_clip_of_another_shape_is_refused_by_name(street: Scene) -> None:
+    film = make_film(3, change=lambda pixels, _: np.ascontiguousarray(np.rot90(pixels)))
+    record = triaged(street, replace(film, size=(160, 120)))
+    assert record.status == "error"
+    assert "turned by 90°" in (record.error or "")
 
 
 def test_brighter_light_is_no_event(street: Scene) -> None:

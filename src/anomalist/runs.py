@@ -16,6 +16,7 @@ from anomalist.audit.recording import AuditTrail, RunTrail
 from anomalist.errors import AnomalistError
 from anomalist.feedback import stored_rank_adjustments
 from anomalist.pipeline import Inspector
+from anomalist.ranking import ClipRanking
 from anomalist.records import inspect_to_folder, pending_paths
 from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
@@ -83,7 +84,7 @@ class ClipRun:
 
     Parameters
     ----------
-    triage : judges the clips.
+    triage : judges the clips, or ranks their stretches where nothing was learned.
     path : the run folder; None keeps nothing.
     trail : the audit trail, after `AuditTrail.begin_triage`; None writes none.
 
@@ -92,7 +93,7 @@ class ClipRun:
     DataError : the folder can't be written, or another process writes into it.
     """
 
-    def __init__(self, triage: Triage, path: Path | None, trail: AuditTrail | None) -> None:
+    def __init__(self, triage: Triage | ClipRanking, path: Path | None, trail: AuditTrail | None) -> None:
         self.path = path
         self._triage = triage
         self._trail = RunTrail(trail, path)

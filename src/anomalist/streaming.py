@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Condition, Thread
 from typing import Literal, Self
@@ -18,19 +19,22 @@ from pydantic import Field
 from anomalist.agent.reasoning.event_reasoner import EventAnnotator
 from anomalist.agent.reasoning.vlm_reasoner import add_note
 from anomalist.triage import Triage
-from anomalist.types.clip import Event, TroubleKind
+from anomalist.types.clip import Event, TimeJump, TroubleKind
 from anomalist.types.common import Frozen
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
-from anomalist.vision.motion.events import EventBuilder
+from anomalist.vision.motion.anomalies import EXPLAINED_SHARE, AnomalyLinker, LocalAnomaly, is_borne_out
+from anomalist.vision.motion.events import EventBuilder, Moment
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
 from anomalist.vision.motion.temporal import MAX_GAP, CausalAverage, HysteresisSegmenter, TemporalSegment
+from anomalist.vision.motion.timeline import anomaly_floor, jump_of
 
 _MAX_EVENT_MEMORY = 120.0  # seconds of an event that goes on and on: what it is was seen by then
+_ONSET_SECONDS = 1.0  # before a thing stands out, which its average counts
 _HEARTBEAT_SECONDS = 60.0  # seconds of stream time between two signs of life
 
 
-AlertState = Literal["opened", "updated", "closed", "trouble", "recovered", "watching"]
+AlertState = Literal["opened", "updated", "closed", "trouble", "recovered", "jump", "picture", "watching"]
 
 
 class LiveAlert(Frozen):
@@ -50,6 +54,10 @@ class LiveAlert(Frozen):
         'opinion of a model ("updated")',
     )
     trouble: TroubleKind | None = None
+    jump: TimeJump | None = Field(None, description="where the time can't be trusted: nothing reaches across")
+    picture: str | None = Field(
+        None, description='of what kind the picture is now, unlike what was learned; "" as it was learned'
+    )
 
 
 class StreamTriage:
@@ -73,15 +81,18 @@ class StreamTriage:
         self._triage = triage
         self._source = source
         self._opinions = opinions
-        self._scorer = FrameScorer(scene, zones)
+        self._floor = anomaly_floor(threshold)
+        self._threshold = threshold
+        self._scorer = FrameScorer(scene, zones, floor=self._floor)
         self._maker = EventBuilder(scene, "causal", size, zones)
-        self._average = CausalAverage()
-        self._motion = _MonitoredScore(threshold, None)
+        self._linker = AnomalyLinker()
         forbidden = [zone.name for zone in zones if zone.kind == "forbidden"]
-        self._lines = [self._motion, *(_MonitoredScore(0.5, name) for name in forbidden)]
-        self._moments: deque[FrameScore] = deque()
+        self._zones = [_Followed(0.5, zone=name) for name in forbidden]
+        self._things: dict[int, _Followed] = {}
+        self._recent: deque[tuple[float, float]] = deque()
         self._number = 0
         self._trouble: TroubleKind | None = None
+        self._kind = ""
         self._alive = 0.0
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[LiveAlert]:
@@ -93,7 +104,7 @@ class StreamTriage:
         for moment in self._scorer.score_all(frames):
             last = moment.time
             yield from self._after(moment)
-        for line in self._lines:
+        for line in self._every():
             yield from self._close(line, line.machine.finish(), last)
         if self._opinions is not None:
             yield from (self._updated(event, last) for event in self._opinions.drain(MAX_FINAL_WAIT))
@@ -102,23 +113,73 @@ class StreamTriage:
         """Yield what the next frame brings."""
         return self._after(self._scorer.score(frame))
 
+    def _every(self) -> list[_Followed]:
+        return [*self._things.values(), *self._zones]
+
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.cut:
-            self._average.reset()
-            for line in self._lines:
+            for line in self._every():
                 yield from self._close(line, line.machine.finish(), moment.time)
+            yield self._alert("jump", moment.time, jump=jump_of(moment))
+            self._things.clear()
+            self._recent.clear()
+            self._linker.reset()
         yield from self._camera(moment)
-        self._remember(moment)
-        smooth = self._average.push(moment.time, moment.score)
-        for line in self._lines:
-            value = smooth if line.zone is None else float(line.zone in moment.intruded_zones)
-            yield from self._close(line, line.machine.push(moment.time, value), moment.time)
-            yield from self._open(line, moment.time)
+        if moment.kind != self._kind:
+            self._kind = moment.kind
+            yield self._alert("picture", moment.time, picture=moment.kind)
+        # A thing that isn't listed stood out less than the floor.
+        elsewhere = min(moment.score, self._floor) if moment.judged else moment.score
+        self._recent.append((moment.time, elsewhere))
+        while moment.time - self._recent[0][0] > _ONSET_SECONDS:
+            self._recent.popleft()
+        shown = self._listed(moment)
+        for number, line in self._things.items():
+            anomaly = shown.get(number)
+            value = elsewhere if anomaly is None else anomaly.score
+            yield from self._push(line, moment.time, line.average.push(moment.time, value))
+        for line in self._zones:
+            inside = line.zone in moment.intruded_zones
+            if inside:
+                line.inside.append(moment)
+            yield from self._push(line, moment.time, float(inside))
+        self._drop_what_is_over(moment.time)
         if moment.time - self._alive >= _HEARTBEAT_SECONDS:
             self._alive = moment.time
             yield self._alert("watching", moment.time)
         if self._opinions is not None:
             yield from (self._updated(event, moment.time) for event in self._opinions.finished())
+
+    def _listed(self, moment: FrameScore) -> dict[int, LocalAnomaly]:
+        """What stands out of each thing; a thing that is new is followed from here on."""
+        shown: dict[int, LocalAnomaly] = {}
+        numbers = self._linker.link(moment.anomalies, moment.time)
+        for number, anomaly in zip(numbers, moment.anomalies, strict=True):
+            if number not in shown or shown[number].score < anomaly.score:
+                shown[number] = anomaly
+        for number, anomaly in shown.items():
+            if number not in self._things:
+                self._things[number] = _Followed(self._threshold)
+                for time, value in list(self._recent)[:-1]:
+                    self._things[number].average.push(time, value)
+            self._things[number].moments.append((moment.time, anomaly))
+        return shown
+
+    def _push(self, line: _Followed, time: float, value: float) -> Iterator[LiveAlert]:
+        yield from self._close(line, line.machine.push(time, value), time)
+        yield from self._open(line, time)
+
+    def _drop_what_is_over(self, time: float) -> None:
+        """Forget things that are over, and of the others what is too long ago."""
+        for number, line in list(self._things.items()):
+            if line.machine.since is None and time - line.moments[-1][0] > MAX_GAP:
+                del self._things[number]
+            while line.moments[0][0] < time - _MAX_EVENT_MEMORY and len(line.moments) > 1:
+                line.moments.popleft()
+        for line in self._zones:
+            oldest = time if line.machine.since is None else line.machine.since
+            while line.inside and line.inside[0].time < max(oldest, time - _MAX_EVENT_MEMORY):
+                line.inside.popleft()
 
     def _camera(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.trouble != self._trouble:
@@ -126,29 +187,19 @@ class StreamTriage:
             state: AlertState = "trouble" if moment.trouble else "recovered"
             yield self._alert(state, moment.time, trouble=moment.trouble)
 
-    def _remember(self, moment: FrameScore) -> None:
-        """Keep the frame scores of what is open, or could become an event, and drop the rest."""
-        self._moments.append(moment)
-        starts = [line.machine.since for line in self._lines if line.machine.since is not None]
-        oldest = max(min([*starts, moment.time]) - MAX_GAP, moment.time - _MAX_EVENT_MEMORY)
-        while self._moments and self._moments[0].time < oldest:
-            self._moments.popleft()
-
-    def _open(self, line: _MonitoredScore, time: float) -> Iterator[LiveAlert]:
+    def _open(self, line: _Followed, time: float) -> Iterator[LiveAlert]:
         stretch = line.machine.open
-        if stretch is not None and line.number is None:
+        if stretch is not None and line.number is None and not self._explained_away(line, stretch):
             self._number += 1
             line.number = self._number
             yield self._alert("opened", time, event=self._measured(line, stretch))
 
-    def _close(
-        self, line: _MonitoredScore, stretch: TemporalSegment | None, time: float
-    ) -> Iterator[LiveAlert]:
+    def _close(self, line: _Followed, stretch: TemporalSegment | None, time: float) -> Iterator[LiveAlert]:
         if stretch is not None and line.number is not None:
             yield self._alert("closed", time, event=self._measured(line, stretch))
             line.number = None
 
-    def _measured(self, line: _MonitoredScore, stretch: TemporalSegment) -> Event:
+    def _measured(self, line: _Followed, stretch: TemporalSegment) -> Event:
         """The event as it is known without a model, which is asked about it in the meantime."""
         event = self._event(line, stretch)
         if self._opinions is not None:
@@ -158,13 +209,21 @@ class StreamTriage:
     def _updated(self, event: Event, time: float) -> LiveAlert:
         return self._alert("updated", time, event=self._triage.judge_event(event))
 
-    def _event(self, line: _MonitoredScore, stretch: TemporalSegment) -> Event:
-        moments = [m for m in self._moments if stretch.start <= m.time <= stretch.end and m.judged]
-        moments = moments or [m for m in self._moments if m.judged][-1:]
+    def _explained_away(self, line: _Followed, stretch: TemporalSegment) -> bool:
+        """Whether a motion that no object's own way bears out comes with a much stronger one."""
+        if line.zone is not None or is_borne_out(line.moments):
+            return False
+        if self._kind:
+            return True
+        others = (other.machine.open for other in self._things.values() if other is not line)
+        return any(other and stretch.score < EXPLAINED_SHARE * other.score for other in others)
+
+    def _event(self, line: _Followed, stretch: TemporalSegment) -> Event:
         number = line.number or self._number
-        if line.zone is None:
-            return self._maker.event(number, stretch, moments, throughout=False)
-        return self._maker.intrusion(number, line.zone, stretch, moments)
+        if line.zone is not None:
+            return self._maker.intrusion(number, line.zone, stretch, list(line.inside))
+        during = [moment for moment in line.moments if stretch.start <= moment[0] <= stretch.end]
+        return self._maker.event(number, stretch, during or [line.moments[-1]], throughout=False)
 
     def _alert(
         self,
@@ -173,6 +232,8 @@ class StreamTriage:
         *,
         event: Event | None = None,
         trouble: TroubleKind | None = None,
+        jump: TimeJump | None = None,
+        picture: str | None = None,
     ) -> LiveAlert:
         return LiveAlert(
             state=state,
@@ -181,16 +242,31 @@ class StreamTriage:
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             event=event,
             trouble=trouble,
+            jump=jump,
+            picture=picture,
         )
 
 
-class _MonitoredScore:
-    """One thing that is followed: the score, or what is in one forbidden zone."""
+@dataclass(eq=False)
+class _Followed:
+    """One thing that is followed, or what is in one forbidden zone.
 
-    def __init__(self, threshold: float, zone: str | None) -> None:
-        self.machine = HysteresisSegmenter(threshold)
-        self.zone = zone
-        self.number: int | None = None
+    Parameters
+    ----------
+    threshold : of its score.
+    zone : name of the zone; None for a thing.
+    """
+
+    threshold: float
+    zone: str | None = None
+    number: int | None = None
+    moments: deque[Moment] = field(default_factory=deque)
+    inside: deque[FrameScore] = field(default_factory=deque)
+    average: CausalAverage = field(default_factory=CausalAverage)
+    machine: HysteresisSegmenter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.machine = HysteresisSegmenter(self.threshold)
 
 
 MAX_FINAL_WAIT = 60.0

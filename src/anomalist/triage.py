@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from anomalist.agent.reasoning.policy import Policy, decide_clip_label
 from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.composition import TriageSettings, compose_triage, override
-from anomalist.errors import AnomalistError
+from anomalist.errors import AnomalistError, MediaError
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     ClipEvidenceSummary,
@@ -31,11 +33,14 @@ from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.video import open_video
+from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
+
+_MAX_SHAPE_CHANGE = 0.05  # of the logarithm of width by height
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +130,16 @@ class Triage:
         promise = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
+            self._check_shape(opened)
             evidence = self._measure(opened, promise, seen)
             described = self.annotator(opened, evidence.events)
             events = tuple(self.judge_event(event) for event in described)
         except AnomalistError as error:
             return self.failed(video, error)
         timeline = evidence.timeline
-        label, why = decide_clip_label(events, timeline.troubles, len(timeline.times), timeline.judged)
+        label, why = decide_clip_label(
+            events, timeline.troubles, len(timeline.times), timeline.judged, timeline.other_pictures
+        )
         verdict = ClipVerdict(label=label, why_undecided=why)
         return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
 
@@ -170,6 +178,19 @@ class Triage:
             time=utc_now(),
         )
 
+    def _check_shape(self, video: Video) -> None:
+        """Refuse pictures of another shape than those of the scene: every place would be another one."""
+        (height, width), about = video.size, self.scene.manifest
+        if abs(np.log(width / height) - np.log(about.width / about.height)) > _MAX_SHAPE_CHANGE:
+            turned = (
+                ", as if it were turned by 90°" if (height > width) != (about.height > about.width) else ""
+            )
+            raise MediaError(
+                f"{video.source} is {width} × {height} pixels, the scene {self.scene.name} was learned from "
+                f"{about.width} × {about.height}{turned}: no place in it is the same.",
+                "Turn or cut it as it was learned, or learn a scene of its own.",
+            )
+
     def _measure(
         self, video: Video, promise: tuple[float, EventCalibration], seen: Callable[[float], None]
     ) -> ClipEvidence:
@@ -199,6 +220,8 @@ class Triage:
             evidence=ClipEvidenceSummary(
                 events=events,
                 troubles=tuple(timeline.troubles),
+                jumps=tuple(timeline.jumps),
+                other_pictures=tuple(timeline.other_pictures),
                 frames=len(timeline.times),
                 mode=self.mode,
                 latency=CAUSAL_TIME_CONSTANT if self.mode == "causal" else 0.0,
@@ -210,9 +233,16 @@ class Triage:
             verdict=verdict,
             status="ok",
             key=self.key(video),
-            notes=video.notes,
+            notes=(*video.notes, *_overlay_notes(timeline, self.scene)),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=utc_now(),
             seconds=round(seconds, 2),
         )
+
+
+def _overlay_notes(timeline: ClipTimeline, scene: Scene) -> list[str]:
+    """Say where burned-in text was left out."""
+    size = scene.learned.background.grey.shape
+    places = dict.fromkeys(place_words(place_of(box, (size[0], size[1]))) for box in timeline.overlays)
+    return [f"Burned-in text {', '.join(places)} was left out."] if places else []

@@ -301,6 +301,11 @@ def _clip_steps(parts: _Parts, record: ClipRecord) -> Iterator[_Told]:
         yield _event(event)
     yield _recall(parts, record.recall.items)
     troubles = [f"{each.kind} from {each.start:.1f} to {each.end:.1f} s" for each in record.troubles]
+    troubles += [f"across a jump of time ({jump.kind}) at {jump.time:.1f} s" for jump in record.jumps]
+    troubles += [
+        f"but for fast things from {each.start:.1f} to {each.end:.1f} s: the picture was {each.kind}"
+        for each in record.other_pictures
+    ]
     yield "What could not be judged", troubles or ["Nothing."], []
     lines = [str(record.label), *([record.why_undecided] if record.why_undecided else [])]
     policy = [("policy", str(parts.session["policy"]))] if parts.session.get("policy") else []

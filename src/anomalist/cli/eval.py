@@ -159,16 +159,19 @@ def video(
     data: Annotated[
         Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")
     ],
+    no_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Learn nothing: measure each test clip by itself.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
     ] = False,
 ) -> None:
     """Learn a scene from normal clips and score labelled ones."""
     from anomalist.cli.terminal import out, progress_bars
-    from anomalist.eval.video import evaluate_video, render
+    from anomalist.eval.video import evaluate_unlearned, evaluate_video, render
 
     with progress_bars() as progress:
-        result = evaluate_video(data, progress)
+        result = evaluate_unlearned(data, progress) if no_profile else evaluate_video(data, progress)
     if json:
         print(result.model_dump_json())
     else:

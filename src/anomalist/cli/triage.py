@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
     from anomalist.composition import TriageSettings
     from anomalist.publishing.publishers import Publishers
+    from anomalist.ranking import ClipRanking
     from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
     from anomalist.types.clip import ClipRecord, Event
@@ -184,7 +185,13 @@ def triage(
     paths: Annotated[
         list[str], typer.Argument(metavar="VIDEO|FOLDER|URL…", help="Clips, folders with clips, streams.")
     ],
-    profile: Annotated[str, typer.Option(help="The scene that was learned: a name, or a folder.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="The scene that was learned: a name, or a folder. Without one, stretches are ranked by each "
+            "clip alone, uncalibrated."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records, timeline report, pictures and short clips.")
     ] = None,
@@ -230,6 +237,18 @@ def triage(
 
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
+    if profile is None:
+        if follow or causal or watch or zones is not None or false_events_per_hour is not None:
+            raise DataError(
+                "--follow, --causal, --watch, --zones and --false-events-per-hour go with --profile.",
+                "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
+            )
+        from anomalist.ranking import ClipRanking
+
+        with Publishers(publish or (), warn) as published:
+            records = _triage_all(ClipRanking(), paths, out, published, echo=json, trail=None)
+        _exit_by(records, fail_on)
+        return
     settings = TriageSettings(
         profile,
         false_events_per_hour=false_events_per_hour,
@@ -250,6 +269,10 @@ def triage(
         return
     with Publishers(publish or (), warn, run.scene.name) as published:
         records = _triage_all(run, paths, out, published, echo=json, trail=trail)
+    _exit_by(records, fail_on)
+
+
+def _exit_by(records: Sequence[ClipRecord], fail_on: FailOnClip | None) -> None:
     if fail_on and any(record.label == fail_on.value for record in records):
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
@@ -270,7 +293,7 @@ def _open_triage(settings: TriageSettings) -> Triage:
 
 
 def _triage_all(
-    run: Triage,
+    run: Triage | ClipRanking,
     paths: Sequence[str],
     out: Path | None,
     published: Publishers,
@@ -301,7 +324,12 @@ def _triage_all(
 
 
 def _triage_each(
-    run: Triage, videos: Sequence[str | Path], out: Path | None, *, echo: bool, trail: AuditTrail | None
+    run: Triage | ClipRanking,
+    videos: Sequence[str | Path],
+    out: Path | None,
+    *,
+    echo: bool,
+    trail: AuditTrail | None,
 ) -> Iterator[ClipRecord]:
     """Triage each video, into a folder where one is named; what was done there is not done again."""
     from anomalist.cli.terminal import progress_bars

@@ -27,6 +27,7 @@ from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.temporal import smooth_scores
+from anomalist.vision.motion.unlearned import measure_activity
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,6 +71,17 @@ class VideoResult(Frozen):
     scene: str = Field(description="digest of the learned scene")
 
 
+class UnlearnedResult(Frozen):
+    """Results without normal footage: nothing is learned, each clip is measured by itself."""
+
+    data: str
+    frames: int
+    anomalous_frames: int
+    frame_auroc: float | None = Field(description="offline, all frames of all test clips joined")
+    frame_auroc_interval: Interval | None = Field(description="95 %, bootstrap over clips")
+    fps: float = Field(description="frames per second, decoding included")
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredClip:
     """The frame scores of one clip, float32 (n,), in each mode."""
@@ -95,6 +107,38 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
         triaged = _triage_clips(footage, scene, progress)
         held_out = _count_false_events(footage, Path(place), progress)
     return _result(data.name, scored, pixels, triaged, held_out, scene.digest)
+
+
+def evaluate_unlearned(data: Path, progress: Progress = lambda *_: None) -> UnlearnedResult:
+    """Score the test clips by themselves; the training clips are not read.
+
+    Raises DataError when the data are invalid.
+    """
+    clips = read_video_dataset(data).testing
+    curves: list[FloatArray] = []
+    seconds = 0.0
+    for done, clip in enumerate(clips):
+        progress("scoring", done, len(clips))
+        started = time.perf_counter()
+        activity = measure_activity(clip.video())
+        seconds += time.perf_counter() - started
+        times = [frame.time for frame in clip.video().frames()][: len(clip.labels)]
+        curve = activity.curve()
+        known = np.isfinite(curve)
+        scores = np.interp(times, np.array(activity.times)[known], curve[known]) if known.any() else None
+        curves.append(np.zeros(len(clip.labels), np.float32) if scores is None else scores.astype(np.float32))
+    labels, joined = np.concatenate([clip.labels for clip in clips]), np.concatenate(curves)
+    names = [clip.name for clip in clips for _ in clip.labels]
+    return UnlearnedResult(
+        data=data.name,
+        frames=len(labels),
+        anomalous_frames=int(labels.sum()),
+        frame_auroc=image_auroc(joined, labels),
+        frame_auroc_interval=group_bootstrap(
+            lambda drawn: image_auroc(joined[drawn], labels[drawn]), names, seed=0
+        ),
+        fps=len(labels) / seconds,
+    )
 
 
 def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
@@ -291,7 +335,7 @@ def _peak_memory_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def render(result: VideoResult) -> RenderableType:
+def render(result: VideoResult | UnlearnedResult) -> RenderableType:
     """The results as a table."""
     from rich.table import Table
 

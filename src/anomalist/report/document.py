@@ -97,7 +97,12 @@ def _unjudged_of(record: Record | ClipRecord) -> Iterator[Unjudged]:
         spans = merge_spans((t.start, t.end) for t in record.troubles if t.kind == kind)
         why = f"{TROUBLES[kind][0].upper()}{TROUBLES[kind][1:]}."
         yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
+    for look in sorted({each.kind for each in record.other_pictures}):
+        spans = merge_spans((each.start, each.end) for each in record.other_pictures if each.kind == look)
+        why = f"The picture was {look}, unlike what was learned: only fast things were looked for."
+        yield Unjudged(source=record.source, kind="camera", why=why, spans=tuple(spans))
     troubled = [(trouble.start, trouble.end) for trouble in record.troubles]
+    troubled += [(each.start, each.end) for each in record.other_pictures]
     unscored = tuple(gap for gap in unjudged_spans(record) if not _overlaps(gap, troubled))
     if unscored:
         yield Unjudged(source=record.source, kind="no score", why="No score is known there.", spans=unscored)

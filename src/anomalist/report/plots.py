@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.report.document import clip_duration, unjudged_spans
-from anomalist.report.wording import UNGRADED, count, format_time, format_time_span, number, severity_word
+from anomalist.report.wording import (
+    UNGRADED,
+    count,
+    describe_jump,
+    format_time,
+    format_time_span,
+    number,
+    severity_word,
+)
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -223,9 +231,15 @@ _MIN_MARK_WIDTH = 0.4  # per cent of the width: what is shorter could not be see
 _TICK_MARGIN = 7.0  # per cent of the width next to an end, where no other tick has room
 
 
+_ROW_HEIGHT, _MAX_ROWS = 16, 6  # pixels, and rows, of events that overlap in time
+
+
 @dataclass(frozen=True)
 class TimelineMark:
-    """A stretch or a moment: left edge and width in per cent, and its words."""
+    """A stretch or a moment: left edge and width in per cent, and its words.
+
+    ``top`` is in per cent for a moment, in pixels for the stretch of an event.
+    """
 
     left: float
     width: float
@@ -246,6 +260,7 @@ class TimelinePlot:
     events: tuple[TimelineMark, ...]
     peaks: tuple[TimelineMark, ...]
     unscored: tuple[TimelineMark, ...]
+    jumps: tuple[TimelineMark, ...]
     ticks: tuple[TimelineMark, ...]
     description: str
 
@@ -266,19 +281,23 @@ def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
     def left(time: float) -> float:
         return round(100 * min(max(time / duration, 0), 1), 2)
 
-    def mark(start: float, end: float, text: str, event: str = "", level: int = 0) -> TimelineMark:
+    def mark(start: float, end: float, text: str) -> TimelineMark:
         width = max(left(end) - left(start), _MIN_MARK_WIDTH)
-        return TimelineMark(min(left(start), 100 - _MIN_MARK_WIDTH), round(width, 2), text, event, level)
+        return TimelineMark(min(left(start), 100 - _MIN_MARK_WIDTH), round(width, 2), text)
 
+    rows = _rows([(e.start, e.end) for e in record.events])
     events = [
-        mark(
-            e.start,
-            e.end,
-            f"{e.id}, {format_time_span(e.start, e.end)}, {severity_word(e.severity, UNGRADED)}",
-            e.id,
-            e.severity,
+        replace(
+            mark(
+                e.start,
+                e.end,
+                f"{e.id}, {format_time_span(e.start, e.end)}, {severity_word(e.severity, UNGRADED)}",
+            ),
+            event=e.id,
+            severity=e.severity,
+            top=_ROW_HEIGHT * row,
         )
-        for e in record.events
+        for e, row in zip(record.events, rows, strict=True)
     ]
     peaks = [
         TimelineMark(
@@ -300,6 +319,7 @@ def timeline_plot(record: ClipRecord) -> TimelinePlot | None:
         events=tuple(events),
         peaks=tuple(peaks),
         unscored=tuple(unscored),
+        jumps=tuple(TimelineMark(left(j.time), 0, describe_jump(j)) for j in record.jumps),
         ticks=_time_ticks(duration),
         description=_describe_timeline(record, duration, known, len(unjudged)),
     )
@@ -347,11 +367,26 @@ def _time_ticks(duration: float) -> tuple[TimelineMark, ...]:
     return (TimelineMark(0, 0, format_time(0)), *inner, TimelineMark(100, 0, format_time(duration)))
 
 
+def _rows(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """Row of each time span, in order of their starts, so that those of one row don't overlap."""
+    ends: list[float] = []
+    rows = []
+    for start, end in spans:
+        row = next((row for row, last in enumerate(ends) if last <= start), len(ends))
+        if row == len(ends):
+            ends.append(end)
+        ends[row] = end
+        rows.append(row % _MAX_ROWS)
+    return rows
+
+
 def _describe_timeline(record: ClipRecord, duration: float, known: Sequence[float], unjudged: int) -> str:
     parts = [f"Score over {format_time(duration)}"]
     if known and record.threshold is not None:
         parts.append(f"highest {number(max(known), 2)}, threshold {number(record.threshold, 2)}")
     parts.append(count(len(record.events), "event"))
+    if record.jumps:
+        parts.append(count(len(record.jumps), "jump of time", "jumps of time"))
     if unjudged:
         parts.append(f"{count(unjudged, 'stretch', 'stretches')} not judged")
     return ", ".join(parts)

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from anomalist.types.clip import ClipRecord, Event, EventCalibration, TroubleKind
+from anomalist.types.clip import ClipRecord, Event, EventCalibration, TimeJump, TroubleKind
 from anomalist.types.common import SEVERITIES, Label, PromptUsed
 from anomalist.types.image import Attributes, Calibration, Record, is_alarm
 from anomalist.types.names import common_folder
@@ -326,10 +326,20 @@ def describe_texture(attributes: Attributes) -> str:
 TROUBLES: dict[TroubleKind, str] = {
     "black": "the picture was black",
     "covered": "the camera was covered",
+    "frame rate": "the frames came too seldom to follow what moves",
     "frozen": "the picture was frozen",
     "moved": "the camera had been moved",
     "moving": "the camera was moving",
 }
+
+
+def describe_jump(jump: TimeJump) -> str:
+    """Say in a few words where the time can't be trusted: "nothing filmed for 1:00:00"."""
+    if jump.kind == "restart":
+        return "the clock began again"
+    if jump.kind == "break" or jump.seconds is None:
+        return "the footage breaks off"
+    return f"nothing filmed for {format_duration(jump.seconds)}"
 
 
 def explain_feedback(adjustment: RankAdjustment) -> str:
@@ -345,6 +355,8 @@ def explain_event_rate(event: Event) -> str:
     """Say how often normal footage gets as high as an event."""
     if event.kind == "forbidden zone":
         return "Nothing may be in that zone, so this needs no comparison."
+    if event.kind == "activity":
+        return "Nothing was learned of this camera: it is compared with the rest of its clip alone."
     if event.false_events_per_hour is None:
         return "No block of the normal footage kept for calibration got this high."
     return f"Normal footage gets this high about {number(event.false_events_per_hour, 2)} times an hour."

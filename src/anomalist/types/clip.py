@@ -39,8 +39,10 @@ MeasureName = Literal[
     "stillness",
     "dispersal",
     "forbidden zone",
+    "activity",
 ]
-TroubleKind = Literal["black", "covered", "frozen", "moved", "moving"]
+TroubleKind = Literal["black", "covered", "frame rate", "frozen", "moved", "moving"]
+JumpKind = Literal["gap", "restart", "break"]
 Mode = Literal["causal", "offline"]
 
 
@@ -156,6 +158,27 @@ class Trouble(Frozen):
     end: float
 
 
+class OtherPicture(Frozen):
+    """A stretch in which the picture was of another kind than what was learned."""
+
+    kind: str = Field(description='"black-and-white", "infra-red", "dark and noisy", …')
+    start: float
+    end: float
+
+
+class TimeJump(Frozen):
+    """A place where footage or clock break off: no track, event or duration reaches across it."""
+
+    time: float = Field(description="of the first frame after it")
+    seconds: float | None = Field(
+        None, description="by which the clock jumps (negative: back), or for which nothing was filmed"
+    )
+    kind: JumpKind = Field(
+        description="gap: nothing was filmed for a while; restart: the clock began again; break: the source "
+        "broke off, or its format changed"
+    )
+
+
 class EventCalibration(Frozen):
     """What the threshold rests on: maxima of non-overlapping blocks of held-out normal footage."""
 
@@ -178,6 +201,10 @@ class ClipEvidenceSummary(Frozen):
 
     events: tuple[Event, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    jumps: tuple[TimeJump, ...] = Field((), description="where the time can't be trusted")
+    other_pictures: tuple[OtherPicture, ...] = Field(
+        (), description="where only fast things are looked for, as what was learned does not hold"
+    )
     frames: int | None = Field(None, description="that were judged, or could not be because of the camera")
     mode: Mode = "offline"
     latency: float | None = Field(None, description="seconds by which scores lag; 0: the future is used")
@@ -203,8 +230,10 @@ class ClipRecord(StagedRecord):
     """
 
     STAGES = ("media", "evidence", "verdict")
+    ADDED_LATER = ("jumps", "other_pictures")
     ROW = (
         "source", "status", "error", "label", "why_undecided", "events", "troubles",  # what people read
+        "jumps", "other_pictures",
         "format", "key", "sha256", "width", "height", "duration", "frames", "notes", "mode", "latency",
         "threshold", "calibration", "curve", "detector", "scene", "scene_digest", "time", "seconds",
         "version",
@@ -238,6 +267,16 @@ class ClipRecord(StagedRecord):
     def troubles(self) -> tuple[Trouble, ...]:
         """Where the camera hid everything."""
         return self.evidence.troubles
+
+    @property
+    def jumps(self) -> tuple[TimeJump, ...]:
+        """Where footage or clock break off."""
+        return self.evidence.jumps
+
+    @property
+    def other_pictures(self) -> tuple[OtherPicture, ...]:
+        """Where the picture was of another kind than what was learned."""
+        return self.evidence.other_pictures
 
     @property
     def frames(self) -> int | None:

@@ -187,6 +187,8 @@ class StagedRecord(Frozen):
     """The keys of a row, in order."""
     FILLED_IN: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Keys that every row of today has and rows of before may lack, with what is read in their place."""
+    ADDED_LATER: ClassVar[tuple[str, ...]] = ()
+    """Keys that rows of before lack; they are left out of a row where they are empty, so that it stays."""
     _places: ClassVar[Mapping[str, tuple[str | None, str]]]
     """Key of a row to (stage, field); the stage is None for a field of the record itself."""
     _unreached: ClassVar[Mapping[str, Any]]
@@ -241,6 +243,8 @@ class StagedRecord(Frozen):
         for key in self.ROW:
             stage, field = self._places[key]
             part = nested if stage is None else nested.get(stage, {})
+            if key in self.ADDED_LATER and not (part or {}).get(field):
+                continue
             if part is None:
                 row[key] = self._unreached[key]
             elif field in part:

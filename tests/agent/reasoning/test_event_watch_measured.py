@@ -59,7 +59,8 @@ def told() -> EventWatch:
 
 
 def test_every_measure_has_its_statements_and_its_caption() -> None:
-    assert set(MEASURE_STATEMENTS) == set(CAPTIONS)
+    unlearned = {"activity"}  # of clips without a scene, which nothing is watched for in
+    assert set(MEASURE_STATEMENTS) - unlearned == set(CAPTIONS)
 
 
 def test_what_motion_can_not_tell_is_said_and_never_guessed() -> None:

@@ -39,6 +39,12 @@ def test_a_folder_is_searched_in_order_with_everything_below(tmp_path: Path) -> 
     assert listing.skipped == 2
 
 
+@pytest.mark.parametrize("name", ["a.dav", "a.h264", "A.DAV"])
+def test_endings_that_recorders_give_are_videos(tmp_path: Path, name: str) -> None:
+    tree(tmp_path, name)
+    assert names(tmp_path, list_videos([tmp_path]).videos) == [name]
+
+
 @pytest.mark.parametrize(
     ("files", "counts"),
     [
@@ -46,6 +52,9 @@ def test_a_folder_is_searched_in_order_with_everything_below(tmp_path: Path) -> 
         (["frame_001.jpg", "frame_002.jpg", "frame_010.jpg"], True),
         (["0001.png", "0002.tif", ".DS_Store"], True),
         (["cam1_7.png", "cam1_8.png"], True),
+        (["1.tif", "2.tif", "Thumbs.db"], True),
+        (["1.tif", "2.tif", "desktop.ini", "timestamps.txt"], True),
+        (["cam1_12-00-59-900.jpg", "cam1_12-01-00-000.jpg"], True),
         (["a_1.png", "b_1.png"], False),
         (["front.png", "back.png"], False),
         (["1.png", "2.png", "labels.csv"], False),
@@ -53,7 +62,7 @@ def test_a_folder_is_searched_in_order_with_everything_below(tmp_path: Path) -> 
         (["1.mp4", "2.mp4"], False),
     ],
 )
-def test_a_folder_of_numbered_pictures_and_nothing_else_is_one_video(
+def test_a_folder_of_numbered_pictures_and_their_notes_is_one_video(
     tmp_path: Path, files: list[str], counts: bool
 ) -> None:
     tree(tmp_path, *(f"clip/{name}" for name in files))

@@ -49,6 +49,7 @@ MEASURE_STATEMENTS: Mapping[MeasureName, tuple[str, ...]] = {
     "stillness": ("everything stands still", "nothing moves any more"),
     "dispersal": ("everybody moves away from one place at once", "a crowd scatters"),
     "forbidden zone": ("someone enters a forbidden zone",),
+    "activity": ("something moves more than anything else in this clip",),
 }
 """Statements in everyday words that each measure supports."""
 

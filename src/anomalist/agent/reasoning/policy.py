@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anomalist.errors import PolicyError
-from anomalist.types.clip import Event, MeasureName, Trouble
+from anomalist.types.clip import Event, MeasureName, OtherPicture, Trouble
 from anomalist.types.common import Frozen, Label
 from anomalist.types.image import (
     TIE_TOLERANCE,
@@ -57,6 +57,7 @@ UNCALIBRATED: Mapping[Basis, str] = {
 }
 """Why a score without calibration decides nothing, by what it compares with."""
 
+_FRAME_RATE_TOO_LOW = "too low a frame rate: things move too far between two frames to be followed"
 MIN_JUDGED_SHARE = 0.5
 """Share of a clip without events that must have been judged, to call it normal."""
 
@@ -202,7 +203,11 @@ def decide_label(evidence: Evidence | EvidenceSummary, policy: Policy) -> tuple[
 
 
 def decide_clip_label(
-    events: Sequence[Event], troubles: Sequence[Trouble], frames: int, judged: float
+    events: Sequence[Event],
+    troubles: Sequence[Trouble],
+    frames: int,
+    judged: float,
+    other_pictures: Sequence[OtherPicture] = (),
 ) -> tuple[Label, str | None]:
     """Return the label of a clip, and why if it is "undecided".
 
@@ -213,15 +218,21 @@ def decide_clip_label(
     events : what is left to stand as anomalous.
     troubles : when the camera hid everything.
     frames : that were analysed.
-    judged : share of them that has a score, 0 to 1.
+    judged : share of them that has a score by all that was learned, 0 to 1.
+    other_pictures : when the picture was of another kind than what was learned.
     """
     if events:
         return "anomalous", None
     if frames < 2:
         return "undecided", "One frame alone shows no motion." if frames else "There is no frame."
     if judged < MIN_JUDGED_SHARE:
-        kinds = ", ".join(sorted({trouble.kind for trouble in troubles}))
-        why = f"camera: {kinds}" if kinds else "the picture hardly changes, or breaks off"
+        kinds = sorted({trouble.kind for trouble in troubles})
+        reasons = [_FRAME_RATE_TOO_LOW] if "frame rate" in kinds else []
+        if others := ", ".join(sorted({each.kind for each in other_pictures})):
+            reasons.append(f"{others} picture, unlike what was learned: only fast things were looked for")
+        if faults := ", ".join(kind for kind in kinds if kind != "frame rate"):
+            reasons.append(f"camera: {faults}")
+        why = "; ".join(reasons) or "the picture hardly changes, or breaks off"
         return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
     return "normal", None
 

@@ -13,10 +13,12 @@ import math
 import re
 import stat
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,8 +53,11 @@ class MonotonicClock:
         self._leap = leap
         self._last: float | None = None
         self._restarted = False
+        self._intervals: deque[float] = deque(maxlen=_INTERVALS)
         self._first = 0.0
         self._count = 0
+        self.jump = 0.0
+        """Seconds by which the last timestamp jumped, negative for back; 0 where it didn't."""
 
     def time(self, stamp: float | None, waited: float = 0.0) -> float:
         """Return the time of the next frame in seconds.
@@ -64,6 +69,7 @@ class MonotonicClock:
             arrive as they are filmed.
         """
         last = self._last
+        self.jump = 0.0
         if stamp is None or self._zero is None or self._restarted:
             time = 0.0 if last is None else last + max(self._step, waited if self._restarted else 0.0)
             self._zero = self._zero if stamp is None else stamp - time
@@ -95,16 +101,36 @@ class MonotonicClock:
         time = stamp - self._zero
         if last is None:
             return max(time, 0.0)
-        if last < time <= last + self._leap + waited:
+        if last < time <= last + self._longest(waited):
+            self._intervals.append(time - last)
             return time
         if abs(time - last) < self._step / 2:  # rounded to the same moment
             return last + self._step / 100
-        time = last + max(self._step, min(waited, self._leap))
+        self.jump = time - last
+        if self.jump > WRAP_SECONDS / 2:  # a decoder takes a clock that began again for one that wrapped
+            self.jump -= WRAP_SECONDS
+        time = last + max(self._typical, min(waited, self._leap))
         self._first = self._first if self._count else time
         self._count += 1
         self._zero = stamp - time
         return time
 
+    @property
+    def _typical(self) -> float:
+        """Seconds between frames: the median of the last ones, at first the nominal rate."""
+        return median(self._intervals) if self._intervals else self._step
+
+    def _longest(self, waited: float) -> float:
+        """Seconds after which the next frame may follow; a slow camera may take long for every one."""
+        return max(self._leap, _LEAP_INTERVALS * self._typical) + waited
+
+
+MAX_TIMESTAMP_LEAP = 10.0
+"""Seconds that a timestamp may be ahead of the one before it, where frames come often."""
+WRAP_SECONDS = 2**33 / 90_000
+"""Seconds after which the clock of a transport stream wraps."""
+_LEAP_INTERVALS = 10  # usual intervals that a timestamp may be ahead, where frames come seldom
+_INTERVALS = 9  # whose median is the usual one
 
 MAX_FRAME_PIXELS = 64_000_000
 """Pixels of a frame at most."""
@@ -229,7 +255,7 @@ def to_pixels(picture: VideoFrame, name: str) -> UInt8Array:
 # Playlists are left out: they would open other files and addresses.
 ALLOWED_FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,mjpeg,ivf,obu,gif,mxf,nut,"
-    "rm,dv,yuv4mpegpipe,wtv"
+    "rm,dv,yuv4mpegpipe,wtv,dhav"
 )
 
 
@@ -423,7 +449,10 @@ def index_timestamps(facts: VideoInfo) -> TimestampIndex:
             whole = False
     times = np.sort(np.array(stamps, np.float64)) * step
     times -= times[0] if len(times) else 0.0
-    seekable = ordered and len(times) > 0 and bool(np.all(np.diff(times) > 0))
+    steps = np.diff(times)
+    # After a jump a time no longer tells where a frame is; `MonotonicClock` reads on from the beginning.
+    steady = not len(steps) or steps.max() <= max(MAX_TIMESTAMP_LEAP, _LEAP_INTERVALS * np.median(steps))
+    seekable = ordered and steady and len(times) > 0 and bool(np.all(steps > 0))
     if seekable and facts.exact and facts.duration is not None:
         whole = whole and facts.duration - times[-1] < 3 / facts.rate + 0.1
     return TimestampIndex(times, seekable, seekable and whole)

@@ -27,6 +27,7 @@ from anomalist.storage.files import file_sha256
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Media
 from anomalist.vision.media.decoding import (
+    MAX_TIMESTAMP_LEAP,
     DecodedFrame,
     MonotonicClock,
     TimestampIndex,
@@ -184,6 +185,7 @@ def read_with_pyav(
     index = -1
     intact: int | None = None  # the last intact frame
     broken = False  # whether something was lost after it
+    jumped = False  # what a file announces counts the jumps of its clock
     end = 0.0
     size: tuple[int, int] | None = None
     try:
@@ -202,15 +204,16 @@ def read_with_pyav(
                 damage.add_lost_between(intact, index, times)
             broken, intact = False, index
             before, size = size, (frame.picture.height, frame.picture.width)
-            if before not in (None, size):
-                selection.break_off(time)
+            if clock.jump or before not in (None, size):
+                selection.break_off(time, clock.jump)
+                jumped = jumped or bool(clock.jump)
             if selection.wants(time):
                 yield selection.take(Frame(index, time, to_pixels(frame.picture, facts.name)))
     except FFmpegError:
         pass  # the file breaks off here; where that is too early, it is noted
     if broken and times is not None:
         damage.add_lost_between(intact, len(times), times)
-    damage.set_end(end, facts.duration if facts.exact else None, 2 / facts.rate + 0.1)
+    damage.set_end(end, facts.duration if facts.exact and not jumped else None, 2 / facts.rate + 0.1)
 
 
 def _decode_from(facts: VideoInfo, scan: TimestampIndex | None, start: float) -> Iterator[DecodedFrame]:
@@ -312,7 +315,7 @@ class VideoFile:
                 self._decord = False
         small = self._facts.bytes <= DECORD_MAX_BYTES
         scan = self._scan if small or selection.reached > 0 else None
-        clock = MonotonicClock(1 / self._facts.rate, self._facts.zero)
+        clock = MonotonicClock(1 / self._facts.rate, self._facts.zero, MAX_TIMESTAMP_LEAP)
         try:
             yield from read_with_pyav(self._facts, scan, selection, self._damage, clock)
         finally:

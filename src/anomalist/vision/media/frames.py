@@ -27,12 +27,15 @@ class Frame:
     pixels : uint8 (H, W, 3), RGB.
     cut : True where the source itself breaks before this frame (a reconnect, another resolution), so that
         there is no motion between the two. False for the first frame.
+    jump : seconds by which the clock of the source jumps before this frame, negative for back; its time goes
+        on without them. 0 where it doesn't, or nobody knows.
     """
 
     index: int
     time: float
     pixels: UInt8Array
     cut: bool = False
+    jump: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -113,6 +116,7 @@ class FrameSampler:
         self._due = self.start
         self._begun = False
         self._cut = False
+        self._jump = 0.0
 
     def past_end(self, time: float) -> bool:
         """Whether this and all later times are past the end."""
@@ -122,9 +126,14 @@ class FrameSampler:
         """Whether the frame at this time is sampled."""
         return time >= self._due - TIME_TOLERANCE and not self.past_end(time)
 
-    def break_off(self, time: float) -> None:
-        """Note that the source breaks at this time; the next frame that is taken is a cut."""
-        self._cut = self._cut or (self._begun and time > self.reached)
+    def break_off(self, time: float, jump: float = 0.0) -> None:
+        """Note that the source breaks at this time; the next frame that is taken is a cut.
+
+        ``jump`` is by how many seconds its clock jumps there.
+        """
+        if self._begun and time > self.reached:
+            self._cut = True
+            self._jump += jump
 
     def take(self, frame: Frame) -> Frame:
         """Take a sampled frame, marked as a cut when the source broke since the last one."""
@@ -134,8 +143,9 @@ class FrameSampler:
             ticks = math.floor((frame.time - self.start + TIME_TOLERANCE) * self._rate) + 1
             self._due = self.start + ticks / self._rate
         cut = self._cut or frame.cut
-        self.reached, self._begun, self._cut = frame.time, True, False
-        return replace(frame, cut=cut)
+        jump = self._jump + frame.jump
+        self.reached, self._begun, self._cut, self._jump = frame.time, True, False, 0.0
+        return replace(frame, cut=cut, jump=jump)
 
 
 MAX_LOST_FRAMES = 100_000

@@ -63,12 +63,15 @@ def redact_url(address: str) -> str:
 
 
 VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".asf", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
+    {".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".dv", ".h264", ".h265", ".hevc", ".m2v", ".vob"}
+    | {".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
     | {".mxf", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """Endings of names that folders are searched for."""
 
-_FRAME_NAME = re.compile(r"(.*?)\d+\.[^.]+")
+_COMPANIONS = frozenset({".db", ".ini", ".log", ".txt", ".xml"})
+"""Endings of what file managers and recorders leave beside frames. A table is none: it
+makes the pictures a data set."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ def list_videos(paths: Sequence[str | Path]) -> VideoListing:
     """List the videos among files, folders and addresses, in a fixed order and without repeats.
 
     An address, or a path that isn't a folder, is always in the list, even when it doesn't exist, so that
-    ``open_video`` can say what is wrong with it. A folder that holds nothing but numbered pictures
-    ("frame_001.png") is one video. Other folders are searched with everything below, sorted by their paths,
-    for names that end like a video's (``VIDEO_SUFFIXES``) and for such folders of frames; hidden files and
-    folders don't count. Linked folders are followed, but no folder is entered twice.
+    ``open_video`` can say what is wrong with it. A folder of numbered pictures ("frame_001.png"), beside
+    which may lie what file managers and recorders leave there ("Thumbs.db"), is one video. Other folders are
+    searched with everything below, sorted by their paths, for names that end like a video's
+    (``VIDEO_SUFFIXES``) and for such folders of frames; hidden files and folders don't count. Linked folders
+    are followed, but no folder is entered twice.
 
     Raises
     ------
@@ -133,13 +137,14 @@ def _search(top: Path, entered: set[str]) -> tuple[list[Path], list[Path]]:
 
 
 def _is_frame_sequence(entries: list[Path]) -> bool:
-    """Whether these are pictures whose names differ only in a number at their end."""
-    matches = [_FRAME_NAME.fullmatch(entry.name) for entry in entries]
+    """Whether these are pictures whose names differ only in their numbers, with nothing but notes beside."""
+    pictures = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir()]
+    others = [entry for entry in entries if entry not in pictures]
+    names = {re.sub(r"\d+", "#", entry.stem) for entry in pictures}
     return (
-        bool(entries)
-        and len({match and match[1] for match in matches}) == 1
-        and None not in matches
-        and all(entry.suffix.lower() in IMAGE_SUFFIXES and not entry.is_dir() for entry in entries)
+        len(names) == 1
+        and "#" in names.pop()
+        and all(entry.suffix.lower() in _COMPANIONS and not entry.is_dir() for entry in others)
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from anomalist.errors import MediaError
 from anomalist.vision.media.decoding import (
     ALLOWED_FORMATS,
+    MAX_TIMESTAMP_LEAP,
     STRICT,
     DecodedFrame,
     MonotonicClock,
@@ -146,9 +147,6 @@ class Connection:
         self._container.close()
 
 
-MAX_TIMESTAMP_LEAP = 10.0
-"""Seconds that a timestamp may run ahead of the one before and of the time waited for it."""
-
 MAX_FRUITLESS_RECONNECTS = 3
 """Reconnects to a file that bring no new frame before it is taken to end there."""
 
@@ -164,6 +162,7 @@ class RawFrame:
     time: float
     picture: VideoFrame
     cut: bool
+    jump: float = 0.0
 
 
 class StreamReceiver:
@@ -285,13 +284,13 @@ class StreamReceiver:
         now = clocks.monotonic()
         time = self._clock.time(frame.stamp, waited=now - self._arrived)
         size = (frame.picture.height, frame.picture.width)
-        cut = self._cut or self._size not in (None, size)
+        cut = self._cut or self._size not in (None, size) or bool(self._clock.jump)
         self._index += 1
         self._end = time + (frame.span or self._step)
         self._stamp, self._size, self._arrived, self._cut = frame.stamp, size, now, False
         self._fruitless = 0
         self._backoff.succeeded()
-        return RawFrame(self._index, time, frame.picture, cut)
+        return RawFrame(self._index, time, frame.picture, cut, self._clock.jump)
 
     def _count_lost(self) -> None:
         for lost_time in self._lost:

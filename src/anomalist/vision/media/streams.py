@@ -42,7 +42,11 @@ def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[],
                 with ready:
                     if len(held) == MAX_WAITING_FRAMES:
                         on_dropped()
-                        held[1] = replace(held[1], cut=held[0].cut or held[1].cut)
+                        held[1] = replace(
+                            held[1],
+                            cut=held[0].cut or held[1].cut,
+                            jump=held[0].jump + held[1].jump,
+                        )
                         held.popleft()
                     held.append(frame)
                     ready.notify()
@@ -159,9 +163,11 @@ class StreamedVideo:
                 return
             if selection.wants(raw_frame.time):
                 pixels = to_pixels(raw_frame.picture, self._source)
-                yield selection.take(Frame(raw_frame.index, raw_frame.time, pixels, raw_frame.cut))
+                yield selection.take(
+                    Frame(raw_frame.index, raw_frame.time, pixels, raw_frame.cut, raw_frame.jump)
+                )
             elif raw_frame.cut:
-                selection.break_off(raw_frame.time)
+                selection.break_off(raw_frame.time, raw_frame.jump)
 
     def _count_dropped(self) -> None:
         self._dropped += 1

@@ -10,6 +10,7 @@ import numpy as np
 
 from anomalist.types.clip import TroubleKind
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
+from anomalist.vision.motion.pacing import RepeatMonitor
 
 FROZEN_SECONDS = 4.0
 """Seconds without any change from which the picture is frozen."""
@@ -54,7 +55,7 @@ class CameraMonitor:
         self._scene = None if scene is None else np.sqrt(_gradient_magnitude(_downscale(scene)))
         self._anchor = None if scene is None else _BlockRegistration(_downscale(scene))
         self._moves = moves
-        self._last: UInt8Array | None = None
+        self._repeats = RepeatMonitor()
         self._changed = 0.0
         self._drift = 0.0
         self._time: float | None = None
@@ -120,9 +121,8 @@ class CameraMonitor:
         return in_place and edge_correlation(self._scene, np.sqrt(edges)) >= _MIN_CORRELATION
 
     def _frozen(self, grey: UInt8Array, time: float) -> bool:
-        if self._last is None or not np.array_equal(self._last, grey):
+        if not self._repeats.repeats(grey, time):
             self._changed = time
-        self._last = grey
         return self._moves and time - self._changed >= FROZEN_SECONDS
 
     def _drifting(self, edges: FloatArray, velocity: FloatArray, shift: float | None, time: float) -> float:

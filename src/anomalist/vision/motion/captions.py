@@ -105,6 +105,7 @@ MEASURE_UNITS: Mapping[MeasureName, str] = {
     "stillness": "−log10 of the share that moves",
     "dispersal": "of the speed limit, outwards",
     "forbidden zone": "",
+    "activity": "body heights a second",
 }
 """Unit of each measure; a limit is a high quantile of normal footage at that place."""
 

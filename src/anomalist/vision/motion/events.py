@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from anomalist.types.clip import Event, Measured, MeasureName, Mode, Track
 from anomalist.types.common import Box, FloatArray
+from anomalist.vision.motion.anomalies import LocalAnomaly
 from anomalist.vision.motion.captions import MEASURE_UNITS, CaptionFacts, caption_of, scale_box, track_record
 from anomalist.vision.motion.extractor import MIN_SPEED
 from anomalist.vision.motion.measures import MEASURES
@@ -26,6 +27,10 @@ from anomalist.vision.motion.tracks import TrackedObject
 _MIN_NORMALISED_SCORE = 1.0  # of the measures that an event lists beside the leading one
 _MAX_TRACKS = 3  # listed for one event
 _MIN_FRAME_SHARE = 0.15  # of the event's frames, in which a listed track is involved
+
+
+Moment = tuple[float, LocalAnomaly]
+"""When, in seconds, and what stood out of one thing then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +51,23 @@ class EventBuilder:
     zones: Sequence[Zone] = ()
 
     def event(
-        self, number: int, segment: TemporalSegment, frame_scores: Sequence[FrameScore], *, throughout: bool
+        self, number: int, segment: TemporalSegment, moments: Sequence[Moment], *, throughout: bool
     ) -> Event:
-        """Build the event of a segment.
+        """Build the event of a segment from what was measured on one thing, and on nothing else.
 
         Parameters
         ----------
         number : of the event, for its id.
-        segment : of the score.
-        frame_scores : of the segment, in order; at least one was judged.
+        segment : of the score of that thing.
+        moments : (seconds, local anomaly) of that thing in the segment, in order; at least one.
         throughout : whether it lasts for all of the clip.
         """
-        judged = [frame_score for frame_score in frame_scores if frame_score.judged]
-        peak = min(judged, key=lambda frame_score: abs(frame_score.time - segment.peak))
-        kind = _event_kind(judged)
-        tracks = self._tracks(judged, segment.peak)
-        measures = _event_measures(judged, kind)
-        box = self._box(judged, peak, tracks)
+        kind = _event_kind(moments)
+        tracks = self._tracks(
+            [(anomaly.score, anomaly.tracked_objects) for _, anomaly in moments], segment.peak
+        )
+        measures = _event_measures(moments, kind)
+        box = self._box(moments, segment.peak, tracks)
         zones = self._zones_at(box)
         value = next((m.value for m in measures if m.name == kind), 0.0)
         facts = CaptionFacts(
@@ -82,7 +87,7 @@ class EventBuilder:
         self, number: int, zone: str, segment: TemporalSegment, frame_scores: Sequence[FrameScore]
     ) -> Event:
         """Build the event of an intrusion into a forbidden zone."""
-        tracks = self._tracks([m for m in frame_scores if m.judged], segment.peak)
+        tracks = self._tracks([(1.0, m.inside[zone]) for m in frame_scores if zone in m.inside], segment.peak)
         drawn = next(z for z in self.zones if z.name == zone)
         height, width = self.size
         x, y = (np.array([corner[axis] for corner in drawn.polygon]) for axis in (0, 1))
@@ -124,34 +129,36 @@ class EventBuilder:
         height, width = self.scene.learned.background.grey.shape
         return self.size[1] / width, self.size[0] / height
 
-    def _tracks(self, frame_scores: Sequence[FrameScore], peak: float) -> tuple[Track, ...]:
-        # Votes by normalised score; the most involved object of a frame counts twice.
+    def _tracks(
+        self, moments: Sequence[tuple[float, Sequence[TrackedObject]]], peak: float
+    ) -> tuple[Track, ...]:
+        # Votes by score; the most involved object of a moment counts twice.
         votes: Counter[int] = Counter()
         weight: dict[int, float] = {}
         tracked_objects: dict[int, TrackedObject] = {}
-        for frame_score in frame_scores:
-            for rank, tracked_object in enumerate(frame_score.tracked_objects):
+        for score, involved in moments:
+            for rank, tracked_object in enumerate(involved):
                 votes[tracked_object.number] += 1
-                gain = max(frame_score.score, 0.0) * (2 if rank == 0 else 1)
+                gain = max(score, 0.0) * (2 if rank == 0 else 1)
                 weight[tracked_object.number] = weight.get(tracked_object.number, 0.0) + gain
                 tracked_objects[tracked_object.number] = tracked_object
-        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(frame_scores)]
+        often = [number for number, count in votes.items() if count >= _MIN_FRAME_SHARE * len(moments)]
         chosen = sorted(often, key=lambda number: (-weight[number], number))[:_MAX_TRACKS]
         min_speed = MIN_SPEED * self.scene.manifest.perspective.middle
         return tuple(
             track_record(tracked_objects[n], self.scene, self._scale, peak, min_speed) for n in chosen
         )
 
-    def _box(
-        self, frame_scores: Sequence[FrameScore], peak: FrameScore, tracks: Sequence[Track]
-    ) -> Box | None:
-        """Box at the peak: the cells with the highest scores; else that of the leading object then."""
-        box = peak.box or next((frame_score.box for frame_score in frame_scores if frame_score.box), None)
-        if box is not None:
-            return scale_box(box, self._scale)
-        if not tracks:
-            return None
-        return min(tracks[0].path, key=lambda step: abs(step[0] - peak.time))[1]
+    def _box(self, moments: Sequence[Moment], peak: float, tracks: Sequence[Track]) -> Box | None:
+        """Box of the thing at the peak, from a moment in which the leading track was seen."""
+        leading = tracks[0].id if tracks else None
+        cited = [
+            moment
+            for moment in moments
+            if leading is None or leading in (f"T{each.number}" for each in moment[1].tracked_objects)
+        ]
+        _, anomaly = min(cited, key=lambda moment: abs(moment[0] - peak))
+        return None if anomaly.box is None else scale_box(anomaly.box, self._scale)
 
     def _zones_at(self, box: Box | None) -> tuple[str, ...]:
         """Names of the watched zones that hold the centre of a box."""
@@ -163,21 +170,22 @@ class EventBuilder:
         return tuple(z.name for z in self.zones if z.kind == "watch" and cells_in(z, grid)[row, column])
 
 
-def _event_kind(frame_scores: Sequence[FrameScore]) -> MeasureName:
+def _event_kind(moments: Sequence[Moment]) -> MeasureName:
     """The measure that leads for most of the summed score."""
-    weights: dict[MeasureName, float] = dict.fromkeys(
-        (frame_score.leading for frame_score in frame_scores), 0.0
-    )
-    for frame_score in frame_scores:
-        weights[frame_score.leading] += max(frame_score.score, 0.01)
+    weights: dict[MeasureName, float] = {}
+    for _, anomaly in moments:
+        weights[anomaly.leading] = weights.get(anomaly.leading, 0.0) + max(anomaly.score, 0.01)
     return max(weights, key=lambda name: weights[name])
 
 
-def _event_measures(frame_scores: Sequence[FrameScore], kind: MeasureName) -> tuple[Measured, ...]:
+def _event_measures(moments: Sequence[Moment], kind: MeasureName) -> tuple[Measured, ...]:
     """The highest of the leading measure and of every other above 1, the highest normalised score first."""
     found = []
     for name in MEASURES:
-        top = max(frame_scores, key=lambda frame_score: frame_score.normalised_scores[name])
+        known = [anomaly for _, anomaly in moments if name in anomaly.normalised_scores]
+        if not known:
+            continue
+        top = max(known, key=lambda anomaly: anomaly.normalised_scores[name])
         score = top.normalised_scores[name]
         if score >= _MIN_NORMALISED_SCORE or name == kind:
             found.append(

@@ -18,7 +18,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import utc_now
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.common import Box, FloatArray
+from anomalist.types.common import Box, FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.sources import list_videos
 from anomalist.vision.media.video import open_video
@@ -47,6 +47,7 @@ from anomalist.vision.motion.measures import (
     empty_histograms,
     motion_limits,
 )
+from anomalist.vision.motion.picture_kind import PictureLook, colour_of, is_overlay, look_of, overlay_places
 from anomalist.vision.motion.scene import (
     SCENE_KIND,
     Scene,
@@ -201,7 +202,8 @@ def learn_scene(
     path = profile_path(name)
     SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
-    usable, background, perspective, skipped = _survey_footage(opened, progress)
+    usable, survey, skipped = _survey_footage(opened, progress)
+    background, perspective = survey.background, survey.perspective
     counted_cells(zones, empty_histograms_for(background).speeds.shape[1:])  # refused before the long work
     feature_extractor = feature_extractor_for(backbone)
 
@@ -209,7 +211,7 @@ def learn_scene(
         return ObjectEmbedder(feature_extractor, perspective)
 
     reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
-    folds, seconds = _collect_statistics(usable, background, perspective, embedder, reservoirs, progress)
+    folds, seconds = _collect_statistics(usable, survey, embedder, reservoirs, progress)
     banks = [reservoir.bank().astype(np.float16).astype(np.float32) for reservoir in reservoirs]  # as stored
     total = sum(seconds)
     if total < _MIN_FOOTAGE_SECONDS:
@@ -218,7 +220,7 @@ def learn_scene(
     clips = []
     for index, video in enumerate(usable):
         progress("calibrating", index, len(usable))
-        extractor = MotionExtractor(background, perspective)
+        extractor = survey.extractor()
         fold = _fold_function(index, video, len(usable))
         novelty = _held_out_novelty(banks, limits, embedder)
         frames = video.frames(rate=ANALYSIS_RATE)
@@ -235,6 +237,8 @@ def learn_scene(
         width=width,
         height=height,
         perspective=perspective,
+        look=survey.look,
+        overlays=survey.overlays,
         norms=scales,
         frames=sum(fold.frames for fold in folds),
         block_seconds=blocks.seconds,
@@ -285,15 +289,33 @@ def empty_histograms_for(background: Background) -> MotionHistograms:
     return empty_histograms(grid_shape(height, width))
 
 
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """What the footage shows where nothing moves: background, perspective, look, and burned-in text."""
+
+    background: Background
+    perspective: Perspective
+    look: PictureLook
+    overlays: tuple[Box, ...]
+
+    def extractor(self) -> MotionExtractor:
+        """A new extractor for a clip of this footage."""
+        extractor = MotionExtractor(self.background, self.perspective)
+        for box in self.overlays:
+            extractor.leave_out(box)
+        return extractor
+
+
 def _survey_footage(
     videos: Sequence[Video], progress: Progress
-) -> tuple[list[Video], Background, Perspective, tuple[str, ...]]:
-    """First pass: the usable videos, background, perspective, and what was skipped and why."""
+) -> tuple[list[Video], _Survey, tuple[str, ...]]:
+    """First pass: the usable videos, what they show, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
     usable: list[Video] = []
     skipped: list[str] = []
-    stills = []
+    stills: list[UInt8Array] = []
+    colours: list[float] = []
     each = max(_BACKGROUND_FRAMES // len(videos), 4)
     for done, video in enumerate(videos):
         progress("looking", done, len(videos))
@@ -302,40 +324,42 @@ def _survey_footage(
             if usable and size != usable[0].size:
                 raise DataError(f"{video.source} has another size than {usable[0].source}.")
             rate = each / video.duration if video.duration else 1.0
-            few = [
-                working_grey(frame.pixels, working_size(*size))
-                for frame, _ in zip(video.frames(rate=rate), range(each), strict=False)
-            ]
+            few = [frame.pixels for frame, _ in zip(video.frames(rate=rate), range(each), strict=False)]
         except AnomalistError as error:
             skipped.append(str(error))
             continue
         usable.append(video)
-        stills.extend(few)
+        stills.extend(working_grey(pixels, working_size(*size)) for pixels in few)
+        colours.extend(colour_of(pixels) for pixels in few)
     if not stills:
         raise DataError(f"Nothing can be learned from: {skipped[0] if skipped else 'no frame'}")
     background = median_background(stills)
     boxes: list[Box] = []
+    overlays: list[Box] = []
     for grey in stills:
         difference = AdaptiveBackground(background).difference(grey, 0.0)
-        boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
-    return usable, background, fit_perspective(boxes, background.grey.shape[0]), tuple(skipped)
+        for box in foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)):
+            text = is_overlay(grey, background.grey, background.limit, box)
+            (overlays if text else boxes).append(box)
+    perspective = fit_perspective(boxes, background.grey.shape[0])
+    found = overlay_places(overlays, len(stills), (background.grey.shape[0], background.grey.shape[1]))
+    return usable, _Survey(background, perspective, look_of(colours, stills), found), tuple(skipped)
 
 
 def _collect_statistics(
     videos: Sequence[Video],
-    background: Background,
-    perspective: Perspective,
+    survey: _Survey,
     embedder: Callable[[], ObjectEmbedder],
     reservoirs: Sequence[DescriptorReservoir],
     progress: Progress,
 ) -> tuple[list[MotionHistograms], list[float]]:
     """Second pass: histograms of each fold, and the seconds of each video; objects go into the reservoirs."""
-    folds = [empty_histograms_for(background) for _ in range(FOLDS)]
+    folds = [empty_histograms_for(survey.background) for _ in range(FOLDS)]
     seconds = []
     frames = troubled = 0
     for index, video in enumerate(videos):
         progress("learning", index, len(videos))
-        extractor, fold = MotionExtractor(background, perspective), _fold_function(index, video, len(videos))
+        extractor, fold = survey.extractor(), _fold_function(index, video, len(videos))
         object_embedder = embedder()
         last = 0.0
         for frame_motion in extractor.extract_all(video.frames(rate=ANALYSIS_RATE)):

@@ -7,14 +7,15 @@ picture stand in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.clip import MeasureName
-from anomalist.types.common import FloatArray
-from anomalist.vision.motion.flow import MotionGrid
+from anomalist.types.common import Box, FloatArray
+from anomalist.vision.motion.flow import CELL_SIZE, MotionGrid
 
 SPEED_BINS, SIZE_BINS, DIRECTIONS = 64, 32, 8
 """Bins of the histograms."""
@@ -153,6 +154,7 @@ _MIN_OBSERVATIONS = 50.0  # near a cell, before a direction can be rare there
 _MOVING_SPEED = 0.3  # of the speed limit: slower has no direction worth naming
 _STANDING_SPEED = 0.2  # of the speed limit: slower stands still
 _DWELL_OCCUPANCY = 0.35  # share of the window: more than for what passes by
+_MARGIN = 2  # cells around a box into which windows smear it
 _MIN_CROWD_SHARE = 0.01  # share of occupied cells: fewer is no crowd that could disperse
 
 CELL_MEASURES: tuple[MeasureName, ...] = ("speed", "size", "direction", "place", "dwell", "appearance")
@@ -238,12 +240,10 @@ def cell_measures(
     the novelty (1 − cosine similarity).
     """
     occupied = movement.occupancy >= MIN_OCCUPANCY
-    # Speed counts in full from an occupancy of a fifth; below are windows that only touch an object.
-    weight = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1)
     direction = np.take_along_axis(limits.rarity, direction_index(movement.velocity)[None], 0)[0]
     goes = occupied & (movement.speed > _MOVING_SPEED * limits.speed)
     return {
-        "speed": weight * movement.speed / limits.speed,
+        "speed": speed_measure(movement, limits),
         "size": np.where(occupied, around.occupancy / limits.size, 0).astype(np.float32),
         "direction": np.where(goes, direction, 0).astype(np.float32),
         "place": np.where(occupied, limits.absence, 0).astype(np.float32),
@@ -252,15 +252,31 @@ def cell_measures(
     }
 
 
-def frame_measures(movement: MotionGrid, limits: MotionLimits) -> dict[MeasureName, float]:
+def speed_measure(movement: MotionGrid, limits: MotionLimits) -> FloatArray:
+    """Speed of every cell relative to its limit, float32 (gh, gw)."""
+    # It counts in full from an occupancy of a fifth; below are windows that only touch an object.
+    out: FloatArray = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1) * movement.speed / limits.speed
+    return out
+
+
+def frame_measures(
+    movement: MotionGrid, limits: MotionLimits, without: Sequence[Box] = ()
+) -> dict[MeasureName, float]:
     """The measures of the whole frame.
+
+    Parameters
+    ----------
+    without : boxes whose cells are taken to be empty, working pixels.
 
     Returns
     -------
     crowding : share of occupied cells; stillness : −log10 of the share that moves; dispersal : mean velocity
-    away from the centroid of the occupied cells, relative to the speed limit.
+    away from the centroid of the occupied cells, less what they have in common, relative to the speed limit.
     """
     occupied = movement.occupancy >= MIN_OCCUPANCY
+    for x0, y0, x1, y1 in without:
+        rows = slice(max(y0 // CELL_SIZE - _MARGIN, 0), -(-y1 // CELL_SIZE) + _MARGIN)
+        occupied[rows, max(x0 // CELL_SIZE - _MARGIN, 0) : -(-x1 // CELL_SIZE) + _MARGIN] = False
     share = float(occupied.mean())
     moving = float((occupied & (movement.speed > _STANDING_SPEED * limits.speed)).mean())
     return {
@@ -275,4 +291,5 @@ def _outward_velocity(movement: MotionGrid, limits: MotionLimits, occupied: np.n
     away = np.stack([x - x.mean(), y - y.mean()], axis=1)
     length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1)
     velocity = movement.velocity[y, x] / limits.speed[y, x][:, None]
+    velocity = velocity - velocity.mean(axis=0)  # all going one way is no dispersal
     return float(max((velocity * away / length).sum(axis=1).mean(), 0))

@@ -18,10 +18,11 @@ from pydantic import Field, ValidationError
 from anomalist.errors import DataError
 from anomalist.storage.artifacts import ArtifactKind, ArtifactManifest, profile_path
 from anomalist.types.clip import MeasureName, Mode
-from anomalist.types.common import BoolArray, FloatArray, Frozen
-from anomalist.vision.motion.extractor import Background
+from anomalist.types.common import BoolArray, Box, FloatArray, Frozen
+from anomalist.vision.motion.extractor import MIN_SPEED, Background
 from anomalist.vision.motion.flow import CELL_SIZE, Perspective
-from anomalist.vision.motion.measures import MotionHistograms, MotionLimits, motion_limits
+from anomalist.vision.motion.measures import SPEED_EDGES, MotionHistograms, MotionLimits, motion_limits
+from anomalist.vision.motion.picture_kind import PictureLook
 from anomalist.vision.motion.score_scale import BlockMaxima, ScoreScale
 
 
@@ -119,6 +120,8 @@ class TrainingVideo(Frozen):
 class SceneManifest(ArtifactManifest):
     """``scene.json``: everything about the scene but its arrays."""
 
+    ADDED_LATER = ("look", "overlays")
+
     format: int = SCENE_FORMAT
     width: int = Field(description="of the frames, pixels")
     height: int
@@ -127,6 +130,10 @@ class SceneManifest(ArtifactManifest):
     frames: int = Field(description="normal frames that the histograms count")
     block_seconds: float
     footage_seconds: float = Field(description="held-out normal footage that the blocks cover")
+    look: PictureLook | None = Field(None, description="of the pictures as a whole; None: not measured")
+    overlays: tuple[Box, ...] | None = Field(
+        None, description="burned-in text that is left out, working pixels; None: not looked for"
+    )
     zones: tuple[Zone, ...] = ()
     backbone: str | None = Field(None, description="embeds objects in place of the shipped network")
     seed: int = Field(description="of the reservoir sample of embeddings")
@@ -187,6 +194,21 @@ class Scene:
     def limits(self) -> MotionLimits:
         """Limits of normal motion by cell."""
         return motion_limits(self.learned.histograms)
+
+    @cached_property
+    def usual_pace(self) -> float | None:
+        """Widths of a body a second that things usually move; None where nothing ever moved."""
+        counts = self.learned.histograms.speeds.sum(axis=2)
+        rows = CELL_SIZE * (np.arange(counts.shape[1]) + 0.5)
+        heights = self.manifest.perspective.heights(rows)
+        speeds = np.sqrt(SPEED_EDGES[:-1] * SPEED_EDGES[1:])[:, None] / heights
+        moving = (speeds >= MIN_SPEED) & (counts > 0)
+        if not moving.any():
+            return None
+        order = np.argsort(speeds[moving])
+        weight = counts[moving][order].cumsum()
+        middle = np.searchsorted(weight, weight[-1] / 2)
+        return float(speeds[moving][order][middle] / self.manifest.perspective.aspect)
 
     def blocks(self, mode: Mode) -> BlockMaxima:
         """Block maxima that the thresholds of a mode come from."""

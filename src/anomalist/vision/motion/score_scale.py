@@ -169,6 +169,17 @@ def _tail_quantile(tops: npt.NDArray[np.floating], seconds: float) -> float:
     return max(start + excess * float(np.log(0.5 / allowed)), start)
 
 
+def leading_score(name: MeasureName, value: float, scale: ScoreScale) -> float:
+    """Score by which a measure leads, see `leading_measure`: its normalised score, or less below 1."""
+    score = float(scale.normalise(value))
+    return score if name == "speed" or score >= 1 else 1 - _SUBTHRESHOLD_SLOPE * (1 - score)
+
+
+def leading_score_inverse(name: MeasureName, score: float) -> float:
+    """Normalised score at which a measure leads by ``score``."""
+    return score if name == "speed" or score >= 1 else 1 - (1 - score) / _SUBTHRESHOLD_SLOPE
+
+
 def leading_measure(values: FloatArray, scales: ScoreScales) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """The highest normalised score among the measures of each frame, and which measure it is.
 

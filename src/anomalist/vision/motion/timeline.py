@@ -9,10 +9,16 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.types.clip import Event, Mode, Trouble, TroubleKind
-from anomalist.types.common import FloatArray
+from anomalist.types.clip import Event, JumpKind, Mode, OtherPicture, TimeJump, Trouble, TroubleKind
+from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame
-from anomalist.vision.motion.events import EventBuilder
+from anomalist.vision.motion.anomalies import (
+    EXPLAINED_SHARE,
+    AnomalyLinker,
+    LocalAnomaly,
+    is_borne_out,
+)
+from anomalist.vision.motion.events import EventBuilder, Moment
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
 from anomalist.vision.motion.temporal import (
@@ -28,35 +34,62 @@ MAX_CURVE_POINTS = 2000
 """Points of a stored score curve at most."""
 _MAX_MISSING_ENDS = 1.0  # seconds that an event that lasts throughout may miss at either end, ...
 _MIN_JUDGED_SHARE = 0.5  # ... of a clip of which this share could be judged
+_LINE_MARGIN = 2.5  # seconds around what is listed of a thing, so that its score can fall
+_FLOOR_SHARE = 0.7  # of the lower threshold: smoothing lets lower scores pass it
 _MAX_TROUBLE_GAP = 1.0  # seconds that one camera fault bridges
 _TROUBLE_ONSET: Mapping[TroubleKind, float] = {"moving": 1.5, "moved": 1.5}
 """Seconds before its detection in which a camera fault may already mislead: a slow pan starts with a fraction
 of a pixel, which makes fine texture foreground. Faults that hide the scene start at once."""
 
 
+_MISTAKEN = frozenset({"covered", "moved", "moving"})
+_CHANGE_SECONDS = 1.0  # that a picture takes at most until its new kind is known
+
+
 @dataclass(eq=False)
 class ClipTimeline:
-    """Scores of one clip, added frame by frame; full frame scores are kept only where they are high.
+    """Scores of one clip, added frame by frame; what stands out is kept by the thing that it is about.
 
     Parameters
     ----------
-    detail_threshold : score from which a frame score is kept whole.
+    floor : score from which local anomalies are kept.
     times, scores, cuts : of each frame.
     troubles : camera faults.
-    frame_scores : those that are kept, by number of the frame.
+    jumps : where the time can't be trusted.
+    other_pictures : where the picture was of another kind than what was learned.
+    lines : of each thing, what stood out of it, by number of the frame.
+    overlays : boxes of burned-in text that were left out, working pixels.
+    intrusions : frames in which something was in a forbidden zone, by number.
     """
 
-    detail_threshold: float
+    floor: float
     times: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     cuts: list[bool] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
-    frame_scores: dict[int, FrameScore] = field(default_factory=dict)
+    jumps: list[TimeJump] = field(default_factory=list)
+    other_pictures: list[OtherPicture] = field(default_factory=list)
+    lines: dict[int, dict[int, LocalAnomaly]] = field(default_factory=dict)
+    overlays: tuple[Box, ...] = ()
+    intrusions: dict[int, FrameScore] = field(default_factory=dict)
+    _linker: AnomalyLinker = field(default_factory=AnomalyLinker)
 
     def add(self, frame_score: FrameScore) -> None:
         """Take the next frame score."""
-        if frame_score.intruded_zones or frame_score.score >= self.detail_threshold:
-            self.frame_scores[len(self.times)] = frame_score
+        index = len(self.times)
+        if frame_score.kind:
+            self._other_picture(frame_score.kind, frame_score.time)
+        if frame_score.cut:
+            self._linker.reset()
+            self.jumps.append(jump_of(frame_score))
+        for number, anomaly in zip(
+            self._linker.link(frame_score.anomalies, frame_score.time), frame_score.anomalies, strict=True
+        ):
+            line = self.lines.setdefault(number, {})
+            if index not in line or line[index].score < anomaly.score:
+                line[index] = anomaly
+        if frame_score.intruded_zones:
+            self.intrusions[index] = frame_score
         self.times.append(frame_score.time)
         self.scores.append(frame_score.score)
         self.cuts.append(frame_score.cut)
@@ -68,15 +101,56 @@ class ClipTimeline:
         times, values = np.array(self.times), np.array(self.scores, np.float32)
         return smooth_scores(times, values, mode, np.array(self.cuts, np.bool_))
 
-    def between(self, start: float, end: float) -> list[FrameScore]:
-        """The frame scores that were kept of a temporal segment."""
-        return [frame_score for frame_score in self.frame_scores.values() if start <= frame_score.time <= end]
+    def line_segments(self, number: int, mode: Mode, threshold: float) -> list[TemporalSegment]:
+        """The stretches in which one thing stood out."""
+        line = self.lines[number]
+        if not line:
+            return []
+        times = np.array(self.times)
+        first = np.searchsorted(times, times[min(line)] - _LINE_MARGIN)
+        last = np.searchsorted(times, times[max(line)] + _LINE_MARGIN, side="right")
+        whole = np.array(self.scores[first:last], np.float32)
+        # Where it isn't listed it stood out less than the floor.
+        values = np.where(np.isfinite(whole), np.minimum(whole, self.floor), np.nan).astype(np.float32)
+        for index, anomaly in line.items():
+            values[index - first] = anomaly.score
+        cuts = np.array(self.cuts[first:last], np.bool_)
+        curve = smooth_scores(times[first:last], values, mode, cuts)
+        return temporal_segments(times[first:last].tolist(), curve.tolist(), threshold, cuts.tolist())
+
+    def moments(self, number: int, segment: TemporalSegment) -> list[Moment]:
+        """What stood out of one thing in a stretch."""
+        start, end = segment.start - OFFLINE_SIGMA, segment.end + OFFLINE_SIGMA
+        listed = sorted(self.lines[number].items())
+        return [(self.times[i], anomaly) for i, anomaly in listed if start <= self.times[i] <= end]
 
     @property
     def judged(self) -> float:
-        """Share of the frames that could be judged; the first of a clip never can."""
-        known = np.isfinite(self.scores).sum()
-        return float(known / max(len(self.scores) - 1, 1))
+        """Share of the frames that could be judged by all that was learned; the first of a clip never can."""
+        known = np.isfinite(self.scores)
+        times = np.array(self.times)
+        for each in self.other_pictures:
+            known &= (times < each.start) | (times > each.end)
+        return float(known.sum() / max(len(self.scores) - 1, 1))
+
+    def is_other_picture(self, segment: TemporalSegment) -> bool:
+        """Whether the picture was of another kind than what was learned at the peak of a segment."""
+        return any(each.start <= segment.peak <= each.end for each in self.other_pictures)
+
+    def _other_picture(self, kind: str, time: float) -> None:
+        last = self.other_pictures[-1] if self.other_pictures else None
+        if last is not None and last.kind == kind and time - last.end <= _MAX_TROUBLE_GAP:
+            self.other_pictures[-1] = last.replace(end=time)
+            return
+        # While it changes it looks as if the camera were covered or moved.
+        self.troubles = [
+            each for each in self.troubles if each.kind not in _MISTAKEN or each.end < time - _CHANGE_SECONDS
+        ]
+        self._discard_since(time - _CHANGE_SECONDS)
+        start = max(time - _CHANGE_SECONDS, self.times[0] if self.times else time)
+        if last is not None:
+            start = max(start, last.end)
+        self.other_pictures.append(OtherPicture(kind=kind, start=round(start, 3), end=time))
 
     def _trouble(self, kind: TroubleKind, time: float) -> None:
         last = self.troubles[-1] if self.troubles else None
@@ -92,9 +166,23 @@ class ClipTimeline:
             if self.times[index] < start:
                 return
             self.scores[index] = float("nan")
-            self.frame_scores.pop(index, None)
+            self.intrusions.pop(index, None)
+            for line in self.lines.values():
+                line.pop(index, None)
             if self.cuts[index]:
                 return
+
+
+def anomaly_floor(threshold: float) -> float:
+    """Score from which a local anomaly may be a part of an event, its rise and its fall included."""
+    return _FLOOR_SHARE * HYSTERESIS_RATIO * threshold
+
+
+def jump_of(frame_score: FrameScore) -> TimeJump:
+    """The jump of time before a frame that is a cut."""
+    seconds = frame_score.jump
+    kind: JumpKind = "gap" if seconds > 0 else "restart" if seconds < 0 else "break"
+    return TimeJump(time=round(frame_score.time, 3), seconds=round(seconds, 3) or None, kind=kind)
 
 
 def score_clip(
@@ -105,51 +193,71 @@ def score_clip(
     on_frame: Callable[[float], None] = lambda _: None,
 ) -> ClipTimeline:
     """Score a clip from its first frame to its last; ``on_frame`` is called with the time of each frame."""
-    scorer = FrameScorer(scene, zones)
-    # A smoothed score above the lower limit has at least one raw score above it nearby.
-    timeline = ClipTimeline(detail_threshold=HYSTERESIS_RATIO * threshold)
+    floor = anomaly_floor(threshold)
+    scorer = FrameScorer(scene, zones, floor=floor)
+    timeline = ClipTimeline(floor)
     for frame_score in scorer.score_all(frames):
         timeline.add(frame_score)
         on_frame(frame_score.time)
+    timeline.overlays = tuple(scorer.overlays)
     return timeline
 
 
 def detect_events(timeline: ClipTimeline, builder: EventBuilder, threshold: float) -> tuple[Event, ...]:
-    """The events of a clip in order of time: segments above the threshold, and intrusions into zones."""
-    curve = timeline.smooth(builder.mode)
-    found: list[tuple[TemporalSegment, str | None]] = [
-        (segment, None)
-        for segment in temporal_segments(timeline.times, curve.tolist(), threshold, timeline.cuts)
+    """The events of a clip in order of time: each thing above the threshold, and intrusions into zones."""
+    found: list[tuple[TemporalSegment, int | str]] = [
+        (segment, number)
+        for number in timeline.lines
+        for segment in timeline.line_segments(number, builder.mode, threshold)
     ]
     found += _intrusion_segments(timeline)
-    found.sort(key=lambda pair: pair[0].start)
+    found = [pair for pair in found if not _explained_away(timeline, pair, found)]
+    found.sort(key=lambda pair: (pair[0].start, pair[0].end))
     judged = [t for t, s in zip(timeline.times, timeline.scores, strict=True) if np.isfinite(s)]
     events: list[Event] = []
-    for segment, zone in found:
-        frame_scores = timeline.between(segment.start - OFFLINE_SIGMA, segment.end + OFFLINE_SIGMA)
-        if zone is not None:
-            events.append(builder.intrusion(len(events) + 1, zone, segment, frame_scores))
-        elif any(frame_score.judged for frame_score in frame_scores):
+    for segment, what in found:
+        if isinstance(what, str):
+            inside = [m for m in timeline.intrusions.values() if segment.start <= m.time <= segment.end]
+            events.append(builder.intrusion(len(events) + 1, what, segment, inside))
+        elif moments := timeline.moments(what, segment):
             ends = (
                 segment.start - judged[0] <= _MAX_MISSING_ENDS
                 and judged[-1] - segment.end <= _MAX_MISSING_ENDS
             )
             whole = ends and timeline.judged >= _MIN_JUDGED_SHARE
-            events.append(builder.event(len(events) + 1, segment, frame_scores, throughout=whole))
+            events.append(builder.event(len(events) + 1, segment, moments, throughout=whole))
     return tuple(events)
 
 
-def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, str | None]]:
-    names = sorted(
-        {name for frame_score in timeline.frame_scores.values() for name in frame_score.intruded_zones}
+def _explained_away(
+    timeline: ClipTimeline,
+    candidate: tuple[TemporalSegment, int | str],
+    others: Sequence[tuple[TemporalSegment, int | str]],
+) -> bool:
+    """Whether a motion that no object's own way bears out comes with a much stronger one."""
+    segment, number = candidate
+    if isinstance(number, str) or is_borne_out(timeline.moments(number, segment)):
+        return False
+    return timeline.is_other_picture(segment) or any(
+        not isinstance(other, str)
+        and segment.score < EXPLAINED_SHARE * stronger.score
+        and stronger.start <= segment.end
+        and segment.start <= stronger.end
+        for stronger, other in others
     )
-    found: list[tuple[TemporalSegment, str | None]] = []
+
+
+def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, int | str]]:
+    names = sorted(
+        {name for frame_score in timeline.intrusions.values() for name in frame_score.intruded_zones}
+    )
+    found: list[tuple[TemporalSegment, int | str]] = []
     for name in names:
         segmenter = HysteresisSegmenter(0.5)
         for index, time in enumerate(timeline.times):
             ended = segmenter.finish() if timeline.cuts[index] else None
             found += [(ended, name)] if ended else []
-            frame_score = timeline.frame_scores.get(index)
+            frame_score = timeline.intrusions.get(index)
             over = segmenter.push(time, float(frame_score is not None and name in frame_score.intruded_zones))
             found += [(over, name)] if over else []
         last = segmenter.finish()

@@ -1,0 +1,251 @@
+"""Activity of one clip without normal footage: how fast the fastest things move, by the clip itself.
+
+Speeds are body heights a second, so that clips can be compared. Where the camera moves, its own motion is
+fitted to the flow (a similarity, by RANSAC) and taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anomalist.errors import MediaError
+from anomalist.types.clip import TimeJump, Trouble
+from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.vision.media.frames import Video
+from anomalist.vision.motion.captions import scale_box
+from anomalist.vision.motion.extractor import (
+    MIN_SPEED,
+    AdaptiveBackground,
+    Background,
+    MotionExtractor,
+    foreground_mask,
+    median_background,
+    working_grey,
+    working_size,
+)
+from anomalist.vision.motion.flow import (
+    CELL_SIZE,
+    BodyWindows,
+    ChainedFlow,
+    MotionGrid,
+    Perspective,
+    fit_perspective,
+    foreground_blobs,
+    grid_shape,
+    integral_images,
+)
+from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.measures import MIN_OCCUPANCY
+from anomalist.vision.motion.pacing import GapMonitor, RepeatMonitor
+from anomalist.vision.motion.scoring import FrameScore
+from anomalist.vision.motion.temporal import TemporalSegment, smooth_scores, temporal_segments
+from anomalist.vision.motion.timeline import ClipTimeline
+
+_STILLS = 60  # pictures that background and perspective are taken from
+_TOP_SHARE = 0.2  # of the cells of one body: the mean of so many highest cells is the frame's value
+_MOVING_SHARE = 0.3  # of the frames, from which the camera is one that moves
+_PEAK_SHARE = 0.7  # of the highest value: the cells that caused it
+_FLOW_STEP = 8  # pixels between the places that the camera's motion is fitted to
+_FIT_SECONDS = 0.1  # of displacement that it is fitted to
+_FIT_TOLERANCE = 0.5  # pixels of it
+_RESIDUAL_DEVIATIONS = 3.0  # of the motion that is left of still things, above which something moves
+_OUTSTANDING = 3.0  # robust deviations above the median of the clip
+_OUTSTANDING_SHARE = 0.6  # of the highest value of the clip
+MAX_STRETCHES = 5
+"""Stretches of a clip that are ranked at most."""
+_SHORT = 2.0  # seconds around the highest value, where no stretch stands out
+
+
+@dataclass(eq=False)
+class ClipActivity:
+    """Activity of one clip.
+
+    Parameters
+    ----------
+    times, scores, cuts : of each frame; scores in body heights a second, NaN where nothing was measured.
+    boxes : around the fastest things, pixels of the frames; None where nothing moves.
+    moving_camera : whether the camera's own motion was taken out.
+    troubles, jumps : what could not be measured.
+    """
+
+    times: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    cuts: list[bool] = field(default_factory=list)
+    boxes: list[Box | None] = field(default_factory=list)
+    moving_camera: bool = False
+    troubles: tuple[Trouble, ...] = ()
+    jumps: tuple[TimeJump, ...] = ()
+
+    def add(self, time: float, score: float, box: Box | None, *, cut: bool) -> None:
+        """Take the next frame."""
+        self.times.append(time)
+        self.scores.append(score)
+        self.boxes.append(box)
+        self.cuts.append(cut)
+
+    def curve(self) -> FloatArray:
+        """The smoothed scores, float32 (n,); they use past and future."""
+        cuts = np.array(self.cuts, np.bool_)
+        return smooth_scores(np.array(self.times), np.array(self.scores, np.float32), "offline", cuts)
+
+    def stretches(self) -> list[TemporalSegment]:
+        """What stands out of the clip, the most active first; at least its most active moment."""
+        curve = self.curve()
+        known = curve[np.isfinite(curve)]
+        if not len(known) or known.max() <= 0:
+            return []
+        middle = float(np.median(known))
+        spread = 1.48 * float(np.median(np.abs(known - middle)))
+        threshold = max(middle + _OUTSTANDING * spread, _OUTSTANDING_SHARE * float(known.max()))
+        found = temporal_segments(self.times, curve.tolist(), threshold, self.cuts)
+        if not found:
+            top = int(np.nanargmax(curve))
+            peak = self.times[top]
+            start, end = max(peak - _SHORT / 2, self.times[0]), min(peak + _SHORT / 2, self.times[-1])
+            found = [TemporalSegment(start, end, peak, float(curve[top]), closed=True)]
+        return sorted(found, key=lambda segment: -segment.score)[:MAX_STRETCHES]
+
+    def box_at(self, time: float) -> Box | None:
+        """Box around what moved most at the frame nearest to a time."""
+        return self.boxes[int(np.abs(np.array(self.times) - time).argmin())]
+
+
+def measure_activity(video: Video, on_frame: Callable[[float], None] = lambda _: None) -> ClipActivity:
+    """Measure the activity of a clip; ``on_frame`` is called with the time of each frame.
+
+    Raises MediaError when it has no frame that can be read.
+    """
+    size = working_size(*video.size)
+    rate = _STILLS / video.duration if video.duration else 1.0
+    stills = [
+        working_grey(frame.pixels, size)
+        for frame, _ in zip(video.frames(rate=rate), range(_STILLS), strict=False)
+    ]
+    if not stills:
+        raise MediaError(f'No frame of "{video.source}" can be read.', "Copy or record it again.")
+    background = median_background(stills)
+    activity, moving = _of_still_camera(video, background, _perspective_of(stills, background), on_frame)
+    return _of_moving_camera(video, size, on_frame) if moving else activity
+
+
+def _perspective_of(stills: list[UInt8Array], background: Background) -> Perspective:
+    boxes: list[Box] = []
+    for grey in stills:
+        difference = AdaptiveBackground(background).difference(grey, 0.0)
+        boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
+    return fit_perspective(boxes, background.grey.shape[0])
+
+
+def _of_still_camera(
+    video: Video, background: Background, perspective: Perspective, on_frame: Callable[[float], None]
+) -> tuple[ClipActivity, bool]:
+    """The activity, and whether the camera moves, so that it is worth nothing."""
+    activity, timeline = ClipActivity(), ClipTimeline(float("inf"))
+    highest = _Highest(perspective, background.grey.shape, video.size)
+    moving = 0
+    for motion in MotionExtractor(background, perspective).extract_all(video.frames(rate=ANALYSIS_RATE)):
+        on_frame(motion.time)
+        moving += motion.trouble in ("moving", "moved")
+        known = not motion.fresh and motion.trouble is None
+        score, box = highest.of(motion.movement) if known else (float("nan"), None)
+        activity.add(motion.time, score, box, cut=motion.cut)
+        timeline.add(FrameScore(motion.time, motion.cut, motion.trouble, score, jump=motion.jump))
+    activity.troubles, activity.jumps = tuple(timeline.troubles), tuple(timeline.jumps)
+    return activity, moving > _MOVING_SHARE * len(activity.times)
+
+
+def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[float], None]) -> ClipActivity:
+    activity = ClipActivity(moving_camera=True)
+    perspective = fit_perspective((), size[0])
+    windows, highest = BodyWindows(*size, perspective), _Highest(perspective, size, video.size)
+    flow, gaps, repeats = ChainedFlow(*size), GapMonitor(), RepeatMonitor()
+    for frame in video.frames(rate=ANALYSIS_RATE):
+        on_frame(frame.time)
+        grey = working_grey(frame.pixels, size)
+        cut = frame.cut or gaps.gap(frame.time, cut=frame.cut) > 0
+        if repeats.repeats(grey, frame.time) and activity.times and not cut:
+            activity.add(frame.time, activity.scores[-1], activity.boxes[-1], cut=False)
+            continue
+        if cut:
+            flow.reset()
+        fresh = cut or not activity.times
+        left = residual_velocity(flow.velocity(grey, frame.time))
+        score, box = float("nan"), None
+        if not fresh:
+            mask = _moving_pixels(left, MIN_SPEED * perspective.middle)
+            sums = integral_images(
+                mask, np.ascontiguousarray(left[..., 0]), np.ascontiguousarray(left[..., 1])
+            )
+            score, box = highest.of(windows.movement(sums))
+        activity.add(frame.time, score, box, cut=cut)
+    return activity
+
+
+def residual_velocity(velocity: FloatArray) -> FloatArray:
+    """What is left of a velocity field without the motion of the camera.
+
+    Parameters
+    ----------
+    velocity : float32 (h, w, 2), pixels a second.
+
+    Returns
+    -------
+    float32 (h, w, 2); the field itself where no motion of the camera can be fitted.
+    """
+    import cv2
+
+    height, width = velocity.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    places = np.stack([x, y], axis=-1)
+    sample = np.s_[_FLOW_STEP // 2 :: _FLOW_STEP, _FLOW_STEP // 2 :: _FLOW_STEP]
+    start = places[sample].reshape(-1, 2)
+    end = start + velocity[sample].reshape(-1, 2) * _FIT_SECONDS
+    cv2.setRNGSeed(0)
+    fitted, _ = cv2.estimateAffinePartial2D(start, end, ransacReprojThreshold=_FIT_TOLERANCE)
+    if fitted is None:
+        return velocity
+    camera = (places @ fitted[:, :2].T.astype(np.float32) + fitted[:, 2].astype(np.float32) - places) / (
+        _FIT_SECONDS
+    )
+    return np.asarray(velocity - camera, np.float32)
+
+
+def _moving_pixels(left: FloatArray, least: float) -> BoolArray:
+    speed = np.hypot(left[..., 0], left[..., 1])
+    noise = 1.48 * float(np.median(speed[::4, ::4]))
+    moving: BoolArray = speed > max(least, _RESIDUAL_DEVIATIONS * noise)
+    return moving
+
+
+class _Highest:
+    """The speed of the fastest things of a frame, and where they are."""
+
+    def __init__(self, perspective: Perspective, working: tuple[int, ...], size: tuple[int, int]) -> None:
+        gh, _ = grid_shape(working[0], working[1])
+        self._heights = perspective.heights(CELL_SIZE * (np.arange(gh) + 0.5))[:, None]
+        body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
+        self._top = max(round(_TOP_SHARE * body), 1)
+        self._scale = size[1] / working[1], size[0] / working[0]
+
+    def of(self, movement: MotionGrid) -> tuple[float, Box | None]:
+        """Body heights a second, and the box around the fastest cells, pixels of the frames."""
+        import cv2
+
+        speed = np.minimum(movement.occupancy / MIN_OCCUPANCY, 1) * movement.speed / self._heights
+        flat = speed.ravel()
+        score = float(np.partition(flat, -self._top)[-self._top :].mean())
+        if score <= 0:
+            return 0.0, None
+        peak = np.unravel_index(int(flat.argmax()), speed.shape)
+        _, parts = cv2.connectedComponents((speed >= _PEAK_SHARE * speed[peak]).astype(np.uint8))
+        rows, columns = np.nonzero(parts == parts[peak])
+        box = (
+            int(columns.min()) * CELL_SIZE,
+            int(rows.min()) * CELL_SIZE,
+            int(columns.max() + 1) * CELL_SIZE,
+            int(rows.max() + 1) * CELL_SIZE,
+        )
+        return score, scale_box(box, self._scale)
