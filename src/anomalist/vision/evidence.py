@@ -170,14 +170,25 @@ def _kept_outliers(manifest: Manifest) -> tuple[str, ...]:
 
 
 def measure_uncalibrated(
-    media: Media, scored: DetectorOutput, detector: DetectorInfo, basis: Basis, *, high: float, low: float
+    media: Media,
+    scored: DetectorOutput,
+    detector: DetectorInfo,
+    basis: Basis,
+    *,
+    high: float,
+    low: float,
+    outlined: bool = False,
 ) -> Evidence:
     """Make evidence of one scored picture without calibration.
 
-    ``high`` and ``low`` are the levels of `regions.segment`. Raises MediaError as `measure` does.
+    ``high`` and ``low`` are the levels of `regions.segment`, or, of a map that is coarser than the picture,
+    with ``outlined`` those of `regions.outline_places`. Raises MediaError as `measure` does.
     """
     _check_finite(scored)
-    mask = segment(scored.score_map, None, high=high, low=low)
+    if outlined:
+        mask = outline_places(media.pixels, scored.score_map, None, level=high, low=low)
+    else:
+        mask = segment(scored.score_map, None, high=high, low=low)
     return Evidence(
         detector=detector,
         score=float(scored.scores.mean()),

@@ -22,6 +22,7 @@ from anomalist.vision.detectors.unsupervised import (
     mutual_distances,
 )
 from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.features import dinov2
 from tests.pictures import holed, tile, write
 
 # --- distances --------------------------------------------------------------------------------------------
@@ -125,6 +126,16 @@ def test_the_odd_one_out_scores_highest_and_is_marked_where_it_is_odd(
     assert abs(row - SIDE // 4) < 9 and abs(column - SIDE // 4) < 9
     assert evidence.regions
     assert evidence.mask[: SIDE // 2, : SIDE // 2].any()
+
+
+def test_without_a_transformer_the_surface_network_finds_it(
+    folder: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANOMALIST_BACKBONE")
+    monkeypatch.setattr(dinov2, "find_spec", lambda name: None)  # as where the carrier is not installed
+    found = scores(by_surface := MutualEvidence(folder), folder)
+    assert int(np.argmax(found)) == 5
+    assert by_surface.digest != MutualEvidence(folder, seed=1).digest
 
 
 def test_nothing_is_decided_and_the_reason_is_told(unlabelled: MutualEvidence, folder: list[Path]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,13 +32,15 @@ from anomalist.vision.detectors.multiscale import (
     tile_origins,
     to_tiling_size,
 )
+from anomalist.vision.detectors.token_memory import token_grids, top_score
 from anomalist.vision.evidence import MeasuredPicture, measure_all, measure_uncalibrated
-from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.features.backbones import resolve_device, to_working_size
 from anomalist.vision.features.extractor import WEIGHTS_SHA256, shipped_network
 from anomalist.vision.media.images import learn_scale, load_image
 from anomalist.vision.media.values import ValueScale
 
 if TYPE_CHECKING:
+    from anomalist.vision.features.dinov2 import VisionTransformer
     from anomalist.vision.features.extractor import FeatureExtractor
 
 
@@ -95,6 +97,7 @@ SAMPLE_SIZE = 48
 """Pictures in the sample at most."""
 MIN_PICTURES = 4
 """Pictures that mutual scoring needs at least."""
+_TOKEN_SIDE = 336  # longer side of pictures whose tokens are compared, pixels
 _NEAREST_SHARE = (
     0.3  # of the others: MuSc's interval average; normal patches recur in some pictures, defects in none
 )
@@ -155,11 +158,116 @@ def mutual_distances(
     return np.asarray(np.maximum(mean, 0), np.float32).reshape(descriptors.shape[:-1])
 
 
+class MutualScorer(Protocol):
+    """Scores pictures against those of a sample."""
+
+    level: float
+    """Score that one in ten of the sample reaches."""
+    digest: str
+    """Hex digest of the features."""
+
+    def score(
+        self, several: Sequence[UInt8Array], excluded: Sequence[npt.NDArray[np.int32]]
+    ) -> Iterator[FloatArray]:
+        """Maps, float32 (h, w), of pictures at working size, each without some of the sample."""
+
+    def image_score(self, score_map: FloatArray) -> float:
+        """Score of a picture by its map."""
+
+
+class TokenScorer:
+    """Mutual scoring by the patch tokens of a vision transformer (MuSc, Li et al. 2024).
+
+    Parameters
+    ----------
+    backbone : the transformer.
+    working : pictures of the sample at working size, uint8 (H, W, 3).
+    """
+
+    def __init__(
+        self, backbone: VisionTransformer, working: Sequence[UInt8Array], progress: Progress
+    ) -> None:
+        self._backbone, self.digest = backbone, backbone.digest
+        grids = [self._grid(picture) for picture in working]
+        self._flat = tuple(grid.reshape(-1, grid.shape[-1]) for grid in grids)
+        maps = []
+        for number, grid in enumerate(grids):
+            maps.append(mutual_distances(grid, self._flat, np.array([number], np.int32)))
+            progress("comparing", number + 1, len(grids))
+        low, self._middle, high = np.quantile(
+            np.concatenate([each.ravel() for each in maps]), [0.16, 0.5, 0.84]
+        )
+        self._spread = max(float(high - low) / 2, 1e-6)
+        self.level = float(np.quantile([self.image_score(self._standardised(each)) for each in maps], 0.9))
+
+    def score(
+        self, several: Sequence[UInt8Array], excluded: Sequence[npt.NDArray[np.int32]]
+    ) -> Iterator[FloatArray]:
+        """See `MutualScorer.score`."""
+        for picture, without in zip(several, excluded, strict=True):
+            yield self._standardised(mutual_distances(self._grid(picture), self._flat, without))
+
+    def image_score(self, score_map: FloatArray) -> float:
+        """See `MutualScorer.image_score`."""
+        return top_score(score_map, None)
+
+    def _standardised(self, distances: FloatArray) -> FloatArray:
+        return np.asarray((distances - self._middle) / self._spread, np.float32)
+
+    def _grid(self, picture: UInt8Array) -> FloatArray:
+        grid: FloatArray = token_grids(self._backbone, [picture], _TOKEN_SIDE)[0]
+        return grid
+
+
+class SurfaceScorer:
+    """Mutual scoring by SurfaceNet, fused with its self-reference logits; where there is no transformer.
+
+    See `TokenScorer` for the parameters.
+    """
+
+    digest = WEIGHTS_SHA256
+
+    def __init__(self, working: Sequence[UInt8Array], seed: int, progress: Progress) -> None:
+        from anomalist.vision.features.extractor import FeatureExtractor
+
+        self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
+        self._normality = _fit_normality(self._extractor, working, progress)
+        self._model = fit_model(
+            self._extractor,
+            [self._extractor.network.head],
+            0,
+            self._normality,
+            NormalImages(working, np.arange(len(working)), seed),
+        )
+        self.level = self._model.level
+
+    def score(
+        self, several: Sequence[UInt8Array], excluded: Sequence[npt.NDArray[np.int32]]
+    ) -> Iterator[FloatArray]:
+        """See `MutualScorer.score`."""
+        found: dict[int, FloatArray] = {}
+        for batch in self._extractor.extract(several):
+            novelty = np.stack(
+                [
+                    self._normality.novelty_excluding(own, excluded[index])
+                    for index, own in zip(batch.indices, batch.descriptors, strict=True)
+                ]
+            )
+            maps = self._model.maps(batch, [self._extractor.network.head], novelty)
+            found |= dict(zip(batch.indices, maps, strict=True))
+        yield from (found[index] for index in range(len(several)))
+
+    def image_score(self, score_map: FloatArray) -> float:
+        """See `MutualScorer.image_score`."""
+        return image_score(score_map, None)
+
+
 class MutualEvidence:
     """Evidence by mutual scoring of the pictures of a folder (MuSc); see `EvidenceSource`.
 
-    ``paths`` are the pictures of the folder; what can't be read is left out of the sample. Raises DataError
-    when fewer than ``MIN_PICTURES`` different ones can be read.
+    By the tokens of DINOv2 where it is at hand, else by SurfaceNet. ``paths`` are the pictures of the folder;
+    what can't be read is left out of the sample. Raises DataError when fewer than ``MIN_PICTURES`` different
+    ones can be read.
     """
 
     name = "unlabelled"
@@ -168,9 +276,6 @@ class MutualEvidence:
     compared_with = "the other pictures"
 
     def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:
-        from anomalist.vision.features.extractor import FeatureExtractor
-
-        self._extractor: FeatureExtractor = FeatureExtractor(shipped_network())
         self._scale = learn_scale(paths)
         sample = draw_sample(paths, seed, progress, self._scale)
         if len(sample) < MIN_PICTURES:
@@ -180,35 +285,21 @@ class MutualEvidence:
                 "Give more pictures of the same kind, or a --reference.",
             )
         self._numbers = {sha256: number for number, sha256 in enumerate(sample)}
-        working = list(sample.values())
-        self._normality = _fit_normality(self._extractor, working, progress)
-        self._model = fit_model(
-            self._extractor,
-            [self._extractor.network.head],
-            0,
-            self._normality,
-            NormalImages(working, np.arange(len(working)), seed),
-        )
-        self.digest = hashlib.sha256("".join([WEIGHTS_SHA256, str(seed), *sample]).encode()).hexdigest()
+        self._scorer = _open_scorer(list(sample.values()), seed, progress)
+        digests = [self._scorer.digest, str(seed), *sample]
+        self.digest = hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure pictures in order, each as if it were not in the sample."""
         return measure_all(self._score, self._evidence, paths, self._scale)
 
     def _score(self, several: list[Media]) -> list[DetectorOutput]:
-        scored: dict[int, DetectorOutput] = {}
-        for batch in self._extractor.extract([to_working_size(media.pixels) for media in several]):
-            novelty = np.stack(
-                [
-                    self._normality.novelty_excluding(own, self._own_number(several[index]))
-                    for index, own in zip(batch.indices, batch.descriptors, strict=True)
-                ]
-            )
-            maps = self._model.maps(batch, [self._extractor.network.head], novelty)
-            for index, own in zip(batch.indices, maps, strict=True):
-                score_map = resize_map(own, several[index].size)
-                scored[index] = DetectorOutput(np.array([image_score(own, None)]), score_map)
-        return [scored[index] for index in range(len(several))]
+        working = [to_working_size(media.pixels) for media in several]
+        maps = self._scorer.score(working, [self._own_number(media) for media in several])
+        return [
+            DetectorOutput(np.array([self._scorer.image_score(own)]), resize_map(own, media.size))
+            for media, own in zip(several, maps, strict=True)
+        ]
 
     def _own_number(self, media: Media) -> npt.NDArray[np.int32]:
         number = self._numbers.get(media.sha256)
@@ -216,8 +307,20 @@ class MutualEvidence:
 
     def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
-        high = max(self._model.level, 0.0)  # regions score above nine of ten pictures
-        return measure_uncalibrated(media, scored, info, "folder", high=high, low=high / 2)
+        high = max(self._scorer.level, 0.0)  # regions score above nine of ten pictures
+        coarse = isinstance(self._scorer, TokenScorer)
+        return measure_uncalibrated(
+            media, scored, info, "folder", high=high, low=0.0 if coarse else high / 2, outlined=coarse
+        )
+
+
+def _open_scorer(working: Sequence[UInt8Array], seed: int, progress: Progress) -> MutualScorer:
+    from anomalist.vision.features.dinov2 import find_dinov2, open_shared
+
+    location = find_dinov2()
+    if location is None:
+        return SurfaceScorer(working, seed, progress)
+    return TokenScorer(open_shared(location, str(resolve_device())), working, progress)
 
 
 def _no_pictures() -> npt.NDArray[np.int32]:
