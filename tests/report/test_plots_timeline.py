@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomalist.report.document import clip_duration
 from anomalist.report.plots import MAX_CURVE_POINTS, timeline_plot
-from anomalist.types.clip import Trouble
+from anomalist.types.clip import TimeJump, Trouble
 from tests.report.clip_records import clip, dark, event, failed
 
 
@@ -81,3 +82,9 @@ def test_nothing_lies_outside(duration: float, one: float, other: float, thresho
         assert mark.left + mark.width <= 100.01
         assert 0 <= mark.top <= 100
     assert len(line.ticks) <= 8
+
+
+@pytest.mark.parametrize(("gap", "length"), [(3600.0, 10.0), (6.0, 3610.0)])
+def test_an_hour_that_nobody_filmed_is_no_part_of_the_clip(gap: float, length: float) -> None:
+    record = clip(duration=3610.0, jumps=(TimeJump(time=7.0, seconds=gap, kind="gap"),))
+    assert clip_duration(record) == pytest.approx(length)

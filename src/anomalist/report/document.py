@@ -20,6 +20,7 @@ from anomalist.report.wording import TROUBLES, count, format_time_span, outcome,
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Claim, Frozen
 from anomalist.types.image import Record
+from anomalist.vision.media.decoding import MAX_TIMESTAMP_LEAP
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -76,10 +77,15 @@ def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
 
 
 def clip_duration(record: ClipRecord) -> float:
-    """Duration of a clip in seconds, as its file says or as far as it was decoded; 0 where unknown."""
+    """Duration of a clip in seconds, as its file says or as far as it was decoded; 0 where unknown.
+
+    Gaps that the clock leaps over are not filmed, and no part of it.
+    """
+    gaps = [jump.seconds or 0.0 for jump in record.jumps if jump.kind == "gap"]
+    unfilmed = sum(gap for gap in gaps if gap > MAX_TIMESTAMP_LEAP)
     seen = [event.end for event in record.events] + [trouble.end for trouble in record.troubles]
     seen += [record.curve[-1][0]] if record.curve else []
-    return max([record.duration or 0.0, *seen])
+    return max([(record.duration or 0.0) - unfilmed, *seen])
 
 
 def _unjudged_of(record: Record | ClipRecord) -> Iterator[Unjudged]:
