@@ -10,7 +10,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from rich.console import Console
 
+from anomalist.cli import terminal
 from anomalist.cli.app import main
 
 
@@ -22,6 +24,8 @@ def run(*words: str | Path, **environment: str) -> CompletedProcess[str]:
         patch.setattr(sys, "argv", command)
         for name, value in {"COLUMNS": "120", **environment}.items():
             patch.setenv(name, value)
+        patch.setattr(terminal, "out", Console())  # a console reads its width when it is made
+        patch.setattr(terminal, "err", Console(stderr=True))
         try:
             main()
             code = 0
