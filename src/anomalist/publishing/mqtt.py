@@ -30,7 +30,7 @@ class MqttPublisher:
 
     Parameters
     ----------
-    address : mqtt://[USER:PASSWORD@]HOST[:PORT][/PREFIX], or mqtts:// over TLS; the prefix of topics is
+    address : ``mqtt://USER:PASSWORD@HOST:PORT/PREFIX``, or mqtts:// over TLS; the prefix of topics is
         ``anomalist`` by default.
     outbox : file in which messages wait for a broker that is not there.
     on_failure : called with one sentence on what fails, once until something is delivered again.
