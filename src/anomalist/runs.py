@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from anomalist.audit.recording import AuditTrail, RunTrail
 from anomalist.errors import AnomalistError
@@ -22,6 +20,7 @@ from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
 from anomalist.report.exports import Exporter, run_exporters
 from anomalist.report.picture_view import PictureReportView
+from anomalist.storage.opening import OpensTogether
 from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord
@@ -32,7 +31,7 @@ Seen = Callable[[float, float | None], None]
 """Called with the time of a frame and the duration of its clip, seconds; None where that is unknown."""
 
 
-class ImageRun:
+class ImageRun(OpensTogether):
     """Inspects pictures into a run folder; a context manager that holds the folder against other processes.
 
     Parameters
@@ -48,19 +47,10 @@ class ImageRun:
     def __init__(self, path: Path, trail: AuditTrail | None) -> None:
         self.path = path
         self._trail = RunTrail(trail, path)
-        self._open = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as opening:
-            self.folder = opening.enter_context(ImageRunFolder.open(self.path))
-            opening.enter_context(self._trail)
-            self._open = opening.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
+    def _open_all(self, opening: ExitStack) -> None:
+        self.folder = opening.enter_context(ImageRunFolder.open(self.path))
+        opening.enter_context(self._trail)
 
     def pending(self, inspector: Inspector, images: Sequence[Path]) -> list[Path]:
         """The pictures that were not inspected in this way yet."""
@@ -72,14 +62,10 @@ class ImageRun:
 
     def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
         """Write the reports of all that is in the folder; returns the page."""
-        records = self.folder.records()
-        view = PictureReportView(self.folder.calibrations(records))
-        page = write_report(records, self.path, view, title=title)
-        run_exporters(exporters, records, self.path)
-        return page
+        return _write_picture_report(self.folder, self.path, exporters, title)
 
 
-class ClipRun:
+class ClipRun(OpensTogether):
     """Triages clips, into a run folder where one is named; a context manager, see `ImageRun`.
 
     Parameters
@@ -98,20 +84,11 @@ class ClipRun:
         self._triage = triage
         self._trail = RunTrail(trail, path)
         self._folder: ClipRunFolder | None = None
-        self._open = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as opening:
-            if self.path is not None:
-                self._folder = opening.enter_context(ClipRunFolder.open(self.path))
-            opening.enter_context(self._trail)
-            self._open = opening.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
+    def _open_all(self, opening: ExitStack) -> None:
+        if self.path is not None:
+            self._folder = opening.enter_context(ClipRunFolder.open(self.path))
+        opening.enter_context(self._trail)
 
     def records(self) -> list[ClipRecord]:
         """All that is in the folder; nothing without one."""
@@ -149,6 +126,20 @@ def finish_clip_run(path: Path) -> Path:
     with ClipRunFolder.open(path) as folder:
         folder.replace(pictured)
     return write_report(pictured, path, ClipReportView(moved))
+
+
+def _write_picture_report(
+    folder: ImageRunFolder, path: Path, exporters: Sequence[Exporter], title: str | None
+) -> Path:
+    records = folder.records()
+    page = write_report(records, path, PictureReportView(folder.calibrations(records)), title=title)
+    run_exporters(exporters, records, path)
+    return page
+
+
+def refresh_picture_report(path: Path, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
+    """Write the reports of inspected pictures again, from their records alone; returns the page."""
+    return _write_picture_report(ImageRunFolder(path), path, exporters, title)
 
 
 def refresh_clip_report(folder: Path, title: str | None = None) -> Path:

@@ -270,6 +270,20 @@ def record_rules(profile: str, rules: Iterable[Rule], what: str) -> None:
             trail.rules(profile, rules, what)
 
 
+def record_answer(answer: Answer, profile: str | None = None) -> None:
+    """Write the answer to a question into the audit log, where there is one."""
+    if (trail := open_trail()) is not None:
+        with trail:
+            trail.answer(answer, profile)
+
+
+def record_feedback_case(case: Case, *, undone: bool = False) -> None:
+    """Write what a person said of a finding into the audit log, where there is one."""
+    if (trail := open_trail()) is not None:
+        with trail:
+            trail.feedback(case, undone=undone)
+
+
 def row_digest(row: bytes) -> str:
     """What says that an entry is that of a row in a run folder: 32 hex digits."""
     return hashlib.sha256(row).hexdigest()[:32]

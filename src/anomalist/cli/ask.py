@@ -57,7 +57,7 @@ def ask(
     use_passive_wait_policy()
     from anomalist.agent.asking.answering import answer
     from anomalist.agent.asking.question import read_question
-    from anomalist.audit.recording import open_trail
+    from anomalist.audit.recording import record_answer
     from anomalist.subjects import load_subject
 
     read_question(question)  # refused before the long work
@@ -66,9 +66,7 @@ def ask(
     plan = None if aql is None else AcceptancePlan(aql, level)
     subject = replace(load_subject(what, profile, reference, picture, false_alarm_rate), crops=crops)
     reply = answer(subject, question, options or (), plan=plan)
-    if (trail := open_trail()) is not None:
-        with trail:
-            trail.answer(reply, profile)
+    record_answer(reply, profile)
     print(reply.model_dump_json() if json else format_answer(reply))
     if not reply.answered:
         raise typer.Exit(EXIT_NOT_JUDGED)

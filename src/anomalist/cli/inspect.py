@@ -159,21 +159,16 @@ def report(
     export: ExportOption = None,
 ) -> None:
     """Write the reports of a run again, from its records alone."""
-    from anomalist.report.builder import write_report
     from anomalist.report.exports import load_exporters, run_exporters
-    from anomalist.report.picture_view import PictureReportView
-    from anomalist.runs import refresh_clip_report
-    from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
+    from anomalist.runs import refresh_clip_report, refresh_picture_report
+    from anomalist.storage.run_folder import CLIPS, ClipRunFolder
 
     exporters = load_exporters(export or ())
     if (folder / CLIPS).is_file():
         written = refresh_clip_report(folder, title)
         run_exporters(exporters, ClipRunFolder(folder).records(), folder)
     else:
-        run = ImageRunFolder(folder)
-        records = run.records()
-        written = write_report(records, folder, PictureReportView(run.calibrations(records)), title=title)
-        run_exporters(exporters, records, folder)
+        written = refresh_picture_report(folder, exporters, title)
     typer.echo(written)
 
 

@@ -368,7 +368,7 @@ def feedback(
     undo: Annotated[bool, typer.Option("--undo", help="Take back the last feedback on this event.")] = False,
 ) -> None:
     """Say of an event that it was seen, is not worth watching, or is urgent; what is alike moves with it."""
-    from anomalist.audit.recording import open_trail
+    from anomalist.audit.recording import record_feedback_case
     from anomalist.feedback import find_event, record_event_feedback, undo_event_feedback
     from anomalist.memory.cases import CaseStore
     from anomalist.runs import refresh_clip_report
@@ -383,9 +383,7 @@ def feedback(
             if verdict is None
             else record_event_feedback(store, record, found, verdict.value, note)
         )
-    if (trail := open_trail()) is not None:
-        with trail:
-            trail.feedback(case, undone=undo)
+    record_feedback_case(case, undone=undo)
     what = "taken back" if undo else f"stored as {case.id}"
     typer.echo(f"{case.action} on {found.id} of {record.source}: {what}.", err=True)
     typer.echo(f"Report: {refresh_clip_report(folder)}", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from anomalist.errors import DataError
 from anomalist.publishing.message import ResultMessage, message_of
 from anomalist.settings import Settings
+from anomalist.storage.opening import OpensTogether
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -55,7 +56,7 @@ def open_publisher(address: str, on_failure: Callable[[str], None]) -> Publisher
     )
 
 
-class Publishers:
+class Publishers(OpensTogether):
     """All receivers of results; a context manager.
 
     Parameters
@@ -73,19 +74,10 @@ class Publishers:
         every = dict.fromkeys([*addresses, *Settings().publish.replace(",", " ").split()])
         self._receivers = [open_publisher(address, on_failure) for address in every]
         self._station = station
-        self._open = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as opening:
-            for receiver in self._receivers:
-                opening.enter_context(receiver)
-            self._open = opening.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
+    def _open_all(self, opening: ExitStack) -> None:
+        for receiver in self._receivers:
+            opening.enter_context(receiver)
 
     def publish(self, result: Record | ClipRecord | LiveAlert) -> None:
         """Publish one result to all receivers."""

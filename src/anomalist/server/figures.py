@@ -12,6 +12,7 @@ from anomalist.report.figures import heat_ranges, load_map, load_source_image
 from anomalist.server.inspecting import LoadedProfiles
 from anomalist.server.problems import NotFoundError
 from anomalist.server.store import Inspected
+from anomalist.storage.artifacts import profile_path
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.drawing import display_size, heatmap, thumbnail
@@ -82,10 +83,9 @@ def find_region(inspected: Inspected, id: str) -> Region:
 def scene_jpeg(scene: str) -> bytes:
     """A frame of the footage of a scene, as JPEG. Raises NotFoundError where it is gone."""
     from anomalist.vision.media.video import frame_at, open_video
-    from anomalist.vision.motion.scene import load_scene
+    from anomalist.vision.motion.scene import SCENE_KIND
 
-    loaded = load_scene(scene)
-    for footage in loaded.manifest.footage:
+    for footage in SCENE_KIND.read_manifest(profile_path(scene)).footage:
         if Path(footage.source).exists():
             return _jpeg(frame_at(open_video(footage.source), footage.seconds / 2).pixels)
     raise NotFoundError("The footage that the scene was learned from is gone.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anomalist.agent.models.selection import EVIDENCE, open_model
 from anomalist.agent.tools.subject import Subject
-from anomalist.audit.recording import open_trail
+from anomalist.audit.recording import open_trail, record_answer
 from anomalist.composition import resolve_model
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore, acting_as
@@ -69,9 +69,7 @@ class Talks:
             read_question(question)  # refused before the long work
             with acting_as(owner):
                 reply = answer(self._subject(about), question, options)
-                if (trail := open_trail()) is not None:
-                    with trail:
-                        trail.answer(reply)
+                record_answer(reply)
             return reply
 
         return self._lane.submit(work)
@@ -140,8 +138,7 @@ class Talks:
 
     def _subject(self, about: About) -> Subject:
         if about.run:
-            folder = run_folder(self._runs, about.run)
-            return replace(load_subject(folder), folder=folder)
+            return load_subject(run_folder(self._runs, about.run))
         if not about.inspections:
             raise DataError("What is the question about?", "Name inspected pictures, or a run.")
         found = [self._store.get(id) for id in about.inspections]

@@ -244,7 +244,9 @@ class JobWork:
                 def seen(time: float, duration: float | None, what: str = what) -> None:
                     report(what, min(time, duration or time), max(duration or 0.0, time, 1.0))
 
-                records += self._publishers.each([run.clip(video, seen)])
+                record = run.clip(video, seen)
+                self._publishers.publish(record)
+                records.append(record)
         page = finish_clip_run(self._runs / name)
         labels = [record.label or "error" for record in records]
         return {"run": name, "clips": len(records), "labels": labels, "report": page.name}

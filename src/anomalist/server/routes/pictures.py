@@ -12,15 +12,13 @@ from pydantic import ConfigDict, Field
 
 from anomalist.agent.tools.memory import record_feedback, undo_feedback
 from anomalist.agent.tools.subject import Subject
-from anomalist.audit.recording import open_trail
+from anomalist.audit.recording import record_feedback_case
 from anomalist.memory.cases import Case, CaseStore, acting_as
 from anomalist.querying.query import QueryResult
 from anomalist.querying.runs import query
-from anomalist.report.builder import write_report
 from anomalist.report.document import report_security_policy
 from anomalist.report.figures import resolve_inside
-from anomalist.report.picture_view import PictureReportView
-from anomalist.runs import refresh_clip_report
+from anomalist.runs import refresh_clip_report, refresh_picture_report
 from anomalist.server import figures
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.inspecting import Basis
@@ -28,7 +26,7 @@ from anomalist.server.problems import NotFoundError, RequestError, TooLargeError
 from anomalist.server.store import Inspected, Listing
 from anomalist.server.talks import run_folder
 from anomalist.server.uploads import allowed_path
-from anomalist.storage.run_folder import RECORDS, ImageRunFolder
+from anomalist.storage.run_folder import RECORDS
 from anomalist.types.common import Frozen
 from anomalist.types.image import Record
 
@@ -282,9 +280,7 @@ def _kept_case(id: str, *, undone: bool) -> Case:
     """A case, written into the audit log."""
     with CaseStore() as cases:
         case = cases.get(id)
-    if (trail := open_trail()) is not None:
-        with trail:
-            trail.feedback(case, undone=undone)
+    record_feedback_case(case, undone=undone)
     return case
 
 
@@ -305,9 +301,7 @@ def get_report(services: ServicesOf, _: MayView, run: RunName) -> Response:
     """Written again from its records, as a page."""
     folder = run_folder(services.runs, run)
     if (folder / RECORDS).is_file():
-        records = ImageRunFolder(folder).records()
-        view = PictureReportView(ImageRunFolder(folder).calibrations(records))
-        page = write_report(records, folder, view, title=f"Inspection report {run}")
+        page = refresh_picture_report(folder, title=f"Inspection report {run}")
     else:
         page = refresh_clip_report(folder)
     return html_file(page.read_bytes())

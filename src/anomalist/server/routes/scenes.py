@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from anomalist.agent.models.selection import select_model
-from anomalist.audit.recording import open_trail
+from anomalist.audit.recording import open_trail, record_feedback_case
 from anomalist.errors import AnomalistError, ProfileError
 from anomalist.feedback import (
     find_event,
@@ -228,7 +228,7 @@ def get_alerts(services: ServicesOf, _: MayView, run: RunName) -> Alerts:
                 **common,
                 **shown,
                 name=Path(alert.source).name,
-                duration=record.media.duration if hasattr(record.media, "duration") else None,
+                duration=record.duration,
                 caption=alert.caption,
                 reason=alert.reason,
             )
@@ -270,7 +270,6 @@ def give_event_feedback(
         raise
     except AnomalistError as error:
         raise NotFoundError(error.message, error.remedy) from error
-    undo = body.verdict == "undo"
     with acting_as(caller.name):
         with CaseStore() as cases:
             case = (
@@ -278,7 +277,5 @@ def give_event_feedback(
                 if body.verdict == "undo"
                 else record_event_feedback(cases, record, found, body.verdict, body.note)
             )
-        if (trail := open_trail()) is not None:
-            with trail:
-                trail.feedback(case, undone=undo)
+        record_feedback_case(case, undone=body.verdict == "undo")
     return case

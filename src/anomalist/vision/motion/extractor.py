@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -394,10 +393,6 @@ class MotionExtractor:
             jump=flow.jump or still,
             kind=kind,
         )
-
-
-_REPEATED: dict[str, Any] = {"cut": False, "jump": 0.0, "still": 0.0, "background": None, "repeats": True}
-"""What of a frame is different when it is shown again."""
 
 
 class _Reference:
