@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anomalist.errors import AnomalistError
+from anomalist.records import clip_media_summary, failed_clip_record
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     Caption,
     ClipEvidenceSummary,
-    ClipMediaSummary,
     ClipRecord,
     ClipVerdict,
     Event,
@@ -22,7 +22,6 @@ from anomalist.types.clip import (
 )
 from anomalist.types.common import Claim, DetectorInfo
 from anomalist.vision.media.frames import Video
-from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import MEASURE_UNITS, place_of, place_words
 from anomalist.vision.motion.temporal import TemporalSegment
@@ -67,15 +66,8 @@ class ClipRanking:
             activity = measure_activity(opened, seen)
         except AnomalistError as error:
             return self.failed(video, error)
-        height, width = opened.size
         return ClipRecord(
-            media=ClipMediaSummary(
-                source=opened.source,
-                sha256=opened.sha256,
-                width=width,
-                height=height,
-                duration=max(activity.times, default=0.0) if opened.duration is None else opened.duration,
-            ),
+            media=clip_media_summary(opened, activity.times),
             evidence=ClipEvidenceSummary(
                 events=_events(activity, opened.size),
                 troubles=activity.troubles,
@@ -99,10 +91,7 @@ class ClipRanking:
 
     def failed(self, video: str | Path | Video, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be read."""
-        source = redact_url(str(video)) if isinstance(video, str | Path) else video.source
-        return ClipRecord(
-            media=ClipMediaSummary(source=source), status="error", error=str(error), time=utc_now()
-        )
+        return failed_clip_record(video, error)
 
 
 def _events(activity: ClipActivity, size: tuple[int, int]) -> tuple[Event, ...]:

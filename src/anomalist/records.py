@@ -1,5 +1,7 @@
 """Build the stored record of a picture from the pipeline's stages, and inspect into a run folder.
 
+What all records of clips have in common is built here, too.
+
 What is done stays done: an unchanged picture under the same profile and settings isn't inspected again.
 """
 
@@ -14,11 +16,14 @@ from typing import Protocol
 from anomalist.errors import AnomalistError
 from anomalist.storage.files import utc_now
 from anomalist.storage.run_folder import ImageRunFolder, inspection_key
+from anomalist.types.clip import ClipMediaSummary, ClipRecord
 from anomalist.types.common import MediaSummary, Recall, Verdict
 from anomalist.types.image import Evidence, EvidenceSummary, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.media.frames import Video
 from anomalist.vision.media.images import source_digest, source_of
 from anomalist.vision.media.pages import split_page
+from anomalist.vision.media.sources import redact_url
 
 
 def build_record(
@@ -90,6 +95,24 @@ def pending_paths(inspector: BatchInspector, folder: ImageRunFolder, paths: Sequ
             source_of(path), _inspection_key_of(inspector, source_of(path), _file_sha256(path))
         )
     ]
+
+
+def clip_media_summary(video: Video, times: Sequence[float]) -> ClipMediaSummary:
+    """What is recorded of a clip as such; up to the last of ``times`` where it doesn't say its duration."""
+    height, width = video.size
+    return ClipMediaSummary(
+        source=video.source,
+        sha256=video.sha256,
+        width=width,
+        height=height,
+        duration=max(times, default=0.0) if video.duration is None else video.duration,
+    )
+
+
+def failed_clip_record(video: str | Path | Video, error: AnomalistError) -> ClipRecord:
+    """The record of a clip that could not be read or judged."""
+    source = redact_url(str(video)) if isinstance(video, str | Path) else video.source
+    return ClipRecord(media=ClipMediaSummary(source=source), status="error", error=str(error), time=utc_now())
 
 
 def inspect_to_folder(

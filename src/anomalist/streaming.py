@@ -152,11 +152,7 @@ class StreamTriage:
 
     def _listed(self, moment: FrameScore) -> dict[int, LocalAnomaly]:
         """What stands out of each thing; a thing that is new is followed from here on."""
-        shown: dict[int, LocalAnomaly] = {}
-        numbers = self._linker.link(moment.anomalies, moment.time)
-        for number, anomaly in zip(numbers, moment.anomalies, strict=True):
-            if number not in shown or shown[number].score < anomaly.score:
-                shown[number] = anomaly
+        shown = self._linker.highest(moment.anomalies, moment.time)
         for number, anomaly in shown.items():
             if number not in self._things:
                 self._things[number] = _Followed(self._threshold)

@@ -19,10 +19,10 @@ from anomalist.agent.reasoning.recall import add_recalled
 from anomalist.agent.reasoning.severity import add_severity
 from anomalist.composition import TriageSettings, compose_triage, override
 from anomalist.errors import AnomalistError, MediaError
+from anomalist.records import clip_media_summary, failed_clip_record
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     ClipEvidenceSummary,
-    ClipMediaSummary,
     ClipRecord,
     ClipVerdict,
     Event,
@@ -31,7 +31,6 @@ from anomalist.types.clip import (
 )
 from anomalist.types.common import DetectorInfo
 from anomalist.vision.media.frames import Video
-from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
@@ -168,15 +167,8 @@ class Triage:
 
     def failed(self, video: str | Path | Video, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be judged."""
-        source = redact_url(str(video)) if isinstance(video, str | Path) else video.source
-        return ClipRecord(
-            media=ClipMediaSummary(source=source),
-            status="error",
-            error=str(error),
-            scene=self.scene.name,
-            scene_digest=self.scene.digest,
-            time=utc_now(),
-        )
+        failed = failed_clip_record(video, error)
+        return failed.replace(scene=self.scene.name, scene_digest=self.scene.digest)
 
     def _check_shape(self, video: Video) -> None:
         """Refuse pictures of another shape than those of the scene: every place would be another one."""
@@ -208,15 +200,8 @@ class Triage:
         seconds: float,
     ) -> ClipRecord:
         timeline = evidence.timeline
-        height, width = video.size
         return ClipRecord(
-            media=ClipMediaSummary(
-                source=video.source,
-                sha256=video.sha256,
-                width=width,
-                height=height,
-                duration=max(timeline.times, default=0.0) if video.duration is None else video.duration,
-            ),
+            media=clip_media_summary(video, timeline.times),
             evidence=ClipEvidenceSummary(
                 events=events,
                 troubles=tuple(timeline.troubles),

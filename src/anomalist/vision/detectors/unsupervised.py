@@ -165,6 +165,8 @@ class MutualScorer(Protocol):
     """Score that one in ten of the sample reaches."""
     digest: str
     """Hex digest of the features."""
+    coarse: bool
+    """Whether its maps are coarser than the pictures, so that places are outlined along edges in these."""
 
     def score(
         self, several: Sequence[UInt8Array], excluded: Sequence[npt.NDArray[np.int32]]
@@ -183,6 +185,8 @@ class TokenScorer:
     backbone : the transformer.
     working : pictures of the sample at working size, uint8 (H, W, 3).
     """
+
+    coarse = True
 
     def __init__(
         self, backbone: VisionTransformer, working: Sequence[UInt8Array], progress: Progress
@@ -226,6 +230,7 @@ class SurfaceScorer:
     """
 
     digest = WEIGHTS_SHA256
+    coarse = False
 
     def __init__(self, working: Sequence[UInt8Array], seed: int, progress: Progress) -> None:
         from anomalist.vision.features.extractor import FeatureExtractor
@@ -308,7 +313,7 @@ class MutualEvidence:
     def _evidence(self, media: Media, scored: DetectorOutput) -> Evidence:
         info = DetectorInfo(name=self.name, digest=self.digest)
         high = max(self._scorer.level, 0.0)  # regions score above nine of ten pictures
-        coarse = isinstance(self._scorer, TokenScorer)
+        coarse = self._scorer.coarse
         return measure_uncalibrated(
             media, scored, info, "folder", high=high, low=0.0 if coarse else high / 2, outlined=coarse
         )

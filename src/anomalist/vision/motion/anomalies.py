@@ -14,7 +14,7 @@ import numpy as np
 
 from anomalist.types.clip import MeasureName
 from anomalist.types.common import BoolArray, Box, FloatArray
-from anomalist.vision.motion.flow import CELL_SIZE, FLOW_SPAN
+from anomalist.vision.motion.flow import CELL_SIZE, FLOW_SPAN, cells_box
 from anomalist.vision.motion.measures import CELL_MEASURES, FRAME_MEASURES
 from anomalist.vision.motion.score_scale import ScoreScales, leading_score, leading_score_inverse
 from anomalist.vision.motion.temporal import MAX_GAP
@@ -179,7 +179,7 @@ class AnomalyLocaliser:
         values = {each: self._highest(places[each], region) for each in places}
         values[name] = self._highest(places[name], near, self._top)
         involved = involved_objects(objects, region)
-        boxes = [objects[index].box for index in involved] or [_bounding_box(region)]
+        boxes = [objects[index].box for index in involved] or [cells_box(*np.nonzero(region))]
         return LocalAnomaly(
             leading=name,
             score=leading_score(name, values[name], self._scales[name]),
@@ -253,12 +253,6 @@ def _joined(first: LocalAnomaly, second: LocalAnomaly) -> LocalAnomaly:
         normalised_scores={**first.normalised_scores, **{n: second.normalised_scores[n] for n in names}},
         values={**first.values, **{n: second.values[n] for n in names}},
     )
-
-
-def _bounding_box(region: BoolArray) -> Box:
-    rows, columns = np.nonzero(region)
-    y0, x0, y1, x1 = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-    return int(x0) * CELL_SIZE, int(y0) * CELL_SIZE, int(x1) * CELL_SIZE, int(y1) * CELL_SIZE
 
 
 def _union(boxes: Sequence[Box]) -> Box:
@@ -375,6 +369,14 @@ class AnomalyLinker:
     def reset(self) -> None:
         """End all lines, after a cut."""
         self._lines = []
+
+    def highest(self, anomalies: Sequence[LocalAnomaly], time: float) -> dict[int, LocalAnomaly]:
+        """What stands out most of each thing in a frame, by the number of its line; see `link`."""
+        found: dict[int, LocalAnomaly] = {}
+        for number, anomaly in zip(self.link(anomalies, time), anomalies, strict=True):
+            if number not in found or found[number].score < anomaly.score:
+                found[number] = anomaly
+        return found
 
     def link(self, anomalies: Sequence[LocalAnomaly], time: float) -> list[int]:
         """Number of the line of each anomaly, in their order."""

@@ -77,6 +77,17 @@ class Perspective(Frozen):
         out: FloatArray = np.clip(line, low, self.middle * _HEIGHT_RANGE).astype(np.float32)
         return out
 
+    @property
+    def body_cells(self) -> float:
+        """Cells that a body of the typical height covers."""
+        return self.middle**2 * self.aspect / CELL_SIZE**2
+
+
+def cells_box(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]) -> Box:
+    """Box around cells, whose rows and columns are int (n,), in working pixels."""
+    y0, x0, y1, x1 = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    return int(x0) * CELL_SIZE, int(y0) * CELL_SIZE, int(x1) * CELL_SIZE, int(y1) * CELL_SIZE
+
 
 def foreground_blobs(mask: BoolArray) -> tuple[Box, ...]:
     """Boxes of the connected components of a mask that are large enough and don't touch the border."""

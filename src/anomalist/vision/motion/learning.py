@@ -7,8 +7,9 @@ scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -323,27 +324,40 @@ def _survey_footage(
             size = video.size
             if usable and size != usable[0].size:
                 raise DataError(f"{video.source} has another size than {usable[0].source}.")
-            rate = each / video.duration if video.duration else 1.0
-            few = [frame.pixels for frame, _ in zip(video.frames(rate=rate), range(each), strict=False)]
+            few = [
+                (working_grey(pixels, working_size(*size)), colour_of(pixels))
+                for pixels in sample_pictures(video, each)
+            ]
         except AnomalistError as error:
             skipped.append(str(error))
             continue
         usable.append(video)
-        stills.extend(working_grey(pixels, working_size(*size)) for pixels in few)
-        colours.extend(colour_of(pixels) for pixels in few)
+        stills.extend(grey for grey, _ in few)
+        colours.extend(colour for _, colour in few)
     if not stills:
         raise DataError(f"Nothing can be learned from: {skipped[0] if skipped else 'no frame'}")
     background = median_background(stills)
     boxes: list[Box] = []
     overlays: list[Box] = []
     for grey in stills:
-        difference = AdaptiveBackground(background).difference(grey, 0.0)
-        for box in foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)):
+        for box in still_blobs(grey, background):
             text = is_overlay(grey, background.grey, background.limit, box)
             (overlays if text else boxes).append(box)
     perspective = fit_perspective(boxes, background.grey.shape[0])
     found = overlay_places(overlays, len(stills), (background.grey.shape[0], background.grey.shape[1]))
     return usable, _Survey(background, perspective, look_of(colours, stills), found), tuple(skipped)
+
+
+def sample_pictures(video: Video, most: int) -> Iterator[UInt8Array]:
+    """Yield at most so many pictures, uint8 (H, W, 3), from all over a video; raises AnomalistError."""
+    rate = most / video.duration if video.duration else 1.0
+    return (frame.pixels for frame in islice(video.frames(rate=rate), most))
+
+
+def still_blobs(grey: UInt8Array, background: Background) -> tuple[Box, ...]:
+    """Boxes of what differs from the background in one picture, uint8 (h, w), whether it moves or not."""
+    difference = AdaptiveBackground(background).difference(grey, 0.0)
+    return foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0))
 
 
 def _collect_statistics(

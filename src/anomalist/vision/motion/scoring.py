@@ -81,8 +81,7 @@ class FrameMeasurer:
         self._counts = np.ones(grid, np.bool_) if counts is None else counts
         self._dwelling = DwellTimer(grid)
         self._novelty = novelty
-        body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
-        self.top = int(np.clip(round(_TOP_SHARE * body), 1, max(self._counts.sum(), 1)))
+        self.top = int(np.clip(round(_TOP_SHARE * perspective.body_cells), 1, max(self._counts.sum(), 1)))
         self._last: float | None = None
         self.begun = 0.0
 
@@ -204,8 +203,7 @@ class FrameScorer:
         self._measurer = FrameMeasurer(scene.limits, perspective, novelty, counted_cells(drawn, grid))
         self._tracker = Tracker()
         self._forbidden = {zone.name: cells_in(zone, grid) for zone in drawn if zone.kind == "forbidden"}
-        body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
-        self._intrusion = max(_INTRUSION_SHARE * body, 1.0)
+        self._intrusion = max(_INTRUSION_SHARE * perspective.body_cells, 1.0)
         reach = round(_SMEAR * perspective.middle / CELL_SIZE)
         self._localiser = AnomalyLocaliser(
             scene.manifest.norms, self._measurer.top, reach, floor, MIN_SPEED * perspective.middle

@@ -82,12 +82,8 @@ class ClipTimeline:
         if frame_score.cut:
             self._linker.reset()
             self.jumps.append(jump_of(frame_score))
-        for number, anomaly in zip(
-            self._linker.link(frame_score.anomalies, frame_score.time), frame_score.anomalies, strict=True
-        ):
-            line = self.lines.setdefault(number, {})
-            if index not in line or line[index].score < anomaly.score:
-                line[index] = anomaly
+        for number, anomaly in self._linker.highest(frame_score.anomalies, frame_score.time).items():
+            self.lines.setdefault(number, {})[index] = anomaly
         if frame_score.intruded_zones:
             self.intrusions[index] = frame_score
         self.times.append(frame_score.time)

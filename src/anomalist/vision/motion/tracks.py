@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import Box, FloatArray
-from anomalist.vision.motion.flow import CELL_SIZE, IntegralImages
+from anomalist.vision.motion.flow import CELL_SIZE, IntegralImages, cells_box
 
 _MAX_VELOCITY_DIFFERENCE = 0.4  # of the faster one's speed: neighbours that differ by more are not one object
 _MIN_CELLS = 4  # of an object; fewer are noise
@@ -103,11 +103,10 @@ def _similar_neighbours(
 
 
 def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
-    (y0, x0), (y1, x1) = cells.min(axis=0), cells.max(axis=0) + 1
     weight = count[cells[:, 0], cells[:, 1]]
     velocity = weight @ mean[cells[:, 0], cells[:, 1]] / weight.sum()
     return MovingObject(
-        box=(int(x0) * CELL_SIZE, int(y0) * CELL_SIZE, int(x1) * CELL_SIZE, int(y1) * CELL_SIZE),
+        box=cells_box(*cells.T),
         area=round(float(weight.sum())),
         velocity=(float(velocity[0]), float(velocity[1])),
         cells=cells,

@@ -13,15 +13,13 @@ import numpy as np
 
 from anomalist.errors import MediaError
 from anomalist.types.clip import TimeJump, Trouble
-from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.captions import scale_box
 from anomalist.vision.motion.extractor import (
     MIN_SPEED,
-    AdaptiveBackground,
     Background,
     MotionExtractor,
-    foreground_mask,
     median_background,
     working_grey,
     working_size,
@@ -32,12 +30,12 @@ from anomalist.vision.motion.flow import (
     ChainedFlow,
     MotionGrid,
     Perspective,
+    cells_box,
     fit_perspective,
-    foreground_blobs,
     grid_shape,
     integral_images,
 )
-from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.learning import ANALYSIS_RATE, sample_pictures, still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
 from anomalist.vision.motion.pacing import GapMonitor, RepeatMonitor
 from anomalist.vision.motion.scoring import FrameScore
@@ -119,24 +117,14 @@ def measure_activity(video: Video, on_frame: Callable[[float], None] = lambda _:
     Raises MediaError when it has no frame that can be read.
     """
     size = working_size(*video.size)
-    rate = _STILLS / video.duration if video.duration else 1.0
-    stills = [
-        working_grey(frame.pixels, size)
-        for frame, _ in zip(video.frames(rate=rate), range(_STILLS), strict=False)
-    ]
+    stills = [working_grey(pixels, size) for pixels in sample_pictures(video, _STILLS)]
     if not stills:
         raise MediaError(f'No frame of "{video.source}" can be read.', "Copy or record it again.")
     background = median_background(stills)
-    activity, moving = _of_still_camera(video, background, _perspective_of(stills, background), on_frame)
+    boxes = [box for grey in stills for box in still_blobs(grey, background)]
+    perspective = fit_perspective(boxes, background.grey.shape[0])
+    activity, moving = _of_still_camera(video, background, perspective, on_frame)
     return _of_moving_camera(video, size, on_frame) if moving else activity
-
-
-def _perspective_of(stills: list[UInt8Array], background: Background) -> Perspective:
-    boxes: list[Box] = []
-    for grey in stills:
-        difference = AdaptiveBackground(background).difference(grey, 0.0)
-        boxes.extend(foreground_blobs(foreground_mask(difference, np.zeros_like(difference), 1.0)))
-    return fit_perspective(boxes, background.grey.shape[0])
 
 
 def _of_still_camera(
@@ -226,8 +214,7 @@ class _Highest:
     def __init__(self, perspective: Perspective, working: tuple[int, ...], size: tuple[int, int]) -> None:
         gh, _ = grid_shape(working[0], working[1])
         self._heights = perspective.heights(CELL_SIZE * (np.arange(gh) + 0.5))[:, None]
-        body = perspective.middle**2 * perspective.aspect / CELL_SIZE**2
-        self._top = max(round(_TOP_SHARE * body), 1)
+        self._top = max(round(_TOP_SHARE * perspective.body_cells), 1)
         self._scale = size[1] / working[1], size[0] / working[0]
 
     def of(self, movement: MotionGrid) -> tuple[float, Box | None]:
@@ -242,10 +229,4 @@ class _Highest:
         peak = np.unravel_index(int(flat.argmax()), speed.shape)
         _, parts = cv2.connectedComponents((speed >= _PEAK_SHARE * speed[peak]).astype(np.uint8))
         rows, columns = np.nonzero(parts == parts[peak])
-        box = (
-            int(columns.min()) * CELL_SIZE,
-            int(rows.min()) * CELL_SIZE,
-            int(columns.max() + 1) * CELL_SIZE,
-            int(rows.max() + 1) * CELL_SIZE,
-        )
-        return score, scale_box(box, self._scale)
+        return score, scale_box(cells_box(rows, columns), self._scale)

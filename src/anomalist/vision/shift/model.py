@@ -25,6 +25,7 @@ from anomalist.vision.shift.registration import (
     Template,
     band_pass,
     full_size_matrix,
+    seen_share,
     shape_of,
     template_size,
 )
@@ -319,7 +320,8 @@ class InputModel:
         moved = warp(pixels, move)
         if self.picture is None:
             return moved
-        return self.picture.fill(moved, _seen(shape_of(pixels), move))
+        size = shape_of(pixels)
+        return self.picture.fill(moved, seen_share(size, move, size))
 
     def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | None:
         if self.picture is None or self.template is None or pose is None:
@@ -438,14 +440,6 @@ def warp(pixels: UInt8Array, matrix: Matrix) -> UInt8Array:
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(pixels, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(moved, np.uint8)
-
-
-def _seen(size: tuple[int, int], matrix: Matrix) -> FloatArray:
-    """What the picture shows in the frame of a matrix from that frame to it: float32 (H, W), 0 to 1."""
-    import cv2
-
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(np.ones(size, np.float32), matrix[:2], size[::-1], flags=flags))
 
 
 def warp_back(score_map: FloatArray, matrix: Matrix, size: tuple[int, int]) -> FloatArray:

@@ -161,7 +161,7 @@ class Template:
 
     def _agreement(self, structure: FloatArray, matrix: Matrix) -> float:
         """Correlation with the template where both are seen; −1 where too little is."""
-        inside = _warped(np.ones_like(structure), matrix, self.structure.shape, border=0.0) > 0.99
+        inside = seen_share(shape_of(structure), matrix, shape_of(self.structure)) > 0.99
         if inside.mean() < _MIN_OVERLAP:
             return -1.0
         seen = _warped(structure, matrix, self.structure.shape)[inside]
@@ -349,13 +349,23 @@ def _about(middle: tuple[float, float], degrees: float, scale: float) -> Matrix:
     return np.vstack([cv2.getRotationMatrix2D(middle, -degrees, scale), [0, 0, 1]])
 
 
-def _warped(
-    structure: FloatArray, matrix: Matrix, size: tuple[int, ...], border: float | None = None
-) -> FloatArray:
+def seen_share(size: tuple[int, int], matrix: Matrix, frame: tuple[int, int]) -> FloatArray:
+    """How far a picture of a size shows what is in a frame, float32 of the shape ``frame``, 0 to 1.
+
+    ``matrix`` leads from the frame to the picture.
+    """
+    import cv2
+
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    everything = np.ones(size, np.float32)
+    return np.asarray(cv2.warpAffine(everything, matrix[:2], frame[::-1], flags=flags))
+
+
+def _warped(structure: FloatArray, matrix: Matrix, size: tuple[int, ...]) -> FloatArray:
     """What a picture shows in the frame of the template, by the matrix from template to picture."""
     import cv2
 
-    how = cv2.BORDER_REFLECT_101 if border is None else cv2.BORDER_CONSTANT
+    how = cv2.BORDER_REFLECT_101
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(structure, matrix[:2], (size[1], size[0]), flags=flags, borderMode=how))
 
