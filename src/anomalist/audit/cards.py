@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from anomalist.audit.log import audit_folder
+from anomalist.audit.log import audit_folder, has_log
 from anomalist.audit.promises import Promise, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries
 from anomalist.errors import DataError
@@ -38,7 +38,7 @@ def profile_card(name: str, folder: Path | None = None) -> str:
         lines = list(_profile_lines(manifest))
         digest = manifest.digest
     text = [f"# {escape_markdown(path.name)}", "", f"- Digest: `{digest}`", *lines, ""]
-    if (place / "log").is_dir():
+    if has_log(place):
         text += ["## What was promised, and what came out", ""]
         text += list(_promise_lines(weigh_promises(place, profile=path.name))) or [
             "Nothing was judged yet.",

@@ -103,6 +103,11 @@ def audit_folder() -> Path:
     return Settings().home / "audit"
 
 
+def has_log(folder: Path | None = None) -> bool:
+    """Whether there is a log in a folder, by default that of this user."""
+    return ((audit_folder() if folder is None else folder) / "log").is_dir()
+
+
 class AuditLog:
     """Appends to the audit log; a context manager. Several processes may; not several threads with one.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anomalist.audit.entries import HEAD_FILE, NewerFormat, read_lines, segment_files, split_line
 from anomalist.audit.findings import Verification
@@ -45,6 +45,43 @@ class LogEntry:
         record = content.get("record")
         about = record if isinstance(record, dict) else content
         return str(next((about[name] for name in ("source", "about", "id", "name") if about.get(name)), ""))
+
+    @property
+    def outcome(self) -> str:
+        """Of a decision its label, or "error"; "" of other entries."""
+        record = self.content.get("record") or {}
+        return str(record.get("label") or ("error" if record.get("status") == "error" else ""))
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """Names of the profiles and scenes that it is about."""
+        record = self.content.get("record") or {}
+        named = (record.get("profile"), record.get("scene"), self.content.get("profile"))
+        return frozenset(str(name) for name in named if name)
+
+    @property
+    def text(self) -> str:
+        """Its body as text without regard to case, to be searched."""
+        return json.dumps(self.content, ensure_ascii=False).casefold()
+
+
+class Searchable(Protocol):
+    """What `Search.fits` looks at; see `LogEntry`."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    @property
+    def time(self) -> str: ...  # noqa: D102
+
+    @property
+    def outcome(self) -> str: ...  # noqa: D102
+
+    @property
+    def profiles(self) -> frozenset[str]: ...  # noqa: D102
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
 
 
 def verify_log(folder: Path | None = None, anchors: Iterable[str] = ()) -> Verification:
@@ -184,21 +221,15 @@ class Search:
     label: str = ""
     profile: str = ""
 
-    def fits(self, entry: LogEntry) -> bool:
+    def fits(self, entry: Searchable) -> bool:
         """Whether an entry is looked for."""
-        record = entry.content.get("record") or {}
-        outcome = record.get("label") or ("error" if record.get("status") == "error" else None)
-        named = {record.get("profile"), record.get("scene"), entry.content.get("profile")}
         return (
             (not self.kinds or entry.kind in self.kinds)
             and entry.time >= self.since
             and (not self.until or entry.time[: len(self.until)] <= self.until)
-            and (not self.label or outcome == self.label)
-            and (not self.profile or self.profile in named)
-            and (
-                not self.text
-                or self.text.casefold() in json.dumps(entry.content, ensure_ascii=False).casefold()
-            )
+            and (not self.label or entry.outcome == self.label)
+            and (not self.profile or self.profile in entry.profiles)
+            and (not self.text or self.text.casefold() in entry.text)
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalist.audit.log import audit_folder
+from anomalist.audit.log import audit_folder, has_log
 from anomalist.audit.promises import Interval, Truth, clopper_pearson, false_alarm_rate, said_truth
 from anomalist.audit.reading import read_entries
 from anomalist.errors import DataError
@@ -127,7 +127,7 @@ def known_truth(folder: Path | None = None) -> dict[str, Truth]:
     """What people have said of pictures so far, by hash; nothing where there is no log."""
     known: dict[str, Truth] = {}
     place = audit_folder() if folder is None else folder
-    if not (place / "log").is_dir():
+    if not has_log(place):
         return known
     for entry in read_entries(place, kinds=("feedback", "review")):
         for sha256, truth in said_truth(entry).items():

@@ -5,7 +5,6 @@ It is extended by what was appended since, whoever wrote it; the log itself stay
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ from anomalist.errors import DataError
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One line of the list.
+    """One line of the list, with what `Search.fits` looks at, kept so that it is not made at each search.
 
     Parameters
     ----------
-    id, position, kind, time, source : of the entry.
+    id, position, kind, time, source, outcome, profiles, text : of the entry, see `LogEntry`.
     said : what it says, in one line.
-    outcome : of a decision: its label, or "error"; "" for other entries.
     actor : who did it.
     """
 
@@ -38,17 +36,6 @@ class AuditRow:
     profiles: frozenset[str]
     actor: str
     text: str
-
-    def fits(self, search: Search) -> bool:
-        """Whether it is looked for, as `Search.fits` says of the entry itself."""
-        return (
-            (not search.kinds or self.kind in search.kinds)
-            and self.time >= search.since
-            and (not search.until or self.time[: len(search.until)] <= search.until)
-            and (not search.label or self.outcome == search.label)
-            and (not search.profile or search.profile in self.profiles)
-            and (not search.text or search.text.casefold() in self.text)
-        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class AuditIndex:
         """Find entries, the newest first; none where there is no log yet."""
         with self._lock:
             self._extend()
-            found = [row for row in reversed(self._rows) if row.fits(search)]
+            found = [row for row in reversed(self._rows) if search.fits(row)]
         return AuditPage(tuple(found[offset : offset + most]), len(found))
 
     def _extend(self) -> None:
@@ -99,10 +86,6 @@ def _newest(lines: Path) -> float:
 
 
 def _row(entry: LogEntry) -> AuditRow:
-    content = entry.content
-    record = content.get("record") or {}
-    outcome = record.get("label") or ("error" if record.get("status") == "error" else "")
-    named = {record.get("profile"), record.get("scene"), content.get("profile")}
     return AuditRow(
         id=entry.id,
         position=entry.position,
@@ -110,8 +93,8 @@ def _row(entry: LogEntry) -> AuditRow:
         time=entry.time,
         source=entry.source,
         said=said(entry),
-        outcome=outcome,
-        profiles=frozenset(str(name) for name in named if name),
-        actor=str(content.get("actor", "")),
-        text=json.dumps(content, ensure_ascii=False).casefold(),
+        outcome=entry.outcome,
+        profiles=entry.profiles,
+        actor=str(entry.content.get("actor", "")),
+        text=entry.text,
     )

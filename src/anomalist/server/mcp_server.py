@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -24,7 +25,7 @@ from anomalist.agent.tools.claims import check_claim
 from anomalist.agent.tools.memory import record_feedback, undo_feedback
 from anomalist.agent.tools.selection import call_selection_fine
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.audit.recording import open_trail
+from anomalist.audit.recording import record_answer
 from anomalist.errors import AnomalistError, DataError
 from anomalist.subjects import open_subject
 from anomalist.types.common import Answer, Frozen, UInt8Array
@@ -97,6 +98,16 @@ class _Session:
         )
 
 
+@contextmanager
+def _telling(session: _Session, told: type[Exception]) -> Iterator[None]:
+    """Hold the session, and tell the assistant what a user can mend."""
+    with session.lock:
+        try:
+            yield
+        except AnomalistError as error:
+            raise told(str(error)) from error
+
+
 def build_server(
     roots: Sequence[Path],
     what: Sequence[Path] = (),
@@ -141,13 +152,10 @@ def _bound(tool: Callable[..., Result], session: _Session) -> Callable[..., Resu
     from mcp.server.mcpserver.exceptions import ToolError
 
     def call(**arguments: Any) -> Result:  # noqa: ANN401
-        with session.lock:
-            try:
-                if "path" in arguments:
-                    arguments["path"] = str(session.allowed(arguments["path"]))
-                return tool(session.subject, **arguments)
-            except AnomalistError as error:
-                raise ToolError(str(error)) from error
+        with _telling(session, ToolError):
+            if "path" in arguments:
+                arguments["path"] = str(session.allowed(arguments["path"]))
+            return tool(session.subject, **arguments)
 
     hints = get_type_hints(tool)
     own = list(inspect.signature(tool).parameters.values())[1:]
@@ -170,25 +178,17 @@ def _add_own_tools(server: MCPServer, session: _Session) -> None:
 
         Pictures are inspected with the profile or reference that the server was started with.
         """
-        with session.lock:
-            try:
-                return session.open(paths)
-            except AnomalistError as error:
-                raise ToolError(str(error)) from error
+        with _telling(session, ToolError):
+            return session.open(paths)
 
     def ask(question: str, options: list[str] | None = None) -> Answer:
         """Ask about what is open, in English; answered by measurement, with sentences that cite evidence.
 
         ``options`` makes it a multiple-choice question. A follow-up keeps what was talked about.
         """
-        with session.lock:
-            try:
-                reply = answer(session.subject, question, options or (), earlier=session.earlier)
-                if (trail := open_trail()) is not None:
-                    with trail:
-                        trail.answer(reply, session.profile)
-            except AnomalistError as error:
-                raise ToolError(str(error)) from error
+        with _telling(session, ToolError):
+            reply = answer(session.subject, question, options or (), earlier=session.earlier)
+            record_answer(reply, session.profile)
             session.earlier = (*session.earlier, reply)
             return reply
 
@@ -200,14 +200,11 @@ def _add_resources(server: MCPServer, session: _Session) -> None:
     from mcp.server.mcpserver.exceptions import ResourceError
 
     def picture_of(number: str, *, marked: bool) -> bytes:
-        with session.lock:
+        with _telling(session, ResourceError):
             records = session.subject.records
             if not number.isdigit() or not 1 <= int(number) <= len(records):
-                raise ResourceError(f"There is no picture {number}; 1 to {len(records)} are open.")
-            try:
-                return _as_png(session.subject, int(number) - 1, marked=marked)
-            except AnomalistError as error:
-                raise ResourceError(str(error)) from error
+                raise DataError(f"There is no picture {number}; 1 to {len(records)} are open.")
+            return _as_png(session.subject, int(number) - 1, marked=marked)
 
     @server.resource("picture://{number}", mime_type="image/png", description="The n-th picture, as it is.")
     def picture(number: str) -> bytes:

@@ -22,7 +22,6 @@ from anomalist.audit.log import ENTRY_KINDS
 from anomalist.audit.reading import Search
 from anomalist.audit.rows import entry_row
 from anomalist.errors import AnomalistError
-from anomalist.memory.rules.store import current_rules
 from anomalist.report.document import link_evidence, template_environment
 from anomalist.report.wording import explain_score
 from anomalist.server.access import COOKIE, ServicesOf, find_caller, known_caller, services_of
@@ -39,20 +38,17 @@ from anomalist.server.routes.audit import (
 )
 from anomalist.server.routes.people import set_cookie
 from anomalist.server.routes.pictures import InspectionId, ListQuery, RunName, list_inspections
-from anomalist.server.routes.rules import list_memory
+from anomalist.server.routes.rules import list_memory, list_rules
 from anomalist.server.routes.scenes import (
     LearnedName,
     LearnedSummary,
     get_alerts,
     get_zones,
     list_learned,
-    summary_of,
 )
 from anomalist.server.services import Services
-from anomalist.settings import Settings
 from anomalist.types.common import SEVERITIES
 from anomalist.types.image import Kind, Record
-from anomalist.vision.learned import learned_folders
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -179,7 +175,7 @@ def inspect_page(services: ServicesOf, caller: AnyCaller, asked: Annotated[ListQ
         "inspect.html.j2",
         caller,
         "Inspect",
-        profiles=_learned("profile", "products"),
+        profiles=_learned(caller, "profile", "products"),
         listed=listed,
         asked=asked,
         more=urlencode({**given, "after": listed.next}) if listed.next else "",
@@ -203,7 +199,7 @@ def inspection_page(services: ServicesOf, caller: AnyCaller, id: InspectionId) -
         record=record,
         claims=[link_evidence(claim, links) for claim in record.claims],
         score_sentences=explain_score(record) if record.status == "ok" else [],
-        kinds=_kinds(),
+        kinds=get_args(Kind),
         entry=_entry_of(services, caller, record),
     )
 
@@ -240,7 +236,7 @@ def watch_page(services: ServicesOf, caller: AnyCaller) -> Response:
         "watch.html.j2",
         caller,
         "Watch",
-        scenes=_learned("scene"),
+        scenes=_learned(caller, "scene"),
         jobs=services.jobs.latest(30, "triage"),
         roots=[str(root) for root in services.config.roots],
     )
@@ -269,8 +265,7 @@ def rules_page(
     """Rules of a profile, with what a change would have changed; and remembered scenes."""
     learned = [each for each in list_learned(caller) if each.kind != "damaged"]
     chosen = next((each.name for each in learned if each.name == profile), learned[0].name if learned else "")
-    wanted = text.casefold()
-    known = current_rules(chosen) if chosen else ()
+    known = list_rules(caller, chosen, text=text) if chosen else []
     return render(
         "rules.html.j2",
         caller,
@@ -278,10 +273,7 @@ def rules_page(
         learned=learned,
         chosen=chosen,
         text=text,
-        rules=sorted(
-            (rule for rule in known if wanted in rule.text.casefold()),
-            key=lambda rule: rule.origin == "shipped",  # what people wrote stands first
-        ),
+        rules=sorted(known, key=lambda rule: rule.origin == "shipped"),  # what people wrote stands first
         runs=_runs(services),
         scene_text=scene_text,
         remembered=list_memory(caller, text=scene_text, limit=12) if scene_text.strip() else [],
@@ -336,9 +328,5 @@ def entry_page(caller: AnyCaller, id: EntryId) -> Response:
     )
 
 
-def _learned(*kinds: Literal["profile", "products", "scene"]) -> list[LearnedSummary]:
-    return [each for each in map(summary_of, learned_folders(Settings().profiles)) if each.kind in kinds]
-
-
-def _kinds() -> tuple[str, ...]:
-    return get_args(Kind)
+def _learned(caller: Caller, *kinds: Literal["profile", "products", "scene"]) -> list[LearnedSummary]:
+    return [each for each in list_learned(caller) if each.kind in kinds]

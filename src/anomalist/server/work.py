@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from anomalist.audit.log import has_log
 from anomalist.audit.reading import read_entries
 from anomalist.audit.recording import open_trail, record_learning
 from anomalist.composition import TriageSettings
@@ -23,7 +24,6 @@ from anomalist.runs import ClipRun, ImageRun, finish_clip_run
 from anomalist.server.inspecting import Basis
 from anomalist.server.jobs import Job, JobKind, Report, Worker
 from anomalist.server.store import InspectionStore
-from anomalist.settings import Settings
 from anomalist.storage.artifacts import ArtifactKind, profile_path
 from anomalist.storage.files import replace_folder, write_atomically
 from anomalist.triage import Triage
@@ -180,7 +180,7 @@ class JobWork:
 
     def _write_learning(self, job: Job, learned: Profile | Scene) -> None:
         """Write it into the audit log, unless an earlier attempt did."""
-        if job.attempts > 1 and (Settings().home / "audit" / "log").is_dir():
+        if job.attempts > 1 and has_log():
             entries = read_entries(kinds=["learning"])
             if any(entry.content.get("job") == job.id for entry in entries):
                 return
