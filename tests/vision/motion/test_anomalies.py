@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anomalist.types.clip import MeasureName
 from anomalist.types.common import Box
 from anomalist.vision.motion.anomalies import AnomalyLinker, LocalAnomaly, box_overlap, is_borne_out
@@ -34,6 +36,19 @@ def test_what_races_past_something_that_stands_is_another_thing() -> None:
     linker = AnomalyLinker()
     assert linker.link([anomaly((40, 50, 60, 70), "dwell", (0, 0))], 0.0) == [1]
     assert linker.link([anomaly((40, 50, 60, 70), number=2)], 0.1) == [2]
+
+
+def test_a_walker_who_stops_and_goes_on_where_nobody_walks_is_one_thing() -> None:
+    linker = AnomalyLinker()
+    for n in range(10):
+        seen = anomaly((10 + 2 * n, 50, 20 + 2 * n, 70), "place", (12, 0))
+        assert linker.link([replace(seen, standing=n % 3 == 0)], 0.4 * n) == [1]
+
+
+def test_one_that_then_stands_for_long_has_done_two_things() -> None:
+    linker = AnomalyLinker()
+    assert linker.link([anomaly((10, 50, 20, 70), "place", (12, 0))], 0.0) == [1]
+    assert linker.link([anomaly((12, 50, 22, 70), "dwell", (0, 0))], 0.4) == [2]
 
 
 def test_a_track_that_is_lost_and_found_nearby_is_one_thing() -> None:

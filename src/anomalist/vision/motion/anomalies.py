@@ -29,6 +29,8 @@ _SAME_THING = 0.5  # likewise, where no object tells
 _MOVING: frozenset[MeasureName] = frozenset({"speed", "direction"})  # measures of what moves
 _SMEARED: frozenset[MeasureName] = frozenset({"speed", "direction", "size"})
 """Measures that windows and chained flow carry over to what is near."""
+_OF_THE_THING: frozenset[MeasureName] = frozenset({"place", "appearance", "size"})
+"""Measures of what a thing is and where, whether it moves or stops for a moment."""
 _WAKE_SHARE = 0.5  # of the higher score: below, what is near is its wake
 _WAKE_SECONDS = 1.2 * FLOW_SPAN
 _MAX_FEW = 2  # things that may do what is otherwise said of the whole scene
@@ -45,7 +47,7 @@ class LocalAnomaly:
     normalised_scores, values : of every measure at that place; of a measure of the whole frame, it alone.
     box : around the objects there, or else around the cells, working pixels; None for the whole frame.
     tracked_objects : the objects there, the most involved first.
-    standing : whether it stands: never one thing with something that moves past it.
+    standing : whether it stands: not one thing with something that moves past it.
     """
 
     leading: MeasureName
@@ -289,9 +291,10 @@ class _Line:
         last = self.last
         if anomaly.of_scene or last.of_scene:
             return float(anomaly.leading == last.leading)
+        known = bool(anomaly.tracked_objects) and anomaly.tracked_objects[0].number in self.tracks
         if anomaly.standing != last.standing:
-            return 0.0
-        if anomaly.tracked_objects and anomaly.tracked_objects[0].number in self.tracks:
+            return 2.0 if known and {anomaly.leading, last.leading} <= _OF_THE_THING else 0.0
+        if known:
             return 2.0
         if anomaly.box is None or last.box is None or not _alike(anomaly.velocity, last.velocity):
             return 0.0
