@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalist.agent.reasoning.recall import event_feedback
 from anomalist.errors import DataError, ProfileError
-from anomalist.memory.cases import Action, Case, CaseStore, Feedback
+from anomalist.memory.cases import Action, Case, CaseStore
 from anomalist.memory.ranking import RankAdjustment, rank_adjustments
 from anomalist.pipeline import learn
 from anomalist.settings import Settings
@@ -47,22 +48,7 @@ def record_event_feedback(
     store: CaseStore, record: ClipRecord, event: Event, action: Action, note: str = ""
 ) -> Case:
     """Store what a person says about an event. Raises DataError if it can't be stored."""
-    feedback = Feedback(
-        action=action,
-        media="event",
-        source=record.source,
-        sha256=record.sha256,
-        key=record.key,
-        part=event.id,
-        start=event.start,
-        end=event.end,
-        text=event.caption.text,
-        kind=event.kind,
-        severity=event.severity,
-        profile=record.scene,
-        note=note,
-    )
-    return store.add(feedback, {SIGNATURE_SPACE: event_signature(event, _frame_size(record))})
+    return store.add(*event_feedback(record, event, action, note))
 
 
 def undo_event_feedback(store: CaseStore, record: ClipRecord, event: Event) -> Case:

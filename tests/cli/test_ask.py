@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from anomalist.cli.app import app
 from anomalist.errors import AnomalistError, DataError
+from anomalist.eval.run_examples import write_picture_run
 from anomalist.pipeline import Inspector
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.common import Answer
@@ -60,6 +61,15 @@ def test_ask_about_a_run(folder: Path) -> None:
     reply = Answer.model_validate_json(one.stdout)
     assert reply.verdict == "anomalous"
     assert json.loads(one.stdout)["claims"][0]["evidence"][0] == "score"
+
+
+def test_a_plan_of_ones_own_is_set_by_both_numbers_and_by_them_alone(tmp_path: Path) -> None:
+    batch = write_picture_run(tmp_path / "run", 60)
+    result = run("ask", batch, "Can I ship this batch?", "--sample", "20", "--accept", "1")
+    assert result.exit_code == 0
+    assert "A plan of your own: n = 20, Ac = 1, Re = 2." in result.stdout
+    for wrong in (["--sample", "20"], ["--sample", "20", "--accept", "1", "--aql", "1.0"]):
+        assert isinstance(run("ask", batch, "Can I ship this batch?", *wrong).exception, DataError)
 
 
 def test_options_have_letters_and_probabilities(folder: Path) -> None:

@@ -148,3 +148,14 @@ def test_values_are_bound_and_never_part_of_the_statement(tables: Tables) -> Non
     assert run_query(tables, asked).value == 0
     assert ask(tables, 'count kind="\'; DROP TABLE pictures_rows; --"').value == 0
     assert ask(tables, "count").value == len(RECORDS)
+
+
+def test_times_of_day_are_compared_and_grouped(tables: Tables) -> None:
+    early = sum((r.time or "")[11:16] < "09:30" for r in RECORDS)
+    assert ask(tables, "count clock<9:30").value == early
+    assert ask(tables, 'count clock>="9:30 am"').value == len(RECORDS) - early
+    counted = ask(tables, "count by hour")
+    hours = Counter(float((r.time or "")[11:13]) for r in RECORDS)
+    assert {row[0]: row[-1] for row in counted.rows} == hours
+    with pytest.raises(DataError, match='"25:00" is no time of day'):
+        ask(tables, "clock>=25:00")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalist.cli.terminal import EXIT_NOT_JUDGED, RateOption, use_passive_wait_policy
+from anomalist.errors import DataError
 
 if TYPE_CHECKING:
+    from anomalist.agent.asking.run_decisions import Plan
     from anomalist.types.common import Answer
 
 
@@ -44,6 +46,12 @@ def ask(
         typer.Option(help="Of a batch: accept it by ISO 2859-1, normal inspection, at this AQL in per cent."),
     ] = None,
     level: Annotated[str, typer.Option(help="Inspection level for --aql: I, II, III, S-1 to S-4.")] = "II",
+    sample: Annotated[
+        int | None, typer.Option(help="Of a batch: a plan of one's own looks at so many pieces,", min=1)
+    ] = None,
+    accept: Annotated[
+        int | None, typer.Option(help="… and accepts it with so many bad ones among them at most.", min=0)
+    ] = None,
     crops: Annotated[Path | None, typer.Option(help="Folder for the closer looks that were taken.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")] = False,
 ) -> None:
@@ -61,15 +69,26 @@ def ask(
     from anomalist.subjects import load_subject
 
     read_question(question)  # refused before the long work
-    from anomalist.agent.asking.run_decisions import AcceptancePlan
-
-    plan = None if aql is None else AcceptancePlan(aql, level)
+    plan = _plan(aql, level, sample, accept)
     subject = replace(load_subject(what, profile, reference, picture, false_alarm_rate), crops=crops)
     reply = answer(subject, question, options or (), plan=plan)
     record_answer(reply, profile)
     print(reply.model_dump_json() if json else format_answer(reply))
     if not reply.answered:
         raise typer.Exit(EXIT_NOT_JUDGED)
+
+
+def _plan(aql: float | None, level: str, sample: int | None, accept: int | None) -> Plan | None:
+    """The acceptance plan that the options set."""
+    from anomalist.agent.asking.run_decisions import AcceptancePlan, OwnPlan
+
+    if (sample is None) != (accept is None):
+        raise DataError("A plan of one's own needs both numbers.", "For instance: --sample 50 --accept 1")
+    if sample is None or accept is None:
+        return None if aql is None else AcceptancePlan(aql, level)
+    if aql is not None:
+        raise DataError("Which plan?", "Give --aql, or --sample and --accept.")
+    return OwnPlan(sample, accept)
 
 
 def format_answer(reply: Answer) -> str:

@@ -36,6 +36,8 @@ _PLACED = (
 _WHEN = (
     RecordColumn("time", "time", "when it was judged, UTC"),
     RecordColumn("day", "text", "date of that time"),
+    RecordColumn("clock", "text", "time of day of that time, HH:MM"),
+    RecordColumn("hour", "number", "hour of that time of day, 0 to 23"),
 )
 _PICTURE = (
     RecordColumn("label", "text", "normal, anomalous or undecided; empty where it could not be judged"),

@@ -25,6 +25,7 @@ PERIODS = ("today", "yesterday", "this week", "last week", "this month", "last m
 """Words for times that a condition may hold; weeks begin on Monday, days are those of UTC."""
 
 _DATE = re.compile(r"\d{4}-\d{2}(?:-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)?")
+_CLOCK = re.compile(r"(\d{1,2})(?:[:.](\d{2}))? ?(am|pm)?")
 _PLAIN = re.compile(r"[^\s=<>!~,|\"']+")
 
 
@@ -41,7 +42,10 @@ class Condition(Frozen):
     @property
     def words(self) -> str:
         """The same for people: "severity = critical or major"."""
-        values = " or ".join(str(value) if value != "" else "nothing" for value in self.values)
+        values = " or ".join(
+            "nothing" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+            for value in self.values
+        )
         return f"{self.column} {'contains' if self.operator == '~' else self.operator} {values}"
 
     def on(self, table: TableName) -> Condition:
@@ -51,7 +55,7 @@ class Condition(Frozen):
         if (
             self.operator in ("<", "<=", ">", ">=")
             and column.type not in (*NUMERIC, "time")
-            and (column.name != "day")
+            and column.name not in ("day", "clock")
         ):
             raise DataError(f'"{column.name}" has no order.', f'Use "{column.name}=…" or "{column.name}~…".')
         return Condition(column=column.name, operator=self.operator, values=values)
@@ -217,12 +221,25 @@ def _checked_value(column: RecordColumn, operator: Operator, value: Value) -> Va
                 f'"{text}" is no time.{hint}', f"Times look like 2026-01-31; words: {', '.join(PERIODS)}."
             )
         return text
+    if column.name == "clock" and operator != "~":
+        return clock_time(text)
     labels = ("normal", "anomalous", "undecided", "")
     if column.name == "label" and operator != "~" and text not in labels:
         near = nearest_words(text, labels[:3], 1)
         hint = f' The nearest is "{near[0]}".' if near else ""
         raise DataError(f'There is no label "{text}".{hint}', "Labels: normal, anomalous, undecided.")
     return text
+
+
+def clock_time(text: str) -> str:
+    """A time of day as HH:MM: of "18", "6:30 pm", "06:30"; raises DataError for any other text."""
+    found = _CLOCK.fullmatch(text.strip().casefold())
+    hour, minute = (int(found[1]), int(found[2] or 0)) if found else (24, 0)
+    if found and found[3]:
+        hour = hour % 12 + 12 * (found[3] == "pm") if 1 <= hour <= 12 else 24
+    if hour > 23 or minute > 59:
+        raise DataError(f'"{text}" is no time of day.', "Times of day look like 18:30.")
+    return f"{hour:02d}:{minute:02d}"
 
 
 def _severity(value: Value) -> str:

@@ -21,17 +21,17 @@ PLANS_FILE = Path(__file__).with_name("sampling_plans.toml")
 
 
 class SamplingPlan(Frozen):
-    """A single sampling plan, with the row of the table that it is from."""
+    """A single sampling plan, with the row of the table that it is from; a plan of one's own has none."""
 
     lot: int = Field(ge=1)
-    aql: float = Field(gt=0, description="per cent nonconforming")
-    level: str
-    letter: str = Field(description="code letter by lot size and level")
-    row: str = Field(description="code letter of the row that is used, after arrows")
+    aql: float | None = Field(None, gt=0, description="per cent nonconforming")
+    level: str | None = None
+    letter: str | None = Field(None, description="code letter by lot size and level")
+    row: str | None = Field(None, description="code letter of the row that is used, after arrows")
     sample: int = Field(ge=1, description="pieces; all of the lot where it is no larger")
     accept: int = Field(ge=0, description="most nonconforming pieces with which the lot is accepted")
     reject: int = Field(ge=1)
-    cited: str = Field(description="tables and row, in words")
+    cited: str = Field(description="tables and row, or that it is one's own, in words")
 
     def accepts(self, nonconforming: int) -> bool:
         """Whether a sample with so many nonconforming pieces accepts the lot."""
@@ -105,6 +105,28 @@ def sampling_plan(lot: int, aql: float, level: str = "II") -> SamplingPlan:
             f"table 2-A: row {letter}{moved}, AQL {aql:g}: n = {row.sample}, Ac = {accept}, Re = {accept + 1}"
         ),
     )
+
+
+def own_plan(lot: int, sample: int, accept: int) -> SamplingPlan:
+    """A single sampling plan of one's own.
+
+    Parameters
+    ----------
+    lot : pieces in the lot; all of them are looked at where the sample is no smaller.
+    sample : pieces that are looked at.
+    accept : most nonconforming pieces with which the lot is accepted, fewer than the sample.
+
+    Raises
+    ------
+    DataError : the numbers make no plan.
+    """
+    if lot < 1 or sample < 1 or not 0 <= accept < sample:
+        raise DataError(
+            f"A sample of {sample} with at most {accept} nonconforming, from a lot of {lot}, is no plan.",
+            "A sample has one piece at least, and more pieces than may be nonconforming.",
+        )
+    cited = f"A plan of your own: n = {sample}, Ac = {accept}, Re = {accept + 1}"
+    return SamplingPlan(lot=lot, sample=min(sample, lot), accept=accept, reject=accept + 1, cited=cited)
 
 
 @cache

@@ -27,7 +27,7 @@ _SQL_TYPES = {
     "flag": "BOOLEAN",
 }  # fmt: skip
 RECORDED: tuple[TableName, ...] = tuple(table for table in TABLE_NAMES if table != "feedback")
-_DERIVED = ("run", "name", "folder", "day")
+_DERIVED = ("run", "name", "folder", "day", "clock", "hour")
 
 
 class Tables:
@@ -207,6 +207,8 @@ def _view(table: TableName, run: str, rows: str, folder: str) -> str:
         "name": name,
         "folder": within,
         "day": "strftime(time, '%Y-%m-%d')",
+        "clock": "strftime(time, '%H:%M')",
+        "hour": "hour(time)",
     }
     columns = [f'{derived.get(each.name, _named(each))} AS "{each.name}"' for each in COLUMNS[table]]
     vector = [f"v{place}" for place in range(VECTOR_SIZES.get(table, 0))]

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from anomalist.agent.asking.answering import answer
+from anomalist.agent.asking.run_answering import nearest_questions
+from anomalist.agent.asking.run_tables import run_tables
 from anomalist.agent.tools.subject import Subject
 from anomalist.eval.run_examples import clip_records, picture_records
+from anomalist.memory.cases import CaseStore
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.tables import tables_of_records
@@ -209,3 +212,71 @@ def test_every_number_of_an_answer_is_one_of_its_query(run: Subject) -> None:
         assert reply.dropped == ()
         assert reply.query is not None
         parse_query(reply.query)
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("How many were bad after 9:30?", "count pictures where clock>=09:30 label=anomalous"),
+        (
+            "How many rejects between 8 and 10 am?",
+            "count pictures where clock>=08:00 clock<10:00 label=anomalous",
+        ),
+        (
+            "How many anomalous pictures between 10 pm and 2 am?",
+            "count pictures where hour=0|1|22|23 label=anomalous",
+        ),
+        (
+            "Which bricks were critical in the afternoon?",
+            "list pictures where hour=12|13|14|15|16|17 severity=critical product=brick",
+        ),
+        (
+            "At what time of day do most defects occur?",
+            "count pictures where label=anomalous by hour top 1",
+        ),
+    ],
+)
+def test_times_of_day_are_read(run: Subject, question: str, query: str) -> None:
+    reply = answer(run, question)
+    assert reply.answered
+    assert reply.query == query
+    assert reply.dropped == ()
+
+
+def test_a_number_that_nothing_says_to_be_an_hour_is_none(run: Subject) -> None:
+    assert not answer(run, "How many rejects after 6?").answered
+
+
+@pytest.mark.parametrize("question", ["How many events after 2 am?", "At what time did most events happen?"])
+def test_the_time_of_day_of_events_is_not_made_up(night: Subject, question: str) -> None:
+    reply = answer(night, question)
+    assert (reply.answered, reply.intent) == (False, "beyond")
+    assert "count from the start of a clip" in reply.text
+
+
+@pytest.mark.parametrize("about", ["run", "night"])
+def test_every_question_that_is_proposed_can_be_answered(about: str, request: pytest.FixtureRequest) -> None:
+    subject: Subject = request.getfixturevalue(about)
+    proposed = nearest_questions(run_tables(subject), "", 99)
+    assert len(proposed) > 10
+    assert [each for each in proposed if not answer(subject, each).answered] == []
+
+
+def test_the_questions_proposed_are_the_nearest_in_meaning(run: Subject) -> None:
+    reply = answer(run, "Which hour of the shift has the most marble rejects?")
+    assert not reply.answered
+    assert "At what time of day do most defects occur?" in reply.choices
+
+
+def test_events_that_were_listed_are_dismissed_as_one_and_taken_back(night: Subject) -> None:
+    listed, said, undone = talk(night, "Did anybody loiter?", "All of these are fine.", "undo that")
+    number = sum(event.kind == "dwell" for clip in night.clips for event in clip.events)
+    assert listed.answered
+    assert f"{number} events are not worth watching" in said.text
+    assert undone.text.endswith("with all its events; it stays in the file as such.")
+    assert night.cases is not None
+    with CaseStore(night.cases) as store:
+        cases = store.list(undone=True)
+    assert {case.action for case in cases} == {"dismissed"}
+    assert len(cases) == number + 1
+    assert all(case.undone for case in cases)

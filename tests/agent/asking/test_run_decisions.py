@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.agent.asking.answering import answer
-from anomalist.agent.asking.run_decisions import AcceptancePlan, ship_draft
+from anomalist.agent.asking.run_decisions import AcceptancePlan, OwnPlan, ship_draft
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.eval.run_examples import picture_records
@@ -64,3 +64,9 @@ def test_a_lot_without_defects_is_accepted() -> None:
 def test_an_aql_that_the_standard_lacks_is_refused(tables: Tables) -> None:
     with pytest.raises(DataError, match=r"1\.2 is no AQL of ISO 2859-1"):
         ship_draft(tables, (), AcceptancePlan(1.2))
+
+
+def test_a_plan_of_ones_own_is_applied(tables: Tables) -> None:
+    texts = [claim.text for claim in ship_draft(tables, (), OwnPlan(30, 0)).draft.claims]
+    assert "A plan of your own: n = 30, Ac = 0, Re = 1." in texts
+    assert any("In a random sample of 30 (seed 0)" in text for text in texts)

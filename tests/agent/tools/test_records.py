@@ -43,7 +43,7 @@ def test_tables_are_made_once_for_the_same_records_and_anew_with_feedback(run: S
 def test_a_selection_is_one_entry_that_holds_for_each_picture(run: Subject) -> None:
     stored = call_selection_fine(run, "label=anomalous product=brick", "looked at")
     bricks = {r.source for r in RECORDS if r.label == "anomalous" and r.profile == "brick"}
-    assert (stored.pictures, stored.by_label) == (len(bricks), {"anomalous": len(bricks)})
+    assert (stored.selected, stored.by_label) == (len(bricks), {"anomalous": len(bricks)})
     assert run.cases is not None
     with CaseStore(run.cases) as store:
         head = store.get(stored.case)

@@ -28,7 +28,7 @@ from anomalist.agent.asking.run_answering import (
     unclear_draft,
     unread_draft,
 )
-from anomalist.agent.asking.run_decisions import AcceptancePlan
+from anomalist.agent.asking.run_decisions import Plan
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft
 from anomalist.agent.tools.decision import choose_option
 from anomalist.agent.tools.subject import MAX_NAMES, Subject
@@ -99,7 +99,7 @@ def answer(
     options: Sequence[str] = (),
     *,
     earlier: Sequence[Answer] = (),
-    plan: AcceptancePlan | None = None,
+    plan: Plan | None = None,
 ) -> Answer:
     """Answer a question about a subject by measurement alone; the recorded verdict never changes.
 
@@ -166,7 +166,7 @@ def _answer_about_run(
     question: Question,
     entities: Entities,
     earlier: Sequence[Answer],
-    plan: AcceptancePlan | None,
+    plan: Plan | None,
 ) -> Answer | None:
     """The answer that a whole run gives; None where one picture or clip, or a setting, gives it."""
     if foreign_language(question) is not None or not (subject.records or len(subject.clips) > 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.question import Entities, Question
-from anomalist.agent.asking.run_decisions import AcceptancePlan, ship_draft
+from anomalist.agent.asking.run_decisions import Plan, ship_draft
 from anomalist.agent.asking.run_feedback import last_query, selection_feedback_draft
 from anomalist.agent.asking.run_intents import (
     Form,
@@ -24,6 +24,7 @@ from anomalist.agent.asking.run_intents import (
     is_vague,
     match_picture_intent,
     match_run_intent,
+    run_intents,
     split_form,
     unmeasured_topic,
 )
@@ -39,8 +40,9 @@ from anomalist.agent.asking.run_reasons import (
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft, query_draft
 from anomalist.agent.asking.run_steps import About
 from anomalist.agent.asking.run_tables import RunTables, run_tables
-from anomalist.agent.asking.run_words import run_words
+from anomalist.agent.asking.run_words import asks_time_of_day, run_words
 from anomalist.agent.tools.subject import Subject
+from anomalist.errors import DataError, ModelError
 from anomalist.querying.execution import run_query
 from anomalist.querying.query import Condition, Query
 from anomalist.types.common import Answer
@@ -50,6 +52,9 @@ _PLACES = ("product", "folder", "profile", "camera")
 _ASKS_FOR_ROWS = re.compile(r"(?:which(?: ones?)?|(?:list|show|name)(?: me)? (?:them|these|those))[ ?.!]*$")
 MAX_MEMBERS = 10
 """Pictures that a count also names."""
+
+_NO_CLOCK = "At what time of day something happened is not recorded: times count from the start of a clip."
+_CLOCK_HELP = "Where the names of the clips hold the hour, name the clip or its folder."
 
 _KEEPS_INTENT = ("ship", "missed", "sure", "compare")
 
@@ -63,7 +68,7 @@ def run_draft(
     subject: Subject,
     question: Question,
     earlier: Sequence[Answer] = (),
-    plan: AcceptancePlan | None = None,
+    plan: Plan | None = None,
 ) -> RunDraft | None:
     """A draft on a question about several records; None where it is none about a run as a whole.
 
@@ -91,6 +96,8 @@ def run_draft(
     topic = unmeasured_topic(plain, kinds)
     if topic is not None:
         return _unmeasured(topic.text, topic.helps)
+    if about == "clips" and asks_time_of_day(plain):
+        return _unmeasured(_NO_CLOCK, _CLOCK_HELP)
     intent = match_run_intent(plain)
     if before is None and is_vague(plain):
         of_one = re.match(r"(?:where|how (?:large|big|bad|severe|sure))\b", plain) is not None
@@ -196,10 +203,10 @@ def _by_intent(
     intent: RunIntent,
     reading: RunReading,
     form: Form,
-    plan: AcceptancePlan | None,
+    plan: Plan | None,
     plain: str,
 ) -> RunDraft | None:
-    places = ("product", "folder", "profile", "camera", "name", "time", "kind", "kinds", "place")
+    places = (*_PLACES, "name", "time", "clock", "hour", "kind", "kinds", "place")
     where = tuple(each for each in reading.where if each.column in places)
     if intent == "ship":
         return ship_draft(known.tables, where, plan)
@@ -292,7 +299,7 @@ def _follow_up(
     reading: RunReading,
     intent: str,
     form: Form,
-    plan: AcceptancePlan | None,
+    plan: Plan | None,
     plain: str,
 ) -> RunDraft | None:
     """The last question again, with what this one names in place of its own."""
@@ -335,7 +342,7 @@ def _unread(known: RunTables, reading: RunReading) -> RunDraft:
     groups = known.vocabulary.groups()
     hint = hint or (f" Known: {', '.join(groups[:6])}." if groups else "")
     text = f"I can't read {words} as something in these records.{hint}"
-    choices = nearest_questions(known, " ".join(reading.unread), 2)
+    choices = nearest_questions(known, reading.asked, 2)
     return RunDraft(
         Draft((make_claim(text, (QUERY_ID,)),), (), "Ask for instance:"), intent="unread", choices=choices
     )
@@ -350,7 +357,7 @@ def _ask_back(known: RunTables, reading: RunReading, text: str = "", question: s
     count = known.tables.count("pictures") or known.tables.count("clips")
     noun = "pictures" if known.tables.count("pictures") else "clips"
     text = text or f"What about the {count:,} {noun}{where} do you mean?"
-    choices = nearest_questions(known, names[0] if names else "", 3)
+    choices = nearest_questions(known, question or reading.asked, 3)
     if question and (worst := _most_urgent(known)) is not None:
         choices = (f"{question.rstrip(' .?!')} in {worst}?", *choices[:2])
     return RunDraft(
@@ -366,23 +373,35 @@ def _most_urgent(known: RunTables) -> str | None:
 
 
 def nearest_questions(known: RunTables, text: str, most: int) -> tuple[str, ...]:
-    """Questions that can be answered, with names of these records, the most similar to a text first."""
+    """Questions that can be answered, with names of these records, the nearest in meaning to a text first.
+
+    By cosine similarity of sentence embeddings; without an encoder, or a text, in the order of the list.
+    """
     groups = known.vocabulary.groups()
-    near = get_close_matches(text, groups, 1, 0.5)
-    name = near[0] if near else groups[0] if groups else ""
-    of = f" of {name}" if name else ""
-    if known.tables.count("pictures"):
-        questions = [
-            f"How many pictures{of} are anomalous?",
-            "Which pictures are critical?",
-            "Can I ship this batch?",
-        ]
-        questions += [f"Compare {groups[0]} with {groups[1]}."] if len(groups) > 1 else []
-    else:
-        at = f" at {name}" if name else ""
-        questions = [
-            f"How many events were there{at}?",
-            "Which clips are anomalous?",
-            "What kinds of events were there?",
-        ]
-    return tuple(questions[:most])
+    named = [name for name in groups if name.casefold() in text.casefold()]
+    near = named or get_close_matches(text, groups, 1, 0.5) or groups[:1]
+    others = [name for name in groups if name not in near[:1]]
+    about = "pictures" if known.tables.count("pictures") else "clips"
+    questions = []
+    for pattern in run_intents().suggested[about]:
+        if "{other}" in pattern and not (near and others):
+            continue
+        questions.append(
+            pattern.format(one=near[0], other=others[0] if others else "")
+            if near
+            else re.sub(r" (?:of|on|at) \{one\}", "", pattern).replace("{one}", "this run")
+        )
+    return tuple(_by_meaning(text, questions)[:most])
+
+
+def _by_meaning(text: str, questions: Sequence[str]) -> list[str]:
+    if not text.strip():
+        return list(questions)
+    from anomalist.memory.embedding import load_encoder
+
+    try:
+        asked, *known = load_encoder().encode([text, *questions])
+    except (DataError, ModelError):
+        return list(questions)
+    order = sorted(range(len(questions)), key=lambda place: -float(asked @ known[place]))
+    return [questions[place] for place in order]

@@ -22,7 +22,7 @@ from anomalist.agent.tools.subject import Result
 from anomalist.querying.execution import run_query
 from anomalist.querying.probabilities import binomial_tail, hypergeometric_cdf
 from anomalist.querying.query import Condition, Query, QueryResult
-from anomalist.querying.sampling_plans import SamplingPlan, sampling_plan
+from anomalist.querying.sampling_plans import SamplingPlan, own_plan, sampling_plan
 from anomalist.querying.tables import Tables
 from anomalist.types.common import Claim
 
@@ -40,6 +40,25 @@ class AcceptancePlan:
     aql: float
     level: str = "II"
 
+    def of_lot(self, lot: int) -> SamplingPlan:
+        """The plan for a lot of so many pieces."""
+        return sampling_plan(lot, self.aql, self.level)
+
+
+@dataclass(frozen=True)
+class OwnPlan:
+    """A plan of one's own: so many pieces are looked at, of which so many may be nonconforming."""
+
+    sample: int
+    accept: int
+
+    def of_lot(self, lot: int) -> SamplingPlan:
+        """The plan for a lot of so many pieces."""
+        return own_plan(lot, self.sample, self.accept)
+
+
+Plan = AcceptancePlan | OwnPlan
+
 
 class _Batch(Result):
     """What is known of a batch, for the check of numbers."""
@@ -55,10 +74,10 @@ class _Batch(Result):
     more: tuple[float, ...] = ()
 
 
-def ship_draft(tables: Tables, where: Sequence[Condition], plan: AcceptancePlan | None = None) -> RunDraft:
+def ship_draft(tables: Tables, where: Sequence[Condition], plan: Plan | None = None) -> RunDraft:
     """Whether a batch can go out, as far as its records tell.
 
-    Raises DataError where the plan's AQL or level is none of the standard's.
+    Raises DataError where the plan's AQL or level is none of the standard's, or its numbers make no plan.
     """
     query = Query(where=tuple(where), by=("label",))
     result = run_query(tables, query)
@@ -149,14 +168,12 @@ def _undecided_claims(
     return claims
 
 
-def _plan_claims(
-    tables: Tables, where: Sequence[Condition], asked: AcceptancePlan, used: list[Result]
-) -> list[Claim]:
+def _plan_claims(tables: Tables, where: Sequence[Condition], asked: Plan, used: list[Result]) -> list[Claim]:
     """What the plan says of a sample of the batch, drawn with a fixed seed."""
     listed = run_query(tables, Query(where=tuple(where), measure="list"))
     name, label = listed.columns.index("name"), listed.columns.index("label")
     rows = sorted((str(row[name]), str(row[label] or "not judged")) for row in listed.rows)
-    plan = sampling_plan(len(rows), asked.aql, asked.level)
+    plan = asked.of_lot(len(rows))
     sample = random.Random(SAMPLING_SEED).sample(rows, plan.sample)
     bad = sum(each[1] == "anomalous" for each in sample)
     open_ones = sum(each[1] in ("undecided", "not judged") for each in sample)

@@ -32,20 +32,23 @@ def selection_feedback_draft(subject: Subject, question: Question, earlier: Sequ
     if re.search(r"\b(?:undo|revoke|withdraw|take back)\b", question.plain):
         return _undo(subject, question, earlier)
     before = last_query(earlier)
-    if (
-        before is None
-        or before.measure not in ("list", "count")
-        or not _selects(before)
-        or not subject.records
-    ):
+    if before is None or before.measure not in ("list", "count") or not _selects(before):
         helps = 'List them first ("which bricks are anomalous?"), then say that all of these are fine.'
-        return _not_stored("Which pictures are meant? Nothing was stored.", helps)
+        return _not_stored("What is meant? Nothing was stored.", helps)
     stored = call_selection_fine(subject, str(before), f"in words: {question.text}")
     counts = join_words([f"{number} {label}" for label, number in stored.by_label.items()])
-    said = f"Stored as {stored.case}, said by {stored.who}: {stored.pictures} pictures are fine."
-    stays = f"The recorded verdicts stay ({counts}); findings like theirs will cite it, and"
-    stays += " learn --from-feedback learns them."
-    claims = (make_claim(said, stored.ids), make_claim(stays, stored.ids))
+    are = "is" if stored.selected == 1 else "are"
+    if stored.noun.startswith("picture"):
+        said = f"{stored.selected} {stored.noun} {are} fine."
+        stays = f"The recorded verdicts stay ({counts}); findings like theirs will cite it, and"
+        stays += " learn --from-feedback learns them."
+    else:
+        said = f"{stored.selected} {stored.noun} {are} not worth watching."
+        stays = f"The recorded severities stay ({counts}); events like them move down in rank."
+    claims = (
+        make_claim(f"Stored as {stored.case}, said by {stored.who}: {said}", stored.ids),
+        make_claim(stays, stored.ids),
+    )
     return RunDraft(Draft(claims, (stored,)), before, None, INTENT)
 
 
@@ -54,9 +57,13 @@ class _Cited(Result):
 
 
 def _selects(query: Query) -> bool:
-    """Whether a query selects some pictures, not groups or all of them."""
+    """Whether a query selects some pictures, clips or events, not groups or all of them."""
     grouped = query.by or query.trend or query.compare or query.measure not in ("list", "count")
-    return query.table == "pictures" and not grouped and bool(query.where or query.top or query.alike)
+    return (
+        query.table in ("pictures", "clips", "events")
+        and not grouped
+        and bool(query.where or query.top or query.alike)
+    )
 
 
 def _undo(subject: Subject, question: Question, earlier: Sequence[Answer]) -> RunDraft:
@@ -67,7 +74,8 @@ def _undo(subject: Subject, question: Question, earlier: Sequence[Answer]) -> Ru
         text = "Nothing was said in this conversation that could be undone."
         return _not_stored(text, "Name the case: undo case:12")
     undone = undo_selection(subject, case)
-    text = f"{undone.id} is undone, with all its pictures; it stays in the file as such."
+    parts = "pictures" if undone.media == "picture" else "events"
+    text = f"{undone.id} is undone, with all its {parts}; it stays in the file as such."
     return RunDraft(Draft((make_claim(text, (undone.id,)),), (_Cited(ids=(undone.id,)),)), intent=INTENT)
 
 

@@ -38,6 +38,7 @@ class RunIntents(Frozen):
 
     follow_up: tuple[str, ...] = Field(description="questions that go on from the last one")
     vague: tuple[str, ...] = Field(description="questions that leave open what is asked")
+    suggested: dict[str, tuple[str, ...]] = Field(description="questions that can be answered, by subject")
     on_runs: dict[str, tuple[str, ...]]
     on_pictures: dict[str, tuple[str, ...]]
     forms: dict[str, tuple[str, ...]]

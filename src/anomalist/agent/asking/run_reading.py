@@ -52,6 +52,7 @@ class RunReading:
     where : conditions alone, for questions that are no query, and for follow-ups.
     stated : the parts that the question itself names: "measure", "by", "top", "where".
     corrected : words that were read as others, by spelling: (as typed, as read).
+    asked : the question, in lower case.
     """
 
     query: Query | None
@@ -59,6 +60,7 @@ class RunReading:
     where: tuple[Condition, ...] = ()
     stated: frozenset[str] = frozenset()
     corrected: tuple[tuple[str, str], ...] = ()
+    asked: str = ""
 
 
 def read_run_question(
@@ -74,6 +76,7 @@ def read_run_question(
     names : of pictures and clips that the question names.
     """
     corrected = _corrections(plain, vocabulary)
+    asked = plain
     for typed, meant in corrected:
         plain = re.sub(rf"\b{re.escape(typed)}\b", meant, plain)
     state = ReadingState(_prepared(plain, names), about)
@@ -81,7 +84,7 @@ def read_run_question(
         state.add("name", "=", name)
     if _OVERVIEW.match(state.text.strip()):
         overview = Query(table="pictures" if about == "pictures" else "clips", by=("label",))
-        return RunReading(overview, stated=frozenset({"measure", "by"}))
+        return RunReading(overview, stated=frozenset({"measure", "by"}), asked=asked)
     for step in STEPS:
         step(state, vocabulary)
     if about == "clips":
@@ -94,7 +97,7 @@ def read_run_question(
     unread = tuple(word for word in words if not run_words().is_filler(word))
     where = tuple(dict.fromkeys(state.where))
     stated = frozenset(state.stated | ({"where"} if where else set()))
-    return RunReading(_query(state, where), unread, where, stated, corrected)
+    return RunReading(_query(state, where), unread, where, stated, corrected, asked)
 
 
 def merge_follow_up(before: Query, reading: RunReading) -> Query:
@@ -129,7 +132,10 @@ def _same_topic(old: Condition, new: Condition) -> bool:
     places, kinds = ("product", "folder", "profile", "name", "camera"), ("kind", "kinds")
     if old.column in places and new.column in places:
         return old.column == new.column or "name" in (old.column, new.column)
-    return old.column == new.column or (old.column in kinds and new.column in kinds)
+    hours = ("clock", "hour")
+    return old.column == new.column or any(
+        old.column in alike and new.column in alike for alike in (kinds, hours)
+    )
 
 
 def _prepared(plain: str, names: Sequence[str]) -> str:
@@ -137,7 +143,7 @@ def _prepared(plain: str, names: Sequence[str]) -> str:
     text = re.sub(rf"\b(?:only|just) (?={_ADJECTIVES})", "", text)
     for name in names:
         text = text.replace(name.casefold(), " \x00 ")
-    return re.sub(r"[?!;:()]|\.(?=\s|$)|,(?!\d)", " ", text)
+    return re.sub(r"[?!;()]|:(?!\d)|\.(?=\s|$)|,(?!\d)", " ", text)
 
 
 def _corrections(plain: str, vocabulary: RunVocabulary) -> tuple[tuple[str, str], ...]:

@@ -132,13 +132,34 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
         elif each.column == "time":
             words = {"=": "of", ">=": "since", ">": "after", "<": "before", "<=": "until"}
             after.append(f"{words.get(each.operator, each.operator)} {values}")
+        elif each.column in ("clock", "hour") and each.operator != "!=":
+            continue  # put together below
         elif each.operator == ">=" and each.column == "severity":
             after.append(f"of severity {values} or worse")
         elif each.operator == "!=" and each.column == "label":
             after.append(f"not {values}" if table == "pictures" else f"on pictures that are not {values}")
         else:
             after.append(f"with {each.words}")
+    after += _times_of_day(conditions)
     return " ".join(before), " ".join(after)
+
+
+_CLOCK_WORDS = {">=": "at {} or later", "<": "before {}", ">": "after {}", "<=": "up to {}", "=": "at {}"}
+
+
+def _times_of_day(conditions: Sequence[Condition]) -> list[str]:
+    """Times of day in words: "judged in the hours 22 to 5 UTC"."""
+    bounds = []
+    for each in conditions:
+        if each.column == "clock" and each.operator in _CLOCK_WORDS:
+            bounds.append(_CLOCK_WORDS[each.operator].format(" or ".join(map(str, each.values))))
+        elif each.column == "hour" and each.operator != "!=":
+            hours = {int(value) for value in each.values}
+            starts = [hour for hour in hours if (hour - 1) % 24 not in hours]
+            span = each.operator == "=" and len(starts) == 1 and len(hours) > 1
+            last = (starts[0] + len(hours) - 1) % 24 if span else None
+            bounds.append(f"in the {f'hours {starts[0]} to {last}' if span else each.words}")
+    return [f"judged {' and '.join(bounds)} UTC"] if bounds else []
 
 
 def noun_phrase(query: Query, number: int, conditions: Sequence[Condition] | None = None) -> str:

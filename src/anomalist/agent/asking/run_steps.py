@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
-from anomalist.agent.asking.run_words import NUMBERS, TIME_OPERATORS, TIME_WORDS, Phrase, run_words
+from anomalist.agent.asking.run_words import (
+    CLOCK_BOUND,
+    CLOCK_SPAN,
+    DAY_PARTS,
+    NUMBERS,
+    PART_OF_DAY,
+    TIME_OF_DAY,
+    TIME_OPERATORS,
+    TIME_WORDS,
+    Phrase,
+    clock_of,
+    run_words,
+)
 from anomalist.querying.columns import TableName
 from anomalist.querying.query import Condition, Measure, Operator, Trend
 
@@ -92,7 +104,7 @@ _SORT = re.compile(
     r"(severity|score|size|p[- ]?value|name|time)\b|^\s*(?:sort|rank) (?:them|these|all|the \w+)\b"
 )
 _LOOK_FIRST = re.compile(
-    r"\b(?:look at|inspect|check|begin with|start with|see)\b[^?]*\bfirst\b|\b(?:begin|start) with\b"
+    r"\b(?:look at|watch|inspect|check|begin with|start with|see)\b[^?]*\bfirst\b|\b(?:begin|start) with\b"
     r"|\bprioriti\w+\b"
 )
 _MEASURED = {
@@ -146,7 +158,9 @@ class ReadingState:
 
     def group(self, column: str) -> None:
         """Group by a column, or by a length of time."""
-        if column in ("day", "hour", "week", "month"):
+        if column == "hour of day":
+            self.by.append("hour")
+        elif column in ("day", "hour", "week", "month"):
             self.trend = cast("Trend", column)
         elif column not in self.by:
             self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
@@ -189,7 +203,7 @@ def _sorting(state: ReadingState, vocabulary: RunVocabulary) -> None:
         state.sort = None if column == "severity" else column if rising else f"-{column}"
         state.stated |= {"measure", "top"}
     elif state.take(_LOOK_FIRST):
-        state.measure = "list"
+        state.measure, state.listing = "list", True
         if state.about == "pictures":
             state.add("label", "!=", "normal")
         state.stated.add("measure")
@@ -341,7 +355,7 @@ def _groups(state: ReadingState, vocabulary: RunVocabulary) -> None:
         rf"\b(?:(?:at |in )?(?:which|what) places?|where on the (?:part|picture|image)s?)\b|{where}"
     ):
         state.group("place")
-        state.table = "regions"
+        state.table = "regions" if state.about == "pictures" else "events"
         if state.take(r"\bmost(?: of)?\b"):
             state.top = 1
 
@@ -376,6 +390,44 @@ def _take_phrases(state: ReadingState, phrases: Iterable[Phrase], table: TableNa
             operator: Operator = "!=" if negated and condition.operator == "=" else condition.operator
             state.where.append(condition.replace(operator=operator))
         state.table = table or state.table
+
+
+def _times_of_day(state: ReadingState, vocabulary: RunVocabulary) -> None:
+    """ "Between 2 and 4 pm", "after 18:30", "in the morning": of pictures, when they were judged."""
+    if state.about == "clips":
+        return
+    if state.take(TIME_OF_DAY):
+        state.group("hour of day")
+        if state.take(r"\b(?:the )?most(?: of(?: the)?)?\b"):
+            state.top = 1
+    for found in CLOCK_SPAN.finditer(state.text):
+        first, last = clock_of(found[1], found[2]), clock_of(found[2], found[1])
+        if first and last and _clock_span(state, first, last):
+            state.blank(found)
+            return
+    for found in CLOCK_BOUND.finditer(state.text):
+        if (bound := clock_of(found[2])) and bound != "00:00":
+            state.add("clock", ">=" if TIME_OPERATORS[found[1]].startswith(">") else "<", bound)
+            state.blank(found)
+            return
+    if part := state.take(PART_OF_DAY):
+        state.where.append(Condition(column="hour", values=DAY_PARTS[part[2]]))
+        if part[1]:
+            state.add("time", "=", "today" if part[1] == "this" else part[1])
+
+
+def _clock_span(state: ReadingState, first: str, last: str) -> bool:
+    """Add the conditions of a span of the day; False for one past midnight that is not of whole hours."""
+    if first < last or last == "00:00":
+        state.add("clock", ">=", first)
+        if last != "00:00":
+            state.add("clock", "<", last)
+        return True
+    if not (first.endswith(":00") and last.endswith(":00")):
+        return False
+    hours = (*range(int(last[:2])), *range(int(first[:2]), 24))
+    state.where.append(Condition(column="hour", values=hours))
+    return True
 
 
 def _times(state: ReadingState, vocabulary: RunVocabulary) -> None:
@@ -431,7 +483,7 @@ def _measures(state: ReadingState, vocabulary: RunVocabulary) -> None:
 
 
 STEPS: tuple[Callable[[ReadingState, RunVocabulary], None], ...] = (
-    _feedback, _reasons, _dimension, _sorting, _quantities, _superlatives, _measured_columns,
+    _feedback, _reasons, _times_of_day, _dimension, _sorting, _quantities, _superlatives, _measured_columns,
     _rates, _groups, _phrases,
     _times, _places, _names, _measures,
 )  # fmt: skip

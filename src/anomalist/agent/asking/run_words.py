@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from anomalist.querying.query import Condition, Measure, Operator
+from anomalist.querying.query import Condition, Measure, Operator, clock_time
 from anomalist.types.common import Frozen
 
 WORDS_FILE = Path(__file__).with_name("run_words.toml")
@@ -23,10 +23,56 @@ TIME_OPERATORS: Mapping[str, Operator] = {
     "since": ">=", "from": ">=", "after": ">", "before": "<", "until": "<=", "till": "<=", "up to": "<=",
 }  # fmt: skip
 
+_HOUR = r"(?:\d{1,2}(?::\d{2})?(?: ?(?:[ap]\.?m\.?|o'clock))?|noon|midday|midnight)"
+CLOCK_SPAN = re.compile(rf"\b(?:between|from) ({_HOUR}) (?:and|to|until|till) ({_HOUR})(?![\w.])")
+CLOCK_BOUND = re.compile(rf"\b(since|from|after|before|until|till|up to) ({_HOUR})(?![\w.])")
+"""What may be times of day; `clock_of` says whether it is one."""
+DAY_PARTS: Mapping[str, tuple[int, ...]] = {
+    "morning": tuple(range(5, 12)),
+    "afternoon": tuple(range(12, 18)),
+    "evening": tuple(range(18, 22)),
+    "night": (*range(5), 22, 23),
+}
+"""Hours of the parts of a day."""
+PART_OF_DAY = re.compile(
+    rf"\b(?:(?:in|during|at) (?:the )?|(this|yesterday)(?:'s)? )({'|'.join(DAY_PARTS)})s?\b"
+)
+TIME_OF_DAY = re.compile(
+    r"\b(?:(?:what |which )?(?:time|hour)s? of (?:the )?day|what (?:time|hours?)|which hours?)\b"
+)
+_NAMED_HOURS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
+
+
+def clock_of(words: str, beside: str = "") -> str | None:
+    """A time of day as HH:MM; None of a number that neither it nor the one ``beside`` it says to be one.
+
+    "6" is a time of day in "between 6 and 8 pm", and only a number in "after 6".
+    """
+    if words in _NAMED_HOURS:
+        return _NAMED_HOURS[words]
+    own, other = (each.replace(".", "") for each in (words, beside))
+    half = re.search(r"[ap]m", own) or re.search(r"[ap]m", other)
+    if not half and other not in _NAMED_HOURS and not re.search(r":|o'clock", f"{own} {other}"):
+        return None
+    number = re.match(r"[\d:]+", own)
+    return None if number is None else clock_time(f"{number[0]} {half[0] if half else ''}")
+
+
 NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "twenty": 20, "a": 1, "an": 1,
 }  # fmt: skip
+
+
+def asks_time_of_day(plain: str) -> bool:
+    """Whether a question in lower case names an hour, or asks for one."""
+    span = CLOCK_SPAN.search(plain)
+    bounds = CLOCK_BOUND.finditer(plain)
+    return bool(
+        TIME_OF_DAY.search(plain)
+        or (span and clock_of(span[1], span[2]))
+        or any(clock_of(bound[2]) for bound in bounds)
+    )
 
 
 @dataclass(frozen=True)

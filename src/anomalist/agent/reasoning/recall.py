@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.agent.reasoning.wording import region_sentence
-from anomalist.memory.cases import CaseStore, SimilarCase
+from anomalist.memory.cases import Action, CaseStore, Feedback, SimilarCase
 from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.store import rules_for
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
-from anomalist.types.clip import Event
+from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import SEVERITIES, Claim, FloatArray, Recall, Recalled
 from anomalist.types.image import Evidence, Media, Record, Region
+from anomalist.vision.motion.events import SIGNATURE_SPACE, event_signature
 
 REGION_VECTOR_SPACE = "measured region 1"
 """Name and version of the embedding space of `case_vector`."""
@@ -69,6 +70,29 @@ def region_vector(region: Region) -> FloatArray:
 
 MAX_CASES = 3
 """Past cases that are recalled for one picture."""
+
+
+def event_feedback(
+    record: ClipRecord, event: Event, action: Action, note: str = ""
+) -> tuple[Feedback, dict[str, FloatArray]]:
+    """Feedback on an event, and the embedding by which events like it are ranked."""
+    size = record.height or 1, record.width or 1
+    feedback = Feedback(
+        action=action,
+        media="event",
+        source=record.source,
+        sha256=record.sha256,
+        key=record.key,
+        part=event.id,
+        start=event.start,
+        end=event.end,
+        text=event.caption.text,
+        kind=event.kind,
+        severity=event.severity,
+        profile=record.scene,
+        note=note,
+    )
+    return feedback, {SIGNATURE_SPACE: event_signature(event, size)}
 
 
 class PictureMemory:

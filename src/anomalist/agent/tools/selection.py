@@ -1,67 +1,131 @@
-"""Feedback on a selection of pictures: one entry with its query, for each of them, undone as one."""
+"""Feedback on a selection of pictures or events: one entry with its query, undone as one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 
-from anomalist.agent.reasoning.recall import REGION_VECTOR_SPACE, case_vector, finding_sentence
+import numpy.typing as npt
+
+from anomalist.agent.reasoning.recall import (
+    REGION_VECTOR_SPACE,
+    case_vector,
+    event_feedback,
+    finding_sentence,
+)
 from anomalist.agent.tools.records import subject_tables
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
+from anomalist.querying.query import Query
 from anomalist.settings import Settings
+from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.common import SEVERITIES
 from anomalist.types.image import Record
 
 
 class SelectionFeedback(Result):
-    """What was said about a selection, as one entry."""
+    """What was said about a selection, as one entry.
+
+    ``selected`` is how many pictures or events, which ``noun`` says; ``by_label`` counts pictures by label
+    and events by severity.
+    """
 
     case: str
     who: str
     query: str
-    pictures: int
+    selected: int
+    noun: str
     by_label: dict[str, int]
 
 
-def call_selection_fine(subject: Subject, query: str, note: str = "") -> SelectionFeedback:
-    """Store that all pictures of a query are fine, only when the person says so; no verdict is changed.
+_NOUNS: dict[str, tuple[str, str]] = {
+    "pictures": ("picture", "pictures"),
+    "clips": ("event", "events"),
+    "events": ("event", "events"),
+}
+"""What is selected by a list of each table: of clips, all of their events."""
 
-    ``query`` is the text form of a list, "label=anomalous product=brick". It is one entry, undone as one.
+_Part = tuple[Feedback, Mapping[str, npt.ArrayLike]]
+
+
+def call_selection_fine(subject: Subject, query: str, note: str = "") -> SelectionFeedback:
+    """Store that all pictures or events of a query are fine, only when the person says so.
+
+    No verdict is changed: pictures count as normal from here on, events as not worth watching. ``query`` is
+    the text form of a list, "label=anomalous product=brick" or "events kind=speed". It is one entry, undone
+    as one.
     """
     given = parse_query(query)
-    if given.table != "pictures" or given.by or given.trend or given.compare:
-        raise DataError("That query is no list of pictures.", "For instance: label=anomalous product=brick")
-    asked = given.replace(measure="list", part=(), of=None, show=("source",))
-    sources = {str(row[0]) for row in run_query(subject_tables(subject), asked).rows}
-    records = [each for each in (*subject.records, *subject.past) if each.source in sources]
-    if not records:
-        raise DataError("The query selects no picture.", "Nothing was stored.")
+    if given.table not in _NOUNS or given.by or given.trend or given.compare:
+        raise DataError(
+            "That query is no list of pictures, clips or events.",
+            "For instance: label=anomalous product=brick",
+        )
+    found: list[tuple[str, str, _Part]]
+    if given.table == "pictures":
+        found = [_of_picture(record) for record in _selected_pictures(subject, given)]
+    else:
+        found = [_of_event(*each) for each in _selected_events(subject, given)]
+    if not found:
+        raise DataError(f"The query selects no {_NOUNS[given.table][0]}.", "Nothing was stored.")
+    one, many = _NOUNS[given.table]
+    listed = str(given.replace(measure="list", part=(), of=None))
+    first = found[0][2][0]
     with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
         head = store.add_selection(
             Feedback(
-                action="corrected",
-                media="picture",
-                source=f"selection of {len(records)} pictures",
+                action=first.action,
+                media=first.media,
+                source=f"selection of {len(found)} {one if len(found) == 1 else many}",
                 part="selection",
-                text=str(asked.replace(show=())),
+                text=listed,
                 severity=0,
-                profile=records[0].profile,
+                profile=first.profile,
                 note=note,
             ),
-            [_of_picture(record) for record in records],
+            [part for _, _, part in found],
         )
-    return _stored(head, str(asked.replace(show=())), records)
+    return SelectionFeedback(
+        ids=(head.id,),
+        case=head.id,
+        who=head.who,
+        query=listed,
+        selected=len(found),
+        noun=one if len(found) == 1 else many,
+        by_label=dict(Counter(label for _, label, _ in found)),
+    )
+
+
+def _selected_pictures(subject: Subject, query: Query) -> list[Record]:
+    asked = query.replace(measure="list", part=(), of=None, show=("source",))
+    sources = {str(row[0]) for row in run_query(subject_tables(subject), asked).rows}
+    return [each for each in (*subject.records, *subject.past) if each.source in sources]
+
+
+def _selected_events(subject: Subject, query: Query) -> list[tuple[ClipRecord, Event]]:
+    """The events of a list of events, or all those of a list of clips."""
+    shown = ("source", "event") if query.table == "events" else ("source",)
+    asked = query.replace(measure="list", part=(), of=None, show=shown)
+    chosen = {tuple(map(str, row)) for row in run_query(subject_tables(subject), asked).rows}
+    return [
+        (clip, event)
+        for clip in subject.clips
+        for event in clip.events
+        if (clip.source, event.id)[: len(shown)] in chosen
+    ]
 
 
 def undo_selection(subject: Subject, case: str) -> Case:
-    """Take back what was said about a selection, of all its pictures."""
+    """Take back what was said about a selection, of all its parts."""
     with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
         return store.undo(case)
 
 
-def _of_picture(record: Record) -> tuple[Feedback, dict[str, Sequence[float]]]:
+def _of_picture(record: Record) -> tuple[str, str, _Part]:
+    """Source, label and feedback on a picture as a whole."""
     feedback = Feedback(
         action="corrected",
         media="picture",
@@ -73,14 +137,10 @@ def _of_picture(record: Record) -> tuple[Feedback, dict[str, Sequence[float]]]:
         profile=record.profile,
     )
     vector = case_vector(record)
-    return feedback, {} if vector is None else {REGION_VECTOR_SPACE: vector.tolist()}
+    vectors = {} if vector is None else {REGION_VECTOR_SPACE: vector}
+    return record.source, str(record.label or "not judged"), (feedback, vectors)
 
 
-def _stored(head: Case, query: str, records: Sequence[Record]) -> SelectionFeedback:
-    counts: dict[str, int] = {}
-    for record in records:
-        label = str(record.label or "not judged")
-        counts[label] = counts.get(label, 0) + 1
-    return SelectionFeedback(
-        ids=(head.id,), case=head.id, who=head.who, query=query, pictures=len(records), by_label=counts
-    )
+def _of_event(record: ClipRecord, event: Event) -> tuple[str, str, _Part]:
+    """Source, severity and feedback on an event."""
+    return record.source, SEVERITIES[event.severity], event_feedback(record, event, "dismissed")
