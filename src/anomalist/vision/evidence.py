@@ -257,11 +257,9 @@ class RunWatcher(Protocol):
 
     def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure as `EvidenceSource.measure` does, each picture without those before it."""
-        ...
 
     def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
         """Test for drift what `measure_each` gave, wherever that was done."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,13 @@ def measure_in_processes(
 def _in_order(results: Iterable[tuple[str | Path, _Result | LostItem]]) -> Iterator[MeasuredPicture]:
     for path, result in results:
         if isinstance(result, LostItem):
-            yield path, None, lost_picture(path, result.words)
+            yield path, None, lost_item(path, result.words)
         else:
             yield path, *result
 
 
-def lost_picture(path: str | Path, how: str) -> MediaError:
-    """The error of a picture that two processes have died of; ``how`` they ended."""
+def lost_item(path: str | Path, how: str) -> MediaError:
+    """The error of a picture or clip that two processes have died of; ``how`` they ended."""
     return MediaError(
         f'"{one_line(path)}" was set aside: each of two processes that measured it was ended ({how}).',
         "It takes too much memory or breaks a library; look at it with another program.",
@@ -73,12 +73,17 @@ def open_work(opener: EvidenceOpener, digest: str) -> Work[str | Path, _Result]:
 def open_checked(opener: EvidenceOpener, digest: str) -> EvidenceSource:
     """Open a source; raises ProfileError when its digest is not the one that is meant."""
     source = opener()
-    if source.digest != digest:
+    check_version(source.name, source.digest, digest)
+    return source
+
+
+def check_version(name: str, digest: str, meant: str) -> None:
+    """Raise ProfileError when what a worker has opened is not the version that is meant."""
+    if digest != meant:
         raise ProfileError(
-            f"A worker has another version of {source.name} ({source.digest[:12]}, not {digest[:12]}).",
+            f"A worker has another version of {name} ({digest[:12]}, not {meant[:12]}).",
             "Give all workers the same, and don't replace it during a run; what is done stays done.",
         )
-    return source
 
 
 def _measure_each(source: EvidenceSource, paths: Sequence[str | Path]) -> Iterator[_Result]:
