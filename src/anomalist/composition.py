@@ -7,8 +7,9 @@ line and Python give the same verdict for the same settings.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,7 @@ from anomalist.types.clip import Mode
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import (
     EvidenceSource,
+    MeasuredPicture,
     MixedEvidence,
     NormalCrop,
     ProfileEvidence,
@@ -70,6 +72,7 @@ class InspectionSettings:
     memory : True recalls past cases and rules of the profile, False nothing; or another memory.
     listener : called with each chunk of a language model's replies as they are streamed.
     progress : called while ``unlabelled`` pictures are compared.
+    workers : processes that measure where there are many pictures; they change no record.
     """
 
     by: str | Path | Profile | MixedProfile | EvidenceSource | None = None
@@ -83,13 +86,19 @@ class InspectionSettings:
     memory: Memory | bool = True
     listener: Callable[[str], None] | None = None
     progress: Progress = no_progress
+    workers: int = 1
+
+
+Measuring = Callable[[Iterable[str | Path]], Iterator[MeasuredPicture]]
+"""Measures pictures as `EvidenceSource.measure` does."""
 
 
 @dataclass(frozen=True, eq=False)
 class InspectionParts:
-    """What an `Inspector` works with."""
+    """What an `Inspector` works with; ``measure`` is of its evidence source, in processes where asked for."""
 
     evidence_source: EvidenceSource
+    measure: Measuring
     memory: Memory
     reasoner: Reasoner
     policy: Policy
@@ -117,6 +126,7 @@ def compose_inspection(settings: InspectionSettings) -> InspectionParts:
     source = _evidence_source(settings)
     return InspectionParts(
         evidence_source=source,
+        measure=_measuring(source, settings.workers),
         memory=_picture_memory(settings.memory, source),
         reasoner=settings.reasoner
         or reasoner_for(
@@ -155,6 +165,21 @@ def _evidence_source(settings: InspectionSettings) -> EvidenceSource:
     if settings.unlabelled:
         return MutualEvidence(settings.unlabelled, progress=settings.progress)
     return ZeroShotEvidence()
+
+
+def _measuring(source: EvidenceSource, workers: int) -> Measuring:
+    check_workers(workers)
+    if workers == 1:
+        return source.measure
+    from anomalist.vision.parallel import measure_in_processes
+
+    return partial(measure_in_processes, source, workers=workers)
+
+
+def check_workers(workers: int) -> None:
+    """Raise DataError for a number of processes that is none."""
+    if workers < 1:
+        raise DataError(f"There can't be {workers} workers.", "One at least; as many as there are cores.")
 
 
 def _picture_memory(asked: Memory | bool, source: EvidenceSource) -> Memory:

@@ -87,6 +87,8 @@ class Inspector:
         default "auto": the model of ``ANOMALIST_MODEL`` where it is there, else measurement.
     reasoner : in place of the one by ``model``.
     memory : False recalls no past cases and rules of the profile; or another memory.
+    workers : processes in which `inspect_many` measures; by default this one alone. A script that asks for
+        more needs ``if __name__ == "__main__":`` around what it does.
 
     Raises
     ------
@@ -108,6 +110,7 @@ class Inspector:
         model: str | None = None,
         reasoner: Reasoner | None = None,
         memory: Memory | bool | None = None,
+        workers: int | None = None,
     ) -> None:
         settings = override(
             by if isinstance(by, InspectionSettings) else InspectionSettings(by),
@@ -116,9 +119,11 @@ class Inspector:
             model=model,
             reasoner=reasoner,
             memory=memory,
+            workers=workers,
         )
         parts = compose_inspection(settings)
         self.evidence_source = parts.evidence_source
+        self._measure = parts.measure
         self.memory = parts.memory
         self.reasoner = parts.reasoner
         self.policy = parts.policy
@@ -146,9 +151,12 @@ class Inspector:
         return self._judge(media, evidence, began)
 
     def inspect_many(self, paths: Iterable[str | Path]) -> Iterator[Inspection]:
-        """Inspect pictures in order, in batches; one that can't be judged becomes a record with its error."""
+        """Inspect pictures in order, in batches; one that can't be judged becomes a record with its error.
+
+        With several workers the processes are started here and end with the pictures.
+        """
         began = time.perf_counter()
-        for path, media, evidence in self.evidence_source.measure(paths):
+        for path, media, evidence in self._measure(paths):
             try:
                 yield self._judge(media, evidence, began)
             except AnomalistError as error:

@@ -85,6 +85,13 @@ class ClipRanking:
             seconds=round(time.perf_counter() - began, 2),
         )
 
+    measure = clip
+    """All of it may be done in another process; see `anomalist.triage.Triage.measure`."""
+
+    def judge(self, video: str | Path | Video, record: ClipRecord) -> ClipRecord:
+        """What `measure` gave: there is nothing to add."""
+        return record
+
     def key(self, video: Video) -> str:
         """What identifies the ranking of one clip."""
         return digest_of(video.source, video.sha256, _VERSION)

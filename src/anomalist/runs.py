@@ -6,12 +6,16 @@ interrupted goes on behind its last row.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
+from anomalist.agent.models.selection import EVIDENCE
 from anomalist.audit.recording import AuditTrail, RunTrail
-from anomalist.errors import AnomalistError
+from anomalist.composition import TriageSettings
+from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
@@ -22,10 +26,16 @@ from anomalist.report.exports import Exporter, run_exporters
 from anomalist.report.picture_view import PictureReportView
 from anomalist.storage.opening import OpensTogether
 from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
-from anomalist.triage import Triage
+from anomalist.triage import ClipEvidence, Triage
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
+from anomalist.vision.media.frames import Video
 from anomalist.vision.media.video import open_video
+from anomalist.vision.parallel import check_version, lost_item
+from anomalist.vision.worker_pool import LostItem, Work, work_in_processes
+
+ClipMeasurement = ClipEvidence | ClipRecord | AnomalistError
+"""What a process hands over of a clip."""
 
 Seen = Callable[[float, float | None], None]
 """Called with the time of a frame and the duration of its clip, seconds; None where that is unknown."""
@@ -99,18 +109,76 @@ class ClipRun(OpensTogether):
         try:
             video = open_video(source)
         except AnomalistError as error:
-            record = self._triage.failed(source, error)
-        else:
-            done = None
-            if self._folder is not None:
-                done = self._folder.done(video.source, self._triage.key(video))
-            if done is not None:
-                return done
-            record = self._triage.clip(video, lambda time: seen(time, video.duration))
+            return self._keep(self._triage.failed(source, error))
+        done = self._done(video)
+        return done or self._keep(self._triage.clip(video, lambda time: seen(time, video.duration)))
+
+    def clips(self, sources: Iterable[str | Path], workers: int) -> Iterator[ClipRecord]:
+        """The records of clips, in their order; several are measured at a time, each in a process.
+
+        A clip that has killed two processes gets a record with that error.
+        """
+        plan: deque[ClipRecord | None] = deque()  # None: comes from a process
+
+        def open_ones() -> Iterator[str | Path]:
+            for source in sources:
+                done = None
+                with suppress(AnomalistError):  # a process meets it, too
+                    done = self._done(open_video(source))
+                plan.append(done)
+                if done is None:
+                    yield source
+
+        triage = self._triage
+        for source, measured in work_in_processes(clip_opener(triage), open_ones(), workers):
+            while (done := plan.popleft()) is not None:
+                yield done
+            if isinstance(measured, LostItem):
+                yield self._keep(triage.failed(source, lost_item(source, measured.words)))
+            else:
+                # Each gets what its own measuring gave.
+                yield self._keep(triage.judge(source, measured))  # type: ignore[arg-type]
+        yield from (done for done in plan if done is not None)
+
+    def _done(self, video: Video) -> ClipRecord | None:
+        return None if self._folder is None else self._folder.done(video.source, self._triage.key(video))
+
+    def _keep(self, record: ClipRecord) -> ClipRecord:
         if self._folder is not None:
             self._folder.append(record)
         (kept,) = self._trail.keep([record])
         return kept
+
+
+def clip_opener(triage: Triage | ClipRanking) -> Callable[[], Work[str | Path, ClipMeasurement]]:
+    """What measures clips in another process as ``triage`` does.
+
+    Raises DataError for a scene that was never written to a folder.
+    """
+    if isinstance(triage, ClipRanking):
+        return _open_ranking
+    if triage.scene.path is None:
+        raise DataError(f"The scene {triage.scene.name} is in no folder, where a process could read it.")
+    settings = TriageSettings(
+        triage.scene.path.absolute(),
+        false_events_per_hour=triage.false_events_per_hour,
+        mode=triage.mode,
+        zones=triage.zones,
+        policy=triage.policy,
+        model=EVIDENCE,
+        memory=False,
+    )
+    return partial(_open_triage, settings, triage.scene.digest)
+
+
+def _open_ranking() -> Work[str | Path, ClipMeasurement]:
+    return partial(map, ClipRanking().measure)
+
+
+def _open_triage(settings: TriageSettings, digest: str) -> Work[str | Path, ClipMeasurement]:
+    triage = Triage(settings)
+    check_version(triage.scene.name, triage.scene.digest, digest)
+    return partial(map, triage.measure)
 
 
 def is_cut_clip(video: str | Path, run: Path | None) -> bool:

@@ -23,6 +23,7 @@ from anomalist.records import clip_media_summary, failed_clip_record
 from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.clip import (
     ClipEvidenceSummary,
+    ClipMediaSummary,
     ClipRecord,
     ClipVerdict,
     Event,
@@ -44,12 +45,21 @@ _MAX_SHAPE_CHANGE = 0.05  # of the logarithm of width by height
 
 @dataclass(frozen=True, eq=False)
 class ClipEvidence:
-    """What was measured on a clip: its score curve, its events, and what their threshold rests on."""
+    """What was measured on a clip: its score curve, its events, and what their threshold rests on.
+
+    Parameters
+    ----------
+    media, notes : of the clip once it was read.
+    seconds : that reading and measuring took.
+    """
 
     timeline: ClipTimeline
     events: tuple[Event, ...]
     threshold: float
     calibration: EventCalibration
+    media: ClipMediaSummary
+    notes: tuple[str, ...]
+    seconds: float
 
 
 class Triage:
@@ -125,12 +135,36 @@ class Triage:
         ------
         CalibrationError : the asked number of false events is out of reach.
         """
+        try:
+            opened = open_video(video) if isinstance(video, str | Path) else video
+        except AnomalistError as error:
+            return self.failed(video, error)
+        return self.judge(opened, self.measure(opened, seen))
+
+    def measure(
+        self, video: str | Path | Video, seen: Callable[[float], None] = lambda _: None
+    ) -> ClipEvidence | AnomalistError:
+        """Measure one clip: the part of `clip` that may be done in another process; see there."""
         began = time.perf_counter()
-        promise = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
             self._check_shape(opened)
-            evidence = self._measure(opened, promise, seen)
+            timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
+            builder = EventBuilder(self.scene, self.mode, opened.size, self.zones)
+            events = detect_events(timeline, builder, threshold)
+        except AnomalistError as error:
+            return error
+        media, seconds = clip_media_summary(opened, timeline.times), time.perf_counter() - began
+        return ClipEvidence(timeline, events, threshold, calibration, media, opened.notes, seconds)
+
+    def judge(self, video: str | Path | Video, evidence: ClipEvidence | AnomalistError) -> ClipRecord:
+        """The record of a measured clip: what a model and memory say of its events, severity, and label."""
+        if isinstance(evidence, AnomalistError):
+            return self.failed(video, evidence)
+        began = time.perf_counter()
+        try:
+            opened = open_video(video) if isinstance(video, str | Path) else video
             described = self.annotator(opened, evidence.events)
             events = tuple(self.judge_event(event) for event in described)
         except AnomalistError as error:
@@ -140,7 +174,8 @@ class Triage:
             events, timeline.troubles, len(timeline.times), timeline.judged, timeline.other_pictures
         )
         verdict = ClipVerdict(label=label, why_undecided=why)
-        return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
+        seconds = evidence.seconds + time.perf_counter() - began
+        return self._record(self.key(opened), evidence, events, verdict, seconds)
 
     def clips(self, videos: Iterable[str | Path | Video]) -> Iterator[ClipRecord]:
         """Triage many clips; one that fails is a record of its own and the rest goes on."""
@@ -183,17 +218,9 @@ class Triage:
                 "Turn or cut it as it was learned, or learn a scene of its own.",
             )
 
-    def _measure(
-        self, video: Video, promise: tuple[float, EventCalibration], seen: Callable[[float], None]
-    ) -> ClipEvidence:
-        threshold, calibration = promise
-        timeline = score_clip(video.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
-        builder = EventBuilder(self.scene, self.mode, video.size, self.zones)
-        return ClipEvidence(timeline, detect_events(timeline, builder, threshold), threshold, calibration)
-
     def _record(
         self,
-        video: Video,
+        key: str,
         evidence: ClipEvidence,
         events: tuple[Event, ...],
         verdict: ClipVerdict,
@@ -201,7 +228,7 @@ class Triage:
     ) -> ClipRecord:
         timeline = evidence.timeline
         return ClipRecord(
-            media=clip_media_summary(video, timeline.times),
+            media=evidence.media,
             evidence=ClipEvidenceSummary(
                 events=events,
                 troubles=tuple(timeline.troubles),
@@ -217,8 +244,8 @@ class Triage:
             ),
             verdict=verdict,
             status="ok",
-            key=self.key(video),
-            notes=(*video.notes, *_overlay_notes(timeline, self.scene)),
+            key=key,
+            notes=(*evidence.notes, *_overlay_notes(timeline, self.scene)),
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=utc_now(),

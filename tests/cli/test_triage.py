@@ -75,6 +75,30 @@ def test_a_second_run_does_only_what_is_open(clips: Path, scene: str, tmp_path: 
     assert len(rows) == 2
 
 
+def test_two_workers_give_the_records_of_one_in_the_same_order(
+    clips: Path, scene: str, tmp_path: Path
+) -> None:
+    def rows(*options: str | Path) -> list[dict[str, object]]:
+        done = run("triage", clips, "--profile", scene, "--json", *options)
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return [{**row, "time": None, "seconds": None, "key_frames": None} for row in found]
+
+    out = tmp_path / "out"
+    run("triage", clips / "runner.mp4", "--profile", scene, "--out", out)
+    shared = rows("--workers", "2", "--out", out)
+    assert [Path(str(row["source"])).name for row in shared] == [
+        "calm.mp4",
+        "empty.mp4",
+        "runner.mp4",
+        "text.mp4",
+    ]
+    assert len((out / "clips.jsonl").read_text().splitlines()) == 4
+    assert rows() == [
+        {**row, "events": [{**event, "key_frame": None, "clip": None} for event in row["events"]]}  # type: ignore[attr-defined]
+        for row in shared
+    ]
+
+
 def test_a_later_run_keeps_the_clips_of_earlier_ones(clips: Path, scene: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in ("runner.mp4", "calm.mp4"):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.terminal import Effort, EffortOption, RateOption, use_passive_wait_policy
+from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 
 OpenOnlyOption = Annotated[
     bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
@@ -59,6 +59,7 @@ def detection(
         typer.Option(help="Of split, learning and bootstrap; 0 when not asked. Repeat it for the mean."),
     ] = None,
     false_alarm_rate: RateOption = None,
+    workers: WorkersOption = 1,
     json: Annotated[
         bool,
         typer.Option("--json", help="JSON Lines instead of a table: each run, then means if several seeds."),
@@ -83,7 +84,13 @@ def detection(
     results = []
     with progress_bars() as progress:
         for result in compare_detection(
-            data, asked, train_normals=train_normals, groups=groups, seeds=seed or [0], progress=progress
+            data,
+            asked,
+            train_normals=train_normals,
+            groups=groups,
+            seeds=seed or [0],
+            progress=progress,
+            workers=workers,
         ):
             results.append(result)
             if json:

@@ -17,6 +17,7 @@ from anomalist.cli.terminal import (
     KeepMediaOption,
     PublishOption,
     RateOption,
+    WorkersOption,
     use_device,
     use_passive_wait_policy,
 )
@@ -85,6 +86,7 @@ def inspect(
     publish: PublishOption = None,
     keep_media: KeepMediaOption = None,
     device: DeviceOption = None,
+    workers: WorkersOption = 1,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -116,6 +118,7 @@ def inspect(
         policy=policy,
         model=model,
         guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
+        workers=workers,
     )
     inspector = _open_inspector(settings, quiet=json)
     trail = open_trail(keep_media and keep_media.value)

@@ -68,6 +68,10 @@ PublishOption = Annotated[
         "more; ANOMALIST_PUBLISH adds to it."
     ),
 ]
+WorkersOption = Annotated[
+    int,
+    typer.Option(min=1, help="Processes that measure, which share the cores; the results are the same."),
+]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]
 RateOption = Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
@@ -21,6 +22,7 @@ from anomalist.cli.terminal import (
     KeepMediaOption,
     ProfileOption,
     PublishOption,
+    WorkersOption,
     say_if_busy,
     use_passive_wait_policy,
 )
@@ -223,6 +225,7 @@ def triage(
         Path | None, typer.Option(help="Severity policy (TOML) instead of the shipped one.")
     ] = None,
     keep_media: KeepMediaOption = None,
+    workers: WorkersOption = 1,
     json: JsonOption = False,
     fail_on: Annotated[
         FailOnClip | None, typer.Option(help="Exit with 1 when a clip gets this verdict.")
@@ -235,6 +238,8 @@ def triage(
     from anomalist.composition import TriageSettings
     from anomalist.publishing.publishers import Publishers
 
+    if follow and workers > 1:
+        raise DataError("--workers is for clips; a stream has one.", "Start one process a camera.")
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
     if profile is None:
@@ -246,7 +251,7 @@ def triage(
         from anomalist.ranking import ClipRanking
 
         with Publishers(publish or (), warn) as published:
-            records = _triage_all(ClipRanking(), paths, out, published, echo=json, trail=None)
+            records = _triage_all(ClipRanking(), paths, out, published, Manner(json, None, workers))
         _exit_by(records, fail_on)
         return
     settings = TriageSettings(
@@ -268,7 +273,7 @@ def triage(
         follow_stream(run, paths, addresses, out, trail)
         return
     with Publishers(publish or (), warn, run.scene.name) as published:
-        records = _triage_all(run, paths, out, published, echo=json, trail=trail)
+        records = _triage_all(run, paths, out, published, Manner(json, trail, workers))
     _exit_by(records, fail_on)
 
 
@@ -292,14 +297,21 @@ def _open_triage(settings: TriageSettings) -> Triage:
     return run
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How clips are triaged: whether each record is printed, the audit trail, and in how many processes."""
+
+    echo: bool
+    trail: AuditTrail | None
+    workers: int
+
+
 def _triage_all(
     run: Triage | ClipRanking,
     paths: Sequence[str],
     out: Path | None,
     published: Publishers,
-    *,
-    echo: bool,
-    trail: AuditTrail | None,
+    manner: Manner,
 ) -> list[ClipRecord]:
     from anomalist.cli.terminal import err, triage_table
     from anomalist.cli.terminal import out as stdout
@@ -314,10 +326,10 @@ def _triage_all(
     videos = [video for video in listing.videos if not is_cut_clip(video, out)]
     if not videos:
         raise DataError(f"No videos in {', '.join(paths)}.")
-    records = list(published.each(_triage_each(run, videos, out, echo=echo, trail=trail)))
+    records = list(published.each(_triage_each(run, videos, out, manner)))
     if out is not None:
         err.print(f"Report: {finish_clip_run(out)}", markup=False, soft_wrap=True)
-    if not echo:
+    if not manner.echo:
         every = records if out is None else ClipRunFolder(out).records()
         stdout.print(triage_table(records, stored_rank_adjustments(every)))
     return records
@@ -327,24 +339,27 @@ def _triage_each(
     run: Triage | ClipRanking,
     videos: Sequence[str | Path],
     out: Path | None,
-    *,
-    echo: bool,
-    trail: AuditTrail | None,
+    manner: Manner,
 ) -> Iterator[ClipRecord]:
     """Triage each video, into a folder where one is named; what was done there is not done again."""
     from anomalist.cli.terminal import progress_bars
     from anomalist.runs import ClipRun
 
-    with ClipRun(run, out, trail) as clips, progress_bars() as progress:
+    with ClipRun(run, out, manner.trail) as clips, progress_bars() as progress:
 
         def seen(time: float, duration: float | None) -> None:
             total = max(int(duration or 0), 1)
             progress("seconds", min(int(time), total), total)
 
-        for number, path in enumerate(videos):
+        made = (
+            (clips.clip(path, seen) for path in videos)
+            if manner.workers == 1
+            else clips.clips(videos, manner.workers)
+        )
+        progress("clips", 0, len(videos))
+        for number, record in enumerate(made, 1):
             progress("clips", number, len(videos))
-            record = clips.clip(path, seen)
-            if echo:
+            if manner.echo:
                 print(record.model_dump_json(), flush=True)
             yield record
 

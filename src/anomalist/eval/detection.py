@@ -130,6 +130,7 @@ class DetectionResult(DetectionMetrics):
         description="largest resident size of this process so far, 10⁶ bytes"
     )
     threads: int
+    workers: int = Field(1, description="processes that inspected; then the time has their start in it")
     version: str = __version__
 
 
@@ -141,6 +142,7 @@ def evaluate_detection(
     groups: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
+    workers: int = 1,
 ) -> DetectionResult:
     """Train a contender on some of the good pictures of a folder and score it on the others.
 
@@ -152,6 +154,7 @@ def evaluate_detection(
     groups : CSV file ``image,group``; without it the split is by picture.
     seed : of the split, of learning and of the bootstrap.
     progress : called with the current step, the number done and the total.
+    workers : processes that inspect.
 
     Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
@@ -165,7 +168,10 @@ def evaluate_detection(
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         inspector = Inspector(
-            contender.make(parts, seed, Path(folder), progress), model=EVIDENCE, memory=False
+            contender.make(parts, seed, Path(folder), progress),
+            model=EVIDENCE,
+            memory=False,
+            workers=workers,
         )
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
@@ -181,6 +187,7 @@ def evaluate_detection(
         ms_per_image=1000 * watch.seconds / watch.count if watch.count else None,
         peak_memory_mb=_peak_memory_mb(),
         threads=torch.get_num_threads(),
+        workers=workers,
     )
 
 
@@ -192,6 +199,7 @@ def compare_detection(
     groups: Path | None = None,
     seeds: Sequence[int] = (0,),
     progress: Progress = no_progress,
+    workers: int = 1,
 ) -> Iterator[DetectionResult]:
     """Measure every contender with every distinct seed; results are yielded one by one.
 
@@ -200,7 +208,13 @@ def compare_detection(
     for contender in contenders:
         for seed in dict.fromkeys(seeds):
             yield evaluate_detection(
-                data, contender, train_normals=train_normals, groups=groups, seed=seed, progress=progress
+                data,
+                contender,
+                train_normals=train_normals,
+                groups=groups,
+                seed=seed,
+                progress=progress,
+                workers=workers,
             )
 
 

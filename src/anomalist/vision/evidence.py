@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -251,6 +251,17 @@ class EvidenceSource(Protocol):
         ...
 
 
+@runtime_checkable
+class RunWatcher(Protocol):
+    """An evidence source that also tests its run for drift, for which it must see the pictures in order."""
+
+    def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """Measure as `EvidenceSource.measure` does, each picture without those before it."""
+
+    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
+        """Test for drift what `measure_each` gave, wherever that was done."""
+
+
 @dataclass(frozen=True)
 class ProfileEvidence:
     """Evidence by the detector and calibration of a profile, to be decided at a false-alarm ``rate``."""
@@ -281,13 +292,19 @@ class ProfileEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Score a batch at a time; see `EvidenceSource.measure`."""
+        return self.watch(self.measure_each(paths))
 
-        measured = measure_all(
+    def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """See `RunWatcher.measure_each`."""
+        return measure_all(
             lambda several: score_inputs(self.profile, several),
             lambda media, scored: measure(self.profile, media, scored, self.rate),
             paths,
             self.profile.manifest.scale,
         )
+
+    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
+        """See `RunWatcher.watch`."""
         test = RunTest(self.profile.inputs) if self.profile.inputs is not None else None
         return watch_run(lambda evidence: test, measured)
 
@@ -349,13 +366,20 @@ class MixedEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Recognise and score a batch at a time; see `EvidenceSource.measure`."""
+        return self.watch(self.measure_each(paths))
+
+    def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
+        """See `RunWatcher.measure_each`."""
+        scale = self.profile.products[0].manifest.scale  # one for all, see `pipeline.learn_products`
+        return measure_all(self._score, self._evidence, paths, scale)
+
+    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
+        """See `RunWatcher.watch`."""
         tests = {
             product.name: RunTest(product.inputs)
             for product in self.profile.products
             if product.inputs is not None
         }
-        scale = self.profile.products[0].manifest.scale  # one for all, see `pipeline.learn_products`
-        measured = measure_all(self._score, self._evidence, paths, scale)
         return watch_run(
             lambda evidence: tests.get(evidence.product.name) if evidence.product else None, measured
         )

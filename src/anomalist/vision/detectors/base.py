@@ -203,7 +203,7 @@ def default_detector(backbone: str | None) -> str:
     return "surface" if backbone is not None or find_dinov2() is None else "ensemble"
 
 
-_MAX_BATCH_PICTURES = 16
+MAX_BATCH_PICTURES = 16
 MAX_BATCH_PIXELS = 8_000_000
 """Pixels of a batch of pictures together, which bounds its memory."""
 
@@ -229,7 +229,7 @@ def score_in_batches(
         media = _load_or_error(path, scale)
         batch.append((path, media))
         pixels += media.pixels.shape[0] * media.pixels.shape[1] if isinstance(media, Media) else 0
-        if len(batch) >= _MAX_BATCH_PICTURES or pixels >= MAX_BATCH_PIXELS:
+        if len(batch) >= MAX_BATCH_PICTURES or pixels >= MAX_BATCH_PIXELS:
             yield from _score_batch(score, batch)
             batch, pixels = [], 0
     yield from _score_batch(score, batch)

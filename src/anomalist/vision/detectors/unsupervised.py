@@ -281,6 +281,7 @@ class MutualEvidence:
     compared_with = "the other pictures"
 
     def __init__(self, paths: Sequence[str | Path], seed: int = 0, progress: Progress = no_progress) -> None:
+        self.paths, self.seed = tuple(paths), seed
         self._scale = learn_scale(paths)
         sample = draw_sample(paths, seed, progress, self._scale)
         if len(sample) < MIN_PICTURES:

@@ -1,0 +1,93 @@
+"""Pictures a second of ``inspect`` with one worker and with several; prints one JSON line.
+
+``python scripts/bench_workers.py [--workers 2] [--pictures 400] [--side 256]`` learns from 24 rendered tiles,
+then inspects others, alternating one worker and several, each run in a process of its own that also loads the
+profile. "steady" leaves out what is done once, by the difference between all pictures and the first tenth.
+Each figure is the median of the rounds; "load" is the machine's load average before each round: with other
+programs on the cores the figures say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from anomalist.pipeline import learn
+from anomalist.vision.synthetic_textures import render_surface
+from anomalist.vision.worker_pool import usable_cores
+
+TO_LEARN = 24
+COMMAND = (sys.executable, "-c", "from anomalist.cli.app import main; main()")
+
+
+def write_tiles(folder: Path, numbers: Sequence[int], side: int) -> Path:
+    """Crops of one rendered surface, PNG."""
+    folder.mkdir()
+    whole = render_surface(7, 2 * side)
+    for number in numbers:
+        tile = np.roll(whole, (37 * number, 53 * number), (0, 1))[:side, :side]
+        Image.fromarray(tile).save(folder / f"{number:05d}.png")
+    return folder
+
+
+def seconds_of(folder: Path, profile: Path, workers: int) -> float:
+    """Seconds that ``inspect`` takes from its start to its end, with a run folder."""
+    with TemporaryDirectory() as out:
+        words = ("inspect", folder, "--profile", profile, "--model", "evidence", "--json", "--out", out)
+        began = time.perf_counter()
+        subprocess.run(
+            [*COMMAND, *map(str, words), "--workers", str(workers)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    """Learn, time, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--effort", choices=("fast", "normal"), default="fast")
+    asked = parser.parse_args()
+    few = asked.pictures // 10
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        os.environ["ANOMALIST_HOME"] = str(folder / "home")
+        good = write_tiles(folder / "good", range(TO_LEARN), asked.side)
+        profile = learn(good, profile=folder / "profile", effort=asked.effort).path
+        many = write_tiles(folder / "new", range(TO_LEARN, TO_LEARN + asked.pictures), asked.side)
+        some = write_tiles(folder / "some", range(TO_LEARN, TO_LEARN + few), asked.side)
+        seconds_of(some, profile, 1)  # the first run reads its modules from the disk
+        whole: dict[int, list[float]] = {1: [], asked.workers: []}
+        steady: dict[int, list[float]] = {1: [], asked.workers: []}
+        load = []
+        for _ in range(asked.rounds):
+            load.append(round(os.getloadavg()[0], 1))
+            for workers in whole:
+                first, all_of_it = seconds_of(some, profile, workers), seconds_of(many, profile, workers)
+                whole[workers].append(asked.pictures / all_of_it)
+                steady[workers].append((asked.pictures - few) / max(all_of_it - first, 1e-9))
+    rates = {
+        name: {f"workers_{n}": round(statistics.median(values), 2) for n, values in found.items()}
+        for name, found in (("pictures_per_second", whole), ("steady_pictures_per_second", steady))
+    }
+    print(json.dumps(vars(asked) | {"cores": usable_cores(), "load": load} | rates))
+
+
+if __name__ == "__main__":
+    main()
