@@ -1,9 +1,9 @@
 """Naming by example pictures: how often it is right, and how often it names what is unlike any; JSON lines.
 
 ``python scripts/bench_examples.py`` draws six kinds of things (``generated_objects``). One, two or four
-of them in a row are known by five pictures each, in all six turns; new things of all six kinds, on other ground,
-are shown at three sizes, five looks each. ``right`` is the share of those of a known class that get its name,
-``wrong`` that get another, ``forced`` the share of the others that get any.
+of them in a row are known by five pictures each, in all six turns; new things of all six kinds, on other
+ground, are shown at three sizes, five looks each. ``right`` is the share of those of a known class that get
+its name, ``wrong`` that get another, ``forced`` the share of the others that get any.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The limit below which nothing is named comes from the examples alone: it best separates how alike pictures of
 one class are, each left out in turn, from how alike those of different classes are, for all classes together
-(`KnownKindClassifier`) and for the class itself. Examples are reduced to about the size in which an object is seen before they are compared.
+(`KnownKindClassifier`) and for the class itself. Examples are first reduced to about the size in which an
+object is seen.
 """
 
 from __future__ import annotations
