@@ -1,4 +1,4 @@
-"""Vision-language models of real architectures with random weights, made offline.
+"""Vision-language models and object detectors of real architectures with random weights, made offline.
 
 They know nothing, but they are saved, loaded, quantised and run by the same code as the models that people
 download, and their folders look the same. The tests use tiny ones, ``bench_options.py`` larger ones.
@@ -7,7 +7,7 @@ download, and their folders look the same. The tests use tiny ones, ``bench_opti
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +253,66 @@ def _save_stock(folder: Path, tokenizer: Any, template: str, processor_class: st
     for name in ("preprocessor_config.json", "tokenizer_config.json"):
         path = folder / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {"processor_class": processor_class}))
+
+
+def save_yolos(folder: Path, classes: Sequence[str] = ("person", "bicycle"), *, side: int = 64) -> Path:
+    """Save a YOLOS object detector in the way of the published ones."""
+    from transformers import YolosConfig, YolosImageProcessorPil
+
+    config = YolosConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=[side, side],
+        patch_size=16,
+        num_detection_tokens=8,
+        use_mid_position_embeddings=False,
+        id2label=dict(enumerate(classes)),
+        label2id={name: number for number, name in enumerate(classes)},
+    )
+    _save_detector(config, folder)
+    YolosImageProcessorPil(size={"shortest_edge": side, "longest_edge": side}).save_pretrained(folder)
+    return folder
+
+
+def save_detr(folder: Path, classes: Sequence[str] = ("person", "bicycle"), *, side: int = 64) -> Path:
+    """Save a DETR object detector with a ResNet of transformers as its backbone."""
+    from transformers import DetrConfig, DetrImageProcessorPil, ResNetConfig
+
+    backbone = ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 8, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage4"],
+    )
+    config = DetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        num_queries=8,
+        id2label=dict(enumerate(classes)),
+        label2id={name: number for number, name in enumerate(classes)},
+    )
+    _save_detector(config, folder)
+    DetrImageProcessorPil(size={"shortest_edge": side, "longest_edge": side}).save_pretrained(folder)
+    return folder
+
+
+def _save_detector(config: Any, folder: Path) -> None:  # noqa: ANN401
+    """Save random weights (always the same) of an object detector as safetensors."""
+    import torch
+    from transformers import AutoModelForObjectDetection
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForObjectDetection.from_config(config).save_pretrained(folder)

@@ -172,7 +172,7 @@ def test_without_dinov2_the_error_says_what_is_missing(
 ) -> None:
     monkeypatch.delenv("ANOMALIST_BACKBONE", raising=False)
     monkeypatch.setattr(dinov2, "find_spec", lambda name: None)
-    monkeypatch.setattr(dinov2, "_cached_folder", lambda name, files: None)
+    monkeypatch.setattr(dinov2, "cached_folder", lambda name, files: None)
     with pytest.raises(DetectorError, match="DINOv2 is needed and is not on this machine"):
         quick(draw_products(tmp_path / "goods"), "line")
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from anomalist.agent.reasoning.event_reasoner import EventAnnotator
     from anomalist.memory.recall import CaptionMemory
     from anomalist.vision.motion.scene import Scene, Zone
+    from anomalist.vision.naming.looks import ObjectNamer
 
 _log = logging.getLogger(__name__)
 
@@ -263,6 +264,8 @@ class TriageSettings:
     watch : what to look out for, in words.
     calls_per_minute : of footage, to the model.
     memory : whether rules and remembered scenes are recalled.
+    examples : folder of example pictures that name tracked objects, a folder for each class.
+    object_detector : model of transformers that names them, ``hf:NAME`` or a folder.
     """
 
     scene: str | Path | Scene
@@ -274,6 +277,8 @@ class TriageSettings:
     watch: Sequence[str] = ()
     calls_per_minute: float = 2.0
     memory: bool = True
+    examples: str | Path | None = None
+    object_detector: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +306,8 @@ def compose_triage(settings: TriageSettings) -> TriageParts:
     Raises
     ------
     ProfileError, PolicyError, ModelError : the scene or the policy can't be read, the model is not there.
-    DataError : the zones can't be read, or an item to watch for can't be used.
+    DataError : the zones or examples can't be read, or an item to watch for can't be used.
+    DetectorError : the object detector, or DINOv2 for the examples, is not there.
     """
     from anomalist.vision.motion.scene import Scene, load_scene, read_zones
 
@@ -341,7 +347,22 @@ def _event_annotator(spec: str, settings: TriageSettings, policy: Policy) -> Eve
         name="" if model is None else record_name(spec, model),
         calls_per_minute=settings.calls_per_minute,
         policy=policy,
+        namers=_object_namers(settings),
     )
+
+
+def _object_namers(settings: TriageSettings) -> tuple[ObjectNamer, ...]:
+    """Who says what tracked objects are, examples first."""
+    namers: list[ObjectNamer] = []
+    if settings.examples is not None:
+        from anomalist.vision.naming.examples import open_examples
+
+        namers.append(open_examples(settings.examples))
+    if settings.object_detector is not None:
+        from anomalist.vision.naming.object_detector import open_object_detector
+
+        namers.append(open_object_detector(settings.object_detector))
+    return tuple(namers)
 
 
 def _annotation_digest(
@@ -355,4 +376,5 @@ def _annotation_digest(
 
     model = AUTO if spec == EVIDENCE else annotator.digest
     recalled = ("", "") if memory is None else (memory.digest, memory_digest(scene))
-    return repr((list(settings.watch) or None, model, settings.calls_per_minute, *recalled))
+    named = () if annotator.naming is None else (annotator.naming.digest,)
+    return repr((list(settings.watch) or None, model, settings.calls_per_minute, *recalled, *named))

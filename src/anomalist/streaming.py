@@ -286,6 +286,11 @@ class OpinionQueue:
 
     def __init__(self, annotator: EventAnnotator, recent: RecentFrames) -> None:
         self._annotator = annotator
+        asks_model = annotator.model is not None
+        self._not_asked = (
+            "The model was not asked about this event" if asks_model else "Its objects were not named"
+        )
+        self._no_answer = "The model gave no opinion" if asks_model else "Its objects were not named"
         self._recent = recent
         self._changed = Condition()
         self._waiting: deque[tuple[RecentFrames, Event]] = deque()
@@ -313,7 +318,7 @@ class OpinionQueue:
             self._waiting = deque(each for each in self._waiting if each[1].id != event.id)
             if len(self._waiting) == MAX_WAITING_EVENTS:
                 _, left_out = self._waiting.popleft()
-                self._finish(add_note(left_out, "The model was not asked about this event: too many waited."))
+                self._finish(add_note(left_out, f"{self._not_asked}: too many waited."))
             self._waiting.append(job)
             self._changed.notify_all()
 
@@ -338,7 +343,7 @@ class OpinionQueue:
                     self._waiting.clear()
                     break
             yield from done
-        note = f"The model gave no opinion within {seconds:g} s of the end of the stream."
+        note = f"{self._no_answer} within {seconds:g} s of the end of the stream."
         yield from (add_note(event, note) for event in rest if event.id not in self._answered)
 
     @property
@@ -362,7 +367,7 @@ class OpinionQueue:
         try:
             (asked,) = self._annotator(frames, (event,))
         except Exception as error:  # the alert is out, and the next event has its turn
-            return add_note(event, f"There is no opinion of the model: {error}")
+            return add_note(event, f"{self._no_answer}: {error}")
         return asked
 
     def _finish(self, event: Event) -> None:

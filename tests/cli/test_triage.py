@@ -15,6 +15,7 @@ from anomalist.vision.motion.scene import Scene
 from tests.publishing.test_webhook import receiver
 from tests.street import make_film, walker
 from tests.street_files import write_film
+from tests.things import racing, write_examples
 
 RUNNER = walker(6.0, 60.0, speed=4.0)
 
@@ -191,3 +192,32 @@ def test_a_run_folder_that_is_copied_is_still_readable(clips: Path, scene: str, 
     run("triage", clips / "runner.mp4", "--profile", scene, "--out", tmp_path / "a")
     copy = Path(shutil.copytree(tmp_path / "a", tmp_path / "b"))
     assert run("report", copy).exit_code == 0
+
+
+def test_examples_name_what_moves_and_what_is_left_out_is_said(scene: str, tmp_path: Path) -> None:
+    film = make_film(9, people=42, change=racing("forklift"))
+    clip = write_film(tmp_path / "forklift.mp4", film)
+    examples = write_examples(tmp_path / "examples")
+    (examples / "bicycle" / "broken.png").write_bytes(b"no picture")
+    options = ("--profile", scene, "--examples", examples, "--out", tmp_path / "out")
+    done = run("triage", clip, *options, "--watch", "a forklift")
+    assert done.exit_code == 0, done.output
+    assert "Left out" in done.output
+    assert "broken.png" in done.output
+    page = (tmp_path / "out" / "triage.html").read_text()
+    assert "is called forklift by the examples in" in page
+    assert "forklift" in (tmp_path / "out" / "triage.md").read_text()
+
+
+def test_examples_and_detectors_that_can_not_be_used_end_with_the_reason(scene: str, tmp_path: Path) -> None:
+    clip = write_film(tmp_path / "clip.mp4", make_film(3, people=42))
+    (tmp_path / "empty").mkdir()
+    for options, reason in (
+        (("--examples", tmp_path / "empty"), "There are no examples in"),
+        (("--object-detector", "hf:nobody/nothing"), "is not on this machine"),
+    ):
+        failed = run("triage", clip, "--profile", scene, *options)
+        assert isinstance(failed.exception, AnomalistError)
+        assert reason in str(failed.exception)
+        alone = run("triage", clip, *options)
+        assert "go with --profile" in str(alone.exception)

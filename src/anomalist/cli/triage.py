@@ -68,7 +68,7 @@ def follow_stream(
         if trail is not None:
             stack.enter_context(trail)
         opinions = None
-        if run.annotator.model is not None:
+        if run.annotator.looks_at_pictures:
             opinions = stack.enter_context(OpinionQueue(run.annotator, recent))
         follower = StreamTriage(run, video.source, video.size, opinions=opinions)
         promised = follower.calibration.promised_per_hour
@@ -215,6 +215,14 @@ def triage(
     watch: Annotated[
         list[str] | None, typer.Option(help="What to look out for, in words. Repeat it for more.")
     ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures that name what moves: bicycle/*.png, forklift/*.png."),
+    ] = None,
+    object_detector: Annotated[
+        str | None,
+        typer.Option(help="A transformers object detector that names what moves: hf:NAME, or a folder."),
+    ] = None,
     model: Annotated[
         str, typer.Option(help="Who looks at events, as in inspect: hf:…, openai:…, scripted:…, evidence.")
     ] = "auto",
@@ -243,9 +251,11 @@ def triage(
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
     if profile is None:
-        if follow or causal or watch or zones is not None or false_events_per_hour is not None:
+        named = examples is not None or object_detector is not None
+        if follow or causal or watch or named or zones is not None or false_events_per_hour is not None:
             raise DataError(
-                "--follow, --causal, --watch, --zones and --false-events-per-hour go with --profile.",
+                "--follow, --causal, --watch, --examples, --object-detector, --zones and "
+                "--false-events-per-hour go with --profile.",
                 "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
             )
         from anomalist.ranking import ClipRanking
@@ -263,6 +273,8 @@ def triage(
         model=model,
         watch=watch or (),
         calls_per_minute=vlm_calls_per_minute,
+        examples=examples,
+        object_detector=object_detector,
     )
     run = _open_triage(settings)
     trail = open_trail(keep_media and keep_media.value)

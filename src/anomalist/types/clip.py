@@ -70,6 +70,23 @@ class Track(Frozen):
     direction: str = Field(description='"from left to right", "towards the camera", …; "" if it stays')
 
 
+class ObjectName(Frozen):
+    """What the object of a track is: who named it, and how sure that is."""
+
+    track: str = Field(pattern=r"^T[1-9]\d*$")
+    name: str | None = Field(description="None: it was not named, see ``why``; never forced")
+    by: Literal["examples", "detector"]
+    source: str = Field(description="folder of the examples, or the model")
+    looks: int = Field(description="frames in which it was looked at")
+    agreeing: int = Field(description="how many of them give this name, or none")
+    score: float | None = Field(
+        None, description="median of these: similarity to the nearest example, or the model's own score"
+    )
+    limit: float | None = Field(None, description="of the score, below which nothing is named")
+    nearest: str = Field("", description="the example that it is most like")
+    why: str = Field("", description="why it has no name")
+
+
 class Caption(Frozen):
     """What was measured, in words: a sentence, and its parts, as Sherlock's quadruple with time and place."""
 
@@ -91,7 +108,9 @@ class WatchMatch(Frozen):
     )
     matched: bool | None = Field(description="None: neither what is measured nor a model could tell")
     clause: str = Field("", description="what fits: a statement of what was measured, or of a model")
-    by: Literal["measured", "model"] | None = Field(None, description="who could tell; None: nobody")
+    by: Literal["measured", "examples", "detector", "model"] | None = Field(
+        None, description="who could tell; None: nobody"
+    )
     probability: float | None = Field(None, description="of a yes, where a model was asked and answered")
 
 
@@ -126,6 +145,7 @@ class Event(Frozen):
     kind: MeasureName
     measures: tuple[Measured, ...] = Field(description="what stood out, the most surprising first")
     tracks: tuple[Track, ...] = Field((), description="who did it, the most involved first")
+    names: tuple[ObjectName, ...] = Field((), description="what the objects of its tracks are")
     box: Box | None = Field(None, description="where, at the peak")
     zone: str | None = None
     caption: Caption
@@ -143,6 +163,10 @@ class Event(Frozen):
     notes: tuple[str, ...] = Field((), description="what could not be told or was not asked, and why")
     key_frame: str | None = Field(None, description="path of the picture, relative to the record file")
     clip: str | None = Field(None, description="path of the short clip, relative to the record file")
+
+    def names_of(self, track: str) -> tuple[str, ...]:
+        """What the object of a track was named, by examples first; empty where it has no name."""
+        return tuple(dict.fromkeys(each.name for each in self.names if each.track == track and each.name))
 
 
 def event_key(source: str, event_id: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from langchain_core.language_models import BaseChatModel
 
 from anomalist.agent.models.structured import RETRIES
+from anomalist.agent.reasoning.event_naming import EventNaming
 from anomalist.agent.reasoning.event_watch import YES_THRESHOLD, EventWatch, ask_watch_items, quote_items
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.agent.reasoning.severity import event_severity
@@ -26,6 +27,7 @@ from anomalist.prompts.templates import prompt_ids, template_sha256
 from anomalist.storage.files import digest_of
 from anomalist.types.clip import Event
 from anomalist.vision.media.frames import Video
+from anomalist.vision.naming.looks import ObjectNamer
 
 MAX_FAILURES = 2
 """After so many in a row a model isn't asked about a video any more: each may have taken minutes."""
@@ -120,8 +122,9 @@ def make_annotator(
     name: str = "model",
     calls_per_minute: float = CALLS_PER_MINUTE,
     policy: Policy | None = None,
+    namers: Sequence[ObjectNamer] = (),
 ) -> EventAnnotator:
-    """Make the annotator of a triage. With nothing to watch for and no model it changes nothing.
+    """Make the annotator of a triage. With nothing to watch for, no namer and no model it changes nothing.
 
     Parameters
     ----------
@@ -130,18 +133,21 @@ def make_annotator(
     name : of the model, with its quantisation, as it goes into the record.
     calls_per_minute : of footage, see `CallBudget`.
     policy : what is severe is asked about first; the one that ships by default.
+    namers : say what the tracked objects are.
 
     Raises
     ------
     DataError : an item is empty, too long, has no words or is there twice.
     ModelError : ``calls_per_minute`` is no number from 0 on, or the sentence encoder is missing.
     """
+    naming = EventNaming(tuple(namers)) if namers else None
     return EventAnnotator(
-        watch=EventWatch(watch) if watch else None,
+        watch=EventWatch(watch, classes=naming.classes if naming else ()) if watch else None,
         model=model,
         name=name,
         budget=CallBudget(calls_per_minute),
         policy=policy or load_policy(),
+        naming=naming,
     )
 
 
@@ -149,8 +155,8 @@ def make_annotator(
 class EventAnnotator:
     """Annotates the events of one video after another; made by `make_annotator`.
 
-    Every event has its opinion before the items are asked about: a model's sentence is held against the
-    items too, at no cost. What is most severe comes first, then what is most surprising.
+    Objects are named first. Every event has its opinion before the items are asked about: a model's sentence
+    is held against the items too, at no cost. What is most severe comes first, then what is most surprising.
     """
 
     watch: EventWatch | None
@@ -158,6 +164,7 @@ class EventAnnotator:
     name: str
     budget: CallBudget
     policy: Policy
+    naming: EventNaming | None = None
 
     @property
     def digest(self) -> str:
@@ -168,16 +175,26 @@ class EventAnnotator:
         return digest_of(self.name, *prompts)
 
     @property
+    def looks_at_pictures(self) -> bool:
+        """Whether events are looked at again in their frames, which takes time."""
+        return self.model is not None or self.naming is not None
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know beforehand: which items can't be told without a model."""
+        """What a user should know beforehand: on the examples, and which items can't be told."""
+        told = self.naming.notes if self.naming else ()
         if self.watch is None or self.model is not None or not self.watch.beyond:
-            return ()
-        told = f"What is measured has nothing to do with {quote_items(self.watch.beyond)}."
-        return (f"{told} Only a model that looks at the pictures could tell.",)
+            return told
+        beyond = f"What is measured has nothing to do with {quote_items(self.watch.beyond)}."
+        return (*told, f"{beyond} Only a model that looks at the pictures could tell.")
 
     def __call__(self, video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """The same events in the same order; none is left out, and nothing measured is changed."""
-        if not events or (self.watch is None and self.model is None):
+        if not events:
+            return events
+        if self.naming is not None:
+            events = tuple(self.naming(video, event) for event in events)
+        if self.watch is None and self.model is None:
             return events
         if self.model is None:
             return tuple(self._watched(event, {}) for event in events)
@@ -196,7 +213,7 @@ class EventAnnotator:
         """The event matched with the watched items by what was measured, before any model was asked."""
         if self.watch is None:
             return event
-        if self.model is None:
+        if not self.looks_at_pictures:
             return self._watched(event, {})
         return event.replace(watched=self.watch.matches(event, {}))
 
@@ -210,16 +227,17 @@ class EventAnnotator:
         matches = self.watch.matches(event, probabilities)
         untold = [match.item for match in matches if match.matched is None]
         contested = [
-            f'By what was measured {event.id} fits "{match.item}", the model sees no such thing.'
+            f'By {_BASES[match.by]} {event.id} fits "{match.item}", the model sees no such thing.'
             for match in matches
-            if match.by == "measured"
-            and match.matched
-            and probabilities.get(match.item, 1.0) <= YES_THRESHOLD
+            if match.by in _BASES and match.matched and probabilities.get(match.item, 1.0) <= YES_THRESHOLD
         ]
         notes = [*event.notes, _undecided_note(untold)] if untold else event.notes
         return event.replace(
             watched=matches, disagreements=(*event.disagreements, *contested), notes=tuple(notes)
         )
+
+
+_BASES = {"measured": "what was measured", "examples": "its name", "detector": "its name"}
 
 
 def _undecided_note(items: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from langchain_core.language_models import BaseChatModel
 
 from anomalist.agent.choice.model_choice import ModelChoice, MultipleChoiceQuestion, choose_each_by_model
 from anomalist.agent.models.structured import system_message, user_message
+from anomalist.agent.reasoning.name_watch import NameWatch
 from anomalist.agent.reasoning.vlm_reasoner import EVENT_SYSTEM_PROMPT, CallAllowance
 from anomalist.agent.reasoning.vlm_views import EventViews, View
 from anomalist.errors import ModelError
@@ -94,19 +95,23 @@ class EventWatch:
     ----------
     items : what to watch for, in words.
     encoder : the sentence encoder; `load_encoder()` by default.
+    classes : names that the objects of events may have.
 
     Raises
     ------
     DataError : an item is empty, too long, has no words or is given twice.
     """
 
-    def __init__(self, items: Sequence[str], encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, items: Sequence[str], encoder: Encoder | None = None, *, classes: Sequence[str] = ()
+    ) -> None:
         self._encoder = encoder or load_encoder()
         self._described = Watch(items, usual=ORDINARY_CLAUSES, encoder=self._encoder)
         self.items = self._described.items
         self._beyond = (*ORDINARY_CLAUSES, *UNMEASURABLE_STATEMENTS)
         self._measured = Watch(items, usual=self._beyond, encoder=self._encoder)
         self._contrasts: dict[frozenset[MeasureName], FloatArray] = {}
+        self._names = NameWatch(self.items, classes, self._encoder, self._beyond)
 
     @cached_property
     def measurable_items(self) -> tuple[str, ...]:
@@ -117,8 +122,9 @@ class EventWatch:
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """The items that no measure can match: only a model can recognise these."""
-        return tuple(item for item in self.items if item not in self.measurable_items)
+        """The items that no measure and no name can match: only a model can recognise these."""
+        told = {*self.measurable_items, *self._names.items}
+        return tuple(item for item in self.items if item not in told)
 
     def matches(self, event: Event, probabilities: Mapping[str, float]) -> tuple[WatchMatch, ...]:
         """Match an event with each item.
@@ -130,28 +136,38 @@ class EventWatch:
 
         Returns
         -------
-        One match for each item. Measurements count first, then a model's reply about the item itself, then
-        its description of the event. ``matched`` is None where none of these can decide.
+        One match for each item. Measurements count first, then the names of objects, then a model's reply
+        about the item itself, then its description of the event. ``matched`` is None where none of these can
+        decide.
         """
         names = frozenset(m.name for m in event.measures if m.surprise >= _MIN_MEASURE_SCORE) | {event.kind}
         texts = [text for name in MEASURE_STATEMENTS if name in names for text in MEASURE_STATEMENTS[name]]
         measured = self._by_measures(names, [event.caption.text, *texts])
         described = self._by_description(event)
+        named = self._names.matches(event)
         return tuple(
-            self._combine(by_measure, by_model, probabilities.get(by_measure.item))
+            self._combine(
+                by_measure, named.get(by_measure.item), by_model, probabilities.get(by_measure.item)
+            )
             for by_measure, by_model in zip(measured, described, strict=True)
         )
 
-    def _combine(self, measured: WatchMatch, described: WatchMatch, probability: float | None) -> WatchMatch:
-        """Combine the three for one item."""
+    def _combine(
+        self, measured: WatchMatch, named: WatchMatch | None, described: WatchMatch, probability: float | None
+    ) -> WatchMatch:
+        """Combine the four for one item."""
         if measured.matched:
             return measured.replace(probability=probability)
+        if named is not None and named.matched:
+            return named.replace(probability=probability)
         if probability is not None:
             basis = described if described.matched else measured
             update = {"matched": probability > YES_THRESHOLD, "by": "model", "probability": probability}
             return basis.replace(**update)
         if described.matched:
             return described
+        if named is not None:
+            return named
         if measured.item in self.measurable_items:
             return measured.replace(by="measured")
         return measured.replace(matched=None)

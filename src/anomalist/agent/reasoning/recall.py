@@ -192,13 +192,14 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
 
 def _event_captions(event: Event) -> list[str]:
     """Captions of an event: as measured, in the usual wording of video captions, and by a model."""
+    from anomalist.agent.reasoning.event_naming import object_noun
     from anomalist.vision.motion.captions import pace_words, size_word
 
     captions = [event.caption.text]
     for track in event.tracks[:1]:
         if track.direction:
             how = f"{track.direction} {pace_words(track.speed_ratio)} {event.caption.where}"
-            captions.append(f"A {size_word(track)}object moves {how}.")
+            captions.append(f"A {size_word(track)}{object_noun(event)} moves {how}.")
     if event.seen is not None:
         captions.append(event.seen.text)
     return captions

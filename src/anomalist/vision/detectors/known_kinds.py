@@ -72,7 +72,7 @@ class KnownKindClassifier:
             for which in (same & others, ~same & others)
             for most in (np.where(which, similar, -np.inf).max(1, initial=-np.inf),)
         )
-        return cls(vectors, tuple(ids), tuple(kinds), _similarity_limit(own, foreign))
+        return cls(vectors, tuple(ids), tuple(kinds), similarity_limit(own, foreign))
 
     def classify(self, vector: FloatArray) -> KnownKind:
         """Classify a signature, float32 (d + 6,), by a weighted vote of the three nearest cases."""
@@ -89,7 +89,7 @@ class KnownKindClassifier:
         )
 
 
-def _similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
+def similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
     """Similarity that maximises the share of ``own`` from it on plus the share of ``foreign`` below it.
 
     With too few of other kinds, nine in ten of the own reach it.

@@ -252,7 +252,7 @@ def is_folder_name(name: str) -> bool:
 
 
 @contextmanager
-def loading(name: str, remedy: str) -> Iterator[None]:
+def loading(name: str, remedy: str, what: str = "backbone") -> Iterator[None]:
     """Load a model without its progress bars and warnings; what goes wrong becomes a DetectorError."""
     from safetensors import SafetensorError
 
@@ -261,7 +261,7 @@ def loading(name: str, remedy: str) -> Iterator[None]:
             yield
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DetectorError(f"The backbone {name} can't be loaded: {reason}.", remedy) from error
+        raise DetectorError(f"The {what} {name} can't be loaded: {reason}.", remedy) from error
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def find_dinov2() -> BackboneLocation | None:
     if asked:
         found = find_backbone(asked)
         return replace(found, origin=f"{asked}, as ANOMALIST_BACKBONE says")
-    if folder := _cached_folder(PUBLISHED_NAME, (_CONFIG, _PREPROCESSOR, _WEIGHTS)):
+    if folder := cached_folder(PUBLISHED_NAME, (_CONFIG, _PREPROCESSOR, _WEIGHTS)):
         return BackboneLocation(PUBLISHED_NAME, folder, f"{PUBLISHED_NAME} from the Hugging Face cache")
     unpacked, carrier = Settings().backbones / _UNPACKED_NAME, _carrier_file()
     if carrier is None and not (unpacked / _PROVENANCE).is_file():
@@ -131,13 +131,13 @@ def find_backbone(name: str) -> BackboneLocation:
                 "Name another folder in --backbone or ANOMALIST_BACKBONE, or unset it.",
             )
         return BackboneLocation(name, folder, name)
-    cached = _cached_folder(name, (_CONFIG,))
+    cached = cached_folder(name, (_CONFIG,))
     if cached is None:
         raise DetectorError(f"The backbone {name} is not on this machine.", f"Run hf download {name}")
     return BackboneLocation(name, cached, name)
 
 
-def _cached_folder(name: str, files: Sequence[str]) -> Path | None:
+def cached_folder(name: str, files: Sequence[str]) -> Path | None:
     """Folder of a model in the local Hugging Face cache that has all these files."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

@@ -91,6 +91,9 @@ def _moving_section(tracked_object: TrackedObject, around: float, min_speed: flo
     return first, int(after[0]) - 1 if len(after) else len(times) - 1
 
 
+OBJECT = "object"
+"""What a caption calls a thing that has no name."""
+
 _LARGE_RATIO, _SMALL_RATIO = 1.8, 0.5  # times the area of a usual body
 _FAST_EVENT = 1.5  # times the usual speed
 
@@ -158,6 +161,17 @@ def caption_of(facts: CaptionFacts) -> Caption:
     )
 
 
+def name_subject(caption: Caption, name: str) -> Caption:
+    """The caption with its object called by a name; unchanged where it is about no single object."""
+    lead, noun = caption.subject[: -len(OBJECT)], caption.subject[-len(OBJECT) :]
+    if noun != OBJECT or not caption.text[1:].startswith(caption.subject[1:]):
+        return caption
+    words = f"{lead.partition(' ')[2]}{name}"
+    subject = f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
+    text = f"{subject[0].upper()}{subject[1:]}{caption.text[len(caption.subject) :]}"
+    return caption.replace(subject=subject, text=text)
+
+
 def size_word(track: Track) -> str:
     """ "large ", "small " or "", by the area of a usual body at that place."""
     return (
@@ -189,7 +203,7 @@ def _subject(facts: CaptionFacts) -> str:
         return "something"
     fast = "fast, " if facts.kind != "dwell" and facts.track.speed_ratio >= _FAST_EVENT else ""
     size = size_word(facts.track)
-    words = f"{fast}{size}object" if size else f"{fast.rstrip(', ')} object".strip()
+    words = f"{fast}{size}{OBJECT}" if size else f"{fast.rstrip(', ')} {OBJECT}".strip()
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 

@@ -1,0 +1,1 @@
+"""What tracked objects are: by example pictures, or by an object detector."""
