@@ -25,6 +25,7 @@ LAYERS = (
     {"agent", "querying"},
     {"records"},
     {"composition", "pipeline", "triage", "ranking", "streaming", "feedback", "subjects"},
+    {"cameras"},
     {""},  # the public API
     {"publishing"},
     {"report"},

@@ -74,7 +74,7 @@ def test_names_follow_the_alerts_of_a_stream_beside_it(street: Scene, examples: 
     triage = triage_of(street, examples=examples)
     recent = RecentFrames("camera")
     film = make_film(9, people=42, change=racing("forklift"))
-    with OpinionQueue(triage.annotator, recent) as opinions:
+    with OpinionQueue(triage.annotator, recent, asks_model=False) as opinions:
         follower = StreamTriage(triage, "camera", SIZE, opinions=opinions)
         alerts = list(follower.follow(recent.record(film.frames())))
     states = [alert.state for alert in alerts]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anomalist.composition import TriageSettings
-from anomalist.streaming import StreamTriage
+from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.types.common import UInt8Array
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import Scene
+from tests.cli.running import rows, run
 from tests.street import SIZE, Film, make_film, walker
+from tests.vision.media.films import film as encoded
 
 RUNNER = walker(9.0, 60.0, speed=4.0)
 
@@ -98,3 +101,19 @@ def test_a_stream_that_gaps_goes_to_infra_red_and_comes_back(by_day: Scene) -> N
         assert alert.event.kind == "speed"
         assert 38 <= alert.event.peak <= 42
     assert not [alert for alert in alerts if alert.state == "trouble"]
+
+
+def test_such_a_stream_goes_through_the_command_line(by_day: Scene, tmp_path: Path) -> None:
+    film = scripted()
+    pixels = [frame.pixels for frame in film.frames()]
+    clip = encoded(tmp_path / "stream.mkv", pixels, rate=10, times=film.times)
+    done = run("triage", clip, "--profile", f"{by_day.path}/", "--follow", "--model", "evidence")
+    assert done.returncode == 0, done.stderr
+    alerts = [LiveAlert.model_validate(row) for row in rows(done.stdout)]
+    told = [(alert.state, alert.picture) for alert in alerts if alert.state in ("jump", "picture")]
+    assert told == [("jump", None), ("picture", "infra-red"), ("picture", "")]
+    (opened,) = [alert.event for alert in alerts if alert.state == "opened"]
+    assert opened is not None
+    assert opened.kind == "speed"
+    assert opened.caption.text.startswith("A fast")
+    assert "standing" not in done.stdout

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.audit.recording import AuditTrail, RunTrail
+from anomalist.cameras.progress import ALERTS
 from anomalist.composition import TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
@@ -23,7 +25,9 @@ from anomalist.records import inspect_to_folder, pending_paths
 from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
 from anomalist.report.exports import Exporter, run_exporters
+from anomalist.report.figures import render_event_images
 from anomalist.report.picture_view import PictureReportView
+from anomalist.storage.files import append_row, open_rows, write_atomically
 from anomalist.storage.opening import OpensTogether
 from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
 from anomalist.triage import ClipEvidence, Triage
@@ -36,6 +40,10 @@ from anomalist.vision.worker_pool import LostItem, Work, work_in_processes
 
 ClipMeasurement = ClipEvidence | ClipRecord | AnomalistError
 """What a process hands over of a clip."""
+
+if TYPE_CHECKING:
+    from anomalist.streaming import LiveAlert
+    from anomalist.vision.media.streams import RecentFrames
 
 Seen = Callable[[float, float | None], None]
 """Called with the time of a frame and the duration of its clip, seconds; None where that is unknown."""
@@ -179,6 +187,42 @@ def _open_triage(settings: TriageSettings, digest: str) -> Work[str | Path, Clip
     triage = Triage(settings)
     check_version(triage.scene.name, triage.scene.digest, digest)
     return partial(map, triage.measure)
+
+
+class AlertRecorder:
+    """Stores the alerts of streams in a folder, each event with a picture when it opens.
+
+    Parameters
+    ----------
+    out : the folder; made where there is none.
+
+    Raises
+    ------
+    DataError : it can't be written, or another process writes into it.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._file = open_rows(out, ALERTS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def keep(self, alert: LiveAlert, recent: RecentFrames) -> LiveAlert:
+        """Store an alert; returns it with the path of its picture, relative to the folder.
+
+        ``recent`` holds the last seconds of the stream that the alert is about.
+        """
+        if alert.state == "opened" and alert.event is not None:
+            camera = "" if alert.camera is None else f"{alert.camera}-"
+            name = f"frames/{camera}{alert.event.id}-{alert.event.start:.0f}s.jpg"
+            write_atomically(self._out / name, render_event_images(recent, alert.event).frame)
+            alert = alert.replace(event=alert.event.replace(key_frame=name))
+        append_row(self._file, alert.model_dump_json().encode(), self._out)
+        return alert
 
 
 def is_cut_clip(video: str | Path, run: Path | None) -> bool:

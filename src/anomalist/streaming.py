@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Condition, Thread
@@ -16,12 +16,11 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from anomalist.agent.reasoning.event_reasoner import EventAnnotator
 from anomalist.agent.reasoning.vlm_reasoner import add_note
 from anomalist.triage import Triage
 from anomalist.types.clip import Event, TimeJump, TroubleKind
 from anomalist.types.common import Frozen
-from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.anomalies import EXPLAINED_SHARE, AnomalyLinker, LocalAnomaly, is_borne_out
 from anomalist.vision.motion.events import EventBuilder, Moment
@@ -34,7 +33,10 @@ _ONSET_SECONDS = 1.0  # before a thing stands out, which its average counts
 _HEARTBEAT_SECONDS = 60.0  # seconds of stream time between two signs of life
 
 
-AlertState = Literal["opened", "updated", "closed", "trouble", "recovered", "jump", "picture", "watching"]
+AlertState = Literal[
+    "opened", "updated", "closed", "trouble", "recovered", "jump", "picture", "watching",
+    "lost", "back", "ended",  # with several cameras
+]  # fmt: skip
 
 
 class LiveAlert(Frozen):
@@ -45,6 +47,7 @@ class LiveAlert(Frozen):
     """
 
     state: AlertState
+    camera: str | None = Field(None, description="its name, where several are followed")
     source: str
     stream_time: float = Field(description="seconds from the first frame of the stream")
     time: str = Field(description="of the clock, UTC, ISO 8601")
@@ -58,6 +61,7 @@ class LiveAlert(Frozen):
     picture: str | None = Field(
         None, description='of what kind the picture is now, unlike what was learned; "" as it was learned'
     )
+    why: str | None = Field(None, description="why a camera is lost, or has ended early")
 
 
 class StreamTriage:
@@ -69,18 +73,31 @@ class StreamTriage:
     source : the address, as it is shown.
     size : (height, width) of the frames.
     opinions : asks a model about the events; None asks none.
+    camera : its name, where several are followed.
+    number : of the last event that was told of it before.
+
+    ``last`` is the time of the last frame, seconds.
 
     Raises CalibrationError when the asked number of false events is out of reach.
     """
 
     def __init__(
-        self, triage: Triage, source: str, size: tuple[int, int], *, opinions: OpinionQueue | None = None
+        self,
+        triage: Triage,
+        source: str,
+        size: tuple[int, int],
+        *,
+        opinions: OpinionQueue | None = None,
+        camera: str | None = None,
+        number: int = 0,
     ) -> None:
         scene, zones = triage.scene, triage.zones
         threshold, self.calibration = scene.blocks("causal").threshold(triage.false_events_per_hour)
         self._triage = triage
         self._source = source
-        self._opinions = opinions
+        self._camera_name = camera
+        self.opinions = opinions
+        self.last = 0.0
         self._floor = anomaly_floor(threshold)
         self._threshold = threshold
         self._scorer = FrameScorer(scene, zones, floor=self._floor)
@@ -90,7 +107,7 @@ class StreamTriage:
         self._zones = [_Followed(0.5, zone=name) for name in forbidden]
         self._things: dict[int, _Followed] = {}
         self._recent: deque[tuple[float, float]] = deque()
-        self._number = 0
+        self._number = number
         self._trouble: TroubleKind | None = None
         self._kind = ""
         self._alive = 0.0
@@ -100,23 +117,40 @@ class StreamTriage:
 
         What a model was asked about by then is waited for, `MAX_FINAL_WAIT` seconds at most.
         """
-        last = 0.0
         for moment in self._scorer.score_all(frames):
-            last = moment.time
             yield from self._after(moment)
-        for line in self._every():
-            yield from self._close(line, line.machine.finish(), last)
-        if self._opinions is not None:
-            yield from (self._updated(event, last) for event in self._opinions.drain(MAX_FINAL_WAIT))
+        yield from self.close_events()
+        yield from self.final_opinions(MAX_FINAL_WAIT)
 
     def alerts_for(self, frame: Frame) -> Iterator[LiveAlert]:
         """Yield what the next frame brings."""
         return self._after(self._scorer.score(frame))
 
+    @property
+    def number(self) -> int:
+        """Of the last event that was told."""
+        return self._number
+
+    def close_events(self) -> Iterator[LiveAlert]:
+        """Close the events that are open, with the last frame: nothing is seen after it."""
+        for line in self._every():
+            yield from self._close(line, line.machine.finish(), self.last)
+
+    def new_opinions(self) -> Iterator[LiveAlert]:
+        """Yield the opinions of a model that came since the last call, never waiting."""
+        if self.opinions is not None:
+            yield from (self._updated(event, self.last) for event in self.opinions.finished())
+
+    def final_opinions(self, seconds: float) -> Iterator[LiveAlert]:
+        """Yield the opinions that come within so many seconds, then the events that have none."""
+        if self.opinions is not None:
+            yield from (self._updated(event, self.last) for event in self.opinions.drain(seconds))
+
     def _every(self) -> list[_Followed]:
         return [*self._things.values(), *self._zones]
 
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
+        self.last = moment.time
         if moment.cut:
             for line in self._every():
                 yield from self._close(line, line.machine.finish(), moment.time)
@@ -147,8 +181,7 @@ class StreamTriage:
         if moment.time - self._alive >= _HEARTBEAT_SECONDS:
             self._alive = moment.time
             yield self._alert("watching", moment.time)
-        if self._opinions is not None:
-            yield from (self._updated(event, moment.time) for event in self._opinions.finished())
+        yield from self.new_opinions()
 
     def _listed(self, moment: FrameScore) -> dict[int, LocalAnomaly]:
         """What stands out of each thing; a thing that is new is followed from here on."""
@@ -198,8 +231,8 @@ class StreamTriage:
     def _measured(self, line: _Followed, stretch: TemporalSegment) -> Event:
         """The event as it is known without a model, which is asked about it in the meantime."""
         event = self._event(line, stretch)
-        if self._opinions is not None:
-            self._opinions.submit(event)
+        if self.opinions is not None:
+            self.opinions.submit(event)
         return self._triage.judge_event(self._triage.annotator.measured(event))
 
     def _updated(self, event: Event, time: float) -> LiveAlert:
@@ -233,6 +266,7 @@ class StreamTriage:
     ) -> LiveAlert:
         return LiveAlert(
             state=state,
+            camera=self._camera_name,
             source=self._source,
             stream_time=round(time, 3),
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -265,6 +299,8 @@ class _Followed:
         self.machine = HysteresisSegmenter(self.threshold)
 
 
+Annotate = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]
+
 MAX_FINAL_WAIT = 60.0
 """Seconds after the end of a stream for which opinions that are still wanted are waited for."""
 
@@ -280,13 +316,13 @@ class OpinionQueue:
 
     Parameters
     ----------
-    annotator : asks the model, which may take minutes.
+    annotator : asks the model, which may take minutes; an `EventAnnotator`, say.
     recent : the latest frames of the stream.
+    asks_model : False where it only names objects; for the notes on what it did not come to.
     """
 
-    def __init__(self, annotator: EventAnnotator, recent: RecentFrames) -> None:
+    def __init__(self, annotator: Annotate, recent: RecentFrames, *, asks_model: bool = True) -> None:
         self._annotator = annotator
-        asks_model = annotator.model is not None
         self._not_asked = (
             "The model was not asked about this event" if asks_model else "Its objects were not named"
         )
@@ -305,6 +341,9 @@ class OpinionQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         """Ask about nothing more; a call that is under way is not waited for."""
         with self._changed:
             self._ended = True

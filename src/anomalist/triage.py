@@ -149,7 +149,7 @@ class Triage:
         threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
-            self._check_shape(opened)
+            self.check_shape(opened)
             timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
             builder = EventBuilder(self.scene, self.mode, opened.size, self.zones)
             events = detect_events(timeline, builder, threshold)
@@ -205,8 +205,8 @@ class Triage:
         failed = failed_clip_record(video, error)
         return failed.replace(scene=self.scene.name, scene_digest=self.scene.digest)
 
-    def _check_shape(self, video: Video) -> None:
-        """Refuse pictures of another shape than those of the scene: every place would be another one."""
+    def check_shape(self, video: Video) -> None:
+        """Raise MediaError for another shape than that of the scene: every place would be another one."""
         (height, width), about = video.size, self.scene.manifest
         if abs(np.log(width / height) - np.log(about.width / about.height)) > _MAX_SHAPE_CHANGE:
             turned = (

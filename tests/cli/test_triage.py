@@ -149,6 +149,25 @@ def test_following_a_file_prints_alerts_and_posts_them(clips: Path, scene: str, 
     assert len((out / "alerts.jsonl").read_text().splitlines()) == 2
 
 
+def test_several_cameras_give_one_stream_of_alerts_and_a_restart_tells_nothing_twice(
+    clips: Path, scene: str, tmp_path: Path
+) -> None:
+    table, out = tmp_path / "cameras.toml", tmp_path / "out"
+    table.write_text(f"[gate]\nsource = '{clips / 'runner.mp4'}'\nprofile = '{scene}'\n")
+    words = ["triage", "--follow", table, f"yard={clips / 'calm.mp4'}", "--profile", scene, "--out", out]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    told = [(row["camera"], row["state"]) for row in map(json.loads, done.stdout.splitlines())]
+    assert [state for camera, state in told if camera == "gate"] == ["opened", "closed", "ended"]
+    assert [state for camera, state in told if camera == "yard"] == ["ended"]
+    assert "Following gate: at most" in done.stderr
+    again = run(*words)
+    assert (again.exit_code, again.stdout) == (0, "")
+    broken = run("triage", "--follow", f"yard={tmp_path / 'no.mp4'}", "--profile", scene)
+    assert broken.exit_code == 3
+    assert json.loads(broken.stdout)["state"] == "ended"
+
+
 def test_a_scene_is_learned_from_files_and_a_promise_is_said(tmp_path: Path) -> None:
     for seed in (1, 2):
         write_film(tmp_path / f"{seed}.mp4", make_film(8, people=seed))
@@ -166,6 +185,8 @@ def test_a_scene_is_learned_from_files_and_a_promise_is_said(tmp_path: Path) -> 
         (["--false-events-per-hour", "0.01"], "support no fewer"),
         (["--zones", "missing.json"], "can't be used"),
         (["--watch", ""], "empty|word"),
+        (["--follow", "rtsp://a/1"], "has no name"),
+        (["--follow", "cam=rtsp://a/1", "cam=rtsp://a/2", "b.toml"], "no name|can't be read"),
     ],
 )
 def test_what_cannot_be_done_is_one_error(clips: Path, scene: str, arguments: list[str], said: str) -> None:

@@ -1,17 +1,15 @@
 """``anomalist learn-scene``, ``triage`` and ``feedback``: video clips and live streams.
 
-A stream (``--follow``) gives one JSON line for each change of an alert; clips give a ranked table or JSON
-Lines.
+Clips give a ranked table or JSON Lines; for streams (``--follow``) see `anomalist.cli.following`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,94 +28,11 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
-    from anomalist.composition import TriageSettings
     from anomalist.publishing.publishers import Publishers
     from anomalist.ranking import ClipRanking
-    from anomalist.streaming import LiveAlert
     from anomalist.triage import Triage
-    from anomalist.types.clip import ClipRecord, Event
-    from anomalist.vision.media.streams import RecentFrames
+    from anomalist.types.clip import ClipRecord
     from anomalist.vision.motion.scene import Scene
-
-
-def follow_stream(
-    run: Triage,
-    paths: Sequence[str],
-    addresses: Sequence[str],
-    out: Path | None,
-    trail: AuditTrail | None = None,
-) -> None:
-    """Follow one stream until it ends or the user stops: each alert is a line on stdout.
-
-    A model is asked beside that: its opinion on an event follows in a line of its own. With ``out`` the lines
-    go to ``alerts.jsonl`` there too, and each event's picture to ``frames/``. ``addresses`` get every alert.
-    """
-    from anomalist.cli.terminal import warn
-    from anomalist.publishing.publishers import Publishers
-    from anomalist.streaming import OpinionQueue, StreamTriage
-    from anomalist.vision.media.streams import RecentFrames
-    from anomalist.vision.media.video import open_video
-    from anomalist.vision.motion.learning import ANALYSIS_RATE
-
-    if len(paths) != 1:
-        raise DataError("--follow takes one stream.", "Start one process a camera.")
-    video = open_video(paths[0])
-    recent = RecentFrames(video.source)
-
-    with ExitStack() as stack:
-        if trail is not None:
-            stack.enter_context(trail)
-        opinions = None
-        if run.annotator.looks_at_pictures:
-            opinions = stack.enter_context(OpinionQueue(run.annotator, recent))
-        follower = StreamTriage(run, video.source, video.size, opinions=opinions)
-        promised = follower.calibration.promised_per_hour
-        warn(f"Following {video.source}: at most {promised:.3g} false events per hour expected.")
-        keep = stack.enter_context(AlertRecorder(out, recent)).keep if out is not None else None
-        published = stack.enter_context(Publishers(addresses, warn, run.scene.name))
-        for alert in follower.follow(recent.record(video.frames(rate=ANALYSIS_RATE))):
-            alert = keep(alert) if keep is not None else alert
-            if trail is not None:
-                trail.write("alert", {"alert": alert.model_dump(mode="json"), "about": video.source})
-            print(alert.model_dump_json(), flush=True)
-            published.publish(alert)
-    for note in video.notes:
-        warn(note)
-
-
-class AlertRecorder:
-    """Stores alerts in a folder, with the picture of each event when it opens."""
-
-    def __init__(self, out: Path, recent: RecentFrames) -> None:
-        from anomalist.storage.files import open_rows
-
-        self._out = out
-        self._recent = recent
-        self._file = open_rows(out, "alerts.jsonl")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def keep(self, alert: LiveAlert) -> LiveAlert:
-        """Store an alert; returns it with the path of its picture, relative to the folder."""
-        from anomalist.storage.files import append_row
-
-        if alert.state == "opened" and alert.event is not None:
-            event = alert.event.replace(key_frame=self._picture(alert.event))
-            alert = alert.replace(event=event)
-        append_row(self._file, alert.model_dump_json().encode(), self._out)
-        return alert
-
-    def _picture(self, event: Event) -> str:
-        from anomalist.report.figures import render_event_images
-        from anomalist.storage.files import write_atomically
-
-        name = f"frames/{event.id}-{event.start:.0f}s.jpg"
-        write_atomically(self._out / name, render_event_images(self._recent, event).frame)
-        return name
 
 
 ZonesOption = Annotated[
@@ -185,7 +100,12 @@ def _scene_summary(scene: Scene) -> str:
 
 def triage(
     paths: Annotated[
-        list[str], typer.Argument(metavar="VIDEO|FOLDER|URL…", help="Clips, folders with clips, streams.")
+        list[str],
+        typer.Argument(
+            metavar="VIDEO|FOLDER|URL…",
+            help="Clips, folders with clips, streams. With --follow also cameras: NAME=URL…, or a TOML file "
+            "with a table for each.",
+        ),
     ],
     profile: Annotated[
         str | None,
@@ -206,7 +126,7 @@ def triage(
         bool, typer.Option("--causal", help="Use the past alone, as with a live stream.")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="A stream: alerts as JSON Lines on stdout while it runs.")
+        bool, typer.Option("--follow", help="Streams: alerts as JSON Lines on stdout while they run.")
     ] = False,
     webhook: Annotated[
         str | None, typer.Option(help="With --follow: web address that every alert is posted to.")
@@ -242,15 +162,21 @@ def triage(
     """Find the stretches of video worth watching, put them in order, and say why."""
     use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
+    from anomalist.cameras.listing import names_cameras
+    from anomalist.cli.following import AlertOutput, announced, follow_sources, say_notes
     from anomalist.cli.terminal import warn
     from anomalist.composition import TriageSettings
     from anomalist.publishing.publishers import Publishers
+    from anomalist.triage import Triage
 
     if follow and workers > 1:
         raise DataError("--workers is for clips; a stream has one.", "Start one process a camera.")
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
-    if profile is None:
+    if follow and names_cameras(paths):
+        if zones is not None:
+            raise DataError("--zones are those of one camera.", "Learn each scene with its zones.")
+    elif profile is None:
         named = examples is not None or object_detector is not None
         if follow or causal or watch or named or zones is not None or false_events_per_hour is not None:
             raise DataError(
@@ -265,7 +191,7 @@ def triage(
         _exit_by(records, fail_on)
         return
     settings = TriageSettings(
-        profile,
+        profile or "",
         false_events_per_hour=false_events_per_hour,
         mode="causal" if causal else "offline",
         zones=zones,
@@ -276,14 +202,15 @@ def triage(
         examples=examples,
         object_detector=object_detector,
     )
-    run = _open_triage(settings)
     trail = open_trail(keep_media and keep_media.value)
-    if trail is not None:
-        trail.begin_triage(run, "triage --follow" if follow else "triage")
     if follow:
         addresses = [*(publish or ()), *([webhook] if webhook is not None else ())]
-        follow_stream(run, paths, addresses, out, trail)
+        follow_sources(paths, profile, settings, AlertOutput(out, addresses, trail))
         return
+    run = Triage(announced(settings))
+    say_notes(run)
+    if trail is not None:
+        trail.begin_triage(run, "triage")
     with Publishers(publish or (), warn, run.scene.name) as published:
         records = _triage_all(run, paths, out, published, Manner(json, trail, workers))
     _exit_by(records, fail_on)
@@ -294,19 +221,6 @@ def _exit_by(records: Sequence[ClipRecord], fail_on: FailOnClip | None) -> None:
         raise typer.Exit(EXIT_FAIL_ON)
     if any(record.error for record in records):
         raise typer.Exit(EXIT_NOT_JUDGED)
-
-
-def _open_triage(settings: TriageSettings) -> Triage:
-    """Say who is asked about events, and what nobody can tell."""
-    from dataclasses import replace
-
-    from anomalist.cli.terminal import announce_model, err
-    from anomalist.triage import Triage
-
-    run = Triage(replace(settings, model=announce_model(settings.model)))
-    for note in run.annotator.notes:
-        err.print(note, markup=False, highlight=False, soft_wrap=True)
-    return run
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def station_name(profile: str | None) -> str:
 
 
 def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = None) -> ResultMessage:
-    """The message of a result; ``station`` names the scene of an alert, which doesn't hold it."""
+    """The message of a result; ``station`` names the scene of an alert that doesn't name its camera."""
     if isinstance(result, ClipRecord):
         worst = max(result.events, key=lambda event: event.severity, default=None)
         return ResultMessage(
@@ -94,9 +94,9 @@ def _of_alert(alert: LiveAlert, station: str | None) -> ResultMessage:
     elif alert.state in ("watching", "recovered"):
         label = "normal"
     return ResultMessage(
-        id=f"{alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
+        id=f"{alert.camera or alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
         kind="alert",
-        station=station_name(station),
+        station=station_name(alert.camera or station),
         source=alert.source,
         time=alert.time,
         label=label,
@@ -106,5 +106,5 @@ def _of_alert(alert: LiveAlert, station: str | None) -> ResultMessage:
         defect=None if event is None else event.kind,
         state=alert.state,
         text=None if event is None else event.caption.text,
-        error=alert.trouble,
+        error=alert.trouble or alert.why,
     )

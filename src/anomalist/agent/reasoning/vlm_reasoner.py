@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from langchain_core.language_models import BaseChatModel
@@ -190,18 +190,20 @@ class CallBudget:
     Parameters
     ----------
     calls_per_minute : per minute of footage, however fast it is processed; 0 allows none.
+    clock : seconds, for one bucket that all streams share; None gives each stream its own, by its footage.
 
     Raises
     ------
     ModelError : ``calls_per_minute`` is negative or not finite.
     """
 
-    def __init__(self, calls_per_minute: float) -> None:
+    def __init__(self, calls_per_minute: float, *, clock: Callable[[], float] | None = None) -> None:
         if not (math.isfinite(calls_per_minute) and calls_per_minute >= 0):
             raise ModelError(
                 f"A model can't be asked {calls_per_minute:g} times a minute.", "Name 0 or more."
             )
         self._rate = calls_per_minute
+        self._clock = clock
         self._streams: dict[str, tuple[float, CallAllowance]] = {}
 
     def allowance(self, video: Video, events: Sequence[Event]) -> CallAllowance:
@@ -213,10 +215,11 @@ class CallBudget:
             calls = max(1, math.floor(self._rate * video.duration / 60))
             return CallAllowance(calls, f"{words}, {calls} for this video,")
         most = max(1.0, self._rate)
-        now = max(event.end for event in events)
-        before, allowance = self._streams.get(video.source, (now, CallAllowance(most, words)))
+        now = max(event.end for event in events) if self._clock is None else self._clock()
+        bucket = video.source if self._clock is None else ""
+        before, allowance = self._streams.get(bucket, (now, CallAllowance(most, words)))
         allowance.left = min(most, allowance.left + max(0.0, now - before) * self._rate / 60)
-        self._streams[video.source] = (max(now, before), allowance)
+        self._streams[bucket] = (max(now, before), allowance)
         return allowance
 
 

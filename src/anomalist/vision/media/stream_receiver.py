@@ -207,6 +207,7 @@ class StreamReceiver:
         self._arrived = clocks.monotonic()
         self._connection: Connection | None = Connection(address)
         self.live = not http or self._connection.motion_jpeg
+        self._arrival_times = self._connection.motion_jpeg
         self._step = self._connection.step
         self._clock = MonotonicClock(self._step, leap=MAX_TIMESTAMP_LEAP)
         self._held: RawFrame | None = self._first(self._connection)
@@ -282,7 +283,9 @@ class StreamReceiver:
             return None
         self._count_lost()
         now = clocks.monotonic()
-        time = self._clock.time(frame.stamp, waited=now - self._arrived)
+        # Motion JPEG says no times: what comes as its stamp supposes 25 frames a second.
+        stamp = now if self._arrival_times else frame.stamp
+        time = self._clock.time(stamp, waited=now - self._arrived)
         size = (frame.picture.height, frame.picture.width)
         cut = self._cut or self._size not in (None, size) or bool(self._clock.jump)
         self._index += 1

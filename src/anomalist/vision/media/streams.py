@@ -123,6 +123,20 @@ class StreamedVideo:
         return self._receiver.duration
 
     @property
+    def live(self) -> bool:
+        """Whether frames come as they are filmed; else it is a file, read at the reader's pace."""
+        return self._receiver.live
+
+    @property
+    def dropped(self) -> int:
+        """Frames passed over so far, because reading was slower than the stream."""
+        return self._dropped
+
+    def close(self) -> None:
+        """Let a reader in another thread come to its end, once what it waits for has come or timed out."""
+        self._receiver.stop.set()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Lost connections, wrong clocks, damage and dropped frames so far."""
         notes = self._receiver.notes()

@@ -1,0 +1,1 @@
+"""Several cameras followed in one process, as one stream of alerts."""

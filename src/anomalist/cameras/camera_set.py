@@ -1,0 +1,177 @@
+"""Several cameras followed at once: received in threads, scored in turn, told as one stream of alerts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import Condition
+from typing import Self
+
+from anomalist.agent.models.selection import EVIDENCE
+from anomalist.agent.reasoning.event_reasoner import EventAnnotator
+from anomalist.agent.reasoning.vlm_reasoner import CallBudget
+from anomalist.cameras.fair_share import FairShare, Turns
+from anomalist.cameras.feed import CameraFeed, FeedItem
+from anomalist.cameras.line import CameraLine, CameraStatus
+from anomalist.cameras.listing import Camera
+from anomalist.cameras.progress import CameraProgress
+from anomalist.composition import TriageSettings
+from anomalist.streaming import MAX_FINAL_WAIT, Annotate, LiveAlert
+from anomalist.triage import Triage
+from anomalist.types.clip import Event
+from anomalist.vision.media.frames import Video
+from anomalist.vision.media.streams import RecentFrames
+
+SILENCE = 10.0
+"""Seconds without a frame after which a camera is said to be lost."""
+
+_TICK = 0.5  # seconds after which silence and opinions are looked at, when no frame comes
+_MAX_JOIN = 2.0  # seconds that threads have to end; one may wait for a camera that says nothing
+
+
+def open_triages(cameras: Sequence[Camera], settings: TriageSettings) -> dict[str, Triage]:
+    """The triage of each camera, by its name: one a scene, and all ask one model within one budget.
+
+    Parameters
+    ----------
+    cameras : each with its scene.
+    settings : everything else; ``calls_per_minute`` is for all cameras together, by the clock.
+
+    Raises
+    ------
+    AnomalistError : see `compose_triage`; also CalibrationError where a scene can't support what is promised.
+    """
+    by_scene: dict[str, Triage] = {}
+    annotator: EventAnnotator | None = None
+    for camera in cameras:
+        if camera.profile in by_scene:
+            continue
+        model = settings.model if annotator is None else EVIDENCE
+        triage = Triage(replace(settings, scene=camera.profile, model=model, mode="causal"))
+        triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
+        if annotator is None:
+            budget = CallBudget(settings.calls_per_minute, clock=time.monotonic)
+            annotator = replace(triage.annotator, budget=budget)
+        triage.annotator = annotator
+        by_scene[camera.profile] = triage
+    return {camera.name: by_scene[camera.profile] for camera in cameras}
+
+
+class CameraSet:
+    """Follows several cameras; a context manager.
+
+    Each is received in a thread of its own. One thread, that of the caller, scores a frame at a time, of the
+    camera that has had the least of it (`FairShare`): one that needs too much loses frames of its own, and no
+    other's. A caller that is slow to take alerts holds back the scoring, and no alert is lost.
+
+    Parameters
+    ----------
+    cameras : with names that differ.
+    triages : by the name of the camera, see `open_triages`.
+    before : how far each was followed before, by name; see `read_progress`.
+    silence : seconds without a frame after which a camera is said to be lost.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[Camera],
+        triages: Mapping[str, Triage],
+        *,
+        before: Mapping[str, CameraProgress] | None = None,
+        silence: float = SILENCE,
+    ) -> None:
+        self._changed = Condition()
+        self._share = FairShare()
+        self._turns = Turns()
+        self._silence = silence
+        self._lines = {camera.name: self._line(camera, triages, before or {}) for camera in cameras}
+
+    def __enter__(self) -> Self:
+        for line in self._lines.values():
+            if not line.over:
+                line.feed.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in self._lines.values():
+            line.feed.stop()
+            line.close()
+        deadline = time.monotonic() + _MAX_JOIN
+        for line in self._lines.values():
+            line.feed.join(max(0.0, deadline - time.monotonic()))
+
+    def alerts(self) -> Iterator[LiveAlert]:
+        """Yield the alerts of all cameras, in the order of the clock, until every one has ended.
+
+        Each says its camera. Beside what `StreamTriage` tells there is "lost", "back" and "ended". Opinions
+        that are still wanted in the end are waited for, `MAX_FINAL_WAIT` seconds at most.
+        """
+        while not all(line.over for line in self._lines.values()):
+            found = self._next()
+            if found is not None:
+                yield from self._taken(*found)
+            now = time.monotonic()
+            for line in self._lines.values():
+                if line.silent(self._silence, now):
+                    yield from line.lost(f"There was no picture for {self._silence:g} s.")
+                yield from line.new_opinions()
+        deadline = time.monotonic() + MAX_FINAL_WAIT
+        for line in self._lines.values():
+            yield from line.final_opinions(max(0.0, deadline - time.monotonic()))
+
+    def statuses(self) -> tuple[CameraStatus, ...]:
+        """How each camera is doing; may be asked for from any thread."""
+        return tuple(line.status for line in self._lines.values())
+
+    def recent(self, name: str) -> RecentFrames:
+        """The last seconds of a camera, to show an event."""
+        return self._lines[name].recent
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """(camera, note) on how those that have ended were read."""
+        return tuple((name, note) for name, line in self._lines.items() for note in line.notes)
+
+    def _line(
+        self, camera: Camera, triages: Mapping[str, Triage], before: Mapping[str, CameraProgress]
+    ) -> CameraLine:
+        triage = triages[camera.name]
+        feed = CameraFeed(camera.source, triage.check_shape, self._changed)
+        asks = self._in_turn(triage.annotator) if triage.annotator.looks_at_pictures else None
+        return CameraLine(camera, triage, feed, before.get(camera.name, CameraProgress()), asks)
+
+    def _in_turn(self, annotator: EventAnnotator) -> Annotate:
+        def annotate(video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
+            with self._turns.mine():
+                return annotator(video, events)
+
+        return annotate
+
+    def _next(self) -> tuple[CameraLine, FeedItem] | None:
+        """The next item of the camera whose turn it is; None where none came for a while."""
+        with self._changed:
+            self._changed.wait_for(self._ready, _TICK)
+            ready = self._ready()
+            if not ready:
+                return None
+            line = self._lines[self._share.choose(ready)]
+            item = line.feed.held.popleft()
+            self._changed.notify_all()
+        return line, item
+
+    def _ready(self) -> list[str]:
+        return [name for name, line in self._lines.items() if line.feed.held and not line.over]
+
+    def _taken(self, line: CameraLine, item: FeedItem) -> list[LiveAlert]:
+        """What an item brings; the camera is charged with the time that it takes."""
+        began, told = time.perf_counter(), []
+        try:
+            for alert in line.take(item):
+                told.append(alert)
+        except Exception as error:  # the other cameras go on
+            told += line.broken(error)
+        seconds = time.perf_counter() - began
+        self._share.charge(line.camera.name, seconds)
+        line.seconds += seconds
+        return told
