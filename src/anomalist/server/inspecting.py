@@ -30,6 +30,7 @@ from anomalist.server.metrics import Metrics
 from anomalist.server.store import Inspected, InspectionStore
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
+from anomalist.storage.files import file_sha256
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learned import describe_learned, learned_folders
@@ -87,7 +88,12 @@ class LoadedProfiles:
         return Inspector(InspectionSettings(source, model=basis.model))
 
     def of_record(self, record: Record) -> Inspector | None:
-        """What inspected a picture, by measurement alone; None where its profile is gone or another now."""
+        """What inspected a picture, by measurement alone; None where its profile is gone or another now.
+
+        A reference is found where it was loaded, for as long as it is.
+        """
+        if record.basis == "reference" and record.detector is not None:
+            return self._by_reference(record.detector.digest)
         if record.calibration is None or record.profile_digest is None:
             return None
         for path in learned_folders(Settings().profiles):
@@ -97,8 +103,16 @@ class LoadedProfiles:
                     return self.inspector(Basis(path.name, rate, model=EVIDENCE))
         return None
 
+    def _by_reference(self, digest: str) -> Inspector | None:
+        with self._lock:
+            sources = (source for (basis, _), source in self._sources.items() if basis.reference)
+            found = next((source for source in sources if source.digest == digest), None)
+        return None if found is None else Inspector(InspectionSettings(found, model=EVIDENCE))
+
     @staticmethod
     def _digest(basis: Basis) -> str:
+        if basis.reference is not None:
+            return file_sha256(basis.reference) if basis.reference.is_file() else ""
         if basis.profile is None:
             return ""
         path = profile_path(basis.profile)
