@@ -5,7 +5,8 @@
     python scripts/bench_server.py kill --times 20
 
 Pictures are 512 × 512 crops of a photograph of scikit-image; a profile is learned of some of them first. The
-rate of the command line is measured on the same pictures, alone, in a process of its own.
+rate of the command line is measured on the same pictures, alone, in a process of its own, before the server
+and after it, so that one sees what else the machine did meanwhile.
 """
 
 from __future__ import annotations
@@ -86,15 +87,32 @@ def megabytes(pid: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def processor_seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def command_line(home: Path, shown: list[Path]) -> tuple[float, float]:
+    """Pictures a second of the command line, and its processor seconds a picture, without its start."""
+
+    def spent(*paths: Path) -> tuple[float, float]:
+        began, before = time.perf_counter(), os.times()
+        run(home, "inspect", *map(str, paths), "--profile", "brick", "--json")
+        after = os.times()
+        processor = after.children_user + after.children_system
+        processor -= before.children_user + before.children_system
+        return time.perf_counter() - began, processor
+
+    (start, started), (whole, worked) = spent(shown[0]), spent(*shown)
+    count = len(shown) - 1
+    return count / max(whole - start, 1e-6), (worked - started) / count
+
+
 def load(home: Path, work: Path, clients: int, seconds: float) -> None:
     """Clients inspect one picture a request, again and again."""
-    shown = pictures(work / "new", 32, 1000)
-    began = time.perf_counter()
-    run(home, "inspect", str(work / "new"), "--profile", "brick", "--json")
-    whole = time.perf_counter() - began
-    began = time.perf_counter()
-    run(home, "inspect", str(shown[0]), "--profile", "brick", "--json")
-    alone = (len(shown) - 1) / max(whole - (time.perf_counter() - began), 1e-6)
+    shown = pictures(work / "new", 96, 1000)
+    before = command_line(home, shown)
     process, address = serve(home)
     statuses: Counter[int] = Counter()
     waits: list[float] = []
@@ -117,7 +135,7 @@ def load(home: Path, work: Path, clients: int, seconds: float) -> None:
 
     files = [("files", ("0.png", contents[0], "image/png"))]
     httpx.post(f"{address}/v1/inspections", files=files, data={"profile": "brick"}, timeout=120)
-    memory = [megabytes(process.pid)]
+    memory, processor = [megabytes(process.pid)], processor_seconds(process.pid)
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     began = time.perf_counter()
     for thread in threads:
@@ -126,8 +144,11 @@ def load(home: Path, work: Path, clients: int, seconds: float) -> None:
         time.sleep(5)
         memory.append(megabytes(process.pid))
     spent = time.perf_counter() - began
+    processor = processor_seconds(process.pid) - processor
     process.terminate()
     process.wait()
+    after = command_line(home, shown)
+    alone = statistics.mean((before[0], after[0]))
     print(
         json.dumps(
             {
@@ -135,7 +156,10 @@ def load(home: Path, work: Path, clients: int, seconds: float) -> None:
                 "seconds": round(spent),
                 "statuses": statuses,
                 "pictures_per_second": round(statuses[200] / spent, 2),
-                "command_line_per_second": round(alone, 2),
+                "command_line_before_and_after": [round(each[0], 2) for each in (before, after)],
+                "share_of_command_line": round(statuses[200] / spent / alone, 3),
+                "processor_seconds_a_picture": round(processor / max(statuses[200], 1), 3),
+                "of_the_command_line": [round(each[1], 3) for each in (before, after)],
                 "median_wait": round(statistics.median(waits), 2),
                 "megabytes_first_middle_last": [round(memory[i]) for i in (1, len(memory) // 2, -1)],
             }

@@ -118,11 +118,15 @@ def failed_clip_record(video: str | Path | Video, error: AnomalistError) -> Clip
 def inspect_to_folder(
     inspector: BatchInspector, folder: ImageRunFolder, paths: Iterable[Path]
 ) -> Iterator[Record]:
-    """Inspect pictures and append each to the folder as soon as it is done; yields the stored records.
+    """Inspect pictures and append each to the folder as soon as it is done; yields the stored records."""
+    store_calibrations(inspector, folder)
+    listed, waiting = itertools.tee(paths)
+    for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
+        yield store_inspection(inspector, folder, path, inspection)
 
-    The scores of the normals come first, so that reports can draw them without the profile.
-    A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
-    """
+
+def store_calibrations(inspector: BatchInspector, folder: ImageRunFolder) -> None:
+    """Keep the scores of the normals in a run folder, so that reports can draw them without the profile."""
     for digest, calibration in inspector.evidence_source.calibrations.items():
         folder.write_calibration(
             inspector.evidence_source.name,
@@ -131,15 +135,20 @@ def inspect_to_folder(
             [str(group) for group in calibration.groups],
             {"method": calibration.method},
         )
-    listed, waiting = itertools.tee(paths)
-    for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
-        record = inspection.record
-        if record.sha256 is None:
-            record = record.replace(sha256=_file_sha256(path))
-            inspection = dataclasses.replace(inspection, record=record)
-        yield folder.append_inspection(
-            inspection, _inspection_key_of(inspector, record.source, record.sha256)
-        )
+
+
+def store_inspection(
+    inspector: BatchInspector, folder: ImageRunFolder, path: Path, inspection: Inspection
+) -> Record:
+    """Append one inspected picture to a run folder; returns the stored record.
+
+    A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
+    """
+    record = inspection.record
+    if record.sha256 is None:
+        record = record.replace(sha256=_file_sha256(path))
+        inspection = dataclasses.replace(inspection, record=record)
+    return folder.append_inspection(inspection, _inspection_key_of(inspector, record.source, record.sha256))
 
 
 def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | None) -> str:

@@ -21,7 +21,7 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
-from anomalist.records import inspect_to_folder, pending_paths
+from anomalist.records import inspect_to_folder, pending_paths, store_calibrations, store_inspection
 from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
 from anomalist.report.exports import Exporter, run_exporters
@@ -32,7 +32,7 @@ from anomalist.storage.opening import OpensTogether
 from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
 from anomalist.triage import ClipEvidence, Triage
 from anomalist.types.clip import ClipRecord
-from anomalist.types.image import Record
+from anomalist.types.image import Inspection, Record
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.video import open_video
 from anomalist.vision.parallel import check_version, lost_item
@@ -77,6 +77,15 @@ class ImageRun(OpensTogether):
     def inspect(self, inspector: Inspector, images: Iterable[Path]) -> Iterator[Record]:
         """Inspect pictures; yields each record once it is stored and in the audit log."""
         return self._trail.keep(inspect_to_folder(inspector, self.folder, images))
+
+    def keep_calibrations(self, inspector: Inspector) -> None:
+        """Keep what p-values rest on; once before `keep`."""
+        store_calibrations(inspector, self.folder)
+
+    def keep(self, inspector: Inspector, path: Path, inspection: Inspection) -> Record:
+        """Store a picture that was inspected elsewhere, also in the audit log; returns the stored record."""
+        (record,) = self._trail.keep([store_inspection(inspector, self.folder, path, inspection)])
+        return record
 
     def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
         """Write the reports of all that is in the folder; returns the page."""

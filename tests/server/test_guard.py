@@ -51,6 +51,24 @@ def inspect_by(profile: str) -> Attack:
     )
 
 
+def products(*names: str) -> Attack:
+    files = [("files", (name, GOOD, "image/png")) for name in names]
+    return lambda client, _: client.post("/v1/jobs/learn-products", data={"name": "x"}, files=files)
+
+
+def reference(path: str) -> Attack:
+    def attack(client: TestClient, place: Path) -> Response:
+        named = path.format(root=place / "root", place=place)
+        body = {"paths": [str(place / "root" / "a.png")], "reference": named}
+        return client.post("/v1/inspections/paths", json=body)
+
+    return attack
+
+
+def change(json: object, path: str = "/v1/accounts/admin", method: str = "PATCH") -> Attack:
+    return lambda client, _: client.request(method, path, json=json)
+
+
 def send(name: str, content: bytes) -> Attack:
     return lambda client, _: client.post("/v1/inspections", files=[("files", (name, content, "image/png"))])
 
@@ -117,6 +135,27 @@ TRAVERSAL = [
     learn_as("a\\b"),
     learn_as(""),
     learn_as("x" * 300),
+    job_path("learn-products", "{place}"),
+    job_path("learn-products", "{root}/a.png"),
+    products("a.png", "b.png"),
+    products("../../x/a.png", "/etc/passwd"),
+    products("one/a.png", "one/b.png"),
+    products("../a.png", "..\\b.png"),
+    reference("{place}/secret.png"),
+    reference("{root}/link.png"),
+    reference("{root}/linked/secret.png"),
+    reference("{root}"),
+    reference("/etc/passwd"),
+    reference("http://127.0.0.1/a.png"),
+    get("/v1/audit/review/..%2f..%2fsecret"),
+    get("/v1/audit/review/%2e%2e"),
+    get("/review?run=../../secret"),
+    change({"id": "..", "answer": "normal"}, "/v1/audit/review/x", "POST"),
+    change({"role": "god"}),
+    change({"name": "other"}),
+    change({"password": ""}),
+    change({"disabled": "perhaps"}),
+    change({"role": "admin"}, "/v1/accounts/..%2fkeys"),
     inspect_by("../profiles/tiles"),
     inspect_by("{place}/home/profiles/tiles"),
     inspect_by("./tiles"),
@@ -153,6 +192,10 @@ SITES = [
     foreign({"host": ""}),
     foreign({"origin": "https://evil.example"}, "/login"),
     foreign({"origin": "https://evil.example"}, "/logout"),
+    foreign({"origin": "https://evil.example"}, "/v1/audit/review/x"),
+    foreign({"origin": "https://evil.example"}, "/v1/accounts"),
+    foreign({"origin": "https://evil.example"}, "/v1/keys"),
+    foreign({"origin": "https://evil.example"}, "/v1/jobs/learn-products"),
     foreign({"content-length": "99999999999"}),
     foreign({"content-length": "-1"}),
 ]
@@ -275,7 +318,7 @@ def test_every_reply_carries_the_headers(client: TestClient) -> None:
 
 def test_pages_hold_no_inline_script_or_style(client: TestClient) -> None:
     id = upload(client, ("<script>alert(1)</script>.png", HOLED))[0]["id"]
-    for path in ("/", "/learn", "/watch", "/rules", "/audit", f"/inspections/{id}", "/login"):
+    for path in ("/", "/learn", "/watch", "/rules", "/audit", "/accounts", f"/inspections/{id}", "/login"):
         text = client.get(path).text
         assert "<script>" not in text, path
         assert " style=" not in text, path

@@ -52,3 +52,41 @@ def test_an_error_reaches_all_that_were_done_together() -> None:
     assert all(isinstance(future.exception(10), ZeroDivisionError) for future in futures)
     assert lane.submit(lambda: 3).result(10) == 3
     lane.close()
+
+
+def test_with_two_threads_one_works_while_the_other_does_what_is_to_be_done_alone() -> None:
+    lane, gate, begun = Lane(room=10, threads=2), threading.Event(), threading.Event()
+    first = lane.submit(lambda: (begun.set(), gate.wait(10)))
+    begun.wait(10)
+    second = lane.submit(lambda: gate.is_set())
+    beside = [
+        lane.submit_batched("a", number, lambda items: [2 * item for item in items]) for number in (1, 2)
+    ]
+    assert [future.result(10) for future in beside] == [2, 4], "what waits before them holds nobody up"
+    assert not first.done()
+    gate.set()
+    assert second.result(10), "two that are to be done alone are done one after the other"
+    lane.close()
+
+
+def test_two_threads_share_what_waits() -> None:
+    lane, gate, batches = Lane(room=20, threads=2), threading.Event(), []
+    both = threading.Barrier(3)
+
+    def work(items: Sequence[int]) -> list[int]:
+        batches.append(len(items))
+        return list(items)
+
+    def hold(_: Sequence[int]) -> list[int]:
+        both.wait(10)
+        gate.wait(10)
+        return [0]
+
+    for key in ("x", "y"):
+        lane.submit_batched(key, 0, hold)
+    both.wait(10)
+    futures = [lane.submit_batched("a", number, work) for number in range(6)]
+    gate.set()
+    assert [future.result(10) for future in futures] == list(range(6))
+    lane.close()
+    assert max(batches) == 3

@@ -227,6 +227,20 @@ class AuditTrail:
             },
         )
 
+    def review(self, record: Record, answer: str, run: Path) -> Written:
+        """Write what a person says a picture of a run shows: "normal", "anomalous" or "unsure"."""
+        return self.write(
+            "review",
+            {
+                "about": record.source,
+                "sha256": record.sha256,
+                "profile": record.profile,
+                "profile_digest": record.profile_digest,
+                "answer": answer,
+                "run": str(run.resolve()),
+            },
+        )
+
     def rules(self, profile: str, rules: Iterable[Rule], what: str) -> None:
         """Write rules as they are after a change."""
         for rule in rules:

@@ -112,6 +112,14 @@ class Review:
         return total
 
 
+def review_line(state: ReviewState) -> str:
+    """What is known by now, in one line."""
+    return (
+        f"False alarms among normals: {100 * state.rate.low:.1f} to {100 * state.rate.high:.1f} % "
+        f"(false among alarms {state.false}, missed among the rest {state.missed})."
+    )
+
+
 def _interval(hits: int, of: int) -> Interval:
     return clopper_pearson(hits, of, _CONFIDENCE)
 
@@ -136,3 +144,17 @@ def known_truth(folder: Path | None = None) -> dict[str, Truth]:
             else:
                 known[sha256] = truth
     return known
+
+
+def unsure_of(run: Path, folder: Path | None = None) -> frozenset[str]:
+    """Hashes of the pictures of a run of which a person said that they can't tell."""
+    place = audit_folder() if folder is None else folder
+    if not has_log(place):
+        return frozenset()
+    answers = (entry.content for entry in read_entries(place, kinds=("review",)))
+    named = str(run.resolve())
+    return frozenset(
+        str(each.get("sha256"))
+        for each in answers
+        if each.get("run") == named and each.get("answer") == "unsure"
+    )

@@ -21,7 +21,6 @@ from anomalist.errors import DataError
 
 if TYPE_CHECKING:
     from anomalist.audit.promises import DriftFound, Promise
-    from anomalist.audit.review import ReviewState
 
 LogOption = Annotated[
     Path | None, typer.Option("--log", help="Folder of the log, in place of ANOMALIST_HOME/audit.")
@@ -236,7 +235,7 @@ def review(
     The verdict is not shown. n: normal, a: anomalous, u: can't tell, q: stop. Answers are entries of the log.
     """
     from anomalist.audit.recording import open_trail
-    from anomalist.audit.review import Review, known_truth
+    from anomalist.audit.review import Review, known_truth, review_line
     from anomalist.storage.run_folder import ImageRunFolder
 
     if not 0 < precision < 1:
@@ -254,15 +253,7 @@ def review(
             if answer == "q":
                 break
             truth = _ANSWERS[answer]
-            known: dict[str, object] = {
-                "about": record.source,
-                "sha256": record.sha256,
-                "profile": record.profile,
-                "profile_digest": record.profile_digest,
-                "answer": truth or "unsure",
-                "run": str(run.resolve()),
-            }
-            trail.write("review", known)
+            trail.review(record, truth or "unsure", run)
             asking.answer(record, truth)  # type: ignore[arg-type]
             state = asking.state()
     typer.echo(review_line(state))
@@ -282,11 +273,3 @@ def _ask(source: str) -> str:
         if said[:1] in _ANSWERS:
             return str(said[0])
         typer.echo("n, a, u or q.", err=True)
-
-
-def review_line(state: ReviewState) -> str:
-    """What is known by now, in one line."""
-    return (
-        f"False alarms among normals: {100 * state.rate.low:.1f} to {100 * state.rate.high:.1f} % "
-        f"(false among alarms {state.false}, missed among the rest {state.missed})."
-    )

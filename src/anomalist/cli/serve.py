@@ -108,7 +108,10 @@ def list_accounts(json: JsonOption = False) -> None:
 
     accounts = _accounts()
     table = Table("name", "role", "logs in with")
-    rows = [(name, role, "a password") for name, role in accounts.people()]
+    rows = [
+        (each.name, each.role, "nothing: disabled" if each.disabled else "a password")
+        for each in accounts.people()
+    ]
     rows += [(name, role, f"a key, {shown}…") for shown, name, role in accounts.api_keys()]
     for row in rows:
         if json:
@@ -116,6 +119,22 @@ def list_accounts(json: JsonOption = False) -> None:
         table.add_row(*row)
     if not json:
         out.print(table if rows else "No accounts yet. Make one: anomalist accounts add NAME --role admin")
+
+
+@app.command()
+def change(
+    name: NameArgument,
+    role: Annotated[RoleChoice | None, typer.Option(help="Another role.")] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for a new password.")] = False,
+    disable: Annotated[
+        bool | None, typer.Option("--disable/--enable", help="Whether nobody may log in with it.")
+    ] = None,
+) -> None:
+    """Change an account; a new password and disabling log out who is logged in."""
+    asked = "New password"
+    new = typer.prompt(asked, hide_input=True, confirmation_prompt=True, err=True) if password else None
+    _accounts().change(name, role=None if role is None else role.value, password=new, disabled=disable)
+    typer.echo(f"{name} is changed.", err=True)
 
 
 @app.command()

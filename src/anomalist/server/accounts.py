@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from anomalist.errors import DataError
 from anomalist.server.database import AccountRow, Database, KeyRow, SessionRow
@@ -29,6 +30,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "operator": frozenset({"see", "work"}),
     "auditor": frozenset({"see", "audit"}),
     "admin": frozenset({"see", "work", "audit", "manage"}),
+}
+
+ROLE_WORDS: dict[Role, str] = {
+    "viewer": "sees and asks",
+    "operator": "also inspects, learns, watches and corrects",
+    "auditor": "sees, asks, and uses the audit log",
+    "admin": "does everything, and manages accounts",
 }
 
 MIN_PASSWORD = 10
@@ -54,6 +62,16 @@ class Caller:
     def may(self, permission: Permission) -> bool:
         """Whether the role allows it."""
         return permission in PERMISSIONS[self.role]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person who may log in, unless it is disabled; ``created`` in seconds since 1970, UTC."""
+
+    name: str
+    role: Role
+    disabled: bool
+    created: float
 
 
 @dataclass(frozen=True)
@@ -85,11 +103,10 @@ class Accounts:
             )
             return any(counts)
 
-    def people(self) -> list[tuple[str, str]]:
-        """(name, role) of all accounts."""
+    def people(self) -> list[Account]:
+        """All accounts, by name."""
         with self._database.session() as session:
-            rows = session.scalars(select(AccountRow).order_by(AccountRow.name))
-            return [(row.name, row.role) for row in rows]
+            return [_account(row) for row in session.scalars(select(AccountRow).order_by(AccountRow.name))]
 
     def add(self, name: str, role: Role, password: str) -> None:
         """Make an account.
@@ -110,17 +127,43 @@ class Accounts:
             row = session.get(AccountRow, name)
             if row is None:
                 raise NotFoundError(f"There is no account {name}.")
-            admins = session.scalar(select(func.count()).where(AccountRow.role == "admin")) or 0
-            if row.role == "admin" and admins == 1:
-                raise ConflictError(f"{name} is the last admin.", "Make another one first.")
+            _keep_an_admin(session, row)
             session.delete(row)
             session.execute(delete(SessionRow).where(SessionRow.account == name))
             session.commit()
 
+    def change(
+        self,
+        name: str,
+        *,
+        role: Role | None = None,
+        password: str | None = None,
+        disabled: bool | None = None,
+    ) -> Account:
+        """Change an account; a new password and disabling end its sessions.
+
+        Raises NotFoundError, DataError for a password that can't be used, ConflictError for the last admin.
+        """
+        hashed = None if password is None else hash_password(password)
+        with self._database.session() as session:
+            row = session.get(AccountRow, name)
+            if row is None:
+                raise NotFoundError(f"There is no account {name}.")
+            if disabled or role not in (None, "admin"):
+                _keep_an_admin(session, row)
+            row.role = row.role if role is None else role
+            row.password = row.password if hashed is None else hashed
+            row.disabled = row.disabled if disabled is None else disabled
+            if disabled or hashed is not None:
+                session.execute(delete(SessionRow).where(SessionRow.account == name))
+            session.commit()
+            return _account(row)
+
     def login(self, name: str, password: str) -> NewSession:
         """Begin a session.
 
-        Raises NotLoggedInError, which does not say whether the name or the password is wrong.
+        Raises NotLoggedInError, which does not say whether the name or the password is wrong; that an account
+        is disabled is told only to who knows its password.
         """
         with self._database.session() as session:
             row = session.get(AccountRow, name) if _NAME.fullmatch(name) else None
@@ -128,6 +171,8 @@ class Accounts:
             right = verify_password(hashed, password)
             if row is None or not right:
                 raise NotLoggedInError("Name or password is wrong.")
+            if row.disabled:
+                raise NotLoggedInError("This account is disabled.", "Ask an admin.")
             token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
             now = time.time()
             session.execute(delete(SessionRow).where(SessionRow.expires < now))
@@ -152,7 +197,9 @@ class Accounts:
             if row is None or row.expires < time.time():
                 return None
             account = session.get(AccountRow, row.account)
-            return None if account is None else Caller(account.name, _role(account.role), "session", row.csrf)
+            if account is None or account.disabled:
+                return None
+            return Caller(account.name, _role(account.role), "session", row.csrf)
 
     def add_key(self, name: str, role: Role) -> str:
         """Make an API key; returns it, and nobody can see it again."""
@@ -185,6 +232,17 @@ class Accounts:
         with self._database.session() as session:
             row = session.get(KeyRow, _digest(key))
             return None if row is None else Caller(row.name, _role(row.role), "key")
+
+
+def _keep_an_admin(session: Session, row: AccountRow) -> None:
+    """Raise ConflictError where nobody else could manage accounts."""
+    others = (AccountRow.role == "admin", AccountRow.disabled.is_(False), AccountRow.name != row.name)
+    if row.role == "admin" and not session.scalar(select(func.count()).where(*others)):
+        raise ConflictError(f"{row.name} is the last admin.", "Make another one first.")
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(row.name, _role(row.role), row.disabled, row.created)
 
 
 def hash_password(password: str) -> str:

@@ -29,6 +29,7 @@ class AccountRow(Table):
     name: Mapped[str] = mapped_column(String(80), primary_key=True)
     role: Mapped[str] = mapped_column(String(20))
     password: Mapped[str] = mapped_column(Text)
+    disabled: Mapped[bool] = mapped_column(default=False)
     created: Mapped[float]
 
 

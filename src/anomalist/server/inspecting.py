@@ -1,20 +1,22 @@
 """Inspecting for people who wait: profiles stay loaded, and all pictures go into one run folder a day.
 
-Everything here happens in the one thread of a `Lane`.
+It happens in the threads of a `Lane`: while one decodes, compares or writes, the other scores.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
-from anomalist.agent.models.selection import EVIDENCE
+from anomalist.agent.models.selection import EVIDENCE, select_model
 from anomalist.audit.recording import AuditTrail, open_trail
 from anomalist.composition import InspectionSettings, compose_inspection
 from anomalist.errors import AnomalistError, ProfileError
@@ -28,7 +30,8 @@ from anomalist.server.metrics import Metrics
 from anomalist.server.store import Inspected, InspectionStore
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
-from anomalist.types.image import Record
+from anomalist.storage.files import file_sha256
+from anomalist.types.image import Inspection, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learned import describe_learned, learned_folders
 
@@ -63,24 +66,34 @@ class Basis:
 
 
 class LoadedProfiles:
-    """Evidence sources that were loaded; a profile that was learned again is loaded anew."""
+    """Evidence sources that were loaded; a profile that was learned again is loaded anew.
+
+    Several threads may use one.
+    """
 
     def __init__(self) -> None:
         self._sources: OrderedDict[tuple[Basis, str], EvidenceSource] = OrderedDict()
+        self._lock = Lock()
 
     def inspector(self, basis: Basis) -> Inspector:
         """An inspector, with rules and memory as they are now. Raises AnomalistError, see `Inspector`."""
         key = (basis, self._digest(basis))
-        source = self._sources.pop(key, None)
-        if source is None:
-            source = compose_inspection(basis.settings).evidence_source
-        self._sources[key] = source
-        if len(self._sources) > MAX_LOADED:
-            self._sources.popitem(last=False)
+        with self._lock:
+            source = self._sources.pop(key, None)
+            if source is None:
+                source = compose_inspection(basis.settings).evidence_source
+            self._sources[key] = source
+            if len(self._sources) > MAX_LOADED:
+                self._sources.popitem(last=False)
         return Inspector(InspectionSettings(source, model=basis.model))
 
     def of_record(self, record: Record) -> Inspector | None:
-        """What inspected a picture, by measurement alone; None where its profile is gone or another now."""
+        """What inspected a picture, by measurement alone; None where its profile is gone or another now.
+
+        A reference is found where it was loaded, for as long as it is.
+        """
+        if record.basis == "reference" and record.detector is not None:
+            return self._by_reference(record.detector.digest)
         if record.calibration is None or record.profile_digest is None:
             return None
         for path in learned_folders(Settings().profiles):
@@ -90,8 +103,16 @@ class LoadedProfiles:
                     return self.inspector(Basis(path.name, rate, model=EVIDENCE))
         return None
 
+    def _by_reference(self, digest: str) -> Inspector | None:
+        with self._lock:
+            sources = (source for (basis, _), source in self._sources.items() if basis.reference)
+            found = next((source for source in sources if source.digest == digest), None)
+        return None if found is None else Inspector(InspectionSettings(found, model=EVIDENCE))
+
     @staticmethod
     def _digest(basis: Basis) -> str:
+        if basis.reference is not None:
+            return file_sha256(basis.reference) if basis.reference.is_file() else ""
         if basis.profile is None:
             return ""
         path = profile_path(basis.profile)
@@ -99,7 +120,7 @@ class LoadedProfiles:
 
 
 class OpenRun:
-    """The run folder of today, and the audit session of each way of inspecting."""
+    """The run folder of today, and the audit session of each way of inspecting; one thread at a time."""
 
     def __init__(self, runs: Path, server: str) -> None:
         self._runs = runs
@@ -109,16 +130,18 @@ class OpenRun:
         self._trail: AuditTrail | None = None
         self._sessions: dict[tuple[str, str], int | None] = {}
 
-    def inspect(self, inspector: Inspector, images: Sequence[Path]) -> Iterator[Record]:
-        """Inspect into the run of today."""
+    def keep(self, inspector: Inspector, path: Path, inspection: Inspection) -> Record:
+        """Store an inspected picture in the run of today, also in the audit log."""
         run = self._today()
-        if self._trail is not None:
-            key = (inspector.evidence_source.digest, inspector.settings_digest)
-            if key not in self._sessions:
+        key = (inspector.evidence_source.digest, inspector.settings_digest)
+        if key not in self._sessions:
+            run.keep_calibrations(inspector)
+            if self._trail is not None:
                 self._trail.begin_inspection(inspector, "serve")
-                self._sessions[key] = self._trail.session
+            self._sessions[key] = self._trail.session if self._trail else None
+        if self._trail is not None:
             self._trail.session = self._sessions[key]
-        return run.inspect(inspector, images)
+        return run.keep(inspector, path, inspection)
 
     @property
     def name(self) -> str:
@@ -147,7 +170,7 @@ class InspectionService:
 
     Parameters
     ----------
-    lane : the thread that does it.
+    lane : the threads that do it.
     store : where the results are listed.
     runs : folder of the run folders.
     server : id of this server.
@@ -169,6 +192,7 @@ class InspectionService:
         self._metrics = metrics
         self._publishers = publishers
         self._open = OpenRun(runs, server)
+        self._writing = Lock()
         self.loaded = LoadedProfiles()
         self.runs = runs
         self._adopt(server)
@@ -183,7 +207,8 @@ class InspectionService:
         def work(items: Sequence[tuple[Sequence[Path], str]]) -> list[list[Inspected]]:
             return self._inspect(basis, items)
 
-        return self._lane.submit_batched(basis, (images, owner), work)
+        alone = select_model(basis.model).spec != EVIDENCE  # a model answers one thread at a time
+        return self._lane.submit_batched(basis, (images, owner), work, alone=alone)
 
     def close(self) -> None:
         """Close the run folder; the lane must have ended."""
@@ -191,15 +216,24 @@ class InspectionService:
 
     def _inspect(self, basis: Basis, items: Sequence[tuple[Sequence[Path], str]]) -> list[list[Inspected]]:
         inspector = self.loaded.inspector(basis)
-        stream = self._open.inspect(inspector, [image for images, _ in items for image in images])
+        stream = inspector.inspect_many([image for images, _ in items for image in images])
         done = []
         for images, owner in items:
-            with acting_as(owner):  # while the stream writes the audit entries of this request
-                records = [next(stream) for _ in images]
-            for record in records:
-                self._metrics.inspected(outcome(record))
-                self._publishers.publish(record)
-            done.append(self._store.add(self._open.name, records, owner))
+            kept: list[tuple[str, Record]] = []
+            for image in images:
+                inspection = next(stream)
+                with self._writing, acting_as(owner):
+                    record = self._open.keep(inspector, image, inspection)
+                    kept.append((self._open.name, record))
+                    self._metrics.inspected(outcome(record))
+                    self._publishers.publish(record)
+            done.append(
+                [
+                    listed
+                    for run, rows in itertools.groupby(kept, key=lambda each: each[0])
+                    for listed in self._store.add(run, [record for _, record in rows], owner)
+                ]
+            )
         with contextlib.suppress(StopIteration):
             next(stream)
         return done

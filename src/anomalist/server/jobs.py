@@ -24,7 +24,7 @@ from anomalist.server.database import Database, JobRow
 from anomalist.server.metrics import Metrics
 from anomalist.server.problems import ConflictError, NotFoundError
 
-JobKind = Literal["learn", "check", "learn-scene", "inspect", "triage"]
+JobKind = Literal["learn", "learn-products", "check", "learn-scene", "inspect", "triage"]
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 

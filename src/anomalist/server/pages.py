@@ -1,4 +1,4 @@
-"""The pages: Inspect, Learn, Watch, Rules and scenes, Audit. Rendered here; scripts only add what moves.
+"""The pages: Inspect, Learn, Watch, Rules and scenes, Audit, Accounts. Rendered here; scripts add what moves.
 
 They share styles and macros with the reports, and use the services and routes of the API.
 """
@@ -25,7 +25,8 @@ from anomalist.errors import AnomalistError
 from anomalist.report.document import link_evidence, template_environment
 from anomalist.report.wording import explain_score
 from anomalist.server.access import COOKIE, ServicesOf, find_caller, known_caller, services_of
-from anomalist.server.accounts import Caller, Permission
+from anomalist.server.accounts import MIN_PASSWORD, ROLE_WORDS, Caller, Permission
+from anomalist.server.jobs import JobKind
 from anomalist.server.problems import ForbiddenError, RequestError
 from anomalist.server.routes.audit import (
     DecisionStep,
@@ -36,15 +37,18 @@ from anomalist.server.routes.audit import (
     search_entries,
     steps_of,
 )
-from anomalist.server.routes.people import set_cookie
+from anomalist.server.routes.people import list_keys, set_cookie
 from anomalist.server.routes.pictures import InspectionId, ListQuery, RunName, list_inspections
+from anomalist.server.routes.review import get_review
 from anomalist.server.routes.rules import list_memory, list_rules
 from anomalist.server.routes.scenes import (
     LearnedName,
     LearnedSummary,
     get_alerts,
+    get_model,
     get_zones,
     list_learned,
+    list_models,
 )
 from anomalist.server.services import Services
 from anomalist.types.common import SEVERITIES
@@ -56,6 +60,8 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).parent / "static"
 MAX_LOGIN = 4096
 """Bytes of a login form."""
+
+LEARNING: tuple[JobKind, ...] = ("learn", "learn-products", "learn-scene", "check")
 
 router = APIRouter(include_in_schema=False)
 
@@ -77,6 +83,7 @@ VIEWS = (
     NavigationEntry("Watch", "/watch", "see"),
     NavigationEntry("Rules and scenes", "/rules", "see"),
     NavigationEntry("Audit", "/audit", "audit"),
+    NavigationEntry("Accounts", "/accounts", "manage"),
 )
 
 
@@ -218,7 +225,7 @@ def _entry_of(services: Services, caller: Caller, record: Record) -> str:
 def learn_page(services: ServicesOf, caller: AnyCaller) -> Response:
     """Drop normals, see progress, outliers and the promise."""
     _allow(caller, "work")
-    jobs = [job for job in services.jobs.latest(20) if job.kind in ("learn", "learn-scene", "check")]
+    jobs = [job for job in services.jobs.latest(20) if job.kind in LEARNING]
     return render(
         "learn.html.j2",
         caller,
@@ -226,6 +233,8 @@ def learn_page(services: ServicesOf, caller: AnyCaller) -> Response:
         learned=list_learned(caller),
         jobs=jobs,
         roots=[str(root) for root in services.config.roots],
+        reasons=get_model(services, caller),
+        models=list_models(caller),
     )
 
 
@@ -302,6 +311,29 @@ def audit_page(services: ServicesOf, caller: AnyCaller, asked: Annotated[EntryQu
         kinds=ENTRY_KINDS,
         following=urlencode({**given, "offset": following}) if following < found.total else "",
         before=urlencode({**given, "offset": max(before, 0)}) if asked.offset else "",
+        runs=[name for name, _, _ in services.store.runs(30)],
+    )
+
+
+@router.get("/review")
+def review_page(services: ServicesOf, caller: AnyCaller, run: RunName) -> Response:
+    """Ask about the picture whose answer narrows the promise of a run most; its verdict is not shown."""
+    _allow(caller, "audit")
+    return render("review.html.j2", caller, "Audit", found=get_review(services, caller, run))
+
+
+@router.get("/accounts")
+def accounts_page(services: ServicesOf, caller: AnyCaller) -> Response:
+    """Who may do what: accounts and API keys."""
+    _allow(caller, "manage")
+    return render(
+        "accounts.html.j2",
+        caller,
+        "Accounts",
+        people=services.accounts.people(),
+        api_keys=list_keys(services, caller),
+        roles=ROLE_WORDS,
+        shortest=MIN_PASSWORD,
     )
 
 

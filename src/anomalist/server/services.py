@@ -74,7 +74,7 @@ class Services:
         self.store = InspectionStore(self.database)
         self.audit = AuditIndex()
         self.publishers = Publishers((), _log.warning).__enter__()
-        self.lane = Lane(config.waiting)
+        self.lane = Lane(config.waiting, threads=2)
         self.inspections = InspectionService(
             self.lane, self.store, self.runs, server, self.metrics, self.publishers
         )

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from anomalist.server.config import ServerConfig
 from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError
-from anomalist.storage.files import staged_file
+from anomalist.storage.files import staged_file, staged_folder
 from anomalist.vision.media.images import IMAGE_SUFFIXES
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
 
@@ -40,6 +40,38 @@ class Uploads:
     def keep_video(self, name: str | None, file: BinaryIO) -> Path:
         """Keep a clip. Raises RequestError for a file that isn't named like one, or is empty."""
         return self._keep(name, file, VIDEO_SUFFIXES, "video")
+
+    def keep_products(self, files: Sequence[tuple[str, BinaryIO]]) -> Path:
+        """Keep pictures of several products, each named ``…/product/picture.png``.
+
+        Returns a folder with a folder for each product, named after its content: the same pictures again are
+        the same folder. Raises RequestError as `keep_picture` does, and for a picture of no product.
+        """
+        kept: dict[tuple[str, str], Path] = {}
+        for name, file in files:
+            parts = [part for part in re.split(r"[\\/]", name) if part]
+            if len(parts) < 2 or not (product := safe_name(parts[-2])).strip("."):
+                raise RequestError(
+                    f"{safe_name(name)} belongs to no product.",
+                    "Upload a folder with a folder for each product.",
+                )
+            picture = self.keep_picture(name, file)
+            kept[product, f"{picture.parent.name[:12]}-{picture.name}"] = picture
+        if len({product for product, _ in kept}) < 2:
+            raise RequestError(
+                "These are pictures of one product.", "Learn it by itself: POST /v1/jobs/learn"
+            )
+        digest = hashlib.sha256("\n".join(sorted("/".join(each) for each in kept)).encode()).hexdigest()
+        target = self.folder / "products" / digest[:32]
+        if not target.is_dir():
+            with staged_folder(target) as staged:
+                for (product, name), picture in kept.items():
+                    (staged / product).mkdir(exist_ok=True)
+                    try:
+                        (staged / product / name).hardlink_to(picture)
+                    except OSError:  # a file system without such links
+                        shutil.copyfile(picture, staged / product / name)
+        return target
 
     def _keep(self, name: str | None, file: BinaryIO, suffixes: frozenset[str], what: str) -> Path:
         safe = safe_name(name or "")

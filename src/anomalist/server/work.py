@@ -18,7 +18,7 @@ from anomalist.audit.reading import read_entries
 from anomalist.audit.recording import open_trail, record_learning
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
-from anomalist.pipeline import Inspector, check_normals, learn
+from anomalist.pipeline import Inspector, check_normals, learn, learn_products
 from anomalist.publishing.publishers import Publishers
 from anomalist.runs import ClipRun, ImageRun, finish_clip_run
 from anomalist.server.inspecting import Basis
@@ -34,7 +34,14 @@ from anomalist.vision.media.sources import list_videos
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import SCENE_KIND, Scene, Zone, load_scene
 from anomalist.vision.normals_check import summary
-from anomalist.vision.profile import PROFILE_KIND, Profile, load_profile
+from anomalist.vision.profile import (
+    MIXED_KIND,
+    PROFILE_KIND,
+    MixedProfile,
+    Profile,
+    load_mixed,
+    load_profile,
+)
 
 
 class LearnSpec(Frozen):
@@ -70,6 +77,7 @@ class InspectSpec(Frozen):
     paths: tuple[Path, ...] = Field(min_length=1)
     profile: str | None = None
     rate: float | None = None
+    reference: Path | None = None
 
 
 class TriageSpec(Frozen):
@@ -105,6 +113,7 @@ class JobWork:
         """What does a job, by its kind."""
         return {
             "learn": self._learn,
+            "learn-products": self._learn_products,
             "check": self._check,
             "learn-scene": self._learn_scene,
             "inspect": self._inspect,
@@ -132,6 +141,26 @@ class JobWork:
 
         result = self._once(job, staged, PROFILE_KIND, spec.force, work)
         self._write_learning(job, load_profile(spec.name))
+        return result
+
+    def _learn_products(self, job: Job, report: Report) -> Mapping[str, Any]:
+        spec = LearnSpec.model_validate(job.spec)
+        staged = self._jobs / job.id / spec.name
+
+        def work() -> Mapping[str, Any]:
+            learned = learn_products(
+                spec.paths[0],
+                profile=staged,
+                effort=spec.effort,
+                seed=spec.seed,
+                force=True,
+                outliers=spec.outliers,
+                progress=report,
+            )
+            return products_result(learned)
+
+        result = self._once(job, staged, MIXED_KIND, spec.force, work)
+        self._write_learning(job, load_mixed(spec.name))
         return result
 
     def _learn_scene(self, job: Job, report: Report) -> Mapping[str, Any]:
@@ -178,7 +207,7 @@ class JobWork:
             replace_folder(place, staged)
         return result
 
-    def _write_learning(self, job: Job, learned: Profile | Scene) -> None:
+    def _write_learning(self, job: Job, learned: Profile | MixedProfile | Scene) -> None:
         """Write it into the audit log, unless an earlier attempt did."""
         if job.attempts > 1 and has_log():
             entries = read_entries(kinds=["learning"])
@@ -202,7 +231,7 @@ class JobWork:
         images = list_images(spec.paths).images
         if not images:
             raise DataError("There are no pictures to inspect.")
-        basis = Basis(spec.profile, spec.rate, model=self._model)
+        basis = Basis(spec.profile, spec.rate, spec.reference, self._model)
         inspector = Inspector(basis.settings)
         trail = open_trail()
         if trail is not None:
@@ -266,6 +295,18 @@ def learning_result(profile: Profile) -> dict[str, Any]:
         "summary": "" if check is None else summary(check),
         "decision": None if check is None else check.decision,
         "outliers": [] if check is None else [_outlier_row(each) for each in check.outliers],
+    }
+
+
+def products_result(profile: MixedProfile) -> dict[str, Any]:
+    """What people see of a profile of several products: of each what `learning_result` says."""
+    products = [learning_result(product) for product in profile.products]
+    return {
+        "name": profile.name,
+        "digest": profile.digest,
+        "products": products,
+        "pictures": sum(each["pictures"] for each in products),
+        "lowest_rate": max(each["lowest_rate"] for each in products),
     }
 
 

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from anomalist.audit.reading import read_entries
+from anomalist.types.common import UInt8Array
 from tests.pictures import holed, tile, write, write_tiles
 from tests.server.conftest import Open, png
 from tests.street import make_film, walker
@@ -27,6 +29,15 @@ def finished(client: TestClient, job: dict[str, Any], seconds: float = 240) -> d
             return now
         time.sleep(0.1)
     raise AssertionError("the job does not end")
+
+
+def disc(number: int) -> UInt8Array:
+    """An orange square on blue ground, uint8 (96, 96, 3)."""
+    picture = np.full((96, 96, 3), (40, 60, 150), np.uint8)
+    picture[20:70, 20:70] = (230, 140, 30)
+    return np.clip(picture + np.random.default_rng(number).normal(0, 4, picture.shape), 0, 255).astype(
+        np.uint8
+    )
 
 
 def tiles(count: int) -> list[tuple[str, tuple[str, bytes, str]]]:
@@ -107,3 +118,21 @@ def test_clips_are_triaged_ranked_and_dismissed(client: TestClient, tmp_path: Pa
     assert "Dismissed" in client.get(f"/watch/{run}").text or "Urgent" in client.get(f"/watch/{run}").text
     decisions = list(read_entries(kinds=["clip"]))
     assert len(decisions) == 1
+
+
+def test_several_products_are_learned_from_a_folder_with_one_for_each(client: TestClient) -> None:
+    files = [
+        ("files", (f"goods/{name}/{number:02d}.png", png(draw(number)), "image/png"))
+        for name, draw in (("tile", tile), ("disc", disc))
+        for number in range(4)
+    ]
+    job = client.post("/v1/jobs/learn-products", data={"name": "line", "effort": "fast"}, files=files)
+    done = finished(client, job.json())
+    assert done["state"] == "done", done
+    assert {each["name"]: each["pictures"] for each in done["result"]["products"]} == {"tile": 4, "disc": 4}
+    (learned,) = (each for each in client.get("/v1/profiles").json() if each["name"] == "line")
+    assert learned["kind"] == "products"
+    (entry,) = read_entries(kinds=["learning"])
+    assert (entry.content["job"], entry.content["products"]) == (done["id"], ["disc", "tile"])
+    one = [("files", (f"goods/tile/{number}.png", png(tile(number)), "image/png")) for number in range(2)]
+    assert client.post("/v1/jobs/learn-products", data={"name": "one"}, files=one).status_code == 400

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from anomalist.audit.reading import read_entries
 from anomalist.server.accounts import ROLES
 from tests.server.conftest import PASSWORD, Open
 
@@ -34,6 +35,12 @@ def login(client: TestClient, name: str) -> dict[str, Any]:
     return person
 
 
+def admin_key(client: TestClient) -> dict[str, str]:
+    """The header with a new key of an admin; who is logged in makes it."""
+    key = client.post("/v1/keys", json={"name": "k", "role": "admin"}).json()["key"]
+    return {"authorization": f"Bearer {key}"}
+
+
 REQUESTS = [
     ("GET", "/v1/inspections", {"viewer", "operator", "auditor", "admin"}),
     ("GET", "/v1/rules?profile=tiles", {"viewer", "operator", "auditor", "admin"}),
@@ -56,6 +63,15 @@ REQUESTS = [
     ("GET", "/v1/accounts", {"admin"}),
     ("POST", "/v1/accounts", {"admin"}),
     ("DELETE", "/v1/accounts/viewer", {"admin"}),
+    ("PATCH", "/v1/accounts/viewer", {"admin"}),
+    ("GET", "/v1/keys", {"admin"}),
+    ("DELETE", "/v1/keys/nobody", {"admin"}),
+    ("GET", "/accounts", {"admin"}),
+    ("POST", "/v1/jobs/learn-products", {"operator", "admin"}),
+    ("GET", "/v1/models", {"viewer", "operator", "auditor", "admin"}),
+    ("GET", "/v1/audit/review/x", {"auditor", "admin"}),
+    ("POST", "/v1/audit/review/x", {"auditor", "admin"}),
+    ("GET", "/review?run=x", {"auditor", "admin"}),
     ("POST", "/v1/keys", {"admin"}),
     ("GET", "/metrics", {"viewer", "operator", "auditor", "admin"}),
 ]
@@ -125,3 +141,54 @@ def test_logging_in_by_the_form(server: TestClient) -> None:
     page = server.get("/").text
     assert 'name="csrf-token"' in page
     assert 'id="bench"' not in page, "a viewer drops nothing"
+
+
+def test_a_new_role_counts_at_once(server: TestClient) -> None:
+    login(server, "admin")
+    key = admin_key(server)
+    login(server, "viewer")
+    assert server.post("/v1/rules/preview").status_code == 403
+    changed = server.patch("/v1/accounts/viewer", json={"role": "operator"}, headers=key)
+    assert changed.json()["role"] == "operator"
+    assert server.post("/v1/rules/preview").status_code == 422
+    said = [entry.content["what"] for entry in read_entries(kinds=["setting"])]
+    assert "account viewer: role operator" in said
+
+
+def test_a_disabled_account_is_logged_out_and_stays_out(server: TestClient) -> None:
+    login(server, "admin")
+    key = admin_key(server)
+    login(server, "viewer")
+    assert server.patch("/v1/accounts/viewer", json={"disabled": True}, headers=key).json()["disabled"]
+    assert server.get("/v1/me").status_code == 401
+    again = server.post("/v1/login", json={"name": "viewer", "password": PASSWORD})
+    assert (again.status_code, again.json()["error"]) == (401, "This account is disabled.")
+    guessed = server.post("/v1/login", json={"name": "viewer", "password": "guess, as others do"})
+    assert guessed.json()["error"] == "Name or password is wrong."
+    server.patch("/v1/accounts/viewer", json={"disabled": False}, headers=key)
+    login(server, "viewer")
+
+
+def test_a_new_password_ends_logins_and_is_in_no_log(server: TestClient) -> None:
+    login(server, "admin")
+    assert server.patch("/v1/accounts/admin", json={"password": "short"}).status_code == 422
+    assert server.patch("/v1/accounts/admin", json={"password": "another horse battery"}).status_code == 200
+    assert server.get("/v1/me").status_code == 401
+    assert server.post("/v1/login", json={"name": "admin", "password": PASSWORD}).status_code == 401
+    assert (
+        server.post("/v1/login", json={"name": "admin", "password": "another horse battery"}).status_code
+        == 200
+    )
+    said = [entry.content["what"] for entry in read_entries(kinds=["setting"])]
+    assert said[-1] == "account admin: new password"
+
+
+def test_the_last_admin_stays_enabled_and_admin(server: TestClient) -> None:
+    login(server, "admin")
+    for change in ({"role": "viewer"}, {"disabled": True}):
+        assert server.patch("/v1/accounts/admin", json=change).status_code == 409
+    server.post("/v1/accounts", json={"name": "second", "role": "admin", "password": PASSWORD})
+    assert server.patch("/v1/accounts/second", json={"disabled": True}).status_code == 200
+    assert server.delete("/v1/accounts/admin").status_code == 409, "a disabled admin helps nobody"
+    assert server.patch("/v1/accounts/nobody", json={"role": "viewer"}).status_code == 404
+    assert server.patch("/v1/accounts/second", json={}).status_code == 400

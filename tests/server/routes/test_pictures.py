@@ -13,8 +13,9 @@ from anomalist.audit.reading import read_entries, verify_log
 from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector
 from anomalist.querying.runs import query
+from tests.pictures import tile, write
 from tests.publishing.test_webhook import receiver
-from tests.server.conftest import GOOD, HOLED, Open, upload
+from tests.server.conftest import GOOD, HOLED, Open, png, upload
 
 
 def test_the_same_verdict_as_python(client: TestClient, tmp_path: Path) -> None:
@@ -132,3 +133,30 @@ def test_results_are_published_as_those_of_the_command_line(
     published = [json.loads(body) for body in taken.bodies]
     for field in ("label", "score", "source"):
         assert [each[field] for each in published] == [each["record"][field] for each in found]
+
+
+def test_a_good_picture_takes_the_place_of_a_profile(client: TestClient, tmp_path: Path) -> None:
+    files = [
+        ("files", ("hole.png", HOLED, "image/png")),
+        ("reference", ("good.png", png(tile(77)), "image/png")),
+    ]
+    reply = client.post("/v1/inspections", files=files)
+    (found,) = reply.json()["inspections"]
+    (tmp_path / "hole.png").write_bytes(HOLED)
+    good = write(tmp_path / "good.png", tile(77))
+    by_python = Inspector(InspectionSettings(reference=good)).inspect(tmp_path / "hole.png").record
+    for name in ("label", "score", "basis"):
+        assert found["record"][name] == getattr(by_python, name), name
+    assert len(found["record"]["regions"]) == len(by_python.regions) >= 1
+    region = found["record"]["regions"][0]["id"]
+    beside = client.get(f"/v1/inspections/{found['id']}/regions/{region}/normal")
+    assert beside.headers["content-type"] == "image/jpeg", beside.text
+    both = client.post("/v1/inspections", files=files, data={"profile": "tiles"})
+    assert both.status_code == 400
+
+
+def test_who_reasons_and_what_was_fetched_is_told(client: TestClient) -> None:
+    assert client.get("/v1/model").json()["spec"]
+    models = client.get("/v1/models").json()
+    assert all(each["spec"].startswith("hf:") and each["bytes"] > 0 for each in models)
+    assert "Who reasons" in client.get("/learn").text

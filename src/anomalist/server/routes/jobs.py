@@ -14,9 +14,9 @@ from pydantic import Field
 
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.events import event_response, event_text
-from anomalist.server.jobs import Job, JobKind
+from anomalist.server.jobs import JOB_KINDS, Job, JobKind
 from anomalist.server.problems import ConflictError, RequestError, TooLargeError
-from anomalist.server.routes.pictures import UploadForm, plain_profile
+from anomalist.server.routes.pictures import InspectOptions, UploadForm, named_reference
 from anomalist.server.routes.scenes import LearnedName, drawn_zones
 from anomalist.server.services import Services
 from anomalist.server.uploads import allowed_path
@@ -77,6 +77,7 @@ class InspectJob(Frozen):
     paths: Paths = Field(min_length=1)
     profile: str | None = Field(None, max_length=100)
     false_alarm_rate: float | None = Field(None, gt=0, lt=1)
+    reference: str | None = Field(None, max_length=4000, description="a good picture, in place of a profile")
 
 
 class TriageForm(UploadForm):
@@ -103,10 +104,14 @@ def _sources(
         raise RequestError("What is it about?", "Upload files, or name paths in the allowed folders.")
     if named:
         return tuple(allowed_path(path, services.config) for path in named)
-    if len(files or ()) > services.config.max_files:
-        raise TooLargeError(f"{services.config.max_files} files at most come at once.")
+    _refuse_many(services, files or [])
     keep = services.uploads.keep_picture if what == "picture" else services.uploads.keep_video
     return tuple(dict.fromkeys(keep(file.filename, file.file) for file in files or ()))
+
+
+def _refuse_many(services: Services, files: list[UploadFile]) -> None:
+    if len(files) > services.config.max_files:
+        raise TooLargeError(f"{services.config.max_files} files at most come at once.")
 
 
 def _refuse_twin(name: str, *, overwrite: bool) -> None:
@@ -132,6 +137,41 @@ def learn(
         force=form.overwrite,
     )
     return _submit(services, "learn", spec, caller.name)
+
+
+@router.post("/learn-products", summary="Learn several products", status_code=202)
+def learn_products(
+    services: ServicesOf,
+    caller: MayWork,
+    form: Annotated[LearnForm, Form()],
+    files: Uploaded = None,
+    paths: Named = None,
+) -> JobStatus:
+    """From a folder with a folder of good pictures for each product: uploaded with their names, as in
+    ``housing/01.png``, or in the allowed folders.
+    """
+    _refuse_twin(form.name, overwrite=form.overwrite)
+    spec = LearnSpec(
+        name=form.name,
+        paths=(_products(services, files, paths),),
+        effort=form.effort,
+        outliers=None if form.outliers == "ask" else form.outliers,
+        force=form.overwrite,
+    )
+    return _submit(services, "learn-products", spec, caller.name)
+
+
+def _products(services: Services, files: list[UploadFile] | None, paths: list[str] | None) -> Path:
+    """The folder with a folder for each product. Raises RequestError for what holds none."""
+    if not files:
+        folders = _sources(services, None, paths, "picture")
+        if len(folders) > 1 or not folders[0].is_dir():
+            raise RequestError("Name one folder, with a folder for each product.")
+        return folders[0]
+    _refuse_many(services, files)
+    if any(paths or ()):
+        raise RequestError("What is it about?", "Upload files, or name a folder in the allowed folders.")
+    return services.uploads.keep_products([(file.filename or "", file.file) for file in files])
 
 
 @router.post("/check", summary="Look for outliers among normals", status_code=202)
@@ -161,7 +201,9 @@ def learn_scene(
 def inspect(services: ServicesOf, caller: MayWork, body: InspectJob) -> JobStatus:
     """Folders in the allowed folders, into a run of their own."""
     paths = tuple(allowed_path(path, services.config) for path in body.paths)
-    spec = InspectSpec(paths=paths, profile=plain_profile(body.profile), rate=body.false_alarm_rate)
+    options = InspectOptions(profile=body.profile, false_alarm_rate=body.false_alarm_rate)
+    basis = options.basis(services.config.model, named_reference(services, body.reference))
+    spec = InspectSpec(paths=paths, profile=basis.profile, rate=basis.rate, reference=basis.reference)
     return _submit(services, "inspect", spec, caller.name)
 
 
@@ -192,7 +234,7 @@ def _submit(services: Services, kind: JobKind, spec: Frozen, owner: str) -> JobS
 def list_jobs(
     services: ServicesOf,
     _: MayView,
-    kind: Literal["", "learn", "check", "learn-scene", "inspect", "triage"] = "",
+    kind: Literal["", *JOB_KINDS] = "",  # type: ignore[valid-type]
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[JobStatus]:
     """The newest first."""

@@ -7,9 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from anomalist.audit.recording import open_trail
+from anomalist.memory.cases import acting_as
 from anomalist.server.access import COOKIE, MayManage, MayView, ServicesOf
-from anomalist.server.accounts import MAX_PASSWORD, MIN_PASSWORD, NewSession, Role
+from anomalist.server.accounts import MAX_PASSWORD, MIN_PASSWORD, Account, Caller, NewSession, Role
 from anomalist.server.config import ServerConfig
+from anomalist.server.problems import RequestError
 from anomalist.types.common import Frozen
 
 router = APIRouter(tags=["people"])
@@ -38,6 +41,28 @@ class AccountBody(Frozen):
     name: PersonName
     role: Role
     password: str = Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
+
+
+class AccountStatus(Frozen):
+    """An account; ``created`` in seconds since 1970, UTC."""
+
+    name: str
+    role: Role
+    disabled: bool
+    created: float
+
+    @classmethod
+    def of(cls, account: Account) -> AccountStatus:
+        """As it is told."""
+        return cls(**vars(account))
+
+
+class AccountChange(Frozen):
+    """What is to become of an account; what is left out stays."""
+
+    role: Role | None = None
+    password: str | None = Field(None, min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)
+    disabled: bool | None = None
 
 
 class KeyBody(Frozen):
@@ -103,22 +128,38 @@ def get_me(caller: MayView) -> Person:
 
 
 @router.get("/accounts", summary="List accounts")
-def list_accounts(services: ServicesOf, _: MayManage) -> list[Person]:
+def list_accounts(services: ServicesOf, _: MayManage) -> list[AccountStatus]:
     """By name."""
-    return [Person.model_validate({"name": name, "role": role}) for name, role in services.accounts.people()]
+    return [AccountStatus.of(account) for account in services.accounts.people()]
 
 
 @router.post("/accounts", summary="Make an account", status_code=201)
-def add_account(services: ServicesOf, _: MayManage, body: AccountBody) -> Person:
+def add_account(services: ServicesOf, caller: MayManage, body: AccountBody) -> Person:
     """With a first password."""
     services.accounts.add(body.name, body.role, body.password)
+    _note(caller, f"account {body.name}: made, {body.role}")
     return Person(name=body.name, role=body.role)
 
 
+@router.patch("/accounts/{name}", summary="Change an account")
+def change_account(
+    services: ServicesOf, caller: MayManage, name: PersonName, body: AccountChange
+) -> AccountStatus:
+    """Role, password, or whether it may log in; a new password and disabling end its sessions."""
+    given = {field: value for field, value in dict(body).items() if value is not None}
+    if not given:
+        raise RequestError("What is to change?", "Give a role, a password, or whether it is disabled.")
+    account = services.accounts.change(name, **given)
+    what = [f"{field} {value}" for field, value in given.items() if field != "password"]
+    _note(caller, f"account {name}: {', '.join(what + ['new password'] * ('password' in given))}")
+    return AccountStatus.of(account)
+
+
 @router.delete("/accounts/{name}", summary="Remove an account", status_code=204)
-def remove_account(services: ServicesOf, _: MayManage, name: PersonName) -> Response:
+def remove_account(services: ServicesOf, caller: MayManage, name: PersonName) -> Response:
     """Its sessions end."""
     services.accounts.remove(name)
+    _note(caller, f"account {name}: removed")
     return Response(status_code=204)
 
 
@@ -129,13 +170,23 @@ def list_keys(services: ServicesOf, _: MayManage) -> list[KeyLine]:
 
 
 @router.post("/keys", summary="Make an API key", status_code=201)
-def add_key(services: ServicesOf, _: MayManage, body: KeyBody) -> NewKey:
+def add_key(services: ServicesOf, caller: MayManage, body: KeyBody) -> NewKey:
     """It is told once."""
-    return NewKey(name=body.name, role=body.role, key=services.accounts.add_key(body.name, body.role))
+    key = services.accounts.add_key(body.name, body.role)
+    _note(caller, f"key {body.name}: made, {body.role}")
+    return NewKey(name=body.name, role=body.role, key=key)
 
 
 @router.delete("/keys/{name}", summary="Remove API keys", status_code=204)
-def remove_keys(services: ServicesOf, _: MayManage, name: PersonName) -> Response:
+def remove_keys(services: ServicesOf, caller: MayManage, name: PersonName) -> Response:
     """All of a name."""
     services.accounts.remove_keys(name)
+    _note(caller, f"key {name}: removed")
     return Response(status_code=204)
+
+
+def _note(caller: Caller, what: str) -> None:
+    """Write a change of who may do what into the audit log."""
+    if (trail := open_trail()) is not None:
+        with trail, acting_as(caller.name):
+            trail.write("setting", {"what": what})

@@ -23,6 +23,7 @@ from anomalist.server import figures
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.inspecting import Basis
 from anomalist.server.problems import NotFoundError, RequestError, TooLargeError
+from anomalist.server.services import Services
 from anomalist.server.store import Inspected, Listing
 from anomalist.server.talks import run_folder
 from anomalist.server.uploads import allowed_path
@@ -79,6 +80,16 @@ class InspectOptions(UploadForm):
     profile: str | None = Field(None, max_length=100)
     false_alarm_rate: float | None = Field(None, gt=0, lt=1)
 
+    def basis(self, model: str, reference: Path | None) -> Basis:
+        """What pictures are compared with. Raises RequestError unless it is one thing."""
+        profile = plain_profile(self.profile)
+        if reference is not None and (profile or self.false_alarm_rate):
+            raise RequestError(
+                "A reference takes the place of a profile, and decides at no false-alarm rate.",
+                "Give the reference alone, or the profile.",
+            )
+        return Basis(profile, self.false_alarm_rate, reference, model)
+
 
 class InspectPaths(InspectOptions):
     """Pictures that lie on the server, in its allowed folders."""
@@ -86,6 +97,7 @@ class InspectPaths(InspectOptions):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paths: tuple[str, ...] = Field(min_length=1, max_length=100)
+    reference: str | None = Field(None, max_length=4000, description="a good picture, in place of a profile")
 
 
 class ListQuery(Frozen):
@@ -130,6 +142,9 @@ async def inspect_uploads(
     caller: MayWork,
     files: Annotated[list[UploadFile], File(description="pictures")],
     options: Annotated[InspectOptions, Form()],
+    reference: Annotated[
+        UploadFile | None, File(description="a good picture of the same thing, in place of a profile")
+    ] = None,
 ) -> InspectedPictures:
     """Keep and inspect pictures; each becomes a record, with its error where it can't be judged.
 
@@ -139,10 +154,12 @@ async def inspect_uploads(
         raise TooLargeError(f"{services.config.max_files} files at most come at once.")
 
     def keep() -> list[Path]:
-        return [services.uploads.keep_picture(file.filename, file.file) for file in files]
+        named = files if reference is None else [*files, reference]
+        return [services.uploads.keep_picture(file.filename, file.file) for file in named]
 
     paths = await asyncio.to_thread(keep)
-    return await _inspect(services, options, paths, caller.name)
+    good = None if reference is None else paths.pop()
+    return await _inspect(services, options.basis(services.config.model, good), paths, caller.name)
 
 
 @router.post("/inspections/paths", summary="Inspect pictures that lie on the server")
@@ -151,13 +168,21 @@ async def inspect_paths(services: ServicesOf, caller: MayWork, body: InspectPath
     paths = [allowed_path(path, services.config) for path in body.paths]
     if folder := next((path for path in paths if path.is_dir()), None):
         raise RequestError(f"{folder.name} is a folder.", "Begin a job: POST /v1/jobs/inspect")
-    return await _inspect(services, body, paths, caller.name)
+    basis = body.basis(services.config.model, named_reference(services, body.reference))
+    return await _inspect(services, basis, paths, caller.name)
 
 
-async def _inspect(
-    services: ServicesOf, options: InspectOptions, paths: list[Path], owner: str
-) -> InspectedPictures:
-    basis = Basis(plain_profile(options.profile), options.false_alarm_rate, model=services.config.model)
+def named_reference(services: Services, path: str | None) -> Path | None:
+    """The good picture that a request names, in the allowed folders. Raises RequestError for a folder."""
+    if not path:
+        return None
+    reference = allowed_path(path, services.config)
+    if not reference.is_file():
+        raise RequestError(f"{reference.name} is no picture.", "Name one good picture.")
+    return reference
+
+
+async def _inspect(services: Services, basis: Basis, paths: list[Path], owner: str) -> InspectedPictures:
     future = services.inspections.inspect(basis, paths, owner)
     services.metrics.waiting.set(len(services.lane))
     done = await asyncio.wrap_future(future)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
+from anomalist.agent.models.loading import cached_models
 from anomalist.agent.models.selection import select_model
 from anomalist.audit.recording import open_trail, record_feedback_case
 from anomalist.errors import AnomalistError, ProfileError
@@ -122,6 +123,14 @@ class ModelStatus(Frozen):
     why: str
 
 
+class ModelRow(Frozen):
+    """A vision-language model that was fetched; ``spec`` is what ``--model`` takes."""
+
+    spec: str
+    bytes: int
+    revision: str
+
+
 @router.get("/profiles", summary="List what was learned")
 def list_learned(_: MayView) -> list[LearnedSummary]:
     """Profiles of pictures, of several products, and scenes of cameras."""
@@ -155,6 +164,15 @@ def get_model(services: ServicesOf, _: MayView) -> ModelStatus:
     """The model that is asked, or measurement alone."""
     chosen = select_model(services.config.model)
     return ModelStatus(spec=chosen.spec, why=chosen.why)
+
+
+@router.get("/models", summary="List models")
+def list_models(_: MayView) -> list[ModelRow]:
+    """The vision-language models that were fetched to this machine; the server is started with one."""
+    return [
+        ModelRow(spec=f"hf:{model.name}", bytes=model.size, revision=model.revision)
+        for model in cached_models()
+    ]
 
 
 @router.get("/scenes/{name}/picture", summary="A frame of a scene", response_class=Response, responses=JPEG)

@@ -1,5 +1,5 @@
 // Dropped pictures are inspected a few at a time; each row stands in the list as soon as it is there.
-import { api, dropZone, element, sayError } from "/static/app.js";
+import { api, dropZone, element, say, sayError } from "/static/app.js";
 
 const TOGETHER = 4;
 const form = document.querySelector("#bench");
@@ -8,10 +8,19 @@ const list = document.querySelector("#list tbody");
 const empty = document.querySelector(".empty");
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
+const byReference = () => "reference" in form.elements.profile.selectedOptions[0].dataset;
+
+function chosen() {
+  form.querySelector("#reference-field").hidden = !byReference();
+  form.elements.false_alarm_rate.disabled = byReference();
+}
+
 async function inspect(files) {
   const body = new FormData();
   for (const file of files) body.append("files", file);
-  for (const name of ["profile", "false_alarm_rate"]) {
+  const reference = byReference() ? form.elements.reference.files[0] : null;
+  if (reference) body.append("reference", reference);
+  for (const name of reference ? [] : ["profile", "false_alarm_rate"]) {
     if (form.elements[name].value) body.append(name, form.elements[name].value);
   }
   for (;;) {
@@ -43,6 +52,10 @@ function row({ id, name, record }) {
 
 async function taken(files) {
   let done = 0;
+  if (byReference() && !form.elements.reference.files.length) {
+    say("Choose the good picture first.");
+    return;
+  }
   for (let at = 0; at < files.length; at += TOGETHER) {
     state.textContent = `Inspecting ${at + 1} of ${files.length} …`;
     try {
@@ -58,6 +71,8 @@ async function taken(files) {
 }
 
 if (form) {
+  form.elements.profile.addEventListener("change", chosen);
+  chosen();
   dropZone(form.querySelector(".drop"), taken);
   form.addEventListener("submit", (event) => event.preventDefault());
 }

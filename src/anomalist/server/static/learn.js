@@ -11,7 +11,10 @@ function outcome(form, job) {
     return;
   }
   const lines = [];
-  if (form.dataset.kind === "learn") {
+  if (result.products) {
+    lines.push(element("p", {}, element("b", { textContent: `${result.name} is learned, with ${result.products.length} products. ` }), element("a", { href: "/", textContent: "Inspect with it" })));
+    lines.push(element("ul", {}, ...result.products.map((each) => element("li", { textContent: `${each.name}: ${each.pictures} pictures, false-alarm rates from ${percent(each.lowest_rate)} up. ${each.summary}` }))));
+  } else if (form.dataset.kind === "learn") {
     lines.push(element("p", {}, element("b", { textContent: `${result.name} is learned. ` }),
       `From ${result.pictures} pictures: false-alarm rates from ${percent(result.lowest_rate)} up can be asked for. `,
       element("a", { href: "/", textContent: "Inspect with it" })));
@@ -29,6 +32,16 @@ function outcome(form, job) {
   place.replaceChildren(...lines);
 }
 
+// A folder with a folder for each product: its files are sent with the names of their folders.
+const several = document.querySelector("#several");
+several?.addEventListener("change", () => {
+  const zone = several.form.querySelector(".drop");
+  const input = zone.querySelector("input[type=file]");
+  input.webkitdirectory = several.checked;
+  zone.querySelector("label b").textContent = several.checked ? "Choose the folder above the products" : "Drop good pictures here";
+  zone.querySelector("label span").textContent = several.checked ? "one folder inside it for each product" : "or choose files";
+});
+
 for (const form of document.querySelectorAll("form[data-kind]")) {
   const hint = form.querySelector(".drop .note");
   const promise = form.querySelector(".promise");
@@ -45,9 +58,16 @@ for (const form of document.querySelectorAll("form[data-kind]")) {
     for (const [name, value] of [...body.entries()]) {
       if (value === "" || (value instanceof File && !value.size && !value.name)) body.delete(name);
     }
+    const products = several?.checked && form.contains(several);
+    if (products && body.has("files")) {
+      body.delete("files");
+      for (const file of form.querySelector("input[type=file]").files) {
+        if (file.type.startsWith("image/")) body.append("files", file, file.webkitRelativePath || file.name);
+      }
+    }
     button.disabled = true;
     try {
-      const job = await (await api(`/v1/jobs/${form.dataset.kind}`, { form: body })).json();
+      const job = await (await api(`/v1/jobs/${products ? "learn-products" : form.dataset.kind}`, { form: body })).json();
       outcome(form, await followJob(job.id, form.querySelector(".progress")));
     } catch (error) {
       sayError(error);
