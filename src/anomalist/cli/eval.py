@@ -75,9 +75,9 @@ def detection(
         compare_detection,
         contenders,
         group_runs_by_contender,
-        render,
         summarize_seeds,
     )
+    from anomalist.eval.detection_tables import render
     from anomalist.vision.detectors.base import default_detector
 
     if groups and not groups.exists() and (data / groups).exists():
