@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from anomalist.eval.detection import DetectionResult, render
+from anomalist.eval.detection import DetectionResult
+from anomalist.eval.detection_tables import render
 from tests.eval.results import RESULT
 
 OTHER = RESULT.model_copy(update={"contender": "zero-shot", "effort": None, "image_auroc": 0.6, "notes": ()})

@@ -15,6 +15,11 @@ OpenOnlyOption = Annotated[
 ]
 JsonObjectOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")]
 
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder in which results are kept and found again; the home folder's when not asked."),
+]
+
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
 
@@ -71,9 +76,9 @@ def detection(
         compare_detection,
         contenders,
         group_runs_by_contender,
-        render,
         summarize_seeds,
     )
+    from anomalist.eval.detection_tables import render
     from anomalist.vision.detectors.base import default_detector
 
     if groups and not groups.exists() and (data / groups).exists():
@@ -294,3 +299,67 @@ def runs(
     with progress_bars() as progress:
         result = evaluate_run_questions(open_only=open_only, progress=progress)
     print(result.model_dump_json() if json else render(result))
+
+
+@app.command()
+def mmad(
+    data: Annotated[
+        Path, typer.Option(help="Folder with mmad.json, its pictures and domain_knowledge.json.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Who answers: evidence, builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL.")
+    ] = "evidence",
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=1, help="Normal templates to compare with. Repeat it for both."),
+    ] = None,
+    domain_knowledge: Annotated[
+        bool, typer.Option("--domain-knowledge", help="Show a model what is known about each product.")
+    ] = False,
+    evidence: Annotated[
+        bool, typer.Option(help="Whether a model is shown what the detector measured.")
+    ] = True,
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of each data set at most, drawn by the seed.")
+    ] = None,
+    leave_out: Annotated[
+        Path | None,
+        typer.Option(help="List of pictures with known faults, one a line: scored with and without them."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of samples, orders of options and the bootstrap.")] = 0,
+    cache: CacheOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a number of shots instead of tables.")
+    ] = False,
+) -> None:
+    """Ask MMAD's questions about industrial pictures; score them by our rules and by the reference's."""
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.mmad.answering import MmadSetup
+    from anomalist.eval.mmad.benchmark import evaluate_mmad
+    from anomalist.eval.mmad.tables import render
+
+    results = []
+    with progress_bars() as progress:
+        for count in dict.fromkeys(shots or [0]):
+            setup = MmadSetup(
+                model=model, shots=count, knowledge=domain_knowledge, evidence=evidence, seed=seed
+            )
+            result = evaluate_mmad(
+                data,
+                setup,
+                pictures=pictures,
+                leave_out=leave_out,
+                cache=cache or _cache_folder(),
+                progress=progress,
+            )
+            results.append(result)
+            if json:
+                print(result.model_dump_json(), flush=True)
+    if not json:
+        out.print(render(results))
+
+
+def _cache_folder() -> Path:
+    from anomalist.settings import Settings
+
+    return Settings().home / "eval"

@@ -1,4 +1,4 @@
-"""Pixel-level metrics in bounded memory: pixel AUROC, AUPRO, AUPIMO, peak, mask IoU, a bootstrap interval.
+"""Pixel-level metrics in bounded memory: pixel AUROC, AP, AUPRO, AUPIMO, peak, mask IoU, an interval.
 
 Score maps of any size are taken one by one and not stored. A metric that is undefined (one class only,
 nothing to average) is None, not 0.5 or 0. AUPRO: Bergmann et al., IJCV 129, 2021; AUPIMO: Bertoldo et al.,
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomalist.eval.decision_metrics import best_f1
 from anomalist.eval.metrics import Floats, Interval, group_bootstrap, value_at
 from anomalist.types.common import BoolArray, FloatArray
 
@@ -126,6 +127,22 @@ class PixelCounts:
         if not 0 < fpr_limit <= 1:
             raise ValueError(f"fpr_limit must be in (0, 1], got {fpr_limit}")
         return self._area(self.sums[2], self.regions, fpr_limit)
+
+    def average_precision(self) -> float | None:
+        """Average precision over all pixels of all pictures, 0 to 1; None with one class only.
+
+        The step-wise sum of `anomalist.eval.metrics.average_precision`.
+        """
+        normal, anomalous = self.sums[0, ::-1], self.sums[1, ::-1]
+        if not normal.sum() or not anomalous.sum():
+            return None
+        hits = np.cumsum(anomalous)
+        precision = hits / (hits + np.cumsum(normal))
+        return float((precision * anomalous).sum() / anomalous.sum())
+
+    def best_f1(self) -> float | None:
+        """F1 over all pixels at the best threshold, found on the labels; None without an anomalous pixel."""
+        return best_f1(self.sums[0], self.sums[1])
 
     def _area(self, gain: Floats, total: float, limit: float) -> float | None:
         """Area under cumulative ``gain / total`` over the false-positive rate up to ``limit``, normalised.

@@ -15,6 +15,12 @@ import numpy as np
 from pydantic import Field
 
 from anomalist.errors import DataError
+from anomalist.eval.decision_metrics import (
+    SegmentationCounts,
+    best_f1_of_scores,
+    f1_score,
+    selective_decision,
+)
 from anomalist.eval.image_datasets import GOOD, LabelledImage, Split
 from anomalist.eval.metrics import (
     Floats,
@@ -111,6 +117,7 @@ class CollectedScores:
 
     pixels: PixelAccumulators = field(default_factory=PixelAccumulators)
     judged: list[JudgedImage] = field(default_factory=list)
+    segmentation: SegmentationCounts = field(default_factory=SegmentationCounts)
     detector: str | None = None
     first_error: str = ""
     empty_masks: int = 0
@@ -162,6 +169,7 @@ def collect_scores(parts: Split, inspections: Iterable[Inspection]) -> Collected
         collected.judged.append(_judged(item, record.label, evidence, truth))
         if truth is not None:
             collected.pixels.add(item, evidence.score_map, truth)
+            collected.segmentation.add(evidence.mask, truth)
     return collected
 
 
@@ -215,6 +223,7 @@ class DetectionMetrics(Frozen):
     pixel_auroc: float | None
     pixel_auroc_interval: Interval | None = Field(description="95 %, bootstrap over groups, to 0.002")
     pixel_auroc_by_defect: dict[str, float | None] = Field(description="with all test normals")
+    pixel_average_precision: float | None = Field(description="over all pixels of all test pictures")
     aupro: float | None = Field(description="per-region overlap up to 30 % false-positive rate")
     aupro_by_defect: dict[str, float | None] = Field(description="with all test normals")
     aupimo: float | None = Field(description="mean over defective pictures; rates of 1e-5 to 1e-4")
@@ -230,6 +239,10 @@ class DetectionMetrics(Frozen):
     mask_iou_median_by_defect: dict[str, float | None]
     empty_mask_rate: float | None = Field(description="share of masked defects without a predicted mask")
     empty_mask_rate_by_defect: dict[str, float | None]
+    seg_f1: float | None = Field(
+        description="F1 over all pixels, of the predicted masks, as MVTec AD 2 has it"
+    )
+    seg_f1_oracle: float | None = Field(description="the same at the best threshold on the map")
     normal_mask_rate: float | None = Field(description="share of test normals with a predicted mask")
     normal_pixel_rate: float | None = Field(description="share of test normals' pixels in predicted masks")
     asked_false_alarm_rate: float | None
@@ -243,6 +256,10 @@ class DetectionMetrics(Frozen):
     calibration_efficiency: float | None = Field(
         description="found at the asked rate by oracle at the measured rate; None where that finds nothing"
     )
+    image_f1: float | None = Field(description="F1 of the labels; undecided ones aren't flagged")
+    image_f1_oracle: float | None = Field(description="the same at the best threshold on the score")
+    coverage: float | None = Field(description="share of the judged pictures that are decided")
+    error_when_decided: float | None = Field(description="share of these that are decided wrongly")
     undecided_rate: float | None
     undecided_rate_normals: float | None
     undecided_rate_defects: float | None
@@ -295,12 +312,14 @@ def score_detection(parts: Split, inspections: Iterable[Inspection], seed: int =
         },
         pixel_auroc_interval=collected.pixels.grouped.interval(seed),
         **_pixel_measures(collected.pixels, kinds),
+        seg_f1=collected.segmentation.f1,
         asked_false_alarm_rate=rate,
         false_alarm_rate=_mean(alarms),
         false_alarm_rate_interval=_rate_interval(alarms, normals, seed),
         **_found_measures(collected.judged, _mean(alarms), rate),
         **_localisation_measures(defects, kinds),
         **_normal_mask_measures(normals),
+        **_decision_measures(collected.judged),
         undecided_rate=_mean([row.undecided for row in collected.judged]),
         undecided_rate_normals=_mean([row.undecided for row in normals]),
         undecided_rate_defects=_mean([row.undecided for row in defects]),
@@ -323,6 +342,8 @@ def _pixel_measures(pixels: PixelAccumulators, kinds: Iterable[str]) -> dict[str
     return {
         **_overall_and_by_kind("pixel_auroc", counts, kinds, lambda counted: counted.auroc()),
         **_overall_and_by_kind("aupro", counts, kinds, lambda counted: counted.aupro()),
+        "pixel_average_precision": counts[""].average_precision() if "" in counts else None,
+        "seg_f1_oracle": counts[""].best_f1() if "" in counts else None,
         "aupimo": None if areas is None else float(areas.mean()),
         "aupimo_median": None if areas is None else float(np.median(areas)),
         "aupimo_zero_rate": None if areas is None else float((areas == 0).mean()),
@@ -343,6 +364,19 @@ def _found_measures(
         "oracle_at_measured_rate": at_measured,
         "oracle_at_asked_rate": at_asked,
         "calibration_efficiency": found / at_measured if found is not None and at_measured else None,
+    }
+
+
+def _decision_measures(judged: Sequence[JudgedImage]) -> dict[str, float | None]:
+    """F1 of the labels beside the best threshold's, and error and coverage of what is decided."""
+    scores, labels = _scores_and_labels(judged)
+    flagged = np.array([row.label == "anomalous" for row in judged], dtype=np.bool_)
+    selective = selective_decision([row.label for row in judged], labels)
+    return {
+        "image_f1": f1_score(flagged, labels) if selective.coverage else None,
+        "image_f1_oracle": best_f1_of_scores(scores, labels),
+        "coverage": selective.coverage,
+        "error_when_decided": selective.error,
     }
 
 

@@ -17,7 +17,7 @@ from anomalist.agent.models.selection import EVIDENCE
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
 from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, leave_out_folds, read_video_dataset
-from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
+from anomalist.eval.metrics import Interval, average_precision, group_bootstrap, image_auroc
 from anomalist.eval.pixel_metrics import PixelCurve
 from anomalist.triage import Triage
 from anomalist.types.clip import Mode
@@ -53,6 +53,8 @@ class VideoResult(Frozen):
     frame_auroc: float | None = Field(description="offline, all frames of all test clips joined")
     frame_auroc_interval: Interval | None = Field(description="95 %, bootstrap over clips")
     frame_auroc_causal: float | None
+    frame_average_precision: float | None = Field(description="offline, all frames joined")
+    frame_average_precision_causal: float | None
     clip_mean_auroc: float | None = Field(description="offline, mean over the clips with both labels")
     clips_with_both_labels: int
     pixel_auroc: float | None = Field(description="all pixels of all test frames")
@@ -61,10 +63,16 @@ class VideoResult(Frozen):
     event_recall: float | None = Field(description="share found with a temporal IoU of at least 0.5")
     event_recall_always_on: float | None = Field(description="baseline: one event over the whole clip")
     event_recall_causal: float | None
+    event_iou: float | None = Field(
+        description="offline, mean over labelled events of the temporal IoU with the best reported one"
+    )
+    event_iou_causal: float | None
     false_events_per_minute: float | None = Field(
         description="offline, on training clips left out in folds, thresholds fixed on the rest"
     )
     false_events_per_minute_causal: float | None
+    false_events_per_hour: float | None = Field(description="offline, the same by the hour")
+    false_events_per_hour_causal: float | None
     held_out_minutes: float
     fps: float = Field(description="frames per second of triage, decoding included")
     peak_memory_mb: float = Field(description="of the whole process")
@@ -227,6 +235,10 @@ class _FalseEvents:
         """False events a minute; None where none were counted."""
         return self.count[mode] / self.minutes if self.count else None
 
+    def per_hour(self, mode: Mode) -> float | None:
+        """False events an hour; None where none were counted."""
+        return 60 * self.count[mode] / self.minutes if self.count else None
+
 
 def _measuring_triage(scene: Scene, mode: Mode) -> Triage:
     """By measurement alone, whatever model and memory this user has."""
@@ -282,7 +294,7 @@ def _result(
     position = np.concatenate([np.linspace(0, 1, len(each.clip.labels)) for each in scored])
     single = [image_auroc(each.offline, each.clip.labels) for each in scored]
     both = [value for value in single if value is not None]
-    recall = {mode: _event_recall(scored, triaged.events[mode]) for mode in _MODES}
+    overlaps = {mode: _event_overlaps(scored, triaged.events[mode]) for mode in _MODES}
     whole = {each.clip.name: [(0.0, float("inf"))] for each in scored}
     return VideoResult(
         data=name,
@@ -293,16 +305,22 @@ def _result(
             lambda drawn: image_auroc(offline[drawn], labels[drawn]), clips.tolist(), seed=0
         ),
         frame_auroc_causal=image_auroc(causal, labels),
+        frame_average_precision=average_precision(offline, labels),
+        frame_average_precision_causal=average_precision(causal, labels),
         clip_mean_auroc=float(np.mean(both)) if both else None,
         clips_with_both_labels=len(both),
         pixel_auroc=pixels.counts().auroc(),
         position_auroc=image_auroc(position, labels),
         events=sum(len(each.clip.events) for each in scored),
-        event_recall=recall["offline"],
-        event_recall_always_on=_event_recall(scored, whole),
-        event_recall_causal=recall["causal"],
+        event_recall=_event_recall(overlaps["offline"]),
+        event_recall_always_on=_event_recall(_event_overlaps(scored, whole)),
+        event_recall_causal=_event_recall(overlaps["causal"]),
+        event_iou=_mean(overlaps["offline"]),
+        event_iou_causal=_mean(overlaps["causal"]),
         false_events_per_minute=held_out.per_minute("offline"),
         false_events_per_minute_causal=held_out.per_minute("causal"),
+        false_events_per_hour=held_out.per_hour("offline"),
+        false_events_per_hour_causal=held_out.per_hour("causal"),
         held_out_minutes=round(held_out.minutes, 2),
         fps=round(triaged.fps, 1),
         peak_memory_mb=_peak_memory_mb(),
@@ -310,17 +328,26 @@ def _result(
     )
 
 
-def _event_recall(scored: Sequence[ScoredClip], found: dict[str, list[tuple[float, float]]]) -> float | None:
-    """Share of the labelled events that a reported event matches, by temporal IoU."""
-    hits = total = 0
+def _event_overlaps(scored: Sequence[ScoredClip], found: dict[str, list[tuple[float, float]]]) -> list[float]:
+    """Temporal IoU of each labelled event with the reported event that fits it best; 0 without one."""
+    best = []
     for each in scored:
         frames = len(each.clip.labels)
         duration = each.clip.video().duration or frames / ANALYSIS_RATE
         for first, last in each.clip.events:
             truth = first / frames * duration, (last + 1) / frames * duration
             overlap = [temporal_iou(truth, (s, min(e, duration))) for s, e in found[each.clip.name]]
-            hits, total = hits + (max(overlap, default=0.0) >= MIN_TEMPORAL_IOU), total + 1
-    return hits / total if total else None
+            best.append(max(overlap, default=0.0))
+    return best
+
+
+def _event_recall(overlaps: Sequence[float]) -> float | None:
+    """Share of the labelled events that a reported event matches."""
+    return _mean([overlap >= MIN_TEMPORAL_IOU for overlap in overlaps])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
