@@ -30,6 +30,7 @@ LAYERS = (
     {"report"},
     {"audit"},
     {"runs"},
+    {"cluster"},
     {"server"},
     {"training"},
     {"eval"},

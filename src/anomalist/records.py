@@ -123,14 +123,7 @@ def inspect_to_folder(
     The scores of the normals come first, so that reports can draw them without the profile.
     A damaged file that could be opened keeps its hash: the same bytes would fail the same way again.
     """
-    for digest, calibration in inspector.evidence_source.calibrations.items():
-        folder.write_calibration(
-            inspector.evidence_source.name,
-            digest,
-            calibration.scores.tolist(),
-            [str(group) for group in calibration.groups],
-            {"method": calibration.method},
-        )
+    write_calibrations(inspector.evidence_source, folder)
     listed, waiting = itertools.tee(paths)
     for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         record = inspection.record
@@ -139,6 +132,18 @@ def inspect_to_folder(
             inspection = dataclasses.replace(inspection, record=record)
         yield folder.append_inspection(
             inspection, _inspection_key_of(inspector, record.source, record.sha256)
+        )
+
+
+def write_calibrations(evidence_source: EvidenceSource, folder: ImageRunFolder) -> None:
+    """Keep the scores of the normals in a run folder; raises DataError when they can't be written."""
+    for digest, calibration in evidence_source.calibrations.items():
+        folder.write_calibration(
+            evidence_source.name,
+            digest,
+            calibration.scores.tolist(),
+            [str(group) for group in calibration.groups],
+            {"method": calibration.method},
         )
 
 

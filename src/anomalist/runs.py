@@ -19,7 +19,7 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
-from anomalist.records import inspect_to_folder, pending_paths
+from anomalist.records import inspect_to_folder, pending_paths, write_calibrations
 from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
 from anomalist.report.exports import Exporter, run_exporters
@@ -69,6 +69,11 @@ class ImageRun(OpensTogether):
     def inspect(self, inspector: Inspector, images: Iterable[Path]) -> Iterator[Record]:
         """Inspect pictures; yields each record once it is stored and in the audit log."""
         return self._trail.keep(inspect_to_folder(inspector, self.folder, images))
+
+    def keep(self, inspector: Inspector, records: Iterable[Record]) -> Iterator[Record]:
+        """Store records that were made elsewhere, with their arrays in place already; yields as `inspect`."""
+        write_calibrations(inspector.evidence_source, self.folder)
+        return self._trail.keep(map(self.folder.append, records))
 
     def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
         """Write the reports of all that is in the folder; returns the page."""

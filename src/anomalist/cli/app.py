@@ -59,6 +59,7 @@ EXTRAS = {
     "bitsandbytes": "models",
     "decord": "video",
     "fastapi": "server",
+    "fsspec": "ray",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",
@@ -69,7 +70,9 @@ EXTRAS = {
     "multipart": "server",
     "paho": "plant",
     "prometheus_client": "server",
+    "pyarrow": "ray",
     "python_multipart": "server",
+    "ray": "ray",
     "sqlalchemy": "server",
     "uvicorn": "server",
 }
