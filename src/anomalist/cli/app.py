@@ -59,7 +59,6 @@ EXTRAS = {
     "bitsandbytes": "models",
     "decord": "video",
     "fastapi": "server",
-    "fsspec": "ray",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",

@@ -38,7 +38,7 @@ Picture = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class PictureResult:
     """What was measured on one picture; ``done`` where it is as it was inspected before."""
 
     sha256: str | None
@@ -94,7 +94,7 @@ class PictureActor:
                 task.settings_digest,
             )
             opening = partial(_open_work, evidence_opener(source), task)
-            self._pool: WorkerPool[Picture, Measured] = WorkerPool(opening, 1)
+            self._pool: WorkerPool[Picture, PictureResult] = WorkerPool(opening, 1)
         except AnomalistError as error:
             self._failure = error
 
@@ -183,13 +183,13 @@ def write_part(folder: Path, records: Sequence[Record]) -> None:
     write_atomically(folder / f"{name}.parquet", sink.getvalue().to_pybytes())
 
 
-def _open_work(opener: EvidenceOpener, task: ActorTask) -> Work[Picture, Measured]:
+def _open_work(opener: EvidenceOpener, task: ActorTask) -> Work[Picture, PictureResult]:
     return partial(_measure_batch, open_checked(opener, task.digest), task)
 
 
 def _measure_batch(
     source: EvidenceSource, task: ActorTask, pictures: Sequence[Picture]
-) -> Iterator[Measured]:
+) -> Iterator[PictureResult]:
     """Read and measure pictures but those that are as they were inspected before."""
     measure = source.measure_each if isinstance(source, RunWatcher) else source.measure
     with TemporaryDirectory(prefix="anomalist-") as folder:
@@ -205,12 +205,12 @@ def _measure_batch(
         results = iter(measure(to_read))
         for number, each in enumerate(fetched):
             if number in done:
-                yield Measured(each.sha256, done=True)
+                yield PictureResult(each.sha256, done=True)
             elif each.file is None:
-                yield Measured(None, None, each.error)
+                yield PictureResult(None, None, each.error)
             else:
                 _, media, evidence = next(results)
-                yield Measured(each.sha256, *_renamed(media, evidence, each.file, each.source))
+                yield PictureResult(each.sha256, *_renamed(media, evidence, each.file, each.source))
 
 
 def _renamed(

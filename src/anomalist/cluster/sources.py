@@ -36,12 +36,13 @@ def list_sources(given: Sequence[str]) -> list[str]:
     ------
     DataError : an address can't be reached, a list can't be read, or there is no picture at all.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}  # by absolute path: the first spelling wins
     for one in given:
-        found.update(dict.fromkeys(_expand(one)))
+        for source in _expand(one):
+            found.setdefault(source if is_url(source) else str(Path(source).absolute()), source)
     if not found:
         raise DataError(f"No pictures in {', '.join(map(redact_url, given))}.")
-    return list(found)
+    return list(found.values())
 
 
 def _expand(given: str) -> Iterator[str]:

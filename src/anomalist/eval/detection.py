@@ -46,11 +46,13 @@ class Contender:
     name : as it goes into results.
     make : makes the evidence source; its time counts as learning time.
     effort : of learning; None for detectors that don't learn from normal pictures.
+    workers : processes that inspect.
     """
 
     name: str
     make: EvidenceSourceFactory
     effort: str | None = None
+    workers: int = 1
 
 
 def contenders(
@@ -142,7 +144,6 @@ def evaluate_detection(
     groups: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
-    workers: int = 1,
 ) -> DetectionResult:
     """Train a contender on some of the good pictures of a folder and score it on the others.
 
@@ -154,7 +155,6 @@ def evaluate_detection(
     groups : CSV file ``image,group``; without it the split is by picture.
     seed : of the split, of learning and of the bootstrap.
     progress : called with the current step, the number done and the total.
-    workers : processes that inspect.
 
     Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
@@ -167,12 +167,8 @@ def evaluate_detection(
         parts = replace(parts, train=())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
-        inspector = Inspector(
-            contender.make(parts, seed, Path(folder), progress),
-            model=EVIDENCE,
-            memory=False,
-            workers=workers,
-        )
+        evidence = contender.make(parts, seed, Path(folder), progress)
+        inspector = Inspector(evidence, model=EVIDENCE, memory=False, workers=contender.workers)
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
@@ -187,7 +183,7 @@ def evaluate_detection(
         ms_per_image=1000 * watch.seconds / watch.count if watch.count else None,
         peak_memory_mb=_peak_memory_mb(),
         threads=torch.get_num_threads(),
-        workers=workers,
+        workers=contender.workers,
     )
 
 
@@ -199,7 +195,6 @@ def compare_detection(
     groups: Path | None = None,
     seeds: Sequence[int] = (0,),
     progress: Progress = no_progress,
-    workers: int = 1,
 ) -> Iterator[DetectionResult]:
     """Measure every contender with every distinct seed; results are yielded one by one.
 
@@ -208,13 +203,7 @@ def compare_detection(
     for contender in contenders:
         for seed in dict.fromkeys(seeds):
             yield evaluate_detection(
-                data,
-                contender,
-                train_normals=train_normals,
-                groups=groups,
-                seed=seed,
-                progress=progress,
-                workers=workers,
+                data, contender, train_normals=train_normals, groups=groups, seed=seed, progress=progress
             )
 
 
@@ -463,15 +452,13 @@ def _by_defect(kind: str) -> _Row:
 
 
 def _pictures(result: Result) -> str:
-    defects = result.n_test - result.n_test_normals
-    return f"{result.n_test_normals} normal, {defects} defective pictures, split by {result.split}"
+    normal = result.n_test_normals
+    return f"{normal} normal, {result.n_test - normal} defective pictures, split by {result.split}"
 
 
 def _aupimo(result: Result) -> str:
-    missed = _format_percent(result.aupimo_zero_rate)
-    return (
-        f"mean over defective pictures, median {_format_number(result.aupimo_median)}, {missed} of them at 0"
-    )
+    median, missed = _format_number(result.aupimo_median), _format_percent(result.aupimo_zero_rate)
+    return f"mean over defective pictures, median {median}, {missed} of them at 0"
 
 
 def _peak(result: Result) -> str:
@@ -487,8 +474,7 @@ def _normal_masks(result: Result) -> str:
 
 
 def _found(result: Result) -> str:
-    measured = _format_percent(result.oracle_at_measured_rate)
-    asked = _format_percent(result.oracle_at_asked_rate)
+    measured, asked = map(_format_percent, (result.oracle_at_measured_rate, result.oracle_at_asked_rate))
     return f"best threshold: {measured} at the measured false-alarm rate, {asked} at the asked one"
 
 
