@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo serve test lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
+.PHONY: install demo serve test test-scale lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -21,6 +21,10 @@ serve: install
 
 test: install lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Clusters of three nodes on this machine, of which one is killed again and again.
+test-scale: install
+	$(BIN)/python -m pytest -m scale tests/cluster
 
 lint: install
 	$(BIN)/ruff check src tests scripts examples

@@ -31,6 +31,7 @@ LAYERS = (
     {"report"},
     {"audit"},
     {"runs"},
+    {"cluster"},
     {"server"},
     {"training"},
     {"eval"},

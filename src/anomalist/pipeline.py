@@ -36,7 +36,7 @@ from anomalist.vision.detectors.base import (
 )
 from anomalist.vision.detectors.ensemble import open_backbone_by
 from anomalist.vision.detectors.labelled_defects import read_defects
-from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.evidence import EvidenceSource, MeasuredPicture
 from anomalist.vision.learning import (
     NormalSet,
     calibrate,
@@ -155,8 +155,12 @@ class Inspector:
 
         With several workers the processes are started here and end with the pictures.
         """
+        return self.judge_measured(self._measure(paths))
+
+    def judge_measured(self, measured: Iterable[MeasuredPicture]) -> Iterator[Inspection]:
+        """Judge pictures that were measured, wherever that was."""
         began = time.perf_counter()
-        for path, media, evidence in self._measure(paths):
+        for path, media, evidence in measured:
             try:
                 yield self._judge(media, evidence, began)
             except AnomalistError as error:

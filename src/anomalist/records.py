@@ -119,22 +119,10 @@ def inspect_to_folder(
     inspector: BatchInspector, folder: ImageRunFolder, paths: Iterable[Path]
 ) -> Iterator[Record]:
     """Inspect pictures and append each to the folder as soon as it is done; yields the stored records."""
-    store_calibrations(inspector, folder)
+    write_calibrations(inspector.evidence_source, folder)
     listed, waiting = itertools.tee(paths)
     for path, inspection in zip(waiting, inspector.inspect_many(listed), strict=True):
         yield store_inspection(inspector, folder, path, inspection)
-
-
-def store_calibrations(inspector: BatchInspector, folder: ImageRunFolder) -> None:
-    """Keep the scores of the normals in a run folder, so that reports can draw them without the profile."""
-    for digest, calibration in inspector.evidence_source.calibrations.items():
-        folder.write_calibration(
-            inspector.evidence_source.name,
-            digest,
-            calibration.scores.tolist(),
-            [str(group) for group in calibration.groups],
-            {"method": calibration.method},
-        )
 
 
 def store_inspection(
@@ -149,6 +137,21 @@ def store_inspection(
         record = record.replace(sha256=_file_sha256(path))
         inspection = dataclasses.replace(inspection, record=record)
     return folder.append_inspection(inspection, _inspection_key_of(inspector, record.source, record.sha256))
+
+
+def write_calibrations(evidence_source: EvidenceSource, folder: ImageRunFolder) -> None:
+    """Keep the scores of the normals in a run folder, so that reports can draw them without the profile.
+
+    Raises DataError when they can't be written.
+    """
+    for digest, calibration in evidence_source.calibrations.items():
+        folder.write_calibration(
+            evidence_source.name,
+            digest,
+            calibration.scores.tolist(),
+            [str(group) for group in calibration.groups],
+            {"method": calibration.method},
+        )
 
 
 def _inspection_key_of(inspector: BatchInspector, source: str, sha256: str | None) -> str:

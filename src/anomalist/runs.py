@@ -21,7 +21,7 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
-from anomalist.records import inspect_to_folder, pending_paths, store_calibrations, store_inspection
+from anomalist.records import inspect_to_folder, pending_paths, store_inspection, write_calibrations
 from anomalist.report.builder import write_event_files, write_report
 from anomalist.report.clip_view import ClipReportView
 from anomalist.report.exports import Exporter, run_exporters
@@ -80,12 +80,17 @@ class ImageRun(OpensTogether):
 
     def keep_calibrations(self, inspector: Inspector) -> None:
         """Keep what p-values rest on; once before `keep`."""
-        store_calibrations(inspector, self.folder)
+        write_calibrations(inspector.evidence_source, self.folder)
 
     def keep(self, inspector: Inspector, path: Path, inspection: Inspection) -> Record:
         """Store a picture that was inspected elsewhere, also in the audit log; returns the stored record."""
         (record,) = self._trail.keep([store_inspection(inspector, self.folder, path, inspection)])
         return record
+
+    def keep_records(self, inspector: Inspector, records: Iterable[Record]) -> Iterator[Record]:
+        """Store records that were made elsewhere, with their arrays in place already; yields as `inspect`."""
+        write_calibrations(inspector.evidence_source, self.folder)
+        return self._trail.keep(map(self.folder.append, records))
 
     def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
         """Write the reports of all that is in the folder; returns the page."""

@@ -55,3 +55,21 @@ def test_services_depend_on_services_and_use_known_settings() -> None:
 @pytest.mark.parametrize("line", ["NoNewPrivileges=yes", "DynamicUser=yes", "Restart=on-failure"])
 def test_the_unit_is_confined_and_comes_back(line: str) -> None:
     assert line in (DEPLOY / "anomalist.service").read_text().splitlines()
+
+
+def test_the_job_on_kubernetes_is_a_command_that_parses_and_asks_nothing_of_rays_makers() -> None:
+    from tests.docs.test_examples import test_command_lines_parse as parse
+
+    job = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text())
+    parse(job["spec"]["entrypoint"])
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+        assert {each["name"] for each in container["volumeMounts"]} == {
+            each["name"] for each in pod["volumes"]
+        }
+    pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.M)
+    assert pinned is not None and cluster["rayVersion"] == pinned[1]

@@ -69,7 +69,9 @@ EXTRAS = {
     "multipart": "server",
     "paho": "plant",
     "prometheus_client": "server",
+    "pyarrow": "ray",
     "python_multipart": "server",
+    "ray": "ray",
     "sqlalchemy": "server",
     "uvicorn": "server",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,19 +84,16 @@ def detection(
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups
-    asked = contenders(
-        detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate
-    )
+    asked = [
+        replace(each, workers=workers)
+        for each in contenders(
+            detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate
+        )
+    ]
     results = []
     with progress_bars() as progress:
         for result in compare_detection(
-            data,
-            asked,
-            train_normals=train_normals,
-            groups=groups,
-            seeds=seed or [0],
-            progress=progress,
-            workers=workers,
+            data, asked, train_normals=train_normals, groups=groups, seeds=seed or [0], progress=progress
         ):
             results.append(result)
             if json:

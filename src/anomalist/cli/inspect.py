@@ -26,6 +26,7 @@ from anomalist.errors import DataError
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.vlm_prompts import Guidance
     from anomalist.audit.recording import AuditTrail
+    from anomalist.cluster.batch import ClusterRun
     from anomalist.composition import InspectionSettings
     from anomalist.pipeline import Inspector
     from anomalist.publishing.publishers import Publishers
@@ -46,7 +47,12 @@ class FailOn(StrEnum):
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures and folders.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…", help="Pictures and folders; with --ray also patterns, Parquet lists, addresses."
+        ),
+    ],
     profile: Annotated[
         str | None, typer.Option(help="What was learned: a name, or a folder (with a slash).")
     ] = None,
@@ -87,6 +93,17 @@ def inspect(
     keep_media: KeepMediaOption = None,
     device: DeviceOption = None,
     workers: WorkersOption = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Inspect on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is in, "
+            "local for one of its own. --workers are actors then, at most.",
+        ),
+    ] = None,
+    ray_gpus: Annotated[
+        float, typer.Option(min=0, help="With --ray: GPUs that each actor takes, 0.25 for four on one.")
+    ] = 0.0,
 ) -> None:
     """Inspect pictures: verdict, score, mask, severity and reasons.
 
@@ -95,38 +112,66 @@ def inspect(
     """
     use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
-    from anomalist.cli.terminal import err, warn
+    from anomalist.cli.terminal import warn
     from anomalist.composition import InspectionSettings
     from anomalist.publishing.publishers import Publishers
     from anomalist.report.exports import load_exporters
-    from anomalist.vision.media.images import list_images
 
     if export and out is None:
         raise DataError("Where should --export write?", "Name a folder with --out.")
     use_device(device)
     exporters = load_exporters(export or ())
-    listing = list_images(paths)
-    if listing.skipped:
-        err.print(f"{listing.skipped} files that are not pictures by name were left out.")
-    if not listing.images:
-        raise DataError(f"No pictures in {', '.join(map(str, paths))}.")
+    if ray is None:
+        images, sources = _list_pictures(paths), None
+    elif out is None or unlabelled:
+        raise DataError(
+            "--ray needs --out, and --unlabelled has no meaning with it.",
+            "Name a folder that all nodes share, and what pictures are compared with.",
+        )
+    else:
+        images, sources = (), _list_for_cluster(paths)
     settings = InspectionSettings(
         by=profile,
         reference=reference,
-        unlabelled=listing.images if unlabelled else (),
+        unlabelled=images if unlabelled else (),
         false_alarm_rate=false_alarm_rate,
         policy=policy,
         model=model,
         guidance=_load_guidance(product, product_knowledge, watch or (), ignore or ()),
-        workers=workers,
+        workers=workers if ray is None else 1,
     )
     inspector = _open_inspector(settings, quiet=json)
     trail = open_trail(keep_media and keep_media.value)
     if trail is not None:
         trail.begin_inspection(inspector, "inspect")
     with Publishers(publish or (), warn) as published:
-        records = _inspect_all(inspector, listing.images, out, exporters, published, echo=json, trail=trail)
+        if ray is None or out is None or sources is None:
+            records = _inspect_all(inspector, images, out, exporters, published, echo=json, trail=trail)
+        else:
+            from anomalist.cluster.batch import ClusterRun, RayOptions
+
+            asked = RayOptions(ray, workers if workers > 1 else None, ray_gpus)
+            cluster = ClusterRun(settings, inspector, sources, asked)
+            records = _inspect_on_ray(cluster, out, exporters, published, echo=json, trail=trail)
     _finish(records, table=not json, fail_on=fail_on)
+
+
+def _list_pictures(paths: Sequence[str]) -> tuple[Path, ...]:
+    from anomalist.cli.terminal import err
+    from anomalist.vision.media.images import list_images
+
+    listing = list_images([Path(path) for path in paths])
+    if listing.skipped:
+        err.print(f"{listing.skipped} files that are not pictures by name were left out.")
+    if not listing.images:
+        raise DataError(f"No pictures in {', '.join(paths)}.")
+    return listing.images
+
+
+def _list_for_cluster(paths: Sequence[str]) -> list[str]:
+    from anomalist.cluster.sources import list_sources
+
+    return list_sources(paths)
 
 
 def _open_inspector(settings: InspectionSettings, *, quiet: bool) -> Inspector:
@@ -221,6 +266,31 @@ def _inspect_all(
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         found = published.each(run.inspect(inspector, open_ones))
         records = _collect_records(found, len(open_ones), echo=echo)
+        report = run.write_report(exporters)
+    err.print(f"Report: {report}", markup=False, soft_wrap=True)
+    return records
+
+
+def _inspect_on_ray(
+    cluster: ClusterRun,
+    out: Path,
+    exporters: Sequence[Exporter],
+    published: Publishers,
+    *,
+    echo: bool,
+    trail: AuditTrail | None,
+) -> list[Record]:
+    """Inspect on a cluster; the records come at the end, in order."""
+    from anomalist.cli.terminal import err, progress_bars
+    from anomalist.runs import ImageRun
+
+    with ImageRun(out, trail) as run:
+        records = []
+        with progress_bars() as progress:
+            for record in published.each(cluster.records(run, progress)):
+                records.append(record)
+                if echo:
+                    print(record.model_dump_json(), flush=True)
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records

@@ -40,11 +40,13 @@ class Contender:
     name : as it goes into results.
     make : makes the evidence source; its time counts as learning time.
     effort : of learning; None for detectors that don't learn from normal pictures.
+    workers : processes that inspect.
     """
 
     name: str
     make: EvidenceSourceFactory
     effort: str | None = None
+    workers: int = 1
 
 
 def contenders(
@@ -136,7 +138,6 @@ def evaluate_detection(
     groups: Path | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
-    workers: int = 1,
 ) -> DetectionResult:
     """Train a contender on some of the good pictures of a folder and score it on the others.
 
@@ -148,7 +149,6 @@ def evaluate_detection(
     groups : CSV file ``image,group``; without it the split is by picture.
     seed : of the split, of learning and of the bootstrap.
     progress : called with the current step, the number done and the total.
-    workers : processes that inspect.
 
     Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
@@ -161,12 +161,8 @@ def evaluate_detection(
         parts = replace(parts, train=())
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
-        inspector = Inspector(
-            contender.make(parts, seed, Path(folder), progress),
-            model=EVIDENCE,
-            memory=False,
-            workers=workers,
-        )
+        evidence = contender.make(parts, seed, Path(folder), progress)
+        inspector = Inspector(evidence, model=EVIDENCE, memory=False, workers=contender.workers)
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
@@ -181,7 +177,7 @@ def evaluate_detection(
         ms_per_image=1000 * watch.seconds / watch.count if watch.count else None,
         peak_memory_mb=_peak_memory_mb(),
         threads=torch.get_num_threads(),
-        workers=workers,
+        workers=contender.workers,
     )
 
 
@@ -193,7 +189,6 @@ def compare_detection(
     groups: Path | None = None,
     seeds: Sequence[int] = (0,),
     progress: Progress = no_progress,
-    workers: int = 1,
 ) -> Iterator[DetectionResult]:
     """Measure every contender with every distinct seed; results are yielded one by one.
 
@@ -202,13 +197,7 @@ def compare_detection(
     for contender in contenders:
         for seed in dict.fromkeys(seeds):
             yield evaluate_detection(
-                data,
-                contender,
-                train_normals=train_normals,
-                groups=groups,
-                seed=seed,
-                progress=progress,
-                workers=workers,
+                data, contender, train_normals=train_normals, groups=groups, seed=seed, progress=progress
             )
 
 

@@ -41,6 +41,13 @@ def inspection_key(source: str, sha256: str | None, profile_digest: str, setting
     return digest_of(source, sha256, profile_digest, settings)
 
 
+def is_settled(record: Record | ClipRecord) -> bool:
+    """Whether a record is not to be tried again: the file could be read, and no model failed."""
+    unreadable = record.status == "error" and record.sha256 is None
+    model_failed = record.status == "ok" and record.error is not None
+    return not (unreadable or model_failed)
+
+
 class RunFolder(Generic[RecordT]):
     """The records of a run, one a source; ``open`` a folder to add to it, construct one to read it.
 
@@ -120,11 +127,7 @@ class RunFolder(Generic[RecordT]):
         failed: it may be there again.
         """
         record = self._records.get(source)
-        if record is None or record.key != key:
-            return None
-        unreadable = record.status == "error" and record.sha256 is None
-        model_failed = record.status == "ok" and record.error is not None
-        return None if unreadable or model_failed else record
+        return record if record is not None and record.key == key and is_settled(record) else None
 
     def append(self, record: RecordT) -> RecordT:
         """Store a record, in place of what there was of its source; returns it.
@@ -217,18 +220,7 @@ class ImageRunFolder(RunFolder[Record]):
             If it can't be written, for instance because the disk is full. No row of it remains then.
         """
         self._opened()
-        stored: dict[str, Any] = {"key": key, "map": None, "mask": None}
-        evidence = inspection.evidence
-        if evidence is not None and inspection.record.status == "ok":
-            stored["map"] = f"maps/{key[:16]}.npy"
-            stored["mask"] = f"masks/{key[:16]}.png"
-            write_atomically(self.path / stored["map"], _npy(reduced_map(evidence.score_map)))
-            write_atomically(self.path / stored["mask"], _png(evidence.mask))
-            if evidence.expert_maps:
-                write_atomically(
-                    self.path / expert_maps_file(stored["map"]), _safetensors(evidence.expert_maps)
-                )
-        return self.append(inspection.record.replace(**stored))
+        return self.append(store_arrays(self.path, inspection, key))
 
     def write_calibration(
         self,
@@ -284,6 +276,24 @@ class ImageRunFolder(RunFolder[Record]):
         digests = {record.calibration_digest for record in records if record.calibration_digest}
         found = {digest: self.calibration(digest) for digest in sorted(digests)}
         return {digest: content for digest, content in found.items() if content is not None}
+
+
+def store_arrays(folder: Path, inspection: Inspection, key: str) -> Record:
+    """Write the arrays of an inspection into a run folder; returns its record, with where they are.
+
+    Any process or machine may do this: the names come from ``key``. Raises DataError as
+    `ImageRunFolder.append_inspection` does.
+    """
+    stored: dict[str, Any] = {"key": key, "map": None, "mask": None}
+    evidence = inspection.evidence
+    if evidence is not None and inspection.record.status == "ok":
+        stored["map"] = f"maps/{key[:16]}.npy"
+        stored["mask"] = f"masks/{key[:16]}.png"
+        write_atomically(folder / stored["map"], _npy(reduced_map(evidence.score_map)))
+        write_atomically(folder / stored["mask"], _png(evidence.mask))
+        if evidence.expert_maps:
+            write_atomically(folder / expert_maps_file(stored["map"]), _safetensors(evidence.expert_maps))
+    return inspection.record.replace(**stored)
 
 
 def _calibration_file(digest: str) -> str:

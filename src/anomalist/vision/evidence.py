@@ -24,7 +24,7 @@ from anomalist.vision.media.values import ValueScale
 from anomalist.vision.profile import Manifest, MixedProfile, Profile
 from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
-from anomalist.vision.shift.run_test import RunTest
+from anomalist.vision.shift.run_test import RunTest, RunTests, drift_in_run
 
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
@@ -141,23 +141,13 @@ def _corrections(shift: InputShift | None) -> Iterator[str]:
         yield f"taken out before scoring: {change.words}"
 
 
-def watch_run(
-    tests: Callable[[Evidence], RunTest | None], measured: Iterable[MeasuredPicture]
-) -> Iterator[MeasuredPicture]:
+def watch_run(tests: RunTests, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
     """Test the pictures of a run for drift, in their order; once it is found, the evidence says so."""
     for path, media, evidence in measured:
-        if isinstance(evidence, Evidence) and evidence.input_shift is not None:
-            test = tests(evidence)
-            drift = test.observe(evidence.input_shift) if test is not None else None
-            if drift is not None:
-                note = (
-                    f"the run has drifted: {drift.words}; the promised rate of false alarms no longer holds"
-                )
-                evidence = replace(
-                    evidence,
-                    input_shift=evidence.input_shift.replace(drift=drift),
-                    notes=(*evidence.notes, note),
-                )
+        found = drift_in_run(tests, evidence) if isinstance(evidence, Evidence) else None
+        if found is not None and isinstance(evidence, Evidence):
+            shift, note = found
+            evidence = replace(evidence, input_shift=shift, notes=(*evidence.notes, note))
         yield path, media, evidence
 
 
@@ -258,8 +248,8 @@ class RunWatcher(Protocol):
     def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure as `EvidenceSource.measure` does, each picture without those before it."""
 
-    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
-        """Test for drift what `measure_each` gave, wherever that was done."""
+    def run_tests(self) -> RunTests:
+        """New tests for drift, for what `measure_each` gave, wherever that was done."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +282,7 @@ class ProfileEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Score a batch at a time; see `EvidenceSource.measure`."""
-        return self.watch(self.measure_each(paths))
+        return watch_run(self.run_tests(), self.measure_each(paths))
 
     def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """See `RunWatcher.measure_each`."""
@@ -303,10 +293,10 @@ class ProfileEvidence:
             self.profile.manifest.scale,
         )
 
-    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
-        """See `RunWatcher.watch`."""
+    def run_tests(self) -> RunTests:
+        """See `RunWatcher.run_tests`."""
         test = RunTest(self.profile.inputs) if self.profile.inputs is not None else None
-        return watch_run(lambda evidence: test, measured)
+        return lambda evidence: test
 
 
 @dataclass(frozen=True)
@@ -366,23 +356,21 @@ class MixedEvidence:
 
     def measure(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Recognise and score a batch at a time; see `EvidenceSource.measure`."""
-        return self.watch(self.measure_each(paths))
+        return watch_run(self.run_tests(), self.measure_each(paths))
 
     def measure_each(self, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """See `RunWatcher.measure_each`."""
         scale = self.profile.products[0].manifest.scale  # one for all, see `pipeline.learn_products`
         return measure_all(self._score, self._evidence, paths, scale)
 
-    def watch(self, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
-        """See `RunWatcher.watch`."""
+    def run_tests(self) -> RunTests:
+        """See `RunWatcher.run_tests`."""
         tests = {
             product.name: RunTest(product.inputs)
             for product in self.profile.products
             if product.inputs is not None
         }
-        return watch_run(
-            lambda evidence: tests.get(evidence.product.name) if evidence.product else None, measured
-        )
+        return lambda evidence: tests.get(evidence.product.name) if evidence.product else None
 
     def _score(self, several: list[Media]) -> list[_ProductOutput]:
         found = self.profile.recognise([media.pixels for media in several])

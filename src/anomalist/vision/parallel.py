@@ -19,6 +19,7 @@ from anomalist.vision.evidence import (
     MixedEvidence,
     ProfileEvidence,
     RunWatcher,
+    watch_run,
 )
 from anomalist.vision.media.images import one_line
 from anomalist.vision.profile import load_mixed, load_profile
@@ -43,7 +44,7 @@ def measure_in_processes(
     """
     opening = partial(open_work, evidence_opener(source), source.digest)
     measured = _in_order(work_in_processes(opening, paths, workers, MAX_BATCH_PICTURES))
-    return source.watch(measured) if isinstance(source, RunWatcher) else measured
+    return watch_run(source.run_tests(), measured) if isinstance(source, RunWatcher) else measured
 
 
 def _in_order(results: Iterable[tuple[str | Path, _Result | LostItem]]) -> Iterator[MeasuredPicture]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from anomalist.errors import AnomalistError, DataError
 from anomalist.vision.prefetch import prefetch
@@ -72,28 +72,12 @@ def work_in_processes(
     workers: int,
     batch: int = 1,
 ) -> Generator[tuple[ItemT, ResultT | LostItem], None, None]:
-    """Yield each item with its result, in the order of the items.
+    """Yield each item with its result; see `WorkerPool`.
 
-    A process is started when there is a batch for it. Each has its share of the cores for its threads, unless
-    ``OMP_NUM_THREADS`` says otherwise. Closing the generator, or leaving it early, ends the processes.
-
-    Parameters
-    ----------
-    open_work : called once in each process; pickled, as are items and results.
-    items : drawn as they are needed.
-    workers : processes at most.
-    batch : items that are worked on together at most; fewer where there are few.
-
-    Raises
-    ------
-    AnomalistError : ``open_work`` raised it, or no process can be started.
-    RuntimeError : anything else went wrong in a process; its traceback is in the message.
+    Closing the generator, or leaving it early, ends the processes.
     """
-    pool = _Pool(open_work, workers)
-    source = iter(items)
-    first = list(itertools.islice(source, batch * workers))
-    size = min(batch, max(1, math.ceil(len(first) / workers)))
-    return pool.run(_cut(itertools.chain(first, source), size))
+    with WorkerPool(open_work, workers) as pool:
+        yield from pool.work(items, batch)
 
 
 def _cut(items: Iterator[ItemT], size: int) -> Iterator[list[ItemT]]:
@@ -130,38 +114,70 @@ class _Worker(Generic[ItemT]):
         return len(self.batches) < _QUEUED
 
 
-class _Pool(Generic[ItemT, ResultT]):
+class WorkerPool(Generic[ItemT, ResultT]):
+    """Processes that work on batches of items; a context manager that ends them.
+
+    A process is started when there is a batch for it, and stays until the end. Each has its share of the
+    cores for its threads, unless ``OMP_NUM_THREADS`` says otherwise.
+
+    Parameters
+    ----------
+    open_work : called once in each process; pickled, as are items and results.
+    workers : processes at most.
+    """
+
     def __init__(self, open_work: Callable[[], Work[ItemT, ResultT]], workers: int) -> None:
         self._open_work = open_work
         self._count = workers
         self._workers: list[_Worker[ItemT]] = []
-        self._again: deque[_Batch[ItemT]] = deque()  # to be tried again
+        self._again: deque[_Batch[ItemT]] = deque()  # to be given out
         self._open: deque[_Batch[ItemT]] = deque()  # not handed over yet, in order
         self._waiting_bytes = 0
         self._failed_starts = 0
 
-    def run(self, batches: Iterator[list[ItemT]]) -> Generator[tuple[ItemT, ResultT | LostItem], None, None]:
-        try:
-            while True:
-                self._give_out(batches)
-                if not self._open:
-                    return
-                first = self._open[0]
-                while first.results:
-                    result = first.results.popleft()
-                    item = first.items[first.taken]
-                    first.taken += 1
-                    if isinstance(result, LostItem):
-                        yield item, result
-                    else:
-                        self._waiting_bytes -= len(result)
-                        yield item, ForkingPickler.loads(result)
-                if first.taken == len(first.items):
-                    self._open.popleft()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def work(
+        self, items: Iterable[ItemT], batch: int = 1
+    ) -> Generator[tuple[ItemT, ResultT | LostItem], None, None]:
+        """Yield each item with its result, in the order of the items. All must be taken, or the pool closed.
+
+        Parameters
+        ----------
+        items : drawn as they are needed.
+        batch : items that are worked on together at most; fewer where there are few.
+
+        Raises
+        ------
+        AnomalistError : ``open_work`` raised it, or no process can be started.
+        RuntimeError : anything else went wrong in a process; its traceback is in the message.
+        """
+        source = iter(items)
+        first = list(itertools.islice(source, batch * self._count))
+        size = min(batch, max(1, math.ceil(len(first) / self._count)))
+        batches = _cut(itertools.chain(first, source), size)
+        while True:
+            self._give_out(batches)
+            if not self._open:
+                return
+            head = self._open[0]
+            while head.results:
+                result = head.results.popleft()
+                item = head.items[head.taken]
+                head.taken += 1
+                if isinstance(result, LostItem):
+                    yield item, result
                 else:
-                    self._listen()
-        finally:
-            self._end()
+                    self._waiting_bytes -= len(result)
+                    yield item, ForkingPickler.loads(result)
+            if head.taken == len(head.items):
+                self._open.popleft()
+            else:
+                self._listen()
 
     def _give_out(self, batches: Iterator[list[ItemT]]) -> None:
         """Give every worker that has room a batch: first what is tried again, then new ones."""
@@ -251,7 +267,8 @@ class _Pool(Generic[ItemT, ResultT]):
             suspects += alone
         self._again.extendleft(reversed(suspects))
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the processes."""
         for worker in self._workers:
             worker.connection.close()
             worker.process.terminate()

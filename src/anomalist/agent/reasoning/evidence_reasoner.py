@@ -24,6 +24,7 @@ from anomalist.agent.reasoning.wording import (
 )
 from anomalist.types.common import Claim, Label, Recall, Recalled, Verdict
 from anomalist.types.image import Calibration, Evidence, Media
+from anomalist.types.shift import RunDrift
 
 
 class Reasoner(Protocol):
@@ -170,8 +171,13 @@ def input_claims(evidence: Evidence) -> Iterator[Claim]:
         small = ", ".join(change.words for change in shift.corrected)
         yield Claim(text=f"Small differences were taken out before scoring: {small}.", evidence=(INPUT_ID,))
     if shift.drift is not None:
-        text = f"The run has drifted, {shift.drift.words}: the promised rate of false alarms no longer holds."
-        yield Claim(text=text, evidence=(INPUT_ID,))
+        yield drift_claim(shift.drift)
+
+
+def drift_claim(drift: RunDrift) -> Claim:
+    """Say that the run drifts."""
+    text = f"The run has drifted, {drift.words}: the promised rate of false alarms no longer holds."
+    return Claim(text=text, evidence=(INPUT_ID,))
 
 
 def score_claim(evidence: Evidence) -> Claim:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from anomalist.types.image import Evidence, EvidenceSummary
 from anomalist.types.shift import Characteristic, InputShift, RunDrift
 from anomalist.vision.shift.model import POSES, STATISTICS, InputModel
 
@@ -145,3 +146,17 @@ def drift_words(name: str, off: float) -> str:
         "degrees": f"the parts are turned by {abs(off):.1f}° {'' if off > 0 else 'counter-'}clockwise",
         "scale": f"the parts are {'larger' if off > 0 else 'smaller'} by {share}",
     }[name]
+
+
+RunTests = Callable[[Evidence | EvidenceSummary], RunTest | None]
+"""The test for drift that what was measured on a picture belongs to; None without one."""
+
+
+def drift_in_run(tests: RunTests, evidence: Evidence | EvidenceSummary) -> tuple[InputShift, str] | None:
+    """Take the next picture of a run: its shift with the drift, and a note; None where there is none."""
+    test, shift = tests(evidence), evidence.input_shift
+    drift = test.observe(shift) if test is not None and shift is not None else None
+    if drift is None or shift is None:
+        return None
+    note = f"the run has drifted: {drift.words}; the promised rate of false alarms no longer holds"
+    return shift.replace(drift=drift), note

@@ -1,0 +1,283 @@
+"""Batch inspection by Ray Data: actors measure, judge and store; the driver puts the rows in order.
+
+The rows come as Parquet files from the actors, at any time and in any order, each batch whole or not at all.
+What must see the run as a whole is done by the driver at the end, over the rows in the order of the listing:
+the test of the run for drift, the records of the run folder, and their entries in the audit log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anomalist.agent.reasoning.claims import INPUT_ID
+from anomalist.agent.reasoning.evidence_reasoner import drift_claim
+from anomalist.cluster.actors import ActorTask, PictureActor
+from anomalist.cluster.sources import named
+from anomalist.composition import InspectionSettings, resolve_model
+from anomalist.errors import DataError
+from anomalist.pipeline import Inspector
+from anomalist.runs import ImageRun
+from anomalist.storage.files import write_error
+from anomalist.storage.run_folder import is_settled
+from anomalist.types.image import Record
+from anomalist.vision.detectors.base import Progress, no_progress
+from anomalist.vision.evidence import RunWatcher
+from anomalist.vision.parallel import evidence_opener
+from anomalist.vision.shift.run_test import RunTests, drift_in_run
+from anomalist.vision.worker_pool import usable_cores
+
+LOCAL = "local"
+"""Address that starts a Ray of its own on this machine."""
+PART_PICTURES = 64
+"""Pictures of a batch, and so rows of a Parquet file, at most."""
+_BATCHES_PER_ACTOR = 4  # at least, where there are few pictures: so that the work can be spread
+_CONNECT_SECONDS = 5.0
+_SECRETS = ("ANOMALIST_PUBLISH", "ANOMALIST_WEBHOOK_SECRET", "ANOMALIST_MQTT_PASSWORD")
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Which cluster, and how much of it.
+
+    Parameters
+    ----------
+    address : of the head node, "host:port"; "auto" for the cluster that this machine is in, "local" for one
+        of its own.
+    actors : at most; None takes one a core. Ray Data starts with one and adds more while there is work.
+    gpus : that each actor takes, a fraction for several on one.
+    """
+
+    address: str = LOCAL
+    actors: int | None = None
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterRun:
+    """Inspects pictures on a cluster, into a run folder that all nodes share.
+
+    Parameters
+    ----------
+    settings, inspector : what the driver opened, and that by which actors open the same.
+    sources : from `list_sources`.
+    options : which cluster.
+    """
+
+    settings: InspectionSettings
+    inspector: Inspector
+    sources: Sequence[str]
+    options: RayOptions = RayOptions()
+
+    def records(self, run: ImageRun, progress: Progress = no_progress) -> Iterator[Record]:
+        """Inspect the pictures; yields new records in their order, each once it is stored and in the log.
+
+        What an earlier run has stored under the same content key is not inspected again, also where that run
+        was cut off. ``run`` is open; in its ``parts`` are the Parquet files.
+
+        Raises
+        ------
+        DataError : the cluster can't be reached, the folder is not shared, a disk is full, rows are missing.
+        ProfileError : a node has no profile, or another version of it.
+        """
+        names = [named(source) for source in self.sources]
+        task = actor_task(self.settings, self.inspector, run.path)
+        before = stored_rows(task.parts)
+        pictures = [
+            (source, _key(before.get(name))) for source, name in zip(self.sources, names, strict=True)
+        ]
+        with _ray(self.options):
+            _run_actors(task, pictures, self.options, progress)
+        rows = stored_rows(task.parts)
+        made: Iterator[Record] = (_record(rows[name]) for name in names if name in rows)
+        source = self.inspector.evidence_source
+        if isinstance(source, RunWatcher):
+            made = _drifting(made, source.run_tests())
+        folder = run.folder
+        yield from run.keep_records(
+            self.inspector, (each for each in made if folder.done(each.source, each.key or "") is None)
+        )
+        missing = [name for name in names if name not in rows]
+        if missing:
+            raise DataError(
+                f"{len(missing)} pictures have no row, the first is {missing[0]}.",
+                "Run the same command again: what is done stays done.",
+            )
+
+
+def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) -> ActorTask:
+    """What actors are told; makes the folder for their rows.
+
+    Raises DataError when it can't be made, or for what can't be opened on another node.
+    """
+    source = inspector.evidence_source
+    evidence_opener(source)
+    profile = getattr(source, "profile", None)
+    reference = settings.reference
+    told = InspectionSettings(
+        by=None if profile is None else profile.path.absolute(),
+        reference=None if reference is None else Path(reference).absolute(),
+        false_alarm_rate=settings.false_alarm_rate,
+        policy=inspector.policy,
+        model=resolve_model(settings.model),
+        guidance=settings.guidance,
+        memory=settings.memory if isinstance(settings.memory, bool) else False,
+    )
+    parts = (
+        out.absolute()
+        / "parts"
+        / f"profile={source.digest[:16]}"
+        / f"settings={inspector.settings_digest[:16]}"
+    )
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(parts, error) from error
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("ANOMALIST_") and name not in _SECRETS
+    }
+    return ActorTask(told, source.digest, inspector.settings_digest, out.absolute(), parts, environment)
+
+
+@contextmanager
+def _ray(options: RayOptions) -> Iterator[None]:
+    """Ray, connected; the connection ends with the context if it began with it."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if ":" in options.address:
+        _check_reachable(options.address)
+    own = options.address == LOCAL
+    try:
+        ray.init(
+            address=options.address,
+            num_cpus=(options.actors or usable_cores()) if own else None,
+            include_dashboard=False if own else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(options.address, str(error)) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> DataError:
+    return DataError(
+        f"No Ray cluster answers at {address} ({' '.join(why.split())[:160]}).",
+        'Give the address of its head node, host:port, or "local" for one on this machine.',
+    )
+
+
+def _run_actors(
+    task: ActorTask,
+    pictures: Sequence[tuple[str, str]],
+    options: RayOptions,
+    progress: Progress,
+) -> None:
+    """Have actors inspect the pictures; returns when the rows of all are stored."""
+    import pyarrow as pa
+    import ray.data
+
+    actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    size = max(1, min(PART_PICTURES, -(-len(pictures) // (actors * _BATCHES_PER_ACTOR))))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    blocks = [
+        pa.table({"source": [s for s, _ in some], "key": [key for _, key in some]})
+        for some in (pictures[start : start + size] for start in range(0, len(pictures), size))
+    ]
+    told = ray.data.from_arrow(blocks).map_batches(
+        PictureActor,
+        fn_constructor_args=(task,),
+        batch_size=size,
+        concurrency=(1, min(actors, len(blocks))),
+        num_cpus=1,
+        num_gpus=options.gpus or None,
+    )
+    done = 0
+    progress("inspecting", 0, len(pictures))
+    try:
+        for row in told.iter_rows():
+            if row["error"]:
+                raise DataError(row["error"], row["remedy"])
+            done += row["new"] + row["old"]
+            progress("inspecting", done, len(pictures))
+    except ray.exceptions.RayError as error:
+        why = str(error).strip().splitlines()
+        raise DataError(
+            f"Ray has ended the run: {why[-1] if why else type(error).__name__}",
+            "Run the same command again: what is done stays done.",
+        ) from error
+
+
+def stored_rows(parts: Path) -> dict[str, str]:
+    """The rows of the Parquet files, as JSON by source; of several of one source the newest.
+
+    Raises DataError when a file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: dict[str, str] = {}
+    for file in sorted(parts.glob("*.parquet"), key=lambda each: each.stat().st_mtime_ns):
+        try:
+            table = pq.read_table(file, columns=["source", "row"], partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f'"{file}" is damaged.', "Remove it and run the same command again.") from error
+        rows.update(zip(table["source"].to_pylist(), table["row"].to_pylist(), strict=True))
+    return rows
+
+
+def _key(row: str | None) -> str:
+    """The key under which a row was stored, or nothing where it is to be tried again."""
+    if row is None:
+        return ""
+    record = _record(row)
+    return record.key or "" if is_settled(record) else ""
+
+
+def _record(row: str) -> Record:
+    return Record.model_validate_json(row)
+
+
+def _drifting(records: Iterator[Record], tests: RunTests) -> Iterator[Record]:
+    """Test a run for drift over its records, and say in them what was found, as if measured in order."""
+    for record in records:
+        found = drift_in_run(tests, record.evidence) if record.evidence.input_shift is not None else None
+        if found is None:
+            yield record
+            continue
+        shift, note = found
+        verdict = record.verdict
+        if verdict is not None and shift.drift is not None:
+            first = sum(INPUT_ID in claim.evidence for claim in verdict.claims)
+            claims = [*verdict.claims[:first], drift_claim(shift.drift), *verdict.claims[first:]]
+            verdict = verdict.replace(claims=tuple(claims))
+        yield record.replace(
+            evidence=record.evidence.replace(input_shift=shift),
+            verdict=verdict,
+            notes=(*record.notes, note),
+        )

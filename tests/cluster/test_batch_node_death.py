@@ -1,0 +1,92 @@
+"""A node of a cluster is killed at random moments: no picture is lost, none doubled, verdicts are equal."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray")
+
+from anomalist.audit.reading import read_entries, verify_log
+from anomalist.audit.recording import AuditTrail
+from anomalist.cluster.batch import ClusterRun, RayOptions
+from anomalist.cluster.sources import list_sources
+from anomalist.composition import InspectionSettings
+from anomalist.pipeline import Inspector
+from anomalist.runs import ImageRun
+from tests.boards import board, noisy, spot
+from tests.cluster.test_batch import decided
+from tests.pictures import write
+
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+]
+
+PICTURES = int(os.environ.get("SCALE_PICTURES", "120"))
+RUNS = int(os.environ.get("SCALE_RUNS", "3"))
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A head without cores, and two nodes of one core; each with a Ray of its own processes."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_a_node_that_dies_loses_and_doubles_nothing(nodes: Any, tmp_path: Path, seed: int) -> None:
+    good = write(tmp_path / "good.png", board())
+    for i in range(PICTURES):
+        seen = board() if i % 5 else spot(board(), (250, 165), 8, 220)
+        write(tmp_path / "new" / f"{i:05d}.png", noisy(seen, i))
+    settings = InspectionSettings(reference=good, model="evidence")
+    inspector = Inspector(settings)
+    sources = list_sources([str(tmp_path / "new")])
+    killed = threading.Event()
+    parts = tmp_path / "run" / "parts"
+    after = random.Random(seed).uniform(0, 0.7) * PICTURES
+
+    def kill_a_node() -> None:
+        """Once some of the pictures are done; another node takes its place."""
+        while len(list((tmp_path / "run" / "masks").glob("*.png"))) < after:
+            time.sleep(0.05)
+        nodes.remove_node(list(nodes.worker_nodes)[seed % 2], allow_graceful=False)
+        nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+        killed.set()
+
+    killer = threading.Thread(target=kill_a_node, daemon=True)
+    killer.start()
+    trail = AuditTrail(tmp_path / "audit")
+    trail.begin_inspection(inspector, "inspect")
+    with ImageRun(tmp_path / "run", trail) as run:
+        records = list(ClusterRun(settings, inspector, sources, RayOptions(actors=2)).records(run))
+    killer.join(60)
+    assert killed.is_set() and parts.is_dir()
+    plain = [decided(each.record) for each in inspector.inspect_many(sources)]
+    assert [decided(record) for record in records] == plain
+    assert verify_log(tmp_path / "audit").sound
+    logged = Counter(
+        entry.content["record"]["source"] for entry in read_entries(tmp_path / "audit", kinds=["inspection"])
+    )
+    assert logged == Counter(sources)
