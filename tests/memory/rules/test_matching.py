@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalist.memory.embedding import SentenceEncoder
-from anomalist.memory.rules.matching import NEGATED_SCORE, RuleMatcher
+from anomalist.memory.rules.matching import SAYS_NOTHING_SCORE, RuleMatcher
 from anomalist.memory.rules.rule import shipped_anomalies, usual_clauses
 from tests.memory.rules.rule_cases import rule
 
@@ -52,7 +52,7 @@ def test_what_is_denied_or_usual_breaks_no_rule(shipped: RuleMatcher, caption: s
 def test_a_caption_without_statements_has_no_score_and_one_of_denials_a_low_one(shipped: RuleMatcher) -> None:
     scores = shipped.read(["", "No one is running.", "A man is walking."]).scores
     assert np.isnan(scores[0])
-    assert scores[1] == pytest.approx(NEGATED_SCORE)
+    assert scores[1] == pytest.approx(SAYS_NOTHING_SCORE)
     assert np.isfinite(scores[2])
 
 

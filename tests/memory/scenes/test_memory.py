@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomalist.memory.embedding import SentenceEncoder
-from anomalist.memory.scenes.memory import NEGATED_SCORE, SceneMemory, SceneScores
+from anomalist.memory.scenes.memory import SAYS_NOTHING_SCORE, SceneMemory, SceneScores
 from anomalist.memory.scenes.scene import RememberedScene
 from anomalist.memory.scenes.scene_index import SceneScoringConfig
 from tests.memory.scenes.scene_cases import LetterPairEncoder, scene
@@ -51,7 +51,7 @@ def test_memories_agree_with_the_verdict_and_exist(memory: SceneMemory) -> None:
 @pytest.mark.parametrize("caption", ["No one is running.", "Nobody fights, and no one shouts."])
 def test_a_denial_does_not_accuse(memory: SceneMemory, caption: str) -> None:
     response = memory.score_captions([caption])
-    assert response.scores[0] == pytest.approx(NEGATED_SCORE)
+    assert response.scores[0] == pytest.approx(SAYS_NOTHING_SCORE)
     assert sides(response) == ["normal"]
 
 

@@ -341,7 +341,7 @@ def _batch_elements(captions: Sequence[str], batches: Sequence[Sequence[int]]) -
         rows_by_text: dict[str, list[int]] = {}
         for row in rows:
             for part in dict.fromkeys(statements(captions[row - 1])):
-                if not part.has_negation:
+                if not (part.has_negation or part.appearance):
                     rows_by_text.setdefault(part.plain, []).append(row)
         found += [
             RuleElement(text, statement_kind(text), number, tuple(places))

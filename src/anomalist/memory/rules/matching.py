@@ -32,6 +32,7 @@ from anomalist.memory.embedding import (
     read_vectors,
     write_vectors,
 )
+from anomalist.memory.rules.appearance import appearance_nouns
 from anomalist.memory.rules.rule import Rule, shipped_anomalies, usual_clauses
 from anomalist.memory.rules.statements import CaptionStatement, KeywordFinder, plain_form, statements
 from anomalist.types.common import BoolArray, FloatArray, Frozen
@@ -155,7 +156,7 @@ class RuleVectors:
         self, parts: Sequence[CaptionStatement], keywords: KeywordFinder
     ) -> dict[tuple[str, bool], StatementComparison]:
         """Comparison of every distinct statement, by its plain form and whether it is negated."""
-        keys = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
+        keys = list(dict.fromkeys(part.key for part in parts if not part.appearance))
         vectors = self._encoder.encode([plain for plain, _ in keys])
         has_negation = np.array([is_negated for _, is_negated in keys], np.bool_)
         alike = [vectors @ side.T for side, _ in self._sides]
@@ -204,8 +205,8 @@ TOP_K = 4
 KEYWORD_BONUS = 0.1
 """Added to the score of a caption that contains a keyword, in units of cosine similarity."""
 
-NEGATED_SCORE = -0.3
-"""Score of a caption with negated statements only: at the low end of normal captions."""
+SAYS_NOTHING_SCORE = -0.3
+"""Score of a caption that only denies, or only describes looks: at the low end of normal captions."""
 
 
 class RuleMatch(Frozen):
@@ -251,6 +252,8 @@ class RuleMatcher:
         texts = ([rule.text for rule in self.anomalous], [rule.text for rule in self.normal])
         self._vectors = RuleVectors(*texts, encoder or load_encoder())
         self._modifiers = [find_modifiers(rule.text) for rule in self.anomalous]
+        own = [rule for rule in enabled if rule.origin != "shipped"]
+        self._spoken_of = appearance_nouns(text for rule in own for text in (rule.text, *rule.keywords))
         self._finders = [KeywordFinder(rule.keywords) for rule in self.anomalous]
         self._any_keyword = KeywordFinder(word for rule in self.anomalous for word in rule.keywords)
 
@@ -258,7 +261,7 @@ class RuleMatcher:
         """Match each caption with the rules; equal statements are compared once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
-        found = {caption: statements(caption) for caption in dict.fromkeys(captions)}
+        found = {caption: statements(caption, self._spoken_of) for caption in dict.fromkeys(captions)}
         every = [part for parts in found.values() for part in parts]
         compared = self._vectors.compare(every, self._any_keyword)
         scores = {caption: self._score(parts, compared) for caption, parts in found.items()}
@@ -274,12 +277,12 @@ class RuleMatcher:
         self, parts: Sequence[CaptionStatement], compared: dict[tuple[str, bool], StatementComparison]
     ) -> float:
         """Score of one caption; negated statements count only where they match a negated anomalous rule."""
-        found = [compared[part.plain, part.has_negation] for part in dict.fromkeys(parts)]
+        found = [compared[part.key] for part in dict.fromkeys(parts) if not part.appearance]
         counted = [each for each in found if not each.has_negation or each.fits]
-        if not found:
+        if not parts:
             return float("nan")
         if not counted:
-            return NEGATED_SCORE
+            return SAYS_NOTHING_SCORE
         best = sorted((each.contrast for each in counted), reverse=True)[:TOP_K]
         has_keyword = any(each.has_keyword and not each.matches_normal_rule for each in counted)
         return float(np.mean(best)) + KEYWORD_BONUS * has_keyword
@@ -293,7 +296,9 @@ class RuleMatcher:
         """The best match of each matching rule, those with keywords first, then by margin."""
         best: dict[str, RuleMatch] = {}
         for part in parts:
-            each = compared[part.plain, part.has_negation]
+            if part.appearance:
+                continue
+            each = compared[part.key]
             found = (
                 self._anomalous_matches(part, each)
                 if polarity == "anomalous"

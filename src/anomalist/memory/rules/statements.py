@@ -24,6 +24,7 @@ from anomalist.memory.clauses import (
     negated,
     verb_forms,
 )
+from anomalist.memory.rules.appearance import set_appearance_aside
 
 _KEYWORD_TOKEN = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _SUFFIXES = ("ies", "ing", "ed", "es", "s")
@@ -198,25 +199,41 @@ _LONGEST_SUBJECT = 14  # words before the verb
 
 
 class CaptionStatement(NamedTuple):
-    """One statement of a caption: verbatim, in plain form, and whether it is negated."""
+    """One statement of a caption: verbatim, in plain form, and whether it is negated.
+
+    ``appearance`` says that it describes looks and nothing else, which is compared with nothing.
+    """
 
     clause: str
     plain: str
     has_negation: bool
+    appearance: bool = False
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """What it is compared by: its plain form, and whether it is negated."""
+        return self.plain, self.has_negation
 
 
 @lru_cache(_CACHED_CAPTIONS)
-def statements(caption: str) -> tuple[CaptionStatement, ...]:
+def statements(caption: str, spoken_of: frozenset[str] = frozenset()) -> tuple[CaptionStatement, ...]:
     """The statements of a caption in order, without those that only count or locate people.
 
-    Captions in other languages than English are split into sentences only. The first 4,000 characters of a
-    caption are read.
+    Descriptions of looks are set aside: "a man in a red shirt and no hat is running" states that a person is
+    running, and denies nothing. Captions in other languages than English are split into sentences only. The
+    first 4,000 characters of a caption are read.
+
+    Parameters
+    ----------
+    caption : one text.
+    spoken_of : nouns of looks that rules or scenes speak of, see `appearance_nouns`: these are not set aside.
     """
-    return tuple(
-        CaptionStatement(clause, plain, negated(clause))
-        for clause in clauses(caption[:MAX_CAPTION_CHARACTERS])
-        for plain in _plain_statements(clause)
-    )
+    found: list[CaptionStatement] = []
+    for clause in clauses(caption[:MAX_CAPTION_CHARACTERS]):
+        rest, only = set_appearance_aside(clause, spoken_of)
+        said = clause if only else rest
+        found += (CaptionStatement(clause, plain, negated(said), only) for plain in _plain_statements(said))
+    return tuple(found)
 
 
 def plain_form(text: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from anomalist.errors import DataError
 from anomalist.memory.embedding import Encoder, load_encoder
+from anomalist.memory.rules.appearance import appearance_nouns
 from anomalist.memory.rules.statements import CaptionStatement, statements
 from anomalist.memory.scenes.scene import (
     MAX_SCENE_CHARACTERS,
@@ -39,8 +40,8 @@ from anomalist.memory.scenes.store import (
 from anomalist.settings import Settings
 from anomalist.types.common import FloatArray, Frozen
 
-NEGATED_SCORE = -0.3
-"""Score of a caption with negated statements only: at the low end of normal captions."""
+SAYS_NOTHING_SCORE = -0.3
+"""Score of a caption that only denies, or only describes looks: at the low end of normal captions."""
 
 OWN_CATEGORY = "own normality"
 """Category of scenes that come from the camera's own normal captions."""
@@ -125,15 +126,16 @@ class SceneMemory:
         given, known = own or ((), np.empty((0, self.encoder.dimensions), np.float32))
         self.own = (*given, *added)
         vectors = np.concatenate([known, self.encoder.encode(_framed_texts(added, self.encoder))])
+        self._spoken_of = appearance_nouns(scene.text for scene in self.own if scene.side == "anomalous")
         self._own = SceneIndex(self.own, vectors, self.scoring_config)
 
     def score_captions(self, captions: Sequence[str]) -> SceneScores:
         """Score captions against the memory; equal statements are searched once."""
         if isinstance(captions, str):
             raise TypeError("captions must be a sequence of texts, got one string")
-        by_caption = {caption: statements(caption) for caption in dict.fromkeys(captions)}
+        by_caption = {caption: statements(caption, self._spoken_of) for caption in dict.fromkeys(captions)}
         parts = list(dict.fromkeys(part for found in by_caption.values() for part in found))
-        queries = list(dict.fromkeys((part.plain, part.has_negation) for part in parts))
+        queries = list(dict.fromkeys(part.key for part in parts))
         vectors = self.encoder.encode([plain for plain, _ in queries])
         matches = self._query(vectors, np.array([has_negation for _, has_negation in queries], np.bool_))
         row = {key: number for number, key in enumerate(queries)}
@@ -161,10 +163,11 @@ class SceneMemory:
         """Rationale of one caption by its most anomalous statement; negated ones count only above 0."""
         if not parts:
             return SceneRationale(side=None, score=float("nan"))
-        rows = {part: row[part.plain, part.has_negation] for part in parts}
-        counted = [part for part in parts if not part.has_negation or matches.differences[rows[part]] > 0]
+        rows = {part: row[part.key] for part in parts}
+        stated = [part for part in parts if not part.appearance]
+        counted = [part for part in stated if not part.has_negation or matches.differences[rows[part]] > 0]
         if not counted:
-            return self._make_rationale(parts[0].clause, NEGATED_SCORE, matches, rows[parts[0]])
+            return self._make_rationale(parts[0].clause, SAYS_NOTHING_SCORE, matches, rows[parts[0]])
         best = max(counted, key=lambda part: matches.differences[rows[part]])
         return self._make_rationale(best.clause, float(matches.differences[rows[best]]), matches, rows[best])
 
@@ -197,13 +200,13 @@ def scenes_from_captions(
 ) -> tuple[RememberedScene, ...]:
     """Scenes from a camera's own captions: each distinct statement, with the row where it occurs first.
 
-    Negated statements are left out: that no one runs today shows nothing to be usual.
+    Negated statements are left out: that no one runs today shows nothing to be usual. So are those on looks.
     """
     rows: dict[str, int] = {}
     for number, caption in enumerate(captions, start=1):
         for part in statements(caption):
             text = " ".join(part.plain.split())[:MAX_SCENE_CHARACTERS]
-            if not part.has_negation and any(map(str.isalpha, text)):
+            if not (part.has_negation or part.appearance) and any(map(str.isalpha, text)):
                 rows.setdefault(text, number)
     return tuple(
         RememberedScene(
