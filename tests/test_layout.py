@@ -31,6 +31,7 @@ LAYERS = (
     {"report"},
     {"audit"},
     {"runs"},
+    {"second_opinion"},
     {"server"},
     {"training"},
     {"eval"},
