@@ -55,8 +55,8 @@ REPORT_MAY_IMPORT = (
 MAX_MODULES = 333
 """With code: the docstring of a package is none.
 
-200 for what inspects, triages and evaluates; 60 for the audit log and queries over runs; 40 for the server; 13 for
-several cameras and for second opinions.
+200 for what inspects, triages and evaluates; 60 for the audit log and queries over runs; 40 for the server;
+13 for several cameras and for second opinions.
 """
 MAX_LINES = 500
 MEDIAN_LINES = (140, 300)
