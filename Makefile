@@ -77,10 +77,11 @@ bench-mtd: install
 bench-reference: install
 	$(BIN)/anomalist eval reference --data $(DATA)/deeppcb --json
 
-# The second is a soak test: ten minutes of the clock, an hour of stream at least.
+# The second is a soak test: ten minutes of the clock, an hour of stream at least. The third is one of four cameras.
 bench-video: install
 	$(BIN)/anomalist eval video --data $(DATA)/ped2 --json
 	$(BIN)/python scripts/bench_stream.py --data $(DATA)/ped2 --minutes 10
+	$(BIN)/python scripts/bench_cameras.py --data $(DATA)/ped2 --minutes 10
 
 clean:
 	rm -rf .venv site anomalist-demo .pytest_cache .mypy_cache .ruff_cache

@@ -110,3 +110,13 @@ def test_frames_that_cannot_be_scored_end_a_camera_only_when_there_are_many(stre
     assert states(alerts) == ["lost", "back", "lost", "back", "ended"]
     assert line.failed
     assert "can't be scored" in (line.status.why or "")
+
+
+def test_a_camera_that_stays_lost_over_a_restart_is_not_said_to_be_lost_again(street: Scene) -> None:
+    before = CameraProgress()
+    for alert in told(line_of(street), [Lost("It is gone.")]):
+        before.add(alert)
+    line = line_of(street, before)
+    assert told(line, [Lost("It is gone.")]) == []
+    assert line.status.state == "lost"
+    assert states(told(line, running(0.5))) == ["back"]

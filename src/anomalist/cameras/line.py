@@ -75,7 +75,9 @@ class CameraLine:
             else OpinionQueue(annotate, self.recent, asks_model=triage.annotator.model is not None)
         )
         self._follower: StreamTriage | None = None
-        self._state: CameraState = "ended" if self._was_done() else "connecting"
+        self._state: CameraState = "lost" if progress.lost else "connecting"
+        if self._was_done():
+            self._state = "ended"
         self._why: str | None = None
         self._notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
@@ -201,7 +203,7 @@ class CameraLine:
     def _resume(self, item: Opened) -> Iterator[LiveAlert]:
         """Go on where it was left: a file is read again up to there, a camera goes on by the clock."""
         before = self._progress
-        if not before.told:
+        if before.when is None:
             return
         if not item.live and before.source == self.source:
             self._again_until, self._known = before.time, before.told
@@ -251,7 +253,8 @@ class CameraLine:
     def _new(self, alerts: Iterator[LiveAlert]) -> Iterator[LiveAlert]:
         """Those that were not told before the restart."""
         for alert in alerts:
-            if alert.state == "updated" or what_is_told(alert) not in self._known:
+            again = alert.state == "watching" and self._again_until is not None
+            if not again and (alert.state == "updated" or what_is_told(alert) not in self._known):
                 yield alert
 
     def _said(self, state: AlertState, why: str | None = None) -> LiveAlert:

@@ -32,7 +32,8 @@ class CameraProgress:
     time : of its last alert, seconds of stream time.
     when : the same by the clock.
     open : events that were opened and not closed, by id.
-    told : every alert; a model's opinions are left out.
+    told : every alert; signs of life and a model's opinions are left out.
+    lost : whether it was said to be lost.
     ended : whether it had come to its end.
     """
 
@@ -42,6 +43,7 @@ class CameraProgress:
     when: datetime | None = None
     open: dict[str, Event] = field(default_factory=dict)
     told: set[Told] = field(default_factory=set)
+    lost: bool = False
     ended: bool = False
 
     def add(self, alert: LiveAlert) -> None:
@@ -50,7 +52,9 @@ class CameraProgress:
         self.time = max(self.time, alert.stream_time)
         self.when = datetime.fromisoformat(alert.time)
         self.ended = alert.state == "ended" and alert.why is None
-        if alert.state != "updated":
+        if alert.state in ("lost", "back", "ended"):
+            self.lost = alert.state == "lost"
+        if alert.state not in ("updated", "watching"):
             self.told.add(what_is_told(alert))
         if alert.event is not None:
             self.number = max(self.number, int(alert.event.id[1:]))

@@ -31,6 +31,7 @@ from anomalist.cli import (
     outliers,
     query,
     rules,
+    second_opinion,
     serve,
     triage,
 )
@@ -282,6 +283,7 @@ app.command()(mcp.mcp)
 app.command()(serve.serve)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)
+app.command("second-opinion")(second_opinion.second_opinion)
 app.command()(triage.feedback)
 app.command()(audit_checks.review)
 

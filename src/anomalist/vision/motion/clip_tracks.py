@@ -1,0 +1,42 @@
+"""All object tracks of a clip, usual ones as well: what moved, whether or not it stood out."""
+
+from __future__ import annotations
+
+from anomalist.types.clip import Track
+from anomalist.vision.media.frames import Video
+from anomalist.vision.motion.captions import track_record
+from anomalist.vision.motion.extractor import MIN_SPEED
+from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.scene import Scene
+from anomalist.vision.motion.scoring import FrameScorer
+from anomalist.vision.motion.tracks import TrackedObject
+
+MIN_TRACK_SECONDS = 1.0
+"""Shorter tracks are flicker, or parts of something else."""
+
+
+def clip_tracks(video: Video, scene: Scene, *, shortest: float = MIN_TRACK_SECONDS) -> tuple[Track, ...]:
+    """Every object that was followed for a while, in the order in which they came.
+
+    Parameters
+    ----------
+    video : a clip of the scene; it is read from its beginning.
+    scene : learned from normal footage.
+    shortest : seconds that a track lasts at least.
+
+    Returns
+    -------
+    Their records; boxes in pixels of the frames. Raises MediaError where the clip can't be read.
+    """
+    scorer = FrameScorer(scene, ())
+    seen: dict[int, TrackedObject] = {}
+    for _ in scorer.score_all(video.frames(rate=ANALYSIS_RATE)):
+        seen |= {each.number: each for each in scorer.tracked_objects}
+    height, width = scene.learned.background.grey.shape
+    scale = video.size[1] / width, video.size[0] / height
+    min_speed = MIN_SPEED * scene.manifest.perspective.middle
+    return tuple(
+        track_record(each, scene, scale, each.end, min_speed)
+        for each in seen.values()
+        if each.end - each.start >= shortest
+    )
