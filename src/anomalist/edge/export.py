@@ -144,7 +144,10 @@ def export_profile(
         "scale": None if scale is None else (scale.start, scale.stop),
     }
     return EDGE_KIND.save(
-        output, write_files, lambda hashes: EdgeManifest.model_validate(fields | {"files": hashes}), force=force
+        output,
+        write_files,
+        lambda hashes: EdgeManifest.model_validate(fields | {"files": hashes}),
+        force=force,
     )
 
 
@@ -166,15 +169,15 @@ def _add_inputs(profile: Profile, arrays: Arrays) -> dict[str, Any] | None:
     """Add the arrays of the model of whole pictures; its settings, or None where there is none."""
     if profile.inputs is None:
         return None
-    stored, settings = _read(profile.path / "inputs.safetensors")
+    stored, settings = read_arrays(profile.path / "inputs.safetensors")
     # The mean and the deviation say of a region whether something is missing there.
     needed = {name: array for name, array in stored.items() if name not in ("mean", "deviation")}
     arrays.update({f"inputs.{name}": array for name, array in needed.items()})
     return settings
 
 
-def _read(file: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays and settings of a file of a profile, which was checked when the profile was loaded."""
+def read_arrays(file: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays and settings of a safetensors file of a profile; raises OSError and what safetensors does."""
     from safetensors import safe_open
 
     with safe_open(file, "numpy") as opened:
@@ -190,7 +193,7 @@ def _parts_of(profile: Profile) -> ExportParts:
             f"The detector {name} can't be exported.",
             "Only the ensemble and the surface detector can; learn with one of them.",
         )
-    stored, settings = _read(profile.path / "detector.safetensors")
+    stored, settings = read_arrays(profile.path / "detector.safetensors")
     if name == "surface":
         return _surface_parts(stored, settings)
     from anomalist.vision.detectors.ensemble import EnsembleDetector
@@ -245,9 +248,7 @@ def _is_needed(name: str) -> bool:
 def _ensemble_parts(detector: EnsembleDetector, stored: Arrays, settings: Mapping[str, Any]) -> ExportParts:
     models = {"whole": detector.whole} | ({"fine": detector.fine} if detector.fine is not None else {})
     arrays = {
-        name: array
-        for name, array in stored.items()
-        if name.split(".")[0] in models and _is_needed(name)
+        name: array for name, array in stored.items() if name.split(".")[0] in models and _is_needed(name)
     }
     for part, model in models.items():
         arrays[f"{part}.gaussian_mean"], arrays[f"{part}.whitening"] = model.memory.gaussian

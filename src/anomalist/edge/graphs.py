@@ -79,7 +79,10 @@ class GraphBuilder:
             self._nodes,
             "anomalist",
             *(
-                [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in each.items()]
+                [
+                    helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                    for name, shape in each.items()
+                ]
                 for each in (inputs, outputs)
             ),
             list(self._stored.values()),
@@ -154,7 +157,9 @@ def trunk_graph(weights: Weights) -> onnx.ModelProto:
 def _level_shapes() -> dict[str, Shape]:
     from anomalist.vision.features.surface_net import CHANNELS
 
-    return {f"level{number}": (1, CHANNELS[number], f"height{number}", f"width{number}") for number in range(3)}
+    return {
+        f"level{number}": (1, CHANNELS[number], f"height{number}", f"width{number}") for number in range(3)
+    }
 
 
 def _context(graph: GraphBuilder, value: str) -> str:

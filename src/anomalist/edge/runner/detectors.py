@@ -1,4 +1,4 @@
-"""The detectors: the ensemble of experts and the surface detector, by the arrays and settings of an export."""
+"""The detectors: the ensemble of experts and the surface detector, by what an export holds of them."""
 
 from __future__ import annotations
 
@@ -204,7 +204,11 @@ class ExpertsModel:
     """The experts' models of whole pictures or of tiles."""
 
     def __init__(
-        self, networks: tuple[TokenNetwork, SurfaceNetwork | None], side: int, arrays: Arrays, settings: Any
+        self,
+        networks: tuple[TokenNetwork, SurfaceNetwork | None],
+        side: int,
+        arrays: Arrays,
+        settings: Mapping[str, Any],
     ) -> None:
         self._tokens, surface = networks
         self._side = side
@@ -284,9 +288,7 @@ class EnsembleScorer:
 
     def score(self, picture: Array, roi: Array | None) -> tuple[Array, Array]:
         """Score a picture; see `PictureScorer.score`."""
-        score, joined = self._whole.combine(
-            *self._whole.judge(working_size(picture), roi), self._weights
-        )
+        score, joined = self._whole.combine(*self._whole.judge(working_size(picture), roi), self._weights)
         if self._fine is not None and is_large(picture):
             score, joined = self._with_tiles(self._fine, (score, joined), picture, roi)
         return np.array([score]), resize_linear(joined, (picture.shape[0], picture.shape[1]))
@@ -343,5 +345,7 @@ class SurfaceScorer:
                         tiles.append((place, fine.judge(features)[0]))
         for (whole, fine), tiles, joined in zip(self._folds, found, refined, strict=True):
             if fine is not None:
-                np.maximum(joined, stitch(shape, iter(tiles)) + np.float32(whole.level - fine.level), out=joined)
+                np.maximum(
+                    joined, stitch(shape, iter(tiles)) + np.float32(whole.level - fine.level), out=joined
+                )
         return refined

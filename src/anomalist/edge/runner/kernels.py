@@ -1,4 +1,4 @@
-"""Image operations with numpy alone, to the last digits those of the libraries that a profile is learned with.
+"""Image operations with numpy alone, to the last digits those of OpenCV that a profile is learned with.
 
 Resizing and smoothing are linear and separable: a matrix for the rows and one for the columns. Pictures are
 uint8 (H, W, 3), maps float32 (H, W); sizes are (height, width).
@@ -124,8 +124,7 @@ def _fixed_point(pixels: Array, rows: tuple[Array, Array], columns: tuple[Array,
     """Linear interpolation of bytes with weights of 11 bit, as vision libraries do it for speed."""
 
     def weighed(old: int, left: Array, beyond: Array) -> tuple[Array, Array, Array]:
-        inside = (left >= 0) & (left < old - 1)
-        weight = np.rint(np.where(inside, beyond, 0) * 2048).astype(np.int64)
+        weight = np.rint(beyond * 2048).astype(np.int64)
         return np.clip(left, 0, old - 1), np.clip(left + 1, 0, old - 1), weight
 
     top, bottom, down = weighed(pixels.shape[0], *rows)
@@ -213,7 +212,7 @@ def zero(places: Array, length: int) -> Array:
 
 
 def warped_places(matrix: Array, size: Size) -> tuple[Array, Array]:
-    """Where each pixel of a frame of a size lies in the picture, by the matrix from frame to picture: x, y."""
+    """Where each pixel of a frame lies in the picture, by the matrix from frame to picture: x, y."""
     rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
     return (
         matrix[0, 0] * columns + matrix[0, 1] * rows + matrix[0, 2],

@@ -157,7 +157,9 @@ class TokenNetwork:
     settings : ``patch``, ``mean``, ``std`` and ``layers``, the number of layers that it gives.
     """
 
-    def __init__(self, file: Path, positions: Array, class_position: Array, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, file: Path, positions: Array, class_position: Array, settings: Mapping[str, Any]
+    ) -> None:
         self._session = open_session(file)
         self._positions, self._class_position = positions, class_position
         self._patch: int = settings["patch"]
@@ -176,9 +178,7 @@ class TokenNetwork:
         height, width = picture.shape[:2]
         scale = side / math.sqrt(height * width)
         most = max(1, _MAX_STRETCH * side // self._patch)
-        rows, columns = (
-            min(most, max(1, round(length * scale / self._patch))) for length in (height, width)
-        )
+        rows, columns = (min(most, max(1, round(length * scale / self._patch))) for length in (height, width))
         target = rows * self._patch, columns * self._patch
         if target == (height, width):
             return picture

@@ -121,5 +121,3 @@ def _without_impulses(values: Array, least: float) -> Array:
     ):
         replaced = np.where(sign * (work - nearest) > least, nearest, replaced)
     return replaced
-
-

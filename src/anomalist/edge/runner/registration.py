@@ -276,16 +276,14 @@ def grain_spectrum(structure: Array) -> Array:
 
 
 def register_grain(usual: Array, structure: Array) -> FoundPose:
-    """Turn (−90 to 90 degrees) and scale of a structure by the usual spectrum; nothing tells where it lies."""
+    """Turn (−90 to 90 degrees) and scale of a structure by the usual spectrum; it has no place."""
     spectrum = grain_spectrum(structure)
     ((degrees, scale),) = turn_and_scale(usual, spectrum, 1)
     rows = (np.arange(_ANGLES) + round(degrees * _ANGLES / 180)) % _ANGLES
     columns = np.arange(_RADII) - round(math.log(scale) / math.log(_radii()[1] / _radii()[0]))
     shared = (columns >= 0) & (columns < _RADII)
     seen = spectrum[rows][:, columns[shared]]
-    return FoundPose(
-        np.eye(3), 0.0, 0.0, degrees, scale, correlation(seen.ravel(), usual[:, shared].ravel())
-    )
+    return FoundPose(np.eye(3), 0.0, 0.0, degrees, scale, correlation(seen.ravel(), usual[:, shared].ravel()))
 
 
 def turn_and_scale(reference: Array, spectrum: Array, most: int) -> list[tuple[float, float]]:

@@ -20,6 +20,7 @@ from anomalist.edge.runner.reading import PictureError, read_picture
 FORMAT = 1
 MANIFEST = "edge.json"
 _RESAMPLES = 1000
+_TIE = 2e-5  # of a score, that another processor's arithmetic may change
 _SCORERS: Mapping[str, type[EnsembleScorer] | type[SurfaceScorer]] = {
     "ensemble": EnsembleScorer,
     "surface": SurfaceScorer,
@@ -51,7 +52,9 @@ class Calibrated:
 
     def p_value(self, scores: Array) -> float:
         """Share of normal pictures that would score as high, by groups; in (0, 1]."""
-        reached = self._scores >= scores[self._folds]
+        new = scores[self._folds]
+        # A picture that calibrated comes out equal there, and equal up to the last digits here.
+        reached = self._scores >= new - _TIE * np.maximum(1, np.abs(new))
         return float((1 + self._weights[reached].sum()) / (self.count + 1))
 
     def is_alarm(self, p_value: float) -> bool:
@@ -165,7 +168,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="run.py", description="Give pictures their label.")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE")
     parser.add_argument("--json", action="store_true", help="one JSON object a picture")
-    parser.add_argument("--folder", type=Path, default=None, help="of the export; that of this file by default")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="of the export; that of this file by default"
+    )
     asked = parser.parse_args(words)
     try:
         runner = Runner(asked.folder)
