@@ -75,18 +75,12 @@ class GraphBuilder:
         import onnx
         from onnx import TensorProto, helper
 
-        graph = helper.make_graph(
-            self._nodes,
-            "anomalist",
-            *(
-                [
-                    helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-                    for name, shape in each.items()
-                ]
-                for each in (inputs, outputs)
-            ),
-            list(self._stored.values()),
-        )
+        declared = [
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in each.items()]
+            for each in (inputs, outputs)
+        ]
+        weights = list(self._stored.values())
+        graph = helper.make_graph(self._nodes, "anomalist", declared[0], declared[1], weights)
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="anomalist")
         model.ir_version = IR_VERSION
@@ -143,8 +137,10 @@ def trunk_graph(weights: Weights) -> onnx.ModelProto:
         joined = _upsample_and_concat(graph, encoded[level], value)
         value = _block(graph, joined, f"decoder.{level - 2}")
     described = graph.add("Concat", encoded[2], value, axis=1)
-    first, second = ([weights[f"describe.{n}.{part}"] for part in ("weight", "bias")] for n in (0, 2))
-    described = graph.convolve(graph.add("Relu", graph.convolve(described, *first)), *second)
+    for number in (0, 2):
+        described = graph.add("Relu", described) if number else described
+        weight, bias = (weights[f"describe.{number}.{part}"] for part in ("weight", "bias"))
+        described = graph.convolve(described, weight, bias)
     length = graph.add("ReduceL2", described, graph.store(np.array([1])), keepdims=1)
     length = graph.add("Max", length, graph.store(np.array(1e-12, np.float32)))
     graph.name_output(graph.add("Div", described, length), "descriptors")

@@ -43,4 +43,3 @@ def test_the_same_is_named_and_taken_out(both: tuple[str, InputModel, InputCompa
         assert (expected.matrix is None) == (found.matrix is None)
         if expected.matrix is not None and found.matrix is not None:
             assert np.allclose(expected.matrix, found.matrix, atol=1e-3)
-

@@ -48,7 +48,9 @@ def test_interpolation_of_bytes(picture: UInt8Array, size: tuple[int, int]) -> N
 def test_maps(picture: UInt8Array) -> None:
     values = RNG.normal(size=(60, 70)).astype(np.float32)
     for sigma in (0.6, 1.2, 4.0, 14.0):
-        assert np.allclose(kernels.gaussian(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5)
+        assert np.allclose(
+            kernels.gaussian(values, sigma), cv2.GaussianBlur(values, (0, 0), sigma), atol=1e-5
+        )
     expected = cv2.resize(values, (200, 90), interpolation=cv2.INTER_LINEAR)
     assert np.allclose(kernels.resize_linear(values, (90, 200)), expected, atol=1e-4)
     reduced = cv2.resize(values, (8, 8), interpolation=cv2.INTER_AREA)

@@ -360,7 +360,7 @@ class InputComparison:
         red, blue = light[1], light[2]
         green = light[0] - (red + blue) / 3
         factors = np.exp([green + red, green, green + blue]).astype(np.float32)
-        return np.clip(pixels * factors + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(pixels * factors + 0.5, 0, 255), np.uint8)
 
     def _move(self, pose: FoundPose, size: Size) -> Array | None:
         row = pose.row()
@@ -381,4 +381,4 @@ class InputComparison:
         known = seen == 1
         gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
         share = seen[..., None]
-        return np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)

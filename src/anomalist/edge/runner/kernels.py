@@ -77,7 +77,7 @@ def separable(pixels: Array, rows: Array, columns: Array) -> Array:
 
 def to_bytes(values: Array) -> Array:
     """Round to the nearest uint8."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def resize_area(pixels: Array, size: Size) -> Array:
@@ -134,7 +134,7 @@ def _fixed_point(pixels: Array, rows: tuple[Array, Array], columns: tuple[Array,
     values = pixels.astype(np.int64)
     mixed = values[:, left] * (2048 - across) + values[:, right] * across
     upper, lower = (((2048 - down) * (mixed[top] >> 4)) >> 16, (down * (mixed[bottom] >> 4)) >> 16)
-    return ((upper + lower + 2) >> 2).astype(np.uint8)
+    return np.asarray((upper + lower + 2) >> 2, np.uint8)
 
 
 def resize_cubic(pixels: Array, size: Size) -> Array:
@@ -156,7 +156,7 @@ def resize_nearest(mask: Array, size: Size) -> Array:
 def grey_of(pixels: Array) -> Array:
     """Grey levels (ITU-R BT.601) of a picture, uint8 (H, W)."""
     values = pixels.astype(np.int64)
-    return ((values @ np.array([9798, 19235, 3735]) + (1 << 14)) >> 15).astype(np.uint8)
+    return np.asarray((values @ np.array([9798, 19235, 3735]) + (1 << 14)) >> 15, np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -220,21 +220,36 @@ def warped_places(matrix: Array, size: Size) -> tuple[Array, Array]:
     )
 
 
+class LinearSampler:
+    """Samples maps of one size at places between pixels, by linear interpolation.
+
+    Parameters
+    ----------
+    x, y : places, float64 (h, w).
+    size : of the maps.
+    border : what lies beyond them.
+    """
+
+    def __init__(self, x: Array, y: Array, size: Size, border: Border) -> None:
+        height, width = size
+        left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
+        self._parts: list[tuple[Array, Array]] = []
+        for row, high in ((border(top, height), 1 - down), (border(top + 1, height), down)):
+            for column, wide in ((border(left, width), 1 - across), (border(left + 1, width), across)):
+                inside = (row >= 0) & (column >= 0)
+                weight = np.where(inside, high * wide, np.float32(0))
+                self._parts.append((np.maximum(row, 0) * width + np.maximum(column, 0), weight))
+
+    def sample(self, values: Array) -> Array:
+        """Values of a map, float32 (H, W), at the places: float32 (h, w)."""
+        flat = np.ascontiguousarray(values, np.float32).ravel()
+        return np.asarray(sum(flat.take(index) * weight for index, weight in self._parts))
+
+
 def sample_linear(values: Array, x: Array, y: Array, border: Border) -> Array:
     """Values of a map at places, between pixels by linear interpolation; float32."""
-    height, width = values.shape[:2]
-    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
-    columns, rows = [border(left + i, width) for i in (0, 1)], [border(top + i, height) for i in (0, 1)]
-
-    def at(row: Array, column: Array) -> Array:
-        found = values[row, column].astype(np.float32)
-        return np.where((row < 0) | (column < 0), np.float32(0), found) if border is zero else found
-
-    upper, lower = (
-        at(row, columns[0]) * (1 - across) + at(row, columns[1]) * across for row in (rows[0], rows[1])
-    )
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+    return LinearSampler(x, y, (values.shape[0], values.shape[1]), border).sample(values)
 
 
 def warp_linear(values: Array, matrix: Array, size: Size, border: Border) -> Array:

@@ -49,7 +49,7 @@ def _near(height: int, width: int) -> Array:
         np.abs(np.arange(n)[:, None] - np.arange(n)[None]) <= _EXCLUSION_RADIUS for n in (height, width)
     )
     together = rows[:, None, :, None] & columns[None, :, None, :]
-    return together.reshape(height * width, height * width)
+    return np.asarray(together.reshape(height * width, height * width))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ import numpy as np
 
 from anomalist.edge.runner.kernels import (
     Array,
+    LinearSampler,
     Size,
     gaussian,
     grey_of,
@@ -209,7 +210,8 @@ def maximise_ecc(template: Array, picture: Array, start: Array) -> Array | None:
         if abs(rho - last) < _ECC_CHANGE:
             break
         x, y = warped_places(matrix, size)
-        seen, sx, sy = (sample_linear(part, x, y, zero).astype(np.float64) for part in parts)
+        sampler = LinearSampler(x, y, (picture.shape[0], picture.shape[1]), zero)
+        seen, sx, sy = (sampler.sample(part).astype(np.float64) for part in parts)
         x, y = np.rint(x), np.rint(y)
         inside = (x >= 0) & (x < picture.shape[1]) & (y >= 0) & (y < picture.shape[0])
         if not inside.any():

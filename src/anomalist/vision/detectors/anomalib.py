@@ -205,9 +205,9 @@ class AnomalibDetector:
             shrinking = size[0] * size[1] < picture.shape[0] * picture.shape[1]
             how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
             given = np.asarray(cv2.resize(picture, size[::-1], interpolation=how), np.uint8)
-        values = given.astype(np.float32) / np.float32(255)
+        values: FloatArray = given.astype(np.float32) / np.float32(255)
         if self.model.standardise:
-            values = (values - np.array(_MEAN, np.float32)) / np.array(_STD, np.float32)
+            values = np.asarray((values - np.array(_MEAN)) / np.array(_STD), np.float32)
         score, score_map = _score_and_map(self._running.run(values.transpose(2, 0, 1)[None]))
         if score_map is None:
             if score is None:
