@@ -15,7 +15,7 @@ from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part, 
 NORMALS = 8
 
 
-@pytest.fixture(scope="module", params=PRODUCTS)
+@pytest.fixture(scope="module", params=PRODUCTS[::3])
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, InputModel, InputComparison]:
@@ -32,8 +32,8 @@ def test_the_same_is_named_and_taken_out(both: tuple[str, InputModel, InputCompa
     product, model, runner = both
     scene = make_scene(product, 1010)[0]
     pictures = [make_part(product, 1000)[0], make_part(product, 2000, next(iter(DEFECTS)))[0]]
-    pictures += [change(scene) for change in SMALL.values()]
-    pictures += [change(scene) for change, _ in LARGE.values()]
+    pictures += [change(scene) for change in list(SMALL.values())[::2]]
+    pictures += [change(scene) for change, _ in list(LARGE.values())[::2]]
     for picture in pictures:
         expected, found = model.assess(picture), runner.assess(picture, None)
         assert tuple(change.name for change in expected.shift.changes) == found.changes

@@ -94,7 +94,7 @@ def resize_area(pixels: Array, size: Size) -> Array:
             means = (sums + 2) >> 2  # halves are rounded up
         else:
             means = np.rint(sums.astype(np.float32) * np.float32(1 / (down * across)))
-        return means.astype(np.uint8).reshape(*size, *pixels.shape[2:])
+        return np.asarray(means, np.uint8).reshape(*size, *pixels.shape[2:])
     found = separable(pixels, area_matrix(height, size[0]), area_matrix(width, size[1]))
     return found if deep else to_bytes(found)
 
