@@ -1,4 +1,4 @@
-"""Exports: the runner, in a Python without the package, gives pictures the labels and scores that it gives."""
+"""Exports: the runner, in a Python without the package, gives pictures the same labels and scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.profiles import save_small_profile
 
 ALONE = """
 import runpy, sys
-for name in ("anomalist", "torch", "cv2", "scipy", "skimage", "faiss", "transformers", "pydantic", "safetensors"):
+for name in ("anomalist", "torch", "cv2", "scipy", "skimage", "faiss", "transformers", "pydantic"):
     sys.modules[name] = None
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
