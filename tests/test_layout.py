@@ -27,7 +27,7 @@ LAYERS = (
     {"composition", "pipeline", "triage", "ranking", "streaming", "feedback", "subjects"},
     {"cameras"},
     {""},  # the public API
-    {"publishing"},
+    {"publishing", "edge"},
     {"report"},
     {"audit"},
     {"runs"},

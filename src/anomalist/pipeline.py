@@ -23,7 +23,7 @@ from anomalist.storage.files import digest_of, utc_now
 from anomalist.types.common import Answer, BoolArray, Recall, Verdict
 from anomalist.types.image import Evidence, Inspection, Media
 from anomalist.vision import normals_check
-from anomalist.vision.calibration import CalibrationSet, leave_groups_out, partition
+from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.detectors.base import (
     Detector,
     LearningData,
@@ -31,8 +31,8 @@ from anomalist.vision.detectors.base import (
     Progress,
     default_detector,
     detector_class,
-    leaves_out,
     no_progress,
+    partition_for,
 )
 from anomalist.vision.detectors.ensemble import open_backbone_by
 from anomalist.vision.detectors.labelled_defects import read_defects
@@ -216,10 +216,11 @@ class LearnOptions(TypedDict, total=False):
     groups : which pictures show the same object, tile or take: path to group, or a CSV ``image,group``.
     limit : learn from a random sample of at most this many.
     roi : picture whose white part is what counts.
-    detector : "ensemble" (default where DINOv2 is at hand), "surface", or a plug-in by name or
+    detector : "ensemble" (default where DINOv2 is at hand), "surface", "anomalib", or a plug-in by name or
         ``module:Class``.
     backbone : in place of DINOv2 ("ensemble"), or of SurfaceNet for the memory bank ("surface", the default
-        where a backbone is named): a transformers vision backbone by name or folder, or a plug-in.
+        where a backbone is named): a transformers vision backbone by name or folder, or a plug-in. Of
+        "anomalib": the folder that it exported a model to.
     defects : folder of labelled defects, ``<kind>/*`` with masks in ``ground_truth/<kind>/`` if any.
     outliers : what becomes of normals that don't belong to the rest: "drop" leaves them out, "keep" learns
         from them, a function decides when it gets the `NormalsCheck`. By default a few are kept and many are
@@ -342,7 +343,7 @@ def _learn(
     found = normals_check.check_normals(everything, mask, seed, progress, described_by)
     found = decide(found, options.get("outliers"))
     read = without_outliers(everything, found)
-    parts = leave_groups_out(read.groups) if leaves_out(kind) else partition(read.groups, seed)
+    parts = partition_for(kind, read.groups, seed)
     data = LearningData(read.pictures, read.groups, parts, mask, known)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     whole = fit_input_model(read.samples, lambda i: load_image(read.paths[i], scale=scale).pixels, mask, seed)

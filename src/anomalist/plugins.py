@@ -57,6 +57,7 @@ GROUPS: Mapping[GroupName, PluginGroup] = {
             "load",
         ),
         own={
+            "anomalib": "anomalist.vision.detectors.anomalib:AnomalibDetector",
             "ensemble": "anomalist.vision.detectors.ensemble:EnsembleDetector",
             "surface": "anomalist.vision.detectors.surface:SurfaceDetector",
         },

@@ -23,6 +23,7 @@ from anomalist.cli import (
     audit,
     audit_checks,
     chat,
+    edge,
     eval,
     inspect,
     mcp,
@@ -67,6 +68,8 @@ EXTRAS = {
     "langgraph": "models",
     "llguidance": "models",
     "mcp": "mcp",
+    "onnxruntime": "edge",
+    "openvino": "edge",
     "multipart": "server",
     "paho": "plant",
     "prometheus_client": "server",
@@ -87,6 +90,7 @@ app = typer.Typer(
 app.add_typer(serve.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(eval.app, name="eval")
+app.add_typer(edge.app, name="import")
 app.add_typer(memory.app, name="memory")
 app.add_typer(models.app, name="models")
 app.add_typer(rules.app, name="rules")
@@ -280,6 +284,7 @@ app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(query.query)
 app.command()(mcp.mcp)
+app.command()(edge.export)
 app.command()(serve.serve)
 app.command("learn-scene")(triage.learn_scene)
 app.command()(triage.triage)

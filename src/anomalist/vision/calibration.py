@@ -219,5 +219,10 @@ def leave_groups_out(groups: npt.NDArray[np.int64]) -> Partition:
     return Partition(((everyone, everyone),))
 
 
+def keep_all_apart(groups: npt.NDArray[np.int64]) -> Partition:
+    """All pictures calibrate and none is learned from: for a model that comes from elsewhere."""
+    return Partition((((), tuple(range(len(groups)))),))
+
+
 def _indices(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(np.flatnonzero(mask).tolist())

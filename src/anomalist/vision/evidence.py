@@ -132,8 +132,15 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         ),
         expert_maps={each.name: each.score_map for each in scored.experts},
         input_shift=shift,
-        notes=(*_kept_outliers(manifest), *_corrections(shift)),
+        notes=(*_cautions(profile), *_kept_outliers(manifest), *_corrections(shift)),
     )
+
+
+def _cautions(profile: Profile) -> Iterator[str]:
+    """What a detector has to say about every score that it gives: that its model was learned elsewhere."""
+    caution = getattr(profile.detector, "caution", "")
+    if caution:
+        yield caution
 
 
 def _corrections(shift: InputShift | None) -> Iterator[str]:

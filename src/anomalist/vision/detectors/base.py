@@ -19,7 +19,7 @@ from anomalist.errors import AnomalistError
 from anomalist.plugins import load_plugin
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import KnownKind, Media, Region
-from anomalist.vision.calibration import Partition
+from anomalist.vision.calibration import Partition, keep_all_apart, leave_groups_out, partition
 from anomalist.vision.media.images import load_image
 from anomalist.vision.media.values import ValueScale
 
@@ -185,6 +185,19 @@ LEAVE_ONE_GROUP_OUT = "leave-one-group-out"
 def leaves_out(detector: Detector | type[Detector]) -> bool:
     """Whether a detector calibrates on all its normals, each scored by `score_unseen`, and not by folds."""
     return getattr(detector, "calibration", "") == LEAVE_ONE_GROUP_OUT
+
+
+LEARNED_ELSEWHERE = "learned-elsewhere"
+"""Value of a detector's ``calibration`` when its model comes from elsewhere: all normals calibrate it."""
+
+
+def partition_for(detector: type[Detector], groups: npt.NDArray[np.int64], seed: int) -> Partition:
+    """Which normals a detector learns from and which calibrate it, by how it is calibrated."""
+    if leaves_out(detector):
+        return leave_groups_out(groups)
+    if getattr(detector, "calibration", "") == LEARNED_ELSEWHERE:
+        return keep_all_apart(groups)
+    return partition(groups, seed)
 
 
 def detector_class(name: str, *, stored_in: str | None = None) -> type[Detector]:

@@ -118,7 +118,7 @@ class TokenMemory:
     ) -> FloatArray:
         """Mahalanobis distance of each token, float32 (h, w, d), to the normal ones; float32 (h, w)."""
         kept = self._kept(excluded)
-        mean, whitening = self._gaussian if kept is None else self._gaussian_of(kept)
+        mean, whitening = self.gaussian if kept is None else self._gaussian_of(kept)
         white = (tokens.reshape(-1, tokens.shape[-1]) - mean) @ whitening
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", white, white)), np.float32).reshape(tokens.shape[:-1])
 
@@ -149,7 +149,8 @@ class TokenMemory:
         return _moments(self.bank.vectors)
 
     @cached_property
-    def _gaussian(self) -> tuple[FloatArray, FloatArray]:
+    def gaussian(self) -> tuple[FloatArray, FloatArray]:
+        """Mean (d,) and whitening matrix (d, d): the Mahalanobis distance is ‖(x − mean) @ matrix‖."""
         return _whitening(*self._moments)
 
     def _gaussian_of(self, kept: BoolArray) -> tuple[FloatArray, FloatArray]:

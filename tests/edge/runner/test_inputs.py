@@ -1,0 +1,45 @@
+"""Whole pictures without the package: the same changes are named, and the same taken out, as with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomalist.edge.export import read_arrays
+from anomalist.edge.runner.inputs import InputComparison
+from anomalist.vision.shift.fitting import fit_input_model
+from anomalist.vision.shift.model import InputModel, InputSample
+from anomalist.vision.shift.storage import save_input_model
+from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part, make_scene
+
+NORMALS = 8
+
+
+@pytest.fixture(scope="module", params=PRODUCTS[::3])
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, InputModel, InputComparison]:
+    """The model of whole pictures of a product, and what the runner reads of it."""
+    pictures = [make_part(request.param, seed)[0] for seed in range(NORMALS)]
+    samples = [InputSample.of(picture, None) for picture in pictures]
+    model = fit_input_model(samples, lambda number: pictures[number], None, 0)
+    file = tmp_path_factory.mktemp("inputs") / "inputs.safetensors"
+    save_input_model(model, file)
+    return request.param, model, InputComparison(*read_arrays(file))
+
+
+def test_the_same_is_named_and_taken_out(both: tuple[str, InputModel, InputComparison]) -> None:
+    product, model, runner = both
+    scene = make_scene(product, 1010)[0]
+    pictures = [make_part(product, 1000)[0], make_part(product, 2000, next(iter(DEFECTS)))[0]]
+    pictures += [change(scene) for change in list(SMALL.values())[::2]]
+    pictures += [change(scene) for change, _ in list(LARGE.values())[::2]]
+    for picture in pictures:
+        expected, found = model.assess(picture), runner.assess(picture, None)
+        assert tuple(change.name for change in expected.shift.changes) == found.changes
+        assert expected.shift.score_correction == pytest.approx(found.less)
+        assert (expected.pixels != found.pixels).mean() < 0.002
+        assert np.abs(expected.pixels.astype(int) - found.pixels).max() <= 1
+        assert (expected.matrix is None) == (found.matrix is None)
+        if expected.matrix is not None and found.matrix is not None:
+            assert np.allclose(expected.matrix, found.matrix, atol=1e-3)
