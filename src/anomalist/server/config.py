@@ -23,6 +23,7 @@ class ServerConfig(BaseSettings):
     port: int = Field(8765, ge=0, le=65535)
     roots: tuple[Path, ...] = Field((), description="folders whose pictures and clips may be named by path")
     names: tuple[str, ...] = Field((), description="host names that the server is called by, beside its own")
+    cameras: tuple[str, ...] = Field((), description="addresses of live cameras that may be followed")
     database: str = Field("", description="SQLAlchemy URL; empty: a SQLite file in the server's folder")
     max_request: int = Field(256 * MEBIBYTE, ge=1024, description="bytes of one request at most")
     max_files: int = Field(500, ge=1, description="files of one request at most")

@@ -184,7 +184,8 @@ class Jobs:
         silent = and_(JobRow.state == "running", JobRow.beat < time.time() - LEASE)
         free = or_(JobRow.state == "queued", silent)
         with self._database.session() as session:
-            id = session.scalar(select(JobRow.id).where(free).order_by(JobRow.created).limit(1))
+            waiting = select(JobRow.id).where(free).order_by(JobRow.created).limit(1)
+            id = session.scalar(waiting.with_for_update(skip_locked=True))  # nothing more to SQLite
             if id is None:
                 return None
             now = time.time()

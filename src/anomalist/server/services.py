@@ -13,6 +13,7 @@ from anomalist.errors import DataError
 from anomalist.publishing.publishers import Publishers
 from anomalist.server.accounts import Accounts
 from anomalist.server.audit_index import AuditIndex
+from anomalist.server.cameras import Cameras
 from anomalist.server.config import ServerConfig, server_id
 from anomalist.server.database import Database
 from anomalist.server.guard import RateLimit
@@ -81,11 +82,16 @@ class Services:
         self.talks = Talks(self.lane, self.store, self.inspections.loaded, self.runs, config.model)
         work = JobWork(folder, self.store, config.model, self.publishers)
         self.jobs = Jobs(self.database, server, work.workers, self.metrics)
+        self.cameras = Cameras(
+            self.database, server, config.cameras, self.runs, config.model, self.publishers
+        )
         self.jobs.start()
+        self.cameras.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.cameras.close()
         self.jobs.close()
         self.lane.close()
         self.inspections.close()
