@@ -112,7 +112,7 @@ def list_accounts(json: JsonOption = False) -> None:
 
     accounts = _accounts()
     table = Table("name", "role", "logs in with")
-    rows = [
+    rows: list[tuple[str, str, str]] = [
         (each.name, each.role, "nothing: disabled" if each.disabled else "a password")
         for each in accounts.people()
     ]

@@ -62,7 +62,7 @@ class CameraChange(Frozen):
 @router.get("", summary="List live cameras")
 def list_cameras(services: ServicesOf, _: MayView) -> list[CameraStatus]:
     """By name, each with how it is."""
-    return [CameraStatus.of(camera) for camera in services.cameras.list()]
+    return [CameraStatus.of(camera) for camera in services.cameras.all()]
 
 
 @router.get("/addresses", summary="List addresses of cameras")
@@ -106,9 +106,8 @@ async def follow_cameras(services: ServicesOf, caller: MayView, once: bool = Fal
     async def events() -> AsyncIterator[str]:
         known: dict[str, CameraStatus] = {}
         while True:
-            now = {
-                each.name: CameraStatus.of(each) for each in await asyncio.to_thread(services.cameras.list)
-            }
+            listed = await asyncio.to_thread(services.cameras.all)
+            now = {each.name: CameraStatus.of(each) for each in listed}
             for name in known.keys() - now.keys():
                 yield event_text("removed", {"name": name})
             for name, camera in now.items():
@@ -116,9 +115,8 @@ async def follow_cameras(services: ServicesOf, caller: MayView, once: bool = Fal
                 if before == camera:
                     continue
                 yield event_text("camera", camera.model_dump(mode="json"))
-                if camera.run and (
-                    before is None or (before.alerts, before.run) != (camera.alerts, camera.run)
-                ):
+                seen = None if before is None else (before.run, before.alerts)
+                if camera.run and seen != (camera.run, camera.alerts):
                     found = await asyncio.to_thread(_alerts, services, caller, camera)
                     if found is not None:
                         yield event_text("alerts", found)
