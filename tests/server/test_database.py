@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, inspect, select
 
+from anomalist.audit.reading import read_entries, verify_log
 from anomalist.errors import DataError
 from anomalist.eval.run_examples import picture_records
 from anomalist.server.accounts import Accounts
+from anomalist.server.config import ServerConfig
 from anomalist.server.database import Database, JobRow, Table
 from anomalist.server.jobs import Job, Jobs, Report, Worker
 from anomalist.server.metrics import Metrics
+from anomalist.server.services import Services
 from anomalist.server.store import InspectionStore, Listing
 from tests.pictures import write_tiles
 from tests.server.conftest import PASSWORD
@@ -173,10 +176,10 @@ def test_two_servers_share_the_jobs_of_one_database(postgres: str, emptied: Data
     for number, folder in enumerate(folders):
         write_tiles(folder, 2, first=500 + 10 * number)
     settings = {"ANOMALIST_SERVER_DATABASE": postgres}
-    options = ("--root", str(tmp_path / "line"))
+    home, options = tmp_path / "home", ("--root", str(tmp_path / "line"))
     with (
-        running(tmp_path / "one", *options, **settings) as one,
-        running(tmp_path / "two", *options, **settings) as two,
+        running(home, *options, **settings, ANOMALIST_SERVER_INSTANCE="one") as one,
+        running(home, *options, **settings, ANOMALIST_SERVER_INSTANCE="two") as two,
     ):
         ids = [
             server.client.post("/v1/jobs/inspect", json={"paths": [str(folder)]}).json()["id"]
@@ -190,13 +193,32 @@ def test_two_servers_share_the_jobs_of_one_database(postgres: str, emptied: Data
             time.sleep(0.2)
         assert {jobs[id]["state"] for id in ids} == {"done"}, jobs
         assert {jobs[id]["attempts"] for id in ids} == {1}
-        assert one.client.get("/v1/inspections").json()["total"] == 12, "both list what either did"
-    runs = [
-        path.name for home in ("one", "two") for path in (tmp_path / home / "server" / "runs").glob("job-*")
+        listed = one.client.get("/v1/inspections?limit=200").json()["inspections"]
+        assert len(listed) == 12, "both list what either did"
+        shown = [one.client.get(f"/v1/inspections/{each['id']}/picture").status_code for each in listed]
+        assert set(shown) == {200}, "and show it"
+    decided = [
+        entry.content["record"]["source"] for entry in read_entries(home / "audit", kinds=["inspection"])
     ]
-    assert sorted(runs) == sorted(f"job-{id}" for id in ids), "none was done by both"
+    assert len(decided) == len(set(decided)) == 12, "none was done by both"
+    assert verify_log(home / "audit").sound
     with emptied.session() as session:
         assert len(set(session.scalars(select(JobRow.worker)))) == 2, "and each did some"
+
+
+def test_jobs_of_another_home_are_left_to_it(emptied: Database) -> None:
+    own, other = (Jobs(emptied, f"one-{place}", {}, Metrics(), place) for place in ("aa", "bb"))
+    job = own.submit("learn", {}, "a")
+    assert other._claim() is None, "its uploads lie elsewhere"
+    claimed = Jobs(emptied, "two-aa", {}, Metrics(), "aa")._claim()
+    assert claimed is not None
+    assert claimed.id == job.id
+
+
+def test_servers_that_share_need_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
+    with pytest.raises(DataError, match="PostgreSQL"), Services(ServerConfig(instance="one")):
+        pass
 
 
 def test_a_database_that_can_not_be_used_is_said(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime
 import logging
 import re
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, or_, select, update
 
 from anomalist.audit.recording import open_trail
 from anomalist.composition import TriageSettings
@@ -74,7 +75,7 @@ class Cameras:
     Parameters
     ----------
     database : where cameras are kept.
-    worker : id of this server.
+    worker : id of this server, and of the folder with its scenes: cameras of others are left to them.
     addresses : that may be followed, with their passwords. No request can add one.
     runs : folder of the run folders.
     model : who is asked about events, as after ``--model``.
@@ -87,7 +88,7 @@ class Cameras:
     def __init__(
         self,
         database: Database,
-        worker: str,
+        worker: tuple[str, str],
         addresses: tuple[str, ...],
         runs: Path,
         model: str,
@@ -98,7 +99,7 @@ class Cameras:
             scheme_of(address)
         self._addresses = {redact_url(address): address for address in addresses}
         self._database = database
-        self._worker = worker
+        self._worker, self._place = worker
         self._runs = runs
         self._model = model
         self._publishers = publishers
@@ -116,7 +117,7 @@ class Cameras:
     def start(self) -> None:
         """Go on with what an earlier process of this server followed."""
         with self._database.session() as session:
-            session.execute(update(CameraRow).where(CameraRow.worker == self._worker).values(worker=""))
+            session.execute(update(CameraRow).where(CameraRow.worker == self._worker).values(beat=0.0))
             session.commit()
         self._thread.start()
 
@@ -158,7 +159,14 @@ class Cameras:
         with self._database.session() as session:
             if session.get(CameraRow, name) is not None:
                 raise ConflictError(f"There is a camera {name} already.", "Choose another name.")
-            fields = {"state": "connecting", "note": "", "run": "", "alerts": 0, "worker": "", "beat": 0.0}
+            fields = {
+                "state": "connecting",
+                "note": "",
+                "run": "",
+                "alerts": 0,
+                "worker": self._place,
+                "beat": 0.0,
+            }
             row = CameraRow(
                 name=name, scene=scene, address=shown, owner=owner, wanted=True, changed=time.time(), **fields
             )
@@ -211,7 +219,8 @@ class Cameras:
         }
         now = time.time()
         with self._database.session() as session:
-            free = or_(CameraRow.worker.in_(("", self._worker)), CameraRow.beat < now - LEASE)
+            ours = CameraRow.worker.endswith(self._place)
+            free = and_(ours, or_(CameraRow.worker == self._worker, CameraRow.beat < now - LEASE))
             rows = session.scalars(
                 select(CameraRow).where(CameraRow.wanted, free).with_for_update(skip_locked=True)
             )
@@ -315,7 +324,8 @@ def _note(alert: LiveAlert) -> str | None:
 
 def _run_name(camera: str) -> str:
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
-    return f"live-{re.sub(r'[^A-Za-z0-9_-]', '-', camera)[:50]}-{stamp}"
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", camera)[:45]
+    return f"live-{plain}-{stamp}-{secrets.token_hex(2)}"
 
 
 def _camera(row: CameraRow) -> Camera:
