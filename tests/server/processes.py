@@ -16,12 +16,12 @@ import httpx
 class ServerProcess:
     """A running server; ``client`` talks to it."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, **settings: str) -> None:
         self.home = home
         command = [sys.executable, "-c", "from anomalist.cli.app import main; main()", "serve", "--port", "0"]
         self.process = subprocess.Popen(
             [*command, *options],
-            env={**os.environ, "ANOMALIST_HOME": str(home)},
+            env={**os.environ, "ANOMALIST_HOME": str(home), **settings},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -57,8 +57,8 @@ class ServerProcess:
 
 
 @contextmanager
-def running(home: Path, *options: str) -> Iterator[ServerProcess]:
-    server = ServerProcess(home, *options)
+def running(home: Path, *options: str, **settings: str) -> Iterator[ServerProcess]:
+    server = ServerProcess(home, *options, **settings)
     try:
         yield server
     finally:

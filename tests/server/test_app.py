@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from anomalist.errors import DataError
 from anomalist.server.app import create_app
 from anomalist.server.config import ServerConfig
+from anomalist.server.jobs import JOB_KINDS
 from anomalist.server.services import Services
 from tests.server.conftest import GOOD, HOLED, PASSWORD, Open, upload
 
@@ -22,6 +23,7 @@ EXAMPLES = 4
 def test_no_request_that_the_document_allows_is_a_fault(opened: Open) -> None:
     client = opened(requests_per_minute=1_000_000, logins_per_minute=1_000_000, waiting=1000)
     upload(client, ("hole.png", HOLED))
+    client.app.state.services.jobs.close()  # type: ignore[attr-defined]  # jobs are accepted, and none is done
     document = client.get("/v1/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
     faults = []
@@ -29,8 +31,8 @@ def test_no_request_that_the_document_allows_is_a_fault(opened: Open) -> None:
     for found in schema.get_all_operations():
         operation = found.ok()
         assert operation is not None
-        if operation.path.startswith("/v1/jobs/") and operation.method == "post":
-            continue  # each would learn for seconds; the next test sends them what they refuse
+        if operation.path == "/v1/cameras/events":
+            continue  # goes on for as long as somebody listens
 
         @given(case=operation.as_strategy())
         @settings(
@@ -59,7 +61,7 @@ def test_no_request_that_the_document_allows_is_a_fault(opened: Open) -> None:
 
 
 def test_jobs_refuse_what_they_can_not_use(client: TestClient) -> None:
-    for kind in ("learn", "check", "learn-scene", "inspect", "triage"):
+    for kind in JOB_KINDS:
         for body in ({}, {"data": {"name": "x", "scene": "x"}}, {"json": {"paths": []}}, {"json": [1]}):
             assert 400 <= client.post(f"/v1/jobs/{kind}", **body).status_code < 500, (kind, body)  # type: ignore[arg-type]
 

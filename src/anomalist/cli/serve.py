@@ -48,6 +48,10 @@ def serve(
     name: Annotated[
         list[str] | None, typer.Option(help="Host name that the server is called by. Repeat it for more.")
     ] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a live camera that may be followed. Repeat it for more."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Who reasons and answers, as in inspect.")] = None,
 ) -> None:
     """Serve a page and an HTTP API: inspect, ask, learn, triage, rules, audit.
@@ -55,7 +59,7 @@ def serve(
     Settings are also read from ANOMALIST_SERVER_HOST, _PORT, _ROOTS, _DATABASE and so on.
     """
     use_passive_wait_policy()
-    config = _config(host=host, port=port, roots=root, names=name, model=model)
+    config = _config(host=host, port=port, roots=root, names=name, cameras=camera, model=model)
     from anomalist.server.running import run_server
 
     run_server(config, lambda address: print(f"anomalist is at {address}", file=sys.stderr, flush=True))

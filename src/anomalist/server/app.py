@@ -19,7 +19,7 @@ from anomalist.server.config import ServerConfig
 from anomalist.server.guard import Guard
 from anomalist.server.pages import pages, wants_page
 from anomalist.server.problems import BusyError, NotLoggedInError, Problem, RequestError
-from anomalist.server.routes import audit, jobs, people, pictures, questions, review, rules, scenes
+from anomalist.server.routes import audit, cameras, jobs, people, pictures, questions, review, rules, scenes
 from anomalist.server.services import Services
 from anomalist.types.common import Frozen
 
@@ -108,7 +108,7 @@ def create_app(config: ServerConfig | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for module in (pictures, questions, jobs, scenes, rules, review, audit, people):
+    for module in (pictures, questions, jobs, cameras, scenes, rules, review, audit, people):
         app.include_router(module.router, prefix="/v1", responses=_PROBLEMS)
     app.include_router(health, responses={429: _PROBLEMS[429], 403: _PROBLEMS[403], 401: _PROBLEMS[401]})
     pages(app)

@@ -23,6 +23,10 @@ class ServerConfig(BaseSettings):
     port: int = Field(8765, ge=0, le=65535)
     roots: tuple[Path, ...] = Field((), description="folders whose pictures and clips may be named by path")
     names: tuple[str, ...] = Field((), description="host names that the server is called by, beside its own")
+    cameras: tuple[str, ...] = Field((), description="addresses of live cameras that may be followed")
+    instance: str = Field(
+        "", pattern=r"^[a-z0-9-]{0,20}$", description="name of this server where several share a home"
+    )
     database: str = Field("", description="SQLAlchemy URL; empty: a SQLite file in the server's folder")
     max_request: int = Field(256 * MEBIBYTE, ge=1024, description="bytes of one request at most")
     max_files: int = Field(500, ge=1, description="files of one request at most")
@@ -41,6 +45,11 @@ class ServerConfig(BaseSettings):
     def database_url(self) -> str:
         """Of the database, as SQLAlchemy takes it."""
         return self.database or f"sqlite:///{self.folder / 'server.sqlite'}"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several servers may work in one home; only PostgreSQL is made for that."""
+        return bool(self.instance)
 
     @property
     def is_local(self) -> bool:
@@ -65,8 +74,8 @@ class ServerConfig(BaseSettings):
         return self.host in ("0.0.0.0", "::") and not self.names
 
 
-def server_id(folder: Path) -> str:
-    """The id of the server that keeps its files in a folder, made where there is none yet."""
+def folder_id(folder: Path) -> str:
+    """The id of the folder in which servers keep their files, made where there is none yet."""
     from anomalist.storage.files import write_atomically
 
     file = folder / "id"

@@ -107,6 +107,24 @@ class ZonesRow(Table):
     time: Mapped[float]
 
 
+class CameraRow(Table):
+    """A live camera, and which server follows it."""
+
+    __tablename__ = "cameras"
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    scene: Mapped[str] = mapped_column(String(120))
+    address: Mapped[str] = mapped_column(Text)
+    owner: Mapped[str] = mapped_column(String(80))
+    wanted: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(12))
+    note: Mapped[str] = mapped_column(Text)
+    run: Mapped[str] = mapped_column(String(80))
+    alerts: Mapped[int]
+    worker: Mapped[str] = mapped_column(String(40))
+    beat: Mapped[float]
+    changed: Mapped[float]
+
+
 class Database:
     """The server's database, with its tables up to date.
 

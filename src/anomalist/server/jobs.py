@@ -82,12 +82,19 @@ class Jobs:
     worker : id of this server: jobs that an earlier process of it was doing are begun again.
     workers : what does a job, by its kind.
     metrics : counts jobs.
+    place : id of the folder with uploads and profiles; jobs of servers with another one are left to them.
     """
 
     def __init__(
-        self, database: Database, worker: str, workers: Mapping[JobKind, Worker], metrics: Metrics
+        self,
+        database: Database,
+        worker: str,
+        workers: Mapping[JobKind, Worker],
+        metrics: Metrics,
+        place: str = "",
     ) -> None:
         self._database = database
+        self._place = place
         self._worker = worker
         self._workers = workers
         self._metrics = metrics
@@ -125,7 +132,7 @@ class Jobs:
             result="",
             error="",
             attempts=0,
-            worker="",
+            worker=self._place,
             beat=0.0,
             created=time.time(),
         )
@@ -182,9 +189,10 @@ class Jobs:
     def _claim(self) -> Job | None:
         """Take the oldest job that waits or that its worker has left; nobody else gets it then."""
         silent = and_(JobRow.state == "running", JobRow.beat < time.time() - LEASE)
-        free = or_(JobRow.state == "queued", silent)
+        free = and_(or_(JobRow.state == "queued", silent), JobRow.worker.endswith(self._place))
         with self._database.session() as session:
-            id = session.scalar(select(JobRow.id).where(free).order_by(JobRow.created).limit(1))
+            waiting = select(JobRow.id).where(free).order_by(JobRow.created).limit(1)
+            id = session.scalar(waiting.with_for_update(skip_locked=True))  # nothing more to SQLite
             if id is None:
                 return None
             now = time.time()

@@ -5,6 +5,7 @@ They share styles and macros with the reports, and use the services and routes o
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,7 @@ from anomalist.report.wording import explain_score
 from anomalist.server.access import COOKIE, ServicesOf, find_caller, known_caller, services_of
 from anomalist.server.accounts import MIN_PASSWORD, ROLE_WORDS, Caller, Permission
 from anomalist.server.jobs import JobKind
-from anomalist.server.problems import ForbiddenError, RequestError
+from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError
 from anomalist.server.routes.audit import (
     DecisionStep,
     EntryId,
@@ -37,6 +38,7 @@ from anomalist.server.routes.audit import (
     search_entries,
     steps_of,
 )
+from anomalist.server.routes.cameras import CameraName
 from anomalist.server.routes.people import list_keys, set_cookie
 from anomalist.server.routes.pictures import InspectionId, ListQuery, RunName, list_inspections
 from anomalist.server.routes.review import get_review
@@ -240,11 +242,13 @@ def learn_page(services: ServicesOf, caller: AnyCaller) -> Response:
 
 @router.get("/watch")
 def watch_page(services: ServicesOf, caller: AnyCaller) -> Response:
-    """Scenes, and what was triaged."""
+    """Live cameras, scenes, and what was triaged."""
     return render(
         "watch.html.j2",
         caller,
         "Watch",
+        cameras=services.cameras.all(),
+        addresses=services.cameras.addresses,
         scenes=_learned(caller, "scene"),
         jobs=services.jobs.latest(30, "triage"),
         roots=[str(root) for root in services.config.roots],
@@ -255,6 +259,16 @@ def watch_page(services: ServicesOf, caller: AnyCaller) -> Response:
 def alerts_page(services: ServicesOf, caller: AnyCaller, run: RunName) -> Response:
     """Ranked alerts with clip and timeline."""
     return render("alerts.html.j2", caller, "Watch", found=get_alerts(services, caller, run))
+
+
+@router.get("/cameras/{name}")
+def camera_page(services: ServicesOf, caller: AnyCaller, name: CameraName) -> Response:
+    """The alerts of a live camera, as they come."""
+    camera = services.cameras.get(name)
+    found = None
+    with contextlib.suppress(NotFoundError):
+        found = get_alerts(services, caller, camera.run) if camera.run else None
+    return render("camera.html.j2", caller, "Watch", camera=camera, found=found)
 
 
 @router.get("/scenes/{name}")

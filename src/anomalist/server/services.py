@@ -13,7 +13,8 @@ from anomalist.errors import DataError
 from anomalist.publishing.publishers import Publishers
 from anomalist.server.accounts import Accounts
 from anomalist.server.audit_index import AuditIndex
-from anomalist.server.config import ServerConfig, server_id
+from anomalist.server.cameras import Cameras
+from anomalist.server.config import ServerConfig, folder_id
 from anomalist.server.database import Database
 from anomalist.server.guard import RateLimit
 from anomalist.server.inspecting import InspectionService
@@ -24,6 +25,7 @@ from anomalist.server.store import InspectionStore
 from anomalist.server.talks import Talks
 from anomalist.server.uploads import Uploads
 from anomalist.server.work import JobWork
+from anomalist.storage.files import digest_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Services:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.metrics = Metrics()
-        self._lock = FileLock(config.folder / ".lock")
+        self._lock = FileLock(config.folder / (f".lock-{config.instance}" if config.instance else ".lock"))
 
     def __enter__(self) -> Self:
         folder = self.config.folder
@@ -53,7 +55,8 @@ class Services:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise DataError(
-                f"Another server works in {folder}.", "End it, or set ANOMALIST_HOME for this one."
+                f"Another server works in {folder}.",
+                "End it, or set ANOMALIST_HOME for this one, or ANOMALIST_SERVER_INSTANCE to share the work.",
             ) from error
         try:
             self._open(folder)
@@ -65,7 +68,13 @@ class Services:
     def _open(self, folder: Path) -> None:
         config = self.config
         self.runs = folder / "runs"
-        server = server_id(folder)
+        place = folder_id(folder)
+        server = f"{digest_of(config.instance)[:6]}-{place}" if config.is_shared else place
+        if config.is_shared and config.database_url.startswith("sqlite"):
+            raise DataError(
+                "Servers that share the work need PostgreSQL.",
+                "Set ANOMALIST_SERVER_DATABASE, or leave out ANOMALIST_SERVER_INSTANCE.",
+            )
         self.database = Database(config.database_url)
         self.accounts = Accounts(self.database, config.session_hours * 3600)
         refuse_open_server(config, self.accounts)
@@ -80,12 +89,17 @@ class Services:
         )
         self.talks = Talks(self.lane, self.store, self.inspections.loaded, self.runs, config.model)
         work = JobWork(folder, self.store, config.model, self.publishers)
-        self.jobs = Jobs(self.database, server, work.workers, self.metrics)
+        self.jobs = Jobs(self.database, server, work.workers, self.metrics, place)
+        self.cameras = Cameras(
+            self.database, (server, place), config.cameras, self.runs, config.model, self.publishers
+        )
         self.jobs.start()
+        self.cameras.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.cameras.close()
         self.jobs.close()
         self.lane.close()
         self.inspections.close()

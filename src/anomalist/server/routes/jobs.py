@@ -17,7 +17,8 @@ from anomalist.server.events import event_response, event_text
 from anomalist.server.jobs import JOB_KINDS, Job, JobKind
 from anomalist.server.problems import ConflictError, RequestError, TooLargeError
 from anomalist.server.routes.pictures import InspectOptions, UploadForm, named_reference
-from anomalist.server.routes.scenes import LearnedName, drawn_zones
+from anomalist.server.routes.scenes import LearnedName
+from anomalist.server.scene_zones import drawn_zones
 from anomalist.server.services import Services
 from anomalist.server.uploads import allowed_path
 from anomalist.server.work import InspectSpec, LearnSpec, SceneSpec, TriageSpec
@@ -221,7 +222,7 @@ def triage(
         paths=_sources(services, files, paths, "video"),
         false_events_per_hour=form.false_events_per_hour,
         causal=form.causal,
-        zones=drawn_zones(services, form.scene),
+        zones=drawn_zones(services.database, form.scene),
     )
     return _submit(services, "triage", spec, caller.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,9 +24,9 @@ from anomalist.memory.cases import Case, CaseStore, acting_as
 from anomalist.report.alerts import rank_alerts
 from anomalist.server import figures
 from anomalist.server.access import MayView, MayWork, ServicesOf
-from anomalist.server.database import ZonesRow
 from anomalist.server.problems import NotFoundError, RequestError
 from anomalist.server.routes.pictures import JPEG, RunName, image
+from anomalist.server.scene_zones import draw_zones, drawn_zones
 from anomalist.server.services import Services
 from anomalist.server.talks import run_folder
 from anomalist.settings import Settings
@@ -178,22 +177,22 @@ def list_models(_: MayView) -> list[ModelRow]:
 @router.get("/scenes/{name}/picture", summary="A frame of a scene", response_class=Response, responses=JPEG)
 def get_scene_picture(_: MayView, name: LearnedName) -> Response:
     """Of the footage that it was learned from, as JPEG."""
-    _check_scene(name)
+    check_scene(name)
     return image(figures.scene_jpeg(name), "image/jpeg")
 
 
 @router.get("/scenes/{name}/zones", summary="The zones of a scene")
 def get_zones(services: ServicesOf, _: MayView, name: LearnedName) -> ZonesBody:
     """As people drew them here, else as it was learned with."""
-    _check_scene(name)
-    drawn = drawn_zones(services, name)
+    check_scene(name)
+    drawn = drawn_zones(services.database, name)
     return ZonesBody(zones=SCENE_KIND.read_manifest(profile_path(name)).zones if drawn is None else drawn)
 
 
 @router.put("/scenes/{name}/zones", summary="Draw the zones of a scene")
 def set_zones(services: ServicesOf, caller: MayWork, name: LearnedName, body: ZonesBody) -> ZonesBody:
-    """Clips that are triaged from now on go by them."""
-    _check_scene(name)
+    """Clips that are triaged from now on go by them; live cameras of the scene begin again."""
+    check_scene(name)
     corners = [value for zone in body.zones for corner in zone.polygon for value in corner]
     if not all(0 <= value <= 1 for value in corners):
         raise RequestError("Corners are shares of width and height, from 0 to 1.")
@@ -201,26 +200,18 @@ def set_zones(services: ServicesOf, caller: MayWork, name: LearnedName, body: Zo
         raise RequestError("Two zones have the same name.", "Name each differently.")
     if any("\x00" in zone.name for zone in body.zones):
         raise RequestError("A name is text.")
-    text = json.dumps([zone.model_dump() for zone in body.zones])
-    with services.database.session() as session:
-        session.merge(ZonesRow(scene=name, zones=text, owner=caller.name, time=time.time()))
-        session.commit()
+    text = draw_zones(services.database, name, body.zones, caller.name)
+    services.cameras.restart(name)
     if (trail := open_trail()) is not None:
         with trail, acting_as(caller.name):
             trail.write("setting", {"what": f"zones of {name}", "profile": name, "zones": json.loads(text)})
     return body
 
 
-def _check_scene(name: str) -> None:
+def check_scene(name: str) -> None:
+    """Raise NotFoundError where nothing of that name was learned from footage."""
     if not SCENE_KIND.is_at(profile_path(name)):
         raise NotFoundError(f"There is no scene {name}.")
-
-
-def drawn_zones(services: Services, scene: str) -> tuple[Zone, ...] | None:
-    """The zones that people drew on a scene; None where nobody did."""
-    with services.database.session() as session:
-        row = session.get(ZonesRow, scene)
-        return None if row is None else tuple(Zone(**zone) for zone in json.loads(row.zones))
 
 
 @router.get("/runs/{run}/alerts", summary="The alerts of a triage")

@@ -1,0 +1,155 @@
+"""Following one live camera: its alerts, with key frames and short clips, in a run folder of clips.
+
+A session of a camera is one run with one record, whose events are what was seen so far: the pages and routes
+for triaged clips show, rank and take feedback on it as on any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as ThreadEvent
+
+from anomalist.errors import AnomalistError
+from anomalist.report.builder import clip_range
+from anomalist.report.figures import render_event_images
+from anomalist.storage.files import utc_now, write_atomically
+from anomalist.storage.run_folder import ClipRunFolder
+from anomalist.streaming import LiveAlert, OpinionQueue, StreamTriage
+from anomalist.triage import Triage
+from anomalist.types.clip import (
+    ClipEvidenceSummary,
+    ClipMediaSummary,
+    ClipRecord,
+    ClipVerdict,
+    Event,
+)
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.streams import RecentFrames
+from anomalist.vision.media.video import cut_clip, open_video
+from anomalist.vision.motion.learning import ANALYSIS_RATE
+
+MAX_EVENTS = 500
+"""Events of one run; with more another one begins."""
+
+
+@dataclass(frozen=True)
+class FollowedAlert:
+    """An alert, the last seconds of its stream, and (height, width) and threshold of what it was found in.
+
+    ``alert`` is None once, when the stream is open.
+    """
+
+    alert: LiveAlert | None
+    recent: RecentFrames
+    size: tuple[int, int]
+    threshold: float
+
+
+Follow = Callable[[Triage, str, ThreadEvent], Iterator[FollowedAlert]]
+"""Yields the alerts of the stream at an address, until it ends or the event is set."""
+
+
+def follow_stream(triage: Triage, address: str, stopped: ThreadEvent) -> Iterator[FollowedAlert]:
+    """Follow one stream in the thread that asks; see `Follow`.
+
+    Raises MediaError where it can't be opened or is lost for good, CalibrationError as `StreamTriage` does.
+    """
+    video = open_video(address)
+    recent = RecentFrames(video.source)
+
+    def frames() -> Iterator[Frame]:
+        for frame in video.frames(rate=ANALYSIS_RATE):
+            if stopped.is_set():
+                return
+            yield frame
+
+    with ExitStack() as stack:
+        opinions = None
+        if triage.annotator.model is not None:
+            opinions = stack.enter_context(OpinionQueue(triage.annotator, recent))
+        follower = StreamTriage(triage, video.source, video.size, opinions=opinions)
+        threshold, _ = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
+        yield FollowedAlert(None, recent, video.size, threshold)
+        for alert in follower.follow(recent.record(frames())):
+            yield FollowedAlert(alert, recent, video.size, threshold)
+
+
+class CameraRun:
+    """The run folder of one session of a camera; a context manager, used by one thread.
+
+    Parameters
+    ----------
+    path : the run folder; made where there is none.
+    source : the camera, as alerts show it.
+    triage : of its scene.
+    """
+
+    def __init__(self, path: Path, source: str, triage: Triage) -> None:
+        self.path = path
+        self._source = source
+        self._triage = triage
+        self._events: dict[str, Event] = {}
+        self._folder = ClipRunFolder.open(path)
+        self._began = utc_now()
+
+    def __enter__(self) -> CameraRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.close()
+
+    @property
+    def events(self) -> int:
+        """How many there are so far."""
+        return len(self._events)
+
+    def keep(self, followed: FollowedAlert) -> None:
+        """Store what an alert says of its event, with its pictures; raises DataError where it can't be."""
+        alert = followed.alert
+        if alert is None or (alert.event is None and self._events):
+            return
+        if (event := alert.event) is not None:
+            known = self._events.get(event.id)
+            shown = {"key_frame": known.key_frame, "clip": known.clip} if known else {}
+            event = event.replace(**shown)
+            if event.key_frame is None or alert.state == "closed":
+                event = self._pictured(event, followed.recent, whole=alert.state == "closed")
+            self._events[event.id] = event
+        height, width = followed.size
+        record = ClipRecord(
+            media=ClipMediaSummary(
+                source=self._source, width=width, height=height, duration=max(alert.stream_time, 0.001)
+            ),
+            evidence=ClipEvidenceSummary(
+                events=tuple(sorted(self._events.values(), key=lambda each: each.start)),
+                mode="causal",
+                threshold=followed.threshold,
+            ),
+            verdict=ClipVerdict(label="anomalous" if self._events else "normal"),
+            status="ok",
+            key=self.path.name,
+            scene=self._triage.scene.name,
+            scene_digest=self._triage.scene.digest,
+            time=self._began,
+        )
+        self._folder.replace([record])
+
+    def _pictured(self, event: Event, recent: RecentFrames, *, whole: bool) -> Event:
+        """With a key frame, and a short clip once it is over; one that can't be made is left out."""
+        found: dict[str, str] = {}
+        try:
+            if event.key_frame is None:
+                name = f"frames/{event.id}.jpg"
+                write_atomically(self.path / name, render_event_images(recent, event).frame)
+                found["key_frame"] = name
+            if whole:
+                name = f"clips/{event.id}.mp4"
+                (self.path / "clips").mkdir(exist_ok=True)
+                cut_clip(recent, *clip_range(event), self.path / name)
+                found["clip"] = name
+        except AnomalistError:  # of an event that was longer than what is remembered
+            pass
+        return event.replace(**found)

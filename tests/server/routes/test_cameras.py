@@ -1,0 +1,121 @@
+"""Live cameras: from the list alone, alerts with pictures as they come, said to be lost, followed again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from anomalist.audit.reading import read_entries
+from anomalist.server import cameras
+from anomalist.vision.motion.scene import Scene
+from tests.server.conftest import Open
+from tests.street import make_film, walker
+from tests.street_files import write_film
+from tests.vision.media.servers import Http, running
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without profiles: none is needed here."""
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def address(tmp_path: Path, home: Path, street: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A film of somebody who runs, served as a stream; its scene is learned as "street"."""
+    monkeypatch.setattr(cameras, "FIRST_WAIT", 3600)
+    assert street.path is not None
+    shutil.copytree(street.path, home / "profiles" / "street")
+    write_film(tmp_path / "film" / "gate.mp4", make_film(14, walker(6.0, 70.0, speed=4.0), people=31))
+    server = Http(tmp_path / "film", [], ranges=False)
+    with running(server):
+        yield f"{server.address}/gate.mp4?token=hunter2"
+
+
+def wait(client: TestClient, until: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        (camera,) = client.get("/v1/cameras").json()
+        if until(camera):
+            found: dict[str, Any] = camera
+            return found
+        time.sleep(0.1)
+    raise AssertionError(camera)
+
+
+def events(client: TestClient) -> list[tuple[str, dict[str, Any]]]:
+    text = client.get("/v1/cameras/events?once=true").text
+    parts = (part.split("\n") for part in text.strip().split("\n\n"))
+    return [(part[0].removeprefix("event: "), json.loads(part[1].removeprefix("data: "))) for part in parts]
+
+
+def test_a_camera_is_followed_and_what_it_sees_is_ranked_shown_and_dismissed(
+    opened: Open, address: str
+) -> None:
+    client = opened(cameras=(address,))
+    (shown,) = client.get("/v1/cameras/addresses").json()
+    assert "hunter2" not in shown
+    body = {"name": "gate", "scene": "street", "address": shown}
+    assert client.post("/v1/cameras", json=body).status_code == 201
+    assert client.post("/v1/cameras", json=body).status_code == 409
+    lost = wait(client, lambda camera: camera["state"] == "lost")
+    assert lost["note"].startswith("The stream has ended."), "a camera that dies says so"
+    told = dict(events(client))
+    assert told["camera"] == lost
+    assert "speed" in {alert["kind"] for alert in told["alerts"]["alerts"]}
+    alert = told["alerts"]["alerts"][0]
+    assert client.get(alert["key_frame"]).headers["content-type"] == "image/jpeg"
+    assert client.get(alert["clip"]).headers["content-type"] == "video/mp4"
+    said = client.post(
+        f"/v1/runs/{lost['run']}/events/feedback",
+        params={"event": f"gate:{alert['event']}"},
+        json={"verdict": "dismissed"},
+    )
+    assert said.json()["action"] == "dismissed"
+    assert alert["caption"] in client.get("/cameras/gate").text
+    assert "hunter2" not in client.get("/watch").text + client.get("/cameras/gate").text
+    written = [entry.content["alert"]["state"] for entry in read_entries(kinds=["alert"])]
+    assert written.count("opened") == written.count("closed") >= 1
+    assert lost["alerts"] == len(written)
+    assert client.patch("/v1/cameras/gate", json={"wanted": False}).json()["state"] == "stopped"
+    assert client.delete("/v1/cameras/gate").status_code == 204
+    assert client.get("/v1/cameras").json() == []
+
+
+def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, address: str) -> None:
+    client = opened(cameras=(address,))
+    body = {"name": "gate", "scene": "street", "address": address}
+    assert client.post("/v1/cameras", json=body).status_code == 201
+    before = wait(client, lambda camera: camera["run"] != "")
+    client.__exit__(None, None, None)
+    client = opened(cameras=(address,))
+    after = wait(client, lambda camera: camera["run"] not in ("", before["run"]))
+    assert after["state"] in ("following", "lost")
+    client.__exit__(None, None, None)
+    client = opened()
+    gone = wait(client, lambda camera: camera["state"] == "lost" and "not in the list" in camera["note"])
+    assert gone["wanted"]
+
+
+def test_no_address_but_those_of_the_list_is_opened(opened: Open, address: str) -> None:
+    client = opened(cameras=(address,))
+    for other in (
+        "rtsp://127.0.0.1/x",
+        f"{address}&x=1",
+        address.replace("hunter2", "x"),
+        "file:///etc/passwd",
+        "",
+    ):
+        body = {"name": "gate", "scene": "street", "address": other}
+        assert client.post("/v1/cameras", json=body).status_code == 403, other
+    nowhere = {"name": "gate", "scene": "nothing", "address": address}
+    assert client.post("/v1/cameras", json=nowhere).status_code == 404
+    assert client.get("/v1/cameras").json() == []
