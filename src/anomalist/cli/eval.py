@@ -173,7 +173,11 @@ def seeing(
 @app.command()
 def video(
     data: Annotated[
-        Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")
+        Path,
+        typer.Option(
+            help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/, "
+            "or a public data set."
+        ),
     ],
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Learn nothing: measure each test clip by itself.")

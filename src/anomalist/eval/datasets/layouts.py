@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -67,20 +68,23 @@ Line = tuple[str, str]
 """A glob pattern below the folder, or several separated by "|", and how it is told to people."""
 
 
+ReadT = TypeVar("ReadT")
+
+
 @dataclass(frozen=True)
-class Layout:
+class Layout(Generic[ReadT]):
     """One layout.
 
     Parameters
     ----------
     name : of the data sets that are distributed so.
     lines : what must be there.
-    read : makes the sets of a folder that has all of it.
+    read : reads a folder that has all of it.
     """
 
     name: str
     lines: tuple[Line, ...]
-    read: Callable[[Path], Sequence[LabelledSet]]
+    read: Callable[[Path], ReadT]
 
     def missing(self, folder: Path) -> list[str]:
         """The lines that a folder doesn't have."""
@@ -91,7 +95,7 @@ def _has_any(folder: Path, patterns: str) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in patterns.split("|"))
 
 
-def recognise(folder: Path, layouts: Sequence[Layout]) -> Layout:
+def recognise(folder: Path, layouts: Sequence[Layout[ReadT]]) -> Layout[ReadT]:
     """The first layout of which a folder has all lines.
 
     Raises

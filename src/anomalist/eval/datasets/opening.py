@@ -24,7 +24,7 @@ PLAIN = Layout(
     _read_plain,
 )
 
-IMAGE_LAYOUTS: tuple[Layout, ...] = (
+IMAGE_LAYOUTS: tuple[Layout[list[LabelledSet]], ...] = (
     MVTEC_AD_2,
     MVTEC_LOCO,
     MVTEC_AD,
@@ -43,7 +43,7 @@ IMAGE_LAYOUTS: tuple[Layout, ...] = (
 """Known layouts; the first of which a folder has all lines is taken, the more telling ones come first."""
 
 
-def open_image_sets(folder: Path) -> tuple[Layout, Sequence[LabelledSet]]:
+def open_image_sets(folder: Path) -> tuple[Layout[list[LabelledSet]], Sequence[LabelledSet]]:
     """The layout of a folder, and its sets: one for each product.
 
     Raises
