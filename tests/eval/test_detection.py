@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from anomalist.errors import DataError
 from anomalist.eval.detection import (
     Contender,
     DetectionResult,
@@ -15,6 +17,7 @@ from anomalist.eval.image_datasets import Split
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.evidence import EvidenceSource
 from tests.eval.sources import DarknessSource
+from tests.pictures import holed, tile, write, write_tiles
 
 
 class RecordingContender:
@@ -201,3 +204,39 @@ def test_what_needs_no_normals_is_tested_on_every_picture(labelled: Path, name: 
     assert result.image_auroc is not None and result.image_auroc > 0.9
     assert result.false_alarm_rate is None
     assert any("no calibration" in note for note in result.notes)
+
+
+def test_a_public_data_set_keeps_its_split_and_each_product_has_its_result(tmp_path: Path) -> None:
+    for product in ("cap", "nut"):
+        write_tiles(tmp_path / product / "train" / "good", 3)
+        write_tiles(
+            tmp_path / product / "test" / "good", 2, first=2
+        )  # the first of them is learned from, too
+        write(tmp_path / product / "test" / "hole" / "0.png", holed(9))
+        write(
+            tmp_path / product / "ground_truth" / "hole" / "0_mask.png",
+            (holed(9) == 5)[..., 0] * np.uint8(255),
+        )
+    learns = Contender("darkness", RecordingContender(), effort="fast")
+    first, second = compare_detection(tmp_path, [learns], train_normals=None)
+    assert (first.data, second.data) == (f"{tmp_path.name}/cap", f"{tmp_path.name}/nut")
+    assert (first.n_train, first.n_test, first.n_by_defect) == (3, 3, {"hole": 1})
+    assert first.image_auroc == 1
+    assert first.seg_f1 == 0  # nothing is in the predicted masks
+    assert first.seg_f1_oracle == 1
+    assert any("nearly the same as one that is learned from: cap/test/good/00.png" in n for n in first.notes)
+
+
+def test_what_learns_needs_a_normal_picture(tmp_path: Path) -> None:
+    write(tmp_path / "IMAGES" / "a_1.png", tile(0))
+    (tmp_path / "ANNOTATIONS").mkdir()
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    (tmp_path / "ANNOTATIONS" / "a_1.xml").write_text(
+        f"<annotation><object><name>a</name>{box}</object></annotation>"
+    )
+    learns = Contender("darkness", RecordingContender(), effort="fast")
+    with pytest.raises(DataError, match="no normal picture to learn from"):
+        list(compare_detection(tmp_path, [learns], train_normals=None))
+    (result,) = compare_detection(tmp_path, [Contender("darkness", RecordingContender())], train_normals=0)
+    assert (result.image_auroc, result.n_test) == (None, 1)
+    assert result.pixel_auroc is not None

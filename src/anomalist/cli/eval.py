@@ -41,10 +41,18 @@ class DetectorChoice(StrEnum):
 
 @app.command()
 def detection(
-    data: Annotated[Path, typer.Option(help="Folder with good/, one folder a defect and ground_truth/.")],
-    train_normals: Annotated[
-        int, typer.Option(help="Good pictures to learn from, at least; with 0, what learns is zero-shot.")
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with good/, one folder a defect and ground_truth/, or a public data set."),
     ],
+    train_normals: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Good pictures to learn from, at least; with 0, what learns is zero-shot. "
+            "A data set with an official split has its own, of which so many are drawn.",
+        ),
+    ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
@@ -87,7 +95,10 @@ def detection(
     asked = [
         replace(each, workers=workers)
         for each in contenders(
-            detector or [default_detector(None)], effort or ["normal"], train_normals, false_alarm_rate
+            detector or [default_detector(None)],
+            effort or ["normal"],
+            1 if train_normals is None else train_normals,
+            false_alarm_rate,
         )
     ]
     results = []
@@ -167,7 +178,11 @@ def seeing(
 @app.command()
 def video(
     data: Annotated[
-        Path, typer.Option(help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/.")
+        Path,
+        typer.Option(
+            help="Folder with training/, testing/, labels.csv (clip,frame,label) and masks/, "
+            "or a public data set."
+        ),
     ],
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Learn nothing: measure each test clip by itself.")

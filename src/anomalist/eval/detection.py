@@ -17,6 +17,10 @@ from pydantic import Field
 
 from anomalist import __version__
 from anomalist.agent.models.selection import EVIDENCE
+from anomalist.errors import DataError
+from anomalist.eval.datasets.layouts import LabelledSet
+from anomalist.eval.datasets.leaks import find_leaks
+from anomalist.eval.datasets.opening import open_image_sets
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
 from anomalist.eval.metrics import MeanStd, mean_std
 from anomalist.eval.scoring import DetectionMetrics, score_detection
@@ -152,13 +156,38 @@ def evaluate_detection(
 
     Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
+    parts = split_dataset(load_folder(data, groups), train_normals, seed)
+    return evaluate_split(parts, contender, name=data.resolve().name, seed=seed, progress=progress)
+
+
+def evaluate_split(
+    parts: Split,
+    contender: Contender,
+    *,
+    name: str,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> DetectionResult:
+    """Train a contender on the training part of a split and score it on its test part.
+
+    Leaks between the parts are looked for and noted.
+
+    Parameters
+    ----------
+    name : of the data, as it goes into the result.
+    notes : on the data.
+    parts, contender, seed, progress : see `evaluate_detection`.
+    """
     import torch
 
     from anomalist.pipeline import Inspector
 
-    parts = split_dataset(load_folder(data, groups), train_normals, seed)
     if contender.effort is None:
         parts = replace(parts, train=())
+    elif not parts.train:
+        raise DataError(f"{name} has no normal picture to learn from.", "Take --train-normals 0: zero-shot.")
+    leaks = find_leaks(parts)
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         evidence = contender.make(parts, seed, Path(folder), progress)
@@ -168,8 +197,8 @@ def evaluate_detection(
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
         metrics = score_detection(parts, _with_progress(inspections, len(parts.test), progress), seed)
     return DetectionResult(
-        **dict(metrics),
-        data=data.resolve().name,
+        **dict(metrics) | {"notes": (*notes, *leaks, *metrics.notes)},
+        data=name,
         contender=contender.name,
         seed=seed,
         effort=contender.effort,
@@ -185,20 +214,36 @@ def compare_detection(
     data: Path,
     contenders: Sequence[Contender],
     *,
-    train_normals: int,
+    train_normals: int | None,
     groups: Path | None = None,
     seeds: Sequence[int] = (0,),
     progress: Progress = no_progress,
 ) -> Iterator[DetectionResult]:
-    """Measure every contender with every distinct seed; results are yielded one by one.
+    """Measure every contender with every distinct seed on every product; results are yielded one by one.
 
-    See `evaluate_detection` for the parameters.
+    Parameters
+    ----------
+    data : a data set in any known layout, see `anomalist.eval.datasets`; with ``groups``, a folder with
+        ``good/`` and one folder for each kind of defect.
+    train_normals : good pictures to learn from; None takes those of the official split.
+    contenders, groups, seeds, progress : see `evaluate_detection`.
     """
-    for contender in contenders:
-        for seed in dict.fromkeys(seeds):
-            yield evaluate_detection(
-                data, contender, train_normals=train_normals, groups=groups, seed=seed, progress=progress
-            )
+    sets = _open_sets(data, groups)
+    for each in sets:
+        name = data.resolve().name if len(sets) == 1 else f"{data.resolve().name}/{each.name}"
+        for contender in contenders:
+            for seed in dict.fromkeys(seeds):
+                parts = each.split(train_normals, seed)
+                yield evaluate_split(
+                    parts, contender, name=name, seed=seed, notes=each.notes, progress=progress
+                )
+
+
+def _open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:
+    if groups is None:
+        return open_image_sets(data)[1]
+    found = load_folder(data, groups)
+    return [LabelledSet(data.resolve().name, found.items, grouped=True, unmatched=found.unmatched_masks)]
 
 
 def _with_progress(inspections: Iterator[Inspection], total: int, progress: Progress) -> Iterator[Inspection]:

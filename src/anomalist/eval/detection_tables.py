@@ -126,6 +126,27 @@ def _rows(results: Sequence[Result]) -> Iterator[_Row]:
         lambda r: f"F1 of all pixels in predicted masks; best threshold {_format_number(r.seg_f1_oracle)}",
     )
     yield _Row("masks on normals", lambda r: r.normal_mask_rate, _format_percent, _normal_masks)
+    yield from _decision_rows()
+    yield _Row(
+        "not judged",
+        lambda r: r.n_errors,
+        _format_with_unit(""),
+        lambda _: "errors, in none of the figures above",
+    )
+    yield _Row("learning", lambda r: r.learn_seconds, _format_with_unit(" s"), _learning)
+    yield _Row(
+        "inspecting",
+        lambda r: r.ms_per_image,
+        _format_with_unit(" ms"),
+        lambda r: f"a picture, {r.threads} threads",
+    )
+    yield _Row(
+        "peak memory", lambda r: r.peak_memory_mb, _format_with_unit(" MB"), lambda r: f"version {r.version}"
+    )
+
+
+def _decision_rows() -> Iterator[_Row]:
+    """What is decided at the asked rate, beside what the best threshold would find."""
     yield _Row(
         "false alarms",
         lambda r: r.false_alarm_rate,
@@ -153,22 +174,6 @@ def _rows(results: Sequence[Result]) -> Iterator[_Row]:
         lambda r: f"of the {_format_percent(r.coverage)} that are decided",
     )
     yield _Row("undecided", lambda r: r.undecided_rate, _format_percent, _undecided)
-    yield _Row(
-        "not judged",
-        lambda r: r.n_errors,
-        _format_with_unit(""),
-        lambda _: "errors, in none of the figures above",
-    )
-    yield _Row("learning", lambda r: r.learn_seconds, _format_with_unit(" s"), _learning)
-    yield _Row(
-        "inspecting",
-        lambda r: r.ms_per_image,
-        _format_with_unit(" ms"),
-        lambda r: f"a picture, {r.threads} threads",
-    )
-    yield _Row(
-        "peak memory", lambda r: r.peak_memory_mb, _format_with_unit(" MB"), lambda r: f"version {r.version}"
-    )
 
 
 def _by_defect(kind: str) -> _Row:

@@ -17,15 +17,35 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.types.common import Box
+from anomalist.types.common import BoolArray, Box
 from anomalist.vision.media.images import IMAGE_SUFFIXES
-from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder
+from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder, load_mask
 from anomalist.vision.media.pages import expand_pages, split_page
 
 GOOD = "good"
 _FOLDER_LAYOUT = (
     f"Expected are {GOOD}/, one folder for each kind of defect and {GROUND_TRUTH}/<defect>/<name>.png."
 )
+
+
+Polygon = tuple[tuple[float, float], ...]
+"""Corners (x, y) of an outline, pixels."""
+
+
+def box_polygon(left: float, top: float, right: float, bottom: float) -> Polygon:
+    """The outline of a half-open box, pixels."""
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def polygon_mask(polygons: Sequence[Polygon], size: tuple[int, int]) -> BoolArray:
+    """The pixels whose middle lies in any of the outlines, bool of shape ``size`` (height, width)."""
+    from skimage.draw import polygon2mask
+
+    mask = np.zeros(size, np.bool_)
+    for polygon in polygons:
+        # Corners are at the edges of pixels, the coordinates of an array at their middles.
+        mask |= polygon2mask(size, np.array(polygon, np.float64)[:, ::-1] - 0.5)
+    return mask
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,7 @@ class LabelledImage:
     defect : kind of defect, or "good".
     mask : ground-truth mask of a defective picture, or None.
     group : the object that it shows; its own name without a table of groups.
+    polygons : outlines of the defect, where they are marked instead of a mask.
     """
 
     path: Path
@@ -46,11 +67,26 @@ class LabelledImage:
     defect: str
     mask: Path | None
     group: str
+    polygons: tuple[Polygon, ...] = ()
 
     @property
     def normal(self) -> bool:
         """Whether the picture is a good one."""
         return self.defect == GOOD
+
+    @property
+    def marked(self) -> bool:
+        """Whether it is marked where the defect is."""
+        return self.mask is not None or bool(self.polygons)
+
+    def truth(self, size: tuple[int, int]) -> BoolArray:
+        """Where the defect is, bool of shape ``size`` (height, width), that of the picture.
+
+        Raises
+        ------
+        DataError : the mask can't be used for this picture, with the reason.
+        """
+        return polygon_mask(self.polygons, size) if self.mask is None else load_mask(self.mask, size)
 
 
 @dataclass(frozen=True)

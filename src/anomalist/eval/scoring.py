@@ -43,7 +43,7 @@ from anomalist.eval.pixel_metrics import (
 from anomalist.types.common import BoolArray, FloatArray, Frozen, Label
 from anomalist.types.image import Calibration, Evidence, Inspection, is_alarm
 from anomalist.vision.media.images import source_of
-from anomalist.vision.media.masks import MaskUse, listed, load_mask
+from anomalist.vision.media.masks import MaskUse, listed
 
 T = TypeVar("T")
 
@@ -132,10 +132,10 @@ class CollectedScores:
         height, width = shape
         if item.normal:
             return np.zeros((height, width), np.bool_)
-        if item.mask is None:
+        if not item.marked:
             return None
         try:
-            mask = load_mask(item.mask, (height, width))
+            mask = item.truth((height, width))
         except DataError as error:
             self.masks_left_out.append(str(error))
             return None
@@ -205,7 +205,7 @@ def _mask_use(parts: Split, collected: CollectedScores) -> MaskUse:
     return MaskUse(
         used=collected.masks_used,
         left_out=tuple(collected.masks_left_out),
-        without=tuple(item.name for item in parts.test if not item.normal and item.mask is None),
+        without=tuple(item.name for item in parts.test if not item.normal and not item.marked),
         unmatched=parts.unmatched_masks,
     )
 

@@ -16,7 +16,8 @@ from pydantic import Field
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
-from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, leave_out_folds, read_video_dataset
+from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, leave_out_folds
+from anomalist.eval.datasets.footage import open_footage
 from anomalist.eval.metrics import Interval, average_precision, group_bootstrap, image_auroc
 from anomalist.eval.pixel_metrics import PixelCurve
 from anomalist.triage import Triage
@@ -104,7 +105,7 @@ def evaluate_video(data: Path, progress: Progress = lambda *_: None) -> VideoRes
 
     Raises DataError when the data are invalid.
     """
-    footage = read_video_dataset(data)
+    _, footage = open_footage(data)
     with tempfile.TemporaryDirectory() as place:
         scene = _learn_fold(footage.training, Path(place) / "all", progress)
         pixels = PixelCurve()
@@ -122,7 +123,7 @@ def evaluate_unlearned(data: Path, progress: Progress = lambda *_: None) -> Unle
 
     Raises DataError when the data are invalid.
     """
-    clips = read_video_dataset(data).testing
+    clips = open_footage(data)[1].testing
     curves: list[FloatArray] = []
     seconds = 0.0
     for done, clip in enumerate(clips):

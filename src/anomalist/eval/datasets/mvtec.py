@@ -1,0 +1,75 @@
+"""MVTec AD and the sets that are laid out like it: MPDD, MVTec LOCO AD, MVTec AD 2, BTAD.
+
+Each product has a folder with pictures to learn from and to test on; ``DATA`` is one product or all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from anomalist.eval.datasets.layouts import LabelledSet, Layout, labelled, pictures_in, products
+from anomalist.eval.image_datasets import GOOD, LabelledImage
+from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder
+
+
+def _lines(*parts: str) -> tuple[tuple[str, str], ...]:
+    """Lines that hold for the folder of one product and for a folder of products."""
+    return tuple((f"{part}|*/{part}", f"{part}/") for part in parts)
+
+
+def _read_products(folder: Path) -> list[LabelledSet]:
+    return [_product(folder, place) for place in products(folder, "train/good")]
+
+
+def _product(folder: Path, place: Path) -> LabelledSet:
+    normals = chain(pictures_in(place / "train" / GOOD), pictures_in(place / "validation" / GOOD))
+    return LabelledSet(
+        name=place.name,
+        train=tuple(labelled(folder, normals)),
+        test=tuple(_tested(folder, place / "test", MaskFolder(place))),
+    )
+
+
+def _tested(folder: Path, tests: Path, masks: MaskFolder) -> Iterator[LabelledImage]:
+    for kind in sorted(path for path in tests.iterdir() if path.is_dir() and path.name != GROUND_TRUTH):
+        find = partial(masks.find, kind.name)
+        yield from labelled(folder, pictures_in(kind), kind.name, find)
+
+
+def _read_ad2(folder: Path) -> list[LabelledSet]:
+    note = "only the public test pictures have labels; the private ones are scored by the benchmark's server"
+    sets = []
+    for place in products(folder, "test_public"):
+        normals = chain(pictures_in(place / "train" / GOOD), pictures_in(place / "validation" / GOOD))
+        public = place / "test_public"
+        tests = tuple(_tested(folder, public, MaskFolder(public)))
+        sets.append(LabelledSet(place.name, tests, tuple(labelled(folder, normals)), notes=(note,)))
+    return sets
+
+
+def _read_btad(folder: Path) -> list[LabelledSet]:
+    sets = []
+    for place in products(folder, "train/ok"):
+        find = partial(MaskFolder(place).find, "ko")
+        good = labelled(folder, pictures_in(place / "test" / "ok"))
+        bad = labelled(folder, pictures_in(place / "test" / "ko"), "ko", find)
+        normals = tuple(labelled(folder, pictures_in(place / "train" / "ok")))
+        sets.append(LabelledSet(place.name, (*good, *bad), normals))
+    return sets
+
+
+MVTEC_AD_2 = Layout(
+    "MVTec AD 2",
+    _lines("test_public/good", "test_public/bad", "test_public/ground_truth", "train/good"),
+    _read_ad2,
+)
+MVTEC_LOCO = Layout(
+    "MVTec LOCO AD",
+    _lines("test/logical_anomalies", "test/structural_anomalies", "test/good", "train/good", GROUND_TRUTH),
+    _read_products,
+)
+MVTEC_AD = Layout("MVTec AD or MPDD", _lines("train/good", "test/good", GROUND_TRUTH), _read_products)
+BTAD = Layout("BTAD", _lines("train/ok", "test/ok", "test/ko", "ground_truth/ko"), _read_btad)
