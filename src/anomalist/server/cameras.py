@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Camera:
+class KeptCamera:
     """A live camera as it is now.
 
     Parameters
@@ -132,12 +132,12 @@ class Cameras:
         for thread, _ in self._followed.values():
             thread.join(timeout=5)
 
-    def all(self) -> list[Camera]:
+    def all(self) -> list[KeptCamera]:
         """The cameras, by name."""
         with self._database.session() as session:
             return [_camera(row) for row in session.scalars(select(CameraRow).order_by(CameraRow.name))]
 
-    def get(self, name: str) -> Camera:
+    def get(self, name: str) -> KeptCamera:
         """A camera. Raises NotFoundError."""
         with self._database.session() as session:
             row = session.get(CameraRow, name)
@@ -145,7 +145,7 @@ class Cameras:
                 raise NotFoundError(f"There is no camera {name[:80]}.")
             return _camera(row)
 
-    def add(self, name: str, scene: str, address: str, owner: str) -> Camera:
+    def add(self, name: str, scene: str, address: str, owner: str) -> KeptCamera:
         """Add a camera, and follow it.
 
         Raises ForbiddenError for an address that is not in the list, ConflictError for a twin.
@@ -176,7 +176,7 @@ class Cameras:
         self._wake.set()
         return camera
 
-    def want(self, name: str, wanted: bool) -> Camera:
+    def want(self, name: str, wanted: bool) -> KeptCamera:
         """Start or stop a camera. Raises NotFoundError."""
         state = "connecting" if wanted else "stopped"
         with self._database.session() as session:
@@ -241,7 +241,7 @@ class Cameras:
                 self._followed[name] = thread, stopped
                 thread.start()
 
-    def _run(self, camera: Camera, stopped: threading.Event) -> None:
+    def _run(self, camera: KeptCamera, stopped: threading.Event) -> None:
         """Follow a camera until it is stopped, and again where it is lost."""
         wait = FIRST_WAIT
         while not stopped.is_set() and not self._closed.is_set():
@@ -262,7 +262,7 @@ class Cameras:
             stopped.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
-    def _session(self, camera: Camera, stopped: threading.Event) -> None:
+    def _session(self, camera: KeptCamera, stopped: threading.Event) -> None:
         address = self._addresses.get(camera.address)
         if address is None:
             raise ForbiddenError(
@@ -328,6 +328,6 @@ def _run_name(camera: str) -> str:
     return f"live-{plain}-{stamp}-{secrets.token_hex(2)}"
 
 
-def _camera(row: CameraRow) -> Camera:
-    fields = (name for name in Camera.__dataclass_fields__)
-    return Camera(**{name: getattr(row, name) for name in fields})
+def _camera(row: CameraRow) -> KeptCamera:
+    fields = (name for name in KeptCamera.__dataclass_fields__)
+    return KeptCamera(**{name: getattr(row, name) for name in fields})

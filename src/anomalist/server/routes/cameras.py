@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from anomalist.server.access import MayView, MayWork, ServicesOf
-from anomalist.server.cameras import Camera, CameraState
+from anomalist.server.cameras import CameraState, KeptCamera
 from anomalist.server.events import event_response, event_text
 from anomalist.server.problems import NotFoundError
 from anomalist.server.routes.scenes import LearnedName, check_scene, get_alerts
@@ -25,7 +25,7 @@ CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .-]{0,79}$"
 _POLL = 0.5
 
 
-class CameraStatus(Frozen):
+class KeptCameraStatus(Frozen):
     """A live camera as it is now; ``run`` holds what was seen, see ``/v1/runs/{run}/alerts``."""
 
     name: str
@@ -40,7 +40,7 @@ class CameraStatus(Frozen):
     changed: float = Field(description="seconds since 1970, UTC")
 
     @classmethod
-    def of(cls, camera: Camera) -> CameraStatus:
+    def of(cls, camera: KeptCamera) -> KeptCameraStatus:
         """As it is told."""
         return cls(**vars(camera))
 
@@ -60,9 +60,9 @@ class CameraChange(Frozen):
 
 
 @router.get("", summary="List live cameras")
-def list_cameras(services: ServicesOf, _: MayView) -> list[CameraStatus]:
+def list_cameras(services: ServicesOf, _: MayView) -> list[KeptCameraStatus]:
     """By name, each with how it is."""
-    return [CameraStatus.of(camera) for camera in services.cameras.all()]
+    return [KeptCameraStatus.of(camera) for camera in services.cameras.all()]
 
 
 @router.get("/addresses", summary="List addresses of cameras")
@@ -72,16 +72,16 @@ def list_addresses(services: ServicesOf, _: MayView) -> list[str]:
 
 
 @router.post("", summary="Add a live camera", status_code=201)
-def add_camera(services: ServicesOf, caller: MayWork, body: CameraBody) -> CameraStatus:
+def add_camera(services: ServicesOf, caller: MayWork, body: CameraBody) -> KeptCameraStatus:
     """It is followed from now on, also after the server was started again."""
     check_scene(body.scene)
-    return CameraStatus.of(services.cameras.add(body.name, body.scene, body.address, caller.name))
+    return KeptCameraStatus.of(services.cameras.add(body.name, body.scene, body.address, caller.name))
 
 
 @router.patch("/{name}", summary="Start or stop a live camera")
-def change_camera(services: ServicesOf, _: MayWork, name: CameraName, body: CameraChange) -> CameraStatus:
+def change_camera(services: ServicesOf, _: MayWork, name: CameraName, body: CameraChange) -> KeptCameraStatus:
     """What was seen stays."""
-    return CameraStatus.of(services.cameras.want(name, body.wanted))
+    return KeptCameraStatus.of(services.cameras.want(name, body.wanted))
 
 
 @router.delete("/{name}", summary="Remove a live camera", status_code=204)
@@ -104,10 +104,10 @@ async def follow_cameras(services: ServicesOf, caller: MayView, once: bool = Fal
     """
 
     async def events() -> AsyncIterator[str]:
-        known: dict[str, CameraStatus] = {}
+        known: dict[str, KeptCameraStatus] = {}
         while True:
             listed = await asyncio.to_thread(services.cameras.all)
-            now = {each.name: CameraStatus.of(each) for each in listed}
+            now = {each.name: KeptCameraStatus.of(each) for each in listed}
             for name in known.keys() - now.keys():
                 yield event_text("removed", {"name": name})
             for name, camera in now.items():
@@ -128,7 +128,7 @@ async def follow_cameras(services: ServicesOf, caller: MayView, once: bool = Fal
     return event_response(events())
 
 
-def _alerts(services: Services, caller: MayView, camera: CameraStatus) -> dict[str, object] | None:
+def _alerts(services: Services, caller: MayView, camera: KeptCameraStatus) -> dict[str, object] | None:
     try:
         found = get_alerts(services, caller, camera.run)
     except NotFoundError:
