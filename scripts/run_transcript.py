@@ -35,6 +35,8 @@ ABOUT_PICTURES = (
     "Is the reject rate getting worse over time?",
     "Can I ship grass?",
     "Why did you miss the defects on grass?",
+    "At what time of day do most defects occur?",
+    "How many rejects between 8 and 10 am?",
     "How many pictures could not be judged?",
     "How many holes does each part have?",
     "How many marble parts are bad?",

@@ -243,6 +243,18 @@ def test_times_of_day_are_read(run: Subject, question: str, query: str) -> None:
     assert reply.dropped == ()
 
 
+def test_a_whole_question_is_no_follow_up_whatever_it_begins_with(run: Subject) -> None:
+    _, reply = talk(
+        run, "Why did you miss the defects on grass?", "At what time of day do most defects occur?"
+    )
+    assert reply.query == "count pictures where label=anomalous by hour top 1"
+
+
+def test_groups_asked_for_after_a_decision_are_counted(run: Subject) -> None:
+    _, reply = talk(run, "Can I ship this batch?", "and by product?")
+    assert reply.query == "count pictures by product"
+
+
 def test_a_number_that_nothing_says_to_be_an_hour_is_none(run: Subject) -> None:
     assert not answer(run, "How many rejects after 6?").answered
 

@@ -318,7 +318,7 @@ def _follow_up(
     if re.match(r"how many (?:is|are) (?:that|those|these|they)", plain):
         counted = before.replace(measure="count", sort=None, top=None, show=())
         return _queried(known, counted, reading, form)
-    if intent in _KEEPS_INTENT and "measure" not in reading.stated:
+    if intent in _KEEPS_INTENT and not reading.stated & {"measure", "by"}:
         merged = merge_follow_up(before.replace(by=(), measure="count", sort=None, show=()), reading)
         kept = replace(reading, where=merged.where)
         return _by_intent(known, intent, kept, form, plan, plain)  # type: ignore[arg-type]

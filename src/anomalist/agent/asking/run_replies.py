@@ -201,7 +201,8 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
     if not query.by and not query.trend:
         return [_single_sentence(result)]
     lead = [_total_sentence(result)] if query.measure != "share" and form == "plain" else []
-    groups = [f"{_group_name(row[: _keys(result)])} {_group_value(query, row)}" for row in result.rows]
+    after = ":" if query.by[-1:] == ("hour",) else ""  # two numbers side by side
+    groups = [f"{_group_name(row[: _keys(result)])}{after} {_group_value(query, row)}" for row in result.rows]
     more = f", and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
     by = join_words([*([query.trend] if query.trend else []), *query.by])
     what = {"count": "Counts", "share": f"Share that is {phrase_conditions(query.part)[0] or 'so'}"}
