@@ -25,6 +25,8 @@ from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.anomalies import EXPLAINED_SHARE, AnomalyLinker, LocalAnomaly, is_borne_out
 from anomalist.vision.motion.events import EventBuilder, Moment
+from anomalist.vision.motion.modes import split_by_mode
+from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
 from anomalist.vision.motion.temporal import MAX_GAP, CausalAverage, HysteresisSegmenter, TemporalSegment
 from anomalist.vision.motion.timeline import anomaly_floor, jump_of
@@ -76,15 +78,13 @@ class StreamTriage:
     def __init__(
         self, triage: Triage, source: str, size: tuple[int, int], *, opinions: OpinionQueue | None = None
     ) -> None:
-        scene, zones = triage.scene, triage.zones
-        threshold, self.calibration = scene.blocks("causal").threshold(triage.false_events_per_hour)
+        zones = triage.zones
+        _, self.calibration = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
         self._triage = triage
         self._source = source
+        self._size = size
         self._opinions = opinions
-        self._floor = anomaly_floor(threshold)
-        self._threshold = threshold
-        self._scorer = FrameScorer(scene, zones, floor=self._floor)
-        self._maker = EventBuilder(scene, "causal", size, zones)
+        self._use(triage.scene)
         self._linker = AnomalyLinker()
         forbidden = [zone.name for zone in zones if zone.kind == "forbidden"]
         self._zones = [_Followed(0.5, zone=name) for name in forbidden]
@@ -101,9 +101,13 @@ class StreamTriage:
         What a model was asked about by then is waited for, `MAX_FINAL_WAIT` seconds at most.
         """
         last = 0.0
-        for moment in self._scorer.score_all(frames):
-            last = moment.time
-            yield from self._after(moment)
+        for mode, stretch in split_by_mode(self._triage.scene, frames):
+            if mode is not self._mode:
+                yield from self._break_off(last)
+                self._use(mode)
+            for moment in self._scorer.score_all(stretch):
+                last = moment.time
+                yield from self._after(moment)
         for line in self._every():
             yield from self._close(line, line.machine.finish(), last)
         if self._opinions is not None:
@@ -113,17 +117,21 @@ class StreamTriage:
         """Yield what the next frame brings."""
         return self._after(self._scorer.score(frame))
 
+    def _use(self, mode: Scene) -> None:
+        """Judge by what was learned of one mode of the scene from here on."""
+        self._mode, zones = mode, self._triage.zones
+        self._threshold, _ = mode.blocks("causal").threshold(self._triage.false_events_per_hour)
+        self._floor = anomaly_floor(self._threshold)
+        self._scorer = FrameScorer(mode, zones, floor=self._floor)
+        self._maker = EventBuilder(mode, "causal", self._size, zones)
+
     def _every(self) -> list[_Followed]:
         return [*self._things.values(), *self._zones]
 
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.cut:
-            for line in self._every():
-                yield from self._close(line, line.machine.finish(), moment.time)
+            yield from self._break_off(moment.time)
             yield self._alert("jump", moment.time, jump=jump_of(moment))
-            self._things.clear()
-            self._recent.clear()
-            self._linker.reset()
         yield from self._camera(moment)
         if moment.kind != self._kind:
             self._kind = moment.kind
@@ -176,6 +184,14 @@ class StreamTriage:
             oldest = time if line.machine.since is None else line.machine.since
             while line.inside and line.inside[0].time < max(oldest, time - _MAX_EVENT_MEMORY):
                 line.inside.popleft()
+
+    def _break_off(self, time: float) -> Iterator[LiveAlert]:
+        """Close what is open: nothing reaches across a cut, or into pictures of another kind."""
+        for line in self._every():
+            yield from self._close(line, line.machine.finish(), time)
+        self._things.clear()
+        self._recent.clear()
+        self._linker.reset()
 
     def _camera(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.trouble != self._trouble:

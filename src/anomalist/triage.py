@@ -35,6 +35,7 @@ from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.modes import choose_mode
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
@@ -126,11 +127,12 @@ class Triage:
         CalibrationError : the asked number of false events is out of reach.
         """
         began = time.perf_counter()
-        promise = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
             self._check_shape(opened)
-            evidence = self._measure(opened, promise, seen)
+            scene = choose_mode(self.scene, opened)
+            evidence = self._measure(opened, scene, seen)
             described = self.annotator(opened, evidence.events)
             events = tuple(self.judge_event(event) for event in described)
         except AnomalistError as error:
@@ -140,7 +142,9 @@ class Triage:
             events, timeline.troubles, len(timeline.times), timeline.judged, timeline.other_pictures
         )
         verdict = ClipVerdict(label=label, why_undecided=why)
-        return self._record(opened, evidence, events, verdict, time.perf_counter() - began)
+        record = self._record(opened, evidence, events, verdict, time.perf_counter() - began)
+        notes = (*record.notes, *_mode_notes(scene), *_overlay_notes(timeline, scene))
+        return record.replace(notes=notes) if notes else record
 
     def clips(self, videos: Iterable[str | Path | Video]) -> Iterator[ClipRecord]:
         """Triage many clips; one that fails is a record of its own and the rest goes on."""
@@ -183,12 +187,11 @@ class Triage:
                 "Turn or cut it as it was learned, or learn a scene of its own.",
             )
 
-    def _measure(
-        self, video: Video, promise: tuple[float, EventCalibration], seen: Callable[[float], None]
-    ) -> ClipEvidence:
-        threshold, calibration = promise
-        timeline = score_clip(video.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
-        builder = EventBuilder(self.scene, self.mode, video.size, self.zones)
+    def _measure(self, video: Video, scene: Scene, seen: Callable[[float], None]) -> ClipEvidence:
+        """Measure a clip by one mode of the scene."""
+        threshold, calibration = scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        timeline = score_clip(video.frames(rate=ANALYSIS_RATE), scene, threshold, self.zones, seen)
+        builder = EventBuilder(scene, self.mode, video.size, self.zones)
         return ClipEvidence(timeline, detect_events(timeline, builder, threshold), threshold, calibration)
 
     def _record(
@@ -218,12 +221,18 @@ class Triage:
             verdict=verdict,
             status="ok",
             key=self.key(video),
-            notes=(*video.notes, *_overlay_notes(timeline, self.scene)),
+            notes=video.notes,
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=utc_now(),
             seconds=round(seconds, 2),
         )
+
+
+def _mode_notes(scene: Scene) -> list[str]:
+    """Say which mode of a scene a clip was judged by, where that is not the main one."""
+    kind = scene.manifest.kind
+    return [f"Judged by what was learned of {kind} pictures of this camera."] if kind else []
 
 
 def _overlay_notes(timeline: ClipTimeline, scene: Scene) -> list[str]:
