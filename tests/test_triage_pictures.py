@@ -13,9 +13,9 @@ from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.types.common import UInt8Array
 from anomalist.vision.motion.learning import learn_scene
-from anomalist.vision.motion.scene import Scene
+from anomalist.vision.motion.scene import Scene, load_scene
 from tests.cli.running import rows, run
-from tests.street import SIZE, Film, make_film, walker
+from tests.street import SIZE, Actor, Film, make_film, walker
 from tests.vision.media.films import film as encoded
 
 RUNNER = walker(9.0, 60.0, speed=4.0)
@@ -116,3 +116,52 @@ def test_such_a_stream_goes_through_the_command_line(by_day: Scene, tmp_path: Pa
     assert opened
     assert {event.kind for event in opened} == {"speed"}
     assert "standing" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A scene that was learned from footage by day and, less of it, infra-red."""
+    folder = tmp_path_factory.mktemp("scenes") / "both"
+    films = [make_film(14, people=seed, change=tinted) for seed in range(1, 4)]
+    night = [make_film(14, people=seed, change=infra_red) for seed in range(4, 6)]
+    learn_scene([*night, *films], folder)
+    return load_scene(folder)
+
+
+def test_a_scene_holds_several_modes_each_learned_by_itself(both: Scene) -> None:
+    (lamp,) = both.others
+    assert (both.manifest.kind, lamp.manifest.kind) == (None, "infra-red")
+    assert both.manifest.look is not None
+    assert lamp.manifest.look is not None
+    assert both.manifest.look.colour > 5 > lamp.manifest.look.colour
+    assert len(both.manifest.footage) == 3
+    assert len(lamp.manifest.footage) == 2
+    assert lamp.digest != both.digest
+
+
+def test_a_clip_is_judged_by_the_mode_that_it_belongs_to(both: Scene) -> None:
+    night = triage_of(both).clip(make_film(14, people=42, change=infra_red))
+    assert night.label == "normal"
+    assert night.other_pictures == ()
+    assert "Judged by what was learned of infra-red pictures of this camera." in night.notes
+    day = triage_of(both).clip(make_film(14, people=42, change=tinted))
+    assert (day.label, day.notes) == ("normal", ())
+    left = Actor(((4.0, 80.0, 60.0), (40.0, 80.0, 60.0)), seed=1)
+    record = triage_of(both).clip(make_film(24, left, people=42, change=infra_red))
+    assert "dwell" in {event.kind for event in record.events}  # which no other kind of picture is asked for
+
+
+def test_a_kind_that_no_mode_knows_is_still_said_to_be_another(both: Scene) -> None:
+    record = triage_of(both).clip(make_film(14, people=42, change=at_night))
+    assert record.label == "undecided"
+    assert record.events == ()
+
+
+def test_a_stream_changes_its_mode_with_its_pictures(both: Scene) -> None:
+    follower = StreamTriage(triage_of(both), "camera", SIZE)
+    alerts = list(follower.follow(scripted().frames()))
+    told = [(alert.state, alert.picture) for alert in alerts if alert.state in ("jump", "picture", "trouble")]
+    assert told == [("jump", None)]
+    lit = [alert.event for alert in alerts if alert.state == "opened" and alert.stream_time > 28]
+    assert lit
+    assert all(event is not None and 38 <= event.peak <= 42 for event in lit)

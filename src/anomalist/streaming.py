@@ -24,6 +24,8 @@ from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.anomalies import EXPLAINED_SHARE, AnomalyLinker, LocalAnomaly, is_borne_out
 from anomalist.vision.motion.events import EventBuilder, Moment
+from anomalist.vision.motion.modes import ModeChooser, split_by_mode
+from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
 from anomalist.vision.motion.temporal import MAX_GAP, CausalAverage, HysteresisSegmenter, TemporalSegment
 from anomalist.vision.motion.timeline import anomaly_floor, jump_of
@@ -91,17 +93,16 @@ class StreamTriage:
         camera: str | None = None,
         number: int = 0,
     ) -> None:
-        scene, zones = triage.scene, triage.zones
-        threshold, self.calibration = scene.blocks("causal").threshold(triage.false_events_per_hour)
+        zones = triage.zones
+        _, self.calibration = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
         self._triage = triage
         self._source = source
+        self._size = size
         self._camera_name = camera
         self.opinions = opinions
         self.last = 0.0
-        self._floor = anomaly_floor(threshold)
-        self._threshold = threshold
-        self._scorer = FrameScorer(scene, zones, floor=self._floor)
-        self._maker = EventBuilder(scene, "causal", size, zones)
+        self._chooser = ModeChooser(triage.scene) if triage.scene.others else None
+        self._use(triage.scene)
         self._linker = AnomalyLinker()
         forbidden = [zone.name for zone in zones if zone.kind == "forbidden"]
         self._zones = [_Followed(0.5, zone=name) for name in forbidden]
@@ -117,14 +118,18 @@ class StreamTriage:
 
         What a model was asked about by then is waited for, `MAX_FINAL_WAIT` seconds at most.
         """
-        for moment in self._scorer.score_all(frames):
-            yield from self._after(moment)
+        for mode, stretch in split_by_mode(self._triage.scene, frames):
+            yield from self._change_to(mode)
+            for moment in self._scorer.score_all(stretch):
+                yield from self._after(moment)
         yield from self.close_events()
         yield from self.final_opinions(MAX_FINAL_WAIT)
 
     def alerts_for(self, frame: Frame) -> Iterator[LiveAlert]:
         """Yield what the next frame brings."""
-        return self._after(self._scorer.score(frame))
+        if self._chooser is not None:
+            yield from self._change_to(self._chooser.update(frame))
+        yield from self._after(self._scorer.score(frame))
 
     @property
     def number(self) -> int:
@@ -146,18 +151,28 @@ class StreamTriage:
         if self.opinions is not None:
             yield from (self._updated(event, self.last) for event in self.opinions.drain(seconds))
 
+    def _change_to(self, mode: Scene) -> Iterator[LiveAlert]:
+        """Judge by a mode of the scene, and close what is open where that is another one than before."""
+        if mode is not self._mode:
+            yield from self._break_off(self.last)
+            self._use(mode)
+
+    def _use(self, mode: Scene) -> None:
+        """Judge by what was learned of one mode of the scene from here on."""
+        self._mode, zones = mode, self._triage.zones
+        self._threshold, _ = mode.blocks("causal").threshold(self._triage.false_events_per_hour)
+        self._floor = anomaly_floor(self._threshold)
+        self._scorer = FrameScorer(mode, zones, floor=self._floor)
+        self._maker = EventBuilder(mode, "causal", self._size, zones)
+
     def _every(self) -> list[_Followed]:
         return [*self._things.values(), *self._zones]
 
     def _after(self, moment: FrameScore) -> Iterator[LiveAlert]:
         self.last = moment.time
         if moment.cut:
-            for line in self._every():
-                yield from self._close(line, line.machine.finish(), moment.time)
+            yield from self._break_off(moment.time)
             yield self._alert("jump", moment.time, jump=jump_of(moment))
-            self._things.clear()
-            self._recent.clear()
-            self._linker.reset()
         yield from self._camera(moment)
         if moment.kind != self._kind:
             self._kind = moment.kind
@@ -209,6 +224,14 @@ class StreamTriage:
             oldest = time if line.machine.since is None else line.machine.since
             while line.inside and line.inside[0].time < max(oldest, time - _MAX_EVENT_MEMORY):
                 line.inside.popleft()
+
+    def _break_off(self, time: float) -> Iterator[LiveAlert]:
+        """Close what is open: nothing reaches across a cut, or into pictures of another kind."""
+        for line in self._every():
+            yield from self._close(line, line.machine.finish(), time)
+        self._things.clear()
+        self._recent.clear()
+        self._linker.reset()
 
     def _camera(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.trouble != self._trouble:

@@ -36,6 +36,7 @@ from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
 from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.modes import choose_mode
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip
@@ -146,17 +147,20 @@ class Triage:
     ) -> ClipEvidence | AnomalistError:
         """Measure one clip: the part of `clip` that may be done in another process; see there."""
         began = time.perf_counter()
-        threshold, calibration = self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
+        self.scene.blocks(self.mode).threshold(self.false_events_per_hour)
         try:
             opened = open_video(video) if isinstance(video, str | Path) else video
             self.check_shape(opened)
-            timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), self.scene, threshold, self.zones, seen)
-            builder = EventBuilder(self.scene, self.mode, opened.size, self.zones)
+            scene = choose_mode(self.scene, opened)
+            threshold, calibration = scene.blocks(self.mode).threshold(self.false_events_per_hour)
+            timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), scene, threshold, self.zones, seen)
+            builder = EventBuilder(scene, self.mode, opened.size, self.zones)
             events = detect_events(timeline, builder, threshold)
         except AnomalistError as error:
             return error
         media, seconds = clip_media_summary(opened, timeline.times), time.perf_counter() - began
-        return ClipEvidence(timeline, events, threshold, calibration, media, opened.notes, seconds)
+        notes = (*opened.notes, *_mode_notes(scene), *_overlay_notes(timeline, scene))
+        return ClipEvidence(timeline, events, threshold, calibration, media, notes, seconds)
 
     def judge(self, video: str | Path | Video, evidence: ClipEvidence | AnomalistError) -> ClipRecord:
         """The record of a measured clip: what a model and memory say of its events, severity, and label."""
@@ -245,12 +249,18 @@ class Triage:
             verdict=verdict,
             status="ok",
             key=key,
-            notes=(*evidence.notes, *_overlay_notes(timeline, self.scene)),
+            notes=evidence.notes,
             scene=self.scene.name,
             scene_digest=self.scene.digest,
             time=utc_now(),
             seconds=round(seconds, 2),
         )
+
+
+def _mode_notes(scene: Scene) -> list[str]:
+    """Say which mode of a scene a clip was judged by, where that is not the main one."""
+    kind = scene.manifest.kind
+    return [f"Judged by what was learned of {kind} pictures of this camera."] if kind else []
 
 
 def _overlay_notes(timeline: ClipTimeline, scene: Scene) -> list[str]:

@@ -95,6 +95,9 @@ def _scene_summary(scene: Scene) -> str:
         text += (
             f" For {DEFAULT_FALSE_EVENTS_PER_HOUR:g} an hour learn from {hours:g} hour of footage or more."
         )
+    for mode in scene.others:
+        seconds = sum(footage.seconds for footage in mode.manifest.footage)
+        text += f" {seconds / 60:.1f} minutes of {mode.manifest.kind} pictures are a mode of their own."
     return text
 
 

@@ -6,6 +6,7 @@ are those of ``clips.jsonl``: they don't change without a new ``CLIP_FORMAT``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -130,6 +131,11 @@ class VisualDescription(Frozen):
         return " ".join(filter(None, (self.subject, self.action, self.object)))
 
 
+def _is_empty(values: Sequence[object]) -> bool:
+    """Whether a field that rows of before lack is left out of a row, so that it stays as it was."""
+    return not values
+
+
 class Event(Frozen):
     """A stretch of time in which something stood out."""
 
@@ -145,7 +151,9 @@ class Event(Frozen):
     kind: MeasureName
     measures: tuple[Measured, ...] = Field(description="what stood out, the most surprising first")
     tracks: tuple[Track, ...] = Field((), description="who did it, the most involved first")
-    names: tuple[ObjectName, ...] = Field((), description="what the objects of its tracks are")
+    names: tuple[ObjectName, ...] = Field(
+        (), description="what the objects of its tracks are, where that was asked for", exclude_if=_is_empty
+    )
     box: Box | None = Field(None, description="where, at the peak")
     zone: str | None = None
     caption: Caption

@@ -48,9 +48,12 @@ from anomalist.vision.motion.measures import (
     empty_histograms,
     motion_limits,
 )
+from anomalist.vision.motion.modes import group_by_look, is_mixed, mode_name, split_by_colour
 from anomalist.vision.motion.picture_kind import PictureLook, colour_of, is_overlay, look_of, overlay_places
 from anomalist.vision.motion.scene import (
+    MAX_MODES,
     SCENE_KIND,
+    LearnedMode,
     Scene,
     SceneArrays,
     TrainingVideo,
@@ -184,6 +187,9 @@ def learn_scene(
 ) -> Scene:
     """Learn a scene profile from normal footage of one camera, and save it.
 
+    Footage whose pictures are of several kinds (by day, infra-red) is grouped, and each group that is long
+    enough becomes a mode with all that was learned of its own.
+
     Parameters
     ----------
     videos : normal footage of one camera, at least 10 s together: a file, a folder of files, or several
@@ -203,15 +209,53 @@ def learn_scene(
     path = profile_path(name)
     SCENE_KIND.refuse_overwriting(path, force=force)
     opened, unreadable = _open_footage([videos] if isinstance(videos, str | Path) else videos)
-    usable, survey, skipped = _survey_footage(opened, progress)
+    groups, skipped = _group_footage(opened, progress)
+    settings = _ModeSettings(path.name, tuple(zones), backbone, seed, progress)
+    arrays, fields = _learn_mode(groups[0], settings)
+    others: list[LearnedMode] = []
+    left_out = [*unreadable, *skipped]
+    for group in groups[1:]:
+        try:
+            learned, about = _learn_mode(group, settings)
+        except DataError as error:
+            sources = ", ".join(dict.fromkeys(sampled.video.source for sampled in group))
+            left_out.append(f"{sources}: pictures of another kind, no mode of their own: {error.message}")
+            continue
+        kind = mode_name(_look_and_background(fields, arrays), *_look_and_background(about, learned))
+        others.append((learned, {**about, "kind": kind}))
+    fields["skipped"] = tuple(left_out)
+    return save_scene(path, arrays, others=others, force=force, **fields)
+
+
+@dataclass(frozen=True)
+class _ModeSettings:
+    """What each mode of a scene is learned with; see `learn_scene`."""
+
+    name: str
+    zones: tuple[Zone, ...]
+    backbone: str | None
+    seed: int
+    progress: Progress
+
+
+def _look_and_background(about: dict[str, object], learned: SceneArrays) -> tuple[PictureLook, FloatArray]:
+    look = about["look"]
+    assert isinstance(look, PictureLook)
+    return look, learned.background.grey
+
+
+def _learn_mode(group: Sequence[_Sampled], settings: _ModeSettings) -> LearnedMode:
+    """Learn from footage of one kind; DataError when there is too little of it, or the camera moves."""
+    survey = _survey(group)
+    usable, progress, zones = [sampled.video for sampled in group], settings.progress, settings.zones
     background, perspective = survey.background, survey.perspective
     counted_cells(zones, empty_histograms_for(background).speeds.shape[1:])  # refused before the long work
-    feature_extractor = feature_extractor_for(backbone)
+    feature_extractor = feature_extractor_for(settings.backbone)
 
     def embedder() -> ObjectEmbedder:
         return ObjectEmbedder(feature_extractor, perspective)
 
-    reservoirs = [DescriptorReservoir(seed + fold) for fold in range(FOLDS)]
+    reservoirs = [DescriptorReservoir(settings.seed + fold) for fold in range(FOLDS)]
     folds, seconds = _collect_statistics(usable, survey, embedder, reservoirs, progress)
     banks = [reservoir.bank().astype(np.float16).astype(np.float32) for reservoir in reservoirs]  # as stored
     total = sum(seconds)
@@ -229,27 +273,24 @@ def learn_scene(
     progress("calibrating", len(usable), len(usable))
     scales, blocks = calibrate_scales(clips)
     height, width = usable[0].size
-    return save_scene(
-        path,
-        SceneArrays(background, sum(folds[1:], folds[0]), blocks.maxima, concatenate_banks(banks)),
-        force=force,
-        name=path.name,
-        created=utc_now(),
-        width=width,
-        height=height,
-        perspective=perspective,
-        look=survey.look,
-        overlays=survey.overlays,
-        norms=scales,
-        frames=sum(fold.frames for fold in folds),
-        block_seconds=blocks.seconds,
-        footage_seconds=blocks.footage,
-        zones=tuple(zones),
-        backbone=backbone,
-        seed=seed,
-        footage=tuple(_training_video(*pair) for pair in zip(usable, seconds, strict=True)),
-        skipped=(*unreadable, *skipped),
-    )
+    learned = SceneArrays(background, sum(folds[1:], folds[0]), blocks.maxima, concatenate_banks(banks))
+    return learned, {
+        "name": settings.name,
+        "created": utc_now(),
+        "width": width,
+        "height": height,
+        "perspective": perspective,
+        "look": survey.look,
+        "overlays": survey.overlays,
+        "norms": scales,
+        "frames": sum(fold.frames for fold in folds),
+        "block_seconds": blocks.seconds,
+        "footage_seconds": blocks.footage,
+        "zones": zones,
+        "backbone": settings.backbone,
+        "seed": settings.seed,
+        "footage": tuple(_training_video(*pair) for pair in zip(usable, seconds, strict=True)),
+    }
 
 
 def _held_out_novelty(
@@ -307,35 +348,62 @@ class _Survey:
         return extractor
 
 
-def _survey_footage(
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """A video, or a part of one, with pictures from all over it: in grey, and how colourful each is."""
+
+    video: Video
+    greys: tuple[UInt8Array, ...]
+    colours: tuple[float, ...]
+
+    @property
+    def look(self) -> PictureLook:
+        """Of these pictures."""
+        return look_of(self.colours, self.greys)
+
+
+def _sample(video: Video, most: int) -> _Sampled:
+    few = [
+        (working_grey(pixels, working_size(*video.size)), colour_of(pixels))
+        for pixels in sample_pictures(video, most)
+    ]
+    return _Sampled(video, tuple(grey for grey, _ in few), tuple(colour for _, colour in few))
+
+
+def _group_footage(
     videos: Sequence[Video], progress: Progress
-) -> tuple[list[Video], _Survey, tuple[str, ...]]:
-    """First pass: the usable videos, what they show, and what was skipped and why."""
+) -> tuple[list[list[_Sampled]], tuple[str, ...]]:
+    """First pass: the usable videos by the kind of their pictures, and what was skipped and why."""
     if not videos:
         raise DataError("There is no footage to learn from.", "Name videos, or folders with videos.")
-    usable: list[Video] = []
+    found: list[_Sampled] = []
     skipped: list[str] = []
-    stills: list[UInt8Array] = []
-    colours: list[float] = []
     each = max(_BACKGROUND_FRAMES // len(videos), 4)
     for done, video in enumerate(videos):
         progress("looking", done, len(videos))
         try:
-            size = video.size
-            if usable and size != usable[0].size:
-                raise DataError(f"{video.source} has another size than {usable[0].source}.")
-            few = [
-                (working_grey(pixels, working_size(*size)), colour_of(pixels))
-                for pixels in sample_pictures(video, each)
-            ]
+            if found and video.size != found[0].video.size:
+                raise DataError(f"{video.source} has another size than {found[0].video.source}.")
+            sampled = _sample(video, each)
+            parts = split_by_colour(video) if is_mixed(sampled.colours) else []
+            several = [_sample(part, each) for part in parts] if len(parts) > 1 else [sampled]
         except AnomalistError as error:
             skipped.append(str(error))
             continue
-        usable.append(video)
-        stills.extend(grey for grey, _ in few)
-        colours.extend(colour for _, colour in few)
-    if not stills:
+        found += [one for one in several if one.greys]
+    if not found:
         raise DataError(f"Nothing can be learned from: {skipped[0] if skipped else 'no frame'}")
+    amounts = [one.video.duration or float(len(one.greys)) for one in found]
+    groups = group_by_look([one.look for one in found], amounts)
+    for group in groups[MAX_MODES:]:
+        skipped += [f"{found[index].video.source}: a kind of picture too many." for index in group]
+    return [[found[index] for index in group] for group in groups[:MAX_MODES]], tuple(skipped)
+
+
+def _survey(group: Sequence[_Sampled]) -> _Survey:
+    """What footage of one kind shows where nothing moves."""
+    stills = [grey for sampled in group for grey in sampled.greys]
+    colours = [colour for sampled in group for colour in sampled.colours]
     background = median_background(stills)
     boxes: list[Box] = []
     overlays: list[Box] = []
@@ -345,7 +413,7 @@ def _survey_footage(
             (overlays if text else boxes).append(box)
     perspective = fit_perspective(boxes, background.grey.shape[0])
     found = overlay_places(overlays, len(stills), (background.grey.shape[0], background.grey.shape[1]))
-    return usable, _Survey(background, perspective, look_of(colours, stills), found), tuple(skipped)
+    return _Survey(background, perspective, look_of(colours, stills), found)
 
 
 def sample_pictures(video: Video, most: int) -> Iterator[UInt8Array]:

@@ -103,7 +103,7 @@ class PictureKindMonitor:
 
     def __init__(self, learned: PictureLook | None, background: FloatArray) -> None:
         self._learned = learned
-        self._background = _reduced(background)
+        self._background = reduced_grey(background)
         self._flat = min(_FLAT, max(_FLAT_SHARE * float(self._background.std()), 1.0))
         self._kind = ""
         self._pending = ""
@@ -129,7 +129,7 @@ class PictureKindMonitor:
         """
         if self._learned is None:
             return PictureState("", settled=True)
-        if float(_reduced(grey).std()) < self._flat:  # covered, or a flash while the camera switches
+        if float(reduced_grey(grey).std()) < self._flat:  # covered, or a flash while the camera switches
             return PictureState(self._kind, settled=self._ready)
         self._begun = min(self._begun, time)
         if self._last is not None and not _drifts(velocity):
@@ -170,24 +170,38 @@ class PictureKindMonitor:
 
     def _look(self, pixels: UInt8Array, grey: UInt8Array, learned: PictureLook) -> str:
         """The kind of one picture, in words."""
-        ratio = np.log((_reduced(grey) + 1) / (self._background + 1))
-        gain = float(np.exp(np.median(ratio)))
-        colour = colour_of(pixels)
-        words = []
-        if learned.colour >= _COLOURFUL and colour < min(
-            _COLOURLESS, _MIN_COLOUR_SHARE * learned.colour * gain
-        ):
-            words.append("infra-red" if float(ratio.std()) > _UNEVEN else "black-and-white")
-        elif learned.colour < _COLOURLESS and colour > _COLOURFUL:
-            words.append("in colour")
-        if gain < _DARK:
-            words.append("dark")
-        elif gain > _BRIGHT:
-            words.append("bright")
+        words = kind_words(learned, self._background, colour_of(pixels), reduced_grey(grey))
         noise = float(np.median(self._noise)) if self._noise else 0.0
         if noise > max(_NOISE_RATIO * learned.noise, learned.noise + _MIN_NOISE):
-            words.append("noisy")
-        return " and ".join(words)
+            return f"{words} and noisy" if words else "noisy"
+        return words
+
+
+def kind_words(learned: PictureLook, background: FloatArray, colour: float, grey: FloatArray) -> str:
+    """What a picture is unlike what was learned, but for its noise, in words; "" as it was learned.
+
+    Parameters
+    ----------
+    learned, background : look and background of what was learned, the latter by `reduced_grey`.
+    colour, grey : of the picture, by `colour_of` and `reduced_grey`.
+    """
+    ratio = np.log((grey + 1) / (background + 1))
+    gain = float(np.exp(np.median(ratio)))
+    words = []
+    if learned.colour >= _COLOURFUL and colour < min(_COLOURLESS, _MIN_COLOUR_SHARE * learned.colour * gain):
+        words.append("infra-red" if float(ratio.std()) > _UNEVEN else "black-and-white")
+    elif learned.colour < _COLOURLESS and colour > _COLOURFUL:
+        words.append("in colour")
+    if gain < _DARK:
+        words.append("dark")
+    elif gain > _BRIGHT:
+        words.append("bright")
+    return " and ".join(words)
+
+
+def is_colourful(colour: float) -> bool | None:
+    """Whether a picture is in colour, by `colour_of`; None where that is not plain."""
+    return True if colour >= _COLOURFUL else False if colour < _COLOURLESS else None
 
 
 def smooth_noise(grey: UInt8Array) -> UInt8Array:
@@ -203,7 +217,8 @@ def _of_brightness(one: str, other: str) -> bool:
     return plain[0] == plain[1]
 
 
-def _reduced(grey: FloatArray | UInt8Array) -> FloatArray:
+def reduced_grey(grey: FloatArray | UInt8Array) -> FloatArray:
+    """A grey picture (h, w) reduced so that noise averages out, float32."""
     import cv2
 
     height, width = grey.shape

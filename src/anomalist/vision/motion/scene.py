@@ -106,6 +106,8 @@ def counted_cells(zones: Sequence[Zone], grid: tuple[int, int]) -> BoolArray:
 SCENE_FORMAT = 1
 """Version of the folder's format."""
 _ARRAYS = "scene.safetensors"
+MAX_MODES = 4
+"""Modes of one scene at most, those with the most footage."""
 
 
 class TrainingVideo(Frozen):
@@ -120,7 +122,7 @@ class TrainingVideo(Frozen):
 class SceneManifest(ArtifactManifest):
     """``scene.json``: everything about the scene but its arrays."""
 
-    ADDED_LATER = ("look", "overlays")
+    ADDED_LATER = ("look", "overlays", "kind", "others")
 
     format: int = SCENE_FORMAT
     width: int = Field(description="of the frames, pixels")
@@ -140,6 +142,15 @@ class SceneManifest(ArtifactManifest):
     footage: tuple[TrainingVideo, ...]
     skipped: tuple[str, ...] = Field((), description="videos that could not be used, with the reason")
     arrays: str = Field(description="hex SHA-256 of the file with the arrays")
+    kind: str | None = Field(None, description="of another mode: what its pictures are unlike the main one's")
+    others: tuple[SceneManifest, ...] | None = Field(
+        None, description="the same camera with pictures of other kinds, each learned by itself"
+    )
+
+
+def _arrays_of_mode(number: int) -> str:
+    """Name of the file with the arrays of a mode, 0 being the main one."""
+    return f"scene-{number + 1}.safetensors" if number else _ARRAYS
 
 
 SCENE_KIND = ArtifactKind(
@@ -148,7 +159,11 @@ SCENE_KIND = ArtifactKind(
     manifest=SceneManifest,
     format=SCENE_FORMAT,
     required=(_ARRAYS,),
-    hashes_of=lambda manifest: {_ARRAYS: manifest.arrays},
+    optional=tuple(_arrays_of_mode(number) for number in range(1, MAX_MODES)),
+    hashes_of=lambda manifest: {
+        _arrays_of_mode(number): mode.arrays
+        for number, mode in enumerate((manifest, *(manifest.others or ())))
+    },
     how_to_learn="Learn it from normal footage: anomalist learn-scene VIDEO… --profile NAME",
     others={"profile.json": "a profile of pictures", "products.json": "a profile of several products"},
 )
@@ -174,11 +189,17 @@ class SceneArrays:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A learned scene, ready to triage with."""
+    """A learned scene, ready to triage with.
+
+    Parameters
+    ----------
+    others : the same camera with pictures of other kinds: modes with all that was learned of each.
+    """
 
     manifest: SceneManifest
     learned: SceneArrays = field(repr=False)
     path: Path | None = None
+    others: tuple[Scene, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -217,7 +238,18 @@ class Scene:
         )
 
 
-def save_scene(path: Path, learned: SceneArrays, *, force: bool = False, **fields: object) -> Scene:
+LearnedMode = tuple[SceneArrays, dict[str, object]]
+"""What was learned of one mode: arrays, and the fields of its manifest but ``arrays``."""
+
+
+def save_scene(
+    path: Path,
+    learned: SceneArrays,
+    *,
+    others: Sequence[LearnedMode] = (),
+    force: bool = False,
+    **fields: object,
+) -> Scene:
     """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays``.
 
     With ``force`` it replaces the scene that is there; when that fails, the old one stays. Raises
@@ -225,13 +257,26 @@ def save_scene(path: Path, learned: SceneArrays, *, force: bool = False, **field
     """
     from safetensors.numpy import save_file
 
-    manifest = SCENE_KIND.save(
-        path,
-        lambda folder: save_file(_to_arrays(learned), folder / _ARRAYS),
-        lambda hashes: SceneManifest.model_validate({**fields, "arrays": hashes[_ARRAYS]}),
-        force=force,
-    )
-    return Scene(manifest, learned, path)
+    arrays = [learned, *(each for each, _ in others)]
+
+    def write(folder: Path) -> None:
+        for number, each in enumerate(arrays):
+            save_file(_to_arrays(each), folder / _arrays_of_mode(number))
+
+    def manifest_of(hashes: dict[str, str]) -> SceneManifest:
+        modes = tuple(
+            SceneManifest.model_validate({**about, "arrays": hashes[_arrays_of_mode(number)]})
+            for number, (_, about) in enumerate(others, 1)
+        )
+        return SceneManifest.model_validate({**fields, "arrays": hashes[_ARRAYS], "others": modes or None})
+
+    manifest = SCENE_KIND.save(path, write, manifest_of, force=force)
+    return _scene(manifest, arrays, path)
+
+
+def _scene(manifest: SceneManifest, arrays: Sequence[SceneArrays], path: Path) -> Scene:
+    modes = zip(manifest.others or (), arrays[1:], strict=True)
+    return Scene(manifest, arrays[0], path, tuple(Scene(about, learned, path) for about, learned in modes))
 
 
 def load_scene(name: str | Path) -> Scene:
@@ -248,10 +293,13 @@ def load_scene(name: str | Path) -> Scene:
     manifest = SCENE_KIND.read_manifest(path)
     SCENE_KIND.check_files(path, manifest)
     try:
-        learned = _from_arrays(load_file(path / _ARRAYS), manifest.frames)
+        learned = [
+            _from_arrays(load_file(path / _arrays_of_mode(number)), mode.frames)
+            for number, mode in enumerate((manifest, *(manifest.others or ())))
+        ]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         SCENE_KIND.refuse_damaged(path, str(error), error)
-    return Scene(manifest, learned, path)
+    return _scene(manifest, learned, path)
 
 
 def _to_arrays(learned: SceneArrays) -> dict[str, np.ndarray]:
