@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, PictureScorer, FusedMapScorer
+from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, FusedMapScorer, PictureScorer
 from anomalist.edge.runner.inputs import Corrected, InputComparison
 from anomalist.edge.runner.kernels import Array, replicate, resize_nearest, warp_linear
 from anomalist.edge.runner.reading import PictureError, read_picture
