@@ -68,7 +68,7 @@ EXTRAS = {
     "llguidance": "models",
     "mcp": "mcp",
     "onnxruntime": "edge",
-    "openvino": "edge",
+    "openvino": "openvino",
     "multipart": "server",
     "paho": "plant",
     "prometheus_client": "server",
