@@ -69,7 +69,7 @@ EXTRAS = {
     "llguidance": "models",
     "mcp": "mcp",
     "onnxruntime": "edge",
-    "openvino": "edge",
+    "openvino": "openvino",
     "multipart": "server",
     "paho": "plant",
     "prometheus_client": "server",

@@ -311,7 +311,7 @@ class EnsembleScorer:
         return score, np.maximum(resize_linear(joined, shape), stitch(shape, iter(maps)))
 
 
-class SurfaceNetScorer:
+class FusedMapScorer:
     """The surface detector: one fused map a fold."""
 
     def __init__(self, folder: Path, arrays: Arrays, settings: Mapping[str, Any]) -> None:

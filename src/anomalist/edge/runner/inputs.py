@@ -59,7 +59,7 @@ _SHARPNESS, _NOISES, _STRUCTURE = 4, (5, 6), 7  # places in a row of statistics
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredInput:
+class PictureMeasures:
     """Statistics of a picture, as the full package names them."""
 
     quantiles: Array
@@ -80,7 +80,7 @@ def grid_of(roi: Array | None, shape: tuple[int, ...]) -> Array | None:
     return resized if resized.any() else np.ones(shape[:2], bool)
 
 
-def measure_picture(pixels: Array, roi: Array | None) -> MeasuredInput:
+def measure_picture(pixels: Array, roi: Array | None) -> PictureMeasures:
     """Measure the middle of a picture, uint8 (H, W, 3)."""
     pixels = pixels[_central(pixels.shape)]
     inside = np.ones(pixels.shape[:2], bool) if roi is None else roi[_central(roi.shape)]
@@ -91,7 +91,7 @@ def measure_picture(pixels: Array, roi: Array | None) -> MeasuredInput:
     chroma = difference - gaussian(difference, 1.0)
     ratio = np.log(_block_amplitudes(fine, inside) / _block_amplitudes(coarse, inside))
     grey_means, squares = (_blocks_of(each, (_BLOCKS, _BLOCKS)) for each in (grey, grey * grey))
-    return MeasuredInput(
+    return PictureMeasures(
         np.stack([_channel_quantiles(pixels[..., channel], inside) for channel in range(3)]),
         _blocks_of(pixels.astype(np.float32), (_BLOCKS, _BLOCKS)),
         np.sqrt(np.maximum(squares - grey_means * grey_means, 0)),
@@ -247,7 +247,7 @@ class InputComparison:
         level = int(np.argmin([abs(math.log(factor / each)) for each in _LEVELS])) if factor < 1 else 0
         return _resized(given, self._size), level, True, []
 
-    def _row(self, measured: MeasuredInput) -> Array:
+    def _row(self, measured: PictureMeasures) -> Array:
         """Statistics against the usual light: light, red, blue, contrast, sharpness, noises, structure."""
         usual = self._arrays
         red, green, blue = _gains(measured.quantiles, usual["quantiles"])

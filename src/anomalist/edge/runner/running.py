@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, PictureScorer, SurfaceNetScorer
+from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, FusedMapScorer, PictureScorer
 from anomalist.edge.runner.inputs import Corrected, InputComparison
 from anomalist.edge.runner.kernels import Array, replicate, resize_nearest, warp_linear
 from anomalist.edge.runner.reading import PictureError, read_picture
@@ -21,9 +21,9 @@ FORMAT = 1
 MANIFEST = "edge.json"
 _RESAMPLES = 1000
 _TIE = 2e-5  # of a score, that another processor's arithmetic may change
-_SCORERS: Mapping[str, type[EnsembleScorer] | type[SurfaceNetScorer]] = {
+_SCORERS: Mapping[str, type[EnsembleScorer] | type[FusedMapScorer]] = {
     "ensemble": EnsembleScorer,
-    "surface": SurfaceNetScorer,
+    "surface": FusedMapScorer,
 }
 
 
