@@ -120,10 +120,11 @@ def test_postgresql(postgres: str) -> None:
 
 @pytest.fixture
 def emptied(postgres: str) -> Iterator[Database]:
-    """The same PostgreSQL without jobs."""
+    """The same PostgreSQL without anything in its tables."""
     database = Database(postgres)
     with database.session() as session:
-        session.execute(delete(JobRow))
+        for table in Table.metadata.tables.values():
+            session.execute(delete(table))
         session.commit()
     yield database
     database.close()

@@ -129,6 +129,36 @@ def test_an_auditor_finds_verifies_takes_again_and_exports(page: Any, hole: Path
     page.get_by_text("From pixels to label").wait_for(timeout=60_000)
 
 
+def test_an_auditor_reviews_a_run_by_keyboard(page: Any, hole: Path) -> None:
+    inspect(page, hole)
+    page.goto("/audit")
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("heading", name="What does it show?").wait_for()
+    assert page.locator("main").get_by_text("anomalous", exact=True).count() == 0, "the verdict is not told"
+    for _ in range(30):
+        if page.locator("#done").is_visible():
+            break
+        asked = page.locator("#review").get_attribute("data-next")
+        page.keyboard.press("a")
+        page.wait_for_function(
+            "before => document.querySelector('#review').dataset.next !== before", arg=asked
+        )
+    page.locator("#done").wait_for()
+
+
+def test_an_admin_makes_changes_and_disables(page: Any, server: ServerProcess) -> None:
+    """Without an account yet whoever uses the machine may; keys alone are made here, so that it stays so."""
+    page.goto("/accounts")
+    page.get_by_text("There is no account yet").wait_for()
+    page.locator("#new-key").get_by_label("Name").fill("line-3")
+    with page.expect_response("**/v1/keys") as made:
+        page.get_by_role("button", name="Make a key").click()
+    key = made.value.json()["key"]
+    page.locator(".key", has_text=key).wait_for()
+    headers = {"authorization": f"Bearer {key}"}
+    assert server.client.delete("/v1/keys/line-3", headers=headers).status_code == 403, "an operator may not"
+
+
 def test_by_keyboard_alone(page: Any, hole: Path) -> None:
     inspect(page, hole)
     page.goto("/")

@@ -258,7 +258,9 @@ class Cameras:
             if stopped.is_set() or self._closed.is_set():
                 return
             wait = FIRST_WAIT if time.monotonic() - began > LONGEST_WAIT else wait
-            self._set(camera.name, state="lost", note=f"{note} It is tried again in {wait:.0f} s.")
+            self._set(
+                camera.name, state="lost", note=f"{note.rstrip('.')}. It is tried again in {wait:.0f} s."
+            )
             stopped.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 

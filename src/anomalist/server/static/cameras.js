@@ -24,6 +24,7 @@ for (const button of document.querySelectorAll("[data-remove]")) {
 
 const shown = document.querySelector("#camera")?.dataset.camera;
 const live = document.querySelector("#live");
+const known = new Set();
 const colours = { following: "running", lost: "failed" };
 
 function status(camera) {
@@ -37,7 +38,7 @@ function status(camera) {
 
 // The list is rendered by the server as at the first time; a film that plays is not torn away.
 async function alerts() {
-  if (live.querySelector("video:not([paused])")?.paused === false) return;
+  if ([...live.querySelectorAll("video")].some((film) => !film.paused)) return;
   const text = await (await fetch(location.href, { headers: { accept: "text/html" } })).text();
   live.replaceChildren(...new DOMParser().parseFromString(text, "text/html").querySelector("#live").childNodes);
 }
@@ -48,9 +49,11 @@ async function follow() {
       let first = true;
       for await (const { name, data } of events(await api("/v1/cameras/events"))) {
         if (name === "camera") status(data);
+        if (name === "camera" && !data.run) known.add(data.name);
         if (name === "alerts" && data.camera === shown && !(first && live.querySelector(".alerts"))) await alerts();
         if (name === "alerts" && data.camera === shown) first = false;
-        if (name === "alerts" && !shown && data.alerts.length) say(`${data.camera}: ${data.alerts[0].caption}`);
+        if (name === "alerts" && !shown && data.alerts.length && known.has(data.camera)) say(`${data.camera}: ${data.alerts[0].caption}`);
+        if (name === "alerts") known.add(data.camera); // what was there before is no news
       }
     } catch (error) {
       if (error.status) sayError(error);
