@@ -214,7 +214,7 @@ def _run_actors(
         PictureActor,
         fn_constructor_args=(task,),
         batch_size=size,
-        concurrency=(1, min(actors, len(blocks))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(blocks))),
         num_cpus=1,
         num_gpus=options.gpus or None,
     )
