@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.reasoning.evidence_reasoner import drift_claim
@@ -92,8 +91,8 @@ class ClusterRun:
         pictures = [
             (source, _key(before.get(name))) for source, name in zip(self.sources, names, strict=True)
         ]
-        with _ray(self.options) as ray:
-            _run_actors(ray, task, pictures, self.options, progress)
+        with _connected(self.options):
+            _run_actors(task, pictures, self.options, progress)
         rows = stored_rows(task.parts)
         made: Iterator[Record] = (_record(rows[name]) for name in names if name in rows)
         source = self.inspector.evidence_source
@@ -148,13 +147,13 @@ def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) ->
 
 
 @contextmanager
-def _ray(options: RayOptions) -> Iterator[Any]:
-    """Ray, connected; the connection ends with the context if it began with it."""
+def _connected(options: RayOptions) -> Iterator[None]:
+    """A connection to the cluster, that ends with the context if it began with it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
     import ray
 
     if ray.is_initialized():
-        yield ray
+        yield
         return
     if ":" in options.address:
         _check_reachable(options.address)
@@ -170,7 +169,7 @@ def _ray(options: RayOptions) -> Iterator[Any]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(options.address, str(error)) from error
     try:
-        yield ray
+        yield
     finally:
         ray.shutdown()
 
@@ -192,7 +191,6 @@ def _no_cluster(address: str, why: str) -> DataError:
 
 
 def _run_actors(
-    ray: Any,  # noqa: ANN401
     task: ActorTask,
     pictures: Sequence[tuple[str, str]],
     options: RayOptions,
@@ -200,6 +198,7 @@ def _run_actors(
 ) -> None:
     """Have actors inspect the pictures; returns when the rows of all are stored."""
     import pyarrow as pa
+    import ray
     import ray.data
 
     actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
