@@ -4,7 +4,8 @@
 then inspects others, alternating one worker and several, each run in a process of its own that also loads the
 profile. "steady" leaves out what is done once, by the difference between all pictures and the first tenth.
 Each figure is the median of the rounds; "load" is the machine's load average before each round: with other
-programs on the cores the figures say little.
+programs on the cores these say little. "cpu_ms_per_picture" is the steady time on cores of all processes of a
+run together, which other programs change less: what it grows by with several workers is what they cost.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -41,18 +43,24 @@ def write_tiles(folder: Path, numbers: Sequence[int], side: int) -> Path:
     return folder
 
 
-def seconds_of(folder: Path, profile: Path, workers: int) -> float:
-    """Seconds that ``inspect`` takes from its start to its end, with a run folder."""
+def cpu_seconds() -> float:
+    """Seconds on cores of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def seconds_of(folder: Path, profile: Path, workers: int) -> tuple[float, float]:
+    """Seconds of ``inspect`` from its start to its end, with a run folder; of the clock, and on cores."""
     with TemporaryDirectory() as out:
         words = ("inspect", folder, "--profile", profile, "--model", "evidence", "--json", "--out", out)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), cpu_seconds()
         subprocess.run(
             [*COMMAND, *map(str, words), "--workers", str(workers)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             check=True,
         )
-        return time.perf_counter() - began
+        return time.perf_counter() - began, cpu_seconds() - used
 
 
 def main() -> None:
@@ -75,16 +83,24 @@ def main() -> None:
         seconds_of(some, profile, 1)  # the first run reads its modules from the disk
         whole: dict[int, list[float]] = {1: [], asked.workers: []}
         steady: dict[int, list[float]] = {1: [], asked.workers: []}
+        busy: dict[int, list[float]] = {1: [], asked.workers: []}
         load = []
         for _ in range(asked.rounds):
             load.append(round(os.getloadavg()[0], 1))
             for workers in whole:
-                first, all_of_it = seconds_of(some, profile, workers), seconds_of(many, profile, workers)
-                whole[workers].append(asked.pictures / all_of_it)
-                steady[workers].append((asked.pictures - few) / max(all_of_it - first, 1e-9))
+                (first, used_first), (took, used) = (
+                    seconds_of(each, profile, workers) for each in (some, many)
+                )
+                whole[workers].append(asked.pictures / took)
+                steady[workers].append((asked.pictures - few) / max(took - first, 1e-9))
+                busy[workers].append(1000 * (used - used_first) / (asked.pictures - few))
     rates = {
         name: {f"workers_{n}": round(statistics.median(values), 2) for n, values in found.items()}
-        for name, found in (("pictures_per_second", whole), ("steady_pictures_per_second", steady))
+        for name, found in (
+            ("pictures_per_second", whole),
+            ("steady_pictures_per_second", steady),
+            ("cpu_ms_per_picture", busy),
+        )
     }
     print(json.dumps(vars(asked) | {"cores": usable_cores(), "load": load} | rates))
 

@@ -73,7 +73,7 @@ class InspectionSettings:
     memory : True recalls past cases and rules of the profile, False nothing; or another memory.
     listener : called with each chunk of a language model's replies as they are streamed.
     progress : called while ``unlabelled`` pictures are compared.
-    workers : processes that measure where there are many pictures; they change no record.
+    workers : processes that measure where there are many pictures; no part of what a record is known by.
     """
 
     by: str | Path | Profile | MixedProfile | EvidenceSource | None = None

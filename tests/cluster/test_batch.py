@@ -67,6 +67,8 @@ def inspected(settings: InspectionSettings, given: list[str], out: Path, options
 
 
 def decided(record: Record) -> Record:
+    if record.status == "error":  # a run folder hashes what can't be read
+        record = record.replace(sha256=None)
     return record.replace(time=None, milliseconds=None, key=None, map=None, mask=None)
 
 

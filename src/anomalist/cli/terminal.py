@@ -70,7 +70,7 @@ PublishOption = Annotated[
 ]
 WorkersOption = Annotated[
     int,
-    typer.Option(min=1, help="Processes that measure, which share the cores; the results are the same."),
+    typer.Option(min=1, help="Processes that measure; each gets its share of the cores."),
 ]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]

@@ -91,7 +91,7 @@ class ClusterRun:
         pictures = [
             (source, _key(before.get(name))) for source, name in zip(self.sources, names, strict=True)
         ]
-        with _ray(self.options):
+        with _connected(self.options):
             _run_actors(task, pictures, self.options, progress)
         rows = stored_rows(task.parts)
         made: Iterator[Record] = (_record(rows[name]) for name in names if name in rows)
@@ -147,8 +147,8 @@ def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) ->
 
 
 @contextmanager
-def _ray(options: RayOptions) -> Iterator[None]:
-    """Ray, connected; the connection ends with the context if it began with it."""
+def _connected(options: RayOptions) -> Iterator[None]:
+    """A connection to the cluster, that ends with the context if it began with it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
     import ray
 
@@ -198,6 +198,7 @@ def _run_actors(
 ) -> None:
     """Have actors inspect the pictures; returns when the rows of all are stored."""
     import pyarrow as pa
+    import ray
     import ray.data
 
     actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -212,7 +213,7 @@ def _run_actors(
         PictureActor,
         fn_constructor_args=(task,),
         batch_size=size,
-        concurrency=(1, min(actors, len(blocks))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(blocks))),
         num_cpus=1,
         num_gpus=options.gpus or None,
     )

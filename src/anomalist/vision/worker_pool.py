@@ -293,7 +293,8 @@ def _start(open_work: Callable[[], Work[Any, Any]], workers: int) -> _Worker[Any
 @contextmanager
 def _started_with(threads: int) -> Iterator[None]:
     """Processes that start within have so many threads; an interruption is the business of this one."""
-    given = {name: str(threads) for name in _THREAD_VARIABLES if name not in os.environ}
+    said = os.environ.get("OMP_NUM_THREADS", str(threads))
+    given = {name: said for name in _THREAD_VARIABLES if name not in os.environ}
     os.environ.update(given)
     masked = hasattr(signal, "pthread_sigmask")  # not on Windows
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else None
