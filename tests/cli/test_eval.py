@@ -35,3 +35,13 @@ def test_without_json_it_is_a_table(labelled: Path) -> None:
     text = called(labelled, "--train-normals", "6")
     assert "Detection on tiles: ensemble" in text
     assert "effort fast, seed 0" in text
+
+
+def test_runs_are_saved_and_those_that_were_made_are_found_again(labelled: Path, tmp_path: Path) -> None:
+    kept = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out"), "--json"]
+    words = ("--train-normals", "0", "--detector", "zero-shot", *kept)
+    first, second = called(labelled, *words), called(labelled, *words)
+    assert first == second  # the times as well: nothing was measured again
+    assert (tmp_path / "out" / "evaluation.html").is_file()
+    (saved,) = (tmp_path / "out").glob("detection-*.json")
+    assert json.loads(saved.read_text())["result"]["n_test"] == json.loads(first)["n_test"]

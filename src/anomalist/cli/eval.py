@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,17 +10,13 @@ from typing import Annotated
 
 import typer
 
+from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, compare, save_runs
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 
 OpenOnlyOption = Annotated[
     bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
 ]
 JsonObjectOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of text.")]
-
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder in which results are kept and found again; the home folder's when not asked."),
-]
 
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
@@ -74,6 +71,11 @@ def detection(
     ] = None,
     false_alarm_rate: RateOption = None,
     workers: WorkersOption = 1,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which runs are kept, with their times, and found again."),
+    ] = None,
+    save_to: OutOption = None,
     json: Annotated[
         bool,
         typer.Option("--json", help="JSON Lines instead of a table: each run, then means if several seeds."),
@@ -82,12 +84,14 @@ def detection(
     """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
     from anomalist.cli.terminal import out, progress_bars
     from anomalist.eval.detection import (
-        compare_detection,
+        DetectionResult,
         contenders,
         group_runs_by_contender,
+        run_detection,
         summarize_seeds,
     )
     from anomalist.eval.detection_tables import render
+    from anomalist.eval.result_cache import RUNS, ResultCache
     from anomalist.vision.detectors.base import default_detector
 
     if groups and not groups.exists() and (data / groups).exists():
@@ -101,14 +105,25 @@ def detection(
             false_alarm_rate,
         )
     ]
-    results = []
-    with progress_bars() as progress:
-        for result in compare_detection(
-            data, asked, train_normals=train_normals, groups=groups, seeds=seed or [0], progress=progress
+    saved, results = [], []
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bars())
+        kept = None if cache is None else stack.enter_context(ResultCache(cache, RUNS))
+        for run in run_detection(
+            data,
+            asked,
+            train_normals=train_normals,
+            groups=groups,
+            seeds=seed or [0],
+            cache=kept,
+            progress=progress,
         ):
-            results.append(result)
+            saved.append(run)
+            results.append(DetectionResult.model_validate(run.result))
             if json:
-                print(result.model_dump_json(), flush=True)
+                print(results[-1].model_dump_json(), flush=True)
+    if save_to is not None:
+        save_runs(saved, save_to)
     if not json:
         out.print(render(results))
         return
@@ -341,6 +356,7 @@ def mmad(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of samples, orders of options and the bootstrap.")] = 0,
     cache: CacheOption = None,
+    save_to: OutOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a number of shots instead of tables.")
     ] = False,
@@ -348,31 +364,31 @@ def mmad(
     """Ask MMAD's questions about industrial pictures; score them by our rules and by the reference's."""
     from anomalist.cli.terminal import out, progress_bars
     from anomalist.eval.mmad.answering import MmadSetup
-    from anomalist.eval.mmad.benchmark import evaluate_mmad
+    from anomalist.eval.mmad.benchmark import run_mmad
     from anomalist.eval.mmad.tables import render
 
-    results = []
+    runs = []
     with progress_bars() as progress:
         for count in dict.fromkeys(shots or [0]):
             setup = MmadSetup(
                 model=model, shots=count, knowledge=domain_knowledge, evidence=evidence, seed=seed
             )
-            result = evaluate_mmad(
+            run = run_mmad(
                 data,
                 setup,
                 pictures=pictures,
                 leave_out=leave_out,
-                cache=cache or _cache_folder(),
+                cache=cache or cache_folder(),
                 progress=progress,
             )
-            results.append(result)
+            runs.append(run)
             if json:
-                print(result.model_dump_json(), flush=True)
+                print(run.result.model_dump_json(), flush=True)
     if not json:
-        out.print(render(results))
+        out.print(render([run.result for run in runs]))
+    if save_to is not None:
+        save_runs([run.saved() for run in runs], save_to)
 
 
-def _cache_folder() -> Path:
-    from anomalist.settings import Settings
-
-    return Settings().home / "eval"
+app.command()(compare)
+app.command("all")(all_sets)

@@ -23,11 +23,14 @@ from anomalist.eval.datasets.leaks import find_leaks
 from anomalist.eval.datasets.opening import open_image_sets
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
 from anomalist.eval.metrics import MeanStd, mean_std
+from anomalist.eval.result_cache import ResultCache, content_key, files_digest
+from anomalist.eval.saved_runs import SavedRun, ScoredPicture
 from anomalist.eval.scoring import DetectionMetrics, score_detection
 from anomalist.types.common import Frozen
 from anomalist.types.image import Inspection
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.media.images import source_of
 
 EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
 """Makes an evidence source from a split, a seed, an empty folder to write to and a progress callback."""
@@ -44,12 +47,14 @@ class Contender:
     name : as it goes into results.
     make : makes the evidence source; its time counts as learning time.
     effort : of learning; None for detectors that don't learn from normal pictures.
+    rate : false-alarm rate that is asked for; None for the default.
     workers : processes that inspect.
     """
 
     name: str
     make: EvidenceSourceFactory
     effort: str | None = None
+    rate: float | None = None
     workers: int = 1
 
 
@@ -71,7 +76,7 @@ def contenders(
         if name in (ENSEMBLE, SURFACE) and train_normals:
             for effort in efforts:
                 make = partial(_make_profile_evidence, detector=name, effort=effort, rate=false_alarm_rate)
-                found.setdefault((name, effort), Contender(name, make, effort))
+                found.setdefault((name, effort), Contender(name, make, effort, false_alarm_rate))
         elif name == UNLABELLED:
             found.setdefault((name, None), Contender(name, _make_unlabelled))
         else:
@@ -179,6 +184,20 @@ def evaluate_split(
     notes : on the data.
     parts, contender, seed, progress : see `evaluate_detection`.
     """
+    run = run_split(parts, contender, name=name, seed=seed, notes=notes, progress=progress)
+    return DetectionResult.model_validate(run.result)
+
+
+def run_split(
+    parts: Split,
+    contender: Contender,
+    *,
+    name: str,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> SavedRun:
+    """`evaluate_split` with what is said about each picture."""
     import torch
 
     from anomalist.pipeline import Inspector
@@ -188,6 +207,7 @@ def evaluate_split(
     elif not parts.train:
         raise DataError(f"{name} has no normal picture to learn from.", "Take --train-normals 0: zero-shot.")
     leaks = find_leaks(parts)
+    scored: list[ScoredPicture] = []
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         evidence = contender.make(parts, seed, Path(folder), progress)
@@ -195,8 +215,9 @@ def evaluate_split(
         learn_seconds = time.perf_counter() - start
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
-        metrics = score_detection(parts, _with_progress(inspections, len(parts.test), progress), seed)
-    return DetectionResult(
+        watched = _with_progress(inspections, len(parts.test), progress)
+        metrics = score_detection(parts, _recorded(watched, parts, scored), seed)
+    result = DetectionResult(
         **dict(metrics) | {"notes": (*notes, *leaks, *metrics.notes)},
         data=name,
         contender=contender.name,
@@ -208,6 +229,21 @@ def evaluate_split(
         threads=torch.get_num_threads(),
         workers=contender.workers,
     )
+    what = " ".join(filter(None, (name, contender.name, contender.effort, f"seed {seed}")))
+    return SavedRun(
+        benchmark="detection", name=what, result=result.model_dump(mode="json"), pictures=tuple(scored)
+    )
+
+
+def _recorded(
+    inspections: Iterator[Inspection], parts: Split, scored: list[ScoredPicture]
+) -> Iterator[Inspection]:
+    """The inspections, and a row about each in ``scored``."""
+    items = {source_of(item.path): item for item in parts.test}
+    for inspection in inspections:
+        if inspection.record.source in items:
+            scored.append(ScoredPicture.of(items[inspection.record.source], inspection))
+        yield inspection
 
 
 def compare_detection(
@@ -221,11 +257,32 @@ def compare_detection(
 ) -> Iterator[DetectionResult]:
     """Measure every contender with every distinct seed on every product; results are yielded one by one.
 
+    See `run_detection` for the parameters.
+    """
+    for run in run_detection(
+        data, contenders, train_normals=train_normals, groups=groups, seeds=seeds, progress=progress
+    ):
+        yield DetectionResult.model_validate(run.result)
+
+
+def run_detection(
+    data: Path,
+    contenders: Sequence[Contender],
+    *,
+    train_normals: int | None,
+    groups: Path | None = None,
+    seeds: Sequence[int] = (0,),
+    cache: ResultCache | None = None,
+    progress: Progress = no_progress,
+) -> Iterator[SavedRun]:
+    """Run every contender with every distinct seed on every product; runs are yielded one by one.
+
     Parameters
     ----------
     data : a data set in any known layout, see `anomalist.eval.datasets`; with ``groups``, a folder with
         ``good/`` and one folder for each kind of defect.
     train_normals : good pictures to learn from; None takes those of the official split.
+    cache : of runs on the same pictures and masks with the same settings and code: these are not made again.
     contenders, groups, seeds, progress : see `evaluate_detection`.
     """
     sets = _open_sets(data, groups)
@@ -234,9 +291,31 @@ def compare_detection(
         for contender in contenders:
             for seed in dict.fromkeys(seeds):
                 parts = each.split(train_normals, seed)
-                yield evaluate_split(
-                    parts, contender, name=name, seed=seed, notes=each.notes, progress=progress
-                )
+                key = _run_key(parts, contender, name, seed) if cache is not None else ""
+                run = cache.get(key, SavedRun) if cache is not None else None
+                if run is None:
+                    run = run_split(
+                        parts, contender, name=name, seed=seed, notes=each.notes, progress=progress
+                    )
+                    if cache is not None:
+                        cache.put(key, run)
+                yield run
+
+
+def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
+    """Key over everything that decides a run: pictures, masks, split, settings, backbone and code."""
+    from anomalist.vision.features.dinov2 import find_dinov2
+
+    tested = [(item.name, item.defect, item.group, item.polygons) for item in parts.test]
+    learned = [(item.name, item.group) for item in parts.train]
+    masks = [item.mask for item in parts.test if item.mask is not None]
+    pictures = [item.path for item in (*parts.train, *parts.test)]
+    asked = contender.name, contender.effort, contender.rate, contender.workers
+    settings = repr((*asked, seed, name, parts.grouped))
+    backbone = find_dinov2()
+    return content_key(
+        "detection", settings, repr(backbone), repr(tested), repr(learned), files_digest([*pictures, *masks])
+    )
 
 
 def _open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:

@@ -16,7 +16,11 @@ from typing import BinaryIO, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from anomalist.storage.files import append_row, digest_of, file_sha256, open_rows, read_rows
+from anomalist.storage.files import append_row, digest_of, open_rows, read_rows
+from anomalist.vision.media.images import source_digest
+
+RUNS = "runs"
+"""Name of the file of whole runs."""
 
 RowT = TypeVar("RowT", bound=BaseModel)
 
@@ -40,11 +44,15 @@ def content_key(*parts: str | float | None) -> str:
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """Hex SHA-256 over names and contents of files, in order; a file that can't be read counts as missing."""
+    """Hex SHA-256 over names and contents of files or pages, in order; one that can't be read is "missing".
+
+    A folder counts with the files in it.
+    """
     digest = hashlib.sha256()
     for path in paths:
         try:
-            content = file_sha256(path)
+            inside = sorted(path.iterdir()) if path.is_dir() else []
+            content = files_digest(inside) if inside else source_digest(path)
         except OSError:
             content = "missing"
         digest.update(f"{path.name}\0{content}\n".encode())

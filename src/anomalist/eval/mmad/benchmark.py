@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from anomalist.eval.mmad.answering import CACHE_NAME, MmadSetup, answer_pictures, open_answerer
 from anomalist.eval.mmad.questions import read_list, read_mmad
 from anomalist.eval.mmad.scoring import MmadResult, score_mmad
+from anomalist.eval.mmad.tables import heading
 from anomalist.eval.result_cache import ResultCache
+from anomalist.eval.saved_runs import AskedQuestion, SavedRun, asked_questions
 from anomalist.vision.detectors.base import Progress, no_progress
 
 
@@ -21,6 +24,35 @@ def evaluate_mmad(
     cache: Path | None = None,
     progress: Progress = no_progress,
 ) -> MmadResult:
+    """Ask all questions of MMAD and score the answers twice; see `run_mmad`."""
+    return run_mmad(
+        data, setup, pictures=pictures, leave_out=leave_out, cache=cache, progress=progress
+    ).result
+
+
+@dataclass(frozen=True)
+class MmadRun:
+    """The result, and the questions with whether they were answered rightly."""
+
+    result: MmadResult
+    questions: tuple[AskedQuestion, ...]
+
+    def saved(self) -> SavedRun:
+        """The run as it is saved, named after who answered what."""
+        name = f"mmad {self.result.setup.model} {heading(self.result)}"
+        result = self.result.model_dump(mode="json")
+        return SavedRun(benchmark="mmad", name=name, result=result, questions=self.questions)
+
+
+def run_mmad(
+    data: Path,
+    setup: MmadSetup,
+    *,
+    pictures: int | None = None,
+    leave_out: Path | None = None,
+    cache: Path | None = None,
+    progress: Progress = no_progress,
+) -> MmadRun:
     """Ask all questions of MMAD and score the answers twice.
 
     Parameters
@@ -45,4 +77,5 @@ def evaluate_mmad(
     with ExitStack() as stack:
         kept = None if cache is None else stack.enter_context(ResultCache(cache, CACHE_NAME))
         answered = list(answer_pictures(found, setup, answerer, kept, progress))
-    return score_mmad(found, answered, setup, answerer.name, faults)
+    result = score_mmad(found, answered, setup, answerer.name, faults)
+    return MmadRun(result, asked_questions(found.pictures, answered))

@@ -1,0 +1,101 @@
+"""Everything under a folder that is in a known layout: pictures, video and MMAD, each with the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalist.errors import AnomalistError, DataError
+from anomalist.eval.datasets.footage import VIDEO_LAYOUTS
+from anomalist.eval.datasets.layouts import LabelledSet, recognise
+from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
+from anomalist.eval.detection import contenders, run_detection
+from anomalist.eval.mmad.answering import MmadSetup
+from anomalist.eval.mmad.benchmark import run_mmad
+from anomalist.eval.result_cache import RUNS, ResultCache, content_key, files_digest
+from anomalist.eval.saved_runs import SavedRun
+from anomalist.eval.video import evaluate_video
+from anomalist.vision.detectors.base import Progress, default_detector, no_progress
+
+_GROUPS = "groups.csv"
+
+
+@dataclass(frozen=True)
+class SkippedSet:
+    """A folder that was not measured, and why."""
+
+    folder: Path
+    why: str
+
+
+def run_all(
+    data: Path, cache: Path, *, seed: int = 0, progress: Progress = no_progress
+) -> Iterator[SavedRun | SkippedSet]:
+    """Measure every set in a folder with the defaults; what can't be measured is skipped with the reason.
+
+    A set of pictures without an official split learns from half of its good pictures, by whole groups where
+    there is a ``groups.csv``.
+
+    Parameters
+    ----------
+    data : folder with a folder for each set.
+    cache : folder in which runs are kept: a run that was stopped goes on where it was.
+    seed : of splits, learning and bootstrap.
+    progress : called with the step, the number done and the total.
+
+    Raises
+    ------
+    DataError : it is no folder, or the cache can't be written to.
+    """
+    if not data.is_dir():
+        raise DataError(f"{data} is not a folder.", "Name the folder that holds the data sets.")
+    for folder in sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        try:
+            yield from _run_set(folder, cache, seed, progress)
+        except AnomalistError as error:
+            yield SkippedSet(folder, str(error))
+
+
+def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterator[SavedRun]:
+    if (folder / "mmad.json").is_file():
+        for shots in (0, 1):
+            setup = MmadSetup(shots=shots, seed=seed)
+            yield run_mmad(folder, setup, cache=cache, progress=progress).saved()
+        return
+    if any(not layout.missing(folder) for layout in VIDEO_LAYOUTS):
+        with ResultCache(cache, RUNS) as kept:
+            yield _video_run(folder, kept, progress)
+        return
+    recognise(folder, IMAGE_LAYOUTS)
+    groups = folder / _GROUPS if (folder / _GROUPS).is_file() else None
+    normals = _train_normals(open_image_sets(folder)[1])
+    asked = contenders([default_detector(None)], ["normal"], 1 if normals is None else normals, None)
+    with ResultCache(cache, RUNS) as kept:
+        yield from run_detection(
+            folder,
+            asked,
+            train_normals=normals,
+            groups=groups,
+            seeds=[seed],
+            cache=kept,
+            progress=progress,
+        )
+
+
+def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
+    """Good pictures to learn from: None for those of the official split, else half of them."""
+    if all(each.train for each in sets):
+        return None
+    return min(sum(item.normal for item in each.test) for each in sets) // 2
+
+
+def _video_run(folder: Path, cache: ResultCache, progress: Progress) -> SavedRun:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    key = content_key("video", folder.name, files_digest(files))
+    found = cache.get(key, SavedRun)
+    if found is None:
+        result = evaluate_video(folder, progress).model_dump(mode="json")
+        found = SavedRun(benchmark="video", name=folder.name, result=result)
+        cache.put(key, found)
+    return found

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from anomalist.cli.app import app
+from anomalist.errors import DataError
+from anomalist.eval import all_sets
+from anomalist.eval.all_sets import SkippedSet, run_all
+from anomalist.eval.detection import Contender
+from anomalist.eval.saved_runs import SavedRun
+from tests.eval.mmad.miniature import write_mmad
+from tests.eval.sources import DarknessSource
+from tests.pictures import holed, write, write_tiles
+
+made: list[int] = []
+
+
+def make(*_: object) -> DarknessSource:
+    made.append(1)
+    return DarknessSource()
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A set of pictures, MMAD, and something else; pictures are judged by their darkness."""
+    root = tmp_path / "data"
+    write_tiles(root / "tiles" / "good", 4)
+    write(root / "tiles" / "hole" / "0.png", holed(9))
+    write_mmad(root / "mmad")
+    (root / "papers").mkdir()
+    (root / "papers" / "notes.txt").write_text("hello")
+    made.clear()
+    monkeypatch.setattr(all_sets, "contenders", lambda *_: [Contender("darkness", make, "fast")])
+    return root
+
+
+def test_what_is_in_a_known_layout_is_measured_and_the_rest_skipped(data: Path, tmp_path: Path) -> None:
+    mmad_0, mmad_1, skipped, tiles = run_all(data, tmp_path / "cache")
+    assert isinstance(skipped, SkippedSet)
+    assert (skipped.folder.name, "in no known layout" in skipped.why) == ("papers", True)
+    assert isinstance(mmad_0, SavedRun) and isinstance(mmad_1, SavedRun) and isinstance(tiles, SavedRun)
+    assert (mmad_0.benchmark, len(mmad_1.questions)) == ("mmad", 20)
+    assert tiles.result["n_train"] == 2  # half of the good ones
+    assert [picture.name for picture in tiles.pictures if not picture.normal] == ["hole/0.png"]
+    assert len(made) == 1
+
+
+def test_a_second_time_nothing_is_measured_again_unless_a_picture_changed(data: Path, tmp_path: Path) -> None:
+    first = list(run_all(data, tmp_path / "cache"))
+    assert list(run_all(data, tmp_path / "cache")) == first
+    assert len(made) == 1
+    write(data / "tiles" / "hole" / "0.png", holed(8))
+    list(run_all(data, tmp_path / "cache"))
+    assert len(made) == 2
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a folder"):
+        list(run_all(tmp_path / "gone", tmp_path))
+
+
+def test_the_commands_save_runs_with_a_page_and_compare_them(data: Path, tmp_path: Path) -> None:
+    words = [
+        "eval",
+        "all",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "evaluation.html").is_file()
+    saved = sorted(path for path in (tmp_path / "out").glob("*.json"))
+    assert len(saved) == 3
+    one, two = (str(path) for path in saved if path.name.startswith("mmad"))
+    done = CliRunner().invoke(
+        app, ["eval", "compare", one, two], env={"COLUMNS": "140"}, catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert "Anomaly Detection" in done.stdout and "On 20 items that both judged" in done.stdout
