@@ -156,7 +156,7 @@ class CameraSet:
             if not ready:
                 return None
             line = self._lines[self._share.choose(ready)]
-            item = line.feed.held.popleft()
+            item = line.feed.take()
             self._changed.notify_all()
         return line, item
 
