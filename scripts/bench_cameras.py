@@ -168,17 +168,17 @@ def followed(
         busy = processor_seconds() - busy
         statuses = watched.statuses()
     frames = sum(status.frames for status in statuses)
-    tenth = len(lag.memory) // 10
+    at = [len(lag.memory) // 10, len(lag.memory) // 2, -1]
     result: dict[str, Any] = {
         "clock_seconds": round(taken),
         "fps_by_camera": [round(status.frames / taken, 2) for status in statuses],
         "passed_over": [status.passed_over for status in statuses],
         "processor_ms_a_frame": round(1000 * busy / max(frames, 1), 1),
+        "scoring_ms_a_frame": round(1000 * sum(status.seconds for status in statuses) / max(frames, 1), 1),
         "load": round(os.getloadavg()[0], 1),
         "alerts": dict(states),
         "lag_s_99th_percentile": lag.most(),
-        "memory_mb_after_a_tenth": round(lag.memory[tenth]),
-        "memory_mb_at_last": round(lag.memory[-1]),
+        "memory_mb_at_a_tenth_half_and_end": [round(lag.memory[place]) for place in at],
     }
     return result, opened
 

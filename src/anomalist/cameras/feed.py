@@ -1,4 +1,4 @@
-"""Reception of one camera in a thread of its own: tried again for ever, never more than two frames ahead."""
+"""Reception of one camera in a thread of its own: tried again for ever, a few frames ahead at most."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from anomalist.errors import AnomalistError
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.sources import is_url
 from anomalist.vision.media.stream_receiver import Backoff
-from anomalist.vision.media.streams import StreamedVideo
+from anomalist.vision.media.streams import StreamedVideo, overtaking
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 
-MAX_HELD = 2
-"""Items that wait to be taken; a live stream passes over its oldest frames behind them."""
+MAX_HELD = 4
+"""Items that wait to be taken. A file waits with the next; of a live stream the oldest frames are dropped."""
+
+MAX_AGE = 1.0
+"""Seconds after which a frame of a live stream is dropped, where a newer one waits."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class CameraFeed:
 
     Attributes
     ----------
-    held : items that wait, in their order.
+    held : when each item came that waits, by the monotonic clock, and the item; in their order.
     heard : when the last one came, by the monotonic clock.
     """
 
@@ -79,7 +82,8 @@ class CameraFeed:
         self._video: Video | None = None
         self._passed_over = 0
         self._thread = Thread(target=self._run, name="camera", daemon=True)
-        self.held: deque[FeedItem] = deque()
+        self._live = False
+        self.held: deque[tuple[float, FeedItem]] = deque()
         self.heard = time.monotonic()
 
     @property
@@ -87,6 +91,13 @@ class CameraFeed:
         """Frames passed over because scoring was slower than the stream."""
         video = self._video
         return self._passed_over + (video.dropped if isinstance(video, StreamedVideo) else 0)
+
+    def take(self) -> FeedItem:
+        """The next item, while the lock is held and there is one."""
+        while self._live and time.monotonic() - self.held[0][0] > MAX_AGE and self._drop_first():
+            pass
+        _, item = self.held.popleft()
+        return item
 
     def start(self) -> None:
         """Begin to receive."""
@@ -121,6 +132,8 @@ class CameraFeed:
             video = self._video = open_video(self._source)
             self._check(video)
             live = isinstance(video, StreamedVideo) and video.live
+            with self._changed:
+                self._live = live
             self._put(Opened(video.size, live))
             for frame in video.frames(rate=ANALYSIS_RATE):
                 backoff.succeeded()
@@ -141,8 +154,21 @@ class CameraFeed:
     def _put(self, item: FeedItem) -> bool:
         """Hold an item, once there is room; False when it is to stop."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self.held) < MAX_HELD or self._stop.is_set())
+            if not (self._live and len(self.held) >= MAX_HELD and self._drop_first()):
+                self._changed.wait_for(lambda: len(self.held) < MAX_HELD or self._stop.is_set())
             self.heard = time.monotonic()
-            self.held.append(item)
+            self.held.append((self.heard, item))
             self._changed.notify_all()
         return not self._stop.is_set()
+
+    def _drop_first(self) -> bool:
+        """Drop the oldest frame; False where it is none, or none comes after it."""
+        if len(self.held) < 2:
+            return False
+        (_, dropped), (came, frame) = self.held[0], self.held[1]
+        if not (isinstance(dropped, Frame) and isinstance(frame, Frame)):
+            return False
+        self.held.popleft()
+        self.held[0] = came, overtaking(dropped, frame)
+        self._passed_over += 1
+        return True

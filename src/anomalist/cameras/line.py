@@ -40,7 +40,7 @@ class CameraStatus(Frozen):
     why: str | None = Field(None, description="why it is lost, or ended early")
     frames: int = Field(0, description="that were scored")
     passed_over: int = Field(0, description="frames, because scoring was slower than the stream")
-    seconds: float = Field(0.0, description="for which it has had the scorer")
+    seconds: float = Field(0.0, description="of processor time that its frames took")
     stream_time: float = Field(0.0, description="of the last frame")
 
 

@@ -39,8 +39,8 @@ def read_cameras(words: Sequence[str], profile: str | None = None) -> tuple[Came
 
     Parameters
     ----------
-    words : each "NAME=ADDRESS", or the path of a TOML file that holds a table ``[NAME]`` a camera, with
-        ``source`` and, where it is not that of all, ``profile``.
+    words : each "NAME=ADDRESS", or the path of a TOML file with a table for each camera, which holds its
+        ``source`` and, where it is not that of all, its ``profile``.
     profile : the scene of cameras that name none.
 
     Raises

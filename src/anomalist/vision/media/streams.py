@@ -22,6 +22,11 @@ MAX_WAITING_FRAMES = 4
 """Received frames that wait for the reader at most."""
 
 
+def overtaking(dropped: Frame, frame: Frame) -> Frame:
+    """The frame after one that is dropped: what broke off before that one did so before this one."""
+    return replace(frame, cut=dropped.cut or frame.cut, jump=dropped.jump + frame.jump)
+
+
 def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[], None]) -> Iterator[Frame]:
     """Receive frames in a thread and yield them; when ``MAX_WAITING_FRAMES`` wait, drop the oldest.
 
@@ -42,12 +47,7 @@ def latest_frames(frames: Iterator[Frame], stop: Event, on_dropped: Callable[[],
                 with ready:
                     if len(held) == MAX_WAITING_FRAMES:
                         on_dropped()
-                        held[1] = replace(
-                            held[1],
-                            cut=held[0].cut or held[1].cut,
-                            jump=held[0].jump + held[1].jump,
-                        )
-                        held.popleft()
+                        held[0] = overtaking(held.popleft(), held[0])
                     held.append(frame)
                     ready.notify()
                 if stop.is_set():
