@@ -63,4 +63,4 @@ def test_a_run_of_mmad_is_shown_by_subtask_beside_published_averages(tmp_path: P
 def test_a_run_of_video_has_its_figures(tmp_path: Path) -> None:
     run = SavedRun(benchmark="video", name="street", result={"frame_auroc": None, "event_iou": 0.25})
     text = page_of([run], tmp_path)
-    assert "event iou" in text and "0.250" in text and "–" in text
+    assert "event IoU" in text and "0.250" in text and "–" in text

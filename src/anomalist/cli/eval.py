@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, compare, save_runs
+from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, checks, compare, save_runs
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 
 OpenOnlyOption = Annotated[
@@ -390,5 +390,6 @@ def mmad(
         save_runs([run.saved() for run in runs], save_to)
 
 
+app.command()(checks)
 app.command()(compare)
 app.command("all")(all_sets)

@@ -62,6 +62,33 @@ def all_sets(
         raise DataError(f"Nothing in {data} could be measured.", "What was skipped is said above.")
 
 
+def checks(
+    data: Annotated[Path, typer.Option(help="Folder with checks.json and images/, as sdls has.")],
+    references: Annotated[
+        int, typer.Option(min=2, help="Normal pictures of each check to compare with; they are not tested.")
+    ] = 4,
+    model: Annotated[
+        str | None, typer.Option(help="Who also reads the expectations; nobody when not asked.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of references, orders of options and the bootstrap.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Check pictures against written expectations: by plain neighbours of references, and by a model."""
+    from anomalist.agent.models.selection import open_model
+    from anomalist.cli.terminal import out, progress_bars
+    from anomalist.eval.context_checks import evaluate_checks, render_checks, token_describer
+
+    opened = None if model is None else (model, open_model(model))
+    with progress_bars() as progress:
+        result = evaluate_checks(
+            data, token_describer(), references=references, model=opened, seed=seed, progress=progress
+        )
+    if json:
+        print(result.model_dump_json())
+    else:
+        out.print(render_checks(result))
+
+
 def save_runs(runs: Sequence[SavedRun], folder: Path) -> None:
     """Write each run as JSON and the page of all, and say where."""
     from anomalist.cli.terminal import err

@@ -159,6 +159,19 @@ _SHOWN = (
 """Figures of detection and video that the page shows, in order."""
 
 
+_CAPITALS = {
+    "auroc": "AUROC",
+    "aupro": "AUPRO",
+    "aupimo": "AUPIMO",
+    "f1": "F1",
+    "iou": "IoU",
+    "ms": "milliseconds",
+    "mb": "MB",
+    "fps": "frames a second",
+}
+"""Words of fields as people write them."""
+
+
 def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name in _SHOWN:
         if name in result:
@@ -166,7 +179,7 @@ def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             interval = result.get(f"{name}_interval")
             text = "–" if value is None else f"{value:.3f}"
             span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-            yield name.replace("_", " "), text + span
+            yield " ".join(_CAPITALS.get(word, word) for word in name.split("_")), text + span
 
 
 def _roc_plot(judged: Sequence[ScoredPicture], result: dict[str, Any]) -> Iterator[Plot]:
