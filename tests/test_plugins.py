@@ -79,7 +79,8 @@ def test_a_dotted_path_may_lead_into_a_class(packages: Packages) -> None:
 def test_a_name_of_another_group_is_not_found(packages: Packages) -> None:
     packages.add("theirs", EXPORT, "[anomalist.exporters]\npdf = theirs:export\n")
     with pytest.raises(
-        DetectorError, match=r"There is no detector 'pdf'\. Known: ensemble, surface, or module:Object"
+        DetectorError,
+        match=r"There is no detector 'pdf'\. Known: anomalib, ensemble, surface, or module:Object",
     ):
         load_plugin(DETECTORS, "pdf")
     with pytest.raises(DataError, match=r"There is no exporter 'csv'\. Known: pdf, or module:Object"):
