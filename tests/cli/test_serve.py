@@ -57,3 +57,16 @@ def test_a_port_that_is_taken_or_none_is_said() -> None:
         assert isinstance(done.exception, DataError)
         assert "can't be listened on" in done.exception.message
     assert isinstance(run("serve", "--port", "99999").exception, DataError)
+
+
+def test_an_account_is_changed() -> None:
+    for name in ("vera", "otto"):
+        run("accounts", "add", name, "--role", "admin", "--password", PASSWORD)
+    assert run("accounts", "change", "vera", "--role", "viewer", "--disable").exit_code == 0
+    rows = [json.loads(line) for line in run("accounts", "list", "--json").stdout.splitlines()]
+    assert rows[1] == {"name": "vera", "role": "viewer", "by": "nothing: disabled"}
+    assert "last admin" in str(run("accounts", "change", "otto", "--disable").exception)
+    new = f"{PASSWORD} x\n"
+    asked = CliRunner().invoke(app, ["accounts", "change", "vera", "--password", "--enable"], input=2 * new)
+    assert asked.exit_code == 0, asked.output
+    assert "There is no account" in str(run("accounts", "change", "nobody", "--enable").exception)

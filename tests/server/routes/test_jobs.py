@@ -65,7 +65,7 @@ def test_a_job_that_can_not_be_done_says_why(client: TestClient) -> None:
     job = client.post("/v1/jobs/learn", data={"name": "few"}, files=tiles(1)).json()
     done = finished(client, job)
     assert done["state"] == "failed"
-    assert done["error"]
+    assert done["error"] in client.get("/learn").text, "the page shows jobs without a result, too"
     assert "few" not in {each["name"] for each in client.get("/v1/profiles").json()}
 
 
@@ -132,6 +132,7 @@ def test_several_products_are_learned_from_a_folder_with_one_for_each(client: Te
     assert {each["name"]: each["pictures"] for each in done["result"]["products"]} == {"tile": 2, "disc": 2}
     (learned,) = (each for each in client.get("/v1/profiles").json() if each["name"] == "line")
     assert learned["kind"] == "products"
+    assert client.get("/learn").status_code == 200
     (entry,) = read_entries(kinds=["learning"])
     assert (entry.content["job"], entry.content["products"]) == (done["id"], ["disc", "tile"])
     one = [("files", (f"goods/tile/{number}.png", png(tile(number)), "image/png")) for number in range(2)]
