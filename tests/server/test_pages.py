@@ -146,19 +146,6 @@ def test_an_auditor_reviews_a_run_by_keyboard(page: Any, hole: Path) -> None:
     page.locator("#done").wait_for()
 
 
-def test_an_admin_makes_changes_and_disables(page: Any, server: ServerProcess) -> None:
-    """Without an account yet whoever uses the machine may; keys alone are made here, so that it stays so."""
-    page.goto("/accounts")
-    page.get_by_text("There is no account yet").wait_for()
-    page.locator("#new-key").get_by_label("Name").fill("line-3")
-    with page.expect_response("**/v1/keys") as made:
-        page.get_by_role("button", name="Make a key").click()
-    key = made.value.json()["key"]
-    page.locator(".key", has_text=key).wait_for()
-    headers = {"authorization": f"Bearer {key}"}
-    assert server.client.delete("/v1/keys/line-3", headers=headers).status_code == 403, "an operator may not"
-
-
 def test_by_keyboard_alone(page: Any, hole: Path) -> None:
     inspect(page, hole)
     page.goto("/")
@@ -179,7 +166,7 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, scheme
     page.emulate_media(color_scheme=scheme)
     details = page.locator("#list tbody a").first.get_attribute("href")
     entry = "/audit/1"
-    for path in ("/", details, "/learn", "/watch", "/rules?profile=tiles", "/audit", entry):
+    for path in ("/", details, "/learn", "/watch", "/rules?profile=tiles", "/audit", entry, "/accounts"):
         page.set_viewport_size({"width": 1200, "height": 900})
         page.goto(path)
         page.evaluate(axe)
@@ -194,11 +181,47 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
 
 
+def make_account(home: Path, name: str, role: str) -> None:
+    command = [sys.executable, "-c", "from anomalist.cli.app import main; main()"]
+    made = [*command, "accounts", "add", name, "--role", role, "--password", PASSWORD]
+    subprocess.run(made, env={**os.environ, "ANOMALIST_HOME": str(home)}, check=True)
+
+
+def test_an_admin_makes_an_account_disables_it_and_makes_a_key(browser: Any, tmp_path: Path) -> None:
+    make_account(tmp_path / "home", "root", "admin")
+    with running(tmp_path / "home") as server:
+        context = browser.new_context(base_url=server.address)
+        page = context.new_page()
+        page.goto("/login")
+        page.get_by_label("Name").fill("root")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("link", name="Accounts").click()
+        form = page.locator("#new-account")
+        form.get_by_label("Name").fill("otto")
+        form.get_by_label("First password").fill(PASSWORD)
+        form.get_by_role("button", name="Make the account").click()
+        page.get_by_label("Role of otto").select_option("viewer")
+        page.get_by_text("otto is viewer now.").wait_for()
+        page.get_by_role("button", name="New password for otto").click()
+        page.locator("dialog").get_by_label("ends every login").fill(f"{PASSWORD} 2")
+        page.get_by_role("button", name="Set it").click()
+        page.get_by_text("otto has a new password.").wait_for()
+        page.get_by_role("button", name="Disable otto").click()
+        page.get_by_role("button", name="Enable otto").wait_for()
+        page.locator("#new-key").get_by_label("Name").fill("line-3")
+        page.get_by_role("button", name="Make a key").click()
+        key = page.locator(".key").inner_text()
+        me = server.client.get("/v1/me", headers={"authorization": f"Bearer {key}"}).json()
+        assert (me["name"], me["role"]) == ("line-3", "operator")
+        body = {"name": "otto", "password": f"{PASSWORD} 2"}
+        assert server.client.post("/v1/login", json=body).json()["error"] == "This account is disabled."
+        context.close()
+
+
 def test_a_login_page_stands_before_a_server_with_accounts(browser: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    command = [sys.executable, "-c", "from anomalist.cli.app import main; main()"]
-    made = [*command, "accounts", "add", "vera", "--role", "viewer", "--password", PASSWORD]
-    subprocess.run(made, env={**os.environ, "ANOMALIST_HOME": str(home)}, check=True)
+    make_account(home, "vera", "viewer")
     with running(home) as server:
         context = browser.new_context(base_url=server.address)
         page = context.new_page()
