@@ -252,8 +252,9 @@ def save_scene(
 ) -> Scene:
     """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays`` and ``others``.
 
-    ``modes`` are what was learned of pictures of other kinds. With ``force`` it replaces the scene that is there; when that fails, the old one stays. Raises
-    ProfileError when something is in the way, or it can't be written.
+    ``modes`` are what was learned of pictures of other kinds. With ``force`` it replaces the scene that is
+    there; when that fails, the old one stays. Raises ProfileError when something is in the way, or it can't
+    be written.
     """
     from safetensors.numpy import save_file
 
