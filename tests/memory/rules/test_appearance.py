@@ -107,10 +107,10 @@ def test_a_description_alone_is_marked_and_a_denial_in_it_denies_nothing_else() 
 
 def test_looks_that_a_rule_or_a_remembered_scene_speaks_of_are_compared(encoder: Encoder) -> None:
     rule = Rule(
-        id="rule:1", text="a person in a red jacket is here", polarity="anomalous", kind="activity",
+        id="rule:1", text="a person is wearing a red jacket", polarity="anomalous", kind="activity",
         keywords=("jacket",), origin="person",
     )  # fmt: skip
-    caption = "A person in a red jacket is walking."
+    caption = "A man walks by, and he is wearing a red jacket."
     (match,) = RuleMatcher([rule], encoder=encoder).read([caption]).matches[0]
     assert match.rule == "rule:1"
     assert RuleMatcher(encoder=encoder).read([caption]).matches == ((),)

@@ -224,7 +224,7 @@ def learn_scene(
         kind = mode_name(_look_and_background(fields, arrays), *_look_and_background(about, learned))
         others.append((learned, {**about, "kind": kind}))
     fields["skipped"] = tuple(left_out)
-    return save_scene(path, arrays, others=others, force=force, **fields)
+    return save_scene(path, arrays, modes=others, force=force, **fields)
 
 
 @dataclass(frozen=True)

@@ -246,29 +246,30 @@ def save_scene(
     path: Path,
     learned: SceneArrays,
     *,
-    others: Sequence[LearnedMode] = (),
+    modes: Sequence[LearnedMode] = (),
     force: bool = False,
     **fields: object,
 ) -> Scene:
-    """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays``.
+    """Write a scene whole or not at all; ``fields`` are those of SceneManifest but ``arrays`` and ``others``.
 
-    With ``force`` it replaces the scene that is there; when that fails, the old one stays. Raises
-    ProfileError when something is in the way, or it can't be written.
+    ``modes`` are what was learned of pictures of other kinds. With ``force`` it replaces the scene that is
+    there; when that fails, the old one stays. Raises ProfileError when something is in the way, or it can't
+    be written.
     """
     from safetensors.numpy import save_file
 
-    arrays = [learned, *(each for each, _ in others)]
+    arrays = [learned, *(each for each, _ in modes)]
 
     def write(folder: Path) -> None:
         for number, each in enumerate(arrays):
             save_file(_to_arrays(each), folder / _arrays_of_mode(number))
 
     def manifest_of(hashes: dict[str, str]) -> SceneManifest:
-        modes = tuple(
+        others = tuple(
             SceneManifest.model_validate({**about, "arrays": hashes[_arrays_of_mode(number)]})
-            for number, (_, about) in enumerate(others, 1)
+            for number, (_, about) in enumerate(modes, 1)
         )
-        return SceneManifest.model_validate({**fields, "arrays": hashes[_ARRAYS], "others": modes or None})
+        return SceneManifest.model_validate({**fields, "arrays": hashes[_ARRAYS], "others": others or None})
 
     manifest = SCENE_KIND.save(path, write, manifest_of, force=force)
     return _scene(manifest, arrays, path)
