@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as ThreadEvent
 
+from anomalist.agent.reasoning.policy import decide_clip_label
 from anomalist.errors import AnomalistError
 from anomalist.report.builder import clip_range
 from anomalist.report.figures import render_event_images
@@ -25,6 +26,8 @@ from anomalist.types.clip import (
     ClipRecord,
     ClipVerdict,
     Event,
+    OtherPicture,
+    Trouble,
 )
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
@@ -92,6 +95,9 @@ class CameraRun:
         self._source = source
         self._triage = triage
         self._events: dict[str, Event] = {}
+        self._troubles: list[Trouble] = []
+        self._pictures: list[OtherPicture] = []
+        self._in_trouble = self._other_picture = False
         self._folder = ClipRunFolder.open(path)
         self._began = utc_now()
 
@@ -109,8 +115,9 @@ class CameraRun:
     def keep(self, followed: FollowedAlert) -> None:
         """Store what an alert says of its event, with its pictures; raises DataError where it can't be."""
         alert = followed.alert
-        if alert is None or (alert.event is None and self._events):
+        if alert is None:
             return
+        self._note(alert)
         if (event := alert.event) is not None:
             known = self._events.get(event.id)
             shown = {"key_frame": known.key_frame, "clip": known.clip} if known else {}
@@ -119,16 +126,24 @@ class CameraRun:
                 event = self._pictured(event, followed.recent, whole=alert.state == "closed")
             self._events[event.id] = event
         height, width = followed.size
+        events = tuple(sorted(self._events.values(), key=lambda each: each.start))
+        spans = [(each.start, each.end) for each in self._troubles]
+        spans += [(each.start, each.end) for each in self._pictures]
+        judged = 1 - sum(end - start for start, end in spans) / max(alert.stream_time, 0.001)
+        frames = round(alert.stream_time * ANALYSIS_RATE)
+        label, why = decide_clip_label(events, self._troubles, frames, judged, self._pictures)
         record = ClipRecord(
             media=ClipMediaSummary(
                 source=self._source, width=width, height=height, duration=max(alert.stream_time, 0.001)
             ),
             evidence=ClipEvidenceSummary(
-                events=tuple(sorted(self._events.values(), key=lambda each: each.start)),
+                events=events,
+                troubles=tuple(self._troubles),
+                other_pictures=tuple(self._pictures),
                 mode="causal",
                 threshold=followed.threshold,
             ),
-            verdict=ClipVerdict(label="anomalous" if self._events else "normal"),
+            verdict=ClipVerdict(label=label, why_undecided=why),
             status="ok",
             key=self.path.name,
             scene=self._triage.scene.name,
@@ -136,6 +151,23 @@ class CameraRun:
             time=self._began,
         )
         self._folder.replace([record])
+
+    def _note(self, alert: LiveAlert) -> None:
+        """Note since when, and how long, the camera shows nothing or other pictures than were learned."""
+        now = alert.stream_time
+        if self._in_trouble:
+            self._troubles[-1] = self._troubles[-1].replace(end=now)
+        if self._other_picture:
+            self._pictures[-1] = self._pictures[-1].replace(end=now)
+        if alert.state == "recovered":
+            self._in_trouble = False
+        if alert.trouble is not None:
+            self._in_trouble = True
+            self._troubles.append(Trouble(kind=alert.trouble, start=now, end=now))
+        if alert.picture is not None:
+            self._other_picture = bool(alert.picture)
+            if alert.picture:
+                self._pictures.append(OtherPicture(kind=alert.picture, start=now, end=now))
 
     def _pictured(self, event: Event, recent: RecentFrames, *, whole: bool) -> Event:
         """With a key frame, and a short clip once it is over; one that can't be made is left out."""
