@@ -50,6 +50,9 @@ bench: install bench-mtd bench-reference bench-video bench-words bench-questions
 	$(BIN)/python scripts/bench_nuisances.py --drift 1000
 	$(BIN)/python scripts/bench_outliers.py
 	$(BIN)/python scripts/bench_edge.py --install
+	$(BIN)/python scripts/bench_workers.py
+	$(BIN)/python scripts/project_scale.py
+	$(BIN)/python scripts/bench_examples.py
 	$(BIN)/python scripts/bench_outliers.py --data $(DATA)
 
 bench-words: install
