@@ -165,3 +165,11 @@ def test_a_stream_changes_its_mode_with_its_pictures(both: Scene) -> None:
     lit = [alert.event for alert in alerts if alert.state == "opened" and alert.stream_time > 28]
     assert lit
     assert all(event is not None and 38 <= event.peak <= 42 for event in lit)
+
+
+def test_frames_taken_one_by_one_change_the_mode_as_a_stream_does(both: Scene) -> None:
+    stream, single = (StreamTriage(triage_of(both), "camera", SIZE) for _ in range(2))
+    followed = [alert for alert in stream.follow(scripted().frames()) if alert.state != "closed"]
+    told = [alert for frame in scripted().frames() for alert in single.alerts_for(frame)]
+    kinds = [(alert.state, alert.stream_time) for alert in told if alert.state != "closed"]
+    assert kinds == [(alert.state, alert.stream_time) for alert in followed]
