@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalist.audit.probes import SHAPES, SIZES, fresh_normals, paint, place_mask, run_probes
+from anomalist.agent.tools.subject import ProbeCell
+from anomalist.audit.log import AuditLog
+from anomalist.audit.probes import (
+    SHAPES,
+    SIZES,
+    fresh_normals,
+    newest_probes,
+    paint,
+    place_mask,
+    probe_result,
+    run_probes,
+)
 from anomalist.errors import DataError
 from anomalist.vision.profile import Profile
 from tests.audit.conftest import Logged
@@ -22,6 +33,22 @@ def test_large_contrast_is_found_more_often_than_small(tiles_profile: Profile, t
     assert faint.share is not None and glaring.share is not None and glaring.share > faint.share
     assert found.located.share is not None and found.located.share > 0.7
     assert found == run_probes(tiles_profile, normals, each=2, seed=1)
+
+
+def test_questions_are_answered_by_the_newest_probes_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
+    assert probe_result("housing") is None
+    cell = {"size": 0.02, "contrast": 0.08, "share": 0.25, "low": 0.1, "high": 0.5, "of": 12}
+    with AuditLog() as log:
+        log.append("probe", {"profile": "housing", "grid": [{**cell, "share": 1.0}]})
+        log.append("probe", {"profile": "housing", "grid": [cell]})
+        log.append("probe", {"profile": "other", "grid": [cell]})
+    newest, found = newest_probes("housing"), probe_result("housing")
+    assert newest is not None and found is not None
+    assert found.entry == newest.id
+    assert found.cells == (ProbeCell(size=0.02, contrast=0.08, painted=12, found=3),)
 
 
 def test_pictures_that_were_learned_from_are_no_fresh_normals(tiles_profile: Profile, tmp_path: Path) -> None:

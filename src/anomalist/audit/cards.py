@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anomalist.audit.log import audit_folder, has_log
+from anomalist.audit.probes import newest_probes
 from anomalist.audit.promises import Promise, weigh_promises
-from anomalist.audit.reading import LogEntry, read_entries
+from anomalist.audit.reading import read_entries
 from anomalist.errors import DataError
 from anomalist.report.document import escape_markdown
 from anomalist.report.wording import percent
@@ -93,9 +94,7 @@ def _promise_lines(promises: tuple[Promise, ...]) -> Iterator[str]:
 
 
 def _probe_lines(folder: Path, name: str) -> Iterator[str]:
-    last: LogEntry | None = None
-    for entry in read_entries(folder, kinds=["probe"]):
-        last = entry if entry.content.get("profile") == name else last
+    last = newest_probes(name, folder)
     if last is None:
         return
     content = last.content

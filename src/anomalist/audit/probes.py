@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalist.audit.log import audit_folder
+from anomalist.agent.tools.subject import ProbeCell, ProbeResult
+from anomalist.audit.log import audit_folder, has_log
 from anomalist.audit.promises import Interval, clopper_pearson
-from anomalist.audit.reading import read_entries
+from anomalist.audit.reading import LogEntry, read_entries
 from anomalist.audit.replay import find_medium
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import file_sha256
@@ -46,6 +47,33 @@ PLACES = (
 )
 _CANVAS = 128  # pixels of the canvas that masks are drawn on
 _MIN_SIDE = 2  # pixels of the smallest defect
+
+
+def newest_probes(name: str, folder: Path | None = None) -> LogEntry | None:
+    """The entry of the newest blind probes of a profile in the audit log; None where there are none."""
+    if not has_log(folder):
+        return None
+    newest = None
+    for entry in read_entries(folder, kinds=["probe"]):
+        newest = entry if entry.content.get("profile") == name else newest
+    return newest
+
+
+def probe_result(name: str) -> ProbeResult | None:
+    """The same as questions are answered by, from the log of this user."""
+    entry = newest_probes(name)
+    if entry is None:
+        return None
+    cells = [
+        ProbeCell(
+            size=cell["size"],
+            contrast=cell["contrast"],
+            painted=cell["of"],
+            found=round((cell["share"] or 0) * cell["of"]),
+        )
+        for cell in entry.content.get("grid") or ()
+    ]
+    return ProbeResult(entry=entry.id, time=entry.time, cells=tuple(cells))
 
 
 @dataclass(frozen=True)

@@ -223,10 +223,13 @@ def chat(
     Questions can be piped in, one a line. Conversations are kept by name.
     """
     use_passive_wait_policy()
+    from dataclasses import replace
+
     from anomalist.agent.asking.answering import REASONER, prepare
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.agent.models.selection import EVIDENCE, open_model
+    from anomalist.audit.probes import probe_result
     from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import announce_model, err
 
@@ -237,17 +240,18 @@ def chat(
         opened = _open_conversation(
             conversations, tuple(what or ()), profile, reference, name, false_alarm_rate
         )
+        subject = replace(opened.subject, probes=probe_result)
         spec = announce_model(model)
         speaker = None if spec == EVIDENCE else open_model(spec)
         talk = Chat(
-            opened.subject,
+            subject,
             conversations,
             opened.name,
             model=speaker,
             model_name=REASONER if speaker is None else spec,
             about=opened.about,
         )
-        prepare(opened.subject)
+        prepare(subject)
         err.print(
             f'Conversation "{talk.name}", {len(talk.answers)} answers so far; go on with it later: '
             f'anomalist chat --name "{talk.name}". /help lists commands.',

@@ -12,7 +12,7 @@ import pytest
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.run_answering import nearest_questions
 from anomalist.agent.asking.run_tables import run_tables
-from anomalist.agent.tools.subject import Subject
+from anomalist.agent.tools.subject import ProbeCell, ProbeResult, Subject
 from anomalist.eval.run_examples import clip_records, picture_records
 from anomalist.memory.cases import CaseStore
 from anomalist.querying.execution import run_query
@@ -78,6 +78,21 @@ def test_missed_defects_are_answered_by_scores_and_thresholds(run: Subject) -> N
     assert "they hold no ground truth" in reply.text
     assert "under its threshold of 3, p = " in reply.text
     assert reply.dropped == ()
+
+
+def test_blind_probes_say_what_a_profile_misses(run: Subject) -> None:
+    cells = tuple(
+        ProbeCell(size=size, contrast=contrast, painted=20, found=found)
+        for size, contrast, found in ((0.01, 0.04, 1), (0.08, 0.04, 9), (0.01, 0.32, 18), (0.08, 0.32, 20))
+    )
+    made = ProbeResult(entry="log:12", time="2026-11-30T10:00:00Z", cells=cells)
+    probed = replace(run, probes=lambda profile: made if profile == "grass" else None)
+    reply = answer(probed, "Why did you miss the defects on grass?")
+    said = "Blind probes of grass on 2026-11-30 found 48 of 80 painted defects; "
+    said += "of those with a contrast of 4 % 10 of 40."
+    assert (said, ("log:12",)) in [(claim.text, claim.evidence) for claim in reply.claims]
+    assert reply.dropped == ()
+    assert "Blind probes" not in answer(probed, "Why did you miss the defects on brick?").text
 
 
 def test_follow_ups_keep_what_was_talked_about(run: Subject) -> None:

@@ -123,7 +123,7 @@ def picture_draft(subject: Subject, question: Question, entities: Entities) -> R
         return _unmeasured(topic.text, topic.helps)
     if len(subject.records) > 1 and match_run_intent(plain) == "missed":
         where = (Condition(column="source", values=(subject.picture(entities.picture).source,)),)
-        return missed_draft(run_tables(subject).tables, where)
+        return missed_draft(run_tables(subject), where)
     intent = match_picture_intent(plain)
     if intent == "severity" and subject.records:
         record = subject.picture(entities.picture)
@@ -211,7 +211,7 @@ def _by_intent(
     if intent == "ship":
         return ship_draft(known.tables, where, plan)
     if intent == "missed":
-        return missed_draft(known.tables, where)
+        return missed_draft(known, where)
     if intent == "sure":
         return sure_draft(known.tables, where)
     if intent == "why":

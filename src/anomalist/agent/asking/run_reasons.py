@@ -16,10 +16,11 @@ from anomalist.agent.asking.run_replies import (
     phrase_conditions,
     query_draft,
 )
+from anomalist.agent.asking.run_tables import RunTables
 from anomalist.agent.reasoning.severity import region_severity
 from anomalist.agent.reasoning.wording import join_words, reference_kind, with_article
 from anomalist.agent.tools.decision import explain_severity
-from anomalist.agent.tools.subject import Result, Subject
+from anomalist.agent.tools.subject import ProbeResult, Result, Subject
 from anomalist.querying.execution import run_query
 from anomalist.querying.query import Condition, Query, Value
 from anomalist.querying.tables import Tables
@@ -37,8 +38,12 @@ class _Numbers(Result):
     numbers: tuple[float, ...]
 
 
-def missed_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
-    """Why defects were not found: scores, thresholds and p-values of what was called normal there."""
+def missed_draft(known: RunTables, where: Sequence[Condition]) -> RunDraft:
+    """Why defects were not found: scores, thresholds and p-values of what was called normal there.
+
+    Where blind probes of the profile were made, also how many painted defects it finds.
+    """
+    tables = known.tables
     normal = (*where, Condition(column="label", values=("normal",)))
     shown = ("name", "score", "threshold", "p_value", "rate", "regions")
     query = Query(where=normal, measure="list", sort="p_value", show=shown)
@@ -61,12 +66,34 @@ def missed_draft(tables: Tables, where: Sequence[Condition]) -> RunDraft:
         at = f"At a false-alarm rate of {percent_text(wider)}"
         text = f"{at}, {more.matched:,} of them would be called anomalous."
         claims.append(make_claim(text, (QUERY_ID,)))
+    for row in run_query(tables, Query(where=tuple(where), by=("profile",))).rows:
+        probes = known.probes(str(row[0]))
+        if probes is not None:
+            claims += _probe_claims(str(row[0]), probes, used)
     text = (
         "What would help: name the missed ones, so that they count as labelled defects (learn --defects), "
         "more normal pictures, or a higher false-alarm rate."
     )
     claims.append(make_claim(text, (QUERY_ID,)))
     return RunDraft(Draft(tuple(claims), tuple(used)), query, query.reading(result.of), "missed")
+
+
+def _probe_claims(profile: str, probes: ProbeResult, used: list[Result]) -> list[Claim]:
+    """What blind probes say a profile misses: of all, and by contrast where that is most."""
+    painted, found = (sum(getattr(cell, what) for cell in probes.cells) for what in ("painted", "found"))
+    if not painted:
+        return []
+    day = probes.time[:10]
+    weakest = min(cell.contrast for cell in probes.cells)
+    faint = [cell for cell in probes.cells if cell.contrast == weakest]
+    faint_found, faint_painted = sum(cell.found for cell in faint), sum(cell.painted for cell in faint)
+    numbers = (found, painted, 100 * weakest, faint_found, faint_painted, *map(float, day.split("-")))
+    used.append(_Numbers(ids=(probes.entry,), numbers=numbers))
+    text = (
+        f"Blind probes of {profile} on {day} found {found} of {painted} painted defects; "
+        f"of those with a contrast of {100 * weakest:g} % {faint_found} of {faint_painted}."
+    )
+    return [make_claim(text, (probes.entry,))]
 
 
 def _near_claims(row: Sequence[Value | None]) -> list[Claim]:

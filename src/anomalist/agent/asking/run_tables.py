@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
 from anomalist.agent.tools.records import MAX_KEPT, subject_tables
-from anomalist.agent.tools.subject import Subject
+from anomalist.agent.tools.subject import ProbeResult, Subject, no_probes
 from anomalist.querying.tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
 class RunTables:
-    """Tables of records, and the words in them."""
+    """Tables of records, the words in them, and the newest blind probes of a profile by its name."""
 
     tables: Tables
     vocabulary: RunVocabulary
+    probes: Callable[[str], ProbeResult | None] = no_probes
 
 
 _kept: list[RunTables] = []
@@ -29,8 +31,8 @@ def run_tables(subject: Subject) -> RunTables:
     with _lock:
         for kept in _kept:
             if kept.tables is tables:
-                return kept
-    made = RunTables(tables, RunVocabulary(tables))
+                return replace(kept, probes=subject.probes)
+    made = RunTables(tables, RunVocabulary(tables), subject.probes)
     with _lock:
         _kept.append(made)
         del _kept[:-MAX_KEPT]

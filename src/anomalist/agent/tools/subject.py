@@ -30,6 +30,31 @@ class Result(Frozen):
     notes: tuple[str, ...] = Field((), description="what could not be told, and why")
 
 
+class ProbeCell(Frozen):
+    """Painted defects of one size and contrast, and how many of them were found.
+
+    ``size`` is a share of the picture's longer side, ``contrast`` a step of the grey level, 0 to 1.
+    """
+
+    size: float
+    contrast: float
+    painted: int
+    found: int
+
+
+class ProbeResult(Frozen):
+    """What blind probes of a profile found; ``entry`` is theirs in the audit log, ``time`` UTC, ISO 8601."""
+
+    entry: str
+    time: str
+    cells: tuple[ProbeCell, ...]
+
+
+def no_probes(_: str) -> ProbeResult | None:
+    """Probes that nobody made."""
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """The records of a picture, a batch or clips, and access to their pictures and calibration.
@@ -49,6 +74,7 @@ class Subject:
     past : further records that can be searched, such as older ones.
     folder : second base folder for relative paths of sources.
     crops : folder to which crops are written; None writes nothing.
+    probes : the newest blind probes of a profile, by its name.
     """
 
     records: tuple[Record, ...] = ()
@@ -63,6 +89,7 @@ class Subject:
     past: tuple[Record, ...] = ()
     folder: Path | None = None
     crops: Path | None = None
+    probes: Callable[[str], ProbeResult | None] = no_probes
 
     def picture(self, name: str | None = None) -> Record:
         """The record of a picture, by its path or file name; without a name the only one.
