@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.audit.recording import AuditTrail, RunTrail
-from anomalist.cameras.progress import ALERTS
 from anomalist.composition import TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.feedback import stored_rank_adjustments
@@ -29,7 +28,7 @@ from anomalist.report.figures import render_event_images
 from anomalist.report.picture_view import PictureReportView
 from anomalist.storage.files import append_row, open_rows, write_atomically
 from anomalist.storage.opening import OpensTogether
-from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
+from anomalist.storage.run_folder import ALERTS, ClipRunFolder, ImageRunFolder
 from anomalist.triage import ClipEvidence, Triage
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Inspection, Record

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from anomalist.cameras.progress import ALERTS, read_progress
+from anomalist.cameras.progress import read_progress
 from anomalist.errors import DataError
+from anomalist.storage.run_folder import ALERTS
 from anomalist.streaming import AlertState, LiveAlert
 from tests.agent.event_cases import make_event
 

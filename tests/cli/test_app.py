@@ -128,7 +128,7 @@ def test_a_report_is_written_again_without_profile_or_model(
         (("learn", "{tmp}", "--profile", "../up:hill?/.."), "No pictures"),
         (("learn", "{tmp}", "--profile", "what?"), "not a profile name"),
         (("report", "{tmp}"), "records.jsonl"),
-        (("eval", "detection", "--data", "{tmp}", "--train-normals", "3"), "good"),
+        (("eval", "detection", "--data", "{tmp}", "--train-normals", "3"), "is in no known layout"),
     ],
 )
 def test_what_the_user_can_mend_is_one_message_without_a_traceback(

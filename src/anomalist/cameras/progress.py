@@ -12,10 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from anomalist.errors import DataError
+from anomalist.storage.run_folder import ALERTS
 from anomalist.streaming import LiveAlert
 from anomalist.types.clip import Event
-
-ALERTS = "alerts.jsonl"
 
 Told = tuple[str, str | float]
 """What was told: its state, and the id of its event or else its time."""

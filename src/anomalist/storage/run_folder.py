@@ -24,6 +24,8 @@ from anomalist.types.image import RECORD_FORMAT, Inspection, Record
 
 RECORDS = "records.jsonl"
 CLIPS = "clips.jsonl"
+ALERTS = "alerts.jsonl"
+"""What was told of live streams, a row an alert."""
 RecordT = TypeVar("RecordT", Record, ClipRecord)
 
 

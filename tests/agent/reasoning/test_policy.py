@@ -176,10 +176,15 @@ def test_the_digest_covers_the_content_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_p_against_the_rate_is_decided_in_one_place() -> None:
-    """Each copy of the comparison has its own idea of an exact tie: p = k / (n + 1) may miss it by a bit."""
+    """Each copy of the comparison has its own idea of an exact tie: p = k / (n + 1) may miss it by a bit.
+
+    The runner of an export can't import that place; its labels are held against those of the package.
+    """
     source = Path(policy_module.__file__).parents[2]
     found = []
     for path in source.rglob("*.py"):
+        if path.parent.name == "runner":
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Compare) and len(node.ops) == 1:
                 left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
