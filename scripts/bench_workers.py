@@ -18,29 +18,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from PIL import Image
+from generated_parts import write_tiles
 
 from anomalist.pipeline import learn
-from anomalist.vision.synthetic_textures import render_surface
 from anomalist.vision.worker_pool import usable_cores
 
 TO_LEARN = 24
 COMMAND = (sys.executable, "-c", "from anomalist.cli.app import main; main()")
-
-
-def write_tiles(folder: Path, numbers: Sequence[int], side: int) -> Path:
-    """Crops of one rendered surface, PNG."""
-    folder.mkdir()
-    whole = render_surface(7, 2 * side)
-    for number in numbers:
-        tile = np.roll(whole, (37 * number, 53 * number), (0, 1))[:side, :side]
-        Image.fromarray(tile).save(folder / f"{number:05d}.png")
-    return folder
 
 
 def cpu_seconds() -> float:

@@ -7,12 +7,15 @@ are changes of the whole picture that a line brings: small ones, which are norma
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from anomalist.vision.synthetic_textures import render_surface
 
 Picture = npt.NDArray[np.uint8]
 SIDE, MARGIN = 256, 32
@@ -21,6 +24,16 @@ PRODUCTS = ("plate", "cap", "label", "woven")
 DEFECTS = ("scratch", "stain", "missing")
 _WHOLE = SIDE + 2 * MARGIN
 _Y, _X = (np.mgrid[0:_WHOLE, 0:_WHOLE] - MARGIN).astype(np.float32)
+
+
+def write_tiles(folder: Path, numbers: Iterable[int], side: int) -> Path:
+    """Write crops of one rendered surface as PNG, named by their numbers; returns the new folder."""
+    folder.mkdir()
+    whole = render_surface(7, 2 * side)
+    for number in numbers:
+        tile = np.roll(whole, (37 * number, 53 * number), (0, 1))[:side, :side]
+        Image.fromarray(tile).save(folder / f"{number:05d}.png")
+    return folder
 
 
 def make_part(product: str, seed: int, defect: str | None = None) -> tuple[Picture, npt.NDArray[np.bool_]]:

@@ -24,8 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-import numpy as np
-from PIL import Image
+from generated_parts import write_tiles
 
 from anomalist.audit.recording import RunTrail, open_trail
 from anomalist.pipeline import Inspector, learn
@@ -33,21 +32,10 @@ from anomalist.records import store_inspection
 from anomalist.storage.run_folder import ImageRunFolder
 from anomalist.vision.media.images import load_image
 from anomalist.vision.prefetch import single_threaded
-from anomalist.vision.synthetic_textures import render_surface
 
 TO_LEARN = 24
 NODES = (1, 10, 100)
 T = TypeVar("T")
-
-
-def write_tiles(folder: Path, count: int, side: int) -> list[Path]:
-    """Crops of one rendered surface, PNG."""
-    folder.mkdir()
-    whole = render_surface(7, 2 * side)
-    paths = [folder / f"{number:05d}.png" for number in range(count)]
-    for number, path in enumerate(paths):
-        Image.fromarray(np.roll(whole, (37 * number, 53 * number), (0, 1))[:side, :side]).save(path)
-    return paths
 
 
 def cpu_of(work: Callable[[], T]) -> tuple[float, T]:
@@ -124,7 +112,7 @@ def main() -> None:
     with TemporaryDirectory() as place, single_threaded():
         folder = Path(place)
         os.environ["ANOMALIST_HOME"] = str(folder / "home")
-        tiles = write_tiles(folder / "tiles", TO_LEARN + asked.pictures, asked.side)
+        tiles = sorted(write_tiles(folder / "tiles", range(TO_LEARN + asked.pictures), asked.side).iterdir())
         learn(tiles[:TO_LEARN], profile="projected", effort=asked.effort)
         inspector = Inspector("projected", model="evidence")
         seconds, size = measure(tiles[TO_LEARN:], inspector, folder / "out")
