@@ -130,13 +130,7 @@ def learn(
 ) -> JobStatus:
     """From pictures without defects: uploaded, or folders in the allowed folders."""
     _refuse_twin(form.name, overwrite=form.overwrite)
-    spec = LearnSpec(
-        name=form.name,
-        paths=_sources(services, files, paths, "picture"),
-        effort=form.effort,
-        outliers=None if form.outliers == "ask" else form.outliers,
-        force=form.overwrite,
-    )
+    spec = _learn_spec(form, _sources(services, files, paths, "picture"))
     return _submit(services, "learn", spec, caller.name)
 
 
@@ -152,14 +146,18 @@ def learn_products(
     ``housing/01.png``, or in the allowed folders.
     """
     _refuse_twin(form.name, overwrite=form.overwrite)
-    spec = LearnSpec(
+    spec = _learn_spec(form, (_products(services, files, paths),))
+    return _submit(services, "learn-products", spec, caller.name)
+
+
+def _learn_spec(form: LearnForm, paths: tuple[Path, ...]) -> LearnSpec:
+    return LearnSpec(
         name=form.name,
-        paths=(_products(services, files, paths),),
+        paths=paths,
         effort=form.effort,
         outliers=None if form.outliers == "ask" else form.outliers,
         force=form.overwrite,
     )
-    return _submit(services, "learn-products", spec, caller.name)
 
 
 def _products(services: Services, files: list[UploadFile] | None, paths: list[str] | None) -> Path:
