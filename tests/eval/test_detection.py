@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from anomalist.errors import DataError
 from anomalist.eval.detection import (
     Contender,
     DetectionResult,
-    compare_detection,
     contenders,
     evaluate_detection,
+    run_detection,
 )
 from anomalist.eval.image_datasets import Split
 from anomalist.vision.detectors.base import Progress
@@ -93,10 +95,14 @@ def test_progress_is_reported_while_making_and_inspecting(labelled: Path) -> Non
     assert heard[1:] == [("inspecting", done, 15) for done in range(1, 16)]
 
 
+def results_of(data: Path, asked: Sequence[Contender], **options: Any) -> Iterator[DetectionResult]:
+    return (DetectionResult.model_validate(run.result) for run in run_detection(data, asked, **options))
+
+
 def test_every_contender_runs_with_every_seed_once(labelled: Path) -> None:
     first, second = RecordingContender(), RecordingContender()
     contenders = [Contender("first", first, "fast"), Contender("second", second)]
-    results = list(compare_detection(labelled, contenders, train_normals=4, seeds=[0, 1, 0]))
+    results = list(results_of(labelled, contenders, train_normals=4, seeds=[0, 1, 0]))
     assert [(result.contender, result.seed) for result in results] == [
         ("first", 0),
         ("first", 1),
@@ -110,7 +116,7 @@ def test_every_contender_runs_with_every_seed_once(labelled: Path) -> None:
 
 def test_a_result_comes_before_the_next_run_starts(labelled: Path) -> None:
     making = RecordingContender()
-    results = compare_detection(labelled, [Contender("darkness", making)], train_normals=0, seeds=[0, 1])
+    results = results_of(labelled, [Contender("darkness", making)], train_normals=0, seeds=[0, 1])
     assert next(results).seed == 0
     assert making.seeds == [0]
 
@@ -218,7 +224,7 @@ def test_a_public_data_set_keeps_its_split_and_each_product_has_its_result(tmp_p
             (holed(9) == 5)[..., 0] * np.uint8(255),
         )
     learns = Contender("darkness", RecordingContender(), effort="fast")
-    first, second = compare_detection(tmp_path, [learns], train_normals=None)
+    first, second = results_of(tmp_path, [learns], train_normals=None)
     assert (first.data, second.data) == (f"{tmp_path.name}/cap", f"{tmp_path.name}/nut")
     assert (first.n_train, first.n_test, first.n_by_defect) == (3, 3, {"hole": 1})
     assert first.image_auroc == 1
@@ -236,7 +242,7 @@ def test_what_learns_needs_a_normal_picture(tmp_path: Path) -> None:
     )
     learns = Contender("darkness", RecordingContender(), effort="fast")
     with pytest.raises(DataError, match="no normal picture to learn from"):
-        list(compare_detection(tmp_path, [learns], train_normals=None))
-    (result,) = compare_detection(tmp_path, [Contender("darkness", RecordingContender())], train_normals=0)
+        list(results_of(tmp_path, [learns], train_normals=None))
+    (result,) = results_of(tmp_path, [Contender("darkness", RecordingContender())], train_normals=0)
     assert (result.image_auroc, result.n_test) == (None, 1)
     assert result.pixel_auroc is not None

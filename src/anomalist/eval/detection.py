@@ -162,29 +162,7 @@ def evaluate_detection(
     Raises AnomalistError where the folder, the groups or the false-alarm rate are invalid.
     """
     parts = split_dataset(load_folder(data, groups), train_normals, seed)
-    return evaluate_split(parts, contender, name=data.resolve().name, seed=seed, progress=progress)
-
-
-def evaluate_split(
-    parts: Split,
-    contender: Contender,
-    *,
-    name: str,
-    seed: int = 0,
-    notes: Sequence[str] = (),
-    progress: Progress = no_progress,
-) -> DetectionResult:
-    """Train a contender on the training part of a split and score it on its test part.
-
-    Leaks between the parts are looked for and noted.
-
-    Parameters
-    ----------
-    name : of the data, as it goes into the result.
-    notes : on the data.
-    parts, contender, seed, progress : see `evaluate_detection`.
-    """
-    run = run_split(parts, contender, name=name, seed=seed, notes=notes, progress=progress)
+    run = run_split(parts, contender, name=data.resolve().name, seed=seed, progress=progress)
     return DetectionResult.model_validate(run.result)
 
 
@@ -197,7 +175,16 @@ def run_split(
     notes: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> SavedRun:
-    """`evaluate_split` with what is said about each picture."""
+    """Train a contender on the training part of a split and score it on its test part.
+
+    Leaks between the parts are looked for and noted.
+
+    Parameters
+    ----------
+    name : of the data, as it goes into the result.
+    notes : on the data.
+    parts, contender, seed, progress : see `evaluate_detection`.
+    """
     import torch
 
     from anomalist.pipeline import Inspector
@@ -244,25 +231,6 @@ def _recorded(
         if inspection.record.source in items:
             scored.append(ScoredPicture.of(items[inspection.record.source], inspection))
         yield inspection
-
-
-def compare_detection(
-    data: Path,
-    contenders: Sequence[Contender],
-    *,
-    train_normals: int | None,
-    groups: Path | None = None,
-    seeds: Sequence[int] = (0,),
-    progress: Progress = no_progress,
-) -> Iterator[DetectionResult]:
-    """Measure every contender with every distinct seed on every product; results are yielded one by one.
-
-    See `run_detection` for the parameters.
-    """
-    for run in run_detection(
-        data, contenders, train_normals=train_normals, groups=groups, seeds=seeds, progress=progress
-    ):
-        yield DetectionResult.model_validate(run.result)
 
 
 def run_detection(
