@@ -16,7 +16,7 @@ from anomalist.audit.probes import (
     newest_probes,
     paint,
     place_mask,
-    probe_result,
+    probe_results,
     run_probes,
 )
 from anomalist.errors import DataError
@@ -39,14 +39,13 @@ def test_questions_are_answered_by_the_newest_probes_of_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
-    assert probe_result("housing") is None
+    assert probe_results() == {}
     cell = {"size": 0.02, "contrast": 0.08, "share": 0.25, "low": 0.1, "high": 0.5, "of": 12}
     with AuditLog() as log:
         log.append("probe", {"profile": "housing", "grid": [{**cell, "share": 1.0}]})
         log.append("probe", {"profile": "housing", "grid": [cell]})
         log.append("probe", {"profile": "other", "grid": [cell]})
-    newest, found = newest_probes("housing"), probe_result("housing")
-    assert newest is not None and found is not None
+    newest, found = newest_probes()["housing"], probe_results()["housing"]
     assert found.entry == newest.id
     assert found.cells == (ProbeCell(size=0.02, contrast=0.08, painted=12, found=3),)
 

@@ -94,7 +94,7 @@ def _promise_lines(promises: tuple[Promise, ...]) -> Iterator[str]:
 
 
 def _probe_lines(folder: Path, name: str) -> Iterator[str]:
-    last = newest_probes(name, folder)
+    last = newest_probes(folder).get(name)
     if last is None:
         return
     content = last.content

@@ -49,21 +49,19 @@ _CANVAS = 128  # pixels of the canvas that masks are drawn on
 _MIN_SIDE = 2  # pixels of the smallest defect
 
 
-def newest_probes(name: str, folder: Path | None = None) -> LogEntry | None:
-    """The entry of the newest blind probes of a profile in the audit log; None where there are none."""
+def newest_probes(folder: Path | None = None) -> dict[str, LogEntry]:
+    """The entry of the newest blind probes in the audit log of each profile that has some, by its name."""
     if not has_log(folder):
-        return None
-    newest = None
-    for entry in read_entries(folder, kinds=["probe"]):
-        newest = entry if entry.content.get("profile") == name else newest
-    return newest
+        return {}
+    return {str(entry.content.get("profile")): entry for entry in read_entries(folder, kinds=["probe"])}
 
 
-def probe_result(name: str) -> ProbeResult | None:
+def probe_results() -> dict[str, ProbeResult]:
     """The same as questions are answered by, from the log of this user."""
-    entry = newest_probes(name)
-    if entry is None:
-        return None
+    return {name: _result(entry) for name, entry in newest_probes().items()}
+
+
+def _result(entry: LogEntry) -> ProbeResult:
     cells = [
         ProbeCell(
             size=cell["size"],

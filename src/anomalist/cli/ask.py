@@ -65,14 +65,14 @@ def ask(
     use_passive_wait_policy()
     from anomalist.agent.asking.answering import answer
     from anomalist.agent.asking.question import read_question
-    from anomalist.audit.probes import probe_result
+    from anomalist.audit.probes import probe_results
     from anomalist.audit.recording import record_answer
     from anomalist.subjects import load_subject
 
     read_question(question)  # refused before the long work
     plan = _plan(aql, level, sample, accept)
     subject = load_subject(what, profile, reference, picture, false_alarm_rate)
-    subject = replace(subject, crops=crops, probes=probe_result)
+    subject = replace(subject, crops=crops, probes=probe_results)
     reply = answer(subject, question, options or (), plan=plan)
     record_answer(reply, profile)
     print(reply.model_dump_json() if json else format_answer(reply))

@@ -229,7 +229,7 @@ def chat(
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
     from anomalist.agent.models.selection import EVIDENCE, open_model
-    from anomalist.audit.probes import probe_result
+    from anomalist.audit.probes import probe_results
     from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import announce_model, err
 
@@ -240,7 +240,7 @@ def chat(
         opened = _open_conversation(
             conversations, tuple(what or ()), profile, reference, name, false_alarm_rate
         )
-        subject = replace(opened.subject, probes=probe_result)
+        subject = replace(opened.subject, probes=probe_results)
         spec = announce_model(model)
         speaker = None if spec == EVIDENCE else open_model(spec)
         talk = Chat(

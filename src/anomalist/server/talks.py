@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anomalist.agent.models.selection import EVIDENCE, open_model
 from anomalist.agent.tools.subject import Subject
-from anomalist.audit.probes import probe_result
+from anomalist.audit.probes import probe_results
 from anomalist.audit.recording import open_trail, record_answer
 from anomalist.composition import resolve_model
 from anomalist.errors import AnomalistError, DataError
@@ -139,7 +139,7 @@ class Talks:
 
     def _subject(self, about: About) -> Subject:
         if about.run:
-            return replace(load_subject(run_folder(self._runs, about.run)), probes=probe_result)
+            return replace(load_subject(run_folder(self._runs, about.run)), probes=probe_results)
         if not about.inspections:
             raise DataError("What is the question about?", "Name inspected pictures, or a run.")
         found = [self._store.get(id) for id in about.inspections]
@@ -149,7 +149,7 @@ class Talks:
             with contextlib.suppress(AnomalistError):  # what is on record can still be asked
                 if (inspector := self._loaded.of_record(records[0])) is not None:
                     base = inspector.subject([])
-        return replace(base, records=records, folder=self._runs / found[0].run, probes=probe_result)
+        return replace(base, records=records, folder=self._runs / found[0].run, probes=probe_results)
 
 
 def rate_of(record: Record) -> float | None:

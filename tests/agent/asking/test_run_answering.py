@@ -86,7 +86,7 @@ def test_blind_probes_say_what_a_profile_misses(run: Subject) -> None:
         for size, contrast, found in ((0.01, 0.04, 1), (0.08, 0.04, 9), (0.01, 0.32, 18), (0.08, 0.32, 20))
     )
     made = ProbeResult(entry="log:12", time="2026-11-30T10:00:00Z", cells=cells)
-    probed = replace(run, probes=lambda profile: made if profile == "grass" else None)
+    probed = replace(run, probes=lambda: {"grass": made})
     reply = answer(probed, "Why did you miss the defects on grass?")
     said = "Blind probes of grass on 2026-11-30 found 48 of 80 painted defects; "
     said += "of those with a contrast of 4 % 10 of 40."

@@ -66,10 +66,10 @@ def missed_draft(known: RunTables, where: Sequence[Condition]) -> RunDraft:
         at = f"At a false-alarm rate of {percent_text(wider)}"
         text = f"{at}, {more.matched:,} of them would be called anomalous."
         claims.append(make_claim(text, (QUERY_ID,)))
+    probed = known.probes()
     for row in run_query(tables, Query(where=tuple(where), by=("profile",))).rows:
-        probes = known.probes(str(row[0]))
-        if probes is not None:
-            claims += _probe_claims(str(row[0]), probes, used)
+        if (profile := str(row[0])) in probed:
+            claims += _probe_claims(profile, probed[profile], used)
     text = (
         "What would help: name the missed ones, so that they count as labelled defects (learn --defects), "
         "more normal pictures, or a higher false-alarm rate."

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
 from anomalist.agent.tools.records import MAX_KEPT, subject_tables
-from anomalist.agent.tools.subject import ProbeResult, Subject, no_probes
+from anomalist.agent.tools.subject import ProbeResult, Subject
 from anomalist.querying.tables import Tables
 
 
 @dataclass(frozen=True, eq=False)
 class RunTables:
-    """Tables of records, the words in them, and the newest blind probes of a profile by its name."""
+    """Tables of records, the words in them, and what gives the newest blind probes by profile."""
 
     tables: Tables
     vocabulary: RunVocabulary
-    probes: Callable[[str], ProbeResult | None] = no_probes
+    probes: Callable[[], Mapping[str, ProbeResult]] = dict
 
 
 _kept: list[RunTables] = []

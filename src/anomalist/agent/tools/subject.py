@@ -50,11 +50,6 @@ class ProbeResult(Frozen):
     cells: tuple[ProbeCell, ...]
 
 
-def no_probes(_: str) -> ProbeResult | None:
-    """Probes that nobody made."""
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class Subject:
     """The records of a picture, a batch or clips, and access to their pictures and calibration.
@@ -74,7 +69,7 @@ class Subject:
     past : further records that can be searched, such as older ones.
     folder : second base folder for relative paths of sources.
     crops : folder to which crops are written; None writes nothing.
-    probes : the newest blind probes of a profile, by its name.
+    probes : gives the newest blind probes of each profile that has some, by its name.
     """
 
     records: tuple[Record, ...] = ()
@@ -89,7 +84,7 @@ class Subject:
     past: tuple[Record, ...] = ()
     folder: Path | None = None
     crops: Path | None = None
-    probes: Callable[[str], ProbeResult | None] = no_probes
+    probes: Callable[[], Mapping[str, ProbeResult]] = dict
 
     def picture(self, name: str | None = None) -> Record:
         """The record of a picture, by its path or file name; without a name the only one.
