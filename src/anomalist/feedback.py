@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalist.agent.reasoning.recall import event_feedback
+from anomalist.agent.reasoning.recall import event_feedback, event_vector
 from anomalist.errors import DataError, ProfileError
 from anomalist.memory.cases import Action, Case, CaseStore
 from anomalist.memory.ranking import RankAdjustment, rank_adjustments
@@ -21,7 +21,7 @@ from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
 from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.vision.detectors.base import Progress, no_progress
-from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE, event_signature
+from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE
 from anomalist.vision.profile import MIXED_KIND, Manifest, Profile, load_profile
 
 
@@ -67,7 +67,7 @@ def event_rank_adjustments(store: CaseStore, records: Sequence[ClipRecord]) -> d
         cases, vectors = store.vectors(SIGNATURE_SPACE, profile=scene)
         if not events or not cases:
             continue
-        wanted = np.stack([event_signature(event, _frame_size(record)) for record, event in events])
+        wanted = np.stack([event_vector(record, event) for record, event in events])
         for (record, event), moved in zip(
             events, rank_adjustments(wanted, cases, vectors, floor=SIGNATURE_MIN_SIMILARITY), strict=True
         ):
@@ -83,10 +83,6 @@ def stored_rank_adjustments(records: Sequence[ClipRecord]) -> Mapping[str, RankA
         return {}
     with CaseStore() as store:
         return event_rank_adjustments(store, records)
-
-
-def _frame_size(record: ClipRecord) -> tuple[int, int]:
-    return record.height or 1, record.width or 1
 
 
 _MAX_NAMED = 3

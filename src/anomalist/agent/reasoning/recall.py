@@ -76,7 +76,6 @@ def event_feedback(
     record: ClipRecord, event: Event, action: Action, note: str = ""
 ) -> tuple[Feedback, dict[str, FloatArray]]:
     """Feedback on an event, and the embedding by which events like it are ranked."""
-    size = record.height or 1, record.width or 1
     feedback = Feedback(
         action=action,
         media="event",
@@ -92,7 +91,12 @@ def event_feedback(
         profile=record.scene,
         note=note,
     )
-    return feedback, {SIGNATURE_SPACE: event_signature(event, size)}
+    return feedback, {SIGNATURE_SPACE: event_vector(record, event)}
+
+
+def event_vector(record: ClipRecord, event: Event) -> FloatArray:
+    """The signature of an event of a recorded clip; see `event_signature`."""
+    return event_signature(event, (record.height or 1, record.width or 1))
 
 
 class PictureMemory:
