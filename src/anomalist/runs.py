@@ -139,27 +139,30 @@ class ClipRun(OpensTogether):
 
         A clip that has killed two processes gets a record with that error.
         """
-        plan: deque[ClipRecord | None] = deque()  # None: comes from a process
+        # What is done, or what comes from a process: the clip, if it was opened to see whether it is done.
+        plan: deque[ClipRecord | Video | None] = deque()
 
         def open_ones() -> Iterator[str | Path]:
             for source in sources:
-                done = None
-                with suppress(AnomalistError):  # a process meets it, too
-                    done = self._done(open_video(source))
-                plan.append(done)
+                video = done = None
+                if self._folder is not None:
+                    with suppress(AnomalistError):  # a process meets it, too
+                        video = open_video(source)
+                        done = self._done(video)
+                plan.append(done or video)
                 if done is None:
                     yield source
 
         triage = self._triage
         for source, measured in work_in_processes(clip_opener(triage), open_ones(), workers):
-            while (done := plan.popleft()) is not None:
-                yield done
+            while isinstance(planned := plan.popleft(), ClipRecord):
+                yield planned
             if isinstance(measured, LostItem):
                 yield self._keep(triage.failed(source, lost_item(source, measured.words)))
             else:
                 # Each gets what its own measuring gave.
-                yield self._keep(triage.judge(source, measured))  # type: ignore[arg-type]
-        yield from (done for done in plan if done is not None)
+                yield self._keep(triage.judge(planned or source, measured))  # type: ignore[arg-type]
+        yield from (planned for planned in plan if isinstance(planned, ClipRecord))
 
     def _done(self, video: Video) -> ClipRecord | None:
         return None if self._folder is None else self._folder.done(video.source, self._triage.key(video))
