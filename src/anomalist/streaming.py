@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Condition, Thread
@@ -320,6 +321,20 @@ class _Followed:
 
     def __post_init__(self) -> None:
         self.machine = HysteresisSegmenter(self.threshold)
+
+
+@contextmanager
+def following(triage: Triage, video: Video, recent: RecentFrames) -> Iterator[StreamTriage]:
+    """What turns the frames of one video into alerts; who looks at its events again is asked beside it.
+
+    ``recent`` holds the latest frames of the video.
+    """
+    with ExitStack() as stack:
+        opinions = None
+        if triage.annotator.looks_at_pictures:
+            asks_model = triage.annotator.model is not None
+            opinions = stack.enter_context(OpinionQueue(triage.annotator, recent, asks_model=asks_model))
+        yield StreamTriage(triage, video.source, video.size, opinions=opinions)
 
 
 Annotate = Callable[[Video, tuple[Event, ...]], tuple[Event, ...]]

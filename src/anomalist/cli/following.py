@@ -96,7 +96,7 @@ def follow_stream(run: Triage, path: str, output: AlertOutput) -> None:
     A model is asked beside that: its opinion on an event follows in a line of its own.
     """
     from anomalist.publishing.publishers import Publishers
-    from anomalist.streaming import OpinionQueue, StreamTriage
+    from anomalist.streaming import following
     from anomalist.vision.media.streams import RecentFrames
     from anomalist.vision.media.video import open_video
     from anomalist.vision.motion.learning import ANALYSIS_RATE
@@ -107,12 +107,7 @@ def follow_stream(run: Triage, path: str, output: AlertOutput) -> None:
         if output.trail is not None:
             stack.enter_context(output.trail)
         output.begin([run])
-        opinions = None
-        if run.annotator.looks_at_pictures:
-            opinions = stack.enter_context(
-                OpinionQueue(run.annotator, recent, asks_model=run.annotator.model is not None)
-            )
-        follower = StreamTriage(run, video.source, video.size, opinions=opinions)
+        follower = stack.enter_context(following(run, video, recent))
         _promise(video.source, run)
         recorder = output.recorder(stack)
         published = stack.enter_context(Publishers(output.addresses, warn, run.scene.name))

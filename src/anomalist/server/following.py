@@ -7,7 +7,6 @@ for triaged clips show, rank and take feedback on it as on any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as ThreadEvent
@@ -18,7 +17,7 @@ from anomalist.report.builder import clip_range
 from anomalist.report.figures import render_event_images
 from anomalist.storage.files import utc_now, write_atomically
 from anomalist.storage.run_folder import ClipRunFolder
-from anomalist.streaming import LiveAlert, OpinionQueue, StreamTriage
+from anomalist.streaming import LiveAlert, following
 from anomalist.triage import Triage
 from anomalist.types.clip import (
     ClipEvidenceSummary,
@@ -69,11 +68,7 @@ def follow_stream(triage: Triage, address: str, stopped: ThreadEvent) -> Iterato
                 return
             yield frame
 
-    with ExitStack() as stack:
-        opinions = None
-        if triage.annotator.model is not None:
-            opinions = stack.enter_context(OpinionQueue(triage.annotator, recent))
-        follower = StreamTriage(triage, video.source, video.size, opinions=opinions)
+    with following(triage, video, recent) as follower:
         threshold, _ = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
         yield FollowedAlert(None, recent, video.size, threshold)
         for alert in follower.follow(recent.record(frames())):
