@@ -5,9 +5,15 @@ from __future__ import annotations
 import ast
 from importlib.resources import files
 
-PARTS = ("kernels", "reading", "registration", "inputs", "networks", "detectors", "running")
-"""Modules of the runner, each after those that it imports."""
 _PACKAGE = "anomalist.edge.runner"
+PARTS = (
+    "anomalist.vision.shift.arithmetic",
+    *(
+        f"{_PACKAGE}.{part}"
+        for part in ("kernels", "reading", "registration", "inputs", "networks", "detectors", "running")
+    ),
+)
+"""Modules of the runner, each after those that it imports."""
 _HEAD = '''"""Gives pictures their label, without the package that the profile was learned with.
 
 Usage: python run.py PICTURE… [--json]. Needs numpy, Pillow and onnxruntime. Written by anomalist export.
@@ -28,7 +34,8 @@ def runner_source() -> str:
     bodies: list[str] = []
     defined: set[str] = set()
     for part in PARTS:
-        source = (files(_PACKAGE) / f"{part}.py").read_text(encoding="utf-8")
+        package, _, module = part.rpartition(".")
+        source = (files(package) / f"{module}.py").read_text(encoding="utf-8")
         tree = ast.parse(source)
         last = 0
         for node in tree.body:
@@ -49,7 +56,7 @@ def runner_source() -> str:
 
 
 def _is_own(node: ast.Import | ast.ImportFrom) -> bool:
-    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE)
+    return isinstance(node, ast.ImportFrom) and node.module in PARTS
 
 
 def _is_future(node: ast.Import | ast.ImportFrom) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anomalist.vision.regions import find_regions
-from anomalist.vision.shift.comparison import match_light
+from anomalist.vision.shift.arithmetic import match_light
 from anomalist.vision.shift.model import InputModel
 from scripts.generated_parts import make_part
 

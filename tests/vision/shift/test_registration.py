@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomalist.vision.shift.arithmetic import template_size, turn_and_scale
 from anomalist.vision.shift.registration import (
     Grain,
     band_pass,
     fit_template,
     log_polar_spectrum,
-    template_size,
-    turn_and_scale,
 )
 from scripts.generated_parts import make_part, make_scene, moved
 

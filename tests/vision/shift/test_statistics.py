@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomalist.vision.shift.arithmetic import agreeing, gains, jpeg_quality
 from anomalist.vision.shift.nuisances import compress
-from anomalist.vision.shift.statistics import agreeing, gains, jpeg_quality, measure_statistics
+from anomalist.vision.shift.statistics import measure_statistics
 from scripts.generated_parts import make_part
 
 PICTURE = make_part("plate", 3)[0]

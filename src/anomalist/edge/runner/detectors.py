@@ -11,7 +11,6 @@ import numpy as np
 
 from anomalist.edge.runner.inputs import grid_of
 from anomalist.edge.runner.kernels import (
-    Array,
     Size,
     gaussian,
     grey_of,
@@ -26,7 +25,8 @@ from anomalist.edge.runner.kernels import (
 )
 from anomalist.edge.runner.networks import SurfaceFeatures, SurfaceNetwork, TokenNetwork, clipped_z_score
 from anomalist.edge.runner.reading import PictureError
-from anomalist.edge.runner.registration import TemplateMatcher, band_pass, full_size_matrix, template_size
+from anomalist.edge.runner.registration import TemplateMatcher, band_pass, full_size_matrix
+from anomalist.vision.shift.arithmetic import Array, match_light, template_size
 
 MIN_SIDE = 16
 _MAX_WORKING_PIXELS, _MIN_WORKING_PIXELS, _MAX_WORKING_SIDE = 384 * 384, 192 * 192, 2304
@@ -181,23 +181,10 @@ class TemplateExpert:
             return None
         matrix = full_size_matrix(pose.matrix, template_size(*size), size)
         moved = warp_linear(grey_of(picture).astype(np.float32), matrix, size, replicate)
-        slope, level = _match_light(self._mean, moved)
+        slope, level = match_light(self._mean, moved)
         off = np.asarray((moved - level) / max(slope, 0.1), np.float32) - self._mean
         away = np.abs(gaussian(off, _TEMPLATE_BLUR)) / (self._deviation + np.float32(_LEAST_DEVIATION))
         return warp_linear(away, np.linalg.inv(matrix), size, zero)
-
-
-def _match_light(mean: Array, grey: Array) -> tuple[float, float]:
-    """Factor and offset that take the mean picture to the light of a picture: least squares, twice."""
-    x, y = mean.ravel()[::7].astype(np.float64), grey.ravel()[::7].astype(np.float64)
-    for _ in range(2):
-        if len(x) < 10 or x.std() < 1:
-            return 1.0, float(np.median(y - x)) if len(x) else 0.0
-        slope, level = np.polyfit(x, y, 1)
-        off = np.abs(y - slope * x - level)
-        near = off <= 2.5 * max(1.0, float(np.median(off)))
-        x, y = x[near], y[near]
-    return float(slope), float(level)
 
 
 class ExpertsModel:

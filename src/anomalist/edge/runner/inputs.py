@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from anomalist.edge.runner.kernels import (
-    Array,
     Size,
     gaussian,
     grey_of,
@@ -28,21 +27,22 @@ from anomalist.edge.runner.registration import (
     full_size_matrix,
     register_grain,
     seen_share,
+)
+from anomalist.vision.shift.arithmetic import (
+    Array,
+    agreeing,
+    central_part,
+    coarseness,
+    gains,
+    jpeg_quality,
+    quantiles_of_counts,
     template_size,
 )
 
-_QUANTILES = np.linspace(0.05, 0.95, 19)
-_SATURATED, _DARK = 250.0, 4.0
 _BANDS = (0.0, 1.0, 2.0, 4.0)
 _EDGE_QUANTILE = 0.98
 _BLOCKS = 8
-_LOCAL_SHARE = 0.3
 _FLOOR = 0.05
-_MAX_SIDE = 1024
-_JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
-_JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
-_LOW = (np.array([0, 1, 1, 2, 0, 2, 1, 2, 3, 0]), np.array([1, 0, 1, 0, 2, 1, 2, 2, 0, 3]))
-_LUMINANCE_STEPS = np.array([11, 12, 12, 14, 10, 13, 14, 16, 14, 16], np.float64)
 
 _LEVELS = (1.0, 0.5, 0.25)
 _SAME_FORMAT = 0.03
@@ -82,8 +82,8 @@ def grid_of(roi: Array | None, shape: tuple[int, ...]) -> Array | None:
 
 def measure_picture(pixels: Array, roi: Array | None) -> PictureMeasures:
     """Measure the middle of a picture, uint8 (H, W, 3)."""
-    pixels = pixels[_central(pixels.shape)]
-    inside = np.ones(pixels.shape[:2], bool) if roi is None else roi[_central(roi.shape)]
+    pixels = pixels[central_part(pixels.shape)]
+    inside = np.ones(pixels.shape[:2], bool) if roi is None else roi[central_part(roi.shape)]
     grey = grey_of(pixels).astype(np.float32)
     blurred = [grey if not sigma else gaussian(grey, sigma) for sigma in _BANDS]
     fine, middle, coarse = (one - other for one, other in itertools.pairwise(blurred))
@@ -92,7 +92,12 @@ def measure_picture(pixels: Array, roi: Array | None) -> PictureMeasures:
     ratio = np.log(_block_amplitudes(fine, inside) / _block_amplitudes(coarse, inside))
     grey_means, squares = (_blocks_of(each, (_BLOCKS, _BLOCKS)) for each in (grey, grey * grey))
     return PictureMeasures(
-        np.stack([_channel_quantiles(pixels[..., channel], inside) for channel in range(3)]),
+        np.stack(
+            [
+                quantiles_of_counts(np.bincount(pixels[..., channel][inside], minlength=256))
+                for channel in range(3)
+            ]
+        ),
         _blocks_of(pixels.astype(np.float32), (_BLOCKS, _BLOCKS)),
         np.sqrt(np.maximum(squares - grey_means * grey_means, 0)),
         float(np.median(ratio)),
@@ -115,57 +120,6 @@ def _block_amplitudes(band: Array, inside: Array) -> Array:
     power = _blocks_of(np.where(inside, band * band, np.float32(0)), size)
     kept = counts >= min(0.5, float(counts.max()))
     return np.asarray(np.sqrt(power[kept] / np.maximum(counts[kept], 1e-6)) + _FLOOR, np.float64)
-
-
-def _central(shape: tuple[int, ...]) -> tuple[slice, slice]:
-    top, left = (max(0, (length - _MAX_SIDE) // 2 // 8 * 8) for length in shape[:2])
-    return slice(top, top + _MAX_SIDE), slice(left, left + _MAX_SIDE)
-
-
-def _channel_quantiles(channel: Array, inside: Array) -> Array:
-    counts = np.bincount(channel[inside], minlength=256)
-    below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
-    rises = np.concatenate([[True], np.diff(below) > 0])
-    levels = np.arange(257) - 0.5
-    return np.asarray(np.interp(_QUANTILES * below[-1], below[rises], levels[rises]), np.float32)
-
-
-def _gains(quantiles: Array, reference: Array) -> Array:
-    found = []
-    for own, usual in zip(quantiles, reference, strict=True):
-        logs = np.log((own + 1.0) / (usual + 1.0))
-        tells = (own < _SATURATED) & (own > _DARK) & (usual < _SATURATED) & (usual > _DARK)
-        found.append(np.median(logs[tells]) if tells.any() else logs[0] if own[0] > usual[0] else logs[-1])
-    return np.array(found, np.float64)
-
-
-def _agreeing(whole: float, local: float) -> float:
-    return whole if whole * local > 0 and abs(local) >= _LOCAL_SHARE * abs(whole) else local
-
-
-def jpeg_quality(grey: Array) -> float:
-    """Quality of the JPEG compression that grey levels, float32 (H, W), show; 100 for none."""
-    rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
-    if rows * columns < 16:
-        return 100.0
-    cut = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3)
-    places = np.arange(8)
-    basis = np.cos(np.pi * (2 * places[None] + 1) * places[:, None] / 16) / 2
-    basis[0] /= np.sqrt(2)
-    coefficients = (basis @ (cut.reshape(-1, 8, 8) - 128).astype(np.float64) @ basis.T)[:, _LOW[0], _LOW[1]]
-    for quality in _JPEG_QUALITIES:
-        factor = 5000 / quality if quality < 50 else 200 - 2 * quality
-        ratio = coefficients / np.maximum(1, np.floor((_LUMINANCE_STEPS * factor + 50) / 100))
-        lively = np.abs(ratio) > 0.6
-        if lively.sum() < _JPEG_COEFFICIENTS:
-            continue
-        if float(np.cos(2 * np.pi * ratio[lively]).mean()) > _JPEG_COHERENCE:
-            return float(quality)
-    return 100.0
-
-
-def _coarseness(quality: float) -> float:
-    return max(0.02, 50 / quality if quality < 50 else 2 - quality / 50)
 
 
 def _resized(pixels: Array, size: Size) -> Array:
@@ -216,7 +170,7 @@ class InputComparison:
         pose = self._pose(pixels)
         quality = measured.jpeg
         if resized:
-            middle = grey_of(given[_central(given.shape)]).astype(np.float32)
+            middle = grey_of(given[central_part(given.shape)]).astype(np.float32)
             quality = min(quality, jpeg_quality(middle))
         found = [*changes, *self._structure_changes(values, pose, level)]
         if not found:
@@ -250,18 +204,18 @@ class InputComparison:
     def _row(self, measured: PictureMeasures) -> Array:
         """Statistics against the usual light: light, red, blue, contrast, sharpness, noises, structure."""
         usual = self._arrays
-        red, green, blue = _gains(measured.quantiles, usual["quantiles"])
+        red, green, blue = gains(measured.quantiles, usual["quantiles"])
         local = np.median(np.log((measured.blocks + 1.0) / (usual["blocks"] + 1.0)), axis=(0, 1))
-        light = _agreeing(float(red + green + blue) / 3, float(local.mean()))
+        light = agreeing(float(red + green + blue) / 3, float(local.mean()))
         spread, known = (float(np.mean(q[:, -2] - q[:, 1])) for q in (measured.quantiles, usual["quantiles"]))
         contrast = math.log((spread + 2.0) / (known + 2.0)) - light
         local_contrast = np.median(np.log((measured.spreads + 2.0) / (usual["spreads"] + 2.0))) - light
         return np.array(
             [
                 light,
-                _agreeing(red - green, float(local[0] - local[1])),
-                _agreeing(blue - green, float(local[2] - local[1])),
-                _agreeing(contrast, float(local_contrast)),
+                agreeing(red - green, float(local[0] - local[1])),
+                agreeing(blue - green, float(local[2] - local[1])),
+                agreeing(contrast, float(local_contrast)),
                 measured.sharpness,
                 measured.texture - light,
                 measured.chroma - light,
@@ -299,7 +253,7 @@ class InputComparison:
     def _quality_changes(
         self, values: Array, quality: float, level: int, pose: FoundPose | None
     ) -> Iterator[str]:
-        if _coarseness(quality) > _COARSER * _coarseness(min(self._quality, _COARSEST_QUALITY)) - 1e-9:
+        if coarseness(quality) > _COARSER * coarseness(min(self._quality, _COARSEST_QUALITY)) - 1e-9:
             yield "compression"
             return
         margin, usual = _RANGE_MARGIN + _RANGE_MARGIN_FEW / len(self._normals), np.median(self._normals, 0)
@@ -347,8 +301,8 @@ class InputComparison:
                 scored = self._filled(moved, seen_share(size, move, size))
                 matrix = move if matrix is None else matrix @ move
                 left.append(self._corrections.get("pose", 0.0))
-        if _coarseness(quality) > 1.05 * _coarseness(self._quality):
-            share = min(1.0, _coarseness(quality) / _coarseness(_COARSEST_QUALITY))
+        if coarseness(quality) > 1.05 * coarseness(self._quality):
+            share = min(1.0, coarseness(quality) / coarseness(_COARSEST_QUALITY))
             left.append(share * self._corrections.get("compression", 0.0))
         return Corrected(scored, (), round(float(sum(left)), 4), matrix)
 

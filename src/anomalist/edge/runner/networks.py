@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from anomalist.edge.runner.kernels import (
-    Array,
     Size,
     cubic_matrix,
     linear_matrix,
@@ -20,6 +19,7 @@ from anomalist.edge.runner.kernels import (
     resize_cubic,
     separable,
 )
+from anomalist.vision.shift.arithmetic import Array
 
 _TEMPERATURE = 0.07
 _EXCLUSION_RADIUS = 3

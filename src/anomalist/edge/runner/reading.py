@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from anomalist.edge.runner.kernels import Array, highest_around
+from anomalist.edge.runner.kernels import highest_around
+from anomalist.vision.shift.arithmetic import Array
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _TRANSPARENCY_GREY = (127, 127, 127, 255)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalist.edge.runner.kernels import (
-    Array,
     LinearSampler,
     Size,
     gaussian,
@@ -30,21 +29,13 @@ from anomalist.edge.runner.kernels import (
     warped_places,
     zero,
 )
+from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, Array, radii, turn_and_scale
 
-TEMPLATE_SIDE = 160
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0
 _LEAST_CONTRAST = 3.0
 _ECC_STEPS, _ECC_CHANGE = 40, 1e-4
 _MIN_OVERLAP = 0.5
-_ANGLES, _RADII = 180, 64
-_SPECTRUM_SIDE = 128
 _PARTS, _PART = 3, 0.55
-
-
-def template_size(height: int, width: int) -> Size:
-    """Height and width of the template of pictures of a size."""
-    scale = TEMPLATE_SIDE / max(height, width)
-    return max(8, round(height * scale)), max(8, round(width * scale))
 
 
 def band_pass(pixels: Array, size: Size) -> Array:
@@ -240,26 +231,22 @@ def maximise_ecc(template: Array, picture: Array, start: Array) -> Array | None:
     return matrix
 
 
-def _radii() -> Array:
-    return np.asarray(np.geomspace(_SPECTRUM_SIDE / 16, _SPECTRUM_SIDE * 0.9, _RADII))
-
-
 def log_polar_spectrum(structure: Array) -> Array:
     """Logarithm of the amplitudes of a structure in log-polar coordinates: float32 (180, 64), half a turn."""
     height, width = structure.shape
-    padded = np.zeros((2 * _SPECTRUM_SIDE, 2 * _SPECTRUM_SIDE), np.float32)
-    rows, columns = min(height, 2 * _SPECTRUM_SIDE), min(width, 2 * _SPECTRUM_SIDE)
+    padded = np.zeros((2 * SPECTRUM_SIDE, 2 * SPECTRUM_SIDE), np.float32)
+    rows, columns = min(height, 2 * SPECTRUM_SIDE), min(width, 2 * SPECTRUM_SIDE)
     weighed = (structure - structure.mean()) * hanning((height, width))
     padded[:rows, :columns] = weighed[:rows, :columns]
     amplitude = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(padded)))).astype(np.float32)
     amplitude = gaussian(amplitude, 1.5)
-    angles = np.pi * np.arange(_ANGLES) / _ANGLES
-    x = (_SPECTRUM_SIDE + np.outer(np.cos(angles), _radii())).astype(np.float32)
-    y = (_SPECTRUM_SIDE + np.outer(np.sin(angles), _radii())).astype(np.float32)
+    angles = np.pi * np.arange(ANGLES) / ANGLES
+    x = (SPECTRUM_SIDE + np.outer(np.cos(angles), radii())).astype(np.float32)
+    y = (SPECTRUM_SIDE + np.outer(np.sin(angles), radii())).astype(np.float32)
     polar = sample_linear(amplitude, x.astype(np.float64), y.astype(np.float64), zero)
     usual = polar.mean(0)
-    around = np.arange(_RADII)[:, None] + np.arange(-4, 5)[None]
-    return np.asarray(polar - usual[mirrored(around, _RADII, 0)].mean(1)[None], np.float32)
+    around = np.arange(RADII)[:, None] + np.arange(-4, 5)[None]
+    return np.asarray(polar - usual[mirrored(around, RADII, 0)].mean(1)[None], np.float32)
 
 
 def grain_spectrum(structure: Array) -> Array:
@@ -281,33 +268,8 @@ def register_grain(usual: Array, structure: Array) -> FoundPose:
     """Turn (−90 to 90 degrees) and scale of a structure by the usual spectrum; it has no place."""
     spectrum = grain_spectrum(structure)
     ((degrees, scale),) = turn_and_scale(usual, spectrum, 1)
-    rows = (np.arange(_ANGLES) + round(degrees * _ANGLES / 180)) % _ANGLES
-    columns = np.arange(_RADII) - round(math.log(scale) / math.log(_radii()[1] / _radii()[0]))
-    shared = (columns >= 0) & (columns < _RADII)
+    rows = (np.arange(ANGLES) + round(degrees * ANGLES / 180)) % ANGLES
+    columns = np.arange(RADII) - round(math.log(scale) / math.log(radii()[1] / radii()[0]))
+    shared = (columns >= 0) & (columns < RADII)
     seen = spectrum[rows][:, columns[shared]]
     return FoundPose(np.eye(3), 0.0, 0.0, degrees, scale, correlation(seen.ravel(), usual[:, shared].ravel()))
-
-
-def turn_and_scale(reference: Array, spectrum: Array, most: int) -> list[tuple[float, float]]:
-    """Turns in degrees clockwise (−90 to 90) and scales that take a spectrum to another, the best first."""
-    padded = [np.pad(each - each.mean(), ((0, 0), (0, _RADII))) for each in (reference, spectrum)]
-    across = np.fft.ifft2(np.conj(np.fft.fft2(padded[0])) * np.fft.fft2(padded[1])).real
-    reach = _RADII // 4
-    across = np.concatenate([across[:, -reach:], across[:, : reach + 1]], 1)
-    step = math.log(_radii()[1] / _radii()[0])
-    found: list[tuple[float, float]] = []
-    for _ in range(most):
-        row, column = divmod(int(across.argmax()), across.shape[1])
-        before, after = across[(row - 1) % _ANGLES, column], across[(row + 1) % _ANGLES, column]
-        turn = row + _vertex(before, across[row, column], after)
-        inner = 0 < column < across.shape[1] - 1
-        shift = column - reach + (_vertex(*across[row, column - 1 : column + 2]) if inner else 0.0)
-        found.append((float((turn * 180 / _ANGLES + 90) % 180 - 90), math.exp(-shift * step)))
-        rows = (np.arange(row - 6, row + 7)) % _ANGLES
-        across[rows[:, None], np.arange(max(0, column - 4), min(across.shape[1], column + 5))] = -np.inf
-    return found
-
-
-def _vertex(before: float, here: float, after: float) -> float:
-    bend = before - 2 * here + after
-    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if np.isfinite(bend) and bend < 0 else 0.0

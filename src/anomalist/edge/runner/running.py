@@ -14,8 +14,9 @@ import numpy as np
 
 from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, FusedMapScorer, PictureScorer
 from anomalist.edge.runner.inputs import Corrected, InputComparison
-from anomalist.edge.runner.kernels import Array, replicate, resize_nearest, warp_linear
+from anomalist.edge.runner.kernels import replicate, resize_nearest, warp_linear
 from anomalist.edge.runner.reading import PictureError, read_picture
+from anomalist.vision.shift.arithmetic import Array
 
 FORMAT = 1
 MANIFEST = "edge.json"

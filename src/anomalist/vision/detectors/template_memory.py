@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.detectors.token_memory import top_score
-from anomalist.vision.shift.comparison import match_light
+from anomalist.vision.shift.arithmetic import match_light, template_size
 from anomalist.vision.shift.registration import (
     Pose,
     Template,
@@ -26,7 +26,6 @@ from anomalist.vision.shift.registration import (
     fit_template,
     full_size_matrix,
     shape_of,
-    template_size,
     to_frame,
 )
 

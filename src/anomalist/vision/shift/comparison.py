@@ -15,6 +15,7 @@ from anomalist.types.image import Region
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
 from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
+from anomalist.vision.shift.arithmetic import match_light
 from anomalist.vision.shift.registration import shape_of
 
 _LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
@@ -82,19 +83,6 @@ class MeanPicture:
             AlignedPair(lit, grey, None, None),
             np.abs(smooth) / (slope * deviation + _LEAST_DEVIATION) > _DIFFERS,
         )
-
-
-def match_light(mean: FloatArray, grey: FloatArray) -> tuple[float, float]:
-    """Factor and offset that take the mean picture to the light of a picture: least squares, twice."""
-    x, y = mean.ravel()[::7].astype(np.float64), grey.ravel()[::7].astype(np.float64)
-    for _ in range(2):
-        if len(x) < 10 or x.std() < 1:
-            return 1.0, float(np.median(y - x)) if len(x) else 0.0
-        slope, level = np.polyfit(x, y, 1)
-        off = np.abs(y - slope * x - level)
-        near = off <= 2.5 * max(1.0, float(np.median(off)))
-        x, y = x[near], y[near]
-    return float(slope), float(level)
 
 
 @dataclass(frozen=True, eq=False)

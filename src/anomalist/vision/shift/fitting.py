@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.shift.arithmetic import template_size
 from anomalist.vision.shift.comparison import MeanPicture
 from anomalist.vision.shift.model import (
     InputModel,
@@ -29,7 +30,6 @@ from anomalist.vision.shift.registration import (
     fit_template,
     full_size_matrix,
     shape_of,
-    template_size,
     to_frame,
 )
 from anomalist.vision.shift.statistics import measure_statistics

@@ -18,6 +18,7 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, template_size
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.registration import (
     Grain,
@@ -27,9 +28,8 @@ from anomalist.vision.shift.registration import (
     full_size_matrix,
     seen_share,
     shape_of,
-    template_size,
 )
-from anomalist.vision.shift.statistics import ImageStatistics, agreeing, gains, jpeg_of, measure_statistics
+from anomalist.vision.shift.statistics import ImageStatistics, jpeg_of, measure_statistics
 
 LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 """What a score may be corrected for."""
@@ -417,11 +417,6 @@ def statistic_row(statistics: ImageStatistics, usual: UsualLight) -> npt.NDArray
 def pose_row(pose: Pose) -> npt.NDArray[np.float64]:
     """Pose as float64 (4,): shift to the right and down, degrees, logarithm of the scale."""
     return np.array([pose.dx, pose.dy, pose.degrees, math.log(pose.scale)], np.float64)
-
-
-def coarseness(quality: float) -> float:
-    """Factor of the quantiser's steps of a JPEG quality, 1 at 50; 0.02 where there is no compression."""
-    return max(0.02, 50 / quality if quality < 50 else 2 - quality / 50)
 
 
 def resize(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:

@@ -20,17 +20,14 @@ import numpy.typing as npt
 
 from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.alignment import Matrix, resize_matrix
+from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, radii, turn_and_scale
 
 REGISTERED = 60
 """Normal pictures, at most, that say how a product lies."""
-TEMPLATE_SIDE = 160
-"""Longer side of a template, pixels."""
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0  # sigmas of the band-pass, and of the local contrast, pixels
 _LEAST_CONTRAST = 3.0  # grey levels, under the local contrast
 _ECC_STEPS, _ECC_CHANGE = 40, 1e-4
 _MIN_OVERLAP = 0.5
-_ANGLES, _RADII = 180, 64
-_SPECTRUM_SIDE = 128
 _QUARTERS = (90, 180, 270)
 _PARTS, _PART = 3, 0.55  # overlapping parts along each side, and their share of it
 
@@ -59,12 +56,6 @@ class Pose:
     def shift(self) -> float:
         """Length of the displacement, as a share of the longer side."""
         return math.hypot(self.dx, self.dy)
-
-
-def template_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the template of pictures of a size."""
-    scale = TEMPLATE_SIDE / max(height, width)
-    return max(8, round(height * scale)), max(8, round(width * scale))
 
 
 def band_pass(pixels: UInt8Array, size: tuple[int, int]) -> FloatArray:
@@ -232,9 +223,9 @@ class Grain:
         """Turn (−90 to 90 degrees) and scale of a structure; nothing tells where it lies."""
         spectrum = grain_spectrum(structure)
         ((degrees, scale),) = turn_and_scale(self.spectrum, spectrum, 1)
-        rows = (np.arange(_ANGLES) + round(degrees * _ANGLES / 180)) % _ANGLES
-        columns = np.arange(_RADII) - round(math.log(scale) / math.log(_radii()[1] / _radii()[0]))
-        shared = (columns >= 0) & (columns < _RADII)
+        rows = (np.arange(ANGLES) + round(degrees * ANGLES / 180)) % ANGLES
+        columns = np.arange(RADII) - round(math.log(scale) / math.log(radii()[1] / radii()[0]))
+        shared = (columns >= 0) & (columns < RADII)
         seen = spectrum[rows][:, columns[shared]]
         agreement = _correlation(seen.ravel(), self.spectrum[:, shared].ravel())
         return Pose(np.eye(3), 0.0, 0.0, degrees, scale, agreement)
@@ -246,15 +237,14 @@ def log_polar_spectrum(structure: FloatArray) -> FloatArray:
 
     height, width = structure.shape
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    padded = np.zeros((2 * _SPECTRUM_SIDE, 2 * _SPECTRUM_SIDE), np.float32)
-    rows, columns = min(height, 2 * _SPECTRUM_SIDE), min(width, 2 * _SPECTRUM_SIDE)
+    padded = np.zeros((2 * SPECTRUM_SIDE, 2 * SPECTRUM_SIDE), np.float32)
+    rows, columns = min(height, 2 * SPECTRUM_SIDE), min(width, 2 * SPECTRUM_SIDE)
     padded[:rows, :columns] = ((structure - structure.mean()) * window)[:rows, :columns]
     amplitude = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(padded)))).astype(np.float32)
     amplitude = cv2.GaussianBlur(amplitude, (0, 0), 1.5)
-    angles = np.pi * np.arange(_ANGLES) / _ANGLES
-    radii = _radii()
-    x = (_SPECTRUM_SIDE + np.outer(np.cos(angles), radii)).astype(np.float32)
-    y = (_SPECTRUM_SIDE + np.outer(np.sin(angles), radii)).astype(np.float32)
+    angles = np.pi * np.arange(ANGLES) / ANGLES
+    x = (SPECTRUM_SIDE + np.outer(np.cos(angles), radii())).astype(np.float32)
+    y = (SPECTRUM_SIDE + np.outer(np.sin(angles), radii())).astype(np.float32)
     polar = cv2.remap(amplitude, x, y, cv2.INTER_LINEAR)
     return np.asarray(polar - cv2.blur(polar.mean(0)[None], (9, 1)), np.float32)
 
@@ -272,40 +262,6 @@ def grain_spectrum(structure: FloatArray) -> FloatArray:
         for left in lefts
     ]
     return np.asarray(np.median(parts, axis=0), np.float32)
-
-
-def _radii() -> npt.NDArray[np.float64]:
-    """Radii of the spectrum, in its own pixels, each the same factor above the one before."""
-    return np.asarray(np.geomspace(_SPECTRUM_SIDE / 16, _SPECTRUM_SIDE * 0.9, _RADII))
-
-
-def turn_and_scale(reference: FloatArray, spectrum: FloatArray, most: int) -> list[tuple[float, float]]:
-    """Turns in degrees clockwise (−90 to 90) and scales that take a spectrum to another, the best first."""
-    one, other = reference - reference.mean(), spectrum - spectrum.mean()
-    padded = [np.pad(each, ((0, 0), (0, _RADII))) for each in (one, other)]
-    across = np.fft.ifft2(np.conj(np.fft.fft2(padded[0])) * np.fft.fft2(padded[1])).real
-    reach = _RADII // 4
-    across = np.concatenate([across[:, -reach:], across[:, : reach + 1]], 1)
-    step = math.log(_radii()[1] / _radii()[0])
-    found: list[tuple[float, float]] = []
-    for _ in range(most):
-        row, column = divmod(int(across.argmax()), across.shape[1])
-        turn = row + _vertex(
-            across[(row - 1) % _ANGLES, column], across[row, column], across[(row + 1) % _ANGLES, column]
-        )
-        inner = 0 < column < across.shape[1] - 1
-        shift = column - reach + (_vertex(*across[row, column - 1 : column + 2]) if inner else 0.0)
-        degrees = (turn * 180 / _ANGLES + 90) % 180 - 90
-        found.append((float(degrees), math.exp(-shift * step)))
-        rows = (np.arange(row - 6, row + 7)) % _ANGLES
-        across[rows[:, None], np.arange(max(0, column - 4), min(across.shape[1], column + 5))] = -np.inf
-    return found
-
-
-def _vertex(before: float, here: float, after: float) -> float:
-    """Place of the highest point of a parabola through three values, −0.5 to 0.5."""
-    bend = before - 2 * here + after
-    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if np.isfinite(bend) and bend < 0 else 0.0
 
 
 def full_size_matrix(

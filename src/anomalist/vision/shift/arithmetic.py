@@ -1,0 +1,166 @@
+"""Arithmetic of comparing a picture with the normal ones, with numpy alone.
+
+The runner of an export has this module in its one file (`anomalist.edge.single_file`), so that both decide by
+the same numbers: nothing else of the package may be imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+TEMPLATE_SIDE = 160
+"""Longer side of a template, pixels."""
+ANGLES, RADII, SPECTRUM_SIDE = 180, 64, 128
+"""Rows and columns of a log-polar spectrum, and half the side of what it is taken from, pixels."""
+QUANTILES = np.linspace(0.05, 0.95, 19)
+_SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
+_LOCAL_SHARE = 0.3
+_MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
+_JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
+_JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
+
+
+def template_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the template of pictures of a size."""
+    scale = TEMPLATE_SIDE / max(height, width)
+    return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def central_part(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The middle of a large picture; whole blocks of eight pixels are cut off, so that a JPEG grid stays."""
+    top, left = (max(0, (length - _MAX_SIDE) // 2 // 8 * 8) for length in shape[:2])
+    return slice(top, top + _MAX_SIDE), slice(left, left + _MAX_SIDE)
+
+
+def quantiles_of_counts(counts: Array) -> Array:
+    """``QUANTILES`` of a histogram of 256 grey levels, as if those within one were spread evenly; (19,)."""
+    below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
+    levels = np.arange(257) - 0.5
+    rises = np.concatenate([[True], np.diff(below) > 0])
+    return np.asarray(np.interp(QUANTILES * below[-1], below[rises], levels[rises]), np.float32)
+
+
+def gains(quantiles: Array, reference: Array) -> Array:
+    """Logarithm of the factor of each channel that takes the reference's quantiles to those of a picture.
+
+    The median over the quantiles that are neither dark nor saturated; both are (3, 19), grey levels. Where
+    all are saturated, that of the darkest.
+    """
+    found = []
+    for own, usual in zip(quantiles, reference, strict=True):
+        logs = np.log((own + 1.0) / (usual + 1.0))
+        tells = (own < _SATURATED) & (own > _DARK) & (usual < _SATURATED) & (usual > _DARK)
+        found.append(np.median(logs[tells]) if tells.any() else logs[0] if own[0] > usual[0] else logs[-1])
+    return np.array(found, np.float64)
+
+
+def agreeing(whole: float, local: float) -> float:
+    """A change of the whole picture, as far as most of its blocks show it, too.
+
+    What a large defect does to the quantiles of a picture is no change of its light: then ``local``, the
+    median over blocks, is left. Saturated blocks show little of a change, so that a third of it suffices.
+    """
+    return whole if whole * local > 0 and abs(local) >= _LOCAL_SHARE * abs(whole) else local
+
+
+def jpeg_quality(grey: Array) -> float:
+    """Quality of the JPEG compression whose quantisation the pixels show, 100 for none.
+
+    Coefficients of the 8×8 cosine transform lie on multiples of the quantiser's steps (Fan and de Queiroz
+    2003). The coarsest standard table on whose lattice they cohere is taken; float32 (H, W), grey levels, the
+    grid must begin at the first pixel.
+    """
+    rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
+    if rows * columns < 16:
+        return 100.0
+    blocks = (
+        grey[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
+    )
+    basis = _cosines()
+    coefficients = np.einsum("ui,nij,vj->nuv", basis, blocks - 128, basis)[:, _LOW[0], _LOW[1]]
+    for quality in _JPEG_QUALITIES:
+        steps = _quantiser_steps(quality)
+        ratio = coefficients / steps
+        lively = np.abs(ratio) > 0.6
+        if lively.sum() < _JPEG_COEFFICIENTS:
+            continue
+        if float(np.cos(2 * np.pi * ratio[lively]).mean()) > _JPEG_COHERENCE:
+            return float(quality)
+    return 100.0
+
+
+_LOW = (np.array([0, 1, 1, 2, 0, 2, 1, 2, 3, 0]), np.array([1, 0, 1, 0, 2, 1, 2, 2, 0, 3]))
+"""Frequencies that are looked at, as rows and columns of a block."""
+_LUMINANCE_STEPS = np.array([11, 12, 12, 14, 10, 13, 14, 16, 14, 16], np.float64)
+"""Steps of the standard luminance table (ISO/IEC 10918-1, table K.1) at these, for a quality of 50."""
+
+
+def _quantiser_steps(quality: int) -> Array:
+    factor = 5000 / quality if quality < 50 else 200 - 2 * quality
+    return np.maximum(1, np.floor((_LUMINANCE_STEPS * factor + 50) / 100))
+
+
+def _cosines() -> Array:
+    """Basis of the cosine transform of eight values, orthonormal, (8, 8)."""
+    places = np.arange(8)
+    basis = np.cos(np.pi * (2 * places[None] + 1) * places[:, None] / 16) / 2
+    basis[0] /= np.sqrt(2)
+    return np.asarray(basis)
+
+
+def coarseness(quality: float) -> float:
+    """Factor of the quantiser's steps of a JPEG quality, 1 at 50; 0.02 where there is no compression."""
+    return max(0.02, 50 / quality if quality < 50 else 2 - quality / 50)
+
+
+def match_light(mean: Array, grey: Array) -> tuple[float, float]:
+    """Factor and offset that take the mean picture to the light of a picture: least squares, twice."""
+    x, y = mean.ravel()[::7].astype(np.float64), grey.ravel()[::7].astype(np.float64)
+    for _ in range(2):
+        if len(x) < 10 or x.std() < 1:
+            return 1.0, float(np.median(y - x)) if len(x) else 0.0
+        slope, level = np.polyfit(x, y, 1)
+        off = np.abs(y - slope * x - level)
+        near = off <= 2.5 * max(1.0, float(np.median(off)))
+        x, y = x[near], y[near]
+    return float(slope), float(level)
+
+
+def radii() -> Array:
+    """Radii of the spectrum, in its own pixels, each the same factor above the one before."""
+    return np.asarray(np.geomspace(SPECTRUM_SIDE / 16, SPECTRUM_SIDE * 0.9, RADII))
+
+
+def turn_and_scale(reference: Array, spectrum: Array, most: int) -> list[tuple[float, float]]:
+    """Turns in degrees clockwise (−90 to 90) and scales that take a spectrum to another, the best first."""
+    one, other = reference - reference.mean(), spectrum - spectrum.mean()
+    padded = [np.pad(each, ((0, 0), (0, RADII))) for each in (one, other)]
+    across = np.fft.ifft2(np.conj(np.fft.fft2(padded[0])) * np.fft.fft2(padded[1])).real
+    reach = RADII // 4
+    across = np.concatenate([across[:, -reach:], across[:, : reach + 1]], 1)
+    step = math.log(radii()[1] / radii()[0])
+    found: list[tuple[float, float]] = []
+    for _ in range(most):
+        row, column = divmod(int(across.argmax()), across.shape[1])
+        turn = row + _vertex(
+            across[(row - 1) % ANGLES, column], across[row, column], across[(row + 1) % ANGLES, column]
+        )
+        inner = 0 < column < across.shape[1] - 1
+        shift = column - reach + (_vertex(*across[row, column - 1 : column + 2]) if inner else 0.0)
+        degrees = (turn * 180 / ANGLES + 90) % 180 - 90
+        found.append((float(degrees), math.exp(-shift * step)))
+        rows = (np.arange(row - 6, row + 7)) % ANGLES
+        across[rows[:, None], np.arange(max(0, column - 4), min(across.shape[1], column + 5))] = -np.inf
+    return found
+
+
+def _vertex(before: float, here: float, after: float) -> float:
+    """Place of the highest point of a parabola through three values, −0.5 to 0.5."""
+    bend = before - 2 * here + after
+    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if np.isfinite(bend) and bend < 0 else 0.0
