@@ -13,12 +13,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # before they start: threads of parallel tests would fight
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+from hypothesis import settings
+
 from anomalist.pipeline import learn
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.pictures import SIDE, holed, write, write_tiles
 from tests.street import make_film
+
+settings.register_profile("untimed", deadline=None)  # other programs use the cores, too
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

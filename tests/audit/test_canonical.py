@@ -33,7 +33,7 @@ def as_json(value: object) -> object:
     return {key: as_json(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     some.recursive(
         LEAVES, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(NAMES, inner, max_size=4)

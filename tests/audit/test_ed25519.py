@@ -20,14 +20,14 @@ def test_the_first_vector_of_the_standard() -> None:
     assert not ed25519_verify(public, signature, b"x")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some.binary(min_size=32, max_size=32), some.binary(max_size=80))
 def test_it_accepts_what_the_library_signs(seed: bytes, message: bytes) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)
     assert ed25519_verify(key.public_key().public_bytes_raw(), key.sign(message), message)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some.integers(0, 95), some.integers(1, 255))
 def test_it_refuses_what_the_library_refuses(at: int, by: int) -> None:
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

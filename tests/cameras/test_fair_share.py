@@ -40,9 +40,10 @@ def test_turns_are_taken_in_the_order_of_coming() -> None:
 
     with turns.mine():
         threads = [Thread(target=take, args=(number,)) for number in range(8)]
-        for thread in threads:
+        for number, thread in enumerate(threads, 2):
             thread.start()
-            time.sleep(0.01)
+            while len(turns._waiting) < number:
+                time.sleep(0.001)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert told == list(range(8))

@@ -30,7 +30,7 @@ def random_case(seed: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 40, 10_000]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_f1_and_its_best_equal_scikit_learns(seed: int, levels: int) -> None:
     scores, labels = random_case(seed, levels)
     flagged = scores >= np.median(scores)
@@ -41,7 +41,7 @@ def test_f1_and_its_best_equal_scikit_learns(seed: int, levels: int) -> None:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 40]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_average_precision_and_best_f1_of_pixels_are_those_of_all_pixels_together(
     seed: int, levels: int
 ) -> None:

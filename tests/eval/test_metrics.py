@@ -23,14 +23,14 @@ def columns(rows: list[tuple[float, bool]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(scores_and_labels)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_image_auroc_equals_scikit_learn(rows: list[tuple[float, bool]]) -> None:
     scores, labels = columns(rows)
     assert image_auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 @given(scores_and_labels)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_average_precision_equals_scikit_learn(rows: list[tuple[float, bool]]) -> None:
     scores, labels = columns(rows)
     expected = average_precision_score(labels, scores)
@@ -38,7 +38,7 @@ def test_average_precision_equals_scikit_learn(rows: list[tuple[float, bool]]) -
 
 
 @given(scores_and_labels)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_image_auroc_ignores_a_monotone_change_of_the_scores(rows: list[tuple[float, bool]]) -> None:
     scores, labels = columns(rows)
     ranks = np.unique(scores, return_inverse=True)[1]
@@ -101,7 +101,7 @@ def test_recall_at_a_rate_by_hand(
 
 
 @given(scores_and_labels)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_recall_at_the_rate_of_a_threshold_is_the_best_of_scikit_learn(
     rows: list[tuple[float, bool]],
 ) -> None:
@@ -112,7 +112,7 @@ def test_recall_at_the_rate_of_a_threshold_is_the_best_of_scikit_learn(
 
 
 @given(scores_and_labels, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_recall_never_falls_with_the_rate(rows: list[tuple[float, bool]], one: float, other: float) -> None:
     scores, labels = columns(rows)
     low, high = (recall_at_rate(scores, labels, rate) for rate in sorted((one, other)))
@@ -134,7 +134,7 @@ def test_recall_at_a_rate_that_is_none_is_refused(rate: float) -> None:
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_spread_is_over_what_is_defined(values: list[float | None]) -> None:
     defined = [value for value in values if value is not None]
     found = mean_std(values)

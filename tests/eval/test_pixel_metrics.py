@@ -64,7 +64,7 @@ def naive_aupro(maps: Arrays, masks: Arrays, limit: float) -> float:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 50, 30_000]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pixel_auroc_equals_scikit_learn_over_all_pixels(seed: int, levels: int) -> None:
     maps, masks = pictures(seed, levels)
     truth = np.concatenate([mask.ravel() for mask in masks])
@@ -73,7 +73,7 @@ def test_pixel_auroc_equals_scikit_learn_over_all_pixels(seed: int, levels: int)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 3, 50]), st.sampled_from([0.05, 0.3, 1.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_aupro_equals_the_slow_definition(seed: int, levels: int, limit: float) -> None:
     maps, masks = pictures(seed, levels)
     assert aupro(maps, masks, limit) == pytest.approx(naive_aupro(maps, masks, limit), abs=1e-9)
@@ -127,7 +127,7 @@ def test_normal_pictures_count_towards_false_positives() -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_measures_ignore_a_monotone_change_of_the_scores(seed: int) -> None:
     maps, masks = pictures(seed, 50)
     changed = [(np.expm1(score_map / 8) - 100).astype(np.float32) for score_map in maps]
@@ -145,7 +145,7 @@ def test_one_by_one_equals_all_at_once_in_any_order() -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_parts_counted_apart_and_put_together_equal_all_at_once(seed: int) -> None:
     maps, masks = pictures(seed, 50)
     curves = [PixelCurve(), PixelCurve(), PixelCurve()]
@@ -157,7 +157,7 @@ def test_parts_counted_apart_and_put_together_equal_all_at_once(seed: int) -> No
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_keys_never_turn_an_order_round(values: list[float]) -> None:
     numbers = np.array(values, dtype=np.float32)
     keys = ordered_keys(numbers)
@@ -166,7 +166,7 @@ def test_keys_never_turn_an_order_round(values: list[float]) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_thinned_keys_keep_the_share_above_any_threshold(seed: int, size: int, limit: int) -> None:
     keys = np.random.default_rng(seed).integers(0, 60, size=size).astype(np.uint32)
     kept = thin_to_quantiles(keys, limit)
@@ -237,7 +237,7 @@ masks_and_others = st.integers(1, 30).flatmap(
 
 
 @given(masks_and_others)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_iou_is_a_share_that_is_the_same_both_ways(rows: tuple[list[bool], list[bool]]) -> None:
     one, other = (np.array([row]) for row in rows)
     found = mask_iou(one, other)

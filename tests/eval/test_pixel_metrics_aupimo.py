@@ -47,14 +47,14 @@ def slow_aupimo(maps: Arrays, masks: Arrays, bounds: tuple[float, float]) -> np.
     st.sampled_from([1, 3, 50, 30_000]),
     st.sampled_from([(0.05, 0.5), (0.02, 0.03), (0.3, 1.0)]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_it_equals_the_slow_definition(seed: int, levels: int, bounds: tuple[float, float]) -> None:
     maps, masks = pictures(seed, levels)
     assert aupimo(maps, masks, bounds) == pytest.approx(slow_aupimo(maps, masks, bounds), abs=5e-4)
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_strictly_increasing_change_of_all_maps_changes_nothing(seed: int) -> None:
     maps, masks = pictures(seed, 50)
     changed = [(np.expm1(score_map / 8) - 100).astype(np.float32) for score_map in maps]
@@ -62,7 +62,7 @@ def test_a_strictly_increasing_change_of_all_maps_changes_nothing(seed: int) -> 
 
 
 @given(st.integers(0, 10**6), st.permutations(range(6)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_the_pictures_changes_nothing_but_the_order(seed: int, order: list[int]) -> None:
     maps, masks = pictures(seed, 50)
     areas = aupimo(maps, masks, (0.05, 0.5))

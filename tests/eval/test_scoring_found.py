@@ -155,7 +155,7 @@ scores = st.lists(st.integers(0, 12), min_size=1, max_size=12)
 
 
 @given(scores, scores, st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_who_calls_as_the_oracle_does_is_fully_efficient(
     normals: list[int], defects: list[int], drawn: st.DataObject
 ) -> None:

@@ -254,7 +254,7 @@ def writer(path: Path, who: str, cases: int) -> subprocess.Popen[str]:
 def test_processes_may_make_the_file_and_write_at_once(path: Path) -> None:
     running = [writer(path, who, 60) for who in ("Ines", "Omar", "Pia")]
     for process in running:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert [process.returncode for process in running] == [0, 0, 0]
     with CaseStore(path) as store:
         cases = store.list()
@@ -270,7 +270,7 @@ def test_what_was_added_outlives_a_killed_process(path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     with CaseStore(path) as store:
         assert len(store.list()) == len(store.vectors("space")[0]) == 20
 

@@ -203,7 +203,7 @@ def test_ten_thousand_characters_take_no_time(text: str) -> None:
     start = time.process_time()
     for part in clauses(text):
         negated(part)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(HOSTILE)
 def test_no_text_can_close_its_fence_or_open_another(text: str) -> None:
     fenced = fence(text, "file name")
@@ -43,7 +43,7 @@ def test_no_text_can_close_its_fence_or_open_another(text: str) -> None:
     assert not set(inside) & {"<", ">"}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(HOSTILE)
 def test_no_control_token_and_nothing_unseen_is_left(text: str) -> None:
     safe = escape_text(text)

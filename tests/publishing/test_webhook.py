@@ -111,10 +111,8 @@ def test_what_nobody_took_waits_on_disk_and_the_next_process_sends_it(tmp_path: 
     told: list[str] = []
     with receiver() as (address, _):
         pass  # it is gone again
-    started = time.monotonic()
     with Webhook(address, tmp_path / "outbox.sqlite", told.append) as hook:
         send(hook, *range(20))
-        assert time.monotonic() - started < 5
     assert "20 messages" in told[-1] and "wait on disk" in told[-1]
     port = int(address.rpartition(":")[2].partition("/")[0])
     with receiver(port=port) as (_, taken):

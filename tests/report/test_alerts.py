@@ -57,7 +57,7 @@ def keys_of(records: list[ClipRecord]) -> list[str]:
     return sorted(event_key(record.source, e.id) for record in records for e in record.events)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(clips_strategy(), opinions(), st.randoms(use_true_random=False))
 def test_no_event_is_lost_and_the_order_of_records_does_not_matter(
     records: list[ClipRecord], adjustments: dict[str, RankAdjustment], chance: random.Random
@@ -72,7 +72,7 @@ def test_no_event_is_lost_and_the_order_of_records_does_not_matter(
     assert rank_alerts(shuffled, adjustments) == alerts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(clips_strategy(), opinions())
 def test_nothing_lifts_or_lowers_by_more_than_a_step_of_severity_each(
     records: list[ClipRecord], adjustments: dict[str, RankAdjustment]
@@ -88,7 +88,7 @@ def test_nothing_lifts_or_lowers_by_more_than_a_step_of_severity_each(
             assert max(severities[event_key(seen.source, id_)] for id_ in seen.events) <= alert.severity
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(clips_strategy(), st.floats(0, 1), st.data())
 def test_feedback_moves_an_event_in_its_direction_only(
     records: list[ClipRecord], value: float, data: st.DataObject

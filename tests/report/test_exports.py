@@ -34,7 +34,7 @@ def read(target: Path) -> list[dict[str, str]]:
 
 
 @given(masks)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_run_lengths_decode_to_the_mask(mask: BoolArray) -> None:
     code = rle(mask)
     assert np.array_equal(decode(code), mask)

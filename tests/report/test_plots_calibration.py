@@ -35,7 +35,7 @@ def test_few_normals_are_dots_and_many_are_bars(amount: int, dots: int) -> None:
 
 
 @given(st.lists(values, min_size=1, max_size=120), values, values)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_everything_is_inside_and_in_the_order_of_the_values(
     scores: list[float], score: float, threshold: float
 ) -> None:

@@ -69,7 +69,7 @@ def test_long_curves_are_thinned_and_keep_their_peak() -> None:
     assert min(float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", line.line)) < 10
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.01, 500_000), st.floats(0, 1), st.floats(0, 1), st.sampled_from([None, 0.0, 0.5, 1e9]))
 def test_nothing_lies_outside(duration: float, one: float, other: float, threshold: float | None) -> None:
     start, end = sorted((one * duration, other * duration))

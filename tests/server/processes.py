@@ -29,7 +29,7 @@ class ServerProcess:
         line = next((line for line in self.process.stderr if "anomalist is at" in line), None)
         assert line is not None, "the server does not start"
         self.address = line.rpartition(" ")[2].strip().rstrip("/")
-        self.client = httpx.Client(base_url=self.address, timeout=120)
+        self.client = httpx.Client(base_url=self.address, timeout=300)
         for _ in range(600):
             try:
                 if self.client.get("/healthz").status_code == 200:
@@ -51,7 +51,7 @@ class ServerProcess:
 
     def _gone(self) -> None:
         self.client.close()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=300)
         assert self.process.stderr is not None
         self.process.stderr.close()
 

@@ -37,7 +37,6 @@ def test_no_request_that_the_document_allows_is_a_fault(opened: Open) -> None:
         @given(case=operation.as_strategy())
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -47,6 +47,7 @@ def page(browser: Any, server: ServerProcess) -> Iterator[Any]:
     """A page of a browser in which no script may fail, and nothing is asked of another host."""
     context = browser.new_context(base_url=server.address, viewport={"width": 1200, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
@@ -74,7 +75,7 @@ def inspect(page: Any, picture: Path) -> None:
     page.goto("/")
     page.get_by_label("False-alarm rate").fill("0.1")
     page.set_input_files("#pictures", str(picture))
-    page.get_by_text("1 inspected.").wait_for(timeout=60_000)
+    page.get_by_text("1 inspected.").wait_for(timeout=120_000)
 
 
 def test_an_inspector_inspects_looks_closer_asks_and_corrects(page: Any, hole: Path) -> None:
@@ -90,7 +91,7 @@ def test_an_inspector_inspects_looks_closer_asks_and_corrects(page: Any, hole: P
     assert close.evaluate("async image => (await image.decode(), image.naturalWidth)") > 0
     page.get_by_label("Question").fill("Where is it? A) upper left B) lower right")
     page.get_by_role("button", name="Ask").click()
-    page.locator(".reply .chosen").wait_for(timeout=60_000)
+    page.locator(".reply .chosen").wait_for(timeout=120_000)
     assert page.locator(".reply .chosen").inner_text().startswith("A. upper left")
     page.get_by_role("button", name="This is fine").click()
     page.get_by_role("button", name="Take it back").click()
@@ -108,7 +109,7 @@ def test_an_operator_watches_dismisses_and_draws_zones(page: Any, server: Server
     page.goto("/rules?profile=tiles")
     page.get_by_label("It says").fill("a spot is on the tile")
     page.get_by_role("button", name="What would have changed?").click()
-    page.locator("#effect p").first.wait_for(timeout=60_000)
+    page.locator("#effect p").first.wait_for(timeout=120_000)
     page.locator("#rule-form").get_by_role("button", name="Save").click()
     page.get_by_text("a spot is on the tile").first.wait_for()
 
@@ -117,16 +118,16 @@ def test_an_auditor_finds_verifies_takes_again_and_exports(page: Any, hole: Path
     inspect(page, hole)
     page.goto("/audit?label=anomalous")
     page.get_by_role("button", name="Verify the log").click()
-    page.get_by_text("Sound.").wait_for(timeout=60_000)
+    page.get_by_text("Sound.").wait_for(timeout=120_000)
     page.locator("#log tbody input").first.check()
     page.get_by_role("button", name="Take again").click()
-    page.locator("#replayed").get_by_text("equal").wait_for(timeout=60_000)
+    page.locator("#replayed").get_by_text("equal").wait_for(timeout=120_000)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     assert download.value.suggested_filename == "audit-bundle.zip"
     page.locator("#log tbody a").first.click()
     page.get_by_role("link", name="The decision page").click()
-    page.get_by_text("From pixels to label").wait_for(timeout=60_000)
+    page.get_by_text("From pixels to label").wait_for(timeout=120_000)
 
 
 def test_an_auditor_reviews_a_run_by_keyboard(page: Any, hole: Path) -> None:
@@ -192,6 +193,7 @@ def test_an_admin_makes_an_account_disables_it_and_makes_a_key(browser: Any, tmp
     with running(tmp_path / "home") as server:
         context = browser.new_context(base_url=server.address)
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.goto("/login")
         page.get_by_label("Name").fill("root")
         page.get_by_label("Password").fill(PASSWORD)
@@ -225,6 +227,7 @@ def test_a_login_page_stands_before_a_server_with_accounts(browser: Any, tmp_pat
     with running(home) as server:
         context = browser.new_context(base_url=server.address)
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.goto("/")
         page.get_by_label("Name").fill("vera")
         page.get_by_label("Password").fill(PASSWORD)

@@ -224,7 +224,7 @@ def test_without_any_surroundings_everything_relative_is_neutral() -> None:
     assert found.edges == ("left", "top", "right", "bottom")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), height=st.integers(1, 40), width=st.integers(1, 40))
 def test_any_region_of_any_picture_measures_finite_numbers(seed: int, height: int, width: int) -> None:
     random = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ def calibration_sets(draw: st.DrawFn, most_folds: int = 3) -> CalibrationSet:
 # --- p-values -----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(calibration_sets(), st.floats(-6, 6), st.floats(0, 6))
 def test_a_p_value_is_in_0_to_1_and_does_not_rise_with_the_score(
     calibration: CalibrationSet, score: float, more: float
@@ -57,7 +57,7 @@ def literal_p_value(calibration: CalibrationSet, scores: npt.NDArray[np.float64]
     return (1 + total) / (len(set(calibration.groups.tolist())) + 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(calibration_sets(), st.lists(st.integers(-5, 5), min_size=3, max_size=3))
 def test_p_values_equal_the_formula_of_the_design(calibration: CalibrationSet, scores: list[int]) -> None:
     new = np.array(scores[: calibration.n_folds], np.float64)
@@ -119,7 +119,7 @@ def test_cross_fitting_is_at_most_about_twice_the_asked_rate() -> None:
 # --- thresholds ---------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(calibration_sets(most_folds=1), st.integers(-10, 10), st.integers(1, 40), st.integers(2, 41))
 def test_a_score_is_above_the_threshold_exactly_when_its_p_value_is_an_alarm(
     calibration: CalibrationSet, doubled: int, above: int, below: int

@@ -33,7 +33,7 @@ def coffee() -> UInt8Array:
     dark=st.booleans(),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_noise_light_and_a_pixel_of_misalignment_are_no_difference(
     noise: float, gain: float, offset: float, slope: float, x: float, y: float, dark: bool, seed: int
 ) -> None:

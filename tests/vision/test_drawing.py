@@ -63,7 +63,7 @@ def test_any_size_is_brought_to_the_longer_side(
 
 
 @given(st.integers(0, 90), st.integers(0, 90), st.integers(1, 60), st.integers(1, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_neither_outline_nor_label_covers_a_region(x: int, y: int, width: int, height: int) -> None:
     box = (x, y, min(120, x + width), min(120, y + height))
     picture = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
@@ -125,7 +125,7 @@ def test_labels_without_room_stand_under_the_picture(size: tuple[int, int], boxe
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_labels_cover_nothing_that_is_taken(seed: int, amount: int) -> None:
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)

@@ -129,9 +129,9 @@ def test_an_interruption_ends_all_processes(good: Path, tmp_path: Path) -> None:
         assert run.stdout.readline()
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: all of them get it
         messages = run.stderr.read().decode()
-        assert run.wait(20) == 130
+        assert run.wait(120) == 130
     assert "Traceback" not in messages
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.killpg(run.pid, 0)

@@ -48,7 +48,7 @@ def test_leaving_early_closes_the_source_and_ends_the_thread() -> None:
     import gc
 
     gc.collect()
-    assert closed.wait(2)
+    assert closed.wait(60)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 

@@ -167,7 +167,7 @@ def test_a_roi_that_does_not_fit_is_refused(roi: BoolArray) -> None:
         cut(empty(), roi)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_every_region_holds_a_strong_pixel_and_lies_in_the_roi(seed: int) -> None:
     score_map = some_map(seed)
@@ -178,7 +178,7 @@ def test_every_region_holds_a_strong_pixel_and_lies_in_the_roi(seed: int) -> Non
     assert all((score_map[labels == i] > HIGH).any() for i in range(1, found + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_the_mask_of_the_mirrored_map_is_the_mirrored_mask(seed: int) -> None:
     score_map = some_map(seed)
@@ -186,7 +186,7 @@ def test_the_mask_of_the_mirrored_map_is_the_mirrored_mask(seed: int) -> None:
     assert (cut(score_map.T) == cut(score_map).T).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100), shift=st.floats(-10, 10))
 def test_the_mask_does_not_depend_on_the_units_of_the_score(seed: int, scale: float, shift: float) -> None:
     score_map = some_map(seed)
@@ -291,7 +291,7 @@ MIRRORED = {"left": "right", "right": "left", "upper left": "upper right", "uppe
 MIRRORED |= {"lower left": "lower right", "lower right": "lower left"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_mirroring_the_picture_mirrors_the_regions(seed: int) -> None:
     score_map = some_map(seed)
@@ -317,7 +317,7 @@ def test_mirroring_the_picture_mirrors_the_regions(seed: int) -> None:
         assert measured[0] == pytest.approx(measured[1], abs=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_boxes_hold_exactly_one_component_each(seed: int) -> None:
     score_map = some_map(seed)
@@ -341,7 +341,7 @@ def _component(region: Region, labels: np.ndarray, score_map: FloatArray) -> int
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bands_hold_every_component_whole(seed: int) -> None:
     mask = np.random.default_rng(seed).random((40, 12)) > 0.93
     seen = np.zeros_like(mask)

@@ -30,7 +30,7 @@ def line(points: list[tuple[float, float]], width: float, mask: FloatArray | Non
 
 
 @given(Seeds, st.floats(1e-3, 1e3), st.floats(1, 1e3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_sizes_lie_between_their_limits(seed: int, low: float, ratio: float) -> None:
     value = log_uniform(rng(seed), low, low * ratio)
     assert low * (1 - 1e-9) <= value <= low * ratio * (1 + 1e-9)
@@ -47,7 +47,7 @@ def test_every_octave_of_sizes_is_equally_likely() -> None:
 
 
 @given(Seeds, st.floats(0, 2), st.floats(0, 400), st.floats(-7, 7))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_walk_goes_on_in_steps_of_3_pixels(seed: int, wiggle: float, length: float, heading: float) -> None:
     points = random_walk(rng(seed), wiggle, length, START, heading)
     assert points.shape == (max(3, int(length / 3)), 2)
@@ -56,7 +56,7 @@ def test_a_walk_goes_on_in_steps_of_3_pixels(seed: int, wiggle: float, length: f
 
 
 @given(Seeds, st.floats(-3, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_walk_that_begins_elsewhere_is_the_same_walk_shifted(seed: int, heading: float) -> None:
     shift = np.array([5.5, -7.25])
     here, there = (random_walk(rng(seed), 0.3, 90, start, heading) for start in (START, START + shift))

@@ -98,7 +98,7 @@ def test_a_model_that_likes_a_letter_gets_nowhere(options: tuple[str, ...], seed
     assert choice.best is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-50, 0), min_size=2, max_size=6), st.integers(0, 5))
 def test_probabilities_sum_to_one_and_follow_the_options(scores: list[float], seed: int) -> None:
     options = [f"option {at}" for at in range(len(scores))]

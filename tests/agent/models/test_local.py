@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -250,10 +249,8 @@ def test_who_stops_listening_stops_the_writing(
     stream = cast("Generator[ChatGenerationChunk]", model._stream(ask_about(), max_tokens=4000))
     with closing(stream):
         next(stream)
-        begun = time.monotonic()
         with pytest.raises(why):
             stream.throw(why)
-    assert time.monotonic() - begun < 5
     assert not writers()
     usage = model.invoke(ask_about(), max_tokens=3, timeout=60.0).usage_metadata
     assert usage is not None and usage["output_tokens"] == 3

@@ -58,7 +58,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def seen(url: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/seen", timeout=10) as answer:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/seen", timeout=300) as answer:
         requests: list[dict[str, Any]] = json.load(answer)
     return requests
 
@@ -163,7 +163,7 @@ def test_a_server_killed_in_mid_reply_is_an_error_not_half_a_reply(streaming: bo
         model = open_endpoint(f"{url}#dies")
         with pytest.raises(ModelError, match="broke off in mid-reply"):
             list(model.stream(question())) if streaming else model.invoke(question())
-        process.wait(10)
+        process.wait(60)
         with pytest.raises(ModelError, match="No model server answers"):
             model.invoke(question())
         with pytest.raises(ModelError, match="No model server answers"):
@@ -178,7 +178,7 @@ def test_a_stream_that_ends_too_early_is_an_error_not_half_a_reply(url: str) -> 
 def test_a_reply_that_is_no_longer_wanted_is_stopped_at_the_server(url: str) -> None:
     with closing(open_endpoint(f"{url}#endless").stream(question())) as stream:  # type: ignore[type-var]
         assert [next(stream).content for _ in range(3)] == ["la "] * 3
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while {"stopped": "endless"} not in seen(url):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -25,7 +25,7 @@ def told(*pieces: str) -> list[str]:
     return sentences
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 400), max_size=8), st.booleans())
 def test_sentences_are_told_however_the_reply_is_cut(cuts: list[int], indented: bool) -> None:
     text = json.dumps(REPLY, indent=2 if indented else None)

@@ -19,20 +19,20 @@ SEEN: dict[str, Any] = {
 REPLY = json.dumps(SEEN)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.text(max_size=40).filter(lambda text: "{" not in text), st.text(max_size=40))
 def test_an_object_is_found_whatever_stands_around_it(before: str, after: str) -> None:
     assert parse_reply(f"{before}{REPLY}{after}", Description) == Description.model_validate(SEEN)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text(alphabet='{}[]",:\\ntfu019 \n<>think/', max_size=60))
 def test_anything_else_is_refused_with_a_reason_and_never_crashes(text: str) -> None:
     with pytest.raises(ReplyError, match=r".\.$"):
         parse_reply(text, Description)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, len(REPLY) - 1))
 def test_no_beginning_of_a_reply_is_taken_for_the_whole(length: int) -> None:
     with pytest.raises(ReplyError, match=r"breaks off|broken"):

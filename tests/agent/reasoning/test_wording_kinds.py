@@ -84,7 +84,7 @@ def regions(draw: st.DrawFn) -> Region:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_region=regions())
 def test_every_region_has_a_kind_and_it_is_never_the_one_without_regions(any_region: Region) -> None:
     assert shape_kind(any_region, SIZE) in set(get_args(Kind)) - {"diffuse change"}

@@ -39,7 +39,7 @@ def test_few_captions_give_no_threshold_unless_one_is_asked(encoder: SentenceEnc
         assert len(store.list()) == 3
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1, 1, width=32), min_size=19, max_size=60), st.floats(0.05, 0.5))
 def test_at_most_the_asked_share_of_the_normals_is_above(values: list[float], rate: float) -> None:
     scores = np.array(values, np.float32)

@@ -22,7 +22,7 @@ similarities = arrays.arrays(
 temperatures = st.floats(0.01, 2)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(similarities, temperatures)
 def test_support_lies_between_the_mean_and_the_highest(values: FloatArray, temperature: float) -> None:
     found = side_support(values, temperature)
@@ -30,7 +30,7 @@ def test_support_lies_between_the_mean_and_the_highest(values: FloatArray, tempe
     assert (found >= values.mean(1) - 1e-5).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(similarities, temperatures, st.floats(-0.5, 0.5, width=32))
 def test_support_moves_with_what_is_added(values: FloatArray, temperature: float, more: float) -> None:
     moved = side_support(values + np.float32(more), temperature)
@@ -45,7 +45,7 @@ def test_what_is_not_there_does_not_count() -> None:
     assert np.isneginf(side_support(np.empty((1, 0), np.float32), 0.1))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(similarities, st.floats(0.05, 1))
 def test_the_difference_is_the_softmax_on_another_scale(values: FloatArray, temperature: float) -> None:
     ahead, behind = values, values[:, ::-1] * np.float32(0.5)

@@ -190,7 +190,7 @@ def test_two_processes_writing_at_once_lose_nothing(path: Path) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(path), name], cwd=root) for name in ("one", "two")
     ]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=300) for writer in writers] == [0, 0]
     with SceneStore(path, LetterPairEncoder()) as store:
         assert len(store.list()) == 60
         assert store.search("two 29", 1)[0].scene.text == "two 29"

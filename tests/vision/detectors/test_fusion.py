@@ -304,7 +304,7 @@ def score_by_sorting(score_map: FloatArray, inside: BoolArray) -> float:
     return sum(values) / len(values)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))
 def test_the_score_is_the_mean_of_the_highest_pixels_that_count(height: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

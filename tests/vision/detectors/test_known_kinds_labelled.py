@@ -87,7 +87,7 @@ def nearest_one_by_one(vectors: FloatArray, kinds: list[str], *, own: bool) -> l
     return found
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=10), st.integers(0, 1000))
 def test_the_limit_keeps_cases_that_know_their_kind_from_those_that_do_not(
     kinds: list[str], seed: int

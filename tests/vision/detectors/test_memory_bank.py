@@ -91,7 +91,7 @@ def reach(rows: FloatArray, chosen: list[int]) -> float:
     return float(gaps.min(1).max())
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 5))
 def test_the_coreset_covers_at_most_twice_as_badly_as_the_best_one(seed: int, size: int) -> None:
     rows = vectors(9, 2, seed)

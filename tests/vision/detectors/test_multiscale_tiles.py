@@ -79,7 +79,7 @@ def test_a_picture_that_fits_is_not_resampled() -> None:
 # --- where tiles lie --------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(Sides, Sides)
 def test_tiles_cover_everything_overlap_and_stay_inside(height: int, width: int) -> None:
     found = tile_origins((height, width, 3))
@@ -95,7 +95,7 @@ def test_tiles_cover_everything_overlap_and_stay_inside(height: int, width: int)
     assert len(found) == len({top for top, _ in found}) * len({left for _, left in found})
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(1, 40).map(lambda k: 32 * k), st.integers(1, 40).map(lambda k: 32 * k))
 def test_a_tile_is_the_part_of_the_picture_at_its_place(height: int, width: int) -> None:
     picture = numbered(height, width)
@@ -147,7 +147,7 @@ def test_joining_is_that_of_a_simple_loop(shape: tuple[int, int]) -> None:
     assert np.array_equal(joined, stitch_tiles(shape, iter(maps[::-1])))  # in whatever order they come
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 45).map(lambda k: 32 * k), st.integers(1, 45).map(lambda k: 32 * k))
 def test_a_map_cut_into_tiles_and_joined_is_the_map(height: int, width: int) -> None:
     whole = some_map(height, width)

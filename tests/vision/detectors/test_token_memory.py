@@ -102,7 +102,7 @@ def test_the_nearest_row_is_that_of_the_most_novel_token() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_top_score_lies_between_mean_and_maximum(height: int, width: int, seed: int) -> None:
     values = np.random.default_rng(seed).random((height, width)).astype(np.float32)
     assert values.mean() - 1e-5 <= top_score(values, None) <= values.max() + 1e-5

@@ -41,7 +41,7 @@ UNTRAINED = untrained()
 SIZES = [(32, 32), (32, 64), (64, 32)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.sampled_from(SIZES), max_size=12))
 def test_every_picture_is_seen_once_in_batches_of_one_size(sizes: list[tuple[int, int]]) -> None:
     batches = list(UNTRAINED.extract([noise(*size) for size in sizes]))

@@ -57,7 +57,7 @@ def test_patches_that_are_all_alike_are_not_isolated_and_opposite_ones_are() -> 
 
 
 @given(st.integers(0, 1000), st.permutations(range(12)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_isolation_does_not_depend_on_where_patches_are(seed: int, order: list[int]) -> None:
     descriptors = vectors(1, 8, 3, 4, seed=seed)
     moved = descriptors.flatten(2)[..., order].reshape(descriptors.shape)
@@ -72,7 +72,7 @@ def test_pictures_do_not_see_each_other() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 35), st.integers(1, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_few_odd_patches_are_the_most_isolated_even_next_to_each_other(
     seed: int, place: int, odd: int
 ) -> None:

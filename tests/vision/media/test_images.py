@@ -396,7 +396,7 @@ COMPLETE = {
 
 
 @pytest.mark.parametrize("kind", COMPLETE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_anywhere_is_refused_or_still_whole(
     tmp_path_factory: pytest.TempPathFactory, kind: str, share: float
@@ -411,7 +411,7 @@ def test_a_file_cut_anywhere_is_refused_or_still_whole(
     assert np.array_equal(pixels, whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(sorted(COMPLETE)),
     flips=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=8),
@@ -533,7 +533,7 @@ def test_a_mask_may_be_painted_in_colour_on_a_transparent_ground(tmp_path: Path)
     assert load_roi(path, (1, 2)).tolist() == [[True, False]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(1, 4), columns=st.integers(1, 4), seed=st.integers(0, 999))
 def test_a_mask_enlarged_by_whole_numbers_repeats_its_pixels(
     tmp_path_factory: pytest.TempPathFactory, rows: int, columns: int, seed: int

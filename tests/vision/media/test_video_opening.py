@@ -178,7 +178,7 @@ CONTAINERS = ["mp4", "mkv", "avi", "ts"]
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     flips=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=8),
     share=st.one_of(st.just(1.0), st.floats(0, 1)),

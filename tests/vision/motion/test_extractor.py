@@ -56,7 +56,7 @@ def test_shapes_that_differ_and_no_picture_are_refused() -> None:
         median_background([grey(1), grey(1, (5, 5))])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0.5, 1.9))
 def test_brighter_or_darker_light_is_no_difference(light: float) -> None:
     """White can't get any brighter, and that is no difference either."""

@@ -159,7 +159,7 @@ def test_the_perspective_of_a_street_is_learned(street: Scene) -> None:
     assert street.manifest.perspective.bodies > 50
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(8, 40), st.floats(-0.05, 0.3), st.integers(0, 9))
 def test_a_line_is_found_again_and_heights_stay_in_bounds(top: float, slope: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
