@@ -123,7 +123,12 @@ def test_an_interruption_ends_all_processes(good: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from anomalist.cli.app import main; main()", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
     ) as run:
         assert run.stdout is not None and run.stderr is not None
         assert run.stdout.readline()
