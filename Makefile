@@ -19,8 +19,9 @@ demo: install
 serve: install
 	$(BIN)/anomalist serve
 
+# Bytecode is kept, for the processes that tests start compile all modules otherwise.
 test: install lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile
 
 # Clusters of three nodes on this machine, of which one is killed again and again.
 test-scale: install
