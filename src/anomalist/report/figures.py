@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError, MediaError
+from anomalist.storage.places import here
 from anomalist.storage.run_folder import stored_map_size
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
@@ -84,7 +85,7 @@ def load_source_image(record: Record, folder: Path) -> UInt8Array:
     from anomalist.vision.media.pages import split_page
 
     places = (Path(record.source), folder / record.source)
-    path = next((p for p in places if _is_file(split_page(p)[0])), None)
+    path = next((p for p in places if _is_file(here(split_page(p)[0]))), None)
     if path is None:
         raise DataError("The picture is gone: there is no such file any more.")
     media = load_image(path)
@@ -153,7 +154,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"The record names {name}, which lies outside its run folder.")
-    return path
+    return here(path)
 
 
 def _is_file(path: Path) -> bool:

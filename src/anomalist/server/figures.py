@@ -13,6 +13,7 @@ from anomalist.server.inspecting import LoadedProfiles
 from anomalist.server.problems import NotFoundError
 from anomalist.server.store import Inspected
 from anomalist.storage.artifacts import profile_path
+from anomalist.storage.places import here
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.drawing import display_size, heatmap, thumbnail
@@ -86,7 +87,7 @@ def scene_jpeg(scene: str) -> bytes:
     from anomalist.vision.motion.scene import SCENE_KIND
 
     for footage in SCENE_KIND.read_manifest(profile_path(scene)).footage:
-        if Path(footage.source).exists():
+        if here(Path(footage.source)).exists():
             return _jpeg(frame_at(open_video(footage.source), footage.seconds / 2).pixels)
     raise NotFoundError("The footage that the scene was learned from is gone.")
 
