@@ -23,7 +23,7 @@ from anomalist.storage.run_folder import stored_map_size
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Record
-from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR
+from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR, encode_jpeg
 
 if TYPE_CHECKING:
     from anomalist.vision.media.frames import Video
@@ -403,15 +403,6 @@ def jpeg_thumbnail(picture: bytes | None) -> bytes | None:
     except (UnidentifiedImageError, OSError, SyntaxError):
         return None
     return encode_jpeg(np.asarray(small, dtype=np.uint8))
-
-
-def encode_jpeg(pixels: UInt8Array, quality: int = 75) -> bytes:
-    """Encode uint8 (H, W, 3), RGB. Thin coloured lines stay sharp (no chroma subsampling)."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
-    return buffer.getvalue()
 
 
 def _centred_range(middle: float, side: float, end: int) -> tuple[int, int]:

@@ -16,10 +16,12 @@ from anomalist.storage.artifacts import profile_path
 from anomalist.storage.places import here
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Region
-from anomalist.vision.drawing import display_size, heatmap, thumbnail
+from anomalist.vision.drawing import display_size, encode_jpeg, heatmap, thumbnail
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
 
+QUALITY = 88
+"""Of pictures that are shown as JPEG."""
 MAX_SIDE = 1200
 """Longer side of a picture that is shown, pixels; small ones are not enlarged."""
 
@@ -46,7 +48,9 @@ def heat_png(inspected: Inspected, runs: Path, side: int = MAX_SIDE) -> bytes:
     opacity = Image.fromarray((np.sqrt(share) * 255).astype(np.uint8)).resize((width, height))
     picture = Image.fromarray(colours).resize((width, height))
     picture.putalpha(opacity)
-    return _encoded(picture, "PNG")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def region_jpeg(inspected: Inspected, runs: Path, region: str) -> bytes:
@@ -93,12 +97,4 @@ def scene_jpeg(scene: str) -> bytes:
 
 
 def _jpeg(pixels: UInt8Array) -> bytes:
-    from PIL import Image
-
-    return _encoded(Image.fromarray(pixels), "JPEG")
-
-
-def _encoded(picture: object, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))  # type: ignore[attr-defined]
-    return buffer.getvalue()
+    return encode_jpeg(pixels, QUALITY)

@@ -70,7 +70,8 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes | None:
         """The bytes of an object; None where there is none. Raises PlaceUnreachableError."""
-        return self._do(lambda: bytes(self._system.cat_file(self._path(key))))
+        content: bytes | None = self._do(lambda: self._system.cat_file(self._path(key)))
+        return content
 
     def write(self, key: str, content: bytes) -> None:
         """Write an object whole. Raises PlaceUnreachableError."""
@@ -92,7 +93,7 @@ class ObjectStore:
             return True
         return False
 
-    def list(self, prefix: str) -> dict[str, str]:
+    def versions(self, prefix: str) -> dict[str, str]:
         """Key and version of each object right below a prefix. Raises PlaceUnreachableError."""
         rows = self._do(lambda: self._system.ls(self._path(prefix), detail=True)) or []
         return {

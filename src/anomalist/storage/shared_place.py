@@ -248,7 +248,7 @@ class SharedPlace:
 
     def _bring_rows(self, run: Path) -> None:
         prefix = f"runs/{run.name}"
-        found = self._objects.list(prefix) | self._objects.list(f"{prefix}/calibration")
+        found = self._objects.versions(prefix) | self._objects.versions(f"{prefix}/calibration")
         for key, version in found.items():
             own = self._folder / key
             if (own.parent != run or own.suffix == _ROWS) and self._sent.get(key)[1] != version:
@@ -285,7 +285,7 @@ class SharedPlace:
         with self._syncing:
             there = {
                 Path(key).stem: version
-                for key, version in self._objects.list("profiles").items()
+                for key, version in self._objects.versions("profiles").items()
                 if key.endswith(".json")
             }
             folders = self._profiles.iterdir() if self._profiles.is_dir() else ()
@@ -316,13 +316,13 @@ class SharedPlace:
                     "Rename or remove one of the two.",
                 )
             self._send_profile(place)
-            version = self._objects.list("profiles").get(f"{key}.json", "")
+            version = self._objects.versions("profiles").get(f"{key}.json", "")
         elif version:
             self._bring_profile(place)
             here = _folder_signature(place)
         else:
             self._send_profile(place)
-            version = self._objects.list("profiles").get(f"{key}.json", "")
+            version = self._objects.versions("profiles").get(f"{key}.json", "")
         self._sent.set(key, here, version)
 
     def _listed(self, name: str) -> dict[str, str]:
