@@ -29,7 +29,9 @@ def objects() -> Iterator[ObjectServer]:
 def ended(server: ServerProcess, id: str) -> dict[str, Any]:
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        job: dict[str, Any] = server.client.get(f"/v1/jobs/{id}").json()
+        reply = server.client.get(f"/v1/jobs/{id}")
+        assert reply.status_code == 200, reply.text
+        job: dict[str, Any] = reply.json()
         if job["state"] not in ("queued", "running"):
             return job
         time.sleep(0.1)
