@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -99,20 +100,24 @@ def postgres_programs() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of its own."""
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of its own.
+
+    Not below pytest's folder: each run of pytest closes that to all but its own user, also one beside this.
+    """
     programs = postgres_programs()
     if programs is None or sys.platform == "win32":
         pytest.skip("there is no PostgreSQL on this machine")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
+    with TemporaryDirectory(prefix="anomalist-", ignore_cleanup_errors=True) as temporary:
+        yield from _running_postgres(programs, Path(temporary))
+
+
+def _running_postgres(programs: Path, folder: Path) -> Iterator[str]:
     sudo: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         if shutil.which("setpriv") is None or subprocess.run(["id", "nobody"], check=False).returncode:
             pytest.skip("PostgreSQL can't be run as root, and as nobody else here")
-        for place in (folder, *folder.parents):
-            if place.owner() == "root" and place != Path("/"):
-                place.chmod(place.stat().st_mode | 0o011)
         shutil.chown(folder, "nobody")
         sudo = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     with socket.socket() as free:
