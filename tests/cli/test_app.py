@@ -271,3 +271,15 @@ def test_what_needs_an_extra_names_it(
     assert done.returncode == 2
     assert f"anomalist[{extra}]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anomalist.vision.learned.learned_folders", interrupted)
+    found = run("profiles")
+    assert found.returncode == 130
+    assert found.stderr.strip().splitlines() == [
+        "Interrupted. What is finished in a folder (--out) is kept; run the same command to go on there."
+    ]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, inspect, select
+from sqlalchemy import inspect, select
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.errors import DataError
@@ -29,53 +24,6 @@ from anomalist.server.store import InspectionStore, Listing
 from tests.pictures import write_tiles
 from tests.server.conftest import PASSWORD
 from tests.server.processes import running
-
-
-def postgres_programs() -> Path | None:
-    on_path = shutil.which("initdb")
-    if on_path is not None:
-        return Path(on_path).parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of its own."""
-    programs = postgres_programs()
-    if programs is None or sys.platform == "win32":
-        pytest.skip("there is no PostgreSQL on this machine")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    sudo: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        if shutil.which("setpriv") is None or subprocess.run(["id", "nobody"], check=False).returncode:
-            pytest.skip("PostgreSQL can't be run as root, and as nobody else here")
-        for place in (folder, *folder.parents):
-            if place.owner() == "root" and place != Path("/"):
-                place.chmod(place.stat().st_mode | 0o011)
-        shutil.chown(folder, "nobody")
-        sudo = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    home = {**os.environ, "HOME": str(folder), "LC_ALL": "C"}
-    subprocess.run(
-        [*sudo, programs / "initdb", "-D", data, "-U", "anomalist", "-A", "trust", "-E", "UTF8"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        env=home,
-    )
-    control = [*sudo, programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd=folder, env=home)
-    try:
-        yield f"postgresql+psycopg://anomalist@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run(
-            [*control, "-m", "fast", "stop"], check=False, capture_output=True, cwd=folder, env=home
-        )
 
 
 def check(url: str) -> None:
@@ -116,18 +64,6 @@ def test_sqlite(tmp_path: Path) -> None:
 
 def test_postgresql(postgres: str) -> None:
     check(postgres)
-
-
-@pytest.fixture
-def emptied(postgres: str) -> Iterator[Database]:
-    """The same PostgreSQL without anything in its tables."""
-    database = Database(postgres)
-    with database.session() as session:
-        for table in Table.metadata.tables.values():
-            session.execute(delete(table))
-        session.commit()
-    yield database
-    database.close()
 
 
 def test_each_job_is_taken_by_exactly_one_of_several_servers(postgres: str, emptied: Database) -> None:

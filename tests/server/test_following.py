@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anomalist.server.following import CameraRun, FollowedAlert
+import numpy as np
+
+from anomalist.server.following import CameraRun
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.streaming import AlertState, LiveAlert
 from anomalist.triage import Triage
 from anomalist.types.clip import TroubleKind
+from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.scene import Scene
 from tests.street import SIZE
@@ -16,7 +19,9 @@ from tests.street import SIZE
 
 def told(
     time: float, state: AlertState, trouble: TroubleKind | None = None, picture: str | None = None
-) -> FollowedAlert:
+) -> tuple[LiveAlert, RecentFrames]:
+    recent = RecentFrames("gate")
+    list(recent.record([Frame(0, time, np.zeros((*SIZE, 3), np.uint8))]))
     alert = LiveAlert(
         state=state,
         source="gate",
@@ -25,13 +30,13 @@ def told(
         trouble=trouble,
         picture=picture,
     )
-    return FollowedAlert(alert, RecentFrames("gate"), SIZE, 1.0)
+    return alert, recent
 
 
 def test_a_camera_that_was_covered_most_of_the_time_is_undecided(street: Scene, tmp_path: Path) -> None:
     with CameraRun(tmp_path / "run", "gate", Triage(street, model="evidence")) as run:
-        run.keep(told(2.0, "trouble", "covered"))
-        run.keep(told(62.0, "watching"))
+        run.keep(*told(2.0, "trouble", "covered"))
+        run.keep(*told(62.0, "watching"))
     (record,) = ClipRunFolder(tmp_path / "run").records()
     assert record.label == "undecided"
     assert "covered" in (record.why_undecided or "")
@@ -42,11 +47,11 @@ def test_a_camera_that_showed_what_was_learned_is_normal_and_another_picture_cou
     street: Scene, tmp_path: Path
 ) -> None:
     with CameraRun(tmp_path / "run", "gate", Triage(street, model="evidence")) as run:
-        run.keep(told(60.0, "watching"))
+        run.keep(*told(60.0, "watching"))
         assert ClipRunFolder(tmp_path / "run").records()[0].label == "normal"
-        run.keep(told(61.0, "picture", picture="infra-red"))
-        run.keep(told(200.0, "picture", picture=""))
-        run.keep(told(210.0, "watching"))
+        run.keep(*told(61.0, "picture", picture="infra-red"))
+        run.keep(*told(200.0, "picture", picture=""))
+        run.keep(*told(210.0, "watching"))
     (record,) = ClipRunFolder(tmp_path / "run").records()
     assert record.label == "undecided"
     assert "infra-red picture" in (record.why_undecided or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from threading import Condition
+from threading import Condition, Event
 from typing import Self
 
 from anomalist.agent.models.selection import EVIDENCE
@@ -19,9 +19,10 @@ from anomalist.cameras.progress import CameraProgress
 from anomalist.composition import TriageSettings
 from anomalist.streaming import MAX_FINAL_WAIT, Annotate, LiveAlert
 from anomalist.triage import Triage
-from anomalist.types.clip import Event
+from anomalist.types.clip import Event as ClipEvent
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.streams import RecentFrames
+from anomalist.vision.motion.scene import Zone
 
 SILENCE = 10.0
 """Seconds without a frame after which a camera is said to be lost."""
@@ -42,20 +43,36 @@ def open_triages(cameras: Sequence[Camera], settings: TriageSettings) -> dict[st
     ------
     AnomalistError : see `compose_triage`; also CalibrationError where a scene can't support what is promised.
     """
+    together = TriagesTogether(settings)
     by_scene: dict[str, Triage] = {}
-    annotator: EventAnnotator | None = None
     for camera in cameras:
-        if camera.profile in by_scene:
-            continue
-        model = settings.model if annotator is None else EVIDENCE
-        triage = Triage(replace(settings, scene=camera.profile, model=model, mode="causal"))
-        triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
-        if annotator is None:
-            budget = CallBudget(settings.calls_per_minute, clock=time.monotonic)
-            annotator = replace(triage.annotator, budget=budget)
-        triage.annotator = annotator
-        by_scene[camera.profile] = triage
+        if camera.profile not in by_scene:
+            by_scene[camera.profile] = together.open(camera.profile)
     return {camera.name: by_scene[camera.profile] for camera in cameras}
+
+
+class TriagesTogether:
+    """Opens triages that all ask one model within one budget.
+
+    Parameters
+    ----------
+    settings : everything but scene and zones; ``calls_per_minute`` is for all together, by the clock.
+    """
+
+    def __init__(self, settings: TriageSettings) -> None:
+        self._settings = settings
+        self._annotator: EventAnnotator | None = None
+
+    def open(self, scene: str, zones: tuple[Zone, ...] | None = None) -> Triage:
+        """The triage of a scene, with these zones in place of its own; raises as `open_triages` does."""
+        model = self._settings.model if self._annotator is None else EVIDENCE
+        triage = Triage(replace(self._settings, scene=scene, zones=zones, model=model, mode="causal"))
+        triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
+        if self._annotator is None:
+            budget = CallBudget(self._settings.calls_per_minute, clock=time.monotonic)
+            self._annotator = replace(triage.annotator, budget=budget)
+        triage.annotator = self._annotator
+        return triage
 
 
 class CameraSet:
@@ -101,13 +118,31 @@ class CameraSet:
         for line in self._lines.values():
             line.feed.join(max(0.0, deadline - time.monotonic()))
 
-    def alerts(self) -> Iterator[LiveAlert]:
+    def add(self, camera: Camera, triage: Triage) -> None:
+        """Follow one more camera from now on, in place of one of the same name."""
+        self.remove(camera.name)
+        line = self._line(camera, {camera.name: triage}, {})
+        with self._changed:
+            self._lines = {**self._lines, camera.name: line}
+        line.feed.start()
+
+    def remove(self, name: str) -> None:
+        """Follow a camera no longer; nothing more is told of it."""
+        with self._changed:
+            line = self._lines.get(name)
+            self._lines = {other: kept for other, kept in self._lines.items() if other != name}
+        if line is not None:
+            line.feed.stop()
+            line.close()
+
+    def alerts(self, stopped: Event | None = None) -> Iterator[LiveAlert]:
         """Yield the alerts of all cameras, in the order of the clock, until every one has ended.
 
         Each says its camera. Beside what `StreamTriage` tells there is "lost", "back" and "ended". Opinions
-        that are still wanted in the end are waited for, `MAX_FINAL_WAIT` seconds at most.
+        that are still wanted in the end are waited for, `MAX_FINAL_WAIT` seconds at most. With ``stopped`` it
+        goes on until that is set, whatever cameras there are, and waits for nothing.
         """
-        while not all(line.over for line in self._lines.values()):
+        while not (stopped.is_set() if stopped else all(line.over for line in self._lines.values())):
             found = self._next()
             if found is not None:
                 yield from self._taken(*found)
@@ -116,6 +151,8 @@ class CameraSet:
                 if line.silent(self._silence, now):
                     yield from line.lost(f"There was no picture for {self._silence:g} s.")
                 yield from line.new_opinions()
+        if stopped:
+            return
         deadline = time.monotonic() + MAX_FINAL_WAIT
         for line in self._lines.values():
             yield from line.final_opinions(max(0.0, deadline - time.monotonic()))
@@ -142,7 +179,7 @@ class CameraSet:
         return CameraLine(camera, triage, feed, before.get(camera.name, CameraProgress()), asks)
 
     def _in_turn(self, annotator: EventAnnotator) -> Annotate:
-        def annotate(video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        def annotate(video: Video, events: tuple[ClipEvent, ...]) -> tuple[ClipEvent, ...]:
             with self._turns.mine():
                 return annotator(video, events)
 
@@ -171,6 +208,8 @@ class CameraSet:
                 told.append(alert)
         except Exception as error:  # the other cameras go on
             told += line.broken(error)
+        if self._lines.get(line.camera.name) is not line:  # removed meanwhile
+            return []
         seconds = time.thread_time() - began
         self._share.charge(line.camera.name, seconds)
         line.seconds += seconds

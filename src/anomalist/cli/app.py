@@ -109,12 +109,21 @@ def main() -> None:
             raise
         _print_error(missing)
         sys.exit(missing.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. What was finished is kept; run the same command to go on.", err=True)
+    except SystemExit as ending:
+        if ending.code == EXIT_INTERRUPTED:  # typer takes the interrupt itself, and says nothing
+            _print_interrupted()
+        raise
+    except KeyboardInterrupt:  # in what is imported before a command begins
+        _print_interrupted()
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _print_interrupted() -> None:
+    kept = "What is finished in a folder (--out) is kept"
+    typer.echo(f"Interrupted. {kept}; run the same command to go on there.", err=True)
 
 
 def _missing_extra(error: ModuleNotFoundError) -> AnomalistError | None:

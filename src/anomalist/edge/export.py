@@ -169,11 +169,18 @@ def _add_inputs(profile: Profile, arrays: Arrays) -> dict[str, Any] | None:
     """Add the arrays of the model of whole pictures; its settings, or None where there is none."""
     if profile.inputs is None:
         return None
-    stored, settings = read_arrays(profile.path / "inputs.safetensors")
-    # The mean and the deviation say of a region whether something is missing there.
-    needed = {name: array for name, array in stored.items() if name not in ("mean", "deviation")}
+    needed, settings = input_arrays(profile.path / "inputs.safetensors")
     arrays.update({f"inputs.{name}": array for name, array in needed.items()})
     return settings
+
+
+def input_arrays(file: Path) -> tuple[Arrays, dict[str, Any]]:
+    """What the runner needs of the model of whole pictures, from its file: arrays and settings."""
+    stored, settings = read_arrays(file)
+    # The mean and the deviation say of a region whether something is missing there. The typical normal
+    # belongs to them, and fills what a moved picture does not show.
+    left_out = {"mean", "deviation"} if "mean" in stored else {"typical"}
+    return {name: array for name, array in stored.items() if name not in left_out}, settings
 
 
 def read_arrays(file: Path) -> tuple[Arrays, dict[str, Any]]:

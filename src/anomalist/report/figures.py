@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError, MediaError
+from anomalist.storage.places import here
 from anomalist.storage.run_folder import stored_map_size
 from anomalist.types.clip import Event, Track
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Record
-from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR
+from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR, encode_jpeg
 
 if TYPE_CHECKING:
     from anomalist.vision.media.frames import Video
@@ -84,7 +85,7 @@ def load_source_image(record: Record, folder: Path) -> UInt8Array:
     from anomalist.vision.media.pages import split_page
 
     places = (Path(record.source), folder / record.source)
-    path = next((p for p in places if _is_file(split_page(p)[0])), None)
+    path = next((p for p in places if _is_file(here(split_page(p)[0]))), None)
     if path is None:
         raise DataError("The picture is gone: there is no such file any more.")
     media = load_image(path)
@@ -153,7 +154,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"The record names {name}, which lies outside its run folder.")
-    return path
+    return here(path)
 
 
 def _is_file(path: Path) -> bool:
@@ -402,15 +403,6 @@ def jpeg_thumbnail(picture: bytes | None) -> bytes | None:
     except (UnidentifiedImageError, OSError, SyntaxError):
         return None
     return encode_jpeg(np.asarray(small, dtype=np.uint8))
-
-
-def encode_jpeg(pixels: UInt8Array, quality: int = 75) -> bytes:
-    """Encode uint8 (H, W, 3), RGB. Thin coloured lines stay sharp (no chroma subsampling)."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
-    return buffer.getvalue()
 
 
 def _centred_range(middle: float, side: float, end: int) -> tuple[int, int]:

@@ -18,9 +18,10 @@ from anomalist.server.access import MayView, ServicesOf
 from anomalist.server.config import ServerConfig
 from anomalist.server.guard import Guard
 from anomalist.server.pages import pages, wants_page
-from anomalist.server.problems import BusyError, NotLoggedInError, Problem, RequestError
+from anomalist.server.problems import BusyError, NotLoggedInError, Problem, RequestError, UnavailableError
 from anomalist.server.routes import audit, cameras, jobs, people, pictures, questions, review, rules, scenes
 from anomalist.server.services import Services
+from anomalist.storage.places import PlaceUnreachableError
 from anomalist.types.common import Frozen
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "It is there already, or in another state"},
     413: {"model": Problem, "description": "Too large"},
     422: {"model": Problem, "description": "What was asked can't be done, and why"},
+    503: {"model": Problem, "description": "The store that servers share can't be reached; try again"},
     429: {"model": Problem, "description": "Too much at once; Retry-After says when it may work"},
 }
 
@@ -49,6 +51,7 @@ class Ready(Frozen):
 
     ready: bool
     waiting: int
+    why: str = ""
 
 
 health = APIRouter(tags=["health"])
@@ -62,15 +65,18 @@ def healthz() -> Health:
 
 @health.get("/readyz", summary="Can it work", responses={503: {"model": Ready}})
 def readyz(services: ServicesOf) -> Response:
-    """503 where the database can't be read, or no more can wait. Needs no login."""
+    """503 where the database or the shared store can't be used, or no more can wait. Needs no login."""
+    waiting = len(services.lane)
+    why = "" if waiting < services.config.waiting else "No more can wait."
     try:
         services.jobs.latest(1)
-        ready = len(services.lane) < services.config.waiting
     except Exception:
         _log.exception("The database can't be read.")
-        ready = False
-    body = Ready(ready=ready, waiting=len(services.lane))
-    return JSONResponse(body.model_dump(), status_code=200 if ready else 503)
+        why = "The database can't be read."
+    if services.place.trouble:
+        why = "The shared store can't be used; the server's log says why."
+    body = Ready(ready=not why, waiting=waiting, why=why)
+    return JSONResponse(body.model_dump(), status_code=503 if why else 200)
 
 
 @health.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
@@ -122,8 +128,12 @@ def _add_handlers(app: FastAPI) -> None:
     async def _problem(request: Request, error: AnomalistError) -> Response:
         if isinstance(error, NotLoggedInError) and wants_page(request):
             return Response(status_code=303, headers={"location": "/login"})
+        if isinstance(error, PlaceUnreachableError):
+            error = UnavailableError(error.message, "Try again in a while.")
         status = error.status if isinstance(error, RequestError) else 422
-        headers = {"retry-after": str(error.after)} if isinstance(error, BusyError) else None
+        headers = (
+            {"retry-after": str(error.after)} if isinstance(error, BusyError | UnavailableError) else None
+        )
         return problem(error.message, error.remedy, status, headers)
 
     @app.exception_handler(RequestValidationError)

@@ -1,6 +1,6 @@
 """Live cameras: which ones are followed, by which server, and how they are.
 
-A camera that is wanted is followed in a thread of its own; when its stream is lost that is said, and it is
+Cameras that are wanted are followed together by one `CameraSet`; when one is lost that is said, and it is
 tried again. A server that starts goes on with what it followed; one that is silent loses it to another.
 """
 
@@ -18,24 +18,28 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, or_, select, update
 
-from anomalist.audit.recording import open_trail
+from anomalist.audit.recording import AuditTrail, open_trail
+from anomalist.cameras.camera_set import CameraSet, TriagesTogether
+from anomalist.cameras.listing import Camera
 from anomalist.composition import TriageSettings
 from anomalist.errors import AnomalistError
 from anomalist.memory.cases import acting_as
 from anomalist.publishing.publishers import Publishers
 from anomalist.server.database import CameraRow, Database
-from anomalist.server.following import MAX_EVENTS, CameraRun, Follow, FollowedAlert, follow_stream
+from anomalist.server.following import MAX_EVENTS, CameraRun
 from anomalist.server.jobs import LEASE
 from anomalist.server.problems import ConflictError, ForbiddenError, NotFoundError
 from anomalist.server.scene_zones import drawn_zones
+from anomalist.storage.places import send_soon, share_profiles
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
 from anomalist.vision.media.sources import redact_url, scheme_of
+from anomalist.vision.media.streams import RecentFrames
 
 CameraState = Literal["stopped", "connecting", "following", "lost"]
 
 FIRST_WAIT = 5.0
-"""Seconds after which a lost camera is tried again; each time twice as many, up to ``LONGEST_WAIT``."""
+"""Seconds after which a camera that ended or can't be judged is tried again; each time twice as many."""
 LONGEST_WAIT = 300.0
 TICK = 1.0
 """Seconds between two looks at which cameras are wanted."""
@@ -69,18 +73,77 @@ class KeptCamera:
     changed: float
 
 
+class CameraSession:
+    """One camera from when it was begun with until it ends; used by one thread at a time.
+
+    Parameters
+    ----------
+    camera : as it was when it was begun with.
+    triage : of its scene.
+    runs : folder of the run folders.
+    """
+
+    def __init__(self, camera: KeptCamera, triage: Triage, runs: Path) -> None:
+        self.camera = camera
+        self.began = time.monotonic()
+        self.state: CameraState = "connecting"
+        self._triage, self._runs = triage, runs
+        self._run: CameraRun | None = None
+        self._trail: AuditTrail | None = None
+        self._lock = threading.Lock()
+        self._is_open = True
+
+    @property
+    def run(self) -> str:
+        """Name of the run that is written; "" for none yet."""
+        return "" if self._run is None else self._run.path.name
+
+    def keep(self, alert: LiveAlert, recent: RecentFrames) -> None:
+        """Store an alert, also in the audit log; raises DataError where it can't be."""
+        with self._lock, acting_as(self.camera.owner):
+            if not self._is_open:
+                return
+            if self._trail is None and (trail := open_trail()) is not None:
+                trail.begin_triage(self._triage, "serve")
+                self._trail = trail
+            if alert.state not in ("lost", "back", "ended"):
+                self._keep_in_run(alert, recent)
+            if self._trail is not None:
+                row = alert.model_dump(mode="json")
+                about = {"about": self.camera.name, "profile": self.camera.scene}
+                self._trail.write("alert", {"alert": row, **about})
+
+    def close(self) -> None:
+        """Let others write; what comes later is not kept."""
+        with self._lock:
+            self._is_open = False
+            if self._run is not None:
+                self._run.__exit__()
+            if self._trail is not None:
+                self._trail.log.close()
+
+    def _keep_in_run(self, alert: LiveAlert, recent: RecentFrames) -> None:
+        if self._run is not None and self._run.events >= MAX_EVENTS:
+            self._run.__exit__()
+            self._run = None
+        if self._run is None:
+            name = self.camera.name
+            self._run = CameraRun(self._runs / _run_name(name), name, self._triage)
+        self._run.keep(alert, recent)
+        send_soon(self._run.path)
+
+
 class Cameras:
-    """The live cameras of the database, and threads that follow them; several threads may use one.
+    """The live cameras of the database, and what follows them; several threads may use one.
 
     Parameters
     ----------
     database : where cameras are kept.
-    worker : id of this server, and of the folder with its scenes: cameras of others are left to them.
+    worker : id of this server, and of the place of its scenes: cameras of others are left to them.
     addresses : that may be followed, with their passwords. No request can add one.
     runs : folder of the run folders.
-    model : who is asked about events, as after ``--model``.
+    model : who is asked about events, as after ``--model``; all cameras share one budget of calls.
     publishers : that alerts go to as well.
-    follow : follows one stream.
 
     Raises MediaError for an address that is none.
     """
@@ -93,7 +156,6 @@ class Cameras:
         runs: Path,
         model: str,
         publishers: Publishers,
-        follow: Follow = follow_stream,
     ) -> None:
         for address in addresses:
             scheme_of(address)
@@ -101,13 +163,17 @@ class Cameras:
         self._database = database
         self._worker, self._place = worker
         self._runs = runs
-        self._model = model
         self._publishers = publishers
-        self._follow = follow
+        self._triages = TriagesTogether(TriageSettings("", model=model))
+        self._set = CameraSet((), {})
+        self._sessions: dict[str, CameraSession] = {}
+        self._again: dict[str, tuple[float, float]] = {}
         self._closed = threading.Event()
         self._wake = threading.Event()
-        self._followed: dict[str, tuple[threading.Thread, threading.Event]] = {}
-        self._thread = threading.Thread(target=self._supervise, name="cameras", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._supervise, name="cameras", daemon=True),
+            threading.Thread(target=self._follow, name="alerts", daemon=True),
+        ]
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -119,18 +185,19 @@ class Cameras:
         with self._database.session() as session:
             session.execute(update(CameraRow).where(CameraRow.worker == self._worker).values(beat=0.0))
             session.commit()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """End all threads; what is wanted stays so, for the next server."""
         self._closed.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
-        for _, stopped in self._followed.values():
-            stopped.set()
-        for thread, _ in self._followed.values():
-            thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=10)
+        self._set.__exit__()
+        for session in self._sessions.values():
+            session.close()
 
     def all(self) -> list[KeptCamera]:
         """The cameras, by name."""
@@ -188,9 +255,9 @@ class Cameras:
 
     def restart(self, scene: str) -> None:
         """Begin again with the cameras of a scene, whose zones are others now."""
-        for camera in self.all():
-            if camera.scene == scene and (found := self._followed.get(camera.name)):
-                found[1].set()
+        for name, session in list(self._sessions.items()):
+            if session.camera.scene == scene:
+                self._leave(name)
         self._wake.set()
 
     def remove(self, name: str) -> None:
@@ -214,9 +281,6 @@ class Cameras:
 
     def _look(self) -> None:
         """Follow what is wanted and nobody else follows; end what is no longer wanted."""
-        self._followed = {
-            name: (thread, stopped) for name, (thread, stopped) in self._followed.items() if thread.is_alive()
-        }
         now = time.time()
         with self._database.session() as session:
             ours = CameraRow.worker.endswith(self._place)
@@ -229,84 +293,98 @@ class Cameras:
                 update(CameraRow).where(CameraRow.name.in_(list(mine))).values(worker=self._worker, beat=now)
             )
             session.commit()
-        for name, (_, stopped) in self._followed.items():
-            if name not in mine:
-                stopped.set()
+        for name in {*self._sessions, *self._again} - mine.keys():
+            self._again.pop(name, None)
+            self._leave(name)
         for name, camera in mine.items():
-            if name not in self._followed:
-                stopped = threading.Event()
-                thread = threading.Thread(
-                    target=self._run, args=(camera, stopped), name=f"camera {name}", daemon=True
-                )
-                self._followed[name] = thread, stopped
-                thread.start()
+            due, _ = self._again.get(name, (0.0, 0.0))
+            if name not in self._sessions and time.monotonic() >= due:
+                self._begin(camera)
+        for status in self._set.statuses():
+            current = self._sessions.get(status.name)
+            if current is not None and status.state == "watching" and current.state == "connecting":
+                current.state = "following"
+                self._say(status.name, state="following")
 
-    def _run(self, camera: KeptCamera, stopped: threading.Event) -> None:
-        """Follow a camera until it is stopped, and again where it is lost."""
-        wait = FIRST_WAIT
-        while not stopped.is_set() and not self._closed.is_set():
-            began = time.monotonic()
-            try:
-                with acting_as(camera.owner):
-                    self._session(camera, stopped)
-                note = "The stream has ended."
-            except AnomalistError as error:
-                note = str(error)
-            except Exception as error:
-                _log.exception("The camera %s can't be followed.", camera.name)
-                note = f"It failed for a reason that is a fault of anomalist: {error!r}"
-            if stopped.is_set() or self._closed.is_set():
-                return
-            wait = FIRST_WAIT if time.monotonic() - began > LONGEST_WAIT else wait
-            self._set(
-                camera.name, state="lost", note=f"{note.rstrip('.')}. It is tried again in {wait:.0f} s."
-            )
-            stopped.wait(wait)
-            wait = min(2 * wait, LONGEST_WAIT)
-
-    def _session(self, camera: KeptCamera, stopped: threading.Event) -> None:
-        address = self._addresses.get(camera.address)
-        if address is None:
-            raise ForbiddenError(
-                "Its address is not in the list of cameras any more.",
-                "Start the server with --camera ADDRESS",
-            )
-        self._set(camera.name, state="connecting", note=camera.note)
-        zones = drawn_zones(self._database, camera.scene)
-        triage = Triage(TriageSettings(camera.scene, mode="causal", zones=zones, model=self._model))
-        trail = open_trail()
-        if trail is not None:
-            trail.begin_triage(triage, "serve")
-        run: CameraRun | None = None
+    def _begin(self, camera: KeptCamera) -> None:
+        self._say(camera.name, state="connecting", note=camera.note)
         try:
-            for followed in self._follow(triage, address, stopped):
-                if run is None or run.events >= MAX_EVENTS:
-                    if run is not None:
-                        run.__exit__()
-                    run = CameraRun(self._runs / _run_name(camera.name), camera.name, triage)
-                run.keep(followed)
-                if (alert := followed.alert) is not None:
-                    if trail is not None:
-                        row = alert.model_dump(mode="json")
-                        trail.write("alert", {"alert": row, "about": camera.name, "profile": camera.scene})
-                    self._publishers.publish(alert)
-                self._told(camera.name, followed, run.path.name)
-        finally:
-            if run is not None:
-                run.__exit__()
-            if trail is not None:
-                trail.log.close()
+            address = self._addresses.get(camera.address)
+            if address is None:
+                raise ForbiddenError(
+                    "Its address is not in the list of cameras any more.",
+                    "Start the server with --camera ADDRESS",
+                )
+            share_profiles()
+            triage = self._triages.open(camera.scene, drawn_zones(self._database, camera.scene))
+        except AnomalistError as error:
+            self._try_again(camera.name, str(error))
+            return
+        except Exception as error:
+            _log.exception("The camera %s can't be followed.", camera.name)
+            self._try_again(camera.name, f"It failed for a reason that is a fault of anomalist: {error!r}")
+            return
+        self._sessions[camera.name] = CameraSession(camera, triage, self._runs)
+        self._set.add(Camera(name=camera.name, source=address, profile=camera.scene), triage)
 
-    def _told(self, name: str, followed: FollowedAlert, run: str) -> None:
-        alert = followed.alert
-        fields: dict[str, Any] = {"state": "following", "run": run}
-        if (note := "" if alert is None else _note(alert)) is not None:
+    def _leave(self, name: str) -> None:
+        """Follow a camera no longer."""
+        self._set.remove(name)
+        if (session := self._sessions.pop(name, None)) is not None:
+            session.close()
+
+    def _try_again(self, name: str, why: str) -> None:
+        """Leave a camera for a while, and say so."""
+        session = self._sessions.get(name)
+        _, before = self._again.get(name, (0.0, 0.0))
+        lasted = 0.0 if session is None else time.monotonic() - session.began
+        wait = min(2 * before, LONGEST_WAIT) if before and lasted <= LONGEST_WAIT else FIRST_WAIT
+        self._again[name] = time.monotonic() + wait, wait  # first: the other thread begins what is left
+        self._leave(name)
+        self._say(name, state="lost", note=f"{why.rstrip('.')}. It is tried again in {wait:.0f} s.")
+
+    def _follow(self) -> None:
+        """Take the alerts of all cameras, one after another."""
+        for alert in self._set.alerts(self._closed):
+            name = str(alert.camera)
+            session = self._sessions.get(name)
+            if session is None:  # it was left meanwhile
+                continue
+            try:
+                session.keep(alert, self._set.recent(name))
+                self._publishers.publish(alert)
+                self._told(session, alert)
+            except KeyError:  # the same
+                continue
+            except AnomalistError as error:
+                self._try_again(name, str(error))
+            except Exception as error:
+                _log.exception("An alert of the camera %s can't be kept.", name)
+                self._try_again(name, f"It failed for a reason that is a fault of anomalist: {error!r}")
+
+    def _told(self, session: CameraSession, alert: LiveAlert) -> None:
+        """Say what an alert says of the camera."""
+        name = session.camera.name
+        if alert.state == "ended":
+            self._try_again(name, alert.why or "The stream has ended.")
+            return
+        if alert.state == "lost":
+            session.state = "lost"
+            self._say(
+                name, state="lost", note=f"{(alert.why or 'Nothing comes').rstrip('.')}. It is tried again."
+            )
+            return
+        session.state = "following"
+        fields: dict[str, Any] = {"state": "following"}
+        if session.run:
+            fields["run"] = session.run
+        if (note := _note(alert)) is not None:
             fields["note"] = note
-        if alert is not None and alert.event is not None:
+        if alert.event is not None:
             fields["alerts"] = CameraRow.alerts + 1
-        self._set(name, **fields)
+        self._say(name, **fields)
 
-    def _set(self, name: str, **fields: Any) -> None:  # noqa: ANN401
+    def _say(self, name: str, **fields: Any) -> None:  # noqa: ANN401
         """Say how a camera is; one that was stopped meanwhile stays so."""
         here = update(CameraRow).where(CameraRow.name == name, CameraRow.wanted)
         with self._database.session() as session:
@@ -321,7 +399,7 @@ def _note(alert: LiveAlert) -> str | None:
     if alert.state == "picture":
         kind = alert.picture
         return f"The picture is of another kind than what was learned: {kind}." if kind else ""
-    return "" if alert.state == "recovered" else None
+    return "" if alert.state in ("recovered", "back") else None
 
 
 def _run_name(camera: str) -> str:

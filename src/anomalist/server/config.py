@@ -28,6 +28,9 @@ class ServerConfig(BaseSettings):
         "", pattern=r"^[a-z0-9-]{0,20}$", description="name of this server where several share a home"
     )
     database: str = Field("", description="SQLAlchemy URL; empty: a SQLite file in the server's folder")
+    store: str = Field(
+        "", description="address that several servers keep artefacts at, as s3://bucket/folder; empty: files"
+    )
     max_request: int = Field(256 * MEBIBYTE, ge=1024, description="bytes of one request at most")
     max_files: int = Field(500, ge=1, description="files of one request at most")
     waiting: int = Field(16, ge=1, description="requests that may wait to be inspected; more get 429")
@@ -48,8 +51,8 @@ class ServerConfig(BaseSettings):
 
     @property
     def is_shared(self) -> bool:
-        """Whether several servers may work in one home; only PostgreSQL is made for that."""
-        return bool(self.instance)
+        """Whether several servers share the work; only PostgreSQL is made for that."""
+        return bool(self.instance or self.store)
 
     @property
     def is_local(self) -> bool:

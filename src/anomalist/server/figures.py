@@ -13,12 +13,15 @@ from anomalist.server.inspecting import LoadedProfiles
 from anomalist.server.problems import NotFoundError
 from anomalist.server.store import Inspected
 from anomalist.storage.artifacts import profile_path
+from anomalist.storage.places import here
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Region
-from anomalist.vision.drawing import display_size, heatmap, thumbnail
+from anomalist.vision.drawing import display_size, encode_jpeg, heatmap, thumbnail
 from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
 
+QUALITY = 88
+"""Of pictures that are shown as JPEG."""
 MAX_SIDE = 1200
 """Longer side of a picture that is shown, pixels; small ones are not enlarged."""
 
@@ -45,7 +48,9 @@ def heat_png(inspected: Inspected, runs: Path, side: int = MAX_SIDE) -> bytes:
     opacity = Image.fromarray((np.sqrt(share) * 255).astype(np.uint8)).resize((width, height))
     picture = Image.fromarray(colours).resize((width, height))
     picture.putalpha(opacity)
-    return _encoded(picture, "PNG")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def region_jpeg(inspected: Inspected, runs: Path, region: str) -> bytes:
@@ -86,18 +91,10 @@ def scene_jpeg(scene: str) -> bytes:
     from anomalist.vision.motion.scene import SCENE_KIND
 
     for footage in SCENE_KIND.read_manifest(profile_path(scene)).footage:
-        if Path(footage.source).exists():
+        if here(Path(footage.source)).exists():
             return _jpeg(frame_at(open_video(footage.source), footage.seconds / 2).pixels)
     raise NotFoundError("The footage that the scene was learned from is gone.")
 
 
 def _jpeg(pixels: UInt8Array) -> bytes:
-    from PIL import Image
-
-    return _encoded(Image.fromarray(pixels), "JPEG")
-
-
-def _encoded(picture: object, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))  # type: ignore[attr-defined]
-    return buffer.getvalue()
+    return encode_jpeg(pixels, QUALITY)

@@ -1,4 +1,4 @@
-"""Following one live camera: its alerts, with key frames and short clips, in a run folder of clips.
+"""What one live camera showed: its alerts, with key frames and short clips, in a run folder of clips.
 
 A session of a camera is one run with one record, whose events are what was seen so far: the pages and routes
 for triaged clips show, rank and take feedback on it as on any other.
@@ -6,10 +6,7 @@ for triaged clips show, rank and take feedback on it as on any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Event as ThreadEvent
 
 from anomalist.agent.reasoning.policy import decide_clip_label
 from anomalist.errors import AnomalistError
@@ -17,7 +14,7 @@ from anomalist.report.builder import clip_range
 from anomalist.report.figures import render_event_images
 from anomalist.storage.files import utc_now, write_atomically
 from anomalist.storage.run_folder import ClipRunFolder
-from anomalist.streaming import LiveAlert, following
+from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
 from anomalist.types.clip import (
     ClipEvidenceSummary,
@@ -28,51 +25,12 @@ from anomalist.types.clip import (
     OtherPicture,
     Trouble,
 )
-from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.streams import RecentFrames
-from anomalist.vision.media.video import cut_clip, open_video
+from anomalist.vision.media.video import cut_clip
 from anomalist.vision.motion.learning import ANALYSIS_RATE
 
 MAX_EVENTS = 500
 """Events of one run; with more another one begins."""
-
-
-@dataclass(frozen=True)
-class FollowedAlert:
-    """An alert, the last seconds of its stream, and (height, width) and threshold of what it was found in.
-
-    ``alert`` is None once, when the stream is open.
-    """
-
-    alert: LiveAlert | None
-    recent: RecentFrames
-    size: tuple[int, int]
-    threshold: float
-
-
-Follow = Callable[[Triage, str, ThreadEvent], Iterator[FollowedAlert]]
-"""Yields the alerts of the stream at an address, until it ends or the event is set."""
-
-
-def follow_stream(triage: Triage, address: str, stopped: ThreadEvent) -> Iterator[FollowedAlert]:
-    """Follow one stream in the thread that asks; see `Follow`.
-
-    Raises MediaError where it can't be opened or is lost for good, CalibrationError as `StreamTriage` does.
-    """
-    video = open_video(address)
-    recent = RecentFrames(video.source)
-
-    def frames() -> Iterator[Frame]:
-        for frame in video.frames(rate=ANALYSIS_RATE):
-            if stopped.is_set():
-                return
-            yield frame
-
-    with following(triage, video, recent) as follower:
-        threshold, _ = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
-        yield FollowedAlert(None, recent, video.size, threshold)
-        for alert in follower.follow(recent.record(frames())):
-            yield FollowedAlert(alert, recent, video.size, threshold)
 
 
 class CameraRun:
@@ -89,6 +47,7 @@ class CameraRun:
         self.path = path
         self._source = source
         self._triage = triage
+        self._threshold, _ = triage.scene.blocks("causal").threshold(triage.false_events_per_hour)
         self._events: dict[str, Event] = {}
         self._troubles: list[Trouble] = []
         self._pictures: list[OtherPicture] = []
@@ -107,20 +66,20 @@ class CameraRun:
         """How many there are so far."""
         return len(self._events)
 
-    def keep(self, followed: FollowedAlert) -> None:
-        """Store what an alert says of its event, with its pictures; raises DataError where it can't be."""
-        alert = followed.alert
-        if alert is None:
-            return
+    def keep(self, alert: LiveAlert, recent: RecentFrames) -> None:
+        """Store what an alert says of its event, with its pictures; raises DataError where it can't be.
+
+        ``recent`` holds the last seconds of the camera.
+        """
         self._note(alert)
         if (event := alert.event) is not None:
             known = self._events.get(event.id)
             shown = {"key_frame": known.key_frame, "clip": known.clip} if known else {}
             event = event.replace(**shown)
             if event.key_frame is None or alert.state == "closed":
-                event = self._pictured(event, followed.recent, whole=alert.state == "closed")
+                event = self._pictured(event, recent, whole=alert.state == "closed")
             self._events[event.id] = event
-        height, width = followed.size
+        height, width = recent.size
         events = tuple(sorted(self._events.values(), key=lambda each: each.start))
         spans = [(each.start, each.end) for each in self._troubles]
         spans += [(each.start, each.end) for each in self._pictures]
@@ -136,7 +95,7 @@ class CameraRun:
                 troubles=tuple(self._troubles),
                 other_pictures=tuple(self._pictures),
                 mode="causal",
-                threshold=followed.threshold,
+                threshold=self._threshold,
             ),
             verdict=ClipVerdict(label=label, why_undecided=why),
             status="ok",

@@ -31,6 +31,7 @@ from anomalist.server.store import Inspected, InspectionStore
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import file_sha256
+from anomalist.storage.places import send_soon, share_profiles
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learned import describe_learned, learned_folders
@@ -115,6 +116,7 @@ class LoadedProfiles:
             return file_sha256(basis.reference) if basis.reference.is_file() else ""
         if basis.profile is None:
             return ""
+        share_profiles()
         path = profile_path(basis.profile)
         return describe_learned(path).digest if path.is_dir() else ""
 
@@ -227,6 +229,8 @@ class InspectionService:
                     kept.append((self._open.name, record))
                     self._metrics.inspected(outcome(record))
                     self._publishers.publish(record)
+                send_soon(image)
+                send_soon(self.runs / self._open.name)
             done.append(
                 [
                     listed

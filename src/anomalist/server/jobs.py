@@ -23,6 +23,7 @@ from anomalist.memory.cases import acting_as
 from anomalist.server.database import Database, JobRow
 from anomalist.server.metrics import Metrics
 from anomalist.server.problems import ConflictError, NotFoundError
+from anomalist.storage.places import PlaceUnreachableError
 
 JobKind = Literal["learn", "learn-products", "check", "learn-scene", "inspect", "triage"]
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -220,6 +221,10 @@ class Jobs:
         try:
             with acting_as(job.owner):
                 result = self._workers[job.kind](job, self._report(job.id))  # type: ignore[index]
+        except PlaceUnreachableError as error:
+            _log.warning("The job %s waits: %s", job.id, error)
+            self._put_back(job)
+            self._closed.wait(BEAT)
         except JobCancelledError:
             if not self._closed.is_set():  # else the next server begins it again
                 self._end(job, "cancelled")
@@ -233,6 +238,16 @@ class Jobs:
         finally:
             ended.set()
             beating.join()
+
+    def _put_back(self, job: Job) -> None:
+        """Let a job wait again, as if it had not been begun."""
+        with self._database.session() as session:
+            session.execute(
+                update(JobRow)
+                .where(JobRow.id == job.id, JobRow.state == "running", JobRow.worker == self._worker)
+                .values(state="queued", attempts=JobRow.attempts - 1)
+            )
+            session.commit()
 
     def _beat(self, id: str, ended: threading.Event) -> None:
         while not ended.wait(BEAT):

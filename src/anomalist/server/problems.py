@@ -52,6 +52,13 @@ class BusyError(RequestError):
         self.after = after
 
 
+class UnavailableError(RequestError):
+    """What is needed can't be reached at the moment; ``after`` seconds later it may work."""
+
+    status = 503
+    after = 10
+
+
 class Problem(Frozen):
     """What is wrong, and what to do about it."""
 

@@ -13,6 +13,7 @@ from anomalist.server.app import create_app
 from anomalist.server.config import ServerConfig
 from anomalist.server.database import Database
 from anomalist.server.services import refuse_open_server
+from anomalist.storage.object_store import ObjectStore
 
 
 def run_server(config: ServerConfig, started: Callable[[str], None]) -> None:
@@ -29,6 +30,8 @@ def run_server(config: ServerConfig, started: Callable[[str], None]) -> None:
     database = Database(config.database_url)
     refuse_open_server(config, Accounts(database))  # before others can connect
     database.close()
+    if config.store:
+        ObjectStore(config.store).check()
     listener = _listen(config)
     port = listener.getsockname()[1]
     with listener:

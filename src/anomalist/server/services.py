@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,9 @@ from anomalist.server.store import InspectionStore
 from anomalist.server.talks import Talks
 from anomalist.server.uploads import Uploads
 from anomalist.server.work import JobWork
+from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
+from anomalist.storage.places import ArtifactPlace, HomePlace, using_place
 
 _log = logging.getLogger(__name__)
 
@@ -58,35 +61,36 @@ class Services:
                 f"Another server works in {folder}.",
                 "End it, or set ANOMALIST_HOME for this one, or ANOMALIST_SERVER_INSTANCE to share the work.",
             ) from error
-        try:
-            self._open(folder)
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as opening:
+            opening.callback(self._lock.release)
+            self._open(folder, opening)
+            self._closing = opening.pop_all()
         return self
 
-    def _open(self, folder: Path) -> None:
+    def _open(self, folder: Path, opening: ExitStack) -> None:
         config = self.config
         self.runs = folder / "runs"
-        place = folder_id(folder)
-        server = f"{digest_of(config.instance)[:6]}-{place}" if config.is_shared else place
-        if config.is_shared and config.database_url.startswith("sqlite"):
-            raise DataError(
-                "Servers that share the work need PostgreSQL.",
-                "Set ANOMALIST_SERVER_DATABASE, or leave out ANOMALIST_SERVER_INSTANCE.",
-            )
+        refuse_lonely_database(config)
+        place, server = identity(config, folder)
         self.database = Database(config.database_url)
+        opening.callback(self.database.close)
         self.accounts = Accounts(self.database, config.session_hours * 3600)
         refuse_open_server(config, self.accounts)
+        self.place = open_place(config, folder, server)
+        opening.callback(self.place.close)
+        self.place.start()
+        opening.enter_context(using_place(self.place))
         self.logins = RateLimit(config.logins_per_minute)
         self.uploads = Uploads(folder / "uploads")
         self.store = InspectionStore(self.database)
         self.audit = AuditIndex()
-        self.publishers = Publishers((), _log.warning).__enter__()
+        self.publishers = opening.enter_context(Publishers((), _log.warning))
         self.lane = Lane(config.waiting, threads=2)
         self.inspections = InspectionService(
             self.lane, self.store, self.runs, server, self.metrics, self.publishers
         )
+        opening.callback(self.inspections.close)
+        opening.callback(self.lane.close)
         self.talks = Talks(self.lane, self.store, self.inspections.loaded, self.runs, config.model)
         work = JobWork(folder, self.store, config.model, self.publishers)
         self.jobs = Jobs(self.database, server, work.workers, self.metrics, place)
@@ -94,18 +98,42 @@ class Services:
             self.database, (server, place), config.cameras, self.runs, config.model, self.publishers
         )
         self.jobs.start()
+        opening.callback(self.jobs.close)
         self.cameras.start()
+        opening.callback(self.cameras.close)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.cameras.close()
-        self.jobs.close()
-        self.lane.close()
-        self.inspections.close()
-        self.publishers.__exit__(None, None, None)
-        self.database.close()
-        self._lock.release()
+        self._closing.close()
+
+
+def identity(config: ServerConfig, folder: Path) -> tuple[str, str]:
+    """Ids of the place that a server keeps its artefacts at, and of the server, which ends with that."""
+    own = folder_id(folder)
+    place = digest_of(config.store.rstrip("/"))[:12] if config.store else own
+    if not config.is_shared:
+        return place, own
+    return place, f"{digest_of(config.instance or own)[:6]}-{place}"
+
+
+def open_place(config: ServerConfig, folder: Path, server: str) -> ArtifactPlace:
+    """Where artefacts are kept: the home alone, or a store as well. Raises DataError for a wrong address."""
+    if not config.store:
+        return HomePlace()
+    from anomalist.storage.object_store import ObjectStore
+    from anomalist.storage.shared_place import SharedPlace
+
+    return SharedPlace(ObjectStore(config.store), folder, Settings().profiles, server, _log.warning)
+
+
+def refuse_lonely_database(config: ServerConfig) -> None:
+    """Raise DataError where servers are to share the work, and their database can't be shared."""
+    if config.is_shared and config.database_url.startswith("sqlite"):
+        raise DataError(
+            "Servers that share the work need PostgreSQL.",
+            "Set ANOMALIST_SERVER_DATABASE, or leave out ANOMALIST_SERVER_INSTANCE and _STORE.",
+        )
 
 
 def refuse_open_server(config: ServerConfig, accounts: Accounts) -> None:

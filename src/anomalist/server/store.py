@@ -98,6 +98,17 @@ class InspectionStore:
         self.add(run, missing, "")
         return len(missing)
 
+    def restore(self, run: str, folder: Path) -> None:
+        """Add to a run folder what the database has of the run and the folder lacks."""
+        with ImageRunFolder.open(folder) as opened, self._database.session() as session:
+            known = {inspection_id(run, record) for record in opened.records()}
+            rows = session.scalars(
+                select(InspectionRow).where(InspectionRow.run == run).order_by(InspectionRow.time)
+            )
+            for row in rows:
+                if row.id not in known:
+                    opened.append(_inspected(row).record)
+
     def get(self, id: str) -> Inspected:
         """One inspected picture. Raises NotFoundError."""
         with self._database.session() as session:

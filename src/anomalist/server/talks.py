@@ -20,6 +20,7 @@ from anomalist.server.inspecting import LoadedProfiles
 from anomalist.server.lane import Lane
 from anomalist.server.problems import NotFoundError
 from anomalist.server.store import InspectionStore
+from anomalist.storage.places import bring_run
 from anomalist.storage.run_folder import CLIPS, RECORDS
 from anomalist.subjects import load_subject
 from anomalist.types.common import Answer
@@ -162,6 +163,7 @@ def run_folder(runs: Path, name: str) -> Path:
     path = runs / name
     if "/" in name or "\\" in name or "\x00" in name or name.startswith("."):
         raise NotFoundError("There is no such run.")
+    bring_run(path)
     try:
         there = (path / RECORDS).is_file() or (path / CLIPS).is_file()
     except OSError:

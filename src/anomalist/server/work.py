@@ -7,7 +7,7 @@ there once, and runs go on behind their last row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from anomalist.server.jobs import Job, JobKind, Report, Worker
 from anomalist.server.store import InspectionStore
 from anomalist.storage.artifacts import ArtifactKind, profile_path
 from anomalist.storage.files import replace_folder, write_atomically
+from anomalist.storage.places import here, send_soon, share_profiles, take_run
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
@@ -125,7 +126,7 @@ class JobWork:
         staged = self._jobs / job.id / spec.name
 
         def work() -> Mapping[str, Any]:
-            images = list_images(spec.paths).images
+            images = list_images([here(path) for path in spec.paths]).images
             if not images:
                 raise DataError("There are no pictures to learn from.")
             learned = learn(
@@ -149,7 +150,7 @@ class JobWork:
 
         def work() -> Mapping[str, Any]:
             learned = learn_products(
-                spec.paths[0],
+                here(spec.paths[0]),
                 profile=staged,
                 effort=spec.effort,
                 seed=spec.seed,
@@ -168,7 +169,9 @@ class JobWork:
         staged = self._jobs / job.id / spec.name
 
         def work() -> Mapping[str, Any]:
-            scene = learn_scene(spec.paths, staged, seed=spec.seed, force=True, progress=report)
+            scene = learn_scene(
+                [here(path) for path in spec.paths], staged, seed=spec.seed, force=True, progress=report
+            )
             blocks = scene.blocks("offline")
             return {
                 "name": scene.name,
@@ -205,6 +208,7 @@ class JobWork:
             kind.refuse_overwriting(place, force=force)
             place.parent.mkdir(parents=True, exist_ok=True)
             replace_folder(place, staged)
+        share_profiles(at_once=True)
         return result
 
     def _write_learning(self, job: Job, learned: Profile | MixedProfile | Scene) -> None:
@@ -217,7 +221,7 @@ class JobWork:
 
     def _check(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = LearnSpec.model_validate(job.spec)
-        found = check_normals(spec.paths, seed=spec.seed, progress=report)
+        found = check_normals([here(path) for path in spec.paths], seed=spec.seed, progress=report)
         return {
             "summary": summary(found),
             "pictures": found.pictures,
@@ -228,6 +232,8 @@ class JobWork:
 
     def _inspect(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = InspectSpec.model_validate(job.spec)
+        share_profiles()
+        _bring((*spec.paths, *((spec.reference,) if spec.reference else ())))
         images = list_images(spec.paths).images
         if not images:
             raise DataError("There are no pictures to inspect.")
@@ -237,10 +243,13 @@ class JobWork:
         if trail is not None:
             trail.begin_inspection(inspector, "serve")
         name = f"job-{job.id}"
+        if take_run(self._runs / name):
+            self._store.restore(name, self._runs / name)
         with ImageRun(self._runs / name, trail) as run:
             done = len(images) - len(pending := run.pending(inspector, images))
             for record in self._publishers.each(run.inspect(inspector, pending)):
                 self._store.add(name, [record], job.owner)
+                send_soon(run.path)
                 done += 1
                 report("inspecting", done, len(images))
             page = run.write_report()
@@ -249,6 +258,8 @@ class JobWork:
 
     def _triage(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = TriageSpec.model_validate(job.spec)
+        share_profiles()
+        _bring(spec.paths)
         triage = Triage(
             TriageSettings(
                 spec.scene,
@@ -266,6 +277,7 @@ class JobWork:
             trail.begin_triage(triage, "serve")
         name = f"job-{job.id}"
         records: list[ClipRecord] = []
+        take_run(self._runs / name)
         with ClipRun(triage, self._runs / name, trail) as run:
             for number, video in enumerate(videos):
                 what = f"clip {number + 1} of {len(videos)}"
@@ -276,9 +288,17 @@ class JobWork:
                 record = run.clip(video, seen)
                 self._publishers.publish(record)
                 records.append(record)
+                send_soon(self._runs / name)
         page = finish_clip_run(self._runs / name)
+        send_soon(self._runs / name)
         labels = [record.label or "error" for record in records]
         return {"run": name, "clips": len(records), "labels": labels, "report": page.name}
+
+
+def _bring(paths: Sequence[Path]) -> None:
+    """Have what other servers took in here; records keep the paths that the job names."""
+    for path in paths:
+        here(path)
 
 
 def learning_result(profile: Profile) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.edge.export import read_arrays
+from anomalist.edge.export import input_arrays
 from anomalist.edge.runner.inputs import InputComparison
 from anomalist.vision.shift.fitting import fit_input_model
 from anomalist.vision.shift.model import InputModel, InputSample
@@ -25,7 +25,7 @@ def both(
     model = fit_input_model(samples, lambda number: pictures[number], None, 0)
     file = tmp_path_factory.mktemp("inputs") / "inputs.safetensors"
     save_input_model(model, file)
-    return request.param, model, InputComparison(*read_arrays(file))
+    return request.param, model, InputComparison(*input_arrays(file))
 
 
 def test_the_same_is_named_and_taken_out(both: tuple[str, InputModel, InputComparison]) -> None:

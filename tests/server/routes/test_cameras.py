@@ -82,9 +82,11 @@ def test_a_camera_is_followed_and_what_it_sees_is_ranked_shown_and_dismissed(
     assert said.json()["action"] == "dismissed"
     assert alert["caption"] in client.get("/cameras/gate").text
     assert "hunter2" not in client.get("/watch").text + client.get("/cameras/gate").text
-    written = [entry.content["alert"]["state"] for entry in read_entries(kinds=["alert"])]
-    assert written.count("opened") == written.count("closed") >= 1
-    assert lost["alerts"] == len(written)
+    written = [entry.content["alert"] for entry in read_entries(kinds=["alert"])]
+    states = [alert["state"] for alert in written]
+    assert states.count("opened") == states.count("closed") >= 1
+    assert states[-1] == "ended", "that nothing is seen any more is on record"
+    assert lost["alerts"] == len([alert for alert in written if alert["event"]])
     assert client.patch("/v1/cameras/gate", json={"wanted": False}).json()["state"] == "stopped"
     assert client.delete("/v1/cameras/gate").status_code == 204
     assert client.get("/v1/cameras").json() == []

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.errors import DataError
+from anomalist.storage.places import here
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import Frozen, UInt8Array
 from anomalist.types.image import Inspection, Media, Record, Region
@@ -135,7 +136,7 @@ class Subject:
         from anomalist.vision.media.pages import split_page
 
         path = self.path_of(record.source)
-        if not split_page(path)[0].exists():
+        if not here(split_page(path)[0]).exists():
             raise DataError(
                 f"{record.source} is gone since it was inspected.", "What was recorded can still be asked."
             )
@@ -168,7 +169,7 @@ class Subject:
         from anomalist.vision.media.pages import split_page
 
         path = Path(source)
-        if split_page(path)[0].exists() or self.folder is None or path.is_absolute():
+        if here(split_page(path)[0]).exists() or self.folder is None or path.is_absolute():
             return path
         return self.folder / path
 

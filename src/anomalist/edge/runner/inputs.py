@@ -329,7 +329,7 @@ class InputComparison:
     def _filled(self, moved: Array, seen: Array) -> Array:
         """What a moved picture does not show, filled from a normal one in the light of the picture."""
         typical = self._arrays.get("typical")
-        if typical is None or "mean" not in self._arrays or seen.min() == 1:
+        if typical is None or seen.min() == 1:
             return moved
         typical = resize_cubic(typical, (moved.shape[0], moved.shape[1]))
         known = seen == 1

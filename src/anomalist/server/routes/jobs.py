@@ -107,7 +107,10 @@ def _sources(
         return tuple(allowed_path(path, services.config) for path in named)
     _refuse_many(services, files or [])
     keep = services.uploads.keep_picture if what == "picture" else services.uploads.keep_video
-    return tuple(dict.fromkeys(keep(file.filename, file.file) for file in files or ()))
+    kept = tuple(dict.fromkeys(keep(file.filename, file.file) for file in files or ()))
+    for path in kept:  # whichever server does the job finds them
+        services.place.keep(path)
+    return kept
 
 
 def _refuse_many(services: Services, files: list[UploadFile]) -> None:
@@ -170,7 +173,9 @@ def _products(services: Services, files: list[UploadFile] | None, paths: list[st
     _refuse_many(services, files)
     if any(paths or ()):
         raise RequestError("What is it about?", "Upload files, or name a folder in the allowed folders.")
-    return services.uploads.keep_products([(file.filename or "", file.file) for file in files])
+    folder = services.uploads.keep_products([(file.filename or "", file.file) for file in files])
+    services.place.keep(folder)
+    return folder
 
 
 @router.post("/check", summary="Look for outliers among normals", status_code=202)

@@ -31,6 +31,7 @@ from anomalist.server.services import Services
 from anomalist.server.talks import run_folder
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
+from anomalist.storage.places import share_profiles
 from anomalist.storage.run_folder import CLIPS, ClipRunFolder
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
@@ -133,6 +134,7 @@ class ModelRow(Frozen):
 @router.get("/profiles", summary="List what was learned")
 def list_learned(_: MayView) -> list[LearnedSummary]:
     """Profiles of pictures, of several products, and scenes of cameras."""
+    share_profiles()
     return [summary_of(path) for path in learned_folders(Settings().profiles)]
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from anomalist.errors import MediaError
 from anomalist.storage.files import file_sha256
+from anomalist.storage.places import here
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Media
 from anomalist.vision.media.decoding import (
@@ -256,7 +257,7 @@ class VideoFile:
 
     def __init__(self, path: str | Path) -> None:
         self._source = source_of(path)
-        self._facts = probe(Path(path))
+        self._facts = probe(here(Path(path)))
         self._damage = DamageLog()
         self._clock_notes: list[str] = []
         self._decord = decord_supports(self._facts)

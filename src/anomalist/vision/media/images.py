@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from anomalist.errors import DataError, MediaError
 from anomalist.storage.files import file_sha256
+from anomalist.storage.places import here
 from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.types.image import Media
 from anomalist.vision.media.pages import expand_pages, page_frames, split_page
@@ -92,7 +93,7 @@ def load_image(path: str | Path, *, max_pixels: int = MAX_PIXELS, scale: ValueSc
     """
     name = one_line(path)
     file, page = split_page(path)
-    data = read_file_bytes(file, name)
+    data = read_file_bytes(here(file), name)
     with _decoding(name, max_pixels):
         values, notes = _decode(data, page, name, max_pixels, deep=scale is not None)
         pixels = _to_rgb(values, name, notes, scale)
@@ -110,6 +111,7 @@ def digest_of_page(data: bytes, page: int) -> str:
 def source_digest(path: str | Path) -> str:
     """The digest that `load_image` gives a file or page; raises OSError when it can't be read."""
     file, page = split_page(path)
+    file = here(file)
     return file_sha256(file) if page == 1 else digest_of_page(file.read_bytes(), page)
 
 

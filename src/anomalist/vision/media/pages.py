@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anomalist.storage.places import here
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -68,6 +70,7 @@ def count_pages(path: Path) -> int:
     """Count the pages of a picture file from its headers; 1 where they can't be read."""
     from PIL import Image
 
+    path = here(path)
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             return 1

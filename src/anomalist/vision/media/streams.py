@@ -13,6 +13,7 @@ from threading import Condition, Event, Lock, Thread
 
 from anomalist.errors import MediaError
 from anomalist.types.common import UInt8Array
+from anomalist.vision.drawing import encode_jpeg
 from anomalist.vision.media.decoding import to_pixels
 from anomalist.vision.media.frames import Frame, FrameSampler
 from anomalist.vision.media.sources import redact_url
@@ -234,7 +235,9 @@ class RecentFrames:
         for frame in frames:
             if not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3:
                 self._size = frame.pixels.shape[0], frame.pixels.shape[1]
-                kept = _JpegFrame(frame.index, frame.time, frame.cut, _encode_jpeg(frame.pixels))
+                kept = _JpegFrame(
+                    frame.index, frame.time, frame.cut, encode_jpeg(frame.pixels, _JPEG_QUALITY)
+                )
                 with self._lock:
                     self._kept.append(kept)
                     while frame.time - self._kept[0].time > RECENT_SECONDS:
@@ -259,15 +262,6 @@ class RecentFrames:
             if kept.time >= due and (stop is None or kept.time < stop):
                 due = kept.time + 1 / rate - 1e-3 if rate else kept.time
                 yield Frame(kept.index, kept.time, _decode_jpeg(kept.jpeg), kept.cut)
-
-
-def _encode_jpeg(pixels: UInt8Array) -> bytes:
-    import cv2
-
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    )
-    return bytes(data)
 
 
 def _decode_jpeg(data: bytes) -> UInt8Array:
