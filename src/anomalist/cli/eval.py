@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from anomalist.cli.eval_reasons import reasons
 from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, checks, compare, save_runs
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 
@@ -391,5 +392,6 @@ def mmad(
 
 
 app.command()(checks)
+app.command()(reasons)
 app.command()(compare)
 app.command("all")(all_sets)

@@ -29,7 +29,7 @@ from anomalist.eval.scoring import DetectionMetrics, score_detection
 from anomalist.types.common import Frozen
 from anomalist.types.image import Inspection
 from anomalist.vision.detectors.base import Progress, no_progress
-from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
 from anomalist.vision.media.images import source_of
 
 EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
@@ -75,7 +75,7 @@ def contenders(
     for name in detectors:
         if name in (ENSEMBLE, SURFACE) and train_normals:
             for effort in efforts:
-                make = partial(_make_profile_evidence, detector=name, effort=effort, rate=false_alarm_rate)
+                make = partial(make_profile_evidence, choice=ProfileChoice(name, effort, false_alarm_rate))
                 found.setdefault((name, effort), Contender(name, make, effort, false_alarm_rate))
         elif name == UNLABELLED:
             found.setdefault((name, None), Contender(name, _make_unlabelled))
@@ -84,30 +84,34 @@ def contenders(
     return list(found.values())
 
 
-def _make_profile_evidence(
-    parts: Split,
-    seed: int,
-    folder: Path,
-    progress: Progress,
-    *,
-    detector: str,
-    effort: str,
-    rate: float | None,
-) -> EvidenceSource:
+@dataclass(frozen=True)
+class ProfileChoice:
+    """What a profile is learned with: detector, effort, asked rate, folder of labelled defects."""
+
+    detector: str
+    effort: str
+    rate: float | None = None
+    defects: Path | None = None
+
+
+def make_profile_evidence(
+    parts: Split, seed: int, folder: Path, progress: Progress, *, choice: ProfileChoice
+) -> ProfileEvidence:
+    """Learn a profile from the training part of a split; its parameters are those of a factory."""
     from anomalist.pipeline import learn
-    from anomalist.vision.evidence import ProfileEvidence, validated_rate
 
     profile = learn(
         [item.path for item in parts.train],
         profile=folder / "profile",
         groups={str(item.path): item.group for item in parts.train} if parts.grouped else None,
-        detector=detector,
-        effort=effort,
+        detector=choice.detector,
+        effort=choice.effort,
         seed=seed,
+        defects=choice.defects,
         outliers="keep",
         progress=progress,
     )
-    return ProfileEvidence(profile, validated_rate(profile, rate))
+    return ProfileEvidence(profile, validated_rate(profile, choice.rate))
 
 
 def _make_zero_shot(parts: Split, seed: int, folder: Path, progress: Progress) -> EvidenceSource:
@@ -253,7 +257,7 @@ def run_detection(
     cache : of runs on the same pictures and masks with the same settings and code: these are not made again.
     contenders, groups, seeds, progress : see `evaluate_detection`.
     """
-    sets = _open_sets(data, groups)
+    sets = open_sets(data, groups)
     for each in sets:
         name = data.resolve().name if len(sets) == 1 else f"{data.resolve().name}/{each.name}"
         for contender in contenders:
@@ -286,7 +290,8 @@ def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
     )
 
 
-def _open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:
+def open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:
+    """The labelled sets of a data set in any known layout, or of a folder with a table of groups."""
     if groups is None:
         return open_image_sets(data)[1]
     found = load_folder(data, groups)

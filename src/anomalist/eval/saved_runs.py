@@ -74,7 +74,7 @@ class AskedQuestion(Frozen):
 class SavedRun(Frozen):
     """One run with what it rests on."""
 
-    benchmark: Literal["detection", "mmad", "video"]
+    benchmark: Literal["detection", "mmad", "video", "reasons"]
     name: str = Field(description="what was measured on what")
     result: dict[str, Any] = Field(description="the figures, as the command prints them")
     pictures: tuple[ScoredPicture, ...] = ()
@@ -161,7 +161,7 @@ def compare_runs(first: SavedRun, second: SavedRun, seed: int = 0) -> RunCompari
     DataError : of two benchmarks, of one that can't be compared item by item, with other labels, or with
         nothing in common.
     """
-    if first.benchmark != second.benchmark or first.benchmark == "video":
+    if first.benchmark != second.benchmark or first.benchmark in ("video", "reasons"):
         raise DataError(
             f"A run of {first.benchmark} and one of {second.benchmark} can't be compared item by item.",
             "Name two runs of detection, or two of mmad.",
