@@ -66,7 +66,7 @@ class Bar:
     share: float
     low: float | None
     high: float | None
-    chance: float
+    chance: float | None
     n: int
 
 
@@ -88,6 +88,7 @@ class RunView:
     notes: tuple[str, ...]
     plots: tuple[Plot, ...] = ()
     bars: tuple[Bar, ...] = ()
+    bar_heads: tuple[str, str, str] = ("Subtask", "Questions", "Right")
     published: tuple[tuple[str, str, str], ...] = ()
     high_normals: tuple[WorstPicture, ...] = ()
     low_defects: tuple[WorstPicture, ...] = ()
@@ -128,6 +129,8 @@ def roc_points(scores: Points, labels: npt.NDArray[np.bool_]) -> Points:
 def _view(run: SavedRun) -> RunView:
     if run.benchmark == "mmad":
         return _mmad_view(run)
+    if run.benchmark == "reasons":
+        return _reasons_view(run)
     figures = tuple(_figures(run.result))
     notes = tuple(str(note) for note in run.result.get("notes", ()))
     judged = [picture for picture in run.pictures if picture.score is not None]
@@ -262,3 +265,22 @@ def _mmad_view(run: SavedRun) -> RunView:
     rows = [(row["who"], f"{row['average']:.1f}", row["source"]) for row in run.result["published"]]
     notes = (*run.result["problems"], *run.result["failures"])
     return RunView(run.name, tuple(figures), tuple(map(str, notes)), bars=tuple(bars), published=tuple(rows))
+
+
+def _reasons_view(run: SavedRun) -> RunView:
+    bars = [
+        Bar(
+            name=share["name"],
+            share=share["share"],
+            low=share["interval"][0] if share["interval"] else None,
+            high=share["interval"][1] if share["interval"] else None,
+            chance=share["chance"],
+            n=share["of"],
+        )
+        for share in run.result["shares"]
+    ]
+    named = ("pictures", "claims", "dropped_claims")
+    figures = tuple((name.replace("_", " "), str(run.result[name])) for name in named)
+    failures = (f"Does not hold: {text}" for text in run.result["failures"])
+    notes = tuple(map(str, (*run.result["notes"], *failures)))
+    return RunView(run.name, figures, notes, bars=tuple(bars), bar_heads=("What holds", "Tested", "Per cent"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from anomalist.types.image import Evidence, Inspection, Region
 from anomalist.vision.calibration import CalibrationSet
 from anomalist.vision.regions import find_regions
 
-_BOUNDS = {
+_BOUNDS: Mapping[str, Callable[[Region], bool]] = {
     "under 0.1 %": lambda region: 100 * region.attributes.relative_size < 0.1,
     f"more than {MAX_SIGMA_SHOWN:.0f}σ": lambda region: (
         abs(region.attributes.contrast_sigma) > MAX_SIGMA_SHOWN
