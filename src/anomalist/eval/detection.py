@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -49,6 +51,8 @@ class Contender:
     effort : of learning; None for detectors that don't learn from normal pictures.
     rate : false-alarm rate that is asked for; None for the default.
     workers : processes that inspect.
+    learns : whether it learns from normal pictures although it has no effort.
+    made_by : whatever else its results depend on.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Contender:
     effort: str | None = None
     rate: float | None = None
     workers: int = 1
+    learns: bool = False
+    made_by: str = ""
 
 
 def contenders(
@@ -126,17 +132,38 @@ def _make_unlabelled(parts: Split, seed: int, folder: Path, progress: Progress) 
     return MutualEvidence([item.path for item in parts.test], seed, progress)
 
 
+@dataclass(frozen=True)
+class MeasuredCost:
+    """What learning and inspecting cost where that was not done in this process, or not one by one."""
+
+    learn_seconds: float
+    ms_per_image: float
+    peak_memory_mb: float | None
+
+
+@runtime_checkable
+class CostlySource(Protocol):
+    """An evidence source that says itself what it cost, and whether it has anomaly maps."""
+
+    cost: MeasuredCost
+
+    @property
+    def gives_maps(self) -> bool:
+        """Whether its maps say where something is."""
+        ...
+
+
 class DetectionResult(DetectionMetrics):
     """`DetectionMetrics` with run time, memory and settings."""
 
     data: str = Field(description="name of the data folder")
-    contender: str = Field(description="detector: ensemble, surface, zero-shot or unlabelled")
+    contender: str = Field(description="detector: ensemble, surface, zero-shot, unlabelled, or a peer")
     seed: int
     effort: str | None = Field(description="of learning; None for detectors that don't learn from normals")
     learn_seconds: float
     ms_per_image: float | None = Field(description="wall time of inspecting")
     peak_memory_mb: float | None = Field(
-        description="largest resident size of this process so far, 10⁶ bytes"
+        description="largest resident size of the process meanwhile, or so far, 10⁶ bytes"
     )
     threads: int
     workers: int = Field(1, description="processes that inspected; then the time has their start in it")
@@ -193,30 +220,37 @@ def run_split(
 
     from anomalist.pipeline import Inspector
 
-    if contender.effort is None:
+    if contender.effort is None and not contender.learns:
         parts = replace(parts, train=())
     elif not parts.train:
         raise DataError(f"{name} has no normal picture to learn from.", "Take --train-normals 0: zero-shot.")
     leaks = find_leaks(parts)
     scored: list[ScoredPicture] = []
+    _forget_peak_memory()
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         evidence = contender.make(parts, seed, Path(folder), progress)
         inspector = Inspector(evidence, model=EVIDENCE, memory=False, workers=contender.workers)
         learn_seconds = time.perf_counter() - start
+        told = evidence if isinstance(evidence, CostlySource) else None
+        if told is not None and not told.gives_maps:
+            notes = (*notes, "the detector gives no maps: measures of pixels and places are undefined")
+            parts = replace(parts, test=tuple(replace(item, mask=None, polygons=()) for item in parts.test))
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
         watched = _with_progress(inspections, len(parts.test), progress)
         metrics = score_detection(parts, _recorded(watched, parts, scored), seed)
+    ms_per_image = 1000 * watch.seconds / watch.count if watch.count else None
+    cost = MeasuredCost(learn_seconds, ms_per_image or 0.0, _peak_memory_mb()) if told is None else told.cost
     result = DetectionResult(
         **dict(metrics) | {"notes": (*notes, *leaks, *metrics.notes)},
         data=name,
         contender=contender.name,
         seed=seed,
         effort=contender.effort,
-        learn_seconds=learn_seconds,
-        ms_per_image=1000 * watch.seconds / watch.count if watch.count else None,
-        peak_memory_mb=_peak_memory_mb(),
+        learn_seconds=cost.learn_seconds,
+        ms_per_image=cost.ms_per_image if watch.count else None,
+        peak_memory_mb=cost.peak_memory_mb or _peak_memory_mb(),
         threads=torch.get_num_threads(),
         workers=contender.workers,
     )
@@ -282,7 +316,7 @@ def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
     learned = [(item.name, item.group) for item in parts.train]
     masks = [item.mask for item in parts.test if item.mask is not None]
     pictures = [item.path for item in (*parts.train, *parts.test)]
-    asked = contender.name, contender.effort, contender.rate, contender.workers
+    asked = contender.name, contender.effort, contender.rate, contender.workers, contender.made_by
     settings = repr((*asked, seed, name, parts.grouped))
     backbone = find_dinov2()
     return content_key(
@@ -322,7 +356,19 @@ class _Stopwatch:
             yield inspection
 
 
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _forget_peak_memory() -> None:
+    """Start to measure the largest resident size anew, where the system can do that (Linux)."""
+    with suppress(OSError):
+        _RESET.write_text("5")
+
+
 def _peak_memory_mb() -> float | None:
+    with suppress(OSError, ValueError, StopIteration):
+        lines = _STATUS.read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # not on Windows
