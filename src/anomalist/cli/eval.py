@@ -12,6 +12,7 @@ import typer
 
 from anomalist.cli.eval_reasons import reasons
 from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, checks, compare, save_runs
+from anomalist.cli.eval_severity import severity
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 from anomalist.errors import DataError
 
@@ -411,5 +412,6 @@ def mmad(
 
 app.command()(checks)
 app.command()(reasons)
+app.command()(severity)
 app.command()(compare)
 app.command("all")(all_sets)

@@ -19,17 +19,19 @@ from anomalist.types.common import BoolArray, FloatArray
 
 Keys = npt.NDArray[np.uint32]
 
-_KEY_BITS = 24  # of a key, see `ordered_keys`
+KEY_BITS = 24
+"""Of a key, see `ordered_keys`."""
+_PIMO_KEY_BITS = 26  # at rates of a few pixels one tie more matters
 _BLOCK_BITS = 12  # of a key within a block of `SparseHistogram`
 
 
-def ordered_keys(score_map: FloatArray) -> Keys:
-    """24-bit integers in the order of the float32 scores.
+def ordered_keys(score_map: FloatArray, bits: int = KEY_BITS) -> Keys:
+    """Integers of so many bits in the order of the float32 scores.
 
     IEEE 754 numbers of one sign sort as their bits; flipping all bits of the negative ones and the sign bit
     of the others puts both on one scale (Herf, "Radix tricks", 2001). Adding 0 merges −0 with 0. The lowest
-    eight bits are dropped: scores that differ by more than 2⁻¹⁵ (0.003 %) of their size get different keys,
-    closer ones may be tied.
+    bits are dropped: with 24 bits, scores that differ by more than 2⁻¹⁵ (0.003 %) of their size get different
+    keys, closer ones may be tied.
 
     Raises
     ------
@@ -37,9 +39,9 @@ def ordered_keys(score_map: FloatArray) -> Keys:
     """
     if np.isnan(score_map).any():
         raise ValueError("the score map holds NaN")
-    bits = (np.ascontiguousarray(score_map, dtype=np.float32) + np.float32(0)).view(np.uint32)
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-    return (ordered >> np.uint32(32 - _KEY_BITS)).astype(np.uint32)
+    raw = (np.ascontiguousarray(score_map, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    ordered = np.where(raw >> 31, ~raw, raw | np.uint32(1 << 31))
+    return (ordered >> np.uint32(32 - bits)).astype(np.uint32)
 
 
 def check_map_and_mask(score_map: FloatArray, mask: BoolArray) -> None:
@@ -62,8 +64,8 @@ def thin_to_quantiles(keys: Keys, limit: int) -> Keys:
 class SparseHistogram:
     """Sparse histogram with several columns: only blocks of 4,096 keys that occur take memory."""
 
-    def __init__(self, columns: int) -> None:
-        self._row_of = np.full(1 << (_KEY_BITS - _BLOCK_BITS), -1, np.int64)
+    def __init__(self, columns: int, bits: int = KEY_BITS) -> None:
+        self._row_of = np.full(1 << (bits - _BLOCK_BITS), -1, np.int64)
         self._sums = np.zeros((columns, 0, 1 << _BLOCK_BITS), np.float64)
 
     def add(self, column: int, keys: Keys, weights: float | Floats = 1.0) -> None:
@@ -230,7 +232,7 @@ def _pixel_counts(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> Pix
 FPR_BOUNDS = (1e-5, 1e-4)
 """Bounds of the false-positive rate for AUPIMO, as in the paper."""
 
-_KEYS_PER_DEFECT = 4096  # keys stored for a defect, 16 KB per picture
+_KEYS_PER_DEFECT = 1 << 18  # keys stored for a defect, 1 MB per picture at most
 
 
 class PimoCurves:
@@ -243,12 +245,12 @@ class PimoCurves:
     or above the threshold (``pimo_curves`` in the authors' code), so a large picture counts as much as a
     small one.
 
-    The resolution of scores is that of `ordered_keys`. Of a defect with more than 4,096 pixels, 4,096
-    quantiles are stored, which changes its recall by less than 1/4096.
+    The resolution of scores is that of `ordered_keys` with 26 bits. Of a defect with more than 262,144
+    pixels, as many quantiles are stored, which changes its recall by less than 1/262144.
     """
 
     def __init__(self) -> None:
-        self._normal = SparseHistogram(1)
+        self._normal = SparseHistogram(1, _PIMO_KEY_BITS)
         self._normals = 0
         self._largest = 0
         self._defects: list[Keys] = []
@@ -266,7 +268,7 @@ class PimoCurves:
         ValueError : shapes that differ, or a map that holds NaN.
         """
         check_map_and_mask(score_map, mask)
-        keys = ordered_keys(score_map)
+        keys = ordered_keys(score_map, _PIMO_KEY_BITS)
         if mask.any():
             self._defects.append(thin_to_quantiles(keys[mask], _KEYS_PER_DEFECT))
             return
