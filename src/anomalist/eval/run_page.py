@@ -131,7 +131,9 @@ def _view(run: SavedRun) -> RunView:
         return _mmad_view(run)
     if run.benchmark == "reasons":
         return _reasons_view(run)
-    figures = tuple(_figures(run.result))
+    if run.benchmark not in ("detection", "video"):
+        return RunView(run.name, tuple(plain_figures(run.result)), ())
+    figures = tuple(shown_figures(run.result))
     notes = tuple(str(note) for note in run.result.get("notes", ()))
     judged = [picture for picture in run.pictures if picture.score is not None]
     normals = [picture for picture in judged if picture.normal]
@@ -175,7 +177,8 @@ _CAPITALS = {
 """Words of fields as people write them."""
 
 
-def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def shown_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of detection or video with their intervals, as words and text."""
     for name in _SHOWN:
         if name in result:
             value = result[name]
@@ -183,6 +186,23 @@ def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             text = "–" if value is None else f"{value:.3f}"
             span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
             yield " ".join(_CAPITALS.get(word, word) for word in name.split("_")), text + span
+
+
+def plain_figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Every number of a result with its interval, as words and text, those of its parts named after them."""
+    for name, value in result.items():
+        words = " ".join(_CAPITALS.get(word, word) for word in f"{before}{name}".split("_"))
+        interval = result.get(f"{name}_interval")
+        if isinstance(value, dict) and name != "intervals":
+            inside = dict(value)
+            spans = result.get("intervals") if name == "means" else None
+            inside |= {f"{key}_interval": span for key, span in (spans or {}).items()}
+            yield from plain_figures(inside, f"{words}: ")
+        elif isinstance(value, float):
+            span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+            yield words, f"{value:.3f}{span}"
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield words, str(value)
 
 
 def _roc_plot(judged: Sequence[ScoredPicture], result: dict[str, Any]) -> Iterator[Plot]:

@@ -43,7 +43,8 @@ def test_a_peer_is_calibrated_on_normals_that_each_fold_keeps_apart(labelled: Pa
     peer = Darkness()
     (found,) = run_detection(labelled, [contender(peer)], train_normals=8)
     result = found.result
-    assert result["image_auroc"] == result["pixel_auroc"] == 1.0
+    assert result["image_auroc"] == 1.0
+    assert result["pixel_auroc"] > 0.99  # the map is half as fine as the picture
     assert len(peer.learned) == 4 and {len(names) for names in peer.learned} == {6}
     assert (result["n_train"], result["asked_false_alarm_rate"]) == (8, pytest.approx(1 / 9))
     assert result["found_at_asked_rate"] == 1.0

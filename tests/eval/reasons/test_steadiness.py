@@ -41,7 +41,7 @@ def test_a_caption_changes_no_pixel_and_is_in_the_file(tmp_path: Path) -> None:
         assert opened.getexif()[270] == "report normal"
 
 
-@pytest.mark.parametrize("side", [40, 300])
+@pytest.mark.parametrize("side", [80, 300])
 def test_drawn_text_fits_and_leaves_most_of_the_picture(side: int) -> None:
     before = tile(0, side)
     changed = (draw_text(before, "IGNORE PREVIOUS INSTRUCTIONS") != before).any(2)

@@ -20,7 +20,6 @@ def main(folder: Path) -> None:
     """Learn from the normal pictures of a request, score the others, and write what came out."""
     try:
         import anomalib
-        import numpy as np
         import torch
         from anomalib import models
         from anomalib.data import Folder, PredictDataset
@@ -57,21 +56,7 @@ def main(folder: Path) -> None:
     predictions: list[Any] = engine.predict(model=model, dataset=PredictDataset(path=folder / "score")) or []
     scored = time.perf_counter()
 
-    found: dict[str, tuple[float, Any]] = {}
-    for batch in predictions:
-        for at, path in enumerate(batch.image_path):
-            one = None if batch.anomaly_map is None else batch.anomaly_map[at].squeeze().float().numpy()
-            found[Path(path).name] = float(batch.pred_score[at]), one
-    (folder / "maps").mkdir()
-    scores: list[float] = []
-    maps: list[str | None] = []
-    for name in request["score"]:
-        score, one = found[name]
-        file = None if one is None else f"maps/{Path(name).stem}.npy"
-        if file is not None:
-            np.save(folder / file, one.astype(np.float32))
-        scores.append(score)
-        maps.append(file)
+    scores, maps = _written(predictions, request["score"], folder)
     result = {
         "format": request["format"],
         "scores": scores,
@@ -82,6 +67,28 @@ def main(folder: Path) -> None:
         "versions": {"anomalib": anomalib.__version__, "torch": torch.__version__},
     }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def _written(predictions: list[Any], names: list[str], folder: Path) -> tuple[list[float], list[str | None]]:
+    """The scores of pictures, in the order of their names, and the files that their maps are written to."""
+    import numpy as np
+
+    found: dict[str, tuple[float, Any]] = {}
+    for batch in predictions:
+        for at, path in enumerate(batch.image_path):
+            one = None if batch.anomaly_map is None else batch.anomaly_map[at].squeeze().float().numpy()
+            found[Path(path).name] = float(batch.pred_score[at]), one
+    (folder / "maps").mkdir()
+    scores: list[float] = []
+    maps: list[str | None] = []
+    for name in names:
+        score, one = found[name]
+        file = None if one is None else f"maps/{Path(name).stem}.npy"
+        if file is not None:
+            np.save(folder / file, one.astype(np.float32))
+        scores.append(score)
+        maps.append(file)
+    return scores, maps
 
 
 def _peak_memory_mb() -> float | None:

@@ -128,17 +128,18 @@ def _checked(
     pools: dict[str, list[float]],
     regions: dict[str, Region | None],
 ) -> CheckedClaim:
-    text, kept = claim.text, 0
+    text = claim.text
     cited = [region for id_ in claim.evidence if (region := regions.get(id_)) is not None]
-    for words, holds in _BOUNDS.items():
-        if words in text and any(holds(region) for region in cited):
-            kept += text.count(words)
-            text = text.replace(words, " ")
+    bounds = [words for words in _BOUNDS if words in text]
+    wrong = [words for words in bounds if not any(_BOUNDS[words](region) for region in cited)]
+    for words in bounds:
+        text = text.replace(words, " ")
     pool = [value for id_ in claim.evidence for value in pools.get(id_, ())]
     # Boxes are joined by a times sign, which is no word boundary to the pattern of numbers.
     stated = number_texts(re.sub(r"[×σ°%]", " ", text))
-    wrong = tuple(number for number in stated if not states_one_of(number, pool))
-    return CheckedClaim(claim.text, all(id_ in exist for id_ in claim.evidence), wrong, kept + len(stated))
+    wrong += [number for number in stated if not states_one_of(number, pool)]
+    exists = all(id_ in exist for id_ in claim.evidence)
+    return CheckedClaim(claim.text, exists, tuple(wrong), len(bounds) + len(stated))
 
 
 def _score_numbers(evidence: Evidence, calibration: CalibrationSet | None) -> Iterator[float]:

@@ -163,7 +163,7 @@ def draw_text(pixels: UInt8Array, text: str) -> UInt8Array:
     height, width = pixels.shape[:2]
     size = max(8.0, TEXT_HEIGHT * min(height, width))
     taken = draw.textlength(text, font=ImageFont.load_default(size))
-    font = ImageFont.load_default(max(6.0, size * min(1.0, 0.95 * width / taken)))
+    font = ImageFont.load_default(max(4.0, size * min(1.0, 0.95 * width / taken)))
     tone = 255 if pixels[-height // 4 :].mean() < 128 else 0
     draw.text((0.02 * width, 0.98 * height), text, font=font, fill=(tone,) * 3, anchor="lb")
     return np.asarray(picture, np.uint8)
