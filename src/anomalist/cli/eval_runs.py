@@ -67,8 +67,8 @@ def all_sets(
                 continue
             runs.append(each)
             save_runs(runs, out)  # after each, so that a run that is stopped leaves what is done
-            if page is not None:
-                write_markdown(runs, page, skipped)
+    if page is not None:
+        write_markdown(runs, page, skipped, only or ())
     if not runs:
         raise DataError(f"Nothing in {data} could be measured.", "What was skipped is said above.")
 

@@ -33,22 +33,27 @@ def write_markdown(runs: Sequence[SavedRun], target: Path, skipped: Sequence[tup
     runs : in any order.
     target : the file, which is replaced.
     skipped : sets that were not measured, with the reason.
+    only : names of the sets that were asked for; none for all.
 
     Raises
     ------
     DataError : it can't be written.
     """
-    return write_atomically(target, "\n".join(_lines(runs, skipped)) + "\n")
+    return write_atomically(target, "\n".join(_lines(runs, skipped, only)) + "\n")
 
 
-def _lines(runs: Sequence[SavedRun], skipped: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _lines(
+    runs: Sequence[SavedRun], skipped: Sequence[tuple[str, str]], only: Sequence[str]
+) -> Iterator[str]:
     yield "# Benchmarks: every set, by one command"
     yield ""
     yield "Written by the command itself; nothing here is typed. What each column of detection is, and"
     yield "figures with other settings, are in [Benchmarks](benchmarks.md)."
     yield ""
     yield "```"
-    yield "anomalist eval all --data $ANOMALIST_DATA --out results"
+    yield " ".join(
+        ("anomalist eval all --data $ANOMALIST_DATA --out results", *(f"--only {n}" for n in only))
+    )
     yield "```"
     yield ""
     yield (
