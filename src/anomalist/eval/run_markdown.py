@@ -25,7 +25,12 @@ TITLES = {
 """Headings by benchmark, in order."""
 
 
-def write_markdown(runs: Sequence[SavedRun], target: Path, skipped: Sequence[tuple[str, str]] = ()) -> Path:
+def write_markdown(
+    runs: Sequence[SavedRun],
+    target: Path,
+    skipped: Sequence[tuple[str, str]] = (),
+    only: Sequence[str] = (),
+) -> Path:
     """Write the page; returns the file.
 
     Parameters
