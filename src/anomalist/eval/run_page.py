@@ -108,8 +108,41 @@ def write_page(runs: Sequence[SavedRun], folder: Path) -> Path:
         lead="Measured on labelled data. Intervals hold 95 %, by bootstrap over groups.",
         facts=(),
     )
-    page = {"runs": [_view(run) for run in runs], "side": SIDE, "margin": MARGIN}
+    page = {
+        "runs": [_view(run) for run in runs],
+        "compared": compared_rows(runs),
+        "heads": tuple(COMPARED.values()),
+        "side": SIDE,
+        "margin": MARGIN,
+    }
     return write_atomically(folder / PAGE_NAME, render_html(head, "evaluation.html.j2", page))
+
+
+COMPARED = {
+    "image_auroc": "image AUROC",
+    "aupro": "AUPRO",
+    "false_alarm_rate": "false alarms",
+    "found_at_asked_rate": "found",
+    "calibration_efficiency": "calibration efficiency",
+    "learn_seconds": "learning, s",
+    "ms_per_image": "a picture, ms",
+    "peak_memory_mb": "memory, MB",
+}
+"""Columns of the table that has several runs of detection side by side."""
+
+
+def compared_rows(runs: Sequence[SavedRun]) -> list[tuple[str, tuple[str, ...]]]:
+    """Runs of detection with their accuracy, calibration and cost; none with fewer than two."""
+    rows = []
+    for run in runs:
+        if run.benchmark == "detection":
+            values = {name: run.result.get(name) for name in COMPARED}
+            texts = [
+                "–" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.3f}"
+                for value in values.values()
+            ]
+            rows.append((run.name, tuple(texts)))
+    return rows if len(rows) > 1 else []
 
 
 def roc_points(scores: Points, labels: npt.NDArray[np.bool_]) -> Points:
@@ -132,7 +165,7 @@ def _view(run: SavedRun) -> RunView:
     if run.benchmark == "reasons":
         return _reasons_view(run)
     if run.benchmark not in ("detection", "video"):
-        return RunView(run.name, tuple(plain_figures(run.result)), ())
+        return RunView(f"{run.name}, {run.benchmark}", tuple(plain_figures(run.result)), ())
     figures = tuple(shown_figures(run.result))
     notes = tuple(str(note) for note in run.result.get("notes", ()))
     judged = [picture for picture in run.pictures if picture.score is not None]
