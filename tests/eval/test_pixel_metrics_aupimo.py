@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomalist.eval import pixel_metrics
 from anomalist.eval.pixel_metrics import FPR_BOUNDS, PimoCurves, aupimo
 
 Arrays = Sequence[np.ndarray]
@@ -148,6 +149,17 @@ def test_a_large_defect_is_measured_as_exactly_as_a_small_one() -> None:
     expected /= np.log(bounds[1] / bounds[0])
     found = aupimo([normal, defect], [np.zeros(normal.shape, bool), np.ones(defect.shape, bool)], bounds)
     assert found == pytest.approx([expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("kept", [8, 60])
+def test_where_few_normal_pixels_are_kept_exactly_the_others_count_all_the_same(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps, masks = pictures(5, 30_000)
+    bounds = 0.05, 0.5
+    whole = aupimo(maps, masks, bounds)
+    monkeypatch.setattr(pixel_metrics, "_MAX_TOP", kept)
+    assert aupimo(maps, masks, bounds) == pytest.approx(whole, abs=1e-6)
 
 
 def test_a_rate_finer_than_one_normal_pixel_is_undefined() -> None:
