@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo serve test test-scale lint docs bench bench-mtd bench-reference bench-video bench-words bench-questions clean
+.PHONY: install demo serve test test-scale test-kills lint docs bench bench-mtd bench-sets bench-reasons bench-peers bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -27,6 +27,10 @@ test: install lint
 test-scale: install
 	$(BIN)/python -m pytest -m scale tests/cluster
 
+# An evaluation that is killed at twenty random moments.
+test-kills: install
+	$(BIN)/python -m pytest -m kills tests/eval/test_result_cache_kills.py
+
 lint: install
 	$(BIN)/ruff check src tests scripts examples
 	$(BIN)/ruff format --check src tests scripts examples
@@ -41,11 +45,12 @@ docs: .venv/docs-installed
 	touch $@
 
 # Every figure of docs/benchmarks.md; needs ANOMALIST_DATA.
-bench: install bench-mtd bench-reference bench-video bench-words bench-questions
+bench: install bench-sets bench-mtd bench-reasons bench-peers bench-reference bench-video bench-words bench-questions
 	$(BIN)/python scripts/bench_inspect.py --effort fast
 	$(BIN)/python scripts/bench_inspect.py --effort normal
 	$(BIN)/python scripts/bench_inspect.py --effort fast --concurrent
 	$(BIN)/python scripts/bench_inspect.py --effort normal --beside-busy
+	$(BIN)/python scripts/bench_measures.py
 	$(BIN)/python scripts/bench_options.py
 	$(BIN)/python scripts/bench_nuisances.py
 	$(BIN)/python scripts/bench_nuisances.py --drift 1000
@@ -65,6 +70,18 @@ bench-words: install
 bench-questions: install
 	$(BIN)/anomalist eval questions --data $(DATA) --json
 	$(BIN)/anomalist eval asking --data $(DATA) --json
+
+# Writes docs/benchmarks-sets.md; runs that were made before are found again.
+bench-sets: install
+	$(BIN)/anomalist eval all --data $(DATA) --out bench-results --page docs/benchmarks-sets.md
+
+bench-reasons: install
+	$(BIN)/anomalist eval reasons --data $(DATA)/mtd --groups groups.csv --train-normals 300 --cases 10 --pictures 100 --json
+
+# Peers of an environment of their own come with PEERS="--peer-python PYTHON --detector anomalib:Patchcore".
+bench-peers: install
+	$(BIN)/anomalist eval detection --data $(DATA)/casting --train-normals 30 --json \
+	  --detector ensemble --detector surface --detector neighbours --detector pyod:KNN $(PEERS)
 
 SEEDS := --seed 0 --seed 1 --seed 2 --seed 3 --seed 4
 MTD := $(BIN)/anomalist eval detection --data $(DATA)/mtd --groups groups.csv --json

@@ -11,6 +11,7 @@ from anomalist.eval import all_sets
 from anomalist.eval.all_sets import SkippedSet, run_all
 from anomalist.eval.detection import Contender
 from anomalist.eval.saved_runs import SavedRun
+from anomalist.types.common import Frozen
 from tests.eval.mmad.miniature import write_mmad
 from tests.eval.sources import DarknessSource
 from tests.pictures import holed, write, write_tiles
@@ -72,10 +73,15 @@ def test_the_commands_save_runs_with_a_page_and_compare_them(data: Path, tmp_pat
         str(tmp_path / "out"),
         "--cache",
         str(tmp_path / "c"),
+        "--page",
+        str(tmp_path / "page.md"),
     ]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "evaluation.html").is_file()
+    page = (tmp_path / "page.md").read_text()
+    assert "## Pictures: tiles darkness fast seed 0" in page
+    assert "- papers: papers is in no known layout." in page and str(tmp_path) not in page
     saved = sorted(path for path in (tmp_path / "out").glob("*.json"))
     assert len(saved) == 3
     one, two = (str(path) for path in saved if path.name.startswith("mmad"))
@@ -85,3 +91,24 @@ def test_the_commands_save_runs_with_a_page_and_compare_them(data: Path, tmp_pat
     assert done.exit_code == 0, done.output
     assert "Anomaly" in done.stdout
     assert "On 20 items that both judged" in done.stdout
+
+
+def test_folders_can_be_named_and_whole_runs_are_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Path] = []
+
+    class Figures(Frozen):
+        auroc: float = 0.5
+
+    def sentences(folder: Path) -> Figures:
+        measured.append(folder)
+        return Figures()
+
+    monkeypatch.setattr(all_sets, "evaluate_sentences", sentences)
+    (data / "papers" / "sentences.csv").write_text("video,sentence,label")
+    runs = [list(run_all(data, tmp_path / "cache", only=["papers"])) for _ in range(2)]
+    assert runs[0] == runs[1] == [SavedRun(benchmark="sentences", name="papers", result={"auroc": 0.5})]
+    assert len(measured) == 1
+    with pytest.raises(DataError, match="no folder gone"):
+        list(run_all(data, tmp_path / "cache", only=["gone"]))

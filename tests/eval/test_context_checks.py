@@ -80,6 +80,37 @@ def test_a_model_reads_the_expectation(data: Path) -> None:
     assert len(model.asked) == 2 * 4 * 2  # checks, tested pictures, rotations
 
 
+def kinds_added(data: Path, kinds: dict[str, str]) -> None:
+    rows = json.loads((data / "checks.json").read_text())
+    save(data, [each | {"anomaly_type": kinds.get(each["image"])} for each in rows])
+
+
+def test_kinds_are_those_of_the_most_similar_place_of_another_check(data: Path) -> None:
+    light, dark = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)
+    for check in ("c01", "c02"):
+        write(data / "images" / f"{check}-4.png", light)
+        write(data / "images" / f"{check}-5.png", dark)
+    pair = {"c01-4.png": "Flash", "c01-5.png": "Missing", "c02-4.png": "Flash"}
+    kinds_added(data, pair | {"c02-5.png": "Missing"})
+    result = evaluate_checks(data, describe, references=2)
+    assert (result.means["kind"], result.means["kind_chance"]) == (1.0, 0.5)
+    kinds_added(data, pair | {"c02-4.png": "Missing", "c02-5.png": "Flash"})
+    assert evaluate_checks(data, describe, references=2).means["kind"] == 0.0
+
+
+def test_a_model_chooses_the_kind(data: Path) -> None:
+    kinds_added(
+        data, {f"c0{check}-{n}.png": "Flash" if n == 4 else "Missing" for check in (1, 2) for n in (4, 5)}
+    )
+    result = evaluate_checks(data, describe, references=2, model=("m", Lettered(likes=("Missing",))))
+    assert result.means["model_kind"] == 0.5
+
+
+def test_without_kinds_in_the_data_there_is_no_share_of_them(data: Path) -> None:
+    result = evaluate_checks(data, describe, references=2)
+    assert result.means["kind"] is result.means["kind_chance"] is result.means["model_kind"] is None
+
+
 def test_references_are_never_tested_and_the_same_for_the_same_seed(data: Path) -> None:
     (check, _) = read_checks(data)
     assert len(check.pictures) == 6

@@ -64,3 +64,12 @@ def test_a_run_of_video_has_its_figures(tmp_path: Path) -> None:
     run = SavedRun(benchmark="video", name="street", result={"frame_auroc": None, "event_iou": 0.25})
     text = page_of([run], tmp_path)
     assert "event IoU" in text and "0.250" in text and "–" in text
+
+
+def test_several_runs_of_detection_are_in_one_table_with_what_they_cost(tmp_path: Path) -> None:
+    cost = {"image_auroc": 0.75, "learn_seconds": 31.0, "ms_per_image": None, "peak_memory_mb": 1480.0}
+    ours = detection_run("tiles surface", 1.0).replace(result=cost)
+    assert "Side by side" not in page_of([ours], tmp_path)
+    text = page_of([ours, detection_run("tiles pyod:KNN", 1.0).replace(result=cost)], tmp_path)
+    assert '<td class="n">0.750</td><td class="n">–</td>' in text
+    assert '<td class="n">31</td><td class="n">–</td><td class="n">1480</td>' in text

@@ -10,8 +10,11 @@ from typing import Annotated
 
 import typer
 
+from anomalist.cli.eval_reasons import reasons
 from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, checks, compare, save_runs
+from anomalist.cli.eval_severity import severity
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
+from anomalist.errors import DataError
 
 OpenOnlyOption = Annotated[
     bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
@@ -55,11 +58,16 @@ def detection(
         typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
     ] = None,
     detector: Annotated[
-        list[DetectorChoice] | None,
+        list[str] | None,
         typer.Option(
             help="ensemble (the default where DINOv2 is at hand) and surface learn from normals, zero-shot "
-            "from none, unlabelled compares the test pictures with each other. Repeat it to compare."
+            "from none, unlabelled compares the test pictures with each other. Peers: neighbours, pyod:KNN, "
+            "anomalib:Patchcore, peer:SCRIPT. Repeat it to compare."
         ),
+    ] = None,
+    peer_python: Annotated[
+        Path | None,
+        typer.Option(help="Interpreter of the environment that has anomalib, or what a SCRIPT needs."),
     ] = None,
     effort: Annotated[
         list[Effort] | None,
@@ -91,19 +99,31 @@ def detection(
         summarize_seeds,
     )
     from anomalist.eval.detection_tables import render
+    from anomalist.eval.peers.source import is_peer, peer_contender
     from anomalist.eval.result_cache import RUNS, ResultCache
     from anomalist.vision.detectors.base import default_detector
 
     if groups and not groups.exists() and (data / groups).exists():
         groups = data / groups
-    asked = [
-        replace(each, workers=workers)
-        for each in contenders(
-            detector or [default_detector(None)],
-            effort or ["normal"],
-            1 if train_normals is None else train_normals,
-            false_alarm_rate,
+    named = detector or [default_detector(None)]
+    own = [name for name in named if not is_peer(name)]
+    unknown = sorted(set(own) - set(DetectorChoice))
+    if unknown:
+        raise DataError(
+            f"There is no detector {unknown[0]}.",
+            f"Known are {', '.join(DetectorChoice)}, neighbours, pyod:NAME, anomalib:NAME and peer:SCRIPT.",
         )
+    normals = 1 if train_normals is None else train_normals
+    asked = [
+        *(
+            replace(each, workers=workers)
+            for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
+        ),
+        *(
+            peer_contender(name, peer_python, false_alarm_rate)
+            for name in dict.fromkeys(named)
+            if is_peer(name)
+        ),
     ]
     saved, results = [], []
     with ExitStack() as stack:
@@ -391,5 +411,7 @@ def mmad(
 
 
 app.command()(checks)
+app.command()(reasons)
+app.command()(severity)
 app.command()(compare)
 app.command("all")(all_sets)

@@ -44,20 +44,31 @@ def all_sets(
     data: Annotated[Path, typer.Option(help="Folder with a folder for each data set.")],
     out: Annotated[Path, typer.Option(help="Folder for each run as JSON, and a page of all.")],
     seed: Annotated[int, typer.Option(help="Of splits, learning and bootstrap.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Name of a folder of DATA; the others are left out. Repeatable.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Markdown file to write the figures of all runs to, as well.")
+    ] = None,
     cache: CacheOption = None,
 ) -> None:
     """Measure every data set in a folder that is in a known layout, with the defaults."""
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.eval.all_sets import SkippedSet, run_all
+    from anomalist.eval.run_markdown import write_markdown
 
     runs: list[SavedRun] = []
+    skipped: list[tuple[str, str]] = []
     with progress_bars() as progress:
-        for each in run_all(data, cache or cache_folder(), seed=seed, progress=progress):
+        for each in run_all(data, cache or cache_folder(), only=only, seed=seed, progress=progress):
             if isinstance(each, SkippedSet):
                 err.print(f"Skipped {each.folder.name}: {each.why}", markup=False)
+                skipped.append((each.folder.name, each.why.replace(str(each.folder), each.folder.name)))
                 continue
             runs.append(each)
             save_runs(runs, out)  # after each, so that a run that is stopped leaves what is done
+    if page is not None:
+        write_markdown(runs, page, skipped, only or ())
     if not runs:
         raise DataError(f"Nothing in {data} could be measured.", "What was skipped is said above.")
 

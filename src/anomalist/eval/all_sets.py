@@ -1,20 +1,30 @@
-"""Everything under a folder that is in a known layout: pictures, video and MMAD, each with the defaults."""
+"""Everything under a folder that is in a known layout, each with the defaults.
+
+Pictures, video, MMAD, checks in context, pairs with a reference, captions and sentences.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
 
 from anomalist.errors import AnomalistError, DataError
+from anomalist.eval.captions import evaluate_captions
+from anomalist.eval.context_checks import evaluate_checks, token_describer
 from anomalist.eval.datasets.footage import VIDEO_LAYOUTS
 from anomalist.eval.datasets.layouts import LabelledSet, recognise
 from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
 from anomalist.eval.detection import contenders, run_detection
 from anomalist.eval.mmad.answering import MmadSetup
 from anomalist.eval.mmad.benchmark import run_mmad
+from anomalist.eval.reference import evaluate_reference
 from anomalist.eval.result_cache import RUNS, ResultCache, content_key, files_digest
 from anomalist.eval.saved_runs import SavedRun
+from anomalist.eval.sentences import evaluate_sentences
 from anomalist.eval.video import evaluate_video
 from anomalist.vision.detectors.base import Progress, default_detector, no_progress
 
@@ -30,7 +40,12 @@ class SkippedSet:
 
 
 def run_all(
-    data: Path, cache: Path, *, seed: int = 0, progress: Progress = no_progress
+    data: Path,
+    cache: Path,
+    *,
+    only: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
 ) -> Iterator[SavedRun | SkippedSet]:
     """Measure every set in a folder with the defaults; what can't be measured is skipped with the reason.
 
@@ -41,6 +56,7 @@ def run_all(
     ----------
     data : folder with a folder for each set.
     cache : folder in which runs are kept: a run that was stopped goes on where it was.
+    only : names of the folders to measure; None for all.
     seed : of splits, learning and bootstrap.
     progress : called with the step, the number done and the total.
 
@@ -50,7 +66,13 @@ def run_all(
     """
     if not data.is_dir():
         raise DataError(f"{data} is not a folder.", "Name the folder that holds the data sets.")
-    for folder in sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    unknown = sorted(set(only or ()) - {folder.name for folder in folders})
+    if unknown:
+        raise DataError(f"There is no folder {unknown[0]} in {data}.")
+    for folder in folders:
+        if only and folder.name not in only:
+            continue
         try:
             yield from _run_set(folder, cache, seed, progress)
         except AnomalistError as error:
@@ -65,7 +87,30 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
         return
     if any(not layout.missing(folder) for layout in VIDEO_LAYOUTS):
         with ResultCache(cache, RUNS) as kept:
-            yield _video_run(folder, kept, progress)
+            yield _whole_run("video", folder, kept, lambda: evaluate_video(folder, progress))
+        return
+    if (folder / "checks.json").is_file():
+        with ResultCache(cache, RUNS) as kept:
+            yield _whole_run(
+                "checks",
+                folder,
+                kept,
+                lambda: evaluate_checks(folder, token_describer(), seed=seed, progress=progress),
+            )
+        return
+    if (folder / "boxes.csv").is_file() and any(folder.glob("*_temp.jpg")):
+        with ResultCache(cache, RUNS) as kept:
+            yield _whole_run("reference", folder, kept, lambda: evaluate_reference(folder, seed=seed))
+        return
+    if (folder / "sentences.csv").is_file():
+        with ResultCache(cache, RUNS) as kept:
+            yield _whole_run("sentences", folder, kept, lambda: evaluate_sentences(folder))
+        return
+    captioned = [path for path in sorted(folder.iterdir()) if (path / "01.csv").is_file()]
+    if captioned:
+        with ResultCache(cache, RUNS) as kept:
+            for each in captioned:
+                yield _whole_run("captions", each, kept, lambda each=each: evaluate_captions(each))  # type: ignore[misc]
         return
     recognise(folder, IMAGE_LAYOUTS)
     groups = folder / _GROUPS if (folder / _GROUPS).is_file() else None
@@ -90,12 +135,18 @@ def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
     return min(sum(item.normal for item in each.test) for each in sets) // 2
 
 
-def _video_run(folder: Path, cache: ResultCache, progress: Progress) -> SavedRun:
+def _whole_run(
+    benchmark: Literal["video", "checks", "reference", "sentences", "captions"],
+    folder: Path,
+    cache: ResultCache,
+    evaluate: Callable[[], BaseModel],
+) -> SavedRun:
+    """The run of a benchmark that is kept as a whole."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    key = content_key("video", folder.name, files_digest(files))
+    key = content_key(benchmark, folder.name, files_digest(files))
     found = cache.get(key, SavedRun)
     if found is None:
-        result = evaluate_video(folder, progress).model_dump(mode="json")
-        found = SavedRun(benchmark="video", name=folder.name, result=result)
+        result = evaluate().model_dump(mode="json")
+        found = SavedRun(benchmark=benchmark, name=folder.name, result=result)
         cache.put(key, found)
     return found

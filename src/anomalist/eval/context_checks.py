@@ -2,7 +2,8 @@
 
 Each check has normal and anomalous pictures; a few normal ones are references and are not tested. Two judges:
 plain nearest neighbours of patch tokens among the references, which read no words, and a model that reads the
-expectation. Pictures that occur twice with a check count once; figures are means over checks.
+expectation. Neighbours name a kind by the most similar place in the anomalous pictures of the other checks.
+Pictures that occur twice with a check count once; figures are means over checks.
 """
 
 from __future__ import annotations
@@ -47,11 +48,13 @@ class ContextPicture:
     path : of the file.
     anomalous : whether the expectation doesn't hold.
     regions : boxes of what decides, half-open (x0, y0, x1, y1), pixels.
+    kind : of the anomaly; "" where it has none.
     """
 
     path: Path
     anomalous: bool
     regions: tuple[Box, ...]
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def _picture(data: Path, row: dict[str, Any]) -> ContextPicture:
         if box["category"] != "object":  # things are marked as well; what decides has another category
             x0, y0, x1, y1 = (int(value) for value in box["bbox"])
             regions.append((x0, y0, x1, y1))
-    return ContextPicture(path, row["label"] == "anomalous", tuple(regions))
+    anomalous = row["label"] == "anomalous"
+    kind = str(row.get("anomaly_type") or "") if anomalous else ""
+    return ContextPicture(path, anomalous, tuple(regions), kind)
 
 
 class CheckResult(Frozen):
@@ -126,7 +131,12 @@ class CheckResult(Frozen):
         description="share of anomalous pictures whose farthest patch lies in the region that decides"
     )
     pointing_chance: float | None = Field(description="the same of a random patch")
+    kind: float | None = Field(
+        None, description="share of anomalous pictures whose kind is that of the most similar place elsewhere"
+    )
+    kind_chance: float | None = Field(None, description="the same of a random kind")
     model_balanced_accuracy: float | None = Field(description="of the model's answers; ties are wrong")
+    model_kind: float | None = Field(None, description="share of kinds that the model chooses rightly")
 
 
 class ContextResult(Frozen):
@@ -141,7 +151,20 @@ class ContextResult(Frozen):
     version: str = __version__
 
 
-MEASURES = ("auroc", "balanced_accuracy", "pointing", "pointing_chance", "model_balanced_accuracy")
+MEASURES = (
+    "auroc", "balanced_accuracy", "pointing", "pointing_chance", "kind", "kind_chance",
+    "model_balanced_accuracy", "model_kind",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """The farthest patch of an anomalous picture: its token, float32 (d,), with check, picture and kind."""
+
+    check: str
+    picture: str
+    kind: str
+    token: FloatArray
 
 
 def evaluate_checks(
@@ -171,11 +194,15 @@ def evaluate_checks(
     if references < 2:
         raise DataError(f"{references} references are too few.", "Take 2 or more: one is left out in turn.")
     checks = read_checks(data)
-    results = []
+    kinds = sorted({picture.kind for check in checks for picture in check.pictures if picture.kind})
+    measured: list[CheckResult] = []
+    places: list[_Place] = []
     for done, check in enumerate(checks, start=1):
-        kept, tested = check.split(references, seed)
-        results.append(_measure(check, kept, tested, describe, model, seed))
+        found, far = _measure(check, check.split(references, seed), describe, (model, kinds), seed)
+        measured.append(found)
+        places += far
         progress("checking", done, len(checks))
+    results = [each.replace(kind=_kind_share(each.check, places, kinds)) for each in measured]
     values = {name: np.array([_number(getattr(each, name)) for each in results]) for name in MEASURES}
     names = [each.check for each in results]
     return ContextResult(
@@ -224,15 +251,17 @@ def distance_score(distances: FloatArray) -> float:
 
 def _measure(
     check: ContextCheck,
-    kept: Sequence[ContextPicture],
-    tested: Sequence[ContextPicture],
+    split: tuple[Sequence[ContextPicture], Sequence[ContextPicture]],
     describe: DescribePicture,
-    model: tuple[str, BaseChatModel] | None,
+    by: tuple[tuple[str, BaseChatModel] | None, Sequence[str]],
     seed: int,
-) -> CheckResult:
+) -> tuple[CheckResult, list[_Place]]:
+    """Measure one check; ``by`` is the model, and the kinds that it can choose from."""
+    (kept, tested), (model, kinds) = split, by
     known = [describe(picture.path) for picture in kept]
     flat = [tokens.reshape(-1, tokens.shape[-1]) for tokens in known]
-    maps = [nearest_distances(describe(picture.path), np.concatenate(flat)) for picture in tested]
+    seen = [describe(picture.path) for picture in tested]
+    maps = [nearest_distances(tokens, np.concatenate(flat)) for tokens in seen]
     scores = np.array([distance_score(each) for each in maps])
     limit = max(
         distance_score(nearest_distances(tokens, np.concatenate([*flat[:at], *flat[at + 1 :]])))
@@ -241,7 +270,16 @@ def _measure(
     labels = np.array([picture.anomalous for picture in tested], np.bool_)
     hits, chances = _pointing(tested, maps)
     answers = None if model is None else np.array([_said(model[1], check, each, seed) for each in tested])
-    return CheckResult(
+    named = [picture for picture in tested if picture.kind] if model is not None and len(kinds) > 1 else []
+    chosen = [model is not None and _said_kind(model[1], check, each, kinds, seed) for each in named]
+    places = [
+        _Place(
+            check.name, picture.path.name, picture.kind, tokens.reshape(-1, tokens.shape[-1])[far.argmax()]
+        )
+        for picture, tokens, far in zip(tested, seen, maps, strict=True)
+        if picture.kind
+    ]
+    result = CheckResult(
         check=check.name,
         expectation=check.expectation,
         normal=int((~labels).sum()),
@@ -250,8 +288,42 @@ def _measure(
         balanced_accuracy=_balanced((scores > limit) == labels, labels),
         pointing=float(np.mean(hits)) if hits else None,
         pointing_chance=float(np.mean(chances)) if chances else None,
+        kind_chance=1 / len(kinds) if places else None,
         model_balanced_accuracy=None if answers is None else _balanced(answers == labels, labels),
+        model_kind=float(np.mean(chosen)) if chosen else None,
     )
+    return result, places
+
+
+def _kind_share(check: str, places: Sequence[_Place], kinds: Sequence[str]) -> float | None:
+    """Share of a check's anomalous pictures whose kind is that of the most similar place of another check.
+
+    A picture that other checks use, too, is not compared with itself. None with one kind only, or where there
+    is nothing to compare with.
+    """
+    right = []
+    for own in places:
+        others = [each for each in places if each.check != check and each.picture != own.picture]
+        if own.check == check and others:
+            nearest = others[int(np.argmax([own.token @ each.token for each in others]))]
+            right.append(nearest.kind == own.kind)
+    return float(np.mean(right)) if right and len(kinds) > 1 else None
+
+
+def _said_kind(
+    model: BaseChatModel, check: ContextCheck, picture: ContextPicture, kinds: Sequence[str], seed: int
+) -> bool:
+    """Whether the model chooses the kind of what is wrong; a tie or no answer is wrong."""
+    prompt = render(
+        "multiple_choice.v1",
+        template=False,
+        knowledge=(),
+        measured=[],
+        question=f"{check.expectation} It is not so. What kind of deviation is it?",
+    )
+    message = user_message(prompt, [load_image(picture.path).pixels])
+    (choice,) = choose_each_by_model(model, [MultipleChoiceQuestion([message], tuple(kinds))], seed=seed)
+    return choice.best is not None and kinds[choice.best] == picture.kind
 
 
 def _said(model: BaseChatModel, check: ContextCheck, picture: ContextPicture, seed: int) -> int:
@@ -312,7 +384,10 @@ def render_checks(result: ContextResult) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    heads = ("check", "normal", "anomalous", "AUROC", "balanced", "points", "chance", "model balanced")
+    heads = (
+        "check", "normal", "anomalous", "AUROC", "balanced", "points", "chance", "kind", "chance",
+        "model balanced", "model kind",
+    )  # fmt: skip
     table = Table(*heads, title="Checks in context")
     for each in result.checks:
         table.add_row(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -29,7 +31,7 @@ from anomalist.eval.scoring import DetectionMetrics, score_detection
 from anomalist.types.common import Frozen
 from anomalist.types.image import Inspection
 from anomalist.vision.detectors.base import Progress, no_progress
-from anomalist.vision.evidence import EvidenceSource
+from anomalist.vision.evidence import EvidenceSource, ProfileEvidence, validated_rate
 from anomalist.vision.media.images import source_of
 
 EvidenceSourceFactory = Callable[[Split, int, Path, Progress], EvidenceSource]
@@ -49,6 +51,8 @@ class Contender:
     effort : of learning; None for detectors that don't learn from normal pictures.
     rate : false-alarm rate that is asked for; None for the default.
     workers : processes that inspect.
+    learns : whether it learns from normal pictures although it has no effort.
+    made_by : whatever else its results depend on.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Contender:
     effort: str | None = None
     rate: float | None = None
     workers: int = 1
+    learns: bool = False
+    made_by: str = ""
 
 
 def contenders(
@@ -75,7 +81,7 @@ def contenders(
     for name in detectors:
         if name in (ENSEMBLE, SURFACE) and train_normals:
             for effort in efforts:
-                make = partial(_make_profile_evidence, detector=name, effort=effort, rate=false_alarm_rate)
+                make = partial(make_profile_evidence, choice=ProfileChoice(name, effort, false_alarm_rate))
                 found.setdefault((name, effort), Contender(name, make, effort, false_alarm_rate))
         elif name == UNLABELLED:
             found.setdefault((name, None), Contender(name, _make_unlabelled))
@@ -84,30 +90,34 @@ def contenders(
     return list(found.values())
 
 
-def _make_profile_evidence(
-    parts: Split,
-    seed: int,
-    folder: Path,
-    progress: Progress,
-    *,
-    detector: str,
-    effort: str,
-    rate: float | None,
-) -> EvidenceSource:
+@dataclass(frozen=True)
+class ProfileChoice:
+    """What a profile is learned with: detector, effort, asked rate, folder of labelled defects."""
+
+    detector: str
+    effort: str
+    rate: float | None = None
+    defects: Path | None = None
+
+
+def make_profile_evidence(
+    parts: Split, seed: int, folder: Path, progress: Progress, *, choice: ProfileChoice
+) -> ProfileEvidence:
+    """Learn a profile from the training part of a split; its parameters are those of a factory."""
     from anomalist.pipeline import learn
-    from anomalist.vision.evidence import ProfileEvidence, validated_rate
 
     profile = learn(
         [item.path for item in parts.train],
         profile=folder / "profile",
         groups={str(item.path): item.group for item in parts.train} if parts.grouped else None,
-        detector=detector,
-        effort=effort,
+        detector=choice.detector,
+        effort=choice.effort,
         seed=seed,
+        defects=choice.defects,
         outliers="keep",
         progress=progress,
     )
-    return ProfileEvidence(profile, validated_rate(profile, rate))
+    return ProfileEvidence(profile, validated_rate(profile, choice.rate))
 
 
 def _make_zero_shot(parts: Split, seed: int, folder: Path, progress: Progress) -> EvidenceSource:
@@ -122,17 +132,38 @@ def _make_unlabelled(parts: Split, seed: int, folder: Path, progress: Progress) 
     return MutualEvidence([item.path for item in parts.test], seed, progress)
 
 
+@dataclass(frozen=True)
+class MeasuredCost:
+    """What learning and inspecting cost where that was not done in this process, or not one by one."""
+
+    learn_seconds: float
+    ms_per_image: float
+    peak_memory_mb: float | None
+
+
+@runtime_checkable
+class CostlySource(Protocol):
+    """An evidence source that says itself what it cost, and whether it has anomaly maps."""
+
+    cost: MeasuredCost
+
+    @property
+    def gives_maps(self) -> bool:
+        """Whether its maps say where something is."""
+        ...
+
+
 class DetectionResult(DetectionMetrics):
     """`DetectionMetrics` with run time, memory and settings."""
 
     data: str = Field(description="name of the data folder")
-    contender: str = Field(description="detector: ensemble, surface, zero-shot or unlabelled")
+    contender: str = Field(description="detector: ensemble, surface, zero-shot, unlabelled, or a peer")
     seed: int
     effort: str | None = Field(description="of learning; None for detectors that don't learn from normals")
     learn_seconds: float
     ms_per_image: float | None = Field(description="wall time of inspecting")
     peak_memory_mb: float | None = Field(
-        description="largest resident size of this process so far, 10⁶ bytes"
+        description="largest resident size of the process meanwhile, or so far, 10⁶ bytes"
     )
     threads: int
     workers: int = Field(1, description="processes that inspected; then the time has their start in it")
@@ -189,30 +220,37 @@ def run_split(
 
     from anomalist.pipeline import Inspector
 
-    if contender.effort is None:
+    if contender.effort is None and not contender.learns:
         parts = replace(parts, train=())
     elif not parts.train:
         raise DataError(f"{name} has no normal picture to learn from.", "Take --train-normals 0: zero-shot.")
     leaks = find_leaks(parts)
     scored: list[ScoredPicture] = []
+    _forget_peak_memory()
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         evidence = contender.make(parts, seed, Path(folder), progress)
         inspector = Inspector(evidence, model=EVIDENCE, memory=False, workers=contender.workers)
         learn_seconds = time.perf_counter() - start
+        told = evidence if isinstance(evidence, CostlySource) else None
+        if told is not None and not told.gives_maps:
+            notes = (*notes, "the detector gives no maps: measures of pixels and places are undefined")
+            parts = replace(parts, test=tuple(replace(item, mask=None, polygons=()) for item in parts.test))
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
         watched = _with_progress(inspections, len(parts.test), progress)
         metrics = score_detection(parts, _recorded(watched, parts, scored), seed)
+    ms_per_image = 1000 * watch.seconds / watch.count if watch.count else None
+    cost = MeasuredCost(learn_seconds, ms_per_image or 0.0, _peak_memory_mb()) if told is None else told.cost
     result = DetectionResult(
         **dict(metrics) | {"notes": (*notes, *leaks, *metrics.notes)},
         data=name,
         contender=contender.name,
         seed=seed,
         effort=contender.effort,
-        learn_seconds=learn_seconds,
-        ms_per_image=1000 * watch.seconds / watch.count if watch.count else None,
-        peak_memory_mb=_peak_memory_mb(),
+        learn_seconds=cost.learn_seconds,
+        ms_per_image=cost.ms_per_image if watch.count else None,
+        peak_memory_mb=cost.peak_memory_mb or _peak_memory_mb(),
         threads=torch.get_num_threads(),
         workers=contender.workers,
     )
@@ -253,7 +291,7 @@ def run_detection(
     cache : of runs on the same pictures and masks with the same settings and code: these are not made again.
     contenders, groups, seeds, progress : see `evaluate_detection`.
     """
-    sets = _open_sets(data, groups)
+    sets = open_sets(data, groups)
     for each in sets:
         name = data.resolve().name if len(sets) == 1 else f"{data.resolve().name}/{each.name}"
         for contender in contenders:
@@ -278,7 +316,7 @@ def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
     learned = [(item.name, item.group) for item in parts.train]
     masks = [item.mask for item in parts.test if item.mask is not None]
     pictures = [item.path for item in (*parts.train, *parts.test)]
-    asked = contender.name, contender.effort, contender.rate, contender.workers
+    asked = contender.name, contender.effort, contender.rate, contender.workers, contender.made_by
     settings = repr((*asked, seed, name, parts.grouped))
     backbone = find_dinov2()
     return content_key(
@@ -286,7 +324,8 @@ def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
     )
 
 
-def _open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:
+def open_sets(data: Path, groups: Path | None) -> Sequence[LabelledSet]:
+    """The labelled sets of a data set in any known layout, or of a folder with a table of groups."""
     if groups is None:
         return open_image_sets(data)[1]
     found = load_folder(data, groups)
@@ -317,7 +356,19 @@ class _Stopwatch:
             yield inspection
 
 
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _forget_peak_memory() -> None:
+    """Start to measure the largest resident size anew, where the system can do that (Linux)."""
+    with suppress(OSError):
+        _RESET.write_text("5")
+
+
 def _peak_memory_mb() -> float | None:
+    with suppress(OSError, ValueError, StopIteration):
+        lines = _STATUS.read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # not on Windows

@@ -19,17 +19,18 @@ from anomalist.types.common import BoolArray, FloatArray
 
 Keys = npt.NDArray[np.uint32]
 
-_KEY_BITS = 24  # of a key, see `ordered_keys`
+KEY_BITS = 24
+"""Of a key, see `ordered_keys`."""
 _BLOCK_BITS = 12  # of a key within a block of `SparseHistogram`
 
 
-def ordered_keys(score_map: FloatArray) -> Keys:
-    """24-bit integers in the order of the float32 scores.
+def ordered_keys(score_map: FloatArray, bits: int = KEY_BITS) -> Keys:
+    """Integers of so many bits in the order of the float32 scores.
 
     IEEE 754 numbers of one sign sort as their bits; flipping all bits of the negative ones and the sign bit
     of the others puts both on one scale (Herf, "Radix tricks", 2001). Adding 0 merges −0 with 0. The lowest
-    eight bits are dropped: scores that differ by more than 2⁻¹⁵ (0.003 %) of their size get different keys,
-    closer ones may be tied.
+    bits are dropped: with 24 bits, scores that differ by more than 2⁻¹⁵ (0.003 %) of their size get different
+    keys, closer ones may be tied.
 
     Raises
     ------
@@ -37,9 +38,9 @@ def ordered_keys(score_map: FloatArray) -> Keys:
     """
     if np.isnan(score_map).any():
         raise ValueError("the score map holds NaN")
-    bits = (np.ascontiguousarray(score_map, dtype=np.float32) + np.float32(0)).view(np.uint32)
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-    return (ordered >> np.uint32(32 - _KEY_BITS)).astype(np.uint32)
+    raw = (np.ascontiguousarray(score_map, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    ordered = np.where(raw >> 31, ~raw, raw | np.uint32(1 << 31))
+    return (ordered >> np.uint32(32 - bits)).astype(np.uint32)
 
 
 def check_map_and_mask(score_map: FloatArray, mask: BoolArray) -> None:
@@ -63,7 +64,7 @@ class SparseHistogram:
     """Sparse histogram with several columns: only blocks of 4,096 keys that occur take memory."""
 
     def __init__(self, columns: int) -> None:
-        self._row_of = np.full(1 << (_KEY_BITS - _BLOCK_BITS), -1, np.int64)
+        self._row_of = np.full(1 << (KEY_BITS - _BLOCK_BITS), -1, np.int64)
         self._sums = np.zeros((columns, 0, 1 << _BLOCK_BITS), np.float64)
 
     def add(self, column: int, keys: Keys, weights: float | Floats = 1.0) -> None:
@@ -230,7 +231,37 @@ def _pixel_counts(maps: Iterable[FloatArray], masks: Iterable[BoolArray]) -> Pix
 FPR_BOUNDS = (1e-5, 1e-4)
 """Bounds of the false-positive rate for AUPIMO, as in the paper."""
 
-_KEYS_PER_DEFECT = 4096  # keys stored for a defect, 16 KB per picture
+_KEYS_PER_DEFECT = 1 << 18  # keys stored for a defect, 1 MB per picture at most
+
+
+_EXACT_BITS = 32  # of a key that no two different scores share
+_MAX_TOP = 1 << 20  # highest normal pixels that are kept exactly, 12 MB
+
+
+class _HighestKeys:
+    """The highest keys that were added, with their weights, exactly; all of them up to ``_MAX_TOP``."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, np.uint32)
+        self._weights = np.zeros(0, np.float64)
+        self._floor = 0
+        self.complete = True
+
+    def add(self, keys: Keys, weight: float) -> None:
+        """Add keys (n,) of one weight."""
+        high = keys[keys >= self._floor]
+        self._keys = np.concatenate((self._keys, high))
+        self._weights = np.concatenate((self._weights, np.full(high.size, weight)))
+        if self._keys.size > 2 * _MAX_TOP:
+            # Those that tie with the lowest that is kept go with it: what stays is whole.
+            self._floor = int(np.partition(self._keys, -_MAX_TOP)[-_MAX_TOP]) + 1
+            kept = self._keys >= self._floor
+            self._keys, self._weights, self.complete = self._keys[kept], self._weights[kept], False
+
+    def summed(self) -> tuple[Keys, Floats]:
+        """Distinct keys, falling, and the sum of the weights of each."""
+        keys, inverse = np.unique(self._keys, return_inverse=True)
+        return keys[::-1], np.bincount(inverse, self._weights, keys.size)[::-1]
 
 
 class PimoCurves:
@@ -243,12 +274,14 @@ class PimoCurves:
     or above the threshold (``pimo_curves`` in the authors' code), so a large picture counts as much as a
     small one.
 
-    The resolution of scores is that of `ordered_keys`. Of a defect with more than 4,096 pixels, 4,096
-    quantiles are stored, which changes its recall by less than 1/4096.
+    Scores are exact, but beyond the highest million normal pixels their resolution is that of `ordered_keys`.
+    Of a defect with more than 262,144 pixels, as many quantiles are stored, which changes its recall by less
+    than 1/262144.
     """
 
     def __init__(self) -> None:
         self._normal = SparseHistogram(1)
+        self._top = _HighestKeys()
         self._normals = 0
         self._largest = 0
         self._defects: list[Keys] = []
@@ -266,11 +299,12 @@ class PimoCurves:
         ValueError : shapes that differ, or a map that holds NaN.
         """
         check_map_and_mask(score_map, mask)
-        keys = ordered_keys(score_map)
+        keys = ordered_keys(score_map, _EXACT_BITS)
         if mask.any():
             self._defects.append(thin_to_quantiles(keys[mask], _KEYS_PER_DEFECT))
             return
-        self._normal.add(0, keys.ravel(), 1 / keys.size)
+        self._normal.add(0, keys.ravel() >> np.uint32(_EXACT_BITS - KEY_BITS), 1 / keys.size)
+        self._top.add(keys.ravel(), 1 / keys.size)
         self._normals += 1
         self._largest = max(self._largest, keys.size)
 
@@ -301,20 +335,35 @@ class PimoCurves:
             raise ValueError(f"bounds must be 0 < L < U ≤ 1, got {bounds}")
         if not self._defects or self.finest is None or self.finest > low:
             return None
-        keys, (weights,) = self._normal.used()
-        keys, rates = keys[::-1], np.cumsum(weights[::-1]) / self._normals
-        rates[-1] = 1.0  # exactly, despite rounding
+        keys, rates, defects = self._rates(high)
         before = np.concatenate(([0.0], rates[:-1]))
         inside = (rates > low) & (before < high)
         keys, before, after = keys[inside], before[inside], rates[inside]
         start, end = np.maximum(before, low), np.minimum(after, high)
-        areas = np.empty(len(self._defects))
-        for number, defect in enumerate(self._defects):
+        areas = np.empty(len(defects))
+        for number, defect in enumerate(defects):
             above = 1 - np.searchsorted(defect, keys, side="right") / defect.size
             reached = 1 - np.searchsorted(defect, keys, side="left") / defect.size
             slope = (reached - above) / (after - before)
             areas[number] = ((above - slope * before) * np.log(end / start) + slope * (end - start)).sum()
         return np.clip(areas / np.log(high / low), 0, 1, out=areas)
+
+    def _rates(self, high: float) -> tuple[Keys, Floats, list[Keys]]:
+        """Falling keys of normal pixels, the rate from each on, and the keys of defects to compare with them.
+
+        They are exact where the highest normal pixels reach the rate ``high``.
+        """
+        keys, weights = self._top.summed()
+        rates = np.cumsum(weights) / self._normals
+        if self._top.complete or (rates.size and rates[-1] >= high):
+            if self._top.complete:
+                rates[-1] = 1.0  # exactly, despite rounding
+            return keys, rates, self._defects
+        keys, (weights,) = self._normal.used()
+        rates = np.cumsum(weights[::-1]) / self._normals
+        rates[-1] = 1.0
+        coarse = [defect >> np.uint32(_EXACT_BITS - KEY_BITS) for defect in self._defects]
+        return keys[::-1], rates, coarse
 
 
 def aupimo(

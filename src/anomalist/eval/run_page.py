@@ -66,7 +66,7 @@ class Bar:
     share: float
     low: float | None
     high: float | None
-    chance: float
+    chance: float | None
     n: int
 
 
@@ -88,6 +88,7 @@ class RunView:
     notes: tuple[str, ...]
     plots: tuple[Plot, ...] = ()
     bars: tuple[Bar, ...] = ()
+    bar_heads: tuple[str, str, str] = ("Subtask", "Questions", "Right")
     published: tuple[tuple[str, str, str], ...] = ()
     high_normals: tuple[WorstPicture, ...] = ()
     low_defects: tuple[WorstPicture, ...] = ()
@@ -107,8 +108,41 @@ def write_page(runs: Sequence[SavedRun], folder: Path) -> Path:
         lead="Measured on labelled data. Intervals hold 95 %, by bootstrap over groups.",
         facts=(),
     )
-    page = {"runs": [_view(run) for run in runs], "side": SIDE, "margin": MARGIN}
+    page = {
+        "runs": [_view(run) for run in runs],
+        "compared": compared_rows(runs),
+        "heads": tuple(COMPARED.values()),
+        "side": SIDE,
+        "margin": MARGIN,
+    }
     return write_atomically(folder / PAGE_NAME, render_html(head, "evaluation.html.j2", page))
+
+
+COMPARED = {
+    "image_auroc": "image AUROC",
+    "aupro": "AUPRO",
+    "false_alarm_rate": "false alarms",
+    "found_at_asked_rate": "found",
+    "calibration_efficiency": "calibration efficiency",
+    "learn_seconds": "learning, s",
+    "ms_per_image": "a picture, ms",
+    "peak_memory_mb": "memory, MB",
+}
+"""Columns of the table that has several runs of detection side by side."""
+
+
+def compared_rows(runs: Sequence[SavedRun]) -> list[tuple[str, tuple[str, ...]]]:
+    """Runs of detection with their accuracy, calibration and cost; none with fewer than two."""
+    rows = []
+    for run in runs:
+        if run.benchmark == "detection":
+            values = {name: run.result.get(name) for name in COMPARED}
+            texts = [
+                "–" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.3f}"
+                for value in values.values()
+            ]
+            rows.append((run.name, tuple(texts)))
+    return rows if len(rows) > 1 else []
 
 
 def roc_points(scores: Points, labels: npt.NDArray[np.bool_]) -> Points:
@@ -128,7 +162,11 @@ def roc_points(scores: Points, labels: npt.NDArray[np.bool_]) -> Points:
 def _view(run: SavedRun) -> RunView:
     if run.benchmark == "mmad":
         return _mmad_view(run)
-    figures = tuple(_figures(run.result))
+    if run.benchmark == "reasons":
+        return _reasons_view(run)
+    if run.benchmark not in ("detection", "video"):
+        return RunView(f"{run.name}, {run.benchmark}", tuple(plain_figures(run.result)), ())
+    figures = tuple(shown_figures(run.result))
     notes = tuple(str(note) for note in run.result.get("notes", ()))
     judged = [picture for picture in run.pictures if picture.score is not None]
     normals = [picture for picture in judged if picture.normal]
@@ -172,7 +210,8 @@ _CAPITALS = {
 """Words of fields as people write them."""
 
 
-def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def shown_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures of detection or video with their intervals, as words and text."""
     for name in _SHOWN:
         if name in result:
             value = result[name]
@@ -180,6 +219,25 @@ def _figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             text = "–" if value is None else f"{value:.3f}"
             span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
             yield " ".join(_CAPITALS.get(word, word) for word in name.split("_")), text + span
+
+
+def plain_figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Every number of a result with its interval, as words and text, those of its parts named after them."""
+    for name, value in result.items():
+        words = " ".join(
+            _CAPITALS.get(word, word) for word in f"{before}{name.removeprefix('n_')}".split("_")
+        )
+        interval = result.get(f"{name}_interval")
+        if isinstance(value, dict) and name != "intervals":
+            inside = dict(value)
+            spans = result.get("intervals") if name == "means" else None
+            inside |= {f"{key}_interval": span for key, span in (spans or {}).items()}
+            yield from plain_figures(inside, f"{words}: ")
+        elif isinstance(value, float):
+            span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+            yield words, f"{value:.3f}{span}"
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield words, str(value)
 
 
 def _roc_plot(judged: Sequence[ScoredPicture], result: dict[str, Any]) -> Iterator[Plot]:
@@ -262,3 +320,22 @@ def _mmad_view(run: SavedRun) -> RunView:
     rows = [(row["who"], f"{row['average']:.1f}", row["source"]) for row in run.result["published"]]
     notes = (*run.result["problems"], *run.result["failures"])
     return RunView(run.name, tuple(figures), tuple(map(str, notes)), bars=tuple(bars), published=tuple(rows))
+
+
+def _reasons_view(run: SavedRun) -> RunView:
+    bars = [
+        Bar(
+            name=share["name"],
+            share=share["share"],
+            low=share["interval"][0] if share["interval"] else None,
+            high=share["interval"][1] if share["interval"] else None,
+            chance=share["chance"],
+            n=share["of"],
+        )
+        for share in run.result["shares"]
+    ]
+    named = ("pictures", "claims", "dropped_claims")
+    figures = tuple((name.replace("_", " "), str(run.result[name])) for name in named)
+    failures = (f"Does not hold: {text}" for text in run.result["failures"])
+    notes = tuple(map(str, (*run.result["notes"], *failures)))
+    return RunView(run.name, figures, notes, bars=tuple(bars), bar_heads=("What holds", "Tested", "Per cent"))

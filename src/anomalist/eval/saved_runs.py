@@ -31,6 +31,9 @@ Indices = npt.NDArray[np.intp]
 Statistic = Callable[[Indices], float | None]
 
 
+Benchmark = Literal["detection", "mmad", "video", "reasons", "checks", "reference", "sentences", "captions"]
+
+
 class ScoredPicture(Frozen):
     """One test picture of a run."""
 
@@ -74,7 +77,7 @@ class AskedQuestion(Frozen):
 class SavedRun(Frozen):
     """One run with what it rests on."""
 
-    benchmark: Literal["detection", "mmad", "video"]
+    benchmark: Benchmark
     name: str = Field(description="what was measured on what")
     result: dict[str, Any] = Field(description="the figures, as the command prints them")
     pictures: tuple[ScoredPicture, ...] = ()
@@ -161,7 +164,7 @@ def compare_runs(first: SavedRun, second: SavedRun, seed: int = 0) -> RunCompari
     DataError : of two benchmarks, of one that can't be compared item by item, with other labels, or with
         nothing in common.
     """
-    if first.benchmark != second.benchmark or first.benchmark == "video":
+    if first.benchmark != second.benchmark or first.benchmark not in ("detection", "mmad"):
         raise DataError(
             f"A run of {first.benchmark} and one of {second.benchmark} can't be compared item by item.",
             "Name two runs of detection, or two of mmad.",

@@ -53,12 +53,12 @@ def filter_supported_claims(
     The supported claims, and the texts of the others with the ids and numbers that are not supported.
     """
     ids = {id for result in used for id in _ids(result)} | set(extra)
-    pool = [value for result in used for value in _numbers_of(result.model_dump())]
+    pool = [value for result in used for value in numbers_of(result.model_dump())]
     kept: list[Claim] = []
     dropped: list[str] = []
     for claim in claims:
         unknown = [id for id in claim.evidence if id not in ids]
-        wrong = [text for text in number_texts(claim.text) if not _matches_evidence(text, pool)]
+        wrong = [text for text in number_texts(claim.text) if not states_one_of(text, pool)]
         if unknown or wrong:
             dropped.append(f"{claim.text} ({', '.join([*unknown, *wrong])} not in the evidence)")
         else:
@@ -76,8 +76,8 @@ def number_texts(text: str) -> list[str]:
     return _NUMBER.findall(_FILES_AND_IDS.sub(" ", text))
 
 
-def _matches_evidence(text: str, pool: Sequence[float]) -> bool:
-    """Whether a number, as rounded in the text, equals a value of the evidence, as it is or in per cent."""
+def states_one_of(text: str, pool: Sequence[float]) -> bool:
+    """Whether a number, as it is rounded in a text, is one of the values, as they are or in per cent."""
     value = abs(_parse_number(text))
     mantissa, _, exponent = text.lower().replace("−", "-").partition("e")
     decimals = len(mantissa.partition(".")[2])
@@ -89,18 +89,18 @@ def _parse_number(text: str) -> float:
     return float(text.replace("−", "-").replace(",", ""))
 
 
-def _numbers_of(content: object) -> Iterator[float]:
-    """Every number in a tool result, including those in its texts."""
+def numbers_of(content: object) -> Iterator[float]:
+    """Every number in a result, including those in its texts."""
     if isinstance(content, str):
         yield from parse_numbers(content)
     elif isinstance(content, int | float):
         yield float(content)
     elif isinstance(content, Mapping):
         for value in content.values():
-            yield from _numbers_of(value)
+            yield from numbers_of(value)
     elif isinstance(content, Sequence):
         for value in content:
-            yield from _numbers_of(value)
+            yield from numbers_of(value)
 
 
 def _ids(result: Result) -> list[str]:

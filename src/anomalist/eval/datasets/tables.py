@@ -21,7 +21,7 @@ _NORMAL_WORDS = frozenset({"good", "normal", "ok", "0", "false"})
 
 def _read_visa(folder: Path) -> list[LabelledSet]:
     table = folder / _VISA_TABLES / "1cls.csv"
-    rows = _rows(table, ("object", "split", "label", "image", "mask"))
+    rows = read_table(table, ("object", "split", "label", "image", "mask"))
     by_product: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in rows:
         by_product[row["object"]].append(row)
@@ -30,7 +30,7 @@ def _read_visa(folder: Path) -> list[LabelledSet]:
 
 def _read_labels(folder: Path) -> list[LabelledSet]:
     table = folder / "labels.csv"
-    return [_of_rows(table, folder.resolve().name, _rows(table, ("image", "label")), kind=None)]
+    return [_of_rows(table, folder.resolve().name, read_table(table, ("image", "label")), kind=None)]
 
 
 def _of_rows(table: Path, name: str, rows: list[Mapping[str, str]], kind: str | None) -> LabelledSet:
@@ -66,7 +66,13 @@ def _of_rows(table: Path, name: str, rows: list[Mapping[str, str]], kind: str | 
     )
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> list[Mapping[str, str]]:
+def read_table(path: Path, columns: tuple[str, ...]) -> list[Mapping[str, str]]:
+    """The rows of a CSV file, UTF-8 with a header, of which each is about another ``image``.
+
+    Raises
+    ------
+    DataError : it can't be read, lacks a column, or has two rows about one picture.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
