@@ -15,7 +15,7 @@ from anomalist.vision.media.sources import is_url
 from anomalist.vision.media.stream_receiver import Backoff
 from anomalist.vision.media.streams import StreamedVideo, overtaking
 from anomalist.vision.media.video import open_video
-from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
 MAX_HELD = 4
 """Items that wait to be taken. A file waits with the next; of a live stream the oldest frames are dropped."""

@@ -35,9 +35,9 @@ from anomalist.vision.motion.flow import (
     grid_shape,
     integral_images,
 )
-from anomalist.vision.motion.learning import ANALYSIS_RATE, sample_pictures, still_blobs
+from anomalist.vision.motion.learning import sample_pictures, still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
-from anomalist.vision.motion.pacing import GapMonitor, RepeatMonitor
+from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 from anomalist.vision.motion.scoring import FrameScore
 from anomalist.vision.motion.temporal import TemporalSegment, smooth_scores, temporal_segments
 from anomalist.vision.motion.timeline import ClipTimeline
