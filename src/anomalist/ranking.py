@@ -29,6 +29,8 @@ from anomalist.vision.motion.timeline import downsample_curve
 from anomalist.vision.motion.unlearned import ClipActivity, measure_activity
 
 _VERSION = "activity-1"
+RANKING_DIGEST = digest_of(_VERSION)
+"""Says by what clips are ranked, in place of the digest of a scene."""
 WHY_UNDECIDED = (
     "Uncalibrated: nothing was learned of this camera. Its stretches are ranked by the clip alone, "
     "which decides nothing."
@@ -75,7 +77,7 @@ class ClipRanking:
                 frames=len(activity.times),
                 latency=0.0,
                 curve=downsample_curve(activity.times, activity.curve()),
-                detector=DetectorInfo(name="activity", digest=digest_of(_VERSION)),
+                detector=DetectorInfo(name="activity", digest=RANKING_DIGEST),
             ),
             verdict=ClipVerdict(label="undecided", why_undecided=WHY_UNDECIDED),
             status="ok",

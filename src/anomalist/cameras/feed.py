@@ -20,8 +20,12 @@ from anomalist.vision.motion.pacing import ANALYSIS_RATE
 MAX_HELD = 4
 """Items that wait to be taken. A file waits with the next; of a live stream the oldest frames are dropped."""
 
-MAX_AGE = 1.0
-"""Seconds after which a frame of a live stream is dropped, where a newer one waits."""
+MAX_AGE = 0.3
+"""Seconds after which a frame of a live stream is dropped, where a newer one waits.
+
+Where scoring can't keep up, frames are dropped in any case: a queue that stands full would only make all
+alerts late by its length.
+"""
 
 
 @dataclass(frozen=True)
