@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from anomalist.types.common import FloatArray
-from anomalist.vision.motion.unlearned import measure_activity, residual_velocity
+from anomalist.vision.motion.irregularity import residual_velocity
+from anomalist.vision.motion.unlearned import measure_activity
 from tests.street import Camera, make_film, walker
 
 RUNNER = walker(6.0, 60.0, speed=4.0)
