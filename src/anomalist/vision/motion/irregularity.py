@@ -111,7 +111,8 @@ def _irregular_share(steps: list[tuple[float, FloatArray]], residuals: list[Floa
     moves = way > least
     if moves.sum() <= _MIN_MOVING:
         return 0.0
-    return 1.0 - float(np.hypot(distance[..., 0], distance[..., 1])[moves].sum() / way[moves].sum())
+    straight = np.hypot(distance[..., 0], distance[..., 1])
+    return max(1.0 - float(straight[moves].sum() / way[moves].sum()), 0.0)
 
 
 def irregular_shares(video: Video) -> tuple[FloatArray, FloatArray]:
