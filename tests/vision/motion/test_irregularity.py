@@ -63,4 +63,6 @@ def test_the_shares_of_a_clip_have_the_times_of_its_frames() -> None:
     times, shares = irregular_shares(make_film(2, walker(0.5, 60.0)))
     assert times.tolist() == pytest.approx([index / 10 for index in range(20)])
     assert np.isnan(shares[0])
-    assert ((shares[1:] >= 0) & (shares[1:] <= 1)).all()
+    known = shares[np.isfinite(shares)]
+    assert len(known) >= 15  # the first pictures show the same
+    assert ((known >= 0) & (known <= 1)).all()
