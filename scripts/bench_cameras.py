@@ -31,7 +31,8 @@ from anomalist.composition import TriageSettings
 from anomalist.eval.clip_datasets import read_video_dataset
 from anomalist.triage import Triage
 from anomalist.vision.media.video import open_video
-from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
+from anomalist.vision.motion.learning import learn_scene
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
 SIZE = 360, 240  # width and height that are sent
 

@@ -23,7 +23,8 @@ from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.media.video import open_video
-from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
+from anomalist.vision.motion.learning import learn_scene
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
 STREAM_SECONDS = 3600.0
 

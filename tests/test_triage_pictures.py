@@ -12,6 +12,8 @@ from anomalist.composition import TriageSettings
 from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.types.common import UInt8Array
+from anomalist.vision.motion.captions import caption_footage
+from anomalist.vision.motion.clip_tracks import clip_tracks
 from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.scene import Scene, load_scene
 from tests.cli.running import rows, run
@@ -149,6 +151,17 @@ def test_a_clip_is_judged_by_the_mode_that_it_belongs_to(both: Scene) -> None:
     left = Actor(((4.0, 80.0, 60.0), (40.0, 80.0, 60.0)), seed=1)
     record = triage_of(both).clip(make_film(24, left, people=42, change=infra_red))
     assert "dwell" in {event.kind for event in record.events}  # which no other kind of picture is asked for
+
+
+def test_captions_and_tracks_of_a_clip_look_through_its_mode_too(both: Scene) -> None:
+    clip = make_film(6, people=42, change=infra_red)
+    (lamp,) = both.others
+    told = list(caption_footage(clip, both))
+    assert told == list(caption_footage(clip, lamp))
+    assert told != list(caption_footage(clip, replace(both, others=())))
+    followed = clip_tracks(clip, both)
+    assert followed
+    assert followed == clip_tracks(clip, lamp)
 
 
 def test_a_kind_that_no_mode_knows_is_still_said_to_be_another(both: Scene) -> None:

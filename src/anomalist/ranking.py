@@ -28,7 +28,10 @@ from anomalist.vision.motion.temporal import TemporalSegment
 from anomalist.vision.motion.timeline import downsample_curve
 from anomalist.vision.motion.unlearned import ClipActivity, measure_activity
 
-_VERSION = "activity-1"
+_VERSION = "activity-2"
+_MIN_TOLD_SHARE = 0.1  # of a way that leads nowhere, from which that is said
+RANKING_DIGEST = digest_of(_VERSION)
+"""Says by what clips are ranked, in place of the digest of a scene."""
 WHY_UNDECIDED = (
     "Uncalibrated: nothing was learned of this camera. Its stretches are ranked by the clip alone, "
     "which decides nothing."
@@ -75,7 +78,7 @@ class ClipRanking:
                 frames=len(activity.times),
                 latency=0.0,
                 curve=downsample_curve(activity.times, activity.curve()),
-                detector=DetectorInfo(name="activity", digest=digest_of(_VERSION)),
+                detector=DetectorInfo(name="activity", digest=RANKING_DIGEST),
             ),
             verdict=ClipVerdict(label="undecided", why_undecided=WHY_UNDECIDED),
             status="ok",
@@ -115,7 +118,11 @@ def _event(
     box = activity.box_at(segment.peak)
     where = place_words(place_of(box, size)) if box is not None else ""
     most = "the most in this clip" if not rank else f"number {rank + 1} of its {len(ranked)} busiest"
-    action = f"moves at {segment.score:.1f} body heights a second"
+    at = activity.index_at(segment.peak)
+    speed, irregular = float(activity.speed_curve()[at]), float(activity.irregular[at])
+    action = f"moves at {speed:.1f} body heights a second"
+    if irregular >= _MIN_TOLD_SHARE:
+        action += f", {irregular:.0%} of its way to and fro"
     text = f"Something {action}{f' {where}' if where else ''}, {most}."
     return Event(
         id=f"E{number}",
@@ -129,7 +136,7 @@ def _event(
             Measured(
                 name="activity",
                 surprise=round(segment.score, 3),
-                value=round(segment.score, 3),
+                value=round(speed, 3),
                 unit=MEASURE_UNITS["activity"],
             ),
         ),

@@ -23,7 +23,7 @@ from anomalist.types.clip import Event, TimeJump, TroubleKind
 from anomalist.types.common import Frozen
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RecentFrames
-from anomalist.vision.motion.anomalies import EXPLAINED_SHARE, AnomalyLinker, LocalAnomaly, is_borne_out
+from anomalist.vision.motion.anomalies import AnomalyLinker, LocalAnomaly, is_explained_away
 from anomalist.vision.motion.events import EventBuilder, Moment
 from anomalist.vision.motion.modes import ModeChooser, split_by_mode
 from anomalist.vision.motion.scene import Scene
@@ -263,13 +263,12 @@ class StreamTriage:
         return self._alert("updated", time, event=self._triage.judge_event(event))
 
     def _explained_away(self, line: _Followed, stretch: TemporalSegment) -> bool:
-        """Whether a motion that no object's own way bears out comes with a much stronger one."""
-        if line.zone is not None or is_borne_out(line.moments):
+        """Whether it is a thing's motion that others, open now, explain; see `is_explained_away`."""
+        if line.zone is not None:
             return False
-        if self._kind:
-            return True
         others = (other.machine.open for other in self._things.values() if other is not line)
-        return any(other and stretch.score < EXPLAINED_SHARE * other.score for other in others)
+        scores = (other.score for other in others if other is not None)
+        return is_explained_away(line.moments, stretch.score, scores, other_picture=bool(self._kind))
 
     def _event(self, line: _Followed, stretch: TemporalSegment) -> Event:
         number = line.number or self._number

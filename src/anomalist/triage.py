@@ -35,8 +35,8 @@ from anomalist.vision.media.frames import Video
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
-from anomalist.vision.motion.learning import ANALYSIS_RATE
 from anomalist.vision.motion.modes import choose_mode
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.temporal import CAUSAL_TIME_CONSTANT
 from anomalist.vision.motion.timeline import ClipTimeline, detect_events, downsample_curve, score_clip

@@ -10,6 +10,7 @@ from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail, RunTrail
 from anomalist.audit.replay import Replayer
 from anomalist.composition import TriageSettings
+from anomalist.ranking import ClipRanking
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
 from tests.report.pages import parse
@@ -45,3 +46,18 @@ def test_clips_are_the_same_again_and_what_changed_is_named(street: Scene, tmp_p
         if each.part == "policy"
     ]
     assert change.text == "events.major_speed 4.0 → 1.9"
+
+
+def test_a_clip_that_was_ranked_without_a_scene_is_ranked_the_same_again(tmp_path: Path) -> None:
+    write_film(tmp_path / "runner.mp4", make_film(6, walker(2.0, 60.0, speed=4.0)))
+    trail = AuditTrail(tmp_path / "audit", "all")
+    trail.begin_ranking("triage")
+    with RunTrail(trail, None) as kept:
+        list(kept.keep([ClipRanking().clip(tmp_path / "runner.mp4")]))
+    (entry,) = read_entries(tmp_path / "audit", kinds=["clip"])
+    replayer = Replayer(tmp_path / "audit")
+    assert replayer.session_of(entry).content["learned"] is False
+    again = replayer.replay(entry)
+    assert (again.equal, again.changes) == (True, ())
+    page = parse(write_decision_page(entry, tmp_path / "page.html", tmp_path / "audit"))
+    assert "runner.mp4: undecided" in page.words()

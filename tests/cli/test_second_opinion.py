@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from anomalist.audit.reading import read_entries
 from anomalist.second_opinion.report import SecondOpinion
 from anomalist.vision.motion.scene import Scene
 from tests.cli.running import rows, run
+from tests.report.pages import parse
 from tests.second_opinion.exports import GONE, RUNNER, STILL, WALKER, write_export
 
 
@@ -39,11 +41,22 @@ def test_each_sentence_has_a_verdict_with_its_evidence(street: Scene, export: Pa
     assert {each.why for each in items[GONE].opinions} == {"No clip of it is there."}
     assert "# Second opinion" in (out / "second-opinion.md").read_text()
     assert (out / "triage.html").is_file()
+    page = parse(out / "second-opinion.html")
+    assert [cell.words() for cell in page.all("td", class_="contradicted")].count("contradicted") >= 2
+    assert "Nothing unusual happens." in page.words()
+    assert any(link.attributes["href"] == "triage.html" for link in page.all("a"))
 
 
-def test_without_a_scene_nothing_is_tested_and_that_is_said(export: Path) -> None:
+def test_without_a_scene_nothing_is_tested_and_that_is_said(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
+    monkeypatch.setenv("ANOMALIST_AUDIT", "on")
     done = run("second-opinion", export)
     assert done.returncode == 0, done.stderr
+    session, *decided = read_entries(tmp_path / "audit", kinds=["session", "clip"])
+    assert session.content["learned"] is False
+    assert {entry.kind for entry in decided} == {"clip"}
     assert "Uncalibrated" in done.stdout
     items = rows(run("second-opinion", export, "--json").stdout)
     assert {each["status"] for item in items for each in item["opinions"]} == {"not testable"}

@@ -110,7 +110,7 @@ def _manifest_difference(old: Manifest, new: Manifest) -> str:
 
 def _policy_changes(folder: Path, about: Mapping[str, Any], policy: Path | None) -> Iterator[Change]:
     now = load_policy(policy)
-    if now.digest == about.get("policy"):
+    if now.digest == about.get("policy") or "policy" not in about:
         return
     try:
         then = stored_policy(folder, about).model_dump(mode="json", by_alias=True)

@@ -24,7 +24,7 @@ from anomalist.audit.promises import Promise, calibration_scores, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
 from anomalist.errors import AnomalistError
-from anomalist.report.document import render_html
+from anomalist.report.document import PageHead, render_html
 from anomalist.report.expert_figures import draw_expert_maps
 from anomalist.report.figures import (
     LARGE_SIDE,
@@ -47,18 +47,6 @@ from anomalist.vision.media.images import load_image
 _CROP_SIDE = 200  # pixels, of crops side by side
 _MAX_ALIKE = 3
 _RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-
-
-@dataclass(frozen=True)
-class PageHead:
-    """What the frame of a page shows above everything else."""
-
-    title: str
-    headline: str
-    lead: str
-    facts: tuple[tuple[str, str], ...]
-    versions: tuple[str, ...]
-    open_points: str = ""
 
 
 @dataclass(frozen=True)

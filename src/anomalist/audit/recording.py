@@ -148,6 +148,14 @@ class AuditTrail:
             },
         ).position
 
+    def begin_ranking(self, command: str) -> None:
+        """Say that clips are ranked by themselves from here on: nothing was learned, nothing is promised."""
+        from anomalist.ranking import RANKING_DIGEST
+
+        self.session = None
+        body = {"command": command, "of": "clips", "learned": False, "detector": RANKING_DIGEST}
+        self.session = self.write("session", {**body, "version": _version()}).position
+
     def _keep_reference(self, reference: Media | None) -> dict[str, str] | None:
         if reference is None:
             return None

@@ -21,6 +21,7 @@ from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.recall import CaptionMemory, Memory
 from anomalist.pipeline import Inspector
+from anomalist.ranking import ClipRanking
 from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
@@ -206,7 +207,9 @@ class Replayer:
         if isinstance(record, Record):
             inspection = self._inspector(record, session, today).inspect(medium)
             return _renamed(inspection.record, record)
-        return self._triage(session, today).clip(medium).replace(source=record.source)
+        learned = session.content.get("learned")
+        triage = self._triage(session, today) if learned else ClipRanking()
+        return triage.clip(medium).replace(source=record.source)
 
     def _inspector(
         self,

@@ -15,13 +15,17 @@ from anomalist.vision.media.sources import is_url
 from anomalist.vision.media.stream_receiver import Backoff
 from anomalist.vision.media.streams import StreamedVideo, overtaking
 from anomalist.vision.media.video import open_video
-from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
 MAX_HELD = 4
 """Items that wait to be taken. A file waits with the next; of a live stream the oldest frames are dropped."""
 
-MAX_AGE = 1.0
-"""Seconds after which a frame of a live stream is dropped, where a newer one waits."""
+MAX_AGE = 0.3
+"""Seconds after which a frame of a live stream is dropped, where a newer one waits.
+
+Where scoring can't keep up, frames are dropped in any case: a queue that stands full would only make all
+alerts late by its length.
+"""
 
 
 @dataclass(frozen=True)

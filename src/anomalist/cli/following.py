@@ -99,7 +99,7 @@ def follow_stream(run: Triage, path: str, output: AlertOutput) -> None:
     from anomalist.streaming import following
     from anomalist.vision.media.streams import RecentFrames
     from anomalist.vision.media.video import open_video
-    from anomalist.vision.motion.learning import ANALYSIS_RATE
+    from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
     video = open_video(path)
     recent = RecentFrames(video.source)

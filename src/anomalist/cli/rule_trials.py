@@ -41,7 +41,6 @@ def captions(
     from anomalist.vision.media.sources import list_videos
     from anomalist.vision.media.video import open_video
     from anomalist.vision.motion.captions import caption_footage
-    from anomalist.vision.motion.learning import ANALYSIS_RATE
     from anomalist.vision.motion.scene import load_scene
 
     scene = load_scene(profile)
@@ -56,7 +55,7 @@ def captions(
             progress("clips", number, len(paths))
             try:
                 video = open_video(path)
-                for each in caption_footage(video.frames(rate=ANALYSIS_RATE), scene, video.size, every=every):
+                for each in caption_footage(video, scene, every=every):
                     rows.writerow([video.source, f"{each.start:g}", f"{each.end:g}", each.text])
             except AnomalistError as error:
                 failed = True

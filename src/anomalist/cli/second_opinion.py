@@ -43,14 +43,17 @@ def second_opinion(
     from anomalist.runs import ClipRun, finish_clip_run
     from anomalist.second_opinion.frigate import read_export
     from anomalist.second_opinion.report import Examiner, SecondOpinion, write_opinion
+    from anomalist.triage import Triage
 
     found = read_export(export)
     for problem in found.problems:
         warn(problem)
     judge = _judge(profile)
-    trail = None
-    if profile is not None and (trail := open_trail()) is not None:
-        trail.begin_triage(judge, "second-opinion")  # type: ignore[arg-type]
+    if (trail := open_trail()) is not None:
+        if isinstance(judge, Triage):
+            trail.begin_triage(judge, "second-opinion")
+        else:
+            trail.begin_ranking("second-opinion")
     items = []
     with ClipRun(judge, out, trail) as clips, progress_bars() as progress:
         examiner = Examiner(judge, lambda path: clips.clip(path, lambda *_: None))
@@ -59,11 +62,12 @@ def second_opinion(
             progress("events", number, len(found.items))
             if json:
                 print(item.model_dump_json(), flush=True)
-    scene = None if profile is None else judge.scene.name  # type: ignore[union-attr]
+    scene = judge.scene.name if isinstance(judge, Triage) else None
     whole = SecondOpinion(export=str(export), scene=scene, items=tuple(items), problems=found.problems)
     if out is not None:
-        write_opinion(whole, out)
-        page = finish_clip_run(out) if any(item.clip for item in items) else out / "second-opinion.md"
+        if any(item.clip for item in items):
+            finish_clip_run(out)
+        page = write_opinion(whole, out)
         err.print(f"Report: {page}", markup=False, soft_wrap=True)
     if not json:
         stdout.print(opinion_table(whole))

@@ -189,8 +189,11 @@ def triage(
             )
         from anomalist.ranking import ClipRanking
 
+        trail = open_trail(keep_media and keep_media.value)
+        if trail is not None:
+            trail.begin_ranking("triage")
         with Publishers(publish or (), warn) as published:
-            records = _triage_all(ClipRanking(), paths, out, published, Manner(json, None, workers))
+            records = _triage_all(ClipRanking(), paths, out, published, Manner(json, trail, workers))
         _exit_by(records, fail_on)
         return
     settings = TriageSettings(

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomalist import __version__
 from anomalist.errors import MediaError
 from anomalist.eval.saved_runs import SavedRun, ScoredPicture
-from anomalist.report.document import render_html
+from anomalist.report.document import PageHead, render_html
 from anomalist.storage.files import write_atomically
 from anomalist.vision.drawing import data_uri, thumbnail
 from anomalist.vision.media.images import load_image
@@ -32,18 +31,6 @@ RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Rates of false alarms that are asked for in the plot of calibration."""
 
 Points = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the frame of the page shows."""
-
-    title: str
-    headline: str
-    lead: str
-    facts: tuple[tuple[str, str], ...]
-    versions: tuple[str, ...] = (__version__,)
-    open_points: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ def write_page(runs: Sequence[SavedRun], folder: Path) -> Path:
     DataError : it can't be written.
     """
     kinds = sorted({run.benchmark for run in runs})
-    head = Head(
+    head = PageHead(
         title="Evaluation",
         headline=f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {', '.join(kinds)}",
         lead="Measured on labelled data. Intervals hold 95 %, by bootstrap over groups.",

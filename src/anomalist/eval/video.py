@@ -24,7 +24,9 @@ from anomalist.triage import Triage
 from anomalist.types.clip import Mode
 from anomalist.types.common import FloatArray, Frozen
 from anomalist.vision.media.video import open_video
-from anomalist.vision.motion.learning import ANALYSIS_RATE, learn_scene
+from anomalist.vision.motion.learning import learn_scene
+from anomalist.vision.motion.modes import choose_mode
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.temporal import smooth_scores
@@ -157,7 +159,7 @@ def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene
 def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredClip:
     """Scores of every frame; those between analysed frames are interpolated."""
     video = clip.video()
-    scorer = FrameScorer(scene)
+    scorer = FrameScorer(choose_mode(scene, video))
     index, times, scores, cuts = [], [], [], []
     for frame in video.frames(rate=ANALYSIS_RATE):
         number, scored = frame.index, scorer.score(frame)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
+from anomalist import __version__
 from anomalist.report import wording
 from anomalist.report.wording import TROUBLES, count, format_time_span, outcome, printable
 from anomalist.types.clip import ClipRecord
@@ -315,6 +316,18 @@ class PageContent(Protocol):
     def versions(self) -> tuple[str, ...]:
         """Of anomalist."""
         ...
+
+
+@dataclass(frozen=True)
+class PageHead:
+    """The frame of a page that is made of no records: a `PageContent`."""
+
+    title: str
+    headline: str
+    lead: str
+    facts: tuple[tuple[str, str], ...] = ()
+    versions: tuple[str, ...] = (__version__,)
+    open_points: str = ""
 
 
 def render_html(

@@ -115,10 +115,31 @@ def _is_short(record: ClipRecord, item: NvrItem) -> bool:
     return record.duration < item.end - item.start - _MAX_MISSING
 
 
-def write_opinion(opinion: SecondOpinion, folder: Path) -> None:
-    """Write ``second-opinion.json`` and ``second-opinion.md``; DataError where that is not possible."""
+def write_opinion(opinion: SecondOpinion, folder: Path) -> Path:
+    """Write ``second-opinion.json``, ``.md`` and ``.html``; DataError where that is not possible.
+
+    Returns
+    -------
+    The page; it links to the report on the clips where that is beside it.
+    """
     write_atomically(folder / "second-opinion.json", opinion.model_dump_json(indent=2) + "\n")
     write_atomically(folder / "second-opinion.md", opinion_text(opinion))
+    report = "triage.html" if (folder / "triage.html").is_file() else ""
+    return write_atomically(folder / "second-opinion.html", opinion_page(opinion, report))
+
+
+def opinion_page(opinion: SecondOpinion, report: str = "") -> str:
+    """The whole as a page that works offline; ``report`` is the address of the one on the clips."""
+    from anomalist.report.document import PageHead, render_html
+
+    counts = opinion.counts
+    head = PageHead(
+        title="Second opinion",
+        headline=", ".join(f"{number} {status}" for status, number in counts.items()),
+        lead="What the recorder says of its events, held against what is measured in their clips.",
+        facts=(("export", opinion.export), ("judged with", opinion.scene or "no scene: uncalibrated")),
+    )
+    return render_html(head, "second_opinion.html.j2", {"opinion": opinion, "report": report})
 
 
 def opinion_text(opinion: SecondOpinion) -> str:

@@ -27,7 +27,7 @@ from anomalist.types.clip import (
 )
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.media.video import cut_clip
-from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 
 MAX_EVENTS = 500
 """Events of one run; with more another one begins."""

@@ -53,7 +53,7 @@ def test_paces() -> None:
 
 def test_each_second_of_footage_is_described(street: Scene) -> None:
     film = make_film(6, people=42)
-    found = list(caption_footage(film.frames(), street, film.size))
+    found = list(caption_footage(film, street))
     assert [round(each.end - each.start, 1) for each in found] == [1.0] * len(found)
     assert 4 <= len(found) <= 6
     assert "at the usual speed" in " ".join(each.text for each in found)

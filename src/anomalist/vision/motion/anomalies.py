@@ -7,7 +7,7 @@ whole frame (crowding, stillness, dispersal) are lines of their own.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -323,7 +323,7 @@ def _alike(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool
     return a[0] * b[0] + a[1] * b[1] >= 0 or min(np.hypot(*a), np.hypot(*b)) < 2 * CELL_SIZE
 
 
-EXPLAINED_SHARE = 0.7
+_EXPLAINED_SHARE = 0.7
 """Of the score of another thing, below which a motion must be borne out by an object's own way."""
 _MIN_WAY_SECONDS = 0.3
 _WAY_MARGIN = 0.25  # seconds around what stood out
@@ -346,6 +346,27 @@ def is_borne_out(moments: Sequence[tuple[float, LocalAnomaly]]) -> bool:
     start, end = moving[0][0] - _WAY_MARGIN, moving[-1][0] + _WAY_MARGIN
     objects = {each.tracked_objects[0] for _, each in moving if each.tracked_objects}
     return any(_went(each, start, end) for each in objects)
+
+
+def is_explained_away(
+    moments: Sequence[tuple[float, LocalAnomaly]],
+    score: float,
+    others: Iterable[float],
+    *,
+    other_picture: bool,
+) -> bool:
+    """Whether a motion that no object's own way bears out is what something else carries over.
+
+    Parameters
+    ----------
+    moments : see `is_borne_out`.
+    score : of the thing.
+    others : scores of the things that stand out at the same time.
+    other_picture : whether the picture is of another kind than what was learned, which alone suffices.
+    """
+    if is_borne_out(moments):
+        return False
+    return other_picture or any(score < _EXPLAINED_SHARE * other for other in others)
 
 
 def _went(tracked_object: TrackedObject, start: float, end: float) -> bool:

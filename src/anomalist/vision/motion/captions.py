@@ -6,7 +6,7 @@ be compared with events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from anomalist.types.clip import Caption, MeasureName, Track
 from anomalist.types.common import Box, Frozen
 from anomalist.vision.attributes import POSITIONS
-from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.extractor import MIN_SPEED
+from anomalist.vision.motion.modes import choose_mode
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.tracks import TrackedObject
@@ -272,9 +274,8 @@ class SegmentCaption(Frozen):
 
 
 def caption_footage(
-    frames: Iterable[Frame],
+    video: Video,
     scene: Scene,
-    size: tuple[int, int],
     *,
     zones: Sequence[Zone] | None = None,
     every: float = CAPTION_INTERVAL,
@@ -284,17 +285,19 @@ def caption_footage(
 
     Parameters
     ----------
-    frames : of one clip, in order.
-    size : (height, width) of the frames, pixels.
+    video : one clip; it is captioned by the mode of the scene that it belongs to.
     zones : drawn by a person; None takes those of the scene.
     on_frame : called with the time of each frame.
+
+    Raises MediaError where it can't be read.
     """
+    scene, size = choose_mode(scene, video), video.size
     scorer = FrameScorer(scene, zones)
     height, width = scene.learned.background.grey.shape
     scale = size[1] / width, size[0] / height
     min_speed = MIN_SPEED * scene.manifest.perspective.middle
     start: float | None = None
-    for frame_score in scorer.score_all(frames):
+    for frame_score in scorer.score_all(video.frames(rate=ANALYSIS_RATE)):
         on_frame(frame_score.time)
         if not frame_score.judged or frame_score.cut:
             start = None

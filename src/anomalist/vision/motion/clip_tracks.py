@@ -6,7 +6,8 @@ from anomalist.types.clip import Track
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.captions import track_record
 from anomalist.vision.motion.extractor import MIN_SPEED
-from anomalist.vision.motion.learning import ANALYSIS_RATE
+from anomalist.vision.motion.modes import choose_mode
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.tracks import TrackedObject
@@ -21,13 +22,14 @@ def clip_tracks(video: Video, scene: Scene, *, shortest: float = MIN_TRACK_SECON
     Parameters
     ----------
     video : a clip of the scene; it is read from its beginning.
-    scene : learned from normal footage.
+    scene : learned from normal footage; of its modes, that of the clip is taken.
     shortest : seconds that a track lasts at least.
 
     Returns
     -------
     Their records; boxes in pixels of the frames. Raises MediaError where the clip can't be read.
     """
+    scene = choose_mode(scene, video)
     scorer = FrameScorer(scene, ())
     seen: dict[int, TrackedObject] = {}
     for _ in scorer.score_all(video.frames(rate=ANALYSIS_RATE)):

@@ -171,6 +171,18 @@ class ChainedFlow:
         self._steps.clear()
         self._last = None
 
+    @property
+    def steps(self) -> list[tuple[float, FloatArray]]:
+        """Seconds and displacement back of each step that is chained, the newest first.
+
+        float32 (h, w, 2), pixels of the reduced picture that flow is computed on; none after one picture.
+        """
+        end, found = self._last[0] if self._last else 0.0, []
+        for begin, step in self._steps:
+            found.append((end - begin, step))
+            end = begin
+        return found
+
     def velocity(self, grey: UInt8Array, time: float) -> FloatArray:
         """Velocities at ``time``.
 
@@ -199,13 +211,18 @@ class ChainedFlow:
 
     def _displacement_back(self) -> FloatArray:
         """Displacement of each pixel of the reduced picture back to the oldest frame, float32 (h, w, 2)."""
-        import cv2
-
         displacement: FloatArray = self._steps[0][1].copy()
         for _, step in list(self._steps)[1:]:
-            at = self._grid + displacement
-            displacement += cv2.remap(step, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            displacement += remap_flow(step, self._grid + displacement)
         return displacement
+
+
+def remap_flow(field: FloatArray, at: FloatArray) -> FloatArray:
+    """A vector field, float32 (h, w, 2), read at places (x, y), float32 (h, w, 2), in pixels."""
+    import cv2
+
+    out: FloatArray = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out
 
 
 CELL_SIZE = 4

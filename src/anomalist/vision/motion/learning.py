@@ -49,6 +49,7 @@ from anomalist.vision.motion.measures import (
     motion_limits,
 )
 from anomalist.vision.motion.modes import group_by_look, is_mixed, mode_name, split_by_colour
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.picture_kind import PictureLook, colour_of, is_overlay, look_of, overlay_places
 from anomalist.vision.motion.scene import (
     MAX_MODES,
@@ -83,11 +84,13 @@ class HeldOutClip:
     times : float64 (n,), seconds.
     values : float32 (n, 9), the ``MEASURES``; NaN where a frame was not judged.
     cuts : bool (n,), True where the frame before belongs to another take.
+    folds : int (n,), the fold that each frame belongs to.
     """
 
     times: npt.NDArray[np.float64]
     values: FloatArray
     cuts: npt.NDArray[np.bool_]
+    folds: npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +120,25 @@ def measure_held_out(
         FrameMeasurer(limit, perspective, own_novelty, counts)
         for limit, own_novelty in zip(limits, novelty, strict=True)
     ]
-    times, values, cuts = [], [], []
+    times, values, cuts, folds = [], [], [], []
     for frame_motion in extractor.extract_all(frames):
         times.append(frame_motion.time)
-        values.append(measurers[fold(frame_motion.time)].measure(frame_motion).values)
+        folds.append(fold(frame_motion.time))
+        values.append(measurers[folds[-1]].measure(frame_motion).values)
         cuts.append(frame_motion.cut)
     return HeldOutClip(
         np.array(times, np.float64),
         np.array(values, np.float32).reshape(-1, len(MEASURES)),
         np.array(cuts, np.bool_),
+        np.array(folds, np.intp),
     )
 
 
 def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, ScoreScale], CalibrationBlocks]:
     """Fit the score scales of the measures, and take the block maxima that thresholds come from.
 
-    Both are from the same footage; a scale is only two numbers a measure.
+    The scales are fitted to all of it. The maxima of a fold are taken on scales that were fitted without it:
+    a measure's one high value would widen its own scale and so hide itself, which that of new footage can't.
 
     Raises DataError when no block could be judged.
     """
@@ -145,19 +151,38 @@ def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, Sc
     if not np.isfinite(everything).all(axis=1).any():
         raise DataError("No frame of this footage could be judged.", "Look at it: is the camera covered?")
     scales = fit_score_scales(everything, blocks, seconds)
-    maxima = {mode: _block_maxima(clips, parts, scales, mode) for mode in _MODES}
+    folds = np.concatenate([clip.folds for clip in clips])
+    scores = np.split(_held_out_scores(everything, blocks, folds, seconds), offsets[1:-1])
+    maxima = {mode: _block_maxima(clips, parts, scores, mode) for mode in _MODES}
     return scales, CalibrationBlocks(maxima, seconds, footage)
+
+
+def _held_out_scores(
+    values: FloatArray,
+    blocks: Sequence[npt.NDArray[np.intp]],
+    folds: npt.NDArray[np.intp],
+    seconds: float,
+) -> FloatArray:
+    """The leading score of each frame on the scales of the other folds; of its own where there are none."""
+    scores = np.full(len(values), np.nan, np.float32)
+    for fold in np.unique(folds):
+        own = folds == fold
+        rest = np.where(own[:, None], np.float32(np.nan), values)
+        known = np.isfinite(rest).all(axis=1).any()
+        scales = fit_score_scales(rest if known else values, blocks, seconds)
+        scores[own] = leading_measure(values[own], scales)[0]
+    return scores
 
 
 def _block_maxima(
     clips: Sequence[HeldOutClip],
     parts: Sequence[list[npt.NDArray[np.intp]]],
-    scales: dict[MeasureName, ScoreScale],
+    scores: Sequence[FloatArray],
     mode: Mode,
 ) -> FloatArray:
     found: list[float] = []
-    for clip, blocks in zip(clips, parts, strict=True):
-        score = smooth_scores(clip.times, leading_measure(clip.values, scales)[0], mode, clip.cuts)
+    for clip, blocks, values in zip(clips, parts, scores, strict=True):
+        score = smooth_scores(clip.times, values, mode, clip.cuts)
         found.extend(float(np.nanmax(score[b])) for b in blocks if np.isfinite(score[b]).any())
     return np.array(found, np.float32)
 
@@ -165,8 +190,6 @@ def _block_maxima(
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
 
-ANALYSIS_RATE = 10.0
-"""Frames a second that are analysed; flow is chained over half a second anyway."""
 FOLDS = 4
 """Folds of the cross-calibration."""
 _BACKGROUND_FRAMES = 120  # over all videos

@@ -9,6 +9,8 @@ import numpy as np
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 
+ANALYSIS_RATE = 10.0
+"""Frames a second that are analysed; flow is chained over half a second anyway."""
 MIN_GAP_SECONDS = 0.6
 """Seconds between two frames from which nothing is followed across them, where frames come often."""
 _GAP_INTERVALS = 4.0  # usual intervals, where frames come seldom

@@ -12,12 +12,7 @@ import numpy.typing as npt
 from anomalist.types.clip import Event, JumpKind, Mode, OtherPicture, TimeJump, Trouble, TroubleKind
 from anomalist.types.common import Box, FloatArray
 from anomalist.vision.media.frames import Frame
-from anomalist.vision.motion.anomalies import (
-    EXPLAINED_SHARE,
-    AnomalyLinker,
-    LocalAnomaly,
-    is_borne_out,
-)
+from anomalist.vision.motion.anomalies import AnomalyLinker, LocalAnomaly, is_explained_away
 from anomalist.vision.motion.events import EventBuilder, Moment
 from anomalist.vision.motion.scene import Scene, Zone
 from anomalist.vision.motion.scoring import FrameScore, FrameScorer
@@ -230,17 +225,17 @@ def _explained_away(
     candidate: tuple[TemporalSegment, int | str],
     others: Sequence[tuple[TemporalSegment, int | str]],
 ) -> bool:
-    """Whether a motion that no object's own way bears out comes with a much stronger one."""
+    """Whether it is a thing's motion that others at the same time explain; see `is_explained_away`."""
     segment, number = candidate
-    if isinstance(number, str) or is_borne_out(timeline.moments(number, segment)):
+    if isinstance(number, str):
         return False
-    return timeline.is_other_picture(segment) or any(
-        not isinstance(other, str)
-        and segment.score < EXPLAINED_SHARE * stronger.score
-        and stronger.start <= segment.end
-        and segment.start <= stronger.end
-        for stronger, other in others
+    beside = (
+        other.score
+        for other, what in others
+        if not isinstance(what, str) and other.start <= segment.end and segment.start <= other.end
     )
+    moments, other_picture = timeline.moments(number, segment), timeline.is_other_picture(segment)
+    return is_explained_away(moments, segment.score, beside, other_picture=other_picture)
 
 
 def _intrusion_segments(timeline: ClipTimeline) -> list[tuple[TemporalSegment, int | str]]:

@@ -1,7 +1,8 @@
-"""Activity of one clip without normal footage: how fast the fastest things move, by the clip itself.
+"""Activity of one clip without normal footage: how fast, and how irregularly, things move in it.
 
 Speeds are body heights a second, so that clips can be compared. Where the camera moves, its own motion is
-fitted to the flow (a similarity, by RANSAC) and taken out.
+fitted to the flow (a similarity, by RANSAC) and taken out. What goes to and fro counts for more than what
+gets somewhere: people who struggle aren't faster than people who run.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from anomalist.vision.motion.flow import (
     grid_shape,
     integral_images,
 )
-from anomalist.vision.motion.learning import ANALYSIS_RATE, sample_pictures, still_blobs
+from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity
+from anomalist.vision.motion.learning import sample_pictures, still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
-from anomalist.vision.motion.pacing import GapMonitor, RepeatMonitor
+from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 from anomalist.vision.motion.scoring import FrameScore
 from anomalist.vision.motion.temporal import TemporalSegment, smooth_scores, temporal_segments
 from anomalist.vision.motion.timeline import ClipTimeline
@@ -46,9 +48,8 @@ _STILLS = 60  # pictures that background and perspective are taken from
 _TOP_SHARE = 0.2  # of the cells of one body: the mean of so many highest cells is the frame's value
 _MOVING_SHARE = 0.3  # of the frames, from which the camera is one that moves
 _PEAK_SHARE = 0.7  # of the highest value: the cells that caused it
-_FLOW_STEP = 8  # pixels between the places that the camera's motion is fitted to
-_FIT_SECONDS = 0.1  # of displacement that it is fitted to
-_FIT_TOLERANCE = 0.5  # pixels of it
+_USUAL_SHARE = 0.05  # of the way that leads nowhere: of smooth motion
+_SHARE_SIGMA = 1.0  # seconds over which it is averaged
 _RESIDUAL_DEVIATIONS = 3.0  # of the motion that is left of still things, above which something moves
 _OUTSTANDING = 3.0  # robust deviations above the median of the clip
 _OUTSTANDING_SHARE = 0.6  # of the highest value of the clip
@@ -63,31 +64,38 @@ class ClipActivity:
 
     Parameters
     ----------
-    times, scores, cuts : of each frame; scores in body heights a second, NaN where nothing was measured.
+    times, speeds, cuts : of each frame; in body heights a second, NaN where nothing was measured.
+    irregular : float32 (n,), averaged share of the way of what moves that leads nowhere; see `irregularity`.
     boxes : around the fastest things, pixels of the frames; None where nothing moves.
     moving_camera : whether the camera's own motion was taken out.
     troubles, jumps : what could not be measured.
     """
 
     times: list[float] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
     cuts: list[bool] = field(default_factory=list)
     boxes: list[Box | None] = field(default_factory=list)
     moving_camera: bool = False
     troubles: tuple[Trouble, ...] = ()
     jumps: tuple[TimeJump, ...] = ()
+    irregular: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
-    def add(self, time: float, score: float, box: Box | None, *, cut: bool) -> None:
+    def add(self, time: float, speed: float, box: Box | None, *, cut: bool) -> None:
         """Take the next frame."""
         self.times.append(time)
-        self.scores.append(score)
+        self.speeds.append(speed)
         self.boxes.append(box)
         self.cuts.append(cut)
 
-    def curve(self) -> FloatArray:
-        """The smoothed scores, float32 (n,); they use past and future."""
+    def speed_curve(self) -> FloatArray:
+        """The smoothed speeds, float32 (n,); they use past and future."""
         cuts = np.array(self.cuts, np.bool_)
-        return smooth_scores(np.array(self.times), np.array(self.scores, np.float32), "offline", cuts)
+        return smooth_scores(np.array(self.times), np.array(self.speeds, np.float32), "offline", cuts)
+
+    def curve(self) -> FloatArray:
+        """The scores that stretches are ranked by, float32 (n,): root of the speed, more where irregular."""
+        factor = 1 + self.irregular / _USUAL_SHARE
+        return np.asarray(np.sqrt(self.speed_curve()) * factor**2, np.float32)
 
     def stretches(self) -> list[TemporalSegment]:
         """What stands out of the clip, the most active first; at least its most active moment."""
@@ -106,9 +114,13 @@ class ClipActivity:
             found = [TemporalSegment(start, end, peak, float(curve[top]), closed=True)]
         return sorted(found, key=lambda segment: -segment.score)[:MAX_STRETCHES]
 
+    def index_at(self, time: float) -> int:
+        """Number of the frame nearest to a time."""
+        return int(np.abs(np.array(self.times) - time).argmin())
+
     def box_at(self, time: float) -> Box | None:
         """Box around what moved most at the frame nearest to a time."""
-        return self.boxes[int(np.abs(np.array(self.times) - time).argmin())]
+        return self.boxes[self.index_at(time)]
 
 
 def measure_activity(video: Video, on_frame: Callable[[float], None] = lambda _: None) -> ClipActivity:
@@ -124,7 +136,24 @@ def measure_activity(video: Video, on_frame: Callable[[float], None] = lambda _:
     boxes = [box for grey in stills for box in still_blobs(grey, background)]
     perspective = fit_perspective(boxes, background.grey.shape[0])
     activity, moving = _of_still_camera(video, background, perspective, on_frame)
-    return _of_moving_camera(video, size, on_frame) if moving else activity
+    if moving:
+        activity = _of_moving_camera(video, size, on_frame)
+    activity.irregular = _averaged(*irregular_shares(video), activity)
+    return activity
+
+
+def _averaged(times: FloatArray, shares: FloatArray, activity: ClipActivity) -> FloatArray:
+    """Shares at the frames of an activity, averaged over a second or so, take by take."""
+    from scipy.ndimage import gaussian_filter1d
+
+    known = np.isfinite(shares)
+    if not known.any() or len(activity.times) < 2:
+        return np.zeros(len(activity.times), np.float32)
+    at = np.interp(activity.times, times[known], shares[known])
+    sigma = _SHARE_SIGMA / max(float(np.median(np.diff(activity.times))), 1e-3)
+    takes = np.split(at, np.flatnonzero(activity.cuts))
+    parts = [gaussian_filter1d(take, sigma) for take in takes if len(take)]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _of_still_camera(
@@ -155,7 +184,7 @@ def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[f
         grey = working_grey(frame.pixels, size)
         cut = frame.cut or gaps.gap(frame.time, cut=frame.cut) > 0
         if repeats.repeats(grey, frame.time) and activity.times and not cut:
-            activity.add(frame.time, activity.scores[-1], activity.boxes[-1], cut=False)
+            activity.add(frame.time, activity.speeds[-1], activity.boxes[-1], cut=False)
             continue
         if cut:
             flow.reset()
@@ -170,35 +199,6 @@ def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[f
             score, box = highest.of(windows.movement(sums))
         activity.add(frame.time, score, box, cut=cut)
     return activity
-
-
-def residual_velocity(velocity: FloatArray) -> FloatArray:
-    """What is left of a velocity field without the motion of the camera.
-
-    Parameters
-    ----------
-    velocity : float32 (h, w, 2), pixels a second.
-
-    Returns
-    -------
-    float32 (h, w, 2); the field itself where no motion of the camera can be fitted.
-    """
-    import cv2
-
-    height, width = velocity.shape[:2]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    places = np.stack([x, y], axis=-1)
-    sample = np.s_[_FLOW_STEP // 2 :: _FLOW_STEP, _FLOW_STEP // 2 :: _FLOW_STEP]
-    start = places[sample].reshape(-1, 2)
-    end = start + velocity[sample].reshape(-1, 2) * _FIT_SECONDS
-    cv2.setRNGSeed(0)
-    fitted, _ = cv2.estimateAffinePartial2D(start, end, ransacReprojThreshold=_FIT_TOLERANCE)
-    if fitted is None:
-        return velocity
-    camera = (places @ fitted[:, :2].T.astype(np.float32) + fitted[:, 2].astype(np.float32) - places) / (
-        _FIT_SECONDS
-    )
-    return np.asarray(velocity - camera, np.float32)
 
 
 def _moving_pixels(left: FloatArray, least: float) -> BoolArray:
