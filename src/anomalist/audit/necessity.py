@@ -242,8 +242,6 @@ def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | Non
 
     The tone of the patch is fitted to the ring around the box. None where no patch is known.
     """
-    import cv2
-
     size = (pixels.shape[0], pixels.shape[1])
     left, top, right, bottom = grown(box, size)
     ring = np.ones((bottom - top, right - left), np.bool_)
@@ -253,12 +251,22 @@ def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | Non
     if patch is None:
         return None
     fitted = patch + (around[ring].mean(0) - patch[ring].mean(0)) if ring.any() else patch
-    alpha = (~ring).astype(np.float32)
-    spread = max(1, round(MARGIN * max(right - left, bottom - top) / 3))
-    alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
     result = pixels.copy()
-    result[top:bottom, left:right] = _as_pixels(around + alpha[..., None] * (fitted - around))
+    result[top:bottom, left:right] = blended(around, fitted, ring)
     return result
+
+
+def blended(around: FloatArray, inside: FloatArray, ring: BoolArray) -> UInt8Array:
+    """Blend what belongs into a window, float32 (h, w, 3), into what is around it.
+
+    ``ring`` is bool (h, w): the margin, in which the one passes over into the other.
+    """
+    import cv2
+
+    alpha = (~ring).astype(np.float32)
+    spread = max(1, round(MARGIN * max(ring.shape) / 3))
+    alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
+    return _as_pixels(around + alpha[..., None] * (inside - around))
 
 
 def _normal_patch(
