@@ -1,6 +1,6 @@
 """Test the reasons of true alarms: are the cited regions needed, and are other places of their size not?
 
-``python scripts/bench_reasons.py tiles --data DATA`` learns from 110 good magnetic tiles (whole tiles) and
+``python scripts/bench_reasons.py tiles --data DATA`` learns from good magnetic tiles (whole tiles) and
 judges defective pictures of the other tiles; ``python scripts/bench_reasons.py parts`` draws a plate, a cap,
 a label and a weave with 30 normals each, and defects on others. ``--half`` takes every second defective
 picture: ``0`` is the half that changes are made with, ``1`` the one that figures come from. Profiles are kept
@@ -26,12 +26,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from generated_parts import DEFECTS, PRODUCTS, make_part
 
-TILES, PER_KIND = 110, 12
 PARTS, PER_DEFECT = 30, 4
 KINDS = ("blowhole", "break", "crack", "fray", "uneven")
 
 
-def tiles(data: Path) -> tuple[list[Path], dict[str, list[Path]]]:
+def tiles(data: Path, wanted: int, each: int) -> tuple[list[Path], dict[str, list[Path]]]:
     """Normals of whole tiles in random order, and defective pictures of the other tiles by kind."""
     with (data / "groups.csv").open(encoding="utf-8") as opened:
         group = {row["image"]: row["group"] for row in csv.DictReader(opened)}
@@ -39,14 +38,14 @@ def tiles(data: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     normals: list[Path] = []
     used = set()
     for name in rng.permutation(sorted(set(group.values()))):
-        if len(normals) >= TILES:
+        if len(normals) >= wanted:
             break
         used.add(name)
         normals += [data / image for image in group if group[image] == name and image.startswith("good/")]
     defects = {}
     for kind in KINDS:
         free = sorted(image for image in group if image.startswith(f"{kind}/") and group[image] not in used)
-        chosen = rng.permutation(free)[: 2 * PER_KIND]
+        chosen = rng.permutation(free)[: 2 * each]
         defects[kind] = [data / image for image in chosen]
     return normals, defects
 
@@ -68,11 +67,11 @@ def parts(folder: Path, product: str) -> tuple[list[Path], dict[str, list[Path]]
 
 
 def audits(
-    profile: Path, normals: list[Path], defects: dict[str, list[Path]], half: int
+    profile: Path, normals: list[Path], defects: dict[str, list[Path]], half: int, effort: str
 ) -> Iterator[tuple[str, ReasonsAudit]]:
     """The audits of the alarms among the defective pictures of one half, each with its kind and name."""
     if not profile.is_dir():
-        learn(normals, profile=profile)
+        learn(normals, profile=profile, effort=effort)
     inspector = Inspector(profile, model="evidence", memory=False)
     for kind, paths in defects.items():
         for path in paths[half::2]:
@@ -109,6 +108,9 @@ def main() -> None:
     parser.add_argument("what", choices=("tiles", "parts"))
     parser.add_argument("--data", type=Path, help="folder with mtd/")
     parser.add_argument("--half", type=int, choices=(0, 1), default=1)
+    parser.add_argument("--normals", type=int, default=110, help="magnetic tiles to learn from")
+    parser.add_argument("--each", type=int, default=12, help="magnetic tiles of each kind of defect")
+    parser.add_argument("--effort", default="normal")
     parser.add_argument("--keep", type=Path, help="folder for profiles and drawn pictures")
     asked = parser.parse_args()
     with TemporaryDirectory() as made:
@@ -116,12 +118,12 @@ def main() -> None:
         if asked.what == "tiles":
             if asked.data is None:
                 parser.error("--data names the folder with mtd/")
-            sets = {"tiles": tiles(asked.data / "mtd")}
+            sets = {"tiles": tiles(asked.data / "mtd", asked.normals, asked.each)}
         else:
             sets = {product: parts(place / product / "pictures", product) for product in PRODUCTS}
         everything: list[tuple[str, ReasonsAudit]] = []
         for name, (normals, defects) in sets.items():
-            found = list(audits(place / name / "profile", normals, defects, asked.half))
+            found = list(audits(place / name / "profile", normals, defects, asked.half, asked.effort))
             for line in summed(found):
                 print(f"{name}: {line}", flush=True)
             everything += found

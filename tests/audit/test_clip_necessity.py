@@ -113,7 +113,7 @@ def test_the_film_that_is_judged_again_has_the_ground_where_the_runner_was(
     path = track_paths(runner, street)[event.tracks[0].id]
     time, (x0, y0, x1, y1) = path[len(path) // 2]
     changed = without_tracks(runner, [path], street)
-    empty = replace(runner, actors=runner.actors[1:])
+    empty = replace(runner, actors=runner.actors[:-1])
     before, after, ground = (
         next(iter(video.frames(start=time - 0.01))).pixels[y0:y1, max(0, x0) : x1].astype(int)
         for video in (runner, changed, empty)

@@ -102,10 +102,10 @@ def _tried(entry: LogEntry, replayer: Replayer, asked: tuple[str, ...]) -> Itera
                 yield Without(part, verdict_words(record), note="It was the shipped policy.")
             continue
         found = tuple(replayer.differences(record, again, without=left_out))
-        yield Without(part, verdict_words(again), found, _open_point(record, part))
+        yield Without(part, verdict_words(again), found, open_point(record, part))
 
 
-def _open_point(record: Record | ClipRecord, part: str) -> str:
+def open_point(record: Record | ClipRecord, part: str) -> str:
     """What was not taken again: a model that had read what is left out."""
     asked = record.replies if isinstance(record, Record) else any(event.replies for event in record.events)
     if part == POLICY or not asked:
