@@ -1,13 +1,12 @@
 """Measure the audit log: what tampering is found, how fast it is, what survives kill -9, what drift is seen.
 
-    python scripts/bench_audit.py tamper|cost|speed|kills|drift|causes
-    ANOMALIST_HOME=HOME python scripts/bench_audit.py reasons|replay
+    python scripts/bench_audit.py tamper|cost|speed|kills|drift|causes|clips
+    ANOMALIST_HOME=HOME python scripts/bench_audit.py replay
 
 ``tamper`` makes 10,000 single-byte changes and 1,000 each of deletions, swaps, insertions and truncations;
 ``speed`` verifies 1,000,000 entries; ``kills`` kills two writers 200 times; ``drift`` runs the test on 1,000
-undisturbed runs of 1,000 pictures. ``reasons`` and ``replay`` take all decisions of the log in HOME; alarms
-on files whose names begin with ``good`` don't count as true ones. A number behind the name replaces the
-number of tries.
+undisturbed runs of 1,000 pictures. ``clips`` triages ten drawn clips and takes them again; ``replay`` takes
+all decisions of the log in HOME. A number behind the name replaces the number of tries.
 """
 
 from __future__ import annotations
@@ -145,35 +144,6 @@ def _alarm(normals: int, seed: int, shift: float = 0.0) -> int | None:
     return drift_test(online_p_values(chance.gumbel(size=normals).tolist(), scores.tolist(), seed)).alarm
 
 
-def reasons(_: int = 0) -> Iterator[str]:
-    """For how many true alarms the cited regions are needed, and controls are not."""
-    from anomalist.audit.necessity import audit_reasons
-    from anomalist.audit.replay import Replayer
-
-    replayer = Replayer()
-    needed = one = kept = both = count = elsewhere = verdicts = 0
-    for entry in read_entries(kinds=["inspection"]):
-        record = entry.content.get("record") or {}
-        if record.get("label") != "anomalous" or Path(entry.source).name.startswith("good"):
-            continue
-        found = audit_reasons(entry, replayer)
-        count += 1
-        needed += found.needed_together
-        one += bool(found.needed)
-        verdicts += found.verdict_needs
-        kept += found.control_keeps
-        both += found.needed_together and found.control_keeps
-        elsewhere += any("no cited region names" in trial.what for trial in found.trials)
-        if not found.needed_together or not found.control_keeps:
-            trials = "; ".join(f"{t.what} {t.score:.2f} {t.label}" for t in found.trials)
-            yield f"  {Path(entry.source).name}: score {found.before.score:.2f}; {trials}"
-    yield (
-        f"{count} true alarms: cited regions needed {needed}, one of them alone enough {one}, "
-        f"the verdict changes without them in {verdicts}, "
-        f"controls not needed {kept}, both {both}; the map peaks in no cited region in {elsewhere}"
-    )
-
-
 def replay(_: int = 0) -> Iterator[str]:
     """How many decisions of a log are the same again, and by how much scores differ."""
     from anomalist.audit.replay import Replayer
@@ -183,6 +153,38 @@ def replay(_: int = 0) -> Iterator[str]:
     off = max((abs(each.score_difference) for each in done if each.score_difference is not None), default=0.0)
     equal, failed = sum(each.equal for each in done), sum(bool(each.failed) for each in done)
     yield f"{len(done)} decisions: {equal} the same again, {failed} not taken again, scores off by {off:.2g}"
+
+
+def clips(count: int = 10) -> Iterator[str]:
+    """How many decisions on clips of a drawn street are the same again; in half of them somebody runs."""
+    from anomalist.audit.recording import AuditTrail, RunTrail
+    from anomalist.audit.replay import Replayer
+    from anomalist.composition import TriageSettings
+    from anomalist.triage import Triage
+    from anomalist.vision.motion.learning import learn_scene
+    from tests.street import make_film, walker
+    from tests.street_files import write_film
+
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        scene = learn_scene([make_film(18, people=seed) for seed in range(1, 6)], root / "street")
+        paths = []
+        for number in range(count):
+            runner = (walker(2.0, 60.0, speed=4.0, seed=number),) if number % 2 else ()
+            paths.append(root / f"clip-{number}.mp4")
+            write_film(paths[-1], make_film(7, *runner, people=100 + number))
+        with AuditTrail(root / "audit", "all") as trail:
+            trail.begin_triage(triage := Triage(TriageSettings(scene, model="evidence")), "triage")
+            with RunTrail(trail, None) as kept:
+                labels = [record.label for record in kept.keep(triage.clips(paths))]
+        replayer = Replayer(root / "audit")
+        entries = read_entries(root / "audit", kinds=["clip"])
+        done = [replayer.replay(entry) for entry in entries]
+    off = max((abs(each.score_difference) for each in done if each.score_difference is not None), default=0.0)
+    yield (
+        f"{len(done)} clips, {labels.count('anomalous')} of them anomalous: "
+        f"{sum(each.equal for each in done)} the same again, scores off by {off:.2g}"
+    )
 
 
 def causes(tries: int = 50) -> Iterator[str]:
@@ -255,12 +257,12 @@ def causes(tries: int = 50) -> Iterator[str]:
 
 MEASURES = {
     "causes": causes,
+    "clips": clips,
     "tamper": tamper,
     "cost": cost,
     "speed": speed,
     "kills": kills,
     "drift": drift,
-    "reasons": reasons,
     "replay": replay,
 }
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalist.audit.necessity import DISTURBANCES, audit_reasons, uncited_place
+from anomalist.audit.necessity import (
+    DISTURBANCES,
+    audit_reasons,
+    place_of,
+    tone_between,
+    uncited_place,
+)
 from anomalist.audit.replay import Replayer
 from anomalist.errors import DataError
 from tests.audit.conftest import Logged
@@ -70,3 +76,37 @@ def test_a_peak_that_no_cited_region_names_is_tried_too(kept_log: Logged) -> Non
     found = try_reasons(inspector, media, evidence, [])
     (trial,) = [trial for trial in found.trials if "which no cited region names" in trial.what]
     assert not found.needed_together and trial.score < found.before.score / 2
+
+
+def test_a_region_is_replaced_with_what_is_connected_to_it_above_the_level_of_regions(
+    kept_log: Logged,
+) -> None:
+    from dataclasses import replace
+
+    _, inspection = Replayer(kept_log.folder).inspect(kept_log.entries("anomalous")[0])
+    evidence = inspection.evidence
+    assert evidence is not None
+    bump = np.zeros(evidence.score_map.shape, np.float32)
+    bump[20:40, 10:26] = 6.0
+    bump[25:30, 15:20] = 10.0
+    bump[50:60, 40:60] = 9.0
+    region = evidence.regions[0].replace(box=(16, 26, 19, 29), peak=10.0)
+    bump[20:40, 4:10] = 3.0
+    assert place_of(replace(evidence, score_map=bump), region) == (10, 20, 26, 40)
+    assert place_of(replace(evidence, score_map=bump), region, 2.5) == (4, 20, 26, 40)
+    everywhere = np.full_like(bump, 9.0)
+    everywhere[:30] = 0
+    assert place_of(replace(evidence, score_map=everywhere - 1), region.replace(box=(3, 40, 9, 45))) == (
+        3, 40, 9, 45,
+    )  # fmt: skip
+
+
+def test_the_tone_of_a_patch_goes_on_as_a_plane_and_at_the_edge_of_the_picture_as_a_mean() -> None:
+    y, x = np.mgrid[:30, :40].astype(np.float32)
+    around = np.stack([100 + x, 50 + 2 * y, 90 - x + y], -1)
+    ring = np.ones((30, 40), np.bool_)
+    ring[8:22, 10:30] = False
+    flat = np.full_like(around, 80)
+    assert np.abs(flat + tone_between(flat, around, ring) - around).max() < 0.01
+    ring[:22] = False  # nothing of the picture above
+    assert np.ptp(tone_between(flat, around, ring), axis=(0, 1)).max() == 0

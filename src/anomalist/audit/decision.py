@@ -253,10 +253,6 @@ def what_would_change(record: Record) -> Iterator[str]:
             f"A policy with max_instability of at least {about.instability:.2f}: "
             "it would be decided by the rate alone."
         )
-    for item in record.recall.items:
-        if item.severity and item.severity >= (record.severity or 0):
-            floor = severity_word(item.severity)
-            yield f"Without {item.id} the severity could be lower: it asks for at least {floor}."
     if record.severity:
         yield "The policy sets the severity, by area, place and kind, not the label of a clear alarm."
 

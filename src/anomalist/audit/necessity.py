@@ -1,14 +1,15 @@
 """Necessity and stability: whether a verdict needs the regions that it cites, and whether it holds.
 
-Necessity: each cited region is replaced by the nearest normal patch, blended in at its edge, and the picture
-is measured again; a region of the same size that nothing cites is the control. Stability: the picture is
+Necessity: each cited region, with what is connected to it in the map above the level at which regions begin,
+is replaced by the nearest normal patch, blended in at its edge, and the picture is measured again; a place of
+the same size that nothing cites is the control. Stability: the picture is
 measured again under light, noise and JPEG, and decided under resampled calibrations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,8 @@ class Trial:
     score, p_value, label : of the changed picture.
     alarm : whether its p-value is at or under the asked rate.
     control : whether something was replaced that nothing cites.
+    highest : (x, y) of the pixel where the map of the changed picture is highest.
+    boxes : what was replaced, without the margins in which it is blended in.
     """
 
     what: str
@@ -51,6 +54,8 @@ class Trial:
     alarm: bool
     cited: tuple[str, ...] = ()
     control: bool = False
+    highest: tuple[int, int] | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,43 +140,54 @@ def try_reasons(
     """
     profile, rate = _profile_of(inspector.evidence_source, media)
 
-    def again(what: str, pixels: UInt8Array, ids: tuple[str, ...] = (), *, control: bool = False) -> Trial:
+    def again(
+        what: str,
+        pixels: UInt8Array,
+        boxes: tuple[Box, ...] = (),
+        ids: tuple[str, ...] = (),
+        *,
+        control: bool = False,
+    ) -> Trial:
         changed = Media(media.source, media.sha256, pixels)
         (scored,) = score_inputs(profile, [changed])
         label, _ = decide_label(measured := measure(profile, changed, scored, rate), inspector.policy)
-        return _trial(what, measured, label, rate, ids, control=control)
+        trial = _trial(what, measured, label, rate, ids, control=control)
+        return replace(trial, boxes=boxes)
 
     rng = np.random.default_rng(seed)
     trials = []
     everything = media.pixels
     taken = np.asarray(evidence.mask, np.bool_).copy()
-    for region in evidence.regions:
-        _mark(taken, grown(region.box, media.size))
+    level = profile.manifest.place
+    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
+    for place in places.values():
+        _mark(taken, grown(place, media.size))
     for region in cited:
-        one = replaced(profile, media.pixels, region.box)
+        one = replaced(profile, media.pixels, places[region.id])
         if one is None:
             raise DataError(
                 f"No normal patch is known for {region.id}.",
                 "The detector has no memory bank, or a normal picture is gone or has changed.",
             )
-        trials.append(again(f"Without {region.id}", one, (region.id,)))
-        whole = replaced(profile, everything, region.box)
+        trials.append(again(f"Without {region.id}", one, (places[region.id],), (region.id,)))
+        whole = replaced(profile, everything, places[region.id])
         everything = everything if whole is None else whole
     if len(cited) > 1:
         names = tuple(region.id for region in cited)
-        trials.append(again(f"Without {', '.join(names)} together", everything, names))
+        boxes = tuple(places[name] for name in names)
+        trials.append(again(f"Without {', '.join(names)} together", everything, boxes, names))
     unnamed = unnamed_peak(evidence, cited)
     filled = None if unnamed is None else replaced(profile, media.pixels, unnamed)
     if filled is not None and unnamed is not None:
         _mark(taken, grown(unnamed, media.size))
         where = f"at ({unnamed[0]}, {unnamed[1]}), which no cited region names"
-        trials.append(again(f"Without the place where the map is highest, {where}", filled))
+        trials.append(again(f"Without the place where the map is highest, {where}", filled, (unnamed,)))
     for region in cited:
-        place = uncited_place(taken, region.box, rng)
-        control = None if place is None else replaced(profile, media.pixels, place)
-        if control is not None and place is not None:
-            what = f"Control: another place of the size of {region.id}, at ({place[0]}, {place[1]})"
-            trials.append(again(what, control, control=True))
+        free = uncited_place(taken, places[region.id], rng)
+        control = None if free is None else replaced(profile, media.pixels, free)
+        if control is not None and free is not None:
+            what = f"Control: another place of the size of {region.id}, at ({free[0]}, {free[1]})"
+            trials.append(again(what, control, (free,), control=True))
     disturbed = tuple(
         again(what, change(media.pixels, np.random.default_rng(seed)))
         for what, change in DISTURBANCES.items()
@@ -182,22 +198,54 @@ def try_reasons(
     return ReasonsAudit(before, tuple(trials), disturbed, about.instability if about else None)
 
 
+MAX_PLACE_SHARE = 0.25
+"""Share of the picture that a region may grow to when it is replaced with what is around it."""
+
+
+def place_of(evidence: Evidence, region: Region, level: float | None = None) -> Box:
+    """The box of a region and of what is connected to it in the map above the level at which regions begin.
+
+    An outline follows the pixels that differ most; what made the score reaches further. Without a level, or
+    where that would take more than ``MAX_PLACE_SHARE`` of the picture, it is half of the region's height over
+    the median of the map; where that is too much as well, the region's own box.
+    """
+    values = evidence.score_map
+    half = (float(np.median(values)) + region.peak) / 2
+    for height in (half if level is None else min(level, half), half):
+        mine = _connected(values >= height, region.box)
+        mine[region.box[1] : region.box[3], region.box[0] : region.box[2]] = True
+        x0, y0, x1, y1 = place = _box_of(mine)
+        if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * values.size:
+            return place
+    return region.box
+
+
+def _connected(high: BoolArray, box: Box) -> BoolArray:
+    """The parts of a mask that touch a box."""
+    from anomalist.vision.regions import label_components
+
+    labels, _ = label_components(high)
+    inside = np.unique(labels[box[1] : box[3], box[0] : box[2]])
+    return np.isin(labels, inside[inside > 0])
+
+
+def _box_of(mask: BoolArray) -> Box:
+    ys, xs = np.nonzero(mask)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
 def unnamed_peak(evidence: Evidence, cited: list[Region]) -> Box | None:
     """The box of the place where the anomaly map is highest; None where a cited region touches it.
 
     The place is what is connected to the peak above half of its height over the median.
     """
-    import cv2
-
     values = evidence.score_map
-    peak = np.unravel_index(int(values.argmax()), values.shape)
+    y, x = (int(each) for each in np.unravel_index(int(values.argmax()), values.shape))
     high = values >= (float(np.median(values)) + float(values.max())) / 2
-    _, labels = cv2.connectedComponents(high.astype(np.uint8))
-    mine = labels == labels[peak]
+    mine = _connected(high, (x, y, x + 1, y + 1))
     if any(mine[y0:y1, x0:x1].any() for x0, y0, x1, y1 in (region.box for region in cited)):
         return None
-    ys, xs = np.nonzero(mine)
-    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+    return _box_of(mine)
 
 
 def _profile_of(source: EvidenceSource, media: Media) -> tuple[Profile, float]:
@@ -223,7 +271,9 @@ def _trial(
 ) -> Trial:
     p = evidence.p_value
     alarm = p is not None and is_alarm(p, rate)
-    return Trial(what, evidence.score, p, label, alarm, ids, control=control)
+    y, x = np.unravel_index(int(evidence.score_map.argmax()), evidence.score_map.shape)
+    highest = int(x), int(y)
+    return Trial(what, evidence.score, p, label, alarm, ids, control=control, highest=highest)
 
 
 def grown(box: Box, size: tuple[int, int]) -> Box:
@@ -242,8 +292,6 @@ def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | Non
 
     The tone of the patch is fitted to the ring around the box. None where no patch is known.
     """
-    import cv2
-
     size = (pixels.shape[0], pixels.shape[1])
     left, top, right, bottom = grown(box, size)
     ring = np.ones((bottom - top, right - left), np.bool_)
@@ -252,13 +300,38 @@ def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | Non
     patch = _normal_patch(profile, pixels, box, around, ring)
     if patch is None:
         return None
-    fitted = patch + (around[ring].mean(0) - patch[ring].mean(0)) if ring.any() else patch
-    alpha = (~ring).astype(np.float32)
-    spread = max(1, round(MARGIN * max(right - left, bottom - top) / 3))
-    alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
+    fitted = patch + tone_between(patch, around, ring) if ring.any() else patch
     result = pixels.copy()
-    result[top:bottom, left:right] = _as_pixels(around + alpha[..., None] * (fitted - around))
+    result[top:bottom, left:right] = blended(around, fitted, ring)
     return result
+
+
+def tone_between(patch: FloatArray, around: FloatArray, ring: BoolArray) -> FloatArray:
+    """What has to be added to a patch to go on in tone from its ring, a plane a channel: float32 (h, w, 3).
+
+    Light falls off across a picture: a mean alone would leave a step at two of the four sides. At the edge of
+    the picture, where a side has no ring, it is the mean: nothing says how the tone goes on there.
+    """
+    height, width = ring.shape
+    if not all(side.all() for side in (ring[0], ring[-1], ring[:, 0], ring[:, -1])):
+        return np.broadcast_to((around - patch)[ring].mean(0), patch.shape)
+    y, x = np.mgrid[:height, :width]
+    terms = np.stack([np.ones(ring.shape), x / width - 0.5, y / height - 0.5], axis=-1)
+    found, *_ = np.linalg.lstsq(terms[ring], (around - patch)[ring].astype(np.float64), rcond=None)
+    return np.asarray(terms @ found, np.float32)
+
+
+def blended(around: FloatArray, inside: FloatArray, ring: BoolArray) -> UInt8Array:
+    """Blend what belongs into a window, float32 (h, w, 3), into what is around it.
+
+    ``ring`` is bool (h, w): the margin, in which the one passes over into the other.
+    """
+    import cv2
+
+    alpha = (~ring).astype(np.float32)
+    spread = max(1, round(MARGIN * max(ring.shape) / 3))
+    alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
+    return _as_pixels(around + alpha[..., None] * (inside - around))
 
 
 def _normal_patch(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from anomalist.agent.reasoning.recall import region_vector
+from anomalist.audit.clip_necessity import ClipReasons, audit_clip_reasons
 from anomalist.audit.decision import Step, decision_steps
 from anomalist.audit.findings import Verification
 from anomalist.audit.log import audit_folder
@@ -23,6 +24,7 @@ from anomalist.audit.probes import CONTRASTS, PLACES, SIZES, ProbeMap
 from anomalist.audit.promises import Promise, calibration_scores, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
+from anomalist.audit.without import Without, verdicts_without
 from anomalist.errors import AnomalistError
 from anomalist.report.document import PageHead, render_html
 from anomalist.report.expert_figures import draw_expert_maps
@@ -46,6 +48,7 @@ from anomalist.vision.media.images import load_image
 
 _CROP_SIDE = 200  # pixels, of crops side by side
 _MAX_ALIKE = 3
+_MAX_TESTED_SECONDS = 300  # of a clip, which is triaged a dozen times for its page
 _RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -71,6 +74,8 @@ class DecisionView:
     reasons: ReasonsAudit | None
     rates: tuple[tuple[str, str], ...]
     problems: tuple[str, ...]
+    clip_reasons: ClipReasons | None = None
+    without: tuple[Without, ...] = ()
 
 
 def write_decision_page(entry: LogEntry, target: Path, folder: Path | None = None) -> Path:
@@ -120,10 +125,10 @@ def _versions(steps: Iterable[Step]) -> tuple[tuple[str, str], ...]:
 
 
 def _decision_view(entry: LogEntry, record: Record | ClipRecord, folder: Path) -> DecisionView:
-    if isinstance(record, ClipRecord):
-        return DecisionView(None, None, None, (), (), None, 0, None, (), ())
-    problems: list[str] = []
     replayer = Replayer(folder)
+    if isinstance(record, ClipRecord):
+        return _clip_view(entry, record, replayer)
+    problems: list[str] = []
     scores = calibration_scores(folder, str(record.profile), str(record.calibration_digest))
     plot = calibration_plot(record, scores) if scores else None
     rates = tuple(_at_other_rates(record))
@@ -161,6 +166,26 @@ def _decision_view(entry: LogEntry, record: Record | ClipRecord, folder: Path) -
         reasons=reasons,
         rates=rates,
         problems=tuple(problems),
+        without=verdicts_without(entry, replayer),
+    )
+
+
+def _clip_view(entry: LogEntry, record: ClipRecord, replayer: Replayer) -> DecisionView:
+    """What is tested of a clip; one that is long is left to the command that says so."""
+    problems: list[str] = []
+    reasons, less = None, ()
+    if record.events and (record.duration or 0) > _MAX_TESTED_SECONDS:
+        problems.append(
+            f"Its reasons were not tested for this page, as it is long: anomalist audit reasons {entry.id}"
+        )
+    elif record.events:
+        try:
+            reasons = audit_clip_reasons(entry, replayer)
+            less = verdicts_without(entry, replayer)
+        except AnomalistError as error:
+            problems.append(f"Its reasons could not be tested: {error}")
+    return DecisionView(
+        None, None, None, (), (), None, 0, None, (), tuple(problems), clip_reasons=reasons, without=less
     )
 
 

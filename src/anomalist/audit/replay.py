@@ -7,7 +7,8 @@ replied then is put in its place again, as recorded: a replay asks no model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ from anomalist.audit.stores import media_path, profile_store
 from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.recall import CaptionMemory, Memory
+from anomalist.memory.rules.rule import Rule
+from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
 from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
-from anomalist.triage import Triage
+from anomalist.triage import ClipEvidence, Triage
 from anomalist.types.clip import ClipRecord, Event
-from anomalist.types.common import Recall
+from anomalist.types.common import Recall, Recalled
 from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, validated_rate
 from anomalist.vision.profile import MixedProfile, load_any_profile
@@ -112,6 +115,20 @@ class _RecordedMemory:
         return self.items.get(media.sha256, Recall())
 
 
+class _PartialMemory(CaptionMemory):
+    """Rules and scenes less some, by their ids."""
+
+    def __init__(
+        self, rules: Sequence[Rule], scenes: Callable[[], SceneMemory], left_out: frozenset[str]
+    ) -> None:
+        super().__init__([rule for rule in rules if rule.id not in left_out], scenes)
+        self._left_out = left_out
+
+    def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
+        """What is recalled without them."""
+        return tuple(item for item in super().recall(captions) if item.id not in self._left_out)
+
+
 class Replayer:
     """Takes decisions again; opens each profile, scene and policy once.
 
@@ -127,6 +144,7 @@ class Replayer:
         self._sources: dict[tuple[int, bool], EvidenceSource] = {}
         self._sessions: dict[int, LogEntry] = {}
         self._scenes: dict[tuple[int, bool], Triage] = {}
+        self._measured: tuple[int, ClipEvidence | AnomalistError] | None = None
 
     def session_of(self, entry: LogEntry) -> LogEntry:
         """The entry that says with what a decision was made. Raises DataError where there is none."""
@@ -166,6 +184,48 @@ class Replayer:
             raise DataError(f"Entry {entry.id} is about a clip.")
         inspector = self._inspector(record, self.session_of(entry), frozenset())
         return inspector, inspector.inspect(find_medium(self.folder, record))
+
+    def triage_of(self, entry: LogEntry) -> tuple[Triage, Path, ClipRecord]:
+        """The triage with the versions of then, the clip, and what was recorded.
+
+        Raises DataError where it can't be taken again.
+        """
+        record = decision_record(entry)
+        if not isinstance(record, ClipRecord):
+            raise DataError(f"Entry {entry.id} is about a picture.")
+        return self._triage(self.session_of(entry), frozenset()), find_medium(self.folder, record), record
+
+    def take_without(
+        self, entry: LogEntry, left_out: frozenset[str], *, shipped_policy: bool = False
+    ) -> Record | ClipRecord | None:
+        """Take a decision again with the versions of then, less what memory recalled under some ids.
+
+        None where the shipped policy is asked for and was the one of then. Raises DataError where it can't be
+        taken again.
+        """
+        record, session = decision_record(entry), self.session_of(entry)
+        policy = load_policy() if shipped_policy else stored_policy(self.folder, session.content)
+        if shipped_policy and policy.digest == stored_policy(self.folder, session.content).digest:
+            return None
+        if isinstance(record, Record):
+            items = tuple(item for item in record.recall.items if item.id not in left_out)
+            inspector = self._inspector(record.replace(recall=Recall(items=items)), session, frozenset())
+            inspector.policy = policy
+            return _renamed(inspector.inspect(find_medium(self.folder, record)).record, record)
+        medium, triage = find_medium(self.folder, record), copy(self._triage(session, frozenset()))
+        if self._measured is None or self._measured[0] != entry.position:
+            self._measured = entry.position, triage.measure(medium)  # once for all that is left out of it
+        triage.policy = policy
+        rules = stored_rules(self.folder, session.content)
+        name = str(session.content.get("profile"))
+        triage.memory = _PartialMemory(rules, lambda: _scene_memory(name), left_out)
+        return triage.judge(medium, self._measured[1]).replace(source=record.source)
+
+    def differences(
+        self, then: Record | ClipRecord, now: Record | ClipRecord, *, without: frozenset[str] = frozenset()
+    ) -> Iterator[str]:
+        """What differs between two records of one picture or clip, but for what was left out of recall."""
+        yield from _differences(_less(then, without), now)
 
     def _causes(
         self,
@@ -291,10 +351,8 @@ class Replayer:
         )
         triage = Triage(settings)
         if _MEMORY not in today:
-            from anomalist.memory.scenes.memory import load_memory
-
             name = str(about.get("profile"))
-            triage.memory = CaptionMemory(stored_rules(self.folder, about), lambda: load_memory(name))
+            triage.memory = CaptionMemory(stored_rules(self.folder, about), lambda: _scene_memory(name))
         self._scenes[key] = triage
         return triage
 
@@ -302,6 +360,26 @@ class Replayer:
 _PROFILE, _POLICY, _MEMORY = "profile", "policy", "memory"
 _ALL = frozenset({_PROFILE, _POLICY, _MEMORY})
 _SWAPPED = {"profile": _PROFILE, "policy": _POLICY, "rules": _MEMORY, "feedback": _MEMORY}
+
+
+def _scene_memory(name: str) -> SceneMemory:
+    from anomalist.memory.scenes.memory import load_memory
+
+    return load_memory(name)
+
+
+def _less(record: Record | ClipRecord, without: frozenset[str]) -> Record | ClipRecord:
+    """A record as if some things had not been recalled, with the same verdict."""
+    if not without:
+        return record
+
+    def kept(items: Sequence[Recalled]) -> tuple[Recalled, ...]:
+        return tuple(item for item in items if item.id not in without)
+
+    if isinstance(record, Record):
+        return record.replace(recall=Recall(items=kept(record.recall.items)))
+    events = tuple(event.replace(recalled=kept(event.recalled)) for event in record.events)
+    return record.replace(events=events)
 
 
 def _renamed(again: Record, record: Record) -> Record:

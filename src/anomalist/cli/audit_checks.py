@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +21,11 @@ from anomalist.cli.terminal import (
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
+    from anomalist.audit.clip_necessity import ClipReasons
+    from anomalist.audit.necessity import ReasonsAudit
     from anomalist.audit.promises import DriftFound, Promise
+    from anomalist.audit.reading import LogEntry
+    from anomalist.audit.replay import Replayer
 
 LogOption = Annotated[
     Path | None, typer.Option("--log", help="Folder of the log, in place of ANOMALIST_HOME/audit.")
@@ -45,29 +50,59 @@ def page(
 
 
 def reasons(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Decisions on pictures.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Decisions on pictures or clips.")],
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave out this alone, and test nothing else: rule:ID, case:ID or scene:ID as recalled, "
+            'all of these with "memory", or "policy" (the shipped one in its place); repeat it.'
+        ),
+    ] = None,
     log: LogOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Test which regions a verdict needs: each is replaced by what is normal there, and judged again."""
-    from dataclasses import asdict
+    """Test what a verdict needs, and take it again without it.
 
-    from anomalist.audit.necessity import audit_reasons
+    Each cited region is replaced by what is normal there, each cited track taken out of its clip; rules,
+    cases and scenes that were recalled are left out.
+    """
     from anomalist.audit.reading import find_entry
     from anomalist.audit.replay import Replayer
+    from anomalist.audit.without import verdicts_without
 
     use_passive_wait_policy()
     replayer = Replayer(log)
     for id_ in ids:
         entry = find_entry(id_, log)
-        found = audit_reasons(entry, replayer)
+        tested = None if without else _tested(entry, replayer)
+        less = verdicts_without(entry, replayer, without or ())
         if json:
-            named = {"needed": found.needed, "needed_together": found.needed_together}
-            print(dumps({"id": entry.id, **asdict(found), **named, "control_keeps": found.control_keeps}))
+            row = _reasons_row(tested)
+            print(dumps({"id": entry.id, **row, "without": [asdict(each) for each in less]}))
             continue
-        typer.echo(f"{entry.id} {entry.source}: {found.before.label}, score {found.before.score:.2f}")
-        for sentence in found.sentences():
+        label = entry.content["record"].get("label")
+        score = entry.content["record"].get("score")
+        typer.echo(f"{entry.id} {entry.source}: {label}{'' if score is None else f', score {score:.2f}'}")
+        for sentence in (*(() if tested is None else tested.sentences()), *(each.sentence for each in less)):
             typer.echo(f"  {sentence}")
+
+
+def _tested(entry: LogEntry, replayer: Replayer) -> ReasonsAudit | ClipReasons:
+    if entry.kind == "clip":
+        from anomalist.audit.clip_necessity import audit_clip_reasons
+
+        return audit_clip_reasons(entry, replayer)
+    from anomalist.audit.necessity import audit_reasons
+
+    return audit_reasons(entry, replayer)
+
+
+def _reasons_row(tested: ReasonsAudit | ClipReasons | None) -> dict[str, Any]:
+    if tested is None:
+        return {}
+    row = {**asdict(tested), "needed": tested.needed, "control_keeps": tested.control_keeps}
+    together = getattr(tested, "needed_together", None)  # of a picture alone
+    return row if together is None else row | {"needed_together": together}
 
 
 def promises(
@@ -78,8 +113,6 @@ def promises(
     json: JsonOption = False,
 ) -> None:
     """Say what was promised, what came out where people gave truth, and since when scores drift."""
-    from dataclasses import asdict
-
     from anomalist.audit.promises import weigh_promises
 
     found = weigh_promises(log, profile=profile, since=since, until=until)

@@ -30,15 +30,20 @@ def clip_tracks(video: Video, scene: Scene, *, shortest: float = MIN_TRACK_SECON
     Their records; boxes in pixels of the frames. Raises MediaError where the clip can't be read.
     """
     scene = choose_mode(scene, video)
-    scorer = FrameScorer(scene, ())
-    seen: dict[int, TrackedObject] = {}
-    for _ in scorer.score_all(video.frames(rate=ANALYSIS_RATE)):
-        seen |= {each.number: each for each in scorer.tracked_objects}
     height, width = scene.learned.background.grey.shape
     scale = video.size[1] / width, video.size[0] / height
     min_speed = MIN_SPEED * scene.manifest.perspective.middle
     return tuple(
         track_record(each, scene, scale, each.end, min_speed)
-        for each in seen.values()
+        for each in followed_objects(video, scene)
         if each.end - each.start >= shortest
     )
+
+
+def followed_objects(video: Video, scene: Scene) -> tuple[TrackedObject, ...]:
+    """Everything that was followed in a clip, with its whole path in working pixels."""
+    scorer = FrameScorer(scene, ())
+    seen: dict[int, TrackedObject] = {}
+    for _ in scorer.score_all(video.frames(rate=ANALYSIS_RATE)):
+        seen |= {each.number: each for each in scorer.tracked_objects}
+    return tuple(seen.values())
