@@ -289,7 +289,7 @@ def check_normals(
     paths = sample_paths(_listed(normals), limit, seed)
     scale = learn_scale(paths, lambda done: progress("looking", done, len(paths)))
     read = read_normals(paths, table, detector_class("ensemble"), progress, scale)
-    found = normals_check.check_normals(read, load_roi(roi) if roi else None, seed, progress)
+    found, _ = normals_check.check_normals(read, load_roi(roi) if roi else None, seed, progress)
     return FolderCheck(**dict(found), skipped=read.skipped)
 
 
@@ -340,11 +340,13 @@ def _learn(
     known = labelled.defects if labelled else ()
     everything = read_normals(paths, table, kind, progress, scale, mask)
     described_by = backbone if name == "ensemble" else None
-    found = normals_check.check_normals(everything, mask, seed, progress, described_by)
+    found, everything = normals_check.check_normals(everything, mask, seed, progress, described_by)
+    if name != "ensemble":
+        everything = replace(everything, tokens=None)  # nobody else takes them
     found = decide(found, options.get("outliers"))
     read = without_outliers(everything, found)
     parts = partition_for(kind, read.groups, seed)
-    data = LearningData(read.pictures, read.groups, parts, mask, known)
+    data = LearningData(read.pictures, read.groups, parts, mask, known, read.tokens)
     learned = kind.learn(data, LearningSettings(effort, seed, backbone), progress)
     whole = fit_input_model(read.samples, lambda i: load_image(read.paths[i], scale=scale).pixels, mask, seed)
     whole = measure_corrections(learned, read, parts, whole, mask, progress)

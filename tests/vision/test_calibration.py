@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from anomalist.types.image import is_alarm
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, groups_needed, partition
+from anomalist.vision.conformal import falling_counts, interpolated_thresholds
 
 Ints = npt.NDArray[np.int64]
 
@@ -262,6 +266,80 @@ def test_arrays_that_do_not_fit_are_refused(
 def test_a_new_picture_needs_one_score_a_model() -> None:
     with pytest.raises(ValueError, match="expected 1 scores"):
         split([1, 2]).p_value([1, 2])
+
+
+# --- interpolation, after a jackknife -----------------------------------------------------------------------
+
+
+def jackknife(scores: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> CalibrationSet:
+    return replace(split(scores, groups), left_out=True)
+
+
+def test_a_p_value_is_linear_between_the_scores_of_the_normals() -> None:
+    calibration = jackknife([1, 2, 4])
+    found = [calibration.p_value([score]) for score in (9, 4, 3, 2.5, 2, 1.25, 1, 0)]
+    assert found == pytest.approx(np.array([1, 1, 1.5, 1.75, 2, 2.75, 3, 4]) / 4)
+
+
+def test_a_new_picture_counts_as_much_as_those_that_score_high_share_with_their_group() -> None:
+    alike, apart = np.repeat([1.0, 2, 3, 4], 4), np.arange(16.0)
+    groups = np.repeat(np.arange(4), 4)
+    assert jackknife(alike, groups).p_value([3.5]) == pytest.approx((1 + 1 / 2) / 5)
+    assert jackknife(apart, np.tile(np.arange(4), 4)).p_value([12]) == pytest.approx((1 / 4 + 3 / 4) / 5)
+
+
+@settings(max_examples=60)
+@given(calibration_sets(most_folds=1), st.floats(-6, 6), st.floats(0, 6))
+def test_an_interpolated_p_value_is_at_most_that_of_steps_and_does_not_rise_with_the_score(
+    steps: CalibrationSet, score: float, more: float
+) -> None:
+    calibration = replace(steps, left_out=True)
+    lower, higher = calibration.p_value([score]), calibration.p_value([score + more])
+    assert 1 / (calibration.n_groups + 1) - 1e-12 <= higher <= lower + 1e-12
+    assert lower <= steps.p_value([score]) + 1e-12
+
+
+@settings(max_examples=80)
+@given(calibration_sets(most_folds=1), st.integers(-10, 10), st.integers(1, 40), st.integers(2, 41))
+def test_a_score_is_above_the_interpolated_threshold_exactly_when_its_p_value_is_an_alarm(
+    steps: CalibrationSet, doubled: int, above: int, below: int
+) -> None:
+    calibration = replace(steps, left_out=True)
+    rate, score = min(above, below - 1) / below, doubled / 2
+    threshold = calibration.threshold(rate)
+    alarm = is_alarm(calibration.p_value([score]), rate)
+    assert alarm == (threshold is not None and score > threshold)
+
+
+@pytest.mark.parametrize(("normals", "rate"), [(8, 1 / 9), (20, 0.05), (30, 0.05), (45, 0.05)])
+def test_new_normals_raise_about_as_many_false_alarms_as_asked_for(normals: int, rate: float) -> None:
+    drawn = np.random.default_rng(normals).exponential(size=(20_000, normals))
+    falling = falling_counts(drawn, np.ones_like(drawn), own=1.0)
+    alarms = np.exp(-interpolated_thresholds(*falling, rate * (normals + 1) + 1e-9)).mean()
+    assert 0.85 * rate < alarms < 1.01 * rate
+
+
+@pytest.mark.parametrize("own", [0.0, 0.5, 0.95])
+def test_few_groups_make_about_as_many_false_alarms_as_asked_for(own: float) -> None:
+    """Four pictures of one object share ``own`` of the variance of their scores; 28 objects, 5 % asked."""
+    groups, draws, alarms = 28, 400, []
+    rng, numbers = np.random.default_rng(4), np.repeat(np.arange(groups), 4)
+    for _ in range(draws):
+        shared, each = rng.normal(size=(groups, 1)), rng.normal(size=(groups, 4))
+        scores = (np.sqrt(own) * shared + np.sqrt(1 - own) * each).ravel()
+        alarms.append(NormalDist().cdf(-(jackknife(scores, numbers).threshold(0.05) or 0)))
+    assert 0.04 < np.mean(alarms) < 0.055
+
+
+@pytest.mark.parametrize("n", [19, 28, 100])
+def test_an_interpolated_decision_is_unstable_at_the_threshold_and_certain_far_from_it(n: int) -> None:
+    calibration = jackknife(np.random.default_rng(n).standard_normal(n))
+    threshold = calibration.threshold(DEFAULT_RATE)
+    assert threshold is not None
+    assert calibration.instability([threshold + 1e-9], DEFAULT_RATE) > 0.2
+    for far in (threshold - 10, threshold + 10):
+        assert calibration.instability([far], DEFAULT_RATE) == 0
+    assert jackknife(np.arange(5)).instability([9.0], 0.05) == 0
 
 
 # --- which normals do what ----------------------------------------------------------------------------------

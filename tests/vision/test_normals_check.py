@@ -9,10 +9,12 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.vision.detectors.base import Detector, no_progress
-from anomalist.vision.detectors.ensemble import EnsembleDetector
+from anomalist.vision.detectors.ensemble import EnsembleDetector, open_backbone_by
+from anomalist.vision.detectors.experts import input_side
+from anomalist.vision.detectors.token_memory import token_grids
 from anomalist.vision.learning import NormalSet, read_normals
 from anomalist.vision.normals_check import check_normals, decide, summary, without_outliers
-from anomalist.vision.outliers import NormalsCheck, Outlier
+from anomalist.vision.outliers import CHECK_SIDE, NormalsCheck, Outlier
 from tests.detectors import GreyDetector
 from tests.pictures import holed, write, write_tiles
 
@@ -39,26 +41,33 @@ def normals_with_holes(folder: Path, kind: type[Detector] = EnsembleDetector) ->
 
 @pytest.mark.parametrize("kind", [EnsembleDetector, GreyDetector])
 def test_defects_are_named_whatever_detector_learns(tmp_path: Path, kind: type[Detector]) -> None:
-    found = check_normals(normals_with_holes(tmp_path, kind), None, 0, no_progress)
+    found, _ = check_normals(normals_with_holes(tmp_path, kind), None, 0, no_progress)
     assert [Path(each.source).name for each in found.outliers] == ["holed-1.png", "holed-2.png"]
     assert found.pictures == 14 and found.decision is None and found.not_checked is None
 
 
 def test_only_what_was_named_is_dropped_and_the_rest_stays_in_order(tmp_path: Path) -> None:
     normals = normals_with_holes(tmp_path)
-    found = decide(check_normals(normals, None, 0, no_progress), "drop")
-    left = without_outliers(normals, found)
+    found, described = check_normals(normals, None, 0, no_progress)
+    found = decide(found, "drop")
+    left = without_outliers(described, found)
     assert found.decision == "dropped"
     assert [path.name for path in left.paths] == [f"{i:02d}.png" for i in range(12)]
     assert left.groups.tolist() == list(range(12))
     assert len(left.pictures) == len(left.hashes) == 12
+    backbone = open_backbone_by(None)()
+    assert left.tokens is not None
+    own = left.tokens.take(backbone.digest, CHECK_SIDE)
+    last = token_grids(backbone, [left.pictures[11].whole], input_side(left.pictures[11].whole, CHECK_SIDE))
+    assert sorted(own) == list(range(12))
+    assert np.array_equal(own[11], last[0].astype(np.float16))
     kept = without_outliers(normals, found.replace(decision="kept"))
     assert kept is normals
 
 
 def test_too_few_pictures_are_not_checked_and_it_says_so(tmp_path: Path) -> None:
     normals = read_normals(write_tiles(tmp_path, 7), None, EnsembleDetector, no_progress)
-    found = check_normals(normals, None, 0, no_progress)
+    found, _ = check_normals(normals, None, 0, no_progress)
     assert found.not_checked is not None and "there are 7" in found.not_checked
     assert "not looked for" in summary(found)
     assert decide(found, None) == decide(found, "keep") == found
@@ -71,7 +80,7 @@ def test_without_dinov2_nothing_is_checked_and_it_says_so(
 ) -> None:
     normals = normals_with_holes(tmp_path)
     monkeypatch.setenv("ANOMALIST_BACKBONE", str(tmp_path / "nothing-here"))
-    found = check_normals(normals, None, 0, no_progress)
+    found, _ = check_normals(normals, None, 0, no_progress)
     assert found.outliers == () and found.not_checked
 
 

@@ -367,7 +367,7 @@ def plan_normals(normals: int, rate: float) -> Plan:
     if normals < 1 or not 0 < rate < 1:
         raise ValueError(f"no plan for {normals} normals at a rate of {rate}")
     lowest = lowest_rate(normals)
-    rank = int((normals + 1) * rate * (1 + 1e-9))
+    rank = (normals + 1) * rate * (1 + 1e-9)
     realised = None
     if rank >= 1:
         tail = (1 - CONFIDENCE) / 2

@@ -2,8 +2,8 @@
 
 By the jackknife where the detector can leave each object out; else split conformal with enough normals, CV+
 (cross-fitted) with fewer. By groups where several pictures show one object. Jackknife and CV+ are
-approximate. See Vovk et al. 2005 (conformal p-values), Barber et al. 2021 (jackknife, CV+) and Dunn et al.
-2023 (groups).
+approximate; after a jackknife p-values are interpolated (`conformal`). See Vovk et al. 2005 (conformal
+p-values), Barber et al. 2021 (jackknife, CV+) and Dunn et al. 2023 (groups).
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.image import TIE_TOLERANCE, Calibration, is_alarm
+from anomalist.vision.conformal import (
+    falling_counts,
+    interpolated_count,
+    interpolated_thresholds,
+    own_share,
+)
 
 DEFAULT_RATE = 0.05
 """False-alarm rate where none is asked for."""
@@ -101,9 +107,14 @@ class CalibrationSet:
         """Conformal p-value of one new picture, in (0, 1].
 
         p = (1 + Σ_g (1/m_g) Σ_{i in g} 1[s_i ≥ s]) / (G + 1), where s is the new picture's score under the
-        same fold's model as s_i. ``scores`` is float (K,), one a model. Without groups every m_g is 1.
+        same fold's model as s_i. ``scores`` is float (K,), one a model. Without groups every m_g is 1. After
+        a jackknife, which is approximate anyway, it is linear between the s_i (`conformal`).
         """
-        reached = self.scores >= self._against(scores)
+        against = self._against(scores)
+        if self.left_out:
+            count = interpolated_count(float(against[0]), *self._falling, self.n_groups)
+            return count / (self.n_groups + 1)
+        reached = self.scores >= against
         return float((1 + self._weights[reached].sum()) / (self.n_groups + 1))
 
     def threshold(self, rate: float) -> float | None:
@@ -113,9 +124,12 @@ class CalibrationSet:
         """
         if self.n_groups < groups_needed(rate):
             return None
-        falling = np.argsort(-self.scores, kind="stable")
-        beyond = np.flatnonzero(np.cumsum(self._weights[falling]) > self._budget(rate))
-        return float(self.scores[falling[beyond[0]]]) if len(beyond) else -math.inf
+        if self.left_out:
+            falling, counts = self._falling
+            return float(interpolated_thresholds(falling[None], counts[None], self._budget(rate) + 1)[0])
+        order = np.argsort(-self.scores, kind="stable")
+        beyond = np.flatnonzero(np.cumsum(self._weights[order]) > self._budget(rate))
+        return float(self.scores[order[beyond[0]]]) if len(beyond) else -math.inf
 
     def instability(self, scores: npt.ArrayLike, rate: float) -> float:
         """Share of resamples of the calibration set, by whole groups, in which the decision flips.
@@ -124,9 +138,15 @@ class CalibrationSet:
         their Beta posterior: a plain bootstrap never draws a score above the highest one there is, and would
         call the decision on a picture that scores just above it certain.
         """
-        weights, resampled = self._resamples
-        exceeding = (weights * (resampled >= self._against(scores))).sum(1)
-        alarms = exceeding <= self._budget(rate)
+        against = self._against(scores)
+        if self.n_groups < groups_needed(rate):
+            alarms = np.zeros(RESAMPLES, np.bool_)
+        elif self.left_out:
+            limits = interpolated_thresholds(*self._falling_resamples, self._budget(rate) + 1)
+            alarms = against[0] > limits
+        else:
+            weights, resampled = self._resamples
+            alarms = (weights * (resampled >= against)).sum(1) <= self._budget(rate)
         return float(np.mean(alarms != is_alarm(self.p_value(scores), rate)))
 
     def summary(self, scores: npt.ArrayLike, rate: float) -> Calibration:
@@ -160,6 +180,21 @@ class CalibrationSet:
     def _weights(self) -> npt.NDArray[np.float64]:
         """1/m_g for each picture, float64 (n,)."""
         return np.asarray(1 / np.bincount(self.groups)[self.groups])
+
+    @cached_property
+    def _falling(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Scores in falling order with their counts, float64 (n,) each; see `falling_counts`."""
+        return falling_counts(self.scores, self._weights, self._own_share)
+
+    @cached_property
+    def _own_share(self) -> float:
+        return own_share(self.scores, self.groups, self._weights)
+
+    @cached_property
+    def _falling_resamples(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same of every resample, float64 (RESAMPLES, n) each."""
+        weights, resampled = self._resamples
+        return falling_counts(resampled, weights, self._own_share)
 
     @cached_property
     def _resamples(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
+from anomalist.vision.detectors.token_memory import NormalTokens
 from anomalist.vision.media.images import (
     IMAGE_SUFFIXES,
     list_images,
@@ -54,6 +55,7 @@ class NormalSet:
     skipped : which pictures were left out and why.
     samples : of the whole pictures, for the model of the input.
     scale : of values of more than 8 bit; None where there are none.
+    tokens : of the pictures, where they are computed already.
     """
 
     paths: tuple[Path, ...]
@@ -64,6 +66,7 @@ class NormalSet:
     skipped: tuple[str, ...]
     samples: tuple[InputSample, ...] = ()
     scale: ValueScale | None = None
+    tokens: NormalTokens | None = None
 
 
 def sample_paths(paths: Sequence[Path], limit: int | None, seed: int) -> list[Path]:

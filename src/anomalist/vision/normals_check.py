@@ -18,10 +18,18 @@ from anomalist.types.common import BoolArray, UInt8Array
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.detectors.ensemble import open_backbone_by
 from anomalist.vision.detectors.multiscale import MultiscaleImage
+from anomalist.vision.detectors.token_memory import NormalTokens
 from anomalist.vision.features.backbones import to_working_size
 from anomalist.vision.learning import NormalSet
 from anomalist.vision.media.images import load_image, source_of
-from anomalist.vision.outliers import MIN_PICTURES, NormalsCheck, Outlier, describe_pictures, find_outliers
+from anomalist.vision.outliers import (
+    CHECK_SIDE,
+    MIN_PICTURES,
+    NormalsCheck,
+    Outlier,
+    describe_pictures,
+    find_outliers,
+)
 
 Decision = Literal["drop", "keep"]
 OutlierHandling = Decision | Callable[[NormalsCheck], Decision] | None
@@ -32,7 +40,7 @@ _MAX_NAMED = 10
 
 def check_normals(
     normals: NormalSet, roi: BoolArray | None, seed: int, progress: Progress, backbone: str | None = None
-) -> NormalsCheck:
+) -> tuple[NormalsCheck, NormalSet]:
     """Look for defects and pictures of a second product among normal pictures.
 
     Parameters
@@ -43,17 +51,18 @@ def check_normals(
 
     Returns
     -------
-    The check, without a decision. Where it could not be made it has no outliers and says why.
+    The check, without a decision, and the pictures with their tokens, for who learns from them. Where it
+    could not be made it has no outliers and says why.
     """
     count, objects = len(normals.paths), int(normals.groups.max()) + 1
     if objects < MIN_PICTURES:
         what = "groups" if normals.names else "different pictures"
         why = f"outliers are looked for among {MIN_PICTURES} {what} or more, and there are {objects}"
-        return NormalsCheck(pictures=count, not_checked=why)
+        return NormalsCheck(pictures=count, not_checked=why), normals
     try:
         opened = open_backbone_by(backbone)()
     except DetectorError as error:
-        return NormalsCheck(pictures=count, not_checked=str(error))
+        return NormalsCheck(pictures=count, not_checked=str(error)), normals
     working = [_working(normals, number) for number in range(count)]
     described = describe_pictures(opened, working, normals.groups, roi, progress)
     outliers = tuple(
@@ -65,7 +74,8 @@ def check_normals(
         )
         for found in find_outliers(described, seed)
     )
-    return NormalsCheck(pictures=count, outliers=outliers)
+    tokens = NormalTokens(opened.digest, CHECK_SIDE, described.grids)
+    return NormalsCheck(pictures=count, outliers=outliers), replace(normals, tokens=tokens)
 
 
 def _working(normals: NormalSet, number: int) -> UInt8Array:
@@ -136,6 +146,7 @@ def without_outliers(normals: NormalSet, check: NormalsCheck) -> NormalSet:
         groups=groups.astype(np.int64),
         names=tuple(normals.names[i] for i in rows) if normals.names else (),
         samples=tuple(normals.samples[i] for i in rows) if normals.samples else (),
+        tokens=normals.tokens.only(rows) if normals.tokens else None,
     )
 
 

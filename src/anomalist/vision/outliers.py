@@ -18,8 +18,8 @@ from pydantic import Field
 
 from anomalist.types.common import BoolArray, FloatArray, Frozen, UInt8Array
 from anomalist.vision.detectors.base import Progress
-from anomalist.vision.detectors.experts import paint_outside
-from anomalist.vision.detectors.token_memory import TokenMemory, describe, top_score
+from anomalist.vision.detectors.experts import input_side, paint_outside
+from anomalist.vision.detectors.token_memory import HalfArray, TokenMemory, describe, top_score
 from anomalist.vision.features.extractor import size_batches
 from anomalist.vision.regions import resize_roi_to_grid
 
@@ -30,8 +30,8 @@ MIN_PICTURES = 8
 """Objects that the check needs: among fewer, which of them is unlike the rest can't be said."""
 LARGE_SHARE, LARGE_COUNT = 0.05, 3
 """Share of the pictures, and number, from which outliers are too many to go on without a word."""
-_SIDE = 336  # nominal side of the backbone's input, pixels
-_MAX_ENLARGEMENT = 1.75
+CHECK_SIDE = 336
+"""Nominal side of the backbone's input, pixels: that of the ensemble's default, which takes these tokens."""
 _LIMIT = 4.0  # z-score from which one of many pictures is named
 _SMALL_SAMPLE = (6.0, 40.0)  # it is higher by a share of these by n and by n²
 _MIN_SPREADS = (0.05, 0.02)  # of the logarithms: nearly identical normals differ by next to nothing
@@ -103,7 +103,7 @@ class DescribedPictures:
     """
 
     pictures: Sequence[UInt8Array]
-    grids: Sequence[npt.NDArray[np.float16]]
+    grids: Sequence[HalfArray]
     class_tokens: FloatArray
     groups: npt.NDArray[np.int64]
     roi: BoolArray | None = None
@@ -137,12 +137,11 @@ def describe_pictures(
     progress: Progress,
 ) -> DescribedPictures:
     """Tokens of pictures at working size, uint8 (H, W, 3); ``groups`` are int64 (n,), ``roi`` bool (H, W)."""
-    grids: dict[int, npt.NDArray[np.float16]] = {}
+    grids: dict[int, HalfArray] = {}
     classes: dict[int, FloatArray] = {}
     for batch in size_batches(working):
         painted = [paint_outside(working[i], roi) for i in batch]
-        most = round(_MAX_ENLARGEMENT * float(np.sqrt(np.prod(painted[0].shape[:2]))))
-        patches, tokens = describe(backbone, painted, min(_SIDE, most))
+        patches, tokens = describe(backbone, painted, input_side(painted[0], CHECK_SIDE))
         for place, index in enumerate(batch):
             grids[index], classes[index] = patches[place].astype(np.float16), tokens[place]
             progress("checking", len(grids), len(working))
@@ -181,8 +180,7 @@ def named_from(count: int) -> float:
 
 def outlier_scores(described: DescribedPictures, seed: int) -> npt.NDArray[np.float64]:
     """How unlike the rest each picture is: a robust z-score, float64 (n,), the larger of two passes."""
-    grids = [grid.astype(np.float32) for grid in described.grids]
-    memory = TokenMemory.fit(grids, described.insides, seed)
+    memory = TokenMemory.fit(described.grids, described.insides, seed)
     nobody = np.empty(0, np.int64)
     first = robust_z_scores(_distances(memory, described, nobody))
     suspects = np.argsort(-first, kind="stable")[: int(_TRIMMED * len(first))]
@@ -201,13 +199,15 @@ def _distances(
     memory: TokenMemory, described: DescribedPictures, without: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """Distances of each picture to a memory without its object and without some pictures, float64 (n, 2)."""
-    rows = []
-    for grid, inside, group in zip(described.grids, described.insides, described.groups, strict=True):
-        left_out = np.union1d(np.flatnonzero(described.groups == group), without).astype(np.int32)
-        tokens = grid.astype(np.float32)
+    rows = np.empty((len(described.grids), 2))
+    insides = described.insides
+    for number in np.argsort(described.groups, kind="stable"):  # a memory serves all pictures of an object
+        same = described.groups == described.groups[number]
+        left_out = np.union1d(np.flatnonzero(same), without).astype(np.int32)
+        tokens = described.grids[number].astype(np.float32)
         maps = memory.neighbour_distances(tokens, left_out), memory.mahalanobis_distances(tokens, left_out)
-        rows.append([top_score(each, inside) for each in maps])
-    return np.array(rows, np.float64)
+        rows[number] = [top_score(each, insides[number]) for each in maps]
+    return rows
 
 
 def _second_product(described: DescribedPictures) -> tuple[npt.NDArray[np.int64], float] | None:

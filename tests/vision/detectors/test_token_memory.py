@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anomalist.types.common import FloatArray
 from anomalist.vision.detectors.memory_bank import MemoryBank
-from anomalist.vision.detectors.token_memory import BANK_TOKENS, TokenMemory, top_score
+from anomalist.vision.detectors.token_memory import BANK_TOKENS, NormalTokens, TokenMemory, top_score
 
 
 def unit(rng: np.random.Generator, *shape: int) -> FloatArray:
@@ -111,3 +111,20 @@ def test_the_top_score_lies_between_mean_and_maximum(height: int, width: int, se
 def test_the_top_score_looks_inside_the_region_of_interest_alone() -> None:
     values = np.array([[9.0, 1.0], [2.0, 3.0]], np.float32)
     assert top_score(values, np.array([[False, True], [True, True]])) == 3.0
+
+
+def test_tokens_are_taken_once_and_only_by_who_needs_the_same() -> None:
+    grids = [np.full((1, 1, 2), value, np.float16) for value in range(3)]
+    tokens = NormalTokens("of the weights", 336, grids).only([2, 0])
+    taken = tokens.take("of the weights", 336)
+    assert [float(taken[i][0, 0, 0]) for i in (0, 1)] == [2, 0]
+    assert tokens.take("of the weights", 336) == {}
+    for digest, side in (("of others", 336), ("of the weights", 448)):
+        assert NormalTokens("of the weights", 336, grids).take(digest, side) == {}
+
+
+def test_the_gaussian_without_one_object_is_not_that_without_another(grids: list[FloatArray]) -> None:
+    memory = memory_of(grids)
+    leave = [np.array([number], np.int32) for number in (0, 1)]
+    first, second, again = (memory.mahalanobis_distances(grids[0], leave[i]) for i in (0, 1, 0))
+    assert np.array_equal(first, again) and not np.allclose(first, second)

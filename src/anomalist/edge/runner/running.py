@@ -16,6 +16,12 @@ from anomalist.edge.runner.detectors import MIN_SIDE, EnsembleScorer, FusedMapSc
 from anomalist.edge.runner.inputs import Corrected, InputComparison
 from anomalist.edge.runner.kernels import replicate, resize_nearest, warp_linear
 from anomalist.edge.runner.reading import PictureError, read_picture
+from anomalist.vision.conformal import (
+    falling_counts,
+    interpolated_count,
+    interpolated_thresholds,
+    own_share,
+)
 from anomalist.vision.shift.arithmetic import Array
 
 FORMAT = 1
@@ -50,10 +56,17 @@ class Calibrated:
         jitter = width * rng.standard_normal((_RESAMPLES, self.count))
         self._drawn = drawn[:, self._groups] * self._weights
         self._resampled = self._scores + jitter[:, self._groups]
+        self._interpolated = settings["method"] == "jackknife"
+        own = own_share(self._scores, self._groups, self._weights)
+        self._falling = falling_counts(self._scores, self._weights, own)
+        allowed = self.rate * (1 + self._tolerance) * (self.count + 1)
+        self._limits = interpolated_thresholds(*falling_counts(self._resampled, self._drawn, own), allowed)
 
     def p_value(self, scores: Array) -> float:
         """Share of normal pictures that would score as high, by groups; in (0, 1]."""
         new = scores[self._folds]
+        if self._interpolated:
+            return interpolated_count(float(new[0]), *self._falling, self.count) / (self.count + 1)
         # A picture that calibrated comes out equal there, and equal up to the last digits here.
         reached = self._scores >= new - _TIE * np.maximum(1, np.abs(new))
         return float((1 + self._weights[reached].sum()) / (self.count + 1))
@@ -64,8 +77,11 @@ class Calibrated:
 
     def instability(self, scores: Array) -> float:
         """Share of resamples of the normal pictures in which the decision flips."""
-        exceeding = (self._drawn * (self._resampled >= scores[self._folds])).sum(1)
-        alarms = exceeding <= self.rate * (1 + self._tolerance) * (self.count + 1) - 1
+        if self._interpolated:
+            alarms = self.reachable & (scores[0] > self._limits)
+        else:
+            exceeding = (self._drawn * (self._resampled >= scores[self._folds])).sum(1)
+            alarms = exceeding <= self.rate * (1 + self._tolerance) * (self.count + 1) - 1
         return float(np.mean(alarms != self.is_alarm(self.p_value(scores))))
 
 

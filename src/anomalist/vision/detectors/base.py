@@ -25,6 +25,7 @@ from anomalist.vision.media.values import ValueScale
 
 if TYPE_CHECKING:
     from anomalist.vision.detectors.labelled_defects import KnownDefect
+    from anomalist.vision.detectors.token_memory import NormalTokens
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and how many there are."""
@@ -90,6 +91,7 @@ class LearningData:
     partition : (learn, calibrate) indices of pictures, one pair for each of the K models.
     roi : bool (H, W), what counts; None for everything. Resize it to the pictures (`resize_roi`).
     defects : pictures of labelled defects, with masks where there are any.
+    tokens : of the pictures, where the check of the normals has computed them.
     """
 
     pictures: Sequence[Any]
@@ -97,6 +99,7 @@ class LearningData:
     partition: Partition
     roi: BoolArray | None = None
     defects: Sequence[KnownDefect] = ()
+    tokens: NormalTokens | None = None
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class EnsembleDetector:
         (names, side), asked = EFFORTS[settings.effort], settings.backbone
         experts = Experts(names, FeatureExtractor(shipped_network()), side, asked, open_backbone_by(asked))
         normals = NormalImages([one.whole for one in data.pictures], data.groups, settings.seed)
-        whole, found = fit_ensemble_model(experts, normals, data.roi, progress)
+        whole, found = fit_ensemble_model(experts, normals, data.roi, progress, data.tokens)
         weights = learn_weights(experts, whole, found, normals, data.roi, progress)
         whole = with_level(without_idle(whole, weights), found.values(), weights)
         tiles = [(tile, number) for number, one in enumerate(data.pictures) for tile in one.tiles]

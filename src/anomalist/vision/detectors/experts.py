@@ -32,7 +32,13 @@ from anomalist.vision.detectors.fusion import (
     smooth,
 )
 from anomalist.vision.detectors.template_memory import TemplateMemory, template_score
-from anomalist.vision.detectors.token_memory import TokenMemory, token_grids, top_score
+from anomalist.vision.detectors.token_memory import (
+    HalfArray,
+    NormalTokens,
+    TokenMemory,
+    token_grids,
+    top_score,
+)
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
 from anomalist.vision.regions import resize_roi_to_grid
 
@@ -133,8 +139,12 @@ class Experts:
         What lies outside the ROI is painted over, as a token sees the whole picture.
         """
         painted = [paint_outside(picture, roi) for picture in pictures]
-        most = round(_MAX_ENLARGEMENT * math.sqrt(math.prod(pictures[0].shape[:2])))
-        return token_grids(self.backbone, painted, min(self.side, most))
+        return token_grids(self.backbone, painted, input_side(pictures[0], self.side))
+
+
+def input_side(picture: UInt8Array, side: int) -> int:
+    """Nominal side of a backbone's input for a picture at working size: ``side``, less for a small one."""
+    return min(side, round(_MAX_ENLARGEMENT * math.sqrt(math.prod(picture.shape[:2]))))
 
 
 def paint_outside(picture: UInt8Array, roi: BoolArray | None) -> UInt8Array:
@@ -168,7 +178,7 @@ class EnsembleModel:
         working: Sequence[UInt8Array],
         roi: BoolArray | None = None,
         excluded: Sequence[Excluded | None] | None = None,
-        tokens: Mapping[int, FloatArray] | None = None,
+        tokens: Mapping[int, HalfArray] | None = None,
     ) -> Iterator[tuple[int, ExpertMaps]]:
         """Yield (index, maps and scores) of pictures at working size, uint8 (H, W, 3), not in order.
 
@@ -179,7 +189,9 @@ class EnsembleModel:
         """
         left_out = list(excluded) if excluded is not None else [None] * len(working)
         for batch in size_batches(working):
-            known = tokens or dict(zip(batch, experts.grids([working[i] for i in batch], roi), strict=True))
+            known: Mapping[int, FloatArray | HalfArray] = tokens or dict(
+                zip(batch, experts.grids([working[i] for i in batch], roi), strict=True)
+            )
             surface = self._surface_maps(experts, [working[i] for i in batch], [left_out[i] for i in batch])
             for index, own in zip(batch, surface, strict=True):
                 grid = np.asarray(known[index], np.float32)
@@ -285,14 +297,22 @@ def _dilate(score_map: FloatArray) -> FloatArray:
 
 
 def fit_ensemble_model(
-    experts: Experts, normals: NormalImages, roi: BoolArray | None, progress: Progress
+    experts: Experts,
+    normals: NormalImages,
+    roi: BoolArray | None,
+    progress: Progress,
+    known: NormalTokens | None = None,
 ) -> tuple[EnsembleModel, dict[int, ExpertMaps]]:
-    """Fit memories and scales to normal pictures; also what the experts give each of them as a new one."""
+    """Fit memories and scales to normal pictures; also what the experts give each of them as a new one.
+
+    ``known`` tokens of the pictures are taken where they are of the same backbone and side.
+    """
     images, count = normals.images, len(normals.images)
-    tokens: dict[int, FloatArray] = {}
-    for done, (index, grid) in enumerate(experts.tokens(images, roi), 1):
-        tokens[index] = grid.astype(np.float16)
-        progress("describing", done, count)
+    tokens = known.take(experts.backbone.digest, experts.side) if known is not None else {}
+    if not tokens:
+        for done, (index, grid) in enumerate(experts.tokens(images, roi), 1):
+            tokens[index] = grid.astype(np.float16)
+            progress("describing", done, count)
     insides = [resize_roi_to_grid(roi, tokens[i].shape[:2]) for i in range(count)]
     memory = TokenMemory.fit([tokens[i] for i in range(count)], insides, normals.seed)
     surface = None

@@ -289,8 +289,8 @@ def fit_model(
         for own, self_logits, patches in zip(logits, self_logits_maps, novelty, strict=True):
             smoothed = (smooth(patches, blur) for blur in (_BANK_BLUR, _BROAD_BLUR))
             peaks.append(tuple(cell_peaks(m) for m in (own, self_logits, *smoothed)))
-            # Every other pixel is enough for the level, at a quarter of the memory.
-            halved.append((own[::2, ::2], self_logits[::2, ::2], patches))
+            # Every other pixel is enough for the level; a view would keep all of them in memory.
+            halved.append((own[::2, ::2].copy(), self_logits[::2, ::2].copy(), patches))
     fit = PositionScale.fit if normals.aligned else PositionScale.flat
     logit, self_logits, bank, broad = (fit(np.stack(column)) for column in zip(*peaks, strict=True))
     model = FusionModel(head, normality, logit, self_logits, bank, broad)

@@ -91,7 +91,11 @@ class PatchSample:
 
 
 def sample_patches(
-    descriptors: FloatArray, picture: int, inside: BoolArray | None, most: int, rng: np.random.Generator
+    descriptors: npt.NDArray[np.floating[Any]],
+    picture: int,
+    inside: BoolArray | None,
+    most: int,
+    rng: np.random.Generator,
 ) -> PatchSample:
     """Draw at most ``most`` of the patches of one picture, without repeats.
 

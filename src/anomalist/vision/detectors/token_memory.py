@@ -9,7 +9,7 @@ that a normal picture is scored as if it were new.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,38 @@ if TYPE_CHECKING:
 
     from anomalist.vision.features.dinov2 import VisionTransformer
 
+HalfArray = npt.NDArray[np.float16]
+
 BANK_TOKENS = 16_000
 """Patch tokens in a memory at most, the same number of each normal picture."""
 LAYERS = (8 / 12, 10 / 12, 1.0)
 """Depths of the layers whose unit tokens are averaged: late ones tell objects, middle ones textures."""
 _RIDGE = 0.01  # of the mean variance, added to each: few normals don't span the whole space
 _TOP_SHARE = 0.01  # of the patches, whose mean distance is the score of a picture
+
+
+class NormalTokens:
+    """Patch tokens of n normal pictures, from the step of learning that computed them to the one that takes.
+
+    Parameters
+    ----------
+    digest : of the backbone's weights.
+    side : nominal side of its input, pixels.
+    grids : float16 (h, w, d) each, unit vectors.
+    """
+
+    def __init__(self, digest: str, side: int, grids: Sequence[HalfArray]) -> None:
+        self._from, self._grids = (digest, side), list(grids)
+
+    def only(self, rows: Sequence[int]) -> NormalTokens:
+        """Those of some of the pictures, by number."""
+        return NormalTokens(*self._from, [self._grids[i] for i in rows])
+
+    def take(self, digest: str, side: int) -> dict[int, HalfArray]:
+        """All of them by number, where they are of this backbone and side; after that they are gone here."""
+        taken = self._grids if (digest, side) == self._from else []
+        self._grids = []
+        return dict(enumerate(taken))
 
 
 def token_grids(backbone: VisionTransformer, pictures: Sequence[UInt8Array], side: int) -> FloatArray:
@@ -76,9 +102,12 @@ class TokenMemory:
     """
 
     bank: MemoryBank
+    _last: dict[bytes, tuple[FloatArray, FloatArray]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def fit(cls, grids: Sequence[FloatArray], insides: Sequence[BoolArray | None], seed: int) -> TokenMemory:
+    def fit(
+        cls, grids: Sequence[FloatArray | HalfArray], insides: Sequence[BoolArray | None], seed: int
+    ) -> TokenMemory:
         """Sample the tokens of n pictures, float (h, w, d) each; ``insides`` say which patches count."""
         most = max(1, BANK_TOKENS // len(grids))
         rng = np.random.default_rng((seed, 5))
@@ -155,9 +184,15 @@ class TokenMemory:
 
     def _gaussian_of(self, kept: BoolArray) -> tuple[FloatArray, FloatArray]:
         """The Gaussian without the rows that are not kept, by subtracting their moments."""
-        count, total, squares = self._moments
-        own_count, own_total, own_squares = _moments(self.bank.vectors[~kept])
-        return _whitening(count - own_count, total - own_total, squares - own_squares)
+        key = kept.tobytes()
+        found = self._last.get(key)  # pictures of one object follow each other where that can be had
+        if found is None:
+            count, total, squares = self._moments
+            own_count, own_total, own_squares = _moments(self.bank.vectors[~kept])
+            found = _whitening(count - own_count, total - own_total, squares - own_squares)
+            self._last.clear()
+            self._last[key] = found
+        return found
 
 
 def _moments(vectors: FloatArray) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
