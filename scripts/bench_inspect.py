@@ -7,8 +7,9 @@ heads and the fusion, "detector" all of that, and "inspect" everything from the 
 
 ``--concurrent`` and ``--beside-busy`` time the commands instead, each in a process of its own, from its start
 to its end, median of 3. ``--concurrent``: two runs of ``anomalist inspect`` on 72 pictures, one after the
-other and at once. ``--beside-busy``: ``anomalist learn`` on 24 pictures with all its steps, alone and beside
-a process that keeps one core busy.
+other and at once. ``--beside-busy``: ``anomalist learn`` on 24 pictures with all its steps, ``inspect`` and
+``eval detection`` on as many, and ``triage`` of a clip of 4 s, alone and beside a process that keeps one core
+busy; "times" is the ratio of the two, "cpu" that of their processor time. ``--rounds 1`` is faster.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -116,32 +120,87 @@ def time_concurrent(folder: Path, effort: str) -> dict[str, object]:
     return {"pictures_a_run": TO_INSPECT, "one_after_the_other_s": in_turn, "at_once_s": at_once}
 
 
-def time_beside_busy(folder: Path, effort: str) -> dict[str, object]:
-    """Seconds of learning, alone and beside a process that keeps one core busy."""
-    write_tiles(folder / "normal", range(TO_LEARN_BESIDE))
-    words = ("learn", folder / "normal", "--profile", folder / "profile", "--effort", effort, "--force")
-    rounds = []
-    for _ in range(PROCESS_ROUNDS):
-        alone = seconds_of(words)
-        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        try:
-            rounds.append((alone, seconds_of(words)))
-        finally:
-            busy.kill()
-            busy.wait()
-    alone, beside = medians(rounds)
-    return {"pictures": TO_LEARN_BESIDE, "alone_s": alone, "beside_busy_s": beside}
+def draw_clip(file: Path) -> Path:
+    """A clip of 4 s, 320×240: a dark square crosses a noisy ground."""
+    rng = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(rng.uniform(60, 200, (240, 320, 3)).astype(np.float32), (0, 0), 3)
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
+    for number in range(100):
+        frame = ground + rng.normal(0, 3, ground.shape)
+        frame[100:140, 3 * number : 3 * number + 30] = 20
+        writer.write(np.clip(frame, 0, 255).astype(np.uint8))
+    writer.release()
+    return file
+
+
+def labelled_set(folder: Path) -> Path:
+    """Good tiles, and some with a dark patch, as ``eval detection`` reads them."""
+    folder.mkdir()
+    write_tiles(folder / "good", range(2 * TO_LEARN_BESIDE))
+    for path in write_tiles(folder / "patch", range(100, 106)):
+        picture = np.array(Image.open(path))
+        picture[100:130, 90:140] //= 3
+        Image.fromarray(picture).save(path)
+    return folder
+
+
+def wall_and_cpu(words: Sequence[object]) -> tuple[float, float]:
+    """Seconds of one run of anomalist, by the clock and on the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = seconds_of(words)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+
+
+def time_beside_busy(folder: Path, effort: str, rounds: int) -> dict[str, object]:
+    """Seconds of commands, alone and beside a process that keeps one core busy."""
+    good = folder / "normal"
+    write_tiles(good, range(TO_LEARN_BESIDE))
+    profile, data, clip = (
+        folder / "profile",
+        labelled_set(folder / "labelled"),
+        draw_clip(folder / "clip.mp4"),
+    )
+    few = ("--effort", effort, "--train-normals", TO_LEARN_BESIDE)
+    commands: dict[str, tuple[object, ...]] = {
+        "learn": ("learn", good, "--profile", profile, "--effort", effort, "--force", "--keep-outliers"),
+        "inspect": ("inspect", good, "--profile", profile, "--model", "evidence"),
+        "eval": ("eval", "detection", "--data", data, *few, "--json"),
+        "triage": ("triage", clip, "--model", "evidence"),
+    }
+    found: dict[str, object] = {"pictures": TO_LEARN_BESIDE, "load": round(os.getloadavg()[0], 1)}
+    for name, words in commands.items():
+        taken = []
+        for _ in range(rounds):
+            alone = wall_and_cpu(words)
+            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            try:
+                beside = wall_and_cpu(words)
+            finally:
+                busy.kill()
+                busy.wait()
+            taken.append((*alone, *beside))
+        alone_s, alone_cpu, beside_s, beside_cpu = medians(taken)
+        found[name] = {
+            "alone_s": alone_s,
+            "beside_busy_s": beside_s,
+            "times": round(beside_s / alone_s, 2),
+            "cpu": round(beside_cpu / alone_cpu, 2),
+        }
+    return found
 
 
 def main() -> None:
     """Learn, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--effort", choices=("fast", "normal"), default="normal")
+    parser.add_argument("--rounds", type=int, default=PROCESS_ROUNDS, help="of --beside-busy")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--concurrent", action="store_true", help="two runs of inspect at once")
-    modes.add_argument("--beside-busy", action="store_true", help="learning beside a busy process")
+    modes.add_argument("--beside-busy", action="store_true", help="commands beside a busy process")
     asked = parser.parse_args()
-    work = time_concurrent if asked.concurrent else time_beside_busy if asked.beside_busy else time_stages
+    beside = partial(time_beside_busy, rounds=asked.rounds)
+    work = time_concurrent if asked.concurrent else beside if asked.beside_busy else time_stages
     with TemporaryDirectory() as folder:
         about = {"effort": asked.effort, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
         os.environ["ANOMALIST_HOME"] = str(Path(folder) / "home")

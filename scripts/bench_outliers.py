@@ -28,7 +28,9 @@ from sklearn.metrics import roc_auc_score
 
 from anomalist.pipeline import Inspector, check_normals, learn
 
-GOOD, OF_EACH, NEW = 54, 3, 16
+GOOD, OF_EACH, NEW = 54, 3, 40
+STRENGTHS = {"plain": 1.0, "faint": 0.25}
+"""Contrast of the new defects; those among the normals are plain."""
 TILES, CASTINGS = 110, 60
 SECOND = (("plate", "cap"), ("plate", "label"), ("weave", "grain"))
 SIDE = 256
@@ -113,7 +115,7 @@ PRODUCTS: dict[str, Callable[[Rng], Grey]] = {
 }
 
 
-def scratch(rng: Rng, picture: Grey) -> Grey:
+def scratch(rng: Rng, picture: Grey, strength: float) -> Grey:
     """A thin bent line, lighter or darker than its ground."""
     start, angle = rng.uniform(80, 176, 2), rng.uniform(0, np.pi)
     length, bend = rng.uniform(40, 80), rng.uniform(-0.3, 0.3)
@@ -122,75 +124,90 @@ def scratch(rng: Rng, picture: Grey) -> Grey:
     points = start + length * steps[:, None] * np.stack([np.cos(course), np.sin(course)], 1)
     mask = np.zeros((SIDE, SIDE), np.float32)
     cv2.polylines(mask, [np.round(points * 16).astype(np.int32)], False, 1.0, 2, cv2.LINE_8, 4)
-    tone = rng.choice([-70.0, 70.0])
+    tone = strength * rng.choice([-70.0, 70.0])
     return picture + tone * cv2.GaussianBlur(mask, (0, 0), 0.7)
 
 
-def stain(rng: Rng, picture: Grey) -> Grey:
+def stain(rng: Rng, picture: Grey, strength: float) -> Grey:
     """A soft dark patch of an irregular outline."""
     y, x = np.mgrid[:SIDE, :SIDE]
     cx, cy = rng.uniform(70, 186, 2)
     size = rng.uniform(10, 18)
     distance = np.hypot(x - cx, (y - cy) * rng.uniform(0.8, 1.4)) / size + field(rng, 0.25, 6)
-    return np.asarray(picture * (1 - rng.uniform(0.3, 0.5) * (distance < 1)), np.float32)
+    return np.asarray(picture * (1 - strength * rng.uniform(0.3, 0.5) * (distance < 1)), np.float32)
 
 
-DEFECTS: dict[str, Callable[[Rng, Grey], Grey]] = {"scratch": scratch, "stain": stain}
+DEFECTS: dict[str, Callable[[Rng, Grey, float], Grey]] = {"scratch": scratch, "stain": stain}
 
 
-def draw(product: str, number: int, defect: str | None = None) -> npt.NDArray[np.uint8]:
+def draw(
+    product: str, number: int, defect: str | None = None, strength: float = 1.0
+) -> npt.NDArray[np.uint8]:
     """One picture of a product, uint8 (SIDE, SIDE, 3); ``number`` is the seed."""
     rng = np.random.default_rng((sorted(PRODUCTS).index(product), number))
     picture = PRODUCTS[product](rng)
     if defect is not None:
-        picture = DEFECTS[defect](rng, picture)
+        picture = DEFECTS[defect](rng, picture, strength)
     picture = picture * rng.uniform(0.97, 1.03) + rng.normal(0, 2, picture.shape)
     tinted = picture[..., None] * np.array([1.0, 0.98, 0.94])
     return cv2.GaussianBlur(tinted, (0, 0), 0.6).clip(0, 255).astype(np.uint8)
 
 
-def write(folder: Path, product: str, numbers: range, defect: str | None = None) -> list[Path]:
+def write(
+    folder: Path, product: str, numbers: range, defect: str | None = None, strength: float = 1.0
+) -> list[Path]:
     """Draw pictures into a folder as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{product}-{defect or 'good'}-{number:04d}.png" for number in numbers]
     for path, number in zip(paths, numbers, strict=True):
-        Image.fromarray(draw(product, number, defect)).save(path)
+        Image.fromarray(draw(product, number, defect, strength)).save(path)
     return paths
 
 
-def contaminated(product: str, folder: Path) -> dict[str, object]:
+def contaminated(product: str, folder: Path, effort: str) -> dict[str, object]:
     """What is named among contaminated normals, and what they cost."""
     good = write(folder / "good", product, range(GOOD))
     bad = [
         path for kind in DEFECTS for path in write(folder / "bad", product, range(7000, 7000 + OF_EACH), kind)
     ]
-    new = [write(folder / "new", product, range(1000, 1000 + NEW))]
-    new.append(
-        [p for kind in DEFECTS for p in write(folder / "new", product, range(2000, 2000 + NEW // 2), kind)]
-    )
+    half = NEW // 2
+    new = {"good": write(folder / "new", product, range(1000, 1000 + NEW))}
+    for name, strength in STRENGTHS.items():
+        new[name] = [
+            path
+            for number, kind in enumerate(DEFECTS)
+            for path in write(
+                folder / name,
+                product,
+                range(2000 + half * number, 2000 + half * (number + 1)),
+                kind,
+                strength,
+            )
+        ]
     named = {outlier.source for outlier in check_normals([*good, *bad]).outliers}
     row: dict[str, object] = {
         "case": "contaminated",
         "product": product,
+        "effort": effort,
         "defects_named": sum(str(path) in named for path in bad) / len(bad),
         "good_named": sum(str(path) in named for path in good) / len(good),
     }
-    aurocs, found = {}, {}
     cases: tuple[tuple[str, list[Path], Literal["drop", "keep"]], ...] = (
         ("clean", good, "keep"),
         ("kept", [*good, *bad], "keep"),
         ("dropped", [*good, *bad], "drop"),
     )
     for name, normals, outliers in cases:
-        profile = learn(normals, profile=folder / name, effort="fast", outliers=outliers)
+        profile = learn(normals, profile=folder / f"profile-{name}", effort=effort, outliers=outliers)
         inspector = Inspector(profile, model="evidence", memory=False)
-        records = [[one.record for one in inspector.inspect_many(paths)] for paths in new]
-        scores = [[record.score for record in each] for each in records]
-        found[name] = sum(record.label == "anomalous" for record in records[1]) / len(records[1])
-        labels = [0] * len(scores[0]) + [1] * len(scores[1])
-        aurocs[name] = float(roc_auc_score(labels, [*scores[0], *scores[1]]))
-    row |= {f"auroc_{name}": round(value, 4) for name, value in aurocs.items()}
-    return row | {f"found_{name}": round(value, 4) for name, value in found.items()}
+        records = {kind: [one.record for one in inspector.inspect_many(paths)] for kind, paths in new.items()}
+        usual = [record.score for record in records.pop("good")]
+        for kind, seen in records.items():
+            labels = [0] * len(usual) + [1] * len(seen)
+            auroc = roc_auc_score(labels, [*usual, *(record.score for record in seen)])
+            row[f"auroc_{kind}_{name}"] = round(float(auroc), 4)
+            row[f"found_{kind}_{name}"] = sum(record.label == "anomalous" for record in seen) / len(seen)
+    return row
 
 
 def second(one: str, other: str, counts: tuple[int, int], folder: Path) -> dict[str, object]:
@@ -235,6 +252,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with mtd/ and casting/, instead of drawn products")
     parser.add_argument("--case", choices=("contaminated", "second"), help="this one alone")
     parser.add_argument("--product", choices=tuple(PRODUCTS), action="append", help="contaminated ones alone")
+    parser.add_argument("--effort", default="fast", help="of the profiles")
     asked = parser.parse_args()
     if asked.data is not None:
         print(json.dumps(real("mtd", tiles(asked.data / "mtd"))), flush=True)
@@ -244,7 +262,7 @@ def main() -> None:
     if asked.case != "second":
         for product in asked.product or PRODUCTS:
             with TemporaryDirectory() as folder:
-                print(json.dumps(contaminated(product, Path(folder))), flush=True)
+                print(json.dumps(contaminated(product, Path(folder), asked.effort)), flush=True)
     if asked.case != "contaminated":
         for (one, other), counts in itertools.product(SECOND, ((51, 9), (30, 30))):
             with TemporaryDirectory() as folder:

@@ -375,3 +375,16 @@ def test_an_outline_beside_the_peak_of_the_map_keeps_the_top_of_it() -> None:
     assert mask[64, 60]
     assert mask[61:67, 68:70].all()
     assert mask.sum() < 0.5 * (score_map > 2.5).sum()
+
+
+def test_in_a_large_picture_a_defect_is_outlined_beside_the_peak_of_a_reduced_map() -> None:
+    grey = 130 + 5 * np.random.default_rng(0).normal(size=(3000, 256))
+    truth = np.zeros(grey.shape, bool)
+    truth[1478:1500, 119:123] = True
+    grey[truth] = 220
+    rows, columns = np.ogrid[:3000, :256]
+    score_map = np.exp(-(((rows - 1475) / 40) ** 2) - ((columns - 105) / 40) ** 2).astype(np.float32)
+    picture = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    mask = outline_places(picture, score_map, None, level=0.1, low=0.0)
+    assert mask[truth].mean() > 0.7
+    assert mask.sum() < 1.5 * truth.sum()

@@ -159,6 +159,8 @@ _COLOUR_NOISE = 3.0  # added to the spread of the surroundings, CIELAB units: ev
 _CRUMB_SHARE = 0.2  # of the area of the largest part of a place
 _TOP_SHARE, _REACHED_SHARE, _TOP_REACH = 0.8, 0.95, 3  # of the height above the level; pixels
 _MIN_RING = 20  # pixels of surroundings that a place needs to be told from them
+_REDUCED, _PATCH = 147_456, 14  # pixels of a picture as it is looked at whole, and of a side of a patch
+_LARGE = 4 * _REDUCED  # pixels of a picture of which a patch is much wider than a small defect
 
 
 def outline_places(
@@ -169,7 +171,8 @@ def outline_places(
     A place reaches down to half the height of the highest one (full width at half maximum, above ``low``),
     but not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser
     than the picture. Where these lie beside the peak of the place, the top of the map stays, too: a region
-    that is cited has to be what the score comes from.
+    that is cited has to be what the score comes from. In a large picture the peak lies beside a small defect
+    by up to a patch, which stands for hundreds of pixels.
 
     Parameters
     ----------
@@ -196,6 +199,9 @@ def outline_places(
         return mask
     above = counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low)))
     reach = max(8, round(_RING_SHARE * _extent(score_map)))
+    near = max(
+        _TOP_REACH, round(_PATCH * (score_map.size / _REDUCED) ** 0.5) if score_map.size > _LARGE else 0
+    )
     for band in occupied_bands(above):
         labels, _ = label_components(above[band])
         for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
@@ -206,7 +212,7 @@ def outline_places(
             place = np.zeros_like(above[window])
             place[y - top : y - top + height, x - left : x - left + width] = labels[rows, columns] == number
             outlined = _differing_pixels(pixels[window], place, ~above[window])
-            mask[window] |= outlined | _missed_top(score_map[window], place, outlined, level)
+            mask[window] |= outlined | _missed_top(score_map[window], place, outlined, level, near)
     least = _smallest_area(score_map)
     kept = np.zeros_like(mask)
     for band in occupied_bands(mask):
@@ -235,14 +241,21 @@ def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -
     return _largest_parts(np.asarray(closed & place)) if kept.any() else place
 
 
-def _missed_top(score_map: FloatArray, place: BoolArray, outlined: BoolArray, level: float) -> BoolArray:
-    """The top of a place's part of the map, bool (h, w), unless the outline reaches about as high."""
+def _missed_top(
+    score_map: FloatArray, place: BoolArray, outlined: BoolArray, level: float, reach: int
+) -> BoolArray:
+    """The top of a place's part of the map, bool (h, w), unless the outline reaches about as high.
+
+    What lies up to ``reach`` pixels beside the outline counts to it.
+    """
+    import cv2
     from scipy import ndimage
 
     values = np.where(place, score_map, -np.inf)
     peak = np.unravel_index(int(values.argmax()), values.shape)
     height = values[peak] - level
-    near = ndimage.binary_dilation(outlined, EIGHT_CONNECTED, iterations=_TOP_REACH)
+    side = 2 * reach + 1
+    near = cv2.dilate(outlined.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     if values[near].max(initial=-np.inf) >= level + _REACHED_SHARE * height:
         return np.zeros_like(place)
     labels, _ = ndimage.label(values >= level + _TOP_SHARE * height, EIGHT_CONNECTED)

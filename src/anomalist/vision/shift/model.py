@@ -20,6 +20,7 @@ from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, template_size
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
+from anomalist.vision.shift.lattice import LatticeComparison
 from anomalist.vision.shift.registration import (
     Grain,
     Pose,
@@ -82,7 +83,7 @@ class AssessedInput:
     shift: InputShift
     pixels: UInt8Array
     matrix: Matrix | None
-    comparison: Comparison | None = None
+    comparison: Comparison | LatticeComparison | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,8 +324,10 @@ class InputModel:
         size = shape_of(pixels)
         return self.picture.fill(moved, seen_share(size, move, size))
 
-    def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | None:
-        if self.picture is None or self.template is None or pose is None:
+    def _compare(self, given: UInt8Array, pose: Pose | None) -> Comparison | LatticeComparison | None:
+        if self.template is None:
+            return LatticeComparison(given)
+        if self.picture is None or pose is None:
             return None
         if given.shape[0] * given.shape[1] > _MAX_COMPARED:
             return None
