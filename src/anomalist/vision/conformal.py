@@ -82,4 +82,6 @@ def interpolated_thresholds(falling: Numbers, counts: Numbers, allowed: float) -
     last = np.isneginf(lower)  # nothing with a weight is lower
     between = np.where(last, upper, lower) + part * (upper - np.where(last, upper, lower))
     between = np.where(upper > lower, between, lower)
-    return np.where(last | (low <= allowed), np.nextafter(np.where(last, upper, lower), -np.inf), between)
+    at_the_step = np.nextafter(np.where(last, upper, lower), -np.inf)
+    thresholds: Numbers = np.where(last | (low <= allowed), at_the_step, between)
+    return thresholds

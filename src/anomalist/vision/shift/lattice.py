@@ -275,7 +275,7 @@ class _Place:
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
         along, across = x * cosine + y * sine, y * cosine - x * sine
         near = (np.abs(along) < length / 2 + spacing) & (np.abs(across) < 1.5 * spacing)
-        places = np.rint(across[near]).astype(int)
+        places = np.rint(np.asarray(across)[near]).astype(int)
         first = int(places.min())
         counts = np.maximum(np.bincount(places - first), 1)
         sign = np.sign(np.median((self.expected - self.grey)[self.differs]))
@@ -329,4 +329,5 @@ def _joined(differs: BoolArray, lattice: Lattice) -> BoolArray:
     labels, _ = label_components(np.asarray(closed))
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    return np.asarray(labels == areas.argmax()) & closed
+    largest: BoolArray = np.asarray(labels == areas.argmax()) & closed
+    return largest
