@@ -82,6 +82,5 @@ def interpolated_thresholds(falling: Numbers, counts: Numbers, allowed: float) -
     last = np.isneginf(lower)  # nothing with a weight is lower
     between = np.where(last, upper, lower) + part * (upper - np.where(last, upper, lower))
     between = np.where(upper > lower, between, lower)
-    at_the_step = np.nextafter(np.where(last, upper, lower), -np.inf)
-    thresholds: Numbers = np.where(last | (low <= allowed), at_the_step, between)
-    return thresholds
+    below_all = np.nextafter(np.where(last, upper, lower), -np.inf)
+    return np.asarray(np.where(last | (low <= allowed), below_all, between), np.float64)

@@ -162,9 +162,9 @@ def test_what_lies_outside_the_region_of_interest_is_neither_remembered_nor_usua
     )
     assert known.bank.places[:, 0].max() < 0.4
     assert everything.bank.places[:, 0].max() > 0.9
-    (batch,) = extractor.extract(marked)
     usual = [
         distances_excluding(known.bank, own, numbers(index))[:, :6]
+        for batch in extractor.extract(marked)
         for index, own in zip(batch.indices, batch.descriptors, strict=True)
     ]
     assert known.mean == pytest.approx(np.mean(usual), abs=1e-3)
