@@ -269,7 +269,7 @@ class _Place:
         rows, columns = np.indices(self.grey.shape)
         x, y = columns - centre[0], rows - centre[1]
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        along, across = x * cosine + y * sine, y * cosine - x * sine
+        along, across = np.asarray(x * cosine + y * sine), np.asarray(y * cosine - x * sine)
         near = (np.abs(along) < length / 2 + spacing) & (np.abs(across) < 1.5 * spacing)
         places = np.rint(across[near]).astype(int)
         first = int(places.min())
@@ -328,4 +328,4 @@ def _joined(differs: BoolArray, lattice: Lattice) -> BoolArray:
     labels, _ = label_components(np.asarray(closed))
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    return np.asarray(labels == areas.argmax()) & closed
+    return np.asarray((labels == areas.argmax()) & closed)
