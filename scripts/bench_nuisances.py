@@ -4,7 +4,7 @@ Four generated products are learned from 60 pictures each. New good parts, and p
 inspected as they are, after small changes that every line has, and after large ones of which a person has
 to hear.
 
-    python scripts/bench_nuisances.py [--products plate,cap] [--pictures 20] [--json FILE]
+    python scripts/bench_nuisances.py [--products plate,cap] [--pictures 20] [--normals 60] [--json FILE]
     python scripts/bench_nuisances.py --drift 1000    # the test of a run, on simulated statistics
 """
 
@@ -47,10 +47,11 @@ def save(folder: Path, pictures: Sequence[Picture]) -> list[Path]:
     return paths
 
 
-def measure_product(product: str, folder: Path, count: int) -> dict[str, Any]:
+def measure_product(product: str, folder: Path, count: int, normals: int, effort: str) -> dict[str, Any]:
     """Learn a product, and inspect it under all changes."""
-    good = save(folder / "good", [make_part(product, seed)[0] for seed in range(NORMALS)])
-    inspector = Inspector(learn(good, profile=folder / "profile"), model="evidence", memory=False)
+    good = save(folder / "good", [make_part(product, seed)[0] for seed in range(normals)])
+    profile = learn(good, profile=folder / "profile", effort=effort)
+    inspector = Inspector(profile, model="evidence", memory=False)
 
     def inspect(name: str, pictures: Sequence[Picture]) -> list[Inspection]:
         return list(inspector.inspect_many(save(folder / name.replace(" ", "_"), pictures)))
@@ -140,6 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", default=",".join(PRODUCTS))
     parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--normals", type=int, default=NORMALS)
+    parser.add_argument("--effort", default="normal")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--drift", type=int, help="quiet runs of the test of a run")
     given = parser.parse_args()
@@ -149,7 +152,9 @@ def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as place:
         for product in given.products.split(","):
-            results[product] = measure_product(product, Path(place) / product, given.pictures)
+            results[product] = measure_product(
+                product, Path(place) / product, given.pictures, given.normals, given.effort
+            )
     if given.json:
         given.json.write_text(json.dumps(results, indent=1, default=float), encoding="utf-8")
     print_table(results)

@@ -388,3 +388,15 @@ def test_in_a_large_picture_a_defect_is_outlined_beside_the_peak_of_a_reduced_ma
     mask = outline_places(picture, score_map, None, level=0.1, low=0.0)
     assert mask[truth].mean() > 0.7
     assert mask.sum() < 1.5 * truth.sum()
+
+
+def test_a_defect_that_lifts_the_whole_map_is_outlined_alone() -> None:
+    grey = np.full((SIDE, SIDE), 120.0) + 4 * np.random.default_rng(0).normal(size=(SIDE, SIDE))
+    grey[60:70, 40:80] = 40
+    picture = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    mask = outline_places(picture, 90 + 60 * bump(60, 65, 16), None, level=1, low=0)
+    assert mask[60:70, 40:80].mean() > 0.9
+    assert mask.sum() < 600
+    even = np.full((SIDE, SIDE), 90, np.float32)
+    even[5, 5] = 91
+    assert outline_places(picture, even, None, level=1, low=0).any()

@@ -158,6 +158,7 @@ _RING_SHARE = 0.03  # of the longer side: how far around a place its surrounding
 _COLOUR_NOISE = 3.0  # added to the spread of the surroundings, CIELAB units: even surfaces have noise, too
 _CRUMB_SHARE = 0.2  # of the area of the largest part of a place
 _TOP_SHARE, _REACHED_SHARE, _TOP_REACH = 0.8, 0.95, 3  # of the height above the level; pixels
+_EVERYWHERE = 0.9  # of a picture: no place, but tokens that a strong defect lifts all over
 _MIN_RING = 20  # pixels of surroundings that a place needs to be told from them
 _REDUCED, _PATCH = 147_456, 14  # pixels of a picture as it is looked at whole, and of a side of a patch
 _LARGE = 4 * _REDUCED  # pixels of a picture of which a patch is much wider than a small defect
@@ -169,10 +170,11 @@ def outline_places(
     """Outline the places of an anomaly map that reach a level, along the edges in the picture itself.
 
     A place reaches down to half the height of the highest one (full width at half maximum, above ``low``),
-    but not below ``level``. Within it, the pixels that differ from its surroundings stay: the map is coarser
-    than the picture. Where these lie beside the peak of the place, the top of the map stays, too: a region
-    that is cited has to be what the score comes from. In a large picture the peak lies beside a small defect
-    by up to a patch, which stands for hundreds of pixels.
+    but not below ``level``; where that is nearly everywhere, the height is that above the median. Within it,
+    the pixels that differ from its surroundings stay: the map is coarser than the picture. Where these lie
+    beside the peak of the place, the top of the map stays, too: a region that is cited has to be what the
+    score comes from. In a large picture the peak lies beside a small defect by up to a patch, which stands
+    for hundreds of pixels.
 
     Parameters
     ----------
@@ -198,6 +200,9 @@ def outline_places(
     if not peak > level:
         return mask
     above = counts & (score_map > max(level, low + PEAK_FRACTION * (peak - low)))
+    if above.sum() > _EVERYWHERE * counts.sum():
+        usual = float(np.median(score_map[counts]))
+        above = counts & (score_map > max(level, usual + PEAK_FRACTION * (peak - usual)))
     reach = max(8, round(_RING_SHARE * _extent(score_map)))
     near = max(
         _TOP_REACH, round(_PATCH * (score_map.size / _REDUCED) ** 0.5) if score_map.size > _LARGE else 0

@@ -7,9 +7,10 @@ the shortest high peaks of the autocorrelation; what is expected is the median o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -52,15 +53,9 @@ class Lattice:
         """Length of the shorter vector, pixels."""
         return min(math.hypot(*self.first), math.hypot(*self.second))
 
-    def steps(self, most: int) -> Iterator[tuple[float, float]]:
-        """Vectors to the cells up to ``most`` away along each, without the cell itself."""
-        for i in range(-most, most + 1):
-            for j in range(-most, most + 1):
-                if i or j:
-                    yield (
-                        i * self.first[0] + j * self.second[0],
-                        i * self.first[1] + j * self.second[1],
-                    )
+    def step(self, i: int, j: int) -> tuple[float, float]:
+        """Vector to the cell that is i and j away along the two."""
+        return i * self.first[0] + j * self.second[0], i * self.first[1] + j * self.second[1]
 
     def nearest_lines(self, degrees: float) -> tuple[float, float]:
         """Angle to the lines of the lattice that are nearest in direction, and their spacing in pixels.
@@ -68,16 +63,14 @@ class Lattice:
         Lines much closer than the most open ones of the lattice do not count: no thread runs there.
         """
         area = abs(self.first[0] * self.second[1] - self.first[1] * self.second[0])
-        lines: dict[float, float] = {}  # spacing by angle; of parallel steps the shortest counts
-        for x, y in self.steps(3):
-            angle = round(math.degrees(math.atan2(y, x)) % 180, 2)
-            lines[angle] = max(lines.get(angle, 0.0), area / math.hypot(x, y))
-        least = max(_SHORTEST, _SPACING_SHARE * max(lines.values()))
-        return min(
-            (abs((angle - degrees + 90) % 180 - 90), spacing)
-            for angle, spacing in lines.items()
-            if spacing >= least
-        )
+        lines = []
+        for i, j in itertools.product(range(-3, 4), repeat=2):
+            if math.gcd(i, j) == 1:  # the shortest step of its direction
+                x, y = self.step(i, j)
+                angle = math.degrees(math.atan2(y, x))
+                lines.append((abs((angle - degrees + 90) % 180 - 90), area / math.hypot(x, y)))
+        least = max(_SHORTEST, _SPACING_SHARE * max(spacing for _, spacing in lines))
+        return min(line for line in lines if line[1] >= least)
 
 
 def find_lattice(grey: FloatArray, counts: BoolArray) -> Lattice | None:
@@ -150,6 +143,7 @@ class LatticeComparison:
     """
 
     pixels: UInt8Array
+    _found: list[Lattice | None] = field(default_factory=list, repr=False)
 
     def outline_missing(
         self, mask: BoolArray, score_map: FloatArray, *, level: float, low: float
@@ -180,7 +174,9 @@ class LatticeComparison:
             return False
         pixels = np.ascontiguousarray(self.pixels[rows, columns])
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        lattice = find_lattice(grey, ~place)
+        if not self._found:  # of a picture once: it takes longer than the rest
+            self._found.append(find_lattice(grey, ~place))
+        lattice = self._found[0]
         return lattice is not None and _Place.of(grey, place, lattice).is_missing()
 
 
@@ -273,9 +269,9 @@ class _Place:
         rows, columns = np.indices(self.grey.shape)
         x, y = columns - centre[0], rows - centre[1]
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        along, across = x * cosine + y * sine, y * cosine - x * sine
+        along, across = np.asarray(x * cosine + y * sine), np.asarray(y * cosine - x * sine)
         near = (np.abs(along) < length / 2 + spacing) & (np.abs(across) < 1.5 * spacing)
-        places = np.rint(np.asarray(across)[near]).astype(int)
+        places = np.rint(across[near]).astype(int)
         first = int(places.min())
         counts = np.maximum(np.bincount(places - first), 1)
         sign = np.sign(np.median((self.expected - self.grey)[self.differs]))
@@ -297,7 +293,10 @@ def _neighbours(
     height, width = place[crop].shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cells = []
-    for dx, dy in lattice.steps(_CELLS):
+    for i, j in itertools.product(range(-_CELLS, _CELLS + 1), repeat=2):
+        if i == j == 0:
+            continue
+        dx, dy = lattice.step(i, j)
         matrix = np.array([[1, 0, dx + (crop[1].start or 0)], [0, 1, dy + (crop[0].start or 0)]], np.float64)
         cells.append(
             cv2.warpAffine(
@@ -329,5 +328,4 @@ def _joined(differs: BoolArray, lattice: Lattice) -> BoolArray:
     labels, _ = label_components(np.asarray(closed))
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    largest: BoolArray = np.asarray(labels == areas.argmax()) & closed
-    return largest
+    return np.asarray((labels == areas.argmax()) & closed)
