@@ -14,7 +14,7 @@ import numpy as np
 from anomalist.types.common import FloatArray
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.extractor import working_grey, working_size
-from anomalist.vision.motion.flow import ChainedFlow, remap_flow
+from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow, remap_flow
 from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 
 _FLOW_STEP = 8  # pixels between the places that the camera's motion is fitted to
@@ -121,12 +121,17 @@ def irregular_shares(video: Video) -> tuple[FloatArray, FloatArray]:
     motion, gaps, repeats = IrregularMotion(*size), GapMonitor(), RepeatMonitor()
     times: list[float] = []
     shares: list[float] = []
+    filmed = 0.0  # when the last picture came that was no repeat
     for frame in video.frames(rate=ANALYSIS_RATE):
         grey = working_grey(frame.pixels, size)
         cut = frame.cut or gaps.gap(frame.time, cut=frame.cut) > 0
         if cut:
             motion.reset()
-        repeated = repeats.repeats(grey, frame.time) and times and not cut
+        repeated = repeats.repeats(grey, frame.time) and bool(times) and not cut
         times.append(frame.time)
-        shares.append(shares[-1] if repeated else motion.update(grey, frame.time))
+        if not repeated:
+            filmed = frame.time
+            shares.append(motion.update(grey, frame.time))
+        else:  # what moved is still on its way, for a while
+            shares.append(shares[-1] if frame.time - filmed <= FLOW_SPAN else 0.0)
     return np.array(times, np.float32), np.array(shares, np.float32)
