@@ -157,11 +157,7 @@ def try_reasons(
     rng = np.random.default_rng(seed)
     trials = []
     everything = media.pixels
-    taken = np.asarray(evidence.mask, np.bool_).copy()
-    level = profile.manifest.place
-    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
-    for place in places.values():
-        _mark(taken, grown(place, media.size))
+    places, taken = _places(evidence, media, profile.manifest.place)
     for region in cited:
         one = replaced(profile, media.pixels, places[region.id])
         if one is None:
@@ -200,6 +196,15 @@ def try_reasons(
 
 MAX_PLACE_SHARE = 0.25
 """Share of the picture that a region may grow to when it is replaced with what is around it."""
+
+
+def _places(evidence: Evidence, media: Media, level: float | None) -> tuple[dict[str, Box], BoolArray]:
+    """The place of each region, and bool (H, W) of what no control may touch: these, with their margins."""
+    taken = np.asarray(evidence.mask, np.bool_).copy()
+    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
+    for place in places.values():
+        _mark(taken, grown(place, media.size))
+    return places, taken
 
 
 def place_of(evidence: Evidence, region: Region, level: float | None = None) -> Box:

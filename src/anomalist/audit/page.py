@@ -185,7 +185,8 @@ def _decision_view(entry: LogEntry, record: Record | ClipRecord, folder: Path) -
 def _clip_view(entry: LogEntry, record: ClipRecord, replayer: Replayer) -> DecisionView:
     """What is tested of a clip; one that is long is left to the command that says so."""
     problems: list[str] = []
-    reasons, less = None, ()
+    reasons: ClipReasons | None = None
+    less: tuple[Without, ...] = ()
     if record.events and (record.duration or 0) > _MAX_TESTED_SECONDS:
         problems.append(
             f"Its reasons were not tested for this page, as it is long: anomalist audit reasons {entry.id}"
