@@ -127,7 +127,8 @@ def _decision_head(entry: LogEntry, record: Record | ClipRecord) -> PageHead:
         lead = main_reason(record) if record.status == "ok" else record.error or ""
         headline = f"{name}: {outcome}{severity}{kind}"
     else:
-        headline = f"{name}: {record.label or 'not judged'}, {len(record.events)} events"
+        events = f"{len(record.events)} event{'' if len(record.events) == 1 else 's'}"
+        headline = f"{name}: {record.label or 'not judged'}, {events}"
         lead = record.error or record.why_undecided or ""
     return PageHead("Decision", headline, lead, tuple(facts.items()), (record.version,))
 
