@@ -83,18 +83,21 @@ def audits(
             yield f"{kind} {path.name}", try_reasons(inspector, done.media, done.evidence, regions)
 
 
-def summed(found: list[tuple[str, ReasonsAudit]]) -> Iterator[str]:
-    """What came out, one line for each alarm whose reasons don't hold, and one for all."""
-    for name, audit in found:
-        if not audit.needed_together or not audit.control_keeps:
-            yield f"  {name}: score {audit.before.score:.2f}; " + "; ".join(
-                f"{trial.what} {trial.score:.2f} {trial.label}" for trial in audit.trials
-            )
-    needed = sum(audit.needed_together for _, audit in found)
-    kept = sum(audit.control_keeps for _, audit in found)
-    both = sum(audit.needed_together and audit.control_keeps for _, audit in found)
-    verdicts = sum(audit.verdict_needs for _, audit in found)
-    yield (
+def failing(name: str, audit: ReasonsAudit) -> Iterator[str]:
+    """One line for an alarm whose reasons don't hold: every trial, and where the map is highest then."""
+    if audit.needed_together and audit.control_keeps:
+        return
+    said = (f"{each.what} {each.score:.2f} {each.label}, highest at {each.highest}" for each in audit.trials)
+    yield f"{name}: score {audit.before.score:.2f}; {'; '.join(said)}"
+
+
+def summed(found: list[ReasonsAudit]) -> str:
+    """What came out, in one line."""
+    needed = sum(audit.needed_together for audit in found)
+    kept = sum(audit.control_keeps for audit in found)
+    both = sum(audit.needed_together and audit.control_keeps for audit in found)
+    verdicts = sum(audit.verdict_needs for audit in found)
+    return (
         f"{len(found)} true alarms: cited regions needed {needed}, controls not needed {kept}, both {both} "
         f"({100 * both / max(1, len(found)):.0f} %); the verdict is another one without them in {verdicts}"
     )
@@ -121,13 +124,18 @@ def main() -> None:
             sets = {"tiles": tiles(asked.data / "mtd", asked.normals, asked.each)}
         else:
             sets = {product: parts(place / product / "pictures", product) for product in PRODUCTS}
-        everything: list[tuple[str, ReasonsAudit]] = []
-        for name, (normals, defects) in sets.items():
-            found = list(audits(place / name / "profile", normals, defects, asked.half, asked.effort))
-            for line in summed(found):
-                print(f"{name}: {line}", flush=True)
+        everything: list[ReasonsAudit] = []
+        for product, (normals, defects) in sets.items():
+            found = []
+            place_of_it = place / product / "profile"
+            for name, audit in audits(place_of_it, normals, defects, asked.half, asked.effort):
+                found.append(audit)
+                for line in failing(name, audit):
+                    print(f"  {line}", flush=True)
+            print(f"{product}: {summed(found)}", flush=True)
             everything += found
-        print(list(summed(everything))[-1])
+        if len(sets) > 1:
+            print(f"all: {summed(everything)}")
 
 
 if __name__ == "__main__":

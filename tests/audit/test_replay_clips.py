@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from anomalist.audit.clip_necessity import audit_clip_reasons
 from anomalist.audit.decision import decision_steps
 from anomalist.audit.page import write_decision_page
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail, RunTrail
-from anomalist.audit.replay import Replayer
+from anomalist.audit.replay import Replayer, decision_record
+from anomalist.audit.without import recalled_ids, verdicts_without
 from anomalist.composition import TriageSettings
+from anomalist.errors import DataError
 from anomalist.ranking import ClipRanking
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
@@ -19,8 +24,8 @@ from tests.street_files import write_film
 
 
 def test_clips_are_the_same_again_and_what_changed_is_named(street: Scene, tmp_path: Path) -> None:
-    write_film(tmp_path / "calm.mp4", make_film(8, people=43))
-    write_film(tmp_path / "runner.mp4", make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
+    write_film(tmp_path / "calm.mp4", make_film(6, people=43))
+    write_film(tmp_path / "runner.mp4", make_film(7, walker(3.0, 60.0, speed=4.0), people=42))
     (tmp_path / "text.mp4").write_text("no video")
     triage = Triage(TriageSettings(street, model="evidence"))
     trail = AuditTrail(tmp_path / "audit", "all")
@@ -37,6 +42,13 @@ def test_clips_are_the_same_again_and_what_changed_is_named(street: Scene, tmp_p
     assert titles[0] == "What was looked at" and any(title.startswith("E1: from") for title in titles)
     page = parse(write_decision_page(entries[1], tmp_path / "page.html", tmp_path / "audit"))
     assert "runner.mp4: anomalous" in page.words()
+    assert "E1" in page.words() and "A track that nothing cites is the control" in page.words()
+    with pytest.raises(DataError, match="no event whose reasons"):
+        audit_clip_reasons(entries[0], replayer)
+    recalled = recalled_ids(decision_record(entries[1]))
+    less = verdicts_without(entries[1], replayer, [*recalled[:1], "policy"])
+    assert [each.verdict[:9] for each in less] == ["anomalous"] * len(less)
+    assert less[-1].note == "It was the shipped policy."
 
     policy = tmp_path / "policy.toml"
     policy.write_text("[events]\nmajor_speed = 1.9\n")

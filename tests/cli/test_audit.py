@@ -56,6 +56,9 @@ def test_inspecting_writes_the_log_and_it_can_be_found_shown_verified_and_replay
     again = run("audit", "replay", "all")
     assert again.exit_code == 0 and again.stdout.count("equal ") == 5, again.output
     assert "Without R1: the score falls" in run("audit", "reasons", name).stdout
+    less = run("audit", "reasons", name, "--without", "policy", "--without", "rule:none-1").stdout
+    assert "It was the shipped policy." in less and "rule:none-1 was not recalled" in less
+    assert "Without R1" not in less
     assert run("audit", "page", "--out", tmp_path / "period.html").exit_code == 0
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anomalist.audit.reading import LogEntry
     from anomalist.audit.replay import Replayer
     from anomalist.pipeline import Inspector
-    from anomalist.vision.profile import Profile
+    from anomalist.vision.profile import NormalPicture, Profile
 
 MARGIN = 0.35
 """Margin around a region that is replaced with it, as a share of its longer side."""
@@ -157,11 +157,7 @@ def try_reasons(
     rng = np.random.default_rng(seed)
     trials = []
     everything = media.pixels
-    taken = np.asarray(evidence.mask, np.bool_).copy()
-    level = profile.manifest.place
-    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
-    for place in places.values():
-        _mark(taken, grown(place, media.size))
+    places, taken = _places(evidence, media, profile.manifest.place)
     for region in cited:
         one = replaced(profile, media.pixels, places[region.id])
         if one is None:
@@ -200,6 +196,15 @@ def try_reasons(
 
 MAX_PLACE_SHARE = 0.25
 """Share of the picture that a region may grow to when it is replaced with what is around it."""
+
+
+def _places(evidence: Evidence, media: Media, level: float | None) -> tuple[dict[str, Box], BoolArray]:
+    """The place of each region, and bool (H, W) of what no control may touch: these, with their margins."""
+    taken = np.asarray(evidence.mask, np.bool_).copy()
+    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
+    for place in places.values():
+        _mark(taken, grown(place, media.size))
+    return places, taken
 
 
 def place_of(evidence: Evidence, region: Region, level: float | None = None) -> Box:
@@ -334,19 +339,42 @@ def blended(around: FloatArray, inside: FloatArray, ring: BoolArray) -> UInt8Arr
     return _as_pixels(around + alpha[..., None] * (inside - around))
 
 
+_MORE_NORMALS = 7
+"""Normal pictures, beside that of the nearest normal patch, in which a place that fits is looked for."""
+
+
 def _normal_patch(
     profile: Profile, pixels: UInt8Array, box: Box, around: FloatArray, ring: BoolArray
 ) -> FloatArray | None:
-    """What is normal there, float32 of the shape of ``around``, from the picture of the nearest normal patch.
+    """What is normal there, float32 of the shape of ``around``.
 
-    Of that picture the place whose surroundings fit those of the box best, so that stripes and edges go on.
+    Of the picture of the nearest normal patch and a few others the place whose surroundings fit those of the
+    box best, so that stripes and edges go on. What lies at a border of the picture is taken from that border.
     """
-    import cv2
-
     nearest = profile.detector.nearest_normal_patch(pixels, box)
     if nearest is None:
         return None
-    learned = profile.manifest.normals[nearest.picture]
+    size = (pixels.shape[0], pixels.shape[1])
+    left, top, right, bottom = grown(box, size)
+    borders = (top == 0, bottom == size[0], left == 0, right == size[1])
+    normals = profile.manifest.normals
+    others = np.linspace(0, len(normals) - 1, min(_MORE_NORMALS, len(normals))).round().astype(int).tolist()
+    best: tuple[float, FloatArray] | None = None
+    for number in dict.fromkeys((nearest.picture, *others)):
+        picture = _normal_picture(normals[number], size, ring.shape)
+        if picture is not None:
+            misfit, patch = _best_place(picture, around, ring, borders)
+            if best is None or misfit < best[0]:
+                best = misfit, patch
+    return None if best is None else best[1]
+
+
+def _normal_picture(
+    learned: NormalPicture, size: tuple[int, int], least: tuple[int, ...]
+) -> UInt8Array | None:
+    """A normal picture at the scale of one of ``size``, at least of a size; None where it is gone."""
+    import cv2
+
     try:
         normal = load_image(learned.source)
     except MediaError:
@@ -354,21 +382,39 @@ def _normal_patch(
     if normal.sha256 != learned.sha256:
         return None
     picture = normal.pixels
-    scale = max(pixels.shape[:2]) / max(picture.shape[:2])
+    scale = max(size) / max(picture.shape[:2])
     if scale != 1:
-        size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    height, width = ring.shape
-    down, across = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
+        scaled = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+        picture = np.asarray(cv2.resize(picture, scaled, interpolation=cv2.INTER_AREA), np.uint8)
+    down, across = max(0, least[0] - picture.shape[0]), max(0, least[1] - picture.shape[1])
     if down or across:
         picture = np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
+    return picture
+
+
+def _best_place(
+    picture: UInt8Array, around: FloatArray, ring: BoolArray, borders: tuple[bool, bool, bool, bool]
+) -> tuple[float, FloatArray]:
+    """The window of a normal picture whose ring fits best, and its squared misfit.
+
+    ``borders`` says which sides of the window (top, bottom, left, right) are borders of the picture.
+    """
+    import cv2
+
+    height, width = ring.shape
+    room = picture.shape[0] - height, picture.shape[1] - width
+    top, bottom, left, right = borders
+    rows = slice(0, 1) if top else slice(room[0], room[0] + 1) if bottom else slice(0, room[0] + 1)
+    columns = slice(0, 1) if left else slice(room[1], room[1] + 1) if right else slice(0, room[1] + 1)
+    if not ring.any():
+        y, x = room[0] // 2, room[1] // 2
+        return 0.0, np.asarray(picture[y : y + height, x : x + width], np.float32)
     weights = np.repeat(ring[..., None], 3, 2).astype(np.float32)
-    if ring.any():
-        misfit = cv2.matchTemplate(picture.astype(np.float32), around, cv2.TM_SQDIFF, mask=weights)
-        y, x = np.unravel_index(int(np.argmin(misfit)), misfit.shape)
-    else:
-        y, x = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return np.asarray(picture[y : y + height, x : x + width], np.float32)
+    searched = picture[rows.start : rows.stop + height - 1, columns.start : columns.stop + width - 1]
+    misfit = cv2.matchTemplate(searched.astype(np.float32), around, cv2.TM_SQDIFF, mask=weights)
+    y, x = (int(each) for each in np.unravel_index(int(np.argmin(misfit)), misfit.shape))
+    patch = searched[y : y + height, x : x + width]
+    return float(misfit[y, x]), np.asarray(patch, np.float32)
 
 
 def uncited_place(taken: BoolArray, box: Box, rng: np.random.Generator) -> Box | None:
