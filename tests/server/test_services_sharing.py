@@ -45,6 +45,11 @@ def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
             ]
             assert found[0]["record"]["detector"] == found[1]["record"]["detector"], "one profile"
             assert found[0]["record"]["score"] == found[1]["record"]["score"], "and one score"
+            run = found[0]["run"]
+            end = time.monotonic() + 300
+            while not objects.holds("odd.png", f"runs/{run}/maps/", f"runs/{run}/records.jsonl"):
+                assert time.monotonic() < end, "it is not sent"
+                time.sleep(0.1)
         (tmp_path / "one").rename(tmp_path / "gone")  # all that is left of the first is in the store
         address = f"/v1/inspections/{found[0]['id']}"
         for part in ("picture", "heat", "regions/R1", "regions/R1/normal"):
@@ -52,7 +57,7 @@ def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
             assert reply.status_code == 200, (part, reply.text)
         listed = two.client.get("/v1/inspections").json()["inspections"]
         assert {each["id"] for each in listed} == {each["id"] for each in found}
-        report = two.client.get(f"/v1/runs/{found[0]['run']}/report")
+        report = two.client.get(f"/v1/runs/{run}/report")
         assert report.status_code == 200
         assert "odd.png" in report.text
         assert "gone" not in report.text, "the report shows the picture"
