@@ -47,6 +47,12 @@ class ObjectServer:
             self._server.stop()
             self._server = None
 
+    def holds(self, *parts: str) -> bool:
+        """Whether each of these stands in the name of an object."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2") as reply:
+            names = reply.read().decode()
+        return all(part in names for part in parts)
+
     def require_credentials(self, requests: int) -> None:
         """Take known keys alone, after so many requests; moto knows none."""
         address = f"http://127.0.0.1:{self.port}/moto-api/reset-auth"

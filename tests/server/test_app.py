@@ -78,7 +78,7 @@ def test_every_operation_of_the_api_is_described(client: TestClient) -> None:
 
 def test_health_readiness_and_figures(client: TestClient) -> None:
     assert client.get("/healthz").json()["status"] == "ok"
-    assert client.get("/readyz").json() == {"ready": True, "waiting": 0}
+    assert client.get("/readyz").json() == {"ready": True, "waiting": 0, "why": ""}
     upload(client, ("hole.png", HOLED), ("good.png", GOOD))
     text = client.get("/metrics").text
     assert 'anomalist_pictures_total{verdict="anomalous"} 1.0' in text

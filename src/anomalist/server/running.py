@@ -12,7 +12,7 @@ from anomalist.server.accounts import Accounts
 from anomalist.server.app import create_app
 from anomalist.server.config import ServerConfig
 from anomalist.server.database import Database
-from anomalist.server.services import refuse_open_server
+from anomalist.server.services import refuse_lonely_database, refuse_open_server
 from anomalist.storage.object_store import ObjectStore
 
 
@@ -27,6 +27,7 @@ def run_server(config: ServerConfig, started: Callable[[str], None]) -> None:
     ------
     DataError : the address can't be used, or see `Services`.
     """
+    refuse_lonely_database(config)
     database = Database(config.database_url)
     refuse_open_server(config, Accounts(database))  # before others can connect
     database.close()
