@@ -261,7 +261,8 @@ class _HighestKeys:
     def summed(self) -> tuple[Keys, Floats]:
         """Distinct keys, falling, and the sum of the weights of each."""
         keys, inverse = np.unique(self._keys, return_inverse=True)
-        return keys[::-1], np.bincount(inverse, self._weights, keys.size)[::-1]
+        sums = np.asarray(np.bincount(inverse, self._weights, keys.size), np.float64)
+        return keys[::-1], sums[::-1]
 
 
 class PimoCurves:
