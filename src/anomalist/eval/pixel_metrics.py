@@ -261,8 +261,8 @@ class _HighestKeys:
     def summed(self) -> tuple[Keys, Floats]:
         """Distinct keys, falling, and the sum of the weights of each."""
         keys, inverse = np.unique(self._keys, return_inverse=True)
-        weights = np.bincount(inverse, self._weights, keys.size).astype(np.float64)
-        return keys[::-1], weights[::-1]
+        sums = np.asarray(np.bincount(inverse, self._weights, keys.size), np.float64)
+        return keys[::-1], sums[::-1]
 
 
 class PimoCurves:

@@ -211,9 +211,7 @@ def shown_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def plain_figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Every number of a result with its interval, as words and text, those of its parts named after them."""
     for name, value in result.items():
-        words = " ".join(
-            _CAPITALS.get(word, word) for word in f"{before}{name.removeprefix('n_')}".split("_")
-        )
+        words = before + " ".join(_CAPITALS.get(word, word) for word in name.removeprefix("n_").split("_"))
         interval = result.get(f"{name}_interval")
         if isinstance(value, dict) and name != "intervals":
             inside = dict(value)
