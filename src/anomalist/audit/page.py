@@ -26,7 +26,7 @@ from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
 from anomalist.audit.without import Without, verdicts_without
 from anomalist.errors import AnomalistError
-from anomalist.report.document import render_html
+from anomalist.report.document import PageHead, render_html
 from anomalist.report.expert_figures import draw_expert_maps
 from anomalist.report.figures import (
     LARGE_SIDE,
@@ -50,18 +50,6 @@ _CROP_SIDE = 200  # pixels, of crops side by side
 _MAX_ALIKE = 3
 _MAX_TESTED_SECONDS = 300  # of a clip, which is triaged a dozen times for its page
 _RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-
-
-@dataclass(frozen=True)
-class PageHead:
-    """What the frame of a page shows above everything else."""
-
-    title: str
-    headline: str
-    lead: str
-    facts: tuple[tuple[str, str], ...]
-    versions: tuple[str, ...]
-    open_points: str = ""
 
 
 @dataclass(frozen=True)
