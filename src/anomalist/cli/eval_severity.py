@@ -9,7 +9,7 @@ import typer
 
 
 def severity(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, as triage writes it.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as inspect writes it.")],
     grades: Annotated[
         Path,
         typer.Option(help="CSV image,grade (a number, or none, minor, … critical), perhaps with group."),

@@ -57,7 +57,7 @@ def evaluate_severity(run: Path, grades: Path, seed: int = 0) -> SeverityResult:
 
     Parameters
     ----------
-    run : folder of a run of pictures, as ``anomalist triage`` writes it.
+    run : folder of a run of pictures, as ``anomalist inspect`` writes it.
     grades : CSV file ``image,grade`` with a column ``group`` if several pictures show one object; a grade is
         a number, the higher the worse, or one of ``SEVERITIES``.
     seed : of the bootstrap.
