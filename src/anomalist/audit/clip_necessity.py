@@ -16,7 +16,7 @@ from anomalist.audit.necessity import blended, grown
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
-from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.media.frames import DerivedVideo, Frame, Video
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import scale_box
 from anomalist.vision.motion.clip_tracks import MIN_TRACK_SECONDS, followed_objects
@@ -277,36 +277,10 @@ def box_at(path: Path, time: float) -> Box | None:
 
 
 @dataclass(frozen=True, eq=False)
-class ChangedVideo:
+class ChangedVideo(DerivedVideo):
     """A video whose frames are changed as they are read; a `Video`."""
 
-    video: Video
     change: Callable[[Frame], UInt8Array]
-
-    @property
-    def source(self) -> str:
-        """As of the video."""
-        return self.video.source
-
-    @property
-    def sha256(self) -> str | None:
-        """As of the video."""
-        return self.video.sha256
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """As of the video."""
-        return self.video.size
-
-    @property
-    def duration(self) -> float | None:
-        """As of the video."""
-        return self.video.duration
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """As of the video."""
-        return self.video.notes
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from anomalist.agent.reasoning.policy import decide_label
 from anomalist.errors import DataError, MediaError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
-from anomalist.types.image import Evidence, Media, Region, is_alarm
+from anomalist.types.image import Evidence, Media, Record, Region, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure, score_inputs
 from anomalist.vision.media.images import load_image
 
@@ -126,9 +126,14 @@ def audit_reasons(entry: LogEntry, replayer: Replayer, *, seed: int = 0) -> Reas
     inspector, inspection = replayer.inspect(entry)
     media, evidence = inspection.media, inspection.evidence
     assert media is not None and evidence is not None  # what was inspected has both
-    cited = {id_ for claim in inspection.record.claims for id_ in claim.evidence}
-    regions = [region for region in evidence.regions if region.id in cited]
+    regions = cited_regions(inspection.record, evidence)
     return try_reasons(inspector, media, evidence, regions, seed=seed)
+
+
+def cited_regions(record: Record, evidence: Evidence) -> list[Region]:
+    """The regions that the claims of a verdict cite, in their order in the evidence."""
+    cited = {id_ for claim in record.claims for id_ in claim.evidence}
+    return [region for region in evidence.regions if region.id in cited]
 
 
 def try_reasons(

@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 
 from anomalist.cli.eval_reasons import reasons
-from anomalist.cli.eval_runs import CacheOption, OutOption, all_sets, cache_folder, checks, compare, save_runs
+from anomalist.cli.eval_runs import (
+    CacheOption,
+    GroupsOption,
+    OutOption,
+    all_sets,
+    cache_folder,
+    checks,
+    compare,
+    find_groups,
+    save_runs,
+)
 from anomalist.cli.eval_severity import severity
 from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
 from anomalist.errors import DataError
@@ -53,10 +63,7 @@ def detection(
             "A data set with an official split has its own, of which so many are drawn.",
         ),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
-    ] = None,
+    groups: GroupsOption = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,8 +110,6 @@ def detection(
     from anomalist.eval.result_cache import RUNS, ResultCache
     from anomalist.vision.detectors.base import default_detector
 
-    if groups and not groups.exists() and (data / groups).exists():
-        groups = data / groups
     named = detector or [default_detector(None)]
     own = [name for name in named if not is_peer(name)]
     unknown = sorted(set(own) - set(DetectorChoice))
@@ -133,7 +138,7 @@ def detection(
             data,
             asked,
             train_normals=train_normals,
-            groups=groups,
+            groups=find_groups(data, groups),
             seeds=seed or [0],
             cache=kept,
             progress=progress,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.eval_runs import OutOption, save_runs
+from anomalist.cli.eval_runs import GroupsOption, OutOption, find_groups, save_runs
 from anomalist.cli.terminal import Effort, EffortOption
 
 
@@ -17,10 +17,7 @@ def reasons(
         int | None,
         typer.Option(min=2, help="Good pictures to learn from; those of the official split by default."),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
-    ] = None,
+    groups: GroupsOption = None,
     detector: Annotated[
         str | None, typer.Option(help="ensemble or surface; the ensemble where DINOv2 is at hand.")
     ] = None,
@@ -55,8 +52,6 @@ def reasons(
     from anomalist.eval.reasons.benchmark import ReasonsResult, ReasonsSetup, render, run_reasons
     from anomalist.vision.detectors.base import default_detector
 
-    if groups and not groups.exists() and (data / groups).exists():
-        groups = data / groups
     setup = ReasonsSetup(
         detector=detector or default_detector(None),
         effort=effort.value,
@@ -68,7 +63,7 @@ def reasons(
         injections=injections,
         seed=seed,
     )
-    sets = open_sets(data, groups)
+    sets = open_sets(data, find_groups(data, groups))
     runs = []
     with progress_bars() as progress:
         for each in sets:

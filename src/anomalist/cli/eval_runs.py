@@ -17,10 +17,19 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(help="Folder in which results are kept and found again; the home folder's when not asked."),
 ]
+GroupsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV image,group, also looked for in DATA; whole groups go to one side."),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for each run as JSON, to compare, and a page of all."),
 ]
+
+
+def find_groups(data: Path, groups: Path | None) -> Path | None:
+    """The table of groups, taken from the data where it is not here."""
+    return data / groups if groups and not groups.exists() and (data / groups).exists() else groups
 
 
 def compare(

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from anomalist import __version__
-from anomalist.agent.choice.model_choice import MultipleChoiceQuestion, choose_each_by_model
+from anomalist.agent.choice.model_choice import choose_by_model
 from anomalist.agent.models.structured import user_message
 from anomalist.errors import DataError
 from anomalist.eval.metrics import Interval, group_bootstrap, image_auroc
@@ -314,30 +314,24 @@ def _said_kind(
     model: BaseChatModel, check: ContextCheck, picture: ContextPicture, kinds: Sequence[str], seed: int
 ) -> bool:
     """Whether the model chooses the kind of what is wrong; a tie or no answer is wrong."""
-    prompt = render(
-        "multiple_choice.v1",
-        template=False,
-        knowledge=(),
-        measured=[],
-        question=f"{check.expectation} It is not so. What kind of deviation is it?",
-    )
-    message = user_message(prompt, [load_image(picture.path).pixels])
-    (choice,) = choose_each_by_model(model, [MultipleChoiceQuestion([message], tuple(kinds))], seed=seed)
-    return choice.best is not None and kinds[choice.best] == picture.kind
+    question = f"{check.expectation} It is not so. What kind of deviation is it?"
+    best = _chosen(model, picture, question, tuple(kinds), seed)
+    return best is not None and kinds[best] == picture.kind
 
 
 def _said(model: BaseChatModel, check: ContextCheck, picture: ContextPicture, seed: int) -> int:
     """1 where the model says that something is wrong, 0 where not, −1 for a tie or no answer."""
-    prompt = render(
-        "multiple_choice.v1",
-        template=False,
-        knowledge=(),
-        measured=[],
-        question=f"{check.expectation} Is it so?",
-    )
+    best = _chosen(model, picture, f"{check.expectation} Is it so?", OPTIONS, seed)
+    return -1 if best is None else best
+
+
+def _chosen(
+    model: BaseChatModel, picture: ContextPicture, question: str, options: Sequence[str], seed: int
+) -> int | None:
+    """Number of the option that the model chooses; None for a tie or no answer."""
+    prompt = render("multiple_choice.v1", template=False, knowledge=(), measured=[], question=question)
     message = user_message(prompt, [load_image(picture.path).pixels])
-    (choice,) = choose_each_by_model(model, [MultipleChoiceQuestion([message], OPTIONS)], seed=seed)
-    return -1 if choice.best is None else choice.best
+    return choose_by_model(model, [message], options, seed=seed).best
 
 
 def _pointing(tested: Sequence[ContextPicture], maps: Sequence[FloatArray]) -> tuple[list[bool], list[float]]:

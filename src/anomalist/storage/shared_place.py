@@ -309,15 +309,13 @@ class SharedPlace:
         known_here, known_there = self._sent.get(key)
         if here == known_here and version == known_there:
             return
-        if here and here != known_here:
-            if version and not known_here and self._listed(name) != _hashes(place):
-                raise DataError(
-                    f"The profile {name} here is another than the one in {self._objects.address}.",
-                    "Rename or remove one of the two.",
-                )
-            self._send_profile(place)
-            version = self._objects.versions("profiles").get(f"{key}.json", "")
-        elif version:
+        changed = bool(here) and here != known_here
+        if changed and version and not known_here and self._listed(name) != _hashes(place):
+            raise DataError(
+                f"The profile {name} here is another than the one in {self._objects.address}.",
+                "Rename or remove one of the two.",
+            )
+        if version and not changed:
             self._bring_profile(place)
             here = _folder_signature(place)
         else:

@@ -19,7 +19,7 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.models.selection import EVIDENCE
-from anomalist.audit.necessity import try_reasons
+from anomalist.audit.necessity import cited_regions, try_reasons
 from anomalist.audit.promises import clopper_pearson
 from anomalist.errors import DataError
 from anomalist.eval.detection import ENSEMBLE, SURFACE, ProfileChoice, make_profile_evidence
@@ -347,9 +347,8 @@ def _check_necessity(
 ) -> None:
     alarms = []
     for item, inspection in judged:
-        cited = {id_ for claim in inspection.record.claims for id_ in claim.evidence}
         evidence = inspection.evidence
-        regions = [region for region in evidence.regions if region.id in cited] if evidence else []
+        regions = cited_regions(inspection.record, evidence) if evidence else []
         if inspection.record.label == "anomalous" and regions:
             alarms.append((item, inspection, regions))
     drawn = np.random.default_rng(setup.seed).permutation(len(alarms))[: setup.necessity]

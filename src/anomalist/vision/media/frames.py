@@ -85,6 +85,38 @@ class Video(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class DerivedVideo:
+    """What a `Video` has that is made from another one, but for its frames: all as of that video."""
+
+    video: Video
+
+    @property
+    def source(self) -> str:
+        """See `Video.source`."""
+        return self.video.source
+
+    @property
+    def sha256(self) -> str | None:
+        """See `Video.sha256`."""
+        return self.video.sha256
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `Video.size`."""
+        return self.video.size
+
+    @property
+    def duration(self) -> float | None:
+        """See `Video.duration`."""
+        return self.video.duration
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Video.notes`."""
+        return self.video.notes
+
+
 TIME_TOLERANCE = 1e-6  # seconds: times are sums of fractions
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 
 from anomalist.types.common import FloatArray
-from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.media.frames import DerivedVideo, Frame, Video
 from anomalist.vision.motion.extractor import working_grey
 from anomalist.vision.motion.picture_kind import (
     PictureLook,
@@ -32,7 +32,7 @@ _LEVEL_RATIO = 2.0  # of brightness, from which footage is of two modes
 
 
 @dataclass(frozen=True, eq=False)
-class FootagePart:
+class FootagePart(DerivedVideo):
     """A stretch of a video as a clip of its own, whose time begins with 0; a ``Video``.
 
     Parameters
@@ -41,24 +41,8 @@ class FootagePart:
     start, stop : seconds of that video; None is its end.
     """
 
-    video: Video
     start: float
     stop: float | None
-
-    @property
-    def source(self) -> str:
-        """That of the whole video."""
-        return self.video.source
-
-    @property
-    def sha256(self) -> str | None:
-        """That of the whole video."""
-        return self.video.sha256
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the frames."""
-        return self.video.size
 
     @property
     def notes(self) -> tuple[str, ...]:
