@@ -8,6 +8,7 @@ from importlib.resources import files
 _PACKAGE = "anomalist.edge.runner"
 PARTS = (
     "anomalist.vision.shift.arithmetic",
+    "anomalist.vision.resampling",
     "anomalist.vision.conformal",
     *(
         f"{_PACKAGE}.{part}"

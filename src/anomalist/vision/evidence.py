@@ -21,8 +21,9 @@ from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, Calibratio
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
 from anomalist.vision.media.values import ValueScale
+from anomalist.vision.outlines import outline_places
 from anomalist.vision.profile import Manifest, MixedProfile, Profile
-from anomalist.vision.regions import find_regions, outline_places, resize_roi, segment
+from anomalist.vision.regions import find_regions, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
 from anomalist.vision.shift.run_test import RunTest, RunTests, drift_in_run
 
@@ -103,9 +104,7 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         mask = np.zeros(media.size, np.bool_)
     elif scored.experts and manifest.place is not None:
         level, low = manifest.place, manifest.low
-        mask = outline_places(
-            media.pixels, scored.score_map, roi, level=level, low=low, alarm=threshold
-        )
+        mask = outline_places(media.pixels, scored.score_map, roi, level=level, low=low, alarm=threshold)
         if compared is not None:
             mask = compared.outline_missing(mask, scored.score_map, level=level, low=low)
             mask = mask if roi is None else mask & roi
@@ -181,7 +180,7 @@ def measure_uncalibrated(
     """Make evidence of one scored picture without calibration.
 
     ``high`` and ``low`` are the levels of `regions.segment`, or, of a map that is coarser than the picture,
-    with ``outlined`` those of `regions.outline_places`. Raises MediaError as `measure` does.
+    with ``outlined`` those of `outlines.outline_places`. Raises MediaError as `measure` does.
     """
     _check_finite(scored)
     if outlined:

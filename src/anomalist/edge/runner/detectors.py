@@ -11,7 +11,6 @@ import numpy as np
 
 from anomalist.edge.runner.inputs import grid_of
 from anomalist.edge.runner.kernels import (
-    Size,
     gaussian,
     grey_of,
     highest_around,
@@ -19,13 +18,13 @@ from anomalist.edge.runner.kernels import (
     replicate,
     resize_area,
     resize_linear,
-    separable,
     warp_linear,
     zero,
 )
 from anomalist.edge.runner.networks import SurfaceFeatures, SurfaceNetwork, TokenNetwork, clipped_z_score
 from anomalist.edge.runner.reading import PictureError
 from anomalist.edge.runner.registration import TemplateMatcher, band_pass, full_size_matrix
+from anomalist.vision.resampling import Size, separable
 from anomalist.vision.shift.arithmetic import Array, match_light, template_size
 
 MIN_SIDE = 16

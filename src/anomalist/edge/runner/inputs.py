@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from anomalist.edge.runner.kernels import (
-    Size,
     gaussian,
     grey_of,
     resize_area,
-    resize_cubic,
     resize_matrix,
     resize_nearest,
     warp_cubic,
@@ -28,6 +26,7 @@ from anomalist.edge.runner.registration import (
     register_grain,
     seen_share,
 )
+from anomalist.vision.resampling import Size, resize_cubic
 from anomalist.vision.shift.arithmetic import (
     Array,
     agreeing,

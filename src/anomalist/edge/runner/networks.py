@@ -11,14 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from anomalist.edge.runner.kernels import (
-    Size,
-    cubic_matrix,
-    linear_matrix,
-    resize_area,
-    resize_cubic,
-    separable,
-)
+from anomalist.edge.runner.kernels import linear_matrix, resize_area
+from anomalist.vision.resampling import Size, cubic_matrix, resize_cubic, separable
 from anomalist.vision.shift.arithmetic import Array
 
 _TEMPERATURE = 0.07

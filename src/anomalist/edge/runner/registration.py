@@ -14,7 +14,6 @@ import numpy as np
 
 from anomalist.edge.runner.kernels import (
     LinearSampler,
-    Size,
     gaussian,
     grey_of,
     hanning,
@@ -24,11 +23,11 @@ from anomalist.edge.runner.kernels import (
     resize_matrix,
     rotation_about,
     sample_linear,
-    separable,
     warp_linear,
     warped_places,
     zero,
 )
+from anomalist.vision.resampling import Size, separable
 from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, Array, radii, turn_and_scale
 
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0

@@ -32,6 +32,7 @@ from anomalist.vision.features.backbones import (
     resolve_device,
     uses_bfloat16,
 )
+from anomalist.vision.resampling import resize_cubic
 
 if TYPE_CHECKING:
     import torch
@@ -447,6 +448,6 @@ def resize_to_patches(picture: UInt8Array, side: int, patch: int) -> UInt8Array:
     target = (columns * patch, rows * patch)
     if target == (width, height):
         return picture
-    shrinking = target[0] * target[1] < width * height
-    method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, target, interpolation=method), np.uint8)
+    if target[0] * target[1] < width * height:
+        return np.asarray(cv2.resize(picture, target, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_cubic(picture, (target[1], target[0]))
