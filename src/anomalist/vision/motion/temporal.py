@@ -89,8 +89,8 @@ def _gaussian_average(times: npt.NDArray[np.floating], values: FloatArray) -> Fl
     return out
 
 
-HYSTERESIS_RATIO = 0.7
-"""Lower threshold, as a share of the upper one."""
+HYSTERESIS_RATIO = 0.4
+"""Lower threshold, as a share of the upper one: between a half and a third (Canny 1986)."""
 MAX_GAP = 1.5
 """Seconds below the lower threshold that a segment bridges."""
 MIN_DURATION = 0.3
