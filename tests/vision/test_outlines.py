@@ -1,12 +1,10 @@
 """Outlines of the places of an anomaly map, along the edges in the picture."""
 
 import numpy as np
-import pytest
 
-from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.outlines import outline_places
 from anomalist.vision.regions import find_regions
-from tests.vision.test_regions import SIDE, bump, empty
+from tests.vision.test_regions import SIDE, bump
 
 
 def test_in_a_strip_only_what_is_near_a_place_is_its_surroundings() -> None:
@@ -55,34 +53,3 @@ def test_a_defect_that_lifts_the_whole_map_is_outlined_alone() -> None:
     even = np.full((SIDE, SIDE), 90, np.float32)
     even[5, 5] = 91
     assert outline_places(picture, even, None, level=1, low=0).any()
-
-
-def two_spots(peaks: tuple[float, float]) -> tuple[UInt8Array, FloatArray]:
-    """A grey picture with two dark spots, and a map that is as high there."""
-    pixels = np.full((SIDE, SIDE, 3), 120, np.uint8)
-    score_map = empty()
-    for at, peak in zip((30, 98), peaks, strict=True):
-        pixels[at - 4 : at + 4, at - 4 : at + 4] = 30
-        score_map += bump(at, at, 6, height=peak)
-    return pixels, score_map
-
-
-@pytest.mark.parametrize(
-    ("weaker", "alarm", "outlined"),
-    [(4.0, 3.0, True), (4.0, -np.inf, True), (2.5, 3.0, False), (4.0, None, False), (0.9, 0.5, False)],
-)
-def test_a_weaker_place_is_outlined_where_it_is_enough_for_an_alarm(
-    weaker: float, alarm: float | None, outlined: bool
-) -> None:
-    pixels, score_map = two_spots((20, weaker))
-    mask = outline_places(pixels, score_map, None, level=1, low=0, alarm=alarm)
-    assert mask[30, 30]
-    assert mask[98, 98] == outlined
-    assert np.array_equal(mask[:64, :64], outline_places(pixels, score_map, None, level=1, low=0)[:64, :64])
-
-
-def test_a_weaker_peak_of_the_same_place_is_no_place_of_its_own() -> None:
-    pixels, score_map = two_spots((20, 4))
-    score_map = np.maximum(score_map, 2)  # above the level all over: one place
-    alone = outline_places(pixels, score_map, None, level=1, low=0)
-    assert np.array_equal(outline_places(pixels, score_map, None, level=1, low=0, alarm=3), alone)

@@ -104,7 +104,7 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         mask = np.zeros(media.size, np.bool_)
     elif scored.experts and manifest.place is not None:
         level, low = manifest.place, manifest.low
-        mask = outline_places(media.pixels, scored.score_map, roi, level=level, low=low, alarm=threshold)
+        mask = outline_places(media.pixels, scored.score_map, roi, level=level, low=low)
         if compared is not None:
             mask = compared.outline_missing(mask, scored.score_map, level=level, low=low)
             mask = mask if roi is None else mask & roi

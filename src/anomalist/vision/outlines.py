@@ -33,14 +33,11 @@ def outline_places(
     *,
     level: float,
     low: float,
-    alarm: float | None = None,
 ) -> BoolArray:
     """Outline the places of an anomaly map that reach a level, along the edges in the picture itself.
 
     A place reaches down to half the height of the highest one (full width at half maximum, above ``low``),
-    but not below ``level``; where that is nearly everywhere, the height is that above the median. A weaker
-    place that reaches ``alarm`` all the same is outlined at half its own height: an alarm has to name all
-    that is enough for it. Within a place,
+    but not below ``level``; where that is nearly everywhere, the height is that above the median. Within it,
     the pixels that differ from its surroundings stay: the map is coarser than the picture. Where these lie
     beside the peak of the place, the top of the map stays, too: a region that is cited has to be what the
     score comes from. In a large picture the peak lies beside a small defect by up to a patch, which stands
@@ -53,7 +50,6 @@ def outline_places(
     roi : bool (H, W), region of interest; None for the whole picture.
     level : that a stated share of normal pixels reaches.
     low : that few normal pixels reach, at most ``level``.
-    alarm : score at which a picture is an alarm; None where there is none.
 
     Returns
     -------
@@ -74,8 +70,6 @@ def outline_places(
     if above.sum() > _EVERYWHERE * counts.sum():
         usual = float(np.median(score_map[counts]))
         above = counts & (score_map > max(level, usual + PEAK_FRACTION * (peak - usual)))
-    if alarm is not None:
-        _add_weaker_places(above, score_map, counts, alarm=max(alarm, level), level=level, low=low)
     reach = max(8, round(_RING_SHARE * extent(score_map)))
     near = max(
         _TOP_REACH, round(_PATCH * (score_map.size / _REDUCED) ** 0.5) if score_map.size > _LARGE else 0
@@ -96,25 +90,6 @@ def outline_places(
     for band in occupied_bands(mask):
         kept[band] = drop_specks(mask[band], least)
     return kept if kept.any() else mask
-
-
-def _add_weaker_places(
-    above: BoolArray, score_map: FloatArray, counts: BoolArray, *, alarm: float, level: float, low: float
-) -> None:
-    """Add the places of a map that reach ``alarm`` and are not connected to those ``above``, in place."""
-    from scipy import ndimage
-
-    for band in occupied_bands(counts & (score_map > level)):
-        values, known = score_map[band], above[band]
-        labels, count = label_components(counts[band] & (values > level))
-        numbers = np.arange(1, count + 1)
-        peaks = np.asarray(ndimage.maximum(values, labels, numbers))
-        named = np.asarray(ndimage.maximum(known, labels, numbers)) > 0
-        cuts = np.full(count + 1, np.inf)
-        cuts[1:][~named & (peaks > alarm)] = np.maximum(level, low + PEAK_FRACTION * (peaks - low))[
-            ~named & (peaks > alarm)
-        ]
-        known |= values > cuts[labels]
 
 
 def _differing_pixels(pixels: UInt8Array, place: BoolArray, around: BoolArray) -> BoolArray:
