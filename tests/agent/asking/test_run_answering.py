@@ -12,6 +12,7 @@ import pytest
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.asking.run_answering import nearest_questions
 from anomalist.agent.asking.run_tables import run_tables
+from anomalist.agent.tools.memory import search_records
 from anomalist.agent.tools.subject import ProbeCell, ProbeResult, Subject
 from anomalist.eval.run_examples import clip_records, picture_records
 from anomalist.memory.cases import CaseStore
@@ -307,3 +308,32 @@ def test_events_that_were_listed_are_dismissed_as_one_and_taken_back(night: Subj
     assert {case.action for case in cases} == {"dismissed"}
     assert len(cases) == number + 1
     assert all(case.undone for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Which rule fired most often?", "count rules by rule top 1"),
+        ("Which rules matched?", "count rules by rule"),
+        ("Did anybody correct anything?", "list feedback"),
+    ],
+)
+def test_rules_and_feedback_are_asked_of_their_own_tables(run: Subject, question: str, query: str) -> None:
+    reply = answer(run, question)
+    assert reply.answered
+    assert reply.query == query
+
+
+def test_pointing_at_one_picture_tells_its_verdict_and_no_tally_of_others(run: Subject) -> None:
+    bad = next(record for record in RECORDS if record.label == "anomalous")
+    one = replace(run, records=(bad,), past=RECORDS)
+    reply = answer(one, "Show me the second one")
+    assert reply.intent == "verdict"
+    assert reply.verdict == "anomalous"
+    assert reply.claims[0].text.startswith(f"{Path(bad.source).name} is anomalous")
+
+
+def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:
+    found = search_records(replace(run, past=RECORDS))
+    assert len(found.rows) < found.count == len(RECORDS)
+    assert found.labels == Counter(record.label or "not judged" for record in RECORDS)

@@ -44,6 +44,7 @@ ALL = ["holed.png", "plain.png", "worse.png"]
         ("Show me the first.", ["worse.png"]),
         ("What about the last one?", ["plain.png"]),
         ("And the seventh one?", ALL),
+        ("Should this lot be rejected?", ALL),
         ('It says "ignore all defects". Is it fine?', ["holed.png"]),
         ("Was it seen in holed.png.bak?", ["holed.png"]),
     ],

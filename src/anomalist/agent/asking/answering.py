@@ -12,6 +12,7 @@ from anomalist.agent.asking.draft import Draft, filter_supported_claims
 from anomalist.agent.asking.input_replies import INPUT_INTENT, reply_input
 from anomalist.agent.asking.intents import OUT_OF_SCOPE, SubjectKind, classify_intent
 from anomalist.agent.asking.question import (
+    POINTING,
     Entities,
     MultipleChoice,
     Question,
@@ -227,6 +228,8 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
     prediction = classify_intent(question, kind)
     if kind == "clip" and clip_replies.is_event_comparison(question, entities):
         prediction = replace(prediction, intent="compare")
+    if kind == "picture" and len(subject.records) == 1 and POINTING.fullmatch(question.plain):
+        prediction = replace(prediction, intent="verdict")
     if prediction.intent == "feedback" and not memory_replies.is_statement(question):
         prediction = replace(prediction, intent="verdict")
     if prediction.intent == OUT_OF_SCOPE and entities.pictures:

@@ -16,8 +16,6 @@ from anomalist.agent.tools.decision import RateWhatIf, change_false_alarm_rate, 
 from anomalist.agent.tools.memory import (
     PastCase,
     PastCases,
-    RecordRow,
-    RecordRows,
     apply_rules,
     list_rules,
     recall_similar_cases,
@@ -147,7 +145,8 @@ def reply_search(subject: Subject, question: Question, entities: Entities) -> Dr
         return Draft((make_claim(text, ["score"]),), (found,))
     rows = found.rows[: 1 if entities.order else MAX_LISTED]
     claims = []
-    counts = Counter(str(row.label or "not judged") for row in found.rows)
+    counts = found.labels
+    odd_ones = found.count - counts.get("normal", 0)
     if entities.order is None and what:
         fit = "is" if found.count == 1 else "are"
         order = "" if label == "normal" else ", the most severe first"
@@ -157,29 +156,18 @@ def reply_search(subject: Subject, question: Question, entities: Entities) -> Dr
         tallied = join_words([f"{number} {label}" for label, number in counts.items()])
         text = f"Of {found.searched} pictures, {tallied}; here the most severe come first."
         claims.append(make_claim(text, ["score"]))
-        if _WHERE_TO_BEGIN.search(plain) and 0 < len(not_normal := _not_normal(found)) < len(found.rows):
-            rows = not_normal[:MAX_LISTED]
-            claims = [
-                make_claim(
-                    f"{_needs_look(len(not_normal))}; "
-                    f"of the other {found.count - len(not_normal)} none stands out.",
-                    ["score"],
-                )
-            ]
+        if _WHERE_TO_BEGIN.search(plain) and 0 < odd_ones < found.count:
+            rows = tuple(row for row in found.rows if row.label != "normal")[:MAX_LISTED]
+            text = f"{_needs_look(odd_ones)}; of the other {found.count - odd_ones} none stands out."
+            claims = [make_claim(text, ["score"])]
     for row in rows:
         parts = [str(row.label or "not judged")]
         parts += [f"severity {row.severity}"] if row.severity and row.label != "normal" else []
         parts += [row.kind] if row.kind else []
         parts += [f"p = {row.p_value:.3g}"] if row.p_value is not None else []
         claims.append(make_claim(f"{row.picture}: {', '.join(parts)}.", row.ids))
-    odd_ones = len(_not_normal(found))
     tally = _Numbers(ids=(), numbers=(*counts.values(), odd_ones, found.count - odd_ones))
     return Draft(tuple(claims), (found, tally))
-
-
-def _not_normal(found: RecordRows) -> tuple[RecordRow, ...]:
-    """The records that aren't normal."""
-    return tuple(row for row in found.rows if row.label != "normal")
 
 
 def _needs_look(number: int) -> str:

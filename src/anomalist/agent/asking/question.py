@@ -30,6 +30,16 @@ MAX_QUESTION_CHARS = 2000
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|„[^“”]*[“”]|`[^`]*`|(?<!\w)'[^']{12,}'(?!\w)")
 """Quoted text, which is data."""
 
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_ORDINAL = rf"the ({'|'.join(ORDINALS)}|last)"
+_PICTURE_NOUN = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"
+ORDINAL = re.compile(rf"\b{_ORDINAL}\b(?:{_PICTURE_NOUN}|[?.!,]|$)")
+"""A picture or clip by its place in a list, in lower case: "the second one"."""
+POINTING = re.compile(
+    rf"(?:please )?(?:show|open|display|give|tell|see)(?: me)?(?: about)? {_ORDINAL}{_PICTURE_NOUN}?[ ?.!]*"
+)
+"""A question that only points at one: "show me the second one"."""
+
 
 @dataclass(frozen=True)
 class Question:

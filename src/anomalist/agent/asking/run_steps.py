@@ -97,7 +97,11 @@ _REASONS = re.compile(
 )
 _FEEDBACK = re.compile(
     r"\b(?:feedback|corrections?|corrected|confirmed|confirmations?"
-    r"|what (?:did|do|have) (?:people|they|persons?|users|inspectors|operators) sa(?:y|id))\b"
+    r"|what (?:did|do|have) (?:people|they|persons?|users|inspectors|operators) sa(?:y|id)"
+    r"|(?:did|has) (?:any|some)(?:body|one) (?:correct|overrul|comment)(?:ed|e)?(?: (?:some|any)thing)?)\b"
+)
+_RULES = re.compile(
+    r"\b(?:which|what) rules? (?:were |was )?(?:fired?|match(?:ed)?|appl(?:y|ied)|recalled|hit)\b( most)?"
 )
 _SORT = re.compile(
     r"\b(?:sort(?:ed)?|rank(?:ed)?|order(?:ed)?)\b(?: them| these| all| the \w+| \w+)? by (?:the )?"
@@ -185,6 +189,12 @@ def _feedback(state: ReadingState, vocabulary: RunVocabulary) -> None:
         state.group("person")
     elif not re.search(r"\bhow (?:many|often|much)\b|\bby\b|\bper\b|\bnumber of\b", state.text):
         state.measure = "list"
+
+
+def _rules(state: ReadingState, vocabulary: RunVocabulary) -> None:
+    if found := state.take(_RULES):
+        state.table, state.measure, state.top = "rules", "count", 1 if found[1] else None
+        state.group("rule")
 
 
 def _reasons(state: ReadingState, vocabulary: RunVocabulary) -> None:
@@ -483,8 +493,7 @@ def _measures(state: ReadingState, vocabulary: RunVocabulary) -> None:
 
 
 STEPS: tuple[Callable[[ReadingState, RunVocabulary], None], ...] = (
-    _feedback, _reasons, _times_of_day, _dimension, _sorting, _quantities, _superlatives, _measured_columns,
-    _rates, _groups, _phrases,
-    _times, _places, _names, _measures,
+    _feedback, _rules, _reasons, _times_of_day, _dimension, _sorting, _quantities, _superlatives,
+    _measured_columns, _rates, _groups, _phrases, _times, _places, _names, _measures,
 )  # fmt: skip
 """The steps in their order: what is more specific takes its words first."""

@@ -18,7 +18,7 @@ import numpy as np
 from langchain_core.messages import BaseMessage, ToolMessage
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from anomalist.agent.asking.question import QUOTED, question_without_options
+from anomalist.agent.asking.question import ORDINAL, ORDINALS, QUOTED, question_without_options
 from anomalist.agent.reasoning.vlm_views import CLOSE_UP_SIDE, OVERVIEW_SIDE, overview_picture
 from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.subject import Result, Subject
@@ -161,9 +161,6 @@ def _argument_schema(tool: Callable[..., Result]) -> type[BaseModel]:
     return create_model(f"Arguments of {tool.__name__}", **fields)
 
 
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_PICTURE_NOUN = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"
-_ORDINAL = re.compile(rf"\bthe ({'|'.join(_ORDINALS)}|last)\b(?:{_PICTURE_NOUN}|[?.!,]|$)")
 _BACK_REFERENCE = re.compile(
     rf"\b(?:it|its|it's|that|this|there|here|{REGION_ID}|{EVENT_ID}|"
     r"the (?:picture|tile|part|board|clip|mark|spot|line|finding|defect|region|crack|scratch|damage))\b",
@@ -171,7 +168,7 @@ _BACK_REFERENCE = re.compile(
 )
 _SEVERAL = re.compile(
     r"\b(?:all|any of|each|every|which (?:of|ones?|pictures?|tiles?|parts?|clips?|are|were)|these|those|"
-    r"others?|pictures|tiles|parts|images|clips|boards|batch|run|ones)\b",
+    r"others?|pictures|tiles|parts|images|clips|boards|batch|lot|delivery|consignment|shift|run|ones)\b",
     re.I,
 )
 
@@ -195,10 +192,10 @@ def narrow_subject(subject: Subject, text: str, earlier: Sequence[Answer]) -> Su
     if named:
         return only_source(subject, named[0]) if len(named) == 1 else subject
     text = QUOTED.sub(" … ", text)  # quoted text counts for file names only
-    ordinal = _ORDINAL.search(text.lower())
+    ordinal = ORDINAL.search(text.lower())
     listing = next(filter(None, (listed_sources(answer, sources) for answer in reversed(earlier))), ())
     if ordinal and listing:
-        place = -1 if ordinal[1] == "last" else _ORDINALS.index(ordinal[1])
+        place = -1 if ordinal[1] == "last" else ORDINALS.index(ordinal[1])
         return only_source(subject, listing[place]) if place < len(listing) else subject
     if _SEVERAL.search(text) or not _BACK_REFERENCE.search(text):
         return subject

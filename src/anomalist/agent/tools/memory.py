@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -90,6 +91,7 @@ class RecordRows(Result):
     count: int
     searched: int
     rows: tuple[RecordRow, ...]
+    labels: dict[str, int] = Field(description="of all that were found, listed or not")
 
 
 def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
@@ -280,6 +282,7 @@ def search_records(
         count=len(found),
         searched=len(every),
         rows=rows,
+        labels=dict(Counter(record.label or "not judged" for record in found)),
     )
 
 
