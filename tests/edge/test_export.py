@@ -118,20 +118,10 @@ def assert_same(profile: Profile, folder: Path, paths: list[Path]) -> None:
         assert theirs.evidence is not None
         where = own["source"], own, theirs.evidence.score
         assert own["label"] == theirs.record.label, where
-        assert own["score"] == pytest.approx(theirs.evidence.score, abs=1e-2, rel=1e-3), where
+        assert own["score"] == pytest.approx(theirs.evidence.score, abs=1e-3), where
         assert own["p_value"] == pytest.approx(theirs.evidence.p_value, abs=0.1), where
         shift = theirs.evidence.input_shift
         assert own["input_changes"] == [change.name for change in (shift.changes if shift else ())], where
-    close = [
-        abs(own["score"] - theirs.evidence.score) < 1e-3
-        for own, theirs in zip(found, expected, strict=True)
-        if theirs.evidence is not None
-    ]
-    # One grey level more in one pixel of an enlarged picture moves tokens by more than that.
-    assert np.mean(close) >= 0.6, [
-        (own["source"], own["score"], theirs.evidence and theirs.evidence.score)
-        for own, theirs in zip(found, expected, strict=True)
-    ]
 
 
 def test_the_ensemble_gives_the_same_without_the_package(
