@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +34,23 @@ settings.register_profile("untimed", deadline=None)  # other programs use the co
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders in one of their own: pytest reads the names of all beside a new one, for each test."""
+    root = tmp_path_factory.mktemp("homes")
+    return (root / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _one_thread_and_own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _one_thread_and_own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
     import torch
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
+    home = next(_homes)
+    home.mkdir()
+    monkeypatch.setenv("ANOMALIST_HOME", str(home))
 
 
 @pytest.fixture(scope="session", autouse=True)
