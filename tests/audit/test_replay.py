@@ -46,7 +46,7 @@ def _logged_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
     """A profile with a plain name, and a logged decision on two pictures."""
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "home"))
     write_tiles(tmp_path / "good", 20)
-    profile = learn(tmp_path / "good", profile="tiles", effort="fast", detector="surface")
+    profile = learn(tmp_path / "good", profile="tiles", effort="fast")
     pictures = [write(tmp_path / f"hole{n}.png", holed(700 + n)) for n in range(2)]
     inspector = Inspector(profile, model="evidence")
     trail = AuditTrail(tmp_path / "home" / "audit")
@@ -86,7 +86,7 @@ def test_a_profile_learned_again_a_rule_and_a_policy_are_named_as_causes(
 
     shutil.rmtree(tmp_path / "home" / "profiles" / "tiles")
     write_tiles(tmp_path / "good", 14, first=40)
-    learn(tmp_path / "good", profile="tiles", effort="fast", detector="surface")
+    learn(tmp_path / "good", profile="tiles", effort="fast")
     both = Replayer(folder).replay(entry, today=True)
     assert {cause.partition(":")[0] for cause in both.causes} == {"profile", "rules"}
     assert "was learned again" in " ".join(both.causes) and "normals" in " ".join(both.causes)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from anomalist.vision.motion.scene import Scene
 from anomalist.vision.profile import Profile
 from tests.boards import board, noisy
 from tests.cli.running import rows, run
+from tests.forks import Forked
 from tests.pictures import holed, tile, write, write_tiles
 
 ORDER = [
@@ -92,8 +94,7 @@ def test_a_killed_run_goes_on_where_it_was(tiles_profile: Profile, tmp_path: Pat
         tmp_path / "run",
         "--json",
     ]
-    command = [str(Path(sys.executable).with_name("anomalist")), *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with Forked(*words) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
@@ -175,9 +176,12 @@ def test_learn_takes_several_products_and_profiles_lists_them(tmp_path: Path) ->
 
 def test_a_full_disk_while_learning_leaves_no_half_profile(tmp_path: Path) -> None:
     write_tiles(tmp_path / "good", 4)
-    anomalist = Path(sys.executable).with_name("anomalist")
-    script = f"ulimit -f 100; exec {anomalist} learn {tmp_path}/good --profile {tmp_path}/p --effort fast"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        done = run("learn", tmp_path / "good", "--profile", tmp_path / "p", "--effort", "fast")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert done.returncode == 2
     assert "can't be written" in done.stderr and "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good"]
@@ -223,10 +227,11 @@ def test_help_does_not_import_the_heavy_packages() -> None:
 
 
 def test_stdout_may_be_closed_early(tiles_profile: Profile, mixed: Path) -> None:
-    anomalist = Path(sys.executable).with_name("anomalist")
-    script = f"{anomalist} inspect {mixed} --profile {tiles_profile.path} --json | head -n 1"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert "Traceback" not in done.stderr
+    with Forked("inspect", mixed, "--profile", tiles_profile.path, "--json") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.communicate()[1]
 
 
 WITHOUT_EXTRAS = """

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from anomalist.audit.reading import read_entries, verify_log
 from anomalist.cli.app import app
 from anomalist.errors import DataError
 from anomalist.vision.profile import Profile
+from tests.forks import Forked
 from tests.pictures import holed, tile, write
 
 
@@ -170,24 +169,22 @@ def test_help_does_not_load_the_audit_log() -> None:
 def test_kill_9_while_two_processes_inspect_into_one_log_loses_and_doubles_nothing(
     tiles_profile: Profile, tmp_path: Path
 ) -> None:
-    for number in range(60):
+    for number in range(30):
         write(tmp_path / "new" / f"{number:02d}.png", tile(2000 + number))
-    command = [
-        sys.executable, "-c", "from anomalist.cli.app import main; main()", "inspect", str(tmp_path / "new"),
-        "--profile", f"{tiles_profile.path}/", "--model", "evidence", "--json", "--out",
-    ]  # fmt: skip
+    words = ["inspect", tmp_path / "new", "--profile", f"{tiles_profile.path}/", "--model", "evidence"]
     outputs = [tmp_path / name for name in ("one.txt", "two.txt")]
     processes = []
     for output in outputs:
         with output.open("w") as written:
-            words = [*command, str(tmp_path / output.stem)]
-            processes.append(subprocess.Popen(words, stdout=written, stderr=subprocess.DEVNULL))
+            run_folder = tmp_path / output.stem
+            processes.append(Forked(*words, "--json", "--out", run_folder, stdout=written.fileno()))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not all(output.stat().st_size for output in outputs):
         time.sleep(0.05)
     for process in processes:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.wait(60)
+        process.close()
     reported = {
         (output.stem, json.loads(line)["source"])
         for output in outputs
@@ -195,10 +192,10 @@ def test_kill_9_while_two_processes_inspect_into_one_log_loses_and_doubles_nothi
         if line.endswith("\n")
     }
     for output in outputs:  # goes on where it was
-        assert subprocess.run([*command, str(tmp_path / output.stem)], capture_output=True).returncode == 0
+        assert run(*words, "--json", "--out", tmp_path / output.stem).exit_code == 0
     entries = [
         (Path(entry.content["run"]).name, entry.source) for entry in read_entries(kinds=["inspection"])
     ]
     assert reported and reported <= set(entries)
-    assert len(entries) == len(set(entries)) == 120
+    assert len(entries) == len(set(entries)) == 60
     assert verify_log().sound

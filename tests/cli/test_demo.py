@@ -10,6 +10,7 @@ from anomalist.cli import demo
 from anomalist.errors import DataError
 
 
+@pytest.mark.usefixtures("in_full")
 def test_the_demo_learns_inspects_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "PHOTOGRAPHS", ("brick",))
     demo.run_demo(tmp_path / "demo")

@@ -16,6 +16,7 @@ import pytest
 
 from anomalist.vision.profile import Profile
 from tests.cli.running import rows, run
+from tests.forks import Forked
 from tests.pictures import holed, tile, write
 
 SERVER = Path(__file__).parents[1] / "agent" / "models" / "chat_server.py"
@@ -193,17 +194,15 @@ def test_a_terminal_shows_the_reasoning_as_it_is_written(
     tiles_profile: Profile, pictures: Path, tmp_path: Path
 ) -> None:
     path = script(tmp_path / "replies.jsonl", DESCRIPTION, JUDGEMENT)
-    command = [str(Path(sys.executable).with_name("anomalist")), "inspect", str(pictures / "a.png")]
-    command += ["--profile", str(tiles_profile.path), "--model", f"scripted:{path}"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "xterm"}
     terminal, end = pty.openpty()
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, env=env, text=True)
-    os.close(end)
-    shown = ""
-    while piece := _read(terminal):
-        shown += piece.decode(errors="replace")
-    os.close(terminal)
-    table = done.communicate(timeout=300)[0]
+    words = ("inspect", pictures / "a.png", "--profile", tiles_profile.path, "--model", f"scripted:{path}")
+    with Forked(*words, stderr=end, COLUMNS="200", TERM="xterm") as done:
+        os.close(end)
+        shown = ""
+        while piece := _read(terminal):
+            shown += piece.decode(errors="replace")
+        os.close(terminal)
+        table = done.communicate(300)[0]
     order = [
         shown.find(text) for text in ("A brushed grey tile.", "The grain runs", "The tile has a round hole.")
     ]

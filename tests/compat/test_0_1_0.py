@@ -105,6 +105,7 @@ def test_feedback_is_cited_and_a_rule_with_it() -> None:
     assert "somebody said" in recalled["case:1"]["text"] and "it is fine" in recalled["case:1"]["text"]
 
 
+@pytest.mark.usefixtures("in_full")  # learned with the weights of old
 def test_a_profile_is_learned_again_from_feedback() -> None:
     run("learn", "--profile", "tiles", "--from-feedback")
     (tiles,) = (row for row in rows("profiles") if row["name"] == "tiles")

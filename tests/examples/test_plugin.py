@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import anomalist
 from anomalist.errors import DetectorError
 from anomalist.vision.profile import load_profile
+from tests.cli.running import run
 from tests.pictures import holed, tile, write, write_tiles
 
 SOURCE = Path(__file__).parents[2] / "examples" / "plugin"
-LEARN = "import sys, anomalist; anomalist.learn(sys.argv[1], profile=sys.argv[2], detector='brightness')"
-"""Only Python can name a detector."""
 
 
 class Workplace:
-    """A folder with pictures and profiles; programs that run in it see the example package."""
+    """A folder with pictures and profiles; what is done in it sees the example package."""
 
     def __init__(self, folder: Path, packages: Path) -> None:
         self.folder, self.packages = folder, packages
 
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.syspath_prepend(self.packages)
+            yield
+        for name in [name for name in sys.modules if name.startswith("anomalist_brightness")]:
+            del sys.modules[name]
+
     def done(self, *words: str) -> None:
-        """Run ``anomalist``, or Python with ``-c``."""
-        paths = filter(None, (str(self.packages), os.environ.get("PYTHONPATH")))
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        program = Path(sys.executable).with_name("anomalist")
-        command = [sys.executable, *words] if words[0] == "-c" else [str(program), *words]
-        finished = subprocess.run(
-            command, capture_output=True, text=True, env=env, cwd=self.folder, timeout=300, check=False
-        )
+        """Run ``anomalist``."""
+        with self.entered():
+            finished = run(*words)
         assert finished.returncode == 0, finished.stderr
 
     def records(self, run: str) -> dict[str, dict[str, object]]:
@@ -55,7 +60,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     write(folder / "new" / "fine.png", tile(100))
     write(folder / "new" / "hole.png", holed(101))
     made = Workplace(folder, packages)
-    made.done("-c", LEARN, "good", "./brightness")
+    with made.entered():
+        anomalist.learn("good", profile="./brightness", detector="brightness")  # only Python can name it
     return made
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +9,15 @@ from pathlib import Path
 
 import httpx
 
+from tests.forks import Forked
+
 
 class ServerProcess:
     """A running server; ``client`` talks to it."""
 
     def __init__(self, home: Path, *options: str, **settings: str) -> None:
         self.home = home
-        command = [sys.executable, "-c", "from anomalist.cli.app import main; main()", "serve", "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *options],
-            env={**os.environ, "ANOMALIST_HOME": str(home), **settings},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = Forked("serve", "--port", "0", *options, **{"ANOMALIST_HOME": str(home), **settings})
         assert self.process.stderr is not None
         line = next((line for line in self.process.stderr if "anomalist is at" in line), None)
         assert line is not None, "the server does not start"
@@ -52,8 +45,7 @@ class ServerProcess:
     def _gone(self) -> None:
         self.client.close()
         self.process.wait(timeout=300)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.process.close()
 
 
 @contextmanager

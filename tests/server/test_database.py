@@ -62,6 +62,7 @@ def test_sqlite(tmp_path: Path) -> None:
     check(f"sqlite:///{tmp_path / 'new' / 'server.sqlite'}")
 
 
+@pytest.mark.usefixtures("emptied")
 def test_postgresql(postgres: str) -> None:
     check(postgres)
 

@@ -84,7 +84,7 @@ def body(content: bytes, kind: str, path: str = "/v1/inspections") -> Attack:
 def bomb() -> bytes:
     """A small file of a picture that is huge when it is decoded."""
     buffer = io.BytesIO()
-    Image.new("1", (60_000, 60_000)).save(buffer, "PNG")
+    Image.new("1", (16_000, 16_000)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

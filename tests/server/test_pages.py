@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from anomalist.eval.run_examples import write_clip_run
+from tests.cli.running import run
 from tests.server.conftest import HOLED, PASSWORD
 from tests.server.processes import ServerProcess, running
 
@@ -183,9 +181,8 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, scheme
 
 
 def make_account(home: Path, name: str, role: str) -> None:
-    command = [sys.executable, "-c", "from anomalist.cli.app import main; main()"]
-    made = [*command, "accounts", "add", name, "--role", role, "--password", PASSWORD]
-    subprocess.run(made, env={**os.environ, "ANOMALIST_HOME": str(home)}, check=True)
+    words = ("accounts", "add", name, "--role", role, "--password", PASSWORD)
+    assert run(*words, ANOMALIST_HOME=str(home)).returncode == 0
 
 
 def test_an_admin_makes_an_account_disables_it_and_makes_a_key(browser: Any, tmp_path: Path) -> None:

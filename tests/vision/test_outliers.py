@@ -114,6 +114,7 @@ def test_few_normals_need_a_clearer_outlier_than_many() -> None:
     assert named_from(8) > named_from(20) > named_from(1000) > 3.5
 
 
+@pytest.mark.usefixtures("in_full")
 def test_a_hole_and_a_spot_are_found_in_real_pictures() -> None:
     found = seen([tile(i) for i in range(24)] + [holed(90), holed(91)])
     assert [each.picture for each in found] == [24, 25]
@@ -121,6 +122,7 @@ def test_a_hole_and_a_spot_are_found_in_real_pictures() -> None:
     assert [each.picture for each in seen([*boards, spot(boards[0], (250, 165), 12, 220)])] == [15]
 
 
+@pytest.mark.usefixtures("in_full")
 def test_what_lies_outside_the_region_of_interest_does_not_count() -> None:
     roi = np.zeros((64, 64), bool)
     roi[40:] = True
@@ -152,6 +154,7 @@ def test_one_cluster_is_not_divided(tokens: FloatArray) -> None:
     assert separate_cluster(tokens) is None
 
 
+@pytest.mark.usefixtures("in_full")
 @pytest.mark.parametrize("count", [4, 12])
 def test_a_second_product_is_named_all_of_it(count: int) -> None:
     boards = [noisy(board(), 3, i)[::2, 40:280:2] for i in range(count)]
@@ -162,6 +165,7 @@ def test_a_second_product_is_named_all_of_it(count: int) -> None:
     assert all(each.measure > 0.5 for each in found)
 
 
+@pytest.mark.usefixtures("in_full")
 def test_three_products_leave_the_largest() -> None:
     dark = [noisy(board(dark=False), 3, i)[::2, 40:280:2] for i in range(6)]
     light = [noisy(board(), 3, i)[::2, 40:280:2] for i in range(6)]
@@ -170,6 +174,7 @@ def test_three_products_leave_the_largest() -> None:
     assert {each.why for each in found} == {"second product"}
 
 
+@pytest.mark.usefixtures("in_full")
 def test_defects_alone_are_no_second_product() -> None:
     found = seen([tile(i) for i in range(24)] + [holed(90 + i) for i in range(4)])
     assert {each.picture for each in found} == {24, 25, 26, 27}

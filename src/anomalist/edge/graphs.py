@@ -215,9 +215,11 @@ def token_graph(weights: Weights, heads: int, layers: Sequence[int], epsilon: fl
     bounds = [graph.store(np.array([number])) for number in (1, np.iinfo(np.int64).max, 1)]
     for number in range(1, max(layers) + 1):
         value = _transformer_layer(graph, value, f"encoder.layer.{number - 1}", heads, epsilon)
-        if number in layers:
+        asked = [place for place, layer in enumerate(layers) if layer == number]
+        if asked:
             normed = _layer_norm(graph, value, "layernorm", epsilon)
-            graph.name_output(graph.add("Slice", normed, *bounds), f"layer{list(layers).index(number)}")
+        for place in asked:  # a shallow network is asked for one layer twice
+            graph.name_output(graph.add("Slice", normed, *bounds), f"layer{place}")
     outputs = {f"layer{number}": (1, "patches", width) for number in range(len(layers))}
     inputs = {"picture": (1, 3, "height", "width"), "positions": (1, "tokens", width)}
     return graph.model(inputs, outputs)

@@ -20,6 +20,7 @@ from anomalist.agent.choice.model_choice import choose_by_model
 from anomalist.agent.models.openai_compatible import open_endpoint
 from anomalist.errors import ModelError
 from anomalist.vision.profile import Profile
+from tests.forks import Forked
 from tests.pictures import holed, write
 
 AskAbout = Callable[..., list[BaseMessage]]
@@ -101,15 +102,14 @@ def test_killed_in_mid_reply_the_batch_goes_on_with_what_was_measured(
         write(tmp_path / "new" / name, holed(800))
     log = tmp_path / "log"
     with serving(tiny_model("idefics3"), log) as (rest, server):
-        command = [Path(sys.executable).with_name("anomalist"), "inspect", tmp_path / "new", "--json"]
-        command += ["--profile", tiles_profile.path, "--model", f"openai:{rest}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        words = ("inspect", tmp_path / "new", "--json", "--profile", tiles_profile.path)
+        with Forked(*words, "--model", f"openai:{rest}") as client:
             _wait(lambda: "Request received" in log.read_text(), log)
             time.sleep(0.3)
             server.kill()
-            output, messages = client.communicate(timeout=300)
+            output, messages = client.communicate(300)
+            assert client.returncode == 3, messages
     first, second = (json.loads(line) for line in output.splitlines())
-    assert client.returncode == 3, messages
     assert "broke off in mid-reply" in first["error"]
     assert "No model server answers" in second["error"]
     for row in (first, second):

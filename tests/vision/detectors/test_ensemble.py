@@ -29,6 +29,7 @@ from anomalist.vision.regions import find_regions
 from tests.pictures import holed, tile
 
 COUNT = 6
+pytestmark = pytest.mark.usefixtures("module_in_full")
 
 
 def learned(

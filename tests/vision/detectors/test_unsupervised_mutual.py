@@ -25,6 +25,8 @@ from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.features import dinov2
 from tests.pictures import holed, tile, write
 
+pytestmark = pytest.mark.usefixtures("module_in_full")
+
 # --- distances --------------------------------------------------------------------------------------------
 
 
