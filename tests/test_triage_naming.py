@@ -16,6 +16,8 @@ from scripts.random_models import save_yolos
 from tests.street import SIZE, make_film
 from tests.things import racing, write_examples
 
+pytestmark = pytest.mark.usefixtures("module_in_full")
+
 WATCH = ("someone on a bicycle", "a forklift")
 
 

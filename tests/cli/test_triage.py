@@ -215,6 +215,7 @@ def test_a_run_folder_that_is_copied_is_still_readable(clips: Path, scene: str, 
     assert run("report", copy).exit_code == 0
 
 
+@pytest.mark.usefixtures("in_full")
 def test_examples_name_what_moves_and_what_is_left_out_is_said(scene: str, tmp_path: Path) -> None:
     film = make_film(9, people=42, change=racing("forklift"))
     clip = write_film(tmp_path / "forklift.mp4", film)

@@ -14,6 +14,8 @@ from anomalist.vision.naming.looks import Look
 from scripts.generated_objects import show
 from tests.things import write_examples
 
+pytestmark = pytest.mark.usefixtures("module_in_full")
+
 
 @pytest.fixture(scope="module")
 def namer(tmp_path_factory: pytest.TempPathFactory) -> ExampleNamer:
