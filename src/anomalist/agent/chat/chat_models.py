@@ -45,6 +45,7 @@ from anomalist.agent.models.structured import (
     system_message,
     user_message,
 )
+from anomalist.agent.models.text_only import takes_pictures
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.prompts.templates import escape_text, render
@@ -143,6 +144,9 @@ MAX_EARLIER_TURNS = 6
 
 SYSTEM_PROMPT, TURN_PROMPT = "chat_system.v1", "chat.v1"
 
+NO_PICTURES = "There is no picture here: you read text only. What is known of it was measured."
+"""What a model that reads text only is told in the place of pictures."""
+
 
 class StepwiseChatModel(BaseChatModel):
     """Wraps a chat model without native tool calling; one call is one step.
@@ -211,7 +215,7 @@ class StepwiseChatModel(BaseChatModel):
         subject = self.subject()
         meant = narrow_subject(subject, question, earlier)
         turn = _current_turn(messages)
-        pictures, words = question_views(meant, turn)
+        pictures, words = question_views(meant, turn) if takes_pictures(self.inner) else ([], [NO_PICTURES])
         prompt = render(
             TURN_PROMPT,
             views=words,

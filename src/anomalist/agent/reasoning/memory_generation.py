@@ -40,6 +40,7 @@ from anomalist.memory.rules.rule import CaptionFile, Rule, shipped_anomalies
 from anomalist.memory.rules.statements import content_words, plain_form
 from anomalist.memory.scenes.scene import SceneDescription, ScenePair, apply_frame
 from anomalist.prompts.schemas import (
+    CAPTIONS_SHOWN,
     MAX_PAIRS,
     MAX_RULES,
     AnomalousElement,
@@ -57,9 +58,6 @@ RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
     "rules_normal.v1",
     "rules_anomalous.v1",
 )
-
-CAPTIONS_SHOWN = 12
-"""Captions of a batch in the prompt; each may take a few hundred tokens."""
 
 MAX_FAILURES = 2
 """Failed calls in a row after which the induction is given up."""
@@ -434,7 +432,7 @@ def generate_scenes(
         recent = [*known, *(pair.anomalous.description for pair in pairs)][-SCENES_SHOWN:]
         prompt = render(WRITE_SCENES_PROMPT, place=place, count=wanted, known=recent)
         messages = [system_message(render(SCENES_SYSTEM_PROMPT)), user_message(prompt)]
-        reply = ask_structured(model, messages, WrittenPairs, timeout=REPLY_TIMEOUT)
+        reply = ask_structured(model, messages, WrittenPairs.at_most(wanted), timeout=REPLY_TIMEOUT)
         replies += reply.raw
         if reply.value is None:
             dropped += reply.problems[-1:]
