@@ -160,6 +160,7 @@ class StepwiseChatModel(BaseChatModel):
     subject : returns the current subject of the conversation.
     steps_left : returns how many calls the model has left in this turn.
     seconds_left : returns the time limit of the next reply.
+    tools, tool_names : descriptions for the prompt, and names for the schema; see `bind_tools`.
     """
 
     inner: BaseChatModel = Field(exclude=True, repr=False)
@@ -167,6 +168,7 @@ class StepwiseChatModel(BaseChatModel):
     steps_left: Callable[[], int] = Field(exclude=True, repr=False)
     seconds_left: Callable[[], float] = Field(exclude=True, repr=False)
     tools: tuple[str, ...] = ()
+    tool_names: tuple[str, ...] = ()
 
     @property
     def _llm_type(self) -> str:
@@ -180,8 +182,12 @@ class StepwiseChatModel(BaseChatModel):
         **kwargs: object,
     ) -> Runnable[Any, AIMessage]:
         """A copy with descriptions of these tools for its prompt."""
-        described = [_describe_tool(tool) for tool in tools if tool.name != ModelAnswer.__name__]
-        return type(self)(**(dict(self) | {"tools": tuple(described)}))
+        offered = [tool for tool in tools if tool.name != ModelAnswer.__name__]
+        described = {
+            "tools": tuple(map(_describe_tool, offered)),
+            "tool_names": tuple(tool.name for tool in offered),
+        }
+        return type(self)(**(dict(self) | described))
 
     def _generate(
         self,
@@ -200,7 +206,7 @@ class StepwiseChatModel(BaseChatModel):
         reply = ask_structured(
             quiet,
             self._build_prompt(messages),
-            ModelStep,
+            ModelStep.with_tools(self.tool_names if self.steps_left() else ()),
             timeout=self.seconds_left(),
             listener=SentenceStream(stream_sentence).feed,
         )
