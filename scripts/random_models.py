@@ -25,6 +25,11 @@ CHATML = (
     "{% elif block['type'] == 'text' %}{{ block['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+PLAIN_CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 DIALOGUE = (
     "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}:"
     "{% if message['content'] is string %} {{ message['content'] }}{% else %}"
@@ -115,6 +120,21 @@ def save_llava(folder: Path, *, width: int = 64, layers: int = 2, side: int = 56
     )
     _save_network(config, folder, tokenizer.eos_token_id)
     processor.save_pretrained(folder)
+    return folder
+
+
+def save_llama(folder: Path, *, width: int = 64, layers: int = 2, window: int = 4096) -> Path:
+    """Save a Llama, which reads text only and whose chat template takes plain strings."""
+    from transformers import LlamaConfig
+
+    tokenizer = train_tokenizer(
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", "<|endoftext|>"
+    )
+    sizes = _text_sizes(width, layers) | {"max_position_embeddings": window}
+    config = LlamaConfig(vocab_size=len(tokenizer), **sizes)
+    _save_network(config, folder, tokenizer.eos_token_id)
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(PLAIN_CHATML)
     return folder
 
 
@@ -232,12 +252,14 @@ def _save_network(
 ) -> None:
     """Save random weights (always the same) as safetensors."""
     import torch
-    from transformers import AutoModelForImageTextToText, GenerationConfig
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GenerationConfig
 
+    sees = hasattr(config, "vision_config")
+    auto_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
-        network = AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+        network = auto_class.from_config(config, dtype=getattr(torch, dtype))
         for parameter in network.parameters():
             # the usual 0.02 leaves a tiny network nearly blind to its input
             if parameter.ndim > 1:

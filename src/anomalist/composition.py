@@ -18,7 +18,7 @@ from anomalist.agent.models.selection import (
     EVIDENCE,
     MODEL_NAME_HELP,
     is_plugin,
-    open_model,
+    open_for_pictures,
     record_name,
     select_model,
 )
@@ -239,7 +239,7 @@ def reasoner_for(
     from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
     from anomalist.agent.reasoning.vlm_views import no_normal
 
-    model = open_model(spec)
+    model = open_for_pictures(spec)
     return VLMReasoner(
         model,
         record_name(spec, model),
@@ -340,7 +340,7 @@ def _scene_memory(name: str) -> CaptionMemory:
 def _event_annotator(spec: str, settings: TriageSettings, policy: Policy) -> EventAnnotator:
     from anomalist.agent.reasoning.event_reasoner import make_annotator
 
-    model = None if spec == EVIDENCE else open_model(spec)
+    model = None if spec == EVIDENCE else open_for_pictures(spec)
     return make_annotator(
         settings.watch,
         model,

@@ -75,7 +75,7 @@ GROUPS: Mapping[GroupName, PluginGroup] = {
         ("name", "digest", "judge"),
         own={"evidence": "anomalist.agent.reasoning.evidence_reasoner:EvidenceReasoner"},
         factory=True,
-        others="builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE",
+        others="hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE",
     ),
     "anomalist.exporters": PluginGroup("exporter", DataError, ("__call__",)),
 }

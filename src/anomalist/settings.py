@@ -36,6 +36,11 @@ class Settings(BaseSettings):
         return self.home / "profiles"
 
     @property
+    def models(self) -> Path:
+        """Folder of the language models that were unpacked from GGUF files."""
+        return self.home / "models"
+
+    @property
     def backbones(self) -> Path:
         """Folder of the backbones that were unpacked from a package."""
         return self.home / "backbones"

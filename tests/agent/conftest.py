@@ -100,6 +100,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
                 return random_models.save_idefics3(path)
             case "smolvlm":
                 return random_models.save_smolvlm(path)
+            case "llama":
+                return random_models.save_llama(path)
             case "llava":
                 return random_models.save_llava(path)
             case _:

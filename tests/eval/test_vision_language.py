@@ -26,12 +26,7 @@ from anomalist.eval.vision_language_places import (
     tile_places,
 )
 from anomalist.training.defect_renderers import DEFECT_KINDS
-from anomalist.training.small_model.architecture import (
-    make_network,
-    make_processor,
-    save_model,
-    train_tokenizer,
-)
+from scripts.random_models import save_llava
 
 
 def _picture(path: Path, seed: int, size: tuple[int, int] = (90, 120)) -> None:
@@ -97,11 +92,8 @@ def test_a_free_place_on_a_board_shows_no_labelled_box(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LocalChatModel:
-    """The shipped architecture with random weights: it sees nothing, whatever it is asked."""
-    folder = tmp_path_factory.mktemp("random") / "model"
-    tokenizer = train_tokenizer([" ".join(DEFECT_KINDS), "A B C D E F G H I J"])
-    save_model(folder, make_network(tokenizer, 0), make_processor(tokenizer))
-    return open_local(str(folder))
+    """A model with random weights: it sees nothing, whatever it is asked."""
+    return open_local(str(save_llava(tmp_path_factory.mktemp("random") / "model")))
 
 
 def test_every_source_that_is_there_is_measured(

@@ -9,9 +9,7 @@ import pytest
 
 from anomalist.agent.models.selection import open_model
 from anomalist.eval.vision_language_places import MarkedPlace, judge_places, synthetic_places
-from anomalist.prompts.schemas import Description
-from anomalist.training.defect_renderers import DefectFacts
-from anomalist.training.small_model.descriptions import judgement_reply
+from anomalist.prompts.schemas import Description, Judgement, Statement
 
 DESCRIBED = Description(scene="A surface.", observations=(), text_seen=()).model_dump_json()
 
@@ -22,7 +20,15 @@ def place() -> MarkedPlace:
 
 
 def _said(kind: str) -> str:
-    return judgement_reply([("R1", DefectFacts(kind))], compared=True).model_dump_json()  # type: ignore[arg-type]
+    claim = Statement(text=f"R1 shows a {kind}, which the normal patch does not show.", evidence=("R1",))
+    return Judgement(
+        claims=(claim,),
+        label="anomalous",
+        kind="line",
+        severity_step="same",
+        severity_reason="",
+        severity_evidence=(),
+    ).model_dump_json()
 
 
 @pytest.mark.parametrize(

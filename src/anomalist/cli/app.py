@@ -61,6 +61,7 @@ EXTRAS = {
     "bitsandbytes": "models",
     "decord": "video",
     "fastapi": "server",
+    "gguf": "models",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",

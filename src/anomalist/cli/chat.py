@@ -204,7 +204,7 @@ def chat(
     model: Annotated[
         str,
         typer.Option(
-            help="Who answers: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
+            help="Who answers: hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, "
             "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",
@@ -228,7 +228,7 @@ def chat(
     from anomalist.agent.asking.answering import REASONER, prepare
     from anomalist.agent.chat.chat import Chat
     from anomalist.agent.chat.conversations import Conversations
-    from anomalist.agent.models.selection import EVIDENCE, open_model
+    from anomalist.agent.models.selection import EVIDENCE, open_for_pictures
     from anomalist.audit.probes import probe_results
     from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import announce_model, err
@@ -242,7 +242,7 @@ def chat(
         )
         subject = replace(opened.subject, probes=probe_results)
         spec = announce_model(model)
-        speaker = None if spec == EVIDENCE else open_model(spec)
+        speaker = None if spec == EVIDENCE else open_for_pictures(spec)
         talk = Chat(
             subject,
             conversations,

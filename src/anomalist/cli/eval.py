@@ -187,7 +187,7 @@ def reference(
 
 @app.command()
 def seeing(
-    model: Annotated[str, typer.Option(help="Who looks: builtin, hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
+    model: Annotated[str, typer.Option(help="Who looks: hf:NAME_OR_FOLDER or openai:URL#MODEL.")],
     data: Annotated[
         Path | None,
         typer.Option(
@@ -360,7 +360,7 @@ def mmad(
         Path, typer.Option(help="Folder with mmad.json, its pictures and domain_knowledge.json.")
     ],
     model: Annotated[
-        str, typer.Option(help="Who answers: evidence, builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL.")
+        str, typer.Option(help="Who answers: evidence, hf:NAME_OR_FOLDER, openai:URL#MODEL.")
     ] = "evidence",
     shots: Annotated[
         list[int] | None,

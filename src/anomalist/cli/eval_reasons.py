@@ -24,7 +24,7 @@ def reasons(
     effort: EffortOption = Effort.normal,
     model: Annotated[
         str,
-        typer.Option(help="Who reasons and answers: evidence, builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL."),
+        typer.Option(help="Who reasons and answers: evidence, hf:NAME_OR_FOLDER, openai:URL#MODEL."),
     ] = "evidence",
     cases: Annotated[
         int,

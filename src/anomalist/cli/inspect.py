@@ -76,7 +76,7 @@ def inspect(
     model: Annotated[
         str,
         typer.Option(
-            help="Who reasons: builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, a plug-in, "
+            help="Who reasons: hf:NAME_OR_FOLDER, openai:URL#MODEL, scripted:FILE, a plug-in, "
             "evidence (no model), or auto: the model of ANOMALIST_MODEL if it is there, else evidence."
         ),
     ] = "auto",

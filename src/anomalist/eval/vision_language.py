@@ -29,7 +29,7 @@ from anomalist.eval.vision_language_places import (
 )
 from anomalist.prompts.templates import Prompt
 from anomalist.training.defect_renderers import DEFECT_KINDS
-from anomalist.training.small_model.descriptions import VERDICT_KIND
+from anomalist.training.synthetic_evidence import VERDICT_KIND
 from anomalist.types.common import Frozen, UInt8Array
 from anomalist.vision.attributes import POSITION_NAMES
 

@@ -21,8 +21,8 @@ from anomalist.agent.reasoning.vlm_reasoner import VLMReasoner
 from anomalist.eval.image_datasets import load_folder, read_pairs
 from anomalist.prompts.schemas import Judgement
 from anomalist.training.defect_renderers import DEFECT_KINDS, DefectFacts, DefectKind
-from anomalist.training.small_model.descriptions import CaseEvidence, make_case_evidence
 from anomalist.training.synthetic_cases import draw_case, draw_product
+from anomalist.training.synthetic_evidence import CaseEvidence, make_case_evidence
 from anomalist.types.common import BoolArray, Box, DetectorInfo, Recall, UInt8Array
 from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.evidence import crop_window

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 from pydantic.config import JsonDict
 
 from anomalist.types.common import Frozen, Label
@@ -102,12 +102,19 @@ MAX_RULES = 15
 _RuleKind = Literal["activity", "object", "place"]
 
 
+CAPTIONS_SHOWN = 12
+"""Captions of a batch in the prompt; each may take a few hundred tokens."""
+
+
 class NormalElement(Frozen):
     """Something that is normal, and the captions that say it, by their numbers from 1."""
 
     text: ReplyText
     kind: _RuleKind
-    captions: Annotated[tuple[int, ...], Field(max_length=100, json_schema_extra={"minItems": 1})]
+    captions: Annotated[
+        tuple[Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": CAPTIONS_SHOWN})], ...],
+        Field(max_length=100, json_schema_extra={"minItems": 1, "maxItems": CAPTIONS_SHOWN}),
+    ]
 
 
 class NormalElements(Frozen):
@@ -154,3 +161,13 @@ class WrittenPairs(Frozen):
     """Several of them."""
 
     pairs: Annotated[tuple[WrittenPair, ...], list_limits(MAX_PAIRS, 1)]
+
+    @classmethod
+    def at_most(cls, count: int) -> type[WrittenPairs]:
+        """The schema of a reply with ``count`` pairs at most.
+
+        A small model that may write more than it is asked for goes on until its reply is cut off.
+        """
+        return create_model(
+            cls.__name__, __base__=cls, pairs=(tuple[WrittenPair, ...], list_limits(count, 1))
+        )

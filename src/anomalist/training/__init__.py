@@ -1,1 +1,1 @@
-"""Everything that only trains: SurfaceNet and the small language model. Nothing that runs imports it."""
+"""What only trains and draws: SurfaceNet's pretraining, and synthetic cases. Nothing that runs imports it."""

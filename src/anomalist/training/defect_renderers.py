@@ -30,7 +30,7 @@ DefectKind = Literal[
     "bend",
     "nothing",
 ]
-"""Kinds of defect that the small model distinguishes."""
+"""Kinds of defect that are drawn and asked for."""
 
 Tone = Literal["darker", "lighter", "same"]
 """Tone of a defect against the surface."""
@@ -49,6 +49,7 @@ _LONG, _UNSURE_LONG = 1.9, (1.6, 2.3)
 _ROUND, _UNSURE_ROUND = 0.9, (0.86, 0.93)  # area by that of the ellipse with the same moments, smoothed
 _FAINT = 1.2
 _HUE = 0.05
+_LINE_SCALE = 4  # pixels of a line are drawn as 4 × 4: OpenCV knows whole widths alone
 _FAR_FROM_BORDER = 0.035  # share of the side: points nearer to a grid line have no place
 
 
@@ -210,16 +211,16 @@ def _point_on_part(rng: Rng, canvas: Canvas, margin: float = 0.06) -> Points:
 
 
 def _line_mask(shape: tuple[int, int], lines: list[tuple[Points, float]]) -> FloatArray:
-    """Mask of polylines with widths; thinner than a pixel means fainter."""
+    """Mask of polylines with widths in pixels, a fraction of one included; each pixel holds its share."""
     import cv2
 
-    mask = np.zeros(shape, np.uint8)
-    for points, width in lines:
-        fixed = (points * 16).round().astype(np.int32).reshape(-1, 1, 2)
-        cv2.polylines(
-            mask, [fixed], False, round(255 * min(1.0, width)), max(1, round(width)), cv2.LINE_AA, 4
-        )
-    return mask.astype(np.float32) / np.float32(255)
+    height, width = shape
+    fine = np.zeros((height * _LINE_SCALE, width * _LINE_SCALE), np.uint8)
+    for points, across in lines:
+        fixed = (points * 16 * _LINE_SCALE).round().astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(fine, [fixed], False, 255, max(1, round(across * _LINE_SCALE)), cv2.LINE_AA, 4)
+    mask = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(mask, np.float32) / np.float32(255)
 
 
 def _ellipse_mask(
@@ -351,7 +352,7 @@ def stain(rng: Rng, canvas: Canvas) -> RenderedDefect:
     """A cloud of another tone or tint with a soft edge; the texture goes on beneath."""
     picture = canvas.picture
     side, centre = min(picture.shape[:2]), _point_on_part(rng, canvas, 0.0)
-    radius = log_uniform(rng, 0.07, 0.32) * side
+    radius = log_uniform(rng, 0.07, 0.55) * side
     mask = _wobbly_mask(rng, picture.shape[:2], centre, radius, rng.uniform(0.05, 0.35))
     mask = _soften(mask, radius * rng.uniform(0.08, 0.3))
     mask = mask * (
@@ -360,7 +361,7 @@ def stain(rng: Rng, canvas: Canvas) -> RenderedDefect:
     mask = np.clip(mask, 0, 1).astype(np.float32)
     tint = 1 + rng.normal(0, 0.5, 3) * (rng.random() < 0.4)
     level = float(picture[mask > 0.4].mean()) if (mask > 0.4).any() else 0.5
-    step = log_uniform(rng, 0.07, 0.35) * _contrast_sign(rng, level, 0.65)
+    step = log_uniform(rng, 0.05, 0.35) * _contrast_sign(rng, level, 0.65)
     return _blend(picture, (picture + step * tint).astype(np.float32), mask), mask, False
 
 
@@ -415,7 +416,7 @@ def texture_change(rng: Rng, canvas: Canvas) -> RenderedDefect:
 
     picture = canvas.picture
     side, centre = min(picture.shape[:2]), _point_on_part(rng, canvas, 0.0)
-    radius = log_uniform(rng, 0.08, 0.32) * side
+    radius = log_uniform(rng, 0.08, 0.5) * side
     mask = _soften(
         _wobbly_mask(rng, picture.shape[:2], centre, radius, rng.uniform(0.05, 0.3)), rng.uniform(0.5, 4)
     )

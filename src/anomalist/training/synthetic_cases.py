@@ -36,6 +36,8 @@ PICTURE_SIDE = 256
 _UNPATTERNED = ("rough", "brushed", "leaves", "marks", "plain", "blemishes")
 _DRAWS = 2
 _PART_SHARE, _NORMAL_SHARE = 0.3, 0.22
+# Beside another draw of a product a displaced pattern is just another pattern.
+_SAME_DRAW_SHARE, _SAME_DRAW_OF_BENDS = 0.4, 0.85
 _TRIES = 8
 _LEAST_CHANGE, _LEAST_PIXELS = 0.045, 10
 _UNREADABLE_SHARE = 0.04
@@ -130,7 +132,8 @@ def draw_case(rng: Rng, products: Sequence[SyntheticProduct], places: int = 1) -
         x0, y0, x1, y1 = place.box
         taken[max(0, y0 - 12) : y1 + 12, max(0, x0 - 12) : x1 + 12] = True
         marked.append(place)
-    beside = _to_photograph(rng, normal if rng.random() < 0.35 else other)
+    same_draw = _SAME_DRAW_OF_BENDS if "bend" in kinds else _SAME_DRAW_SHARE
+    beside = _to_photograph(rng, normal if rng.random() < same_draw else other)
     if rng.random() < _UNREADABLE_SHARE:
         unreadable = tuple(
             MarkedRegion(place.mask, DefectFacts(None, place=place.facts.place)) for place in marked

@@ -23,6 +23,12 @@ class RecordingModel(ScriptedModel):
         return super()._stream(messages, *rest, **kwargs)
 
 
+class ReadingModel(RecordingModel):
+    """One that reads text only."""
+
+    takes_pictures: bool = False
+
+
 def recording(*replies: dict[str, Any]) -> RecordingModel:
     return RecordingModel(lines=scripted(*replies).lines)
 
@@ -46,6 +52,17 @@ def test_a_model_is_shown_rules_tools_record_and_picture(one: Subject, kept: Con
     assert pictures_in(first[1]) == 1
     assert pictures_in(second[1]) == 2  # and what it zoomed into
     assert "You called zoom" in text_of(second[1]) and '"ids": ["R1"]' in text_of(second[1])
+
+
+def test_a_model_that_reads_text_only_is_told_so_in_place_of_pictures(
+    one: Subject, kept: Conversations
+) -> None:
+    model = ReadingModel(lines=scripted(say(("R1 is darker.", ["R1"]))).lines)
+    Chat(one, kept, "a", model=model).ask("What is at R1?")
+    (shown,) = model._shown
+    assert pictures_in(shown[1]) == 0
+    assert "you read text only" in text_of(shown[1])
+    assert "part.png: anomalous" in text_of(shown[1])
 
 
 def test_earlier_turns_are_shown_without_their_pictures(one: Subject, kept: Conversations) -> None:

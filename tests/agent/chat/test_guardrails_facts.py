@@ -74,3 +74,9 @@ def test_a_step_calls_a_tool_or_answers() -> None:
         ModelStep.model_validate({"tool": ""})
     assert ModelStep.model_validate({"tool": "", "cannot": "why"}).answer().cannot == "why"
     assert ModelStep.model_validate({"tool": "zoom"}).arguments == {}
+
+
+def test_a_step_is_asked_for_with_the_tools_that_there_are() -> None:
+    step = ModelStep.with_tools(["zoom"])
+    assert step.model_json_schema()["properties"]["tool"]["enum"] == ["", "zoom"]
+    assert step.model_validate({"tool": "magnify"}).tool == "magnify"  # and is told that there is none

@@ -106,9 +106,9 @@ def test_a_missing_folder_is_not_mistaken_for_a_name(name: str) -> None:
 
 
 def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ModelError, match=r"is a file.*openai:"):
-        open_local(str(tmp_path / "model.gguf"))
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    with pytest.raises(ModelError, match="is a file, not the folder of a model or a GGUF file"):
+        open_local(str(tmp_path / "model.bin"))
 
 
 def _no_config(folder: Path) -> None:
@@ -178,7 +178,7 @@ def _broken_config(folder: Path) -> None:
         (_without_a_weight, "1 lack, as model.connector"),
         (_of_another_size, "don't belong to its config|can't be loaded"),
         (_foreign_code, "no foreign code is run"),
-        (_text_only, "no model for pictures and text"),
+        (_text_only, "don't belong to its config"),
         (_unknown_kind, "of-the-future"),
         (_no_tokenizer, "processor of"),
         (_broken_config, "can't be read"),

@@ -36,6 +36,7 @@ def test_a_model_is_opened_by_its_name(script: str) -> None:
         ("qwen", "no kind of model called 'qwen'"),
         ("gguf:file", "no kind of model called 'gguf'"),
         ("hf", "no kind of model called 'hf'"),
+        ("builtin", "builtin is no longer part of anomalist. Leave it out: measurements"),
         ("hf:", "Nothing follows hf:"),
         ("hf:owner/unheard-of", "anomalist models pull owner/unheard-of"),
         ("hf:./unheard-of", "no folder ./unheard-of"),
@@ -69,6 +70,13 @@ def test_a_model_that_is_not_there_is_one_clear_error(spec: str, message: str) -
 )
 def test_a_name_is_put_into_words_without_opening_anything(spec: str, words: str) -> None:
     assert words in describe_model(spec)
+
+
+def test_a_configured_model_that_was_removed_costs_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANOMALIST_MODEL", "builtin")
+    choice = select_model()
+    assert choice.spec == "evidence"
+    assert "no longer part of anomalist" in (choice.missing or "")
 
 
 def test_auto_without_a_configured_model_is_the_evidence_reasoner(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,16 @@ def script(normal: Sequence[object], anomalous: Sequence[object]) -> list[Script
     ]
 
 
+def test_a_copy_of_the_form_is_no_rule() -> None:
+    form = "one short phrase with a subject and a verb, as in: a person is"
+    copy, contrast = WALKING | {"text": f"{form} walking"}, JUGGLING | {"text": f"{form} riding a bicycle"}
+    found = induced(script([rules(copy, WALKING)] * 3, [rules(contrast, JUGGLING)] * 3))
+    made = by_text(found)
+    assert {"a person is walking", "a person is juggling"} <= made.keys()
+    assert not any("one short phrase" in text for text in made)
+    assert any("repeats the form" in reason for reason in found.dropped)
+
+
 def test_normal_rules_need_most_batches_and_anomalies_only_one() -> None:
     found = induced(
         script(

@@ -38,6 +38,12 @@ def test_what_was_told_before_is_dropped() -> None:
     assert len(found.dropped) >= 2
 
 
+def test_a_copy_of_the_form_is_no_scene() -> None:
+    found = written({"pairs": [pair("one sentence", "A man falls."), SECOND]}, count=2)
+    assert [each.anomalous.category for each in found.pairs] == ["fire"]
+    assert "repeats the form" in found.dropped[0]
+
+
 def test_what_can_not_be_a_scene_is_dropped() -> None:
     found = written({"pairs": [pair("1 2 3", "A man falls."), SECOND]}, count=2)
     assert [each.anomalous.category for each in found.pairs] == ["fire"]

@@ -45,6 +45,7 @@ from anomalist.agent.models.structured import (
     system_message,
     user_message,
 )
+from anomalist.agent.models.text_only import takes_pictures
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.prompts.templates import escape_text, render
@@ -143,6 +144,9 @@ MAX_EARLIER_TURNS = 6
 
 SYSTEM_PROMPT, TURN_PROMPT = "chat_system.v1", "chat.v1"
 
+NO_PICTURES = "There is no picture here: you read text only. What is known of it was measured."
+"""What a model that reads text only is told in the place of pictures."""
+
 
 class StepwiseChatModel(BaseChatModel):
     """Wraps a chat model without native tool calling; one call is one step.
@@ -156,6 +160,7 @@ class StepwiseChatModel(BaseChatModel):
     subject : returns the current subject of the conversation.
     steps_left : returns how many calls the model has left in this turn.
     seconds_left : returns the time limit of the next reply.
+    tools, tool_names : descriptions for the prompt, and names for the schema; see `bind_tools`.
     """
 
     inner: BaseChatModel = Field(exclude=True, repr=False)
@@ -163,6 +168,7 @@ class StepwiseChatModel(BaseChatModel):
     steps_left: Callable[[], int] = Field(exclude=True, repr=False)
     seconds_left: Callable[[], float] = Field(exclude=True, repr=False)
     tools: tuple[str, ...] = ()
+    tool_names: tuple[str, ...] = ()
 
     @property
     def _llm_type(self) -> str:
@@ -176,8 +182,12 @@ class StepwiseChatModel(BaseChatModel):
         **kwargs: object,
     ) -> Runnable[Any, AIMessage]:
         """A copy with descriptions of these tools for its prompt."""
-        described = [_describe_tool(tool) for tool in tools if tool.name != ModelAnswer.__name__]
-        return type(self)(**(dict(self) | {"tools": tuple(described)}))
+        offered = [tool for tool in tools if tool.name != ModelAnswer.__name__]
+        described = {
+            "tools": tuple(map(_describe_tool, offered)),
+            "tool_names": tuple(tool.name for tool in offered),
+        }
+        return type(self)(**(dict(self) | described))
 
     def _generate(
         self,
@@ -196,7 +206,7 @@ class StepwiseChatModel(BaseChatModel):
         reply = ask_structured(
             quiet,
             self._build_prompt(messages),
-            ModelStep,
+            ModelStep.with_tools(self.tool_names if self.steps_left() else ()),
             timeout=self.seconds_left(),
             listener=SentenceStream(stream_sentence).feed,
         )
@@ -211,7 +221,7 @@ class StepwiseChatModel(BaseChatModel):
         subject = self.subject()
         meant = narrow_subject(subject, question, earlier)
         turn = _current_turn(messages)
-        pictures, words = question_views(meant, turn)
+        pictures, words = question_views(meant, turn) if takes_pictures(self.inner) else ([], [NO_PICTURES])
         prompt = render(
             TURN_PROMPT,
             views=words,

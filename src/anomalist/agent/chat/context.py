@@ -76,6 +76,15 @@ class ModelStep(Frozen):
             self.answer()
         return self
 
+    @classmethod
+    def with_tools(cls, names: Sequence[str]) -> type[ModelStep]:
+        """The schema of a step that calls one of these tools or none; without it small models invent some.
+
+        Validation is as lenient as before: a tool that isn't there is answered as any wrong call.
+        """
+        tool: Any = (str, Field(max_length=60, json_schema_extra={"enum": ["", *names]}))
+        return create_model(cls.__name__, __base__=cls, tool=tool)
+
     def answer(self) -> ModelAnswer:
         """The answer of a step without a tool call."""
         return ModelAnswer(sentences=self.sentences, verdict=self.verdict, cannot=self.cannot)

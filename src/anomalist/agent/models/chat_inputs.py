@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from anomalist.agent.models.text_only import TextProcessor
 from anomalist.errors import ModelError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from PIL.Image import Image
 
+
+TEXT_ONLY_REMEDY = "Name a vision-language model, or none: measurements need none."
+"""What to do where a model that reads text only is to look at a picture."""
 
 # LangChain message type to role in chat templates.
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
@@ -67,6 +71,8 @@ def prepare_inputs(
     control = control_tokens(processor.tokenizer)
     conversation = [_chat_turn(message, control, picture or decode_picture) for message in messages]
     pictures = [block["image"] for turn in conversation for block in turn["content"] if "image" in block]
+    if pictures and isinstance(processor, TextProcessor):
+        raise ModelError("This model reads text only: it can't be shown pictures.", TEXT_ONLY_REMEDY)
     try:
         template = processor.chat_template or processor.tokenizer.chat_template
         inputs = processor.apply_chat_template(

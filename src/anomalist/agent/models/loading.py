@@ -1,4 +1,4 @@
-"""Load vision-language models from local folders and the Hugging Face cache; list and download them.
+"""Load language models from local folders and the Hugging Face cache; list and download them.
 
 Downloads only by `anomalist models pull`; no remote code, no pickle: safetensors only. Optional quantisation
 by bitsandbytes. Torch and transformers are imported inside the functions.
@@ -19,6 +19,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from anomalist.agent.models.text_only import find_gguf, is_text_only, unpacked_gguf
 from anomalist.errors import ModelError
 from anomalist.storage.files import file_sha256
 
@@ -34,18 +35,20 @@ DIGEST_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 def local_folder(name: str) -> Path:
-    """Find a model on this machine: a folder, or a name in the Hugging Face cache.
+    """Find a model on this machine: a folder, a GGUF file, or a name in the Hugging Face cache.
+
+    A GGUF file, or the only one in a folder, is unpacked once; the folder is then that of what was unpacked.
 
     Raises
     ------
     ModelError : the model is missing, incomplete, or its weights are pickles.
     """
     folder = Path(name).expanduser()
+    if (packed := find_gguf(folder)) is not None:
+        with _progress_on_terminals_only():
+            return unpacked_gguf(packed)
     if folder.is_file():
-        raise ModelError(
-            f"{name} is a file, not the folder of a model.",
-            "llama.cpp or Ollama can serve a GGUF file: see openai:.",
-        )
+        raise ModelError(f"{name} is a file, not the folder of a model or a GGUF file.")
     if not folder.is_dir():
         folder = _cached_folder(name)
     if not (folder / "config.json").is_file():
@@ -90,12 +93,11 @@ def load_network(
     ------
     ModelError : the weights can't be read, don't belong to the config, or don't fit into memory.
     """
-    from transformers import AutoModelForImageTextToText
-
+    auto_class = _auto_class(config)
     try:
-        skeleton = _meta_model(config)
+        skeleton = _meta_model(auto_class, config)
     except ValueError as error:
-        raise ModelError(f"{name} is a {config.model_type}: no model for pictures and text.") from error
+        raise ModelError(f"{name} is a {config.model_type}: no model that writes text.") from error
     options: dict[str, Any] = {"dtype": dtype}
     if quantisation:
         if getattr(config, "quantization_config", None):
@@ -109,7 +111,7 @@ def load_network(
             catch_out_of_memory(f"Loading {name}", memory_remedy(quantisation)),
             _progress_on_terminals_only(),
         ):
-            network, report = AutoModelForImageTextToText.from_pretrained(
+            network, report = auto_class.from_pretrained(
                 folder,
                 config=config,
                 device_map="auto",
@@ -219,13 +221,19 @@ def _cached_folder(name: str) -> Path:
         ) from error
 
 
-def _meta_model(config: Any) -> Any:  # noqa: ANN401
+def _auto_class(config: Any) -> Any:  # noqa: ANN401
+    """The class of transformers that loads a model of this config: one that sees, or one that reads only."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForCausalLM if is_text_only(config.model_type) else AutoModelForImageTextToText
+
+
+def _meta_model(auto_class: Any, config: Any) -> Any:  # noqa: ANN401
     """Build the network without weights."""
     import torch
-    from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(copy.deepcopy(config))
+        return auto_class.from_config(copy.deepcopy(config))
 
 
 def _sixteen_bit(config: Any) -> str:  # noqa: ANN401

@@ -46,6 +46,7 @@ from anomalist.agent.models.loading import (
     read_config,
     weights_digest,
 )
+from anomalist.agent.models.text_only import TextProcessor, is_text_only
 from anomalist.errors import ModelError
 
 DEFAULT_MAX_PIXELS = 1280 * 28 * 28
@@ -54,7 +55,7 @@ times as high, so that a single photograph can fill the memory."""
 
 
 def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any:  # noqa: ANN401
-    """Load the processor of a model.
+    """Load the processor of a model; that of one that reads text only is its tokenizer.
 
     Parameters
     ----------
@@ -62,6 +63,10 @@ def load_processor(folder: Path, model_type: str, max_pixels: int | None) -> Any
     model_type : as in its config.
     max_pixels : per picture, as in `limit_pixels`.
     """
+    if is_text_only(model_type):
+        from transformers import AutoTokenizer
+
+        return TextProcessor(AutoTokenizer.from_pretrained(folder, local_files_only=True))
     processor = _processor_class(model_type).from_pretrained(folder, local_files_only=True, backend="pil")
     limit_pixels(processor.image_processor, max_pixels)
     processor.image_processor = CachingImageProcessor(processor.image_processor)
@@ -151,11 +156,12 @@ def open_local(
     dtype: Dtype = "auto",
     max_pixels: int | None = None,
 ) -> LocalChatModel:
-    """Open a vision-language model from a folder or the local cache; nothing is downloaded.
+    """Open a model from a folder, a GGUF file or the local cache; nothing is downloaded.
 
     Parameters
     ----------
-    name : folder as saved by transformers, or name of a downloaded model, ``Qwen/Qwen3-VL-2B-Instruct``.
+    name : folder as saved by transformers, a GGUF file or a folder with one, or name of a downloaded model,
+        ``Qwen/Qwen3-VL-2B-Instruct``.
     quantisation : "nf4" (about half a byte per weight) or "int8" (one byte), by bitsandbytes; vision tower
         and head stay in 16 bit.
     dtype : of weights and activations; "auto" is the saved dtype.
@@ -194,7 +200,7 @@ def open_local(
 
 
 class LocalChatModel(BaseChatModel):
-    """A vision-language model in this process, with greedy decoding.
+    """A language model in this process, with or without eyes, with greedy decoding.
 
     Calls take ``response_format`` (constrained decoding by a JSON schema), ``max_tokens`` and ``timeout``
     (seconds from when the model is free). A reply that reaches ``max_tokens`` is returned truncated, with the
@@ -220,6 +226,11 @@ class LocalChatModel(BaseChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         names = ("model_name", "quantisation", "dtype", "max_pixels", "max_tokens")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether it can be shown pictures; one that can't reads text only."""
+        return not isinstance(self.processor, TextProcessor)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -336,7 +347,9 @@ class LocalChatModel(BaseChatModel):
         if prompt.length >= window:
             raise ModelError(
                 f"The conversation takes {prompt.length} tokens, and {self.model_name} holds {window}.",
-                "Lower max_pixels, or show fewer pictures.",
+                "Lower max_pixels, or show fewer pictures."
+                if prompt.pictures
+                else "Ask about less at once, or take a model that holds more.",
             )
         return int(min(wanted, window - prompt.length))
 

@@ -1,12 +1,13 @@
 """Model selection: from the text after ``--model`` (or ``ANOMALIST_MODEL``) to a chat model.
 
 The prefix of a name (``hf:``, ``openai:``, ``scripted:``) selects the function that opens it, imported only
-then. ``builtin`` is the small vision-language model that comes with the package; ``evidence`` takes none.
-Any other name is that of a reasoner of another package, see `anomalist.plugins`.
+then. ``evidence`` takes none. Any other name is that of a reasoner of another package, see
+`anomalist.plugins`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from anomalist.agent.models.text_only import takes_pictures
 from anomalist.errors import ModelError
 from anomalist.plugins import describe_plugin, load_plugin, names_plugin
 from anomalist.settings import Settings
@@ -21,13 +23,13 @@ from anomalist.settings import Settings
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-AUTO, EVIDENCE, BUILTIN = "auto", "evidence", "builtin"
+AUTO, EVIDENCE = "auto", "evidence"
 
 EVIDENCE_REASONER = "evidence (measurement only, no language model)"
 """What ``evidence`` is called in records."""
 
-BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights"
-"""Folder of the small vision-language model that comes with the package, as transformers saves one."""
+REMOVED_MODEL = "builtin"
+"""Model that came with earlier versions. Its name is still known, so that nothing else is opened by it."""
 
 MODEL_OPENERS: Mapping[str, str] = {
     "hf": "anomalist.agent.models.local:open_local",
@@ -37,7 +39,10 @@ MODEL_OPENERS: Mapping[str, str] = {
 """Prefix of a model's name → function that opens what follows it."""
 
 MODEL_NAME_HELP = (
-    "Name one as builtin, hf:NAME_OR_FOLDER, openai:URL#MODEL or scripted:FILE; evidence reasons without one."
+    "Name one as hf:NAME_OR_FOLDER, openai:URL#MODEL or scripted:FILE; evidence reasons without one."
+)
+REMOVED_REMEDY = (
+    f"Leave it out: measurements are then put into words. Or take another model. {MODEL_NAME_HELP}"
 )
 
 
@@ -58,7 +63,7 @@ class ModelSelection:
 
 
 def open_model(spec: str) -> BaseChatModel:
-    """Open a chat model: ``builtin``, ``hf:<name or folder>``, ``openai:<url>#<model>``, ``scripted:<file>``.
+    """Open a chat model: ``hf:<name or folder>``, ``openai:<url>#<model>``, ``scripted:<file>``.
 
     A local model may be followed by options, as in
     ``hf:Qwen/Qwen3-VL-2B-Instruct?quantisation=nf4&dtype=bfloat16&max_pixels=602112``. Nothing is downloaded.
@@ -72,6 +77,18 @@ def open_model(spec: str) -> BaseChatModel:
     name, options = _parse_options(rest) if kind == "hf" else (rest, {})
     opened: BaseChatModel = getattr(import_module(module), function)(name, **options)
     return opened
+
+
+def open_for_pictures(spec: str) -> BaseChatModel:
+    """Open a chat model that is to look; where it reads text only, a line of the log (on stderr) says so.
+
+    Raises ModelError, see `open_model`.
+    """
+    model = open_model(spec)
+    if not takes_pictures(model):
+        words = f"{spec} reads text only: no picture is shown to it, and what is seen is measured."
+        logging.getLogger(__name__).warning("%s", words)
+    return model
 
 
 def record_name(spec: str, model: BaseChatModel) -> str:
@@ -89,8 +106,6 @@ def describe_model(spec: str) -> str:
     """
     if spec == EVIDENCE:
         return EVIDENCE_REASONER
-    if spec == BUILTIN:
-        return "the small model that comes with anomalist, on this machine"
     if is_plugin(spec):
         return describe_plugin("anomalist.reasoners", spec)
     kind, rest = _split_spec(spec)
@@ -131,14 +146,14 @@ def is_plugin(spec: str) -> bool:
     prefix, colon, _ = spec.partition(":")
     return (
         not (colon and prefix in MODEL_OPENERS)
-        and spec != BUILTIN
+        and spec != REMOVED_MODEL
         and names_plugin("anomalist.reasoners", spec)
     )
 
 
 def _split_spec(spec: str) -> tuple[str, str]:
-    if spec == BUILTIN:  # a folder as any other
-        return "hf", str(BUILTIN_WEIGHTS)
+    if spec == REMOVED_MODEL:
+        raise ModelError("The small model builtin is no longer part of anomalist.", REMOVED_REMEDY)
     kind, colon, rest = spec.partition(":")
     if kind not in MODEL_OPENERS or not colon:
         # Not repeated in full: what follows may be an address with a password.

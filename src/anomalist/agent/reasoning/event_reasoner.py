@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from langchain_core.language_models import BaseChatModel
 
 from anomalist.agent.models.structured import RETRIES
+from anomalist.agent.models.text_only import takes_pictures
 from anomalist.agent.reasoning.event_naming import EventNaming
 from anomalist.agent.reasoning.event_watch import YES_THRESHOLD, EventWatch, ask_watch_items, quote_items
 from anomalist.agent.reasoning.policy import Policy, load_policy
@@ -73,6 +74,8 @@ class VLMEventReasoner:
 
     def _looks(self, event: Event) -> EventViews | str:
         """The pictures of an event, or why it is not asked about."""
+        if not takes_pictures(self.model):
+            return "it reads text only."
         if self.failures >= MAX_FAILURES:
             return "it had failed several times in a row."
         if self.allowance.left < 1:

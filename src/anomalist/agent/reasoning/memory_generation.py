@@ -14,6 +14,7 @@ Scenes are pairs of a normal and an anomalous description, deduplicated by sente
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +41,7 @@ from anomalist.memory.rules.rule import CaptionFile, Rule, shipped_anomalies
 from anomalist.memory.rules.statements import content_words, plain_form
 from anomalist.memory.scenes.scene import SceneDescription, ScenePair, apply_frame
 from anomalist.prompts.schemas import (
+    CAPTIONS_SHOWN,
     MAX_PAIRS,
     MAX_RULES,
     AnomalousElement,
@@ -57,9 +59,6 @@ RULES_SYSTEM_PROMPT, NORMAL_RULES_PROMPT, ANOMALOUS_RULES_PROMPT = (
     "rules_normal.v1",
     "rules_anomalous.v1",
 )
-
-CAPTIONS_SHOWN = 12
-"""Captions of a batch in the prompt; each may take a few hundred tokens."""
 
 MAX_FAILURES = 2
 """Failed calls in a row after which the induction is given up."""
@@ -158,7 +157,10 @@ def induce_by_model(
         normal += usual
         anomalous += contrast
     if not session.batches:
-        raise ModelError("The model gave no usable rules.", "Take another model, or induce without one.")
+        why = f" {session.failures[-1]}" if session.failures else ""
+        raise ModelError(
+            f"The model gave no usable rules.{why}", "Take another model, or induce without one."
+        )
     prompts = ", ".join(dict.fromkeys(prompt.id for prompt in session.prompts))
     by = f"{name}; {prompts}"
     anomalies = _anomaly_rules(session, anomalous, file, by, encoder)
@@ -198,6 +200,15 @@ def _sample_rows(rows: Sequence[int], captions: Sequence[str], seed: int) -> lis
     return sorted(drawn.tolist())
 
 
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+def repeats_form(text: str, prompt: Prompt) -> bool:
+    """Whether a text is copied from the form of reply that a prompt ends with, as small models do."""
+    form = prompt.text.rpartition("</data>")[2]
+    return text.strip() in _QUOTED.findall(form)
+
+
 def _ask_normal_rules(
     session: _ModelSession, file: CaptionFile, shown: Sequence[int]
 ) -> list[RuleElement] | str:
@@ -208,24 +219,27 @@ def _ask_normal_rules(
     found = []
     for element in reply.rules:
         rows = tuple(shown[n - 1] for n in dict.fromkeys(element.captions) if 1 <= n <= len(shown))
-        if rows and element.text:
+        if repeats_form(element.text, prompt):
+            session.dropped.append(f'"{element.text[:80]}" repeats the form that was asked for.')
+        elif rows and element.text:
             found.append(RuleElement(element.text, element.kind, session.batches, rows))
         else:
             session.dropped.append(f'"{element.text[:80]}" rests on no caption.')
-    return found or "none of them rests on a caption."
+    return found or "none of them rests on a caption, or they repeat the form."
 
 
 def _ask_anomalous_rules(
     session: _ModelSession, normal: Sequence[RuleElement], shown: Sequence[int]
 ) -> list[_AnomalyProposal] | str:
     pairs = [(element.kind, element.text) for element in normal]
-    reply = session.ask(render(ANOMALOUS_RULES_PROMPT, normal=pairs, most=MAX_RULES), AnomalousElements)
+    prompt = render(ANOMALOUS_RULES_PROMPT, normal=pairs, most=MAX_RULES)
+    reply = session.ask(prompt, AnomalousElements)
     if isinstance(reply, str):
         return reply
     return [
         (element, RuleElement(element.text, element.kind, session.batches, tuple(shown)))
         for element in reply.rules
-        if element.text
+        if element.text and not repeats_form(element.text, prompt)
     ]
 
 
@@ -434,12 +448,15 @@ def generate_scenes(
         recent = [*known, *(pair.anomalous.description for pair in pairs)][-SCENES_SHOWN:]
         prompt = render(WRITE_SCENES_PROMPT, place=place, count=wanted, known=recent)
         messages = [system_message(render(SCENES_SYSTEM_PROMPT)), user_message(prompt)]
-        reply = ask_structured(model, messages, WrittenPairs, timeout=REPLY_TIMEOUT)
+        reply = ask_structured(model, messages, WrittenPairs.at_most(wanted), timeout=REPLY_TIMEOUT)
         replies += reply.raw
         if reply.value is None:
             dropped += reply.problems[-1:]
             continue
         for written in reply.value.pairs[:wanted]:
+            if any(repeats_form(text, prompt) for text in (written.normal, written.anomalous)):
+                dropped.append(f"{written.normal[:60]!r}: it repeats the form that was asked for.")
+                continue
             pair, reason = _validate_pair(written, place, duplicates)
             pairs += [pair] if pair else []
             dropped += [reason] if reason else []

@@ -25,6 +25,7 @@ from anomalist.agent.models.structured import (
     system_message,
     user_message,
 )
+from anomalist.agent.models.text_only import takes_pictures
 from anomalist.agent.reasoning.claims import citable_event_ids, model_claims, quote_with_ids
 from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner
 from anomalist.agent.reasoning.policy import Policy
@@ -60,7 +61,7 @@ class VLMReasoner:
 
     Parameters
     ----------
-    model : a LangChain chat model that takes pictures.
+    model : a LangChain chat model; one that reads text only is not asked about pictures.
     name : model and quantisation, as recorded.
     guidance : the user's notes in words.
     normal_crop : returns the normal patch for a region; none is known by default.
@@ -86,15 +87,17 @@ class VLMReasoner:
         """Have the model describe and judge, and build the verdict from its replies and the evidence.
 
         A picture that as a whole is not like what was learned is not shown to it: no place was measured that
-        its reply could be held against.
+        its reply could be held against. A model that reads text only is not asked at all.
 
         Raises
         ------
         ModelError : the model can't be reached, failed, ran out of memory or timed out.
         """
-        if evidence.changed_input:
+        blind = not takes_pictures(self.model)
+        if evidence.changed_input or blind:
             verdict = EvidenceReasoner().judge(media, evidence, recall, policy)
-            return verdict.replace(reasoner=f"{verdict.reasoner}; {self.name} was not asked")
+            why = ": it reads text only" if blind else ""
+            return verdict.replace(reasoner=f"{verdict.reasoner}; {self.name} was not asked{why}")
         exchange = self._run_exchange(media, evidence, recall)
         return build_verdict(exchange, self.name, media, evidence, recall, policy)
 

@@ -1,1 +1,0 @@
-"""Train the small vision-language model (``--model builtin``) on synthetic cases."""
