@@ -14,7 +14,8 @@ pytest.importorskip("ray")
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail
 from anomalist.cluster.actors import PictureActor
-from anomalist.cluster.batch import ClusterRun, RayOptions, actor_task, stored_rows
+from anomalist.cluster.batch import ClusterRun, actor_task, stored_rows
+from anomalist.cluster.connection import RayOptions
 from anomalist.cluster.sources import list_sources
 from anomalist.composition import InspectionSettings
 from anomalist.errors import DataError, ProfileError

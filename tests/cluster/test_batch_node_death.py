@@ -17,7 +17,8 @@ pytest.importorskip("ray")
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail
-from anomalist.cluster.batch import ClusterRun, RayOptions
+from anomalist.cluster.batch import ClusterRun
+from anomalist.cluster.connection import RayOptions
 from anomalist.cluster.sources import list_sources
 from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector

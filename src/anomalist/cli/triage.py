@@ -157,6 +157,13 @@ def triage(
     ] = None,
     keep_media: KeepMediaOption = None,
     workers: WorkersOption = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --follow and cameras that have names: follow them on a Ray cluster, as in inspect.",
+        ),
+    ] = None,
     json: JsonOption = False,
     fail_on: Annotated[
         FailOnClip | None, typer.Option(help="Exit with 1 when a clip gets this verdict.")
@@ -174,6 +181,11 @@ def triage(
 
     if follow and workers > 1:
         raise DataError("--workers is for clips; a stream has one.", "Start one process a camera.")
+    if ray is not None and not (follow and names_cameras(paths)):
+        raise DataError(
+            "--ray is for cameras that are followed.",
+            "Name them: triage --follow cam1=rtsp://… cam2=rtsp://…",
+        )
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
     if follow and names_cameras(paths):
@@ -211,7 +223,7 @@ def triage(
     trail = open_trail(keep_media and keep_media.value)
     if follow:
         addresses = [*(publish or ()), *([webhook] if webhook is not None else ())]
-        follow_sources(paths, profile, settings, AlertOutput(out, addresses, trail))
+        follow_sources(paths, profile, settings, AlertOutput(out, addresses, trail), ray)
         return
     run = Triage(announced(settings))
     say_notes(run)

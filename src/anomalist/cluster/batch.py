@@ -7,17 +7,14 @@ the test of the run for drift, the records of the run folder, and their entries 
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.reasoning.evidence_reasoner import drift_claim
 from anomalist.cluster.actors import ActorTask, PictureActor
+from anomalist.cluster.connection import RayOptions, connected, told_environment
 from anomalist.cluster.sources import named
 from anomalist.composition import InspectionSettings, resolve_model
 from anomalist.errors import DataError
@@ -30,32 +27,10 @@ from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import RunWatcher
 from anomalist.vision.parallel import evidence_opener
 from anomalist.vision.shift.run_test import RunTests, drift_in_run
-from anomalist.vision.worker_pool import usable_cores
 
-LOCAL = "local"
-"""Address that starts a Ray of its own on this machine."""
 PART_PICTURES = 64
 """Pictures of a batch, and so rows of a Parquet file, at most."""
 _BATCHES_PER_ACTOR = 4  # at least, where there are few pictures: so that the work can be spread
-_CONNECT_SECONDS = 5.0
-_SECRETS = ("ANOMALIST_PUBLISH", "ANOMALIST_WEBHOOK_SECRET", "ANOMALIST_MQTT_PASSWORD")
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """Which cluster, and how much of it.
-
-    Parameters
-    ----------
-    address : of the head node, "host:port"; "auto" for the cluster that this machine is in, "local" for one
-        of its own.
-    actors : at most; None takes one a core. Ray Data starts with one and adds more while there is work.
-    gpus : that each actor takes, a fraction for several on one.
-    """
-
-    address: str = LOCAL
-    actors: int | None = None
-    gpus: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +47,7 @@ class ClusterRun:
     settings: InspectionSettings
     inspector: Inspector
     sources: Sequence[str]
-    options: RayOptions = RayOptions()
+    options: RayOptions = field(default_factory=RayOptions)
 
     def records(self, run: ImageRun, progress: Progress = no_progress) -> Iterator[Record]:
         """Inspect the pictures; yields new records in their order, each once it is stored and in the log.
@@ -91,7 +66,7 @@ class ClusterRun:
         pictures = [
             (source, _key(before.get(name))) for source, name in zip(self.sources, names, strict=True)
         ]
-        with _connected(self.options):
+        with connected(self.options):
             _run_actors(task, pictures, self.options, progress)
         rows = stored_rows(task.parts)
         made: Iterator[Record] = (_record(rows[name]) for name in names if name in rows)
@@ -138,55 +113,8 @@ def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) ->
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(parts, error) from error
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("ANOMALIST_") and name not in _SECRETS
-    }
-    return ActorTask(told, source.digest, inspector.settings_digest, out.absolute(), parts, environment)
-
-
-@contextmanager
-def _connected(options: RayOptions) -> Iterator[None]:
-    """A connection to the cluster, that ends with the context if it began with it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if ":" in options.address:
-        _check_reachable(options.address)
-    own = options.address == LOCAL
-    try:
-        ray.init(
-            address=options.address,
-            num_cpus=(options.actors or usable_cores()) if own else None,
-            include_dashboard=False if own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(options.address, str(error)) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from error
-
-
-def _no_cluster(address: str, why: str) -> DataError:
-    return DataError(
-        f"No Ray cluster answers at {address} ({' '.join(why.split())[:160]}).",
-        'Give the address of its head node, host:port, or "local" for one on this machine.',
+    return ActorTask(
+        told, source.digest, inspector.settings_digest, out.absolute(), parts, told_environment()
     )
 
 
