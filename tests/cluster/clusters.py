@@ -36,6 +36,25 @@ def cluster_of(nodes: int) -> Iterator[Any]:
         cluster.shutdown()
 
 
+@contextmanager
+def one_node(cores: int) -> Iterator[None]:
+    """A Ray of so many cores on this machine."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=cores,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def kill_node(cluster: Any, node: str) -> None:
     """Kill all processes of a node, by its id, at once."""
     found = next(each for each in cluster.worker_nodes if each.node_id == node)

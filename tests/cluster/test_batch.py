@@ -24,32 +24,16 @@ from anomalist.runs import ImageRun
 from anomalist.types.image import Record
 from anomalist.vision.profile import Profile
 from tests.boards import board, noisy, spot
+from tests.cluster.clusters import WHAT_RAY_LEAVES, one_node
 from tests.pictures import holed, tile, write
 
-# What Ray itself leaves open when it ends.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-]
+pytestmark = WHAT_RAY_LEAVES
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayOptions]:
-    """Ray on this machine, of two actors."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-    )
-    yield RayOptions(actors=2)
-    ray.shutdown()
+    with one_node(2):
+        yield RayOptions(actors=2)
 
 
 @pytest.fixture

@@ -24,16 +24,11 @@ from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector
 from anomalist.runs import ImageRun
 from tests.boards import board, noisy, spot
+from tests.cluster.clusters import WHAT_RAY_LEAVES, cluster_of
 from tests.cluster.test_batch import decided
 from tests.pictures import write
 
-pytestmark = [
-    pytest.mark.scale,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-]
+pytestmark = [pytest.mark.scale, *WHAT_RAY_LEAVES]
 
 PICTURES = int(os.environ.get("SCALE_PICTURES", "120"))
 RUNS = int(os.environ.get("SCALE_RUNS", "3"))
@@ -41,18 +36,8 @@ RUNS = int(os.environ.get("SCALE_RUNS", "3"))
 
 @pytest.fixture
 def nodes() -> Iterator[Any]:
-    """A head without cores, and two nodes of one core; each with a Ray of its own processes."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with cluster_of(2) as cluster:
+        yield cluster
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -23,7 +23,6 @@ from anomalist.cluster.camera_actor import CameraActor, CameraTask, by_this_cloc
 from anomalist.cluster.cameras import ClusterCameras, choose_node
 from anomalist.cluster.connection import RayOptions
 from anomalist.composition import TriageSettings
-from anomalist.errors import AnomalistError
 from anomalist.streaming import LiveAlert
 from anomalist.vision.motion.scene import Scene
 from tests.agent.event_cases import REPLY, RecordingChatModel
@@ -92,62 +91,28 @@ def test_a_cluster_tells_what_one_machine_tells_within_the_same_budget(
     assert followed.recent("gate").size == (120, 160)
 
 
-def test_a_camera_that_ends_its_processes_is_set_aside_and_disturbs_nobody(
-    nodes: Any, films: list[Camera], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    real = ClusterCameras._ask_what_is_new
-
-    def asked(self: ClusterCameras, line: Any) -> None:
-        real(self, line)
-        if line.camera.name == "gate":
-            ray.kill(line.actor)
-
-    monkeypatch.setattr(ClusterCameras, "_ask_what_is_new", asked)
-    with ClusterCameras(films[:2], open_triages(films[:2], SETTINGS), RayOptions()) as followed:
-        alerts = list(followed.alerts())
-    states = {name: [row["state"] for row in rows] for name, rows in told(alerts).items()}
-    assert states == {"gate": ["lost", "ended"], "yard": ["opened", "closed", "ended"]}
-    assert "gate was set aside: it has ended 3 processes" in str(alerts[-1].why or alerts[-2].why)
-    gate, yard = followed.statuses()
-    assert gate.state == yard.state == "ended" and gate.why and yard.why is None
-
-
-def test_a_scene_of_another_version_on_all_nodes_is_one_error(
-    nodes: Any, films: list[Camera], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = ClusterCameras._task
-    monkeypatch.setattr(
-        ClusterCameras, "_task", lambda self, line: replace(real(self, line), scene_digest="0" * 64)
-    )
-    with (
-        ClusterCameras(films[:1], open_triages(films[:1], SETTINGS), RayOptions()) as followed,
-        pytest.raises(AnomalistError, match="another version of street"),
-    ):
-        list(followed.alerts())
-
-
 def test_cameras_of_a_node_that_dies_go_on_elsewhere_and_tell_nothing_twice(
     nodes: Any, street: Scene
 ) -> None:
-    with live_cameras(street, 2) as cameras:
-        with ClusterCameras(cameras, open_triages(cameras, SETTINGS), RayOptions()) as followed:
-            alerts: list[LiveAlert] = []
-            killed, moved = None, ""
-            for alert in followed.alerts():
-                alerts.append(alert)
-                opened = {each.camera for each in alerts if each.state == "opened"}
-                placed = followed.placed()
-                if killed is None and len(opened) == 2:
-                    assert len(set(placed.values())) == 2  # the load is spread
-                    moved = str(alert.camera)
-                    killed = str(placed[moved])
-                    kill_node(nodes, killed)
-                back = [each for each in alerts if each.state == "back"]
-                if back and any(each.state == "opened" for each in alerts[alerts.index(back[0]) :]):
-                    break
-            assert followed.placed()[moved] not in (killed, None)
+    with (
+        live_cameras(street, 2) as cameras,
+        ClusterCameras(cameras, open_triages(cameras, SETTINGS), RayOptions()) as followed,
+    ):
+        alerts: list[LiveAlert] = []
+        killed, moved = None, ""
+        for alert in followed.alerts():
+            alerts.append(alert)
+            opened = {each.camera for each in alerts if each.state == "opened"}
+            placed = followed.placed()
+            if killed is None and len(opened) == 2:
+                assert len(set(placed.values())) == 2  # the load is spread
+                moved = str(alert.camera)
+                killed = str(placed[moved])
+                kill_node(nodes, killed)
+            back = [each for each in alerts if each.state == "back"]
+            if back and any(each.state == "opened" for each in alerts[alerts.index(back[0]) :]):
+                break
+        assert followed.placed()[moved] not in (killed, None)
     gone = [alert for alert in alerts if alert.camera == moved and alert.state == "lost"]
     assert len(gone) == 1 and "is gone" in str(gone[0].why)
     assert [each.camera for each in alerts if each.state == "back"] == [moved]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,14 @@ from anomalist.cli.eval_runs import (
     save_runs,
 )
 from anomalist.cli.eval_severity import severity
-from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
+from anomalist.cli.terminal import (
+    Effort,
+    EffortOption,
+    RateOption,
+    RayOption,
+    WorkersOption,
+    use_passive_wait_policy,
+)
 from anomalist.errors import DataError
 
 OpenOnlyOption = Annotated[
@@ -86,6 +94,7 @@ def detection(
     ] = None,
     false_alarm_rate: RateOption = None,
     workers: WorkersOption = 1,
+    ray: RayOption = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder in which runs are kept, with their times, and found again."),
@@ -98,6 +107,8 @@ def detection(
 ) -> None:
     """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
     from anomalist.cli.terminal import out, progress_bars
+    from anomalist.cluster.connection import RayOptions, connected
+    from anomalist.cluster.measuring import measure_on_cluster
     from anomalist.eval.detection import (
         DetectionResult,
         contenders,
@@ -119,9 +130,11 @@ def detection(
             f"Known are {', '.join(DetectorChoice)}, neighbours, pyod:NAME, anomalib:NAME and peer:SCRIPT.",
         )
     normals = 1 if train_normals is None else train_normals
+    cluster = None if ray is None else RayOptions(ray, workers if workers > 1 else None)
+    measure = None if cluster is None else partial(measure_on_cluster, options=cluster)
     asked = [
         *(
-            replace(each, workers=workers)
+            replace(each, workers=workers, measure=measure)
             for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
         ),
         *(
@@ -132,6 +145,8 @@ def detection(
     ]
     saved, results = [], []
     with ExitStack() as stack:
+        if cluster is not None:
+            stack.enter_context(connected(cluster))
         progress = stack.enter_context(progress_bars())
         kept = None if cache is None else stack.enter_context(ResultCache(cache, RUNS))
         for run in run_detection(

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from anomalist.cluster.mapping import failure_columns
 from anomalist.cluster.sources import fetch_all, named
 from anomalist.composition import InspectionSettings
 from anomalist.errors import AnomalistError, DataError, MediaError
@@ -147,12 +148,7 @@ def picture_key(task: ActorTask, source: str, sha256: str | None) -> str:
 
 
 def _told(new: int, old: int, error: AnomalistError | None) -> dict[str, list[Any]]:
-    return {
-        "new": [new],
-        "old": [old],
-        "error": ["" if error is None else error.message],
-        "remedy": ["" if error is None else error.remedy],
-    }
+    return {"new": [new], "old": [old], **failure_columns(error)}
 
 
 def write_part(folder: Path, records: Sequence[Record]) -> None:

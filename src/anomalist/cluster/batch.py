@@ -15,6 +15,7 @@ from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.reasoning.evidence_reasoner import drift_claim
 from anomalist.cluster.actors import ActorTask, PictureActor
 from anomalist.cluster.connection import RayOptions, connected, told_environment
+from anomalist.cluster.mapping import map_on_actors
 from anomalist.cluster.sources import named
 from anomalist.composition import InspectionSettings, resolve_model
 from anomalist.errors import DataError
@@ -30,7 +31,6 @@ from anomalist.vision.shift.run_test import RunTests, drift_in_run
 
 PART_PICTURES = 64
 """Pictures of a batch, and so rows of a Parquet file, at most."""
-_BATCHES_PER_ACTOR = 4  # at least, where there are few pictures: so that the work can be spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,40 +125,12 @@ def _run_actors(
     progress: Progress,
 ) -> None:
     """Have actors inspect the pictures; returns when the rows of all are stored."""
-    import pyarrow as pa
-    import ray
-    import ray.data
-
-    actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    size = max(1, min(PART_PICTURES, -(-len(pictures) // (actors * _BATCHES_PER_ACTOR))))
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    blocks = [
-        pa.table({"source": [s for s, _ in some], "key": [key for _, key in some]})
-        for some in (pictures[start : start + size] for start in range(0, len(pictures), size))
-    ]
-    told = ray.data.from_arrow(blocks).map_batches(
-        PictureActor,
-        fn_constructor_args=(task,),
-        batch_size=size,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(blocks))),
-        num_cpus=1,
-        num_gpus=options.gpus or None,
-    )
+    columns = {"source": [source for source, _ in pictures], "key": [key for _, key in pictures]}
     done = 0
     progress("inspecting", 0, len(pictures))
-    try:
-        for row in told.iter_rows():
-            if row["error"]:
-                raise DataError(row["error"], row["remedy"])
-            done += row["new"] + row["old"]
-            progress("inspecting", done, len(pictures))
-    except ray.exceptions.RayError as error:
-        why = str(error).strip().splitlines()
-        raise DataError(
-            f"Ray has ended the run: {why[-1] if why else type(error).__name__}",
-            "Run the same command again: what is done stays done.",
-        ) from error
+    for row in map_on_actors(PictureActor, (task,), columns, PART_PICTURES, options):
+        done += row["new"] + row["old"]
+        progress("inspecting", done, len(pictures))
 
 
 def stored_rows(parts: Path) -> dict[str, str]:

@@ -75,6 +75,7 @@ class _Followed:
     load : cores that it takes, as was measured last.
     frames : that were scored by processes which have ended.
     deaths : nodes where its process has ended of late.
+    over : whether nothing more comes of it; it may have ended before, and wait for a model.
     """
 
     camera: Camera
@@ -93,10 +94,7 @@ class _Followed:
     answers: dict[str, Answer] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
-
-    @property
-    def over(self) -> bool:
-        return self.status.state == "ended"
+    over: bool = False
 
     def heard(self, status: CameraStatus) -> None:
         """Take note of how it is doing on its node."""
@@ -290,11 +288,10 @@ class ClusterCameras:
     def _ended(self, line: _Followed, error: AnomalistError | None) -> Iterator[LiveAlert]:
         """A camera that nothing more comes of."""
         _end_actor(line)
+        line.over = True
         if error is not None:
             line.status = line.status.replace(state="ended", why=str(error))
             yield from self._told(line, _said(line, "ended", str(error)))
-        elif not line.over:
-            line.status = line.status.replace(state="ended")
 
     def _gone(self, line: _Followed, why: str) -> Iterator[LiveAlert]:
         """Let a camera go on elsewhere, if it is not itself what ends processes."""
@@ -349,7 +346,7 @@ def _followed(camera: Camera, triage: Triage, before: CameraProgress | None) -> 
         state="ended" if done else "lost" if progress.lost else "connecting",
         stream_time=round(progress.time, 3),
     )
-    return _Followed(camera, triage, progress, source, status, RecentFrames(source))
+    return _Followed(camera, triage, progress, source, status, RecentFrames(source), over=done)
 
 
 def _said(line: _Followed, state: AlertState, why: str) -> LiveAlert:
