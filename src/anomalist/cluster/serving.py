@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalist.cluster.connection import RayOptions, connected, told_environment
+from anomalist.cluster.connection import LOCAL, RayOptions, connected, told_environment
 from anomalist.cluster.measuring import MeasuringActor, measured_picture
 from anomalist.errors import DataError
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
@@ -138,7 +138,10 @@ def served(options: RayOptions) -> Iterator[ServedMeasuring]:
         try:
             yield ServedMeasuring(handle)
         finally:
+            handle.shutdown()
             serve.delete(_NAME)
+            if options.address == LOCAL:
+                serve.shutdown()
 
 
 def _batching(serve: Any) -> type:  # noqa: ANN401
