@@ -16,6 +16,7 @@ pytest.importorskip("ray")
 
 from anomalist.agent.reasoning.event_reasoner import make_annotator
 from anomalist.agent.reasoning.vlm_reasoner import CallBudget
+from anomalist.audit.reading import verify_log
 from anomalist.cameras.camera_set import CameraSet, open_triages
 from anomalist.cameras.listing import Camera
 from anomalist.cameras.progress import CameraProgress, utc, what_is_told
@@ -26,6 +27,7 @@ from anomalist.composition import TriageSettings
 from anomalist.streaming import LiveAlert
 from anomalist.vision.motion.scene import Scene
 from tests.agent.event_cases import REPLY, RecordingChatModel
+from tests.cli.running import run
 from tests.cluster.clusters import WHAT_RAY_LEAVES, cluster_of, kill_node
 from tests.cluster.live import live_cameras
 from tests.street import make_film, walker
@@ -89,6 +91,21 @@ def test_a_cluster_tells_what_one_machine_tells_within_the_same_budget(
     opened = [alert.event for alert in found if alert.state == "opened" and alert.event]
     assert len(opened) == 2
     assert followed.recent("gate").size == (120, 160)
+
+
+def test_the_command_follows_on_a_cluster_and_tells_nothing_twice(
+    nodes: Any, films: list[Camera], street: Scene, tmp_path: Path
+) -> None:
+    words = ["triage", "--follow", f"gate={films[0].source}", "--profile", f"{street.path}/"]
+    words += ["--out", str(tmp_path / "out"), "--ray", "auto"]
+    done = run(*words, ANOMALIST_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    alerts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [alert["state"] for alert in alerts] == ["opened", "closed", "ended"]
+    assert (tmp_path / "out" / alerts[0]["event"]["key_frame"]).read_bytes()[:2] == b"\xff\xd8"
+    assert verify_log(tmp_path / "home" / "audit").sound
+    again = run(*words, ANOMALIST_HOME=str(tmp_path / "home"))
+    assert (again.returncode, again.stdout) == (0, "")
 
 
 def test_cameras_of_a_node_that_dies_go_on_elsewhere_and_tell_nothing_twice(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,14 @@ pytest.importorskip("ray")
 
 from anomalist.cluster.captions import ClusterEncoder, EncodingActor, index_on_cluster
 from anomalist.cluster.connection import RayOptions
-from anomalist.cluster.measuring import MeasuringActor, measure_on_cluster
-from anomalist.eval.detection import contenders, run_detection
-from anomalist.eval.saved_runs import ScoredPicture
+from anomalist.cluster.measuring import MeasuringActor
 from anomalist.memory.embedding import load_encoder
 from anomalist.memory.scenes.memory import build_memory
 from anomalist.memory.scenes.store import SceneStore
 from anomalist.memory.vector_index import VectorIndex
 from anomalist.vision.detectors.unsupervised import ZeroShotEvidence
 from anomalist.vision.parallel import evidence_opener
+from tests.cli.running import run
 from tests.cluster.clusters import WHAT_RAY_LEAVES, one_node
 
 pytestmark = WHAT_RAY_LEAVES
@@ -37,23 +35,26 @@ def cluster() -> Iterator[RayOptions]:
 def test_an_evaluation_on_a_cluster_gives_the_figures_of_a_plain_one(
     cluster: RayOptions, labelled: Path
 ) -> None:
-    (plain,) = contenders(["surface"], ["fast"], 8, None)
-    spread = replace(plain, measure=partial(measure_on_cluster, options=cluster))
-    made = [
-        list(run_detection(labelled, [each], train_normals=8, groups=labelled / "groups.csv"))
-        for each in (plain, spread)
-    ]
-    costs = ("learn_seconds", "ms_per_image", "peak_memory_mb")
-    one, other = ({name: value for name, value in run.result.items() if name not in costs} for (run,) in made)
+    words = ["eval", "detection", "--data", labelled, "--groups", "groups.csv", "--train-normals", "8"]
+    words += ["--detector", "surface", "--effort", "fast", "--json"]
+    plain, spread = run(*words), run(*words, "--ray", "local", "--workers", "2")
+    assert (plain.returncode, spread.returncode) == (0, 0), spread.stderr
+    costs = ("learn_seconds", "ms_per_image", "peak_memory_mb", "workers")
+    one, other = (
+        {name: value for name, value in json.loads(done.stdout).items() if name not in costs}
+        for done in (plain, spread)
+    )
     assert one == other
-    assert one["image_auroc"] is not None
-    for here, there in zip(made[0][0].pictures, made[1][0].pictures, strict=True):
-        assert there.score == pytest.approx(here.score, rel=1e-4)  # batches of another size
-        assert replaced(there) == replaced(here)
+    assert one["image_auroc"] is not None and one["pixel_auroc"] is not None
 
 
-def replaced(picture: ScoredPicture) -> ScoredPicture:
-    return picture.replace(score=None)
+def test_a_memory_is_built_on_a_cluster_by_its_command(cluster: RayOptions, tmp_path: Path) -> None:
+    captions = tmp_path / "yard.txt"
+    captions.write_text("A forklift drives past the gate.\nTwo men carry a plank.\n" * 25)
+    said = [run("memory", "build", "--from", captions, "--name", name, *more).stdout
+            for name, more in (("plain", ()), ("spread", ("--ray", "local")))]  # fmt: skip
+    assert said[1].replace("spread", "plain") == said[0]
+    assert "Remembered 2 new scenes of 50 captions" in said[1]
 
 
 def test_captions_embedded_on_a_cluster_make_the_memory_of_the_plain_command(

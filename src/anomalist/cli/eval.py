@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,9 @@ from anomalist.cli.terminal import (
     use_passive_wait_policy,
 )
 from anomalist.errors import DataError
+
+if TYPE_CHECKING:
+    from anomalist.composition import Measure
 
 OpenOnlyOption = Annotated[
     bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
@@ -107,8 +110,6 @@ def detection(
 ) -> None:
     """Learn from some good pictures of a labelled folder, or from none, and score the rest."""
     from anomalist.cli.terminal import out, progress_bars
-    from anomalist.cluster.connection import RayOptions, connected
-    from anomalist.cluster.measuring import measure_on_cluster
     from anomalist.eval.detection import (
         DetectionResult,
         contenders,
@@ -130,23 +131,20 @@ def detection(
             f"Known are {', '.join(DetectorChoice)}, neighbours, pyod:NAME, anomalib:NAME and peer:SCRIPT.",
         )
     normals = 1 if train_normals is None else train_normals
-    cluster = None if ray is None else RayOptions(ray, workers if workers > 1 else None)
-    measure = None if cluster is None else partial(measure_on_cluster, options=cluster)
-    asked = [
-        *(
-            replace(each, workers=workers, measure=measure)
-            for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
-        ),
-        *(
-            peer_contender(name, peer_python, false_alarm_rate)
-            for name in dict.fromkeys(named)
-            if is_peer(name)
-        ),
-    ]
     saved, results = [], []
     with ExitStack() as stack:
-        if cluster is not None:
-            stack.enter_context(connected(cluster))
+        measure = _on_cluster(ray, workers, stack)
+        asked = [
+            *(
+                replace(each, workers=workers, measure=measure)
+                for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
+            ),
+            *(
+                peer_contender(name, peer_python, false_alarm_rate)
+                for name in dict.fromkeys(named)
+                if is_peer(name)
+            ),
+        ]
         progress = stack.enter_context(progress_bars())
         kept = None if cache is None else stack.enter_context(ResultCache(cache, RUNS))
         for run in run_detection(
@@ -170,6 +168,18 @@ def detection(
     for runs in group_runs_by_contender(results):
         if len(runs) > 1:
             print(summarize_seeds(runs).model_dump_json())
+
+
+def _on_cluster(ray: str | None, workers: int, stack: ExitStack) -> Measure | None:
+    """What measures on a Ray cluster, connected until the stack is closed; None where none is named."""
+    if ray is None:
+        return None
+    from anomalist.cluster.connection import RayOptions, connected
+    from anomalist.cluster.measuring import measure_on_cluster
+
+    options = RayOptions(ray, workers if workers > 1 else None)
+    stack.enter_context(connected(options))
+    return partial(measure_on_cluster, options=options)
 
 
 @app.command()

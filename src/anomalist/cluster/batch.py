@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.reasoning.evidence_reasoner import drift_claim
-from anomalist.cluster.actors import ActorTask, PictureActor
+from anomalist.cluster.actors import ActorTask, PictureActor, turn_of
 from anomalist.cluster.connection import RayOptions, connected, told_environment
 from anomalist.cluster.mapping import map_on_actors
 from anomalist.cluster.sources import named
@@ -113,8 +113,9 @@ def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) ->
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(parts, error) from error
+    turn = 1 + max(map(turn_of, parts.glob("*.parquet")), default=0)
     return ActorTask(
-        told, source.digest, inspector.settings_digest, out.absolute(), parts, told_environment()
+        told, source.digest, inspector.settings_digest, out.absolute(), parts, turn, told_environment()
     )
 
 
@@ -134,7 +135,7 @@ def _run_actors(
 
 
 def stored_rows(parts: Path) -> dict[str, str]:
-    """The rows of the Parquet files, as JSON by source; of several of one source the newest.
+    """The rows of the Parquet files, as JSON by source; of several of one source that of the latest turn.
 
     Raises DataError when a file is damaged.
     """
@@ -142,7 +143,7 @@ def stored_rows(parts: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     rows: dict[str, str] = {}
-    for file in sorted(parts.glob("*.parquet"), key=lambda each: each.stat().st_mtime_ns):
+    for file in sorted(parts.glob("*.parquet"), key=lambda each: (turn_of(each), each.stat().st_mtime_ns)):
         try:
             table = pq.read_table(file, columns=["source", "row"], partitioning=None)
         except (OSError, pa.ArrowException) as error:
