@@ -42,7 +42,7 @@ MAX_DEATHS = 3
 """Processes that a camera may end, with few frames scored in each, before it is set aside."""
 _FEW = 1000  # frames
 _TAKE_SECONDS = 1.0  # that an actor waits for something new
-_HUNG_SECONDS = 60.0  # without a reply after which a node is taken to be gone; opening a scene takes some
+_HUNG_SECONDS = 300.0  # without a reply after which a node is gone that Ray itself takes to be there
 _AVOID_SECONDS = 60.0  # for which a node is avoided where an actor has died: it may die altogether
 
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class ClusterCameras:
     ) -> None:
         self._options = options
         self._silence = silence
-        self._unfit: dict[str, AnomalistError] = {}
+        self._unfit: dict[tuple[str, str], AnomalistError] = {}
         self._avoided: dict[str, float] = {}
         self._questions: SimpleQueue[tuple[_Followed, RecentFrames, Event] | None] = SimpleQueue()
         self._lines = {
@@ -161,15 +161,23 @@ class ClusterCameras:
 
         Raises
         ------
-        AnomalistError : no node is left that has the scene of a camera, in the same version.
+        AnomalistError : no node has the scene of a camera, in the same version. Once some are followed, such
+            a camera has ended, and the others go on.
         """
         import ray
 
         while open_ones := [line for line in self._lines.values() if not line.over]:
             for line in open_ones:
                 if line.reply is None:
-                    self._ask_what_is_new(line)
-            waiting = {line.reply: line for line in open_ones}
+                    try:
+                        self._ask_what_is_new(line)
+                    except AnomalistError as error:
+                        if not any(each.status.frames for each in self._lines.values()):
+                            raise
+                        yield from self._ended(line, error)  # the others go on
+            waiting = {line.reply: line for line in open_ones if line.reply is not None}
+            if not waiting:
+                continue
             ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0.0)
             if not ready:
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_TAKE_SECONDS)
@@ -210,11 +218,12 @@ class ClusterCameras:
 
         now = time.monotonic()
         cores = {each["NodeID"]: each["Resources"].get("CPU", 0.0) for each in ray.nodes() if each["Alive"]}
-        fit = {node: count for node, count in cores.items() if node not in self._unfit}
+        unfit = {node: why for (node, scene), why in self._unfit.items() if scene == line.camera.profile}
+        fit = {node: count for node, count in cores.items() if node not in unfit}
         avoided = frozenset(node for node, until in self._avoided.items() if now < until)
         node = choose_node(fit, self._load(), avoided)
         if node is None:
-            raise next(iter(self._unfit.values()), DataError("No node of the cluster is alive."))
+            raise next(iter(unfit.values()), DataError("No node of the cluster is alive."))
         actor = ray.remote(num_cpus=0, max_restarts=0)(CameraActor)
         line.actor = actor.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
@@ -314,9 +323,9 @@ class ClusterCameras:
             yield from self._told(line, _said(line, "lost", why))
 
     def _set_aside(self, line: _Followed, error: AnomalistError) -> None:
-        """Place no camera any more on a node that can't follow one."""
-        self._unfit[str(line.node)] = error
-        _log.warning("A node takes no cameras: %s", error)
+        """Place no camera of a scene any more on a node that can't follow one."""
+        self._unfit[str(line.node), line.camera.profile] = error
+        _log.warning("A node takes no cameras of %s: %s", line.triage.scene.name, error)
         _end_actor(line)
 
     def _answer(self) -> None:
