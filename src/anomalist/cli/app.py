@@ -61,6 +61,8 @@ EXTRAS = {
     "bitsandbytes": "models",
     "decord": "video",
     "fastapi": "server",
+    "grpc": "ray",
+    "grpc_reflection": "ray",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",
