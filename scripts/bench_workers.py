@@ -4,7 +4,7 @@
 rendered tiles, then inspects others, alternating one worker, several, and with ``--ray`` as many actors of a
 Ray on this machine, each run in a process of its own that also loads the profile. All have one thread a
 process then, so that the same work is compared. "steady" leaves out what is done once, by the difference
-between all pictures and the first tenth.
+between all pictures and a few, with which all have begun.
 Each figure is the median of the rounds; "load" is the machine's load average before each round: with other
 programs on the cores these say little. "cpu_ms_per_picture" is the steady time on cores of all processes of a
 run together, which other programs change less: what it grows by with several workers is what they cost.
@@ -28,6 +28,7 @@ import psutil
 from generated_parts import write_tiles
 
 from anomalist.pipeline import learn
+from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
 from anomalist.vision.worker_pool import usable_cores
 
 TO_LEARN = 24
@@ -81,7 +82,9 @@ def main() -> None:
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--effort", choices=("fast", "normal"), default="fast")
     asked = parser.parse_args()
-    few = asked.pictures // 10
+    few = max(asked.pictures // 10, 2 * MAX_BATCH_PICTURES * asked.workers)  # all have begun by then
+    if asked.pictures <= few:
+        parser.error(f"more than {few} pictures are needed")
     with TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["ANOMALIST_HOME"] = str(folder / "home")
