@@ -24,9 +24,10 @@ serve: install
 test: install lint
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
-# Clusters of three nodes on this machine, of which one is killed again and again.
+# Clusters of several nodes on this machine, of which one is killed again and again. Larger:
+# SCALE_PICTURES=20000 SCALE_RUNS=10 make test-scale
 test-scale: install
-	$(BIN)/python -m pytest -m scale tests/cluster
+	$(BIN)/python -m pytest -m scale -s tests/cluster
 
 # An evaluation that is killed at twenty random moments.
 test-kills: install
@@ -63,6 +64,7 @@ bench: install bench-sets bench-mtd bench-reasons bench-peers bench-reference be
 	$(BIN)/python scripts/bench_outliers.py
 	$(BIN)/python scripts/bench_edge.py --install
 	$(BIN)/python scripts/bench_workers.py
+	$(BIN)/python scripts/bench_workers.py --ray
 	$(BIN)/python scripts/project_scale.py
 	$(BIN)/python scripts/bench_examples.py
 	$(BIN)/python scripts/bench_outliers.py --data $(DATA)

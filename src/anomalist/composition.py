@@ -55,6 +55,13 @@ _BASIS_REMEDY = (
 )
 
 
+Measuring = Callable[[Iterable[str | Path]], Iterator[MeasuredPicture]]
+"""Measures pictures as `EvidenceSource.measure` does."""
+
+Measure = Callable[[EvidenceSource, Iterable[str | Path]], Iterator[MeasuredPicture]]
+"""Measures pictures with a source, wherever that is done."""
+
+
 @dataclass(frozen=True, eq=False)
 class InspectionSettings:
     """What decides how pictures are inspected.
@@ -74,6 +81,7 @@ class InspectionSettings:
     listener : called with each chunk of a language model's replies as they are streamed.
     progress : called while ``unlabelled`` pictures are compared.
     workers : processes that measure where there are many pictures; no part of what a record is known by.
+    measure : measures pictures with a source in place of all that, on a cluster, say.
     """
 
     by: str | Path | Profile | MixedProfile | EvidenceSource | None = None
@@ -88,10 +96,7 @@ class InspectionSettings:
     listener: Callable[[str], None] | None = None
     progress: Progress = no_progress
     workers: int = 1
-
-
-Measuring = Callable[[Iterable[str | Path]], Iterator[MeasuredPicture]]
-"""Measures pictures as `EvidenceSource.measure` does."""
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +132,7 @@ def compose_inspection(settings: InspectionSettings) -> InspectionParts:
     source = _evidence_source(settings)
     return InspectionParts(
         evidence_source=source,
-        measure=_measuring(source, settings.workers),
+        measure=_measuring(source, settings),
         memory=_picture_memory(settings.memory, source),
         reasoner=settings.reasoner
         or reasoner_for(
@@ -168,13 +173,15 @@ def _evidence_source(settings: InspectionSettings) -> EvidenceSource:
     return ZeroShotEvidence()
 
 
-def _measuring(source: EvidenceSource, workers: int) -> Measuring:
-    check_workers(workers)
-    if workers == 1:
+def _measuring(source: EvidenceSource, settings: InspectionSettings) -> Measuring:
+    check_workers(settings.workers)
+    if settings.measure is not None:
+        return partial(settings.measure, source)
+    if settings.workers == 1:
         return source.measure
     from anomalist.vision.parallel import measure_in_processes
 
-    return partial(measure_in_processes, source, workers=workers)
+    return partial(measure_in_processes, source, workers=settings.workers)
 
 
 def check_workers(workers: int) -> None:

@@ -331,7 +331,7 @@ def following(triage: Triage, video: Video, recent: RecentFrames) -> Iterator[St
     with ExitStack() as stack:
         opinions = None
         if triage.annotator.looks_at_pictures:
-            asks_model = triage.annotator.model is not None
+            asks_model = triage.annotator.asks_model
             opinions = stack.enter_context(OpinionQueue(triage.annotator, recent, asks_model=asks_model))
         yield StreamTriage(triage, video.source, video.size, opinions=opinions)
 

@@ -186,6 +186,7 @@ def test_a_scene_is_learned_from_files_and_a_promise_is_said(tmp_path: Path) -> 
         (["--zones", "missing.json"], "can't be used"),
         (["--watch", ""], "empty|word"),
         (["--follow", "rtsp://a/1"], "has no name"),
+        (["--ray", "local"], "--ray is for cameras"),
         (["--follow", "cam=rtsp://a/1", "cam=rtsp://a/2", "b.toml"], "no name|can't be read"),
     ],
 )

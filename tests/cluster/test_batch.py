@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ pytest.importorskip("ray")
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail
 from anomalist.cluster.actors import PictureActor
-from anomalist.cluster.batch import ClusterRun, RayOptions, actor_task, stored_rows
+from anomalist.cluster.batch import ClusterRun, actor_task, stored_rows
+from anomalist.cluster.connection import RayOptions
 from anomalist.cluster.sources import list_sources
 from anomalist.composition import InspectionSettings
 from anomalist.errors import DataError, ProfileError
@@ -23,32 +25,16 @@ from anomalist.runs import ImageRun
 from anomalist.types.image import Record
 from anomalist.vision.profile import Profile
 from tests.boards import board, noisy, spot
+from tests.cluster.clusters import WHAT_RAY_LEAVES, one_node
 from tests.pictures import holed, tile, write
 
-# What Ray itself leaves open when it ends.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-]
+pytestmark = WHAT_RAY_LEAVES
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayOptions]:
-    """Ray on this machine, of two actors."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-    )
-    yield RayOptions(actors=2)
-    ray.shutdown()
+    with one_node(2):
+        yield RayOptions(actors=1)  # starting one costs more than what it does here
 
 
 @pytest.fixture
@@ -82,12 +68,11 @@ def test_a_cluster_gives_the_records_of_one_process(
     (folder / "bad.png").write_bytes(b"not a picture")
     settings = InspectionSettings(by=tiles_profile.path)
     plain = [decided(each.record) for each in Inspector(settings).inspect_many(sorted(folder.iterdir()))]
-    records = inspected(settings, [str(folder)], out, cluster)
+    records = inspected(settings, [str(folder)], out, replace(cluster, actors=2))
     assert [decided(record) for record in records] == plain
     assert any(record.input_shift and record.input_shift.drift for record in records)
     for record in records:
         assert record.status == "error" or ((out / record.map).is_file() and (out / record.mask).is_file())  # type: ignore[operator]
-    assert inspected(settings, [str(folder)], out, cluster) == []
     assert verify_log(tmp_path / "audit").sound
     logged = read_entries(tmp_path / "audit", kinds=["inspection"])
     assert [entry.content["record"]["source"] for entry in logged] == [r.source for r in records]
@@ -101,13 +86,16 @@ def test_only_what_is_new_or_has_changed_is_inspected_again(
     first = inspected(settings, [str(path) for path in paths[:3]], out, cluster)
     assert [record.label for record in first] == ["normal"] * 3
     write(paths[1], noisy(spot(board(), (250, 165), 8, 220), 3))
+    for part in out.rglob("*.parquet"):  # of a node whose clock is a day ahead
+        os.utime(part, (time.time() + 86_400,) * 2)
     again = inspected(settings, [str(tmp_path / "new")], out, cluster)
     assert [(Path(record.source).name, record.label) for record in again] == [
         ("1.png", "anomalous"),
         ("3.png", "normal"),
     ]
     (parts,) = {file.parent for file in out.rglob("*.parquet")}
-    assert len(stored_rows(parts)) == 4
+    rows = stored_rows(parts)
+    assert len(rows) == 4 and Record.model_validate_json(rows[str(paths[1])]).label == "anomalous"
     assert verify_log(tmp_path / "audit").sound
 
 

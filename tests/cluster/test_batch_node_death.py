@@ -17,22 +17,19 @@ pytest.importorskip("ray")
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import AuditTrail
-from anomalist.cluster.batch import ClusterRun, RayOptions
+from anomalist.cluster.batch import ClusterRun
+from anomalist.cluster.connection import RayOptions
 from anomalist.cluster.sources import list_sources
 from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector
 from anomalist.runs import ImageRun
+from anomalist.types.image import Record
 from tests.boards import board, noisy, spot
+from tests.cluster.clusters import WHAT_RAY_LEAVES, cluster_of
 from tests.cluster.test_batch import decided
 from tests.pictures import write
 
-pytestmark = [
-    pytest.mark.scale,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
-]
+pytestmark = [pytest.mark.scale, *WHAT_RAY_LEAVES]
 
 PICTURES = int(os.environ.get("SCALE_PICTURES", "120"))
 RUNS = int(os.environ.get("SCALE_RUNS", "3"))
@@ -40,29 +37,34 @@ RUNS = int(os.environ.get("SCALE_RUNS", "3"))
 
 @pytest.fixture
 def nodes() -> Iterator[Any]:
-    """A head without cores, and two nodes of one core; each with a Ray of its own processes."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
+    with cluster_of(2) as cluster:
+        yield cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+
+@pytest.fixture(scope="module")
+def inspected_here(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[InspectionSettings, list[str], list[Record]]:
+    """Settings, pictures of which every fifth has a spot, and what a plain run says of them."""
+    folder = tmp_path_factory.mktemp("pictures")
+    good = write(folder / "good.png", board())
+    for i in range(PICTURES):
+        seen = board() if i % 5 else spot(board(), (250, 165), 8, 220)
+        write(folder / "new" / f"{i:05d}.png", noisy(seen, i))
+    settings = InspectionSettings(reference=good, model="evidence")
+    sources = list_sources([str(folder / "new")])
+    return settings, sources, [decided(each.record) for each in Inspector(settings).inspect_many(sources)]
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
-def test_a_node_that_dies_loses_and_doubles_nothing(nodes: Any, tmp_path: Path, seed: int) -> None:
-    good = write(tmp_path / "good.png", board())
-    for i in range(PICTURES):
-        seen = board() if i % 5 else spot(board(), (250, 165), 8, 220)
-        write(tmp_path / "new" / f"{i:05d}.png", noisy(seen, i))
-    settings = InspectionSettings(reference=good, model="evidence")
+def test_a_node_that_dies_loses_and_doubles_nothing(
+    nodes: Any,
+    inspected_here: tuple[InspectionSettings, list[str], list[Record]],
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    settings, sources, plain = inspected_here
     inspector = Inspector(settings)
-    sources = list_sources([str(tmp_path / "new")])
     killed = threading.Event()
     parts = tmp_path / "run" / "parts"
     after = random.Random(seed).uniform(0, 0.7) * PICTURES
@@ -71,6 +73,7 @@ def test_a_node_that_dies_loses_and_doubles_nothing(nodes: Any, tmp_path: Path, 
         """Once some of the pictures are done."""
         while len(list((tmp_path / "run" / "masks").glob("*.png"))) < after:
             time.sleep(0.05)
+        print(f"A node is killed after {after:.0f} of {PICTURES} pictures.")
         nodes.remove_node(list(nodes.worker_nodes)[seed % 2], allow_graceful=False)
         killed.set()
 
@@ -82,7 +85,6 @@ def test_a_node_that_dies_loses_and_doubles_nothing(nodes: Any, tmp_path: Path, 
         records = list(ClusterRun(settings, inspector, sources, RayOptions(actors=2)).records(run))
     killer.join(60)
     assert killed.is_set() and parts.is_dir()
-    plain = [decided(each.record) for each in inspector.inspect_many(sources)]
     assert [decided(record) for record in records] == plain
     assert verify_log(tmp_path / "audit").sound
     logged = Counter(

@@ -72,7 +72,7 @@ class CameraLine:
         self._opinions = (
             None
             if annotate is None
-            else OpinionQueue(annotate, self.recent, asks_model=triage.annotator.model is not None)
+            else OpinionQueue(annotate, self.recent, asks_model=triage.annotator.asks_model)
         )
         self._follower: StreamTriage | None = None
         self._state: CameraState = "lost" if progress.lost else "connecting"
@@ -235,12 +235,12 @@ class CameraLine:
         )
         self._fresh, self._arrived, self._next_index = False, time.monotonic(), frame.index + 1
         self._frames += 1
-        if self._state == "lost":
-            self._state, self._why = "watching", None
-            yield self._said("back").replace(stream_time=round(frame.time, 3))
         if self._again_until is not None and frame.time > self._again_until:
             self._again_until = None
             self._follower.opinions = self._opinions
+        if self._state == "lost" and self._again_until is None:
+            self._state, self._why = "watching", None
+            yield self._said("back").replace(stream_time=round(frame.time, 3))
         for kept in self.recent.record([frame]):
             yield from self._follower.alerts_for(kept)
 

@@ -62,6 +62,8 @@ EXTRAS = {
     "decord": "video",
     "fastapi": "server",
     "gguf": "models",
+    "grpc": "ray",
+    "grpc_reflection": "ray",
     "httpx": "plant",
     "langchain": "models",
     "langchain_core": "models",

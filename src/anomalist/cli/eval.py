@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,8 +24,18 @@ from anomalist.cli.eval_runs import (
     save_runs,
 )
 from anomalist.cli.eval_severity import severity
-from anomalist.cli.terminal import Effort, EffortOption, RateOption, WorkersOption, use_passive_wait_policy
+from anomalist.cli.terminal import (
+    Effort,
+    EffortOption,
+    RateOption,
+    RayOption,
+    WorkersOption,
+    use_passive_wait_policy,
+)
 from anomalist.errors import DataError
+
+if TYPE_CHECKING:
+    from anomalist.composition import Measure
 
 OpenOnlyOption = Annotated[
     bool, typer.Option("--open-only", help="Leave the questions unopened that are kept apart.")
@@ -86,6 +97,7 @@ def detection(
     ] = None,
     false_alarm_rate: RateOption = None,
     workers: WorkersOption = 1,
+    ray: RayOption = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Folder in which runs are kept, with their times, and found again."),
@@ -119,19 +131,20 @@ def detection(
             f"Known are {', '.join(DetectorChoice)}, neighbours, pyod:NAME, anomalib:NAME and peer:SCRIPT.",
         )
     normals = 1 if train_normals is None else train_normals
-    asked = [
-        *(
-            replace(each, workers=workers)
-            for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
-        ),
-        *(
-            peer_contender(name, peer_python, false_alarm_rate)
-            for name in dict.fromkeys(named)
-            if is_peer(name)
-        ),
-    ]
     saved, results = [], []
     with ExitStack() as stack:
+        measure = _on_cluster(ray, workers, stack)
+        asked = [
+            *(
+                replace(each, workers=workers, measure=measure)
+                for each in (contenders(own, effort or ["normal"], normals, false_alarm_rate) if own else ())
+            ),
+            *(
+                peer_contender(name, peer_python, false_alarm_rate)
+                for name in dict.fromkeys(named)
+                if is_peer(name)
+            ),
+        ]
         progress = stack.enter_context(progress_bars())
         kept = None if cache is None else stack.enter_context(ResultCache(cache, RUNS))
         for run in run_detection(
@@ -155,6 +168,18 @@ def detection(
     for runs in group_runs_by_contender(results):
         if len(runs) > 1:
             print(summarize_seeds(runs).model_dump_json())
+
+
+def _on_cluster(ray: str | None, workers: int, stack: ExitStack) -> Measure | None:
+    """What measures on a Ray cluster, connected until the stack is closed; None where none is named."""
+    if ray is None:
+        return None
+    from anomalist.cluster.connection import RayOptions, connected
+    from anomalist.cluster.measuring import measure_on_cluster
+
+    options = RayOptions(ray, workers if workers > 1 else None)
+    stack.enter_context(connected(options))
+    return partial(measure_on_cluster, options=options)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,10 @@ from anomalist.cli.terminal import EXIT_NOT_JUDGED, announce_model, warn
 
 if TYPE_CHECKING:
     from anomalist.audit.recording import AuditTrail
+    from anomalist.cameras.camera_set import CameraSet
     from anomalist.cameras.listing import Camera
+    from anomalist.cameras.progress import CameraProgress
+    from anomalist.cluster.cameras import ClusterCameras
     from anomalist.composition import TriageSettings
     from anomalist.runs import AlertRecorder
     from anomalist.streaming import LiveAlert
@@ -76,14 +79,18 @@ def say_notes(triage: Triage) -> None:
 
 
 def follow_sources(
-    words: Sequence[str], profile: str | None, settings: TriageSettings, output: AlertOutput
+    words: Sequence[str],
+    profile: str | None,
+    settings: TriageSettings,
+    output: AlertOutput,
+    ray: str | None = None,
 ) -> None:
-    """Follow one source, or the cameras that are named."""
+    """Follow one source, or the cameras that are named; these on a Ray cluster where one is named."""
     from anomalist.cameras.listing import names_cameras, read_cameras
     from anomalist.triage import Triage
 
     if names_cameras(words):
-        follow_cameras(read_cameras(words, profile), announced(settings), output)
+        follow_cameras(read_cameras(words, profile), announced(settings), output, ray)
         return
     run = Triage(announced(settings))
     say_notes(run)
@@ -117,12 +124,14 @@ def follow_stream(run: Triage, path: str, output: AlertOutput) -> None:
         warn(note)
 
 
-def follow_cameras(cameras: Sequence[Camera], settings: TriageSettings, output: AlertOutput) -> None:
+def follow_cameras(
+    cameras: Sequence[Camera], settings: TriageSettings, output: AlertOutput, ray: str | None = None
+) -> None:
     """Follow several cameras until all have ended or the user stops.
 
     With a folder, what was told before a restart is not told again.
     """
-    from anomalist.cameras.camera_set import CameraSet, open_triages
+    from anomalist.cameras.camera_set import open_triages
     from anomalist.cameras.progress import read_progress
     from anomalist.publishing.publishers import Publishers
 
@@ -137,7 +146,8 @@ def follow_cameras(cameras: Sequence[Camera], settings: TriageSettings, output: 
         recorder = output.recorder(stack)
         before = {} if output.out is None else read_progress(output.out)
         published = stack.enter_context(Publishers(output.addresses, warn))
-        followed = stack.enter_context(CameraSet(cameras, triages, before=before))
+        followed = _followed(cameras, triages, before, ray)
+        stack.enter_context(followed)
         for alert in followed.alerts():
             name = str(alert.camera)
             if output.trail is not None:
@@ -150,6 +160,23 @@ def follow_cameras(cameras: Sequence[Camera], settings: TriageSettings, output: 
         warn(f"{status.name}: {status.why}")
     if failed:
         raise typer.Exit(EXIT_NOT_JUDGED)
+
+
+def _followed(
+    cameras: Sequence[Camera],
+    triages: Mapping[str, Triage],
+    before: Mapping[str, CameraProgress],
+    ray: str | None,
+) -> CameraSet | ClusterCameras:
+    """What follows the cameras: threads of this process, or actors on a Ray cluster."""
+    if ray is None:
+        from anomalist.cameras.camera_set import CameraSet
+
+        return CameraSet(cameras, triages, before=before)
+    from anomalist.cluster.cameras import ClusterCameras
+    from anomalist.cluster.connection import RayOptions
+
+    return ClusterCameras(cameras, triages, RayOptions(ray), before=before)
 
 
 def _promise(name: str, run: Triage) -> None:

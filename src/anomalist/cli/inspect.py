@@ -17,6 +17,7 @@ from anomalist.cli.terminal import (
     KeepMediaOption,
     PublishOption,
     RateOption,
+    RayOption,
     WorkersOption,
     use_device,
     use_passive_wait_policy,
@@ -93,14 +94,7 @@ def inspect(
     keep_media: KeepMediaOption = None,
     device: DeviceOption = None,
     workers: WorkersOption = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Inspect on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is in, "
-            "local for one of its own. --workers are actors then, at most.",
-        ),
-    ] = None,
+    ray: RayOption = None,
     ray_gpus: Annotated[
         float, typer.Option(min=0, help="With --ray: GPUs that each actor takes, 0.25 for four on one.")
     ] = 0.0,
@@ -148,7 +142,8 @@ def inspect(
         if ray is None or out is None or sources is None:
             records = _inspect_all(inspector, images, out, exporters, published, echo=json, trail=trail)
         else:
-            from anomalist.cluster.batch import ClusterRun, RayOptions
+            from anomalist.cluster.batch import ClusterRun
+            from anomalist.cluster.connection import RayOptions
 
             asked = RayOptions(ray, workers if workers > 1 else None, ray_gpus)
             cluster = ClusterRun(settings, inspector, sources, asked)

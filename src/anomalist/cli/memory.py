@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from anomalist.cli.terminal import JsonOption
+from anomalist.cli.terminal import JsonOption, RayOption
 
 if TYPE_CHECKING:
     from anomalist.memory.embedding import Encoder
     from anomalist.memory.scenes.memory import SceneMemory, SceneScores
     from anomalist.memory.scenes.scene import RememberedScene
+    from anomalist.memory.scenes.store import BuildIndex
 
 
 SideName = Literal["normal", "anomalous"]
@@ -37,14 +40,10 @@ EncoderOption = Annotated[
 
 
 def open_encoder(name: str | None) -> Encoder:
-    """The encoder of this name; the one for sentences when None."""
-    if name is None:
-        from anomalist.memory.embedding import load_encoder
+    """See `anomalist.memory.embedding.open_encoder`, which takes a second to import."""
+    from anomalist.memory.embedding import open_encoder as opened
 
-        return load_encoder()
-    from anomalist.memory.embedding import load_picture_encoder
-
-    return load_picture_encoder(name)
+    return opened(name)
 
 
 def scene_table(scenes: Sequence[RememberedScene], similarities: Sequence[float] | None = None) -> Any:  # noqa: ANN401
@@ -73,6 +72,7 @@ def build(
         typer.Option(help="Share of normal captions that may be called anomalous; 0.05 when not asked."),
     ] = None,
     encoder: EncoderOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Remember what a camera's captions say, and calibrate it on the normal ones."""
     from anomalist.errors import DataError
@@ -87,18 +87,34 @@ def build(
         )
     captions = read_captions(source).captions
     threshold = None
-    with SceneStore(memory_path(name), open_encoder(encoder)) as store:
+    with ExitStack() as stack:
+        embedding, indexing = _on_cluster(encoder, ray, stack)
+        store = stack.enter_context(SceneStore(memory_path(name), embedding))
         if side == "anomalous":
             added = store.add(
                 scenes_from_captions(captions, side="anomalous", source=source.name, category=category or "")
             )
         else:
             added, threshold = build_memory(store, captions, source.name, rate=false_alarm_rate)
+        if indexing is not None:
+            store.build_index(indexing)
         typer.echo(f"Remembered {len(added)} new scenes of {len(captions)} captions in {store.path}.")
     if threshold is not None:
         typer.echo(
             f"Alarm from a score of {threshold.value:.3f} on: at most {threshold.rate:g} of normal captions."
         )
+
+
+def _on_cluster(encoder: str | None, ray: str | None, stack: ExitStack) -> tuple[Encoder, BuildIndex | None]:
+    """What embeds captions and builds a large index: this process, or a Ray cluster where one is named."""
+    if ray is None:
+        return open_encoder(encoder), None
+    from anomalist.cluster.captions import ClusterEncoder, index_on_cluster
+    from anomalist.cluster.connection import RayOptions, connected
+
+    options = RayOptions(ray)
+    stack.enter_context(connected(options))
+    return ClusterEncoder(encoder, options), partial(index_on_cluster, options=options)
 
 
 def extend(

@@ -53,13 +53,34 @@ def serve(
         typer.Option(help="Address of a live camera that may be followed. Repeat it for more."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Who reasons and answers, as in inspect.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Measure on a Ray cluster, by Ray Serve: pictures of several requests in one batch, up to a "
+            "replica a core. The address as in inspect.",
+        ),
+    ] = None,
+    ray_gpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --ray: GPUs that each replica takes, 0.25 for four on one."),
+    ] = None,
 ) -> None:
     """Serve a page and an HTTP API: inspect, ask, learn, triage, rules, audit.
 
     Settings are also read from ANOMALIST_SERVER_HOST, _PORT, _ROOTS, _DATABASE and so on.
     """
     use_passive_wait_policy()
-    config = _config(host=host, port=port, roots=root, names=name, cameras=camera, model=model)
+    config = _config(
+        host=host,
+        port=port,
+        roots=root,
+        names=name,
+        cameras=camera,
+        model=model,
+        ray=ray,
+        ray_gpus=ray_gpus,
+    )
     from anomalist.server.running import run_server
 
     run_server(config, lambda address: print(f"anomalist is at {address}", file=sys.stderr, flush=True))

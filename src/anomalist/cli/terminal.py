@@ -72,6 +72,14 @@ WorkersOption = Annotated[
     int,
     typer.Option(min=1, help="Processes that measure; each gets its share of the cores."),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: HOST:PORT of its head, auto for the one that this machine is in, local "
+        "for one of its own. --workers are actors then, at most.",
+    ),
+]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A name, or a folder (with a slash).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines on stdout instead of a table.")]
 RateOption = Annotated[

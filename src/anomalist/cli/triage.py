@@ -157,6 +157,13 @@ def triage(
     ] = None,
     keep_media: KeepMediaOption = None,
     workers: WorkersOption = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --follow and cameras that have names: follow them on a Ray cluster, as in inspect.",
+        ),
+    ] = None,
     json: JsonOption = False,
     fail_on: Annotated[
         FailOnClip | None, typer.Option(help="Exit with 1 when a clip gets this verdict.")
@@ -172,10 +179,7 @@ def triage(
     from anomalist.publishing.publishers import Publishers
     from anomalist.triage import Triage
 
-    if follow and workers > 1:
-        raise DataError("--workers is for clips; a stream has one.", "Start one process a camera.")
-    if webhook is not None and not follow:
-        raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
+    _check_following(follow, names_cameras(paths), workers, ray, webhook)
     if follow and names_cameras(paths):
         if zones is not None:
             raise DataError("--zones are those of one camera.", "Learn each scene with its zones.")
@@ -211,7 +215,7 @@ def triage(
     trail = open_trail(keep_media and keep_media.value)
     if follow:
         addresses = [*(publish or ()), *([webhook] if webhook is not None else ())]
-        follow_sources(paths, profile, settings, AlertOutput(out, addresses, trail))
+        follow_sources(paths, profile, settings, AlertOutput(out, addresses, trail), ray)
         return
     run = Triage(announced(settings))
     say_notes(run)
@@ -220,6 +224,25 @@ def triage(
     with Publishers(publish or (), warn, run.scene.name) as published:
         records = _triage_all(run, paths, out, published, Manner(json, trail, workers))
     _exit_by(records, fail_on)
+
+
+def _check_following(
+    follow: bool,
+    named: bool,
+    workers: int,
+    ray: str | None,
+    webhook: str | None,
+) -> None:
+    """Raise DataError for options that have no meaning with, or without, ``--follow``."""
+    if follow and workers > 1:
+        raise DataError("--workers is for clips; a stream has one.", "Start one process a camera, or --ray.")
+    if ray is not None and not (follow and named):
+        raise DataError(
+            "--ray is for cameras that are followed.",
+            "Name them: triage --follow cam1=rtsp://… cam2=rtsp://…",
+        )
+    if webhook is not None and not follow:
+        raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
 
 
 def _exit_by(records: Sequence[ClipRecord], fail_on: FailOnClip | None) -> None:

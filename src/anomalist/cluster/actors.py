@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from anomalist.cluster.mapping import failure_columns
 from anomalist.cluster.sources import fetch_all, named
 from anomalist.composition import InspectionSettings
 from anomalist.errors import AnomalistError, DataError, MediaError
@@ -56,6 +57,7 @@ class ActorTask:
     settings : of the inspector, all of which can be pickled.
     digest, settings_digest : of the evidence source and of all else, as the driver has them.
     parts : folder for the rows, in the run folder, that all nodes see.
+    turn : of this run among those into the folder: clocks of nodes say nothing about what is newer.
     run : the run folder.
     environment : variables that the driver has.
     """
@@ -65,6 +67,7 @@ class ActorTask:
     settings_digest: str
     run: Path
     parts: Path
+    turn: int
     environment: Mapping[str, str]
 
 
@@ -110,7 +113,7 @@ class PictureActor:
                 raise self._failure
             rows = list(self._rows(pictures))
             new = len(rows)
-            write_part(self._task.parts, rows)
+            write_part(self._task.parts, self._task.turn, rows)
         except AnomalistError as error:
             if self._failure is None:
                 self._pool.close()
@@ -147,16 +150,11 @@ def picture_key(task: ActorTask, source: str, sha256: str | None) -> str:
 
 
 def _told(new: int, old: int, error: AnomalistError | None) -> dict[str, list[Any]]:
-    return {
-        "new": [new],
-        "old": [old],
-        "error": ["" if error is None else error.message],
-        "remedy": ["" if error is None else error.remedy],
-    }
+    return {"new": [new], "old": [old], **failure_columns(error)}
 
 
-def write_part(folder: Path, records: Sequence[Record]) -> None:
-    """Write the rows of a batch as one Parquet file, whole or not at all, named after their keys.
+def write_part(folder: Path, turn: int, records: Sequence[Record]) -> None:
+    """Write the rows of a batch as one Parquet file, whole or not at all, named after turn and keys.
 
     So a batch that is done twice, as its node was lost, is there once. Raises DataError when it can't be
     written.
@@ -180,7 +178,13 @@ def write_part(folder: Path, records: Sequence[Record]) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     name = digest_of(*sorted(str(record.key) for record in records))[:32]
-    write_atomically(folder / f"{name}.parquet", sink.getvalue().to_pybytes())
+    write_atomically(folder / f"{turn:06d}-{name}.parquet", sink.getvalue().to_pybytes())
+
+
+def turn_of(part: Path) -> int:
+    """The turn in which a Parquet file was written."""
+    turn, _, rest = part.stem.partition("-")
+    return int(turn) if rest and turn.isdecimal() else 0
 
 
 def _open_work(opener: EvidenceOpener, task: ActorTask) -> Work[Picture, PictureResult]:

@@ -7,17 +7,15 @@ the test of the run for drift, the records of the run folder, and their entries 
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.reasoning.evidence_reasoner import drift_claim
-from anomalist.cluster.actors import ActorTask, PictureActor
+from anomalist.cluster.actors import ActorTask, PictureActor, turn_of
+from anomalist.cluster.connection import RayOptions, connected, told_environment
+from anomalist.cluster.mapping import map_on_actors
 from anomalist.cluster.sources import named
 from anomalist.composition import InspectionSettings, resolve_model
 from anomalist.errors import DataError
@@ -30,32 +28,9 @@ from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.evidence import RunWatcher
 from anomalist.vision.parallel import evidence_opener
 from anomalist.vision.shift.run_test import RunTests, drift_in_run
-from anomalist.vision.worker_pool import usable_cores
 
-LOCAL = "local"
-"""Address that starts a Ray of its own on this machine."""
 PART_PICTURES = 64
 """Pictures of a batch, and so rows of a Parquet file, at most."""
-_BATCHES_PER_ACTOR = 4  # at least, where there are few pictures: so that the work can be spread
-_CONNECT_SECONDS = 5.0
-_SECRETS = ("ANOMALIST_PUBLISH", "ANOMALIST_WEBHOOK_SECRET", "ANOMALIST_MQTT_PASSWORD")
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """Which cluster, and how much of it.
-
-    Parameters
-    ----------
-    address : of the head node, "host:port"; "auto" for the cluster that this machine is in, "local" for one
-        of its own.
-    actors : at most; None takes one a core. Ray Data starts with one and adds more while there is work.
-    gpus : that each actor takes, a fraction for several on one.
-    """
-
-    address: str = LOCAL
-    actors: int | None = None
-    gpus: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +47,7 @@ class ClusterRun:
     settings: InspectionSettings
     inspector: Inspector
     sources: Sequence[str]
-    options: RayOptions = RayOptions()
+    options: RayOptions = field(default_factory=RayOptions)
 
     def records(self, run: ImageRun, progress: Progress = no_progress) -> Iterator[Record]:
         """Inspect the pictures; yields new records in their order, each once it is stored and in the log.
@@ -91,7 +66,7 @@ class ClusterRun:
         pictures = [
             (source, _key(before.get(name))) for source, name in zip(self.sources, names, strict=True)
         ]
-        with _connected(self.options):
+        with connected(self.options):
             _run_actors(task, pictures, self.options, progress)
         rows = stored_rows(task.parts)
         made: Iterator[Record] = (_record(rows[name]) for name in names if name in rows)
@@ -138,55 +113,9 @@ def actor_task(settings: InspectionSettings, inspector: Inspector, out: Path) ->
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(parts, error) from error
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("ANOMALIST_") and name not in _SECRETS
-    }
-    return ActorTask(told, source.digest, inspector.settings_digest, out.absolute(), parts, environment)
-
-
-@contextmanager
-def _connected(options: RayOptions) -> Iterator[None]:
-    """A connection to the cluster, that ends with the context if it began with it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if ":" in options.address:
-        _check_reachable(options.address)
-    own = options.address == LOCAL
-    try:
-        ray.init(
-            address=options.address,
-            num_cpus=(options.actors or usable_cores()) if own else None,
-            include_dashboard=False if own else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _no_cluster(options.address, str(error)) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from error
-
-
-def _no_cluster(address: str, why: str) -> DataError:
-    return DataError(
-        f"No Ray cluster answers at {address} ({' '.join(why.split())[:160]}).",
-        'Give the address of its head node, host:port, or "local" for one on this machine.',
+    turn = 1 + max(map(turn_of, parts.glob("*.parquet")), default=0)
+    return ActorTask(
+        told, source.digest, inspector.settings_digest, out.absolute(), parts, turn, told_environment()
     )
 
 
@@ -197,44 +126,16 @@ def _run_actors(
     progress: Progress,
 ) -> None:
     """Have actors inspect the pictures; returns when the rows of all are stored."""
-    import pyarrow as pa
-    import ray
-    import ray.data
-
-    actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    size = max(1, min(PART_PICTURES, -(-len(pictures) // (actors * _BATCHES_PER_ACTOR))))
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    blocks = [
-        pa.table({"source": [s for s, _ in some], "key": [key for _, key in some]})
-        for some in (pictures[start : start + size] for start in range(0, len(pictures), size))
-    ]
-    told = ray.data.from_arrow(blocks).map_batches(
-        PictureActor,
-        fn_constructor_args=(task,),
-        batch_size=size,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(blocks))),
-        num_cpus=1,
-        num_gpus=options.gpus or None,
-    )
+    columns = {"source": [source for source, _ in pictures], "key": [key for _, key in pictures]}
     done = 0
     progress("inspecting", 0, len(pictures))
-    try:
-        for row in told.iter_rows():
-            if row["error"]:
-                raise DataError(row["error"], row["remedy"])
-            done += row["new"] + row["old"]
-            progress("inspecting", done, len(pictures))
-    except ray.exceptions.RayError as error:
-        why = str(error).strip().splitlines()
-        raise DataError(
-            f"Ray has ended the run: {why[-1] if why else type(error).__name__}",
-            "Run the same command again: what is done stays done.",
-        ) from error
+    for row in map_on_actors(PictureActor, (task,), columns, PART_PICTURES, options):
+        done += row["new"] + row["old"]
+        progress("inspecting", done, len(pictures))
 
 
 def stored_rows(parts: Path) -> dict[str, str]:
-    """The rows of the Parquet files, as JSON by source; of several of one source the newest.
+    """The rows of the Parquet files, as JSON by source; of several of one source that of the latest turn.
 
     Raises DataError when a file is damaged.
     """
@@ -242,7 +143,7 @@ def stored_rows(parts: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     rows: dict[str, str] = {}
-    for file in sorted(parts.glob("*.parquet"), key=lambda each: each.stat().st_mtime_ns):
+    for file in sorted(parts.glob("*.parquet"), key=lambda each: (turn_of(each), each.stat().st_mtime_ns)):
         try:
             table = pq.read_table(file, columns=["source", "row"], partitioning=None)
         except (OSError, pa.ArrowException) as error:

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from anomalist import __version__
 from anomalist.agent.models.selection import EVIDENCE
+from anomalist.composition import InspectionSettings, Measure
 from anomalist.errors import DataError
 from anomalist.eval.datasets.layouts import LabelledSet
 from anomalist.eval.datasets.leaks import find_leaks
@@ -51,6 +52,7 @@ class Contender:
     effort : of learning; None for detectors that don't learn from normal pictures.
     rate : false-alarm rate that is asked for; None for the default.
     workers : processes that inspect.
+    measure : measures in place of these, see `InspectionSettings`.
     learns : whether it learns from normal pictures although it has no effort.
     made_by : whatever else its results depend on.
     """
@@ -62,6 +64,7 @@ class Contender:
     workers: int = 1
     learns: bool = False
     made_by: str = ""
+    measure: Measure | None = None
 
 
 def contenders(
@@ -230,7 +233,15 @@ def run_split(
     with TemporaryDirectory(prefix="anomalist-eval-") as folder:
         start = time.perf_counter()
         evidence = contender.make(parts, seed, Path(folder), progress)
-        inspector = Inspector(evidence, model=EVIDENCE, memory=False, workers=contender.workers)
+        inspector = Inspector(
+            InspectionSettings(
+                evidence,
+                model=EVIDENCE,
+                memory=False,
+                workers=contender.workers if contender.measure is None else 1,
+                measure=contender.measure,
+            )
+        )
         learn_seconds = time.perf_counter() - start
         told = evidence if isinstance(evidence, CostlySource) else None
         if told is not None and not told.gives_maps:

@@ -385,3 +385,8 @@ def _weights_digest(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
+
+
+def open_encoder(name: str | None) -> Encoder:
+    """The encoder for pictures and texts of this name; the one for sentences when None. Raises ModelError."""
+    return load_encoder() if name is None else load_picture_encoder(name)

@@ -52,18 +52,8 @@ class VectorIndex:
     @classmethod
     def build(cls, vectors: FloatArray, numbers: IntArray, kind: IndexKind | None = None) -> VectorIndex:
         """Index vectors, float32 (n, d), under ids int64 (n,); the kind follows from n unless given."""
-        import faiss
-
         kind = kind or index_kind(len(vectors))
-        dimensions = vectors.shape[1]
-        index: Any
-        if kind == "hnsw":
-            index = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-            index.hnsw.efConstruction = EF_CONSTRUCTION
-        elif kind == "ivf":
-            index = _train_ivf(vectors)
-        else:
-            index = faiss.IndexFlatIP(dimensions)
+        index = empty_index(vectors, kind)
         index.add(np.ascontiguousarray(vectors, np.float32))
         return cls(index, numbers.astype(np.int64), kind)
 
@@ -125,6 +115,18 @@ class VectorIndex:
         if self.kind == "ivf":
             return known.SearchParametersIVF(nprobe=NPROBE, **chosen)
         return known.SearchParameters(**chosen)
+
+
+def empty_index(vectors: FloatArray, kind: IndexKind) -> Any:  # noqa: ANN401
+    """A faiss index that is ready to take vectors, float32 (n, d); one by IVF is trained on some of them."""
+    import faiss
+
+    dimensions = vectors.shape[1]
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dimensions, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = EF_CONSTRUCTION
+        return index
+    return _train_ivf(vectors) if kind == "ivf" else faiss.IndexFlatIP(dimensions)
 
 
 def _train_ivf(vectors: FloatArray) -> Any:  # noqa: ANN401

@@ -37,6 +37,8 @@ class ServerConfig(BaseSettings):
     requests_per_minute: int = Field(1200, ge=1, description="of one caller")
     logins_per_minute: int = Field(10, ge=1, description="attempts of one address")
     session_hours: float = Field(12.0, gt=0)
+    ray: str = Field("", description="address of a Ray cluster that measures, as after --ray; empty: none")
+    ray_gpus: float = Field(0.0, ge=0, description="GPUs that each replica takes there")
     model: str = Field("auto", description="who reasons and answers, as after --model")
 
     @property

@@ -18,7 +18,7 @@ from threading import Lock
 
 from anomalist.agent.models.selection import EVIDENCE, select_model
 from anomalist.audit.recording import AuditTrail, open_trail
-from anomalist.composition import InspectionSettings, compose_inspection
+from anomalist.composition import InspectionSettings, Measure, compose_inspection
 from anomalist.errors import AnomalistError, ProfileError
 from anomalist.memory.cases import acting_as
 from anomalist.pipeline import Inspector
@@ -70,9 +70,14 @@ class LoadedProfiles:
     """Evidence sources that were loaded; a profile that was learned again is loaded anew.
 
     Several threads may use one.
+
+    Parameters
+    ----------
+    measure : measures in place of the sources, see `InspectionSettings`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Measure | None = None) -> None:
+        self._measure = measure
         self._sources: OrderedDict[tuple[Basis, str], EvidenceSource] = OrderedDict()
         self._lock = Lock()
 
@@ -86,7 +91,7 @@ class LoadedProfiles:
             self._sources[key] = source
             if len(self._sources) > MAX_LOADED:
                 self._sources.popitem(last=False)
-        return Inspector(InspectionSettings(source, model=basis.model))
+        return Inspector(InspectionSettings(source, model=basis.model, measure=self._measure))
 
     def of_record(self, record: Record) -> Inspector | None:
         """What inspected a picture, by measurement alone; None where its profile is gone or another now.
@@ -178,6 +183,7 @@ class InspectionService:
     server : id of this server.
     metrics : counts pictures.
     publishers : that results go to as well.
+    measure : measures elsewhere, see `InspectionSettings`.
     """
 
     def __init__(
@@ -188,6 +194,7 @@ class InspectionService:
         server: str,
         metrics: Metrics,
         publishers: Publishers,
+        measure: Measure | None = None,
     ) -> None:
         self._lane = lane
         self._store = store
@@ -195,7 +202,7 @@ class InspectionService:
         self._publishers = publishers
         self._open = OpenRun(runs, server)
         self._writing = Lock()
-        self.loaded = LoadedProfiles()
+        self.loaded = LoadedProfiles(measure)
         self.runs = runs
         self._adopt(server)
 

@@ -10,6 +10,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from anomalist.composition import Measure
 from anomalist.errors import DataError
 from anomalist.publishing.publishers import Publishers
 from anomalist.server.accounts import Accounts
@@ -29,6 +30,9 @@ from anomalist.server.work import JobWork
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
 from anomalist.storage.places import ArtifactPlace, HomePlace, using_place
+
+RAY_THREADS = 16
+"""Requests that are on their way at a time where a cluster measures: these threads only wait for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +89,10 @@ class Services:
         self.store = InspectionStore(self.database)
         self.audit = AuditIndex()
         self.publishers = opening.enter_context(Publishers((), _log.warning))
-        self.lane = Lane(config.waiting, threads=2)
+        measure = measuring_elsewhere(config, opening)
+        self.lane = Lane(config.waiting, threads=2 if measure is None else RAY_THREADS)
         self.inspections = InspectionService(
-            self.lane, self.store, self.runs, server, self.metrics, self.publishers
+            self.lane, self.store, self.runs, server, self.metrics, self.publishers, measure
         )
         opening.callback(self.inspections.close)
         opening.callback(self.lane.close)
@@ -125,6 +130,19 @@ def open_place(config: ServerConfig, folder: Path, server: str) -> ArtifactPlace
     from anomalist.storage.shared_place import SharedPlace
 
     return SharedPlace(ObjectStore(config.store), folder, Settings().profiles, server, _log.warning)
+
+
+def measuring_elsewhere(config: ServerConfig, opening: ExitStack) -> Measure | None:
+    """What measures on a Ray cluster until ``opening`` is closed; None where the server measures itself.
+
+    Raises DataError where the cluster does not answer.
+    """
+    if not config.ray:
+        return None
+    from anomalist.cluster.connection import RayOptions
+    from anomalist.cluster.serving import served
+
+    return opening.enter_context(served(RayOptions(config.ray, gpus=config.ray_gpus)))
 
 
 def refuse_lonely_database(config: ServerConfig) -> None:

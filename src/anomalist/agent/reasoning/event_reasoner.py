@@ -178,6 +178,11 @@ class EventAnnotator:
         return digest_of(self.name, *prompts)
 
     @property
+    def asks_model(self) -> bool:
+        """Whether a language model is asked about events."""
+        return self.model is not None
+
+    @property
     def looks_at_pictures(self) -> bool:
         """Whether events are looked at again in their frames, which takes time."""
         return self.model is not None or self.naming is not None

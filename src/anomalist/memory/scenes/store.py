@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +113,10 @@ CREATE INDEX scenes_of_category ON scenes (category);
 
 _REBUILD_SHARE = 0.2  # share of new or deleted rows from which the index is built again
 _COLUMNS = "id, side, category, text, source"
+
+
+BuildIndex = Callable[[FloatArray, IntArray], VectorIndex]
+"""Indexes vectors, float32 (n, d), under ids int64 (n,)."""
 
 
 class SimilarScene(NamedTuple):
@@ -238,6 +242,11 @@ class SceneStore(SqliteStore):
                 if number >= 0
             )
 
+    def build_index(self, large: BuildIndex) -> None:
+        """Build the index now, one of many scenes by ``large``; else that is done by the first search."""
+        with data_errors(self.path, SCENE_SCHEMA):
+            self._current_index(large)
+
     def _selected_ids(self, side: ScenePolarity | None, category: str | None) -> IntArray:
         """Ids of the stored scenes of a polarity and category, as far as given."""
         if side is None and category is None:
@@ -248,7 +257,7 @@ class SceneStore(SqliteStore):
         )
         return np.array([row["id"] for row in rows], np.int64)
 
-    def _current_index(self) -> VectorIndex:
+    def _current_index(self, large: BuildIndex | None = None) -> VectorIndex:
         """The index, updated to the current rows where needed. Ids are never used twice."""
         self._live = np.array([r["id"] for r in self._connection.execute("SELECT id FROM scenes")], np.int64)
         path = self.path.with_name(self.path.name + ".index")
@@ -261,7 +270,8 @@ class SceneStore(SqliteStore):
         if index is None or index.kind != index_kind(len(self._live)) or stale > _REBUILD_SHARE * len(index):
             rows = self._connection.execute("SELECT id, vector FROM scenes ORDER BY id")
             numbers, vectors = self._vectors(rows)
-            index = VectorIndex.build(vectors, numbers)
+            many = large is not None and index_kind(len(numbers)) == "ivf"
+            index = large(vectors, numbers) if large and many else VectorIndex.build(vectors, numbers)
         else:
             new = self._live[~known].tolist()
             rows = self._connection.execute(

@@ -244,12 +244,15 @@ class RecentFrames:
                         self._kept.popleft()
             yield frame
 
+    def __reduce__(self) -> tuple[Callable[..., RecentFrames], tuple[object, ...]]:
+        """A lock can't be sent to another process; what is remembered can."""
+        with self._lock:
+            return _remembered, (self.source, self._size, self._kept.copy())
+
     def snapshot(self) -> RecentFrames:
         """What is remembered now, kept while the stream goes on."""
-        taken = RecentFrames(self.source)
         with self._lock:
-            taken._size, taken._kept = self._size, self._kept.copy()
-        return taken
+            return _remembered(self.source, self._size, self._kept.copy())
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
@@ -262,6 +265,12 @@ class RecentFrames:
             if kept.time >= due and (stop is None or kept.time < stop):
                 due = kept.time + 1 / rate - 1e-3 if rate else kept.time
                 yield Frame(kept.index, kept.time, _decode_jpeg(kept.jpeg), kept.cut)
+
+
+def _remembered(source: str, size: tuple[int, int] | None, kept: deque[_JpegFrame]) -> RecentFrames:
+    made = RecentFrames(source)
+    made._size, made._kept = size, kept
+    return made
 
 
 def _decode_jpeg(data: bytes) -> UInt8Array:
