@@ -122,7 +122,7 @@ def test_scenes_are_written_or_dropped_with_a_reason(spec: str) -> None:
 
 
 def test_about_a_picture_it_is_not_asked_and_the_record_says_so(
-    gguf_file: Path, tiles_profile: Profile, tmp_path: Path
+    gguf_file: Path, tiles_profile: Profile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "a.png", holed(800))
 
@@ -132,5 +132,5 @@ def test_about_a_picture_it_is_not_asked_and_the_record_says_so(
 
     (row,) = rows(done.stdout)
     assert (done.returncode, row["label"]) == (0, "anomalous")
-    assert done.stderr.count("reads text only") == 1
+    assert caplog.text.count("reads text only") == 1
     assert "was not asked: it reads text only" in json.dumps(row)
