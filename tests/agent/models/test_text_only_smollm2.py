@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Literal
 
 import pytest
@@ -79,6 +80,11 @@ class _Judged(BaseModel):
     reason: str
 
 
+def _failed_in_words(done: CompletedProcess[str]) -> bool:
+    """Whether nothing came of it, and one error says why: no usable reply, or none in time."""
+    return done.returncode == 2 and not done.stdout and done.stderr.count("Error: The model") == 1
+
+
 def test_a_folder_with_the_file_is_unpacked_once(gguf_file: Path) -> None:
     first = open_local(str(gguf_file.parent))
     written = (first.folder / "model.safetensors").stat().st_mtime_ns
@@ -103,7 +109,7 @@ def test_rules_are_induced_or_it_is_said_why_not(spec: str, tmp_path: Path) -> N
     done = run("rules", "induce", captions, "--profile", "path", "--model", spec, "--batches", "1", "--json")
 
     assert "Traceback" not in done.stderr
-    assert done.returncode == 0 or "no usable rules" in done.stderr, done.stderr
+    assert done.returncode == 0 or _failed_in_words(done), done.stderr
     for rule in rows(done.stdout):
         assert str(rule["support"]["by"]).startswith(spec), rule  # type: ignore[index]
 
@@ -112,12 +118,11 @@ def test_scenes_are_written_or_dropped_with_a_reason(spec: str) -> None:
     done = run("memory", "extend", "--model", spec, "--place", "garage", "--name", "garage", "--count", "2")
 
     assert "Traceback" not in done.stderr
-    assert done.returncode == 0 or "Dropped" in done.stderr, done.stderr
-    assert done.stdout or "wrote no scene that can be used" in done.stderr
+    assert done.stdout or _failed_in_words(done), done.stderr
 
 
 def test_about_a_picture_it_is_not_asked_and_the_record_says_so(
-    gguf_file: Path, tiles_profile: Profile, tmp_path: Path
+    gguf_file: Path, tiles_profile: Profile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "a.png", holed(800))
 
@@ -127,5 +132,5 @@ def test_about_a_picture_it_is_not_asked_and_the_record_says_so(
 
     (row,) = rows(done.stdout)
     assert (done.returncode, row["label"]) == (0, "anomalous")
-    assert done.stderr.count("reads text only") == 1
+    assert caplog.text.count("reads text only") == 1
     assert "was not asked: it reads text only" in json.dumps(row)
