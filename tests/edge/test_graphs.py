@@ -63,7 +63,9 @@ def test_dinov2_with_other_grids_than_it_was_trained_with(
     onnx.save(token_graph(weights, config["num_attention_heads"], layers, 1e-6), str(tmp_path / "t.onnx"))
     positions = weights["embeddings.position_embeddings"][0]
     settings = {"patch": 14, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    network = TokenNetwork(tmp_path / "t.onnx", positions[1:].reshape(37, 37, -1), positions[0], settings)
+    across = round((len(positions) - 1) ** 0.5)
+    grid = positions[1:].reshape(across, across, -1)
+    network = TokenNetwork(tmp_path / "t.onnx", grid, positions[0], settings)
     picture = holed(3, 196)[:140]  # enlarged by nothing: 10 by 14 patches
     side = round((140 * 196) ** 0.5)
     assert np.allclose(network.tokens(picture, side), token_grids(backbone, [picture], side)[0], atol=1e-4)
