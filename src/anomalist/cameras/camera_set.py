@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Condition, Event
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.agent.reasoning.event_reasoner import EventAnnotator
@@ -75,7 +75,40 @@ class TriagesTogether:
         return triage
 
 
-class CameraSet:
+class _Followed(Protocol):
+    @property
+    def status(self) -> CameraStatus: ...
+
+    @property
+    def recent(self) -> RecentFrames: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+FollowedT = TypeVar("FollowedT", bound=_Followed)
+
+
+class FollowedCameras(Generic[FollowedT]):
+    """What can be asked about cameras that are followed, wherever that is done."""
+
+    _lines: dict[str, FollowedT]
+
+    def statuses(self) -> tuple[CameraStatus, ...]:
+        """How each camera is doing; may be asked for from any thread."""
+        return tuple(line.status for line in self._lines.values())
+
+    def recent(self, name: str) -> RecentFrames:
+        """The last seconds of a camera, to show an event."""
+        return self._lines[name].recent
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """(camera, note) on how those that have ended were read."""
+        return tuple((name, note) for name, line in self._lines.items() for note in line.notes)
+
+
+class CameraSet(FollowedCameras[CameraLine]):
     """Follows several cameras; a context manager.
 
     Each is received in a thread of its own. One thread, that of the caller, scores a frame at a time, of the
@@ -156,19 +189,6 @@ class CameraSet:
         deadline = time.monotonic() + MAX_FINAL_WAIT
         for line in self._lines.values():
             yield from line.final_opinions(max(0.0, deadline - time.monotonic()))
-
-    def statuses(self) -> tuple[CameraStatus, ...]:
-        """How each camera is doing; may be asked for from any thread."""
-        return tuple(line.status for line in self._lines.values())
-
-    def recent(self, name: str) -> RecentFrames:
-        """The last seconds of a camera, to show an event."""
-        return self._lines[name].recent
-
-    @property
-    def notes(self) -> tuple[tuple[str, str], ...]:
-        """(camera, note) on how those that have ended were read."""
-        return tuple((name, note) for name, line in self._lines.items() for note in line.notes)
 
     def _line(
         self, camera: Camera, triages: Mapping[str, Triage], before: Mapping[str, CameraProgress]

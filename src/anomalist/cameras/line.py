@@ -44,6 +44,25 @@ class CameraStatus(Frozen):
     stream_time: float = Field(0.0, description="of the last frame")
 
 
+def first_state(progress: CameraProgress, source: str) -> CameraState:
+    """The state of a camera before it is followed on."""
+    return "ended" if progress.is_done(source) else "lost" if progress.lost else "connecting"
+
+
+def camera_alert(
+    camera: str, source: str, stream_time: float, state: AlertState, why: str | None = None
+) -> LiveAlert:
+    """What is said of a camera itself, now."""
+    return LiveAlert(
+        state=state,
+        camera=camera,
+        source=source,
+        stream_time=round(stream_time, 3),
+        time=utc().isoformat(timespec="milliseconds"),
+        why=why,
+    )
+
+
 class CameraLine:
     """Follows one camera.
 
@@ -75,9 +94,7 @@ class CameraLine:
             else OpinionQueue(annotate, self.recent, asks_model=triage.annotator.asks_model)
         )
         self._follower: StreamTriage | None = None
-        self._state: CameraState = "lost" if progress.lost else "connecting"
-        if self._was_done():
-            self._state = "ended"
+        self._state: CameraState = first_state(progress, self.source)
         self._why: str | None = None
         self._notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
@@ -221,10 +238,6 @@ class CameraLine:
         made.last = last
         return made
 
-    def _was_done(self) -> bool:
-        """Whether it is a file that was followed to its end."""
-        return self._progress.ended and self._progress.source == self.source
-
     def _frame(self, frame: Frame) -> Iterator[LiveAlert]:
         assert self._follower is not None
         frame = replace(
@@ -258,11 +271,4 @@ class CameraLine:
                 yield alert
 
     def _said(self, state: AlertState, why: str | None = None) -> LiveAlert:
-        return LiveAlert(
-            state=state,
-            camera=self.camera.name,
-            source=self.source,
-            stream_time=round(self._last, 3),
-            time=utc().isoformat(timespec="milliseconds"),
-            why=why,
-        )
+        return camera_alert(self.camera.name, self.source, self._last, state, why)

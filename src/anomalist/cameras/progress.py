@@ -62,6 +62,10 @@ class CameraProgress:
             elif alert.state == "closed":
                 self.open.pop(alert.event.id, None)
 
+    def is_done(self, source: str) -> bool:
+        """Whether it is a file that was followed to its end."""
+        return self.ended and self.source == source
+
     def seconds_since(self, now: datetime) -> float:
         """Seconds from the last alert until now; 0 where the clock was set back."""
         return 0.0 if self.when is None else max(0.0, (now - self.when).total_seconds())

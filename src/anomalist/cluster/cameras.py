@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Self
 
-from anomalist.cameras.camera_set import SILENCE
-from anomalist.cameras.line import CameraStatus
+from anomalist.cameras.camera_set import SILENCE, FollowedCameras
+from anomalist.cameras.line import CameraStatus, camera_alert, first_state
 from anomalist.cameras.listing import Camera
 from anomalist.cameras.progress import CameraProgress, utc, what_is_told
 from anomalist.cluster.camera_actor import (
@@ -29,7 +29,7 @@ from anomalist.cluster.camera_actor import (
     recalled_digest,
     scene_folder,
 )
-from anomalist.cluster.connection import RayOptions, connected, told_environment
+from anomalist.cluster.connection import RayOptions, connected, last_line, told_environment
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.streaming import AlertState, LiveAlert
 from anomalist.triage import Triage
@@ -72,6 +72,7 @@ class _Followed:
 
     Parameters
     ----------
+    recent : its last seconds when its last event opened.
     load : cores that it takes, as was measured last.
     frames : that were scored by processes which have ended.
     deaths : nodes where its process has ended of late.
@@ -106,7 +107,7 @@ class _Followed:
         self.status = status.replace(frames=self.frames + status.frames)
 
 
-class ClusterCameras:
+class ClusterCameras(FollowedCameras[_Followed]):
     """Follows several cameras on a Ray cluster; a context manager, used as `CameraSet` is.
 
     Each camera has an actor, on the node whose cameras take least of its cores. A model is asked in this
@@ -187,19 +188,6 @@ class ClusterCameras:
                 if line.reply is not None and time.monotonic() - line.asked_at > _HUNG_SECONDS:
                     yield from self._gone(line, "The node that followed it does not answer.")
 
-    def statuses(self) -> tuple[CameraStatus, ...]:
-        """How each camera is doing."""
-        return tuple(line.status for line in self._lines.values())
-
-    def recent(self, name: str) -> RecentFrames:
-        """The last seconds of a camera when its last event opened."""
-        return self._lines[name].recent
-
-    @property
-    def notes(self) -> tuple[tuple[str, str], ...]:
-        """(camera, note) on how those that have ended were read."""
-        return tuple((name, note) for name, line in self._lines.items() for note in line.notes)
-
     def placed(self) -> dict[str, str | None]:
         """The id of the node that each camera is followed on, by its name."""
         return {name: line.node for name, line in self._lines.items()}
@@ -270,7 +258,9 @@ class ClusterCameras:
             new: CameraReply = ray.get(reply)
         except ray.exceptions.RayError as error:
             _log.info("%s: %s", line.camera.name, error)
-            yield from self._gone(line, f"The process or the node that followed it is gone ({_last(error)}).")
+            yield from self._gone(
+                line, f"The process or the node that followed it is gone ({one_line(last_line(error), 160)})."
+            )
             return
         if new.error is not None and new.status is None:
             self._set_aside(line, new.error)
@@ -339,34 +329,22 @@ class ClusterCameras:
                 line.answers[event.id] = ModelError(str(error))
 
 
-def _last(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return one_line(lines[-1] if lines else type(error).__name__, 160)
-
-
 def _followed(camera: Camera, triage: Triage, before: CameraProgress | None) -> _Followed:
     source = redact_url(camera.source) if is_url(camera.source) else str(Path(camera.source).absolute())
     progress = before or CameraProgress()
-    done = progress.ended and progress.source == source
+    state = first_state(progress, source)
     status = CameraStatus(
         name=camera.name,
         source=source,
         scene=triage.scene.name,
-        state="ended" if done else "lost" if progress.lost else "connecting",
+        state=state,
         stream_time=round(progress.time, 3),
     )
-    return _Followed(camera, triage, progress, source, status, RecentFrames(source), over=done)
+    return _Followed(camera, triage, progress, source, status, RecentFrames(source), over=state == "ended")
 
 
 def _said(line: _Followed, state: AlertState, why: str) -> LiveAlert:
-    return LiveAlert(
-        state=state,
-        camera=line.camera.name,
-        source=line.source,
-        stream_time=line.status.stream_time,
-        time=utc().isoformat(timespec="milliseconds"),
-        why=why,
-    )
+    return camera_alert(line.camera.name, line.source, line.status.stream_time, state, why)
 
 
 def _end_actor(line: _Followed) -> None:

@@ -63,6 +63,19 @@ def connected(options: RayOptions) -> Iterator[None]:
         ray.shutdown()
 
 
+def most_actors(options: RayOptions) -> int:
+    """Actors at most, one a core of the cluster unless the options say; the connection is open."""
+    import ray
+
+    return options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def last_line(error: Exception) -> str:
+    """The last line of what Ray says, which names the cause; the kind of error where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")

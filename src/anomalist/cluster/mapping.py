@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from anomalist.cluster.connection import RayOptions
+from anomalist.cluster.connection import RayOptions, last_line, most_actors
 from anomalist.errors import AnomalistError, DataError
 
 BATCHES_PER_ACTOR = 4
@@ -44,8 +44,7 @@ def map_on_actors(
     import ray
     import ray.data
 
-    actors = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    count = len(next(iter(columns.values())))
+    actors, count = most_actors(options), len(next(iter(columns.values())))
     size = max(1, min(most, -(-count // (actors * BATCHES_PER_ACTOR))))
     ray.data.DataContext.get_current().enable_progress_bars = False
     blocks = [
@@ -66,9 +65,8 @@ def map_on_actors(
                 raise DataError(row["error"], row["remedy"])
             yield row
     except ray.exceptions.RayError as error:
-        why = str(error).strip().splitlines()
         raise DataError(
-            f"Ray has ended the run: {why[-1] if why else type(error).__name__}",
+            f"Ray has ended the run: {last_line(error)}",
             "Run the same command again: what is done stays done.",
         ) from error
 

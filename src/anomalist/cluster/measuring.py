@@ -16,8 +16,8 @@ from anomalist.cluster.connection import RayOptions, connected, told_environment
 from anomalist.cluster.mapping import failure_columns, map_on_actors
 from anomalist.errors import AnomalistError
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
-from anomalist.vision.evidence import EvidenceSource, MeasuredPicture, RunWatcher, watch_run
-from anomalist.vision.parallel import EvidenceOpener, evidence_opener, lost_item, open_work
+from anomalist.vision.evidence import EvidenceSource, MeasuredPicture
+from anomalist.vision.parallel import EvidenceOpener, evidence_opener, lost_item, open_work, watched
 from anomalist.vision.worker_pool import LostItem, WorkerPool
 
 
@@ -62,8 +62,7 @@ def measure_on_cluster(
     DataError : the cluster can't be reached; the source can't be opened elsewhere, or is another version on a
         node.
     """
-    measured = _measure_in_order(source, list(paths), options)
-    return watch_run(source.run_tests(), measured) if isinstance(source, RunWatcher) else measured
+    return watched(source, _measure_in_order(source, list(paths), options))
 
 
 def _measure_in_order(

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalist.cluster.connection import LOCAL, RayOptions, connected, told_environment
+from anomalist.cluster.connection import LOCAL, RayOptions, connected, most_actors, told_environment
 from anomalist.cluster.measuring import MeasuringActor, measured_picture
 from anomalist.errors import DataError
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
-from anomalist.vision.evidence import EvidenceSource, MeasuredPicture, RunWatcher, watch_run
-from anomalist.vision.parallel import EvidenceOpener, evidence_opener
+from anomalist.vision.evidence import EvidenceSource, MeasuredPicture
+from anomalist.vision.parallel import EvidenceOpener, evidence_opener, watched
 
 MAX_HELD_SOURCES = 4
 """Evidence sources that a replica keeps open."""
@@ -82,8 +82,7 @@ class ServedMeasuring:
 
     def __call__(self, source: EvidenceSource, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         """Measure in order; raises DataError where a replica can't, or none answers."""
-        measured = self._measure(source, paths)
-        return watch_run(source.run_tests(), measured) if isinstance(source, RunWatcher) else measured
+        return watched(source, self._measure(source, paths))
 
     def _measure(self, source: EvidenceSource, paths: Iterable[str | Path]) -> Iterator[MeasuredPicture]:
         opener = evidence_opener(source)
@@ -122,14 +121,13 @@ def served(options: RayOptions) -> Iterator[ServedMeasuring]:
 
         serve: Any = ray.serve
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        most = options.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
         serve.start(proxy_location="Disabled")
         deployment = serve.deployment(
             name="measuring",
             max_ongoing_requests=2 * _ON_THE_WAY,
             autoscaling_config={
                 "min_replicas": 1,
-                "max_replicas": most,
+                "max_replicas": most_actors(options),
                 "target_ongoing_requests": MAX_BATCH_PICTURES,
             },
             ray_actor_options={"num_cpus": 1, "num_gpus": options.gpus},

@@ -27,12 +27,7 @@ _LARGE = 4 * _REDUCED  # pixels of a picture of which a patch is much wider than
 
 
 def outline_places(
-    pixels: UInt8Array,
-    score_map: FloatArray,
-    roi: BoolArray | None,
-    *,
-    level: float,
-    low: float,
+    pixels: UInt8Array, score_map: FloatArray, roi: BoolArray | None, *, level: float, low: float
 ) -> BoolArray:
     """Outline the places of an anomaly map that reach a level, along the edges in the picture itself.
 

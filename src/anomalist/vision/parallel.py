@@ -44,6 +44,11 @@ def measure_in_processes(
     """
     opening = partial(open_work, evidence_opener(source), source.digest)
     measured = _in_order(work_in_processes(opening, paths, workers, MAX_BATCH_PICTURES))
+    return watched(source, measured)
+
+
+def watched(source: EvidenceSource, measured: Iterator[MeasuredPicture]) -> Iterator[MeasuredPicture]:
+    """What was measured elsewhere with a source, in order, tested for drift where the source does that."""
     return watch_run(source.run_tests(), measured) if isinstance(source, RunWatcher) else measured
 
 

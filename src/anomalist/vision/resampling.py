@@ -6,6 +6,8 @@ Resizing is linear and separable: a matrix for the rows and one for the columns.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from anomalist.vision.shift.arithmetic import Array
@@ -37,6 +39,7 @@ def cubic_weights(beyond: Array) -> list[Array]:
     return [first, second, third, 1 - first - second - third]
 
 
+@lru_cache(maxsize=64)
 def cubic_matrix(old: int, new: int) -> Array:
     """Matrix (new, old) of cubic interpolation, pixel centres at halves."""
     left, beyond = neighbours_of(old, new)
