@@ -14,6 +14,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # before they start: threads of parallel tests would fight
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as in `connected`; Ray reads it when it is imported
 
 from hypothesis import settings
 

@@ -39,6 +39,8 @@ class RayOptions:
 def connected(options: RayOptions) -> Iterator[None]:
     """A connection to the cluster, that ends with the context if it began with it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
+    # Threads that Ray Serve leaves behind would start a Ray of their own at the end.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     import ray
 
     if ray.is_initialized():
