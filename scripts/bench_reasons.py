@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from anomalist.audit.necessity import ReasonsAudit, try_reasons
+from anomalist.audit.necessity import ReasonsAudit, places_of_verdict, try_reasons
 from anomalist.pipeline import Inspector, learn
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -78,9 +78,8 @@ def audits(
             done = inspector.inspect(path)
             if done.record.label != "anomalous" or done.media is None or done.evidence is None:
                 continue
-            cited = {id_ for claim in done.record.claims for id_ in claim.evidence}
-            regions = [region for region in done.evidence.regions if region.id in cited]
-            yield f"{kind} {path.name}", try_reasons(inspector, done.media, done.evidence, regions)
+            cited = places_of_verdict(done.record, done.evidence)
+            yield f"{kind} {path.name}", try_reasons(inspector, done.media, done.evidence, cited)
 
 
 def failing(name: str, audit: ReasonsAudit) -> Iterator[str]:

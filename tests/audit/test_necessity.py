@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from anomalist.audit.necessity import (
     DISTURBANCES,
     audit_reasons,
-    place_of,
     tone_between,
     uncited_place,
 )
@@ -74,31 +75,31 @@ def test_a_peak_that_no_cited_region_names_is_tried_too(kept_log: Logged) -> Non
     assert media is not None and evidence is not None
     assert unnamed_peak(evidence, list(evidence.regions)) is None
     found = try_reasons(inspector, media, evidence, [])
-    (trial,) = [trial for trial in found.trials if "which no cited region names" in trial.what]
+    (trial,) = [trial for trial in found.trials if "which nothing that is cited names" in trial.what]
     assert not found.needed_together and trial.score < found.before.score / 2
 
 
-def test_a_region_is_replaced_with_what_is_connected_to_it_above_the_level_of_regions(
-    kept_log: Logged,
+def test_a_patch_that_stands_out_itself_is_replaced_by_the_next(
+    kept_log: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
+    """What is asked is how the picture would be judged if nothing were wrong there."""
+    from anomalist.audit import necessity
 
-    _, inspection = Replayer(kept_log.folder).inspect(kept_log.entries("anomalous")[0])
-    evidence = inspection.evidence
-    assert evidence is not None
-    bump = np.zeros(evidence.score_map.shape, np.float32)
-    bump[20:40, 10:26] = 6.0
-    bump[25:30, 15:20] = 10.0
-    bump[50:60, 40:60] = 9.0
-    region = evidence.regions[0].replace(box=(16, 26, 19, 29), peak=10.0)
-    bump[20:40, 4:10] = 3.0
-    assert place_of(replace(evidence, score_map=bump), region) == (10, 20, 26, 40)
-    assert place_of(replace(evidence, score_map=bump), region, 2.5) == (4, 20, 26, 40)
-    everywhere = np.full_like(bump, 9.0)
-    everywhere[:30] = 0
-    assert place_of(replace(evidence, score_map=everywhere - 1), region.replace(box=(3, 40, 9, 45))) == (
-        3, 40, 9, 45,
-    )  # fmt: skip
+    real = necessity._normal_patches
+
+    def with_a_hole_first(profile: Any, pixels: Any, box: Any, around: Any, ring: Any) -> Any:
+        y0, x0 = (max(0, round(at)) for at in (ring.shape[0] / 3, ring.shape[1] / 3))
+        fitting = real(profile, pixels, box, around, ring)
+        odd = fitting[0].copy()
+        odd[y0 : 2 * y0, x0 : 2 * x0] = 0
+        return [odd, *fitting]
+
+    monkeypatch.setattr(necessity, "_normal_patches", with_a_hole_first)
+    replayer = Replayer(kept_log.folder)
+    found = audit_reasons(kept_log.entries("anomalous")[0], replayer)
+    assert found.needed_together and found.control_keeps
+    monkeypatch.setattr(necessity, "MAX_PATCHES", 1)
+    assert not audit_reasons(kept_log.entries("anomalous")[0], replayer).needed_together
 
 
 def test_the_tone_of_a_patch_goes_on_as_a_plane_and_at_the_edge_of_the_picture_as_a_mean() -> None:

@@ -166,7 +166,7 @@ def test_a_node_without_the_scene_says_so(films: list[Camera], tmp_path: Path) -
     followed = ClusterCameras(films[:1], triages, RayOptions())
     task: CameraTask = followed._task(followed._lines["gate"])
     gone = replace(task, camera=films[0].replace(profile=f"{tmp_path}/gone/"))
-    reply = CameraActor(gone).take({}, 0.0)
+    reply = CameraActor({}).follow(gone, 0.0)
     assert "gone" in str(reply.error) and reply.status is None
-    other = CameraActor(replace(task, memory_digest="0")).take({}, 0.0)
+    other = CameraActor({}).follow(replace(task, memory_digest="0"), 0.0)
     assert "another version of rules or scenes" in str(other.error)

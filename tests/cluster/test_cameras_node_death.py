@@ -47,7 +47,8 @@ def test_sixteen_cameras_on_three_nodes_of_which_one_is_killed(nodes: Any, stree
         for alert in followed.alerts():
             alerts.append(alert)
             placed = followed.placed()
-            if not killed_at and len({each.camera for each in alerts if each.state == "opened"}) == CAMERAS:
+            opened = {each.camera for each in alerts if each.state == "opened"}
+            if not killed_at and len(opened) == CAMERAS and len(followed.ready_standbys()) == 3:
                 spread = Counter(placed.values())
                 assert max(spread.values()) - min(spread.values()) <= 2
                 node = str(placed["cam07"])
@@ -88,7 +89,7 @@ def test_a_camera_that_ends_its_processes_is_set_aside_and_disturbs_nobody(
     def asked(self: ClusterCameras, line: Any) -> None:
         real(self, line)
         if line.camera.name == "gate":
-            ray.kill(line.actor)
+            ray.kill(line.host.actor)
 
     monkeypatch.setattr(ClusterCameras, "_ask_what_is_new", asked)
     with ClusterCameras(films[:2], open_triages(films[:2], SETTINGS), RayOptions()) as followed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.audit.necessity import blended, grown
+from anomalist.audit.necessity import blended
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
@@ -22,6 +22,7 @@ from anomalist.vision.motion.captions import scale_box
 from anomalist.vision.motion.clip_tracks import MIN_TRACK_SECONDS, followed_objects
 from anomalist.vision.motion.modes import choose_mode
 from anomalist.vision.motion.scene import Scene
+from anomalist.vision.weak_places import grown
 
 if TYPE_CHECKING:
     from anomalist.audit.reading import LogEntry

@@ -1,14 +1,16 @@
 """Necessity and stability: whether a verdict needs the regions that it cites, and whether it holds.
 
 Necessity: each cited region, with what is connected to it in the map above the level at which regions begin,
-is replaced by the nearest normal patch, blended in at its edge, and the picture is measured again; a place of
-the same size that nothing cites is the control. Stability: the picture is
-measured again under light, noise and JPEG, and decided under resampled calibrations.
+is replaced by the nearest normal patch, blended in at its edge, and the picture is measured again; so are the
+weak places that a verdict cites beside its regions. Where a patch stands out itself, another is tried, for
+what is asked is how the picture would be judged if nothing were wrong there. A place of the same size that
+nothing cites is the control. Stability: the picture is measured again under light, noise and JPEG, and
+decided under resampled calibrations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,17 @@ import numpy as np
 from anomalist.agent.reasoning.policy import decide_label
 from anomalist.errors import DataError, MediaError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
-from anomalist.types.image import Evidence, Media, Record, Region, is_alarm
+from anomalist.types.image import Evidence, Media, Record, Region, WeakPlace, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure, score_inputs
 from anomalist.vision.media.images import load_image
+from anomalist.vision.weak_places import (
+    MARGIN,
+    box_of,
+    connected_to,
+    grown,
+    places_taken,
+    reach_of,
+)
 
 if TYPE_CHECKING:
     from anomalist.audit.reading import LogEntry
@@ -27,9 +37,8 @@ if TYPE_CHECKING:
     from anomalist.pipeline import Inspector
     from anomalist.vision.profile import NormalPicture, Profile
 
-MARGIN = 0.35
-"""Margin around a region that is replaced with it, as a share of its longer side."""
-_MIN_MARGIN = 4  # pixels
+MAX_PATCHES = 3
+"""Normal patches that are tried where the first stands out itself."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Trial:
     Parameters
     ----------
     what : "without R1", "light +10 %", in words.
-    cited : ids of the regions that were replaced; none of a control or of a disturbance.
+    cited : ids of the regions and weak places that were replaced; none of a control or of a disturbance.
     score, p_value, label : of the changed picture.
     alarm : whether its p-value is at or under the asked rate.
     control : whether something was replaced that nothing cites.
@@ -126,22 +135,25 @@ def audit_reasons(entry: LogEntry, replayer: Replayer, *, seed: int = 0) -> Reas
     inspector, inspection = replayer.inspect(entry)
     media, evidence = inspection.media, inspection.evidence
     assert media is not None and evidence is not None  # what was inspected has both
-    regions = cited_regions(inspection.record, evidence)
-    return try_reasons(inspector, media, evidence, regions, seed=seed)
+    return try_reasons(inspector, media, evidence, places_of_verdict(inspection.record, evidence), seed=seed)
 
 
-def cited_regions(record: Record, evidence: Evidence) -> list[Region]:
-    """The regions that the claims of a verdict cite, in their order in the evidence."""
+CitedPlace = Region | WeakPlace
+
+
+def places_of_verdict(record: Record, evidence: Evidence) -> list[CitedPlace]:
+    """The regions and weak places that the claims of a verdict cite, in their order in the evidence."""
     cited = {id_ for claim in record.claims for id_ in claim.evidence}
-    return [region for region in evidence.regions if region.id in cited]
+    places: tuple[CitedPlace, ...] = (*evidence.regions, *evidence.weak_places)
+    return [place for place in places if place.id in cited]
 
 
 def try_reasons(
-    inspector: Inspector, media: Media, evidence: Evidence, cited: list[Region], *, seed: int = 0
+    inspector: Inspector, media: Media, evidence: Evidence, cited: Sequence[CitedPlace], *, seed: int = 0
 ) -> ReasonsAudit:
-    """Replace cited regions and controls of one measured picture, and disturb it.
+    """Replace cited places and controls of one measured picture, and disturb it.
 
-    ``cited`` are the regions that the verdict names. Raises DataError as `audit_reasons` does.
+    ``cited`` are the places that the verdict names. Raises DataError as `audit_reasons` does.
     """
     profile, rate = _profile_of(inspector.evidence_source, media)
 
@@ -159,36 +171,45 @@ def try_reasons(
         trial = _trial(what, measured, label, rate, ids, control=control)
         return replace(trial, boxes=boxes)
 
+    def without(what: str, boxes: Mapping[str, Box], *, cited: bool = False, control: bool = False) -> Trial:
+        """Replace places; where a patch stands out in an alarm, try the next that fits."""
+        chosen = dict.fromkeys(boxes, 0)
+        found: list[Trial] = []
+        for _ in range(MAX_PATCHES):
+            pixels = media.pixels
+            for name, box in boxes.items():
+                changed = replaced(profile, pixels, box, chosen[name])
+                if changed is None and found:
+                    return min(found, key=_score)
+                if changed is None:
+                    raise DataError(
+                        f"No normal patch is known for {name or 'a control'}.",
+                        "The detector has no memory bank, or a normal picture is gone or has changed.",
+                    )
+                pixels = changed
+            ids = tuple(boxes) if cited else ()
+            found.append(again(what, pixels, tuple(boxes.values()), ids, control=control))
+            odd = [name for name, box in boxes.items() if _lies_in(found[-1].highest, grown(box, media.size))]
+            if not found[-1].alarm or not odd:
+                break
+            chosen[odd[0]] += 1
+        return min(found, key=_score)
+
     rng = np.random.default_rng(seed)
-    trials = []
-    everything = media.pixels
-    places, taken = _places(evidence, media, profile.manifest.place)
-    for region in cited:
-        one = replaced(profile, media.pixels, places[region.id])
-        if one is None:
-            raise DataError(
-                f"No normal patch is known for {region.id}.",
-                "The detector has no memory bank, or a normal picture is gone or has changed.",
-            )
-        trials.append(again(f"Without {region.id}", one, (places[region.id],), (region.id,)))
-        whole = replaced(profile, everything, places[region.id])
-        everything = everything if whole is None else whole
+    places, taken = _places(evidence, cited, media, profile.manifest.place)
+    trials = [without(f"Without {name}", {name: box}, cited=True) for name, box in places.items()]
     if len(cited) > 1:
-        names = tuple(region.id for region in cited)
-        boxes = tuple(places[name] for name in names)
-        trials.append(again(f"Without {', '.join(names)} together", everything, boxes, names))
+        trials.append(without(f"Without {', '.join(places)} together", places, cited=True))
     unnamed = unnamed_peak(evidence, cited)
-    filled = None if unnamed is None else replaced(profile, media.pixels, unnamed)
-    if filled is not None and unnamed is not None:
-        _mark(taken, grown(unnamed, media.size))
-        where = f"at ({unnamed[0]}, {unnamed[1]}), which no cited region names"
-        trials.append(again(f"Without the place where the map is highest, {where}", filled, (unnamed,)))
-    for region in cited:
-        free = uncited_place(taken, places[region.id], rng)
-        control = None if free is None else replaced(profile, media.pixels, free)
-        if control is not None and free is not None:
-            what = f"Control: another place of the size of {region.id}, at ({free[0]}, {free[1]})"
-            trials.append(again(what, control, (free,), control=True))
+    if unnamed is not None:
+        taken |= places_taken(media.size, (unnamed,))
+        where = f"at ({unnamed[0]}, {unnamed[1]}), which nothing that is cited names"
+        trials.append(without(f"Without the place where the map is highest, {where}", {"": unnamed}))
+    for each in cited:
+        free = uncited_place(taken, places[each.id], rng)
+        if free is not None:
+            what = f"Control: another place of the size of {each.id}, at ({free[0]}, {free[1]})"
+            trials.append(without(what, {"": free}, control=True))
     disturbed = tuple(
         again(what, change(media.pixels, np.random.default_rng(seed)))
         for what, change in DISTURBANCES.items()
@@ -199,63 +220,37 @@ def try_reasons(
     return ReasonsAudit(before, tuple(trials), disturbed, about.instability if about else None)
 
 
-MAX_PLACE_SHARE = 0.25
-"""Share of the picture that a region may grow to when it is replaced with what is around it."""
+def _places(
+    evidence: Evidence, cited: Sequence[CitedPlace], media: Media, level: float | None
+) -> tuple[dict[str, Box], BoolArray]:
+    """The box of each cited place, and bool (H, W) of what no control may touch.
 
-
-def _places(evidence: Evidence, media: Media, level: float | None) -> tuple[dict[str, Box], BoolArray]:
-    """The place of each region, and bool (H, W) of what no control may touch: these, with their margins."""
-    taken = np.asarray(evidence.mask, np.bool_).copy()
-    places = {region.id: place_of(evidence, region, level) for region in evidence.regions}
-    for place in places.values():
-        _mark(taken, grown(place, media.size))
+    That are the outlines, all regions and the cited places, with their margins.
+    """
+    reaches = {region.id: reach_of(evidence.score_map, region, level) for region in evidence.regions}
+    places = {each.id: reaches.get(each.id, each.box) for each in cited}
+    taken = np.asarray(evidence.mask, np.bool_) | places_taken(
+        media.size, (*reaches.values(), *places.values())
+    )
     return places, taken
 
 
-def place_of(evidence: Evidence, region: Region, level: float | None = None) -> Box:
-    """The box of a region and of what is connected to it in the map above the level at which regions begin.
-
-    An outline follows the pixels that differ most; what made the score reaches further. Without a level, or
-    where that would take more than ``MAX_PLACE_SHARE`` of the picture, it is half of the region's height over
-    the median of the map; where that is too much as well, the region's own box.
-    """
-    values = evidence.score_map
-    half = (float(np.median(values)) + region.peak) / 2
-    for height in (half if level is None else min(level, half), half):
-        mine = _connected(values >= height, region.box)
-        mine[region.box[1] : region.box[3], region.box[0] : region.box[2]] = True
-        x0, y0, x1, y1 = place = _box_of(mine)
-        if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * values.size:
-            return place
-    return region.box
+def _lies_in(point: tuple[int, int] | None, box: Box) -> bool:
+    return point is not None and box[0] <= point[0] < box[2] and box[1] <= point[1] < box[3]
 
 
-def _connected(high: BoolArray, box: Box) -> BoolArray:
-    """The parts of a mask that touch a box."""
-    from anomalist.vision.regions import label_components
-
-    labels, _ = label_components(high)
-    inside = np.unique(labels[box[1] : box[3], box[0] : box[2]])
-    return np.isin(labels, inside[inside > 0])
-
-
-def _box_of(mask: BoolArray) -> Box:
-    ys, xs = np.nonzero(mask)
-    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
-
-
-def unnamed_peak(evidence: Evidence, cited: list[Region]) -> Box | None:
-    """The box of the place where the anomaly map is highest; None where a cited region touches it.
+def unnamed_peak(evidence: Evidence, cited: Sequence[CitedPlace]) -> Box | None:
+    """The box of the place where the anomaly map is highest; None where a cited place touches it.
 
     The place is what is connected to the peak above half of its height over the median.
     """
     values = evidence.score_map
     y, x = (int(each) for each in np.unravel_index(int(values.argmax()), values.shape))
     high = values >= (float(np.median(values)) + float(values.max())) / 2
-    mine = _connected(high, (x, y, x + 1, y + 1))
+    mine = connected_to(high, (x, y, x + 1, y + 1))
     if any(mine[y0:y1, x0:x1].any() for x0, y0, x1, y1 in (region.box for region in cited)):
         return None
-    return _box_of(mine)
+    return box_of(mine)
 
 
 def _profile_of(source: EvidenceSource, media: Media) -> tuple[Profile, float]:
@@ -268,6 +263,10 @@ def _profile_of(source: EvidenceSource, media: Media) -> tuple[Profile, float]:
         f"{source.name} has no calibrated normals to put in place of a region.",
         "Inspect with --profile to have reasons tested.",
     )
+
+
+def _score(trial: Trial) -> float:
+    return trial.score
 
 
 def _trial(
@@ -286,30 +285,21 @@ def _trial(
     return Trial(what, evidence.score, p, label, alarm, ids, control=control, highest=highest)
 
 
-def grown(box: Box, size: tuple[int, int]) -> Box:
-    """A box with the margin that is replaced with it, cut to the picture."""
-    x0, y0, x1, y1 = box
-    margin = max(_MIN_MARGIN, round(MARGIN * max(x1 - x0, y1 - y0)))
-    return max(0, x0 - margin), max(0, y0 - margin), min(size[1], x1 + margin), min(size[0], y1 + margin)
-
-
-def _mark(mask: BoolArray, box: Box) -> None:
-    mask[box[1] : box[3], box[0] : box[2]] = True
-
-
-def replaced(profile: Profile, pixels: UInt8Array, box: Box) -> UInt8Array | None:
+def replaced(profile: Profile, pixels: UInt8Array, box: Box, choice: int = 0) -> UInt8Array | None:
     """The picture with the nearest normal patch in place of a box, blended in at the edge.
 
-    The tone of the patch is fitted to the ring around the box. None where no patch is known.
+    The tone of the patch is fitted to the ring around the box. ``choice`` 1 is the patch that fits second
+    best, and so on. None where none is known.
     """
     size = (pixels.shape[0], pixels.shape[1])
     left, top, right, bottom = grown(box, size)
     ring = np.ones((bottom - top, right - left), np.bool_)
     ring[box[1] - top : box[3] - top, box[0] - left : box[2] - left] = False
     around = pixels[top:bottom, left:right].astype(np.float32)
-    patch = _normal_patch(profile, pixels, box, around, ring)
-    if patch is None:
+    patches = _normal_patches(profile, pixels, box, around, ring)
+    if choice >= len(patches):
         return None
+    patch = patches[choice]
     fitted = patch + tone_between(patch, around, ring) if ring.any() else patch
     result = pixels.copy()
     result[top:bottom, left:right] = blended(around, fitted, ring)
@@ -348,30 +338,28 @@ _MORE_NORMALS = 7
 """Normal pictures, beside that of the nearest normal patch, in which a place that fits is looked for."""
 
 
-def _normal_patch(
+def _normal_patches(
     profile: Profile, pixels: UInt8Array, box: Box, around: FloatArray, ring: BoolArray
-) -> FloatArray | None:
-    """What is normal there, float32 of the shape of ``around``.
+) -> list[FloatArray]:
+    """What is normal there, float32 of the shape of ``around``, by how well it fits.
 
-    Of the picture of the nearest normal patch and a few others the place whose surroundings fit those of the
-    box best, so that stripes and edges go on. What lies at a border of the picture is taken from that border.
+    Of the picture of the nearest normal patch and of a few others the place whose surroundings fit those of
+    the box best, so that stripes and edges go on. What lies at a border of the picture is taken from there.
     """
     nearest = profile.detector.nearest_normal_patch(pixels, box)
     if nearest is None:
-        return None
+        return []
     size = (pixels.shape[0], pixels.shape[1])
     left, top, right, bottom = grown(box, size)
     borders = (top == 0, bottom == size[0], left == 0, right == size[1])
     normals = profile.manifest.normals
     others = np.linspace(0, len(normals) - 1, min(_MORE_NORMALS, len(normals))).round().astype(int).tolist()
-    best: tuple[float, FloatArray] | None = None
+    found: list[tuple[float, FloatArray]] = []
     for number in dict.fromkeys((nearest.picture, *others)):
         picture = _normal_picture(normals[number], size, ring.shape)
         if picture is not None:
-            misfit, patch = _best_place(picture, around, ring, borders)
-            if best is None or misfit < best[0]:
-                best = misfit, patch
-    return None if best is None else best[1]
+            found.append(_best_place(picture, around, ring, borders))
+    return [patch for _, patch in sorted(found, key=lambda each: each[0])]
 
 
 def _normal_picture(

@@ -19,7 +19,7 @@ from anomalist.audit.clip_necessity import ClipReasons, audit_clip_reasons
 from anomalist.audit.decision import Step, decision_steps
 from anomalist.audit.findings import Verification
 from anomalist.audit.log import audit_folder
-from anomalist.audit.necessity import ReasonsAudit, cited_regions, try_reasons
+from anomalist.audit.necessity import ReasonsAudit, places_of_verdict, try_reasons
 from anomalist.audit.probes import CONTRASTS, PLACES, SIZES, ProbeMap
 from anomalist.audit.promises import Promise, calibration_scores, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries, verify_log
@@ -148,7 +148,7 @@ def _decision_view(entry: LogEntry, record: Record | ClipRecord, folder: Path) -
     top = max([float(evidence.score_map.max()), *(region.peak for region in evidence.regions)])
     heat_range = (float(np.median(evidence.score_map)), top)
     reasons = None
-    regions = cited_regions(record, evidence)
+    regions = places_of_verdict(record, evidence)
     try:
         reasons = try_reasons(inspector, media, evidence, regions)
     except AnomalistError as error:

@@ -1,4 +1,4 @@
-"""What follows one camera on a node: a `CameraSet` of one, whose alerts are fetched by the driver.
+"""What follows cameras on a node: for each a `CameraSet` of one, whose alerts are fetched by the driver.
 
 The driver asks again and again what is new (`CameraActor.take`), and each time brings what a model said
 about events that were handed over before. So all cameras share the driver's model and its budget of calls.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Any
 
 from anomalist.agent.models.selection import EVIDENCE
@@ -43,7 +45,7 @@ Answer = Event | AnomalistError
 
 @dataclass(frozen=True)
 class CameraTask:
-    """What the actor of a camera is told.
+    """What an actor is told of a camera.
 
     Parameters
     ----------
@@ -55,7 +57,6 @@ class CameraTask:
     watch, classes : what is watched for, and names that objects may have.
     looks, asks_model : whether events are looked at by the driver, and there by a model.
     silence : seconds without a frame after which it is lost.
-    environment : variables that the driver has.
     """
 
     camera: Camera
@@ -71,7 +72,6 @@ class CameraTask:
     looks: bool
     asks_model: bool
     silence: float
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -119,39 +119,78 @@ class AskingAnnotator(EventAnnotator):
 
 
 class CameraActor:
-    """Follows one camera; see `CameraTask`.
+    """Follows cameras in one process: one, or as a standby those that a node has left behind.
 
     What the user can mend is returned, not raised, so that the driver tells it from a node that has died.
+
+    Parameters
+    ----------
+    environment : variables that the driver has.
     """
 
-    def __init__(self, task: CameraTask) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         import cv2
 
-        os.environ.update(task.environment)
+        os.environ.update(environment)
         cv2.setNumThreads(1)  # all cores have cameras
+        self._opening = Lock()
+        self._opened: dict[str, Triage] = {}
+        self._followed: dict[str, _Follower] = {}
+
+    def prepare(self, tasks: Sequence[CameraTask]) -> None:
+        """Open what cameras will be judged with, so that following one begins at once."""
+        for task in tasks:
+            with suppress(AnomalistError):  # said of the camera, when it comes
+                self._triage(task)
+
+    def follow(self, task: CameraTask, seconds: float) -> CameraReply:
+        """Begin to follow a camera; the first reply, see `take`."""
+        try:
+            followed = _Follower(task, self._triage(task))
+        except AnomalistError as error:
+            return CameraReply(error=error)
+        self._followed[task.camera.name] = followed
+        return followed.take({}, seconds)
+
+    def take(self, name: str, answers: Mapping[str, Answer], seconds: float) -> CameraReply:
+        """Bring answers, by event, and take what is new of a camera; waits so many seconds at most."""
+        return self._followed[name].take(answers, seconds)
+
+    def leave(self, name: str) -> None:
+        """Forget a camera that is over."""
+        self._followed.pop(name, None)
+
+    def _triage(self, task: CameraTask) -> Triage:
+        with self._opening:
+            scene = task.camera.profile
+            if scene not in self._opened:
+                self._opened[scene] = open_camera_triage(task)
+            return self._opened[scene]
+
+
+class _Follower:
+    """Follows one camera in a thread."""
+
+    def __init__(self, task: CameraTask, opened: Triage) -> None:
         self._changed = Condition()
         self._untaken: deque[tuple[LiveAlert, RecentFrames | None]] = deque()
         self._asked: deque[tuple[RecentFrames, Event]] = deque()
         self._answers: dict[str, Answer] = {}
         self._over = False
         self._error: AnomalistError | None = None
-        self._set: CameraSet | None = None
-        try:
-            triage = open_camera_triage(task, self._ask)
-            name = task.camera.name
-            self._set = CameraSet(
-                [task.camera],
-                {name: triage},
-                before={name: by_this_clock(task.before, task.sent, utc())},
-                silence=task.silence,
-            )
-        except AnomalistError as error:
-            self._error = error
-            return
+        triage = copy(opened)
+        triage.annotator = _annotator(task, opened.annotator, self._ask)
+        name = task.camera.name
+        self._set = CameraSet(
+            [task.camera],
+            {name: triage},
+            before={name: by_this_clock(task.before, task.sent, utc())},
+            silence=task.silence,
+        )
         Thread(target=self._follow, name="follow", daemon=True).start()
 
     def take(self, answers: Mapping[str, Answer], seconds: float) -> CameraReply:
-        """Bring answers, by event, and take what is new; waits for that so many seconds at most."""
+        """Bring answers, and take what is new; waits for that so many seconds at most."""
         with self._changed:
             self._answers.update(answers)
             self._changed.notify_all()
@@ -161,13 +200,10 @@ class CameraActor:
             self._asked.clear()
             self._changed.notify_all()
             over, error = self._over, self._error
-        if self._set is None:
-            return CameraReply(error=error)
         (status,), notes = self._set.statuses(), tuple(note for _, note in self._set.notes)
         return CameraReply(alerts, asked, status, notes, over, error)
 
     def _follow(self) -> None:
-        assert self._set is not None
         try:
             with self._set as followed:
                 for alert in followed.alerts():
@@ -202,8 +238,8 @@ class CameraActor:
         return tuple(said)
 
 
-def open_camera_triage(task: CameraTask, ask: Annotate) -> Triage:
-    """The triage of a camera on a node.
+def open_camera_triage(task: CameraTask) -> Triage:
+    """The triage of a camera on a node, which asks no model.
 
     Raises ProfileError where its scene or what it recalls is missing, or another version than the driver's.
     """
@@ -219,12 +255,13 @@ def open_camera_triage(task: CameraTask, ask: Annotate) -> Triage:
     )
     check_version(triage.scene.name, triage.scene.digest, task.scene_digest)
     check_version(f"rules or scenes of {triage.scene.name}", recalled_digest(triage), task.memory_digest)
-    told: dict[str, Any] = {each.name: getattr(triage.annotator, each.name) for each in _FIELDS}
-    told["watch"] = EventWatch(task.watch, classes=task.classes) if task.watch else None
-    triage.annotator = AskingAnnotator(
-        **told, ask=ask if task.looks else None, model_is_asked=task.asks_model
-    )
     return triage
+
+
+def _annotator(task: CameraTask, opened: EventAnnotator, ask: Annotate) -> AskingAnnotator:
+    told: dict[str, Any] = {each.name: getattr(opened, each.name) for each in _FIELDS}
+    told["watch"] = EventWatch(task.watch, classes=task.classes) if task.watch else None
+    return AskingAnnotator(**told, ask=ask if task.looks else None, model_is_asked=task.asks_model)
 
 
 _FIELDS = dataclasses.fields(EventAnnotator)

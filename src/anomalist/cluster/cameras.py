@@ -2,7 +2,8 @@
 
 The driver knows how far each camera was followed from the alerts that it has told, as after a restart on one
 machine (`CameraProgress`). So when a node dies, its cameras go on elsewhere with that, and nothing is told
-twice. Alerts get the driver's time: the clocks of nodes order nothing.
+twice: in processes that wait there with all scenes open, since to start one takes too long beside cameras
+that keep all cores busy. Alerts get the driver's time: the clocks of nodes order nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ MAX_DEATHS = 3
 _FEW = 1000  # frames
 _TAKE_SECONDS = 1.0  # that an actor waits for something new
 _HUNG_SECONDS = 300.0  # without a reply after which a node is gone that Ray itself takes to be there
+_MAX_STANDBY_CAMERAS = 8  # that one process scores; more get processes of their own
+_STANDBY_SECONDS = 5.0  # between looks at which nodes have a standby
 _AVOID_SECONDS = 60.0  # for which a node is avoided where an actor has died: it may die altogether
 
 _log = logging.getLogger(__name__)
@@ -67,6 +70,30 @@ def choose_node(cores: Mapping[str, float], load: Mapping[str, float], avoided: 
 
 
 @dataclass(eq=False)
+class _Host:
+    """A process on a node that follows cameras: that of one camera, or a standby.
+
+    Parameters
+    ----------
+    cameras : names of those that it follows.
+    prepared : reply of a standby when it has opened all scenes.
+    """
+
+    actor: Any
+    node: str
+    standby: bool = False
+    prepared: Any = None
+    cameras: set[str] = field(default_factory=set)
+
+    def end(self) -> None:
+        """End it, also where it hangs."""
+        import ray
+
+        if ray.is_initialized():
+            ray.kill(self.actor, no_restart=True)
+
+
+@dataclass(eq=False)
 class _Followed:
     """One camera on the cluster.
 
@@ -85,7 +112,7 @@ class _Followed:
     source: str
     status: CameraStatus
     recent: RecentFrames
-    actor: Any = None
+    host: _Host | None = None
     node: str | None = None
     reply: Any = None
     asked_at: float = 0.0
@@ -110,7 +137,8 @@ class _Followed:
 class ClusterCameras(FollowedCameras[_Followed]):
     """Follows several cameras on a Ray cluster; a context manager, used as `CameraSet` is.
 
-    Each camera has an actor, on the node whose cameras take least of its cores. A model is asked in this
+    Each camera has an actor, on the node whose cameras take least of its cores. Where there are live ones,
+    each node has a standby too, which takes cameras that another has left behind. A model is asked in this
     process, one event after another, within the one budget of ``triages``.
 
     Parameters
@@ -136,6 +164,8 @@ class ClusterCameras(FollowedCameras[_Followed]):
         self._silence = silence
         self._unfit: dict[tuple[str, str], AnomalistError] = {}
         self._avoided: dict[str, float] = {}
+        self._standbys: dict[str, _Host] = {}
+        self._looked_at = 0.0
         self._questions: SimpleQueue[tuple[_Followed, RecentFrames, Event] | None] = SimpleQueue()
         self._lines = {
             camera.name: _followed(camera, triages[camera.name], (before or {}).get(camera.name))
@@ -147,13 +177,17 @@ class ClusterCameras(FollowedCameras[_Followed]):
             opening.enter_context(connected(self._options))
             Thread(target=self._answer, name="opinions", daemon=True).start()
             opening.callback(self._questions.put, None)
-            for line in self._lines.values():
-                opening.callback(_end_actor, line)
+            opening.callback(self._end_all)
             self._closing = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+    def _end_all(self) -> None:
+        for host in [*self._standbys.values(), *(line.host for line in self._lines.values())]:
+            if host is not None:
+                host.end()
 
     def alerts(self) -> Iterator[LiveAlert]:
         """Yield the alerts of all cameras, in the order of this machine's clock, until every one has ended.
@@ -187,40 +221,69 @@ class ClusterCameras(FollowedCameras[_Followed]):
             for line in open_ones:
                 if line.reply is not None and time.monotonic() - line.asked_at > _HUNG_SECONDS:
                     yield from self._gone(line, "The node that followed it does not answer.")
+            self._keep_standbys()
 
     def placed(self) -> dict[str, str | None]:
         """The id of the node that each camera is followed on, by its name."""
         return {name: line.node for name, line in self._lines.items()}
 
+    def ready_standbys(self) -> frozenset[str]:
+        """The ids of nodes that can take cameras of others at once."""
+        import ray
+
+        waits = {host.prepared: node for node, host in self._standbys.items()}
+        ready, _ = ray.wait(list(waits), num_returns=len(waits), timeout=0.0) if waits else ([], [])
+        return frozenset(waits[reply] for reply in ready)
+
     def _ask_what_is_new(self, line: _Followed) -> None:
-        if line.actor is None:
+        if line.host is None:
             self._start(line)
-        given = {event: line.answers.pop(event) for event in list(line.answers)}
-        line.reply = line.actor.take.remote(given, _TAKE_SECONDS)
+        else:
+            given = {event: line.answers.pop(event) for event in list(line.answers)}
+            line.reply = line.host.actor.take.remote(line.camera.name, given, _TAKE_SECONDS)
         line.asked_at = time.monotonic()
 
     def _start(self, line: _Followed) -> None:
-        """Start the actor of a camera on the node that has most to spare."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        """Follow a camera from the node that has most to spare: by its standby, or by a process of its own.
 
-        now = time.monotonic()
-        cores = {each["NodeID"]: each["Resources"].get("CPU", 0.0) for each in ray.nodes() if each["Alive"]}
+        One that may be what ends processes gets one of its own.
+        """
+        cores = _cores()
         unfit = {node: why for (node, scene), why in self._unfit.items() if scene == line.camera.profile}
         fit = {node: count for node, count in cores.items() if node not in unfit}
+        now = time.monotonic()
         avoided = frozenset(node for node, until in self._avoided.items() if now < until)
         node = choose_node(fit, self._load(), avoided)
         if node is None:
             raise next(iter(unfit.values()), DataError("No node of the cluster is alive."))
-        actor = ray.remote(num_cpus=0, max_restarts=0)(CameraActor)
-        line.actor = actor.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
-        ).remote(self._task(line))
+        standby = self._standbys.get(node)
+        suspect = sum(dead in cores for dead in line.deaths) > 1
+        if line.deaths and standby and not suspect and len(standby.cameras) < _MAX_STANDBY_CAMERAS:
+            line.host = standby
+        else:
+            line.host = _host(node)
+        line.host.cameras.add(line.camera.name)
         line.node, line.began = node, now
+        line.reply = line.host.actor.follow.remote(self._task(line), _TAKE_SECONDS)
+
+    def _keep_standbys(self) -> None:
+        """See to it that each node has a standby, once all cameras that can be followed are."""
+        now = time.monotonic()
+        open_ones = [line for line in self._lines.values() if not line.over]
+        live = [line for line in open_ones if is_url(line.camera.source)]
+        starting = any(line.reply is not None and line.status.state == "connecting" for line in open_ones)
+        if now - self._looked_at < _STANDBY_SECONDS or not live or starting:
+            return
+        self._looked_at = now
+        nodes = [node for node, count in _cores().items() if count > 0]
+        for node in nodes if len(nodes) > 1 else ():
+            if node not in self._standbys and now >= self._avoided.get(node, 0.0):
+                self._standbys[node] = host = _host(node, standby=True)
+                host.prepared = host.actor.prepare.remote([self._task(line) for line in live])
 
     def _load(self) -> dict[str, float]:
         """Cores that the cameras of each node take; those not measured yet count as the others do."""
-        placed = [line for line in self._lines.values() if line.actor is not None]
+        placed = [line for line in self._lines.values() if line.host is not None]
         known = [line.load for line in self._lines.values() if line.load is not None]
         usual = sum(known) / len(known) if known else 1.0
         found: dict[str, float] = {}
@@ -246,7 +309,6 @@ class ClusterCameras(FollowedCameras[_Followed]):
             looks=annotator.looks_at_pictures,
             asks_model=annotator.asks_model,
             silence=self._silence,
-            environment=told_environment(),
         )
 
     def _taken(self, line: _Followed) -> Iterator[LiveAlert]:
@@ -286,7 +348,7 @@ class ClusterCameras(FollowedCameras[_Followed]):
 
     def _ended(self, line: _Followed, error: AnomalistError | None) -> Iterator[LiveAlert]:
         """A camera that nothing more comes of."""
-        _end_actor(line)
+        _leave(line)
         line.over = True
         if error is not None:
             line.status = line.status.replace(state="ended", why=str(error))
@@ -294,14 +356,16 @@ class ClusterCameras(FollowedCameras[_Followed]):
 
     def _gone(self, line: _Followed, why: str) -> Iterator[LiveAlert]:
         """Let a camera go on elsewhere, if it is not itself what ends processes."""
-        import ray
-
         _log.warning("%s: %s", line.camera.name, why)
         self._avoided[str(line.node)] = time.monotonic() + _AVOID_SECONDS
         line.deaths.append(str(line.node))
-        _end_actor(line)
+        if line.host is not None:
+            line.host.end()
+            if self._standbys.get(line.host.node) is line.host:
+                del self._standbys[line.host.node]
+        _leave(line)
         line.frames = line.status.frames
-        alive = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
+        alive = _cores()
         if sum(node in alive for node in line.deaths) >= MAX_DEATHS:
             error = DataError(
                 f"{line.camera.name} was set aside: it has ended {MAX_DEATHS} processes. {why}",
@@ -316,7 +380,7 @@ class ClusterCameras(FollowedCameras[_Followed]):
         """Place no camera of a scene any more on a node that can't follow one."""
         self._unfit[str(line.node), line.camera.profile] = error
         _log.warning("A node takes no cameras of %s: %s", line.triage.scene.name, error)
-        _end_actor(line)
+        _leave(line)
 
     def _answer(self) -> None:
         """Ask about one event after another, of whatever camera, until there is an end."""
@@ -347,11 +411,36 @@ def _said(line: _Followed, state: AlertState, why: str) -> LiveAlert:
     return camera_alert(line.camera.name, line.source, line.status.stream_time, state, why)
 
 
-def _end_actor(line: _Followed) -> None:
-    """End the actor of a camera, also where it hangs."""
+def _cores() -> dict[str, float]:
+    """Cores of each node that is alive, by its id."""
     import ray
 
-    actor, line.actor, line.reply = line.actor, None, None
+    return {each["NodeID"]: each["Resources"].get("CPU", 0.0) for each in ray.nodes() if each["Alive"]}
+
+
+def _host(node: str, *, standby: bool = False) -> _Host:
+    """Start a process on a node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    where = NodeAffinitySchedulingStrategy(node, soft=False)
+    actor = ray.remote(CameraActor).options(
+        num_cpus=0,
+        max_restarts=0,
+        max_concurrency=2 * _MAX_STANDBY_CAMERAS,  # each waits for its camera
+        scheduling_strategy=where,
+    )
+    return _Host(actor.remote(told_environment()), node, standby)
+
+
+def _leave(line: _Followed) -> None:
+    """Have a camera followed no longer; a process of its own ends."""
+    host, line.host, line.reply = line.host, None, None
     line.answers.clear()
-    if actor is not None and ray.is_initialized():
-        ray.kill(actor, no_restart=True)
+    if host is None:
+        return
+    host.cameras.discard(line.camera.name)
+    if host.standby:
+        host.actor.leave.remote(line.camera.name)
+    else:
+        host.end()

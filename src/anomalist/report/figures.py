@@ -226,7 +226,7 @@ def overlay_figure(
     drawn = overlay(ground, mask, record.regions if labelled else (), max_side=side)
     height, width = display_size(ground.shape[:2], side)
     share = (width / ground.shape[1] / drawn.shape[1], height / ground.shape[0] / drawn.shape[0])
-    boxes = tuple((region.id, _css_box(region.box, share)) for region in record.regions)
+    boxes = tuple((place.id, _css_box(place.box, share)) for place in record.places)
     return encode_figure(drawn, boxes)
 
 

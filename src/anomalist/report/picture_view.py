@@ -339,7 +339,7 @@ def _normal_view(entry: PictureEntry, folder: Path, place: int) -> NormalView:
 def _evidence_links(record: Record, anchor: str) -> dict[str, str]:
     """Say which anchor each citable id leads to."""
     links = {"score": f"{anchor}-score", "input": f"{anchor}-score"}
-    links |= {region.id: f"{anchor}-{region.id}" for region in record.regions}
+    links |= {place.id: f"{anchor}-{place.id}" for place in record.places}
     links |= {item.id: f"{anchor}-m{i}" for i, item in enumerate(record.recall.items, start=1)}
     return links
 

@@ -36,6 +36,8 @@ from anomalist.types.shift import InputShift
 
 REGION_ID = r"R[1-9]\d*"
 """What the id of a region looks like, as a regular expression."""
+WEAK_PLACE_ID = r"W[1-9]\d*"
+"""What the id of a weak place looks like, as a regular expression."""
 Kind = Literal[
     "spot",
     "line",
@@ -129,6 +131,19 @@ class Region(Frozen):
         None, description="against the reference picture, where there is one"
     )
     known: KnownKind | None = Field(None, description="against labelled defects, where there are any")
+
+
+class WeakPlace(Frozen):
+    """A place beside the regions where the anomaly map reaches the threshold of the score, too.
+
+    It has no outline, as it is less than half as high as the highest place; without the regions it might be
+    enough for an alarm.
+    """
+
+    id: str = Field(pattern=f"^{WEAK_PLACE_ID}$", description="W1 is the one with the highest peak")
+    box: Box
+    peak: float = Field(description="highest value of the anomaly map inside")
+    position: str = Field(description='place on a 3×3 grid: "upper left", "centre", "lower right", …')
 
 
 MAX_STRANGE_SHARE = 0.4
@@ -235,6 +250,7 @@ class Evidence:
     expert_maps: Mapping[str, FloatArray] = field(default_factory=dict)
     product: ProductMatch | None = None
     input_shift: InputShift | None = None
+    weak_places: tuple[WeakPlace, ...] = ()
 
     @property
     def changed_input(self) -> bool:
@@ -262,6 +278,7 @@ class EvidenceSummary(Frozen):
     input_shift: InputShift | None = Field(
         None, description="how the picture as a whole compares with the normal ones"
     )
+    weak_places: tuple[WeakPlace, ...] = Field((), description="of an alarm, beside its regions")
 
     @property
     def changed_input(self) -> bool:
@@ -287,8 +304,8 @@ class Record(StagedRecord):
         "format", "key", "sha256", "width", "height", "notes", "reasoner", "disagreements", "why_undecided",
         "dropped_claims", "model", "opinions", "prompts", "replies", "dropped", "recall", "detector",
         "experts",
-        "calibration", "basis", "roi_area", "product", "input_shift", "profile", "profile_digest", "policy",
-        "map", "mask", "time", "milliseconds", "version",
+        "calibration", "basis", "roi_area", "product", "input_shift", "weak_places", "profile",
+        "profile_digest", "policy", "map", "mask", "time", "milliseconds", "version",
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
@@ -327,6 +344,16 @@ class Record(StagedRecord):
     def regions(self) -> tuple[Region, ...]:
         """By falling peak."""
         return self.evidence.regions
+
+    @property
+    def weak_places(self) -> tuple[WeakPlace, ...]:
+        """Beside the regions, by falling peak."""
+        return self.evidence.weak_places
+
+    @property
+    def places(self) -> tuple[Region | WeakPlace, ...]:
+        """Regions and weak places: what of the picture a claim can cite."""
+        return *self.regions, *self.weak_places
 
     @property
     def detector(self) -> DetectorInfo | None:

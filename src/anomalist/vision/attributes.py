@@ -91,7 +91,7 @@ def measure_region(
     shift, colour = _colour(crop)
     ratio, texture = _texture(crop)
     return Attributes(
-        position=_position(inside, box, size),
+        position=position_in(inside, box, size),
         edges=_edges(box, size),
         relative_size=float(inside.sum() / roi_area),
         elongation=elongation,
@@ -106,7 +106,7 @@ def measure_region(
     )
 
 
-def _position(inside: BoolArray, box: Box, size: tuple[int, int]) -> str:
+def position_in(inside: BoolArray, box: Box, size: tuple[int, int]) -> str:
     """Name the cell of the 3×3 grid that holds the centroid; exactly on a line counts as the middle cell."""
 
     def third(across: npt.NDArray[np.int64], start: int, length: int) -> int:

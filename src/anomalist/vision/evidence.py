@@ -15,7 +15,7 @@ import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
 from anomalist.types.common import Box, DetectorInfo, UInt8Array
-from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region
+from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region, is_alarm
 from anomalist.types.shift import InputShift
 from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
@@ -26,6 +26,7 @@ from anomalist.vision.profile import Manifest, MixedProfile, Profile
 from anomalist.vision.regions import find_regions, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
 from anomalist.vision.shift.run_test import RunTest, RunTests, drift_in_run
+from anomalist.vision.weak_places import find_weak_places
 
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
@@ -116,6 +117,8 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
     if compared is not None:
         regions = tuple(compared.with_direction(region, mask) for region in regions)
     known = profile.detector.name_regions(media.pixels, regions)
+    p_value = calibration.p_value(scored.scores)
+    reached = threshold if is_alarm(p_value, rate) else None
     return Evidence(
         detector=DetectorInfo(
             name=manifest.detector, version=manifest.version, digest=manifest.files["detector.safetensors"]
@@ -124,7 +127,7 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         score_map=scored.score_map,
         mask=mask,
         roi_area=int(roi.sum()) if roi is not None else mask.size,
-        p_value=calibration.p_value(scored.scores),
+        p_value=p_value,
         threshold=threshold,
         calibration=calibration.summary(scored.scores, rate),
         regions=tuple(region.replace(known=kind) for region, kind in zip(regions, known, strict=True)),
@@ -133,6 +136,7 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         ),
         expert_maps={each.name: each.score_map for each in scored.experts},
         input_shift=shift,
+        weak_places=find_weak_places(scored.score_map, roi, regions, level=manifest.place, threshold=reached),
         notes=(*_cautions(profile), *_kept_outliers(manifest), *_corrections(shift)),
     )
 

@@ -20,10 +20,10 @@ INPUT_ID = "input"
 def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     """Return every id that a claim about this picture may cite.
 
-    These are the score, the whole picture, the regions, the labelled cases that they are like, and what was
-    recalled.
+    These are the score, the whole picture, the regions, the weak places beside them, the labelled cases that
+    regions are like, and what was recalled.
     """
-    regions = (region.id for region in evidence.regions)
+    regions = (*(region.id for region in evidence.regions), *(place.id for place in evidence.weak_places))
     cases = (case for region in evidence.regions if region.known for case in region.known.cases)
     inputs = (INPUT_ID,) if evidence.input_shift is not None else ()
     return frozenset((SCORE_ID, *inputs, *regions, *cases, *(item.id for item in recall.items)))

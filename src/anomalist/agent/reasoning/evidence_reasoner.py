@@ -136,6 +136,7 @@ def assess(media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> 
     tension = _contradictions(label, evidence)
     if not tension and not evidence.changed_input:
         claims.append(_agreement_claim(label, evidence))
+    claims.extend(_weak_claims(label, evidence))
     claims.extend(_recalled_claim(item) for item in recall.items[:MAX_RECALLED_SENTENCES])
     kept, dropped = filter_claims(claims, citable_ids(evidence, recall))
     return Assessment(
@@ -251,6 +252,16 @@ def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
     elif others:
         text = f"{len(others)} more regions are marked, with lower peaks: {others[0]} to {others[-1]}."
         yield Claim(text=text, evidence=others)
+
+
+def _weak_claims(label: Label, evidence: Evidence) -> Iterator[Claim]:
+    """Say where an alarm would find enough beside its regions."""
+    places = evidence.weak_places
+    if label != "anomalous" or not places or not evidence.regions:
+        return
+    where = join_words([f"{place.id} ({place.position})" for place in places])
+    text = f"The map also reaches the threshold at {where}, where it is too low to be outlined."
+    yield Claim(text=text, evidence=tuple(place.id for place in places))
 
 
 def severity_claim(label: Label, severity: Severity) -> Claim:

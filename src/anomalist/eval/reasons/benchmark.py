@@ -19,7 +19,7 @@ from pydantic import Field
 from anomalist import __version__
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.models.selection import EVIDENCE
-from anomalist.audit.necessity import cited_regions, try_reasons
+from anomalist.audit.necessity import places_of_verdict, try_reasons
 from anomalist.audit.promises import clopper_pearson
 from anomalist.errors import DataError
 from anomalist.eval.detection import ENSEMBLE, SURFACE, ProfileChoice, make_profile_evidence
@@ -348,7 +348,7 @@ def _check_necessity(
     alarms = []
     for item, inspection in judged:
         evidence = inspection.evidence
-        regions = cited_regions(inspection.record, evidence) if evidence else []
+        regions = places_of_verdict(inspection.record, evidence) if evidence else []
         if inspection.record.label == "anomalous" and regions:
             alarms.append((item, inspection, regions))
     drawn = np.random.default_rng(setup.seed).permutation(len(alarms))[: setup.necessity]

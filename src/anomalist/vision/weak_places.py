@@ -1,0 +1,119 @@
+"""How far a region reaches in the anomaly map, and places beside the regions that reach the threshold, too.
+
+An outline ends at half the height of the highest place. What is left may be enough for an alarm by itself,
+so a verdict that cites the regions alone would leave out some of what it rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from anomalist.types.common import BoolArray, Box, FloatArray
+from anomalist.types.image import Region, WeakPlace
+from anomalist.vision.attributes import position_in
+from anomalist.vision.regions import drop_specks, label_components, smallest_area
+
+MARGIN = 0.35
+"""Margin around a place that belongs to it, as a share of its longer side."""
+_MIN_MARGIN = 4  # pixels
+MAX_PLACE_SHARE = 0.25
+"""Share of the picture that a region may grow to with what is connected to it."""
+MAX_WEAK_PLACES = 3
+"""That are listed, of those with the highest peaks."""
+
+
+def grown(box: Box, size: tuple[int, int]) -> Box:
+    """A box with its margin, cut to a picture of (height, width)."""
+    x0, y0, x1, y1 = box
+    margin = max(_MIN_MARGIN, round(MARGIN * max(x1 - x0, y1 - y0)))
+    return max(0, x0 - margin), max(0, y0 - margin), min(size[1], x1 + margin), min(size[0], y1 + margin)
+
+
+def reach_of(score_map: FloatArray, region: Region, level: float | None = None) -> Box:
+    """The box of a region and of what is connected to it in the map above the level at which regions begin.
+
+    An outline follows the pixels that differ most; what made the score reaches further. Without a level, or
+    where that would take more than ``MAX_PLACE_SHARE`` of the picture, it is half of the region's height over
+    the median of the map; where that is too much as well, the region's own box.
+    """
+    half = (float(np.median(score_map)) + region.peak) / 2
+    for height in (half if level is None else min(level, half), half):
+        mine = connected_to(score_map >= height, region.box)
+        mine[region.box[1] : region.box[3], region.box[0] : region.box[2]] = True
+        x0, y0, x1, y1 = place = box_of(mine)
+        if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * score_map.size:
+            return place
+    return region.box
+
+
+def connected_to(high: BoolArray, box: Box) -> BoolArray:
+    """The parts of a mask that touch a box."""
+    labels, _ = label_components(high)
+    inside = np.unique(labels[box[1] : box[3], box[0] : box[2]])
+    return np.isin(labels, inside[inside > 0])
+
+
+def box_of(mask: BoolArray) -> Box:
+    """The smallest box around a mask that is not empty."""
+    ys, xs = np.nonzero(mask)
+    return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
+
+
+def places_taken(shape: tuple[int, int], boxes: Iterable[Box]) -> BoolArray:
+    """Boxes with their margins as a mask, bool (H, W)."""
+    taken = np.zeros(shape, np.bool_)
+    for box in boxes:
+        x0, y0, x1, y1 = grown(box, shape)
+        taken[y0:y1, x0:x1] = True
+    return taken
+
+
+def find_weak_places(
+    score_map: FloatArray,
+    roi: BoolArray | None,
+    regions: Sequence[Region],
+    *,
+    level: float | None,
+    threshold: float | None,
+) -> tuple[WeakPlace, ...]:
+    """The places beside the regions, and what is connected to these, where the map reaches a threshold.
+
+    Parameters
+    ----------
+    score_map : float32 (H, W).
+    roi : bool (H, W), region of interest; None for the whole picture.
+    level : at which regions begin.
+    threshold : of the score; None finds nothing.
+
+    Returns
+    -------
+    By falling peak, ``MAX_WEAK_PLACES`` at most.
+    """
+    from scipy import ndimage
+
+    if threshold is None or not regions:
+        return ()
+    high = score_map >= threshold
+    if roi is not None:
+        high &= roi
+    shape = score_map.shape[0], score_map.shape[1]
+    high &= ~places_taken(shape, (reach_of(score_map, region, level) for region in regions))
+    labels, found = label_components(drop_specks(high, smallest_area(score_map)))
+    peaks = np.asarray(ndimage.maximum(score_map, labels, np.arange(1, found + 1)), np.float64)
+    boxes = ndimage.find_objects(labels)
+    places: list[WeakPlace] = []
+    for number in np.argsort(-peaks, kind="stable")[:MAX_WEAK_PLACES]:
+        rows, columns = boxes[number]
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        inside = labels[rows, columns] == number + 1
+        places.append(
+            WeakPlace(
+                id=f"W{len(places) + 1}",
+                box=box,
+                peak=float(peaks[number]),
+                position=position_in(inside, box, shape),
+            )
+        )
+    return tuple(places)
