@@ -62,9 +62,9 @@ def test_nothing_is_weak_without_regions_or_a_threshold_that_it_reaches(
     assert find_weak_places(values, None, given, level=0.5, threshold=threshold) == ()
 
 
-def test_what_touches_a_region_and_specks_are_no_weak_places_and_few_are_listed() -> None:
+def test_what_touches_a_region_is_no_weak_place_and_few_are_listed() -> None:
     boxes = [(x, 60, x + 8, 68) for x in range(30, 120, 15)]
-    values = map_of(((10, 10, 30, 30), 10), ((30, 15, 34, 30), 4), ((100, 20, 101, 21), 9))
+    values = map_of(((10, 10, 30, 30), 10), ((30, 15, 34, 30), 4))
     for number, box in enumerate(boxes):
         values += map_of((box, 3 + number / 10))
     found = find_weak_places(values, None, (region_at((10, 10, 30, 30), 10),), level=0.5, threshold=2.0)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.agent.reasoning.policy import decide_label
+from anomalist.agent.reasoning.policy import Policy, decide_label
 from anomalist.errors import DataError, MediaError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
 from anomalist.types.image import Evidence, Media, Record, Region, WeakPlace, is_alarm
@@ -148,16 +148,17 @@ def places_of_verdict(record: Record, evidence: Evidence) -> list[CitedPlace]:
     return [place for place in places if place.id in cited]
 
 
-def try_reasons(
-    inspector: Inspector, media: Media, evidence: Evidence, cited: Sequence[CitedPlace], *, seed: int = 0
-) -> ReasonsAudit:
-    """Replace cited places and controls of one measured picture, and disturb it.
+@dataclass(frozen=True, eq=False)
+class _Trying:
+    """Changes one picture, and judges it again."""
 
-    ``cited`` are the places that the verdict names. Raises DataError as `audit_reasons` does.
-    """
-    profile, rate = _profile_of(inspector.evidence_source, media)
+    profile: Profile
+    media: Media
+    policy: Policy
+    rate: float
 
     def again(
+        self,
         what: str,
         pixels: UInt8Array,
         boxes: tuple[Box, ...] = (),
@@ -165,20 +166,27 @@ def try_reasons(
         *,
         control: bool = False,
     ) -> Trial:
-        changed = Media(media.source, media.sha256, pixels)
-        (scored,) = score_inputs(profile, [changed])
-        label, _ = decide_label(measured := measure(profile, changed, scored, rate), inspector.policy)
-        trial = _trial(what, measured, label, rate, ids, control=control)
+        """Judge the picture with other pixels, uint8 (H, W, 3)."""
+        changed = Media(self.media.source, self.media.sha256, pixels)
+        (scored,) = score_inputs(self.profile, [changed])
+        measured = measure(self.profile, changed, scored, self.rate)
+        label, _ = decide_label(measured, self.policy)
+        trial = _trial(what, measured, label, self.rate, ids, control=control)
         return replace(trial, boxes=boxes)
 
-    def without(what: str, boxes: Mapping[str, Box], *, cited: bool = False, control: bool = False) -> Trial:
-        """Replace places; where a patch stands out in an alarm, try the next that fits."""
+    def without(
+        self, what: str, boxes: Mapping[str, Box], *, cited: bool = False, control: bool = False
+    ) -> Trial:
+        """Replace places, by name; where a patch stands out in an alarm, try the next that fits.
+
+        Raises DataError where no normal patch is known.
+        """
         chosen = dict.fromkeys(boxes, 0)
         found: list[Trial] = []
         for _ in range(MAX_PATCHES):
-            pixels = media.pixels
+            pixels = self.media.pixels
             for name, box in boxes.items():
-                changed = replaced(profile, pixels, box, chosen[name])
+                changed = replaced(self.profile, pixels, box, chosen[name])
                 if changed is None and found:
                     return min(found, key=_score)
                 if changed is None:
@@ -188,30 +196,41 @@ def try_reasons(
                     )
                 pixels = changed
             ids = tuple(boxes) if cited else ()
-            found.append(again(what, pixels, tuple(boxes.values()), ids, control=control))
-            odd = [name for name, box in boxes.items() if _lies_in(found[-1].highest, grown(box, media.size))]
+            found.append(self.again(what, pixels, tuple(boxes.values()), ids, control=control))
+            at, size = found[-1].highest, self.media.size
+            odd = [name for name, box in boxes.items() if _lies_in(at, grown(box, size))]
             if not found[-1].alarm or not odd:
                 break
             chosen[odd[0]] += 1
         return min(found, key=_score)
 
+
+def try_reasons(
+    inspector: Inspector, media: Media, evidence: Evidence, cited: Sequence[CitedPlace], *, seed: int = 0
+) -> ReasonsAudit:
+    """Replace cited places and controls of one measured picture, and disturb it.
+
+    ``cited`` are the places that the verdict names. Raises DataError as `audit_reasons` does.
+    """
+    profile, rate = _profile_of(inspector.evidence_source, media)
+    trying = _Trying(profile, media, inspector.policy, rate)
     rng = np.random.default_rng(seed)
     places, taken = _places(evidence, cited, media, profile.manifest.place)
-    trials = [without(f"Without {name}", {name: box}, cited=True) for name, box in places.items()]
+    trials = [trying.without(f"Without {name}", {name: box}, cited=True) for name, box in places.items()]
     if len(cited) > 1:
-        trials.append(without(f"Without {', '.join(places)} together", places, cited=True))
+        trials.append(trying.without(f"Without {', '.join(places)} together", places, cited=True))
     unnamed = unnamed_peak(evidence, cited)
     if unnamed is not None:
         taken |= places_taken(media.size, (unnamed,))
         where = f"at ({unnamed[0]}, {unnamed[1]}), which nothing that is cited names"
-        trials.append(without(f"Without the place where the map is highest, {where}", {"": unnamed}))
+        trials.append(trying.without(f"Without the place where the map is highest, {where}", {"": unnamed}))
     for each in cited:
         free = uncited_place(taken, places[each.id], rng)
         if free is not None:
             what = f"Control: another place of the size of {each.id}, at ({free[0]}, {free[1]})"
-            trials.append(without(what, {"": free}, control=True))
+            trials.append(trying.without(what, {"": free}, control=True))
     disturbed = tuple(
-        again(what, change(media.pixels, np.random.default_rng(seed)))
+        trying.again(what, change(media.pixels, np.random.default_rng(seed)))
         for what, change in DISTURBANCES.items()
     )
     about = evidence.calibration

@@ -1,9 +1,10 @@
-"""Several cameras followed at once: received in threads, scored in turn, told as one stream of alerts."""
+"""Several cameras followed at once: received and scored in threads, told as one stream of alerts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from threading import Condition, Event
 from typing import Generic, Protocol, Self, TypeVar
@@ -23,6 +24,8 @@ from anomalist.types.clip import Event as ClipEvent
 from anomalist.vision.media.frames import Video
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.scene import Zone
+from anomalist.vision.prefetch import single_threaded
+from anomalist.vision.worker_pool import usable_cores
 
 SILENCE = 10.0
 """Seconds without a frame after which a camera is said to be lost."""
@@ -111,9 +114,9 @@ class FollowedCameras(Generic[FollowedT]):
 class CameraSet(FollowedCameras[CameraLine]):
     """Follows several cameras; a context manager.
 
-    Each is received in a thread of its own. One thread, that of the caller, scores a frame at a time, of the
-    camera that has had the least of it (`FairShare`): one that needs too much loses frames of its own, and no
-    other's. A caller that is slow to take alerts holds back the scoring, and no alert is lost.
+    Each is received in a thread of its own. As many threads as there are cores score a frame each at a time,
+    of the camera that has had the least of it (`FairShare`): one that needs too much loses frames of its own,
+    and no other's. A caller that is slow to take alerts holds back the scoring, and no alert is lost.
 
     Parameters
     ----------
@@ -135,6 +138,8 @@ class CameraSet(FollowedCameras[CameraLine]):
         self._share = FairShare()
         self._turns = Turns()
         self._silence = silence
+        self._scorers = max(1, min(len(cameras), usable_cores()))
+        self._scored: dict[CameraLine, Future[list[LiveAlert]]] = {}
         self._lines = {camera.name: self._line(camera, triages, before or {}) for camera in cameras}
 
     def __enter__(self) -> Self:
@@ -175,15 +180,17 @@ class CameraSet(FollowedCameras[CameraLine]):
         that are still wanted in the end are waited for, `MAX_FINAL_WAIT` seconds at most. With ``stopped`` it
         goes on until that is set, whatever cameras there are, and waits for nothing.
         """
-        while not (stopped.is_set() if stopped else all(line.over for line in self._lines.values())):
-            found = self._next()
-            if found is not None:
-                yield from self._taken(*found)
-            now = time.monotonic()
-            for line in self._lines.values():
-                if line.silent(self._silence, now):
-                    yield from line.lost(f"There was no picture for {self._silence:g} s.")
-                yield from line.new_opinions()
+        with single_threaded(), ThreadPoolExecutor(self._scorers, thread_name_prefix="score") as scoring:
+            while not (stopped.is_set() if stopped else self._all_told()):
+                self._begin(scoring)
+                yield from self._found()
+                now = time.monotonic()
+                for line in self._lines.values():
+                    if line in self._scored:
+                        continue
+                    if line.silent(self._silence, now):
+                        yield from line.lost(f"There was no picture for {self._silence:g} s.")
+                    yield from line.new_opinions()
         if stopped:
             return
         deadline = time.monotonic() + MAX_FINAL_WAIT
@@ -205,20 +212,41 @@ class CameraSet(FollowedCameras[CameraLine]):
 
         return annotate
 
-    def _next(self) -> tuple[CameraLine, FeedItem] | None:
-        """The next item of the camera whose turn it is; None where none came for a while."""
+    def _all_told(self) -> bool:
         with self._changed:
-            self._changed.wait_for(self._ready, _TICK)
-            ready = self._ready()
-            if not ready:
-                return None
-            line = self._lines[self._share.choose(ready)]
-            item = line.feed.take()
+            return not self._scored and all(line.over for line in self._lines.values())
+
+    def _begin(self, scoring: ThreadPoolExecutor) -> None:
+        """Have the next items scored of the cameras whose turn it is; waits a while for one, or for a score.
+
+        A camera has one scorer at a time: its frames are scored in their order.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready() or self._done(), _TICK)
+            while ready := self._ready():
+                line = self._lines[self._share.choose(ready)]
+                self._scored[line] = scoring.submit(self._taken, line, line.feed.take())
+                self._scored[line].add_done_callback(self._wake)
             self._changed.notify_all()
-        return line, item
+
+    def _found(self) -> list[LiveAlert]:
+        """What the scorers that are done have found, in the order of the clock."""
+        with self._changed:
+            found = [alert for line in self._done() for alert in self._scored.pop(line).result()]
+        return sorted(found, key=lambda alert: alert.time)
+
+    def _done(self) -> list[CameraLine]:
+        return [line for line, future in self._scored.items() if future.done()]
 
     def _ready(self) -> list[str]:
-        return [name for name, line in self._lines.items() if line.feed.held and not line.over]
+        if len(self._scored) >= self._scorers:
+            return []
+        lines = self._lines.items()
+        return [name for name, line in lines if line.feed.held and not line.over and line not in self._scored]
+
+    def _wake(self, _: object) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _taken(self, line: CameraLine, item: FeedItem) -> list[LiveAlert]:
         """What an item brings; the camera is charged with the processor time that it takes."""
@@ -231,6 +259,7 @@ class CameraSet(FollowedCameras[CameraLine]):
         if self._lines.get(line.camera.name) is not line:  # removed meanwhile
             return []
         seconds = time.thread_time() - began
-        self._share.charge(line.camera.name, seconds)
+        with self._changed:
+            self._share.charge(line.camera.name, seconds)
         line.seconds += seconds
         return told

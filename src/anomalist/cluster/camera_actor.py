@@ -156,6 +156,10 @@ class CameraActor:
         """Bring answers, by event, and take what is new of a camera; waits so many seconds at most."""
         return self._followed[name].take(answers, seconds)
 
+    def is_there(self) -> bool:
+        """Answer, at once."""
+        return True
+
     def leave(self, name: str) -> None:
         """Forget a camera that is over."""
         self._followed.pop(name, None)

@@ -43,7 +43,8 @@ MAX_DEATHS = 3
 """Processes that a camera may end, with few frames scored in each, before it is set aside."""
 _FEW = 1000  # frames
 _TAKE_SECONDS = 1.0  # that an actor waits for something new
-_HUNG_SECONDS = 300.0  # without a reply after which a node is gone that Ray itself takes to be there
+_SILENT_SECONDS = 5.0  # without any reply after which a node is gone: Ray itself takes half a minute
+_HUNG_SECONDS = 300.0  # without a reply after which a process is gone, though others of its node answer
 _MAX_STANDBY_CAMERAS = 8  # that one process scores; more get processes of their own
 _STANDBY_SECONDS = 5.0  # between looks at which nodes have a standby
 _AVOID_SECONDS = 60.0  # for which a node is avoided where an actor has died: it may die altogether
@@ -77,12 +78,15 @@ class _Host:
     ----------
     cameras : names of those that it follows.
     prepared : reply of a standby when it has opened all scenes.
+    reply, asked_at : of a standby: whether it is there; and when it was asked, by the monotonic clock.
     """
 
     actor: Any
     node: str
     standby: bool = False
     prepared: Any = None
+    reply: Any = None
+    asked_at: float = 0.0
     cameras: set[str] = field(default_factory=set)
 
     def end(self) -> None:
@@ -102,6 +106,7 @@ class _Followed:
     recent : its last seconds when its last event opened.
     load : cores that it takes, as was measured last.
     frames : that were scored by processes which have ended.
+    answered : whether its process has answered, so that it is there.
     deaths : nodes where its process has ended of late.
     over : whether nothing more comes of it; it may have ended before, and wait for a model.
     """
@@ -119,6 +124,7 @@ class _Followed:
     began: float = 0.0
     load: float | None = None
     frames: int = 0
+    answered: bool = False
     answers: dict[str, Answer] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -220,7 +226,9 @@ class ClusterCameras(FollowedCameras[_Followed]):
                 yield from self._taken(waiting[reply])
             for line in open_ones:
                 if line.reply is not None and time.monotonic() - line.asked_at > _HUNG_SECONDS:
-                    yield from self._gone(line, "The node that followed it does not answer.")
+                    yield from self._gone(line, "The process that followed it does not answer.")
+            for line in self._on_silent_nodes():
+                yield from self._gone(line, "The node that followed it does not answer.")
             self._keep_standbys()
 
     def placed(self) -> dict[str, str | None]:
@@ -263,8 +271,30 @@ class ClusterCameras(FollowedCameras[_Followed]):
         else:
             line.host = _host(node)
         line.host.cameras.add(line.camera.name)
-        line.node, line.began = node, now
+        line.node, line.began, line.answered = node, now, False
         line.reply = line.host.actor.follow.remote(self._task(line), _TAKE_SECONDS)
+
+    def _on_silent_nodes(self) -> list[_Followed]:
+        """The cameras of nodes of which nobody has answered for a while who has answered before."""
+        import ray
+
+        now = time.monotonic()
+        asked: dict[str, list[tuple[Any, float]]] = {}
+        for line in self._lines.values():
+            if line.host is not None and line.reply is not None and line.answered:
+                asked.setdefault(line.host.node, []).append((line.reply, line.asked_at))
+        for node in self.ready_standbys():
+            standby = self._standbys[node]
+            if standby.reply is None or ray.wait([standby.reply], timeout=0.0)[0]:
+                standby.reply, standby.asked_at = standby.actor.is_there.remote(), now
+            asked.setdefault(node, []).append((standby.reply, standby.asked_at))
+        silent = {
+            node
+            for node, replies in asked.items()
+            if all(now - at > _SILENT_SECONDS for _, at in replies)
+            and not ray.wait([reply for reply, _ in replies], timeout=0.0)[0]
+        }
+        return [line for line in self._lines.values() if line.host is not None and line.host.node in silent]
 
     def _keep_standbys(self) -> None:
         """See to it that each node has a standby, once all cameras that can be followed are."""
@@ -324,6 +354,7 @@ class ClusterCameras(FollowedCameras[_Followed]):
                 line, f"The process or the node that followed it is gone ({one_line(last_line(error), 160)})."
             )
             return
+        line.answered = True
         if new.error is not None and new.status is None:
             self._set_aside(line, new.error)
             return

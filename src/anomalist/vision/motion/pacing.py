@@ -130,11 +130,14 @@ def _overlaps(
     """Of each blob that moved, the share that was foreground in the picture before."""
     import cv2
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    changed = np.abs(grey.astype(np.float32) - before) > limit
-    flat = labels.ravel()
-    moved = np.bincount(flat, changed.ravel(), count)
-    covered = np.bincount(flat, was.ravel(), count)
+    inside_blobs = np.flatnonzero(mask)
+    if not inside_blobs.size:
+        return []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
+    blob = labels.ravel()[inside_blobs]
+    changed = np.abs(grey.ravel()[inside_blobs].astype(np.float32) - before.ravel()[inside_blobs])
+    moved = np.bincount(blob[changed > limit.ravel()[inside_blobs]], minlength=count)
+    covered = np.bincount(blob[was.ravel()[inside_blobs]], minlength=count)
     height, width = mask.shape
     found = []
     for index, (x, y, w, h, area) in enumerate(stats.tolist()):

@@ -61,7 +61,11 @@ def moving_objects(integrals: IntegralImages, min_speed: float) -> list[MovingOb
         return []
     number = np.full(count.shape, -1, np.intp)
     number[rows, columns] = np.arange(len(rows))
-    pairs = [_similar_neighbours(number, mean, step, min_speed) for step in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    speed = np.hypot(mean[..., 0], mean[..., 1])
+    pairs = [
+        _similar_neighbours(number, mean, speed, step, min_speed)
+        for step in ((0, 1), (1, 0), (1, 1), (1, -1))
+    ]
     a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(rows), len(rows)))
     _, member = connected_components(graph, directed=False)
@@ -86,7 +90,7 @@ def _cell_means(integrals: IntegralImages) -> tuple[FloatArray, FloatArray]:
 
 
 def _similar_neighbours(
-    number: npt.NDArray[np.intp], mean: FloatArray, step: tuple[int, int], min_speed: float
+    number: npt.NDArray[np.intp], mean: FloatArray, speed: FloatArray, step: tuple[int, int], min_speed: float
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Pairs of neighbours one ``step`` (down, right) apart that move alike, by their numbers."""
     down, right = step
@@ -95,9 +99,9 @@ def _similar_neighbours(
     second = np.s_[down:, max(right, 0) : width - max(-right, 0)]
     a, b = number[first], number[second]
     both = (a >= 0) & (b >= 0)
-    v, w = mean[first][both], mean[second][both]
-    apart = np.hypot(v[:, 0] - w[:, 0], v[:, 1] - w[:, 1])
-    faster = np.maximum(np.hypot(v[:, 0], v[:, 1]), np.hypot(w[:, 0], w[:, 1]))
+    difference = mean[first][both] - mean[second][both]
+    apart = np.hypot(difference[:, 0], difference[:, 1])
+    faster = np.maximum(speed[first][both], speed[second][both])
     similar = apart <= np.maximum(_MAX_VELOCITY_DIFFERENCE * faster, min_speed)
     return a[both][similar], b[both][similar]
 
