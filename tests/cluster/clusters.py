@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -56,6 +56,15 @@ def one_node(cores: int) -> Iterator[None]:
 
 
 def kill_node(cluster: Any, node: str) -> None:
-    """Kill all processes of a node, by its id, at once."""
+    """Kill all processes of a node, by its id, at once, as when a machine loses its power.
+
+    Ray kills what starts the workers, and the workers answer until they have noticed.
+    """
+    import psutil
+
     found = next(each for each in cluster.worker_nodes if each.node_id == node)
+    for each in (own for kind in found.all_processes.values() for own in kind):
+        with suppress(psutil.NoSuchProcess):
+            for worker in psutil.Process(each.process.pid).children(recursive=True):
+                worker.kill()
     cluster.remove_node(found, allow_graceful=False)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ray")
@@ -23,9 +24,10 @@ from anomalist.cluster.sources import list_sources
 from anomalist.composition import InspectionSettings
 from anomalist.pipeline import Inspector
 from anomalist.runs import ImageRun
+from anomalist.types.common import UInt8Array
 from anomalist.types.image import Record
 from tests.boards import board, noisy, spot
-from tests.cluster.clusters import WHAT_RAY_LEAVES, cluster_of
+from tests.cluster.clusters import WHAT_RAY_LEAVES, cluster_of, kill_node
 from tests.cluster.test_batch import decided
 from tests.pictures import write
 
@@ -37,7 +39,7 @@ RUNS = int(os.environ.get("SCALE_RUNS", "3"))
 
 @pytest.fixture
 def nodes() -> Iterator[Any]:
-    with cluster_of(2) as cluster:
+    with cluster_of(3) as cluster:
         yield cluster
 
 
@@ -45,15 +47,22 @@ def nodes() -> Iterator[Any]:
 def inspected_here(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[InspectionSettings, list[str], list[Record]]:
-    """Settings, pictures of which every fifth has a spot, and what a plain run says of them."""
+    """Settings, small pictures of which every fifth has a spot, and what a plain run says of them."""
     folder = tmp_path_factory.mktemp("pictures")
-    good = write(folder / "good.png", board())
+    sound, spotted = small(board()), small(spot(board(), (250, 165), 8, 220))
+    good = write(folder / "good.png", sound)
     for i in range(PICTURES):
-        seen = board() if i % 5 else spot(board(), (250, 165), 8, 220)
-        write(folder / "new" / f"{i:05d}.png", noisy(seen, i))
+        write(folder / "new" / f"{i:05d}.png", noisy(sound if i % 5 else spotted, 2, i))
     settings = InspectionSettings(reference=good, model="evidence")
     sources = list_sources([str(folder / "new")])
     return settings, sources, [decided(each.record) for each in Inspector(settings).inspect_many(sources)]
+
+
+def small(picture: UInt8Array) -> UInt8Array:
+    """A picture of 80×60, so that there can be many."""
+    import cv2
+
+    return np.asarray(cv2.resize(picture, (80, 60), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
@@ -71,10 +80,11 @@ def test_a_node_that_dies_loses_and_doubles_nothing(
 
     def kill_a_node() -> None:
         """Once some of the pictures are done."""
-        while len(list((tmp_path / "run" / "masks").glob("*.png"))) < after:
-            time.sleep(0.05)
+        masks = tmp_path / "run" / "masks"
+        while not masks.is_dir() or sum(1 for _ in masks.iterdir()) < after:
+            time.sleep(0.2)
         print(f"A node is killed after {after:.0f} of {PICTURES} pictures.")
-        nodes.remove_node(list(nodes.worker_nodes)[seed % 2], allow_graceful=False)
+        kill_node(nodes, sorted(each.node_id for each in nodes.worker_nodes)[seed % 3])
         killed.set()
 
     killer = threading.Thread(target=kill_a_node, daemon=True)
@@ -82,7 +92,7 @@ def test_a_node_that_dies_loses_and_doubles_nothing(
     trail = AuditTrail(tmp_path / "audit")
     trail.begin_inspection(inspector, "inspect")
     with ImageRun(tmp_path / "run", trail) as run:
-        records = list(ClusterRun(settings, inspector, sources, RayOptions(actors=2)).records(run))
+        records = list(ClusterRun(settings, inspector, sources, RayOptions(actors=3)).records(run))
     killer.join(60)
     assert killed.is_set() and parts.is_dir()
     assert [decided(record) for record in records] == plain
