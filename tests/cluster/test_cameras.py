@@ -170,3 +170,22 @@ def test_a_node_without_the_scene_says_so(films: list[Camera], tmp_path: Path) -
     assert "gone" in str(reply.error) and reply.status is None
     other = CameraActor({}).follow(replace(task, memory_digest="0"), 0.0)
     assert "another version of rules or scenes" in str(other.error)
+
+
+def test_a_standby_follows_several_cameras_in_one_process(films: list[Camera]) -> None:
+    followed = ClusterCameras(films[:2], open_triages(films[:2], SETTINGS), RayOptions())
+    tasks = [followed._task(line) for line in followed._lines.values()]
+    standby = CameraActor({})
+    standby.prepare(tasks)
+    states: dict[str, list[str]] = {}
+    replies = {task.camera.name: standby.follow(task, 0.0) for task in tasks}
+    while replies:
+        for name, reply in list(replies.items()):
+            assert reply.error is None
+            states.setdefault(name, []).extend(alert.state for alert, _ in reply.alerts)
+            if reply.over:
+                del replies[name]
+                standby.leave(name)
+            else:
+                replies[name] = standby.take(name, {}, 1.0)
+    assert states == {"gate": ["opened", "closed", "ended"], "yard": ["opened", "closed", "ended"]}

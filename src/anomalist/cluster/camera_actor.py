@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import Any
 
+import numpy as np
+
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.agent.reasoning.event_reasoner import EventAnnotator
 from anomalist.agent.reasoning.event_watch import EventWatch
@@ -29,15 +31,18 @@ from anomalist.cameras.progress import CameraProgress, utc
 from anomalist.composition import TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.storage.files import digest_of
-from anomalist.streaming import Annotate, LiveAlert
+from anomalist.streaming import Annotate, LiveAlert, StreamTriage
 from anomalist.triage import Triage
 from anomalist.types.clip import Event
-from anomalist.vision.media.frames import Video
+from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RecentFrames
+from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.parallel import check_version
 
 MAX_UNTAKEN = 64
 """Alerts that wait for the driver; with more, scoring waits, and none is lost."""
+
+_REHEARSED_FRAMES = 12
 
 Answer = Event | AnomalistError
 """What came of asking about an event."""
@@ -138,10 +143,10 @@ class CameraActor:
         self._followed: dict[str, _Follower] = {}
 
     def prepare(self, tasks: Sequence[CameraTask]) -> None:
-        """Open what cameras will be judged with, so that following one begins at once."""
-        for task in tasks:
+        """Open what cameras will be judged with, and use it once, so that following one begins at once."""
+        for task in {task.camera.profile: task for task in tasks}.values():
             with suppress(AnomalistError):  # said of the camera, when it comes
-                self._triage(task)
+                rehearse(self._triage(task))
 
     def follow(self, task: CameraTask, seconds: float) -> CameraReply:
         """Begin to follow a camera; the first reply, see `take`."""
@@ -260,6 +265,23 @@ def open_camera_triage(task: CameraTask) -> Triage:
     check_version(triage.scene.name, triage.scene.digest, task.scene_digest)
     check_version(f"rules or scenes of {triage.scene.name}", recalled_digest(triage), task.memory_digest)
     return triage
+
+
+def rehearse(triage: Triage) -> None:
+    """Judge a second of something that moves, so that all libraries are loaded and have run once."""
+    import av  # noqa: F401  # receives
+
+    ground = np.repeat(
+        np.clip(triage.scene.learned.background.grey, 0, 255).astype(np.uint8)[..., None], 3, 2
+    )
+    height, width, _ = ground.shape
+    follower = StreamTriage(triage, "rehearsal", (height, width))
+    for index in range(_REHEARSED_FRAMES):
+        pixels = ground.copy()
+        left = width * index // (2 * _REHEARSED_FRAMES)
+        pixels[height // 3 : 2 * height // 3, left : left + width // 8] ^= 128
+        for _ in follower.alerts_for(Frame(index, index / ANALYSIS_RATE, pixels)):
+            pass
 
 
 def _annotator(task: CameraTask, opened: EventAnnotator, ask: Annotate) -> AskingAnnotator:
