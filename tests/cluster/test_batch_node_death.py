@@ -59,10 +59,10 @@ def inspected_here(
 
 
 def small(picture: UInt8Array) -> UInt8Array:
-    """A picture of 80×60, so that there can be many."""
+    """A picture of 40×30, so that there can be many."""
     import cv2
 
-    return np.asarray(cv2.resize(picture, (80, 60), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(picture, (40, 30), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

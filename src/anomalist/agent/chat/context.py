@@ -304,7 +304,7 @@ def citable_ids(meant: Subject, results: Iterable[StoredToolResult]) -> list[str
     for record in meant.records:
         ids.append(Path(record.source).name)
         if len(meant.records) == 1:
-            ids += [region.id for region in record.regions] + [item.id for item in record.recall.items]
+            ids += [place.id for place in record.places] + [item.id for item in record.recall.items]
     for clip in meant.clips:
         ids.append(Path(clip.source).name)
         if len(meant.clips) == 1:

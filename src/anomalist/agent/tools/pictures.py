@@ -229,9 +229,13 @@ def findings_of(record: Record) -> PictureFindings:
 
 
 def _citable_ids(record: Record) -> tuple[str, ...]:
-    """Ids that sentences about a picture may cite besides its regions: labelled cases and recalled items."""
+    """Ids that sentences about a picture may cite besides its regions.
+
+    These are weak places, labelled cases and recalled items.
+    """
     cases = [case for region in record.regions if region.known for case in region.known.cases]
-    return tuple(dict.fromkeys([*cases, *(item.id for item in record.recall.items)]))
+    weak = (place.id for place in record.weak_places)
+    return tuple(dict.fromkeys([*weak, *cases, *(item.id for item in record.recall.items)]))
 
 
 def _clip_box(box: Box, size: tuple[int, int]) -> Box:
