@@ -285,7 +285,14 @@ class ClusterCameras(FollowedCameras[_Followed]):
                 asked.setdefault(line.host.node, []).append((line.reply, line.asked_at))
         for node in self.ready_standbys():
             standby = self._standbys[node]
-            if standby.reply is None or ray.wait([standby.reply], timeout=0.0)[0]:
+            if standby.reply is not None and ray.wait([standby.reply], timeout=0.0)[0]:
+                try:
+                    ray.get(standby.reply)
+                except ray.exceptions.RayError:  # the node gets another one, if it is there
+                    del self._standbys[node]
+                    continue
+                standby.reply = None
+            if standby.reply is None:
                 standby.reply, standby.asked_at = standby.actor.is_there.remote(), now
             asked.setdefault(node, []).append((standby.reply, standby.asked_at))
         silent = {
