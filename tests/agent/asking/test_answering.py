@@ -148,6 +148,19 @@ def test_yes_or_no_is_to_what_was_said(subject: Subject, question: str, lead: st
     assert answer(subject, question).text.startswith(f"{lead}part.png is anomalous")
 
 
+@pytest.mark.parametrize(
+    ("question", "lead"),
+    [
+        ("Why is it undecided?", "It is not undecided: part.png is anomalous"),
+        ("Why is it good?", "It is not normal: part.png is anomalous"),
+        ("Why is it not normal?", "part.png is anomalous"),
+        ("Why was it flagged?", "part.png is anomalous"),
+    ],
+)
+def test_a_why_that_supposes_another_verdict_is_told_so(subject: Subject, question: str, lead: str) -> None:
+    assert answer(subject, question).text.startswith(lead)
+
+
 def test_cases_about_something_else_are_none(subject: Subject) -> None:
     answer(subject, "This is a dent, severity 3.")
     other = scratched(subject.path_of(subject.records[0].source).with_name("other.png"))

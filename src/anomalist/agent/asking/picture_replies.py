@@ -73,7 +73,15 @@ def reply_why(subject: Subject, question: Question, entities: Entities) -> Draft
     reasons = list(found.claims[:MAX_REASONS])
     if found.label == "undecided" and found.why_undecided:
         reasons.insert(0, make_claim(found.why_undecided, ["score"]))
-    return Draft((verdict_claim(found), *reasons), (found,))
+    lead = _premise_denied(question.plain, entities.label, found.label)
+    return Draft((verdict_claim(found, lead), *reasons), (found,))
+
+
+def _premise_denied(plain: str, supposed: Label | None, label: Label | None) -> str:
+    """ "It is not undecided: " for a "why" that supposes another label than the recorded one."""
+    if label is None or supposed in (None, label) or not plain.startswith("why") or NEGATION.search(plain):
+        return ""
+    return f"It is not {supposed}: "
 
 
 def reply_confidence(subject: Subject, question: Question, entities: Entities) -> Draft:
