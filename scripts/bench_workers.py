@@ -105,10 +105,11 @@ def main() -> None:
             for way in ways:
                 (first, used_first), (took, used) = (timed(each, way=way) for each in (some, many))
                 whole[way].append(asked.pictures / took)
-                steady[way].append((asked.pictures - few) / max(took - first, 1e-9))
+                if took > first:  # else other programs were in the way
+                    steady[way].append((asked.pictures - few) / (took - first))
                 busy[way].append(1000 * (used - used_first) / (asked.pictures - few))
     rates = {
-        name: {way: round(statistics.median(values), 2) for way, values in found.items()}
+        name: {way: round(statistics.median(values), 2) if values else None for way, values in found.items()}
         for name, found in (
             ("pictures_per_second", whole),
             ("steady_pictures_per_second", steady),

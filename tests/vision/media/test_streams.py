@@ -213,18 +213,18 @@ def test_leaving_a_live_stream_and_coming_back_is_a_cut() -> None:
 
 
 def test_a_camera_that_stalls_is_left_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_receiver, "TIMEOUT", 0.3)
+    monkeypatch.setattr(stream_receiver, "TIMEOUT", 1.0)
 
     class Stalling(Camera):
         def _send_jpegs(self, file: socket.SocketIO, pictures: Sequence[bytes]) -> None:
             super()._send_jpegs(file, pictures)
             if self._films:
-                time.sleep(0.6)
+                time.sleep(2.0)
 
     camera = Stalling("jpeg", [jpegs(range(10)), jpegs(range(10, 20))], 0.01)
     with running(camera):
-        video = StreamedVideo(f"http://{camera.host}/video", give_up=1.0)
+        video = StreamedVideo(f"http://{camera.host}/video", give_up=5.0)
         frames = list(video.frames())
     cut = next(frame for frame in frames if frame.cut)
     before = frames[frames.index(cut) - 1]
-    assert cut.time - before.time > 0.3, "time goes on while nothing comes"
+    assert cut.time - before.time > 1.0, "time goes on while nothing comes"
