@@ -8,7 +8,7 @@ import pytest
 from anomalist.types.common import Box, FloatArray
 from anomalist.types.image import Region
 from anomalist.vision.regions import find_regions
-from anomalist.vision.weak_places import MAX_WEAK_PLACES, find_weak_places, grown, reach_of
+from anomalist.vision.weak_places import MAX_WEAK_PLACES, find_weak_places, grown, reaches_of
 
 
 def region_at(box: Box, peak: float) -> Region:
@@ -32,11 +32,11 @@ def test_a_region_reaches_as_far_as_what_is_connected_to_it_above_the_level() ->
         ((4, 20, 10, 40), 3), ((10, 20, 26, 40), 6), ((15, 25, 20, 30), 10), ((40, 50, 60, 60), 9)
     )
     region = region_at((16, 26, 19, 29), 10)
-    assert reach_of(values, region) == (10, 20, 26, 40)
-    assert reach_of(values, region, 2.5) == (4, 20, 26, 40)
+    assert reaches_of(values, [region])[0] == (10, 20, 26, 40)
+    assert reaches_of(values, [region], 2.5)[0] == (4, 20, 26, 40)
     everywhere = np.full_like(values, 8.0)
     everywhere[:30] = 0
-    assert reach_of(everywhere, region_at((3, 40, 9, 45), 8)) == (3, 40, 9, 45)
+    assert reaches_of(everywhere, [region_at((3, 40, 9, 45), 8)])[0] == (3, 40, 9, 45)
 
 
 def test_weak_places_lie_beside_the_regions_and_reach_the_threshold() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from anomalist.agent.reasoning.policy import Policy, decide_label
 from anomalist.errors import DataError, MediaError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
-from anomalist.types.image import Evidence, Media, Record, Region, WeakPlace, is_alarm
+from anomalist.types.image import Evidence, Media, Place, Record, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure, score_inputs
 from anomalist.vision.media.images import load_image
 from anomalist.vision.weak_places import (
@@ -28,7 +28,7 @@ from anomalist.vision.weak_places import (
     connected_to,
     grown,
     places_taken,
-    reach_of,
+    reaches_of,
 )
 
 if TYPE_CHECKING:
@@ -138,14 +138,10 @@ def audit_reasons(entry: LogEntry, replayer: Replayer, *, seed: int = 0) -> Reas
     return try_reasons(inspector, media, evidence, places_of_verdict(inspection.record, evidence), seed=seed)
 
 
-CitedPlace = Region | WeakPlace
-
-
-def places_of_verdict(record: Record, evidence: Evidence) -> list[CitedPlace]:
+def places_of_verdict(record: Record, evidence: Evidence) -> list[Place]:
     """The regions and weak places that the claims of a verdict cite, in their order in the evidence."""
     cited = {id_ for claim in record.claims for id_ in claim.evidence}
-    places: tuple[CitedPlace, ...] = (*evidence.regions, *evidence.weak_places)
-    return [place for place in places if place.id in cited]
+    return [place for place in evidence.places if place.id in cited]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +202,7 @@ class _Trying:
 
 
 def try_reasons(
-    inspector: Inspector, media: Media, evidence: Evidence, cited: Sequence[CitedPlace], *, seed: int = 0
+    inspector: Inspector, media: Media, evidence: Evidence, cited: Sequence[Place], *, seed: int = 0
 ) -> ReasonsAudit:
     """Replace cited places and controls of one measured picture, and disturb it.
 
@@ -240,13 +236,14 @@ def try_reasons(
 
 
 def _places(
-    evidence: Evidence, cited: Sequence[CitedPlace], media: Media, level: float | None
+    evidence: Evidence, cited: Sequence[Place], media: Media, level: float | None
 ) -> tuple[dict[str, Box], BoolArray]:
     """The box of each cited place, and bool (H, W) of what no control may touch.
 
     That are the outlines, all regions and the cited places, with their margins.
     """
-    reaches = {region.id: reach_of(evidence.score_map, region, level) for region in evidence.regions}
+    boxes = reaches_of(evidence.score_map, evidence.regions, level)
+    reaches = {region.id: box for region, box in zip(evidence.regions, boxes, strict=True)}
     places = {each.id: reaches.get(each.id, each.box) for each in cited}
     taken = np.asarray(evidence.mask, np.bool_) | places_taken(
         media.size, (*reaches.values(), *places.values())
@@ -258,7 +255,7 @@ def _lies_in(point: tuple[int, int] | None, box: Box) -> bool:
     return point is not None and box[0] <= point[0] < box[2] and box[1] <= point[1] < box[3]
 
 
-def unnamed_peak(evidence: Evidence, cited: Sequence[CitedPlace]) -> Box | None:
+def unnamed_peak(evidence: Evidence, cited: Sequence[Place]) -> Box | None:
     """The box of the place where the anomaly map is highest; None where a cited place touches it.
 
     The place is what is connected to the peak above half of its height over the median.

@@ -76,7 +76,6 @@ class _Host:
 
     Parameters
     ----------
-    cameras : names of those that it follows.
     prepared : reply of a standby when it has opened all scenes.
     reply, asked_at : of a standby: whether it is there; and when it was asked, by the monotonic clock.
     """
@@ -87,7 +86,6 @@ class _Host:
     prepared: Any = None
     reply: Any = None
     asked_at: float = 0.0
-    cameras: set[str] = field(default_factory=set)
 
     def end(self) -> None:
         """End it, also where it hangs."""
@@ -266,13 +264,15 @@ class ClusterCameras(FollowedCameras[_Followed]):
             raise next(iter(unfit.values()), DataError("No node of the cluster is alive."))
         standby = self._standbys.get(node)
         suspect = sum(dead in cores for dead in line.deaths) > 1
-        if line.deaths and standby and not suspect and len(standby.cameras) < _MAX_STANDBY_CAMERAS:
+        if line.deaths and standby and not suspect and self._taken_by(standby) < _MAX_STANDBY_CAMERAS:
             line.host = standby
         else:
             line.host = _host(node)
-        line.host.cameras.add(line.camera.name)
         line.node, line.began, line.answered = node, now, False
         line.reply = line.host.actor.follow.remote(self._task(line), _TAKE_SECONDS)
+
+    def _taken_by(self, host: _Host) -> int:
+        return sum(line.host is host for line in self._lines.values())
 
     def _on_silent_nodes(self) -> list[_Followed]:
         """The cameras of nodes of which nobody has answered for a while who has answered before."""
@@ -477,7 +477,6 @@ def _leave(line: _Followed) -> None:
     line.answers.clear()
     if host is None:
         return
-    host.cameras.discard(line.camera.name)
     if host.standby:
         host.actor.leave.remote(line.camera.name)
     else:

@@ -146,6 +146,9 @@ class WeakPlace(Frozen):
     position: str = Field(description='place on a 3×3 grid: "upper left", "centre", "lower right", …')
 
 
+Place = Region | WeakPlace
+"""What of a picture a claim can cite."""
+
 MAX_STRANGE_SHARE = 0.4
 """Share of a picture that a defect covers at most; what is another thing altogether is strange all over."""
 
@@ -253,6 +256,11 @@ class Evidence:
     weak_places: tuple[WeakPlace, ...] = ()
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """Regions and weak places."""
+        return *self.regions, *self.weak_places
+
+    @property
     def changed_input(self) -> bool:
         """Whether the picture as a whole is not like what was learned, so that no place can be judged."""
         return self.input_shift is not None and bool(self.input_shift.changes)
@@ -351,8 +359,8 @@ class Record(StagedRecord):
         return self.evidence.weak_places
 
     @property
-    def places(self) -> tuple[Region | WeakPlace, ...]:
-        """Regions and weak places: what of the picture a claim can cite."""
+    def places(self) -> tuple[Place, ...]:
+        """Regions and weak places."""
         return *self.regions, *self.weak_places
 
     @property

@@ -192,7 +192,7 @@ def find_regions(
     free = counts & ~mask
     roi_area = int(counts.sum())
     regions = []
-    for rank, part in enumerate(_highest_components(score_map, mask, limit), start=1):
+    for rank, part in enumerate(highest_components(score_map, mask, limit), start=1):
         regions.append(
             Region(
                 id=f"R{rank}",
@@ -207,7 +207,7 @@ def find_regions(
 
 
 @dataclass(frozen=True, eq=False)
-class _Component:
+class Component:
     """One component of a mask: its box, area, peak, mean, and bool (y1 - y0, x1 - x0) within the box."""
 
     box: Box
@@ -217,11 +217,11 @@ class _Component:
     inside: BoolArray
 
 
-def _highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> list[_Component]:
+def highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> list[Component]:
     """Components by falling peak, then falling area, then from the top left; ``limit`` at most."""
     from scipy import ndimage
 
-    found: list[_Component] = []
+    found: list[Component] = []
     for band in occupied_bands(mask):
         labels, count = label_components(mask[band])
         values = score_map[band]
@@ -235,7 +235,7 @@ def _highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> l
             y, x = band[0].start, band[1].start
             box = (x + columns.start, y + rows.start, x + columns.stop, y + rows.stop)
             inside = labels[rows, columns] == i + 1
-            found.append(_Component(box, int(areas[i]), float(peaks[i]), float(means[i]), inside))
+            found.append(Component(box, int(areas[i]), float(peaks[i]), float(means[i]), inside))
     # scipy numbers components in reading order, so a stable sort breaks ties from the top left.
     return sorted(found, key=lambda part: (-part.peak, -part.area))[:limit]
 

@@ -6,14 +6,16 @@ so a verdict that cites the regions alone would leave out some of what it rests 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.types.image import Region, WeakPlace
 from anomalist.vision.attributes import position_in
-from anomalist.vision.regions import drop_specks, label_components, smallest_area
+from anomalist.vision.regions import drop_specks, highest_components, label_components, smallest_area
 
 MARGIN = 0.35
 """Margin around a place that belongs to it, as a share of its longer side."""
@@ -31,16 +33,28 @@ def grown(box: Box, size: tuple[int, int]) -> Box:
     return max(0, x0 - margin), max(0, y0 - margin), min(size[1], x1 + margin), min(size[0], y1 + margin)
 
 
-def reach_of(score_map: FloatArray, region: Region, level: float | None = None) -> Box:
-    """The box of a region and of what is connected to it in the map above the level at which regions begin.
+def reaches_of(score_map: FloatArray, regions: Sequence[Region], level: float | None = None) -> list[Box]:
+    """The box of each region and of what is connected to it in the map above the level where regions begin.
 
     An outline follows the pixels that differ most; what made the score reaches further. Without a level, or
     where that would take more than ``MAX_PLACE_SHARE`` of the picture, it is half of the region's height over
     the median of the map; where that is too much as well, the region's own box.
     """
-    half = (float(np.median(score_map)) + region.peak) / 2
+    usual = float(np.median(score_map))
+    numbered = lru_cache(maxsize=2)(lambda height: label_components(score_map >= height)[0])
+    return [_reach_of(score_map, region, level, usual, numbered) for region in regions]
+
+
+def _reach_of(
+    score_map: FloatArray,
+    region: Region,
+    level: float | None,
+    usual: float,
+    numbered: Callable[[float], npt.NDArray[np.intp]],
+) -> Box:
+    half = (usual + region.peak) / 2
     for height in (half if level is None else min(level, half), half):
-        mine = connected_to(score_map >= height, region.box)
+        mine = touching(numbered(height), region.box)
         mine[region.box[1] : region.box[3], region.box[0] : region.box[2]] = True
         x0, y0, x1, y1 = place = box_of(mine)
         if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * score_map.size:
@@ -50,7 +64,11 @@ def reach_of(score_map: FloatArray, region: Region, level: float | None = None) 
 
 def connected_to(high: BoolArray, box: Box) -> BoolArray:
     """The parts of a mask that touch a box."""
-    labels, _ = label_components(high)
+    return touching(label_components(high)[0], box)
+
+
+def touching(labels: npt.NDArray[np.intp], box: Box) -> BoolArray:
+    """The numbered parts that touch a box, bool (H, W)."""
     inside = np.unique(labels[box[1] : box[3], box[0] : box[2]])
     return np.isin(labels, inside[inside > 0])
 
@@ -91,29 +109,23 @@ def find_weak_places(
     -------
     By falling peak, ``MAX_WEAK_PLACES`` at most.
     """
-    from scipy import ndimage
-
     if threshold is None or not regions:
         return ()
     high = score_map >= threshold
     if roi is not None:
         high &= roi
     shape = score_map.shape[0], score_map.shape[1]
-    high &= ~places_taken(shape, (reach_of(score_map, region, level) for region in regions))
-    labels, found = label_components(drop_specks(high, smallest_area(score_map)))
-    peaks = np.asarray(ndimage.maximum(score_map, labels, np.arange(1, found + 1)), np.float64)
-    boxes = ndimage.find_objects(labels)
-    places: list[WeakPlace] = []
-    for number in np.argsort(-peaks, kind="stable")[:MAX_WEAK_PLACES]:
-        rows, columns = boxes[number]
-        box = (columns.start, rows.start, columns.stop, rows.stop)
-        inside = labels[rows, columns] == number + 1
-        places.append(
-            WeakPlace(
-                id=f"W{len(places) + 1}",
-                box=box,
-                peak=float(peaks[number]),
-                position=position_in(inside, box, shape),
-            )
+    high &= ~places_taken(shape, (region.box for region in regions))
+    if not high.any():  # mostly; how far regions reach takes longer
+        return ()
+    high &= ~places_taken(shape, reaches_of(score_map, regions, level))
+    parts = highest_components(score_map, drop_specks(high, smallest_area(score_map)), MAX_WEAK_PLACES)
+    return tuple(
+        WeakPlace(
+            id=f"W{rank}",
+            box=part.box,
+            peak=part.peak,
+            position=position_in(part.inside, part.box, shape),
         )
-    return tuple(places)
+        for rank, part in enumerate(parts, start=1)
+    )

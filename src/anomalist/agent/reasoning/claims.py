@@ -23,10 +23,10 @@ def citable_ids(evidence: Evidence, recall: Recall) -> frozenset[str]:
     These are the score, the whole picture, the regions, the weak places beside them, the labelled cases that
     regions are like, and what was recalled.
     """
-    regions = (*(region.id for region in evidence.regions), *(place.id for place in evidence.weak_places))
+    places = (place.id for place in evidence.places)
     cases = (case for region in evidence.regions if region.known for case in region.known.cases)
     inputs = (INPUT_ID,) if evidence.input_shift is not None else ()
-    return frozenset((SCORE_ID, *inputs, *regions, *cases, *(item.id for item in recall.items)))
+    return frozenset((SCORE_ID, *inputs, *places, *cases, *(item.id for item in recall.items)))
 
 
 def citable_event_ids(event: Event) -> frozenset[str]:

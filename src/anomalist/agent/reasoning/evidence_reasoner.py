@@ -257,7 +257,7 @@ def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
 def _weak_claims(label: Label, evidence: Evidence) -> Iterator[Claim]:
     """Say where an alarm would find enough beside its regions."""
     places = evidence.weak_places
-    if label != "anomalous" or not places or not evidence.regions:
+    if label != "anomalous" or not places:
         return
     where = join_words([f"{place.id} ({place.position})" for place in places])
     text = f"The map also reaches the threshold at {where}, where it is too low to be outlined."
