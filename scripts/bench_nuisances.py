@@ -22,14 +22,13 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, Picture, cropped, make_part, make_scene
 
 from anomalist import Inspector, learn
 from anomalist.types.image import Inspection
-from anomalist.types.shift import InputShift
-from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
-from anomalist.vision.shift.registration import Template
 from anomalist.vision.shift.run_test import RunTest
+from tests.vision.shift.watched_runs import model, shift
 
 NORMALS, DEFECTIVE = 60, 10
 NEW, BAD = 1000, 2000
@@ -120,18 +119,9 @@ def measure_drift(runs: int) -> None:
 def _noticed(seed: int, rise: float, length: int, pictures: int) -> int | None:
     """Number of the picture at which drift is found; brightness is within 3 %, all else Gaussian."""
     rng = np.random.default_rng(seed)
-    normals = rng.normal(size=(NORMALS, len(STATISTICS)))
-    normals[:, 0] = rng.uniform(-0.03, 0.03, NORMALS)
-    usual = UsualLight(*(np.zeros(shape, np.float32) for shape in ((3, 19), (8, 8, 3), (8, 8))))
-    template, ranges = Template(np.zeros((8, 8), np.float32)), np.zeros((3, len(STATISTICS)))
-    poses = rng.normal(size=(NORMALS, len(POSES)))
-    model = InputModel(None, usual, normals, ranges, ranges, template, None, poses, 0.0, 0.0, 100.0)
-    test = RunTest(model, seed)
+    test = RunTest(model(rng, NORMALS), seed)
     for number in range(1, pictures + 1):
-        values = rng.normal(size=len(STATISTICS) + len(POSES))
-        values[0] = rng.uniform(-0.03, 0.03) + np.log1p(rise * min(1, number / length))
-        shift = InputShift(statistics=dict(zip((*STATISTICS, *POSES), values.tolist(), strict=True)))
-        if test.observe(shift) is not None:
+        if test.observe(shift(rng, rise * min(1, number / length))) is not None:
             return number
     return None
 

@@ -10,7 +10,6 @@ import pytest
 from anomalist.audit.necessity import (
     DISTURBANCES,
     audit_reasons,
-    tone_between,
     uncited_place,
 )
 from anomalist.audit.replay import Replayer
@@ -85,29 +84,18 @@ def test_a_patch_that_stands_out_itself_is_replaced_by_the_next(
     """What is asked is how the picture would be judged if nothing were wrong there."""
     from anomalist.audit import necessity
 
-    real = necessity._normal_patches
+    real = necessity.normal_patches
 
-    def with_a_hole_first(profile: Any, pixels: Any, box: Any, around: Any, ring: Any) -> Any:
-        y0, x0 = (max(0, round(at)) for at in (ring.shape[0] / 3, ring.shape[1] / 3))
-        fitting = real(profile, pixels, box, around, ring)
+    def with_a_hole_first(profile: Any, pixels: Any, box: Any) -> Any:
+        fitting = real(profile, pixels, box)
         odd = fitting[0].copy()
+        y0, x0 = (max(0, round(at / 3)) for at in odd.shape[:2])
         odd[y0 : 2 * y0, x0 : 2 * x0] = 0
         return [odd, *fitting]
 
-    monkeypatch.setattr(necessity, "_normal_patches", with_a_hole_first)
+    monkeypatch.setattr(necessity, "normal_patches", with_a_hole_first)
     replayer = Replayer(kept_log.folder)
     found = audit_reasons(kept_log.entries("anomalous")[0], replayer)
     assert found.needed_together and found.control_keeps
     monkeypatch.setattr(necessity, "MAX_PATCHES", 1)
     assert not audit_reasons(kept_log.entries("anomalous")[0], replayer).needed_together
-
-
-def test_the_tone_of_a_patch_goes_on_as_a_plane_and_at_the_edge_of_the_picture_as_a_mean() -> None:
-    y, x = np.mgrid[:30, :40].astype(np.float32)
-    around = np.stack([100 + x, 50 + 2 * y, 90 - x + y], -1)
-    ring = np.ones((30, 40), np.bool_)
-    ring[8:22, 10:30] = False
-    flat = np.full_like(around, 80)
-    assert np.abs(flat + tone_between(flat, around, ring) - around).max() < 0.01
-    ring[:22] = False  # nothing of the picture above
-    assert np.ptp(tone_between(flat, around, ring), axis=(0, 1)).max() == 0

@@ -23,6 +23,7 @@ from anomalist.audit.promises import (
 from anomalist.audit.recording import AuditTrail
 from anomalist.memory.cases import CaseStore, Feedback
 from tests.audit.conftest import Logged
+from tests.vision.shift.watched_runs import model, shift
 
 
 def decided(number: int, *, p: float = 0.5, truth: Truth | None = None, score: float = 0.0) -> Decided:
@@ -103,6 +104,20 @@ def test_drift_is_dated_by_entry_and_alarms_do_not_count_as_drift_of_the_rest() 
     mixed = weigh("tiles", "ab", [*rows, *defects], normals)
     assert mixed.drift is not None and mixed.drift.since is not None
     assert mixed.quiet_drift is not None and mixed.quiet_drift.since is None
+
+
+def test_a_rise_of_the_light_over_many_runs_is_dated_by_entry() -> None:
+    """Every picture is a run of its own, in which nothing can drift; scores stay as they were."""
+    chance = np.random.default_rng(0)
+    rows = [replace(decided(n), input_shift=shift(chance)) for n in range(100)]
+    inputs = model(chance)
+    quiet = weigh("tiles", "ab", rows, [], inputs).input_drift
+    assert quiet is not None and (quiet.tested, quiet.since, quiet.words) == (100, None, "")
+    late = [replace(decided(n), input_shift=shift(chance, 0.2)) for n in range(100, 150)]
+    found = weigh("tiles", "ab", [*rows, *late], [], inputs).input_drift
+    assert found is not None and found.since is not None and found.noticed is not None
+    assert 90 <= found.since[0] <= found.noticed[0] <= 150 and "the light is brighter" in found.words
+    assert weigh("tiles", "ab", [decided(0)], [], inputs).input_drift is None
 
 
 def test_feedback_in_the_log_is_the_truth_until_it_is_taken_back(logged: Logged, tmp_path: Path) -> None:

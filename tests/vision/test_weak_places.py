@@ -71,6 +71,13 @@ def test_what_touches_a_region_is_no_weak_place_and_few_are_listed() -> None:
     assert [each.box for each in found] == boxes[::-1][:MAX_WEAK_PLACES]
 
 
+def test_what_surrounds_a_region_is_where_the_map_falls_off_and_no_place_beside_it() -> None:
+    """A region so large for its picture that what is connected to it is not taken for its reach."""
+    values = map_of(((0, 0, 100, 80), 3), ((40, 30, 60, 50), 10), ((110, 30, 118, 38), 4))
+    found = find_weak_places(values, None, (region_at((40, 30, 60, 50), 10),), level=0.5, threshold=2.0)
+    assert [each.box for each in found] == [(110, 30, 118, 38)]
+
+
 def test_a_margin_stays_inside_the_picture() -> None:
     assert grown((0, 0, 10, 10), (80, 120)) == (0, 0, 14, 14)
     assert grown((50, 40, 90, 50), (80, 120)) == (36, 26, 104, 64)

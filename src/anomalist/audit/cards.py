@@ -89,6 +89,9 @@ def _promise_lines(promises: tuple[Promise, ...]) -> Iterator[str]:
             if test is not None:
                 since = "no drift" if test.since is None else f"drift since entry {test.since[0]}"
                 yield f"    - {what}: {since} in {test.tested} pictures"
+        wholes = each.input_drift
+        if wholes is not None and wholes.since is not None:
+            yield f"    - the pictures as a whole: {wholes.words} (entry {wholes.since[0]})"
     if promises:
         yield ""
 

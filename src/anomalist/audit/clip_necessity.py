@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomalist.audit.necessity import blended
+from anomalist.audit.normal_patches import blended
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array

@@ -17,25 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomalist.agent.reasoning.policy import Policy, decide_label
-from anomalist.errors import DataError, MediaError
+from anomalist.audit.normal_patches import as_pixels, normal_patches, patched
+from anomalist.errors import DataError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
 from anomalist.types.image import Evidence, Media, Place, Record, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure, score_inputs
-from anomalist.vision.media.images import load_image
-from anomalist.vision.weak_places import (
-    MARGIN,
-    box_of,
-    connected_to,
-    grown,
-    places_taken,
-    reaches_of,
-)
+from anomalist.vision.weak_places import box_of, connected_to, grown, places_taken, reaches_of
 
 if TYPE_CHECKING:
     from anomalist.audit.reading import LogEntry
     from anomalist.audit.replay import Replayer
     from anomalist.pipeline import Inspector
-    from anomalist.vision.profile import NormalPicture, Profile
+    from anomalist.vision.profile import Profile
 
 MAX_PATCHES = 3
 """Normal patches that are tried where the first stands out itself."""
@@ -178,19 +171,24 @@ class _Trying:
         Raises DataError where no normal patch is known.
         """
         chosen = dict.fromkeys(boxes, 0)
+        known: dict[tuple[str | int, ...], list[FloatArray]] = {}
         found: list[Trial] = []
         for _ in range(MAX_PATCHES):
             pixels = self.media.pixels
+            key: tuple[str | int, ...] = ()
             for name, box in boxes.items():
-                changed = replaced(self.profile, pixels, box, chosen[name])
-                if changed is None and found:
+                key = (*key, name)  # what fits depends on what was put in before
+                if key not in known:
+                    known[key] = normal_patches(self.profile, pixels, box)
+                if chosen[name] >= len(known[key]) and found:
                     return min(found, key=_score)
-                if changed is None:
+                if chosen[name] >= len(known[key]):
                     raise DataError(
                         f"No normal patch is known for {name or 'a control'}.",
                         "The detector has no memory bank, or a normal picture is gone or has changed.",
                     )
-                pixels = changed
+                pixels = patched(pixels, box, known[key][chosen[name]])
+                key = (*key, chosen[name])
             ids = tuple(boxes) if cited else ()
             found.append(self.again(what, pixels, tuple(boxes.values()), ids, control=control))
             at, size = found[-1].highest, self.media.size
@@ -301,131 +299,6 @@ def _trial(
     return Trial(what, evidence.score, p, label, alarm, ids, control=control, highest=highest)
 
 
-def replaced(profile: Profile, pixels: UInt8Array, box: Box, choice: int = 0) -> UInt8Array | None:
-    """The picture with the nearest normal patch in place of a box, blended in at the edge.
-
-    The tone of the patch is fitted to the ring around the box. ``choice`` 1 is the patch that fits second
-    best, and so on. None where none is known.
-    """
-    size = (pixels.shape[0], pixels.shape[1])
-    left, top, right, bottom = grown(box, size)
-    ring = np.ones((bottom - top, right - left), np.bool_)
-    ring[box[1] - top : box[3] - top, box[0] - left : box[2] - left] = False
-    around = pixels[top:bottom, left:right].astype(np.float32)
-    patches = _normal_patches(profile, pixels, box, around, ring)
-    if choice >= len(patches):
-        return None
-    patch = patches[choice]
-    fitted = patch + tone_between(patch, around, ring) if ring.any() else patch
-    result = pixels.copy()
-    result[top:bottom, left:right] = blended(around, fitted, ring)
-    return result
-
-
-def tone_between(patch: FloatArray, around: FloatArray, ring: BoolArray) -> FloatArray:
-    """What has to be added to a patch to go on in tone from its ring, a plane a channel: float32 (h, w, 3).
-
-    Light falls off across a picture: a mean alone would leave a step at two of the four sides. At the edge of
-    the picture, where a side has no ring, it is the mean: nothing says how the tone goes on there.
-    """
-    height, width = ring.shape
-    if not all(side.all() for side in (ring[0], ring[-1], ring[:, 0], ring[:, -1])):
-        return np.broadcast_to((around - patch)[ring].mean(0), patch.shape)
-    y, x = np.mgrid[:height, :width]
-    terms = np.stack([np.ones(ring.shape), x / width - 0.5, y / height - 0.5], axis=-1)
-    found, *_ = np.linalg.lstsq(terms[ring], (around - patch)[ring].astype(np.float64), rcond=None)
-    return np.asarray(terms @ found, np.float32)
-
-
-def blended(around: FloatArray, inside: FloatArray, ring: BoolArray) -> UInt8Array:
-    """Blend what belongs into a window, float32 (h, w, 3), into what is around it.
-
-    ``ring`` is bool (h, w): the margin, in which the one passes over into the other.
-    """
-    import cv2
-
-    alpha = (~ring).astype(np.float32)
-    spread = max(1, round(MARGIN * max(ring.shape) / 3))
-    alpha = cv2.GaussianBlur(cv2.dilate(alpha, np.ones((2 * spread + 1,) * 2, np.uint8)), (0, 0), spread / 2)
-    return _as_pixels(around + alpha[..., None] * (inside - around))
-
-
-_MORE_NORMALS = 7
-"""Normal pictures, beside that of the nearest normal patch, in which a place that fits is looked for."""
-
-
-def _normal_patches(
-    profile: Profile, pixels: UInt8Array, box: Box, around: FloatArray, ring: BoolArray
-) -> list[FloatArray]:
-    """What is normal there, float32 of the shape of ``around``, by how well it fits.
-
-    Of the picture of the nearest normal patch and of a few others the place whose surroundings fit those of
-    the box best, so that stripes and edges go on. What lies at a border of the picture is taken from there.
-    """
-    nearest = profile.detector.nearest_normal_patch(pixels, box)
-    if nearest is None:
-        return []
-    size = (pixels.shape[0], pixels.shape[1])
-    left, top, right, bottom = grown(box, size)
-    borders = (top == 0, bottom == size[0], left == 0, right == size[1])
-    normals = profile.manifest.normals
-    others = np.linspace(0, len(normals) - 1, min(_MORE_NORMALS, len(normals))).round().astype(int).tolist()
-    found: list[tuple[float, FloatArray]] = []
-    for number in dict.fromkeys((nearest.picture, *others)):
-        picture = _normal_picture(normals[number], size, ring.shape)
-        if picture is not None:
-            found.append(_best_place(picture, around, ring, borders))
-    return [patch for _, patch in sorted(found, key=lambda each: each[0])]
-
-
-def _normal_picture(
-    learned: NormalPicture, size: tuple[int, int], least: tuple[int, ...]
-) -> UInt8Array | None:
-    """A normal picture at the scale of one of ``size``, at least of a size; None where it is gone."""
-    import cv2
-
-    try:
-        normal = load_image(learned.source)
-    except MediaError:
-        return None
-    if normal.sha256 != learned.sha256:
-        return None
-    picture = normal.pixels
-    scale = max(size) / max(picture.shape[:2])
-    if scale != 1:
-        scaled = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-        picture = np.asarray(cv2.resize(picture, scaled, interpolation=cv2.INTER_AREA), np.uint8)
-    down, across = max(0, least[0] - picture.shape[0]), max(0, least[1] - picture.shape[1])
-    if down or across:
-        picture = np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, across, cv2.BORDER_REFLECT), np.uint8)
-    return picture
-
-
-def _best_place(
-    picture: UInt8Array, around: FloatArray, ring: BoolArray, borders: tuple[bool, bool, bool, bool]
-) -> tuple[float, FloatArray]:
-    """The window of a normal picture whose ring fits best, and its squared misfit.
-
-    ``borders`` says which sides of the window (top, bottom, left, right) are borders of the picture.
-    """
-    import cv2
-
-    height, width = ring.shape
-    room = picture.shape[0] - height, picture.shape[1] - width
-    top, bottom, left, right = borders
-    rows = slice(0, 1) if top else slice(room[0], room[0] + 1) if bottom else slice(0, room[0] + 1)
-    columns = slice(0, 1) if left else slice(room[1], room[1] + 1) if right else slice(0, room[1] + 1)
-    if not ring.any():
-        y, x = room[0] // 2, room[1] // 2
-        return 0.0, np.asarray(picture[y : y + height, x : x + width], np.float32)
-    weights = np.repeat(ring[..., None], 3, 2).astype(np.float32)
-    searched = picture[rows.start : rows.stop + height - 1, columns.start : columns.stop + width - 1]
-    misfit = cv2.matchTemplate(searched.astype(np.float32), around, cv2.TM_SQDIFF, mask=weights)
-    y, x = (int(each) for each in np.unravel_index(int(np.argmin(misfit)), misfit.shape))
-    patch = searched[y : y + height, x : x + width]
-    return float(misfit[y, x]), np.asarray(patch, np.float32)
-
-
 def uncited_place(taken: BoolArray, box: Box, rng: np.random.Generator) -> Box | None:
     """A box of the same size in which nothing is taken, bool (H, W); None where there is no room."""
     height, width = taken.shape
@@ -444,21 +317,16 @@ Disturbance = Callable[[UInt8Array, np.random.Generator], UInt8Array]
 
 def _light(factor: float) -> Disturbance:
     def change(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-        return _as_pixels(pixels.astype(np.float32) * np.float32(factor))
+        return as_pixels(pixels.astype(np.float32) * np.float32(factor))
 
     return change
 
 
 def _noise(sigma: float) -> Disturbance:
     def change(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-        return _as_pixels(pixels.astype(np.float32) + rng.normal(0, sigma, pixels.shape).astype(np.float32))
+        return as_pixels(pixels.astype(np.float32) + rng.normal(0, sigma, pixels.shape).astype(np.float32))
 
     return change
-
-
-def _as_pixels(values: FloatArray) -> UInt8Array:
-    pixels: UInt8Array = np.clip(values.round(), 0, 255).astype(np.uint8)
-    return pixels
 
 
 def _jpeg(quality: int) -> Disturbance:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from anomalist.audit.drift import LEVEL, drift_test, online_p_values
 from anomalist.audit.log import audit_folder
@@ -19,6 +19,11 @@ from anomalist.audit.reading import LogEntry, read_entries
 from anomalist.audit.stores import profile_store
 from anomalist.errors import AnomalistError
 from anomalist.types.image import is_alarm
+from anomalist.types.shift import InputShift
+
+if TYPE_CHECKING:
+    from anomalist.vision.profile import Profile
+    from anomalist.vision.shift.model import InputModel
 
 CONFIDENCE = 0.95
 Truth = Literal["normal", "anomalous"]
@@ -70,6 +75,7 @@ class Decided:
     opinions: Mapping[str, str]
     error: bool
     truth: Truth | None
+    input_shift: InputShift | None = None
 
     @property
     def alarm(self) -> bool:
@@ -88,6 +94,20 @@ class DriftFound:
     since: tuple[int, str] | None
     noticed: tuple[int, str] | None
     capital: float
+
+
+@dataclass(frozen=True)
+class InputDriftFound:
+    """Whether pictures as a whole (light, colour, sharpness, position) are still like the normal ones.
+
+    ``since`` and ``noticed`` as in `DriftFound`; ``words`` say what drifted and since which
+    picture of this version; empty without drift.
+    """
+
+    tested: int
+    since: tuple[int, str] | None
+    noticed: tuple[int, str] | None
+    words: str
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ class Promise:
     missed : share of pictures without an alarm that are anomalous.
     kept : None where the interval decides neither way.
     drift, quiet_drift : of all scores, and of those below the threshold.
+    input_drift : of the pictures as a whole, over all runs.
     """
 
     profile: str
@@ -129,6 +150,7 @@ class Promise:
     kept: bool | None
     drift: DriftFound | None
     quiet_drift: DriftFound | None
+    input_drift: InputDriftFound | None = None
     rules: tuple[RuleRecord, ...] = ()
     agreement: Mapping[str, Interval] = field(default_factory=dict)
 
@@ -177,6 +199,7 @@ def said_truth(entry: LogEntry) -> dict[str, Truth | None]:
 def _decided(entry: LogEntry, record: Mapping[str, Any], truth: Mapping[str, Truth | None]) -> Decided:
     calibration = record.get("calibration") or {}
     recalled = [str(item.get("id")) for item in record.get("recall") or ()]
+    shift = record.get("input_shift")
     return Decided(
         entry=entry.position,
         time=entry.time,
@@ -191,6 +214,7 @@ def _decided(entry: LogEntry, record: Mapping[str, Any], truth: Mapping[str, Tru
         opinions={str(each.get("by")): str(each.get("label")) for each in record.get("opinions") or ()},
         error=record.get("status") == "error",
         truth=truth.get(str(record.get("sha256"))),
+        input_shift=InputShift.model_validate(shift) if shift else None,
     )
 
 
@@ -200,27 +224,39 @@ def weigh_promises(
     """What each version of each profile promised and kept, in the order in which they were used."""
     place = audit_folder() if folder is None else folder
     found = read_decisions(place, profile=profile, since=since, until=until)
-    return tuple(
-        weigh(name, digest, decided, calibration_scores(place, name, digest))
-        for (name, digest), decided in found.items()
-    )
+
+    def weighed(name: str, digest: str, decided: Sequence[Decided]) -> Promise:
+        stored = stored_profile(place, name, digest)
+        scores = () if stored is None else tuple(stored.calibration.scores.tolist())
+        return weigh(name, digest, decided, scores, None if stored is None else stored.inputs)
+
+    return tuple(weighed(*version, decided) for version, decided in found.items())
 
 
-def calibration_scores(folder: Path, name: str, digest: str) -> tuple[float, ...]:
-    """Scores of the calibration normals of a stored profile; none where it is not there or of several."""
+def stored_profile(folder: Path, name: str, digest: str) -> Profile | None:
+    """The version of a profile that decisions rest on; None where it is gone or of several products."""
     from anomalist.vision.profile import PROFILE_KIND, load_profile
 
     path = profile_store(folder, digest, name)
     if not PROFILE_KIND.is_at(path):
-        return ()
+        return None
     try:
-        return tuple(load_profile(path).calibration.scores.tolist())
+        return load_profile(path)
     except AnomalistError:
-        return ()
+        return None
 
 
-def weigh(name: str, digest: str, decided: Sequence[Decided], calibration: Sequence[float]) -> Promise:
-    """Compare what one version of a profile promised with what came out."""
+def weigh(
+    name: str,
+    digest: str,
+    decided: Sequence[Decided],
+    calibration: Sequence[float],
+    inputs: InputModel | None = None,
+) -> Promise:
+    """Compare what one version of a profile promised with what came out.
+
+    ``calibration`` are the scores of its normals, ``inputs`` what they are like as a whole.
+    """
     judged = [each for each in decided if not each.error]
     alarms = [each for each in judged if each.alarm]
     quiet = [each for each in judged if not each.alarm]
@@ -244,6 +280,7 @@ def weigh(name: str, digest: str, decided: Sequence[Decided], calibration: Seque
         kept=_kept(rate, promised),
         drift=find_drift(judged, calibration),
         quiet_drift=find_drift(quiet, calibration, below=_threshold(judged)),
+        input_drift=None if inputs is None else find_input_drift(judged, inputs),
         rules=tuple(_rule_records(judged)),
         agreement=_agreement(judged),
     )
@@ -309,6 +346,28 @@ def find_drift(
         return None if at is None else (known[at].entry, known[at].time)
 
     return DriftFound(len(known), moment(test.began), moment(test.alarm), float(test.log_capital.max()))
+
+
+def find_input_drift(decided: Sequence[Decided], inputs: InputModel) -> InputDriftFound | None:
+    """Test the pictures as a whole against the normal ones, over all runs; None where none was measured.
+
+    A run is tested by itself while it goes on. One picture a run, or a change that is slow against the
+    length of a run, shows here only.
+    """
+    from anomalist.vision.shift.run_test import RunTest
+
+    known = [(each, each.input_shift) for each in decided if each.input_shift is not None]
+    if not known:
+        return None
+    test = RunTest(inputs)
+    for _, shift in known:
+        drift = test.observe(shift)
+        if drift is not None:
+            since, noticed = (known[number - 1][0] for number in (drift.since, drift.noticed))
+            return InputDriftFound(
+                len(known), (since.entry, since.time), (noticed.entry, noticed.time), drift.words
+            )
+    return InputDriftFound(len(known), None, None, "")
 
 
 def _rule_records(judged: Sequence[Decided]) -> Iterable[RuleRecord]:

@@ -23,7 +23,7 @@ from anomalist.errors import DataError
 if TYPE_CHECKING:
     from anomalist.audit.clip_necessity import ClipReasons
     from anomalist.audit.necessity import ReasonsAudit
-    from anomalist.audit.promises import DriftFound, Promise
+    from anomalist.audit.promises import DriftFound, InputDriftFound, Promise
     from anomalist.audit.reading import LogEntry
     from anomalist.audit.replay import Replayer
 
@@ -135,6 +135,7 @@ def promise_lines(promise: Promise) -> Iterator[str]:
     yield f"  missed     {promise.missed_among_quiet} of the pictures without an alarm"
     yield f"  undecided  {promise.undecided}; not judged: {promise.errors}"
     yield f"  drift      {_drift_words(promise.drift)}; without alarms: {_drift_words(promise.quiet_drift)}"
+    yield f"  pictures   {_input_drift_words(promise.input_drift)}"
     for rule in promise.rules:
         yield f"  {rule.rule}  recalled {rule.hits} times, false {rule.false} of {rule.known} that are known"
     for pair, interval in promise.agreement.items():
@@ -147,6 +148,15 @@ def _drift_words(test: DriftFound | None) -> str:
     if test.since is None or test.noticed is None:
         return f"none in {test.tested} pictures"
     return f"since entry {test.since[0]} ({test.since[1][:16]}), noticed at entry {test.noticed[0]}"
+
+
+def _input_drift_words(test: InputDriftFound | None) -> str:
+    if test is None:
+        return "not tested as wholes: nothing was measured of them, or the normals are not there"
+    if test.since is None or test.noticed is None:
+        return f"as learned, by light, sharpness and position of {test.tested}"
+    began, noticed = test.since, test.noticed
+    return f"{test.words} (entry {began[0]}, {began[1][:16]}), noticed at entry {noticed[0]}"
 
 
 def plan(

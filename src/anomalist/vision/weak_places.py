@@ -88,6 +88,10 @@ def places_taken(shape: tuple[int, int], boxes: Iterable[Box]) -> BoolArray:
     return taken
 
 
+def _contains(outer: Box, inner: Box) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
 def find_weak_places(
     score_map: FloatArray,
     roi: BoolArray | None,
@@ -107,7 +111,8 @@ def find_weak_places(
 
     Returns
     -------
-    By falling peak, ``MAX_WEAK_PLACES`` at most.
+    By falling peak, ``MAX_WEAK_PLACES`` at most. What surrounds a region is not beside it: it is where the
+    map falls off around a region that is large for its picture.
     """
     if threshold is None or not regions:
         return ()
@@ -119,7 +124,9 @@ def find_weak_places(
     if not high.any():  # mostly; how far regions reach takes longer
         return ()
     high &= ~places_taken(shape, reaches_of(score_map, regions, level))
-    parts = highest_components(score_map, drop_specks(high, smallest_area(score_map)), MAX_WEAK_PLACES)
+    enough = MAX_WEAK_PLACES + len(regions)
+    parts = highest_components(score_map, drop_specks(high, smallest_area(score_map)), enough)
+    beside = [part for part in parts if not any(_contains(part.box, region.box) for region in regions)]
     return tuple(
         WeakPlace(
             id=f"W{rank}",
@@ -127,5 +134,5 @@ def find_weak_places(
             peak=part.peak,
             position=position_in(part.inside, part.box, shape),
         )
-        for rank, part in enumerate(parts, start=1)
+        for rank, part in enumerate(beside[:MAX_WEAK_PLACES], start=1)
     )

@@ -8,29 +8,8 @@ import numpy as np
 import pytest
 
 from anomalist.types.shift import InputChange, InputShift, RunDrift
-from anomalist.vision.shift.model import POSES, STATISTICS, InputModel, UsualLight
-from anomalist.vision.shift.registration import Template
 from anomalist.vision.shift.run_test import Martingale, RunTest
-
-NAMES = (*STATISTICS, *POSES)
-
-
-def model(rng: np.random.Generator, count: int = 60) -> InputModel:
-    """Model of normal values; brightness within 3 %."""
-    normals = rng.normal(size=(count, len(STATISTICS)))
-    normals[:, 0] = rng.uniform(-0.03, 0.03, count)
-    empty = np.zeros((3, 8))
-    template = Template(np.zeros((8, 8), np.float32))
-    usual = UsualLight(*(np.zeros(shape, np.float32) for shape in ((3, 19), (8, 8, 3), (8, 8))))
-    poses = rng.normal(size=(count, 4))
-    return InputModel(None, usual, normals, empty, empty, template, None, poses, 0.0, 0.0, 100.0)
-
-
-def shift(rng: np.random.Generator, brightness: float = 0.0) -> InputShift:
-    """One picture of a run, brighter by a factor."""
-    values = rng.normal(size=len(NAMES))
-    values[0] = rng.uniform(-0.03, 0.03) + np.log1p(brightness)
-    return InputShift(statistics=dict(zip(NAMES, values.tolist(), strict=True)))
+from tests.vision.shift.watched_runs import model, shift
 
 
 def watch(seed: int, drift: float, start: int, length: int, pictures: int) -> tuple[int, RunDrift] | None:
