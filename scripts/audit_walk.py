@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from tests.pictures import holed, tile, write, write_tiles
 
 ANOMALIST = "from anomalist.cli.app import main; main()"
@@ -99,7 +101,7 @@ def run(command: str) -> str:
     words = shlex.split(command)
     program = (
         [sys.executable, *words[1:]]
-        if words[0] == "python"
+        if words[0].startswith("python")
         else [sys.executable, "-c", ANOMALIST, *words[1:]]
     )
     environment = os.environ | {"ANOMALIST_HOME": "home", "LOGNAME": "inspector", "COLUMNS": "108"}
