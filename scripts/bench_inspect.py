@@ -10,6 +10,9 @@ to its end, median of 3. ``--concurrent``: two runs of ``anomalist inspect`` on 
 other and at once. ``--beside-busy``: ``anomalist learn`` on 24 pictures with all its steps, ``inspect`` and
 ``eval detection`` on as many, and ``triage`` of a clip of 4 s, alone and beside a process that keeps one core
 busy; "times" is the ratio of the two, "cpu" that of their processor time. ``--rounds 1`` is faster.
+``--strip`` learns from six strips of 2048×8192 pixels and inspects one of 2048×40,000 with a scratch:
+seconds by the clock and of processors and the highest memory of that process, the label, and whether a
+region lies on the scratch.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ from anomalist.vision.synthetic_textures import render_surface as draw
 SIDE, BATCH, ROUNDS = 256, 16, 7
 TO_LEARN = 120
 PROCESS_ROUNDS, TO_INSPECT, TO_LEARN_BESIDE = 3, 72, 24
+STRIP, PIECE, SCRATCH = (40_000, 2048), (8192, 2048), (900, 21_300, 980, 21_900)
+"""(height, width) of the strip and of what is learned from; box of the scratch, pixels."""
 COMMAND = (sys.executable, "-c", "from anomalist.cli.app import main; main()")
 
 
@@ -190,6 +195,52 @@ def time_beside_busy(folder: Path, effort: str, rounds: int) -> dict[str, object
     return found
 
 
+def draw_strip(seed: int, size: tuple[int, int]) -> np.ndarray:
+    """Brushed metal of a size, with slow changes of tone along it, uint8 (H, W, 3)."""
+    rng, (height, width) = np.random.default_rng(seed), size
+    along = cv2.resize(rng.normal(0, 4, (height // 256, 8)).astype(np.float32), (width, height))
+    picture = cv2.GaussianBlur(rng.normal(0, 20, size).astype(np.float32), (0, 0), sigmaX=1, sigmaY=6)
+    return np.repeat(np.clip(140 + along + 3 * picture, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def time_strip(folder: Path, effort: str) -> dict[str, object]:
+    """Time and memory of inspecting one long strip."""
+    (folder / "good").mkdir()
+    for number in range(6):
+        Image.fromarray(draw_strip(number, PIECE)).save(folder / "good" / f"{number}.png", compress_level=1)
+    seconds_of(("learn", folder / "good", "--profile", folder / "profile", "--effort", effort))
+    strip, (x0, y0, x1, y1) = draw_strip(100, STRIP), SCRATCH
+    cv2.line(strip, (x0, y0), (x1, y1), (60, 60, 60), 12, cv2.LINE_AA)
+    Image.fromarray(strip).save(folder / "strip.png", compress_level=1)
+    del strip
+    words = (
+        "inspect",
+        folder / "strip.png",
+        "--profile",
+        folder / "profile",
+        "--model",
+        "evidence",
+        "--json",
+    )
+    program = [*COMMAND, *map(str, words)]
+    began = time.perf_counter()
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        record = json.loads(run.stdout.read().splitlines()[-1])
+        _, _, usage = os.wait4(run.pid, 0)
+        run.returncode = 0
+    boxes = [region["box"] for region in record["regions"]]
+    return {
+        "pixels": f"{STRIP[1]}x{STRIP[0]}",
+        "inspect_s": round(time.perf_counter() - began, 1),
+        "inspect_processor_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "label": record["label"],
+        "regions": len(boxes),
+        "on_the_scratch": any(b[0] < x1 and b[2] > x0 and b[1] < y1 and b[3] > y0 for b in boxes),
+    }
+
+
 def main() -> None:
     """Learn, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,9 +249,15 @@ def main() -> None:
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--concurrent", action="store_true", help="two runs of inspect at once")
     modes.add_argument("--beside-busy", action="store_true", help="commands beside a busy process")
+    modes.add_argument("--strip", action="store_true", help="one strip of 2048×40,000 pixels")
     asked = parser.parse_args()
-    beside = partial(time_beside_busy, rounds=asked.rounds)
-    work = time_concurrent if asked.concurrent else beside if asked.beside_busy else time_stages
+    work: Callable[[Path, str], dict[str, object]] = time_stages
+    if asked.concurrent:
+        work = time_concurrent
+    elif asked.beside_busy:
+        work = partial(time_beside_busy, rounds=asked.rounds)
+    elif asked.strip:
+        work = time_strip
     with TemporaryDirectory() as folder:
         about = {"effort": asked.effort, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
         os.environ["ANOMALIST_HOME"] = str(Path(folder) / "home")
