@@ -42,10 +42,10 @@ Clip = tuple[Path, tuple[tuple[int, int], ...]]
 
 
 def pictures(clips: list[Clip]) -> Iterator[tuple[bytes, float | None]]:
-    """The frames of clips as JPEG, round and round, with the seconds of the event that begins there."""
+    """The frames of clips as JPEG, with the seconds of the event that begins there."""
     import cv2
 
-    for path, events in cycle(clips):
+    for path, events in clips:
         for frame in open_video(path).frames(rate=ANALYSIS_RATE):
             pixels = cv2.resize(cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2BGR), SIZE)
             number = round(frame.time * ANALYSIS_RATE)
@@ -57,7 +57,11 @@ def pictures(clips: list[Clip]) -> Iterator[tuple[bytes, float | None]]:
 
 
 def serve(name: str, clips: list[Clip], told: multiprocessing.SimpleQueue[Any]) -> None:
-    """A camera: one motion JPEG stream, each picture at its time. Tells its port, then (name, start, end)."""
+    """A camera: one motion JPEG stream, each picture at its time. Tells its port, then (name, start, end).
+
+    Pictures are encoded before the first is sent: no camera encodes on the machine that watches it.
+    """
+    encoded = list(pictures(clips))
     server = socket.create_server(("127.0.0.1", 0))
     told.put(server.getsockname()[1])
     while True:
@@ -67,7 +71,7 @@ def serve(name: str, clips: list[Clip], told: multiprocessing.SimpleQueue[Any]) 
             head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n"
             connection.sendall(head)
             due = time.monotonic()
-            for data, lasting in pictures(clips):
+            for data, lasting in cycle(encoded):
                 time.sleep(max(0.0, due - time.monotonic()))
                 due += 1 / ANALYSIS_RATE
                 part = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
