@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from anomalist.cli.app import app
 from anomalist.errors import DataError
 from anomalist.eval import all_sets
-from anomalist.eval.all_sets import SkippedSet, run_all
+from anomalist.eval.all_sets import CASES, SkippedSet, run_all
 from anomalist.eval.detection import Contender
 from anomalist.eval.saved_runs import SavedRun
 from anomalist.types.common import Frozen
@@ -112,3 +113,16 @@ def test_folders_can_be_named_and_whole_runs_are_kept(
     assert len(measured) == 1
     with pytest.raises(DataError, match="no folder gone"):
         list(run_all(data, tmp_path / "cache", only=["gone"]))
+
+
+def test_pictures_that_are_all_defective_are_asked_for_their_kind(data: Path, tmp_path: Path) -> None:
+    for kind, tone in (("dark", 20), ("light", 230)):
+        for number in range(CASES + 2):
+            picture = np.full((48, 48, 3), 120, np.uint8)
+            picture[10 : 20 + number, 12:30] = tone
+            write(data / "steel" / "images" / f"{kind}_{number}.png", picture)
+    (data / "steel" / "boxes.csv").write_text("image,x1,y1,x2,y2,type\n")
+    (run,) = run_all(data, tmp_path / "cache", only=["steel"])
+    assert isinstance(run, SavedRun) and run.benchmark == "questions"
+    (kinds,) = run.result["results"]
+    assert (kinds["subtask"], kinds["n"], kinds["value"]) == ("kind", 4, 1.0)

@@ -67,6 +67,7 @@ def test_what_is_fitted_on_one_group_is_measured_on_the_other(pairs: Path) -> No
     assert result.kind_accuracy == result.f_score_with_kind == 1
     assert result.recall_by_kind == {"hole": 1, "island": 1}
     assert result.n_errors == result.n_unlike == 0
+    assert result.f_score_interval == result.kind_accuracy_interval == (1, 1)
     assert result.ms_per_pair is not None and result.ms_per_pair > 0
     assert abs(result.margin - MARGIN) <= 3
     assert steps[0] == ("fitting", 1, 6) and steps[-1] == ("comparing", 6, 6)

@@ -36,6 +36,15 @@ def test_every_figure_comes_from_a_run_with_its_interval(tmp_path: Path) -> None
                 "checks": [{"auroc": 0.1}],
             },
         ),
+        SavedRun(
+            benchmark="questions",
+            name="steel",
+            result={
+                "results": [
+                    {"subtask": "kind", "measure": "accuracy", "value": 0.8, "interval": [0.7, 0.9], "n": 30}
+                ]
+            },
+        ),
         run_mmad(tmp_path / "data", MmadSetup()).saved(),
     ]
     text = write_markdown(runs, tmp_path / "page.md", [("papers", "is in no known\nlayout")]).read_text()
@@ -44,6 +53,7 @@ def test_every_figure_comes_from_a_run_with_its_interval(tmp_path: Path) -> None
         "| numbers \\| right | 0.900 (0.600 to 1.000) of 10 |",
         "| means: AUROC | 0.500 (0.400 to 0.600) |",
         "| references | 4 |",
+        "| kind: accuracy | 0.800 (0.700 to 0.900) of 30 |",
         "- a \\<b\\>note\\</b\\>",
         "- papers: is in no known layout",
         "## Pictures: tiles surface seed 0",

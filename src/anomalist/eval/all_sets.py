@@ -1,6 +1,6 @@
 """Everything under a folder that is in a known layout, each with the defaults.
 
-Pictures, video, MMAD, checks in context, pairs with a reference, captions and sentences.
+Pictures, video, MMAD, checks in context, pairs with a reference, kinds of defects, captions and sentences.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
 from anomalist.eval.detection import contenders, run_detection
 from anomalist.eval.mmad.answering import MmadSetup
 from anomalist.eval.mmad.benchmark import run_mmad
+from anomalist.eval.multiple_choice import evaluate_kind_questions
+from anomalist.eval.multiple_choice_sources import QuestionSetup
 from anomalist.eval.reference import evaluate_reference
 from anomalist.eval.result_cache import RUNS, ResultCache, content_key, files_digest
 from anomalist.eval.saved_runs import SavedRun
@@ -28,6 +30,8 @@ from anomalist.eval.sentences import evaluate_sentences
 from anomalist.eval.video import evaluate_video
 from anomalist.vision.detectors.base import Progress, default_detector, no_progress
 
+CASES = 10
+"""Labelled cases of each kind of defect, where kinds are asked for."""
 _GROUPS = "groups.csv"
 
 
@@ -102,6 +106,13 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
         with ResultCache(cache, RUNS) as kept:
             yield _whole_run("reference", folder, kept, lambda: evaluate_reference(folder, seed=seed))
         return
+    if (folder / "boxes.csv").is_file() and any(folder.glob("images/*_*")):
+        with ResultCache(cache, RUNS) as kept:
+            known = QuestionSetup(cases=CASES, train_normals=0, effort="normal", seed=seed)
+            yield _whole_run(
+                "questions", folder, kept, lambda: evaluate_kind_questions(folder, known, progress)
+            )
+        return
     if (folder / "sentences.csv").is_file():
         with ResultCache(cache, RUNS) as kept:
             yield _whole_run("sentences", folder, kept, lambda: evaluate_sentences(folder))
@@ -136,7 +147,7 @@ def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
 
 
 def _whole_run(
-    benchmark: Literal["video", "checks", "reference", "sentences", "captions"],
+    benchmark: Literal["video", "checks", "reference", "questions", "sentences", "captions"],
     folder: Path,
     cache: ResultCache,
     evaluate: Callable[[], BaseModel],

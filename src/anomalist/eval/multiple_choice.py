@@ -147,9 +147,31 @@ def evaluate_questions(data: Path, setup: QuestionSetup, progress: Progress = no
     answered: list[AnsweredQuestion] = []
     for name in present:
         answered += answer_prepared(QUESTION_SOURCES[name](data / name, setup), setup.seed, progress)
+    return _summed(answered, setup, tuple(name for name in QUESTION_SOURCES if name not in present))
+
+
+def evaluate_kind_questions(
+    folder: Path, setup: QuestionSetup, progress: Progress = no_progress
+) -> QuestionsResult:
+    """Ask for the kind of defect of pictures ``images/<kind>_<number>`` that are all defective (NEU).
+
+    Parameters
+    ----------
+    folder, setup, progress : as in `evaluate_questions`, but the folder of the one data set.
+
+    Raises
+    ------
+    DataError : it holds no such pictures.
+    """
+    return _summed(list(answer_prepared(steel_questions(folder, setup), setup.seed, progress)), setup)
+
+
+def _summed(
+    answered: Sequence[AnsweredQuestion], setup: QuestionSetup, skipped: tuple[str, ...] = ()
+) -> QuestionsResult:
     results = tuple(
         score_subtask(own, setup.seed)
-        for name in present
+        for name in dict.fromkeys(each.question.data for each in answered)
         for subtask in SUBTASKS
         if (own := [a for a in answered if (a.question.data, a.question.subtask) == (name, subtask)])
     )
@@ -163,7 +185,7 @@ def evaluate_questions(data: Path, setup: QuestionSetup, progress: Progress = no
         train_normals=setup.train_normals,
         effort=setup.effort,
         seed=setup.seed,
-        skipped=tuple(name for name in QUESTION_SOURCES if name not in present),
+        skipped=skipped,
     )
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from anomalist import __version__
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.errors import DataError
 from anomalist.eval.image_datasets import MIN_IOU, LabelledPair, match_boxes, read_pairs
+from anomalist.eval.metrics import Interval, group_bootstrap
 from anomalist.types.common import Box, FloatArray, Frozen
 from anomalist.types.image import Region
 from anomalist.vision.detectors.reference import (
@@ -62,6 +64,11 @@ class ReferenceResult(Frozen):
     f_score: float | None = Field(description="of boxes, kinds ignored")
     kind_accuracy: float | None = Field(description="share of the found boxes with the right kind")
     f_score_with_kind: float | None = Field(description="like f_score, but a hit needs the right kind, too")
+    precision_interval: Interval | None = Field(None, description="95 %, bootstrap over pairs, as the others")
+    recall_interval: Interval | None = None
+    f_score_interval: Interval | None = None
+    kind_accuracy_interval: Interval | None = None
+    f_score_with_kind_interval: Interval | None = None
     recall_by_kind: dict[str, float]
     kind_accuracy_by_kind: dict[str, float | None]
     n_pairs: int
@@ -118,7 +125,7 @@ def evaluate_reference(
         if progress is not None:
             progress("comparing", done, len(testing))
     return ReferenceResult(
-        **_box_metrics(found, fitted.margin),
+        **_box_metrics(found, fitted.margin, seed),
         data=data.resolve().name,
         n_errors=errors,
         ms_per_pair=1000 * seconds / len(testing),
@@ -222,24 +229,34 @@ def _draw_examples(
     )
 
 
-def _box_metrics(found: Sequence[tuple[LabelledPair, Sequence[Region]]], margin: int) -> dict[str, object]:
-    """Precision, recall, F-score and kind accuracy, pooled over all pairs."""
-    labelled, hit, right, unlike, regions = Counter[str](), Counter[str](), Counter[str](), 0, 0
+def _box_metrics(
+    found: Sequence[tuple[LabelledPair, Sequence[Region]]], margin: int, seed: int
+) -> dict[str, object]:
+    """Precision, recall, F-score and kind accuracy, pooled over all pairs; intervals over pairs."""
+    labelled, hit, right, unlike = Counter[str](), Counter[str](), Counter[str](), 0
+    of_pairs = []
     for pair, predicted in found:
         labelled.update(pair.kinds)
-        regions += len(predicted)
+        hits, named = 0, 0
         for i, j in match_boxes([region.box for region in predicted], pair.boxes, margin):
             kind, known = pair.kinds[j], predicted[i].known
+            same = known is not None and known.name == kind
             hit[kind] += 1
-            right[kind] += known is not None and known.name == kind
+            right[kind] += same
             unlike += known is None or known.name is None
-    hits, boxes, named = hit.total(), labelled.total(), right.total()
+            hits, named = hits + 1, named + same
+        of_pairs.append((len(pair.boxes), len(predicted), hits, named))
+    counts = np.array(of_pairs)
+    names = [pair.name for pair, _ in found]
+    totals = _pooled(counts)
+
+    def interval(measure: str) -> Interval | None:
+        return group_bootstrap(lambda at: _pooled(counts[at])[measure], names, seed)
+
+    boxes, regions, hits, _ = (int(total) for total in counts.sum(0))
     return {
-        "precision": hits / regions if regions else None,
-        "recall": hits / boxes if boxes else None,
-        "f_score": 2 * hits / (regions + boxes) if regions + boxes else None,
-        "kind_accuracy": named / hits if hits else None,
-        "f_score_with_kind": 2 * named / (regions + boxes) if regions + boxes else None,
+        **totals,
+        **{f"{measure}_interval": interval(measure) for measure in totals},
         "recall_by_kind": {kind: hit[kind] / labelled[kind] for kind in sorted(labelled)},
         "kind_accuracy_by_kind": {k: right[k] / hit[k] if hit[k] else None for k in sorted(labelled)},
         "n_pairs": len(found),
@@ -247,4 +264,16 @@ def _box_metrics(found: Sequence[tuple[LabelledPair, Sequence[Region]]], margin:
         "n_regions": regions,
         "n_found": hits,
         "n_unlike": unlike,
+    }
+
+
+def _pooled(counts: npt.NDArray[np.intp]) -> dict[str, float | None]:
+    """The measures over pairs; ``counts`` (n, 4) are their boxes, regions, hits, and hits named rightly."""
+    boxes, regions, hits, named = (float(total) for total in counts.sum(0))
+    return {
+        "precision": hits / regions if regions else None,
+        "recall": hits / boxes if boxes else None,
+        "f_score": 2 * hits / (regions + boxes) if regions + boxes else None,
+        "kind_accuracy": named / hits if hits else None,
+        "f_score_with_kind": 2 * named / (regions + boxes) if regions + boxes else None,
     }

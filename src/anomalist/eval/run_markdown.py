@@ -19,6 +19,7 @@ TITLES = {
     "reasons": "Reasons",
     "checks": "Checks in context",
     "reference": "Pictures with a reference",
+    "questions": "Kinds of defects, by ten cases each",
     "sentences": "Sentences",
     "captions": "Captions",
 }
@@ -89,6 +90,11 @@ def _rows(run: SavedRun) -> list[tuple[str, str]]:
         return [
             (name, _share(each["value"], each["interval"], each["n"]))
             for name, each in run.result["ours"]["by_subtask"].items()
+        ]
+    if run.benchmark == "questions":
+        return [
+            (f"{each['subtask']}: {each['measure']}", _share(each["value"], each["interval"], each["n"]))
+            for each in run.result["results"]
         ]
     return list(plain_figures(run.result))
 

@@ -31,7 +31,9 @@ Indices = npt.NDArray[np.intp]
 Statistic = Callable[[Indices], float | None]
 
 
-Benchmark = Literal["detection", "mmad", "video", "reasons", "checks", "reference", "sentences", "captions"]
+Benchmark = Literal[
+    "detection", "mmad", "video", "reasons", "checks", "reference", "questions", "sentences", "captions"
+]
 
 
 class ScoredPicture(Frozen):
