@@ -123,8 +123,8 @@ class FrameMeasurer:
         return FrameMeasures(frame_motion.time, None, np.array(values, np.float32), places)
 
     def _highest(self, values: FloatArray) -> float:
-        flat = values.ravel()
-        return float(np.partition(flat, -self.top)[-self.top :].mean())
+        # Most cells are 0: among many equal values a partition takes seven times as long as sorting all.
+        return float(np.sort(values, axis=None)[-self.top :].mean())
 
 
 def anomaly_map(measurement: FrameMeasures, scales: ScoreScales) -> FloatArray:
