@@ -42,6 +42,22 @@ def test_a_sudden_change_is_dated_to_where_it_began() -> None:
     assert noticed[1].noticed == noticed[0] + 1
 
 
+def test_how_far_it_has_drifted_is_said_of_many_pictures_and_not_of_the_last_few() -> None:
+    """Light that differs by a third from picture to picture, as under several lamps."""
+    said = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        usual = model(rng)
+        normals = usual.normals.copy()
+        normals[:, 0] = rng.uniform(-0.35, 0.35, len(normals))
+        test, found = RunTest(replace(usual, normals=normals), seed), None
+        while found is None:
+            darker = float(rng.uniform(-0.35, 0.35) + np.log(0.7))
+            found = test.observe(InputShift(statistics={"brightness": darker}))
+        said.append(float(found.words.split(" by ")[1].split("%")[0]))
+    assert np.abs(np.array(said) - 30).mean() <= 6.5
+
+
 def test_drift_once_found_stays() -> None:
     rng = np.random.default_rng(0)
     test = RunTest(model(rng))

@@ -94,7 +94,7 @@ class RunTest:
         }
         self._usual = {name: float(np.median(each.values)) for name, each in self._martingales.items()}
         self._lowest = dict.fromkeys(self._martingales, (1.0, 0))
-        self._recent: dict[str, list[float]] = {name: [] for name in self._martingales}
+        self._since: dict[str, list[float]] = {name: [] for name in self._martingales}
         self._count = 0
         self._drift: RunDrift | None = None
 
@@ -107,6 +107,7 @@ class RunTest:
         for name, capital in self._bets(seen):
             if capital < self._lowest[name][0]:
                 self._lowest[name] = capital, self._count
+                self._since[name].clear()
             if self._drift is None and capital >= len(self._martingales) / FALSE_ALARM_RATE:
                 self._drift = self._found(name, capital)
         return self._drift
@@ -115,18 +116,21 @@ class RunTest:
         for name, martingale in self._martingales.items():
             value = statistics.get(name)
             if value is not None and math.isfinite(value):
-                self._recent[name] = [*self._recent[name][-4:], value]
+                if self._drift is None:
+                    self._since[name].append(value)
                 yield name, martingale.observe(value)
 
     def _found(self, name: str, capital: float) -> RunDrift:
         since = self._lowest[name][1] + 1
-        off = float(np.median(self._recent[name])) - self._usual[name]
+        values = np.sort(self._since[name])
+        quarter = len(values) // 4
+        off = float(values[quarter : len(values) - quarter].mean()) - self._usual[name]
         return RunDrift(
             name=WATCHED[name],
             since=since,
             noticed=self._count,
             evidence=round(min(capital, 1e12), 1),
-            words=f"{drift_words(name, off)} since about picture {since}",
+            words=f"{drift_words(name, off)} on average since about picture {since}",
         )
 
 
