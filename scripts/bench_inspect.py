@@ -10,7 +10,7 @@ to its end, median of 3. ``--concurrent``: two runs of ``anomalist inspect`` on 
 other and at once. ``--beside-busy``: ``anomalist learn`` on 24 pictures with all its steps, ``inspect`` and
 ``eval detection`` on as many, and ``triage`` of a clip of 4 s, alone and beside a process that keeps one core
 busy; "times" is the ratio of the two, "cpu" that of their processor time. ``--rounds 1`` is faster.
-``--strip`` learns from six strips of 2048×8192 pixels and inspects one of 2048×40,000 with a scratch:
+``--strip`` learns from three strips of 2048×8192 pixels and inspects one of 2048×40,000 with a scratch:
 seconds by the clock and of processors and the highest memory of that process, the label, and whether a
 region lies on the scratch.
 """
@@ -206,7 +206,7 @@ def draw_strip(seed: int, size: tuple[int, int]) -> np.ndarray:
 def time_strip(folder: Path, effort: str) -> dict[str, object]:
     """Time and memory of inspecting one long strip."""
     (folder / "good").mkdir()
-    for number in range(6):
+    for number in range(3):
         Image.fromarray(draw_strip(number, PIECE)).save(folder / "good" / f"{number}.png", compress_level=1)
     seconds_of(("learn", folder / "good", "--profile", folder / "profile", "--effort", effort))
     strip, (x0, y0, x1, y1) = draw_strip(100, STRIP), SCRATCH
