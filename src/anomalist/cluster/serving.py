@@ -140,6 +140,8 @@ def served(options: RayOptions) -> Iterator[ServedMeasuring]:
             serve.delete(_NAME)
             if options.address == LOCAL:
                 serve.shutdown()
+            # A thread of Serve may go on asking for a cluster that is gone, with a traceback each time.
+            logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
 
 
 def _batching(serve: Any) -> type:  # noqa: ANN401
