@@ -226,9 +226,12 @@ def time_strip(folder: Path, effort: str) -> dict[str, object]:
     began = time.perf_counter()
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        record = json.loads(run.stdout.read().splitlines()[-1])
-        _, _, usage = os.wait4(run.pid, 0)
-        run.returncode = 0
+        said = run.stdout.read()
+        _, status, usage = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    if run.returncode:
+        raise SystemExit(f"anomalist ended with {run.returncode}, its error is above")
+    record = json.loads(said.splitlines()[-1])
     boxes = [region["box"] for region in record["regions"]]
     return {
         "pixels": f"{STRIP[1]}x{STRIP[0]}",

@@ -180,9 +180,9 @@ class _Trying:
                 key = (*key, name)  # what fits depends on what was put in before
                 if key not in known:
                     known[key] = normal_patches(self.profile, pixels, box)
-                if chosen[name] >= len(known[key]) and found:
-                    return min(found, key=_score)
                 if chosen[name] >= len(known[key]):
+                    if found:
+                        return min(found, key=_score)
                     raise DataError(
                         f"No normal patch is known for {name or 'a control'}.",
                         "The detector has no memory bank, or a normal picture is gone or has changed.",

@@ -21,7 +21,7 @@ from anomalist.audit.findings import Verification
 from anomalist.audit.log import audit_folder
 from anomalist.audit.necessity import ReasonsAudit, places_of_verdict, try_reasons
 from anomalist.audit.probes import CONTRASTS, PLACES, SIZES, ProbeMap
-from anomalist.audit.promises import Promise, stored_profile, weigh_promises
+from anomalist.audit.promises import Promise, calibration_scores, stored_profile, weigh_promises
 from anomalist.audit.reading import LogEntry, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
 from anomalist.audit.without import Without, verdicts_without
@@ -130,8 +130,7 @@ def _decision_view(entry: LogEntry, record: Record | ClipRecord, folder: Path) -
     if isinstance(record, ClipRecord):
         return _clip_view(entry, record, replayer)
     problems: list[str] = []
-    stored = stored_profile(folder, str(record.profile), str(record.calibration_digest))
-    scores = () if stored is None else tuple(stored.calibration.scores.tolist())
+    scores = calibration_scores(stored_profile(folder, str(record.profile), str(record.calibration_digest)))
     plot = calibration_plot(record, scores) if scores else None
     rates = tuple(_at_other_rates(record))
     try:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from anomalist.agent.tools.subject import ProbeCell, ProbeResult
 from anomalist.audit.log import audit_folder, has_log
+from anomalist.audit.normal_patches import as_pixels
 from anomalist.audit.promises import Interval, clopper_pearson
 from anomalist.audit.reading import LogEntry, read_entries
 from anomalist.audit.replay import find_medium
@@ -329,7 +330,7 @@ def paint(pixels: UInt8Array, alpha: FloatArray, contrast: float) -> UInt8Array:
     if not 0 <= level + contrast <= 1:
         contrast = -contrast
     changed = pixels.astype(np.float32) + 255 * contrast * alpha[..., None]
-    return np.asarray(np.clip(changed.round(), 0, 255), np.uint8)
+    return as_pixels(changed)
 
 
 def _dilated(mask: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:

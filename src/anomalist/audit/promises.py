@@ -82,6 +82,11 @@ class Decided:
         """Whether its p-value is at or under the asked rate."""
         return self.p_value is not None and self.rate is not None and is_alarm(self.p_value, self.rate)
 
+    @property
+    def moment(self) -> tuple[int, str]:
+        """Position of its entry, and its time."""
+        return self.entry, self.time
+
 
 @dataclass(frozen=True)
 class DriftFound:
@@ -227,8 +232,8 @@ def weigh_promises(
 
     def weighed(name: str, digest: str, decided: Sequence[Decided]) -> Promise:
         stored = stored_profile(place, name, digest)
-        scores = () if stored is None else tuple(stored.calibration.scores.tolist())
-        return weigh(name, digest, decided, scores, None if stored is None else stored.inputs)
+        inputs = None if stored is None else stored.inputs
+        return weigh(name, digest, decided, calibration_scores(stored), inputs)
 
     return tuple(weighed(*version, decided) for version, decided in found.items())
 
@@ -244,6 +249,11 @@ def stored_profile(folder: Path, name: str, digest: str) -> Profile | None:
         return load_profile(path)
     except AnomalistError:
         return None
+
+
+def calibration_scores(stored: Profile | None) -> tuple[float, ...]:
+    """Scores of the calibration normals of a stored profile; none where it is not there."""
+    return () if stored is None else tuple(stored.calibration.scores.tolist())
 
 
 def weigh(
@@ -343,7 +353,7 @@ def find_drift(
     test = drift_test(p_values, LEVEL / 2)  # two tests of one promise
 
     def moment(at: int | None) -> tuple[int, str] | None:
-        return None if at is None else (known[at].entry, known[at].time)
+        return None if at is None else known[at].moment
 
     return DriftFound(len(known), moment(test.began), moment(test.alarm), float(test.log_capital.max()))
 
@@ -363,10 +373,8 @@ def find_input_drift(decided: Sequence[Decided], inputs: InputModel) -> InputDri
     for _, shift in known:
         drift = test.observe(shift)
         if drift is not None:
-            since, noticed = (known[number - 1][0] for number in (drift.since, drift.noticed))
-            return InputDriftFound(
-                len(known), (since.entry, since.time), (noticed.entry, noticed.time), drift.words
-            )
+            since, noticed = (known[number - 1][0].moment for number in (drift.since, drift.noticed))
+            return InputDriftFound(len(known), since, noticed, drift.words)
     return InputDriftFound(len(known), None, None, "")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ from anomalist.vision.detectors.base import Progress, default_detector, no_progr
 CASES = 10
 """Labelled cases of each kind of defect, where kinds are asked for."""
 _GROUPS = "groups.csv"
+_WholeBenchmark = Literal["video", "checks", "reference", "questions", "sentences", "captions"]
 
 
 @dataclass(frozen=True)
@@ -89,39 +91,11 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
             setup = MmadSetup(shots=shots, seed=seed)
             yield run_mmad(folder, setup, cache=cache, progress=progress).saved()
         return
-    if any(not layout.missing(folder) for layout in VIDEO_LAYOUTS):
+    whole = list(_whole_benchmarks(folder, seed, progress))
+    if whole:
         with ResultCache(cache, RUNS) as kept:
-            yield _whole_run("video", folder, kept, lambda: evaluate_video(folder, progress))
-        return
-    if (folder / "checks.json").is_file():
-        with ResultCache(cache, RUNS) as kept:
-            yield _whole_run(
-                "checks",
-                folder,
-                kept,
-                lambda: evaluate_checks(folder, token_describer(), seed=seed, progress=progress),
-            )
-        return
-    if (folder / "boxes.csv").is_file() and any(folder.glob("*_temp.jpg")):
-        with ResultCache(cache, RUNS) as kept:
-            yield _whole_run("reference", folder, kept, lambda: evaluate_reference(folder, seed=seed))
-        return
-    if (folder / "boxes.csv").is_file() and any(folder.glob("images/*_*")):
-        with ResultCache(cache, RUNS) as kept:
-            known = QuestionSetup(cases=CASES, train_normals=0, effort="normal", seed=seed)
-            yield _whole_run(
-                "questions", folder, kept, lambda: evaluate_kind_questions(folder, known, progress)
-            )
-        return
-    if (folder / "sentences.csv").is_file():
-        with ResultCache(cache, RUNS) as kept:
-            yield _whole_run("sentences", folder, kept, lambda: evaluate_sentences(folder))
-        return
-    captioned = [path for path in sorted(folder.iterdir()) if (path / "01.csv").is_file()]
-    if captioned:
-        with ResultCache(cache, RUNS) as kept:
-            for each in captioned:
-                yield _whole_run("captions", each, kept, lambda each=each: evaluate_captions(each))  # type: ignore[misc]
+            for benchmark, place, evaluate in whole:
+                yield _whole_run(benchmark, place, kept, evaluate)
         return
     recognise(folder, IMAGE_LAYOUTS)
     groups = folder / _GROUPS if (folder / _GROUPS).is_file() else None
@@ -139,6 +113,32 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
         )
 
 
+def _whole_benchmarks(
+    folder: Path, seed: int, progress: Progress
+) -> Iterator[tuple[_WholeBenchmark, Path, Callable[[], BaseModel]]]:
+    """The benchmarks whose result is kept as a whole: name, folder, and what measures."""
+    boxes = (folder / "boxes.csv").is_file()
+    if any(not layout.missing(folder) for layout in VIDEO_LAYOUTS):
+        yield "video", folder, partial(evaluate_video, folder, progress)
+    elif (folder / "checks.json").is_file():
+        yield (
+            "checks",
+            folder,
+            lambda: evaluate_checks(folder, token_describer(), seed=seed, progress=progress),
+        )
+    elif boxes and any(folder.glob("*_temp.jpg")):
+        yield "reference", folder, partial(evaluate_reference, folder, seed=seed)
+    elif boxes and any(folder.glob("images/*_*")):
+        setup = QuestionSetup(cases=CASES, train_normals=0, effort="normal", seed=seed)
+        yield "questions", folder, partial(evaluate_kind_questions, folder, setup, progress)
+    elif (folder / "sentences.csv").is_file():
+        yield "sentences", folder, partial(evaluate_sentences, folder)
+    else:
+        for path in sorted(folder.iterdir()):
+            if (path / "01.csv").is_file():
+                yield "captions", path, partial(evaluate_captions, path)
+
+
 def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
     """Good pictures to learn from: None for those of the official split, else half of them."""
     if all(each.train for each in sets):
@@ -147,7 +147,7 @@ def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
 
 
 def _whole_run(
-    benchmark: Literal["video", "checks", "reference", "questions", "sentences", "captions"],
+    benchmark: _WholeBenchmark,
     folder: Path,
     cache: ResultCache,
     evaluate: Callable[[], BaseModel],
