@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import resource
 import socket
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -111,18 +110,24 @@ def main() -> None:
         Camera(name=name, source=f"http://127.0.0.1:{port}/video", profile="scene")
         for name, _, port in served
     ]
-    result, opened = followed(cameras, triage, 60 * given.minutes)
+    result, alerts = followed(cameras, triage, 60 * given.minutes)
     events = []
     while not told.empty():
         events.append(told.get())
     delays = [
-        min(moments) - start
+        max(0.0, min(begun) - start)
         for name, start, end in events
-        if (moments := [at for camera, at in opened if camera == name and start <= at <= end + 2])
+        if (
+            begun := [
+                first for camera, first, last in alerts if camera == name and first <= end and last >= start
+            ]
+        )
     ]
     result["events_beginning"] = len(events)
     result["events_alerted"] = len(delays)
-    result["delay_s_after_beginning_median"] = round(statistics.median(delays), 2) if delays else None
+    result["already_alerting"] = delays.count(0.0)
+    later = sorted(delay for delay in delays if delay)
+    result["delay_s_of_the_others"] = [round(delay, 1) for delay in later]
     print(json.dumps(result))
     for _, process, _ in served:
         process.terminate()
@@ -155,9 +160,10 @@ class Lag(Thread):
 
 def followed(
     cameras: list[Camera], triage: Triage, seconds: float
-) -> tuple[dict[str, Any], list[tuple[str, float]]]:
-    """Follow cameras for so many seconds; returns the figures, and who alerted when by the clock."""
-    opened: list[tuple[str, float]] = []
+) -> tuple[dict[str, Any], list[tuple[str, float, float]]]:
+    """Follow cameras for so many seconds; returns the figures, and each alert: whose, from when, to when."""
+    alerts: list[tuple[str, float, float]] = []
+    opened: dict[tuple[str, str], float] = {}
     states: Counter[str] = Counter()
     with CameraSet(cameras, {camera.name: triage for camera in cameras}) as watched:
         lag = Lag(watched)
@@ -165,8 +171,11 @@ def followed(
         began, busy = time.monotonic(), processor_seconds()
         for alert in watched.alerts():
             states[alert.state] += 1
+            key = str(alert.camera), str(alert.event.id if alert.event else "")
             if alert.state == "opened":
-                opened.append((str(alert.camera), time.time()))
+                opened[key] = time.time()
+            elif alert.state == "closed" and key in opened:
+                alerts.append((key[0], opened.pop(key), time.time()))
             if time.monotonic() - began > seconds:
                 break
         taken = time.monotonic() - began
@@ -185,7 +194,8 @@ def followed(
         "lag_s_99th_percentile": lag.most(),
         "memory_mb_at_a_tenth_half_and_end": [round(lag.memory[place]) for place in at],
     }
-    return result, opened
+    alerts += [(camera, since, time.time()) for (camera, _), since in opened.items()]
+    return result, alerts
 
 
 def processor_seconds() -> float:

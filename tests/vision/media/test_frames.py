@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalist.vision.media.frames import MAX_LOST_FRAMES, DamageLog, Frame, FrameSampler
+from anomalist.vision.media.frames import (
+    MAX_LOST_FRAMES,
+    DamageLog,
+    Frame,
+    FrameSampler,
+    LiveFrameSampler,
+)
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
@@ -44,6 +50,30 @@ def test_after_a_long_gap_one_frame_serves_all_ticks_before() -> None:
 def test_a_rate_at_or_above_the_sources_takes_every_frame(rate: float, count: int) -> None:
     times = [number / rate for number in range(count)]
     assert taken(FrameSampler(rate=rate), times) == times
+
+
+@given(
+    rate=st.sampled_from([5.0, 10.0]),
+    phase=st.floats(0, 0.1),
+    jitter=st.lists(st.floats(-0.2, 0.2), min_size=2, max_size=200),
+)
+def test_arrivals_that_jitter_lose_no_frame_of_a_stream_at_that_rate(
+    rate: float, phase: float, jitter: list[float]
+) -> None:
+    times = [0.0, *(phase + (number + 1 + off) / rate for number, off in enumerate(jitter))]
+    found = taken(LiveFrameSampler(rate=rate), times)
+    assert len(found) >= len(times) - 1, "one at most, at the beginning"
+
+
+@given(
+    source=st.sampled_from([12.0, 15.0, 25.0, 30.0, 60.0]),
+    jitter=st.lists(st.floats(-0.4, 0.4), min_size=100, max_size=300),
+)
+def test_no_more_than_the_rate_is_taken_of_a_faster_stream(source: float, jitter: list[float]) -> None:
+    times = [(number + off) / source for number, off in enumerate(jitter, 1)]
+    found = taken(LiveFrameSampler(rate=10.0), times)
+    assert len(found) <= 10 * (found[-1] - found[0]) + 2
+    assert len(found) >= 0.8 * 10 * (found[-1] - found[0]), "nor are few"
 
 
 def test_a_cut_stays_until_a_frame_is_taken_but_the_first_has_none() -> None:

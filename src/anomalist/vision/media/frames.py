@@ -169,15 +169,30 @@ class FrameSampler:
 
     def take(self, frame: Frame) -> Frame:
         """Take a sampled frame, marked as a cut when the source broke since the last one."""
-        if self._rate is None:
-            self._due = frame.time + 2 * TIME_TOLERANCE
-        else:
-            ticks = math.floor((frame.time - self.start + TIME_TOLERANCE) * self._rate) + 1
-            self._due = self.start + ticks / self._rate
+        self._due = (
+            frame.time + 2 * TIME_TOLERANCE if self._rate is None else self._after(frame.time, self._rate)
+        )
         cut = self._cut or frame.cut
         jump = self._jump + frame.jump
         self.reached, self._begun, self._cut, self._jump = frame.time, True, False, 0.0
         return replace(frame, cut=cut, jump=jump)
+
+    def _after(self, time: float, rate: float) -> float:
+        """From when on another frame is wanted, once the one at ``time`` was taken."""
+        ticks = math.floor((time - self.start + TIME_TOLERANCE) * rate) + 1
+        return self.start + ticks / rate
+
+
+class LiveFrameSampler(FrameSampler):
+    """`FrameSampler` for times of arrival: they jitter, and ticks would lose frames of a stream at that rate.
+
+    A frame is wanted from half a period before it is due (the generic cell rate algorithm, ITU-T I.371), so
+    that over time no more than ``rate`` a second are taken.
+    """
+
+    def _after(self, time: float, rate: float) -> float:
+        early = 0.5 / rate
+        return max(time, self._due + early) + 1 / rate - early
 
 
 MAX_LOST_FRAMES = 100_000

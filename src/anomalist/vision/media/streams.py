@@ -15,7 +15,7 @@ from anomalist.errors import MediaError
 from anomalist.types.common import UInt8Array
 from anomalist.vision.drawing import encode_jpeg
 from anomalist.vision.media.decoding import to_pixels
-from anomalist.vision.media.frames import Frame, FrameSampler
+from anomalist.vision.media.frames import Frame, FrameSampler, LiveFrameSampler
 from anomalist.vision.media.sources import redact_url
 from anomalist.vision.media.stream_receiver import StreamReceiver
 
@@ -157,7 +157,8 @@ class StreamedVideo:
         MediaError
             If frames become too large.
         """
-        return self._frames(FrameSampler(start, stop, rate))
+        sampler = LiveFrameSampler if self.live else FrameSampler
+        return self._frames(sampler(start, stop, rate))
 
     def _frames(self, selection: FrameSampler) -> Iterator[Frame]:
         receiver = self._receiver
