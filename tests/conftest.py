@@ -26,6 +26,7 @@ from anomalist.vision.motion.scene import Scene, load_scene
 from anomalist.vision.profile import Profile, load_profile
 from tests.backbones import save_tiny_dinov2
 from tests.pictures import SIDE, holed, write, write_tiles
+from tests.postgres import running_postgres
 from tests.shared import made_once
 from tests.street import make_film
 
@@ -62,6 +63,37 @@ def _brief_learning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(learning, "_CORRECTION_PICTURES", 2)
         patch.setattr(expert_weights, "_TRIAL_PICTURES", 3)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of its own."""
+    yield from running_postgres()
+
+
+@pytest.fixture
+def shared_memory(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, without anything in it, as ``ANOMALIST_MEMORY``."""
+    import psycopg
+
+    from anomalist.storage import row_store
+
+    with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as connection:
+        found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'anomalist\\_%'")
+        for (name,) in found.fetchall():
+            connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(psycopg.sql.Identifier(name)))
+    row_store._is_shared_there.cache_clear()
+    monkeypatch.setenv("ANOMALIST_MEMORY", postgres)
+    return postgres
+
+
+@pytest.fixture(params=["files", "database"])
+def home_of_rows(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose rules, cases, scenes and conversations are in files, or in a database that is shared."""
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
+    if request.param == "database":
+        request.getfixturevalue("shared_memory")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from anomalist.pipeline import learn
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import ClipRecord, Event, event_key
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE
@@ -79,7 +80,7 @@ def stored_rank_adjustments(records: Sequence[ClipRecord]) -> Mapping[str, RankA
     """The same from the case store of this user; nothing where there is none yet."""
     from anomalist.settings import Settings
 
-    if not (Settings().home / "cases.sqlite").exists():
+    if not is_stored(Settings().home / "cases.sqlite"):
         return {}
     with CaseStore() as store:
         return event_rank_adjustments(store, records)
@@ -97,7 +98,7 @@ def corrected_to_normal(profile: str, path: Path | None = None) -> tuple[Case, .
     path : file of the cases; by default the one of this user.
     """
     place = path or Settings().home / "cases.sqlite"
-    if not place.exists():
+    if not is_stored(place):
         return ()
     latest: dict[str, Case] = {}
     with CaseStore(place) as store:

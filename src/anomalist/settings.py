@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     backbone: str = Field("", description="vision transformer in place of DINOv2: a folder, or a Hub name")
     device: str = Field("auto", description="what networks run on: auto, cpu, cuda or mps")
     audit: str = Field("on", description="whether the audit log is written: on or off")
+    memory: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL database of rules, cases, remembered scenes and conversations, for several "
+        "servers; empty: files in the home",
+    )
     publish: str = Field("", description="addresses that results are published to, as in --publish")
     webhook_secret: SecretStr = Field(SecretStr(""), description="key that webhooks are signed with")
     mqtt_password: SecretStr = Field(SecretStr(""), description="of the user in an mqtt:// address")

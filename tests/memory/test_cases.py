@@ -35,8 +35,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[CaseStore]:
-    with CaseStore(path) as store:
+def store(home_of_rows: Path) -> Iterator[CaseStore]:
+    with CaseStore(home_of_rows / "cases.sqlite") as store:
         yield store
 
 
@@ -142,7 +142,7 @@ def test_undoing_keeps_the_case_and_says_who_and_when(store: CaseStore) -> None:
 @pytest.mark.parametrize("id", ["case:9", 9, "case:999999999999999999"])
 def test_a_case_that_is_not_there_is_named(store: CaseStore, id: str | int) -> None:
     for call in (store.get, store.undo, lambda id: store.attach(id, "s", [1.0])):
-        with pytest.raises(DataError, match=r'There is no case:9+ in ".*cases\.sqlite"'):
+        with pytest.raises(DataError, match=r'There is no case:9+ in ".*cases'):
             call(id)
 
 
@@ -251,7 +251,8 @@ def writer(path: Path, who: str, cases: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_may_make_the_file_and_write_at_once(path: Path) -> None:
+def test_processes_may_make_the_store_and_write_at_once(home_of_rows: Path) -> None:
+    path = home_of_rows / "cases.sqlite"
     running = [writer(path, who, 60) for who in ("Ines", "Omar", "Pia")]
     for process in running:
         process.communicate(timeout=300)
@@ -265,7 +266,8 @@ def test_processes_may_make_the_file_and_write_at_once(path: Path) -> None:
         assert len(store.vectors("space")[0]) == 180
 
 
-def test_what_was_added_outlives_a_killed_process(path: Path) -> None:
+def test_what_was_added_outlives_a_killed_process(home_of_rows: Path) -> None:
+    path = home_of_rows / "cases.sqlite"
     process = writer(path, "killed", 20)
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"

@@ -27,13 +27,14 @@ def objects() -> Iterator[ObjectServer]:
 
 
 def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
-    postgres: str, emptied: Database, objects: ObjectServer, learned: Path, tmp_path: Path
+    shared_memory: str, emptied: Database, objects: ObjectServer, learned: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(learned / "profiles", tmp_path / "one" / "profiles")
     settings = {
         **objects.environment,
-        "ANOMALIST_SERVER_DATABASE": postgres,
+        "ANOMALIST_SERVER_DATABASE": shared_memory,
         "ANOMALIST_SERVER_STORE": objects.address,
+        "ANOMALIST_MEMORY": shared_memory,
     }
     odd = [("files", ("odd.png", png(holed(77)), "image/png"))]
     with running(tmp_path / "two", **settings) as two:
@@ -45,6 +46,16 @@ def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
             ]
             assert found[0]["record"]["detector"] == found[1]["record"]["detector"], "one profile"
             assert found[0]["record"]["score"] == found[1]["record"]["score"], "and one score"
+            scene = {"side": "anomalous", "category": "fire", "text": "a bin is on fire"}
+            assert one.client.post("/v1/memory/yard/scenes", json=scene).status_code == 200
+            said = {"judgement": "normal", "region": "R1"}
+            reply = one.client.post(f"/v1/inspections/{found[0]['id']}/feedback", json=said)
+            assert reply.status_code == 200, reply.text
+            assert [case["id"] for case in two.client.get("/v1/feedback").json()] == [reply.json()["id"]]
+            again = two.client.post("/v1/inspections", data=form, files=odd).json()["inspections"][0]
+            assert [each["id"] for each in again["record"]["recall"]] == [reply.json()["id"]]
+            remembered = two.client.get("/v1/memory/scenes?name=yard").json()
+            assert [each["scene"]["text"] for each in remembered] == ["a bin is on fire"]
             run = found[0]["run"]
             end = time.monotonic() + 300
             while not objects.holds("odd.png", f"runs/{run}/maps/", f"runs/{run}/records.jsonl"):
@@ -56,7 +67,7 @@ def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
             reply = two.client.get(f"{address}/{part}")
             assert reply.status_code == 200, (part, reply.text)
         listed = two.client.get("/v1/inspections").json()["inspections"]
-        assert {each["id"] for each in listed} == {each["id"] for each in found}
+        assert {each["id"] for each in listed} == {each["id"] for each in (*found, again)}
         report = two.client.get(f"/v1/runs/{run}/report")
         assert report.status_code == 200
         assert "odd.png" in report.text
@@ -85,5 +96,8 @@ def test_a_server_does_not_start_without_its_store_or_with_a_database_of_its_own
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path))
     with pytest.raises(DataError, match="PostgreSQL"), Services(ServerConfig(store="memory://line")):
         pass
+    with pytest.raises(DataError, match="ANOMALIST_MEMORY"):
+        run_server(ServerConfig(store="memory://line", database=postgres), print)
+    monkeypatch.setenv("ANOMALIST_MEMORY", postgres)
     with pytest.raises(DataError, match="can't be used as a store"):
         run_server(ServerConfig(store="nonsense://line", database=postgres), print)

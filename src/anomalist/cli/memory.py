@@ -98,7 +98,7 @@ def build(
             added, threshold = build_memory(store, captions, source.name, rate=false_alarm_rate)
         if indexing is not None:
             store.build_index(indexing)
-        typer.echo(f"Remembered {len(added)} new scenes of {len(captions)} captions in {store.path}.")
+        typer.echo(f"Remembered {len(added)} new scenes of {len(captions)} captions in {store.place}.")
     if threshold is not None:
         typer.echo(
             f"Alarm from a score of {threshold.value:.3f} on: at most {threshold.rate:g} of normal captions."
@@ -349,9 +349,8 @@ def stats(name: OptionalNameOption = None, encoder: EncoderOption = None, json: 
     if name is None:
         scenes = shipped_scenes()
     else:
-        path: Path = existing_memory_path(name)
-        with SceneStore(path, open_encoder(encoder)) as store:
-            scenes, threshold, place = store.list(), store.threshold(), str(path)
+        with SceneStore(existing_memory_path(name), open_encoder(encoder)) as store:
+            scenes, threshold, place = store.list(), store.threshold(), store.place
     counts = {side: Counter(s.category for s in scenes if s.side == side) for side in POLARITIES}
     if json:
         about = {side: dict(count.most_common()) for side, count in counts.items()}

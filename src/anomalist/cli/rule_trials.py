@@ -201,10 +201,11 @@ def stats(
     from anomalist.memory.rules.impact import rule_tallies
     from anomalist.memory.rules.store import rules_for
     from anomalist.settings import Settings
+    from anomalist.storage.row_store import is_stored
 
     name = profile_name(profile)
     cases: tuple[Case, ...] = ()
-    if (Settings().home / "cases.sqlite").exists():
+    if is_stored(Settings().home / "cases.sqlite"):
         with CaseStore() as store:
             cases = store.list(profile=name)
     found = rule_tallies(rules_for(name), cases) if cases else ()

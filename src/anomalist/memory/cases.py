@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,7 +22,7 @@ from anomalist.errors import DataError
 from anomalist.memory.vector_index import VectorIndex
 from anomalist.settings import Settings
 from anomalist.storage.files import utc_now
-from anomalist.storage.sqlite import SqliteStore, data_errors, transaction
+from anomalist.storage.row_store import Row, RowStore
 from anomalist.types.common import FloatArray, Frozen
 
 Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
@@ -102,7 +101,7 @@ _SELECTED = "in case:{}:"
 _COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
 
 
-class CaseStore(SqliteStore):
+class CaseStore(RowStore):
     """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -119,7 +118,7 @@ class CaseStore(SqliteStore):
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
         """Store feedback and its embeddings, by embedding space, in one transaction."""
         blobs = {space: _vector_blob(space, vector) for space, vector in (vectors or {}).items()}
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             row = self._insert(feedback)
             for space, blob in blobs.items():
                 self._attach(row["id"], space, blob)
@@ -142,7 +141,7 @@ class CaseStore(SqliteStore):
         blobs = [
             {space: _vector_blob(space, each) for space, each in vectors.items()} for _, vectors in parts
         ]
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             row = self._insert(feedback)
             for (part, _), vectors in zip(parts, blobs, strict=True):
                 note = f"{_SELECTED.format(row['id'])} {part.note}".rstrip()
@@ -158,7 +157,7 @@ class CaseStore(SqliteStore):
         zero vector, or values that aren't finite.
         """
         blob = _vector_blob(space, vector)
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             self._attach(self._row(id)["id"], space, blob)
 
     def undo(self, id: str | int, who: str | None = None) -> Case:
@@ -166,16 +165,16 @@ class CaseStore(SqliteStore):
 
         Raises DataError if it is undone already.
         """
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             case = _case_from_row(self._row(id))
             if case.undone:
                 raise DataError(f"{case.id} was undone already, by {case.undone_by} at {case.undone}.")
             undone = [utc_now(), who or current_user()]
-            row = self._connection.execute(
+            row = self._rows.execute(
                 "UPDATE cases SET undone = ?, undone_by = ? WHERE id = ? RETURNING *",
                 [*undone, _case_number(id)],
             ).fetchone()
-            self._connection.execute(
+            self._rows.execute(
                 "UPDATE cases SET undone = ?, undone_by = ? WHERE undone IS NULL AND note LIKE ?",
                 [*undone, f"{_SELECTED.format(row['id'])}%"],
             )
@@ -183,27 +182,35 @@ class CaseStore(SqliteStore):
 
     def get(self, id: str | int) -> Case:
         """The case with an id, "case:12" or 12, undone or not."""
-        with data_errors(self.path):
+        with self._rows.errors():
             return _case_from_row(self._row(id))
 
     def list(
         self, profile: str | None = None, action: Action | None = None, undone: bool = False
     ) -> tuple[Case, ...]:
         """Cases, the newest first, optionally of one profile or action; undone ones only on request."""
-        with data_errors(self.path):
-            rows = self._connection.execute(
-                "SELECT * FROM cases WHERE (?1 IS NULL OR profile = ?1) AND (?2 IS NULL OR action = ?2)"
-                " AND (?3 OR undone IS NULL) ORDER BY id DESC",
-                [profile, action, undone],
+        with self._rows.errors():
+            rows = self._rows.execute(
+                "SELECT * FROM cases WHERE (:profile IS NULL OR profile = :profile)"
+                " AND (:action IS NULL OR action = :action) AND (:undone OR undone IS NULL) ORDER BY id DESC",
+                {"profile": profile, "action": action, "undone": undone},
             )
             return tuple(map(_case_from_row, rows))
+
+    def version(self) -> tuple[int, int]:
+        """Cases ever added, and undone ones: something else after each change that matters to readers."""
+        with self._rows.errors():
+            row = self._rows.execute(
+                "SELECT coalesce(max(id), 0) AS added, count(undone) AS undone FROM cases"
+            ).fetchone()
+            return row["added"], row["undone"]
 
     def vectors(self, space: str, *, profile: str | None = None) -> tuple[tuple[Case, ...], FloatArray]:
         """Cases with an embedding in a space that are not undone, the newest first, and the embeddings.
 
         The embeddings are unit vectors, float32 (n, d); (0, 0) where there are none.
         """
-        with data_errors(self.path):
+        with self._rows.errors():
             numbers, vectors = self._vectors(space, profile)
             return tuple(_case_from_row(self._row(number)) for number in numbers), vectors
 
@@ -223,7 +230,7 @@ class CaseStore(SqliteStore):
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         queries = [np.frombuffer(_vector_blob(space, vector), "<f4") for vector in vectors]
-        with data_errors(self.path):
+        with self._rows.errors():
             numbers, stored = self._vectors(space, profile)
             if not numbers or not queries:
                 return ((),) * len(queries)
@@ -242,38 +249,42 @@ class CaseStore(SqliteStore):
             )
 
     def _vectors(self, space: str, profile: str | None) -> tuple[Sequence[int], FloatArray]:
-        rows = self._connection.execute(
-            'SELECT id, vector FROM cases JOIN embeddings ON "case" = id WHERE space = ?1'
-            " AND undone IS NULL AND (?2 IS NULL OR profile = ?2) ORDER BY id DESC",
-            [space, profile],
+        rows = self._rows.execute(
+            'SELECT id, vector FROM cases JOIN embeddings ON "case" = id WHERE space = :space'
+            " AND undone IS NULL AND (:profile IS NULL OR profile = :profile) ORDER BY id DESC",
+            {"space": space, "profile": profile},
         ).fetchall()
         stored = [np.frombuffer(row["vector"], "<f4") for row in rows]
         unit = _normalised(np.stack(stored)) if stored else np.empty((0, 0), np.float32)
         return [row["id"] for row in rows], unit
 
-    def _insert(self, feedback: Feedback) -> sqlite3.Row:
+    def _insert(self, feedback: Feedback) -> Row:
         values = [getattr(feedback, name) for name in Feedback.model_fields]
         marks = ", ".join("?" * len(values))
-        row: sqlite3.Row = self._connection.execute(
+        row: Row = self._rows.execute(
             f"INSERT INTO cases (created, {_COLUMNS}) VALUES (?, {marks}) RETURNING *", [utc_now(), *values]
         ).fetchone()
         return row
 
-    def _row(self, id: str | int) -> sqlite3.Row:
-        row: sqlite3.Row | None = self._connection.execute(
+    def _row(self, id: str | int) -> Row:
+        row: Row | None = self._rows.execute(
             "SELECT * FROM cases WHERE id = ?", [_case_number(id)]
         ).fetchone()
         if row is None:
-            raise DataError(f'There is no case:{_case_number(id)} in "{self.path}".')
+            raise DataError(f'There is no case:{_case_number(id)} in "{self.place}".')
         return row
 
     def _attach(self, number: int, space: str, blob: bytes) -> None:
-        known = self._connection.execute(
-            "SELECT length(vector) FROM embeddings WHERE space = ? LIMIT 1", [space]
+        known = self._rows.execute(
+            "SELECT length(vector) AS size FROM embeddings WHERE space = ? LIMIT 1", [space]
         ).fetchone()
-        if known and known[0] != len(blob):
-            raise DataError(_wrong_length(space, known[0] // 4, len(blob) // 4))
-        self._connection.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", [number, space, blob])
+        if known and known["size"] != len(blob):
+            raise DataError(_wrong_length(space, known["size"] // 4, len(blob) // 4))
+        self._rows.execute(
+            'INSERT INTO embeddings VALUES (?, ?, ?) ON CONFLICT ("case", space)'
+            " DO UPDATE SET vector = excluded.vector",
+            [number, space, blob],
+        )
 
 
 def _case_number(id: str | int) -> int:
@@ -283,7 +294,7 @@ def _case_number(id: str | int) -> int:
     return int(match[1])
 
 
-def _case_from_row(row: sqlite3.Row) -> Case:
+def _case_from_row(row: Row) -> Case:
     values = {name: row[name] for name in Case.model_fields}
     return Case(**{**values, "id": f"case:{row['id']}"})
 

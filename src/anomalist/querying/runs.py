@@ -13,6 +13,7 @@ from anomalist.querying.query import Query, QueryResult
 from anomalist.querying.run_tables import tables_of_runs
 from anomalist.querying.tables import Tables
 from anomalist.settings import Settings
+from anomalist.storage.row_store import is_stored
 
 
 def query(
@@ -43,7 +44,7 @@ def query(
 def all_cases(path: str | Path | None = None) -> tuple[Case, ...]:
     """All feedback of a case file, undone or not; none where there is no file."""
     file = Path(path) if path is not None else Settings().home / "cases.sqlite"
-    if not file.exists():
+    if not is_stored(file):
         return ()
     with CaseStore(file) as store:
         return store.list(undone=True)

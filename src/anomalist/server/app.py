@@ -13,14 +13,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from anomalist import __version__
-from anomalist.errors import AnomalistError
+from anomalist.errors import AnomalistError, DataError
 from anomalist.server.access import MayView, ServicesOf
 from anomalist.server.config import ServerConfig
 from anomalist.server.guard import Guard
 from anomalist.server.pages import pages, wants_page
 from anomalist.server.problems import BusyError, NotLoggedInError, Problem, RequestError, UnavailableError
 from anomalist.server.routes import audit, cameras, jobs, people, pictures, questions, review, rules, scenes
-from anomalist.server.services import Services
+from anomalist.server.services import Services, check_memory
 from anomalist.storage.places import PlaceUnreachableError
 from anomalist.types.common import Frozen
 
@@ -65,7 +65,7 @@ def healthz() -> Health:
 
 @health.get("/readyz", summary="Can it work", responses={503: {"model": Ready}})
 def readyz(services: ServicesOf) -> Response:
-    """503 where the database or the shared store can't be used, or no more can wait. Needs no login."""
+    """503 where a database or the shared store can't be used, or no more can wait. Needs no login."""
     waiting = len(services.lane)
     why = "" if waiting < services.config.waiting else "No more can wait."
     try:
@@ -73,6 +73,11 @@ def readyz(services: ServicesOf) -> Response:
     except Exception:
         _log.exception("The database can't be read.")
         why = "The database can't be read."
+    try:
+        check_memory()
+    except DataError:
+        why = "Rules and cases can't be read; the server's log says why."
+        _log.exception("Rules and cases can't be read.")
     if services.place.trouble:
         why = "The shared store can't be used; the server's log says why."
     body = Ready(ready=not why, waiting=waiting, why=why)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from anomalist.composition import Measure
 from anomalist.errors import DataError
+from anomalist.memory.cases import CaseStore
 from anomalist.publishing.publishers import Publishers
 from anomalist.server.accounts import Accounts
 from anomalist.server.audit_index import AuditIndex
@@ -30,6 +31,7 @@ from anomalist.server.work import JobWork
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
 from anomalist.storage.places import ArtifactPlace, HomePlace, using_place
+from anomalist.storage.row_store import shared_rows
 
 RAY_THREADS = 16
 """Requests that are on their way at a time where a cluster measures: these threads only wait for it."""
@@ -75,6 +77,7 @@ class Services:
         config = self.config
         self.runs = folder / "runs"
         refuse_lonely_database(config)
+        check_memory()
         place, server = identity(config, folder)
         self.database = Database(config.database_url)
         opening.callback(self.database.close)
@@ -152,6 +155,18 @@ def refuse_lonely_database(config: ServerConfig) -> None:
             "Servers that share the work need PostgreSQL.",
             "Set ANOMALIST_SERVER_DATABASE, or leave out ANOMALIST_SERVER_INSTANCE and _STORE.",
         )
+    if config.store and not Settings().memory.get_secret_value():
+        raise DataError(
+            "Servers that share a store would each have rules, cases and scenes of their own.",
+            "Set ANOMALIST_MEMORY to a PostgreSQL database; ANOMALIST_SERVER_DATABASE will do.",
+        )
+
+
+def check_memory() -> None:
+    """Raise DataError where rules and cases are shared in a database, and it can't be used."""
+    path = Settings().home / "cases.sqlite"
+    if shared_rows(path) is not None:
+        CaseStore(path).close()
 
 
 def refuse_open_server(config: ServerConfig, accounts: Accounts) -> None:

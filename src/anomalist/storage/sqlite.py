@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 from anomalist.errors import DataError
 
@@ -35,6 +34,7 @@ class SqliteSchema:
     holds : "case", one of what it holds.
     application, version : numbers in its head; another application's file is not ours.
     tables : SQL that makes a new one.
+    carried : whether a database that several servers share takes the rows of a file along.
     """
 
     what: str
@@ -42,6 +42,7 @@ class SqliteSchema:
     application: int
     version: int
     tables: str
+    carried: bool = True
 
 
 CASE_SCHEMA = SqliteSchema(
@@ -113,8 +114,8 @@ def connect(path: Path, layout: SqliteSchema = CASE_SCHEMA, *, threads: bool = F
     return connection
 
 
-class SqliteStore:
-    """What is kept in one SQLite file, made where there is none; a context manager.
+class SqliteRows:
+    """Rows in one SQLite file, made where there is none; see `anomalist.storage.row_store.Rows`.
 
     Parameters
     ----------
@@ -122,20 +123,34 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, layout: SqliteSchema = CASE_SCHEMA, *, threads: bool = False) -> None:
-        self.path = path
-        self._connection = connect(path, layout, threads=threads)
+        self.place, self.derived = str(path), path
+        self._layout = layout
+        self.connection = connect(path, layout, threads=threads)
 
-    def __enter__(self) -> Self:
-        return self
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+        """Run a statement."""
+        return self.connection.execute(statement, values)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is written inside, or nothing of it."""
+        return transaction(self.connection)
+
+    def errors(self) -> AbstractContextManager[None]:
+        """What SQLite says, and what can't be read in the file, as a DataError."""
+        return data_errors(Path(self.place), self._layout)
+
+    @contextmanager
+    def database_errors(self) -> Iterator[None]:
+        """What SQLite says as a DataError."""
+        try:
+            yield
+        except sqlite3.Error:
+            with self.errors():
+                raise
 
     def close(self) -> None:
-        """Close the file; nothing is pending, every call stored what it did."""
-        self._connection.close()
+        """Close the file."""
+        self.connection.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import pickle
 import sqlite3
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from anomalist.agent.chat.chat import Chat
@@ -94,3 +95,38 @@ def test_one_checkpoint_of_each_conversation_stays(one: Subject, kept: Conversat
     assert rows == [("a", 1), ("b", 1)]
     with Conversations(kept.path) as again:
         assert [len(again.messages(name)) for name in ("a", "b")] == [6, 6]
+
+
+def test_a_conversation_goes_on_at_another_server(
+    one: Subject, shared_memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Conversations() as first:
+        chat = Chat(one, first, "a")
+        for question in ("Where is it?", "How bad is it?"):
+            chat.ask(question)
+        said = first.messages("a")
+        assert first._rows.execute("SELECT count(*) AS n FROM checkpoints").fetchone() == {"n": 1}
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "other"))
+    with Conversations() as second:
+        assert [message.content for message in second.messages("a")] == [message.content for message in said]
+        Chat(one, second, "a").ask("How sure are you?")
+        assert len(second.messages("a")) == 6
+        assert second.find("a") is not None
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_database_that_goes_away_is_one_clear_error(one: Subject, shared_memory: str) -> None:
+    with Conversations() as kept:
+        chat = Chat(one, kept, "a")
+        chat.ask("Where is it?")
+        with psycopg.connect(shared_memory.replace("+psycopg", ""), autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
+            )
+        with pytest.raises(DataError, match="can't be reached"):
+            chat.ask("How bad is it?")
+        with pytest.raises(DataError, match="can't be reached"):
+            kept.list()
+    with Conversations() as again:
+        assert len(again.messages("a")) == 2

@@ -19,12 +19,13 @@ from anomalist.memory.rules.store import (
     rules_for,
     store_induction,
 )
+from anomalist.storage.row_store import is_stored
 from tests.memory.rules.rule_cases import rule
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "cases.sqlite"
+def path(home_of_rows: Path) -> Path:
+    return home_of_rows / "cases.sqlite"
 
 
 def test_every_version_stays(path: Path) -> None:
@@ -91,7 +92,8 @@ def test_two_processes_write_at_once_and_nothing_is_lost(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut in half", "text", "row"])
-def test_a_damaged_file_is_named_and_left_alone(path: Path, damage: str) -> None:
+def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "cases.sqlite"
     with RuleStore(path) as store:
         store.add("cam3", [rule(f"thing {n} is there") for n in range(300)])
     if damage == "row":
@@ -112,16 +114,16 @@ READ = rule("a person is reading", "normal", 2, origin="induced")
 RIDE = rule("a person is riding a bicycle", number=3, origin="shipped")
 
 
-def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
-    with RuleStore(tmp_path / "cases.sqlite") as store:
+def test_the_same_again_changes_nothing(path: Path) -> None:
+    with RuleStore(path) as store:
         first = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
         again = store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
         assert (len(first.added), len(again.added), again.changed, again.unchanged) == (3, 0, (), 3)
         assert "induction" in store.history(1)[0].who
 
 
-def test_what_is_no_longer_found_is_disabled_and_what_is_usual_now_too(tmp_path: Path) -> None:
-    with RuleStore(tmp_path / "cases.sqlite") as store:
+def test_what_is_no_longer_found_is_disabled_and_what_is_usual_now_too(path: Path) -> None:
+    with RuleStore(path) as store:
         store_induction(store, "cam3", Induction((WALK, READ, RIDE), (), 10))
         usual = RIDE.model_copy(update={"enabled": False, "note": "Usual here."})
         kept = store_induction(store, "cam3", Induction((WALK,), (usual,), 10))
@@ -133,8 +135,8 @@ def test_what_is_no_longer_found_is_disabled_and_what_is_usual_now_too(tmp_path:
         assert all(each.enabled and each.version == 3 for each in back.changed)
 
 
-def test_a_person_has_the_last_word(tmp_path: Path) -> None:
-    with RuleStore(tmp_path / "cases.sqlite") as store:
+def test_a_person_has_the_last_word(path: Path) -> None:
+    with RuleStore(path) as store:
         store_induction(store, "cam3", Induction((WALK, RIDE), (), 10))
         store.change(store.get(1).model_copy(update={"enabled": False}), who="alice")
         store.add("cam3", [rule("a person is reading", "normal")], who="alice")
@@ -153,13 +155,12 @@ OWN = Rule(
 )
 
 
-def test_without_any_of_its_own_the_shipped_ones_hold_and_no_file_is_made(tmp_path: Path) -> None:
-    assert rules_for("cam3", tmp_path / "cases.sqlite") == shipped_anomalies()
-    assert not list(tmp_path.iterdir())
+def test_without_any_of_its_own_the_shipped_ones_hold_and_nothing_is_made(path: Path) -> None:
+    assert rules_for("cam3", path) == shipped_anomalies()
+    assert not is_stored(path)
 
 
-def test_its_own_rules_hold_without_the_disabled_ones(tmp_path: Path) -> None:
-    path = tmp_path / "cases.sqlite"
+def test_its_own_rules_hold_without_the_disabled_ones(path: Path) -> None:
     with RuleStore(path) as store:
         (first,) = store.add("cam3", [OWN])
         second, _ = store.add("cam3", [OWN, OWN.model_copy(update={"text": "a tram goes backwards"})])
@@ -168,16 +169,16 @@ def test_its_own_rules_hold_without_the_disabled_ones(tmp_path: Path) -> None:
     assert rules_for("cam4", path) == shipped_anomalies()
 
 
-def test_the_first_rules_are_stored_once(tmp_path: Path) -> None:
-    with RuleStore(tmp_path / "cases.sqlite") as store:
+def test_the_first_rules_are_stored_once(path: Path) -> None:
+    with RuleStore(path) as store:
         mine = adopt_shipped_rules(store, "cam3")
         assert [rule.text for rule in mine] == [rule.text for rule in shipped_anomalies()]
         assert adopt_shipped_rules(store, "cam3") == mine
         assert store.add_first("cam3", [OWN]) == mine  # another process was faster
 
 
-def test_a_rule_is_found_by_every_form_of_its_id(tmp_path: Path) -> None:
-    with RuleStore(tmp_path / "cases.sqlite") as store:
+def test_a_rule_is_found_by_every_form_of_its_id(path: Path) -> None:
+    with RuleStore(path) as store:
         store.add("cam4", [OWN])
         shipped = find_profile_rule(store, "cam3", "shipped-7")
         assert shipped.text == shipped_anomalies()[6].text

@@ -19,8 +19,13 @@ from tests.memory.scenes.scene_cases import LetterPairEncoder, scene, unit
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "yard.sqlite"
+def path(home_of_rows: Path) -> Path:
+    return home_of_rows / "memory" / "yard.sqlite"
+
+
+def index_beside(path: Path) -> Path:
+    (found,) = path.parent.glob("yard*.index")
+    return found
 
 
 @pytest.fixture
@@ -116,7 +121,7 @@ def test_the_index_follows_what_is_added_and_deleted(store: SceneStore, path: Pa
     assert store.search("a dog barks", 1)[0].scene.id == "scene:62"
     store.delete([62])
     assert store.search("a dog barks", 1)[0].scene.id == "scene:61"
-    saved = load_index(path.with_name("yard.sqlite.index"), "letter pairs")
+    saved = load_index(index_beside(path), "letter pairs")
     assert saved is not None
     assert saved.kind == "hnsw"
     with SceneStore(path, LetterPairEncoder()) as again:
@@ -133,7 +138,7 @@ def test_an_index_that_is_no_good_is_built_again(store: SceneStore, path: Path, 
     store.add([scene("a dog runs")])
     store.search("a dog", 1)
     store.close()
-    index = path.with_name("yard.sqlite.index")
+    index = index_beside(path)
     data = index.read_bytes()
     if damage == "missing":
         index.unlink()
@@ -145,9 +150,10 @@ def test_an_index_that_is_no_good_is_built_again(store: SceneStore, path: Path, 
     assert load_index(index, "letter pairs") is not None
 
 
-def test_a_file_cut_in_half_is_refused_and_left_as_it_is(store: SceneStore, path: Path) -> None:
-    filled(store, 300)
-    store.close()
+def test_a_file_cut_in_half_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "yard.sqlite"
+    with SceneStore(path, LetterPairEncoder()) as store:
+        filled(store, 300)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=r'The memory file ".*yard.sqlite" is damaged'):

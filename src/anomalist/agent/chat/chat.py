@@ -42,6 +42,7 @@ from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Answer
 from anomalist.types.image import REGION_ID, Inspection
@@ -142,7 +143,7 @@ class Chat:
             text = choice.text  # parsed from the original, because `read_question` joins its lines
         config: RunnableConfig = {"configurable": {"thread_id": self.name}, "recursion_limit": 1000}
         message = {"role": "user", "content": text}
-        with self._conversations.sqlite_errors():
+        with self._conversations.database_errors():
             for mode, part in self._agent.stream(
                 {"messages": [message]}, config, stream_mode=["messages", "updates"], durability="exit"
             ):
@@ -167,7 +168,7 @@ class Chat:
         reply = answer(only_source(self.subject, record.source), FIRST_QUESTION)
         reply = reply.replace(question=question, intent="look")
         turn = {"messages": [HumanMessage(question), answer_message(reply)]}
-        with self._conversations.sqlite_errors():
+        with self._conversations.database_errors():
             self._agent.update_state({"configurable": {"thread_id": self.name}}, turn, as_node=END_NODE)
         self._answers.append(reply)
         self._conversations.finish_turn(self.name, len(self._answers))
@@ -179,7 +180,7 @@ class Chat:
 
         path = self.subject.cases or Settings().home / "cases.sqlite"
         stored = stored_cases(self._conversations.messages(self.name))
-        if not stored or not path.exists():
+        if not stored or not is_stored(path):
             return None
         with CaseStore(path) as store:
             valid = {case.id for case in store.list()}

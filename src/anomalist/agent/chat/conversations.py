@@ -1,4 +1,4 @@
-"""Conversation store: LangGraph checkpoints in one SQLite file, and what each conversation is about.
+"""Conversation store: LangGraph checkpoints in one row store, and what each conversation is about.
 
 Nothing is pickled: checkpoints are msgpack, from which only messages and plain values are read back. Pictures
 are stored as references (path and hash), never as pixels. Only the last checkpoint of each conversation is
@@ -8,9 +8,8 @@ kept; it holds all of its messages.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +20,15 @@ from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.settings import Settings
 from anomalist.storage.files import utc_now
-from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction
+from anomalist.storage.row_store import RowStore
+from anomalist.storage.sqlite import SqliteSchema
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
 from anomalist.types.image import Record
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.checkpoint.base import BaseCheckpointSaver
 
 
 MAX_NAME_CHARS = 80
@@ -49,6 +49,7 @@ CREATE TABLE conversations (
   turns INTEGER NOT NULL
 ) STRICT
 """,
+    carried=False,  # the messages are in tables of LangGraph's, which differ
 )
 
 _PICTURES = TypeAdapter(tuple[Record, ...])
@@ -65,8 +66,8 @@ class ConversationEntry(Frozen):
     turns: int
 
 
-class Conversations(SqliteStore):
-    """The conversations in one SQLite file, made where there is none; a context manager.
+class Conversations(RowStore):
+    """The conversations in one row store, made where there is none; a context manager.
 
     Every method raises DataError, which names the file, when it is damaged, locked or can't be written.
 
@@ -76,34 +77,35 @@ class Conversations(SqliteStore):
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        self._closing = ExitStack()
         # LangGraph runs tools in other threads; the saver serialises access with a lock.
         super().__init__(path or Settings().home / "conversations.sqlite", CONVERSATIONS_LAYOUT, threads=True)
 
     @cached_property
-    def saver(self) -> SqliteSaver:
-        """LangGraph's checkpoint saver on this file."""
-        from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-        from langgraph.checkpoint.sqlite import SqliteSaver
+    def saver(self) -> BaseCheckpointSaver[str]:
+        """LangGraph's checkpoint saver on these rows."""
+        from anomalist.agent.chat.checkpoints import opened_saver
 
-        # None: only messages and plain values are deserialised, whatever is in the file.
-        strict = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
-            saver = SqliteSaver(self._connection, serde=strict)
-            saver.setup()
-        return saver
+        with self._rows.errors():
+            return self._closing.enter_context(opened_saver(self._rows))
+
+    def close(self) -> None:
+        """End the connections."""
+        self._closing.close()
+        super().close()
 
     def list(self) -> tuple[ConversationEntry, ...]:
         """All conversations, the most recent first."""
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
-            rows = self._connection.execute(
+        with self._rows.errors():
+            rows = self._rows.execute(
                 "SELECT name, about, created, updated, turns FROM conversations ORDER BY updated DESC, name"
             ).fetchall()
         return tuple(self._entry(row) for row in rows)
 
     def find(self, name: str) -> ConversationEntry | None:
         """The conversation with a name, if there is one."""
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
-            row = self._connection.execute(
+        with self._rows.errors():
+            row = self._rows.execute(
                 "SELECT name, about, created, updated, turns FROM conversations WHERE name = ?", [name]
             ).fetchone()
         return None if row is None else self._entry(row)
@@ -129,8 +131,8 @@ class Conversations(SqliteStore):
         pictures = _PICTURES.dump_json(subject.records if store_records else ()).decode()
         clips = _CLIPS.dump_json(subject.clips if store_records else ()).decode()
         time = utc_now()
-        with data_errors(self.path, CONVERSATIONS_LAYOUT), transaction(self._connection):
-            self._connection.execute(
+        with self._rows.errors(), self._rows.transaction():
+            self._rows.execute(
                 "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
                 " about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
                 " updated = excluded.updated",
@@ -139,8 +141,8 @@ class Conversations(SqliteStore):
 
     def records(self, name: str) -> tuple[tuple[Record, ...], tuple[ClipRecord, ...]]:
         """The records of pictures and of clips that were stored with a conversation."""
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
-            row = self._connection.execute(
+        with self._rows.errors():
+            row = self._rows.execute(
                 "SELECT pictures, clips FROM conversations WHERE name = ?", [name]
             ).fetchone()
         if row is None:
@@ -158,32 +160,20 @@ class Conversations(SqliteStore):
 
     def finish_turn(self, name: str, turns: int) -> None:
         """Store the number of turns, and delete all checkpoints but the last."""
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
-            with transaction(self._connection):
-                for table in ("checkpoints", "writes"):
-                    self._connection.execute(
-                        f"DELETE FROM {table} WHERE thread_id = ?1 AND checkpoint_id <"
-                        " (SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?1)",
-                        [name],
-                    )
-                self._connection.execute(
-                    "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, utc_now(), name]
-                )
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._rows.errors():
+            self.saver.prune([name])
+            self._rows.execute(
+                "UPDATE conversations SET turns = ?, updated = ? WHERE name = ?", [turns, utc_now(), name]
+            )
 
-    @contextmanager
-    def sqlite_errors(self) -> Iterator[None]:
-        """Translate SQLite errors into a DataError that names the file."""
-        try:
-            yield
-        except sqlite3.Error:
-            with data_errors(self.path, CONVERSATIONS_LAYOUT):
-                raise
+    def database_errors(self) -> AbstractContextManager[None]:
+        """Translate what the database says into a DataError that names it."""
+        return self._rows.database_errors()
 
     @contextmanager
     def checkpoint_errors(self, name: str) -> Iterator[None]:
         """Translate the errors of a damaged checkpoint into a DataError."""
-        with data_errors(self.path, CONVERSATIONS_LAYOUT):
+        with self._rows.errors():
             try:
                 yield
             except AnomalistError:
@@ -204,5 +194,5 @@ class Conversations(SqliteStore):
 
     def _damaged(self, name: str) -> DataError:
         return DataError(
-            f'The conversation {name!r} in "{self.path}" is damaged.', "Begin another one with --name."
+            f'The conversation {name!r} in "{self.place}" is damaged.', "Begin another one with --name."
         )

@@ -18,6 +18,7 @@ from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.store import rules_for
 from anomalist.settings import Settings
 from anomalist.storage.files import digest_of
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import SEVERITIES, Claim, FloatArray, Recall, Recalled
 from anomalist.types.image import Evidence, Media, Record, Region
@@ -123,7 +124,7 @@ class PictureMemory:
     def digest(self) -> str:
         """Hex digest of all rules and cases that count; part of the settings of a run."""
         cases: tuple[str, ...] = ()
-        if self.path.exists():
+        if is_stored(self.path):
             with CaseStore(self.path) as store:
                 cases = tuple(case.id for case in store.list(self.profile))
         return digest_of(self._rules.digest if self._rules else "", *cases)
@@ -142,7 +143,7 @@ class PictureMemory:
         return Recall(items=tuple(items))
 
     def _similar_cases(self, evidence: Evidence) -> list[SimilarCase]:
-        if not self.path.exists():
+        if not is_stored(self.path):
             return []
         best: dict[str, SimilarCase] = {}
         vectors = [region_vector(region) for region in evidence.regions]

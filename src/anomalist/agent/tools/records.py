@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from anomalist.agent.tools.subject import Result, Subject
+from anomalist.memory.cases import CaseStore
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Group, Value
 from anomalist.querying.runs import all_cases, default_table
 from anomalist.querying.tables import Tables, tables_of_records
 from anomalist.settings import Settings
+from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -71,10 +73,10 @@ MAX_KEPT = 4
 
 
 class _KeptTables(NamedTuple):
-    """Tables, what they were made of, and the file of cases as it was then."""
+    """Tables, what they were made of, and the cases as they were then."""
 
     made_of: tuple[tuple[Any, ...], ...]
-    cases: tuple[Path, int]
+    cases: tuple[Path, tuple[int, int]]
     tables: Tables
 
 
@@ -88,7 +90,7 @@ def subject_tables(subject: Subject) -> Tables:
     They are made once for as long as the same records are asked about and no feedback is added.
     """
     path = subject.cases or Settings().home / "cases.sqlite"
-    cases = path, path.stat().st_mtime_ns if path.exists() else 0
+    cases = path, _feedback_version(path)
     made_of = (subject.records, subject.clips, subject.past)
     with _lock:
         kept = _find_kept(made_of, cases)
@@ -107,7 +109,14 @@ def subject_tables(subject: Subject) -> Tables:
     return tables if kept is None else kept
 
 
-def _find_kept(made_of: tuple[tuple[Any, ...], ...], cases: tuple[Path, int]) -> Tables | None:
+def _feedback_version(path: Path) -> tuple[int, int]:
+    if not is_stored(path):
+        return 0, 0
+    with CaseStore(path) as store:
+        return store.version()
+
+
+def _find_kept(made_of: tuple[tuple[Any, ...], ...], cases: tuple[Path, tuple[int, int]]) -> Tables | None:
     for place, kept in enumerate(_kept):
         if kept.cases == cases and all(a is b for a, b in zip(kept.made_of, made_of, strict=True)):
             _kept.append(_kept.pop(place))

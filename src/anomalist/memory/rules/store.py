@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from anomalist.memory.rules.rule import Rule, RuleVersion, shipped_anomalies
 from anomalist.memory.rules.statements import plain_form
 from anomalist.settings import Settings
 from anomalist.storage.files import utc_now
-from anomalist.storage.sqlite import SqliteStore, data_errors, transaction
+from anomalist.storage.row_store import Row, RowStore, is_stored
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS rules (id INTEGER PRIMARY KEY AUTOINCREMENT, profile TEXT NOT NULL) STRICT",
@@ -40,7 +39,7 @@ _LATEST = (
 )
 
 
-class RuleStore(SqliteStore):
+class RuleStore(RowStore):
     """The rules in one SQLite file, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
@@ -54,19 +53,17 @@ class RuleStore(SqliteStore):
     def __init__(self, path: str | Path | None = None) -> None:
         super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
         try:
-            with data_errors(self.path), transaction(self._connection):
+            with self._rows.errors(), self._rows.transaction():
                 for statement in _TABLES:
-                    self._connection.execute(statement)
+                    self._rows.execute(statement)
         except BaseException:
             self.close()
             raise
 
     def list(self, profile: str, *, disabled: bool = True) -> tuple[Rule, ...]:
         """The latest versions of a profile's rules, by id."""
-        with data_errors(self.path):
-            rows = self._connection.execute(
-                f'{_LATEST} AND profile = ? ORDER BY "rule"', [profile]
-            ).fetchall()
+        with self._rows.errors():
+            rows = self._rows.execute(f'{_LATEST} AND profile = ? ORDER BY "rule"', [profile]).fetchall()
             rules = (self._version_from_row(row).rule for row in rows)
             return tuple(rule for rule in rules if disabled or rule.enabled)
 
@@ -76,14 +73,14 @@ class RuleStore(SqliteStore):
 
     def profile_of(self, id: str | int) -> str:
         """The profile that a rule belongs to."""
-        with data_errors(self.path):
+        with self._rows.errors():
             return str(self._row(id)["profile"])
 
     def history(self, id: str | int) -> tuple[RuleVersion, ...]:
         """Every version of a rule, the first one first."""
-        with data_errors(self.path):
+        with self._rows.errors():
             self._row(id)
-            rows = self._connection.execute(
+            rows = self._rows.execute(
                 'SELECT * FROM rule_versions WHERE "rule" = ? ORDER BY version', [rule_number(id)]
             ).fetchall()
             return tuple(map(self._version_from_row, rows))
@@ -94,8 +91,8 @@ class RuleStore(SqliteStore):
 
     def add_first(self, profile: str, rules: Sequence[Rule], who: str | None = None) -> tuple[Rule, ...]:
         """Store rules for a profile unless it has any already; returns its rules then."""
-        with data_errors(self.path), transaction(self._connection):
-            known = self._connection.execute("SELECT 1 FROM rules WHERE profile = ? LIMIT 1", [profile])
+        with self._rows.errors(), self._rows.transaction():
+            known = self._rows.execute("SELECT 1 FROM rules WHERE profile = ? LIMIT 1", [profile])
             if known.fetchone() is None:
                 self._insert(profile, rules, who)
         return self.list(profile)
@@ -120,7 +117,7 @@ class RuleStore(SqliteStore):
         ------
         DataError : the profile has no name, or one of the rules was changed in the meantime.
         """
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             stored = self._insert(profile, new, who)
             return (*stored, *(self._write_next_version(id, rule, who) for id, rule in changes.items()))
 
@@ -129,7 +126,7 @@ class RuleStore(SqliteStore):
 
         Raises DataError if the rule was changed in the meantime.
         """
-        with data_errors(self.path), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             return self._write_next_version(rule.id, rule, who)
 
     def _insert(self, profile: str, rules: Sequence[Rule], who: str | None) -> tuple[Rule, ...]:
@@ -137,7 +134,7 @@ class RuleStore(SqliteStore):
             raise DataError("Rules belong to a profile, which has a name.", "Say --profile NAME.")
         stored = []
         for rule in rules:
-            row = self._connection.execute(
+            row = self._rows.execute(
                 "INSERT INTO rules (profile) VALUES (?) RETURNING id", [profile]
             ).fetchone()
             numbered = rule.replace(id=f"rule:{row['id']}", version=1)
@@ -155,28 +152,26 @@ class RuleStore(SqliteStore):
 
     def _write(self, rule: Rule, who: str | None) -> Rule:
         body = rule.model_dump(mode="json", exclude={"id", "version"})
-        self._connection.execute(
+        self._rows.execute(
             "INSERT INTO rule_versions VALUES (?, ?, ?, ?, ?)",
             [rule_number(rule.id), rule.version, utc_now(), who or current_user(), json.dumps(body)],
         )
         return rule
 
-    def _row(self, id: str | int) -> sqlite3.Row:
-        row: sqlite3.Row | None = self._connection.execute(
-            f'{_LATEST} AND "rule" = ?', [rule_number(id)]
-        ).fetchone()
+    def _row(self, id: str | int) -> Row:
+        row: Row | None = self._rows.execute(f'{_LATEST} AND "rule" = ?', [rule_number(id)]).fetchone()
         if row is None:
-            raise DataError(f'There is no rule:{rule_number(id)} in "{self.path}".')
+            raise DataError(f'There is no rule:{rule_number(id)} in "{self.place}".')
         return row
 
-    def _version_from_row(self, row: sqlite3.Row) -> RuleVersion:
+    def _version_from_row(self, row: Row) -> RuleVersion:
         try:
             body: dict[str, Any] = json.loads(row["body"])
             rule = Rule(**{**body, "id": f"rule:{row['rule']}", "version": row["version"]})
         except (ValidationError, ValueError, TypeError) as error:
             what = f"version {row['version']} of rule:{row['rule']}"
             raise DataError(
-                f'The file "{self.path}" is damaged: {what} can\'t be read.',
+                f'"{self.place}" is damaged: {what} can\'t be read.',
                 "Nothing in it was changed. Restore a copy, or move it away to begin a new one.",
             ) from error
         return RuleVersion(rule=rule, time=row["time"], who=row["who"])
@@ -209,7 +204,7 @@ def rules_for(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
 def current_rules(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
     """`rules_for` with the disabled rules included."""
     place = path or Settings().home / "cases.sqlite"
-    if not place.exists():
+    if not is_stored(place):
         return shipped_anomalies()
     with RuleStore(place) as store:
         return store.list(profile) or shipped_anomalies()

@@ -38,6 +38,7 @@ from anomalist.memory.scenes.store import (
     cross_fit_halves,
 )
 from anomalist.settings import Settings
+from anomalist.storage.row_store import is_stored
 from anomalist.types.common import FloatArray, Frozen
 
 SAYS_NOTHING_SCORE = -0.3
@@ -235,7 +236,7 @@ def memory_path(name: str | Path) -> Path:
 def existing_memory_path(name: str | Path) -> Path:
     """`memory_path` of an existing file; raises DataError where there is none."""
     path = memory_path(name)
-    if not path.is_file():
+    if not is_stored(path):
         raise DataError(
             f'There is no memory "{name}".', f"Make one: anomalist memory build --from FILE --name {name}"
         )
@@ -255,7 +256,7 @@ def camera_memory(store: SceneStore) -> SceneMemory:
 def load_memory(name: str) -> SceneMemory:
     """The memory of a camera by its name; only the scenes that ship where it has no memory file."""
     path = memory_path(name)
-    if not path.is_file():
+    if not is_stored(path):
         return SceneMemory()
     with SceneStore(path) as store:
         return camera_memory(store)
@@ -264,7 +265,7 @@ def load_memory(name: str) -> SceneMemory:
 def memory_digest(name: str) -> str:
     """Hex SHA-256 of a camera's own scenes and threshold; "" where it has no memory file."""
     path = memory_path(name)
-    if not path.is_file():
+    if not is_stored(path):
         return ""
     with SceneStore(path) as store:
         lines = [f"{scene.id} {scene.side} {scene.text}" for scene in store.list()]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,8 @@ from anomalist.memory.scenes.scene import (
 from anomalist.memory.scenes.scene_index import load_index, save_index
 from anomalist.memory.vector_index import IntArray, VectorIndex, index_kind
 from anomalist.storage.files import utc_now
-from anomalist.storage.sqlite import SqliteSchema, SqliteStore, data_errors, transaction
+from anomalist.storage.row_store import Row, RowStore
+from anomalist.storage.sqlite import SqliteSchema
 from anomalist.types.common import FloatArray, Frozen
 
 DEFAULT_FALSE_ALARM_RATE = 0.05
@@ -113,6 +113,7 @@ CREATE INDEX scenes_of_category ON scenes (category);
 
 _REBUILD_SHARE = 0.2  # share of new or deleted rows from which the index is built again
 _COLUMNS = "id, side, category, text, source"
+_ALL = 2**62
 
 
 BuildIndex = Callable[[FloatArray, IntArray], VectorIndex]
@@ -126,7 +127,7 @@ class SimilarScene(NamedTuple):
     similarity: float
 
 
-class SceneStore(SqliteStore):
+class SceneStore(RowStore):
     """The scenes in one file, made where there is none; a context manager. Not for several threads.
 
     Several processes may read and write the same file; what was added survives a crash. Every method
@@ -149,7 +150,7 @@ class SceneStore(SqliteStore):
         self._version = -1
         super().__init__(Path(path), SCENE_SCHEMA)
         try:
-            with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
+            with self._rows.errors(), self._rows.transaction():
                 self._check_space()
         except BaseException:
             self.close()
@@ -170,14 +171,14 @@ class SceneStore(SqliteStore):
         """`add` with given vectors, unit float32 (n, d), of the store's encoder."""
         if vectors.shape != (len(scenes), self.encoder.dimensions):
             raise DataError(
-                f'The memory file "{self.path}" takes vectors {(len(scenes), self.encoder.dimensions)}, '
+                f'The memory file "{self.place}" takes vectors {(len(scenes), self.encoder.dimensions)}, '
                 f"got {vectors.shape}."
             )
         created = utc_now()
         stored = []
-        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             for scene, vector in zip(scenes, vectors.astype("<f4"), strict=True):
-                row = self._connection.execute(
+                row = self._rows.execute(
                     "INSERT INTO scenes (created, side, category, text, source, vector)"
                     f" VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
                     [created, scene.side, scene.category, scene.text, scene.source, vector.tobytes()],
@@ -189,23 +190,23 @@ class SceneStore(SqliteStore):
     def delete(self, ids: Sequence[str | int]) -> int:
         """Delete scenes by id, all or none; returns how many. Raises DataError for an unknown id."""
         numbers = [scene_number(id) for id in ids]
-        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
+        with self._rows.errors(), self._rows.transaction():
             for number in numbers:
-                if not self._connection.execute("DELETE FROM scenes WHERE id = ?", [number]).rowcount:
-                    raise DataError(f'There is no scene:{number} in "{self.path}".')
+                if not self._rows.execute("DELETE FROM scenes WHERE id = ?", [number]).rowcount:
+                    raise DataError(f'There is no scene:{number} in "{self.place}".')
         return len(numbers)
 
     def calibrate(self, threshold: SceneThreshold) -> None:
         """Store the threshold of the camera, in place of an earlier one."""
-        with data_errors(self.path, SCENE_SCHEMA), transaction(self._connection):
-            self._connection.execute("DELETE FROM calibration")
+        with self._rows.errors(), self._rows.transaction():
+            self._rows.execute("DELETE FROM calibration")
             values = [utc_now(), threshold.value, threshold.rate, threshold.captions]
-            self._connection.execute("INSERT INTO calibration VALUES (?, ?, ?, ?)", values)
+            self._rows.execute("INSERT INTO calibration VALUES (?, ?, ?, ?)", values)
 
     def threshold(self) -> SceneThreshold | None:
         """The threshold of the camera, where it was calibrated."""
-        with data_errors(self.path, SCENE_SCHEMA):
-            row = self._connection.execute("SELECT * FROM calibration").fetchone()
+        with self._rows.errors():
+            row = self._rows.execute("SELECT * FROM calibration").fetchone()
             if row is None:
                 return None
             return SceneThreshold(value=row["threshold"], rate=row["rate"], captions=row["captions"])
@@ -214,25 +215,25 @@ class SceneStore(SqliteStore):
         self, *, side: ScenePolarity | None = None, category: str | None = None, most: int = -1
     ) -> tuple[RememberedScene, ...]:
         """Scenes by id, optionally of one polarity or category; at most ``most``, all with −1."""
-        with data_errors(self.path, SCENE_SCHEMA):
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM scenes WHERE (?1 IS NULL OR side = ?1)"
-                " AND (?2 IS NULL OR category = ?2) ORDER BY id LIMIT ?3",
-                [side, category, most],
+        with self._rows.errors():
+            rows = self._rows.execute(
+                f"SELECT {_COLUMNS} FROM scenes WHERE (:side IS NULL OR side = :side)"
+                " AND (:category IS NULL OR category = :category) ORDER BY id LIMIT :most",
+                {"side": side, "category": category, "most": _ALL if most < 0 else most},
             )
             return tuple(map(_scene_from_row, rows))
 
     def vectors(self) -> FloatArray:
         """Vectors of all scenes in the order of their ids, unit float32 (n, d)."""
-        with data_errors(self.path, SCENE_SCHEMA):
-            return self._vectors(self._connection.execute("SELECT id, vector FROM scenes ORDER BY id"))[1]
+        with self._rows.errors():
+            return self._vectors(self._rows.execute("SELECT id, vector FROM scenes ORDER BY id"))[1]
 
     def search(
         self, text: str, k: int = 10, *, side: ScenePolarity | None = None, category: str | None = None
     ) -> tuple[SimilarScene, ...]:
         """The k nearest scenes to a text, the most similar first, optionally of one polarity or category."""
         query = self.encoder.encode([apply_frame(text, "normal", "", "none")])
-        with data_errors(self.path, SCENE_SCHEMA):
+        with self._rows.errors():
             index = self._current_index()
             allowed = np.isin(index.numbers, self._selected_ids(side, category))
             products, numbers = index.search(query, k, None if allowed.all() else allowed)
@@ -244,23 +245,24 @@ class SceneStore(SqliteStore):
 
     def build_index(self, large: BuildIndex) -> None:
         """Build the index now, one of many scenes by ``large``; else that is done by the first search."""
-        with data_errors(self.path, SCENE_SCHEMA):
+        with self._rows.errors():
             self._current_index(large)
 
     def _selected_ids(self, side: ScenePolarity | None, category: str | None) -> IntArray:
         """Ids of the stored scenes of a polarity and category, as far as given."""
         if side is None and category is None:
             return self._live
-        rows = self._connection.execute(
-            "SELECT id FROM scenes WHERE (?1 IS NULL OR side = ?1) AND (?2 IS NULL OR category = ?2)",
-            [side, category],
+        rows = self._rows.execute(
+            "SELECT id FROM scenes WHERE (:side IS NULL OR side = :side)"
+            " AND (:category IS NULL OR category = :category)",
+            {"side": side, "category": category},
         )
         return np.array([row["id"] for row in rows], np.int64)
 
     def _current_index(self, large: BuildIndex | None = None) -> VectorIndex:
         """The index, updated to the current rows where needed. Ids are never used twice."""
-        self._live = np.array([r["id"] for r in self._connection.execute("SELECT id FROM scenes")], np.int64)
-        path = self.path.with_name(self.path.name + ".index")
+        self._live = np.array([r["id"] for r in self._rows.execute("SELECT id FROM scenes")], np.int64)
+        path = self._rows.derived.with_name(self._rows.derived.name + ".index")
         index = self._index or load_index(path, self.encoder.name)
         known = np.isin(self._live, index.numbers) if index else np.zeros(len(self._live), np.bool_)
         stale = (~known).sum() + (len(index) - known.sum() if index else 0)
@@ -268,13 +270,13 @@ class SceneStore(SqliteStore):
             self._index = index
             return index
         if index is None or index.kind != index_kind(len(self._live)) or stale > _REBUILD_SHARE * len(index):
-            rows = self._connection.execute("SELECT id, vector FROM scenes ORDER BY id")
+            rows = self._rows.execute("SELECT id, vector FROM scenes ORDER BY id")
             numbers, vectors = self._vectors(rows)
             many = large is not None and index_kind(len(numbers)) == "ivf"
             index = large(vectors, numbers) if large and many else VectorIndex.build(vectors, numbers)
         else:
             new = self._live[~known].tolist()
-            rows = self._connection.execute(
+            rows = self._rows.execute(
                 f"SELECT id, vector FROM scenes WHERE id >= {min(new, default=0)} ORDER BY id"
             )
             numbers, vectors = self._vectors(rows)
@@ -285,24 +287,24 @@ class SceneStore(SqliteStore):
         self._index = index
         return index
 
-    def _vectors(self, rows: sqlite3.Cursor) -> tuple[IntArray, FloatArray]:
+    def _vectors(self, rows: Iterable[Row]) -> tuple[IntArray, FloatArray]:
         found = [(row["id"], row["vector"]) for row in rows]
         data = np.frombuffer(b"".join(blob for _, blob in found), "<f4").astype(np.float32)
         return np.array([id for id, _ in found], np.int64), data.reshape(-1, self.encoder.dimensions)
 
     def _get(self, number: int) -> RememberedScene:
-        row = self._connection.execute(f"SELECT {_COLUMNS} FROM scenes WHERE id = ?", [number]).fetchone()
+        row = self._rows.execute(f"SELECT {_COLUMNS} FROM scenes WHERE id = ?", [number]).fetchone()
         return _scene_from_row(row)
 
     def _check_space(self) -> None:
         """Store the encoder's name in a new file; refuse a file with vectors of another encoder."""
-        row = self._connection.execute("SELECT * FROM space").fetchone()
+        row = self._rows.execute("SELECT * FROM space").fetchone()
         mine = (self.encoder.name, self.encoder.dimensions)
         if row is None:
-            self._connection.execute("INSERT INTO space VALUES (?, ?)", mine)
+            self._rows.execute("INSERT INTO space VALUES (?, ?)", mine)
         elif (row["name"], row["dimensions"]) != mine:
             raise DataError(
-                f'The memory file "{self.path}" was made with {row["name"]} ({row["dimensions"]} numbers), '
+                f'The memory file "{self.place}" was made with {row["name"]} ({row["dimensions"]} numbers), '
                 f"not with {mine[0]} ({mine[1]}).",
                 "Use that encoder, or build a new memory file.",
             )
@@ -316,7 +318,7 @@ def scene_number(id: str | int) -> int:
     return int(match[1])
 
 
-def _scene_from_row(row: sqlite3.Row) -> RememberedScene:
+def _scene_from_row(row: Row) -> RememberedScene:
     return RememberedScene(
         id=f"scene:{row['id']}",
         side=row["side"],

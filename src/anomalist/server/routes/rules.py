@@ -27,6 +27,7 @@ from anomalist.server.routes.pictures import RunName
 from anomalist.server.routes.scenes import LearnedName
 from anomalist.server.talks import run_folder
 from anomalist.settings import Settings
+from anomalist.storage.row_store import is_stored
 from anomalist.types.common import Frozen
 
 router = APIRouter(tags=["rules and memory"])
@@ -207,7 +208,7 @@ def list_feedback(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[Case]:
     """What people said about findings, the newest first."""
-    if not (Settings().home / "cases.sqlite").exists():
+    if not is_stored(Settings().home / "cases.sqlite"):
         return []
     with CaseStore() as store:
         return list(store.list(profile, undone=undone))[:limit]
