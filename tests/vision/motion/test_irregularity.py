@@ -54,6 +54,19 @@ def test_a_way_that_gets_somewhere_is_straight_and_one_to_and_fro_is_not(pan: fl
     assert struggling > 0.4
 
 
+@pytest.mark.parametrize("pan", [3, 6, 9])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_comes_into_a_panning_picture_is_not_taken_for_motion(pan: int, seed: int) -> None:
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    grain = cv2.GaussianBlur(rng.uniform(0, 255, (HEIGHT, 2 * WIDTH)).astype(np.float32), (0, 0), 2)
+    ground = np.clip(4 * (grain - 127) + 127, 0, 255).astype(np.uint8)
+    motion = IrregularMotion(HEIGHT, WIDTH)
+    shares = [motion.update(ground[:, pan * n : pan * n + WIDTH].copy(), n / 10) for n in range(8)]
+    assert shares[1:] == [0.0] * 7
+
+
 def test_nothing_is_said_of_the_first_picture_nor_of_what_stands_still() -> None:
     assert np.isnan(share([0.0]))
     assert share([0.0] * 4) == 0

@@ -11,7 +11,7 @@ from collections import deque
 
 import numpy as np
 
-from anomalist.types.common import FloatArray
+from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.extractor import working_grey, working_size
 from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow, remap_flow
@@ -52,6 +52,13 @@ def residual_velocity(velocity: FloatArray) -> FloatArray:
         _FIT_SECONDS
     )
     return np.asarray(velocity - camera, np.float32)
+
+
+def within(places: FloatArray) -> BoolArray:
+    """Which places (x, y), float32 (h, w, 2), lie in the picture of that size."""
+    size = np.array(places.shape[1::-1], np.float32)
+    inside: BoolArray = ((places >= 0) & (places <= size - 1)).all(axis=-1)
+    return inside
 
 
 class IrregularMotion:
@@ -101,14 +108,18 @@ def _irregular_share(steps: list[tuple[float, FloatArray]], residuals: list[Floa
     there = np.stack([x, y], axis=-1)  # where each pixel was
     way = np.zeros(there.shape[:2], np.float32)
     distance = np.zeros_like(there)
+    seen = np.ones(there.shape[:2], np.bool_)  # pixels that were in the picture all the way back
     for (seconds, step), residual in zip(steps, residuals, strict=True):
         moved = remap_flow(residual, there) * np.float32(seconds)
         way += np.hypot(moved[..., 0], moved[..., 1])
         distance += moved
         there = there + remap_flow(step, there)
+        seen &= within(there)
     elapsed = sum(seconds for seconds, _ in steps)
-    least = max(_NOISE_RATIO * float(np.median(way)), _MIN_SPEED * height * elapsed)
-    moves = way > least
+    if seen.sum() <= _MIN_MOVING:
+        return 0.0
+    least = max(_NOISE_RATIO * float(np.median(way[seen])), _MIN_SPEED * height * elapsed)
+    moves = (way > least) & seen
     if moves.sum() <= _MIN_MOVING:
         return 0.0
     straight = np.hypot(distance[..., 0], distance[..., 1])

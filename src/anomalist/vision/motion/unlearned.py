@@ -36,7 +36,7 @@ from anomalist.vision.motion.flow import (
     grid_shape,
     integral_images,
 )
-from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity
+from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity, within
 from anomalist.vision.motion.learning import sample_pictures, still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
 from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
@@ -179,6 +179,7 @@ def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[f
     perspective = fit_perspective((), size[0])
     windows, highest = BodyWindows(*size, perspective), _Highest(perspective, size, video.size)
     flow, gaps, repeats = ChainedFlow(*size), GapMonitor(), RepeatMonitor()
+    places = np.stack(np.meshgrid(*(np.arange(side) for side in size[::-1])), axis=-1).astype(np.float32)
     for frame in video.frames(rate=ANALYSIS_RATE):
         on_frame(frame.time)
         grey = working_grey(frame.pixels, size)
@@ -189,7 +190,10 @@ def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[f
         if cut:
             flow.reset()
         fresh = cut or not activity.times
-        left = residual_velocity(flow.velocity(grey, frame.time))
+        velocity = flow.velocity(grey, frame.time)
+        left = residual_velocity(velocity)
+        seconds = sum(span for span, _ in flow.steps)
+        left[~within(places - velocity * np.float32(seconds))] = 0.0  # nobody saw where that was
         score, box = float("nan"), None
         if not fresh:
             mask = _moving_pixels(left, MIN_SPEED * perspective.middle)
