@@ -111,6 +111,8 @@ def test_folders_can_be_named_and_whole_runs_are_kept(
     runs = [list(run_all(data, tmp_path / "cache", only=["papers"])) for _ in range(2)]
     assert runs[0] == runs[1] == [SavedRun(benchmark="sentences", name="papers", result={"auroc": 0.5})]
     assert len(measured) == 1
+    list(run_all(data, tmp_path / "cache", only=["papers"], seed=1))
+    assert len(measured) == 2, "another seed is another run"
     with pytest.raises(DataError, match="no folder gone"):
         list(run_all(data, tmp_path / "cache", only=["gone"]))
 
