@@ -217,3 +217,22 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:  # the other end is closed
         return b""
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "status"),
+    [
+        ("", "cases.sqlite, none yet", 0),
+        ("postgresql://u:hush@127.0.0.1:1/plant", "postgresql://127.0.0.1:1/plant can't be reached", 2),
+    ],
+)
+def test_doctor_says_where_rules_and_cases_are(address: str, said: str, status: int) -> None:
+    done = run("doctor", "--json", ANOMALIST_MEMORY=address)
+    assert done.returncode == status
+    assert said in json.loads(done.stdout)["memory"]
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_doctor_knows_a_shared_database(shared_memory: str) -> None:
+    done = run("doctor", "--json", ANOMALIST_MEMORY=shared_memory)
+    assert json.loads(done.stdout)["memory"] == "the database in ANOMALIST_MEMORY, none yet"

@@ -100,6 +100,7 @@ class InstallationReport:
     dinov2 : where DINOv2 comes from, or what is missing.
     device : what there is to compute on, what networks would run on, and in which precision.
     writable : whether profiles can be stored in ``profiles``.
+    memory : where rules and cases are, or why they can't be read.
     """
 
     version: str
@@ -115,14 +116,20 @@ class InstallationReport:
     device: str
     profiles: str
     writable: bool
+    memory: str
+    memory_ok: bool
 
     @property
     def able(self) -> bool:
         """Whether pictures can be inspected."""
-        return self.weights_ok and all(
-            package.installed
-            for package in self.packages
-            if package.extra is None and package.name not in _ONLY_FOR_DINOV2
+        return (
+            self.weights_ok
+            and self.memory_ok
+            and all(
+                package.installed
+                for package in self.packages
+                if package.extra is None and package.name not in _ONLY_FOR_DINOV2
+            )
         )
 
     def to_json(self) -> str:
@@ -140,6 +147,7 @@ def check_installation() -> InstallationReport:
     place = Settings().profiles
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     weights, sound = _check_weights()
+    memory, readable = _check_memory()
     return InstallationReport(
         version=__version__,
         python=platform.python_version(),
@@ -154,6 +162,8 @@ def check_installation() -> InstallationReport:
         device=_describe_device(),
         profiles=str(place),
         writable=os.access(nearest, os.W_OK),
+        memory=memory,
+        memory_ok=readable,
     )
 
 
@@ -191,6 +201,23 @@ def _check_weights() -> tuple[str, bool]:
     except (AnomalistError, OSError, ImportError) as error:
         return str(error), False
     return f"{WEIGHTS_FILE}, sha256 {WEIGHTS_SHA256[:12]}…", True
+
+
+def _check_memory() -> tuple[str, bool]:
+    from anomalist.settings import Settings
+    from anomalist.storage.row_store import shared_rows
+
+    file = Settings().home / "cases.sqlite"
+    try:
+        shared = shared_rows(file)
+        if shared is None:
+            return f"{file}{'' if file.exists() else ', none yet'}", True
+        from anomalist.storage.postgres import has_schema
+
+        made = has_schema(*shared)
+    except AnomalistError as error:
+        return str(error), False
+    return f"the database in ANOMALIST_MEMORY{'' if made else ', none yet'}", True
 
 
 def _describe_reasoner() -> str:
@@ -234,6 +261,7 @@ def render_installation(findings: InstallationReport) -> RenderableType:
     table.add_row("", findings.dinov2)
     table.add_row("reasoner", findings.reasoner)
     table.add_row("profiles", findings.profiles + ("" if findings.writable else "  (not writable)"))
+    table.add_row("rules, cases", findings.memory)
     packages = Table("package", "installed", "to do", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for package in findings.packages:
         installed = Text(package.installed) if package.installed else Text("missing", "bold red")
