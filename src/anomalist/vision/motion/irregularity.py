@@ -57,8 +57,7 @@ def residual_velocity(velocity: FloatArray) -> FloatArray:
 def within(places: FloatArray) -> BoolArray:
     """Which places (x, y), float32 (h, w, 2), lie in the picture of that size."""
     size = np.array(places.shape[1::-1], np.float32)
-    inside: BoolArray = ((places >= 0) & (places <= size - 1)).all(axis=-1)
-    return inside
+    return np.asarray(((places >= 0) & (places <= size - 1)).all(axis=-1))
 
 
 class IrregularMotion:
