@@ -15,7 +15,7 @@ from anomalist.vision.worker_pool import usable_cores
 LOCAL = "local"
 """Address that starts a Ray of its own on this machine."""
 _CONNECT_SECONDS = 5.0
-_SECRETS = ("ANOMALIST_PUBLISH", "ANOMALIST_WEBHOOK_SECRET", "ANOMALIST_MQTT_PASSWORD")
+_SECRETS = ("ANOMALIST_MEMORY", "ANOMALIST_PUBLISH", "ANOMALIST_WEBHOOK_SECRET", "ANOMALIST_MQTT_PASSWORD")
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ _POSE_MARGIN = np.array([0.0255, 1.8, math.log(1.07)])
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
 _UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.8
+_WHOLE = 0.999
 _SHARPNESS, _NOISES, _STRUCTURE = 4, (5, 6), 7  # places in a row of statistics
 
 
@@ -328,10 +329,10 @@ class InputComparison:
     def _filled(self, moved: Array, seen: Array) -> Array:
         """What a moved picture does not show, filled from a normal one in the light of the picture."""
         typical = self._arrays.get("typical")
-        if typical is None or seen.min() == 1:
+        if typical is None or seen.min() > _WHOLE:
             return moved
         typical = resize_cubic(typical, (moved.shape[0], moved.shape[1]))
-        known = seen == 1
+        known = seen > _WHOLE
         gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
         share = seen[..., None]
         return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)

@@ -33,6 +33,7 @@ from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, Arra
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0
 _LEAST_CONTRAST = 3.0
 _ECC_STEPS, _ECC_CHANGE = 40, 1e-4
+_ECC_MORE = 6
 _MIN_OVERLAP = 0.5
 _PARTS, _PART = 3, 0.55
 
@@ -196,9 +197,12 @@ def maximise_ecc(template: Array, picture: Array, start: Array) -> Array | None:
     matrix = start.astype(np.float32).astype(np.float64)
     down, across = np.mgrid[: size[0], : size[1]].astype(np.float64)
     rho, last = -1.0, -_ECC_CHANGE
-    for _ in range(_ECC_STEPS):
-        if abs(rho - last) < _ECC_CHANGE:
-            break
+    steps, more = _ECC_STEPS, _ECC_MORE
+    while steps or more:
+        if steps and abs(rho - last) >= _ECC_CHANGE:
+            steps -= 1
+        else:
+            steps, more = 0, more - 1
         x, y = warped_places(matrix, size)
         sampler = LinearSampler(x, y, (picture.shape[0], picture.shape[1]), zero)
         seen, sx, sy = (sampler.sample(part).astype(np.float64) for part in parts)

@@ -21,6 +21,7 @@ from anomalist.vision.shift.registration import shape_of
 _LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
 _DIFFERS = 4.0  # standard deviations from which a pixel differs
 _LEAST_PIXELS = 12
+_WHOLE = 0.999  # from which a pixel is seen whole: weights of 1 together round to a little less
 _GROWN = 9  # pixels: a place of the anomaly map is coarser than the thing
 
 
@@ -58,10 +59,10 @@ class MeanPicture:
         """
         import cv2
 
-        if self.typical is None or seen.min() == 1:
+        if self.typical is None or seen.min() > _WHOLE:
             return moved
         typical = cv2.resize(self.typical, (moved.shape[1], moved.shape[0]), interpolation=cv2.INTER_CUBIC)
-        known = seen == 1
+        known = seen > _WHOLE
         gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
         share = seen[..., None]
         return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)

@@ -27,6 +27,7 @@ REGISTERED = 60
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0  # sigmas of the band-pass, and of the local contrast, pixels
 _LEAST_CONTRAST = 3.0  # grey levels, under the local contrast
 _ECC_STEPS, _ECC_CHANGE = 40, 1e-4
+_ECC_MORE = 6  # steps after these, so that the place does not depend on the step that they end at
 _MIN_OVERLAP = 0.5
 _QUARTERS = (90, 180, 270)
 _PARTS, _PART = 3, 0.55  # overlapping parts along each side, and their share of it
@@ -138,11 +139,16 @@ class Template:
     def _refined(self, structure: FloatArray, start: Matrix) -> Matrix:
         import cv2
 
-        stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_STEPS, _ECC_CHANGE)
+        found = start[:2].astype(np.float32)
+        stops = (
+            (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_STEPS, _ECC_CHANGE),
+            (cv2.TERM_CRITERIA_COUNT, _ECC_MORE, 0.0),
+        )
         try:
-            _, found = cv2.findTransformECC(
-                self.structure, structure, start[:2].astype(np.float32), cv2.MOTION_AFFINE, stop, None, 3
-            )
+            for stop in stops:
+                _, found = cv2.findTransformECC(
+                    self.structure, structure, found, cv2.MOTION_AFFINE, stop, None, 3
+                )
         except cv2.error:
             return start
         matrix = np.vstack([found.astype(np.float64), [0, 0, 1]])
