@@ -1,4 +1,4 @@
-"""Case store: user feedback on findings with embeddings, in one SQLite table for pictures and events.
+"""Case store: user feedback on findings with embeddings, in one table for pictures and events.
 
 A case is never changed or deleted. It can be undone, which is stored with user and time. Several processes
 may read and write the same file; a case that was added survives a crash.
@@ -102,7 +102,7 @@ _COLUMNS = ", ".join(f'"{name}"' for name in Feedback.model_fields)
 
 
 class CaseStore(RowStore):
-    """The cases in one SQLite file, made where there is none; a context manager. Not for several threads.
+    """The cases in one row store, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
     written, and when there is no case with the given id.

@@ -1,4 +1,4 @@
-"""Rule store: versioned rules by profile in SQLite, in the file of the cases.
+"""Rule store: versioned rules by profile, in the row store of the cases.
 
 Nothing is ever deleted: a change adds a new version, and a rule that no longer counts is disabled. Several
 processes may read and write the same file; a change that is based on an older version is refused (optimistic
@@ -40,7 +40,7 @@ _LATEST = (
 
 
 class RuleStore(RowStore):
-    """The rules in one SQLite file, made where there is none; a context manager. Not for several threads.
+    """The rules in one row store, made where there is none; a context manager. Not for several threads.
 
     Every method raises DataError, which names the file, when it is damaged, locked for too long or can't be
     written, and when there is no rule with the given id.

@@ -1,4 +1,4 @@
-"""Scene store: scenes that users add in SQLite, with vectors, search and a conformal threshold.
+"""Scene store: scenes that users add, with vectors, search and a conformal threshold.
 
 The index is derived from the rows. The threshold is calibrated on the camera's own normal captions, because
 the level of similarities differs from scene to scene, so that no threshold holds for two cameras.
@@ -128,14 +128,14 @@ class SimilarScene(NamedTuple):
 
 
 class SceneStore(RowStore):
-    """The scenes in one file, made where there is none; a context manager. Not for several threads.
+    """The scenes in one row store, made where there is none; a context manager. Not for several threads.
 
     Several processes may read and write the same file; what was added survives a crash. Every method
     raises DataError, which names the file, when it is damaged, locked for too long or can't be written.
 
     Parameters
     ----------
-    path : the file; the index stands beside it as ``<name>.index`` once there are many scenes.
+    path : the file; the index stands beside it (``.index``) once there are many scenes.
     encoder : the sentence encoder; `load_encoder()` by default.
 
     Raises
