@@ -235,4 +235,6 @@ def test_doctor_says_where_rules_and_cases_are(address: str, said: str, status: 
 
 def test_doctor_knows_a_shared_database(shared_memory: str) -> None:
     done = run("doctor", "--json", ANOMALIST_MEMORY=shared_memory)
+    names = [package["name"] for package in json.loads(done.stdout)["packages"]]
+    assert len(names) == len(set(names)), "each package once"
     assert json.loads(done.stdout)["memory"] == "the database in ANOMALIST_MEMORY, none yet"

@@ -107,7 +107,7 @@ def test_a_dry_run_stores_nothing_and_a_run_folder_has_captions_too(triaged: Pat
 
 
 def test_a_rule_is_added_edited_compared_and_disabled(triaged: Path) -> None:
-    juggling = ("add", "a person is juggling", *CAM3, "--keywords", "juggling", "--severity", "2")
+    juggling = ("add", "a person is juggling", *CAM3, "--keywords", "juggling", "--severity", "moderate")
     refused = run(*juggling, "--runs", triaged, input="n\n")
     assert refused.exit_code == 2
     assert "On 2 stored events and pictures" in refused.stderr
@@ -168,6 +168,13 @@ def test_feedback_is_counted_by_rule() -> None:
     found = lines(run("stats", *CAM3, "--json"))
     assert (found[0]["hits"], found[0]["false_alarms"]) == (1, 2)
     assert "0 findings" in run("stats", "--profile", "cam4").stderr
+
+
+@pytest.mark.parametrize("severity", ["5", "-1", "awful", "02"])
+def test_a_severity_that_is_none_is_refused_with_all_that_are(severity: str) -> None:
+    refused = run("add", "a man", *CAM3, "--severity", severity)
+    assert refused.exit_code == 2
+    assert "critical, nor 0 to 4" in " ".join(refused.stderr.replace("│", "").split())
 
 
 @pytest.mark.parametrize(

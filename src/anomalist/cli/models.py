@@ -170,10 +170,10 @@ def check_installation() -> InstallationReport:
 def _check_packages() -> list[PackageStatus]:
     from packaging.requirements import Requirement
 
-    found = []
+    found: dict[str, PackageStatus] = {}
     for requirement in map(Requirement, requires("anomalist") or []):
         extras = [extra for extra in _EXTRAS if _applies(requirement, extra or "")]
-        if not extras or requirement.name == "anomalist":
+        if not extras or requirement.name in ("anomalist", *found):  # one is listed for each extra with it
             continue
         try:
             have = version(requirement.name)
@@ -181,12 +181,10 @@ def _check_packages() -> list[PackageStatus]:
         except PackageNotFoundError:
             have, fits = None, False
         pip = f"{sys.executable} -m pip install '{requirement.name}{requirement.specifier}'"
-        found.append(
-            PackageStatus(
-                name=requirement.name, installed=have, remedy=None if fits else pip, extra=extras[0]
-            )
+        found[requirement.name] = PackageStatus(
+            name=requirement.name, installed=have, remedy=None if fits else pip, extra=extras[0]
         )
-    return found
+    return list(found.values())
 
 
 def _applies(requirement: Requirement, extra: str) -> bool:

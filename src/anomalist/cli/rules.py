@@ -50,8 +50,26 @@ KeywordsOption = Annotated[
     list[str] | None,
     typer.Option(help='Words that alone say that it is so. Repeat it, or "a,b"; "" for none.'),
 ]
+
+
+def _severity_number(text: str) -> int:
+    """The number of a severity that is given by its name or its number."""
+    from anomalist.types.common import SEVERITIES
+
+    if text in SEVERITIES:
+        return SEVERITIES.index(text)
+    if text in map(str, range(len(SEVERITIES))):
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is none of {', '.join(SEVERITIES)}, nor 0 to 4.")
+
+
 SeverityOption = Annotated[
-    int | None, typer.Option(min=0, max=4, help="What it matches is at least that severe, 0 to 4.")
+    int | None,
+    typer.Option(
+        parser=_severity_number,
+        metavar="<none|minor|moderate|major|critical>",
+        help="What it matches is at least that severe; also as a number, 0 to 4.",
+    ),
 ]
 NoteOption = Annotated[str, typer.Option(help="Why, in words.")]
 
