@@ -28,7 +28,16 @@ from anomalist.edge.runner.kernels import (
     zero,
 )
 from anomalist.vision.resampling import Size, separable
-from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, Array, radii, turn_and_scale
+from anomalist.vision.shift.arithmetic import (
+    ANGLES,
+    NO_WORSE,
+    RADII,
+    SPECTRUM_SIDE,
+    Array,
+    on_grid,
+    radii,
+    turn_and_scale,
+)
 
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0
 _LEAST_CONTRAST = 3.0
@@ -122,7 +131,8 @@ class TemplateMatcher:
         matrix = maximise_ecc(self.structure, structure, start)
         if matrix is None or not np.isfinite(matrix).all():
             return start
-        return max((start, matrix), key=lambda each: self._agreement(structure, each))
+        worse = self._agreement(structure, matrix) < self._agreement(structure, start) - NO_WORSE
+        return start if worse else on_grid(matrix)
 
     def _agreement(self, structure: Array, matrix: Array) -> float:
         size = self.structure.shape[0], self.structure.shape[1]

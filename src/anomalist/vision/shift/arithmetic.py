@@ -18,6 +18,8 @@ TEMPLATE_SIDE = 160
 """Longer side of a template, pixels."""
 ANGLES, RADII, SPECTRUM_SIDE = 180, 64, 128
 """Rows and columns of a log-polar spectrum, and half the side of what it is taken from, pixels."""
+NO_WORSE = 1e-3
+"""Agreement that a refined place may lose against its start: mere noise must not choose between the two."""
 QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _LOCAL_SHARE = 0.3
@@ -30,6 +32,15 @@ def template_size(height: int, width: int) -> tuple[int, int]:
     """Height and width of the template of pictures of a size."""
     scale = TEMPLATE_SIDE / max(height, width)
     return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def on_grid(matrix: Array) -> Array:
+    """A matrix between template and picture, float64 (3, 3), in steps of less than a thousandth of a pixel.
+
+    Where two libraries compute it alike to seven digits, it is the same, and so is the picture it moves.
+    """
+    steps = np.array([[2.0**16, 2.0**16, 2.0**10]] * 2 + [[1.0, 1.0, 1.0]])
+    return np.asarray(np.rint(matrix * steps) / steps)
 
 
 def central_part(shape: tuple[int, ...]) -> tuple[slice, slice]:

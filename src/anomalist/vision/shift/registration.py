@@ -20,7 +20,15 @@ import numpy.typing as npt
 
 from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.alignment import Matrix, resize_matrix
-from anomalist.vision.shift.arithmetic import ANGLES, RADII, SPECTRUM_SIDE, radii, turn_and_scale
+from anomalist.vision.shift.arithmetic import (
+    ANGLES,
+    NO_WORSE,
+    RADII,
+    SPECTRUM_SIDE,
+    on_grid,
+    radii,
+    turn_and_scale,
+)
 
 REGISTERED = 60
 """Normal pictures, at most, that say how a product lies."""
@@ -154,7 +162,8 @@ class Template:
         matrix = np.vstack([found.astype(np.float64), [0, 0, 1]])
         if not np.isfinite(matrix).all():
             return start
-        return max((start, matrix), key=lambda m: self._agreement(structure, m))
+        worse = self._agreement(structure, matrix) < self._agreement(structure, start) - NO_WORSE
+        return start if worse else on_grid(matrix)
 
     def _agreement(self, structure: FloatArray, matrix: Matrix) -> float:
         """Correlation with the template where both are seen; −1 where too little is."""
