@@ -67,3 +67,39 @@ def resize_cubic(pixels: Array, size: Size) -> Array:
     if (height, width) == size:
         return pixels
     return to_bytes(separable(pixels, cubic_matrix(height, size[0]), cubic_matrix(width, size[1])))
+
+
+def mirrored(places: Array, length: int, edge: int) -> Array:
+    """Places beyond a border mirrored at it: with ``edge`` 1 the outermost pixel is repeated, with 0 not."""
+    if length == 1:
+        return np.zeros_like(places)
+    period = 2 * length if edge else 2 * (length - 1)
+    folded = np.mod(places, period)
+    return np.asarray(np.where(folded >= length, period - edge - folded, folded))
+
+
+def warped_places(matrix: Array, size: Size) -> tuple[Array, Array]:
+    """Where each pixel of a frame lies in the picture, by the matrix from frame to picture: x, y."""
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    return (
+        matrix[0, 0] * columns + matrix[0, 1] * rows + matrix[0, 2],
+        matrix[1, 0] * columns + matrix[1, 1] * rows + matrix[1, 2],
+    )
+
+
+def warp_cubic(pixels: Array, matrix: Array) -> Array:
+    """A picture in the frame that a matrix leads from, of the same size; its borders are mirrored."""
+    height, width = pixels.shape[:2]
+    x, y = warped_places(matrix, (height, width))
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    across, down = cubic_weights(x - left), cubic_weights(y - top)
+    columns = [mirrored(left + i - 1, width, 1) for i in range(4)]
+    total = np.zeros((height, width, pixels.shape[2]), np.float32)
+    for number, weight in enumerate(down):
+        row = mirrored(top + number - 1, height, 1)
+        part = sum(
+            pixels[row, column] * each[..., None].astype(np.float32)
+            for column, each in zip(columns, across, strict=True)
+        )
+        total += weight[..., None].astype(np.float32) * part
+    return to_bytes(total)

@@ -8,6 +8,7 @@ import pytest
 
 from anomalist.edge.runner import kernels
 from anomalist.types.common import UInt8Array
+from anomalist.vision import resampling
 
 RNG = np.random.default_rng(0)
 MATRIX = np.array([[1.01, 0.02, 0.7], [-0.03, 0.99, -1.3], [0, 0, 1]])
@@ -72,7 +73,7 @@ def test_warps(picture: UInt8Array) -> None:
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     size = (picture.shape[1], picture.shape[0])
     moved = cv2.warpAffine(picture, MATRIX[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT)
-    assert differing(kernels.warp_cubic(picture, MATRIX), np.asarray(moved, np.uint8)) < 0.002
+    assert differing(resampling.warp_cubic(picture, MATRIX), np.asarray(moved, np.uint8)) < 0.002
 
 
 def test_a_turn_about_a_point() -> None:

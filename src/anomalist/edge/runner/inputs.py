@@ -16,7 +16,6 @@ from anomalist.edge.runner.kernels import (
     resize_area,
     resize_matrix,
     resize_nearest,
-    warp_cubic,
 )
 from anomalist.edge.runner.registration import (
     FoundPose,
@@ -26,7 +25,7 @@ from anomalist.edge.runner.registration import (
     register_grain,
     seen_share,
 )
-from anomalist.vision.resampling import Size, resize_cubic
+from anomalist.vision.resampling import Size, resize_cubic, warp_cubic
 from anomalist.vision.shift.arithmetic import (
     Array,
     agreeing,

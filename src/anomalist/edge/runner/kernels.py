@@ -14,10 +14,11 @@ import numpy as np
 
 from anomalist.vision.resampling import (
     Size,
-    cubic_weights,
+    mirrored,
     neighbours_of,
     separable,
     to_bytes,
+    warped_places,
     weights_matrix,
 )
 from anomalist.vision.shift.arithmetic import Array
@@ -131,26 +132,12 @@ def gaussian(values: Array, sigma: float, taps: int = 0) -> Array:
     return separable(values, gaussian_matrix(height, sigma, taps), gaussian_matrix(width, sigma, taps))
 
 
-def mirrored(places: Array, length: int, edge: int) -> Array:
-    """Places beyond a border mirrored at it: with ``edge`` 1 the outermost pixel is repeated, with 0 not."""
-    if length == 1:
-        return np.zeros_like(places)
-    period = 2 * length if edge else 2 * (length - 1)
-    folded = np.mod(places, period)
-    return np.asarray(np.where(folded >= length, period - edge - folded, folded))
-
-
 Border = Callable[[Array, int], Array]
 
 
 def replicate(places: Array, length: int) -> Array:
     """Border that repeats the outermost pixel."""
     return np.asarray(np.clip(places, 0, length - 1))
-
-
-def reflect(places: Array, length: int) -> Array:
-    """Border that is mirrored with the outermost pixel."""
-    return mirrored(places, length, 1)
 
 
 def reflect_101(places: Array, length: int) -> Array:
@@ -161,15 +148,6 @@ def reflect_101(places: Array, length: int) -> Array:
 def zero(places: Array, length: int) -> Array:
     """Border of zeros: −1 stands for what lies outside."""
     return np.asarray(np.where((places >= 0) & (places < length), places, -1))
-
-
-def warped_places(matrix: Array, size: Size) -> tuple[Array, Array]:
-    """Where each pixel of a frame lies in the picture, by the matrix from frame to picture: x, y."""
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float64)
-    return (
-        matrix[0, 0] * columns + matrix[0, 1] * rows + matrix[0, 2],
-        matrix[1, 0] * columns + matrix[1, 1] * rows + matrix[1, 2],
-    )
 
 
 class LinearSampler:
@@ -207,24 +185,6 @@ def sample_linear(values: Array, x: Array, y: Array, border: Border) -> Array:
 def warp_linear(values: Array, matrix: Array, size: Size, border: Border) -> Array:
     """What a map shows in a frame of a size, by the matrix from the frame to the map; float32."""
     return sample_linear(values, *warped_places(matrix, size), border)
-
-
-def warp_cubic(pixels: Array, matrix: Array) -> Array:
-    """A picture in the frame that a matrix leads from, of the same size; its borders are mirrored."""
-    height, width = pixels.shape[:2]
-    x, y = warped_places(matrix, (height, width))
-    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    across, down = cubic_weights(x - left), cubic_weights(y - top)
-    columns = [reflect(left + i - 1, width) for i in range(4)]
-    total = np.zeros((height, width, pixels.shape[2]), np.float32)
-    for number, weight in enumerate(down):
-        row = reflect(top + number - 1, height)
-        part = sum(
-            pixels[row, column] * each[..., None].astype(np.float32)
-            for column, each in zip(columns, across, strict=True)
-        )
-        total += weight[..., None].astype(np.float32) * part
-    return to_bytes(total)
 
 
 def highest_around(values: Array, *, centre: bool = True) -> Array:

@@ -17,17 +17,15 @@ from anomalist.edge.runner.kernels import (
     gaussian,
     grey_of,
     hanning,
-    mirrored,
     reflect_101,
     resize_area,
     resize_matrix,
     rotation_about,
     sample_linear,
     warp_linear,
-    warped_places,
     zero,
 )
-from anomalist.vision.resampling import Size, separable
+from anomalist.vision.resampling import Size, mirrored, separable, warped_places
 from anomalist.vision.shift.arithmetic import (
     ANGLES,
     NO_WORSE,

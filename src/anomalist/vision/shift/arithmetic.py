@@ -35,11 +35,11 @@ def template_size(height: int, width: int) -> tuple[int, int]:
 
 
 def on_grid(matrix: Array) -> Array:
-    """A matrix between template and picture, float64 (3, 3), in steps of less than a thousandth of a pixel.
+    """A matrix between template and picture, float64 (3, 3), in steps far below what can be seen.
 
     Where two libraries compute it alike to seven digits, it is the same, and so is the picture it moves.
     """
-    steps = np.array([[2.0**16, 2.0**16, 2.0**10]] * 2 + [[1.0, 1.0, 1.0]])
+    steps = np.array([[2.0**20, 2.0**20, 2.0**14]] * 2 + [[1.0, 1.0, 1.0]])
     return np.asarray(np.rint(matrix * steps) / steps)
 
 

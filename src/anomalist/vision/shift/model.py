@@ -18,6 +18,7 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.resampling import warp_cubic
 from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, template_size
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.lattice import LatticeComparison
@@ -49,6 +50,7 @@ _POSE_MARGIN = np.array(
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
 _UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.8
+_EXACT_PIXELS = 256 * 256  # of a picture that is moved bit for bit as by the runner, which is slow
 _MAX_COMPARED = 25_000_000  # pixels of a picture that is compared with the mean, for the memory that takes
 
 
@@ -432,9 +434,11 @@ def resize(pixels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
 
 def warp(pixels: UInt8Array, matrix: Matrix) -> UInt8Array:
     """Picture in the frame of a matrix from that frame to the picture; its borders are mirrored outwards."""
+    height, width = pixels.shape[:2]
+    if height * width <= _EXACT_PIXELS:
+        return np.asarray(warp_cubic(pixels, matrix), np.uint8)
     import cv2
 
-    height, width = pixels.shape[:2]
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(pixels, matrix[:2], (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(moved, np.uint8)
