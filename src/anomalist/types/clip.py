@@ -68,7 +68,7 @@ class Track(Frozen):
     speed_ratio: float = Field(description="the same, by what is hardly ever exceeded where it was")
     height: float = Field(description="median, pixels")
     size_ratio: float = Field(description="its area by that of a usual body there")
-    direction: str = Field(description='"from left to right", "towards the camera", …; "" where none is clear')
+    direction: str = Field(description='"from left to right", "towards the camera", …; "" if none is clear')
 
 
 class ObjectName(Frozen):
