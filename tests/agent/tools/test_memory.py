@@ -36,6 +36,13 @@ def test_what_was_said_is_recalled(subject: Subject) -> None:
     assert recall_similar_cases(subject).cases == ()
 
 
+@pytest.mark.usefixtures("home_of_rows")
+def test_what_was_said_is_recalled_wherever_cases_are(subject: Subject) -> None:
+    here = replace(subject, cases=None)
+    stored = record_feedback(here, "corrected", "dent", 3)
+    assert [each.case for each in recall_similar_cases(here).cases] == [stored.case]
+
+
 def test_normal_is_severity_none_without_a_kind(subject: Subject) -> None:
     stored = record_feedback(subject, "normal")
     assert (stored.said, stored.kind, stored.severity) == ("corrected", None, "none")

@@ -21,6 +21,7 @@ from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
 from anomalist.settings import Settings
+from anomalist.storage.row_store import is_stored
 from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
 
@@ -99,12 +100,9 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
     record = subject.picture(picture)
     path = _case_file(subject)
     vector = case_vector(record)
-    if not path.exists() or vector is None:
-        why = (
-            "nothing was said about any finding yet"
-            if not path.exists()
-            else "there is no finding to compare"
-        )
+    stored = is_stored(path)
+    if not stored or vector is None:
+        why = "there is no finding to compare" if stored else "nothing was said about any finding yet"
         return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
     with CaseStore(path) as store:
         known, _ = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
