@@ -82,7 +82,7 @@ def shared_memory(postgres: str, monkeypatch: pytest.MonkeyPatch) -> str:
         found = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'anomalist\\_%'")
         for (name,) in found.fetchall():
             connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(psycopg.sql.Identifier(name)))
-    row_store._is_shared_there.cache_clear()
+    row_store._made.clear()
     monkeypatch.setenv("ANOMALIST_MEMORY", postgres)
     return postgres
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of a library says, without a full stop; its type where it is silent."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class AnomalistError(Exception):
     """Something the user can mend. Shown as one line, without a traceback.
 

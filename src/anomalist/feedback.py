@@ -13,7 +13,7 @@ import numpy as np
 
 from anomalist.agent.reasoning.recall import event_feedback, event_vector
 from anomalist.errors import DataError, ProfileError
-from anomalist.memory.cases import Action, Case, CaseStore
+from anomalist.memory.cases import Action, Case, CaseStore, list_cases
 from anomalist.memory.ranking import RankAdjustment, rank_adjustments
 from anomalist.pipeline import learn
 from anomalist.settings import Settings
@@ -78,9 +78,8 @@ def event_rank_adjustments(store: CaseStore, records: Sequence[ClipRecord]) -> d
 
 def stored_rank_adjustments(records: Sequence[ClipRecord]) -> Mapping[str, RankAdjustment]:
     """The same from the case store of this user; nothing where there is none yet."""
-    from anomalist.settings import Settings
 
-    if not is_stored(Settings().home / "cases.sqlite"):
+    if not is_stored(Settings().cases):
         return {}
     with CaseStore() as store:
         return event_rank_adjustments(store, records)
@@ -97,14 +96,10 @@ def corrected_to_normal(profile: str, path: Path | None = None) -> tuple[Case, .
     profile : its name.
     path : file of the cases; by default the one of this user.
     """
-    place = path or Settings().home / "cases.sqlite"
-    if not is_stored(place):
-        return ()
     latest: dict[str, Case] = {}
-    with CaseStore(place) as store:
-        for case in store.list(profile):  # the newest first
-            if case.media == "picture" and case.part is None and case.sha256:
-                latest.setdefault(case.sha256, case)
+    for case in list_cases(path, profile=profile):  # the newest first
+        if case.media == "picture" and case.part is None and case.sha256:
+            latest.setdefault(case.sha256, case)
     return tuple(case for case in latest.values() if case.action == "corrected" and case.severity == 0)
 
 

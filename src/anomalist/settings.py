@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         return self.home / "profiles"
 
     @property
+    def cases(self) -> Path:
+        """File of the cases and rules, or the file for which a schema of the shared database stands."""
+        return self.home / "cases.sqlite"
+
+    @property
     def models(self) -> Path:
         """Folder of the language models that were unpacked from GGUF files."""
         return self.home / "models"

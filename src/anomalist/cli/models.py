@@ -205,7 +205,7 @@ def _check_memory() -> tuple[str, bool]:
     from anomalist.settings import Settings
     from anomalist.storage.row_store import shared_rows
 
-    file = Settings().home / "cases.sqlite"
+    file = Settings().cases
     try:
         shared = shared_rows(file)
         if shared is None:

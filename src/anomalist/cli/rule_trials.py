@@ -16,7 +16,6 @@ from anomalist.storage.artifacts import profile_name
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.memory_generation import Recheck
-    from anomalist.memory.cases import Case
     from anomalist.memory.rules.induction import Induction
     from anomalist.memory.rules.matching import RuleMatch
     from anomalist.memory.rules.rule import CaptionFile, Rule
@@ -197,17 +196,12 @@ def stats(
     from rich.text import Text
 
     from anomalist.cli.terminal import err, out
-    from anomalist.memory.cases import CaseStore
+    from anomalist.memory.cases import list_cases
     from anomalist.memory.rules.impact import rule_tallies
     from anomalist.memory.rules.store import rules_for
-    from anomalist.settings import Settings
-    from anomalist.storage.row_store import is_stored
 
     name = profile_name(profile)
-    cases: tuple[Case, ...] = ()
-    if is_stored(Settings().home / "cases.sqlite"):
-        with CaseStore() as store:
-            cases = store.list(profile=name)
+    cases = list_cases(profile=name)
     found = rule_tallies(rules_for(name), cases) if cases else ()
     table = Table("id", "rule", "hits", "false alarms", "seen", "feedback")
     for each in found:

@@ -95,7 +95,7 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
     if whole:
         with ResultCache(cache, RUNS) as kept:
             for benchmark, place, evaluate in whole:
-                yield _whole_run((benchmark, place, seed), kept, evaluate)
+                yield _whole_run(benchmark, place, seed, kept, evaluate)
         return
     recognise(folder, IMAGE_LAYOUTS)
     groups = folder / _GROUPS if (folder / _GROUPS).is_file() else None
@@ -147,12 +147,13 @@ def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
 
 
 def _whole_run(
-    asked: tuple[_WholeBenchmark, Path, int],
+    benchmark: _WholeBenchmark,
+    folder: Path,
+    seed: int,
     cache: ResultCache,
     evaluate: Callable[[], BaseModel],
 ) -> SavedRun:
     """The run of a benchmark on a folder with a seed, which is kept as a whole."""
-    benchmark, folder, seed = asked
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     key = content_key(benchmark, folder.name, seed, files_digest(files))
     found = cache.get(key, SavedRun)

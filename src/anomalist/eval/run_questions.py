@@ -23,10 +23,10 @@ from anomalist import __version__
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.tools.subject import Subject
 from anomalist.eval.run_examples import clip_records, picture_records
+from anomalist.memory.cases import list_cases
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Query, QueryResult
-from anomalist.querying.runs import all_cases
 from anomalist.querying.tables import Tables, tables_of_records
 from anomalist.types.common import Answer, Frozen
 from anomalist.vision.detectors.base import Progress, no_progress
@@ -122,7 +122,9 @@ def subjects(cases: Path) -> dict[About, Subject]:
 def _ask_all(questions: Sequence[RunQuestion], cases: Path, progress: Progress) -> RunPartResult:
     asked_of = subjects(cases)
     tables = {
-        name: tables_of_records([*subject.records, *subject.clips, *subject.past], all_cases(cases))
+        name: tables_of_records(
+            [*subject.records, *subject.clips, *subject.past], list_cases(cases, undone=True)
+        )
         for name, subject in asked_of.items()
     }
     graded, wrong, spent, dropped = [], [], [], 0

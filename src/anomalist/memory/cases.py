@@ -22,7 +22,7 @@ from anomalist.errors import DataError
 from anomalist.memory.vector_index import VectorIndex
 from anomalist.settings import Settings
 from anomalist.storage.files import utc_now
-from anomalist.storage.row_store import Row, RowStore
+from anomalist.storage.row_store import Row, RowStore, is_stored
 from anomalist.types.common import FloatArray, Frozen
 
 Action = Literal["seen", "dismissed", "escalate", "confirmed", "corrected"]
@@ -113,7 +113,7 @@ class CaseStore(RowStore):
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
+        super().__init__(Path(path) if path is not None else Settings().cases)
 
     def add(self, feedback: Feedback, vectors: Mapping[str, npt.ArrayLike] | None = None) -> Case:
         """Store feedback and its embeddings, by embedding space, in one transaction."""
@@ -285,6 +285,17 @@ class CaseStore(RowStore):
             " DO UPDATE SET vector = excluded.vector",
             [number, space, blob],
         )
+
+
+def list_cases(
+    path: str | Path | None = None, *, profile: str | None = None, undone: bool = False
+) -> tuple[Case, ...]:
+    """`CaseStore.list` of a file, by default that of this user; nothing is made where there is none."""
+    place = Path(path) if path is not None else Settings().cases
+    if not is_stored(place):
+        return ()
+    with CaseStore(place) as store:
+        return store.list(profile, undone=undone)
 
 
 def _case_number(id: str | int) -> int:

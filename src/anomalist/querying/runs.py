@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalist.memory.cases import Case, CaseStore
+from anomalist.memory.cases import list_cases
 from anomalist.querying.columns import TableName
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Query, QueryResult
 from anomalist.querying.run_tables import tables_of_runs
 from anomalist.querying.tables import Tables
-from anomalist.settings import Settings
-from anomalist.storage.row_store import is_stored
 
 
 def query(
@@ -36,18 +34,9 @@ def query(
     DataError : no run folder, a damaged row, or an unknown column or value, with the nearest known one.
     """
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
-    with tables_of_runs(folders, all_cases(cases)) as tables:
+    with tables_of_runs(folders, list_cases(cases, undone=True)) as tables:
         parsed = asked if isinstance(asked, Query) else parse_query(asked, default_table(tables))
         return run_query(tables, parsed)
-
-
-def all_cases(path: str | Path | None = None) -> tuple[Case, ...]:
-    """All feedback of a case file, undone or not; none where there is no file."""
-    file = Path(path) if path is not None else Settings().home / "cases.sqlite"
-    if not is_stored(file):
-        return ()
-    with CaseStore(file) as store:
-        return store.list(undone=True)
 
 
 def default_table(tables: Tables) -> TableName:

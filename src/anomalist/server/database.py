@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
-from anomalist.errors import DataError
+from anomalist.errors import DataError, first_line
 
 BUSY_SECONDS = 30
 
@@ -146,7 +146,7 @@ class Database:
             self._migrate()
         except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:
             raise DataError(
-                f"The server's database can't be used: {_first_line(error)}.",
+                f"The server's database can't be used: {first_line(error)}.",
                 "ANOMALIST_SERVER_DATABASE says where it is; PostgreSQL needs the package psycopg.",
             ) from error
 
@@ -180,7 +180,3 @@ def _engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -164,7 +164,7 @@ def refuse_lonely_database(config: ServerConfig) -> None:
 
 def check_memory() -> None:
     """Raise DataError where rules and cases are shared in a database, and it can't be used."""
-    path = Settings().home / "cases.sqlite"
+    path = Settings().cases
     if shared_rows(path) is not None:
         CaseStore(path).close()
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anomalist.errors import DataError
+from anomalist.errors import DataError, first_line
 from anomalist.storage.files import staged_file
 from anomalist.storage.places import PlaceUnreachableError
 
@@ -152,5 +152,4 @@ def _version(row: dict[str, Any]) -> str:
 
 
 def _text(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:200].rstrip(".")
+    return first_line(error)[:200].rstrip(".")

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomalist.errors import DataError
+from anomalist.errors import DataError, first_line
 from anomalist.storage.files import digest_of
 from anomalist.storage.places import PlaceUnreachableError
 from anomalist.storage.sqlite import WAIT, SqliteSchema, connect
@@ -224,15 +224,15 @@ def _errors(url: str, holds: str) -> Iterator[None]:
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise DataError(
-            f"{_address(url)} refuses: {_first_line(error)}.",
+            f"{_address(url)} refuses: {first_line(error)}.",
             "Its user must be allowed to make schemas (GRANT CREATE ON DATABASE).",
         ) from error
     except psycopg.OperationalError as error:
         what = f"{_address(url)} can't be reached"
-        raise PlaceUnreachableError(f"{what}: {_first_line(error)}.", _REMEDY) from error
+        raise PlaceUnreachableError(f"{what}: {first_line(error)}.", _REMEDY) from error
     except psycopg.Error as error:
         raise DataError(
-            f"The {holds}s of {_address(url)} can't be used: {_first_line(error)}.", _REMEDY
+            f"The {holds}s of {_address(url)} can't be used: {first_line(error)}.", _REMEDY
         ) from error
 
 
@@ -253,7 +253,3 @@ def _address(url: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -56,10 +55,10 @@ class Rows(Protocol):
 
 
 class SharedRows(NamedTuple):
-    """A schema of a PostgreSQL database that stands for a file of the home."""
+    """A store of a PostgreSQL database that stands for a file of the home: "cases", "memory_NAME"."""
 
     url: str
-    schema: str
+    store: str
 
 
 def shared_rows(path: Path) -> SharedRows | None:
@@ -85,13 +84,8 @@ def shared_rows(path: Path) -> SharedRows | None:
     return SharedRows(url.replace("+psycopg", "", 1), name.removesuffix(".sqlite").replace("/", "_", 1))
 
 
-@lru_cache(maxsize=1000)
-def _is_shared_there(shared: SharedRows) -> bool:
-    from anomalist.storage.postgres import has_schema
-
-    if not has_schema(*shared):
-        raise LookupError  # not kept: it may be made at any time, and never goes away
-    return True
+_made: set[SharedRows] = set()
+"""Schemas that are known to be there; none ever goes away."""
 
 
 def is_stored(path: Path) -> bool:
@@ -102,10 +96,14 @@ def is_stored(path: Path) -> bool:
     if path.exists():  # also with a database: what is there first takes the rows of the file along
         return True
     shared = shared_rows(path)
-    try:
-        return shared is not None and _is_shared_there(shared)
-    except LookupError:
+    if shared is None:
         return False
+    if shared not in _made:
+        from anomalist.storage.postgres import has_schema
+
+        if has_schema(*shared):
+            _made.add(shared)
+    return shared in _made
 
 
 class RowStore:

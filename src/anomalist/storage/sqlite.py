@@ -137,7 +137,7 @@ class SqliteRows:
 
     def errors(self) -> AbstractContextManager[None]:
         """What SQLite says, and what can't be read in the file, as a DataError."""
-        return data_errors(Path(self.place), self._layout)
+        return data_errors(self.derived, self._layout)
 
     @contextmanager
     def database_errors(self) -> Iterator[None]:

@@ -41,8 +41,7 @@ from anomalist.agent.tools.pictures import compare_with_normal, show_findings, z
 from anomalist.agent.tools.records import query_records
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.cases import CaseStore
-from anomalist.storage.row_store import is_stored
+from anomalist.memory.cases import CaseStore, list_cases
 from anomalist.types.clip import EVENT_ID
 from anomalist.types.common import SEVERITIES, Answer
 from anomalist.types.image import REGION_ID, Inspection
@@ -176,14 +175,10 @@ class Chat:
 
     def last_case(self) -> str | None:
         """Id of the last case that was stored in this conversation and isn't undone."""
-        from anomalist.settings import Settings
-
-        path = self.subject.cases or Settings().home / "cases.sqlite"
         stored = stored_cases(self._conversations.messages(self.name))
-        if not stored or not is_stored(path):
+        if not stored:
             return None
-        with CaseStore(path) as store:
-            valid = {case.id for case in store.list()}
+        valid = {case.id for case in list_cases(self.subject.case_file)}
         return next((case for case in reversed(stored) if case in valid), None)
 
     def resolve_subject(self, text: str = "it") -> Subject:
@@ -288,9 +283,7 @@ def _open_region(subject: Subject, id: str) -> str:
 
 
 def _open_case(subject: Subject, id: str) -> str:
-    from anomalist.settings import Settings
-
-    with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
+    with CaseStore(subject.case_file) as store:
         case = store.get(id)
     parts = [f"{case.id}: {case.source}, {case.action} by {case.who} at {case.created}"]
     parts += [case.kind] if case.kind else []

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalist.agent.reasoning.wording import region_sentence
-from anomalist.memory.cases import Action, CaseStore, Feedback, SimilarCase
+from anomalist.memory.cases import Action, CaseStore, Feedback, SimilarCase, list_cases
 from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.store import rules_for
 from anomalist.settings import Settings
@@ -115,7 +115,7 @@ class PictureMemory:
 
     def __init__(self, profile: str, path: Path | None = None) -> None:
         self.profile = profile
-        self.path = path or Settings().home / "cases.sqlite"
+        self.path = path or Settings().cases
         # The shipped rules are about people and vehicles, not about parts.
         rules = [rule for rule in rules_for(profile, self.path) if rule.origin != "shipped"]
         self._rules = CaptionMemory(rules) if rules else None
@@ -123,10 +123,7 @@ class PictureMemory:
     @property
     def digest(self) -> str:
         """Hex digest of all rules and cases that count; part of the settings of a run."""
-        cases: tuple[str, ...] = ()
-        if is_stored(self.path):
-            with CaseStore(self.path) as store:
-                cases = tuple(case.id for case in store.list(self.profile))
+        cases = [case.id for case in list_cases(self.path, profile=self.profile)]
         return digest_of(self._rules.digest if self._rules else "", *cases)
 
     def recall(self, media: Media, evidence: Evidence) -> Recall:

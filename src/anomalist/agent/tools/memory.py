@@ -20,7 +20,6 @@ from anomalist.agent.reasoning.wording import region_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
-from anomalist.settings import Settings
 from anomalist.storage.row_store import is_stored
 from anomalist.types.common import SEVERITIES, Label
 from anomalist.types.image import Record
@@ -98,7 +97,7 @@ class RecordRows(Result):
 def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
     """Recall what people said about findings like those of a picture, the most similar first."""
     record = subject.picture(picture)
-    path = _case_file(subject)
+    path = subject.case_file
     vector = case_vector(record)
     stored = is_stored(path)
     if not stored or vector is None:
@@ -150,7 +149,7 @@ def record_feedback(
         note=note,
     )
     vector = case_vector(record, region)
-    with CaseStore(_case_file(subject)) as store:
+    with CaseStore(subject.case_file) as store:
         return _past_case(store.add(feedback, {} if vector is None else {REGION_VECTOR_SPACE: vector}), None)
 
 
@@ -159,7 +158,7 @@ def undo_feedback(subject: Subject, case: str | None = None, picture: str | None
 
     It stays in the file as undone.
     """
-    with CaseStore(_case_file(subject)) as store:
+    with CaseStore(subject.case_file) as store:
         if case is None:
             record = subject.picture(picture)
             about = [each.id for each in store.list() if each.source == record.source]
@@ -174,7 +173,7 @@ def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
     from anomalist.memory.rules.store import current_rules
 
     name = profile or _profile_name(subject)
-    rules = current_rules(name, _case_file(subject))
+    rules = current_rules(name, subject.case_file)
     found = tuple(
         FoundRule(
             ids=(rule.id,),
@@ -201,7 +200,7 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
     from anomalist.memory.rules.store import current_rules
 
     name = _profile_name(subject)
-    rules = current_rules(name, _case_file(subject))
+    rules = current_rules(name, subject.case_file)
     if text is None and not subject.clips:
         rules = tuple(rule for rule in rules if rule.origin != "shipped")
     sentences = [text] if text is not None else _sentences(subject, picture)
@@ -299,10 +298,6 @@ def _iso_date(text: str) -> str:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError as error:
         raise DataError(f'"{text[:40]}" is no date.', "Dates look like 2026-01-31.") from error
-
-
-def _case_file(subject: Subject) -> Path:
-    return subject.cases if subject.cases is not None else Settings().home / "cases.sqlite"
 
 
 def _profile_name(subject: Subject) -> str:

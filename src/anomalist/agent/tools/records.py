@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from anomalist.agent.tools.subject import Result, Subject
-from anomalist.memory.cases import CaseStore
+from anomalist.memory.cases import CaseStore, list_cases
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Group, Value
-from anomalist.querying.runs import all_cases, default_table
+from anomalist.querying.runs import default_table
 from anomalist.querying.tables import Tables, tables_of_records
-from anomalist.settings import Settings
-from anomalist.storage.row_store import is_stored
+from anomalist.storage.row_store import is_stored, shared_rows
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -89,7 +88,7 @@ def subject_tables(subject: Subject) -> Tables:
 
     They are made once for as long as the same records are asked about and no feedback is added.
     """
-    path = subject.cases or Settings().home / "cases.sqlite"
+    path = subject.case_file
     cases = path, _feedback_version(path)
     made_of = (subject.records, subject.clips, subject.past)
     with _lock:
@@ -99,7 +98,7 @@ def subject_tables(subject: Subject) -> Tables:
     records: list[Record | ClipRecord] = [*subject.records, *subject.clips]
     known = {record.source for record in records}
     records += [record for record in subject.past if record.source not in known]
-    tables = tables_of_records(records, all_cases(path))
+    tables = tables_of_records(records, list_cases(path, undone=True))
     with _lock:
         kept = _find_kept(made_of, cases)  # another thread may have been faster
         if kept is None:
@@ -110,6 +109,8 @@ def subject_tables(subject: Subject) -> Tables:
 
 
 def _feedback_version(path: Path) -> tuple[int, int]:
+    if shared_rows(path) is None:  # opening a file checks all of it
+        return (path.stat().st_mtime_ns, 0) if path.exists() else (0, 0)
     if not is_stored(path):
         return 0, 0
     with CaseStore(path) as store:

@@ -20,7 +20,6 @@ from anomalist.memory.cases import Case, CaseStore, Feedback
 from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.query import Query
-from anomalist.settings import Settings
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import SEVERITIES
 from anomalist.types.image import Record
@@ -74,7 +73,7 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
     one, many = _NOUNS[given.table]
     listed = str(given.replace(measure="list", part=(), of=None))
     first = found[0][2][0]
-    with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
+    with CaseStore(subject.case_file) as store:
         head = store.add_selection(
             Feedback(
                 action=first.action,
@@ -120,7 +119,7 @@ def _selected_events(subject: Subject, query: Query) -> list[tuple[ClipRecord, E
 
 def undo_selection(subject: Subject, case: str) -> Case:
     """Take back what was said about a selection, of all its parts."""
-    with CaseStore(subject.cases or Settings().home / "cases.sqlite") as store:
+    with CaseStore(subject.case_file) as store:
         return store.undo(case)
 
 

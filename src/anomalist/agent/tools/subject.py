@@ -11,6 +11,7 @@ from pydantic import Field
 
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.errors import DataError
+from anomalist.settings import Settings
 from anomalist.storage.places import here
 from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.common import Frozen, UInt8Array
@@ -86,6 +87,11 @@ class Subject:
     folder: Path | None = None
     crops: Path | None = None
     probes: Callable[[], Mapping[str, ProbeResult]] = dict
+
+    @property
+    def case_file(self) -> Path:
+        """The case file; that of the user where none is named."""
+        return Settings().cases if self.cases is None else self.cases
 
     def picture(self, name: str | None = None) -> Record:
         """The record of a picture, by its path or file name; without a name the only one.

@@ -27,10 +27,12 @@ from anomalist.edge.runner.registration import (
 )
 from anomalist.vision.resampling import Size, resize_cubic, warp_cubic
 from anomalist.vision.shift.arithmetic import (
+    WHOLE,
     Array,
     agreeing,
     central_part,
     coarseness,
+    filled,
     gains,
     jpeg_quality,
     quantiles_of_counts,
@@ -53,7 +55,6 @@ _POSE_MARGIN = np.array([0.0255, 1.8, math.log(1.07)])
 _POSE_NOISE = np.array([0.004, 0.004, 0.3, 0.01])
 _COARSEST_QUALITY, _COARSER = 50.0, 1.5
 _UNLIKE_MARGIN, _UNLIKE_SHARE = 1.5, 0.8
-_WHOLE = 0.999
 _SHARPNESS, _NOISES, _STRUCTURE = 4, (5, 6), 7  # places in a row of statistics
 
 
@@ -328,10 +329,7 @@ class InputComparison:
     def _filled(self, moved: Array, seen: Array) -> Array:
         """What a moved picture does not show, filled from a normal one in the light of the picture."""
         typical = self._arrays.get("typical")
-        if typical is None or seen.min() > _WHOLE:
+        if typical is None or seen.min() > WHOLE:
             return moved
         typical = resize_cubic(typical, (moved.shape[0], moved.shape[1]))
-        known = seen > _WHOLE
-        gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
-        share = seen[..., None]
-        return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)
+        return filled(moved, seen, typical)

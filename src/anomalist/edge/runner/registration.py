@@ -28,6 +28,9 @@ from anomalist.edge.runner.kernels import (
 from anomalist.vision.resampling import Size, mirrored, separable, warped_places
 from anomalist.vision.shift.arithmetic import (
     ANGLES,
+    ECC_CHANGE,
+    ECC_MORE,
+    ECC_STEPS,
     NO_WORSE,
     RADII,
     SPECTRUM_SIDE,
@@ -39,8 +42,6 @@ from anomalist.vision.shift.arithmetic import (
 
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0
 _LEAST_CONTRAST = 3.0
-_ECC_STEPS, _ECC_CHANGE = 40, 1e-4
-_ECC_MORE = 6
 _MIN_OVERLAP = 0.5
 _PARTS, _PART = 3, 0.55
 
@@ -204,13 +205,12 @@ def maximise_ecc(template: Array, picture: Array, start: Array) -> Array | None:
     parts = (image, _slope(image, 1), _slope(image, 0))
     matrix = start.astype(np.float32).astype(np.float64)
     down, across = np.mgrid[: size[0], : size[1]].astype(np.float64)
-    rho, last = -1.0, -_ECC_CHANGE
-    steps, more = _ECC_STEPS, _ECC_MORE
-    while steps or more:
-        if steps and abs(rho - last) >= _ECC_CHANGE:
-            steps -= 1
-        else:
-            steps, more = 0, more - 1
+    rho, last = -1.0, -ECC_CHANGE
+    left = ECC_STEPS + ECC_MORE
+    while left:
+        if abs(rho - last) < ECC_CHANGE:
+            left = min(left, ECC_MORE)
+        left -= 1
         x, y = warped_places(matrix, size)
         sampler = LinearSampler(x, y, (picture.shape[0], picture.shape[1]), zero)
         seen, sx, sy = (sampler.sample(part).astype(np.float64) for part in parts)

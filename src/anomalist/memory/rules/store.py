@@ -51,7 +51,7 @@ class RuleStore(RowStore):
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        super().__init__(Path(path) if path is not None else Settings().home / "cases.sqlite")
+        super().__init__(Path(path) if path is not None else Settings().cases)
         try:
             with self._rows.errors(), self._rows.transaction():
                 for statement in _TABLES:
@@ -203,7 +203,7 @@ def rules_for(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
 
 def current_rules(profile: str, path: Path | None = None) -> tuple[Rule, ...]:
     """`rules_for` with the disabled rules included."""
-    place = path or Settings().home / "cases.sqlite"
+    place = path or Settings().cases
     if not is_stored(place):
         return shipped_anomalies()
     with RuleStore(place) as store:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from anomalist.audit.recording import record_rules
-from anomalist.memory.cases import Case, CaseStore, acting_as
+from anomalist.memory.cases import Case, acting_as, list_cases
 from anomalist.memory.rules.editing import (
     RuleProposal,
     propose_new_rule,
@@ -26,8 +26,6 @@ from anomalist.server.problems import RequestError
 from anomalist.server.routes.pictures import RunName
 from anomalist.server.routes.scenes import LearnedName
 from anomalist.server.talks import run_folder
-from anomalist.settings import Settings
-from anomalist.storage.row_store import is_stored
 from anomalist.types.common import Frozen
 
 router = APIRouter(tags=["rules and memory"])
@@ -208,7 +206,4 @@ def list_feedback(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[Case]:
     """What people said about findings, the newest first."""
-    if not is_stored(Settings().home / "cases.sqlite"):
-        return []
-    with CaseStore() as store:
-        return list(store.list(profile, undone=undone))[:limit]
+    return list(list_cases(profile=profile, undone=undone))[:limit]

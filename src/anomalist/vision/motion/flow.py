@@ -160,8 +160,7 @@ class ChainedFlow:
         self._dis.setFinestScale(0)
         self._size = height, width
         self._reduced = max(height // _FLOW_REDUCTION, 1), max(width // _FLOW_REDUCTION, 1)
-        columns, rows = np.meshgrid(*(np.arange(length) for length in self._reduced[::-1]))
-        self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)
+        self._grid = pixel_places(*self._reduced)
         self._larger = np.divide(self._size[::-1], self._reduced[::-1]).astype(np.float32)
         self._steps: deque[tuple[float, FloatArray]] = deque()
         self._last: tuple[float, UInt8Array] | None = None
@@ -215,6 +214,11 @@ class ChainedFlow:
         for _, step in list(self._steps)[1:]:
             displacement += remap_flow(step, self._grid + displacement)
         return displacement
+
+
+def pixel_places(height: int, width: int) -> FloatArray:
+    """The place (x, y) of each pixel of a picture, float32 (height, width, 2)."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
 def remap_flow(field: FloatArray, at: FloatArray) -> FloatArray:

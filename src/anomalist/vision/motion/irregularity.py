@@ -14,7 +14,7 @@ import numpy as np
 from anomalist.types.common import BoolArray, FloatArray
 from anomalist.vision.media.frames import Video
 from anomalist.vision.motion.extractor import working_grey, working_size
-from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow, remap_flow
+from anomalist.vision.motion.flow import FLOW_SPAN, ChainedFlow, pixel_places, remap_flow
 from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 
 _FLOW_STEP = 8  # pixels between the places that the camera's motion is fitted to
@@ -38,9 +38,7 @@ def residual_velocity(velocity: FloatArray) -> FloatArray:
     """
     import cv2
 
-    height, width = velocity.shape[:2]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    places = np.stack([x, y], axis=-1)
+    places = pixel_places(*velocity.shape[:2])
     sample = np.s_[_FLOW_STEP // 2 :: _FLOW_STEP, _FLOW_STEP // 2 :: _FLOW_STEP]
     start = places[sample].reshape(-1, 2)
     end = start + velocity[sample].reshape(-1, 2) * _FIT_SECONDS
@@ -102,9 +100,8 @@ class IrregularMotion:
 
 def _irregular_share(steps: list[tuple[float, FloatArray]], residuals: list[FloatArray]) -> float:
     """Of displacements back, and of velocities without the camera, (h, w, 2) each, the newest first."""
-    height = steps[0][1].shape[0]
-    y, x = np.mgrid[0:height, 0 : steps[0][1].shape[1]].astype(np.float32)
-    there = np.stack([x, y], axis=-1)  # where each pixel was
+    height, width = steps[0][1].shape[:2]
+    there = pixel_places(height, width)  # where each pixel was
     way = np.zeros(there.shape[:2], np.float32)
     distance = np.zeros_like(there)
     seen = np.ones(there.shape[:2], np.bool_)  # pixels that were in the picture all the way back

@@ -35,6 +35,7 @@ from anomalist.vision.motion.flow import (
     fit_perspective,
     grid_shape,
     integral_images,
+    pixel_places,
 )
 from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity, within
 from anomalist.vision.motion.learning import sample_pictures, still_blobs
@@ -179,7 +180,7 @@ def _of_moving_camera(video: Video, size: tuple[int, int], on_frame: Callable[[f
     perspective = fit_perspective((), size[0])
     windows, highest = BodyWindows(*size, perspective), _Highest(perspective, size, video.size)
     flow, gaps, repeats = ChainedFlow(*size), GapMonitor(), RepeatMonitor()
-    places = np.stack(np.meshgrid(*(np.arange(side) for side in size[::-1])), axis=-1).astype(np.float32)
+    places = pixel_places(*size)
     for frame in video.frames(rate=ANALYSIS_RATE):
         on_frame(frame.time)
         grey = working_grey(frame.pixels, size)

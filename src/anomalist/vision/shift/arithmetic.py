@@ -18,8 +18,15 @@ TEMPLATE_SIDE = 160
 """Longer side of a template, pixels."""
 ANGLES, RADII, SPECTRUM_SIDE = 180, 64, 128
 """Rows and columns of a log-polar spectrum, and half the side of what it is taken from, pixels."""
+ECC_STEPS, ECC_CHANGE, ECC_MORE = 40, 1e-4, 6
+"""Most steps of a registration, the change of the correlation that ends it, and the steps that follow.
+
+The last ones are taken so that the place does not depend on the step that the others end at.
+"""
 NO_WORSE = 1e-3
 """Agreement that a refined place may lose against its start: mere noise must not choose between the two."""
+WHOLE = 0.999
+"""Share of a pixel from which it is seen whole: weights of 1 together round to a little less."""
 QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _LOCAL_SHARE = 0.3
@@ -41,6 +48,20 @@ def on_grid(matrix: Array) -> Array:
     """
     steps = np.array([[2.0**20, 2.0**20, 2.0**14]] * 2 + [[1.0, 1.0, 1.0]])
     return np.asarray(np.rint(matrix * steps) / steps)
+
+
+def filled(moved: Array, seen: Array, typical: Array) -> Array:
+    """Fill what a moved picture does not show from a typical one, in the light of the picture.
+
+    Parameters
+    ----------
+    moved, typical : uint8 (H, W, 3).
+    seen : float32 (H, W), 1 where the picture shows it, down to 0.
+    """
+    known = seen > WHOLE
+    gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
+    share = seen[..., None]
+    return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)
 
 
 def central_part(shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -15,13 +15,12 @@ from anomalist.types.image import Region
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
 from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
-from anomalist.vision.shift.arithmetic import match_light
+from anomalist.vision.shift.arithmetic import WHOLE, filled, match_light
 from anomalist.vision.shift.registration import shape_of
 
 _LEAST_DEVIATION = 4.0  # grey levels, added to the standard deviation of the normals
 _DIFFERS = 4.0  # standard deviations from which a pixel differs
 _LEAST_PIXELS = 12
-_WHOLE = 0.999  # from which a pixel is seen whole: weights of 1 together round to a little less
 _GROWN = 9  # pixels: a place of the anomaly map is coarser than the thing
 
 
@@ -59,13 +58,10 @@ class MeanPicture:
         """
         import cv2
 
-        if self.typical is None or seen.min() > _WHOLE:
+        if self.typical is None or seen.min() > WHOLE:
             return moved
         typical = cv2.resize(self.typical, (moved.shape[1], moved.shape[0]), interpolation=cv2.INTER_CUBIC)
-        known = seen > _WHOLE
-        gain = (moved[known].mean(0) + 1) / (typical[known].mean(0) + 1)
-        share = seen[..., None]
-        return np.asarray(np.clip(moved * share + typical * gain * (1 - share) + 0.5, 0, 255), np.uint8)
+        return filled(moved, seen, np.asarray(typical))
 
     def compare(self, pixels: UInt8Array, matrix: Matrix) -> Comparison:
         """Compare a picture, uint8 (H, W, 3), by the matrix from pixels of the mean to its own."""

@@ -22,6 +22,9 @@ from anomalist.types.common import FloatArray, UInt8Array
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.shift.arithmetic import (
     ANGLES,
+    ECC_CHANGE,
+    ECC_MORE,
+    ECC_STEPS,
     NO_WORSE,
     RADII,
     SPECTRUM_SIDE,
@@ -34,8 +37,6 @@ REGISTERED = 60
 """Normal pictures, at most, that say how a product lies."""
 _FINE, _COARSE, _LOCAL = 1.2, 5.0, 14.0  # sigmas of the band-pass, and of the local contrast, pixels
 _LEAST_CONTRAST = 3.0  # grey levels, under the local contrast
-_ECC_STEPS, _ECC_CHANGE = 40, 1e-4
-_ECC_MORE = 6  # steps after these, so that the place does not depend on the step that they end at
 _MIN_OVERLAP = 0.5
 _QUARTERS = (90, 180, 270)
 _PARTS, _PART = 3, 0.55  # overlapping parts along each side, and their share of it
@@ -149,8 +150,8 @@ class Template:
 
         found = start[:2].astype(np.float32)
         stops = (
-            (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_STEPS, _ECC_CHANGE),
-            (cv2.TERM_CRITERIA_COUNT, _ECC_MORE, 0.0),
+            (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ECC_STEPS, ECC_CHANGE),
+            (cv2.TERM_CRITERIA_COUNT, ECC_MORE, 0.0),
         )
         try:
             for stop in stops:
