@@ -35,6 +35,7 @@ from anomalist.vision.shift.arithmetic import (
     filled,
     gains,
     jpeg_quality,
+    on_grid,
     quantiles_of_counts,
     template_size,
 )
@@ -324,7 +325,7 @@ class InputComparison:
         if not beyond[2:].any():
             dx, dy = np.rint((row - np.median(self._poses, 0))[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
-        return full_size_matrix(pose.matrix, template_size(*size), size)
+        return full_size_matrix(on_grid(pose.matrix), template_size(*size), size)
 
     def _filled(self, moved: Array, seen: Array) -> Array:
         """What a moved picture does not show, filled from a normal one in the light of the picture."""

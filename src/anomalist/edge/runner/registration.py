@@ -35,7 +35,6 @@ from anomalist.vision.shift.arithmetic import (
     RADII,
     SPECTRUM_SIDE,
     Array,
-    on_grid,
     radii,
     turn_and_scale,
 )
@@ -131,7 +130,7 @@ class TemplateMatcher:
         if matrix is None or not np.isfinite(matrix).all():
             return start
         worse = self._agreement(structure, matrix) < self._agreement(structure, start) - NO_WORSE
-        return start if worse else on_grid(matrix)
+        return start if worse else matrix
 
     def _agreement(self, structure: Array, matrix: Array) -> float:
         size = self.structure.shape[0], self.structure.shape[1]

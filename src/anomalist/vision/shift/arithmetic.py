@@ -44,7 +44,8 @@ def template_size(height: int, width: int) -> tuple[int, int]:
 def on_grid(matrix: Array) -> Array:
     """A matrix between template and picture, float64 (3, 3), in steps far below what can be seen.
 
-    Where two libraries compute it alike to seven digits, it is the same, and so is the picture it moves.
+    Where two libraries compute it alike to seven digits, it is mostly the same, and so are the bytes of the
+    picture it moves. What is not rounded to bytes takes the matrix as it is: a step is more than the digits.
     """
     steps = np.array([[2.0**20, 2.0**20, 2.0**14]] * 2 + [[1.0, 1.0, 1.0]])
     return np.asarray(np.rint(matrix * steps) / steps)

@@ -19,7 +19,7 @@ from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.resampling import warp_cubic
-from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, template_size
+from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, on_grid, template_size
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.lattice import LatticeComparison
 from anomalist.vision.shift.registration import (
@@ -371,7 +371,7 @@ class InputModel:
         if not beyond[2:].any():
             dx, dy = np.rint((row - usual)[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
-        return full_size_matrix(pose.matrix, template_size(*size), size)
+        return full_size_matrix(on_grid(pose.matrix), template_size(*size), size)
 
 
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"

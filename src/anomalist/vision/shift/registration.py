@@ -28,7 +28,6 @@ from anomalist.vision.shift.arithmetic import (
     NO_WORSE,
     RADII,
     SPECTRUM_SIDE,
-    on_grid,
     radii,
     turn_and_scale,
 )
@@ -164,7 +163,7 @@ class Template:
         if not np.isfinite(matrix).all():
             return start
         worse = self._agreement(structure, matrix) < self._agreement(structure, start) - NO_WORSE
-        return start if worse else on_grid(matrix)
+        return start if worse else matrix
 
     def _agreement(self, structure: FloatArray, matrix: Matrix) -> float:
         """Correlation with the template where both are seen; −1 where too little is."""
