@@ -1,4 +1,4 @@
-"""Measure how changes of the whole picture are told: print the table of docs/benchmarks.md.
+"""Measure how changes of the whole picture are told: print the tables of docs/benchmarks.md.
 
 Four generated products are learned from 60 pictures each. New good parts, and parts with a defect, are
 inspected as they are, after small changes that every line has, and after large ones of which a person has

@@ -53,8 +53,7 @@ def _lines(
 ) -> Iterator[str]:
     yield "# Benchmarks: every set, by one command"
     yield ""
-    yield "Written by the command itself; nothing here is typed. What each column of detection is, and"
-    yield "figures with other settings, are in [Benchmarks](benchmarks.md)."
+    yield "Written by the command itself; nothing here is typed."
     yield ""
     yield "```"
     yield " ".join(
@@ -70,12 +69,12 @@ def _lines(
         for run in sorted((each for each in runs if each.benchmark == benchmark), key=lambda each: each.name):
             yield from ("", f"## {title}: {run.name}", "", "| figure | value |", "|---|---|")
             rows = _rows(run)
-            yield from (f"| {_cell(name)} | {_cell(text)} |" for name, text in rows)
+            yield from (f"| {table_cell(name)} | {table_cell(text)} |" for name, text in rows)
             notes = run.result.get("notes") or ()
-            yield from ("", *(f"- {_cell(str(note))}" for note in notes)) if notes else ()
+            yield from ("", *(f"- {table_cell(str(note))}" for note in notes)) if notes else ()
     if skipped:
         yield from ("", "## Not measured", "")
-        yield from (f"- {_cell(name)}: {_cell(why)}" for name, why in skipped)
+        yield from (f"- {table_cell(name)}: {table_cell(why)}" for name, why in skipped)
 
 
 def _rows(run: SavedRun) -> list[tuple[str, str]]:
@@ -83,30 +82,31 @@ def _rows(run: SavedRun) -> list[tuple[str, str]]:
         return list(shown_figures(run.result))
     if run.benchmark == "reasons":
         return [
-            (each["name"], _share(each["share"], each["interval"], each["of"]))
+            (each["name"], share_cell(each["share"], each["interval"], each["of"]))
             for each in run.result["shares"]
         ]
     if run.benchmark == "mmad":
         return [
-            (name, _share(each["value"], each["interval"], each["n"]))
+            (name, share_cell(each["value"], each["interval"], each["n"]))
             for name, each in run.result["ours"]["by_subtask"].items()
         ]
     if run.benchmark == "questions":
         return [
-            (f"{each['subtask']}: {each['measure']}", _share(each["value"], each["interval"], each["n"]))
+            (f"{each['subtask']}: {each['measure']}", share_cell(each["value"], each["interval"], each["n"]))
             for each in run.result["results"]
         ]
     return list(plain_figures(run.result))
 
 
-def _share(value: float | None, interval: Sequence[float] | None, of: int) -> str:
+def share_cell(value: float | None, interval: Sequence[float] | None, of: int) -> str:
+    """A share of so many, 0 to 1, with its interval."""
     if value is None:
         return "–"
     span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     return f"{value:.3f}{span} of {of}"
 
 
-def _cell(text: str) -> str:
+def table_cell(text: str) -> str:
     """Text within a table: on one line, without what would end the cell or start a link or code."""
     plain = " ".join(text.split())
     for mark in "\\`|[]<>*_":
