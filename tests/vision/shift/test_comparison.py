@@ -42,3 +42,13 @@ def test_light_is_matched_without_regard_to_what_differs() -> None:
     grey[:8, :8] = 255
     assert match_light(mean, grey) == pytest.approx((0.8, 12), abs=0.5)
     assert match_light(np.full((9, 9), 7, np.float32), np.full((9, 9), 9, np.float32)) == (1.0, 2.0)
+
+
+def test_light_moves_no_more_than_the_pixels_do() -> None:
+    rng = np.random.default_rng(3)
+    mean = rng.uniform(20, 220, (96, 96)).astype(np.float32)
+    grey = 0.9 * mean + 7 + rng.normal(0, 2, mean.shape)
+    first = np.array(match_light(mean, grey))
+    for _ in range(200):
+        found = np.array(match_light(mean, grey + rng.normal(0, 1e-4, mean.shape)))
+        assert np.abs((found - first) @ [100, 1]) < 2e-5
