@@ -25,6 +25,7 @@ from typing import Any
 
 from anomalist import __version__
 from anomalist.eval.run_markdown import processor, share_cell, table_cell
+from anomalist.eval.run_page import field_words
 from anomalist.storage.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,7 @@ groups. What each column of detection is says [Evaluate](evaluate.md#columns-of-
 clock, whatever else ran. Measurements of before, with what was tried, are in the
 [record](measurements.md) and the [log](log.md)."""
 _LONG = 8  # values that are shown one by one
+_WIDE = 4  # results that are shown side by side
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _text(output: str) -> Iterator[str]:
 
 
 def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A column a result, a row a figure."""
+    """A column a result, a row a figure; of many results without a name a row each."""
     columns = [dict(_figures(result)) for result in results]
     names = list(dict.fromkeys(name for column in columns for name in column))
     if bench.shown == "detection":
@@ -205,16 +207,16 @@ def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
             name for shown in DETECTION for name in names if name == shown or name.startswith(f"{shown}: ")
         ]
     heads = [column.get(bench.column, str(number)) for number, column in enumerate(columns, 1)]
-    yield (
-        "| figure | "
-        + " | ".join([table_cell(head) for head in heads] if len(heads) > 1 else ["value"])
-        + " |"
-    )
-    yield "|---|" + "---|" * len(columns)
+    grid = [["figure", *(heads if len(heads) > 1 else ["value"])]]
     for name in names:
         if name != bench.column:
-            values = (table_cell(column.get(name, "–")) for column in columns)
-            yield f"| {table_cell(name.replace('_', ' '))} | " + " | ".join(values) + " |"
+            words = ": ".join(field_words(part) for part in name.split(": "))
+            grid.append([words, *(column.get(name, "–") for column in columns)])
+    if len(columns) > _WIDE and bench.column not in columns[0]:
+        grid = [list(row) for row in zip(*grid[1:], strict=True)]
+    yield from ("| " + " | ".join(map(table_cell, row)) + " |" for row in grid[:1])
+    yield "|---|" + "---|" * (len(grid[0]) - 1)
+    yield from ("| " + " | ".join(map(table_cell, row)) + " |" for row in grid[1:])
 
 
 def _figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -74,10 +74,18 @@ def test_several_results_are_columns_and_intervals_stand_behind_figures(script: 
     )
     text = script.page(script.ROOT / script.FIGURES, [bench])
     assert "| figure | one\\|two | three |" in text
-    assert "| auroc | 0.750 (0.500 to 1.000) | 1.235e+04 |" in text
+    assert "| AUROC | 0.750 (0.500 to 1.000) | 1.235e+04 |" in text
     assert "| by: b | – | – |" in text
     assert "| times | – | 20 values, 0 to 19 |" in text
     assert "Measured on 2026-01-02 in 1,234 s, version 9.9, abacus, 2 cores." in text
+
+
+def test_many_results_without_a_name_are_rows(script: Any) -> None:
+    results = [{"side": 40 + number, "auroc": 0.5} for number in range(5)]
+    bench = put(script, "sides", "python sides.py", results)
+    text = script.page(script.ROOT / script.FIGURES, [bench])
+    assert "| side | AUROC |\n|---|---|\n| 40 | 0.500 |\n" in text
+    assert "| 44 | 0.500 |" in text
 
 
 def test_shares_are_rows_by_name(script: Any) -> None:

@@ -197,6 +197,11 @@ _CAPITALS = {
 """Words of fields as people write them."""
 
 
+def field_words(name: str) -> str:
+    """The name of a field as people write it: ``image_auroc`` as "image AUROC"."""
+    return " ".join(_CAPITALS.get(word, word) for word in name.split("_"))
+
+
 def shown_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The figures of detection or video with their intervals, as words and text."""
     for name in _SHOWN:
@@ -205,13 +210,13 @@ def shown_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
             interval = result.get(f"{name}_interval")
             text = "–" if value is None else f"{value:.3f}"
             span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-            yield " ".join(_CAPITALS.get(word, word) for word in name.split("_")), text + span
+            yield field_words(name), text + span
 
 
 def plain_figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Every number of a result with its interval, as words and text, those of its parts named after them."""
     for name, value in result.items():
-        words = before + " ".join(_CAPITALS.get(word, word) for word in name.removeprefix("n_").split("_"))
+        words = before + field_words(name.removeprefix("n_"))
         interval = result.get(f"{name}_interval")
         if isinstance(value, dict) and name != "intervals":
             inside = dict(value)
