@@ -74,7 +74,7 @@ def time_stages(folder: Path, effort: str) -> dict[str, object]:
     """Milliseconds a picture, by stage."""
     surface.EFFORTS["normal"] = 20
     paths = write_tiles(folder / "pictures", range(TO_LEARN + BATCH))
-    profile = learn(paths[:TO_LEARN], profile=folder / "profile", effort=effort)
+    profile = learn(paths[:TO_LEARN], profile=folder / "profile", effort=effort, detector="surface")
     inspector, detector = Inspector(profile, model="evidence", memory=False), profile.detector
     new = [np.asarray(Image.open(path)) for path in paths[-BATCH:]]
     assert isinstance(detector, SurfaceDetector)

@@ -190,6 +190,16 @@ def test_the_summary_says_what_the_decision_rests_on() -> None:
     assert (crossed.method, crossed.reachable, crossed.approximate) == ("cv+", True, True)
 
 
+def test_what_scores_as_high_is_counted_and_not_turned_back_from_the_p_value() -> None:
+    groups = np.arange(12) // 2
+    assert split(np.arange(12), groups).summary([8], 0.05).reached == 4
+    crossed = CalibrationSet(np.arange(12.0), np.arange(12) % 2, np.arange(12))
+    assert crossed.summary([8, 11], 0.2).reached == 3  # 8 and 10 of the one fold, 11 of the other
+    left_out = CalibrationSet(np.arange(12.0), np.zeros(12, np.int64), groups, left_out=True)
+    for score, reached in ((11.5, 0), (10.9, 1), (9.0, 3)):
+        assert left_out.summary([score], 0.05).reached == reached
+
+
 # --- stability ----------------------------------------------------------------------------------------------
 
 

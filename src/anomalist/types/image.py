@@ -191,6 +191,9 @@ class Calibration(Frozen):
     )
     normals: int = Field(ge=0, description="calibration pictures")
     groups: int = Field(ge=0, description="independent groups among them (= normals when none are named)")
+    reached: int | None = Field(
+        None, ge=0, description="calibration pictures that score as high; null in records of before"
+    )
     false_alarm_rate: float = Field(gt=0, lt=1, description="the rate that is decided at")
     default_rate: float | None = Field(
         None, description="the default rate, where it is out of reach and the lowest that is not replaces it"

@@ -117,6 +117,10 @@ class CalibrationSet:
         reached = self.scores >= against
         return float((1 + self._weights[reached].sum()) / (self.n_groups + 1))
 
+    def reached(self, scores: npt.ArrayLike) -> int:
+        """How many calibration pictures score as high as a new one; ``scores`` as for `p_value`."""
+        return int(np.count_nonzero(self.scores >= self._against(scores)))
+
     def threshold(self, rate: float) -> float | None:
         """Score above which (strictly) p ≤ ``rate``; None when out of reach.
 
@@ -156,6 +160,7 @@ class CalibrationSet:
             method=self.method,
             normals=len(self.scores),
             groups=self.n_groups,
+            reached=self.reached(scores),
             false_alarm_rate=rate,
             reachable=self.n_groups >= groups_needed(rate),
             default_rate=DEFAULT_RATE if lowest else None,

@@ -140,6 +140,20 @@ def test_without_calibration_the_claims_say_so(media: Media, evidence: Callable[
             {"p": 0.5, "normals": 6, "groups": 1},
             "higher than that of all 6 normal pictures (in 1 group) it was calibrated on",
         ),
+        # After a jackknife a p-value lies between those of whole pictures; what was counted is said.
+        (
+            {"p": 1.03 / 26, "groups": 25, "reached": 1, "method": "jackknife", "approximate": True},
+            "reached by 1 of the 100 normal pictures (in 25 groups) it was calibrated on "
+            "(p ≈ 0.040, each group weighing the same, asked rate 0.05",
+        ),
+        (
+            {"p": 1.3 / 101, "reached": 1, "method": "jackknife", "approximate": True},
+            "reached by 1 of the 100 normal pictures it was calibrated on (p ≈ 0.013,",
+        ),
+        (
+            {"p": 1.3 / 26, "groups": 25, "reached": 0, "method": "jackknife", "approximate": True},
+            "higher than that of all 100 normal pictures (in 25 groups) it was calibrated on (p ≈ 0.050,",
+        ),
         ({"p": 1 / 5001, "normals": 5000, "groups": 5000}, "(p = 0.0002, asked rate 0.05)"),
         (
             {"p": 1 / 101, "method": "cv+", "approximate": True},

@@ -17,7 +17,7 @@ from tests.pictures import SIDE, holed
 CALIBRATION = CalibrationSet(np.arange(30) / 10, np.zeros(30, np.int64), np.arange(30))
 
 
-def inspected(*extra: Claim) -> Inspection:
+def inspected(*extra: Claim, calibration: CalibrationSet = CALIBRATION) -> Inspection:
     """A tile with a hole, as measurement alone judges it, with further claims."""
     media = Media("holed.png", "0" * 64, holed(1))
     score_map = (255 - media.pixels.mean(2)).astype(np.float32)
@@ -28,9 +28,9 @@ def inspected(*extra: Claim) -> Inspection:
         score_map=score_map,
         mask=mask,
         roi_area=mask.size,
-        p_value=CALIBRATION.p_value([4.0]),
-        threshold=CALIBRATION.threshold(0.05),
-        calibration=CALIBRATION.summary([4.0], 0.05),
+        p_value=calibration.p_value([4.0]),
+        threshold=calibration.threshold(0.05),
+        calibration=calibration.summary([4.0], 0.05),
         regions=find_regions(media.pixels, score_map, mask),
     )
     verdict = EvidenceReasoner().judge(media, evidence, Recall(), Policy())
@@ -48,6 +48,14 @@ def test_what_was_measured_holds() -> None:
     assert len(checked) >= 4
     assert all(claim.exists and not claim.wrong for claim in checked)
     assert sum(claim.numbers for claim in checked) >= 6
+
+
+def test_a_score_just_below_the_highest_normal_is_reached_by_one() -> None:
+    scores = np.append(np.linspace(0, 3, 59), 4.001)
+    calibration = CalibrationSet(scores, np.zeros(60, np.int64), np.arange(60) // 3, left_out=True)
+    checked = check_claims(inspected(calibration=calibration), calibration)
+    assert "reached by 1 of the 60 normal pictures (in 20 groups)" in checked[0].text
+    assert not any(claim.wrong for claim in checked)
 
 
 @pytest.mark.parametrize(

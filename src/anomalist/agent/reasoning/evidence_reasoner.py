@@ -197,6 +197,8 @@ def score_claim(evidence: Evidence) -> Claim:
         about = "p ≈" if calibration.approximate else "p ="
         shown = f"{p:.3f}" if p >= 0.001 else f"{p:.1g}"
         cross = APPROXIMATE_BECAUSE.get(calibration.method, "")
+        weighed = calibration.reached and calibration.groups < calibration.normals
+        shown += ", each group weighing the same" if weighed else ""
         text = (
             f"The score of {evidence.score:.3g} is {_rank_phrase(p, calibration)} "
             f"({about} {shown}, {_rate_phrase(calibration)}{cross})."
@@ -218,23 +220,26 @@ def _rate_phrase(calibration: Calibration) -> str:
 
 
 def _rank_phrase(p: float, calibration: Calibration) -> str:
-    """Turn a p-value back into the rank that it came from: p = (1 + as high) / (groups + 1).
+    """How many of the normals score as high.
 
-    With groups the normals that score as high are weighted so that each group counts once.
+    Where that was not recorded it is turned back from the p-value, (1 + as high) / (groups + 1), in which the
+    normals that score as high are weighted so that each group counts once.
     """
     as_high = p * (calibration.groups + 1) - 1
     normals, grouped = calibration.normals, calibration.groups < calibration.normals
     pool = f"{normals} normal picture{'s' if normals != 1 else ''}"
     if grouped:
         pool += f" (in {calibration.groups} group{'s' if calibration.groups != 1 else ''})"
-    if as_high < 1e-6:
+    reached = calibration.reached
+    if reached == 0 or (reached is None and as_high < 1e-6):
         if normals == 1:
             return "higher than that of the only normal picture it was calibrated on"
         return f"higher than that of all {pool} it was calibrated on"
-    if grouped:
+    if reached is None and grouped:
         share = percent(min(1.0, as_high / calibration.groups))
         return f"reached by {share} of the {pool} it was calibrated on, each group weighing the same"
-    return f"reached by {round(as_high)} of the {pool} it was calibrated on"
+    count = round(as_high) if reached is None else reached
+    return f"reached by {count} of the {pool} it was calibrated on"
 
 
 def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:

@@ -147,15 +147,16 @@ def _score_numbers(evidence: Evidence, calibration: CalibrationSet | None) -> It
     about, p = evidence.calibration, evidence.p_value
     if about is None or p is None:
         return
-    groups, normals = about.groups, about.normals
+    groups, normals, reached = about.groups, about.normals, about.reached
     if calibration is not None:
         groups, normals = calibration.n_groups, len(calibration.scores)
         if calibration.n_folds == 1:
-            p = calibration.p_value([evidence.score])
+            p, reached = calibration.p_value([evidence.score]), calibration.reached([evidence.score])
         threshold = calibration.threshold(about.false_alarm_rate)
         yield from () if threshold is None else (threshold,)
     as_high = p * (groups + 1) - 1
-    yield from (p, groups, normals, round(as_high), as_high / groups)
+    yield from (p, groups, normals)
+    yield from (round(as_high), as_high / groups) if reached is None else (reached,)
     yield from (about.false_alarm_rate, about.default_rate or 0.0, about.normals_needed - groups)
 
 
