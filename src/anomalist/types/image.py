@@ -190,10 +190,8 @@ class Calibration(Frozen):
         description='"cv+" (cross-fitted) and "jackknife" (each object left out in turn) are approximate'
     )
     normals: int = Field(ge=0, description="calibration pictures")
+    reached: int | None = Field(None, ge=0, description="of them score as high; null in records of before")
     groups: int = Field(ge=0, description="independent groups among them (= normals when none are named)")
-    reached: int | None = Field(
-        None, ge=0, description="calibration pictures that score as high; null in records of before"
-    )
     false_alarm_rate: float = Field(gt=0, lt=1, description="the rate that is decided at")
     default_rate: float | None = Field(
         None, description="the default rate, where it is out of reach and the lowest that is not replaces it"
