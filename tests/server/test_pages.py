@@ -71,9 +71,11 @@ def hole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inspect(page: Any, picture: Path) -> None:
     page.goto("/")
+    listed = int(page.locator("#inspected .amount").inner_text())
     page.get_by_label("False-alarm rate").fill("0.1")
     page.set_input_files("#pictures", str(picture))
     page.get_by_text("1 inspected.").wait_for(timeout=120_000)
+    assert page.locator("#inspected .amount").inner_text() == str(listed + 1)
 
 
 def test_an_inspector_inspects_looks_closer_asks_and_corrects(page: Any, hole: Path) -> None:

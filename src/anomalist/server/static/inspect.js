@@ -6,6 +6,7 @@ const form = document.querySelector("#bench");
 const state = document.querySelector("#state");
 const list = document.querySelector("#list tbody");
 const empty = document.querySelector(".empty");
+const amount = document.querySelector("#inspected .amount");
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
 const byReference = () => "reference" in form.elements.profile.selectedOptions[0].dataset;
@@ -62,6 +63,8 @@ async function taken(files) {
       const found = await inspect(files.slice(at, at + TOGETHER));
       done += found.length;
       list.prepend(...found.map(row));
+      const before = Number(amount.textContent.replaceAll(",", ""));
+      amount.textContent = (before + found.length).toLocaleString("en-US");
       empty.hidden = true;
     } catch (error) {
       sayError(error);
