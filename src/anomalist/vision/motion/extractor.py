@@ -311,7 +311,7 @@ class MotionExtractor:
                 still=0.0,
                 repeats=True,
                 state=replace(self._last.state, changed=False),
-                camera=self._check(self._last.grey, self._last.velocity, frame.time),
+                background=None,
             )
             return self._last
         still = self._news.gap(frame.time, cut=frame.cut or missing > 0)
@@ -325,7 +325,6 @@ class MotionExtractor:
         state = self._kinds.update(frame.pixels, working, velocity, frame.time)
         if state.changed:
             self._chained_flow.reset()
-        self._choose_reference(state)
         right, down = cv2.split(velocity)
         speed = cv2.magnitude(right, down)
         self._last = _FrameFlow(
@@ -339,25 +338,11 @@ class MotionExtractor:
             down=down,
             speed=speed,
             state=state,
-            adaptive=self._reference.adaptive,
-            camera=self._check(grey, velocity, frame.time),
+            background=self._anew(state),
             jump=jump,
             still=still,
         )
         return self._last
-
-    def _choose_reference(self, state: PictureState) -> None:
-        """Take what pictures of this kind are compared with."""
-        background = self._anew(state)
-        if state.changed and not state.kind:
-            self._reference = self._learned
-        elif background is not None or (state.changed and state.kind):
-            self._reference = _Reference(background, moves=self._moves)
-
-    def _check(self, grey: UInt8Array, velocity: FloatArray, time: float) -> _CameraState:
-        camera = self._reference.camera
-        trouble = camera.check(grey, velocity, time)
-        return _CameraState(trouble, suspicious=camera.suspicious, possibly_faulty=camera.possibly_faulty)
 
     def _anew(self, state: PictureState) -> Background | None:
         """Background of another kind of picture, once there is enough of it."""
@@ -369,14 +354,19 @@ class MotionExtractor:
         return replace(found, contrast=_MIN_CONTRAST * float(np.clip(gain, _MIN_GAIN, 1)))
 
     def _segment(self, flow: _FrameFlow) -> FrameMotion:
-        kind, settled, adaptive = flow.state.kind, flow.state.settled, flow.adaptive
-        trouble = flow.camera.trouble
+        kind, settled = flow.state.kind, flow.state.settled
+        if flow.state.changed and not kind:
+            self._reference = self._learned
+        elif flow.background is not None or (flow.state.changed and kind):
+            self._reference = _Reference(flow.background, moves=self._moves)
+        camera, adaptive = self._reference.camera, self._reference.adaptive
+        trouble = camera.check(flow.grey, flow.velocity, flow.time)
         if not settled and trouble not in ("black", "frozen"):
             trouble = None  # what was learned tells nothing of it
         mask: BoolArray = np.zeros(self._size, np.bool_)
         if adaptive is not None and settled:
             # A faulty camera's picture must not become the background.
-            learns = trouble is None and not flow.camera.suspicious
+            learns = trouble is None and not camera.suspicious
             difference = adaptive.difference(flow.grey, flow.time, learn=learns)
             mask = foreground_mask(difference, flow.speed, self._slowest) & self._counts
             if flow.fresh:
@@ -393,7 +383,7 @@ class MotionExtractor:
             time=flow.time,
             cut=flow.cut or still > 0,
             trouble=trouble,
-            fresh=flow.fresh or not settled or flow.camera.possibly_faulty,
+            fresh=flow.fresh or not settled or camera.possibly_faulty,
             pixels=flow.pixels,
             mask=mask,
             sums=sums,
@@ -413,22 +403,9 @@ class _Reference:
         self.camera = CameraMonitor(None if background is None else background.grey, moves=moves)
 
 
-@dataclass(frozen=True)
-class _CameraState:
-    """What the camera's monitor says after a frame: the fault, if any, and whether one is or may be there."""
-
-    trouble: TroubleKind | None
-    suspicious: bool
-    possibly_faulty: bool
-
-
 @dataclass(frozen=True, eq=False)
 class _FrameFlow:
-    """A frame in grey with its optical flow: vectors, components and length.
-
-    What it is compared with and the state of the camera are found in the thread of the flow, too, so that
-    both threads have about as much to do.
-    """
+    """A frame in grey with its optical flow: vectors, components and length."""
 
     time: float
     cut: bool
@@ -440,8 +417,7 @@ class _FrameFlow:
     down: FloatArray
     speed: FloatArray
     state: PictureState
-    adaptive: AdaptiveBackground | None  # None while that of another kind of picture is being learned
-    camera: _CameraState
+    background: Background | None  # of another kind of picture, when it was learned
     jump: float = 0.0
     still: float = 0.0  # seconds before it in which only repeats came
     repeats: bool = False
