@@ -9,7 +9,6 @@ A command that fails leaves the figures of before. ``--page`` alone writes the p
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shlex
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalist import __version__
+from anomalist.eval.result_cache import content_key, files_digest
 from anomalist.eval.run_markdown import processor, share_cell, table_cell
 from anomalist.eval.run_page import field_words
 from anomalist.storage.files import write_atomically
@@ -90,26 +90,14 @@ def load_benches() -> tuple[Bench, ...]:
 BENCHES = load_benches()
 
 
-def code_digest() -> str:
-    """Digest of what figures depend on: the package and the scripts."""
-    files = sorted(
-        path
-        for folder in ("src", "scripts")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in (".py", ".json", ".csv", ".txt", ".safetensors", ".yaml")
-    )
-    found = hashlib.sha256()
-    for path in files:
-        found.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:16]
+def code_key() -> str:
+    """What figures depend on: the package, as for cached results of evaluations, and the scripts."""
+    return content_key(files_digest(sorted((ROOT / "scripts").rglob("*.py"))))
 
 
 def parsed(output: str) -> list[Any]:
     """Results of a command: its JSON objects, one a line; where there are none its text."""
-    rows = []
-    for line in output.splitlines():
-        if line.startswith("{"):
-            rows.append(json.loads(line))
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return rows or [output.strip()]
 
 
@@ -125,7 +113,7 @@ def measure(bench: Bench, data: str) -> bool:
         "command": bench.command,
         "measured": date.today().isoformat(),
         "version": __version__,
-        "code": code_digest(),
+        "code": code_key(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "seconds": round(time.perf_counter() - began),
@@ -139,7 +127,7 @@ def measure(bench: Bench, data: str) -> bool:
 def is_current(name: str) -> bool:
     """Whether there are figures of this very code."""
     path = ROOT / FIGURES / f"{name}.json"
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["code"] == code_digest()
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["code"] == code_key()
 
 
 def page(figures: Path, benches: Sequence[Bench] = BENCHES) -> str:
@@ -214,9 +202,8 @@ def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
             grid.append([words, *(column.get(name, "–") for column in columns)])
     if len(columns) > _WIDE and bench.column not in columns[0]:
         grid = [list(row) for row in zip(*grid[1:], strict=True)]
-    yield from ("| " + " | ".join(map(table_cell, row)) + " |" for row in grid[:1])
-    yield "|---|" + "---|" * (len(grid[0]) - 1)
-    yield from ("| " + " | ".join(map(table_cell, row)) + " |" for row in grid[1:])
+    heading, *rows = ("| " + " | ".join(map(table_cell, row)) + " |" for row in grid)
+    yield from (heading, "|" + "---|" * len(grid[0]), *rows)
 
 
 def _figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

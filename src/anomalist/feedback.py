@@ -78,7 +78,6 @@ def event_rank_adjustments(store: CaseStore, records: Sequence[ClipRecord]) -> d
 
 def stored_rank_adjustments(records: Sequence[ClipRecord]) -> Mapping[str, RankAdjustment]:
     """The same from the case store of this user; nothing where there is none yet."""
-
     if not is_stored(Settings().cases):
         return {}
     with CaseStore() as store:

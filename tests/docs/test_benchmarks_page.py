@@ -111,8 +111,8 @@ def test_what_a_command_prints_is_kept_with_the_code_it_was_measured_with(script
     assert not script.is_current("sum")
     assert script.measure(bench, "")
     assert script.is_current("sum")
-    (script.ROOT / "src").mkdir()
-    (script.ROOT / "src" / "changed.py").write_text("x = 1")
+    (script.ROOT / "scripts").mkdir()
+    (script.ROOT / "scripts" / "changed.py").write_text("x = 1")
     assert not script.is_current("sum")
     assert "| a | 2 |" in script.page(script.ROOT / script.FIGURES, [bench])
 
