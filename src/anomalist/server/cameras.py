@@ -30,6 +30,7 @@ from anomalist.server.following import MAX_EVENTS, CameraRun
 from anomalist.server.jobs import LEASE
 from anomalist.server.problems import ConflictError, ForbiddenError, NotFoundError
 from anomalist.server.scene_zones import drawn_zones
+from anomalist.storage.artifacts import profile_path
 from anomalist.storage.places import send_soon, share_profiles
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
@@ -315,7 +316,7 @@ class Cameras:
                     "Its address is not in the list of cameras any more.",
                     "Start the server with --camera ADDRESS",
                 )
-            share_profiles()
+            share_profiles(at_once=not profile_path(camera.scene).is_dir())
             triage = self._triages.open(camera.scene, drawn_zones(self._database, camera.scene))
         except AnomalistError as error:
             self._try_again(camera.name, str(error))

@@ -121,8 +121,8 @@ class LoadedProfiles:
             return file_sha256(basis.reference) if basis.reference.is_file() else ""
         if basis.profile is None:
             return ""
-        share_profiles()
         path = profile_path(basis.profile)
+        share_profiles(at_once=not path.is_dir())  # another server may have learned it a moment ago
         return describe_learned(path).digest if path.is_dir() else ""
 
 

@@ -232,7 +232,7 @@ class JobWork:
 
     def _inspect(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = InspectSpec.model_validate(job.spec)
-        share_profiles()
+        share_profiles(at_once=spec.profile is not None and not profile_path(spec.profile).is_dir())
         _bring((*spec.paths, *((spec.reference,) if spec.reference else ())))
         images = list_images(spec.paths).images
         if not images:
@@ -258,7 +258,7 @@ class JobWork:
 
     def _triage(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = TriageSpec.model_validate(job.spec)
-        share_profiles()
+        share_profiles(at_once=not profile_path(spec.scene).is_dir())
         _bring(spec.paths)
         triage = Triage(
             TriageSettings(
