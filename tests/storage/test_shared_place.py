@@ -11,7 +11,7 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.storage.object_store import ObjectStore
-from anomalist.storage.places import PlaceUnreachableError, here, using_place
+from anomalist.storage.places import PlaceUnreachableError, bring_profile, here, using_place
 from anomalist.storage.shared_place import SharedPlace
 from tests.object_server import ObjectServer, object_server
 
@@ -165,6 +165,18 @@ def test_a_profile_that_one_learned_or_learned_again_is_used_by_the_other(homes:
     two.place.share_profiles(at_once=True)
     one.place.share_profiles(at_once=True)
     assert (one.profiles / "tiles" / "profile.json").read_bytes() == b"by the other"
+
+
+def test_a_profile_that_is_not_here_is_looked_for_however_lately_that_was_done(
+    homes: tuple[Home, Home],
+) -> None:
+    one, two = homes
+    two.place.share_profiles(at_once=True)
+    write(one.profiles / "tiles" / "profile.json", b"learned")
+    one.place.share_profiles(at_once=True)
+    with using_place(two.place):
+        bring_profile(two.profiles / "tiles")
+    assert (two.profiles / "tiles" / "profile.json").read_bytes() == b"learned"
 
 
 def test_another_profile_of_the_same_name_is_never_overwritten(objects: ObjectServer, tmp_path: Path) -> None:

@@ -30,8 +30,7 @@ from anomalist.server.following import MAX_EVENTS, CameraRun
 from anomalist.server.jobs import LEASE
 from anomalist.server.problems import ConflictError, ForbiddenError, NotFoundError
 from anomalist.server.scene_zones import drawn_zones
-from anomalist.storage.artifacts import profile_path
-from anomalist.storage.places import send_soon, share_profiles
+from anomalist.storage.places import bring_profile, send_soon
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
 from anomalist.vision.media.sources import redact_url, scheme_of
@@ -316,7 +315,7 @@ class Cameras:
                     "Its address is not in the list of cameras any more.",
                     "Start the server with --camera ADDRESS",
                 )
-            share_profiles(at_once=not profile_path(camera.scene).is_dir())
+            bring_profile(camera.scene)
             triage = self._triages.open(camera.scene, drawn_zones(self._database, camera.scene))
         except AnomalistError as error:
             self._try_again(camera.name, str(error))

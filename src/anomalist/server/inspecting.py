@@ -31,7 +31,7 @@ from anomalist.server.store import Inspected, InspectionStore
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import file_sha256
-from anomalist.storage.places import send_soon, share_profiles
+from anomalist.storage.places import bring_profile, send_soon
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learned import describe_learned, learned_folders
@@ -121,8 +121,8 @@ class LoadedProfiles:
             return file_sha256(basis.reference) if basis.reference.is_file() else ""
         if basis.profile is None:
             return ""
+        bring_profile(basis.profile)
         path = profile_path(basis.profile)
-        share_profiles(at_once=not path.is_dir())  # another server may have learned it a moment ago
         return describe_learned(path).digest if path.is_dir() else ""
 
 

@@ -26,7 +26,7 @@ from anomalist.server.jobs import Job, JobKind, Report, Worker
 from anomalist.server.store import InspectionStore
 from anomalist.storage.artifacts import ArtifactKind, profile_path
 from anomalist.storage.files import replace_folder, write_atomically
-from anomalist.storage.places import here, send_soon, share_profiles, take_run
+from anomalist.storage.places import bring_profile, here, send_soon, share_profiles, take_run
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
@@ -232,7 +232,8 @@ class JobWork:
 
     def _inspect(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = InspectSpec.model_validate(job.spec)
-        share_profiles(at_once=spec.profile is not None and not profile_path(spec.profile).is_dir())
+        if spec.profile is not None:
+            bring_profile(spec.profile)
         _bring((*spec.paths, *((spec.reference,) if spec.reference else ())))
         images = list_images(spec.paths).images
         if not images:
@@ -258,7 +259,7 @@ class JobWork:
 
     def _triage(self, job: Job, report: Report) -> Mapping[str, Any]:
         spec = TriageSpec.model_validate(job.spec)
-        share_profiles(at_once=not profile_path(spec.scene).is_dir())
+        bring_profile(spec.scene)
         _bring(spec.paths)
         triage = Triage(
             TriageSettings(

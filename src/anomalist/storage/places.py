@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from anomalist.errors import DataError
+from anomalist.storage.artifacts import profile_path
 
 
 class PlaceUnreachableError(DataError):
@@ -126,6 +127,14 @@ def take_run(run: Path) -> bool:
 def share_profiles(*, at_once: bool = False) -> None:
     """See `ArtifactPlace.share_profiles`."""
     _used[-1].share_profiles(at_once=at_once)
+
+
+def bring_profile(name: str | Path) -> None:
+    """Have a profile or a scene here as it is shared, also one that another server shared a moment ago.
+
+    Raises ProfileError for a name that can't be one.
+    """
+    share_profiles(at_once=not profile_path(name).is_dir())
 
 
 @contextmanager
