@@ -108,7 +108,8 @@ def jpegs(frames: int) -> list[bytes]:
 def test_a_camera_that_dies_is_said_to_be_lost_and_is_tried_until_it_is_back(
     street: Scene, films: Path, triages: Open
 ) -> None:
-    server = Server("jpeg", [jpegs(20), jpegs(200)], 0.02)
+    # Away for longer than silence takes to be noticed, or a fast machine is back before that.
+    server = Server("jpeg", [jpegs(20), jpegs(200)], 0.02, away=2.0)
     cameras = cameras_of(
         street, gate=films / "runner.mp4", door=f"http://{server.host}/video", off="rtsp://127.0.0.1:9/x"
     )

@@ -65,11 +65,13 @@ class Camera:
     """A camera that, connection after connection, sends the next of some films, then is gone.
 
     ``kind`` is "rtsp" (MPEG transport streams by RTP) or "jpeg" (lists of JPEGs by HTTP); ``pause`` is the
-    seconds between pieces.
+    seconds between pieces, ``away`` those after a connection in which the next one gets no answer.
     """
 
-    def __init__(self, kind: str, films: Sequence[bytes | Sequence[bytes]], pause: float) -> None:
-        self._kind, self._films, self._pause = kind, list(films), pause
+    def __init__(
+        self, kind: str, films: Sequence[bytes | Sequence[bytes]], pause: float, away: float = 0.0
+    ) -> None:
+        self._kind, self._films, self._pause, self._away = kind, list(films), pause, away
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
@@ -84,6 +86,7 @@ class Camera:
                     self._send_rtp(file, self._films.pop(0))
                 else:
                     self._send_jpegs(file, self._films.pop(0))
+            time.sleep(self._away)
         self.close()
 
     def close(self) -> None:
