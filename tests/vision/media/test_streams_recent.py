@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -43,6 +44,17 @@ def test_it_is_a_video_of_what_it_remembers() -> None:
     assert 3.0 <= frame.time < 3.3
     assert np.abs(frame.pixels.astype(int) - picture(frame.index)).mean() < 12  # JPEG
     assert len(list(recent.frames(rate=1.0))) == 5
+
+
+@pytest.mark.parametrize("seconds", [0.1, 3.0, 3.1])
+def test_the_newest_frame_is_there_whether_or_not_it_is_one_of_those_kept(seconds: float) -> None:
+    recent = RecentFrames("cam")
+    *_, newest = recent.record(stream(seconds))
+    for held in (recent, recent.snapshot(), copy.copy(recent)):
+        *_, last = held.frames()
+        assert last.index == newest.index
+        assert np.abs(last.pixels.astype(int) - newest.pixels).mean() < 12
+        assert [frame.index for frame in held.frames(start=newest.time)] == [newest.index]
 
 
 def test_before_the_first_frame_there_is_no_size() -> None:

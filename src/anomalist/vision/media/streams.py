@@ -206,6 +206,8 @@ class _JpegFrame:
 class RecentFrames:
     """Ring buffer of the last frames of a stream, as JPEG; a `Video` of what it holds.
 
+    It holds the newest frame besides, so that there is always one at or after the time of an event.
+
     Parameters
     ----------
     source : the address, as it is shown.
@@ -217,6 +219,7 @@ class RecentFrames:
         self.notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
         self._kept: deque[_JpegFrame] = deque()
+        self._newest: Frame | None = None
         self._lock = Lock()  # frames may be recorded and read in different threads
 
     @property
@@ -234,38 +237,45 @@ class RecentFrames:
     def record(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield every frame, keeping ``RECENT_RATE`` a second for the last ``RECENT_SECONDS``."""
         for frame in frames:
-            if not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3:
-                self._size = frame.pixels.shape[0], frame.pixels.shape[1]
-                kept = _JpegFrame(
-                    frame.index, frame.time, frame.cut, encode_jpeg(frame.pixels, _JPEG_QUALITY)
-                )
-                with self._lock:
+            due = not self._kept or frame.time - self._kept[-1].time >= 1 / RECENT_RATE - 1e-3
+            kept = _encoded(frame) if due else None
+            with self._lock:
+                self._newest = frame
+                if kept is not None:
+                    self._size = frame.pixels.shape[0], frame.pixels.shape[1]
                     self._kept.append(kept)
-                    while frame.time - self._kept[0].time > RECENT_SECONDS:
-                        self._kept.popleft()
+                while frame.time - self._kept[0].time > RECENT_SECONDS:
+                    self._kept.popleft()
             yield frame
 
     def __reduce__(self) -> tuple[Callable[..., RecentFrames], tuple[object, ...]]:
         """A lock can't be sent to another process; what is remembered can."""
-        with self._lock:
-            return _remembered, (self.source, self._size, self._kept.copy())
+        return _remembered, (self.source, self._size, self._all_kept())
 
     def snapshot(self) -> RecentFrames:
         """What is remembered now, kept while the stream goes on."""
+        return _remembered(self.source, self._size, self._all_kept())
+
+    def _all_kept(self) -> deque[_JpegFrame]:
         with self._lock:
-            return _remembered(self.source, self._size, self._kept.copy())
+            kept, newest = self._kept.copy(), self._newest
+        if newest is not None and newest.time > kept[-1].time:
+            kept.append(_encoded(newest))
+        return kept
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:
         """Yield the kept frames with start ≤ time < stop, at most ``rate`` a second."""
         due = start
-        with self._lock:
-            kept_now = tuple(self._kept)
-        for kept in kept_now:
+        for kept in self._all_kept():
             if kept.time >= due and (stop is None or kept.time < stop):
                 due = kept.time + 1 / rate - 1e-3 if rate else kept.time
                 yield Frame(kept.index, kept.time, _decode_jpeg(kept.jpeg), kept.cut)
+
+
+def _encoded(frame: Frame) -> _JpegFrame:
+    return _JpegFrame(frame.index, frame.time, frame.cut, encode_jpeg(frame.pixels, _JPEG_QUALITY))
 
 
 def _remembered(source: str, size: tuple[int, int] | None, kept: deque[_JpegFrame]) -> RecentFrames:
