@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import pytest
 
-from anomalist.vision.shift.model import InputModel, warp_back
+from anomalist.types.common import UInt8Array
+from anomalist.vision.shift.fitting import fit_input_model
+from anomalist.vision.shift.model import InputModel, InputSample, warp_back
 from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, cropped, make_part, make_scene
 
 Model = Callable[[str], InputModel]
@@ -106,6 +109,48 @@ def test_another_format_is_named(model_of: Model) -> None:
     (change,) = model_of("label").assess(make_part("label", 1)[0][:, :200]).shift.changes
     assert change.name == "format"
     assert "200×256" in change.words
+
+
+def ribbed(seed: int, height: int = 256, pitch: float = 9.0) -> UInt8Array:
+    """A sheet with ribs along it that begin anywhere, in uneven metal, uint8 (height, 256, 3)."""
+    rng = np.random.default_rng(seed)
+    ribs = np.sin(2 * np.pi * (np.arange(256) / pitch + rng.uniform()))
+    uneven = cv2.GaussianBlur(rng.normal(0, 60, (height, 256)), (0, 0), sigmaX=1.5, sigmaY=6)
+    return np.repeat(np.clip(130 + 25 * ribs + uneven, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def model_of_pictures(pictures: Sequence[UInt8Array]) -> InputModel:
+    samples = [InputSample.of(picture, None) for picture in pictures]
+    return fit_input_model(samples, lambda number: pictures[number], None, 0)
+
+
+@pytest.mark.parametrize("height", [100, 256, 2000])
+def test_a_longer_or_shorter_piece_of_a_texture_is_the_same_texture(height: int) -> None:
+    model = model_of_pictures([ribbed(seed) for seed in range(8)])
+    assert model.grain is not None
+    assert model.assess(ribbed(100, height)).shift.changes == ()
+    turned = model.assess(ribbed(102, 256)[:height].transpose(1, 0, 2)).shift.changes
+    assert {change.name for change in turned} <= {"product", "rotation"}
+    assert turned
+    (wider,) = model.assess(ribbed(101, height, pitch=11)).shift.changes
+    assert wider.name == "scale"
+
+
+def cloudy(seed: int) -> UInt8Array:
+    """A matt sheet with slow changes of tone, which have no direction, uint8 (256, 256, 3)."""
+    rng = np.random.default_rng(seed)
+    tone = cv2.resize(rng.normal(0, 20, (8, 8)), (256, 256)) + rng.normal(0, 3, (256, 256))
+    return np.repeat(np.clip(130 + tone, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("draw", [cloudy, lambda seed: make_part("woven", seed)[0]], ids=["cloudy", "woven"])
+@pytest.mark.parametrize("normals", [1, 2, 3, 5])
+def test_of_a_texture_known_by_few_pictures_a_new_one_is_neither_another_thing_nor_turned(
+    normals: int, draw: Callable[[int], UInt8Array]
+) -> None:
+    model = model_of_pictures([draw(seed) for seed in range(normals)])
+    for seed in range(1000, 1008):
+        assert model.assess(draw(seed)).shift.changes == (), seed
 
 
 def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:

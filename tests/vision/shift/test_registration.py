@@ -7,8 +7,8 @@ import pytest
 
 from anomalist.vision.shift.arithmetic import template_size, turn_and_scale
 from anomalist.vision.shift.registration import (
-    Grain,
     band_pass,
+    fit_grain,
     fit_template,
     log_polar_spectrum,
 )
@@ -46,10 +46,16 @@ def test_a_texture_without_a_place_has_no_template() -> None:
 
 
 def test_grain_tells_turn_and_scale() -> None:
-    grain = Grain.fit(structures("woven", range(12)))
+    grain, _ = fit_grain(structures("woven", range(12)))
     pose = grain.register(band_pass(moved(0, 0, -5, 1.1)(make_scene("woven", 60)[0]), SIZE))
     assert pose.degrees == pytest.approx(5, abs=0.7)
     assert pose.scale == pytest.approx(1.1, abs=0.02)
+
+
+def test_normals_agree_with_the_grain_of_the_others_as_new_pictures_do() -> None:
+    grain, poses = fit_grain(structures("woven", range(4)))
+    new = [grain.register(one).agreement for one in structures("woven", range(60, 72))]
+    assert np.median([pose.agreement for pose in poses]) == pytest.approx(np.median(new), abs=0.1)
 
 
 def test_a_spectrum_is_neither_turned_nor_scaled_against_itself() -> None:

@@ -34,6 +34,7 @@ from anomalist.vision.shift.arithmetic import (
     coarseness,
     filled,
     gains,
+    grain_part,
     jpeg_quality,
     on_grid,
     quantiles_of_counts,
@@ -226,15 +227,15 @@ class InputComparison:
         )
 
     def _pose(self, pixels: Array) -> FoundPose | None:
-        if self._template is None and self._grain is None:
-            return None
-        structure = band_pass(pixels, template_size(*pixels.shape[:2]))
         if self._template is not None:
+            structure = band_pass(pixels, template_size(*pixels.shape[:2]))
             if structure.shape != self._template.structure.shape:
                 return None
             return self._template.register(structure, self._expected)
-        assert self._grain is not None
-        return register_grain(self._grain, structure)
+        if self._grain is None or self._size is None:
+            return None
+        window, reduced = grain_part(pixels.shape, self._size)
+        return register_grain(self._grain, band_pass(pixels[window], reduced))
 
     def _structure_changes(self, values: Array, pose: FoundPose | None, level: int) -> Iterator[str]:
         if values[_STRUCTURE] < self._low[level, _STRUCTURE] - _BLANK_MARGIN:

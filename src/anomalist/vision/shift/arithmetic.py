@@ -41,6 +41,18 @@ def template_size(height: int, width: int) -> tuple[int, int]:
     return max(8, round(height * scale)), max(8, round(width * scale))
 
 
+def grain_part(shape: tuple[int, ...], usual: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The middle of a picture that may be longer than the usual ones, and the size to reduce it to.
+
+    It is no larger than those and reduced as they are, so that the pitch of a texture stays what it is.
+    """
+    scale = TEMPLATE_SIDE / max(usual)
+    sides = [min(length, most) for length, most in zip(shape[:2], usual, strict=True)]
+    top, left = ((length - side) // 2 for length, side in zip(shape[:2], sides, strict=True))
+    window = slice(top, top + sides[0]), slice(left, left + sides[1])
+    return window, (max(8, round(sides[0] * scale)), max(8, round(sides[1] * scale)))
+
+
 def on_grid(matrix: Array) -> Array:
     """A matrix between template and picture, float64 (3, 3), in steps far below what can be seen.
 

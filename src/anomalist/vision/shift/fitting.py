@@ -25,8 +25,8 @@ from anomalist.vision.shift.nuisances import NUISANCES, compress
 from anomalist.vision.shift.registration import (
     FOUND_SHARE,
     REGISTERED,
-    Grain,
     Template,
+    fit_grain,
     fit_template,
     full_size_matrix,
     shape_of,
@@ -38,6 +38,7 @@ SIMULATED = 16
 """Normal pictures, at most, whose small changes are simulated."""
 _MEAN_SIDE = 512  # pixels
 _SAME_SIZE = 0.03
+_GRAIN_NORMALS = 3  # two agree with each other, or not, but for chance
 _GRAIN_AGREEMENT, _GRAIN_DEGREES, _GRAIN_SCALE = 0.5, 1.0, 0.03
 
 
@@ -134,6 +135,8 @@ def _with_pose(model: InputModel, structures: Sequence[FloatArray]) -> InputMode
     if model.size is None:
         return model
     kept = [one for one in structures if one.shape == template_size(*model.size)]
+    if len(kept) < 2:
+        return model  # whether pictures lie alike, one doesn't tell
     fitted = fit_template(kept)
     if fitted is not None:
         low, high = fitted.agreements.min(), fitted.agreements.max()
@@ -144,8 +147,9 @@ def _with_pose(model: InputModel, structures: Sequence[FloatArray]) -> InputMode
             expected=float(low - max(0.02, 0.5 * (high - low))),
             found=fitted.found,
         )
-    grain = Grain.fit(kept)
-    poses = [grain.register(one) for one in kept]
+    if len(kept) < _GRAIN_NORMALS:
+        return model
+    grain, poses = fit_grain(kept)
     rows = np.stack([pose_row(pose) for pose in poses])
     usable = np.median([pose.agreement for pose in poses]) >= _GRAIN_AGREEMENT
     if usable and rows[:, 2].std() <= _GRAIN_DEGREES and rows[:, 3].std() <= _GRAIN_SCALE:

@@ -19,7 +19,7 @@ from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.resampling import warp_cubic
-from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, on_grid, template_size
+from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, grain_part, on_grid, template_size
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.lattice import LatticeComparison
 from anomalist.vision.shift.registration import (
@@ -176,15 +176,15 @@ class InputModel:
         return resize(given, self.size), level, True, ()
 
     def _pose(self, pixels: UInt8Array) -> Pose | None:
-        if self.template is None and self.grain is None:
-            return None
-        structure = band_pass(pixels, template_size(*pixels.shape[:2]))
         if self.template is not None:
+            structure = band_pass(pixels, template_size(*pixels.shape[:2]))
             if structure.shape != self.template.structure.shape:
                 return None
             return self.template.register(structure, accepted=self.expected)
-        assert self.grain is not None
-        return self.grain.register(structure)
+        if self.grain is None or self.size is None:
+            return None
+        window, reduced = grain_part(pixels.shape, self.size)
+        return self.grain.register(band_pass(pixels[window], reduced))
 
     def _structure_changes(
         self, values: npt.NDArray[np.float64], pose: Pose | None, level: int

@@ -228,15 +228,11 @@ class Grain:
 
     spectrum: FloatArray
 
-    @classmethod
-    def fit(cls, structures: Sequence[FloatArray]) -> Grain:
-        """Average the spectra of structures."""
-        spectra = [grain_spectrum(one) for one in structures]
-        return cls(_mean(spectra))
-
     def register(self, structure: FloatArray) -> Pose:
         """Turn (−90 to 90 degrees) and scale of a structure; nothing tells where it lies."""
-        spectrum = grain_spectrum(structure)
+        return self._registered(grain_spectrum(structure))
+
+    def _registered(self, spectrum: FloatArray) -> Pose:
         ((degrees, scale),) = turn_and_scale(self.spectrum, spectrum, 1)
         rows = (np.arange(ANGLES) + round(degrees * ANGLES / 180)) % ANGLES
         columns = np.arange(RADII) - round(math.log(scale) / math.log(radii()[1] / radii()[0]))
@@ -244,6 +240,18 @@ class Grain:
         seen = spectrum[rows][:, columns[shared]]
         agreement = _correlation(seen.ravel(), self.spectrum[:, shared].ravel())
         return Pose(np.eye(3), 0.0, 0.0, degrees, scale, agreement)
+
+
+def fit_grain(structures: Sequence[FloatArray]) -> tuple[Grain, tuple[Pose, ...]]:
+    """Fit the grain to two structures or more, and say how each lies against that of the others.
+
+    Against one that it has a part in, a structure of few would agree far better than a new one does.
+    """
+    spectra = [grain_spectrum(one) for one in structures]
+    mean, count = _mean(spectra), len(spectra)
+    others = (Grain(np.asarray((mean * count - own) / (count - 1), np.float32)) for own in spectra)
+    poses = tuple(other._registered(own) for other, own in zip(others, spectra, strict=True))
+    return Grain(mean), poses
 
 
 def log_polar_spectrum(structure: FloatArray) -> FloatArray:
