@@ -44,6 +44,7 @@ from anomalist.vision.synthetic_textures import render_surface as draw
 SIDE, BATCH, ROUNDS = 256, 16, 7
 TO_LEARN = 120
 PROCESS_ROUNDS, TO_INSPECT, TO_LEARN_BESIDE = 3, 72, 24
+STRIP_NORMALS = 4  # as few as are decided by
 STRIP, PIECE, SCRATCH = (40_000, 2048), (8192, 2048), (900, 21_300, 980, 21_900)
 """(height, width) of the strip and of what is learned from; box of the scratch, pixels."""
 COMMAND = (sys.executable, "-c", "from anomalist.cli.app import main; main()")
@@ -206,7 +207,7 @@ def draw_strip(seed: int, size: tuple[int, int]) -> np.ndarray:
 def time_strip(folder: Path, effort: str) -> dict[str, object]:
     """Time and memory of inspecting one long strip."""
     (folder / "good").mkdir()
-    for number in range(3):
+    for number in range(STRIP_NORMALS):
         Image.fromarray(draw_strip(number, PIECE)).save(folder / "good" / f"{number}.png", compress_level=1)
     seconds_of(("learn", folder / "good", "--profile", folder / "profile", "--effort", effort))
     strip, (x0, y0, x1, y1) = draw_strip(100, STRIP), SCRATCH

@@ -156,14 +156,20 @@ def test_learn_writes_a_named_profile_and_profiles_lists_it(tmp_path: Path) -> N
 
 def test_learn_takes_several_products_and_profiles_lists_them(tmp_path: Path) -> None:
     for number in range(4):
-        write(tmp_path / "goods" / "tile" / f"{number}.png", tile(number))
         write(tmp_path / "goods" / "board" / f"{number}.png", noisy(board(), 5, number))
+    for number in range(3):
+        write(tmp_path / "goods" / "tile" / f"{number}.png", tile(number))
     (tmp_path / "goods" / "tile" / "zero.png").write_bytes(b"")
     done = run("learn", tmp_path / "goods", "--products", "--profile", "line", "--effort", "fast")
     assert done.returncode == 0, done.stderr
     assert "zero.png" in done.stderr
     assert "line is of 2 products." in done.stderr
-    assert "Learned board from 4 pictures" in done.stderr and "Learned tile from 4 pictures" in done.stderr
+    board_said, tile_said = (
+        done.stderr.partition(f"Learned {name} from {n} pictures")[2].split("Learned")[0]
+        for name, n in (("board", 4), ("tile", 3))
+    )
+    assert "until then 0.2 is decided at" in board_said
+    assert "with fewer than 4 nothing is decided" in tile_said
     assert "board: 4 pictures, rates from 0.2" in run("profiles").stdout
     (listed,) = rows(run("profiles", "--json").stdout)
     assert (listed["name"], listed["kind"]) == ("line", "products")

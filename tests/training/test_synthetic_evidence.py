@@ -7,7 +7,7 @@ import pytest
 
 from anomalist.training.synthetic_cases import SyntheticCase, draw_case, draw_product
 from anomalist.training.synthetic_evidence import make_case_evidence
-from anomalist.vision.evidence import crop_window
+from anomalist.vision.regions import crop_window
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from anomalist.vision.detectors.base import DetectorOutput
 from anomalist.vision.evidence import ScoredInput, measure, validated_rate
 from anomalist.vision.profile import Manifest, Profile
 from anomalist.vision.regions import resize_roi
+from anomalist.vision.shift.fitting import fit_input_model
+from anomalist.vision.shift.model import InputSample
 from tests.detectors import NAME, GreyDetector
 
 SIZE = (64, 96)
@@ -40,6 +43,16 @@ def scored(score: float, height: float = 0.0) -> ScoredInput:
     score_map = np.zeros(SIZE, np.float32)
     score_map[10:20, 60:80] = height
     return ScoredInput(DetectorOutput(np.array([score]), score_map))
+
+
+def test_a_picture_that_is_longer_than_the_normals_says_what_becomes_of_the_rate() -> None:
+    grey = np.random.default_rng(1).integers(100, 130, (3, *SIZE, 1), dtype=np.uint8).repeat(3, 3)
+    inputs = fit_input_model([InputSample.of(one, None) for one in grey], lambda n: grey[n], None, 0)
+    longer = Media("b.png", "01", np.concatenate([grey[0]] * 5))
+    flat = ScoredInput(DetectorOutput(np.array([0.0]), np.zeros(longer.size, np.float32)))
+    (note,) = measure(replace(profile(), inputs=inputs), longer, flat, 0.05).notes
+    assert note.startswith("5.0 times as large")
+    assert measure(replace(profile(), inputs=inputs), media(), scored(0.0), 0.05).notes == ()
 
 
 # --- the rate ---------------------------------------------------------------------------------------------

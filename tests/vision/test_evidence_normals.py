@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from anomalist.pipeline import Inspector, learn
-from anomalist.vision.evidence import NearestNormalCrop, crop_window
+from anomalist.vision.evidence import NearestNormalCrop
 from anomalist.vision.profile import Profile
+from anomalist.vision.regions import crop_window
 from tests.pictures import holed, tile, write
 
 

@@ -43,8 +43,8 @@ from anomalist.storage.files import write_atomically
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Inspection, Record, Region, is_alarm
-from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
+from anomalist.vision.regions import crop_window
 
 _CROP_SIDE = 200  # pixels, of crops side by side
 _MAX_ALIKE = 3

@@ -267,7 +267,7 @@ def _relearn_from_feedback(profile: str, defects: Path | None) -> None:
 
 
 def _profile_summary(learned: Any) -> str:  # noqa: ANN401
-    from anomalist.vision.calibration import DEFAULT_RATE, groups_needed
+    from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, groups_needed
 
     calibration = learned.calibration
     how = {
@@ -282,10 +282,12 @@ def _profile_summary(learned: Any) -> str:  # noqa: ANN401
         f"{calibration.lowest_rate:.3g} up can be asked for."
     )
     if calibration.n_groups < (needed := groups_needed(DEFAULT_RATE)):
-        text += (
-            f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; until then "
-            f"{calibration.lowest_rate:.3g} is decided at."
-        )
+        decided = calibration.rate_by_default
+        until = f"until then {decided:.3g} is decided at"
+        if decided < calibration.lowest_rate:
+            least = groups_needed(LOWEST_USEFUL)
+            until = f"with fewer than {least} nothing is decided, unless you ask for a higher rate"
+        text += f"\nThe default rate of {DEFAULT_RATE:g} needs {needed} {what}; {until}."
     return text
 
 

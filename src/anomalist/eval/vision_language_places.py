@@ -25,10 +25,9 @@ from anomalist.training.synthetic_cases import draw_case, draw_product
 from anomalist.training.synthetic_evidence import CaseEvidence, make_case_evidence
 from anomalist.types.common import BoolArray, Box, DetectorInfo, Recall, UInt8Array
 from anomalist.types.image import Evidence, Media, Region
-from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
 from anomalist.vision.media.masks import load_mask
-from anomalist.vision.regions import find_regions
+from anomalist.vision.regions import crop_window, find_regions
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

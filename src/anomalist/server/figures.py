@@ -17,8 +17,8 @@ from anomalist.storage.places import here
 from anomalist.types.common import UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.drawing import display_size, encode_jpeg, heatmap, thumbnail
-from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.images import load_image
+from anomalist.vision.regions import crop_window
 
 QUALITY = 88
 """Of pictures that are shown as JPEG."""

@@ -13,8 +13,7 @@ from anomalist.training.defect_renderers import DefectFacts, DefectKind
 from anomalist.training.synthetic_cases import SyntheticCase
 from anomalist.types.common import DetectorInfo, UInt8Array
 from anomalist.types.image import Calibration, Evidence, Media, Region
-from anomalist.vision.evidence import crop_window
-from anomalist.vision.regions import find_regions
+from anomalist.vision.regions import crop_window, find_regions
 from anomalist.vision.synthetic_textures import Rng
 
 VERDICT_KIND: Mapping[DefectKind, NamedKind] = {

@@ -103,6 +103,16 @@ class CalibrationSet:
         """The lowest false-alarm rate that its groups support."""
         return lowest_rate(self.n_groups)
 
+    @property
+    def rate_by_default(self) -> float:
+        """The false-alarm rate to decide at where none is asked for.
+
+        Where ``DEFAULT_RATE`` is out of reach, it is the lowest that the groups support, up to
+        ``LOWEST_USEFUL``; beyond, the decision is left open, see `Calibration.reachable`.
+        """
+        lowest = self.lowest_rate
+        return lowest if DEFAULT_RATE < lowest <= LOWEST_USEFUL else DEFAULT_RATE
+
     def p_value(self, scores: npt.ArrayLike) -> float:
         """Conformal p-value of one new picture, in (0, 1].
 

@@ -14,31 +14,30 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from anomalist.errors import AnomalistError, CalibrationError, MediaError
-from anomalist.types.common import Box, DetectorInfo, UInt8Array
+from anomalist.types.common import DetectorInfo, UInt8Array
 from anomalist.types.image import Basis, Evidence, ExpertScore, Media, ProductMatch, Region, is_alarm
 from anomalist.types.shift import InputShift
-from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, groups_needed
+from anomalist.vision.calibration import CalibrationSet, groups_needed
 from anomalist.vision.detectors.base import BatchScorer, DetectorOutput, OutputT, score_in_batches
 from anomalist.vision.media.images import load_image
 from anomalist.vision.media.values import ValueScale
 from anomalist.vision.outlines import outline_places
 from anomalist.vision.profile import Manifest, MixedProfile, Profile
-from anomalist.vision.regions import find_regions, resize_roi, segment
+from anomalist.vision.regions import crop_window, find_regions, resize_roi, segment
 from anomalist.vision.shift.model import AssessedInput, warp_back
 from anomalist.vision.shift.run_test import RunTest, RunTests, drift_in_run
 from anomalist.vision.weak_places import find_weak_places
 
+_LARGER = 1.2  # times the area of the normal pictures, from which the record says so
+
 
 def validated_rate(profile: Profile, asked: float | None) -> float:
-    """The false-alarm rate to decide at: the asked one, or the default.
+    """The false-alarm rate to decide at: the asked one, or `CalibrationSet.rate_by_default`.
 
-    Where the default is out of reach, it is the lowest that the normals support, up to ``LOWEST_USEFUL``;
-    beyond, the decision is left open, see `Calibration.reachable`. Raises CalibrationError when an asked rate
-    is not between 0 and 1, or can't be reached.
+    Raises CalibrationError when an asked rate is not between 0 and 1, or can't be reached.
     """
     if asked is None:
-        lowest = profile.calibration.lowest_rate
-        return lowest if DEFAULT_RATE < lowest <= LOWEST_USEFUL else DEFAULT_RATE
+        return profile.calibration.rate_by_default
     if not 0 < asked < 1:
         raise CalibrationError(f"The false-alarm rate must be between 0 and 1, got {asked}.")
     have, needed = profile.calibration.n_groups, groups_needed(asked)
@@ -137,7 +136,12 @@ def measure(profile: Profile, media: Media, given: ScoredInput, rate: float) -> 
         expert_maps={each.name: each.score_map for each in scored.experts},
         input_shift=shift,
         weak_places=find_weak_places(scored.score_map, roi, regions, level=manifest.place, threshold=reached),
-        notes=(*_cautions(profile), *_kept_outliers(manifest), *_corrections(shift)),
+        notes=(
+            *_cautions(profile),
+            *_kept_outliers(manifest),
+            *_corrections(shift),
+            *_larger_than_normal(profile, media.size),
+        ),
     )
 
 
@@ -151,6 +155,16 @@ def _cautions(profile: Profile) -> Iterator[str]:
 def _corrections(shift: InputShift | None) -> Iterator[str]:
     for change in shift.corrected if shift else ():
         yield f"taken out before scoring: {change.words}"
+
+
+def _larger_than_normal(profile: Profile, size: tuple[int, int]) -> Iterator[str]:
+    """Note where a picture has more places at which to be alarmed than those it was calibrated on."""
+    times = profile.inputs.times_as_large(size) if profile.inputs else 1.0
+    if times >= _LARGER:
+        yield (
+            f"{times:.1f} times as large as the normal pictures: the rate of false alarms was calibrated on "
+            f"pictures of their size, and may be up to {times:.1f} times as high here"
+        )
 
 
 def watch_run(tests: RunTests, measured: Iterable[MeasuredPicture]) -> Iterator[MeasuredPicture]:
@@ -452,13 +466,6 @@ def measure_all(
             yield path, media, error
 
 
-CROP_MARGIN = 0.5
-"""Margin around a region in its crop on every side, as a share of its longer side."""
-
-MIN_CROP_SHARE = 1 / 8
-"""Side of a crop at least, as a share of the picture's longer side, so that a speck has context."""
-
-
 @dataclass(frozen=True, eq=False)
 class NearestNormalCrop:
     """Crops the nearest normal patch of a region from the pictures that a profile was learned from."""
@@ -487,14 +494,3 @@ class NearestNormalCrop:
         x, y = round(nearest.centre[0] * width - across / 2), round(nearest.centre[1] * height - down / 2)
         left, top, right, bottom = crop_window((x, y, x + across, y + down), normal.size)
         return normal.pixels[top:bottom, left:right]
-
-
-def crop_window(box: Box, size: tuple[int, int], factor: int = 1) -> Box:
-    """Return a square around a box, moved into the picture and cut to it."""
-    x0, y0, x1, y1 = box
-    height, width = size
-    side = max((1 + 2 * CROP_MARGIN) * max(x1 - x0, y1 - y0), MIN_CROP_SHARE * max(size))
-    side = round(min(factor * side, max(size)))
-    left = min(max(0, (x0 + x1 - side) // 2), max(0, width - side))
-    top = min(max(0, (y0 + y1 - side) // 2), max(0, height - side))
-    return left, top, min(width, left + side), min(height, top + side)

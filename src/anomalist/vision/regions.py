@@ -17,6 +17,9 @@ from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.attributes import measure_region
 
+_CROP_MARGIN = 0.5  # around a region in its crop on every side, as a share of its longer side
+_MIN_CROP_SHARE = 1 / 8  # side of a crop by the picture's longer side at least, so that a speck has context
+
 
 def resize_roi(roi: BoolArray | None, size: tuple[int, int]) -> BoolArray | None:
     """Resize a region of interest to a picture's (height, width) in pixels, by nearest neighbour.
@@ -349,3 +352,14 @@ def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
     whole = [i for i, span in enumerate(spans) if span == (y1 - y0, x1 - x0) and sizes[i] == area]
     part: BoolArray = labels == 1 + (whole[0] if whole else int(sizes.argmax()))
     return part
+
+
+def crop_window(box: Box, size: tuple[int, int], factor: int = 1) -> Box:
+    """Return a square around a box, moved into the picture of a (height, width) and cut to it."""
+    x0, y0, x1, y1 = box
+    height, width = size
+    side = max((1 + 2 * _CROP_MARGIN) * max(x1 - x0, y1 - y0), _MIN_CROP_SHARE * max(size))
+    side = round(min(factor * side, max(size)))
+    left = min(max(0, (x0 + x1 - side) // 2), max(0, width - side))
+    top = min(max(0, (y0 + y1 - side) // 2), max(0, height - side))
+    return left, top, min(width, left + side), min(height, top + side)

@@ -134,6 +134,8 @@ def test_a_longer_or_shorter_piece_of_a_texture_is_the_same_texture(height: int)
     assert turned
     (wider,) = model.assess(ribbed(101, height, pitch=11)).shift.changes
     assert wider.name == "scale"
+    assert model.times_as_large((height, 256)) == pytest.approx(height / 256)
+    assert model.times_as_large((2 * height, 2 * 256)) == pytest.approx(1 if height == 256 else height / 64)
 
 
 def cloudy(seed: int) -> UInt8Array:

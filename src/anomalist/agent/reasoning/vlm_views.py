@@ -19,8 +19,8 @@ from anomalist.types.clip import Event, Track
 from anomalist.types.common import Box, UInt8Array
 from anomalist.types.image import Evidence, Media, Region
 from anomalist.vision.drawing import HALO_COLOUR, LINE_COLOUR, heatmap, overlay, place_labels, thumbnail
-from anomalist.vision.evidence import crop_window
 from anomalist.vision.media.frames import Frame, Video
+from anomalist.vision.regions import crop_window
 
 OVERVIEW_SIDE = 672
 """Longer side of the whole picture, pixels: 24 patches of 28, the grid of the Qwen-VL family."""

@@ -107,7 +107,7 @@ def zoom(
     subject: Subject, region: str | None = None, box: Box | None = None, picture: str | None = None
 ) -> CloseUp:
     """Look closer at a region (by id) or at a box (x0, y0, x1, y1 in pixels) of a picture."""
-    from anomalist.vision.evidence import crop_window
+    from anomalist.vision.regions import crop_window
 
     if box is None:
         record, found = subject.region(region, picture)
@@ -145,7 +145,7 @@ def compare_with_normal(
     subject: Subject, region: str | None = None, picture: str | None = None
 ) -> NormalComparison:
     """Compare a region with what the nearest normal picture, or the reference, shows there."""
-    from anomalist.vision.evidence import crop_window
+    from anomalist.vision.regions import crop_window
 
     record, found = subject.region(region, picture)
     if subject.counterpart is None:

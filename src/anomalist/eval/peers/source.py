@@ -22,7 +22,7 @@ from anomalist.eval.result_cache import files_digest
 from anomalist.storage.files import digest_of
 from anomalist.types.common import DetectorInfo, FloatArray
 from anomalist.types.image import Evidence
-from anomalist.vision.calibration import DEFAULT_RATE, LOWEST_USEFUL, CalibrationSet, partition
+from anomalist.vision.calibration import CalibrationSet, partition
 from anomalist.vision.detectors.base import Progress
 from anomalist.vision.detectors.fusion import resize_map
 from anomalist.vision.evidence import MeasuredPicture
@@ -104,8 +104,7 @@ def make_peer_evidence(
     used = apart >= 0
     _, numbers = np.unique(groups[used], return_inverse=True)
     calibration = CalibrationSet(known[used], apart[used], numbers.astype(np.int64), seed)
-    lowest = calibration.lowest_rate
-    decided = rate or (lowest if DEFAULT_RATE < lowest <= LOWEST_USEFUL else DEFAULT_RATE)
+    decided = rate or calibration.rate_by_default
     pictures = max(1, sum(len(each.scores) for each in cost))
     memory = [each.peak_memory_mb for each in cost if each.peak_memory_mb is not None]
     return PeerEvidence(

@@ -34,10 +34,10 @@ from anomalist.vision.difference import (
     padded_crop,
     ring_around,
 )
-from anomalist.vision.evidence import MeasuredPicture, NormalCrop, crop_window
+from anomalist.vision.evidence import MeasuredPicture, NormalCrop
 from anomalist.vision.media.images import learn_scale, load_image
 from anomalist.vision.media.values import ValueScale
-from anomalist.vision.regions import component_mask, find_regions
+from anomalist.vision.regions import component_mask, crop_window, find_regions
 
 NEIGHBOURS = 3
 """Labelled examples that vote on the kind of a change."""

@@ -160,13 +160,25 @@ class InputModel:
             return None
         return InputChange(name="product", value=value, words=_NOT_THE_PRODUCT)
 
+    def times_as_large(self, size: tuple[int, int]) -> float:
+        """Area of a picture of a (height, width) that is scored as it is, in that of the normals; else 1."""
+        if self.size is None or self._format_change(size) <= _SAME_FORMAT:
+            return 1.0
+        return size[0] * size[1] / (self.size[0] * self.size[1])
+
+    def _format_change(self, size: tuple[int, int]) -> float:
+        """Logarithm of how much longer or wider than the normals a picture of a (height, width) is."""
+        if self.size is None:
+            return 0.0
+        return abs(math.log(size[0] * self.size[1] / (size[1] * self.size[0])))
+
     def _resized(self, given: UInt8Array) -> tuple[UInt8Array, int, bool, tuple[InputChange, ...]]:
         """The picture at the size of the normals, and the level of size at which its statistics compare."""
         if self.size is None or given.shape[:2] == self.size:
             return given, 0, False, ()
         height, width = self.size
         factors = given.shape[0] / height, given.shape[1] / width
-        if abs(math.log(factors[0] / factors[1])) > _SAME_FORMAT:
+        if self._format_change(shape_of(given)) > _SAME_FORMAT:
             if self.template is None:
                 return given, 0, False, ()  # a longer strip of the same
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
