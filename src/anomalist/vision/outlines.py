@@ -65,7 +65,7 @@ def outline_places(
     if above.sum() > _EVERYWHERE * counts.sum():
         usual = float(np.median(score_map[counts]))
         above = counts & (score_map > max(level, usual + PEAK_FRACTION * (peak - usual)))
-    reach = max(8, round(_RING_SHARE * extent(score_map)))
+    reach = max(8, round(_RING_SHARE * extent(score_map.shape)))
     near = max(
         _TOP_REACH, round(_PATCH * (score_map.size / _REDUCED) ** 0.5) if score_map.size > _LARGE else 0
     )

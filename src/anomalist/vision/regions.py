@@ -108,7 +108,7 @@ def segment(
     if not strong.any():
         return strong
     mask = np.zeros_like(strong)
-    reach = max(2, round(PEAK_REACH * extent(score_map)))
+    reach = max(2, round(PEAK_REACH * extent(score_map.shape)))
     weak = counts & (score_map > low)
     for band in occupied_bands(weak):
         if strong[band].any():
@@ -314,10 +314,12 @@ def _holes_to_fill(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     return np.asarray(fill[labels])
 
 
-def extent(score_map: FloatArray) -> int:
-    """The side that distances are shares of: the longer one, in a strip at most four times the shorter."""
-    height, width = score_map.shape
-    return int(min(max(height, width), 4 * min(height, width)))
+def extent(size: tuple[int, ...]) -> int:
+    """The side of a (height, width) that distances are shares of: the longer, at most four times the shorter.
+
+    A place of a strip is no smaller for the length of the strip.
+    """
+    return min(max(size), 4 * min(size))
 
 
 def smallest_area(score_map: FloatArray) -> int:

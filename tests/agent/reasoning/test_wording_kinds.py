@@ -54,6 +54,7 @@ def test_how_long_a_line_must_be_depends_on_the_picture(region: Callable[..., Re
     short = region(box=(20, 20, 40, 22), area=40, elongation=10.0, **DARK)
     assert shape_kind(short, (256, 256)) == "line"
     assert shape_kind(short, (2048, 2048)) == "spot"
+    assert shape_kind(short, (20_000, 128)) == "line"  # but not on the length of a strip
 
 
 @st.composite

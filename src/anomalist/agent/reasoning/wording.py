@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from anomalist.types.image import Attributes, Basis, Kind, KnownKind, Region
+from anomalist.vision.regions import extent
 
 LINE_ELONGATION = 4.0
 """Elongation from which a straight shape is a line."""
@@ -17,7 +18,7 @@ BENT_LINE_RATIO = 8.0
 """Squared diagonal of the box over the area, from which a bent shape is a line (disc: 2.5, square: 2)."""
 
 LINE_LENGTH = 0.03
-"""Shortest line, as a share of the picture's diagonal; shorter ones are spots."""
+"""Shortest line, as a share of the picture's diagonal (see `extent`); shorter ones are spots."""
 
 LINE_WIDTH = 0.03
 """Widest line, as a share of the same diagonal; wider ones are patches."""
@@ -92,7 +93,7 @@ def _is_line(region: Region, size: tuple[int, int]) -> bool:
     x0, y0, x1, y1 = region.box
     diagonal = math.hypot(x1 - x0, y1 - y0)
     thin = region.attributes.elongation >= LINE_ELONGATION or diagonal**2 / region.area >= BENT_LINE_RATIO
-    picture = math.hypot(*size)
+    picture = math.hypot(min(size), extent(size))
     return thin and diagonal >= LINE_LENGTH * picture and region.area / diagonal <= LINE_WIDTH * picture
 
 
