@@ -37,7 +37,10 @@ _JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
 
 def template_size(height: int, width: int) -> tuple[int, int]:
     """Height and width of the template of pictures of a size."""
-    scale = TEMPLATE_SIDE / max(height, width)
+    return _reduced(height, width, TEMPLATE_SIDE / max(height, width))
+
+
+def _reduced(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(8, round(height * scale)), max(8, round(width * scale))
 
 
@@ -46,11 +49,10 @@ def grain_part(shape: tuple[int, ...], usual: tuple[int, int]) -> tuple[tuple[sl
 
     It is no larger than those and reduced as they are, so that the pitch of a texture stays what it is.
     """
-    scale = TEMPLATE_SIDE / max(usual)
-    sides = [min(length, most) for length, most in zip(shape[:2], usual, strict=True)]
+    sides = min(shape[0], usual[0]), min(shape[1], usual[1])
     top, left = ((length - side) // 2 for length, side in zip(shape[:2], sides, strict=True))
     window = slice(top, top + sides[0]), slice(left, left + sides[1])
-    return window, (max(8, round(sides[0] * scale)), max(8, round(sides[1] * scale)))
+    return window, _reduced(*sides, TEMPLATE_SIDE / max(usual))
 
 
 def on_grid(matrix: Array) -> Array:

@@ -162,15 +162,9 @@ class InputModel:
 
     def times_as_large(self, size: tuple[int, int]) -> float:
         """Area of a picture of a (height, width) that is scored as it is, in that of the normals; else 1."""
-        if self.size is None or self._format_change(size) <= _SAME_FORMAT:
+        if self.size is None or _format_change(size, self.size) <= _SAME_FORMAT:
             return 1.0
         return size[0] * size[1] / (self.size[0] * self.size[1])
-
-    def _format_change(self, size: tuple[int, int]) -> float:
-        """Logarithm of how much longer or wider than the normals a picture of a (height, width) is."""
-        if self.size is None:
-            return 0.0
-        return abs(math.log(size[0] * self.size[1] / (size[1] * self.size[0])))
 
     def _resized(self, given: UInt8Array) -> tuple[UInt8Array, int, bool, tuple[InputChange, ...]]:
         """The picture at the size of the normals, and the level of size at which its statistics compare."""
@@ -178,7 +172,7 @@ class InputModel:
             return given, 0, False, ()
         height, width = self.size
         factors = given.shape[0] / height, given.shape[1] / width
-        if self._format_change(shape_of(given)) > _SAME_FORMAT:
+        if _format_change(shape_of(given), self.size) > _SAME_FORMAT:
             if self.template is None:
                 return given, 0, False, ()  # a longer strip of the same
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
@@ -384,6 +378,11 @@ class InputModel:
             dx, dy = np.rint((row - usual)[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
         return full_size_matrix(on_grid(pose.matrix), template_size(*size), size)
+
+
+def _format_change(size: tuple[int, int], usual: tuple[int, int]) -> float:
+    """Logarithm of how much longer or wider a picture of a (height, width) is than the usual ones."""
+    return abs(math.log(size[0] * usual[1] / (size[1] * usual[0])))
 
 
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"

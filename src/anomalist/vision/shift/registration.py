@@ -101,7 +101,7 @@ class Template:
         if count < 2:
             return self
         own = _warped(structure, self._shifted(structure, np.eye(3)), structure.shape)
-        return Template(np.asarray((self.structure * count - own) / (count - 1), np.float32))
+        return Template(_without(self.structure, own, count))
 
     def register(self, structure: FloatArray, *, accepted: float | None = None) -> Pose:
         """Register a structure, float32 (h, w).
@@ -249,7 +249,7 @@ def fit_grain(structures: Sequence[FloatArray]) -> tuple[Grain, tuple[Pose, ...]
     """
     spectra = [grain_spectrum(one) for one in structures]
     mean, count = _mean(spectra), len(spectra)
-    others = (Grain(np.asarray((mean * count - own) / (count - 1), np.float32)) for own in spectra)
+    others = (Grain(_without(mean, own, count)) for own in spectra)
     poses = tuple(other._registered(own) for other, own in zip(others, spectra, strict=True))
     return Grain(mean), poses
 
@@ -351,6 +351,11 @@ def _warped(structure: FloatArray, matrix: Matrix, size: tuple[int, ...]) -> Flo
 
 def _mean(arrays: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.stack(arrays).mean(0, dtype=np.float64), np.float32)
+
+
+def _without(mean: FloatArray, own: FloatArray, count: int) -> FloatArray:
+    """The mean of ``count`` arrays without one of them."""
+    return np.asarray((mean * count - own) / (count - 1), np.float32)
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:
