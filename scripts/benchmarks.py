@@ -36,10 +36,15 @@ DETECTION = (
     "image_auroc_by_defect",
     "pixel_auroc",
     "aupro",
+    "peak_on_defect_by_defect",
+    "mask_iou_median_by_defect",
+    "empty_mask_rate",
     "false_alarm_rate",
     "found_at_asked_rate",
     "oracle_at_measured_rate",
     "calibration_efficiency",
+    "undecided_rate_normals",
+    "undecided_rate_defects",
     "coverage",
     "error_when_decided",
     "learn_seconds",
@@ -188,13 +193,16 @@ def _text(output: str) -> Iterator[str]:
 
 def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A column a result, a row a figure; of many results without a name a row each."""
-    columns = [dict(_figures(result)) for result in results]
+    columns = [dict(_figures(result)) for result in map(_over_seeds, results)]
     names = list(dict.fromkeys(name for column in columns for name in column))
     if bench.shown == "detection":
         names = [
             name for shown in DETECTION for name in names if name == shown or name.startswith(f"{shown}: ")
         ]
-    heads = [column.get(bench.column, str(number)) for number, column in enumerate(columns, 1)]
+    heads = [
+        "mean" if "measures" in result else column.get(bench.column, str(number))
+        for number, (result, column) in enumerate(zip(results, columns, strict=True), 1)
+    ]
     grid = [["figure", *(heads if len(heads) > 1 else ["value"])]]
     for name in names:
         if name != bench.column:
@@ -206,6 +214,11 @@ def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from (heading, "|" + "---|" * len(grid[0]), *rows)
 
 
+def _over_seeds(result: dict[str, Any]) -> dict[str, Any]:
+    """A result whose figures have the names they have for one seed; another one stays as it is."""
+    return {**result["measures"], **result["by_defect"]} if "measures" in result else result
+
+
 def _figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Figures of a result by name, intervals behind what they belong to."""
     for name, value in result.items():
@@ -213,7 +226,9 @@ def _figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, st
         if name.endswith("_interval") and name.removesuffix("_interval") in result:
             continue
         interval = result.get(f"{name}_interval")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() == {"mean", "std", "n"}:
+            yield full, f"{_number(value['mean'])} ± {_number(value['std'])}"
+        elif isinstance(value, dict):
             spans = interval if isinstance(interval, dict) else {}
             inner = {**value, **{f"{key}_interval": span for key, span in spans.items()}}
             yield from _figures(inner, f"{full}: ")

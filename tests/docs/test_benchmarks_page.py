@@ -88,6 +88,18 @@ def test_many_results_without_a_name_are_rows(script: Any) -> None:
     assert "| 44 | 0.500 |" in text
 
 
+def test_figures_over_seeds_are_a_column_beside_those_of_each(script: Any) -> None:
+    seeds = [{"detector": str(seed), "auroc": 0.7 + 0.1 * seed, "by": {"a": 0.5}} for seed in range(2)]
+    over = {"seeds": [0, 1], "measures": {"auroc": {"mean": 0.75, "std": 0.05, "n": 2}, "gone": None}}
+    over["by_defect"] = {"by": {"a": {"mean": 0.5, "std": 0.0, "n": 2}}}
+    text = script.page(
+        script.ROOT / script.FIGURES, [put(script, "seeds", "python seeds.py", [*seeds, over])]
+    )
+    assert "| figure | 0 | 1 | mean |" in text
+    assert "| AUROC | 0.700 | 0.800 | 0.750 ± 0.050 |" in text
+    assert "| by: a | 0.500 | 0.500 | 0.500 ± 0 |" in text
+
+
 def test_shares_are_rows_by_name(script: Any) -> None:
     share = {"name": "numbers", "right": 9, "of": 10, "share": 0.9, "interval": [0.6, 1.0]}
     bench = put(script, "why", "python why.py", [{"shares": [share]}])

@@ -106,9 +106,11 @@ def test_a_picture_that_fits_is_scored_as_it_is(model_of: Model) -> None:
 
 
 def test_another_format_is_named(model_of: Model) -> None:
-    (change,) = model_of("label").assess(make_part("label", 1)[0][:, :200]).shift.changes
+    model = model_of("label")
+    (change,) = model.assess(make_part("label", 1)[0][:, :200]).shift.changes
     assert change.name == "format"
     assert "200×256" in change.words
+    assert model.times_as_large((256, 1000)) == 1.0  # not judged, so nothing is said of its rate
 
 
 def ribbed(seed: int, height: int = 256, pitch: float = 9.0) -> UInt8Array:

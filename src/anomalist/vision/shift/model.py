@@ -162,7 +162,8 @@ class InputModel:
 
     def times_as_large(self, size: tuple[int, int]) -> float:
         """Area of a picture of a (height, width) that is scored as it is, in that of the normals; else 1."""
-        if self.size is None or _format_change(size, self.size) <= _SAME_FORMAT:
+        judged_whole = self.template is not None  # in their format; in another one it isn't judged at all
+        if judged_whole or self.size is None or _format_change(size, self.size) <= _SAME_FORMAT:
             return 1.0
         return size[0] * size[1] / (self.size[0] * self.size[1])
 
