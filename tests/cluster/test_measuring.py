@@ -60,11 +60,13 @@ def test_a_memory_is_built_on_a_cluster_by_its_command(cluster: RayOptions, tmp_
 def test_captions_embedded_on_a_cluster_make_the_memory_of_the_plain_command(
     cluster: RayOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anomalist.cluster.captions.FEW_TEXTS", 20)
+    monkeypatch.setattr("anomalist.cluster.captions.FEW_TEXTS", 40)
     who, does, where = ("A man", "Two women", "A child"), ("walks", "rides a bicycle"), ("the road", "a park")
     captions = [f"{a} {b} along {c} on day {n}." for a in who for b in does for c in where for n in range(5)]
+    plain, spread = load_encoder(), ClusterEncoder(None, cluster)
+    np.testing.assert_allclose(spread.encode(captions), plain.encode(captions), atol=1e-5)
     made = []
-    for name, encoder in (("plain", load_encoder()), ("spread", ClusterEncoder(None, cluster))):
+    for name, encoder in (("plain", plain), ("spread", spread)):
         with SceneStore(tmp_path / f"{name}.sqlite", encoder) as store:
             _, threshold = build_memory(store, captions, "captions.txt")
             made.append((store.list(), store.vectors(), threshold))

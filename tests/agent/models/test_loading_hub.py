@@ -40,8 +40,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def models(hub: str, home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return started(hub, home, [str(ANOMALIST), "models", *words], **environment)
+
+
+def started(hub: str, home: Path, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own: the library of the Hub reads its settings when it is imported."""
     env = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", **environment}
-    command = [str(ANOMALIST), "models", *words]
     return subprocess.run(
         command, capture_output=True, text=True, env=env, timeout=300, check=False, stdin=subprocess.DEVNULL
     )
@@ -78,22 +82,47 @@ def test_nothing_is_fetched_unless_somebody_says_yes(hub: str, tmp_path: Path) -
         assert len(json.load(answer)) == before + 1  # listing asks the Hub for nothing
 
 
+ONE_AFTER_THE_OTHER = """
+import sys
+from anomalist.cli.app import main
+for name in sys.argv[1:]:
+    sys.argv = ["anomalist", "models", "pull", name, "--yes"]
+    try:
+        main()
+    except SystemExit as stop:
+        print(name, stop.code)
+    print("next", file=sys.stderr)
+"""
+
+
+def test_what_can_not_be_fetched_is_one_clear_error(hub: str, tmp_path: Path) -> None:
+    refused = {
+        "some/bert": "no vision-language model of transformers (its type is bert)",
+        "some/pickled": "has no safetensors weights",
+        "some/gated": "only for those who accepted its terms",
+        "some/unheard-of": "There is no model some/unheard-of",
+        "a/b/c": "not the name of a model",
+    }
+    done = started(hub, tmp_path, [sys.executable, "-c", ONE_AFTER_THE_OTHER, *refused])
+    assert done.stdout.splitlines() == [f"{name} 2" for name in refused]
+    told = done.stderr.split("next\n")
+    for message, said in zip(refused.values(), told, strict=False):
+        assert message in said
+    assert "Traceback" not in done.stderr
+    assert not fetched(tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("name", "environment", "message"),
+    ("environment", "message"),
     [
-        ("some/bert", {}, "no vision-language model of transformers (its type is bert)"),
-        ("some/pickled", {}, "has no safetensors weights"),
-        ("some/gated", {}, "only for those who accepted its terms"),
-        ("some/unheard-of", {}, "There is no model some/unheard-of"),
-        ("a/b/c", {}, "not the name of a model"),
-        ("some/vlm", {"HF_HUB_OFFLINE": "1"}, "switched off by HF_HUB_OFFLINE"),
-        ("some/vlm", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "can't be fetched from http://127.0.0.1:9"),
+        ({"HF_HUB_OFFLINE": "1"}, "switched off by HF_HUB_OFFLINE"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "can't be fetched from http://127.0.0.1:9"),
     ],
 )
-def test_what_can_not_be_fetched_is_one_clear_error(
-    hub: str, tmp_path: Path, name: str, environment: dict[str, str], message: str
+def test_a_hub_that_may_not_or_can_not_be_reached_is_one_clear_error(
+    hub: str, tmp_path: Path, environment: dict[str, str], message: str
 ) -> None:
-    done = models(hub, tmp_path, "pull", name, "--yes", **environment)
+    done = models(hub, tmp_path, "pull", "some/vlm", "--yes", **environment)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
