@@ -39,6 +39,7 @@ def test_each_of_two_servers_has_what_the_other_learned_and_inspected(
     odd = [("files", ("odd.png", png(holed(77)), "image/png"))]
     with running(tmp_path / "two", **settings) as two:
         with running(tmp_path / "one", **settings) as one:
+            assert two.client.get("/v1/profiles/tiles").status_code == 200, "the other one has it"
             form = {"profile": "tiles", "false_alarm_rate": "0.1"}
             found = [
                 server.client.post("/v1/inspections", data=form, files=odd).json()["inspections"][0]

@@ -31,7 +31,7 @@ from anomalist.server.services import Services
 from anomalist.server.talks import run_folder
 from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
-from anomalist.storage.places import share_profiles
+from anomalist.storage.places import bring_profile, share_profiles
 from anomalist.storage.run_folder import CLIPS, ClipRunFolder
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Frozen
@@ -154,6 +154,7 @@ def _fields(learned: Learned) -> dict[str, Any]:
 def get_learned(_: MayView, name: LearnedName) -> LearnedDetails:
     """With its manifest; the list of normal pictures is left out."""
     path = profile_path(name)
+    bring_profile(name)
     if not path.is_dir():
         raise NotFoundError(f"There is no profile {name}.")
     learned = describe_learned(path)
@@ -211,7 +212,8 @@ def set_zones(services: ServicesOf, caller: MayWork, name: LearnedName, body: Zo
 
 
 def check_scene(name: str) -> None:
-    """Raise NotFoundError where nothing of that name was learned from footage."""
+    """Raise NotFoundError where nothing of that name was learned from footage, here or by another server."""
+    bring_profile(name)
     if not SCENE_KIND.is_at(profile_path(name)):
         raise NotFoundError(f"There is no scene {name}.")
 
