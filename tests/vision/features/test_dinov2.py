@@ -23,6 +23,7 @@ from anomalist.vision.features.dinov2 import (
     BackboneLocation,
     VisionTransformer,
     carrier_tensors,
+    centred_attention,
     check_carrier,
     describe_dinov2,
     find_dinov2,
@@ -359,9 +360,29 @@ def test_half_precision_changes_little(
         monkeypatch.setattr(dinov2, "uses_bfloat16", lambda device, half=half: half)
         opened_so = VisionTransformer.open(unpacked, "cpu")
         assert opened_so.dtype == (torch.bfloat16 if half else torch.float32)
+        assert (opened_so._model.config._attn_implementation == "anomalist_centred") is half
         found[half] = opened_so.tokens([picture(150, 100)], [4, 8, 12], 112)
     assert cosine(found[True].patches, found[False].patches).min() > 0.99
     assert cosine(found[True].class_token, found[False].class_token).min() > 0.99
+
+
+def projections() -> tuple[torch.Tensor, ...]:
+    """Query, key and value of 300 tokens, bfloat16; keys have much in common, as in trained networks."""
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 300, 64, generator=draw) for _ in range(3))
+    common = torch.randn(1, 3, 1, 64, generator=draw)
+    return tuple(each.bfloat16() for each in (query, key + 12 * common, value))
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(300, 300, dtype=torch.bool).tril()])
+def test_attention_is_that_of_the_fused_kernel(mask: torch.Tensor | None) -> None:
+    query, key, value = (each.float() for each in projections())
+    exact = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2)
+    same, _ = centred_attention(torch.nn.Module(), query, key, value, mask)
+    torch.testing.assert_close(same, exact, atol=1e-5, rtol=0)
+    halved, _ = centred_attention(torch.nn.Module(), *projections(), mask)
+    assert halved.dtype == torch.bfloat16
+    assert (halved.float() - exact).abs().mean() < 6e-4  # over 1e-3 without centring
 
 
 # --- small models of other architectures ------------------------------------------------------------------
