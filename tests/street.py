@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -107,19 +108,24 @@ def _texture(shape: tuple[int, int], seed: int, coarse: Sequence[float]) -> Floa
 _GROUND = 115 + 22 * _texture((SIZE[0] + 2 * _MARGIN, SIZE[1] + 2 * _MARGIN), 7, (0.8, 2.0, 5.0))
 
 
+@lru_cache(maxsize=4096)
+def _body(height: float, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Cover and grey levels of somebody, float32 (h, w) each; shared, so nobody writes to them."""
+    width = 0.45 * height
+    shape = (int(height) + 6, int(width) + 6)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    inside = ((y - shape[0] / 2 + 0.5) / (height / 2)) ** 4 + ((x - shape[1] / 2 + 0.5) / (width / 2)) ** 4
+    tone = (45, 190)[seed % 2]
+    return np.clip(3 * (1 - inside), 0, 1).astype(np.float32), tone + 14 * _texture(shape, seed, (1.5, 3.0))
+
+
 def _drawn(ground: FloatArray, actor: Actor, time: float) -> None:
     """Draw an actor onto the ground, between pixels."""
     place = actor.place(time)
     if place is None:
         return
-    height = actor.size * body_height(place[1])
-    width = 0.45 * height
-    shape = (int(height) + 6, int(width) + 6)
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    inside = ((y - shape[0] / 2 + 0.5) / (height / 2)) ** 4 + ((x - shape[1] / 2 + 0.5) / (width / 2)) ** 4
-    alpha = np.clip(3 * (1 - inside), 0, 1).astype(np.float32)
-    tone = (45, 190)[actor.seed % 2]
-    skin = tone + 14 * _texture(shape, actor.seed, (1.5, 3.0))
+    alpha, skin = _body(actor.size * body_height(place[1]), actor.seed)
+    shape = alpha.shape
     left, top = (place[axis] - shape[1 - axis] / 2 + _MARGIN for axis in (0, 1))
     x0, y0 = int(np.floor(left)), int(np.floor(top))
     x1, y1 = x0 + shape[1] + 1, y0 + shape[0] + 1
@@ -169,19 +175,25 @@ class Film:
                 yield wanted.take(Frame(index, time, self._picture(index, time), index in self.cuts))
 
     def _picture(self, index: int, time: float) -> UInt8Array:
-        ground = _GROUND.copy()
-        for actor in self.actors:
-            _drawn(ground, actor, time)
-        seen = self._seen(ground, self.camera(time))
-        noise = np.random.default_rng([self.seed, index]).standard_normal(seen.shape).astype(np.float32)
-        grey = np.clip(np.rint(seen + _NOISE * noise), 0, 255).astype(np.uint8)
+        there = tuple(actor for actor in self.actors if actor.place(time) is not None)
+        grey = _grey(there, self.camera(time), time, self.seed, index)
         return self.change(np.repeat(grey[..., None], 3, axis=2), time)
 
-    def _seen(self, ground: FloatArray, camera: Camera) -> FloatArray:
-        height, width = SIZE
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), camera.turned, camera.nearer)
-        turn[:, 2] += turn[:, :2] @ [-_MARGIN - camera.right, -_MARGIN - camera.down]
-        return camera.light * cv2.warpAffine(ground, turn, (width, height))
+
+@lru_cache(maxsize=2048)
+def _grey(
+    actors: tuple[Actor, ...], camera: Camera, time: float, seed: int, index: int
+) -> npt.NDArray[np.uint8]:
+    """A frame, uint8 (H, W): scenes read their footage several times, and tests share their films."""
+    ground = _GROUND.copy()
+    for actor in actors:
+        _drawn(ground, actor, time)
+    height, width = SIZE
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), camera.turned, camera.nearer)
+    turn[:, 2] += turn[:, :2] @ [-_MARGIN - camera.right, -_MARGIN - camera.down]
+    seen = camera.light * cv2.warpAffine(ground, turn, (width, height))
+    noise = np.random.default_rng([seed, index]).standard_normal(seen.shape).astype(np.float32)
+    return np.clip(np.rint(seen + _NOISE * noise), 0, 255).astype(np.uint8)
 
 
 def make_film(seconds: float, *actors: Actor, people: int | None = None, **more: object) -> Film:

@@ -116,7 +116,7 @@ def test_python_and_the_command_line_inspect_alike(
 def test_python_and_the_command_line_triage_alike(
     home: Path, script: str, with_model: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_film(Path("run.mp4"), make_film(12, walker(6.0, 60.0, speed=4.0), people=42))
+    write_film(Path("run.mp4"), make_film(9.5, walker(6.0, 60.0, speed=4.0), people=42))
     run("rules", "add", "a fast object moves", "--profile", "street", "--severity", "4", "--yes")
     if with_model:
         monkeypatch.setenv("ANOMALIST_MODEL", script)

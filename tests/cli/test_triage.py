@@ -27,8 +27,8 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    write_film(folder / "calm.mp4", make_film(8, people=43))
-    write_film(folder / "runner.mp4", make_film(12, RUNNER, people=42))
+    write_film(folder / "calm.mp4", make_film(5, people=43))
+    write_film(folder / "runner.mp4", make_film(9.5, RUNNER, people=42))
     (folder / "text.mp4").write_text("this is no video")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "notes.txt").write_text("not a video by name")

@@ -78,7 +78,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "new" / "041.png", tile(100))
     write(folder / "new" / "042.png", holed(101))
     for number in range(1, 5):
-        write_film(folder / "normal" / f"{number:02d}.mp4", make_film(7, people=number))
+        write_film(folder / "normal" / f"{number:02d}.mp4", make_film(3, people=number))
     write_film(folder / "night" / "02.mp4", make_film(6, walker(2.0, 60.0, speed=4.0), people=42))
     return folder
 

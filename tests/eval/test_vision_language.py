@@ -102,6 +102,7 @@ def test_every_source_that_is_there_is_measured(
     monkeypatch.setattr(
         vision_language, "MAX_JUDGED_PLACES", 0
     )  # random weights write until they are stopped
+    monkeypatch.setattr("anomalist.eval.vision_language_places._N_PRODUCTS", 4)
     heard: list[tuple[str, int, int]] = []
     drawn, real = evaluate_seeing(model, "random", tiles.parent, 4, 0, lambda *done: heard.append(done))
 

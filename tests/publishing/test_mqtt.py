@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from anomalist.errors import DataError
@@ -51,15 +52,32 @@ def broker(folder: Path, port: int, *lines: str) -> Iterator[str]:
         process.wait()
 
 
-def retained(port: int, seconds: float = 1.0) -> dict[str, str]:
-    """What a client that comes later gets, by topic."""
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody takes at the end of a process is tried for a moment only."""
+    monkeypatch.setattr("anomalist.publishing.outbox.LAST_SECONDS", 0.7)
+
+
+def retained(port: int) -> dict[str, str]:
+    """What a client that comes later gets, by topic: what the broker sends before the client's own mark."""
     found: dict[str, str] = {}
+    told = Event()
+
+    def on_connect(client: Client, *_: object) -> None:
+        client.subscribe("#")
+        client.publish("all/told", b"")
+
+    def on_message(_: Client, __: object, sent: MQTTMessage) -> None:
+        if sent.topic == "all/told":
+            told.set()
+        else:
+            found[sent.topic] = sent.payload.decode()
+
     client = Client(CallbackAPIVersion.VERSION2)
-    client.on_connect = lambda each, *_: each.subscribe("#")
-    client.on_message = lambda _, __, sent: found.update({sent.topic: sent.payload.decode()})
+    client.on_connect, client.on_message = on_connect, on_message
     client.connect("127.0.0.1", port)
     client.loop_start()
-    time.sleep(seconds)
+    assert told.wait(60)
     client.disconnect()
     client.loop_stop()
     return found
@@ -87,6 +105,7 @@ def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Pat
 
 
 @needs_broker
+@pytest.mark.usefixtures("hasty")
 def test_what_was_published_without_a_broker_comes_once_it_is_there(tmp_path: Path) -> None:
     port, told = free_port(), list[str]()
     with MqttPublisher(f"mqtt://127.0.0.1:{port}/line", tmp_path / "box", told.append) as publisher:
@@ -99,7 +118,11 @@ def test_what_was_published_without_a_broker_comes_once_it_is_there(tmp_path: Pa
 
 
 @needs_broker
-def test_a_refused_user_is_told_and_the_password_is_not(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_a_refused_user_is_told_and_the_password_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.publishing.mqtt._WAIT", 1.5)
     port, told = free_port(), list[str]()
     passwords = tmp_path / "passwords"
     passwords.touch()

@@ -107,11 +107,14 @@ def test_what_is_refused_for_good_is_told_once_and_the_next_ones_go_on(tmp_path:
     assert hook.dropped == 2
 
 
-def test_what_nobody_took_waits_on_disk_and_the_next_process_sends_it(tmp_path: Path) -> None:
+def test_what_nobody_took_waits_on_disk_and_the_next_process_sends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     with receiver() as (address, _):
         pass  # it is gone again
-    with Webhook(address, tmp_path / "outbox.sqlite", told.append) as hook:
+    with monkeypatch.context() as hasty, Webhook(address, tmp_path / "outbox.sqlite", told.append) as hook:
+        hasty.setattr("anomalist.publishing.outbox.LAST_SECONDS", 0.2)
         send(hook, *range(20))
     assert "20 messages" in told[-1] and "wait on disk" in told[-1]
     port = int(address.rpartition(":")[2].partition("/")[0])

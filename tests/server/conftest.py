@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import delete
@@ -42,6 +44,15 @@ def upload(client: TestClient, *pictures: tuple[str, bytes], **form: Any) -> lis
     assert reply.status_code == 200, reply.text
     found: list[dict[str, Any]] = reply.json()["inspections"]
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """argon2id at its least cost: tests are about who comes in, not about how long guessing takes."""
+    least = functools.partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anomalist.server.accounts.PasswordHasher", least)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_kill_9_under_load_loses_no_job_and_does_none_twice(home: Path, tmp_path
             reply = server.client.post("/v1/jobs/inspect", json=body)
             assert reply.status_code == 202
             accepted.append(reply.json()["id"])
-            time.sleep(chance.uniform(0, 2.5))
+            time.sleep(chance.uniform(0, 1.0))
             server.kill()
     with running(home, "--root", str(tmp_path / "line")) as server:
         end = time.monotonic() + 240

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ import pytest
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.detectors.base import no_progress
 from anomalist.vision.detectors.ensemble import open_backbone_by
-from anomalist.vision.detectors.token_memory import unit_vectors
+from anomalist.vision.detectors.token_memory import describe, unit_vectors
 from anomalist.vision.features.backbones import to_working_size
+from anomalist.vision.features.dinov2 import VisionTransformer
 from anomalist.vision.outliers import (
     MIN_PICTURES,
     DescribedPictures,
@@ -56,13 +57,36 @@ def grid(seed: int, odd: int | None = None) -> FloatArray:
     return tokens
 
 
+_DESCRIBED: dict[tuple[bytes, tuple[int, ...], int], tuple[FloatArray, FloatArray]] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    yield
+    _DESCRIBED.clear()
+
+
+def remembering(
+    backbone: VisionTransformer, pictures: Sequence[UInt8Array], side: int
+) -> tuple[FloatArray, FloatArray]:
+    """`describe`, each picture once for all tests."""
+    keys = [(each.tobytes(), each.shape, side) for each in pictures]
+    new = [i for i, key in enumerate(keys) if key not in _DESCRIBED]
+    if new:
+        for i, patches, token in zip(new, *describe(backbone, [pictures[i] for i in new], side), strict=True):
+            _DESCRIBED[keys[i]] = patches, token
+    found = [_DESCRIBED[key] for key in keys]
+    return np.stack([patches for patches, _ in found]), np.stack([token for _, token in found])
+
+
 def seen(pictures: Sequence[UInt8Array], roi: BoolArray | None = None) -> tuple[FoundOutlier, ...]:
     """What is found among pictures by the real networks."""
     working = [to_working_size(picture) for picture in pictures]
     groups = np.arange(len(pictures))
-    return find_outliers(
-        describe_pictures(open_backbone_by(None)(), working, groups, roi, no_progress), seed=0
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anomalist.vision.outliers.describe", remembering)
+        pictures_described = describe_pictures(open_backbone_by(None)(), working, groups, roi, no_progress)
+    return find_outliers(pictures_described, seed=0)
 
 
 # --- unlike the rest ----------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ MAX_WAITING = 10_000
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds after a failed delivery, doubled with each further one."""
 
+LAST_SECONDS = 5.0
+"""Seconds for which what waits is still delivered when the process ends."""
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS messages (
   number INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, id TEXT NOT NULL, topic TEXT NOT NULL,
@@ -77,7 +80,7 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         """Deliver what waits for a few seconds; what is left stays on disk."""
         with self._changed:
-            self._ending = time.monotonic() + 5.0
+            self._ending = time.monotonic() + LAST_SECONDS
             self._changed.notify_all()
         self._thread.join()
         left = self.waiting()

@@ -112,6 +112,7 @@ class SharedPlace:
         self._share_all()
         uploads, runs = self._folder / "uploads", self._folder / "runs"
         self._waiting |= {uploads, *(path for path in runs.glob("*") if path.is_dir())}
+        self._wake.set()  # what the process before could not send waits no longer
         self._thread.start()
 
     def close(self) -> None:

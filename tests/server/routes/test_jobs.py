@@ -93,7 +93,7 @@ def test_a_job_is_called_off(client: TestClient) -> None:
 
 def test_clips_are_triaged_ranked_and_dismissed(client: TestClient, tmp_path: Path) -> None:
     for number in range(1, 4):
-        write_film(tmp_path / f"{number}.mp4", make_film(12, people=number))
+        write_film(tmp_path / f"{number}.mp4", make_film(7, people=number))
     write_film(tmp_path / "fast.mp4", make_film(10, walker(5.0, 60.0, speed=4.0), people=42))
     footage = [("files", (f"{n}.mp4", (tmp_path / f"{n}.mp4").read_bytes())) for n in range(1, 4)]
     scene = client.post("/v1/jobs/learn-scene", data={"name": "street"}, files=footage).json()

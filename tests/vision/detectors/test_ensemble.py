@@ -81,9 +81,9 @@ def test_its_score_is_the_weighted_mean_of_those_of_its_experts(normal: Ensemble
 
 
 def test_a_normal_scored_as_new_scores_higher_than_one_that_is_remembered(
-    tiles: list[UInt8Array],
+    fast: EnsembleDetector, tiles: list[UInt8Array]
 ) -> None:
-    detector = learned("fast", tiles)
+    detector = fast
     unseen = [detector.score_unseen(i, lambda i=i: tiles[i]).scores[0] for i in range(COUNT)]  # type: ignore[misc]
     seen = [scored.scores[0] for scored in detector.score(tiles)]
     assert all(new > known for new, known in zip(unseen, seen, strict=True))
