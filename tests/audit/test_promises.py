@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,26 @@ def test_feedback_in_the_log_is_the_truth_until_it_is_taken_back(logged: Logged,
         trail.feedback(store.undo(case.id), undone=True)
     (promise,) = weigh_promises(logged.folder)
     assert promise.false_among_alarms.of == 0 and promise.drift is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ({"severity": 0}, 1),
+        ({"severity": 0, "part": "R2"}, 0),  # the other regions may be wrong
+        ({"severity": 2, "part": "R2", "kind": "scratch"}, 1),
+        ({"severity": None, "kind": "scratch"}, 1),
+    ],
+)
+def test_what_is_said_of_a_region_is_the_truth_of_the_picture_only_where_it_is_wrong(
+    logged: Logged, tmp_path: Path, said: dict[str, Any], known: int
+) -> None:
+    alarm = next(record for record in logged.records if record.label == "anomalous")
+    about = {"action": "corrected", "media": "picture", "source": alarm.source, "sha256": alarm.sha256}
+    with CaseStore(tmp_path / "cases.sqlite") as store, AuditTrail(logged.folder) as trail:
+        trail.feedback(store.add(Feedback.model_validate(about | said)))
+    (promise,) = weigh_promises(logged.folder)
+    assert promise.false_among_alarms.of == known
 
 
 def test_the_planner_says_what_normals_support_and_what_more_would_buy() -> None:

@@ -66,6 +66,18 @@ def test_fail_on_tells_a_script(tiles_profile: Profile, tmp_path: Path) -> None:
     assert run("inspect", good, *words).returncode == 0
 
 
+def test_fail_on_counts_what_was_inspected_before_an_interruption(
+    tiles_profile: Profile, tmp_path: Path
+) -> None:
+    new = write(tmp_path / "new" / "bad.png", holed(1)).parent
+    words = ("--profile", tiles_profile.path, "--fail-on", "anomalous", "--out", tmp_path / "run")
+    first, again = run("inspect", new, *words), run("inspect", new, *words)
+    assert (first.returncode, again.returncode) == (1, 1)
+    assert "bad.png" in again.stdout
+    good = write(tmp_path / "other" / "good.png", tile(802))
+    assert run("inspect", good, *words).returncode == 0, "bad.png was not asked for"
+
+
 def test_a_run_folder_resumes_and_holds_reports_and_exports(
     tiles_profile: Profile, mixed: Path, tmp_path: Path
 ) -> None:

@@ -115,6 +115,22 @@ def test_fail_on_is_an_exit_code(clips: Path, scene: str) -> None:
     assert run("triage", clips / "runner.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    "words", [("--model", "scripted:x"), ("--policy", "mine.toml"), ("--watch", "a dog")], ids=" ".join
+)
+def test_options_of_judging_are_refused_where_clips_are_only_ranked(
+    clips: Path, words: tuple[str, str]
+) -> None:
+    refused = run("triage", clips / "calm.mp4", *words)
+    assert "go with --profile" in str(refused.exception)
+    assert words[0] in str(refused.exception)
+
+
+def test_a_stream_has_no_verdict_to_fail_on(clips: Path, scene: str) -> None:
+    words = ("--profile", scene, "--follow", "--fail-on", "anomalous")
+    assert "--fail-on is for clips" in str(run("triage", clips / "calm.mp4", *words).exception)
+
+
 def test_feedback_moves_the_rank_and_can_be_taken_back(clips: Path, scene: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run("triage", clips / "runner.mp4", "--profile", scene, "--out", out)

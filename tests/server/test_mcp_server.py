@@ -15,6 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
 
+from anomalist.memory.cases import list_cases
 from anomalist.server.mcp_server import build_server
 from anomalist.vision.profile import Profile
 from tests.pictures import holed, tile, write
@@ -69,6 +70,14 @@ def test_an_assistant_opens_pictures_reads_ids_and_has_its_sentences_checked(
         assert counted["status"] == "borne out"
         asked = await call(client, "ask", question="How many pictures are anomalous?")
         assert asked["answered"] and "1" in asked["text"]
+        for said in ("bad.png is fine.", "All of these are fine.", "Undo case:1."):
+            await call(client, "ask", question="Which pictures are anomalous?")
+            await client.call_tool("ask", {"question": said})
+        assert list_cases() == (), "only people say what is right"
+        await call(client, "open_subject", paths=["parts/bad.png"])
+        refused = await call(client, "ask", question="This is fine.")
+        assert not refused["answered"]
+        assert "not taken here" in refused["text"]
 
     talk_to(build_server([folder], profile=str(tiles_profile.path)), talk)
 

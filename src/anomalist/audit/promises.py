@@ -194,6 +194,8 @@ def said_truth(entry: LogEntry) -> dict[str, Truth | None]:
     sha256 = case.get("sha256")
     if not sha256 or case.get("media") != "picture":
         return {}
+    if case.get("severity") == 0 and case.get("part"):
+        return {}  # one region is fine: that says nothing of the others
     if content.get("undone"):
         return {str(sha256): None}
     if case.get("severity") == 0:

@@ -18,7 +18,7 @@ from anomalist.audit.log import AuditLog, EntryKind, Written, audit_folder
 from anomalist.audit.reading import read_entries
 from anomalist.audit.stores import AuditSettings, keep_media, keep_profile, keep_text, load_settings
 from anomalist.errors import DataError
-from anomalist.memory.cases import Case, current_user
+from anomalist.memory.cases import Case, CaseStore, current_user
 from anomalist.memory.rules.rule import Rule
 from anomalist.prompts.templates import PromptError, template_sha256, template_text
 from anomalist.settings import Settings
@@ -304,6 +304,20 @@ def record_feedback_case(case: Case, *, undone: bool = False) -> None:
     if (trail := open_trail()) is not None:
         with trail:
             trail.feedback(case, undone=undone)
+
+
+def record_said_feedback(reply: Answer, cases: Path) -> None:
+    """Write what a person said instead of a question into the audit log, where there is one.
+
+    ``cases`` is the file in which the answer stored it, or took it back.
+    """
+    if reply.intent != "feedback" or not reply.claims:
+        return
+    stored = [id for id in reply.claims[0].evidence if id.startswith("case:")]
+    if stored:
+        with CaseStore(cases) as store:
+            case = store.get(stored[0])
+        record_feedback_case(case, undone=case.undone is not None)
 
 
 def row_digest(row: bytes) -> str:

@@ -66,7 +66,7 @@ def ask(
     from anomalist.agent.asking.answering import answer
     from anomalist.agent.asking.question import read_question
     from anomalist.audit.probes import probe_results
-    from anomalist.audit.recording import record_answer
+    from anomalist.audit.recording import record_answer, record_said_feedback
     from anomalist.subjects import load_subject
 
     read_question(question)  # refused before the long work
@@ -74,6 +74,7 @@ def ask(
     subject = load_subject(what, profile, reference, picture, false_alarm_rate)
     subject = replace(subject, crops=crops, probes=probe_results)
     reply = answer(subject, question, options or (), plan=plan)
+    record_said_feedback(reply, subject.case_file)
     record_answer(reply, profile)
     print(reply.model_dump_json() if json else format_answer(reply))
     if not reply.answered:

@@ -246,10 +246,14 @@ def _inspect_all(
     echo: bool,
     trail: AuditTrail | None,
 ) -> list[Record]:
-    """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done."""
+    """Inspect, into a run folder where one is named; ``echo`` prints each record as it is done.
+
+    The records are those of all pictures, also where they were done before.
+    """
     from anomalist.audit.recording import RunTrail
     from anomalist.cli.terminal import err
     from anomalist.runs import ImageRun
+    from anomalist.vision.media.images import source_of
 
     if out is None:
         with RunTrail(trail, None) as kept:
@@ -260,7 +264,8 @@ def _inspect_all(
         if len(open_ones) < len(images):
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         found = published.each(run.inspect(inspector, open_ones))
-        records = _collect_records(found, len(open_ones), echo=echo)
+        _collect_records(found, len(open_ones), echo=echo)
+        records = run.records(map(source_of, images))
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
@@ -275,17 +280,17 @@ def _inspect_on_ray(
     echo: bool,
     trail: AuditTrail | None,
 ) -> list[Record]:
-    """Inspect on a cluster; the records come at the end, in order."""
+    """Inspect on a cluster; the records come at the end, in order, also those that were made before."""
     from anomalist.cli.terminal import err, progress_bars
+    from anomalist.cluster.sources import named
     from anomalist.runs import ImageRun
 
     with ImageRun(out, trail) as run:
-        records = []
         with progress_bars() as progress:
             for record in published.each(cluster.records(run, progress)):
-                records.append(record)
                 if echo:
                     print(record.model_dump_json(), flush=True)
+        records = run.records(map(named, cluster.sources))
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records

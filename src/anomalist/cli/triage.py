@@ -179,15 +179,17 @@ def triage(
     from anomalist.publishing.publishers import Publishers
     from anomalist.triage import Triage
 
-    _check_following(follow, names_cameras(paths), workers, ray, webhook)
+    _check_following(follow, names_cameras(paths), workers, ray, webhook, fail_on)
     if follow and names_cameras(paths):
         if zones is not None:
             raise DataError("--zones are those of one camera.", "Learn each scene with its zones.")
     elif profile is None:
         named = examples is not None or object_detector is not None
-        if follow or causal or watch or named or zones is not None or false_events_per_hour is not None:
+        judged = policy is not None or model not in ("auto", "evidence")  # nobody judges what is ranked
+        promised = zones is not None or false_events_per_hour is not None
+        if follow or causal or watch or named or judged or promised:
             raise DataError(
-                "--follow, --causal, --watch, --examples, --object-detector, --zones and "
+                "--follow, --causal, --watch, --examples, --object-detector, --model, --policy, --zones and "
                 "--false-events-per-hour go with --profile.",
                 "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
             )
@@ -232,8 +234,13 @@ def _check_following(
     workers: int,
     ray: str | None,
     webhook: str | None,
+    fail_on: FailOnClip | None,
 ) -> None:
     """Raise DataError for options that have no meaning with, or without, ``--follow``."""
+    if follow and fail_on is not None:
+        raise DataError(
+            "--fail-on is for clips; a stream has no verdict.", "Act on its alerts: --webhook URL"
+        )
     if follow and workers > 1:
         raise DataError("--workers is for clips; a stream has one.", "Start one process a camera, or --ray.")
     if ray is not None and not (follow and named):

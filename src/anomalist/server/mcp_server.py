@@ -12,7 +12,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -73,7 +73,7 @@ class _Session:
         """Open files below the roots; raises DataError for any other."""
         chosen = [self.allowed(path) for path in paths]
         opened = open_subject(chosen, self.profile, self.reference, None)
-        self.subject, self.earlier = opened.subject, ()
+        self.subject, self.earlier = replace(opened.subject, takes_feedback=False), ()
         return self.listed(opened.name)
 
     def allowed(self, path: str) -> Path:
@@ -132,7 +132,7 @@ def build_server(
     session = _Session(tuple(root.resolve() for root in roots), profile, reference)
     if what:
         opened = open_subject([path.resolve() for path in what], profile, reference, None)
-        session.subject = opened.subject
+        session.subject = replace(opened.subject, takes_feedback=False)
     server = MCPServer("anomalist", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
     for tool in (*(each for each in TOOLS if each not in _PEOPLE_ONLY), check_claim):
         server.add_tool(_bound(tool, session), annotations=_read_only())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from anomalist.agent.models.selection import EVIDENCE, open_model
 from anomalist.agent.tools.subject import Subject
 from anomalist.audit.probes import probe_results
-from anomalist.audit.recording import open_trail, record_answer
+from anomalist.audit.recording import open_trail, record_answer, record_said_feedback
 from anomalist.composition import resolve_model
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.cases import CaseStore, acting_as
@@ -61,8 +61,13 @@ class Talks:
         self._runs = runs
         self._model = model
 
-    def ask(self, about: About, question: str, options: Sequence[str], owner: str) -> Future[Answer]:
-        """Answer one question. Raises BusyError; the future raises AnomalistError where it can't be asked."""
+    def ask(
+        self, about: About, question: str, options: Sequence[str], owner: str, *, corrects: bool
+    ) -> Future[Answer]:
+        """Answer one question; what ``owner`` says instead is stored where they may correct.
+
+        Raises BusyError; the future raises AnomalistError where it can't be asked.
+        """
 
         def work() -> Answer:
             from anomalist.agent.asking.answering import answer
@@ -70,14 +75,16 @@ class Talks:
 
             read_question(question)  # refused before the long work
             with acting_as(owner):
-                reply = answer(self._subject(about), question, options)
+                subject = replace(self._subject(about), takes_feedback=corrects)
+                reply = answer(subject, question, options)
+                record_said_feedback(reply, subject.case_file)
                 record_answer(reply)
             return reply
 
         return self._lane.submit(work)
 
     def say(
-        self, name: str, about: About | None, text: str, listener: Listener, owner: str
+        self, name: str, about: About | None, text: str, listener: Listener, owner: str, *, corrects: bool
     ) -> Future[Answer]:
         """Say something in a conversation: a question, or what is right.
 
@@ -86,13 +93,14 @@ class Talks:
         name : of the conversation.
         about : what a new one is about; None goes on with one that is there.
         listener : called with sentences and tool calls as they come.
+        corrects : whether ``owner`` may.
 
         Raises BusyError; the future raises AnomalistError.
         """
 
         def work() -> Answer:
             with acting_as(owner):
-                return self._say(name, about, text, listener)
+                return self._say(name, about, text, listener, corrects=corrects)
 
         return self._lane.submit(work)
 
@@ -106,7 +114,9 @@ class Talks:
                 raise NotFoundError(f"There is no conversation {name[:80]!r}.")
             return tuple(stored_answers(conversations.messages(name)))
 
-    def _say(self, name: str, about: About | None, text: str, listener: Listener) -> Answer:
+    def _say(
+        self, name: str, about: About | None, text: str, listener: Listener, *, corrects: bool
+    ) -> Answer:
         from anomalist.agent.asking.answering import REASONER
         from anomalist.agent.chat.chat import Chat
         from anomalist.agent.chat.conversations import Conversations
@@ -120,7 +130,7 @@ class Talks:
                 raise NotFoundError(f"There is no conversation {name[:80]!r}.")
             spec = resolve_model(self._model)
             chat = Chat(
-                self._subject(about),
+                replace(self._subject(about), takes_feedback=corrects),
                 conversations,
                 name,
                 model=None if spec == EVIDENCE else open_model(spec),

@@ -55,6 +55,9 @@ def _resize_nearest(roi: BoolArray, shape: tuple[int, ...]) -> BoolArray:
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 """Structuring element of 8-connectivity, so that diagonal lines stay whole."""
 
+MOST_REGIONS = 20
+"""Regions of a picture that are measured, at most: those with the highest peaks."""
+
 PEAK_FRACTION = 0.5
 """A region reaches down to half the height of the nearest peak (full width at half maximum)."""
 
@@ -163,7 +166,7 @@ def find_regions(
     mask: BoolArray,
     roi: BoolArray | None = None,
     *,
-    limit: int = 20,
+    limit: int = MOST_REGIONS,
 ) -> tuple[Region, ...]:
     """Measure the connected regions of a mask, the one with the highest peak first.
 

@@ -10,6 +10,7 @@ from anomalist.agent.reasoning.evidence_reasoner import EvidenceReasoner, Reason
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.types.common import Recall, Recalled, Verdict
 from anomalist.types.image import Evidence, KnownKind, Media, Region
+from anomalist.vision.regions import MOST_REGIONS
 
 CRACK = {
     "box": (20, 20, 80, 24),
@@ -174,6 +175,7 @@ def test_the_p_value_is_told_as_a_rank_among_the_normals(
         (5, 5, None),
         (6, 5, "One more region is marked, with a lower peak: R6."),
         (9, 5, "4 more regions are marked, with lower peaks: R6 to R9."),
+        (20, 5, "At least 15 more regions are marked, with lower peaks: R6 to R20."),  # no more are measured
     ],
 )
 def test_the_first_regions_get_a_sentence_each_and_the_others_share_one(
@@ -270,6 +272,19 @@ def test_differences_from_a_reference_are_the_verdict(
     assert texts[1].startswith("R1: missing against the reference: a thin dark line")
     assert "R1 looks like missing material" in texts[2]
     assert texts[-1] == "One place differs from the reference."
+
+
+@pytest.mark.parametrize(("count", "told"), [(19, "19"), (MOST_REGIONS, "At least 20")])
+def test_more_regions_than_are_measured_are_not_told_as_all(
+    count: int, told: str, media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    found = evidence(regions=[region(i + 1) for i in range(count)])
+    assert (
+        judge(media, against_reference(found)).claims[-1].text == f"{told} places differ from the reference."
+    )
+    texts = [claim.text for claim in judge(media, found).claims]
+    assert any(f"{told.lower()} places stand out" in text for text in texts)
+    assert any(f"{told.lower()} regions together count one step more" in text for text in texts)
 
 
 def test_without_a_difference_a_picture_is_normal(media: Media, evidence: Callable[..., Evidence]) -> None:

@@ -15,8 +15,10 @@ from anomalist.agent.tools.memory import (
     search_records,
     undo_feedback,
 )
+from anomalist.agent.tools.selection import call_selection_fine, undo_selection
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
+from anomalist.memory.cases import list_cases
 from tests.subjects import judged, scratched
 
 
@@ -48,6 +50,28 @@ def test_normal_is_severity_none_without_a_kind(subject: Subject) -> None:
     assert (stored.said, stored.kind, stored.severity) == ("corrected", None, "none")
     with pytest.raises(DataError, match="no severity 7"):
         record_feedback(subject, "corrected", "dent", 7)
+
+
+def test_a_defect_that_was_missed_has_no_severity_unless_somebody_says_it(tmp_path: Path) -> None:
+    missed = replace(scratched(tmp_path / "part.png"), records=(judged(tmp_path / "missed.png"),))
+    assert missed.records[0].severity == 0
+    assert record_feedback(missed, "corrected", "scratch").severity is None
+    assert record_feedback(missed, "corrected", "scratch", 2).severity == "moderate"
+    assert record_feedback(missed, "normal").severity == "none"
+
+
+def test_where_feedback_is_not_taken_nothing_is_stored(subject: Subject) -> None:
+    stored = record_feedback(subject, "normal")
+    closed = replace(subject, takes_feedback=False)
+    for refused in (
+        lambda: record_feedback(closed, "normal"),
+        lambda: undo_feedback(closed, stored.case),
+        lambda: call_selection_fine(closed, "label=anomalous"),
+        lambda: undo_selection(closed, str(stored.case)),
+    ):
+        with pytest.raises(DataError, match="not taken here"):
+            refused()
+    assert [case.undone for case in list_cases(subject.case_file, undone=True)] == [None]
 
 
 def test_a_broken_case_file_is_one_clear_error(subject: Subject, tmp_path: Path) -> None:

@@ -70,7 +70,21 @@ def test_who_may_only_see_asks_and_does_not_correct(opened: Open) -> None:
     body = {"inspections": [id], "text": "Where is it?"}
     assert events(client.post("/v1/conversations/two", json=body).text)[-1][0] == "answer"
     assert client.post("/v1/conversations/two", json={"text": "This is fine."}).status_code == 403
+    for text in ("This is fine.", "Undo case:1."):
+        refused = client.post("/v1/ask", json={"inspections": [id], "question": text})
+        assert refused.status_code == 403, refused.text
     assert client.get("/v1/feedback").json() == []
+
+
+def test_what_is_said_in_place_of_a_question_is_in_the_audit_log(client: TestClient, asked: str) -> None:
+    for text in ("This is a scratch, severity 3.", "Undo that."):
+        reply = client.post("/v1/ask", json={"inspections": [asked], "question": text}).json()
+        assert reply["answered"], reply
+    stored, undone = (entry.content for entry in read_entries(kinds=["feedback"]))
+    assert stored["case"]["kind"] == "scratch"
+    assert "undone" not in stored
+    assert undone["case"]["id"] == stored["case"]["id"]
+    assert undone["undone"]
 
 
 def test_what_can_not_be_asked_is_said(client: TestClient, asked: str) -> None:

@@ -18,7 +18,7 @@ from anomalist.agent.asking.run_replies import (
 )
 from anomalist.agent.asking.run_tables import RunTables
 from anomalist.agent.reasoning.severity import region_severity
-from anomalist.agent.reasoning.wording import join_words, reference_kind, with_article
+from anomalist.agent.reasoning.wording import join_words, reference_kind, regions_counted, with_article
 from anomalist.agent.tools.decision import explain_severity
 from anomalist.agent.tools.subject import ProbeResult, Result, Subject
 from anomalist.querying.execution import run_query
@@ -175,7 +175,7 @@ def _policy_claims(subject: Subject, record: Record, used: list[Result]) -> list
     used.append(_Numbers(ids=(worst.id,), numbers=(area.moderate, area.major, area.critical, share)))
     claims = [make_claim(text, (worst.id,))]
     if len(record.regions) >= policy.several_regions:
-        counted = f"with {len(record.regions)} regions it counts one step more"
+        counted = f"with {regions_counted(record.regions)} regions it counts one step more"
         text = f"several_regions = {policy.several_regions}: {counted}."
         used.append(_Numbers(ids=(worst.id,), numbers=(policy.several_regions, len(record.regions))))
         claims.append(make_claim(text, (worst.id,)))

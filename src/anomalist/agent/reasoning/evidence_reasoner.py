@@ -21,6 +21,7 @@ from anomalist.agent.reasoning.wording import (
     percent,
     region_kind,
     region_sentence,
+    regions_counted,
 )
 from anomalist.types.common import Claim, Label, Recall, Recalled, Verdict
 from anomalist.types.image import Calibration, Evidence, Media
@@ -255,7 +256,8 @@ def region_claims(media: Media, evidence: Evidence) -> Iterator[Claim]:
     if len(others) == 1:
         yield Claim(text=f"One more region is marked, with a lower peak: {others[0]}.", evidence=others)
     elif others:
-        text = f"{len(others)} more regions are marked, with lower peaks: {others[0]} to {others[-1]}."
+        count = regions_counted(evidence.regions, MAX_REGION_SENTENCES)
+        text = f"{count.capitalize()} more regions are marked, with lower peaks: {others[0]} to {others[-1]}."
         yield Claim(text=text, evidence=others)
 
 
@@ -305,7 +307,7 @@ def _difference_claim(evidence: Evidence) -> Claim:
     ids = tuple(region.id for region in evidence.regions)
     if not ids:
         return Claim(text="No place differs from the reference.", evidence=(SCORE_ID,))
-    places = "One place differs" if len(ids) == 1 else f"{len(ids)} places differ"
+    places = "One place differs" if len(ids) == 1 else f"{regions_counted(ids).capitalize()} places differ"
     return Claim(text=f"{places} from the reference.", evidence=(SCORE_ID, *ids[:MAX_REGION_SENTENCES]))
 
 
@@ -313,7 +315,7 @@ def _salient_regions(evidence: Evidence) -> str:
     """Return "R1 and R2 stand out"."""
     ids = [region.id for region in evidence.regions]
     if len(ids) > MAX_REGION_SENTENCES:
-        return f"{len(ids)} places stand out"
+        return f"{regions_counted(ids)} places stand out"
     return f"{join_words(ids)} {'stand' if len(ids) > 1 else 'stands'} out"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from anomalist.agent.reasoning.claims import SCORE_ID, citable_event_ids, filter_claims, quote_with_ids
 from anomalist.agent.reasoning.policy import Policy, PolicyZone
-from anomalist.agent.reasoning.wording import percent, reference_kind, with_article
+from anomalist.agent.reasoning.wording import percent, reference_kind, regions_counted, with_article
 from anomalist.types.clip import Event
 from anomalist.types.common import SEVERITIES, Claim
 from anomalist.types.image import Region
@@ -58,7 +58,7 @@ def picture_severity(regions: Sequence[Region], size: tuple[int, int], policy: P
         return worst
     return Severity(
         worst.level + 1,
-        f"{worst.reason}, and {len(regions)} regions together count one step more",
+        f"{worst.reason}, and {regions_counted(regions)} regions together count one step more",
         (*worst.evidence, *(region.id for region in regions if region.id not in worst.evidence)),
     )
 

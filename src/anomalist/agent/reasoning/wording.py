@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from anomalist.types.image import Attributes, Basis, Kind, KnownKind, Region
-from anomalist.vision.regions import extent
+from anomalist.vision.regions import MOST_REGIONS, extent
 
 LINE_ELONGATION = 4.0
 """Elongation from which a straight shape is a line."""
@@ -103,6 +103,12 @@ TONES = {"darker": "dark ", "lighter": "bright ", "same": ""}
 LARGE_PATCH = 0.05  # share of the inspected area from which a patch is called large
 DIRECTION_ELONGATION = 2.0  # elongation from which a direction is stated
 MAX_SIGMA_SHOWN = 20.0  # higher contrasts are stated as "more than"
+
+
+def regions_counted(regions: Sequence[object], without: int = 0) -> str:
+    """How many regions there are beside so many, in words: more than `MOST_REGIONS` are not measured."""
+    count = len(regions) - without
+    return f"at least {count}" if len(regions) >= MOST_REGIONS else str(count)
 
 
 def percent(share: float) -> str:

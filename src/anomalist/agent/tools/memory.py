@@ -128,10 +128,13 @@ def record_feedback(
     Only when the person says so: "confirmed" (the finding is right), "normal" (this is fine), or "corrected"
     with a kind ("scratch") and, if said, a severity from 0 to 4.
     """
+    subject.check_feedback()
     record = subject.picture(picture)
     if region is not None:
         subject.region(region, picture)
     level = 0 if judgement == "normal" else record.severity if severity is None else severity
+    if judgement == "corrected" and severity is None and level == 0:
+        level = None  # the severity of what was missed; 0 would say that it is fine
     if level is not None and not 0 <= level <= 4:
         raise DataError(f"There is no severity {level}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
     name = None if judgement == "normal" else kind or record.kind
@@ -158,6 +161,7 @@ def undo_feedback(subject: Subject, case: str | None = None, picture: str | None
 
     It stays in the file as undone.
     """
+    subject.check_feedback()
     with CaseStore(subject.case_file) as store:
         if case is None:
             record = subject.picture(picture)

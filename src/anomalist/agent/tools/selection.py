@@ -57,6 +57,7 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
     the text form of a list, "label=anomalous product=brick" or "events kind=speed". It is one entry, undone
     as one.
     """
+    subject.check_feedback()
     given = parse_query(query)
     if given.table not in _NOUNS or given.by or given.trend or given.compare:
         raise DataError(
@@ -119,6 +120,7 @@ def _selected_events(subject: Subject, query: Query) -> list[tuple[ClipRecord, E
 
 def undo_selection(subject: Subject, case: str) -> Case:
     """Take back what was said about a selection, of all its parts."""
+    subject.check_feedback()
     with CaseStore(subject.case_file) as store:
         return store.undo(case)
 

@@ -72,6 +72,7 @@ class Subject:
     folder : second base folder for relative paths of sources.
     crops : folder to which crops are written; None writes nothing.
     probes : gives the newest blind probes of each profile that has some, by its name.
+    takes_feedback : whether who asks may store what is right, or take it back.
     """
 
     records: tuple[Record, ...] = ()
@@ -87,6 +88,12 @@ class Subject:
     folder: Path | None = None
     crops: Path | None = None
     probes: Callable[[], Mapping[str, ProbeResult]] = dict
+    takes_feedback: bool = True
+
+    def check_feedback(self) -> None:
+        """Raise DataError where who asks may not store feedback."""
+        if not self.takes_feedback:
+            raise DataError("Feedback is not taken here; nothing was stored.", "Ask an operator to give it.")
 
     @property
     def case_file(self) -> Path:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from anomalist.agent.chat.guardrails import gives_feedback
 from anomalist.server.access import MayView, ServicesOf
+from anomalist.server.accounts import Caller
 from anomalist.server.events import stream_work
 from anomalist.server.problems import ForbiddenError, RequestError
 from anomalist.server.routes.pictures import InspectionId, RunName
@@ -51,7 +52,9 @@ class SayBody(AboutBody):
 @router.post("/ask", summary="Ask one question")
 async def ask(services: ServicesOf, caller: MayView, body: AskBody) -> Answer:
     """Answered from what was measured; each sentence names what it rests on."""
-    future = services.talks.ask(body.about(), body.question, body.options, caller.name)
+    about = body.about()
+    corrects = await _may_say(caller, body.question)
+    future = services.talks.ask(about, body.question, body.options, caller.name, corrects=corrects)
     return await asyncio.wrap_future(future)
 
 
@@ -70,14 +73,26 @@ async def say(
     """
     named = body.inspections or body.run
     about = body.about() if named else None
-    if not caller.may("work") and await asyncio.to_thread(gives_feedback, body.text):
-        raise ForbiddenError(f"The role {caller.role} may ask, and not correct.", "Ask an operator.")
+    corrects = await _may_say(caller, body.text)
     return await stream_work(
         lambda emit: services.talks.say(
-            name, about, body.text, lambda each: emit(each.what, {"text": each.text}), caller.name
+            name,
+            about,
+            body.text,
+            lambda each: emit(each.what, {"text": each.text}),
+            caller.name,
+            corrects=corrects,
         ),
         "answer",
     )
+
+
+async def _may_say(caller: Caller, text: str) -> bool:
+    """Whether somebody may correct. Raises ForbiddenError where they may not and the text does."""
+    corrects = caller.may("work")
+    if not corrects and await asyncio.to_thread(gives_feedback, text):
+        raise ForbiddenError(f"The role {caller.role} may ask, and not correct.", "Ask an operator.")
+    return corrects
 
 
 @router.get("/conversations/{name}", summary="The answers of a conversation")
