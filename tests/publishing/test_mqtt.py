@@ -101,7 +101,35 @@ def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Pat
     assert after["anomalist/tiles/status"] == "offline"
     config = json.loads(after["homeassistant/binary_sensor/anomalist_tiles/anomaly/config"])
     assert config["state_topic"] == "anomalist/tiles/result"
-    assert config["availability_topic"] == "anomalist/tiles/status"
+    assert config["availability"] == [{"topic": "anomalist/tiles/status"}]
+
+
+@needs_broker
+@pytest.mark.parametrize("died", [False, True])
+def test_no_station_stays_available_when_the_process_is_gone(died: bool, tmp_path: Path) -> None:
+    port = free_port()
+    with broker(tmp_path, port) as address:
+        with MqttPublisher(address, tmp_path / "outbox.sqlite", pytest.fail) as publisher:
+            for number, station in enumerate(("gate", "yard")):
+                publisher.publish(message(number).model_copy(update={"station": station}), "")
+            for _ in range(200):
+                if publisher._outbox.waiting() == 0:
+                    break
+                time.sleep(0.05)
+            assert retained(port)["anomalist/yard/status"] == "online"
+            if died:
+                publisher._client.loop_stop()
+                publisher._client.socket().close()  # type: ignore[union-attr]
+                for _ in range(200):
+                    if retained(port)["anomalist/gate/status"] == "offline":
+                        break
+                    time.sleep(0.05)
+                publisher._connected.clear()
+        found = retained(port)
+    config = json.loads(found["homeassistant/binary_sensor/anomalist_yard/anomaly/config"])
+    assert config["availability_mode"] == "all"
+    states = [found[each["topic"]] for each in config["availability"]]
+    assert states == (["online", "offline"] if died else ["offline", "offline"])
 
 
 @needs_broker
@@ -135,7 +163,7 @@ def test_a_refused_user_is_told_and_the_password_is_not(
 
 
 def test_each_entity_of_a_station_has_an_id_of_its_own() -> None:
-    configs = discovery("anomalist", "tiles")
+    configs = discovery("anomalist", "tiles", "tiles")
     assert len({config["unique_id"] for config in configs.values()}) == len(configs) == 4
     assert {topic.partition("/")[0] for topic in configs} == {"binary_sensor", "sensor"}
 

@@ -1,7 +1,8 @@
 """MQTT: results by topic, with discovery by Home Assistant. Needs the package paho-mqtt.
 
 Topics: ``anomalist/STATION/result`` holds the last result (JSON, retained), ``anomalist/STATION/status``
-"online" or "offline" (retained; the broker sets it where this process dies).
+"online" or "offline" (retained). Where this process dies the broker can set one topic alone, that of the
+first station: the others are said to be available while both are "online".
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class MqttPublisher:
         self._started, self._refused = False, ""
         self._station: str | None = None
         self._announced: set[str] = set()
+        self._stations: set[str] = set()
         shown = f"{parts.scheme}://{self._host}:{self._port}/{self._prefix}"
         self._outbox = Outbox(outbox, shown, self._send, on_failure)
 
@@ -74,9 +76,13 @@ class MqttPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._outbox.__exit__(kind, error, trace)
-        if self._connected.is_set() and self._station is not None:
-            gone = self._client.publish(self._topic(self._station, "status"), "offline", 1, retain=True)
-            gone.wait_for_publish(_WAIT)
+        if self._connected.is_set():
+            said = [
+                self._client.publish(self._topic(station, "status"), "offline", 1, retain=True)
+                for station in sorted(self._stations)
+            ]
+            for each in said:
+                each.wait_for_publish(_WAIT)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -90,12 +96,18 @@ class MqttPublisher:
     def _send(self, id: str, topic: str, body: str) -> None:
         station = topic
         self._connect(station)
-        if station not in self._announced:
-            for name, config in discovery(self._prefix, station).items():
-                self._deliver(f"{DISCOVERY}/{name}/config", json.dumps(config))
-            self._deliver(self._topic(station, "status"), "online")
-            self._announced.add(station)
+        for each in dict.fromkeys((self._station or station, station)):  # the first tells of all
+            self._announce(each)
         self._deliver(self._topic(station, "result"), body)
+
+    def _announce(self, station: str) -> None:
+        if station in self._announced:
+            return
+        for name, config in discovery(self._prefix, station, self._station or station).items():
+            self._deliver(f"{DISCOVERY}/{name}/config", json.dumps(config))
+        self._deliver(self._topic(station, "status"), "online")
+        self._announced.add(station)
+        self._stations.add(station)
 
     def _connect(self, station: str) -> None:
         """Connect where that isn't done; the broker says "offline" when the connection is lost."""
@@ -132,8 +144,11 @@ class MqttPublisher:
             raise DeliveryError("it did not acknowledge the message")
 
 
-def discovery(prefix: str, station: str) -> dict[str, dict[str, Any]]:
-    """Discovery messages of Home Assistant for a station, by their topic between prefix and "/config"."""
+def discovery(prefix: str, station: str, first: str) -> dict[str, dict[str, Any]]:
+    """Discovery messages of Home Assistant for a station, by their topic between prefix and "/config".
+
+    ``first`` is the station whose status the broker sets where the process dies.
+    """
     device = {
         "identifiers": [f"anomalist_{station}"],
         "name": f"anomalist {station}",
@@ -142,7 +157,8 @@ def discovery(prefix: str, station: str) -> dict[str, dict[str, Any]]:
     }
     common = {
         "state_topic": f"{prefix}/{station}/result",
-        "availability_topic": f"{prefix}/{station}/status",
+        "availability": [{"topic": f"{prefix}/{each}/status"} for each in dict.fromkeys((station, first))],
+        "availability_mode": "all",
         "json_attributes_topic": f"{prefix}/{station}/result",
         "device": device,
     }

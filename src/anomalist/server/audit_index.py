@@ -46,12 +46,16 @@ class AuditPage:
     total: int
 
 
+Segments = dict[str, tuple[int, int]]
+"""Size in bytes and time of change, ns, of each segment of a log, by its name."""
+
+
 class AuditIndex:
     """The entries of this user's log; several threads may use one."""
 
     def __init__(self) -> None:
         self._rows: list[AuditRow] = []
-        self._of: tuple[Path, float] | None = None
+        self._of: tuple[Path, Segments] | None = None
         self._lock = threading.Lock()
 
     def search(self, search: Search, offset: int = 0, most: int = 50) -> AuditPage:
@@ -64,25 +68,39 @@ class AuditIndex:
     def _extend(self) -> None:
         folder = audit_folder()
         try:
-            stamp = (folder, _newest(folder / "log"))
+            stamp = (folder, _segments(folder / "log"))
         except OSError:
             self._rows, self._of = [], None
             return
         if stamp == self._of:
             return
-        if self._of is not None and self._of[0] != folder:
+        if self._of is not None and (self._of[0] != folder or not _appended(self._of[1], stamp[1])):
             self._rows = []
         start = self._rows[-1].position + 1 if self._rows else 0
         try:
-            self._rows += [_row(entry) for entry in read_entries(folder, start=start)]
+            new = list(read_entries(folder, start=start))
+            if start and any(entry.kind == "tombstone" for entry in new):  # what it removes was read before
+                self._rows, new = [], list(read_entries(folder))
+            self._rows += map(_row, new)
         except DataError:
             self._rows = []
         self._of = stamp
 
 
-def _newest(lines: Path) -> float:
-    """What changes with every entry: the sizes of all files."""
-    return float(sum(file.stat().st_size for file in lines.glob("segment-*.jsonl")))
+def _segments(lines: Path) -> Segments:
+    found = {}
+    for file in sorted(lines.glob("segment-*.jsonl")):
+        about = file.stat()
+        found[file.name] = about.st_size, about.st_mtime_ns
+    return found
+
+
+def _appended(before: Segments, now: Segments) -> bool:
+    """Whether entries were added at the end alone: content that is removed changes what is there already."""
+    *whole, last = before or [""]
+    return all(now.get(name) == before[name] for name in whole) and (
+        not before or now.get(last, (0, 0))[0] >= before[last][0]
+    )
 
 
 def _row(entry: LogEntry) -> AuditRow:

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from anomalist.audit.reading import Search, search_log
+from anomalist.audit.retention import remove_entries
 from tests.server.conftest import GOOD, HOLED, upload
 
 
@@ -43,6 +44,17 @@ def test_new_entries_are_in_the_list_at_once(client: TestClient, decided: str) -
     before = client.get("/v1/audit/entries").json()["total"]
     upload(client, ("more.png", GOOD))
     assert client.get("/v1/audit/entries").json()["total"] == before + 1
+
+
+def test_what_was_removed_from_the_log_is_neither_listed_nor_found(client: TestClient, decided: str) -> None:
+    searched = {"text": "hole"}
+    assert client.get("/v1/audit/entries", params=searched).json()["total"] == 1
+    about = search_log(Search(kinds=("inspection",)))
+    remove_entries([entry for entry in about if entry.id == decided], "a request")
+    found = client.get("/v1/audit/entries", params=searched).json()
+    assert decided not in {entry["id"] for entry in found["entries"]}
+    (row,) = [each for each in client.get("/v1/audit/entries").json()["entries"] if each["id"] == decided]
+    assert "hole" not in str(row)
 
 
 def test_a_decision_has_its_steps_and_a_page(client: TestClient, decided: str) -> None:

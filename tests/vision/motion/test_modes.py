@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.vision.motion.learning import learn_scene
+from anomalist.vision.motion.learning import learn_scene, sample_pictures
 from anomalist.vision.motion.modes import FootagePart, group_by_look, is_mixed, looks_differ, split_by_colour
 from anomalist.vision.motion.picture_kind import PictureLook
 from tests.street import make_film
@@ -53,6 +53,18 @@ def test_a_video_is_taken_apart_where_its_pictures_lose_their_colour() -> None:
         [2.0, 2.1, 2.2, 2.3, 2.4], abs=0.11
     )
     assert "from 9.0 s to its end" in lamp.notes[-1]
+
+
+@pytest.mark.parametrize("change", [0.2, 19.2, 19.7])
+def test_colour_that_goes_in_the_last_moment_leaves_no_empty_part(change: float) -> None:
+    film = make_film(
+        20, people=1, change=lambda pixels, time: (tinted if time < change else infra_red)(pixels, time)
+    )
+    parts = split_by_colour(film)
+    assert parts
+    for part in parts:
+        assert part.duration is not None and part.duration > 0
+        assert list(sample_pictures(part, 3))
 
 
 def test_too_little_of_another_kind_is_skipped_by_name_and_not_mixed_in(

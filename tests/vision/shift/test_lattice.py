@@ -139,3 +139,8 @@ def test_parallel_steps_of_a_lattice_are_one_line() -> None:
     lattice = Lattice((8.0, 0.0), (0.0, 10.0))
     assert lattice.nearest_lines(1.0) == (1.0, pytest.approx(10))
     assert lattice.nearest_lines(90.0) == (0.0, pytest.approx(8))
+
+
+def test_of_a_fine_lattice_the_most_open_lines_count_however_close_they_are() -> None:
+    fine = Lattice((3.75, 0.0), (0.0, 3.9))
+    assert fine.nearest_lines(90.0) == (90.0, pytest.approx(3.9))

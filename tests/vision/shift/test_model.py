@@ -88,6 +88,26 @@ def test_a_moved_part_is_moved_back_by_whole_pixels(model_of: Model) -> None:
     np.testing.assert_array_equal(assessed.pixels[inner], back[inner])
 
 
+@pytest.mark.parametrize(
+    ("angle", "factor", "told"),
+    [
+        (0.8, 1.0, {"rotation": "turned by 0.8° counter-clockwise"}),
+        (-1.2, 1.0, {"rotation": "turned by 1.2° clockwise"}),
+        (0.0, 1.03, {"scale": "larger in the picture by 3%"}),
+    ],
+)
+def test_a_small_turn_or_change_of_size_is_told_as_such(
+    angle: float, factor: float, told: dict[str, str], model_of: Model
+) -> None:
+    turn = cv2.getRotationMatrix2D((127.5, 127.5), angle, factor)
+    picture = cv2.warpAffine(make_part("plate", 1004)[0], turn, (256, 256), borderMode=cv2.BORDER_REFLECT)
+    shift = model_of("plate").assess(np.asarray(picture, np.uint8)).shift
+    assert shift.changes == ()
+    found = {change.name: change.words for change in shift.corrected}
+    assert {name: found.get(name) for name in told} == told
+    assert not any("()" in words or "0 px" in words for words in found.values())
+
+
 def test_a_map_of_the_moved_picture_lies_where_the_given_one_has_it(model_of: Model) -> None:
     assessed = model_of("plate").assess(np.roll(make_part("plate", 1005)[0], (0, 6), (0, 1)))
     assert assessed.matrix is not None

@@ -58,6 +58,19 @@ def test_only_what_counts_is_measured() -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["a corner", "a ring"])
+def test_a_large_picture_is_measured_where_its_region_of_interest_is(place: str) -> None:
+    rng = np.random.default_rng(0)
+    picture = np.full((1500, 3000, 3), 90, np.uint8)  # its middle shows nothing
+    y, x = np.mgrid[:1500, :3000]
+    roi = (y > 1350) & (x < 200) if place == "a corner" else np.hypot(x - 1500, 2 * (y - 750)) > 1450
+    picture[roi] = rng.normal(128, 20, (int(roi.sum()), 1)).clip(0, 255).astype(np.uint8)
+    found = measure_statistics(picture, roi)
+    assert found.quantiles[:, 9] == pytest.approx(128, abs=2)
+    assert found.texture > measure_statistics(picture).texture + 1
+    assert np.isfinite([found.sharpness, found.structure, found.chroma]).all()
+
+
 def test_a_local_defect_does_not_move_the_statistics() -> None:
     rng = np.random.default_rng(0)
     even = np.repeat(rng.normal(120, 4, (64, 64, 1)), 3, 2).clip(0, 255).astype(np.uint8)

@@ -36,6 +36,7 @@ from anomalist.vision.shift.arithmetic import (
     gains,
     grain_part,
     jpeg_quality,
+    measured_part,
     on_grid,
     quantiles_of_counts,
     template_size,
@@ -84,8 +85,9 @@ def grid_of(roi: Array | None, shape: tuple[int, ...]) -> Array | None:
 
 def measure_picture(pixels: Array, roi: Array | None) -> PictureMeasures:
     """Measure the middle of a picture, uint8 (H, W, 3)."""
-    pixels = pixels[central_part(pixels.shape)]
-    inside = np.ones(pixels.shape[:2], bool) if roi is None else roi[central_part(roi.shape)]
+    part = measured_part(pixels.shape, roi)
+    pixels = pixels[part]
+    inside = np.ones(pixels.shape[:2], bool) if roi is None else roi[part]
     grey = grey_of(pixels).astype(np.float32)
     blurred = [grey if not sigma else gaussian(grey, sigma) for sigma in _BANDS]
     fine, middle, coarse = (one - other for one, other in itertools.pairwise(blurred))

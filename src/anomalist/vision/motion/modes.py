@@ -114,7 +114,9 @@ def split_by_colour(video: Video) -> list[Video]:
             begun, kind = frame.time + _SPLIT_MARGIN, colourful
         kind = colourful if kind is None else kind
         last = frame.time
-    return [*parts, *_part(video, begun or 0.0, None)]
+    if parts and begun is not None and begun > last:  # it changed in the last moment
+        return parts
+    return [*parts, *_part(video, min(begun or 0.0, last), None)]
 
 
 def _part(video: Video, start: float, stop: float | None) -> list[Video]:

@@ -85,6 +85,20 @@ def central_part(shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, top + _MAX_SIDE), slice(left, left + _MAX_SIDE)
 
 
+def measured_part(shape: tuple[int, ...], roi: Array | None) -> tuple[slice, slice]:
+    """The middle of a large picture; where nothing of the ROI, bool (H, W), is in it, a part in its midst."""
+    part = central_part(shape)
+    if roi is None or roi[part].any():
+        return part
+    places = np.argwhere(roi)
+    midst = places[((places - places.mean(0)) ** 2).sum(1).argmin()]  # of a ring its mean is not in it
+    top, left = (
+        max(0, min(int(place) - _MAX_SIDE // 2, length - _MAX_SIDE)) // 8 * 8
+        for place, length in zip(midst, shape[:2], strict=True)
+    )
+    return slice(top, top + _MAX_SIDE), slice(left, left + _MAX_SIDE)
+
+
 def quantiles_of_counts(counts: Array) -> Array:
     """``QUANTILES`` of a histogram of 256 grey levels, as if those within one were spread evenly; (19,)."""
     below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])

@@ -69,7 +69,8 @@ class Lattice:
                 x, y = self.step(i, j)
                 angle = math.degrees(math.atan2(y, x))
                 lines.append((abs((angle - degrees + 90) % 180 - 90), area / math.hypot(x, y)))
-        least = max(_SHORTEST, _SPACING_SHARE * max(spacing for _, spacing in lines))
+        widest = max(spacing for _, spacing in lines)
+        least = min(widest, max(_SHORTEST, _SPACING_SHARE * widest))  # of a fine lattice all are close
         return min(line for line in lines if line[1] >= least)
 
 

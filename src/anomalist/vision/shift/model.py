@@ -249,18 +249,25 @@ class InputModel:
         off = row - usual
         reach = float(np.hypot(*(self.poses - usual)[:, :2].T).max())
         beyond = np.maximum(row - self.poses.max(0), self.poses.min(0) - row)[2:] - _POSE_MARGIN[1:]
-        if np.hypot(*off[:2]) > reach + _POSE_MARGIN[0]:
+        shifted = bool(np.hypot(*off[:2]) > reach + _POSE_MARGIN[0])
+        yield from self._off_pose(off, shifted, beyond[0] > 0, beyond[1] > 0)
+
+    def _off_pose(
+        self, off: npt.NDArray[np.float64], shifted: bool, turned: bool, scaled: bool
+    ) -> Iterator[InputChange]:
+        """The parts of a pose that are off, ``off`` (4,) from that of the normals, see ``POSES``."""
+        if shifted:
             yield InputChange(
                 name="shift",
                 value=round(float(np.hypot(*off[:2])), 4),
                 words=self._shift_words(off[0], off[1]),
             )
-        if beyond[0] > 0:
+        if turned:
             way = "clockwise" if off[2] > 0 else "counter-clockwise"
             yield InputChange(
                 name="rotation", value=round(float(off[2]), 2), words=f"turned by {abs(off[2]):.1f}° {way}"
             )
-        if beyond[1] > 0:
+        if scaled:
             factor = math.exp(off[3])
             how = "larger" if factor > 1 else "smaller"
             yield InputChange(
@@ -275,6 +282,8 @@ class InputModel:
             for value, ways in ((across, ("to the left", "to the right")), (down, ("up", "down")))
             if abs(value) >= 0.5
         ]
+        if not parts:
+            return "moved by less than a pixel"
         return f"moved by {math.hypot(across, down):.0f} px ({', '.join(parts)})"
 
     def _corrected(
@@ -304,16 +313,13 @@ class InputModel:
             done.append(light)
             left.append(self.corrections.get(LIGHT, 0.0))
         if self.template is not None and pose is not None:
-            move = self._move(pose, (pixels.shape[0], pixels.shape[1]))
+            beyond = self._beyond(pose)
+            move = self._move(pose, beyond, (pixels.shape[0], pixels.shape[1]))
             if move is not None:
                 lit = self._moved(lit, move)
                 matrix = move if matrix is None else matrix @ move
                 off = pose_row(pose) - np.median(self.poses, 0)
-                done.append(
-                    InputChange(
-                        name="shift", value=round(pose.shift, 4), words=self._shift_words(off[0], off[1])
-                    )
-                )
+                done += self._off_pose(off, bool(beyond[:2].any()), beyond[2], beyond[3])
                 left.append(self.corrections.get(POSE, 0.0))
         if coarseness(quality) > 1.05 * coarseness(self.quality):
             share = min(1.0, coarseness(quality) / coarseness(_COARSEST_QUALITY))
@@ -365,18 +371,20 @@ class InputModel:
         )
         return np.clip(pixels * factors + 0.5, 0, 255).astype(np.uint8), change
 
-    def _move(self, pose: Pose, size: tuple[int, int]) -> Matrix | None:
+    def _beyond(self, pose: Pose) -> BoolArray:
+        """Which parts of a pose are beyond those of the normals, bool (4,), see ``POSES``."""
+        row = pose_row(pose)
+        return np.asarray(np.maximum(row - self.poses.max(0), self.poses.min(0) - row) > _POSE_NOISE)
+
+    def _move(self, pose: Pose, beyond: BoolArray, size: tuple[int, int]) -> Matrix | None:
         """Matrix from the picture, moved back to where normals lie, to the picture; None if it lies there.
 
         Where only the place is off, by whole pixels, so that nothing is blurred.
         """
-        row = pose_row(pose)
-        beyond = np.maximum(row - self.poses.max(0), self.poses.min(0) - row) > _POSE_NOISE
         if not beyond.any():
             return None
-        usual = np.median(self.poses, 0)
         if not beyond[2:].any():
-            dx, dy = np.rint((row - usual)[:2] * max(size))
+            dx, dy = np.rint((pose_row(pose) - np.median(self.poses, 0))[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
         return full_size_matrix(on_grid(pose.matrix), template_size(*size), size)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
-from anomalist.vision.shift.arithmetic import central_part, jpeg_quality, quantiles_of_counts
+from anomalist.vision.shift.arithmetic import central_part, jpeg_quality, measured_part, quantiles_of_counts
 
 _BANDS = (0.0, 1.0, 2.0, 4.0)  # sigmas of Gaussians, pixels; a band is what lies between two
 _EDGE_QUANTILE = 0.98
@@ -51,8 +51,9 @@ def measure_statistics(pixels: UInt8Array, roi: BoolArray | None = None) -> Imag
     """Measure a picture, uint8 (H, W, 3); inside ``roi``, bool (H, W), where there is one."""
     import cv2
 
-    pixels = pixels[central_part(pixels.shape)]
-    inside = np.ones(pixels.shape[:2], np.bool_) if roi is None else roi[central_part(roi.shape)]
+    part = measured_part(pixels.shape, roi)
+    pixels = pixels[part]
+    inside = np.ones(pixels.shape[:2], np.bool_) if roi is None else roi[part]
     quantiles = np.stack([_quantiles(pixels[..., channel], inside) for channel in range(3)])
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
     blurred = [grey if not sigma else cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in _BANDS]
