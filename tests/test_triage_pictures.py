@@ -153,6 +153,19 @@ def test_a_clip_is_judged_by_the_mode_that_it_belongs_to(both: Scene) -> None:
     assert "dwell" in {event.kind for event in record.events}  # which no other kind of picture is asked for
 
 
+def test_a_mode_with_less_footage_promises_what_it_can_and_says_so(both: Scene) -> None:
+    (lamp,) = both.others
+    least, most = (mode.blocks("causal").supported for mode in (both, lamp))
+    asked = (least + most) / 2
+    assert least < asked < most, "the main mode supports it, the other one does not"
+    triage = Triage(TriageSettings(both, memory=False, mode="causal", false_events_per_hour=asked))
+    night = make_film(8, people=42, change=infra_red)
+    record = triage.clip(night)
+    assert record.status == "ok"
+    assert f"supports {most:.3g} false events per hour, not {asked:g}." in record.notes[-1]
+    assert list(StreamTriage(triage, "camera", SIZE).follow(night.frames())) is not None
+
+
 def test_captions_and_tracks_of_a_clip_look_through_its_mode_too(both: Scene) -> None:
     clip = make_film(6, people=42, change=infra_red)
     (lamp,) = both.others

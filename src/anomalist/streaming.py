@@ -161,7 +161,9 @@ class StreamTriage:
     def _use(self, mode: Scene) -> None:
         """Judge by what was learned of one mode of the scene from here on."""
         self._mode, zones = mode, self._triage.zones
-        self._threshold, _ = mode.blocks("causal").threshold(self._triage.false_events_per_hour)
+        # The main mode keeps what is asked for, or this would not have begun; another one what it can.
+        asked = self._triage.false_events_per_hour
+        self._threshold, _ = mode.blocks("causal").threshold(asked, nearest=True)
         self._floor = anomaly_floor(self._threshold)
         self._scorer = FrameScorer(mode, zones, floor=self._floor)
         self._maker = EventBuilder(mode, "causal", self._size, zones)

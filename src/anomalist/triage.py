@@ -152,14 +152,16 @@ class Triage:
             opened = open_video(video) if isinstance(video, str | Path) else video
             self.check_shape(opened)
             scene = choose_mode(self.scene, opened)
-            threshold, calibration = scene.blocks(self.mode).threshold(self.false_events_per_hour)
+            # Of another mode there may be too little footage: then its own promise is told.
+            blocks = scene.blocks(self.mode)
+            threshold, calibration = blocks.threshold(self.false_events_per_hour, nearest=True)
             timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), scene, threshold, self.zones, seen)
             builder = EventBuilder(scene, self.mode, opened.size, self.zones)
             events = detect_events(timeline, builder, threshold)
         except AnomalistError as error:
             return error
         media, seconds = clip_media_summary(opened, timeline.times), time.perf_counter() - began
-        notes = (*opened.notes, *_mode_notes(scene), *_overlay_notes(timeline, scene))
+        notes = (*opened.notes, *_mode_notes(scene, calibration), *_overlay_notes(timeline, scene))
         return ClipEvidence(timeline, events, threshold, calibration, media, notes, seconds)
 
     def judge(self, video: str | Path | Video, evidence: ClipEvidence | AnomalistError) -> ClipRecord:
@@ -257,10 +259,15 @@ class Triage:
         )
 
 
-def _mode_notes(scene: Scene) -> list[str]:
-    """Say which mode of a scene a clip was judged by, where that is not the main one."""
-    kind = scene.manifest.kind
-    return [f"Judged by what was learned of {kind} pictures of this camera."] if kind else []
+def _mode_notes(scene: Scene, calibration: EventCalibration) -> Iterator[str]:
+    """Say which mode of a scene a clip was judged by, where that is not the main one, and how far it goes."""
+    if kind := scene.manifest.kind:
+        yield f"Judged by what was learned of {kind} pictures of this camera."
+        if not calibration.supported:
+            yield (
+                f"So little footage of them supports {calibration.promised_per_hour:.3g} "
+                f"false events per hour, not {calibration.asked_per_hour:g}."
+            )
 
 
 def _overlay_notes(timeline: ClipTimeline, scene: Scene) -> list[str]:

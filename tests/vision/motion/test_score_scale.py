@@ -28,6 +28,17 @@ def test_no_more_blocks_are_above_the_threshold_than_promised(n: int, asked: flo
     assert calibration.supported
 
 
+def test_the_nearest_promise_is_the_lowest_that_the_footage_supports() -> None:
+    blocks = BlockMaxima(np.arange(9, dtype=np.float32), 30.0, 270.0)
+    with pytest.raises(CalibrationError):
+        blocks.threshold(1.0)
+    threshold, calibration = blocks.threshold(1.0, nearest=True)
+    assert threshold > 8
+    assert (calibration.asked_per_hour, calibration.promised_per_hour) == (1.0, blocks.supported)
+    assert not calibration.supported
+    assert blocks.threshold(20.0, nearest=True) == blocks.threshold(20.0)
+
+
 def test_the_default_takes_what_the_footage_supports_and_says_so() -> None:
     blocks = BlockMaxima(np.array([1, 3, 2], np.float32), 5.0, 15.0)
     threshold, calibration = blocks.threshold()

@@ -30,6 +30,13 @@ def test_two_that_touch_and_move_apart_are_two_objects() -> None:
     assert [one.area for one in found] == [576, 576]
 
 
+def test_a_box_at_the_border_ends_with_the_picture() -> None:
+    mask = np.zeros((225, 398), bool)  # of a height and a width that cells do not divide
+    mask[200:, 380:] = True
+    (found,) = moving_objects(integral_images(mask, *np.full((2, 225, 398), 30.0, np.float32)), 1.0)
+    assert found.box == (380, 200, 398, 225)
+
+
 def test_nothing_gives_no_object() -> None:
     nothing = _sums(np.zeros((40, 80), np.bool_), np.zeros((40, 80, 2), np.float32))
     assert moving_objects(nothing, 2.0) == []

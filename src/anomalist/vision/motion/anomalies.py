@@ -79,9 +79,19 @@ class AnomalyLocaliser:
     reach : cells by which the windows smear what moves.
     floor : normalised score from which a place is taken.
     min_speed : working pixels a second that count as moving.
+    size : (height, width) of the picture, working pixels.
     """
 
-    def __init__(self, scales: ScoreScales, top: int, reach: int, floor: float, min_speed: float) -> None:
+    def __init__(
+        self,
+        scales: ScoreScales,
+        top: int,
+        reach: int,
+        floor: float,
+        min_speed: float,
+        size: tuple[int, int],
+    ) -> None:
+        self._size = size
         self._scales = scales
         self._top = top
         self._reach = reach
@@ -181,7 +191,8 @@ class AnomalyLocaliser:
         values = {each: self._highest(places[each], region) for each in places}
         values[name] = self._highest(places[name], near, self._top)
         involved = involved_objects(objects, region)
-        boxes = [objects[index].box for index in involved] or [cells_box(*np.nonzero(region))]
+        rows, columns = np.nonzero(region)
+        boxes = [objects[index].box for index in involved] or [cells_box(rows, columns, self._size)]
         return LocalAnomaly(
             leading=name,
             score=leading_score(name, values[name], self._scales[name]),

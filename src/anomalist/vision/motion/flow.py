@@ -83,10 +83,15 @@ class Perspective(Frozen):
         return self.middle**2 * self.aspect / CELL_SIZE**2
 
 
-def cells_box(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer]) -> Box:
-    """Box around cells, whose rows and columns are int (n,), in working pixels."""
-    y0, x0, y1, x1 = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-    return int(x0) * CELL_SIZE, int(y0) * CELL_SIZE, int(x1) * CELL_SIZE, int(y1) * CELL_SIZE
+def cells_box(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], size: tuple[int, int]) -> Box:
+    """Box around cells, whose rows and columns are int (n,), in working pixels.
+
+    ``size`` is (height, width) of the picture: the last cells may reach beyond it.
+    """
+    y0, x0, y1, x1 = (
+        int(each) * CELL_SIZE for each in (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+    )
+    return x0, y0, min(x1, size[1]), min(y1, size[0])
 
 
 def foreground_blobs(mask: BoolArray) -> tuple[Box, ...]:

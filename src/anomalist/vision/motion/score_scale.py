@@ -64,23 +64,26 @@ class BlockMaxima:
         above = int((self.maxima >= score).sum())
         return (1 + above) / (len(self.maxima) + 1) * 3600 / self.seconds if above else None
 
-    def threshold(self, asked: float | None = None) -> tuple[float, EventCalibration]:
+    def threshold(
+        self, asked: float | None = None, *, nearest: bool = False
+    ) -> tuple[float, EventCalibration]:
         """Score above which at most the asked number of false events per hour is expected.
 
         Parameters
         ----------
         asked : false events per hour; None takes 1, or the lowest that is supported.
+        nearest : take the lowest that is supported also where fewer were asked for.
 
         Raises
         ------
-        CalibrationError : asked for fewer than the footage supports.
+        CalibrationError : asked for fewer than the footage supports, and not for the nearest.
         """
         wanted = DEFAULT_FALSE_EVENTS_PER_HOUR if asked is None else asked
         if not wanted > 0:
             raise CalibrationError(
                 f"{wanted:g} false events per hour can't be promised.", "Ask for more than 0."
             )
-        if asked is not None and asked < self.supported:
+        if asked is not None and asked < self.supported and not nearest:
             hours = 1 / asked
             raise CalibrationError(
                 f"{self.footage / 60:.1f} minutes of normal footage support no fewer than "

@@ -203,10 +203,17 @@ class FrameScorer:
         self._measurer = FrameMeasurer(scene.limits, perspective, novelty, counted_cells(drawn, grid))
         self._tracker = Tracker()
         self._forbidden = {zone.name: cells_in(zone, grid) for zone in drawn if zone.kind == "forbidden"}
-        self._intrusion = max(_INTRUSION_SHARE * perspective.body_cells, 1.0)
+        rows = CELL_SIZE * (np.arange(grid[0]) + 0.5)
+        cells = perspective.heights(rows) ** 2 * perspective.aspect / CELL_SIZE**2
+        self._body_cells = np.asarray(cells[:, None], np.float32)
         reach = round(_SMEAR * perspective.middle / CELL_SIZE)
         self._localiser = AnomalyLocaliser(
-            scene.manifest.norms, self._measurer.top, reach, floor, MIN_SPEED * perspective.middle
+            scene.manifest.norms,
+            self._measurer.top,
+            reach,
+            floor,
+            MIN_SPEED * perspective.middle,
+            (scene.learned.background.grey.shape[0], scene.learned.background.grey.shape[1]),
         )
         self._floor = floor
         self.overlays: list[Box] = []
@@ -325,7 +332,22 @@ class FrameScorer:
         padded = np.zeros((gh * CELL_SIZE, gw * CELL_SIZE), np.bool_)
         padded[: frame_motion.mask.shape[0], : frame_motion.mask.shape[1]] = frame_motion.mask
         share = padded.reshape(gh, CELL_SIZE, gw, CELL_SIZE).mean(axis=(1, 3))
-        return tuple(n for n, cells in self._forbidden.items() if share[cells].sum() >= self._intrusion)
+        return tuple(
+            name for name, cells in self._forbidden.items() if is_entered(cells, share, self._body_cells)
+        )
+
+
+def is_entered(zone: BoolArray, share: FloatArray, body_cells: FloatArray) -> bool:
+    """Whether a quarter of a body, as large as bodies are there, is in a zone, or all of a smaller zone.
+
+    Parameters
+    ----------
+    zone : bool (gh, gw), its cells.
+    share : float (gh, gw), of each cell that is foreground; one cell of it is the least.
+    body_cells : float (gh, 1), cells that a body covers in each row.
+    """
+    needed = min(_INTRUSION_SHARE, float((zone / body_cells).sum()))
+    return bool(share[zone].sum() >= 1 and (share / body_cells)[zone].sum() >= needed - 1e-9)
 
 
 def _median(values: FloatArray) -> float:

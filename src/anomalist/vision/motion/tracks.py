@@ -72,7 +72,9 @@ def moving_objects(integrals: IntegralImages, min_speed: float) -> list[MovingOb
     order = np.argsort(member, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
     cells = np.stack([rows, columns], axis=1)
-    return [_moving_object(cells[part], count, mean) for part in parts if len(part) >= _MIN_CELLS]
+    return [
+        _moving_object(cells[part], count, mean, integrals.size) for part in parts if len(part) >= _MIN_CELLS
+    ]
 
 
 def _cell_means(integrals: IntegralImages) -> tuple[FloatArray, FloatArray]:
@@ -106,11 +108,13 @@ def _similar_neighbours(
     return a[both][similar], b[both][similar]
 
 
-def _moving_object(cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray) -> MovingObject:
+def _moving_object(
+    cells: npt.NDArray[np.intp], count: FloatArray, mean: FloatArray, size: tuple[int, int]
+) -> MovingObject:
     weight = count[cells[:, 0], cells[:, 1]]
     velocity = weight @ mean[cells[:, 0], cells[:, 1]] / weight.sum()
     return MovingObject(
-        box=cells_box(*cells.T),
+        box=cells_box(cells[:, 0], cells[:, 1], size),
         area=round(float(weight.sum())),
         velocity=(float(velocity[0]), float(velocity[1])),
         cells=cells,

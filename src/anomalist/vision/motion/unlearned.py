@@ -221,6 +221,7 @@ class _Highest:
         self._heights = perspective.heights(CELL_SIZE * (np.arange(gh) + 0.5))[:, None]
         self._top = max(round(_TOP_SHARE * perspective.body_cells), 1)
         self._scale = size[1] / working[1], size[0] / working[0]
+        self._working = working[0], working[1]
 
     def of(self, movement: MotionGrid) -> tuple[float, Box | None]:
         """Body heights a second, and the box around the fastest cells, pixels of the frames."""
@@ -234,4 +235,4 @@ class _Highest:
         peak = np.unravel_index(int(flat.argmax()), speed.shape)
         _, parts = cv2.connectedComponents((speed >= _PEAK_SHARE * speed[peak]).astype(np.uint8))
         rows, columns = np.nonzero(parts == parts[peak])
-        return score, scale_box(cells_box(rows, columns), self._scale)
+        return score, scale_box(cells_box(rows, columns, self._working), self._scale)
