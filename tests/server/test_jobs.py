@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.errors import DataError
@@ -21,6 +22,7 @@ from anomalist.server.jobs import Job, Jobs, Report
 from anomalist.server.metrics import Metrics
 from anomalist.server.problems import ConflictError
 from anomalist.server.work import InspectSpec
+from anomalist.storage.places import PlaceUnreachableError
 from tests.pictures import write_tiles
 from tests.server.processes import running
 
@@ -55,6 +57,43 @@ def test_a_job_is_done_in_the_name_of_its_owner(database: Database) -> None:
     assert done.progress == {"what": "counting", "done": 1, "of": 2}
     with pytest.raises(ConflictError):
         jobs.cancel(job.id)
+
+
+@pytest.mark.parametrize("how", ["reports", "ends", "fails", "waits"])
+def test_a_database_that_is_gone_for_a_while_loses_no_job_and_the_next_one_is_done(
+    how: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.server.jobs.BEAT", 0.1)
+    working, gone = threading.Event(), threading.Event()
+    real = database.session
+
+    def session() -> Any:
+        if gone.is_set() and threading.current_thread().name == "jobs":
+            raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+        return real()
+
+    def work(job: Job, report: Report) -> Mapping[str, Any]:
+        if job.spec and not working.is_set():  # the first time
+            gone.set()
+            working.set()
+            threading.Timer(0.5, gone.clear).start()
+            if how == "reports":
+                report("counting", 2, 2)
+            if how == "fails":
+                raise DataError("The folder is empty.")
+            if how == "waits":
+                raise PlaceUnreachableError("The store is gone.")
+        return {}
+
+    monkeypatch.setattr(database, "session", session)
+    jobs = Jobs(database, "here", {"learn": work}, Metrics())
+    jobs.start()
+    first = jobs.submit("learn", {"goes": "away"}, "a")
+    assert working.wait(30)
+    second = jobs.submit("learn", {}, "a")
+    assert ended(jobs, first.id).state == ("failed" if how == "fails" else "done")
+    assert ended(jobs, second.id).state == "done"
+    jobs.close()
 
 
 def test_what_fails_says_why_and_the_next_job_is_done(database: Database) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import and_, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from anomalist.audit.recording import AuditTrail, open_trail
 from anomalist.cameras.camera_set import CameraSet, TriagesTogether
@@ -385,11 +386,17 @@ class Cameras:
         self._say(name, **fields)
 
     def _say(self, name: str, **fields: Any) -> None:  # noqa: ANN401
-        """Say how a camera is; one that was stopped meanwhile stays so."""
+        """Say how a camera is; one that was stopped meanwhile stays so.
+
+        Where the database is gone for a while it is said in the log alone: its thread has to go on.
+        """
         here = update(CameraRow).where(CameraRow.name == name, CameraRow.wanted)
-        with self._database.session() as session:
-            session.execute(here.values(**fields, changed=time.time()))
-            session.commit()
+        try:
+            with self._database.session() as session:
+                session.execute(here.values(**fields, changed=time.time()))
+                session.commit()
+        except SQLAlchemyError:
+            _log.exception("How the camera %s is can't be written: %s", name, fields)
 
 
 def _note(alert: LiveAlert) -> str | None:

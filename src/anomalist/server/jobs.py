@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import and_, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from anomalist.errors import AnomalistError
 from anomalist.memory.cases import acting_as
@@ -241,13 +242,21 @@ class Jobs:
 
     def _put_back(self, job: Job) -> None:
         """Let a job wait again, as if it had not been begun."""
-        with self._database.session() as session:
-            session.execute(
-                update(JobRow)
-                .where(JobRow.id == job.id, JobRow.state == "running", JobRow.worker == self._worker)
-                .values(state="queued", attempts=JobRow.attempts - 1)
-            )
-            session.commit()
+        self._settle(job, state="queued", attempts=JobRow.attempts - 1)
+
+    def _settle(self, job: Job, **values: Any) -> None:  # noqa: ANN401
+        """Write what became of a job of this server, as soon as the database is there to take it."""
+        own = and_(JobRow.id == job.id, JobRow.state == "running", JobRow.worker == self._worker)
+        while True:
+            try:
+                with self._database.session() as session:
+                    session.execute(update(JobRow).where(own).values(**values))
+                    session.commit()
+                return
+            except SQLAlchemyError:
+                _log.exception("What became of the job %s can't be written; it is tried again.", job.id)
+            if self._closed.wait(BEAT):  # the next server begins it again
+                return
 
     def _beat(self, id: str, ended: threading.Event) -> None:
         while not ended.wait(BEAT):
@@ -270,13 +279,17 @@ class Jobs:
                 return
             last = now
             text = json.dumps({"what": what, "done": done, "of": total})
-            with self._database.session() as session:
-                running = session.execute(
-                    update(JobRow)
-                    .where(JobRow.id == id, JobRow.state == "running", JobRow.worker == self._worker)
-                    .values(progress=text, beat=time.time())
-                )
-                session.commit()
+            try:
+                with self._database.session() as session:
+                    running = session.execute(
+                        update(JobRow)
+                        .where(JobRow.id == id, JobRow.state == "running", JobRow.worker == self._worker)
+                        .values(progress=text, beat=time.time())
+                    )
+                    session.commit()
+            except SQLAlchemyError:
+                _log.exception("The progress of the job %s can't be written.", id)
+                return
             if not getattr(running, "rowcount", 0):
                 raise JobCancelledError("The job was called off.")
 
@@ -285,18 +298,8 @@ class Jobs:
     def _end(
         self, job: Job, state: JobState, *, result: Mapping[str, Any] | None = None, error: str = ""
     ) -> None:
-        with self._database.session() as session:
-            session.execute(
-                update(JobRow)
-                .where(JobRow.id == job.id, JobRow.state == "running")
-                .values(
-                    state=state,
-                    result=json.dumps(result) if result is not None else "",
-                    error=error,
-                    finished=time.time(),
-                )
-            )
-            session.commit()
+        text = json.dumps(result) if result is not None else ""
+        self._settle(job, state=state, result=text, error=error, finished=time.time())
         self._metrics.job(job.kind, state)
 
 
