@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from anomalist.edge.export import input_arrays
-from anomalist.edge.runner.inputs import InputComparison
+from anomalist.edge.runner.inputs import InputComparison, measure_picture
 from anomalist.vision.shift.fitting import fit_input_model
 from anomalist.vision.shift.model import InputModel, InputSample
+from anomalist.vision.shift.statistics import ImageStatistics, measure_statistics
 from anomalist.vision.shift.storage import save_input_model
 from scripts.generated_parts import DEFECTS, LARGE, PRODUCTS, SMALL, make_part, make_scene
 
@@ -43,3 +46,25 @@ def test_the_same_is_named_and_taken_out(both: tuple[str, InputModel, InputCompa
         assert (expected.matrix is None) == (found.matrix is None)
         if expected.matrix is not None and found.matrix is not None:
             assert np.allclose(expected.matrix, found.matrix, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (slice(1250, 1450), slice(20, 300)),
+        (slice(1497, None), slice(None)),
+        (slice(None), slice(2996, None)),
+    ],
+    ids=["a corner", "the last rows", "the last columns"],
+)
+def test_the_same_is_measured_of_a_large_picture_whose_middle_does_not_count(
+    place: tuple[slice, slice],
+) -> None:
+    roi = np.zeros((1500, 2999), bool)
+    roi[place] = True
+    picture = np.random.default_rng(0).normal(120, 25, (1500, 2999, 3)).clip(0, 255).astype(np.uint8)
+    expected, found = measure_statistics(picture, roi), measure_picture(picture, roi)
+    for field in fields(ImageStatistics):
+        value = np.asarray(getattr(expected, field.name))
+        assert np.isfinite(value).all()
+        np.testing.assert_allclose(getattr(found, field.name), value, rtol=1e-3, atol=1e-3)

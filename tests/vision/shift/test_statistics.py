@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from anomalist.vision.shift.arithmetic import agreeing, gains, jpeg_quality
+from anomalist.vision.shift.arithmetic import agreeing, central_part, gains, jpeg_quality, measured_part
 from anomalist.vision.shift.nuisances import compress
 from anomalist.vision.shift.statistics import measure_statistics
 from scripts.generated_parts import make_part
@@ -58,17 +60,48 @@ def test_only_what_counts_is_measured() -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["a corner", "a ring"])
+@pytest.mark.parametrize("place", ["a corner", "a ring", "the last rows", "the last columns"])
 def test_a_large_picture_is_measured_where_its_region_of_interest_is(place: str) -> None:
     rng = np.random.default_rng(0)
-    picture = np.full((1500, 3000, 3), 90, np.uint8)  # its middle shows nothing
-    y, x = np.mgrid[:1500, :3000]
-    roi = (y > 1350) & (x < 200) if place == "a corner" else np.hypot(x - 1500, 2 * (y - 750)) > 1450
+    picture = np.full((1500, 2999, 3), 90, np.uint8)  # its middle shows nothing; no whole blocks of eight
+    y, x = np.mgrid[:1500, :2999]
+    roi = {
+        "a corner": (y > 1350) & (x < 200),
+        "a ring": np.hypot(x - 1500, 2 * (y - 750)) > 1450,
+        "the last rows": y > 1496,
+        "the last columns": x > 2995,
+    }[place]
     picture[roi] = rng.normal(128, 20, (int(roi.sum()), 1)).clip(0, 255).astype(np.uint8)
     found = measure_statistics(picture, roi)
     assert found.quantiles[:, 9] == pytest.approx(128, abs=2)
     assert found.texture > measure_statistics(picture).texture + 1
     assert np.isfinite([found.sharpness, found.structure, found.chroma]).all()
+
+
+@pytest.mark.parametrize("shape", [(1500, 3000), (1501, 2999), (4000, 900)])
+def test_the_measured_part_holds_a_region_wherever_it_is_and_keeps_the_grid_of_a_jpeg(
+    shape: tuple[int, int],
+) -> None:
+    for row in (0, 7, shape[0] // 3, shape[0] - 9, shape[0] - 1):
+        for column in (0, 5, shape[1] // 2, shape[1] - 8, shape[1] - 1):
+            roi = np.zeros(shape, bool)
+            roi[row, column] = True
+            part = measured_part(shape, roi)
+            assert roi[part].any(), (row, column)
+            assert [ends.start % 8 for ends in part] == [0, 0]
+    roi[shape[0] // 2, shape[1] // 2] = True
+    assert measured_part(shape, roi) == measured_part(shape, None) == central_part(shape)
+
+
+def test_where_to_measure_is_found_without_a_list_of_all_places() -> None:
+    roi = np.ones((3000, 3000), bool)
+    roi[900:2100, 900:2100] = False
+    tracemalloc.start()
+    part = measured_part(roi.shape, roi)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert roi[part].any()
+    assert peak < roi.nbytes
 
 
 def test_a_local_defect_does_not_move_the_statistics() -> None:

@@ -90,13 +90,26 @@ def measured_part(shape: tuple[int, ...], roi: Array | None) -> tuple[slice, sli
     part = central_part(shape)
     if roi is None or roi[part].any():
         return part
-    places = np.argwhere(roi)
-    midst = places[((places - places.mean(0)) ** 2).sum(1).argmin()]  # of a ring its mean is not in it
     top, left = (
-        max(0, min(int(place) - _MAX_SIDE // 2, length - _MAX_SIDE)) // 8 * 8
-        for place, length in zip(midst, shape[:2], strict=True)
+        # The last one is rounded up, so that the last rows and columns of the picture are in it.
+        min(max(0, place - _MAX_SIDE // 2) // 8 * 8, -(-max(0, length - _MAX_SIDE) // 8) * 8)
+        for place, length in zip(_midst(roi), shape[:2], strict=True)
     )
     return slice(top, top + _MAX_SIDE), slice(left, left + _MAX_SIDE)
+
+
+def _midst(mask: Array) -> tuple[int, int]:
+    """Row and column of the place in a mask, bool (H, W), nearest to its mean: of a ring that is not in it.
+
+    Row by row, for the memory that the places of a large picture would take.
+    """
+    down, across = (
+        (np.arange(len(counts)) - counts @ np.arange(len(counts)) / counts.sum()) ** 2
+        for counts in (mask.sum(1), mask.sum(0))
+    )
+    nearest = [across[row].min(initial=np.inf) for row in mask]
+    row = int((down + nearest).argmin())
+    return row, int(np.where(mask[row], across, np.inf).argmin())
 
 
 def quantiles_of_counts(counts: Array) -> Array:
