@@ -74,7 +74,7 @@ class AuditIndex:
             return
         if stamp == self._of:
             return
-        if self._of is not None and (self._of[0] != folder or not _appended(self._of[1], stamp[1])):
+        if self._of is None or self._of[0] != folder or not _appended(self._of[1], stamp[1]):
             self._rows = []
         start = self._rows[-1].position + 1 if self._rows else 0
         try:
@@ -84,7 +84,14 @@ class AuditIndex:
             self._rows += map(_row, new)
         except DataError:
             self._rows = []
-        self._of = stamp
+            new = []
+        self._of = None if _half_removed(new) else stamp
+
+
+def _half_removed(read: list[LogEntry]) -> bool:
+    """Whether content is there yet that a tombstone says is removed: it will be gone in a moment."""
+    gone = {at for entry in read if entry.kind == "tombstone" for at in entry.content.get("positions", ())}
+    return any(entry.position in gone and entry.body is not None for entry in read)
 
 
 def _segments(lines: Path) -> Segments:
