@@ -193,16 +193,13 @@ def _text(output: str) -> Iterator[str]:
 
 def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A column a result, a row a figure; of many results without a name a row each."""
-    columns = [dict(_figures(result)) for result in map(_over_seeds, results)]
+    columns = [dict(_figures(_as_one_seed(result, bench.column))) for result in results]
     names = list(dict.fromkeys(name for column in columns for name in column))
     if bench.shown == "detection":
         names = [
             name for shown in DETECTION for name in names if name == shown or name.startswith(f"{shown}: ")
         ]
-    heads = [
-        "mean" if "measures" in result else column.get(bench.column, str(number))
-        for number, (result, column) in enumerate(zip(results, columns, strict=True), 1)
-    ]
+    heads = [column.get(bench.column, str(number)) for number, column in enumerate(columns, 1)]
     grid = [["figure", *(heads if len(heads) > 1 else ["value"])]]
     for name in names:
         if name != bench.column:
@@ -214,9 +211,11 @@ def _table(bench: Bench, results: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from (heading, "|" + "---|" * len(grid[0]), *rows)
 
 
-def _over_seeds(result: dict[str, Any]) -> dict[str, Any]:
-    """A result whose figures have the names they have for one seed; another one stays as it is."""
-    return {**result["measures"], **result["by_defect"]} if "measures" in result else result
+def _as_one_seed(result: dict[str, Any], column: str) -> dict[str, Any]:
+    """A result over several seeds with the names of one, in a column "mean"; another one stays as it is."""
+    if "measures" not in result:
+        return result
+    return {column: "mean", **result["measures"], **result["by_defect"]}
 
 
 def _figures(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

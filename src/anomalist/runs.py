@@ -91,11 +91,6 @@ class ImageRun(OpensTogether):
         write_calibrations(inspector.evidence_source, self.folder)
         return self._trail.keep(map(self.folder.append, records))
 
-    def records(self, sources: Iterable[str]) -> list[Record]:
-        """What the folder holds of sources, in their order, whenever it was made."""
-        stored = {record.source: record for record in self.folder.records()}
-        return [stored[source] for source in sources if source in stored]
-
     def write_report(self, exporters: Sequence[Exporter] = (), title: str | None = None) -> Path:
         """Write the reports of all that is in the folder; returns the page."""
         return _write_picture_report(self.folder, self.path, exporters, title)

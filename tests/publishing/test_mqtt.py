@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from anomalist.errors import DataError
 from anomalist.publishing.mqtt import MqttPublisher, discovery
 from tests.publishing.test_webhook import message
+from tests.waiting import until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
@@ -90,10 +91,7 @@ def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Pat
         with MqttPublisher(address, tmp_path / "outbox.sqlite", pytest.fail) as publisher:
             for number in range(3):
                 publisher.publish(message(number), "")
-            for _ in range(100):
-                if publisher._outbox.waiting() == 0:
-                    break
-                time.sleep(0.05)
+            until(lambda: publisher._outbox.waiting() == 0)
             while_running = retained(port)
         after = retained(port)
     assert json.loads(while_running["anomalist/tiles/result"])["source"] == "2.png"
@@ -112,18 +110,12 @@ def test_no_station_stays_available_when_the_process_is_gone(died: bool, tmp_pat
         with MqttPublisher(address, tmp_path / "outbox.sqlite", pytest.fail) as publisher:
             for number, station in enumerate(("gate", "yard")):
                 publisher.publish(message(number).model_copy(update={"station": station}), "")
-            for _ in range(200):
-                if publisher._outbox.waiting() == 0:
-                    break
-                time.sleep(0.05)
+            until(lambda: publisher._outbox.waiting() == 0)
             assert retained(port)["anomalist/yard/status"] == "online"
             if died:
                 publisher._client.loop_stop()
                 publisher._client.socket().close()  # type: ignore[union-attr]
-                for _ in range(200):
-                    if retained(port)["anomalist/gate/status"] == "offline":
-                        break
-                    time.sleep(0.05)
+                until(lambda: retained(port)["anomalist/gate/status"] == "offline")
                 publisher._connected.clear()
         found = retained(port)
     config = json.loads(found["homeassistant/binary_sensor/anomalist_yard/anomaly/config"])

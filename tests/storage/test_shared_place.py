@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from anomalist.storage.object_store import ObjectStore
 from anomalist.storage.places import PlaceUnreachableError, bring_profile, here, using_place
 from anomalist.storage.shared_place import SharedPlace
 from tests.object_server import ObjectServer, object_server
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,6 @@ def write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
-
-
-def until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from anomalist.errors import DataError
 from anomalist.types.common import BoolArray, Box, FloatArray, Label, UInt8Array
 from anomalist.types.image import Evidence, Media, Place, Record, is_alarm
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, measure, score_inputs
-from anomalist.vision.weak_places import box_of, connected_to, grown, places_taken, reaches_of
+from anomalist.vision.regions import box_of
+from anomalist.vision.weak_places import connected_to, grown, places_taken, reaches_of
 
 if TYPE_CHECKING:
     from anomalist.audit.reading import LogEntry

@@ -265,7 +265,7 @@ def _inspect_all(
             err.print(f"{len(images) - len(open_ones)} of {len(images)} pictures were done before.")
         found = published.each(run.inspect(inspector, open_ones))
         _collect_records(found, len(open_ones), echo=echo)
-        records = run.records(map(source_of, images))
+        records = run.folder.records_of(map(source_of, images))
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records
@@ -290,7 +290,7 @@ def _inspect_on_ray(
             for record in published.each(cluster.records(run, progress)):
                 if echo:
                     print(record.model_dump_json(), flush=True)
-        records = run.records(map(named, cluster.sources))
+        records = run.folder.records_of(map(named, cluster.sources))
         report = run.write_report(exporters)
     err.print(f"Report: {report}", markup=False, soft_wrap=True)
     return records

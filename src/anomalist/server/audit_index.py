@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from anomalist.audit.entries import SEGMENTS
 from anomalist.audit.log import audit_folder
 from anomalist.audit.reading import LogEntry, Search, read_entries
 from anomalist.audit.rows import said
@@ -96,7 +97,7 @@ def _half_removed(read: list[LogEntry]) -> bool:
 
 def _segments(lines: Path) -> Segments:
     found = {}
-    for file in sorted(lines.glob("segment-*.jsonl")):
+    for file in sorted(lines.glob(SEGMENTS)):
         about = file.stat()
         found[file.name] = about.st_size, about.st_mtime_ns
     return found
@@ -104,10 +105,9 @@ def _segments(lines: Path) -> Segments:
 
 def _appended(before: Segments, now: Segments) -> bool:
     """Whether entries were added at the end alone: content that is removed changes what is there already."""
-    *whole, last = before or [""]
-    return all(now.get(name) == before[name] for name in whole) and (
-        not before or now.get(last, (0, 0))[0] >= before[last][0]
-    )
+    last, none = max(before, default=""), (0, 0)
+    whole = all(now.get(name) == stamp for name, stamp in before.items() if name != last)
+    return whole and now.get(last, none)[0] >= before.get(last, none)[0]
 
 
 def _row(entry: LogEntry) -> AuditRow:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Update, and_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from anomalist.errors import AnomalistError
@@ -246,17 +246,20 @@ class Jobs:
 
     def _settle(self, job: Job, **values: Any) -> None:  # noqa: ANN401
         """Write what became of a job of this server, as soon as the database is there to take it."""
-        own = and_(JobRow.id == job.id, JobRow.state == "running", JobRow.worker == self._worker)
         while True:
             try:
                 with self._database.session() as session:
-                    session.execute(update(JobRow).where(own).values(**values))
+                    session.execute(self._update_own(job.id).values(**values))
                     session.commit()
                 return
             except SQLAlchemyError:
                 _log.exception("What became of the job %s can't be written; it is tried again.", job.id)
             if self._closed.wait(BEAT):  # the next server begins it again
                 return
+
+    def _update_own(self, id: str) -> Update:
+        """A change of a job that this server does, and nobody has called off or taken over."""
+        return update(JobRow).where(JobRow.id == id, JobRow.state == "running", JobRow.worker == self._worker)
 
     def _beat(self, id: str, ended: threading.Event) -> None:
         while not ended.wait(BEAT):
@@ -281,11 +284,8 @@ class Jobs:
             text = json.dumps({"what": what, "done": done, "of": total})
             try:
                 with self._database.session() as session:
-                    running = session.execute(
-                        update(JobRow)
-                        .where(JobRow.id == id, JobRow.state == "running", JobRow.worker == self._worker)
-                        .values(progress=text, beat=time.time())
-                    )
+                    changed = self._update_own(id).values(progress=text, beat=time.time())
+                    running = session.execute(changed)
                     session.commit()
             except SQLAlchemyError:
                 _log.exception("The progress of the job %s can't be written.", id)

@@ -71,10 +71,13 @@ class _Session:
 
     def open(self, paths: Sequence[str]) -> OpenedPictures:
         """Open files below the roots; raises DataError for any other."""
-        chosen = [self.allowed(path) for path in paths]
+        return self.listed(self.hold([self.allowed(path) for path in paths]))
+
+    def hold(self, chosen: Sequence[Path]) -> str:
+        """Open files, for questions alone; returns how they are called."""
         opened = open_subject(chosen, self.profile, self.reference, None)
         self.subject, self.earlier = replace(opened.subject, takes_feedback=False), ()
-        return self.listed(opened.name)
+        return opened.name
 
     def allowed(self, path: str) -> Path:
         """A path below one of the roots, links followed; raises DataError for any other."""
@@ -131,8 +134,7 @@ def build_server(
 
     session = _Session(tuple(root.resolve() for root in roots), profile, reference)
     if what:
-        opened = open_subject([path.resolve() for path in what], profile, reference, None)
-        session.subject = replace(opened.subject, takes_feedback=False)
+        session.hold([path.resolve() for path in what])
     server = MCPServer("anomalist", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
     for tool in (*(each for each in TOOLS if each not in _PEOPLE_ONLY), check_claim):
         server.add_tool(_bound(tool, session), annotations=_read_only())

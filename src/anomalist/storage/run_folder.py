@@ -122,6 +122,10 @@ class RunFolder(Generic[RecordT]):
         """The last record of each source, in the order in which the sources first appeared."""
         return list(self._records.values())
 
+    def records_of(self, sources: Iterable[str]) -> list[RecordT]:
+        """The last record of each of some sources that has one, in their order."""
+        return [self._records[source] for source in sources if source in self._records]
+
     def done(self, source: str, key: str) -> RecordT | None:
         """The record of a source, where it was made under this key and nothing is to be tried again.
 

@@ -27,6 +27,7 @@ from anomalist.training.defect_renderers import (
     tone_of,
 )
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
+from anomalist.vision.regions import box_of
 from anomalist.vision.synthetic_defects import augment
 from anomalist.vision.synthetic_textures import Rng, log_uniform, render_surface
 
@@ -69,8 +70,7 @@ class MarkedRegion:
     @property
     def box(self) -> Box:
         """(x0, y0, x1, y1) of the mask, half-open."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return box_of(self.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,9 +256,9 @@ def _measure_facts(
 
 
 def _position_name(marked: BoolArray) -> str | None:
-    rows, columns = np.flatnonzero(marked.any(1)), np.flatnonzero(marked.any(0))
+    x0, y0, x1, y1 = box_of(marked)
     height, width = marked.shape
-    return place_of((columns[0] + columns[-1] + 1) / 2 / width, (rows[0] + rows[-1] + 1) / 2 / height)
+    return place_of((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
 
 
 def _mark_normal_place(rng: Rng, taken: BoolArray) -> tuple[MarkedRegion, None] | None:

@@ -277,11 +277,24 @@ def label_components(mask: BoolArray) -> tuple[npt.NDArray[Any], int]:
 
 def _components_with_seeds(mask: BoolArray, seeds: BoolArray) -> BoolArray:
     """Keep the components of ``mask`` that hold at least one pixel of ``seeds``."""
-    labels, found = label_components(mask)
-    keep = np.zeros(found + 1, dtype=bool)
-    keep[labels[seeds]] = True
+    return components_at(*label_components(mask), seeds)
+
+
+def components_at(labels: npt.NDArray[Any], found: int, places: Any) -> BoolArray:  # noqa: ANN401
+    """The components of `label_components` that some places touch, bool (H, W).
+
+    ``places`` is an index into the labels: a mask, or slices.
+    """
+    keep = np.zeros(found + 1, dtype=bool)  # by a table: `isin` takes several times the labels
+    keep[labels[places]] = True
     keep[0] = False
     return np.asarray(keep[labels])
+
+
+def box_of(mask: BoolArray) -> Box:
+    """The smallest box around a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _local_level(score_map: FloatArray, places: BoolArray, low: float, reach: int) -> FloatArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,14 @@ import numpy.typing as npt
 from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.types.image import Region, WeakPlace
 from anomalist.vision.attributes import position_in
-from anomalist.vision.regions import drop_specks, highest_components, label_components, smallest_area
+from anomalist.vision.regions import (
+    box_of,
+    components_at,
+    drop_specks,
+    highest_components,
+    label_components,
+    smallest_area,
+)
 
 MARGIN = 0.35
 """Margin around a place that belongs to it, as a share of its longer side."""
@@ -41,7 +49,7 @@ def reaches_of(score_map: FloatArray, regions: Sequence[Region], level: float | 
     the median of the map; where that is too much as well, the region's own box.
     """
     usual = float(np.median(score_map))
-    numbered = lru_cache(maxsize=2)(lambda height: label_components(score_map >= height)[0])
+    numbered = lru_cache(maxsize=2)(lambda height: label_components(score_map >= height))
     return [_reach_of(score_map, region, level, usual, numbered) for region in regions]
 
 
@@ -50,12 +58,12 @@ def _reach_of(
     region: Region,
     level: float | None,
     usual: float,
-    numbered: Callable[[float], npt.NDArray[np.intp]],
+    numbered: Callable[[float], tuple[npt.NDArray[Any], int]],
 ) -> Box:
     half = (usual + region.peak) / 2
     for height in (half if level is None else min(level, half), half):
-        mine = touching(numbered(height), region.box)
-        mine[region.box[1] : region.box[3], region.box[0] : region.box[2]] = True
+        mine = components_at(*numbered(height), _window(region.box))
+        mine[_window(region.box)] = True
         x0, y0, x1, y1 = place = box_of(mine)
         if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * score_map.size:
             return place
@@ -64,21 +72,11 @@ def _reach_of(
 
 def connected_to(high: BoolArray, box: Box) -> BoolArray:
     """The parts of a mask that touch a box."""
-    return touching(label_components(high)[0], box)
+    return components_at(*label_components(high), _window(box))
 
 
-def touching(labels: npt.NDArray[np.intp], box: Box) -> BoolArray:
-    """The numbered parts that touch a box, bool (H, W)."""
-    chosen = np.zeros(int(labels.max()) + 1, np.bool_)  # by a table: `isin` takes several times the labels
-    chosen[labels[box[1] : box[3], box[0] : box[2]]] = True
-    chosen[0] = False
-    return chosen[labels]
-
-
-def box_of(mask: BoolArray) -> Box:
-    """The smallest box around a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _window(box: Box) -> tuple[slice, slice]:
+    return slice(box[1], box[3]), slice(box[0], box[2])
 
 
 def places_taken(shape: tuple[int, int], boxes: Iterable[Box]) -> BoolArray:

@@ -83,13 +83,12 @@ def test_its_score_is_the_weighted_mean_of_those_of_its_experts(normal: Ensemble
 def test_a_normal_scored_as_new_scores_higher_than_one_that_is_remembered(
     fast: EnsembleDetector, tiles: list[UInt8Array]
 ) -> None:
-    detector = fast
-    unseen = [detector.score_unseen(i, lambda i=i: tiles[i]).scores[0] for i in range(COUNT)]  # type: ignore[misc]
-    seen = [scored.scores[0] for scored in detector.score(tiles)]
+    unseen = [fast.score_unseen(i, lambda i=i: tiles[i]).scores[0] for i in range(COUNT)]  # type: ignore[misc]
+    seen = [scored.scores[0] for scored in fast.score(tiles)]
     assert all(new > known for new, known in zip(unseen, seen, strict=True))
-    detector.forget_unseen()
+    fast.forget_unseen()
     with pytest.raises(DetectorError, match="just learned"):
-        detector.score_unseen(0, lambda: tiles[0])
+        fast.score_unseen(0, lambda: tiles[0])
 
 
 def test_it_says_that_it_leaves_objects_out() -> None:

@@ -39,6 +39,7 @@ from anomalist.vision.shift.arithmetic import (
     measured_part,
     on_grid,
     quantiles_of_counts,
+    same_format,
     template_size,
 )
 
@@ -48,7 +49,6 @@ _BLOCKS = 8
 _FLOOR = 0.05
 
 _LEVELS = (1.0, 0.5, 0.25)
-_SAME_FORMAT = 0.03
 _LIGHT_MARGIN = (math.log(0.80), math.log(1.25))
 _LIGHT_NOISE, _LIGHT_SHARE = 0.04, 0.5
 _COLOUR_MARGIN, _CONTRAST_MARGIN = 0.3, 0.6
@@ -199,7 +199,7 @@ class InputComparison:
         if self._size is None or given.shape[:2] == self._size:
             return given, 0, False, []
         factors = given.shape[0] / self._size[0], given.shape[1] / self._size[1]
-        if abs(math.log(factors[0] / factors[1])) > _SAME_FORMAT:
+        if not same_format((given.shape[0], given.shape[1]), self._size):
             return given, 0, False, [] if self._template is None else ["format"]
         factor = math.sqrt(factors[0] * factors[1])
         level = int(np.argmin([abs(math.log(factor / each)) for each in _LEVELS])) if factor < 1 else 0

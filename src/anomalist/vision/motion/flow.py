@@ -77,10 +77,19 @@ class Perspective(Frozen):
         out: FloatArray = np.clip(line, low, self.middle * _HEIGHT_RANGE).astype(np.float32)
         return out
 
+    def row_heights(self, count: int) -> FloatArray:
+        """Heights in pixels of bodies in each of so many rows of cells, float32 (count, 1)."""
+        return self.heights(CELL_SIZE * (np.arange(count) + 0.5))[:, None]
+
     @property
     def body_cells(self) -> float:
         """Cells that a body of the typical height covers."""
         return self.middle**2 * self.aspect / CELL_SIZE**2
+
+    def row_body_cells(self, count: int) -> FloatArray:
+        """Cells that a body covers in each of so many rows of cells, float32 (count, 1)."""
+        cells = self.row_heights(count) ** 2 * self.aspect / CELL_SIZE**2
+        return np.asarray(cells, np.float32)
 
 
 def cells_box(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], size: tuple[int, int]) -> Box:

@@ -220,9 +220,8 @@ class Scene:
     def usual_pace(self) -> float | None:
         """Widths of a body a second that things usually move; None where nothing ever moved."""
         counts = self.learned.histograms.speeds.sum(axis=2)
-        rows = CELL_SIZE * (np.arange(counts.shape[1]) + 0.5)
-        heights = self.manifest.perspective.heights(rows)
-        speeds = np.sqrt(SPEED_EDGES[:-1] * SPEED_EDGES[1:])[:, None] / heights
+        heights = self.manifest.perspective.row_heights(counts.shape[1])
+        speeds = np.sqrt(SPEED_EDGES[:-1] * SPEED_EDGES[1:])[:, None] / heights[:, 0]
         moving = (speeds >= MIN_SPEED) & (counts > 0)
         if not moving.any():
             return None

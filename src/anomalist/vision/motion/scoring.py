@@ -203,9 +203,7 @@ class FrameScorer:
         self._measurer = FrameMeasurer(scene.limits, perspective, novelty, counted_cells(drawn, grid))
         self._tracker = Tracker()
         self._forbidden = {zone.name: cells_in(zone, grid) for zone in drawn if zone.kind == "forbidden"}
-        rows = CELL_SIZE * (np.arange(grid[0]) + 0.5)
-        cells = perspective.heights(rows) ** 2 * perspective.aspect / CELL_SIZE**2
-        self._body_cells = np.asarray(cells[:, None], np.float32)
+        self._body_cells = perspective.row_body_cells(grid[0])
         reach = round(_SMEAR * perspective.middle / CELL_SIZE)
         self._localiser = AnomalyLocaliser(
             scene.manifest.norms,

@@ -26,7 +26,6 @@ from anomalist.vision.motion.extractor import (
     working_size,
 )
 from anomalist.vision.motion.flow import (
-    CELL_SIZE,
     BodyWindows,
     ChainedFlow,
     MotionGrid,
@@ -218,7 +217,7 @@ class _Highest:
 
     def __init__(self, perspective: Perspective, working: tuple[int, ...], size: tuple[int, int]) -> None:
         gh, _ = grid_shape(working[0], working[1])
-        self._heights = perspective.heights(CELL_SIZE * (np.arange(gh) + 0.5))[:, None]
+        self._heights = perspective.row_heights(gh)
         self._top = max(round(_TOP_SHARE * perspective.body_cells), 1)
         self._scale = size[1] / working[1], size[0] / working[0]
         self._working = working[0], working[1]

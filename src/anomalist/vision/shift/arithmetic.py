@@ -30,6 +30,7 @@ WHOLE = 0.999
 QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _LOCAL_SHARE = 0.3
+_SAME_FORMAT = 0.03  # logarithm of the aspect ratio by the usual one
 _MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
 _JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
 _JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
@@ -42,6 +43,11 @@ def template_size(height: int, width: int) -> tuple[int, int]:
 
 def _reduced(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def same_format(size: tuple[int, int], usual: tuple[int, int]) -> bool:
+    """Whether a picture of a (height, width) is, but for rounding, as long and wide as the usual ones."""
+    return abs(math.log(size[0] * usual[1] / (size[1] * usual[0]))) <= _SAME_FORMAT
 
 
 def grain_part(shape: tuple[int, ...], usual: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[int, int]]:

@@ -14,7 +14,7 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.alignment import Matrix
 from anomalist.vision.difference import AlignedPair, change_direction
-from anomalist.vision.regions import PEAK_FRACTION, component_mask, label_components
+from anomalist.vision.regions import PEAK_FRACTION, box_of, component_mask, label_components
 from anomalist.vision.shift.arithmetic import WHOLE, filled, match_light
 from anomalist.vision.shift.registration import shape_of
 
@@ -119,8 +119,7 @@ class Comparison:
         return result
 
     def _direction(self, inside: BoolArray) -> str:
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        box = box_of(inside)
         return change_direction(self.pair, inside[box[1] : box[3], box[0] : box[2]], box)
 
     def with_direction(self, region: Region, mask: BoolArray) -> Region:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.difference import AlignedPair, change_direction
-from anomalist.vision.regions import component_mask, label_components
+from anomalist.vision.regions import box_of, component_mask, label_components
 from anomalist.vision.shift.comparison import resize_mask
 
 _WINDOW = 512  # pixels a side around a place in which its lattice is looked for
@@ -237,8 +237,7 @@ class _Place:
 
     def _stood_alone(self) -> bool:
         """Whether an even surface is seen in place of a thing, such as a hole, that stands out from it."""
-        rows, columns = (np.flatnonzero(self.differs.any(axis)) for axis in (1, 0))
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        box = box_of(self.differs)
         pair = AlignedPair(self.expected, self.grey, None, None)
         return change_direction(pair, self.differs[box[1] : box[3], box[0] : box[2]], box) == "missing"
 

@@ -19,7 +19,16 @@ from anomalist.types.shift import InputChange, InputShift
 from anomalist.vision.alignment import Matrix, resize_matrix
 from anomalist.vision.regions import resize_roi_to_grid
 from anomalist.vision.resampling import warp_cubic
-from anomalist.vision.shift.arithmetic import agreeing, coarseness, gains, grain_part, on_grid, template_size
+from anomalist.vision.shift.arithmetic import (
+    Array,
+    agreeing,
+    coarseness,
+    gains,
+    grain_part,
+    on_grid,
+    same_format,
+    template_size,
+)
 from anomalist.vision.shift.comparison import Comparison, MeanPicture
 from anomalist.vision.shift.lattice import LatticeComparison
 from anomalist.vision.shift.registration import (
@@ -38,7 +47,6 @@ LIGHT, POSE, SIZE, COMPRESSION = "light", "pose", "size", "compression"
 STATISTICS = ("brightness", "red", "blue", "contrast", "sharpness", "luma noise", "chroma noise", "structure")
 POSES = ("dx", "dy", "degrees", "scale")
 LEVELS = (1.0, 0.5, 0.25)  # sizes, of that of the normals, at which statistics are compared
-_SAME_FORMAT = 0.03
 _LIGHT_MARGIN = (math.log(0.80), math.log(1.25))
 _LIGHT_NOISE, _LIGHT_SHARE = 0.04, 0.5  # beyond the range of the normals, at least and as a share of it
 _COLOUR_MARGIN, _CONTRAST_MARGIN = 0.3, 0.6
@@ -163,7 +171,7 @@ class InputModel:
     def times_as_large(self, size: tuple[int, int]) -> float:
         """Area of a picture of a (height, width) that is scored as it is, in that of the normals; else 1."""
         judged_whole = self.template is not None  # in their format; in another one it isn't judged at all
-        if judged_whole or self.size is None or _format_change(size, self.size) <= _SAME_FORMAT:
+        if judged_whole or self.size is None or same_format(size, self.size):
             return 1.0
         return size[0] * size[1] / (self.size[0] * self.size[1])
 
@@ -173,7 +181,7 @@ class InputModel:
             return given, 0, False, ()
         height, width = self.size
         factors = given.shape[0] / height, given.shape[1] / width
-        if _format_change(shape_of(given), self.size) > _SAME_FORMAT:
+        if not same_format(shape_of(given), self.size):
             if self.template is None:
                 return given, 0, False, ()  # a longer strip of the same
             words = f"of another format, {given.shape[1]}×{given.shape[0]} in place of {width}×{height}"
@@ -245,16 +253,13 @@ class InputModel:
     def _pose_changes(self, pose: Pose | None) -> Iterator[InputChange]:
         if pose is None or (self.template is None and pose.agreement < self.expected):
             return
-        row, usual = pose_row(pose), np.median(self.poses, 0)
-        off = row - usual
-        reach = float(np.hypot(*(self.poses - usual)[:, :2].T).max())
-        beyond = np.maximum(row - self.poses.max(0), self.poses.min(0) - row)[2:] - _POSE_MARGIN[1:]
+        usual = np.median(self.poses, 0)
+        off, reach = pose_row(pose) - usual, float(np.hypot(*(self.poses - usual)[:, :2].T).max())
+        beyond = self._excess(pose)[2:] - _POSE_MARGIN[1:]
         shifted = bool(np.hypot(*off[:2]) > reach + _POSE_MARGIN[0])
         yield from self._off_pose(off, shifted, beyond[0] > 0, beyond[1] > 0)
 
-    def _off_pose(
-        self, off: npt.NDArray[np.float64], shifted: bool, turned: bool, scaled: bool
-    ) -> Iterator[InputChange]:
+    def _off_pose(self, off: Array, shifted: bool, turned: bool, scaled: bool) -> Iterator[InputChange]:
         """The parts of a pose that are off, ``off`` (4,) from that of the normals, see ``POSES``."""
         if shifted:
             yield InputChange(
@@ -313,12 +318,11 @@ class InputModel:
             done.append(light)
             left.append(self.corrections.get(LIGHT, 0.0))
         if self.template is not None and pose is not None:
-            beyond = self._beyond(pose)
-            move = self._move(pose, beyond, (pixels.shape[0], pixels.shape[1]))
+            off, beyond = pose_row(pose) - np.median(self.poses, 0), self._excess(pose) > _POSE_NOISE
+            move = self._move(pose, off, beyond, (pixels.shape[0], pixels.shape[1]))
             if move is not None:
                 lit = self._moved(lit, move)
                 matrix = move if matrix is None else matrix @ move
-                off = pose_row(pose) - np.median(self.poses, 0)
                 done += self._off_pose(off, bool(beyond[:2].any()), beyond[2], beyond[3])
                 left.append(self.corrections.get(POSE, 0.0))
         if coarseness(quality) > 1.05 * coarseness(self.quality):
@@ -371,12 +375,12 @@ class InputModel:
         )
         return np.clip(pixels * factors + 0.5, 0, 255).astype(np.uint8), change
 
-    def _beyond(self, pose: Pose) -> BoolArray:
-        """Which parts of a pose are beyond those of the normals, bool (4,), see ``POSES``."""
+    def _excess(self, pose: Pose) -> Array:
+        """How far each part of a pose is beyond those of the normals, negative within them, float64 (4,)."""
         row = pose_row(pose)
-        return np.asarray(np.maximum(row - self.poses.max(0), self.poses.min(0) - row) > _POSE_NOISE)
+        return np.asarray(np.maximum(row - self.poses.max(0), self.poses.min(0) - row))
 
-    def _move(self, pose: Pose, beyond: BoolArray, size: tuple[int, int]) -> Matrix | None:
+    def _move(self, pose: Pose, off: Array, beyond: BoolArray, size: tuple[int, int]) -> Matrix | None:
         """Matrix from the picture, moved back to where normals lie, to the picture; None if it lies there.
 
         Where only the place is off, by whole pixels, so that nothing is blurred.
@@ -384,14 +388,9 @@ class InputModel:
         if not beyond.any():
             return None
         if not beyond[2:].any():
-            dx, dy = np.rint((pose_row(pose) - np.median(self.poses, 0))[:2] * max(size))
+            dx, dy = np.rint(off[:2] * max(size))
             return np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], np.float64)
         return full_size_matrix(on_grid(pose.matrix), template_size(*size), size)
-
-
-def _format_change(size: tuple[int, int], usual: tuple[int, int]) -> float:
-    """Logarithm of how much longer or wider a picture of a (height, width) is than the usual ones."""
-    return abs(math.log(size[0] * usual[1] / (size[1] * usual[0])))
 
 
 _NOT_THE_PRODUCT = "not this product, or nothing of it can be seen"
