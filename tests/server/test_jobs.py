@@ -24,6 +24,7 @@ from anomalist.server.problems import ConflictError
 from anomalist.server.work import InspectSpec
 from anomalist.storage.places import PlaceUnreachableError
 from tests.pictures import write_tiles
+from tests.server.conftest import Open
 from tests.server.processes import running
 
 
@@ -59,7 +60,7 @@ def test_a_job_is_done_in_the_name_of_its_owner(database: Database) -> None:
         jobs.cancel(job.id)
 
 
-@pytest.mark.parametrize("how", ["reports", "ends", "fails", "waits"])
+@pytest.mark.parametrize("how", ["reports", "stores", "ends", "fails", "waits"])
 def test_a_database_that_is_gone_for_a_while_loses_no_job_and_the_next_one_is_done(
     how: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,8 @@ def test_a_database_that_is_gone_for_a_while_loses_no_job_and_the_next_one_is_do
             threading.Timer(0.5, gone.clear).start()
             if how == "reports":
                 report("counting", 2, 2)
+            if how == "stores":
+                database.session()
             if how == "fails":
                 raise DataError("The folder is empty.")
             if how == "waits":
@@ -94,6 +97,31 @@ def test_a_database_that_is_gone_for_a_while_loses_no_job_and_the_next_one_is_do
     assert ended(jobs, first.id).state == ("failed" if how == "fails" else "done")
     assert ended(jobs, second.id).state == "done"
     jobs.close()
+
+
+def test_a_job_whose_end_can_not_be_told_keeps_no_other_from_being_done(database: Database) -> None:
+    jobs = Jobs(database, "here", {"learn": lambda job, _: {"is": job if job.spec else "fine"}}, Metrics())
+    jobs.start()
+    jobs.submit("learn", {"no": "JSON"}, "a")
+    other = jobs.submit("learn", {}, "a")
+    assert ended(jobs, other.id).result == {"is": "fine"}
+    jobs.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_whose_jobs_are_not_done_any_more_is_not_ready(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: Jobs) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(Jobs, "_claim", end)
+    client = opened()
+    for _ in range(200):
+        if (reply := client.get("/readyz")).status_code == 503:
+            break
+        time.sleep(0.05)
+    assert reply.json()["why"].startswith("Jobs are not done any more")
 
 
 def test_what_fails_says_why_and_the_next_job_is_done(database: Database) -> None:

@@ -65,7 +65,10 @@ def healthz() -> Health:
 
 @health.get("/readyz", summary="Can it work", responses={503: {"model": Ready}})
 def readyz(services: ServicesOf) -> Response:
-    """503 where a database or the shared store can't be used, or no more can wait. Needs no login."""
+    """503 where a database or the shared store can't be used, a part has ended, or no more can wait.
+
+    Needs no login.
+    """
     waiting = len(services.lane)
     why = "" if waiting < services.config.waiting else "No more can wait."
     try:
@@ -78,6 +81,7 @@ def readyz(services: ServicesOf) -> Response:
     except DataError:
         why = "Rules and cases can't be read; the server's log says why."
         _log.exception("Rules and cases can't be read.")
+    why = services.jobs.trouble or services.cameras.trouble or why
     if services.place.trouble:
         why = "The shared store can't be used; the server's log says why."
     body = Ready(ready=not why, waiting=waiting, why=why)

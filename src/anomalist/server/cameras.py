@@ -169,6 +169,8 @@ class Cameras:
         self._set = CameraSet((), {})
         self._sessions: dict[str, CameraSession] = {}
         self._again: dict[str, tuple[float, float]] = {}
+        self._unsaid: dict[str, dict[str, Any]] = {}
+        self._saying = threading.Lock()
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._threads = [
@@ -180,6 +182,14 @@ class Cameras:
     def addresses(self) -> tuple[str, ...]:
         """The addresses that may be followed, as they are shown."""
         return tuple(self._addresses)
+
+    @property
+    def trouble(self) -> str:
+        """Why cameras are not followed or their alerts not stored any more; "" where all is well."""
+        if self._closed.is_set():
+            return ""
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
+        return f"No {' and '.join(dead)} are handled any more; the server's log says why." if dead else ""
 
     def start(self) -> None:
         """Go on with what an earlier process of this server followed."""
@@ -294,6 +304,8 @@ class Cameras:
                 update(CameraRow).where(CameraRow.name.in_(list(mine))).values(worker=self._worker, beat=now)
             )
             session.commit()
+        for name in list(self._unsaid):
+            self._say(name)
         for name in {*self._sessions, *self._again} - mine.keys():
             self._again.pop(name, None)
             self._leave(name)
@@ -348,20 +360,26 @@ class Cameras:
         """Take the alerts of all cameras, one after another."""
         for alert in self._set.alerts(self._closed):
             name = str(alert.camera)
-            session = self._sessions.get(name)
-            if session is None:  # it was left meanwhile
-                continue
             try:
-                session.keep(alert, self._set.recent(name))
-                self._publishers.publish(alert)
-                self._told(session, alert)
-            except KeyError:  # the same
-                continue
-            except AnomalistError as error:
-                self._try_again(name, str(error))
-            except Exception as error:
-                _log.exception("An alert of the camera %s can't be kept.", name)
-                self._try_again(name, f"It failed for a reason that is a fault of anomalist: {error!r}")
+                self._take(name, alert)
+            except Exception:  # the other cameras have alerts, too
+                _log.exception("The camera %s can't be left.", name)
+
+    def _take(self, name: str, alert: LiveAlert) -> None:
+        session = self._sessions.get(name)
+        if session is None:  # it was left meanwhile
+            return
+        try:
+            session.keep(alert, self._set.recent(name))
+            self._publishers.publish(alert)
+            self._told(session, alert)
+        except KeyError:  # the same
+            return
+        except AnomalistError as error:
+            self._try_again(name, str(error))
+        except Exception as error:
+            _log.exception("An alert of the camera %s can't be kept.", name)
+            self._try_again(name, f"It failed for a reason that is a fault of anomalist: {error!r}")
 
     def _told(self, session: CameraSession, alert: LiveAlert) -> None:
         """Say what an alert says of the camera."""
@@ -382,21 +400,28 @@ class Cameras:
         if (note := _note(alert)) is not None:
             fields["note"] = note
         if alert.event is not None:
-            fields["alerts"] = CameraRow.alerts + 1
+            fields["alerts"] = 1
         self._say(name, **fields)
 
     def _say(self, name: str, **fields: Any) -> None:  # noqa: ANN401
         """Say how a camera is; one that was stopped meanwhile stays so.
 
-        Where the database is gone for a while it is said in the log alone: its thread has to go on.
+        ``alerts`` is how many more there are. What a database that is gone does not take is said later, with
+        what is said next: the thread has to go on.
         """
         here = update(CameraRow).where(CameraRow.name == name, CameraRow.wanted)
-        try:
-            with self._database.session() as session:
-                session.execute(here.values(**fields, changed=time.time()))
-                session.commit()
-        except SQLAlchemyError:
-            _log.exception("How the camera %s is can't be written: %s", name, fields)
+        with self._saying:
+            before = self._unsaid.pop(name, {})
+            more = before.pop("alerts", 0) + fields.pop("alerts", 0)
+            now = {**before, **fields}
+            try:
+                with self._database.session() as session:
+                    counted = CameraRow.alerts + more
+                    session.execute(here.values(**now, alerts=counted, changed=time.time()))
+                    session.commit()
+            except SQLAlchemyError:
+                self._unsaid[name] = now | {"alerts": more}
+                _log.exception("How the camera %s is can't be written yet: %s", name, now)
 
 
 def _note(alert: LiveAlert) -> str | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Update, and_, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from anomalist.errors import AnomalistError
 from anomalist.memory.cases import acting_as
@@ -35,7 +35,7 @@ LEASE = 60.0
 BEAT = 2.0
 """Seconds between two signs of life."""
 MAX_ATTEMPTS = 25
-"""A job during which the server ended this often is not tried again: it may be what ends it."""
+"""A job that was begun this often and never ended is not tried again: it may be what ends the server."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +122,13 @@ class Jobs:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
+    @property
+    def trouble(self) -> str:
+        """Why no job is done any more; "" where they are, or where that was asked for."""
+        if self._closed.is_set() or self._thread.is_alive():
+            return ""
+        return "Jobs are not done any more; the server's log says why."
+
     def submit(self, kind: JobKind, spec: Mapping[str, Any], owner: str) -> Job:
         """Accept a job; when this returns, no crash loses it."""
         row = JobRow(
@@ -183,8 +190,11 @@ class Jobs:
                 _log.exception("The jobs can't be read.")
                 job = None
             if job is not None:
-                self._do(job)
-                continue
+                try:
+                    self._do(job)
+                    continue
+                except Exception:  # it is silent now, and is begun again after LEASE
+                    _log.exception("What became of the job %s can't be told.", job.id)
             self._wake.wait(1.0)
             self._wake.clear()
 
@@ -214,7 +224,7 @@ class Jobs:
 
     def _do(self, job: Job) -> None:
         if job.attempts > MAX_ATTEMPTS:
-            self._end(job, "failed", error=f"The server ended {MAX_ATTEMPTS} times while it was done.")
+            self._end(job, "failed", error=f"It was begun {MAX_ATTEMPTS} times and never ended.")
             return
         ended = threading.Event()
         beating = threading.Thread(target=self._beat, args=(job.id, ended), daemon=True)
@@ -231,6 +241,9 @@ class Jobs:
                 self._end(job, "cancelled")
         except AnomalistError as error:
             self._end(job, "failed", error=str(error))
+        except (OperationalError, InterfaceError):  # its attempts count: it is not begun again for ever
+            _log.exception("The job %s is begun again once the database is there.", job.id)
+            self._settle(job, state="queued")
         except Exception as error:
             _log.exception("The job %s failed.", job.id)
             self._end(job, "failed", error=f"It failed for a reason that is a fault of anomalist: {error!r}")

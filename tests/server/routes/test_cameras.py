@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries
 from anomalist.server import cameras
+from anomalist.server.cameras import Cameras
+from anomalist.server.database import Database
 from anomalist.vision.motion.scene import Scene
 from tests.server.conftest import Open
 from tests.street import make_film, walker
@@ -90,6 +94,52 @@ def test_a_camera_is_followed_and_what_it_sees_is_ranked_shown_and_dismissed(
     assert client.patch("/v1/cameras/gate", json={"wanted": False}).json()["state"] == "stopped"
     assert client.delete("/v1/cameras/gate").status_code == 204
     assert client.get("/v1/cameras").json() == []
+
+
+def test_alerts_are_stored_and_counted_while_the_database_is_gone_and_told_once_it_is_back(
+    opened: Open, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 0
+    real = Database.session
+
+    def session(database: Database) -> Any:
+        nonlocal refused
+        if threading.current_thread().name == "alerts" and refused < 6:
+            refused += 1
+            raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        return real(database)
+
+    monkeypatch.setattr(Database, "session", session)
+    client = opened(cameras=(address,))
+    body = {"name": "gate", "scene": "street", "address": address}
+    assert client.post("/v1/cameras", json=body).status_code == 201
+    lost = wait(client, lambda camera: camera["state"] == "lost")
+    assert refused >= 2, "several in a row"
+    assert lost["note"].startswith("The stream has ended.")
+    assert lost["run"], "what was told meanwhile is told as well"
+    written = [entry.content["alert"] for entry in read_entries(kinds=["alert"])]
+    assert written[-1]["state"] == "ended"
+    assert lost["alerts"] == len([alert for alert in written if alert["event"]]) >= 2
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("part", "why"), [("_look", "No cameras are handled"), ("_follow", "No alerts are handled")]
+)
+def test_a_server_whose_cameras_are_not_handled_any_more_is_not_ready(
+    part: str, why: str, opened: Open, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: Cameras) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(Cameras, part, end)
+    client = opened()
+    for _ in range(200):
+        if (reply := client.get("/readyz")).status_code == 503:
+            break
+        time.sleep(0.05)
+    assert reply.json()["why"].startswith(why)
 
 
 def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, address: str) -> None:
