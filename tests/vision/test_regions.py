@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.types.image import Region
-from anomalist.vision.regions import find_regions, occupied_bands, segment
+from anomalist.vision import regions as module
+from anomalist.vision.regions import component_areas, find_regions, label_components, occupied_bands, segment
 
 SIDE = 128
 HIGH, LOW = 0.5, 0.1
@@ -352,3 +353,22 @@ def test_bands_hold_every_component_whole(seed: int) -> None:
         count += ndimage.label(mask[band], np.ones((3, 3)))[1]
     assert np.array_equal(seen, mask)
     assert count == ndimage.label(mask, np.ones((3, 3)))[1]
+
+
+@given(seed=st.integers(0, 100_000), pixels=st.sampled_from([1, 50, 333, 10**6]))
+def test_components_are_measured_alike_whatever_is_counted_at_once(seed: int, pixels: int) -> None:
+    rng = np.random.default_rng(seed)
+    score_map = ndimage.gaussian_filter(rng.normal(size=(40, 57)), 2).astype(np.float32)
+    mask = score_map > np.quantile(score_map, 0.7)
+    labels, found = label_components(mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK_PIXELS", pixels)
+        areas = component_areas(labels, found)
+        regions = find_regions(np.zeros((40, 57, 3), np.uint8), score_map, mask, limit=found)
+    assert areas.tolist() == [int((labels == number).sum()) for number in range(found + 1)]
+    assert sorted(region.area for region in regions) == sorted(areas[1:])
+    for region in regions:
+        x0, y0, x1, y1 = region.box
+        inside = labels == labels[y0:y1, x0:x1][score_map[y0:y1, x0:x1] == np.float32(region.peak)][0]
+        assert region.mean == pytest.approx(float(score_map[inside].mean()), rel=1e-5)
+        assert region.peak == score_map[inside].max()

@@ -34,6 +34,10 @@ def test_a_region_reaches_as_far_as_what_is_connected_to_it_above_the_level() ->
     region = region_at((16, 26, 19, 29), 10)
     assert reaches_of(values, [region])[0] == (10, 20, 26, 40)
     assert reaches_of(values, [region], 2.5)[0] == (4, 20, 26, 40)
+    third, beside = region_at((45, 52, 50, 58), 9), region_at((15, 25, 20, 30), 6)
+    for level in (None, 2.5):
+        several = [region, third, beside, region]
+        assert reaches_of(values, several, level) == [reaches_of(values, [r], level)[0] for r in several]
     everywhere = np.full_like(values, 8.0)
     everywhere[:30] = 0
     assert reaches_of(everywhere, [region_at((3, 40, 9, 45), 8)])[0] == (3, 40, 9, 45)

@@ -66,6 +66,8 @@ class ScoredInput:
         score_map = self.output.score_map
         if self.assessed.matrix is not None:
             score_map = warp_back(score_map, self.assessed.matrix, size)
+        if not less:
+            return replace(self.output, score_map=score_map)
         return replace(self.output, scores=self.output.scores - less, score_map=score_map - np.float32(less))
 
 
@@ -84,7 +86,7 @@ def _shift_of(profile: Profile, given: ScoredInput) -> InputShift | None:
     if given.assessed is None or profile.inputs is None:
         return None
     shift = given.assessed.shift
-    unlike = profile.inputs.unlike(given.output.score_map - np.float32(shift.score_correction), profile.roi)
+    unlike = profile.inputs.unlike(given.output.score_map, profile.roi, corrected=shift.score_correction)
     return shift if shift.changes or unlike is None else shift.replace(changes=(unlike,), corrected=())
 
 

@@ -9,6 +9,7 @@ from anomalist.vision.regions import (
     EIGHT_CONNECTED,
     PEAK_FRACTION,
     checked_roi,
+    component_areas,
     drop_specks,
     extent,
     label_components,
@@ -131,7 +132,7 @@ def _missed_top(
 
 def _largest_parts(mask: BoolArray) -> BoolArray:
     """Drop the crumbs beside the largest part of a place: one defect is one region, or a few like ones."""
-    labels, _ = label_components(mask)
-    areas = np.bincount(labels.ravel())
+    labels, found = label_components(mask)
+    areas = component_areas(labels, found)
     areas[0] = 0
     return np.asarray((areas >= _CRUMB_SHARE * areas.max())[labels] & mask)

@@ -6,6 +6,7 @@ by nearest neighbour to the sizes that it is needed in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,8 @@ MAX_SPECK_AREA = 52
 
 SMALL_HOLE_FACTOR = 4
 """A hole of up to this many times the smallest area is filled."""
+
+_BLOCK_PIXELS = 2**21  # that components are counted in at once
 
 
 def segment(
@@ -230,10 +233,7 @@ def highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> li
     found: list[Component] = []
     for band in occupied_bands(mask):
         labels, count = label_components(mask[band])
-        values = score_map[band]
-        peaks = _component_peaks(values, labels, count)
-        means = np.asarray(ndimage.mean(values, labels, np.arange(1, count + 1)), dtype=np.float64)
-        areas = np.bincount(labels[labels > 0], minlength=count + 1)[1:]
+        areas, peaks, means = _component_statistics(score_map[band], labels, count)
         boxes = ndimage.find_objects(labels)
         # Of one band no more than the limit can be among the highest of all.
         for i in np.lexsort((np.arange(count), -areas, -peaks))[:limit]:
@@ -246,12 +246,33 @@ def highest_components(score_map: FloatArray, mask: BoolArray, limit: int) -> li
     return sorted(found, key=lambda part: (-part.peak, -part.area))[:limit]
 
 
-def _component_peaks(score_map: FloatArray, labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.float64]:
-    """Highest score of each component, float64 (found,); looks only where one is, without sorting."""
-    highest = np.full(found + 1, -np.inf)
-    inside = labels > 0
-    np.maximum.at(highest, labels[inside], score_map[inside])
-    return highest[1:]
+def _component_statistics(
+    score_map: FloatArray, labels: npt.NDArray[Any], found: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Area, highest score and mean score of each component, (found,) each, without sorting."""
+    areas, totals = np.zeros(found + 1, np.intp), np.zeros(found + 1)
+    peaks = np.full(found + 1, -np.inf)
+    for rows in _row_blocks(labels):
+        inside = labels[rows] > 0
+        numbers, values = labels[rows][inside], score_map[rows][inside]
+        areas += np.bincount(numbers, minlength=found + 1)
+        totals += np.bincount(numbers, values, minlength=found + 1)
+        np.maximum.at(peaks, numbers, values)
+    return areas[1:], peaks[1:], totals[1:] / areas[1:]
+
+
+def component_areas(labels: npt.NDArray[Any], found: int) -> npt.NDArray[np.intp]:
+    """Pixels of each number of `label_components`, (found + 1,); that of 0 is what no component covers."""
+    areas = np.zeros(found + 1, np.intp)
+    for rows in _row_blocks(labels):
+        areas += np.bincount(labels[rows].ravel(), minlength=found + 1)
+    return areas
+
+
+def _row_blocks(labels: npt.NDArray[Any]) -> Iterator[slice]:
+    """Runs of rows: numpy counts in 64 bits a pixel, which for a long picture at once is several of it."""
+    step = max(1, _BLOCK_PIXELS // max(1, labels.shape[1]))
+    return (slice(top, top + step) for top in range(0, len(labels), step))
 
 
 def checked_roi(score_map: FloatArray, roi: BoolArray | None) -> BoolArray:
@@ -323,7 +344,7 @@ def _holes_to_fill(mask: BoolArray, places: BoolArray, small: int) -> BoolArray:
     from scipy import ndimage
 
     labels, found = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
-    sizes = np.bincount(labels.ravel(), minlength=found + 1)
+    sizes = component_areas(labels, found)
     weak = np.bincount(labels[places], minlength=found + 1)
     fill = (sizes <= small) | (weak == sizes)
     fill[0] = False
@@ -348,7 +369,7 @@ def drop_specks(mask: BoolArray, min_area: int) -> BoolArray:
     from scipy import ndimage
 
     labels, found = label_components(mask)
-    keep = np.bincount(labels.ravel(), minlength=found + 1) >= min_area
+    keep = component_areas(labels, found) >= min_area
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         longest = max(rows.stop - rows.start, columns.stop - columns.start)
         keep[number] |= longest >= 2 * np.sqrt(min_area)

@@ -6,8 +6,7 @@ so a verdict that cites the regions alone would leave out some of what it rests 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,25 +48,29 @@ def reaches_of(score_map: FloatArray, regions: Sequence[Region], level: float | 
     the median of the map; where that is too much as well, the region's own box.
     """
     usual = float(np.median(score_map))
-    numbered = lru_cache(maxsize=2)(lambda height: label_components(score_map >= height))
-    return [_reach_of(score_map, region, level, usual, numbered) for region in regions]
+    halves = [(usual + region.peak) / 2 for region in regions]
+    most = MAX_PLACE_SHARE * score_map.size
+    found: list[Box | None] = [None] * len(regions)
+    for heights in (halves if level is None else [min(level, half) for half in halves], halves):
+        for height in set(heights):
+            numbered: tuple[npt.NDArray[Any], int] | None = None  # of one height at a time: they are large
+            for i, region in enumerate(regions):
+                if found[i] is None and heights[i] == height:
+                    numbered = numbered or label_components(score_map >= height)
+                    box = _joined_box(*numbered, region.box)
+                    found[i] = box if _area(box) <= most else None
+    return [box or region.box for box, region in zip(found, regions, strict=True)]
 
 
-def _reach_of(
-    score_map: FloatArray,
-    region: Region,
-    level: float | None,
-    usual: float,
-    numbered: Callable[[float], tuple[npt.NDArray[Any], int]],
-) -> Box:
-    half = (usual + region.peak) / 2
-    for height in (half if level is None else min(level, half), half):
-        mine = components_at(*numbered(height), _window(region.box))
-        mine[_window(region.box)] = True
-        x0, y0, x1, y1 = place = box_of(mine)
-        if (x1 - x0) * (y1 - y0) <= MAX_PLACE_SHARE * score_map.size:
-            return place
-    return region.box
+def _joined_box(labels: npt.NDArray[Any], count: int, box: Box) -> Box:
+    """The box around another one and the numbered components that it touches."""
+    mine = components_at(labels, count, _window(box))
+    mine[_window(box)] = True
+    return box_of(mine)
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def connected_to(high: BoolArray, box: Box) -> BoolArray:

@@ -188,6 +188,8 @@ def test_a_map_that_is_strange_all_over_is_no_defect(model_of: Model) -> None:
     found = model.unlike(everywhere)
     assert found is not None
     assert found.name == "product"
+    assert model.unlike(everywhere + 5, corrected=5) == found
+    assert model.unlike(local + 5, corrected=5) is None
     assert replace(model_of("plate"), typical=(0.0, 1.0)).unlike(everywhere) is None  # its template was found
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from anomalist.types.common import BoolArray, Box, FloatArray, UInt8Array
 from anomalist.types.image import Region
 from anomalist.vision.difference import AlignedPair, change_direction
-from anomalist.vision.regions import box_of, component_mask, label_components
+from anomalist.vision.regions import box_of, component_areas, component_mask, label_components
 from anomalist.vision.shift.comparison import resize_mask
 
 _WINDOW = 512  # pixels a side around a place in which its lattice is looked for
@@ -325,7 +325,7 @@ def _joined(differs: BoolArray, lattice: Lattice) -> BoolArray:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     padded = np.pad(differs.astype(np.uint8), 2 * side)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[2 * side : -2 * side, 2 * side : -2 * side] > 0
-    labels, _ = label_components(np.asarray(closed))
-    areas = np.bincount(labels.ravel())
+    labels, found = label_components(np.asarray(closed))
+    areas = component_areas(labels, found)
     areas[0] = 0
     return np.asarray((labels == areas.argmax()) & closed)

@@ -151,14 +151,16 @@ class InputModel:
             return AssessedInput(InputShift(statistics=shown, changes=tuple(changes)), given, None)
         return self._corrected(given, pixels, values, pose, quality, resized, shown)
 
-    def unlike(self, score_map: FloatArray, roi: BoolArray | None = None) -> InputChange | None:
+    def unlike(
+        self, score_map: FloatArray, roi: BoolArray | None = None, *, corrected: float = 0.0
+    ) -> InputChange | None:
         """That a picture is strange nearly all over, by its anomaly map: another thing, not a place on it.
 
-        Asked only where neither a template nor a grain says what the product is.
+        Asked only where neither template nor grain tell the product. The map is too high by ``corrected``.
         """
         if self.typical is None or self.template is not None or self.grain is not None:
             return None
-        usual, most = self.typical
+        usual, most = (each + corrected for each in self.typical)
         inside = resize_roi_to_grid(roi, score_map.shape)
         counting = score_map.ravel() if inside is None else score_map[inside]
         value, peak = float(np.median(counting)), float(counting.max())
@@ -166,7 +168,7 @@ class InputModel:
         spread = peak > usual and (counting > (usual + peak) / 2).mean() > _UNLIKE_SHARE
         if not spread or value <= most + _UNLIKE_MARGIN * (most - usual):
             return None
-        return InputChange(name="product", value=value, words=_NOT_THE_PRODUCT)
+        return InputChange(name="product", value=value - corrected, words=_NOT_THE_PRODUCT)
 
     def times_as_large(self, size: tuple[int, int]) -> float:
         """Area of a picture of a (height, width) that is scored as it is, in that of the normals; else 1."""
