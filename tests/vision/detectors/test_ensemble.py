@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,19 +107,28 @@ def test_what_is_read_back_scores_the_same(
     for one, other in zip(detector.score(pictures), again.score(pictures), strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-6)
         assert np.allclose(one.score_map, other.score_map, atol=1e-5)
-    assert again.weights == detector.weights
+    assert (again.weights, again.map_weights) == (detector.weights, detector.map_weights)
+    change_settings(tmp_path / "d.safetensors", lambda settings: settings.pop("map_weights"))
+    before = EnsembleDetector.load(tmp_path / "d.safetensors")  # as of a version without them
+    assert before.map_weights == detector.weights
 
 
-def test_other_weights_of_the_backbone_are_refused(fast: EnsembleDetector, tmp_path: Path) -> None:
+def change_settings(file: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Rewrite the settings of a stored detector."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
+    with safe_open(file, "pt") as opened:
+        settings = json.loads(opened.metadata()["settings"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    change(settings)
+    save_file(tensors, file, {"settings": json.dumps(settings)})
+
+
+def test_other_weights_of_the_backbone_are_refused(fast: EnsembleDetector, tmp_path: Path) -> None:
     file = tmp_path / "d.safetensors"
     fast.save(file)
-    with safe_open(file, "pt") as opened:
-        settings = json.loads(opened.metadata()["settings"]) | {"digest": "0" * 64}
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    save_file(tensors, file, {"settings": json.dumps(settings)})
+    change_settings(file, lambda settings: settings.update(digest="0" * 64))
     other = EnsembleDetector.load(file)
     with pytest.raises(DetectorError, match="learned with other weights"):
         other.score([tile(0, 96)])

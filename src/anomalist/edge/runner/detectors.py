@@ -37,6 +37,7 @@ _MAX_ENLARGEMENT = 1.75
 _GREY = np.uint8(118)
 _PATCH_BLUR = 0.6
 _FAINT_SHARE, _FAINT_BLUR, _FAINT_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
+_CONTRAST_SHARE, _CONTRAST_BLUR, _LEAST_CONTRAST, _PEAK_FRACTION = 0.05, 1.0, 1.0, 0.5
 _TOP_SHARE, _TEMPLATE_SHARE, _TOP_PIXELS = 0.01, 0.002, 20
 _BANK_SHARE, _BANK_BLUR = 0.5, 1.0
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
@@ -234,26 +235,53 @@ class ExpertsModel:
             scores[SURFACE] = top_mean(logits, grid_of(roi, logits.shape))
         return maps, scores
 
-    def combine(
-        self, maps: Mapping[str, Array], scores: Mapping[str, float], weights: Mapping[str, float]
-    ) -> tuple[float, Array]:
-        """Weighted means of the standardised scores and maps, the map on the finest grid."""
+    def combined_score(self, scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
+        """Weighted mean of the standardised scores."""
+        combined = 0.0
+        for name, share in _shares(scores, weights).items():
+            centre, spread, *_ = self.scales[name]
+            combined += share * (scores[name] - centre) / spread
+        return combined
+
+    def joined_map(
+        self, maps: Mapping[str, Array], weights: Mapping[str, float], working: Array, roi: Array | None
+    ) -> Array:
+        """Weighted mean of the standardised maps at working size, its peak localised in the picture."""
         shape = max((each.shape for each in maps.values()), key=math.prod)
-        score, joined = 0.0, np.zeros(shape, np.float32)
-        total = sum(weights[name] for name in maps) or 1.0
-        for name, own in maps.items():
-            weight = weights[name] / total
-            if not weight:
-                continue
-            centre, spread, mean, top = self.scales[name]
-            score += weight * (scores[name] - centre) / spread
+        joined = np.zeros(shape, np.float32)
+        for name, share in _shares(maps, weights).items():
+            own, (_, spread, mean, top) = maps[name], self.scales[name]
             standard = np.asarray((own - top) / spread, np.float32)
             if name not in (SURFACE, TEMPLATE):
                 faint = np.clip((gaussian(own, _FAINT_BLUR) - mean) / spread, *_FAINT_BOUNDS)
                 standard = gaussian(highest_around(standard), _PATCH_BLUR)
                 standard = np.asarray(standard + np.float32(_FAINT_SHARE) * faint, np.float32)
-            joined += np.float32(weight) * resize_linear(standard, (shape[0], shape[1]))
-        return score, joined
+            joined += np.float32(share) * resize_linear(standard, (shape[0], shape[1]))
+        joined = resize_linear(joined, (working.shape[0], working.shape[1]))
+        patch = working.shape[0] / maps[NEIGHBOURS].shape[0]
+        return _localized(joined, working, patch, grid_of(roi, working.shape))
+
+
+def _shares(asked: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of the experts that were asked and have one, so that they sum to one."""
+    kept = {name: weights[name] for name in asked if weights[name]}
+    total = sum(kept.values())
+    return {name: weight / total for name, weight in kept.items()}
+
+
+def _localized(score_map: Array, picture: Array, patch: float, inside: Array | None) -> Array:
+    """A map with the local contrast of the picture added to its places, so that one pixel is the highest."""
+    usual = float(np.median(score_map))
+    peak = float(score_map.max() if inside is None else score_map[inside].max(initial=usual))
+    place = score_map > usual + _PEAK_FRACTION * (peak - usual)
+    if inside is not None:
+        place &= inside
+    if not place.any():
+        return score_map
+    grey = grey_of(picture).astype(np.float32)
+    contrast = np.abs(gaussian(grey, _CONTRAST_BLUR) - gaussian(grey, patch / 2)) * place
+    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _LEAST_CONTRAST)
+    return np.asarray(score_map + np.float32(share) * contrast, np.float32)
 
 
 class EnsembleScorer:
@@ -270,11 +298,15 @@ class EnsembleScorer:
             for part, own in settings["models"].items()
         }
         self._whole, self._fine = models["whole"], models.get("fine")
-        self._weights, self._strips = settings["weights"], settings["strips"]
+        self._weights, self._map_weights = settings["weights"], settings["map_weights"]
+        self._strips: bool = settings["strips"]
 
     def score(self, picture: Array, roi: Array | None) -> tuple[Array, Array]:
         """Score a picture; see `PictureScorer.score`."""
-        score, joined = self._whole.combine(*self._whole.judge(working_size(picture), roi), self._weights)
+        working = working_size(picture)
+        maps, scores = self._whole.judge(working, roi)
+        score = self._whole.combined_score(scores, self._weights)
+        joined = self._whole.joined_map(maps, self._map_weights, working, roi)
         if self._fine is not None and is_large(picture):
             score, joined = self._with_tiles(self._fine, (score, joined), picture, roi)
         return np.array([score]), resize_linear(joined, (picture.shape[0], picture.shape[1]))
@@ -289,11 +321,13 @@ class EnsembleScorer:
         shift = self._whole.level - fine.level
         maps = []
         for (top, left), tile in tiles_of(large):
-            own, tile_map = fine.combine(*fine.judge(tile, None), self._weights)
             height, width = tile.shape[:2]
-            maps.append(((top, left), resize_linear(tile_map, (height, width)) + np.float32(shift)))
-            if inside is None or inside[top : top + height, left : left + width].any():
-                score = max(score, own + shift)
+            counts = None if inside is None else inside[top : top + height, left : left + width]
+            found, scores = fine.judge(tile, None)
+            tile_map = fine.joined_map(found, self._map_weights, tile, counts)
+            maps.append(((top, left), tile_map + np.float32(shift)))
+            if counts is None or counts.any():
+                score = max(score, fine.combined_score(scores, self._weights) + shift)
         return score, np.maximum(resize_linear(joined, shape), stitch(shape, iter(maps)))
 
 

@@ -41,14 +41,12 @@ from anomalist.vision.detectors.experts import (
     ExpertScale,
     fit_ensemble_model,
     learn_weights,
+    localized,
+    map_weights,
     with_level,
     without_idle,
 )
-from anomalist.vision.detectors.fusion import (
-    NormalImages,
-    resize_map,
-    same_group,
-)
+from anomalist.vision.detectors.fusion import NormalImages, resize_map, same_group
 from anomalist.vision.detectors.known_kinds import (
     KnownKindClassifier,
     TokenKindClassifier,
@@ -97,6 +95,7 @@ class EnsembleDetector:
     fine : models of tiles, where the normal pictures were large.
     kinds : classifier of regions by known defects, if there are any.
     strips : whether strips are tiled at a resolution of their own; see `to_tiling_size`.
+    map_weights : of the experts in the map; None for the weights of the score.
     """
 
     name = "ensemble"
@@ -112,8 +111,10 @@ class EnsembleDetector:
         kinds: TokenKindClassifier | None = None,
         *,
         strips: bool = True,
+        map_weights: Mapping[str, float] | None = None,
     ) -> None:
         self.experts, self.weights, self.whole, self.fine = experts, dict(weights), whole, fine
+        self.map_weights = dict(weights if map_weights is None else map_weights)
         self.kinds = kinds
         self.strips = strips
         self._unseen: _UnseenNormals | None = None
@@ -143,7 +144,7 @@ class EnsembleDetector:
             tiled = NormalImages([t for t, _ in tiles], data.groups[owners], settings.seed, aligned=False)
             fine, of_tiles = fit_ensemble_model(experts, tiled, None, progress)
             fine = with_level(without_idle(fine, weights), of_tiles.values(), weights)
-        detector = cls(experts, weights, whole, fine)
+        detector = cls(experts, weights, whole, fine, map_weights=map_weights(weights))
         if data.defects:
             detector.kinds = detector._learn_kinds(data.defects)
         detector._unseen = _UnseenNormals(found, data.groups, owners)
@@ -189,7 +190,8 @@ class EnsembleDetector:
     def _output(
         self, found: ExpertMaps, picture: UInt8Array, roi: BoolArray | None, number: int | None
     ) -> DetectorOutput:
-        score, joined = self.whole.combine(found, self.weights)
+        score = self.whole.score(found, self.weights)
+        joined = self._map(self.whole, found, to_working_size(picture), roi)
         if self.fine is not None and is_large(picture):
             score, joined = self._with_tiles(self.fine, score, joined, picture, roi, number)
         parts = tuple(
@@ -202,6 +204,14 @@ class EnsembleDetector:
             for name, own in found.maps.items()
         )
         return DetectorOutput(np.array([score]), resize_map(joined, picture.shape), parts)
+
+    def _map(
+        self, model: EnsembleModel, found: ExpertMaps, working: UInt8Array, roi: BoolArray | None
+    ) -> FloatArray:
+        """Anomaly map of what the experts gave a picture at working size, uint8 (H, W, 3); float32 (H, W)."""
+        joined = resize_map(model.join(found, self.map_weights), working.shape)
+        patch = working.shape[0] / found.maps[NEIGHBOURS].shape[0]
+        return localized(joined, working, patch, resize_roi_to_grid(roi, working.shape))
 
     def _with_tiles(
         self,
@@ -223,10 +233,10 @@ class EnsembleDetector:
         for i, judged in fine.judge(self.experts, tiles, None, [leave] * len(tiles)):
             (top, left), (height, width) = where[i], tiles[i].shape[:2]
             counts = None if inside is None else inside[top : top + height, left : left + width]
-            own, tile_map = fine.combine(judged, self.weights)
-            maps.append((where[i], resize_map(tile_map, (height, width)) + np.float32(shift)))
+            tile_map = self._map(fine, judged, tiles[i], counts)
+            maps.append((where[i], tile_map + np.float32(shift)))
             if counts is None or counts.any():
-                score = max(score, own + shift)
+                score = max(score, fine.score(judged, self.weights) + shift)
         return score, np.maximum(resize_map(joined, shape), stitch_tiles(shape, iter(maps)))
 
     def nearest_normal_patch(self, picture: UInt8Array, box: Box) -> NearestPatch:
@@ -273,8 +283,8 @@ class EnsembleDetector:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote; scores are the same."""
-        state, strips = read_ensemble(file)
-        return cls(*state, strips=strips)
+        state, options = read_ensemble(file)
+        return cls(*state, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,6 +355,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
         "side": experts.side,
         "strips": detector.strips,
         "weights": detector.weights,
+        "map_weights": detector.map_weights,
         "models": {
             part: {
                 "level": model.level,
@@ -357,8 +368,8 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     save_file(tensors, file, {"settings": json.dumps(settings)})
 
 
-def read_ensemble(file: Path) -> tuple[EnsembleState, bool]:
-    """Read what `write_ensemble` wrote, and whether strips have a resolution of their own."""
+def read_ensemble(file: Path) -> tuple[EnsembleState, dict[str, Any]]:
+    """Read what `write_ensemble` wrote: what an `EnsembleDetector` is made of, and its options."""
     from safetensors import safe_open
 
     from anomalist.vision.features.extractor import load_network, with_prefix
@@ -382,7 +393,8 @@ def read_ensemble(file: Path) -> tuple[EnsembleState, bool]:
             tensors["kinds.cases"].numpy(), tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
         kinds = TokenKindClassifier(cases, tensors["kinds.centre"].numpy())
-    return (experts, weights, models["whole"], models.get("fine"), kinds), settings.get("strips", False)
+    options = {"strips": settings.get("strips", False), "map_weights": settings.get("map_weights")}
+    return (experts, weights, models["whole"], models.get("fine"), kinds), options
 
 
 def _arrays_of(model: EnsembleModel) -> dict[str, npt.NDArray[Any]]:

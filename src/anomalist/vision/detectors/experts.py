@@ -40,7 +40,7 @@ from anomalist.vision.detectors.token_memory import (
     top_score,
 )
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
-from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.regions import PEAK_FRACTION, resize_roi_to_grid
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
@@ -54,6 +54,8 @@ _MAX_ENLARGEMENT = 1.75  # of a picture at working size: a small one shows nothi
 _GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
+_CONTRAST_SHARE, _CONTRAST_BLUR = 0.05, 1.0  # of the height of a map; pixels
+_LEAST_CONTRAST = 1.0  # grey levels, under which nothing stands out
 _LEVEL = 0.9  # quantile of the scores of normals at which whole pictures and tiles are made equal
 
 Excluded = npt.NDArray[np.int32]
@@ -264,30 +266,80 @@ class EnsembleModel:
         fused = self.surface.maps(batch, [head], np.stack(novelty))
         return list(zip(fused, batch.self_reference_logits(head), strict=True))
 
-    def combine(self, found: ExpertMaps, weights: Mapping[str, float]) -> tuple[float, FloatArray]:
-        """Weighted means of the standardised scores and maps: a score, and a map on the finest grid.
+    def score(self, found: ExpertMaps, weights: Mapping[str, float]) -> float:
+        """Weighted mean of the standardised scores."""
+        shares = _shares(found.maps, weights)
+        return sum(
+            share * self.scales[name].standardise(found.scores[name]) for name, share in shares.items()
+        )
+
+    def join(self, found: ExpertMaps, weights: Mapping[str, float]) -> FloatArray:
+        """Weighted mean of the standardised maps, float32 on the finest grid.
 
         A token sees more than its patch, so the maps of tokens are widened by a patch before SurfaceNet's
         says where in it; smoothed broadly and clipped they are added once more, which ranks the pixels of
         large faint defects without making peaks.
         """
         shape = max((m.shape for m in found.maps.values()), key=math.prod)
-        score, joined = 0.0, np.zeros(shape, np.float32)
-        # Where a picture does not fit the template, the others share the weight of that expert.
-        total = sum(weights[name] for name in found.maps) or 1.0
-        for name, own in found.maps.items():
-            weight = weights[name] / total
-            if not weight:
-                continue
-            scale = self.scales[name]
-            score += weight * scale.standardise(found.scores[name])
+        joined = np.zeros(shape, np.float32)
+        for name, share in _shares(found.maps, weights).items():
+            own, scale = found.maps[name], self.scales[name]
             standard: FloatArray = scale.standardise_map(own)
             if name not in (SURFACE, TEMPLATE):
                 broad = (smooth(own, _BROAD_BLUR) - scale.mean) / scale.spread
                 faint = np.float32(_BROAD_SHARE) * broad.clip(*_BROAD_BOUNDS)
                 standard = np.asarray(smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
-            joined += np.float32(weight) * resize_map(standard, shape)
-        return score, joined
+            joined += np.float32(share) * resize_map(standard, shape)
+        return joined
+
+
+def _shares(asked: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of the experts that were asked and have one, so that they sum to one.
+
+    Where a picture does not fit the template, the others share the weight of that expert.
+    """
+    kept = {name: weights[name] for name in asked if weights[name]}
+    total = sum(kept.values())
+    return {name: weight / total for name, weight in kept.items()}
+
+
+def map_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of the experts in the map by those in the score: that of SurfaceNet counts twice.
+
+    Two experts read the same tokens, and it alone is finer than a patch.
+    """
+    return {name: weight * (2 if name == SURFACE else 1) for name, weight in weights.items()}
+
+
+def localized(
+    score_map: FloatArray, picture: UInt8Array, patch: float, inside: BoolArray | None = None
+) -> FloatArray:
+    """A map whose highest pixel lies where the picture itself differs from its surroundings.
+
+    The map of tokens is nearly level over a patch or two. Where it is above half of its height, the local
+    contrast of the picture is added, a twentieth of the height at most: what stands out of surroundings of
+    half a patch decides between pixels that are about as high.
+
+    Parameters
+    ----------
+    score_map : float32 (H, W).
+    picture : uint8 (H, W, 3), RGB.
+    patch : side of a token's patch, pixels.
+    inside : bool (H, W), what counts; None for all.
+    """
+    import cv2
+
+    usual = float(np.median(score_map))
+    peak = float(score_map.max() if inside is None else score_map[inside].max(initial=usual))
+    place = score_map > usual + PEAK_FRACTION * (peak - usual)
+    if inside is not None:
+        place &= inside
+    if not place.any():
+        return score_map
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    contrast = np.abs(smooth(grey, _CONTRAST_BLUR) - smooth(grey, patch / 2)) * place
+    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _LEAST_CONTRAST)
+    return np.asarray(score_map + np.float32(share) * contrast, np.float32)
 
 
 def _dilate(score_map: FloatArray) -> FloatArray:
@@ -383,5 +435,5 @@ def with_level(
     model: EnsembleModel, found: Iterable[ExpertMaps], weights: Mapping[str, float]
 ) -> EnsembleModel:
     """The model with the level that nine in ten of the given pictures stay under."""
-    scores = [model.combine(one, weights)[0] for one in found]
+    scores = [model.score(one, weights) for one in found]
     return replace(model, level=float(np.quantile(scores, _LEVEL)))
