@@ -37,7 +37,7 @@ _MAX_ENLARGEMENT = 1.75
 _GREY = np.uint8(118)
 _PATCH_BLUR = 0.6
 _FAINT_SHARE, _FAINT_BLUR, _FAINT_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
-_CONTRAST_SHARE, _CONTRAST_BLUR, _LEAST_CONTRAST, _PEAK_FRACTION = 0.05, 1.0, 1.0, 0.5
+_CONTRAST_SHARE, _CONTRAST_BLUR, _CONTRAST_NOISE, _PEAK_FRACTION = 0.05, 1.0, 1.0, 0.5
 _TOP_SHARE, _TEMPLATE_SHARE, _TOP_PIXELS = 0.01, 0.002, 20
 _BANK_SHARE, _BANK_BLUR = 0.5, 1.0
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
@@ -280,7 +280,7 @@ def _localized(score_map: Array, picture: Array, patch: float, inside: Array | N
         return score_map
     grey = grey_of(picture).astype(np.float32)
     contrast = np.abs(gaussian(grey, _CONTRAST_BLUR) - gaussian(grey, patch / 2)) * place
-    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _LEAST_CONTRAST)
+    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _CONTRAST_NOISE)
     return np.asarray(score_map + np.float32(share) * contrast, np.float32)
 
 

@@ -55,7 +55,7 @@ _GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
 _CONTRAST_SHARE, _CONTRAST_BLUR = 0.05, 1.0  # of the height of a map; pixels
-_LEAST_CONTRAST = 1.0  # grey levels, under which nothing stands out
+_CONTRAST_NOISE = 1.0  # grey levels, under which nothing stands out
 _LEVEL = 0.9  # quantile of the scores of normals at which whole pictures and tiles are made equal
 
 Excluded = npt.NDArray[np.int32]
@@ -338,7 +338,7 @@ def localized(
         return score_map
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     contrast = np.abs(smooth(grey, _CONTRAST_BLUR) - smooth(grey, patch / 2)) * place
-    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _LEAST_CONTRAST)
+    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _CONTRAST_NOISE)
     return np.asarray(score_map + np.float32(share) * contrast, np.float32)
 
 
