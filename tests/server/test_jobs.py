@@ -26,6 +26,7 @@ from anomalist.storage.places import PlaceUnreachableError
 from tests.pictures import write_tiles
 from tests.server.conftest import Open
 from tests.server.processes import running
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -117,11 +118,8 @@ def test_a_server_whose_jobs_are_not_done_any_more_is_not_ready(
 
     monkeypatch.setattr(Jobs, "_claim", end)
     client = opened()
-    for _ in range(200):
-        if (reply := client.get("/readyz")).status_code == 503:
-            break
-        time.sleep(0.05)
-    assert reply.json()["why"].startswith("Jobs are not done any more")
+    until(lambda: client.get("/readyz").status_code == 503)
+    assert client.get("/readyz").json()["why"].startswith("Jobs are not done any more")
 
 
 def test_what_fails_says_why_and_the_next_job_is_done(database: Database) -> None:

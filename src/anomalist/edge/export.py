@@ -271,7 +271,7 @@ def _ensemble_parts(detector: EnsembleDetector, stored: Arrays, settings: Mappin
             "side": settings["side"],
             "strips": settings.get("strips", False),
             "weights": settings["weights"],
-            "map_weights": settings.get("map_weights") or settings["weights"],
+            "map_weights": detector.map_weights,
             "models": settings["models"],
             "heads": [name for name in networks if name in _HEADS],
             "tokens": token_settings,

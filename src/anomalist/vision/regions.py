@@ -382,8 +382,8 @@ def component_mask(mask: BoolArray, box: Box, area: int) -> BoolArray:
     from scipy import ndimage
 
     x0, y0, x1, y1 = box
-    labels, _ = ndimage.label(mask[y0:y1, x0:x1], structure=EIGHT_CONNECTED)
-    sizes = np.bincount(labels.ravel())[1:]
+    labels, found = label_components(mask[y0:y1, x0:x1])
+    sizes = component_areas(labels, found)[1:]
     spans = [
         (rows.stop - rows.start, columns.stop - columns.start)
         for rows, columns in ndimage.find_objects(labels)

@@ -7,10 +7,8 @@ so a verdict that cites the regions alone would leave out some of what it rests 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.types.image import Region, WeakPlace
@@ -50,23 +48,25 @@ def reaches_of(score_map: FloatArray, regions: Sequence[Region], level: float | 
     usual = float(np.median(score_map))
     halves = [(usual + region.peak) / 2 for region in regions]
     most = MAX_PLACE_SHARE * score_map.size
-    found: list[Box | None] = [None] * len(regions)
+    found: dict[int, Box] = {}
     for heights in (halves if level is None else [min(level, half) for half in halves], halves):
-        for height in set(heights):
-            numbered: tuple[npt.NDArray[Any], int] | None = None  # of one height at a time: they are large
-            for i, region in enumerate(regions):
-                if found[i] is None and heights[i] == height:
-                    numbered = numbered or label_components(score_map >= height)
-                    box = _joined_box(*numbered, region.box)
-                    found[i] = box if _area(box) <= most else None
-    return [box or region.box for box, region in zip(found, regions, strict=True)]
+        still_open = [i for i in range(len(regions)) if i not in found]
+        for height in {heights[i] for i in still_open}:
+            chosen = [i for i in still_open if heights[i] == height]
+            boxes = _joined_boxes(score_map >= height, [regions[i].box for i in chosen])
+            found |= {i: box for i, box in zip(chosen, boxes, strict=True) if _area(box) <= most}
+    return [found.get(i, region.box) for i, region in enumerate(regions)]
 
 
-def _joined_box(labels: npt.NDArray[Any], count: int, box: Box) -> Box:
-    """The box around another one and the numbered components that it touches."""
-    mine = components_at(labels, count, _window(box))
-    mine[_window(box)] = True
-    return box_of(mine)
+def _joined_boxes(high: BoolArray, boxes: Sequence[Box]) -> list[Box]:
+    """For each box, that around it and the parts of a mask that it touches."""
+    numbered = label_components(high)
+    joined = []
+    for box in boxes:
+        mine = components_at(*numbered, _window(box))
+        mine[_window(box)] = True
+        joined.append(box_of(mine))
+    return joined
 
 
 def _area(box: Box) -> int:

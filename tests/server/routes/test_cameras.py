@@ -23,6 +23,7 @@ from tests.server.conftest import Open
 from tests.street import make_film, walker
 from tests.street_files import write_film
 from tests.vision.media.servers import Http, running
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -135,11 +136,8 @@ def test_a_server_whose_cameras_are_not_handled_any_more_is_not_ready(
 
     monkeypatch.setattr(Cameras, part, end)
     client = opened()
-    for _ in range(200):
-        if (reply := client.get("/readyz")).status_code == 503:
-            break
-        time.sleep(0.05)
-    assert reply.json()["why"].startswith(why)
+    until(lambda: client.get("/readyz").status_code == 503)
+    assert client.get("/readyz").json()["why"].startswith(why)
 
 
 def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, address: str) -> None:

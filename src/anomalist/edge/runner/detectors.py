@@ -25,7 +25,14 @@ from anomalist.edge.runner.networks import SurfaceFeatures, SurfaceNetwork, Toke
 from anomalist.edge.runner.reading import PictureError
 from anomalist.edge.runner.registration import TemplateMatcher, band_pass, full_size_matrix
 from anomalist.vision.resampling import Size, separable
-from anomalist.vision.shift.arithmetic import Array, match_light, template_size
+from anomalist.vision.shift.arithmetic import (
+    CONTRAST_BLUR,
+    Array,
+    match_light,
+    shares_of,
+    template_size,
+    with_contrast,
+)
 
 MIN_SIDE = 16
 _MAX_WORKING_PIXELS, _MIN_WORKING_PIXELS, _MAX_WORKING_SIDE = 384 * 384, 192 * 192, 2304
@@ -37,7 +44,6 @@ _MAX_ENLARGEMENT = 1.75
 _GREY = np.uint8(118)
 _PATCH_BLUR = 0.6
 _FAINT_SHARE, _FAINT_BLUR, _FAINT_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
-_CONTRAST_SHARE, _CONTRAST_BLUR, _CONTRAST_NOISE, _PEAK_FRACTION = 0.05, 1.0, 1.0, 0.5
 _TOP_SHARE, _TEMPLATE_SHARE, _TOP_PIXELS = 0.01, 0.002, 20
 _BANK_SHARE, _BANK_BLUR = 0.5, 1.0
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-4.0, 1.0)
@@ -238,7 +244,7 @@ class ExpertsModel:
     def combined_score(self, scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
         """Weighted mean of the standardised scores."""
         combined = 0.0
-        for name, share in _shares(scores, weights).items():
+        for name, share in shares_of(scores, weights).items():
             centre, spread, *_ = self.scales[name]
             combined += share * (scores[name] - centre) / spread
         return combined
@@ -249,7 +255,7 @@ class ExpertsModel:
         """Weighted mean of the standardised maps at working size, its peak localised in the picture."""
         shape = max((each.shape for each in maps.values()), key=math.prod)
         joined = np.zeros(shape, np.float32)
-        for name, share in _shares(maps, weights).items():
+        for name, share in shares_of(maps, weights).items():
             own, (_, spread, mean, top) = maps[name], self.scales[name]
             standard = np.asarray((own - top) / spread, np.float32)
             if name not in (SURFACE, TEMPLATE):
@@ -258,30 +264,9 @@ class ExpertsModel:
                 standard = np.asarray(standard + np.float32(_FAINT_SHARE) * faint, np.float32)
             joined += np.float32(share) * resize_linear(standard, (shape[0], shape[1]))
         joined = resize_linear(joined, (working.shape[0], working.shape[1]))
-        patch = working.shape[0] / maps[NEIGHBOURS].shape[0]
-        return _localized(joined, working, patch, grid_of(roi, working.shape))
-
-
-def _shares(asked: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of the experts that were asked and have one, so that they sum to one."""
-    kept = {name: weights[name] for name in asked if weights[name]}
-    total = sum(kept.values())
-    return {name: weight / total for name, weight in kept.items()}
-
-
-def _localized(score_map: Array, picture: Array, patch: float, inside: Array | None) -> Array:
-    """A map with the local contrast of the picture added to its places, so that one pixel is the highest."""
-    usual = float(np.median(score_map))
-    peak = float(score_map.max() if inside is None else score_map[inside].max(initial=usual))
-    place = score_map > usual + _PEAK_FRACTION * (peak - usual)
-    if inside is not None:
-        place &= inside
-    if not place.any():
-        return score_map
-    grey = grey_of(picture).astype(np.float32)
-    contrast = np.abs(gaussian(grey, _CONTRAST_BLUR) - gaussian(grey, patch / 2)) * place
-    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _CONTRAST_NOISE)
-    return np.asarray(score_map + np.float32(share) * contrast, np.float32)
+        patch, grey = working.shape[0] / maps[NEIGHBOURS].shape[0], grey_of(working)
+        blurred = gaussian(grey, CONTRAST_BLUR), gaussian(grey, patch / 2)
+        return with_contrast(joined, *blurred, grid_of(roi, working.shape))
 
 
 class EnsembleScorer:

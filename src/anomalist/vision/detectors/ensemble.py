@@ -156,7 +156,8 @@ class EnsembleDetector:
         """Score pictures of any size; see `Detector.score`. There is one model, whatever ``fold`` says."""
         working = [to_working_size(picture) for picture in pictures]
         found = dict(self.whole.judge(self.experts, working, roi))
-        return [self._output(found[i], picture, roi, None) for i, picture in enumerate(pictures)]
+        several = enumerate(zip(pictures, working, strict=True))
+        return [self._output(found[i], picture, own, roi, None) for i, (picture, own) in several]
 
     def score_unseen(
         self, number: int, read: Callable[[], UInt8Array], roi: BoolArray | None = None
@@ -168,7 +169,8 @@ class EnsembleDetector:
         """
         if self._unseen is None:
             raise DetectorError("Only a detector that has just learned can score its normals as new.")
-        return self._output(self._unseen.found[number], read(), roi, number)
+        picture = read()
+        return self._output(self._unseen.found[number], picture, to_working_size(picture), roi, number)
 
     def score_changed(self, number: int, picture: UInt8Array, roi: BoolArray | None = None) -> DetectorOutput:
         """Score a changed normal picture, uint8 (H, W, 3), without the pictures of its object.
@@ -178,8 +180,9 @@ class EnsembleDetector:
         if self._unseen is None:
             raise DetectorError("Only a detector that has just learned can score its normals as new.")
         leave = same_group(self._unseen.groups, number)
-        ((_, found),) = self.whole.judge(self.experts, [to_working_size(picture)], roi, [leave])
-        return self._output(found, picture, roi, number)
+        working = to_working_size(picture)
+        ((_, found),) = self.whole.judge(self.experts, [working], roi, [leave])
+        return self._output(found, picture, working, roi, number)
 
     def forget_unseen(self) -> None:
         """Free what `score_unseen` needs."""
@@ -188,10 +191,15 @@ class EnsembleDetector:
             self.whole = replace(self.whole, template=self.whole.template.forget())
 
     def _output(
-        self, found: ExpertMaps, picture: UInt8Array, roi: BoolArray | None, number: int | None
+        self,
+        found: ExpertMaps,
+        picture: UInt8Array,
+        working: UInt8Array,
+        roi: BoolArray | None,
+        number: int | None,
     ) -> DetectorOutput:
         score = self.whole.score(found, self.weights)
-        joined = self._map(self.whole, found, to_working_size(picture), roi)
+        joined = self._map(self.whole, found, working, roi)
         if self.fine is not None and is_large(picture):
             score, joined = self._with_tiles(self.fine, score, joined, picture, roi, number)
         parts = tuple(

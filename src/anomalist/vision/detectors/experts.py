@@ -40,7 +40,8 @@ from anomalist.vision.detectors.token_memory import (
     top_score,
 )
 from anomalist.vision.features.extractor import FeatureExtractor, size_batches
-from anomalist.vision.regions import PEAK_FRACTION, resize_roi_to_grid
+from anomalist.vision.regions import resize_roi_to_grid
+from anomalist.vision.shift.arithmetic import CONTRAST_BLUR, shares_of, with_contrast
 
 if TYPE_CHECKING:
     from anomalist.vision.features.dinov2 import VisionTransformer
@@ -54,8 +55,6 @@ _MAX_ENLARGEMENT = 1.75  # of a picture at working size: a small one shows nothi
 _GREY = np.uint8(118)  # about the mean of natural pictures
 _PATCH_BLUR = 0.6  # in patches
 _BROAD_SHARE, _BROAD_BLUR, _BROAD_BOUNDS = 2.0, 4.0, (-2.0, 0.5)
-_CONTRAST_SHARE, _CONTRAST_BLUR = 0.05, 1.0  # of the height of a map; pixels
-_CONTRAST_NOISE = 1.0  # grey levels, under which nothing stands out
 _LEVEL = 0.9  # quantile of the scores of normals at which whole pictures and tiles are made equal
 
 Excluded = npt.NDArray[np.int32]
@@ -268,7 +267,7 @@ class EnsembleModel:
 
     def score(self, found: ExpertMaps, weights: Mapping[str, float]) -> float:
         """Weighted mean of the standardised scores."""
-        shares = _shares(found.maps, weights)
+        shares = shares_of(found.maps, weights)
         return sum(
             share * self.scales[name].standardise(found.scores[name]) for name, share in shares.items()
         )
@@ -282,7 +281,7 @@ class EnsembleModel:
         """
         shape = max((m.shape for m in found.maps.values()), key=math.prod)
         joined = np.zeros(shape, np.float32)
-        for name, share in _shares(found.maps, weights).items():
+        for name, share in shares_of(found.maps, weights).items():
             own, scale = found.maps[name], self.scales[name]
             standard: FloatArray = scale.standardise_map(own)
             if name not in (SURFACE, TEMPLATE):
@@ -291,16 +290,6 @@ class EnsembleModel:
                 standard = np.asarray(smooth(_dilate(standard), _PATCH_BLUR) + faint, np.float32)
             joined += np.float32(share) * resize_map(standard, shape)
         return joined
-
-
-def _shares(asked: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights of the experts that were asked and have one, so that they sum to one.
-
-    Where a picture does not fit the template, the others share the weight of that expert.
-    """
-    kept = {name: weights[name] for name in asked if weights[name]}
-    total = sum(kept.values())
-    return {name: weight / total for name, weight in kept.items()}
 
 
 def map_weights(weights: Mapping[str, float]) -> dict[str, float]:
@@ -329,17 +318,8 @@ def localized(
     """
     import cv2
 
-    usual = float(np.median(score_map))
-    peak = float(score_map.max() if inside is None else score_map[inside].max(initial=usual))
-    place = score_map > usual + PEAK_FRACTION * (peak - usual)
-    if inside is not None:
-        place &= inside
-    if not place.any():
-        return score_map
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    contrast = np.abs(smooth(grey, _CONTRAST_BLUR) - smooth(grey, patch / 2)) * place
-    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _CONTRAST_NOISE)
-    return np.asarray(score_map + np.float32(share) * contrast, np.float32)
+    return with_contrast(score_map, smooth(grey, CONTRAST_BLUR), smooth(grey, patch / 2), inside)
 
 
 def _dilate(score_map: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ the same numbers: nothing else of the package may be imported here.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,44 @@ NO_WORSE = 1e-3
 """Agreement that a refined place may lose against its start: mere noise must not choose between the two."""
 WHOLE = 0.999
 """Share of a pixel from which it is seen whole: weights of 1 together round to a little less."""
+CONTRAST_BLUR = 1.0
+"""Sigma, pixels, of a picture whose local contrast is looked at."""
 QUANTILES = np.linspace(0.05, 0.95, 19)
 _SATURATED, _DARK = 250.0, 4.0  # grey levels between which a quantile tells a gain
 _LOCAL_SHARE = 0.3
+_PLACE_SHARE, _CONTRAST_SHARE = 0.5, 0.05  # of the height of an anomaly map
+_CONTRAST_NOISE = 1.0  # grey levels, under which nothing stands out
 _SAME_FORMAT = 0.03  # logarithm of the aspect ratio by the usual one
 _MAX_SIDE = 1024  # pixels that are measured, from the middle of a large picture
 _JPEG_QUALITIES = (8, 12, 16, 20, 25, 30, 35, 40, 50, 60, 70, 80)
 _JPEG_COHERENCE, _JPEG_COEFFICIENTS = 0.6, 60
+
+
+def shares_of(asked: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights of the experts that were asked and have one, so that they sum to one.
+
+    Where a picture does not fit the template, the others share the weight of that expert.
+    """
+    kept = {name: weights[name] for name in asked if weights[name]}
+    total = sum(kept.values())
+    return {name: weight / total for name, weight in kept.items()}
+
+
+def with_contrast(score_map: Array, grey: Array, surroundings: Array, inside: Array | None) -> Array:
+    """An anomaly map, float32 (H, W), with the local contrast of the picture added to its places.
+
+    A place is above half of the height of the map, within ``inside``, bool (H, W) or None for all. The
+    contrast is that of grey levels, float32 (H, W), to those of their surroundings; it adds a twentieth of
+    the height at most.
+    """
+    usual = float(np.median(score_map))
+    peak = float(score_map.max() if inside is None else score_map[inside].max(initial=usual))
+    place = score_map > usual + _PLACE_SHARE * (peak - usual)
+    if inside is not None:
+        place &= inside
+    contrast = np.abs(grey - surroundings) * place
+    share = _CONTRAST_SHARE * (peak - usual) / max(float(contrast.max()), _CONTRAST_NOISE)
+    return np.asarray(score_map + np.float32(share) * contrast, np.float32)
 
 
 def template_size(height: int, width: int) -> tuple[int, int]:
