@@ -85,6 +85,32 @@ def test_rows_of_a_process_that_was_killed_are_written_by_the_next_one_and_none_
     assert [entry.source for entry in entries if entry.content.get("recovered")] == [str(pictures[1])]
 
 
+@pytest.mark.parametrize("redact", [(), ("run",)])
+def test_a_row_is_not_taken_for_that_of_another_run_and_none_is_written_twice(
+    redact: tuple[str, ...], tiles_profile: Profile, tmp_path: Path
+) -> None:
+    """Two processes inspect the same picture at once and get the same row; one is killed before its entry."""
+    save_settings(tmp_path / "audit", AuditSettings(redact=redact))
+    picture = write(tmp_path / "a.png", tile(500))
+    inspector = Inspector(tiles_profile, model="evidence")
+    AuditTrail(tmp_path / "audit").begin_inspection(inspector, "inspect")
+    with ImageRunFolder.open(tmp_path / "one") as folder:
+        RunTrail(AuditTrail(tmp_path / "audit"), tmp_path / "one").__enter__()
+        (record,) = inspect_to_folder(inspector, folder, [picture])  # a row without an entry
+    with (
+        ImageRunFolder.open(tmp_path / "two") as folder,
+        RunTrail(AuditTrail(tmp_path / "audit"), tmp_path / "two") as trail,
+    ):
+        list(trail.keep([folder.append(record)]))
+    moved = (tmp_path / "one").rename(tmp_path / "moved")
+    for _ in range(2):
+        with ImageRunFolder.open(moved) as folder, RunTrail(AuditTrail(tmp_path / "audit"), moved):
+            pass
+    entries = list(read_entries(tmp_path / "audit", kinds=["inspection"]))
+    # Where names of runs are kept out of the log, it can't tell two such rows apart.
+    assert [entry.content.get("recovered") for entry in entries] == ([None] if redact else [None, True])
+
+
 def test_redacted_fields_are_not_in_the_log_but_it_can_still_be_read(
     tiles_profile: Profile, tmp_path: Path
 ) -> None:

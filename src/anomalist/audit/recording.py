@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from anomalist.audit.canonical import REDACTED
 from anomalist.audit.log import AuditLog, EntryKind, Written, audit_folder
 from anomalist.audit.reading import read_entries
 from anomalist.audit.stores import AuditSettings, keep_media, keep_profile, keep_text, load_settings
@@ -357,7 +358,8 @@ class RunTrail:
             self._write_forgotten(self.trail, self.run)
         if self.trail is not None and self.run is not None:
             head = self.trail.log.head()
-            self._mark({"log": head.log, "since": head.position, "size": self._size(), "closed": False})
+            begun = {"log": head.log, "since": head.position, "size": self._size(), "closed": False}
+            self._mark({**begun, "run": str(self.run.resolve())})
         return self
 
     def __exit__(
@@ -404,9 +406,12 @@ class RunTrail:
         if not rows:
             return
         kind: EntryKind = "inspection" if file.name == RECORDS else "clip"
+        named = marker.get("run")  # where it was then; none in markers of older versions
         written = {
             entry.content.get("row")
             for entry in read_entries(trail.folder, start=max(since, 0), kinds=[kind])
+            # The same picture in two runs at once can give the same row to the last byte.
+            if named is None or entry.content.get("run") in (named, REDACTED)
         }
         for row in rows:
             if row_digest(row) not in written:
