@@ -11,11 +11,17 @@ from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError
 from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.scene import Scene, Zone
 from tests.street import SIZE, Film, make_film, walker
 
 RUNNER = walker(6.0, 70.0, speed=4.0)
+
+
+def covered(pixels: UInt8Array, time: float) -> UInt8Array:
+    """Black from 4 to 8 s."""
+    return pixels * (not 4 <= time < 8)
 
 
 def followed(scene: Scene, film: Film, **options: object) -> list[LiveAlert]:
@@ -68,11 +74,54 @@ def test_a_cut_ends_an_event(street: Scene) -> None:
 
 
 def test_trouble_with_the_camera_is_said_and_its_end_too(street: Scene) -> None:
-    film = make_film(14, people=33, change=lambda pixels, time: pixels * (not 4 <= time < 8))
+    film = make_film(14, people=33, change=covered)
     alerts = followed(street, film)
     assert [(alert.state, alert.trouble) for alert in alerts] == [("trouble", "black"), ("recovered", None)]
     assert 4 <= alerts[0].stream_time <= 5
     assert 8 <= alerts[1].stream_time <= 10
+
+
+@pytest.mark.parametrize(
+    ("film", "begins", "ends", "label", "why"),
+    [
+        (make_film(12, people=33), None, None, "normal", None),
+        (make_film(14, people=33, change=covered), "trouble", "recovered", None, "black"),
+        (make_film(14, RUNNER, people=31), "opened", "closed", "anomalous", None),
+    ],
+    ids=["all as usual", "while the camera is covered", "while an event is open"],
+)
+def test_a_sign_of_life_says_how_the_stream_stands(
+    film: Film,
+    begins: str | None,
+    ends: str | None,
+    label: str | None,
+    why: str | None,
+    street: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("anomalist.streaming._HEARTBEAT_SECONDS", 0.5)
+    alerts = followed(street, film)
+    during = begins is None
+    standing: dict[bool, set[tuple[str | None, str | None]]] = {True: set(), False: set()}
+    for alert in alerts:
+        during = alert.state == begins or (during and alert.state != ends)
+        if alert.state in ("watching", "recovered"):
+            standing[during].add((alert.label, alert.why))
+            assert alert.trouble is None
+    assert standing[True] == {(label, why)}
+    assert standing[False] == (set() if begins is None else {("normal", None)})
+
+
+def test_a_stream_that_begins_late_is_not_normal_before_a_frame_was_judged(
+    street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.streaming._HEARTBEAT_SECONDS", 2.0)
+    first, *others = (replace(frame, time=frame.time + 100) for frame in make_film(1, people=33).frames())
+    follower = follower_of(street)
+    assert list(follower.alerts_for(first)) == []
+    told = [alert for frame in others for alert in follower.alerts_for(frame)]
+    assert [(alert.state, alert.label) for alert in told] == [("watching", "normal")]
+    assert told[0].stream_time > 100
 
 
 def test_somebody_in_a_forbidden_zone_is_an_event_of_its_own(street: Scene) -> None:

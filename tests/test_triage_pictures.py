@@ -105,6 +105,18 @@ def test_a_stream_that_gaps_goes_to_infra_red_and_comes_back(by_day: Scene) -> N
     assert not [alert for alert in alerts if alert.state == "trouble"]
 
 
+def test_a_stream_in_pictures_of_another_kind_stands_undecided(
+    by_day: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.streaming._HEARTBEAT_SECONDS", 1.0)
+    follower = StreamTriage(triage_of(by_day), "camera", SIZE)
+    alerts = list(follower.follow(make_film(12, people=42, change=infra_red).frames()))
+    since = next(alert.stream_time for alert in alerts if alert.picture)
+    watching = [each for each in alerts if each.state == "watching" and each.stream_time > since]
+    assert "undecided" in {alert.label for alert in watching} <= {"undecided", None}
+    assert all("infra-red" in (alert.why or "") for alert in watching)
+
+
 def test_such_a_stream_goes_through_the_command_line(by_day: Scene, tmp_path: Path) -> None:
     film = scripted()
     pixels = [frame.pixels for frame in film.frames()]

@@ -20,7 +20,7 @@ from pydantic import Field
 from anomalist.agent.reasoning.vlm_reasoner import add_note
 from anomalist.triage import Triage
 from anomalist.types.clip import Event, TimeJump, TroubleKind
-from anomalist.types.common import Frozen
+from anomalist.types.common import Frozen, Label
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.anomalies import AnomalyLinker, LocalAnomaly, is_explained_away
@@ -64,7 +64,12 @@ class LiveAlert(Frozen):
     picture: str | None = Field(
         None, description='of what kind the picture is now, unlike what was learned; "" as it was learned'
     )
-    why: str | None = Field(None, description="why a camera is lost, or has ended early")
+    label: Label | None = Field(
+        None, description='how it stands ("watching", "recovered"); None where nothing can be judged'
+    )
+    why: str | None = Field(
+        None, description="why a camera is lost or has ended early, or why how it stands is not decided"
+    )
 
 
 class StreamTriage:
@@ -113,6 +118,7 @@ class StreamTriage:
         self._trouble: TroubleKind | None = None
         self._kind = ""
         self._alive = 0.0
+        self._judged = True
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[LiveAlert]:
         """Yield alerts as the frames come; at the end, events that are still open are closed.
@@ -196,9 +202,11 @@ class StreamTriage:
                 line.inside.append(moment)
             yield from self._push(line, moment.time, float(inside))
         self._drop_what_is_over(moment.time)
-        if moment.time - self._alive >= _HEARTBEAT_SECONDS:
+        # A single frame without a verdict, such as the first one after a loss, is passed over.
+        if moment.time - self._alive >= _HEARTBEAT_SECONDS and (moment.judged or not self._judged):
             self._alive = moment.time
-            yield self._alert("watching", moment.time)
+            yield self._standing("watching", moment)
+        self._judged = moment.judged
         yield from self.new_opinions()
 
     def _listed(self, moment: FrameScore) -> dict[int, LocalAnomaly]:
@@ -239,8 +247,20 @@ class StreamTriage:
     def _camera(self, moment: FrameScore) -> Iterator[LiveAlert]:
         if moment.trouble != self._trouble:
             self._trouble = moment.trouble
-            state: AlertState = "trouble" if moment.trouble else "recovered"
-            yield self._alert(state, moment.time, trouble=moment.trouble)
+            if moment.trouble:
+                yield self._alert("trouble", moment.time, trouble=moment.trouble)
+            else:
+                yield self._standing("recovered", moment)
+
+    def _standing(self, state: AlertState, moment: FrameScore) -> LiveAlert:
+        """An alert without an event that says how the stream stands; what can't be judged is not normal."""
+        alert = self._alert(state, moment.time)
+        why = moment.trouble or (f"{moment.kind} picture, unlike what was learned" if moment.kind else None)
+        if not moment.judged:
+            return alert.replace(why=why)
+        if any(line.number is not None for line in self._every()):
+            return alert.replace(label="anomalous")
+        return alert.replace(label="undecided" if why else "normal", why=why)
 
     def _open(self, line: _Followed, time: float) -> Iterator[LiveAlert]:
         stretch = line.machine.open

@@ -54,5 +54,10 @@ def test_half_a_last_row_does_not_count_and_nonsense_is_said_with_its_line(tmp_p
             read_progress(write(tmp_path, whole, rest=rest))
 
 
+def test_a_row_of_before_alerts_had_labels_is_read(tmp_path: Path) -> None:
+    row = alert("watching", "gate", 60.0).model_dump_json(exclude={"label"})
+    assert read_progress(write(tmp_path, rest=f"{row}\n"))["gate"].time == 60
+
+
 def test_nothing_is_known_of_a_new_folder(tmp_path: Path) -> None:
     assert read_progress(tmp_path / "new") == {}

@@ -10,7 +10,8 @@ import pytest
 from anomalist.errors import DataError
 from anomalist.publishing.message import message_of, station_name
 from anomalist.publishing.publishers import Publishers
-from anomalist.streaming import LiveAlert
+from anomalist.streaming import AlertState, LiveAlert
+from anomalist.types.common import Label
 from anomalist.types.image import Record
 from anomalist.vision.profile import Profile
 from tests.cli.running import run
@@ -33,6 +34,25 @@ def test_what_could_not_be_judged_is_no_normal_result() -> None:
     assert (message.label, message.severity_level, message.error) == (None, None, "It is no picture.")
     trouble = LiveAlert(state="trouble", source="cam", stream_time=1, time="t", trouble="black")
     assert message_of(trouble, "yard").label is None
+
+
+@pytest.mark.parametrize("state", ["watching", "recovered"])
+@pytest.mark.parametrize(
+    ("label", "why", "text", "error"),
+    [
+        (None, "covered", None, "covered"),
+        (None, None, None, None),  # as an earlier version stored it: nothing is known
+        ("undecided", "infra-red picture", "infra-red picture", None),
+        ("anomalous", None, None, None),
+        ("normal", None, None, None),
+    ],
+)
+def test_a_sign_of_life_is_published_as_the_stream_stands(
+    state: AlertState, label: Label | None, why: str | None, text: str | None, error: str | None
+) -> None:
+    alert = LiveAlert(state=state, source="cam", stream_time=60, time="t", label=label, why=why)
+    message = message_of(alert, "yard")
+    assert (message.label, message.text, message.error) == (label, text, error)
 
 
 @pytest.mark.parametrize(

@@ -88,23 +88,19 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
 
 def _of_alert(alert: LiveAlert, station: str | None) -> ResultMessage:
     event = alert.event
-    label: Label | None = None
-    if event is not None:
-        label = "anomalous"
-    elif alert.state in ("watching", "recovered"):
-        label = "normal"
+    why = alert.trouble or alert.why
     return ResultMessage(
         id=f"{alert.camera or alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
         kind="alert",
         station=station_name(alert.camera or station),
         source=alert.source,
         time=alert.time,
-        label=label,
+        label=alert.label if event is None else "anomalous",
         severity=None if event is None else SEVERITIES[event.severity],
         severity_level=None if event is None else event.severity,
         score=None if event is None else event.score,
         defect=None if event is None else event.kind,
         state=alert.state,
-        text=None if event is None else event.caption.text,
-        error=alert.trouble or alert.why,
+        text=event.caption.text if event is not None else why if alert.label else None,
+        error=None if alert.label else why,
     )

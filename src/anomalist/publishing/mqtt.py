@@ -167,12 +167,13 @@ def discovery(prefix: str, station: str, first: str) -> dict[str, dict[str, Any]
         about = {"name": shown, "unique_id": f"anomalist_{station}_{name}", "value_template": template}
         return f"{kind}/anomalist_{station}/{name}", {**common, **about, **more}
 
+    severity = "{{ value_json.severity or ('none' if value_json.label == 'normal' else 'unknown') }}"
     anomalous = "{{ 'ON' if value_json.label == 'anomalous' else 'OFF' }}"
     return dict(
         [
             entity("binary_sensor", "anomaly", "Anomaly", anomalous, device_class="problem"),
             entity("sensor", "verdict", "Verdict", "{{ value_json.label or 'not judged' }}"),
-            entity("sensor", "severity", "Severity", "{{ value_json.severity or 'none' }}"),
+            entity("sensor", "severity", "Severity", severity),
             entity("sensor", "score", "Score", "{{ value_json.score }}", state_class="measurement"),
         ]
     )
