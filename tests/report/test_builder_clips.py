@@ -348,8 +348,20 @@ def test_the_table_lists_alerts_and_what_stays_open(videos: Path) -> None:
     assert "dark.mp4 0:01–0:10" in text
 
 
-def test_the_table_of_nothing_says_so() -> None:
-    console = Console(width=120)
+@pytest.mark.parametrize(
+    ("records", "colour", "said"),
+    [
+        ([clip("calm.mp4")], "32", "Nothing stood out."),
+        ([dark()], "33", "The clip could not be judged."),
+        ([failed(), dark()], "33", "None of 2 clips could be judged."),
+        ([clip("calm.mp4"), failed()], "33", "Nothing stood out in 1 of 2 clips; the others could"),
+        ([], "33", "No clips were looked at."),
+    ],
+)
+def test_a_table_without_alerts_is_calm_only_where_all_was_judged(
+    records: list[ClipRecord], colour: str, said: str
+) -> None:
+    console = Console(width=120, force_terminal=True, color_system="standard", no_color=False)
     with console.capture() as capture:
-        console.print(triage_table([clip("calm.mp4")]))
-    assert "Nothing stood out." in capture.get()
+        console.print(triage_table(records))
+    assert f"\x1b[{colour}m{said}" in capture.get()

@@ -249,7 +249,9 @@ def triage_table(
     ]
     notes += _more_line(len(document.unjudged) - MAX_TABLE_ROWS)
     if not document.entries:
-        return Group(Text("Nothing stood out.", "green"), *notes)
+        if document.records and document.summary.normal == document.summary.clips:
+            return Group(Text("Nothing stood out.", "green"), *notes)
+        return Group(Text(f"{document.headline}.", "yellow"), *notes)
     return _entry_table(document, columns, notes, max_rows=MAX_TABLE_ROWS)
 
 
