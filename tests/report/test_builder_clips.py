@@ -250,6 +250,38 @@ def test_beyond_a_number_of_events_only_words_are_left(
     assert record.notes == ("No pictures of 1 event beyond the first 1 by rank.",)
 
 
+def pictured(folder: Path, video: Video | None) -> ClipRecord:
+    """The record in a folder after another triage into it; its video is there or not."""
+    write_triage(ClipRunFolder(folder).records(), folder, {} if video is None else {"yard": video})
+    return ClipRunFolder(folder).records()[0]
+
+
+def test_a_note_on_pictures_says_what_is_so_after_each_triage_into_a_folder(
+    tmp_path: Path, videos: Path
+) -> None:
+    yard = open_video(videos / "yard.mp4")
+    both = event(), event("E2", 2, 2.5)
+    write_triage([clip("yard", *both, notes=("Another note.",))], tmp_path, {})
+    assert pictured(tmp_path, None).notes[1].startswith("No pictures of its events:")
+    there = pictured(tmp_path, yard)
+    assert there.notes == ("Another note.",)
+    assert pictured(tmp_path, None) == there
+    (tmp_path / str(there.events[0].clip)).unlink()
+    assert pictured(tmp_path, None).notes[1].startswith("No short clips of 1 event:")
+    (tmp_path / str(there.events[0].key_frame)).unlink()
+    assert pictured(tmp_path, None).notes[1].startswith("No pictures of 1 event:")
+    assert pictured(tmp_path, BrokenVideo()).notes[1].startswith("No short clip of E1:")  # type: ignore[arg-type]
+    assert pictured(tmp_path, yard).notes == ("Another note.",)
+
+
+def test_a_picture_that_ranks_lower_by_now_is_still_there(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_triage([clip("yard", event())], tmp_path, {"yard": open_video(videos / "yard.mp4")})
+    monkeypatch.setattr(builder, "MAX_PICTURED_EVENTS", 0)
+    assert pictured(tmp_path, None).notes == ()
+
+
 def test_a_page_holds_so_many_pictures_at_most(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -174,34 +175,53 @@ def write_event_files(
     return pictured
 
 
+_PICTURE_NOTE = re.compile(r"No (picture|short clip)s? of ")
+
+
 def _write_clip_pictures(
     record: ClipRecord, wanted: set[str], folder: Path, opened: VideoOpener, *, clips: bool
 ) -> ClipRecord:
     """Write the pictures of the wanted events (by id) of a clip into frames/ and clips/ of a folder.
 
-    Returns the record with their paths, and with a note for all that is without a picture. Raises DataError
-    if a file can't be written.
+    Returns the record with their paths, and with a note for all that is without a picture, in place of such
+    notes of earlier triages into the folder, whose pictures count. Raises DataError if a file can't be
+    written.
     """
     problems = []
-    if left := len(record.events) - len(wanted):
+    events = {event.id: event for event in record.events}
+    left = sum(_missing(event, folder) is not None for id_, event in events.items() if id_ not in wanted)
+    if left:
         problems.append(
             f"No pictures of {count(left, 'event')} beyond the first {MAX_PICTURED_EVENTS} by rank."
         )
-    events = list(record.events)
     if wanted:
         try:
             video = opened(record.source)
             if record.sha256 is not None and video.sha256 != record.sha256:
                 raise MediaError("The video has changed since it was judged (its SHA-256 differs).")
         except AnomalistError as problem:
-            return _add_notes(record, *problems, f"No pictures of its events: {problem}")
-        for place, event in enumerate(events):
-            if event.id in wanted:
-                events[place], failures = _write_event_files(
-                    video, event, folder, event_file_name(record.source, event.id), clips=clips
-                )
-                problems += failures
-    return _add_notes(record.replace(events=tuple(events)), *problems)
+            lacking = Counter(_missing(events[id_], folder, clips=clips) for id_ in wanted)
+            for what in ("picture", "short clip"):
+                if number := lacking[what]:
+                    those = "its events" if number == len(events) else count(number, "event")
+                    problems.append(f"No {what}s of {those}: {problem}")
+        else:
+            for id_ in filter(wanted.__contains__, list(events)):
+                name = event_file_name(record.source, id_)
+                events[id_], failure = _write_event_files(video, events[id_], folder, name, clips=clips)
+                if lack := _missing(events[id_], folder, clips=clips):
+                    problems.append(f"No {lack} of {id_}: {failure}")
+    kept = (note for note in record.notes if not _PICTURE_NOTE.match(note))
+    return record.replace(events=tuple(events.values()), notes=(*kept, *problems))
+
+
+def _missing(event: Event, folder: Path, *, clips: bool = False) -> str | None:
+    """What an event has no file of: "picture", "short clip" where that is asked for, or None."""
+    if event.key_frame is None or not (folder / event.key_frame).is_file():
+        return "picture"
+    if clips and (event.clip is None or not (folder / event.clip).is_file()):
+        return "short clip"
+    return None
 
 
 def event_file_name(source: str, event_id: str) -> str:
@@ -213,8 +233,8 @@ def event_file_name(source: str, event_id: str) -> str:
 
 def _write_event_files(
     video: Video, event: Event, folder: Path, name: str, *, clips: bool
-) -> tuple[Event, list[str]]:
-    """The event with the paths of what could be written, and a sentence for what could not be read."""
+) -> tuple[Event, Exception | None]:
+    """The event with the paths of what could be written, and why not all could."""
     from anomalist.report.figures import render_event_images
     from anomalist.vision.media.video import cut_clip
 
@@ -232,9 +252,8 @@ def _write_event_files(
             cut_clip(video, *clip_range(event), folder / "clips" / f"{name}.mp4")
             found["clip"] = f"clips/{name}.mp4"
     except (MediaError, OSError) as problem:  # OSError: a file that went away meanwhile
-        what = "short clip" if found else "picture"
-        return event.replace(**found), [f"No {what} of {event.id}: {problem}"]
-    return event.replace(**found), []
+        return event.replace(**found), problem
+    return event.replace(**found), None
 
 
 def clip_range(event: Event) -> tuple[float, float]:
@@ -244,11 +263,6 @@ def clip_range(event: Event) -> tuple[float, float]:
         start = min(max(start, event.peak - MAX_CLIP_SECONDS / 2), stop - MAX_CLIP_SECONDS)
         stop = start + MAX_CLIP_SECONDS
     return max(start, 0.0), stop
-
-
-def _add_notes(record: ClipRecord, *notes: str) -> ClipRecord:
-    new = tuple(note for note in notes if note not in record.notes)
-    return record.replace(notes=(*record.notes, *new)) if new else record
 
 
 MAX_PARAGRAPH_SENTENCES = 4
