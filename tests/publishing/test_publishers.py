@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import message_of, station_name
-from anomalist.publishing.publishers import Publishers
+from anomalist.publishing.message import message_of, shown_address, station_name
+from anomalist.publishing.publishers import Publishers, open_publisher
 from anomalist.streaming import AlertState, LiveAlert
 from anomalist.types.common import Label
 from anomalist.types.image import Record
@@ -84,3 +84,46 @@ def test_addresses_of_the_environment_are_added(monkeypatch: pytest.MonkeyPatch,
 def test_an_unknown_address_stops_before_anything_is_done() -> None:
     with pytest.raises(DataError, match="Nothing can be published"):
         Publishers(["smtp://host"], pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mqtt://me:hunter#2222@host:1883/line",
+        "mqtt://me:hunter/2222@host",
+        "mqtts://me:hunter?2222@host",
+        "mqtt://me:2222#hunter@host",
+        "mqtt://me:2222/hunter@host",
+        "mqtt://me:[hunter2222@host",
+        "mqtt://me:hunter2222@host:http",
+        "mqtt://me:hunter2222@host:70000/line",
+        "mqtt://me:hunter2222",
+        "https://me:hunter/2222@host/hook",
+        "https://me:2222#hunter@host/hook",
+        "http://host:port/hunter2222",
+        "opc.tcp://me:hunter2222@host:0/",
+    ],
+)
+def test_an_address_that_can_not_be_read_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(DataError) as told:
+        open_publisher(address, pytest.fail)
+    assert "hunter" not in str(told.value) and "2222" not in str(told.value)
+    assert "percent-encoded" in str(told.value) and "65535" in str(told.value)
+    assert told.value.__cause__ is None and told.value.__context__ is None
+
+
+@pytest.mark.parametrize("address", ["mqtt://me:hunter2222@:1883", "mqt://me:hunter2222@host", "2222@host"])
+def test_another_address_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(DataError) as told:
+        open_publisher(address, pytest.fail)
+    assert "hunter" not in str(told.value) and "2222" not in str(told.value)
+
+
+def test_a_password_that_is_percent_encoded_and_an_at_in_a_web_page_are_fine() -> None:
+    for address in ("mqtt://me:a%23b%2Fc@host:1883/line", "https://host/@me/hook?to=a@b", "http://[::1]:80/"):
+        assert open_publisher(address, pytest.fail)
+
+
+def test_what_is_shown_of_an_address_tells_receivers_apart() -> None:
+    assert shown_address("https://me:secret@host:8443/hook") == "https://…@host:8443"
+    assert shown_address("opc.tcp://[::1]:4840/") == "opc.tcp://[::1]:4840"

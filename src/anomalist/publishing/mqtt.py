@@ -13,11 +13,11 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage
+from anomalist.publishing.message import ResultMessage, shown_address, split_address
 from anomalist.publishing.outbox import DeliveryError, Outbox
 
 DISCOVERY = "homeassistant"
@@ -46,9 +46,11 @@ class MqttPublisher:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
-        parts = urlsplit(address)
+        parts = split_address(address)
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise DataError(f"{address} is no broker.", "It looks like mqtt://HOST:1883/PREFIX.")
+            raise DataError(
+                f"{shown_address(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX."
+            )
         self._host, secure = parts.hostname, parts.scheme == "mqtts"
         self._port = parts.port or (8883 if secure else 1883)
         self._prefix = parts.path.strip("/") or "anomalist"

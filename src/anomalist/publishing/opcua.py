@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage
+from anomalist.publishing.message import ResultMessage, shown_address, split_address
 
 NAMESPACE = "urn:anomalist"
 
@@ -29,9 +28,11 @@ class OpcUaPublisher:
     """
 
     def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
+        parts = split_address(address)
         if parts.scheme != "opc.tcp" or not parts.hostname or parts.port is None:
-            raise DataError(f"{address} is no OPC UA address.", "It looks like opc.tcp://127.0.0.1:4840/.")
+            raise DataError(
+                f"{shown_address(address)} is no OPC UA address.", "It looks like opc.tcp://127.0.0.1:4840/."
+            )
         self._address = address
         self._stations: dict[str, dict[str, Any]] = {}
 
@@ -47,7 +48,8 @@ class OpcUaPublisher:
             self._server.start()
         except OSError as error:
             self._server.tloop.stop()
-            raise DataError(f"OPC UA can't be served at {self._address}: {error}.") from error
+            shown = shown_address(self._address)
+            raise DataError(f"OPC UA can't be served at {shown}: {error}.") from error
         return self
 
     def __exit__(

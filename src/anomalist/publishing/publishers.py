@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, message_of
+from anomalist.publishing.message import ResultMessage, message_of, shown_address
 from anomalist.settings import Settings
 from anomalist.storage.opening import OpensTogether
 from anomalist.types.clip import ClipRecord
@@ -51,7 +51,7 @@ def open_publisher(address: str, on_failure: Callable[[str], None]) -> Publisher
 
         return OpcUaPublisher(address)
     raise DataError(
-        f"Nothing can be published to {address}.",
+        f"Nothing can be published to {shown_address(address)}.",
         "Addresses begin with https://, http://, mqtts://, mqtt:// or opc.tcp://.",
     )
 

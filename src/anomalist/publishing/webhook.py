@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage
+from anomalist.publishing.message import ResultMessage, shown_address, split_address
 from anomalist.publishing.outbox import DeliveryError, Outbox
 
 SIGNATURE, TIMESTAMP, MESSAGE_ID = "X-Anomalist-Signature", "X-Anomalist-Timestamp", "X-Anomalist-Id"
@@ -37,9 +36,11 @@ class Webhook:
     def __init__(
         self, address: str, outbox: Path, on_failure: Callable[[str], None], secret: str = ""
     ) -> None:
-        parts = urlsplit(address)
+        parts = split_address(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DataError(f"{address} is no web address.", "A webhook begins with http:// or https://.")
+            raise DataError(
+                f"{shown_address(address)} is no web address.", "A webhook begins with http:// or https://."
+            )
         self._address, self._secret = address, secret.encode()
         shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         # The path may be a secret: the receiver is told apart by its hash, and shown without it.
