@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,13 @@ from anomalist.types.image import Record
 from anomalist.vision.profile import Profile
 from tests.cli.running import run
 from tests.pictures import holed, write
+from tests.publishing.test_mqtt import free_port
 from tests.publishing.test_webhook import receiver
 from tests.subjects import scratched
+
+
+def sign_of_life() -> LiveAlert:
+    return LiveAlert(state="watching", source="cam", stream_time=60, time="t")
 
 
 def test_a_picture_is_told_in_one_flat_object(tmp_path: Path) -> None:
@@ -50,8 +57,7 @@ def test_what_could_not_be_judged_is_no_normal_result() -> None:
 def test_a_sign_of_life_is_published_as_the_stream_stands(
     state: AlertState, label: Label | None, why: str | None, text: str | None, error: str | None
 ) -> None:
-    alert = LiveAlert(state=state, source="cam", stream_time=60, time="t", label=label, why=why)
-    message = message_of(alert, "yard")
+    message = message_of(sign_of_life().replace(state=state, label=label, why=why), "yard")
     assert (message.label, message.text, message.error) == (label, text, error)
 
 
@@ -59,7 +65,46 @@ def test_a_sign_of_life_is_published_as_the_stream_stands(
     ("profile", "station"), [("/data/My Profile/", "my_profile"), ("Ünit-7", "nit_7"), (None, "pictures")]
 )
 def test_a_station_has_a_name_that_a_topic_can_have(profile: str | None, station: str) -> None:
-    assert station_name(profile) == station
+    assert message_of(sign_of_life(), profile).station == station
+
+
+def test_names_that_are_not_latin_have_stations_of_their_own() -> None:
+    names = [
+        "検査",
+        "組立",
+        "检查",
+        "Проходная",
+        "Двор",
+        "Двор 2",
+        "Двор ٢",
+        "साइट",
+        "Halle Ω",
+        "Halle Σ",
+        "★",
+        "☆",
+    ]
+    stations = {name: station_name(name) for name in names}
+    assert len(set(stations.values()) - {"pictures"}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9_]+", station) for station in stations.values())
+    assert stations["Halle Ω"].startswith("halle_")
+    assert station_name("検査") == "station_8e28a92e", "the same in each run, or what listens hears nothing"
+
+
+def test_a_name_whose_letters_a_file_system_took_apart_stays_the_same() -> None:
+    whole, apart = (unicodedata.normalize(form, "ворота Ёж") for form in ("NFC", "NFD"))
+    assert whole != apart
+    assert message_of(sign_of_life(), whole).station == message_of(sign_of_life(), apart).station
+
+
+def test_two_names_that_share_a_station_are_told_once() -> None:
+    told: list[str] = []
+    address = f"opc.tcp://127.0.0.1:{free_port()}/"
+    names = ["gate-1", "yard", "gate.1", "gate.1", "gate-1"]
+    with Publishers([address], told.append) as published:
+        for time, camera in enumerate(names):
+            published.publish(sign_of_life().replace(camera=camera, stream_time=time))
+    (sentence,) = told
+    assert all(each in sentence for each in ("gate-1", "gate.1", "gate_1"))
 
 
 def test_inspect_publishes_each_record_that_it_prints(tiles_profile: Profile, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -27,7 +29,7 @@ class ResultMessage(Frozen):
 
     id: str = Field(description="the same whenever the same result is sent again")
     kind: MessageKind
-    station: str = Field(description="profile or scene, in letters, digits and underscores")
+    station: str = Field(description="profile, scene or camera, in letters, digits and underscores")
     source: str
     time: str | None = Field(description="UTC, ISO 8601")
     label: Label | None = Field(description="None where it could not be judged")
@@ -43,19 +45,47 @@ class ResultMessage(Frozen):
     error: str | None = None
 
 
-def station_name(profile: str | None) -> str:
-    """A name as a topic and a node can have it."""
-    return STATION.sub("_", Path(profile or "pictures").name.lower()).strip("_") or "pictures"
+def station_name(name: str) -> str:
+    """A name as a topic and a node can have it.
+
+    Where letters or digits that aren't Latin are lost, or nothing is left, a hash of the name stands for
+    them. Names that differ in case, accents or punctuation alone may give the same.
+    """
+    plain = STATION.sub("_", name.lower()).strip("_")
+    if plain and not any(char.isalnum() and not _is_latin(char) for char in name):
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return f"{plain or 'station'}_{digest}"
+
+
+def _is_latin(char: str) -> bool:
+    return char.isascii() or unicodedata.name(char, "").startswith("LATIN")
+
+
+def scene_of(result: Record | ClipRecord | LiveAlert, station: str | None = None) -> str:
+    """The name of what a result comes from: its camera, scene or profile; "pictures" for none.
+
+    ``station`` names the scene or profile of a result that doesn't.
+    """
+    if isinstance(result, ClipRecord):
+        found = station or result.scene
+    elif isinstance(result, Record):
+        found = station or result.profile
+    else:
+        found = result.camera or station
+    name = Path(found or "").name
+    return unicodedata.normalize("NFC", name) or "pictures"  # file systems may take letters apart
 
 
 def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = None) -> ResultMessage:
-    """The message of a result; ``station`` names the scene of an alert that doesn't name its camera."""
+    """The message of a result; ``station`` as in `scene_of`."""
+    name = station_name(scene_of(result, station))
     if isinstance(result, ClipRecord):
         worst = max(result.events, key=lambda event: event.severity, default=None)
         return ResultMessage(
             id=result.key or result.source,
             kind="clip",
-            station=station_name(station or result.scene),
+            station=name,
             source=result.source,
             time=result.time,
             label=result.label,
@@ -71,7 +101,7 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
         return ResultMessage(
             id=result.key or result.source,
             kind="picture",
-            station=station_name(station or result.profile),
+            station=name,
             source=result.source,
             time=result.time,
             label=result.label,
@@ -85,16 +115,16 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             text=result.claims[0].text if result.claims else None,
             error=result.error,
         )
-    return _of_alert(result, station)
+    return _of_alert(result, name)
 
 
-def _of_alert(alert: LiveAlert, station: str | None) -> ResultMessage:
+def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
     event = alert.event
     why = alert.trouble or alert.why
     return ResultMessage(
         id=f"{alert.camera or alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
         kind="alert",
-        station=station_name(alert.camera or station),
+        station=station,
         source=alert.source,
         time=alert.time,
         label=alert.label if event is None else "anomalous",

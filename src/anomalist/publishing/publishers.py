@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, message_of, shown_address
+from anomalist.publishing.message import ResultMessage, message_of, scene_of, shown_address
 from anomalist.settings import Settings
 from anomalist.storage.opening import OpensTogether
 from anomalist.types.clip import ClipRecord
@@ -74,6 +74,9 @@ class Publishers(OpensTogether):
         every = dict.fromkeys([*addresses, *Settings().publish.replace(",", " ").split()])
         self._receivers = [open_publisher(address, on_failure) for address in every]
         self._station = station
+        self._on_failure = on_failure
+        self._names: dict[str, set[str]] = {}  # by station, of what shares it
+        self._have_stations = any(not each.lower().startswith("http") for each in every)
 
     def _open_all(self, opening: ExitStack) -> None:
         for receiver in self._receivers:
@@ -83,8 +86,18 @@ class Publishers(OpensTogether):
         """Publish one result to all receivers."""
         if self._receivers:
             message, body = message_of(result, self._station), result.model_dump_json()
+            if self._have_stations:
+                self._note_name(message.station, scene_of(result, self._station))
             for receiver in self._receivers:
                 receiver.publish(message, body)
+
+    def _note_name(self, station: str, name: str) -> None:
+        """Say once of each name that it shares a station with another one: its results hide the other's."""
+        names = self._names.setdefault(station, set())
+        if name not in names and names:
+            others = " and ".join(sorted(names))
+            self._on_failure(f"{name} and {others} share the station {station}: give one another name.")
+        names.add(name)
 
     def each(self, results: Iterable[ResultT]) -> Iterator[ResultT]:
         """Pass results on, each after it was published."""
