@@ -124,7 +124,8 @@ class CameraSession:
                 self._trail.log.close()
 
     def _keep_in_run(self, alert: LiveAlert, recent: RecentFrames) -> None:
-        if self._run is not None and self._run.events >= MAX_EVENTS:
+        # Only with a new event: a run that began with a covered camera would not know of it, and be normal.
+        if self._run is not None and self._run.events >= MAX_EVENTS and alert.state == "opened":
             self._run.__exit__()
             self._run = None
         if self._run is None:

@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries
 from anomalist.server import cameras
-from anomalist.server.cameras import Cameras
+from anomalist.server.cameras import Cameras, CameraSession, KeptCamera
 from anomalist.server.database import Database
+from anomalist.storage.run_folder import ClipRunFolder
+from anomalist.streaming import LiveAlert
+from anomalist.triage import Triage
+from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.scene import Scene
+from tests.agent.event_cases import make_event
 from tests.server.conftest import Open
-from tests.street import make_film, walker
+from tests.street import SIZE, make_film, walker
 from tests.street_files import write_film
 from tests.vision.media.servers import Http, running
 from tests.waiting import until
@@ -138,6 +145,30 @@ def test_a_server_whose_cameras_are_not_handled_any_more_is_not_ready(
     client = opened()
     until(lambda: client.get("/readyz").status_code == 503)
     assert client.get("/readyz").json()["why"].startswith(why)
+
+
+def test_a_run_that_is_full_makes_way_for_the_next_event_and_no_covered_camera_is_normal(
+    home: Path, street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "MAX_EVENTS", 1)
+    camera = KeptCamera("gate", "street", "a", "me", True, "following", "", "", 0, 0.0)
+    session = CameraSession(camera, Triage(street, model="evidence"), home / "runs")
+    recent = RecentFrames("gate")
+    list(recent.record([Frame(0, 100.0, np.zeros((*SIZE, 3), np.uint8))]))
+    alert = LiveAlert(state="opened", source="gate", stream_time=3, time="2026-12-01T00:00:00Z")
+    told = [
+        alert.replace(event=make_event(1)),
+        alert.replace(state="closed", event=make_event(1)),
+        alert.replace(state="trouble", trouble="covered", stream_time=4),
+        alert.replace(state="watching", stream_time=60),
+        alert.replace(event=make_event(2), stream_time=100),
+    ]
+    for each in told:
+        session.keep(each, recent)
+    session.close()
+    runs = [ClipRunFolder(path).records()[0] for path in (home / "runs").iterdir()]
+    assert sorted([event.id for event in run.events] for run in runs) == [["E1"], ["E2"]]
+    assert {run.label for run in runs} == {"anomalous"}
 
 
 def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, address: str) -> None:
