@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import DataError, ProfileError
-from anomalist.vision.worker_pool import LostItem, Work, work_in_processes
+from anomalist.vision.worker_pool import LostItem, Work, WorkerPool, work_in_processes
 
 
 def squares(numbers: Sequence[int]) -> Iterator[int]:
@@ -109,6 +109,14 @@ def test_leaving_early_ends_the_processes() -> None:
     for process in told:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_a_pool_that_was_closed_at_work_gives_the_results_of_what_comes_next() -> None:
+    pool: WorkerPool[int, int] = WorkerPool(open_squares, 1)
+    next(pool.work(range(100)))
+    pool.close()
+    with pool:
+        assert [result for _, result in pool.work([12, 13])] == [144, 169]
 
 
 def test_what_a_worker_can_not_open_is_raised_here() -> None:

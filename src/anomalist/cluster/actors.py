@@ -1,7 +1,7 @@
-"""What runs on the nodes: an actor that measures, judges and stores batches of pictures.
+"""What runs on the nodes: an actor that has batches of pictures measured, judged and stored.
 
-The network is in a process of its own below each actor (`WorkerPool`), so that a picture that kills it is
-tried twice and set aside, and the actor lives on.
+All of it is done in a process below each actor (`WorkerPool`), which alone loads the network: a picture that
+kills it is tried twice and set aside, and the actor lives on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from anomalist.cluster.mapping import failure_columns
-from anomalist.cluster.sources import fetch_all, named
+from anomalist.cluster.sources import Fetched, fetch_all, named
 from anomalist.composition import InspectionSettings
 from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.pipeline import Inspector
@@ -25,27 +25,24 @@ from anomalist.storage.run_folder import inspection_key, store_arrays
 from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
 from anomalist.vision.evidence import EvidenceSource, MeasuredPicture, RunWatcher
-from anomalist.vision.parallel import (
-    EvidenceOpener,
-    check_version,
-    evidence_opener,
-    lost_item,
-    open_checked,
-)
+from anomalist.vision.parallel import check_version, lost_item
 from anomalist.vision.worker_pool import LostItem, Work, WorkerPool
-
-Picture = tuple[str, str]
-"""Where a picture is, and the key under which it was inspected before, or nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PictureResult:
-    """What was measured on one picture; ``done`` where it is as it was inspected before."""
+class Picture:
+    """One picture of a batch.
 
-    sha256: str | None
-    media: Media | None = None
-    evidence: Evidence | AnomalistError | None = None
-    done: bool = False
+    Parameters
+    ----------
+    source : where it is.
+    key : under which it was inspected before, or nothing.
+    lost : how two processes have ended that worked on it; it is not read again then.
+    """
+
+    source: str
+    key: str
+    lost: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,68 +77,35 @@ class PictureActor:
 
     def __init__(self, task: ActorTask) -> None:
         self._task = task
-        self._failure: AnomalistError | None = None
         os.environ.update(task.environment)
-        try:
-            if not task.parts.is_dir():
-                raise DataError(
-                    f'"{task.run}" is not there on the node {platform.node()}.',
-                    "Name a folder for the results that all nodes share.",
-                )
-            self._inspector = Inspector(task.settings)
-            source = self._inspector.evidence_source
-            check_version(source.name, source.digest, task.digest)
-            check_version(
-                f"rules, cases or policy of {source.name}",
-                self._inspector.settings_digest,
-                task.settings_digest,
-            )
-            opening = partial(_open_work, evidence_opener(source), task)
-            self._pool: WorkerPool[Picture, PictureResult] = WorkerPool(opening, 1)
-        except AnomalistError as error:
-            self._failure = error
+        self._pool: WorkerPool[Picture, Record | None] = WorkerPool(partial(_open_work, task), 1)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """Inspect the pictures of a batch ("source", "key"); the numbers of new and of old ones.
 
         The rows are on the disk when this returns.
         """
-        pictures = list(zip(map(str, batch["source"]), map(str, batch["key"]), strict=True))
-        new = 0
+        pictures = [
+            Picture(str(source), str(key)) for source, key in zip(batch["source"], batch["key"], strict=True)
+        ]
         try:
-            if self._failure is not None:
-                raise self._failure
             rows = list(self._rows(pictures))
-            new = len(rows)
             write_part(self._task.parts, self._task.turn, rows)
         except AnomalistError as error:
-            if self._failure is None:
-                self._pool.close()
+            self._pool.close()
             return _told(0, 0, error)
-        return _told(new, len(pictures) - new, None)
+        return _told(len(rows), len(pictures) - len(rows), None)
 
     def _rows(self, pictures: Sequence[Picture]) -> Iterator[Record]:
-        digests: list[str | None] = []
-
-        def measured() -> Iterator[MeasuredPicture]:
-            for (source, _), result in self._pool.work(pictures, MAX_BATCH_PICTURES):
-                if isinstance(result, LostItem):
-                    digests.append(None)
-                    yield named(source), None, lost_item(source, result.words)
-                elif not result.done:
-                    assert result.evidence is not None  # what is not done was measured, or has its error
-                    digests.append(result.sha256)
-                    yield named(source), result.media, result.evidence
-
-        for number, inspection in enumerate(self._inspector.judge_measured(measured())):
-            yield self._stored(inspection, digests[number])
-
-    def _stored(self, inspection: Inspection, sha256: str | None) -> Record:
-        record = inspection.record
-        if record.sha256 is None:
-            inspection = dataclasses.replace(inspection, record=record.replace(sha256=sha256))
-        key = picture_key(self._task, record.source, inspection.record.sha256)
-        return store_arrays(self._task.run, inspection, key)
+        lost = []
+        for picture, record in self._pool.work(pictures, MAX_BATCH_PICTURES):
+            if isinstance(record, LostItem):
+                lost.append(dataclasses.replace(picture, lost=record.words))
+            elif record is not None:
+                yield record
+        for _, record in self._pool.work(lost, MAX_BATCH_PICTURES):
+            assert isinstance(record, Record)  # nothing is read that could kill a process
+            yield record
 
 
 def picture_key(task: ActorTask, source: str, sha256: str | None) -> str:
@@ -187,34 +151,63 @@ def turn_of(part: Path) -> int:
     return int(turn) if rest and turn.isdecimal() else 0
 
 
-def _open_work(opener: EvidenceOpener, task: ActorTask) -> Work[Picture, PictureResult]:
-    return partial(_measure_batch, open_checked(opener, task.digest), task)
+def _open_work(task: ActorTask) -> Work[Picture, Record | None]:
+    """Open what the driver has; raises DataError or ProfileError where this node has something else."""
+    if not task.parts.is_dir():
+        raise DataError(
+            f'"{task.run}" is not there on the node {platform.node()}.',
+            "Name a folder for the results that all nodes share.",
+        )
+    inspector = Inspector(task.settings)
+    source = inspector.evidence_source
+    check_version(source.name, source.digest, task.digest)
+    check_version(f"rules, cases or policy of {source.name}", inspector.settings_digest, task.settings_digest)
+    return partial(_inspect_batch, inspector, task)
 
 
-def _measure_batch(
-    source: EvidenceSource, task: ActorTask, pictures: Sequence[Picture]
-) -> Iterator[PictureResult]:
-    """Read and measure pictures but those that are as they were inspected before."""
-    measure = source.measure_each if isinstance(source, RunWatcher) else source.measure
+def _inspect_batch(
+    inspector: Inspector, task: ActorTask, pictures: Sequence[Picture]
+) -> Iterator[Record | None]:
+    """The records of pictures, whose maps are stored; None for one that is as it was inspected before."""
     with TemporaryDirectory(prefix="anomalist-") as folder:
-        fetched = fetch_all((picture for picture, _ in pictures), Path(folder))
-        done = {
-            number
-            for number, each in enumerate(fetched)
-            if each.sha256 and pictures[number][1] == picture_key(task, each.source, each.sha256)
-        }
-        to_read = [
-            each.file for number, each in enumerate(fetched) if each.file is not None and number not in done
-        ]
-        results = iter(measure(to_read))
-        for number, each in enumerate(fetched):
-            if number in done:
-                yield PictureResult(each.sha256, done=True)
-            elif each.file is None:
-                yield PictureResult(None, None, each.error)
-            else:
-                _, media, evidence = next(results)
-                yield PictureResult(each.sha256, *_renamed(media, evidence, each.file, each.source))
+        fetched = _fetched(pictures, Path(folder))
+        keys = [picture_key(task, each.source, each.sha256) if each.sha256 else "" for each in fetched]
+        new = [not key or key != picture.key for key, picture in zip(keys, pictures, strict=True)]
+        to_judge = [each for each, is_new in zip(fetched, new, strict=True) if is_new]
+        inspections = inspector.judge_measured(_measured(inspector.evidence_source, to_judge))
+        for each, is_new in zip(fetched, new, strict=True):
+            yield _stored(task, next(inspections), each.sha256) if is_new else None
+
+
+def _fetched(pictures: Sequence[Picture], folder: Path) -> list[Fetched]:
+    copies = iter(fetch_all((picture.source for picture in pictures if not picture.lost), folder))
+    return [
+        Fetched(named(picture.source), None, None, lost_item(picture.source, picture.lost))
+        if picture.lost
+        else next(copies)
+        for picture in pictures
+    ]
+
+
+def _measured(source: EvidenceSource, fetched: Sequence[Fetched]) -> Iterator[MeasuredPicture]:
+    """Measure what could be fetched, in order, without a test of the run."""
+    measure = source.measure_each if isinstance(source, RunWatcher) else source.measure
+    results = iter(measure([each.file for each in fetched if each.file is not None]))
+    for each in fetched:
+        if each.file is None:
+            assert each.error is not None  # why there is no file
+            yield each.source, None, each.error
+        else:
+            _, media, evidence = next(results)
+            yield each.source, *_renamed(media, evidence, each.file, each.source)
+
+
+def _stored(task: ActorTask, inspection: Inspection, sha256: str | None) -> Record:
+    record = inspection.record
+    if record.sha256 is None:
+        record = record.replace(sha256=sha256)
+        inspection = dataclasses.replace(inspection, record=record)
+    return store_arrays(task.run, inspection, picture_key(task, record.source, record.sha256))
 
 
 def _renamed(

@@ -268,7 +268,7 @@ class WorkerPool(Generic[ItemT, ResultT]):
         self._again.extendleft(reversed(suspects))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and forget what they had to do; what comes next starts new ones."""
         for worker in self._workers:
             worker.connection.close()
             worker.process.terminate()
@@ -278,6 +278,9 @@ class WorkerPool(Generic[ItemT, ResultT]):
                 worker.process.kill()
                 worker.process.join()
         self._workers.clear()
+        self._again.clear()
+        self._open.clear()
+        self._waiting_bytes = self._failed_starts = 0
 
 
 def _start(open_work: Callable[[], Work[Any, Any]], workers: int) -> _Worker[Any]:
