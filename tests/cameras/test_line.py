@@ -112,6 +112,20 @@ def test_frames_that_cannot_be_scored_end_a_camera_only_when_there_are_many(stre
     assert "can't be scored" in (line.status.why or "")
 
 
+def test_an_event_is_closed_when_a_frame_cannot_be_scored(street: Scene) -> None:
+    line = line_of(street)
+    alerts = told(line, running(3.4))
+    odd = replace(next(iter(make_film(0.1).frames())), pixels=np.zeros((0, 0, 3), np.uint8))
+    with pytest.raises(Exception) as raised:  # whichever library is the first to stumble
+        list(line.take(odd))
+    alerts += line.broken(raised.value)
+    assert [(alert.state, alert.event.id) for alert in alerts if alert.event] == [
+        ("opened", "E1"),
+        ("closed", "E1"),
+    ]
+    assert states(alerts)[-1] == "lost"
+
+
 def test_a_camera_that_stays_lost_over_a_restart_is_not_said_to_be_lost_again(street: Scene) -> None:
     before = CameraProgress()
     for alert in told(line_of(street), [Lost("It is gone.")]):

@@ -171,7 +171,10 @@ class CameraLine:
         why = f"A frame can't be scored ({type(error).__name__}: {error})."
         self._failures = 1 if self._frames - self._failed_at > _FEW else self._failures + 1
         self._failed_at = self._frames
-        number = self._progress.number if self._follower is None else self._follower.number
+        old, number = self._follower, self._progress.number
+        if old is not None:
+            yield from self._new(old.close_events())
+            number = old.number
         self._follower = None if self._size is None else self._new_follower(self._size, number)
         if self._failures < MAX_FAILURES:
             yield from self.lost(why)
