@@ -35,6 +35,11 @@ def test_an_address_is_told_from_a_path(source: str | Path, expected: bool) -> N
         ("http://h/a?pwd=hunter2", "http://h/a?pwd=…"),
         ("http://h/a?access_token=hunter2#t", "http://h/a?access_token=…#t"),
         ("http://admin:hunter2@[bad/a", "http://[bad/a"),
+        ("rtsp://admin:hun#ter2@camera:554/1", "rtsp://camera:554/1"),
+        ("rtsp://recorder:554/main@1", "rtsp://recorder:554/main@1"),
+        ("http://admin:hun?ter2@camera/1", "http://camera/1"),
+        ("http://host:8080/a@2x.mp4", "http://host:8080/a@2x.mp4"),
+        ("file:///a/b@2x.png", "file:///a/b@2x.png"),
     ],
 )
 def test_passwords_are_left_out(address: str, expected: str) -> None:
@@ -50,6 +55,7 @@ def test_passwords_are_left_out(address: str, expected: str) -> None:
         ("http://", "not a complete address"),
         ("rtsp://admin:hunter2@:554/", "not a complete address"),
         ("rtsp://host:port/", "not a complete address"),
+        ("rtsp://admin:#hunter2@host/", "not a complete address"),
         ("http://admin:hunter2@[bad/a", "not a complete address"),
     ],
 )

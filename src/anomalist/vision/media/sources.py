@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from anomalist.errors import MediaError
 from anomalist.vision.media.images import IMAGE_SUFFIXES, one_line, visible_entries
@@ -45,9 +45,23 @@ def scheme_of(address: str) -> str:
         complete = (parts.hostname or scheme in ("udp", "rtp")) and (parts.port is None or parts.port > 0)
     except ValueError:
         complete = False
-    if not complete:
-        raise MediaError(f'"{one_line(name)}" is not a complete address.', "Check its host and port.")
+    if not complete or _cuts_a_password(parts):
+        raise MediaError(
+            f'"{one_line(name)}" is not a complete address.',
+            "Check its host and port; in a password # is written %23, / %2F, ? %3F, % %25.",
+        )
     return scheme
+
+
+def _cuts_a_password(parts: SplitResult) -> bool:
+    """Whether a "#", "/" or "?" of a password seems to end the host: "rtsp://user:pass#word@camera"."""
+    behind = parts.path + parts.query + parts.fragment
+    if ":" not in parts.netloc or "@" in parts.netloc or "@" not in behind:
+        return False
+    try:
+        return parts.port is None
+    except ValueError:
+        return True
 
 
 def redact_url(address: str) -> str:
@@ -55,7 +69,10 @@ def redact_url(address: str) -> str:
     scheme, _, rest = address.partition("://")
     try:
         parts = urlsplit(address)
+        misread = _cuts_a_password(parts)
     except ValueError:
+        misread = True
+    if misread:
         return f"{scheme}://{rest.rpartition('@')[2]}"
     user, at, host = parts.netloc.rpartition("@")
     parts = parts._replace(netloc=user.partition(":")[0] + at + host)
