@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -15,6 +18,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from anomalist.errors import MediaError
+from anomalist.storage.places import HomePlace, using_place
 from anomalist.vision.media.images import learn_scale, list_images, load_image
 from anomalist.vision.media.values import ValueScale, fit_scale, replace_impulses
 
@@ -151,6 +155,26 @@ def test_16_bit_colour_that_cannot_be_read_in_full_is_an_error_with_a_scale_and_
     with pytest.raises(MediaError, match="16-bit colour"):
         load_image(tmp_path / "a.png", scale=ValueScale(start=0, stop=4000))
     assert load_image(tmp_path / "a.png").notes == ("16-bit colour reduced to 8 bit by its high byte",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+def test_learning_a_scale_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    learned: list[ValueScale | None] = []
+    learning = Thread(target=lambda: learned.append(learn_scale([tmp_path / "pipe.png"])), daemon=True)
+    learning.start()
+    learning.join(20)
+    assert learned == [None]
+
+
+def test_a_scale_is_learned_from_files_where_they_lie_on_this_machine(tmp_path: Path) -> None:
+    class Elsewhere(HomePlace):
+        def here(self, path: Path) -> Path:
+            return tmp_path / path.name
+
+    saved(tmp_path / "a.tif", frame(0))
+    with using_place(Elsewhere()):
+        assert learn_scale(["/of/another/machine/a.tif"]) == learn_scale([tmp_path / "a.tif"]) is not None
 
 
 def test_a_narrow_range_is_spread_over_the_grey_levels() -> None:

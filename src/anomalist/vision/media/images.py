@@ -159,14 +159,17 @@ def learn_scale(
 
 
 def _deep_values(path: str | Path) -> Values | None:
-    """Values of more than 8 bit, (H, W) or (H, W, 3); None for a picture of 8 bit, told by its header.
+    """Values of more than 8 bit, (H, W) or (H, W, 3); None for one of 8 bit, told by its header, or no file.
 
     Raises MediaError when it can't be read.
     """
     name = one_line(path)
     file, page = split_page(path)
+    file = here(file)
     with _decoding(name, MAX_PIXELS):
         try:
+            if not file.is_file():  # opening a pipe would wait for ever
+                return None
             with Image.open(file, formats=IMAGE_FORMATS) as image:
                 image.seek(_frame_of(image, page, name))
                 if not (_is_deep(image) or _is_deep_colour(image)):
