@@ -66,6 +66,24 @@ def test_fail_on_tells_a_script(tiles_profile: Profile, tmp_path: Path) -> None:
     assert run("inspect", good, *words).returncode == 0
 
 
+@pytest.mark.parametrize("words", [(), ("--unlabelled",), ("--model", "evidence")])
+def test_fail_on_is_refused_where_nothing_can_be_called_anomalous(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    write_tiles(tmp_path / "new", 3)
+    refused = run("inspect", tmp_path / "new", "--fail-on", "anomalous", "--out", tmp_path / "run", *words)
+    assert refused.returncode == 2
+    assert "--profile" in refused.stderr and "--reference" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_fail_on_works_by_a_reference_and_for_what_is_undecided_without_one(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "good.png", tile(1)), write(tmp_path / "bad.png", holed(1))
+    compared = run("inspect", bad, "--reference", good, "--fail-on", "anomalous", "--json")
+    assert (compared.returncode, rows(compared.stdout)[0]["label"]) == (1, "anomalous")
+    assert run("inspect", bad, "--fail-on", "undecided", "--json").returncode == 1
+
+
 def test_fail_on_counts_what_was_inspected_before_an_interruption(
     tiles_profile: Profile, tmp_path: Path
 ) -> None:

@@ -40,6 +40,8 @@ ZonesOption = Annotated[
     typer.Option(help="JSON with zones to ignore, to watch, or that are forbidden; corners as shares."),
 ]
 
+LEARN_A_SCENE = "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME"
+
 
 class FailOnClip(StrEnum):
     """Verdicts on clips that make ``triage`` exit with 1."""
@@ -191,7 +193,12 @@ def triage(
             raise DataError(
                 "--follow, --causal, --watch, --examples, --object-detector, --model, --policy, --zones and "
                 "--false-events-per-hour go with --profile.",
-                "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
+                LEARN_A_SCENE,
+            )
+        if fail_on is FailOnClip.anomalous:
+            raise DataError(
+                "Without --profile clips are ranked, none is called anomalous: --fail-on could never fail.",
+                LEARN_A_SCENE,
             )
         from anomalist.ranking import ClipRanking
 
