@@ -58,6 +58,36 @@ def test_without_json_a_table_names_every_picture(tiles_profile: Profile, mixed:
     assert all(name in done.stdout for name in ("a-good.png", "b-bad.png", "c-broken.jpg", "anomalous"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--effort", "normal"),
+        ("--seed", "0"),
+        ("--limit", "5"),
+        ("--roi", "roi.png"),
+        ("--groups", "groups.csv"),
+        ("--products",),
+        ("--backbone", "mine"),
+        ("--drop-outliers",),
+        ("--keep-outliers",),
+        ("--seed", "1", "--limit", "5"),
+    ],
+    ids=" ".join,
+)
+def test_learning_from_feedback_refuses_what_the_profile_has_already_also_at_its_default(
+    words: tuple[str, ...],
+) -> None:
+    refused = run("learn", "--from-feedback", "--profile", "p", *words)
+    assert refused.returncode == 2
+    assert all(word in refused.stderr for word in words if word.startswith("--"))
+
+
+def test_learning_from_feedback_names_nothing_that_was_not_given() -> None:
+    missing = run("learn", "--from-feedback", "--profile", "p", "--force")
+    assert missing.returncode == 2
+    assert "--seed" not in missing.stderr and "p" in missing.stderr
+
+
 def test_fail_on_tells_a_script(tiles_profile: Profile, tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.png", holed(1))
     good = write(tmp_path / "good.png", tile(802))
