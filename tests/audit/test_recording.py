@@ -14,6 +14,7 @@ from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore, Feedback
 from anomalist.pipeline import Inspector
 from anomalist.records import inspect_to_folder
+from anomalist.runs import ImageRun
 from anomalist.storage.run_folder import ImageRunFolder
 from anomalist.vision.profile import Profile, load_profile
 from tests.audit.conftest import Logged
@@ -83,6 +84,49 @@ def test_rows_of_a_process_that_was_killed_are_written_by_the_next_one_and_none_
     entries = list(read_entries(tmp_path / "audit", kinds=["inspection"]))
     assert sorted(entry.source for entry in entries) == sorted(map(str, pictures))
     assert [entry.source for entry in entries if entry.content.get("recovered")] == [str(pictures[1])]
+
+
+def stop_before_entry(audit: Path, run: Path, picture: Path, error: BaseException, profile: Profile) -> None:
+    """Inspect one picture and stop between its row and its entry."""
+    inspector = Inspector(profile, model="evidence")
+    trail = AuditTrail(audit)
+    trail.begin_inspection(inspector, "inspect")
+    with pytest.raises(type(error)), ImageRun(run, trail) as opened, pytest.MonkeyPatch.context() as patch:
+
+        def interrupt(*_: object, **__: object) -> None:
+            raise error
+
+        patch.setattr(AuditTrail, "decision", interrupt)
+        list(opened.inspect(inspector, [picture]))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk"), DataError("log")], ids=repr)
+def test_an_entry_that_an_interruption_left_out_is_written_by_the_next_run_once(
+    error: BaseException, tiles_profile: Profile, tmp_path: Path
+) -> None:
+    audit, run = tmp_path / "audit", tmp_path / "run"
+    stop_before_entry(audit, run, write(tmp_path / "a.png", tile(500)), error, tiles_profile)
+    assert not list(read_entries(audit, kinds=["inspection"]))
+    for _ in range(2):
+        with ImageRun(run, AuditTrail(audit)):
+            pass
+    (entry,) = read_entries(audit, kinds=["inspection"])
+    assert (entry.source, entry.content.get("recovered")) == (str(tmp_path / "a.png"), True)
+    assert verify_log(audit).sound
+
+
+def test_rows_of_an_interrupted_run_do_not_go_into_the_log_of_another_user(
+    tiles_profile: Profile, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    stop_before_entry(
+        tmp_path / "mine", run, write(tmp_path / "a.png", tile(500)), KeyboardInterrupt(), tiles_profile
+    )
+    yours = AuditTrail(tmp_path / "yours")
+    yours.write("setting", {"keep_media": "none"})
+    with ImageRun(run, yours):
+        pass
+    assert not list(read_entries(tmp_path / "yours", kinds=["inspection"]))
 
 
 @pytest.mark.parametrize("redact", [(), ("run",)])

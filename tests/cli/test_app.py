@@ -58,12 +58,60 @@ def test_without_json_a_table_names_every_picture(tiles_profile: Profile, mixed:
     assert all(name in done.stdout for name in ("a-good.png", "b-bad.png", "c-broken.jpg", "anomalous"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--effort", "normal"),
+        ("--seed", "0"),
+        ("--limit", "5"),
+        ("--roi", "roi.png"),
+        ("--groups", "groups.csv"),
+        ("--products",),
+        ("--backbone", "mine"),
+        ("--drop-outliers",),
+        ("--keep-outliers",),
+        ("--seed", "1", "--limit", "5"),
+    ],
+    ids=" ".join,
+)
+def test_learning_from_feedback_refuses_what_the_profile_has_already_also_at_its_default(
+    words: tuple[str, ...],
+) -> None:
+    refused = run("learn", "--from-feedback", "--profile", "p", *words)
+    assert refused.returncode == 2
+    assert all(word in refused.stderr for word in words if word.startswith("--"))
+
+
+def test_learning_from_feedback_names_nothing_that_was_not_given() -> None:
+    missing = run("learn", "--from-feedback", "--profile", "p", "--force")
+    assert missing.returncode == 2
+    assert "--seed" not in missing.stderr and "p" in missing.stderr
+
+
 def test_fail_on_tells_a_script(tiles_profile: Profile, tmp_path: Path) -> None:
     bad = write(tmp_path / "bad.png", holed(1))
     good = write(tmp_path / "good.png", tile(802))
     words = ("--profile", tiles_profile.path, "--fail-on", "anomalous", "--json")
     assert run("inspect", bad, *words).returncode == 1
     assert run("inspect", good, *words).returncode == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--unlabelled",), ("--model", "evidence")])
+def test_fail_on_is_refused_where_nothing_can_be_called_anomalous(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    write_tiles(tmp_path / "new", 3)
+    refused = run("inspect", tmp_path / "new", "--fail-on", "anomalous", "--out", tmp_path / "run", *words)
+    assert refused.returncode == 2
+    assert "--profile" in refused.stderr and "--reference" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_fail_on_works_by_a_reference_and_for_what_is_undecided_without_one(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "good.png", tile(1)), write(tmp_path / "bad.png", holed(1))
+    compared = run("inspect", bad, "--reference", good, "--fail-on", "anomalous", "--json")
+    assert (compared.returncode, rows(compared.stdout)[0]["label"]) == (1, "anomalous")
+    assert run("inspect", bad, "--fail-on", "undecided", "--json").returncode == 1
 
 
 def test_fail_on_counts_what_was_inspected_before_an_interruption(

@@ -76,11 +76,6 @@ def test_learn_stops_where_nobody_can_be_asked_and_does_as_told(contaminated: Pa
     assert len(load_profile(tmp_path / "p").manifest.normals) == 20
 
 
-def test_feedback_takes_no_word_about_outliers() -> None:
-    done = CliRunner().invoke(app, ["learn", "--from-feedback", "--profile", "p", "--drop-outliers"])
-    assert "from-feedback" in str(done.exception)
-
-
 @pytest.mark.parametrize(("option", "decision"), [(True, "drop"), (False, "keep"), (None, None)])
 def test_the_option_decides_and_without_a_terminal_nobody_is_asked(
     option: bool | None, decision: str | None, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from anomalist.cli.app import app
-from anomalist.errors import AnomalistError
+from anomalist.errors import AnomalistError, DataError
 from anomalist.vision.motion.scene import Scene
 from tests.publishing.test_webhook import receiver
 from tests.street import make_film, walker
@@ -113,6 +113,13 @@ def test_a_later_run_keeps_the_clips_of_earlier_ones(clips: Path, scene: str, tm
 def test_fail_on_is_an_exit_code(clips: Path, scene: str) -> None:
     assert run("triage", clips / "calm.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 0
     assert run("triage", clips / "runner.mp4", "--profile", scene, "--fail-on", "anomalous").exit_code == 1
+
+
+def test_fail_on_is_refused_where_clips_are_only_ranked(clips: Path) -> None:
+    refused = run("triage", clips / "runner.mp4", "--fail-on", "anomalous")
+    assert isinstance(refused.exception, DataError)
+    assert "--profile" in str(refused.exception)
+    assert run("triage", clips / "runner.mp4", "--fail-on", "undecided").exit_code == 1
 
 
 @pytest.mark.parametrize(

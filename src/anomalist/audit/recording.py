@@ -1,7 +1,7 @@
 """What anomalist does, written into the audit log: sessions, decisions, answers, feedback, rules, learning.
 
 A decision is an entry behind its row in the run folder, and is reported only then. Where a process is killed
-between the two, the next one that opens the run folder writes the entry.
+or interrupted between the two, the next one that opens the run folder writes the entry.
 """
 
 from __future__ import annotations
@@ -367,8 +367,8 @@ class RunTrail:
     ) -> None:
         if self.trail is not None:
             self.trail.log.close()
-            if self.run is not None and not isinstance(error, DataError):
-                self._mark({"closed": True})
+            if self.run is not None and error is None:
+                self._mark({"closed": True})  # else the next run looks for a row without its entry
 
     def keep(self, records: Iterable[RecordT]) -> Iterator[RecordT]:
         """Write each record as an entry, then pass it on."""
@@ -390,7 +390,10 @@ class RunTrail:
         return 0 if file is None else file.stat().st_size
 
     def _write_forgotten(self, trail: AuditTrail, run: Path) -> None:
-        """Write entries for rows that a process stored before it was killed, but not yet in the log."""
+        """Write entries for rows that a process stored before it was killed or interrupted, but not yet here.
+
+        Those of another log are not looked for: this one holds none of them.
+        """
         try:
             marker = json.loads((run / MARKER).read_bytes())
             since, size = int(marker["since"]), int(marker["size"])
@@ -399,6 +402,8 @@ class RunTrail:
         file = self._rows_file()
         if file is None or marker.get("closed"):
             return
+        if since >= 0 and marker.get("log") not in (None, trail.log.head().log):
+            return  # a log without entries had no name yet
         with file.open("rb") as opened:
             opened.seek(size)
             fresh = opened.read()

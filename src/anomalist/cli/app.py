@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,6 +83,9 @@ EXTRAS = {
     "uvicorn": "server",
 }
 """Import name of a package that only an extra installs → that extra."""
+
+OF_A_FOLDER = {"groups", "limit", "effort", "seed", "roi", "backbone", "products", "drop_outliers"}
+"""Options of ``learn`` that a profile has already where it is learned again from feedback."""
 
 app = typer.Typer(
     help="Looks at pictures and videos, finds what is wrong, and explains it.",
@@ -157,6 +160,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 @app.command()
 def learn(
+    context: typer.Context,
     profile: ProfileOption,
     normals: Annotated[
         Path | None, typer.Argument(metavar="NORMAL_DIR", help="Pictures without defects.")
@@ -210,8 +214,12 @@ def learn(
         raise DataError(
             "What is to be learned from?", "Give a folder of good pictures, or --from-feedback; one of them."
         )
-    if from_feedback and drop_outliers is not None:
-        raise DataError("With --from-feedback the pictures are those that the profile has, and new ones.")
+    if from_feedback and (given := _given_of(context, OF_A_FOLDER)):
+        raise DataError(
+            f"--from-feedback takes no {', '.join(given)}: it learns with the settings and the pictures that "
+            "the profile has, and from new ones.",
+            "Leave out what is named, or learn anew: anomalist learn NORMAL_DIR --profile NAME --force",
+        )
     use_passive_wait_policy()
     say_if_busy()
     use_device(device)
@@ -248,6 +256,17 @@ def learn(
         typer.echo(_profile_summary(each), err=True)
         for line in outliers.describe_outliers(each.manifest):
             err.print(line, markup=False, soft_wrap=True)
+
+
+def _given_of(context: typer.Context, names: Collection[str]) -> list[str]:
+    """Those of these options that are on the command line, as they are written there."""
+    return [
+        "/".join((*option.opts, *option.secondary_opts))
+        for option in context.command.params
+        if option.name in names
+        and (source := context.get_parameter_source(option.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
 
 
 def _mask_sentences(learned: Profile) -> Iterator[str]:

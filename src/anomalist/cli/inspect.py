@@ -113,6 +113,12 @@ def inspect(
 
     if export and out is None:
         raise DataError("Where should --export write?", "Name a folder with --out.")
+    if fail_on is FailOn.anomalous and profile is None and reference is None:
+        # Nor does a model or a plug-in: an undecided measurement stays undecided, whatever they say.
+        raise DataError(
+            "Without --profile or --reference no picture is called anomalous: --fail-on could never fail.",
+            "Learn a profile first: anomalist learn NORMAL_DIR --profile NAME",
+        )
     use_device(device)
     exporters = load_exporters(export or ())
     if ray is None:

@@ -40,6 +40,8 @@ ZonesOption = Annotated[
     typer.Option(help="JSON with zones to ignore, to watch, or that are forbidden; corners as shares."),
 ]
 
+LEARN_A_SCENE = "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME"
+
 
 class FailOnClip(StrEnum):
     """Verdicts on clips that make ``triage`` exit with 1."""
@@ -187,12 +189,7 @@ def triage(
         named = examples is not None or object_detector is not None
         judged = policy is not None or model not in ("auto", "evidence")  # nobody judges what is ranked
         promised = zones is not None or false_events_per_hour is not None
-        if follow or causal or watch or named or judged or promised:
-            raise DataError(
-                "--follow, --causal, --watch, --examples, --object-detector, --model, --policy, --zones and "
-                "--false-events-per-hour go with --profile.",
-                "Learn a scene first: anomalist learn-scene VIDEO… --profile NAME",
-            )
+        _check_ranking(bool(follow or causal or watch or named or judged or promised), fail_on)
         from anomalist.ranking import ClipRanking
 
         trail = open_trail(keep_media and keep_media.value)
@@ -250,6 +247,21 @@ def _check_following(
         )
     if webhook is not None and not follow:
         raise DataError("--webhook goes with --follow.", "Add --follow, or leave it out.")
+
+
+def _check_ranking(scene_asked: bool, fail_on: FailOnClip | None) -> None:
+    """Raise DataError for options that have no meaning where clips are only ranked."""
+    if scene_asked:
+        raise DataError(
+            "--follow, --causal, --watch, --examples, --object-detector, --model, --policy, --zones and "
+            "--false-events-per-hour go with --profile.",
+            LEARN_A_SCENE,
+        )
+    if fail_on is FailOnClip.anomalous:
+        raise DataError(
+            "Without --profile clips are ranked, none is called anomalous: --fail-on could never fail.",
+            LEARN_A_SCENE,
+        )
 
 
 def _exit_by(records: Sequence[ClipRecord], fail_on: FailOnClip | None) -> None:

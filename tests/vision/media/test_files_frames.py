@@ -59,6 +59,39 @@ def test_another_size_is_a_cut(tmp_path: Path) -> None:
     assert frames[2].pixels.shape == (9, 7, 3)
 
 
+def deep_frames_in(folder: Path, highest: list[int]) -> Path:
+    """Frames of 16 bit of a still scene, each with a patch of this brightness."""
+    folder.mkdir(exist_ok=True)
+    scene = np.tile(np.linspace(100, 900, 64), (48, 1)).astype(np.uint16)
+    for number, value in enumerate(highest):
+        values = scene.copy()
+        values[10:20, 10:20] = value
+        Image.fromarray(values).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_frames_of_16_bit_have_one_scale_wherever_reading_begins(tmp_path: Path) -> None:
+    folder = deep_frames_in(tmp_path, [1000, 1100, 500, 4000, 1020, 1030])
+    video = FrameFolder(folder)
+    frames = list(video.frames())
+    still = [frame.pixels[30:] for frame in frames]
+    assert all(np.array_equal(one, still[0]) for one in still)
+    assert np.ptp(still[0]) > 40, "what is there can be told apart"
+    again = [*FrameFolder(folder).frames(0.3), *FrameFolder(folder).frames(0.2, 0.3)]
+    for frame in again:
+        assert np.array_equal(frame.pixels, frames[frame.index].pixels)
+    assert any("scaled to 8 bit" in note for note in video.notes)
+
+
+def test_a_flash_or_a_damaged_frame_does_not_move_the_scale_of_a_folder(tmp_path: Path) -> None:
+    usual = deep_frames_in(tmp_path / "usual", [1000] * 100)
+    odd = deep_frames_in(tmp_path / "odd", [1000] * 100)
+    Image.fromarray(np.full((48, 64), 60000, np.uint16)).save(odd / "000.png")
+    (odd / "099.png").write_bytes(b"no picture")
+    one, other = (next(FrameFolder(folder).frames(5.0)) for folder in (usual, odd))
+    assert np.array_equal(one.pixels, other.pixels)
+
+
 def test_the_hash_is_of_the_pictures_not_their_place(tmp_path: Path) -> None:
     one = FrameFolder(frames_in(tmp_path / "one", "0.png", "1.png"))
     same = FrameFolder(frames_in(tmp_path / "same", "0.png", "1.png"))

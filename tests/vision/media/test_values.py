@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import ExifTags, Image
 
-from anomalist.vision.media.images import learn_scale, load_image
+from anomalist.errors import MediaError
+from anomalist.storage.places import HomePlace, using_place
+from anomalist.vision.media.images import learn_scale, list_images, load_image
 from anomalist.vision.media.values import ValueScale, fit_scale, replace_impulses
 
 
@@ -72,6 +82,99 @@ def test_16_bit_colour_keeps_its_low_bits_with_a_scale(tmp_path: Path) -> None:
     pixels = load_image(tmp_path / "a.png", scale=scale).pixels
     assert np.array_equal(pixels, scale.to_bytes(values))
     assert len(np.unique(load_image(tmp_path / "a.png").pixels)) < 16
+
+
+def colour(seed: int) -> np.ndarray:
+    return np.dstack([frame(seed), frame(seed + 1), frame(seed + 2)]).astype(np.uint16)
+
+
+def test_every_page_of_16_bit_colour_is_read_and_learned_as_if_it_were_alone(tmp_path: Path) -> None:
+    pages = [colour(seed) for seed in range(3)]
+    cv2.imwritemulti(str(tmp_path / "all.tif"), [page[..., ::-1] for page in pages])
+    named = list_images([tmp_path / "all.tif"]).images
+    assert len(named) == 3
+    for number, (name, values) in enumerate(zip(named, pages, strict=True)):
+        alone = tmp_path / f"{number}.tif"
+        cv2.imwrite(str(alone), values[..., ::-1])
+        scale = learn_scale([alone])
+        assert scale is not None
+        assert learn_scale([name]) == scale
+        assert np.array_equal(load_image(name, scale=scale).pixels, load_image(alone, scale=scale).pixels)
+
+
+TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda shown: shown,
+    2: np.fliplr,
+    3: lambda shown: np.rot90(shown, 2),
+    4: np.flipud,
+    5: lambda shown: np.rot90(np.fliplr(shown)),
+    6: lambda shown: np.rot90(shown, -1),
+    7: lambda shown: np.rot90(np.fliplr(shown), -1),
+    8: np.rot90,
+}
+"""By EXIF orientation: how the stored picture is shown."""
+
+
+def encoded(values: np.ndarray, kind: str, orientation: int) -> bytes:
+    """A picture of 8 or 16 bit with an EXIF orientation; Pillow writes no colour of 16 bit."""
+    if kind == ".tiff":
+        file = io.BytesIO()
+        tag = (ExifTags.Base.Orientation, "H", 1, orientation, True)
+        tifffile.imwrite(file, values, photometric="rgb", extratags=[tag])
+        return file.getvalue()
+    data = bytes(cv2.imencode(kind, values[..., ::-1])[1])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]  # behind the header
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [".png", ".tiff"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_colour_is_turned_by_its_exif_orientation_at_any_depth(
+    tmp_path: Path, orientation: int, kind: str, bits: int
+) -> None:
+    values = colour(0) if bits == 16 else (colour(0) >> 4).astype(np.uint8)
+    path = tmp_path / f"a{kind}"
+    path.write_bytes(encoded(values, kind, orientation))
+    scale = ValueScale(start=500, stop=3500)
+    shown = TURNED[orientation](values)
+    media = load_image(path, scale=scale)
+    assert np.array_equal(media.pixels, scale.to_bytes(shown) if bits == 16 else shown)
+    assert ("turned as its EXIF orientation says" in media.notes) == (orientation != 1)
+
+
+def test_16_bit_colour_that_cannot_be_read_in_full_is_an_error_with_a_scale_and_not_a_dark_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), colour(0))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    assert learn_scale([tmp_path / "a.png"]) is None
+    with pytest.raises(MediaError, match="16-bit colour"):
+        load_image(tmp_path / "a.png", scale=ValueScale(start=0, stop=4000))
+    assert load_image(tmp_path / "a.png").notes == ("16-bit colour reduced to 8 bit by its high byte",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
+def test_learning_a_scale_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    learned: list[ValueScale | None] = []
+    learning = Thread(target=lambda: learned.append(learn_scale([tmp_path / "pipe.png"])), daemon=True)
+    learning.start()
+    learning.join(20)
+    assert learned == [None]
+
+
+def test_a_scale_is_learned_from_files_where_they_lie_on_this_machine(tmp_path: Path) -> None:
+    class Elsewhere(HomePlace):
+        def here(self, path: Path) -> Path:
+            return tmp_path / path.name
+
+    saved(tmp_path / "a.tif", frame(0))
+    with using_place(Elsewhere()):
+        assert learn_scale(["/of/another/machine/a.tif"]) == learn_scale([tmp_path / "a.tif"]) is not None
 
 
 def test_a_narrow_range_is_spread_over_the_grey_levels() -> None:

@@ -15,7 +15,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ from anomalist.vision.media.decoding import (
     to_pixels,
 )
 from anomalist.vision.media.frames import DamageLog, Frame, FrameSampler
-from anomalist.vision.media.images import IMAGE_SUFFIXES, load_image, one_line, source_of
+from anomalist.vision.media.images import IMAGE_SUFFIXES, learn_scale, load_image, one_line, source_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -327,11 +327,16 @@ class VideoFile:
         return index_timestamps(self._facts)
 
 
+SCALE_SAMPLES = 32
+"""Pictures of a folder at most, that its scale of values of more than 8 bit is fitted to."""
+
+
 class FrameFolder:
     """The pictures directly in a folder, in the order of the numbers in their names (see ``Video``).
 
     A picture that can't be read is skipped and noted; the next one is marked as a cut, and so is one of
-    another size than the one before.
+    another size than the one before. Values of more than 8 bit are scaled alike in every picture: a scale for
+    each would flicker.
 
     Parameters
     ----------
@@ -355,6 +360,7 @@ class FrameFolder:
         if not self._pictures:
             remedy = "Name a video or a folder of frames."
             raise MediaError(f'The folder "{name}" holds no pictures.', remedy)
+        self._scale = learn_scale(_evenly(self._pictures, SCALE_SAMPLES))
         first = next(filter(None, map(self._load, range(len(self._pictures)))), None)
         if first is None:
             raise MediaError(f'No picture in the folder "{name}" can be read.', "Copy or save them again.")
@@ -389,8 +395,12 @@ class FrameFolder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The rate that was assumed, and the pictures that could not be read so far."""
-        return (f"{self._rate:g} pictures a second assumed", *self._damage.notes())
+        """The rate that was assumed, how values were scaled, and the pictures that could not be read."""
+        notes = [f"{self._rate:g} pictures a second assumed"]
+        if self._scale is not None:
+            ends = f"{self._scale.start:g} to {self._scale.stop:g}"
+            notes.append(f"values of more than 8 bit: {ends} scaled to 8 bit in every picture")
+        return (*notes, *self._damage.notes())
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
@@ -418,10 +428,16 @@ class FrameFolder:
     def _load(self, index: int) -> Media | None:
         """Return the picture with this number; None, and a note, where it can't be read."""
         try:
-            return load_image(self._pictures[index])
+            return load_image(self._pictures[index], scale=self._scale)
         except MediaError:
             self._damage.add_lost(index, index / self._rate)
             return None
+
+
+def _evenly(pictures: Sequence[Path], most: int) -> list[Path]:
+    """Take pictures at even distances, the first and the last among them."""
+    places = np.linspace(0, len(pictures) - 1, min(len(pictures), most)).round().astype(int)
+    return [pictures[place] for place in places]
 
 
 def frame_files(folder: Path) -> list[Path]:

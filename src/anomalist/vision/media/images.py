@@ -32,6 +32,7 @@ from anomalist.vision.media.values import (
     CLIPPED_SHARE,
     Values,
     ValueScale,
+    deep_colour_values,
     fit_scale,
     replace_impulses,
     robust_range,
@@ -158,14 +159,17 @@ def learn_scale(
 
 
 def _deep_values(path: str | Path) -> Values | None:
-    """Values of more than 8 bit, (H, W) or (H, W, 3); None for a picture of 8 bit, told by its header.
+    """Values of more than 8 bit, (H, W) or (H, W, 3); None for one of 8 bit, told by its header, or no file.
 
     Raises MediaError when it can't be read.
     """
     name = one_line(path)
     file, page = split_page(path)
+    file = here(file)
     with _decoding(name, MAX_PIXELS):
         try:
+            if not file.is_file():  # opening a pipe would wait for ever
+                return None
             with Image.open(file, formats=IMAGE_FORMATS) as image:
                 image.seek(_frame_of(image, page, name))
                 if not (_is_deep(image) or _is_deep_colour(image)):
@@ -296,14 +300,21 @@ def _decode(
             notes.append(f"page {page} of {pages}")
         elif frames > 1 and image.format != "TIFF":
             notes.append(f"first of {frames} frames; the others are not looked at")
-        # Both before loading: the tiles are dropped then, and the TIFF plugin turns the picture by itself.
+        # All before loading: the tiles are dropped then, and the TIFF plugin turns the picture by itself.
         deep_colour = _is_deep_colour(image)
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        turned_by_opencv = ExifTags.Base.Orientation in getattr(image, "tag_v2", ())
         upright = ImageOps.exif_transpose(image)
-    if turned:
+    if orientation in range(2, 9):
         notes.append("turned as its EXIF orientation says")
-    if deep_colour and deep and frame == 0:
-        return _deep_colour_values(data, upright), notes
+    if deep_colour and deep:
+        values = deep_colour_values(data, frame, 1 if turned_by_opencv else orientation)
+        if values is None or values.shape[:2] != upright.size[::-1]:
+            # High bytes alone would be nearly black by a scale of all values: a false alarm.
+            raise MediaError(
+                f'"{name}" has 16-bit colour that can\'t be read in full.', "Save it as PNG or as plain TIFF."
+            )
+        return values, notes
     if deep_colour:
         notes.append("16-bit colour reduced to 8 bit by its high byte")
     return upright, notes
@@ -321,21 +332,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _is_deep_colour(image: Image.Image) -> bool:
-    return image.mode in ("RGB", "RGBA", "LA") and any(
-        ";16" in str(t.args) for t in getattr(image, "tile", ())
-    )
-
-
-def _deep_colour_values(data: bytes, upright: Image.Image) -> Image.Image | Values:
-    """Values of 16-bit colour, uint16 (H, W, 3), of which Pillow keeps the high bytes only."""
-    import cv2
-
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.shape[:2] != upright.size[::-1]:
-        return upright  # turned, or opacity alone is left of it
-    if values.ndim == 2 or values.shape[2] < 3:
-        return np.repeat(values.reshape(*values.shape[:2], -1)[..., :1], 3, axis=2)
-    return np.ascontiguousarray(values[..., 2::-1])
+    return image.mode in ("RGB", "RGBA") and any(";16" in str(t.args) for t in getattr(image, "tile", ()))
 
 
 def _to_rgb(image: Image.Image | Values, name: str, notes: list[str], scale: ValueScale | None) -> UInt8Array:

@@ -1,4 +1,4 @@
-"""Scale of deep pictures (16 and 32 bit, float): which values become black and white.
+"""Deep pictures (16 and 32 bit, float): their values, and the scale by which these become black and white.
 
 A profile learns one scale from all its normal pictures, so that a value means the same in each of them.
 """
@@ -111,3 +111,41 @@ def scale_of_picture(values: Values) -> ValueScale:
     if values.dtype.kind == "f" and high <= 1:
         return ValueScale(start=0.0, stop=1.0)
     return ValueScale(start=0.0, stop=next((1 << bits) - 1.0 for bits in BIT_DEPTHS if high < 1 << bits))
+
+
+def deep_colour_values(data: bytes, frame: int, orientation: int) -> Values | None:
+    """Decode 16-bit colour, of which Pillow keeps the high bytes only; None where OpenCV can't read it.
+
+    Parameters
+    ----------
+    data : of the file.
+    frame : number of the TIFF directory, from 0.
+    orientation : of the EXIF data, by which the values are turned. OpenCV does so itself for the orientation
+        tag of a TIFF, and for nothing else.
+
+    Returns
+    -------
+    uint16 (H, W, 3), RGB; opacity is left out.
+    """
+    import cv2
+
+    encoded = np.frombuffer(data, np.uint8)
+    if frame == 0:
+        values = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    else:
+        _, pages = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED, range=(frame, frame + 1))
+        values = pages[0] if pages else None
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] < 3:
+        return None
+    return np.ascontiguousarray(_turned(values[..., 2::-1], orientation))
+
+
+def _turned(values: Values, orientation: int) -> Values:
+    """Turn and mirror values (H, W, …) as an EXIF orientation says."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
