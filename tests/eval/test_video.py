@@ -104,7 +104,12 @@ def test_labels_and_masks_are_read(street_set: Path) -> None:
     ("labels", "said"),
     [
         ("clip,frame\n01,0\n", "columns"),
-        ("clip,frame,label\n01,x,0\n", "can't be read"),
+        ("clip,frame,label\n01,x,0\n", 'labels.csv", line 2: no frame has the number "x"'),
+        *(
+            (f"clip,frame,label\n01,0,0\n01,1{cell}\n", 'labels.csv", line 3: the label is')
+            for cell in (",1.0", ",true", ",anomalous", ",", "", ",-1")
+        ),
+        ("clip,frame,label\n01,0,0\n01,1,0,1\n", 'labels.csv", line 3: more cells'),
         ("clip,frame,label\n01,0,0\n01,2,0\n", "not 0, 1, 2"),
         ("clip,frame,label\n07,0,0\n", "nothing about clip 01"),
     ],
@@ -115,6 +120,14 @@ def test_labels_that_do_not_fit_are_refused(street_set: Path, tmp_path: Path, la
     (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(DataError, match=said):
         read_video_dataset(tmp_path)
+
+
+def test_blanks_around_a_label_are_no_part_of_it(street_set: Path, tmp_path: Path) -> None:
+    for part in ("training", "testing"):
+        (tmp_path / part).symlink_to(street_set / part)
+    rows = [f"{clip},{frame}, {int(frame > 0)} " for clip in ("01", "02") for frame in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["clip,frame,label", *rows]))
+    assert read_video_dataset(tmp_path).testing[0].labels.tolist() == [False, True, True]
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
