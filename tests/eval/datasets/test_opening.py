@@ -302,6 +302,20 @@ def test_rows_about_missing_pictures_are_counted_and_rows_twice_refused(tmp_path
         open_image_sets(tmp_path)
 
 
+@pytest.mark.parametrize("label", ["", "  "])
+@pytest.mark.parametrize(("make", "file"), [(labels_csv, "labels.csv"), (visa, "split_csv/1cls.csv")])
+def test_a_picture_without_a_label_is_not_taken_for_a_defect(
+    tmp_path: Path, make: Callable[[Path], None], file: str, label: str
+) -> None:
+    make(tmp_path)
+    with (tmp_path / file).open(encoding="utf-8", newline="") as opened:
+        head, *rows = csv.reader(opened)
+    rows[-1][head.index("label")] = label
+    table(tmp_path / file, tuple(head), [tuple(row) for row in rows])
+    with pytest.raises(DataError, match=f"no label for {rows[-1][head.index('image')]}"):
+        open_image_sets(tmp_path)
+
+
 def test_the_official_split_is_kept_and_may_be_thinned(tmp_path: Path) -> None:
     _, first = opened(mvtec_ad, tmp_path)
     whole, two = first.split(None, 0), first.split(2, 0)

@@ -41,11 +41,14 @@ def _of_rows(table: Path, name: str, rows: list[Mapping[str, str]], kind: str | 
     missing: list[str] = []
     for row in rows:
         image = row["image"].replace("\\", "/")
+        label = row["label"].strip()
+        if not label:
+            raise DataError(f"{table} has no label for {image}.", 'Write "good" or the kind of defect.')
         if not (folder / image).is_file():
             missing.append(image)
             continue
-        normal = row["label"].strip().casefold() in _NORMAL_WORDS
-        defect = GOOD if normal else kind or row["label"].strip()
+        normal = label.casefold() in _NORMAL_WORDS
+        defect = GOOD if normal else kind or label
         mask = (row.get("mask") or "").replace("\\", "/")
         place = folder / mask if mask and not normal else None
         item = LabelledImage(folder / image, image, defect, place, row.get("group") or image)
