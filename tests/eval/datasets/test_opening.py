@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -10,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.eval.datasets.layouts import LabelledSet
 from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
-from anomalist.eval.image_datasets import polygon_mask
+from anomalist.eval.image_datasets import outline_mask
 from tests.pictures import SIDE, holed, tile, write
 
 MASK = np.zeros((SIDE, SIDE), np.uint8)
@@ -217,7 +220,7 @@ def test_a_layout_is_recognised_and_read(
     assert all(item.normal for item in first.train or ())
     for item in (*(first.train or ()), *first.test):
         assert item.path.is_file()
-        assert item.normal == (item.mask is None and not item.polygons)
+        assert item.normal == (item.mask is None and not item.outlines)
         assert item.mask is None or item.mask.exists()
 
 
@@ -231,8 +234,91 @@ def test_boxes_and_outlines_mark_the_pixels_that_they_hold(
 ) -> None:
     _, first = opened(make, tmp_path)
     item = next(item for item in first.test if not item.normal)
-    mask = polygon_mask(item.polygons[:1], (SIDE, SIDE))
+    mask = outline_mask(item.outlines[:1], (SIDE, SIDE))
     assert (mask == (MASK > 0)).all()
+
+
+def base64_png(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def within(distance: np.ndarray, least: float) -> np.ndarray:
+    """The pixels at most so far away; those on the edge may be either."""
+    return np.where(np.abs(distance - least) < 0.1, np.nan, distance < least)
+
+
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE] + 0.5
+DISC = within(np.hypot(COLUMNS - 20, ROWS - 30), 10)
+SPOT = within(np.hypot(COLUMNS - 20, ROWS - 30), 5)
+BAND = within(np.maximum(np.abs(ROWS - 30), 5 + np.maximum(10 - COLUMNS, COLUMNS - 40)), 5)
+DIAMOND = within(np.abs(COLUMNS - 20) + np.abs(ROWS - 30), 10)
+RING = np.zeros((6, 8), np.uint8)
+RING[[0, -1]] = RING[:, [0, -1]] = 255
+PASTED = np.zeros((SIDE, SIDE), np.bool_)
+PASTED[30:36, 20:28] = RING > 0
+CUT = np.zeros((SIDE, SIDE), np.bool_)
+CUT[0:4, 0:5] = RING[2:, 3:] > 0
+
+
+@pytest.mark.parametrize(
+    ("form", "points", "more", "marked"),
+    [
+        ("rectangle", [[24, 8], [8, 24]], {}, MASK > 0),
+        ("rectangle", [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        ("polygon", [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        (None, [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        ("oriented_rectangle", [[10, 30], [20, 20], [30, 30], [20, 40]], {}, DIAMOND),
+        ("rotation", [[10, 30], [20, 20], [30, 30], [20, 40]], {}, DIAMOND),
+        ("circle", [[20, 30], [26, 38]], {}, DISC),
+        ("point", [[20, 30]], {}, SPOT),
+        ("line", [[10, 30], [40, 30]], {}, BAND),
+        ("linestrip", [[10, 30], [25, 30], [40, 30]], {}, BAND),
+        ("mask", [[20, 30], [27, 35]], {"mask": base64_png(RING)}, PASTED),
+        ("mask", [[-3, -2], [4, 3]], {"mask": base64_png(RING)}, CUT),
+    ],
+)
+def test_shapes_of_labelme_mark_what_was_drawn(
+    tmp_path: Path,
+    form: str | None,
+    points: list[list[float]],
+    more: dict[str, str],
+    marked: np.ndarray,
+) -> None:
+    write(tmp_path / "a.png", tile(1))
+    shape = {"label": "dent", "points": points, **({"shape_type": form} if form else {}), **more}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
+    (item,) = open_image_sets(tmp_path)[1][0].test
+    assert item.marked and item.defect == "dent"
+    decided = ~np.isnan(marked.astype(float))
+    found = item.truth((SIDE, SIDE))
+    assert found.any()
+    assert (found == marked)[decided].all()
+
+
+@pytest.mark.parametrize(
+    ("form", "points", "mask"),
+    [
+        ("circle", [[20, 30]], None),
+        ("rectangle", [[8, 8], [24, 8], [24, 24]], None),
+        ("polygon", [[8, 8], [24, 8]], None),
+        ("linestrip", [[8, 8]], None),
+        ("points", [], None),
+        ("mask", [[20, 30], [27, 35]], None),
+        ("mask", [[20, 30], [27, 35]], base64_png(RING)[:40]),
+        ("mask", [[20, 30], [27, 35]], "!"),
+        ("cuboid", [[8, 8], [24, 8]], None),
+    ],
+)
+def test_a_shape_that_marks_nothing_is_one_clear_error(
+    tmp_path: Path, form: str, points: list[list[float]], mask: str | None
+) -> None:
+    write(tmp_path / "a.png", tile(1))
+    shape = {"label": "dent", "shape_type": form, "points": points, "mask": mask}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
+    with pytest.raises(DataError, match=rf'Shape 1 of .*a\.json.*"{form}"'):
+        open_image_sets(tmp_path)
 
 
 def test_all_products_of_a_folder_are_read_or_one_by_itself(tmp_path: Path) -> None:

@@ -173,8 +173,11 @@ def _load_one(path: Path, size: tuple[int, int]) -> BoolArray:
 def marked_pixels(path: Path) -> BoolArray:
     """Which pixels a mask marks, bool (H, W); see `load_mask`. Raises MediaError when it can't be read."""
     file, page = split_page(path)
-    name = one_line(path)
-    data = read_file_bytes(file, name)
+    return decode_marks(read_file_bytes(file, one_line(path)), page)
+
+
+def decode_marks(data: bytes, page: int = 1) -> BoolArray:
+    """Which pixels the bytes of a mask mark; see `marked_pixels`."""
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             image.seek(page_frames(image)[page - 1])
