@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -407,6 +408,100 @@ def test_the_official_split_is_kept_and_may_be_thinned(tmp_path: Path) -> None:
     whole, two = first.split(None, 0), first.split(2, 0)
     assert (len(whole.train), len(two.train), len(two.test)) == (3, 2, 3)
     assert two == first.split(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "gone", "said"),
+    [
+        (mvtec_ad, "test", "test on"),
+        (mvtec_ad, "test/good", "test on"),
+        (mvtec_ad, "train", "learn from"),
+        (mvtec_loco, "test", "test on"),
+        (mvtec_ad_2, "test_public", "test on"),
+        (btad, "test", "test on"),
+        (btad, "train", "learn from"),
+    ],
+)
+def test_a_product_that_was_fetched_by_half_is_named(
+    tmp_path: Path, make: Callable[[Path], None], gone: str, said: str
+) -> None:
+    root = tmp_path / "data"
+    make(root)
+    (whole,) = sorted(root.iterdir())[:1]
+    half = root / "half"
+    shutil.copytree(whole, half)
+    (half / gone).rename(tmp_path / "away")
+    with pytest.raises(DataError, match=f"{half} is not whole: there are no good pictures to {said}"):
+        open_image_sets(root)
+
+
+def test_hidden_folders_are_no_kinds_no_products_and_no_annotations(tmp_path: Path) -> None:
+    for make in (mvtec_ad, mvtec_ad_2, btad, coco, plain):
+        root = tmp_path / make.__name__
+        make(root)
+        before = open_image_sets(root)[1]
+        kinds = [place for place in root.rglob("*") if place.name in ("test", "test_public", "ground_truth")]
+        for place in [root, *kinds]:
+            for name in (".ipynb_checkpoints", ".git"):
+                write(place / name / "test" / "good" / "a.png", tile(1))
+                write(place / name / "a.png", tile(1))
+        for path in [*root.glob("annotations/*.json")]:
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        assert open_image_sets(root)[1] == before
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/a.jpg", "../../elsewhere/a.jpg"])
+def test_a_picture_outside_of_a_coco_set_is_refused(tmp_path: Path, name: str) -> None:
+    root, outside = tmp_path / "data", tmp_path / "elsewhere/a.jpg"
+    coco(root)
+    write(outside, tile(1))
+    rename_first(root, str(outside) if name.startswith("/") else name)
+    with pytest.raises(DataError, match="not inside"):
+        open_image_sets(root)
+
+
+@pytest.mark.parametrize("name", ["{root}/images/a.jpg", "../images/a.jpg", "images\\a.jpg"])
+def test_other_names_of_a_picture_inside_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = tmp_path / "data"
+    coco(root)
+    before = open_image_sets(root)[1]
+    rename_first(root, name.format(root=root))
+    assert open_image_sets(root)[1] == before
+    monkeypatch.chdir(root)
+    (relative,) = open_image_sets(Path("../data"))[1]
+    assert [item.name for item in relative.test] == [item.name for item in before[0].test]
+    assert all(item.path.is_file() for item in relative.test)
+
+
+def rename_first(root: Path, name: str) -> None:
+    """Write another name of the first picture into the annotations of a COCO set."""
+    file = root / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = name
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("shapes", [[[]], [[8, 8, 24, 8]]])
+def test_an_outline_without_an_area_leaves_the_box(tmp_path: Path, shapes: list[list[float]]) -> None:
+    coco(tmp_path)
+    file = tmp_path / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = shapes
+    file.write_text(json.dumps(content))
+    item = next(item for item in open_image_sets(tmp_path)[1][0].test if item.name == "images/a.jpg")
+    assert (item.truth((SIDE, SIDE)) == (MASK > 0)).all()
+
+
+def test_a_row_of_real_iad_without_a_path_is_one_clear_error(tmp_path: Path) -> None:
+    real_iad(tmp_path)
+    file = tmp_path / "realiad_jsons/audiojack.json"
+    content = json.loads(file.read_text())
+    del content["test"][0]["image_path"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="audiojack"):
+        open_image_sets(tmp_path)
 
 
 def test_without_an_official_split_a_number_is_needed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +36,7 @@ _DISC_CORNERS = 90
 
 
 def _read_coco(folder: Path) -> list[LabelledSet]:
-    tables = sorted((folder / "annotations").glob("*.json"))
+    tables = sorted((folder / "annotations").glob("[!.]*.json"))
     return [_coco_set(folder, table) for table in tables]
 
 
@@ -43,23 +44,30 @@ def _coco_set(folder: Path, table: Path) -> LabelledSet:
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
         kinds = {each["id"]: str(each["name"]) for each in content["categories"]}
-        pictures = {each["id"]: str(each["file_name"]) for each in content["images"]}
+        pictures = {each["id"]: str(each["file_name"]).replace("\\", "/") for each in content["images"]}
         marks: dict[Any, list[tuple[str, tuple[Polygon, ...]]]] = defaultdict(list)
         for each in content["annotations"]:
             marks[each["image_id"]].append((kinds[each["category_id"]], _coco_shapes(each)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{table} is no whole COCO file: {error!r}.") from error
+    root = Path(os.path.normpath(folder.absolute()))
     items: list[LabelledImage] = []
     missing: list[str] = []
     for number, name in pictures.items():
-        place = next((p for p in (folder / "images" / name, folder / name) if p.is_file()), None)
-        if place is None:
+        found = next((p for p in (folder / "images" / name, folder / name) if p.is_file()), None)
+        if found is None:
             missing.append(name)
             continue
+        place = Path(os.path.normpath(found.absolute()))
+        if not place.is_relative_to(root):
+            raise DataError(
+                f"{table} names {name}, which is not inside {folder}.",
+                "Copy the pictures into images/, and write their names relative to it.",
+            )
         own = marks.get(number, [])
         outlines = tuple(polygon for _, shapes in own for polygon in shapes)
-        (item,) = labelled(folder, [place], own[0][0] if own else GOOD)
-        items.append(replace(item, outlines=outlines))
+        (item,) = labelled(root, [place], own[0][0] if own else GOOD)
+        items.append(replace(item, path=folder / item.name, outlines=outlines))
     if not items:
         raise DataError(f"None of the pictures of {table} is in {folder / 'images'}.")
     notes = (f"{len(missing)} pictures of {table.name} are missing: {listed(missing)}",) if missing else ()
@@ -69,11 +77,13 @@ def _coco_set(folder: Path, table: Path) -> LabelledSet:
 def _coco_shapes(annotation: dict[str, Any]) -> tuple[Polygon, ...]:
     """Polygons of an annotation; its box where it has none. Run lengths are not read: their box is taken."""
     shapes = annotation.get("segmentation")
-    if isinstance(shapes, list) and shapes:
-        return tuple(
+    if isinstance(shapes, list):
+        polygons = [
             tuple((float(x), float(y)) for x, y in zip(shape[::2], shape[1::2], strict=True))
             for shape in shapes
-        )
+        ]
+        if outlines := tuple(polygon for polygon in polygons if len(polygon) > 2):
+            return outlines
     left, top, width, height = (float(value) for value in annotation["bbox"])
     return (box_polygon(left, top, left + width, top + height),)
 
@@ -167,7 +177,7 @@ def _stroke(start: tuple[float, float], end: tuple[float, float]) -> Polygon:
 
 COCO = Layout(
     "COCO",
-    (("annotations/*.json", "annotations/<name>.json"), ("images", "images/")),
+    (("annotations/[!.]*.json", "annotations/<name>.json"), ("images", "images/")),
     _read_coco,
 )
 LABELME = Layout(

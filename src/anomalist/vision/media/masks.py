@@ -119,7 +119,8 @@ class MaskFolder:
     def _beside(self, matched: set[Path]) -> Iterator[str]:
         """Masks that aren't matched, relative to the folder."""
         top = self._folder / GROUND_TRUTH
-        for kind in sorted(path for path in top.iterdir() if path.is_dir()) if top.is_dir() else ():
+        kinds = sorted(top.iterdir()) if top.is_dir() else []
+        for kind in (path for path in kinds if path.is_dir() and not path.name.startswith(".")):
             for mask in _mask_entries(kind):
                 if mask not in matched:
                     yield source_of(mask.relative_to(self._folder))
