@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,23 @@ def test_what_is_in_a_known_layout_is_measured_and_the_rest_skipped(data: Path, 
     assert tiles.result["n_train"] == 2  # half of the good ones
     assert [picture.name for picture in tiles.pictures if not picture.normal] == ["hole/0.png"]
     assert len(made) == 1
+
+
+def test_sets_that_cannot_be_read_do_not_end_the_others(data: Path, tmp_path: Path) -> None:
+    for part in ("train/good", "test/good", "ground_truth"):
+        write(data / "bottles" / "whole" / part / "0.png", holed(9))
+    write(data / "bottles" / "half" / "train" / "good" / "0.png", holed(9))
+    write(tmp_path / "outside.png", holed(9))
+    write(data / "coco" / "images" / "0.png", holed(9))
+    (data / "coco" / "annotations").mkdir()
+    rows = {"images": [{"id": 1, "file_name": str(tmp_path / "outside.png")}]}
+    text = json.dumps({**rows, "annotations": [], "categories": []})
+    (data / "coco" / "annotations" / "all.json").write_text(text)
+    (data / ".ipynb_checkpoints").mkdir()
+    bottles, coco, *rest = run_all(data, tmp_path / "cache", only=["bottles", "coco", "tiles"])
+    assert isinstance(bottles, SkippedSet) and "half is not whole" in bottles.why
+    assert isinstance(coco, SkippedSet) and "outside.png, which is not inside" in coco.why
+    assert [isinstance(each, SavedRun) for each in rest] == [True]
 
 
 def test_a_second_time_nothing_is_measured_again_unless_a_picture_changed(data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.eval.clip_datasets import leave_out_folds, read_video_dataset
-from anomalist.eval.video import evaluate_video, interpolate_to_frames, temporal_iou
+from anomalist.eval.video import evaluate_unlearned, evaluate_video, interpolate_to_frames, temporal_iou
 from tests.street import make_film, walker
 from tests.street_files import write_labelled_films
+from tests.vision.media.films import spoilt
 
 RUN = (32, 57)
 
@@ -47,6 +49,45 @@ def test_a_runner_is_ranked_found_and_located(street_set: Path, monkeypatch: pyt
     assert {"learning", "calibrating", "scoring"} <= set(seen)
 
 
+def linked(source: Path, folder: Path) -> Path:
+    """A set of its own with the clips of another one."""
+    for file in [*source.glob("*/*.mp4"), source / "labels.csv"]:
+        place = folder / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(file)
+    return folder
+
+
+@pytest.mark.parametrize("number", [2, 40, 75], ids=["before the runner", "in the run", "after it"])
+def test_a_lost_frame_leaves_the_labels_of_the_others_where_they_are(
+    street_set: Path, tmp_path: Path, number: int
+) -> None:
+    whole = evaluate_unlearned(street_set)
+    folder = linked(street_set, tmp_path / "damaged")
+    (folder / "testing" / "01.mp4").unlink()
+    spoilt(folder / "testing" / "01.mp4", number, street_set / "testing" / "01.mp4")
+    clip = read_video_dataset(folder).testing[0]
+    assert 0 < sum(1 for _ in clip.video().frames()) < len(clip.labels)
+    result = evaluate_unlearned(folder)
+    assert (result.frames, result.anomalous_frames) == (180, 26)
+    assert whole.frame_auroc is not None and result.frame_auroc is not None
+    assert whole.frame_auroc > 0.9
+    assert result.frame_auroc == pytest.approx(whole.frame_auroc, abs=0.05)
+
+
+@pytest.mark.parametrize("evaluate", [evaluate_video, evaluate_unlearned])
+@pytest.mark.parametrize("labels", [85, 150])
+def test_labels_for_fewer_or_many_more_frames_than_a_clip_has_are_refused(
+    street_set: Path, tmp_path: Path, evaluate: Callable[[Path], object], labels: int
+) -> None:
+    folder = linked(street_set, tmp_path)
+    (folder / "labels.csv").unlink()
+    rows = [f"{clip},{frame},0" for clip in ("01", "02") for frame in range(labels)]
+    (folder / "labels.csv").write_text("\n".join(["clip,frame,label", *rows]))
+    with pytest.raises(DataError, match=f"01 has {labels} labels"):
+        evaluate(folder)
+
+
 def test_labels_and_masks_are_read(street_set: Path) -> None:
     footage = read_video_dataset(street_set)
     assert len(footage.training) == 8
@@ -63,7 +104,12 @@ def test_labels_and_masks_are_read(street_set: Path) -> None:
     ("labels", "said"),
     [
         ("clip,frame\n01,0\n", "columns"),
-        ("clip,frame,label\n01,x,0\n", "can't be read"),
+        ("clip,frame,label\n01,x,0\n", 'labels.csv", line 2: no frame has the number "x"'),
+        *(
+            (f"clip,frame,label\n01,0,0\n01,1{cell}\n", 'labels.csv", line 3: the label is')
+            for cell in (",1.0", ",true", ",anomalous", ",", "", ",-1")
+        ),
+        ("clip,frame,label\n01,0,0\n01,1,0,1\n", 'labels.csv", line 3: more cells'),
         ("clip,frame,label\n01,0,0\n01,2,0\n", "not 0, 1, 2"),
         ("clip,frame,label\n07,0,0\n", "nothing about clip 01"),
     ],
@@ -74,6 +120,14 @@ def test_labels_that_do_not_fit_are_refused(street_set: Path, tmp_path: Path, la
     (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(DataError, match=said):
         read_video_dataset(tmp_path)
+
+
+def test_blanks_around_a_label_are_no_part_of_it(street_set: Path, tmp_path: Path) -> None:
+    for part in ("training", "testing"):
+        (tmp_path / part).symlink_to(street_set / part)
+    rows = [f"{clip},{frame}, {int(frame > 0)} " for clip in ("01", "02") for frame in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["clip,frame,label", *rows]))
+    assert read_video_dataset(tmp_path).testing[0].labels.tolist() == [False, True, True]
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.eval.captions import evaluate_captions
 from anomalist.eval.context_checks import evaluate_checks, token_describer
 from anomalist.eval.datasets.footage import VIDEO_LAYOUTS
-from anomalist.eval.datasets.layouts import LabelledSet, recognise
+from anomalist.eval.datasets.layouts import LabelledSet, folders_in, recognise
 from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
 from anomalist.eval.detection import contenders, run_detection
 from anomalist.eval.mmad.answering import MmadSetup
@@ -72,7 +72,7 @@ def run_all(
     """
     if not data.is_dir():
         raise DataError(f"{data} is not a folder.", "Name the folder that holds the data sets.")
-    folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = folders_in(data)
     unknown = sorted(set(only or ()) - {folder.name for folder in folders})
     if unknown:
         raise DataError(f"There is no folder {unknown[0]} in {data}.")
@@ -134,7 +134,7 @@ def _whole_benchmarks(
     elif (folder / "sentences.csv").is_file():
         yield "sentences", folder, partial(evaluate_sentences, folder)
     else:
-        for path in sorted(folder.iterdir()):
+        for path in folders_in(folder):
             if (path / "01.csv").is_file():
                 yield "captions", path, partial(evaluate_captions, path)
 

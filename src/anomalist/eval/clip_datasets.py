@@ -102,16 +102,12 @@ def _list_videos(folder: Path) -> tuple[Path, ...]:
 
 
 def _read_frame_labels(file: Path) -> dict[str, BoolArray]:
-    try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        by_clip: dict[str, dict[int, bool]] = {}
-        for row in rows:
-            by_clip.setdefault(row["clip"], {})[int(row["frame"])] = row["label"] == "1"
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{file} can't be read: {error}.", "It needs the columns clip,frame,label."
-        ) from error
+    by_clip: dict[str, dict[int, bool]] = {}
+    for line, row in _read_csv_rows(file, ("clip", "frame", "label")):
+        frame = row["frame"].strip()
+        if not frame.isdecimal():
+            raise DataError(f'"{file}", line {line}: no frame has the number "{frame[:20]}".')
+        by_clip.setdefault(row["clip"], {})[int(frame)] = _parse_label(file, line, row["label"])
     for clip, frames in by_clip.items():
         if sorted(frames) != list(range(len(frames))):
             raise DataError(f"{file}: the frames of clip {clip} are not 0, 1, 2, …")
@@ -178,40 +174,50 @@ def _read_captions_csv(path: Path) -> tuple[tuple[str, ...], BoolArray]:
     rows = _read_csv_rows(path, ("frame", "label", "caption"))
     if not rows:
         raise DataError(f'"{path}" holds no captions.')
-    return tuple(row["caption"] for row in rows), np.array([_parse_label(path, row["label"]) for row in rows])
+    labels = [_parse_label(path, line, row["label"]) for line, row in rows]
+    return tuple(row["caption"] for _, row in rows), np.array(labels)
 
 
 def _read_events(path: Path, lengths: Mapping[str, int]) -> dict[str, dict[str, BoolArray]]:
     """Labels by clip and event; an empty cell means that the clip isn't labelled for that event."""
     if not path.exists():
         return {}
-    by_clip: dict[str, list[dict[str, str]]] = {}
-    for row in _read_csv_rows(path, ("clip", "frame")):
-        by_clip.setdefault(row["clip"], []).append(row)
+    by_clip: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for line, row in _read_csv_rows(path, ("clip", "frame")):
+        by_clip.setdefault(row["clip"], []).append((line, row))
     found: dict[str, dict[str, BoolArray]] = {}
     for clip, rows in by_clip.items():
         if len(rows) != lengths.get(clip):
             raise DataError(
                 f'"{path}" has {len(rows)} rows for clip {clip}, its captions {lengths.get(clip)}.'
             )
-        names = [name for name in rows[0] if name not in ("clip", "frame") and rows[0][name] != ""]
-        found[clip] = {name: np.array([_parse_label(path, row[name]) for row in rows]) for name in names}
+        names = [name for name, cell in rows[0][1].items() if name not in ("clip", "frame") and cell != ""]
+        found[clip] = {
+            name: np.array([_parse_label(path, line, row[name]) for line, row in rows]) for name in names
+        }
     return found
 
 
-def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file, each with the number of its line."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, restval="", strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:
-                raise DataError(f'"{path}" has no column {missing[0]}.')
-            return list(reader)
+                raise DataError(
+                    f'"{path}" has no column {missing[0]}.', f"It needs the columns {', '.join(columns)}."
+                )
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f'"{path}" can\'t be read: {error}.') from error
+    long = next((line for line, row in rows if len(row) > len(reader.fieldnames or ())), None)
+    if long is not None:
+        raise DataError(f'"{path}", line {long}: more cells than columns.', "Quote a text that has commas.")
+    return rows
 
 
-def _parse_label(path: Path, value: str) -> bool:
-    if value not in ("0", "1"):
-        raise DataError(f'"{path}" has the label "{value[:20]}".', "Labels are 0 and 1.")
-    return value == "1"
+def _parse_label(path: Path, line: int, value: str) -> bool:
+    if value.strip() not in ("0", "1"):
+        raise DataError(f'"{path}", line {line}: the label is "{value[:20]}".', "Labels are 0 and 1.")
+    return value.strip() == "1"

@@ -246,7 +246,7 @@ def run_split(
         told = evidence if isinstance(evidence, CostlySource) else None
         if told is not None and not told.gives_maps:
             notes = (*notes, "the detector gives no maps: measures of pixels and places are undefined")
-            parts = replace(parts, test=tuple(replace(item, mask=None, polygons=()) for item in parts.test))
+            parts = replace(parts, test=tuple(replace(item, mask=None, outlines=()) for item in parts.test))
         watch = _Stopwatch()
         inspections = watch.over(inspector.inspect_many(item.path for item in parts.test))
         watched = _with_progress(inspections, len(parts.test), progress)
@@ -323,7 +323,7 @@ def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:
     """Key over everything that decides a run: pictures, masks, split, settings, backbone and code."""
     from anomalist.vision.features.dinov2 import find_dinov2
 
-    tested = [(item.name, item.defect, item.group, item.polygons) for item in parts.test]
+    tested = [(item.name, item.defect, item.group, item.outlines) for item in parts.test]
     learned = [(item.name, item.group) for item in parts.train]
     masks = [item.mask for item in parts.test if item.mask is not None]
     pictures = [item.path for item in (*parts.train, *parts.test)]

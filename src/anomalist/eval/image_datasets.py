@@ -19,7 +19,7 @@ import numpy as np
 from anomalist.errors import DataError
 from anomalist.types.common import BoolArray, Box
 from anomalist.vision.media.images import IMAGE_SUFFIXES
-from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder, load_mask
+from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder, decode_marks, load_mask
 from anomalist.vision.media.pages import expand_pages, split_page
 
 GOOD = "good"
@@ -32,19 +32,42 @@ Polygon = tuple[tuple[float, float], ...]
 """Corners (x, y) of an outline, pixels."""
 
 
+@dataclass(frozen=True)
+class PastedMask:
+    """A mask of a part of a picture: the bytes of a picture file, its upper left pixel at (left, top)."""
+
+    left: int
+    top: int
+    data: bytes
+
+    def mark(self, mask: BoolArray) -> None:
+        """Mark in the mask of the whole picture what this one marks; what lies outside is cut off."""
+        rows, columns = np.nonzero(decode_marks(self.data))
+        rows, columns = rows + self.top, columns + self.left
+        inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+        mask[rows[inside], columns[inside]] = True
+
+
+Outline = Polygon | PastedMask
+"""What marks a defect where there is no mask of the whole picture."""
+
+
 def box_polygon(left: float, top: float, right: float, bottom: float) -> Polygon:
     """The outline of a half-open box, pixels."""
     return ((left, top), (right, top), (right, bottom), (left, bottom))
 
 
-def polygon_mask(polygons: Sequence[Polygon], size: tuple[int, int]) -> BoolArray:
+def outline_mask(outlines: Sequence[Outline], size: tuple[int, int]) -> BoolArray:
     """The pixels whose middle lies in any of the outlines, bool of shape ``size`` (height, width)."""
     from skimage.draw import polygon2mask
 
     mask = np.zeros(size, np.bool_)
-    for polygon in polygons:
+    for outline in outlines:
+        if isinstance(outline, PastedMask):
+            outline.mark(mask)
+            continue
         # Corners are at the edges of pixels, the coordinates of an array at their middles.
-        mask |= polygon2mask(size, np.array(polygon, np.float64)[:, ::-1] - 0.5)
+        mask |= polygon2mask(size, np.array(outline, np.float64)[:, ::-1] - 0.5)
     return mask
 
 
@@ -59,7 +82,7 @@ class LabelledImage:
     defect : kind of defect, or "good".
     mask : ground-truth mask of a defective picture, or None.
     group : the object that it shows; its own name without a table of groups.
-    polygons : outlines of the defect, where they are marked instead of a mask.
+    outlines : of the defect, where they are marked instead of a mask.
     """
 
     path: Path
@@ -67,7 +90,7 @@ class LabelledImage:
     defect: str
     mask: Path | None
     group: str
-    polygons: tuple[Polygon, ...] = ()
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def normal(self) -> bool:
@@ -77,7 +100,7 @@ class LabelledImage:
     @property
     def marked(self) -> bool:
         """Whether it is marked where the defect is."""
-        return self.mask is not None or bool(self.polygons)
+        return self.mask is not None or bool(self.outlines)
 
     def truth(self, size: tuple[int, int]) -> BoolArray:
         """Where the defect is, bool of shape ``size`` (height, width), that of the picture.
@@ -86,7 +109,7 @@ class LabelledImage:
         ------
         DataError : the mask can't be used for this picture, with the reason.
         """
-        return polygon_mask(self.polygons, size) if self.mask is None else load_mask(self.mask, size)
+        return outline_mask(self.outlines, size) if self.mask is None else load_mask(self.mask, size)
 
 
 @dataclass(frozen=True)

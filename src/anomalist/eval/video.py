@@ -30,7 +30,7 @@ from anomalist.vision.motion.pacing import ANALYSIS_RATE
 from anomalist.vision.motion.scene import Scene
 from anomalist.vision.motion.scoring import FrameScorer
 from anomalist.vision.motion.temporal import smooth_scores
-from anomalist.vision.motion.unlearned import measure_activity
+from anomalist.vision.motion.unlearned import ClipActivity, measure_activity
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -133,11 +133,7 @@ def evaluate_unlearned(data: Path, progress: Progress = lambda *_: None) -> Unle
         started = time.perf_counter()
         activity = measure_activity(clip.video())
         seconds += time.perf_counter() - started
-        times = [frame.time for frame in clip.video().frames()][: len(clip.labels)]
-        curve = activity.curve()
-        known = np.isfinite(curve)
-        scores = np.interp(times, np.array(activity.times)[known], curve[known]) if known.any() else None
-        curves.append(np.zeros(len(clip.labels), np.float32) if scores is None else scores.astype(np.float32))
+        curves.append(_activity_by_frame(clip, activity))
     labels, joined = np.concatenate([clip.labels for clip in clips]), np.concatenate(curves)
     names = [clip.name for clip in clips for _ in clip.labels]
     return UnlearnedResult(
@@ -150,6 +146,19 @@ def evaluate_unlearned(data: Path, progress: Progress = lambda *_: None) -> Unle
         ),
         fps=len(labels) / seconds,
     )
+
+
+def _activity_by_frame(clip: LabelledClip, activity: ClipActivity) -> FloatArray:
+    """The activity at every frame that has a label, float32 (n,); interpolated where a frame was lost."""
+    frames = [(frame.index, frame.time) for frame in clip.video().frames()]
+    index = np.array([number for number, _ in frames], np.intp)
+    _check_length(clip, index)
+    curve = activity.curve()
+    known = np.isfinite(curve)
+    if not known.any():
+        return np.zeros(len(clip.labels), np.float32)
+    scores = np.interp([time for _, time in frames], np.array(activity.times)[known], curve[known])
+    return interpolate_to_frames(scores.astype(np.float32), index, len(clip.labels), "offline")
 
 
 def _learn_fold(paths: Sequence[Path], place: Path, progress: Progress) -> Scene:
@@ -169,8 +178,7 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
         cuts.append(frame.cut)
         if clip.masks is not None and number < len(clip.labels):
             pixels.add(_resize_map(scorer.last_map, video.size), clip.mask(number, video.size))
-    if not index or index[-1] >= len(clip.labels) or index[-1] < len(clip.labels) - 1 - len(clip.labels) // 4:
-        raise DataError(f"Clip {clip.name} has {len(clip.labels)} labels, its last frame is {index[-1:]}.")
+    _check_length(clip, np.array(index, np.intp))
     curves = {
         mode: interpolate_to_frames(
             smooth_scores(np.array(times), np.array(scores, np.float32), mode, np.array(cuts)),
@@ -181,6 +189,18 @@ def _score_clip(clip: LabelledClip, scene: Scene, pixels: PixelCurve) -> ScoredC
         for mode in _MODES
     }
     return ScoredClip(clip, curves["offline"], curves["causal"])
+
+
+def _check_length(clip: LabelledClip, index: npt.NDArray[np.intp]) -> None:
+    """Raise DataError unless frames with these numbers can be those that the labels of a clip are about."""
+    labels = len(clip.labels)
+    frames = int(index[-1]) + 1 if len(index) else 0
+    # The end may be damaged, and not every frame is looked at.
+    if not labels - labels // 4 <= frames <= labels or not frames:
+        raise DataError(
+            f"Clip {clip.name} has {labels} labels, and frames up to the {frames}th could be read.",
+            "Give each frame its label, or copy the clip again if it is cut short.",
+        )
 
 
 def interpolate_to_frames(

@@ -15,6 +15,7 @@ from tests.pictures import tile, write
 from tests.vision.media.films import film
 
 FRAMES = 8
+MSAD_HEAD = "name,scenario,total frames,starting frame of anomaly,ending frame of anomaly"
 UCF_TABLE = "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
 
 
@@ -97,8 +98,7 @@ def msad(root: Path) -> None:
     clips(root / "anomaly_videos", "Assault_1.mp4")
     clips(root / "normal_training", "MSAD_normal_1.mp4")
     clips(root / "normal_testing", "MSAD_normal_testing_1.mp4")
-    head = "name,scenario,total frames,starting frame of anomaly,ending frame of anomaly"
-    (root / "anomaly_annotation.csv").write_text(f"{head}\nAssault_1,shop,8,3,5\n")
+    (root / "anomaly_annotation.csv").write_text(f"{MSAD_HEAD}\nAssault_1,shop,8,3,5\n")
 
 
 CASES = [
@@ -129,6 +129,23 @@ def test_a_layout_is_recognised_and_its_labels_are_by_frame(
     assert len(list(clip.video().frames())) == FRAMES
 
 
+@pytest.mark.parametrize("make", [avenue, shanghai, ucf], ids=lambda each: each.__name__)
+def test_hidden_files_and_folders_are_no_clips(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path)
+
+    def found() -> list[str]:
+        footage = open_footage(tmp_path)[1]
+        return [*(path.name for path in footage.training), *(clip.name for clip in footage.testing)]
+
+    before = found()
+    for path in [path for path in tmp_path.rglob("*") if path.suffix in (".avi", ".mp4", ".jpg")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        hidden = path.parent.parent / ".ipynb_checkpoints"
+        hidden.mkdir(exist_ok=True)
+        (hidden / path.name).write_bytes(path.read_bytes())
+    assert found() == before
+
+
 def test_every_layout_has_its_case() -> None:
     assert {name for _, name, _, _ in CASES} == {layout.name for layout in VIDEO_LAYOUTS}
 
@@ -155,6 +172,8 @@ def test_a_wrong_layout_is_told_the_line_that_is_missing(
     ("make", "table", "text", "said"),
     [
         (ucsd, "Test/UCSDped2.m", "nothing", "ranges for 0 clips, there are 1"),
+        (ucsd, "Test/UCSDped2.m", "TestVideoFile{end+1}.gt_frame = [4:x];", "has a range that is none"),
+        (msad, "anomaly_annotation.csv", MSAD_HEAD + "\nAssault_1,shop,8,3\n", "in place of a first"),
         (xd, "annotations.txt", "A__#1_label_B1-0-0 x 5\n", "in place of a first and a last frame"),
         (msad, "anomaly_annotation.csv", "name\nx\n", "needs the columns"),
         (

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anomalist.errors import DataError
 from anomalist.eval.datasets.layouts import LabelledSet
 from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
-from anomalist.eval.image_datasets import polygon_mask
+from anomalist.eval.image_datasets import outline_mask
 from tests.pictures import SIDE, holed, tile, write
 
 MASK = np.zeros((SIDE, SIDE), np.uint8)
@@ -217,7 +221,7 @@ def test_a_layout_is_recognised_and_read(
     assert all(item.normal for item in first.train or ())
     for item in (*(first.train or ()), *first.test):
         assert item.path.is_file()
-        assert item.normal == (item.mask is None and not item.polygons)
+        assert item.normal == (item.mask is None and not item.outlines)
         assert item.mask is None or item.mask.exists()
 
 
@@ -231,8 +235,91 @@ def test_boxes_and_outlines_mark_the_pixels_that_they_hold(
 ) -> None:
     _, first = opened(make, tmp_path)
     item = next(item for item in first.test if not item.normal)
-    mask = polygon_mask(item.polygons[:1], (SIDE, SIDE))
+    mask = outline_mask(item.outlines[:1], (SIDE, SIDE))
     assert (mask == (MASK > 0)).all()
+
+
+def base64_png(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def within(distance: np.ndarray, least: float) -> np.ndarray:
+    """The pixels at most so far away; those on the edge may be either."""
+    return np.where(np.abs(distance - least) < 0.1, np.nan, distance < least)
+
+
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE] + 0.5
+DISC = within(np.hypot(COLUMNS - 20, ROWS - 30), 10)
+SPOT = within(np.hypot(COLUMNS - 20, ROWS - 30), 5)
+BAND = within(np.maximum(np.abs(ROWS - 30), 5 + np.maximum(10 - COLUMNS, COLUMNS - 40)), 5)
+DIAMOND = within(np.abs(COLUMNS - 20) + np.abs(ROWS - 30), 10)
+RING = np.zeros((6, 8), np.uint8)
+RING[[0, -1]] = RING[:, [0, -1]] = 255
+PASTED = np.zeros((SIDE, SIDE), np.bool_)
+PASTED[30:36, 20:28] = RING > 0
+CUT = np.zeros((SIDE, SIDE), np.bool_)
+CUT[0:4, 0:5] = RING[2:, 3:] > 0
+
+
+@pytest.mark.parametrize(
+    ("form", "points", "more", "marked"),
+    [
+        ("rectangle", [[24, 8], [8, 24]], {}, MASK > 0),
+        ("rectangle", [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        ("polygon", [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        (None, [[8, 8], [24, 8], [24, 24], [8, 24]], {}, MASK > 0),
+        ("oriented_rectangle", [[10, 30], [20, 20], [30, 30], [20, 40]], {}, DIAMOND),
+        ("rotation", [[10, 30], [20, 20], [30, 30], [20, 40]], {}, DIAMOND),
+        ("circle", [[20, 30], [26, 38]], {}, DISC),
+        ("point", [[20, 30]], {}, SPOT),
+        ("line", [[10, 30], [40, 30]], {}, BAND),
+        ("linestrip", [[10, 30], [25, 30], [40, 30]], {}, BAND),
+        ("mask", [[20, 30], [27, 35]], {"mask": base64_png(RING)}, PASTED),
+        ("mask", [[-3, -2], [4, 3]], {"mask": base64_png(RING)}, CUT),
+    ],
+)
+def test_shapes_of_labelme_mark_what_was_drawn(
+    tmp_path: Path,
+    form: str | None,
+    points: list[list[float]],
+    more: dict[str, str],
+    marked: np.ndarray,
+) -> None:
+    write(tmp_path / "a.png", tile(1))
+    shape = {"label": "dent", "points": points, **({"shape_type": form} if form else {}), **more}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
+    (item,) = open_image_sets(tmp_path)[1][0].test
+    assert item.marked and item.defect == "dent"
+    decided = ~np.isnan(marked.astype(float))
+    found = item.truth((SIDE, SIDE))
+    assert found.any()
+    assert (found == marked)[decided].all()
+
+
+@pytest.mark.parametrize(
+    ("form", "points", "mask"),
+    [
+        ("circle", [[20, 30]], None),
+        ("rectangle", [[8, 8], [24, 8], [24, 24]], None),
+        ("polygon", [[8, 8], [24, 8]], None),
+        ("linestrip", [[8, 8]], None),
+        ("points", [], None),
+        ("mask", [[20, 30], [27, 35]], None),
+        ("mask", [[20, 30], [27, 35]], base64_png(RING)[:40]),
+        ("mask", [[20, 30], [27, 35]], "!"),
+        ("cuboid", [[8, 8], [24, 8]], None),
+    ],
+)
+def test_a_shape_that_marks_nothing_is_one_clear_error(
+    tmp_path: Path, form: str, points: list[list[float]], mask: str | None
+) -> None:
+    write(tmp_path / "a.png", tile(1))
+    shape = {"label": "dent", "shape_type": form, "points": points, "mask": mask}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [shape]}))
+    with pytest.raises(DataError, match=rf'Shape 1 of .*a\.json.*"{form}"'):
+        open_image_sets(tmp_path)
 
 
 def test_all_products_of_a_folder_are_read_or_one_by_itself(tmp_path: Path) -> None:
@@ -302,11 +389,119 @@ def test_rows_about_missing_pictures_are_counted_and_rows_twice_refused(tmp_path
         open_image_sets(tmp_path)
 
 
+@pytest.mark.parametrize("label", ["", "  "])
+@pytest.mark.parametrize(("make", "file"), [(labels_csv, "labels.csv"), (visa, "split_csv/1cls.csv")])
+def test_a_picture_without_a_label_is_not_taken_for_a_defect(
+    tmp_path: Path, make: Callable[[Path], None], file: str, label: str
+) -> None:
+    make(tmp_path)
+    with (tmp_path / file).open(encoding="utf-8", newline="") as opened:
+        head, *rows = csv.reader(opened)
+    rows[-1][head.index("label")] = label
+    table(tmp_path / file, tuple(head), [tuple(row) for row in rows])
+    with pytest.raises(DataError, match=f"no label for {rows[-1][head.index('image')]}"):
+        open_image_sets(tmp_path)
+
+
 def test_the_official_split_is_kept_and_may_be_thinned(tmp_path: Path) -> None:
     _, first = opened(mvtec_ad, tmp_path)
     whole, two = first.split(None, 0), first.split(2, 0)
     assert (len(whole.train), len(two.train), len(two.test)) == (3, 2, 3)
     assert two == first.split(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "gone", "said"),
+    [
+        (mvtec_ad, "test", "test on"),
+        (mvtec_ad, "test/good", "test on"),
+        (mvtec_ad, "train", "learn from"),
+        (mvtec_loco, "test", "test on"),
+        (mvtec_ad_2, "test_public", "test on"),
+        (btad, "test", "test on"),
+        (btad, "train", "learn from"),
+    ],
+)
+def test_a_product_that_was_fetched_by_half_is_named(
+    tmp_path: Path, make: Callable[[Path], None], gone: str, said: str
+) -> None:
+    root = tmp_path / "data"
+    make(root)
+    (whole,) = sorted(root.iterdir())[:1]
+    half = root / "half"
+    shutil.copytree(whole, half)
+    (half / gone).rename(tmp_path / "away")
+    with pytest.raises(DataError, match=f"{half} is not whole: there are no good pictures to {said}"):
+        open_image_sets(root)
+
+
+def test_hidden_folders_are_no_kinds_no_products_and_no_annotations(tmp_path: Path) -> None:
+    for make in (mvtec_ad, mvtec_ad_2, btad, coco, plain):
+        root = tmp_path / make.__name__
+        make(root)
+        before = open_image_sets(root)[1]
+        kinds = [place for place in root.rglob("*") if place.name in ("test", "test_public", "ground_truth")]
+        for place in [root, *kinds]:
+            for name in (".ipynb_checkpoints", ".git"):
+                write(place / name / "test" / "good" / "a.png", tile(1))
+                write(place / name / "a.png", tile(1))
+        for path in [*root.glob("annotations/*.json")]:
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        assert open_image_sets(root)[1] == before
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/a.jpg", "../../elsewhere/a.jpg"])
+def test_a_picture_outside_of_a_coco_set_is_refused(tmp_path: Path, name: str) -> None:
+    root, outside = tmp_path / "data", tmp_path / "elsewhere/a.jpg"
+    coco(root)
+    write(outside, tile(1))
+    rename_first(root, str(outside) if name.startswith("/") else name)
+    with pytest.raises(DataError, match="not inside"):
+        open_image_sets(root)
+
+
+@pytest.mark.parametrize("name", ["{root}/images/a.jpg", "../images/a.jpg", "images\\a.jpg"])
+def test_other_names_of_a_picture_inside_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = tmp_path / "data"
+    coco(root)
+    before = open_image_sets(root)[1]
+    rename_first(root, name.format(root=root))
+    assert open_image_sets(root)[1] == before
+    monkeypatch.chdir(root)
+    (relative,) = open_image_sets(Path("../data"))[1]
+    assert [item.name for item in relative.test] == [item.name for item in before[0].test]
+    assert all(item.path.is_file() for item in relative.test)
+
+
+def rename_first(root: Path, name: str) -> None:
+    """Write another name of the first picture into the annotations of a COCO set."""
+    file = root / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = name
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("shapes", [[[]], [[8, 8, 24, 8]]])
+def test_an_outline_without_an_area_leaves_the_box(tmp_path: Path, shapes: list[list[float]]) -> None:
+    coco(tmp_path)
+    file = tmp_path / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = shapes
+    file.write_text(json.dumps(content))
+    item = next(item for item in open_image_sets(tmp_path)[1][0].test if item.name == "images/a.jpg")
+    assert (item.truth((SIDE, SIDE)) == (MASK > 0)).all()
+
+
+def test_a_row_of_real_iad_without_a_path_is_one_clear_error(tmp_path: Path) -> None:
+    real_iad(tmp_path)
+    file = tmp_path / "realiad_jsons/audiojack.json"
+    content = json.loads(file.read_text())
+    del content["test"][0]["image_path"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="audiojack"):
+        open_image_sets(tmp_path)
 
 
 def test_without_an_official_split_a_number_is_needed(tmp_path: Path) -> None:

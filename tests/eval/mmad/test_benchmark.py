@@ -125,6 +125,25 @@ def test_listed_faults_are_scored_with_and_without(data: Path, model: Lettered, 
     assert DETECTION not in result.ours_without_faults.by_dataset["DS-MVTec"]
 
 
+def test_what_is_left_out_are_the_listed_pictures_that_were_asked_about(
+    data: Path, model: Lettered, tmp_path: Path
+) -> None:
+    content = write_mmad(data)
+    gone = "DS-MVTec/tile/image/good/000.png"
+    (data / gone).unlink()
+    faults, setup = tmp_path / "faults.txt", MmadSetup(model="m", evidence=False)
+    faults.write_text("DS-MVTec/\nVisA/pcb1/test/hole/000.png\n")
+    result = evaluate_mmad(data, setup, leave_out=faults)
+    assert set(result.left_out) == {
+        name for name in content if name.startswith("DS-MVTec/") or "pcb1/test/hole/000" in name
+    } - {gone}
+    assert result.ours_without_faults is not None
+    assert result.ours_without_faults.pictures == result.ours.pictures - len(result.left_out)
+    faults.write_text(f"{gone}\n")
+    result = evaluate_mmad(data, setup, leave_out=faults)
+    assert (result.left_out, result.ours_without_faults, result.reference_without_faults) == ((), None, None)
+
+
 def test_masks_that_contradict_the_folder_are_named(data: Path) -> None:
     write(data / "VisA/pcb1/masks/001.png", np.zeros((64, 64), np.uint8))
     result = evaluate_mmad(data, MmadSetup(shots=1))

@@ -15,7 +15,7 @@ import numpy as np
 
 from anomalist.errors import DataError, MediaError
 from anomalist.eval.clip_datasets import LabelledClip, VideoDataset, read_video_dataset
-from anomalist.eval.datasets.layouts import Layout, pictures_in, recognise
+from anomalist.eval.datasets.layouts import Layout, folders_in, pictures_in, recognise
 from anomalist.types.common import BoolArray
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
 
@@ -74,16 +74,24 @@ def _spanned(path: Path, spans: Spans) -> LabelledClip:
 
 def _clips(folder: Path) -> list[Path]:
     """Video files directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """Video files anywhere below a folder, by name without its ending."""
+    """Video files anywhere below a folder, by name without its ending; what is hidden is left out."""
     return {
         path.stem: path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not _hidden(path, folder)
     }
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _read_ucsd(folder: Path) -> VideoDataset:
@@ -95,7 +103,11 @@ def _read_ucsd(folder: Path) -> VideoDataset:
     ranges = _UCSD_SPAN.findall(_text(script))
     if len(ranges) != len(tests):
         raise DataError(f"{script} has ranges for {len(ranges)} clips, there are {len(tests)}.")
-    clips = [_spanned(path, list(_ucsd_spans(said))) for path, said in zip(tests, ranges, strict=True)]
+    try:
+        spans = [list(_ucsd_spans(said)) for said in ranges]
+    except ValueError as error:
+        raise DataError(f"{script} has a range that is none: {error}.") from error
+    clips = [_spanned(path, own) for path, own in zip(tests, spans, strict=True)]
     training = sorted(path for path in folder.glob("Train/Train[0-9]*") if path.is_dir())
     return VideoDataset(tuple(training), tuple(clips))
 
@@ -118,7 +130,7 @@ def _read_avenue(folder: Path) -> VideoDataset:
     )
     clips = []
     for path in _clips(folder / "testing_videos"):
-        table = masks / f"{int(path.stem)}_label.mat"
+        table = masks / f"{path.stem.lstrip('0')}_label.mat"
         try:
             frames = loadmat(table)["volLabel"].ravel()
         except Exception as error:  # scipy raises anything for damaged files
@@ -130,7 +142,7 @@ def _read_avenue(folder: Path) -> VideoDataset:
 def _read_shanghai(folder: Path) -> VideoDataset:
     """ShanghaiTech Campus: one NumPy file of labels a test clip."""
     clips = []
-    for path in sorted(place for place in (folder / "testing" / "frames").iterdir() if place.is_dir()):
+    for path in folders_in(folder / "testing" / "frames"):
         table = folder / "testing" / "test_frame_mask" / f"{path.name}.npy"
         try:
             labels = np.load(table, allow_pickle=False).astype(np.bool_).ravel()
@@ -221,8 +233,10 @@ def _named_clips(
 def _span(table: Path, numbers: Sequence[str]) -> tuple[int, int]:
     try:
         first, last = (int(float(number)) for number in numbers)
-    except ValueError as error:
-        raise DataError(f"{table} has {' '.join(numbers)!r} in place of a first and a last frame.") from error
+    except (ValueError, TypeError, OverflowError) as error:  # a cell may be missing, or no finite number
+        raise DataError(
+            f"{table} has {' '.join(map(str, numbers))!r} in place of a first and a last frame."
+        ) from error
     return first, last
 
 

@@ -146,8 +146,17 @@ def with_group(image: LabelledImage, group: str) -> LabelledImage:
     return replace(image, group=group)
 
 
-def products(folder: Path, marker: str) -> list[Path]:
-    """The folder itself, if it has the marker, or its folders that have it, by name."""
-    if (folder / marker).exists():
-        return [folder]
-    return sorted(path for path in folder.iterdir() if path.is_dir() and (path / marker).exists())
+def folders_in(folder: Path) -> list[Path]:
+    """The folders directly in a folder, by name, without hidden ones; none where it is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def products(folder: Path, *markers: str) -> list[Path]:
+    """The folder itself, if it has one of the markers, or its folders that have one, by name."""
+
+    def marked(place: Path) -> bool:
+        return any((place / marker).exists() for marker in markers)
+
+    return [folder] if marked(folder) else [place for place in folders_in(folder) if marked(place)]

@@ -5,12 +5,20 @@ Each product has a folder with pictures to learn from and to test on; ``DATA`` i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from anomalist.eval.datasets.layouts import LabelledSet, Layout, labelled, pictures_in, products
+from anomalist.errors import DataError
+from anomalist.eval.datasets.layouts import (
+    LabelledSet,
+    Layout,
+    folders_in,
+    labelled,
+    pictures_in,
+    products,
+)
 from anomalist.eval.image_datasets import GOOD, LabelledImage
 from anomalist.vision.media.masks import GROUND_TRUTH, MaskFolder
 
@@ -21,43 +29,56 @@ def _lines(*parts: str) -> tuple[tuple[str, str], ...]:
 
 
 def _read_products(folder: Path) -> list[LabelledSet]:
-    return [_product(folder, place) for place in products(folder, "train/good")]
+    return [_product(folder, place) for place in products(folder, "train/good", "test/good")]
 
 
 def _product(folder: Path, place: Path) -> LabelledSet:
+    return _whole(place, _normals(folder, place), _tested(folder, place / "test", MaskFolder(place)))
+
+
+def _normals(folder: Path, place: Path) -> Iterator[LabelledImage]:
     normals = chain(pictures_in(place / "train" / GOOD), pictures_in(place / "validation" / GOOD))
-    return LabelledSet(
-        name=place.name,
-        train=tuple(labelled(folder, normals)),
-        test=tuple(_tested(folder, place / "test", MaskFolder(place))),
-    )
+    return labelled(folder, normals)
 
 
 def _tested(folder: Path, tests: Path, masks: MaskFolder) -> Iterator[LabelledImage]:
-    for kind in sorted(path for path in tests.iterdir() if path.is_dir() and path.name != GROUND_TRUTH):
-        find = partial(masks.find, kind.name)
-        yield from labelled(folder, pictures_in(kind), kind.name, find)
+    for kind in folders_in(tests):
+        if kind.name != GROUND_TRUTH:
+            find = partial(masks.find, kind.name)
+            yield from labelled(folder, pictures_in(kind), kind.name, find)
+
+
+def _whole(
+    place: Path, normals: Iterable[LabelledImage], tests: Iterable[LabelledImage], *notes: str
+) -> LabelledSet:
+    """A product with its official split; raises DataError where a part of it is not there."""
+    train, test = tuple(normals), tuple(tests)
+    for part, there in (("learn from", bool(train)), ("test on", any(item.normal for item in test))):
+        if not there:
+            raise DataError(
+                f"The product {place} is not whole: there are no good pictures to {part}.",
+                "Fetch it again, or move its folder away to measure the others.",
+            )
+    return LabelledSet(place.name, test, train, notes=notes)
 
 
 def _read_ad2(folder: Path) -> list[LabelledSet]:
     note = "only the public test pictures have labels; the private ones are scored by the benchmark's server"
     sets = []
-    for place in products(folder, "test_public"):
-        normals = chain(pictures_in(place / "train" / GOOD), pictures_in(place / "validation" / GOOD))
+    for place in products(folder, "test_public", "train/good"):
         public = place / "test_public"
-        tests = tuple(_tested(folder, public, MaskFolder(public)))
-        sets.append(LabelledSet(place.name, tests, tuple(labelled(folder, normals)), notes=(note,)))
+        tests = _tested(folder, public, MaskFolder(public))
+        sets.append(_whole(place, _normals(folder, place), tests, note))
     return sets
 
 
 def _read_btad(folder: Path) -> list[LabelledSet]:
     sets = []
-    for place in products(folder, "train/ok"):
+    for place in products(folder, "train/ok", "test/ok"):
         find = partial(MaskFolder(place).find, "ko")
         good = labelled(folder, pictures_in(place / "test" / "ok"))
         bad = labelled(folder, pictures_in(place / "test" / "ko"), "ko", find)
-        normals = tuple(labelled(folder, pictures_in(place / "train" / "ok")))
-        sets.append(LabelledSet(place.name, (*good, *bad), normals))
+        sets.append(_whole(place, labelled(folder, pictures_in(place / "train" / "ok")), chain(good, bad)))
     return sets
 
 

@@ -82,7 +82,7 @@ def _pair(root: Path, places: dict[str, Path], name: str) -> list[LabelledImage]
     (template,) = labelled(root, [place / f"{name}_temp.jpg"])
     (picture,) = labelled(root, [place / f"{name}_test.jpg"], "defect")
     boxes = _board_boxes(place.with_name(f"{place.name}_not") / f"{name}.txt")
-    return [with_group(template, name), replace(with_group(picture, name), polygons=boxes)]
+    return [with_group(template, name), replace(with_group(picture, name), outlines=boxes)]
 
 
 def _board_boxes(table: Path) -> tuple[Polygon, ...]:
@@ -101,7 +101,7 @@ def _read_steel(folder: Path) -> list[LabelledSet]:
         if table.stem in pictures:
             kind, boxes = _voc(table)
             for item in labelled(folder, [pictures[table.stem]], kind):
-                items.append(replace(item, polygons=boxes))
+                items.append(replace(item, outlines=boxes))
     if not items:
         raise DataError(f"No picture in {folder / 'IMAGES'} has annotations in ANNOTATIONS/.")
     note = "there are no normal pictures: nothing is ranked, only places are measured"

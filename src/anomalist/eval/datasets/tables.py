@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,14 @@ def _of_rows(table: Path, name: str, rows: list[Mapping[str, str]], kind: str | 
     missing: list[str] = []
     for row in rows:
         image = row["image"].replace("\\", "/")
+        label = row["label"].strip()
+        if not label:
+            raise DataError(f"{table} has no label for {image}.", 'Write "good" or the kind of defect.')
         if not (folder / image).is_file():
             missing.append(image)
             continue
-        normal = row["label"].strip().casefold() in _NORMAL_WORDS
-        defect = GOOD if normal else kind or row["label"].strip()
+        normal = label.casefold() in _NORMAL_WORDS
+        defect = GOOD if normal else kind or label
         mask = (row.get("mask") or "").replace("\\", "/")
         place = folder / mask if mask and not normal else None
         item = LabelledImage(folder / image, image, defect, place, row.get("group") or image)
@@ -102,18 +105,15 @@ def _read_real_iad(folder: Path) -> list[LabelledSet]:
 def _real_iad_product(pictures: Path, table: Path) -> LabelledSet:
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
-        normal_class, prefix = content["meta"]["normal_class"], content["meta"]["prefix"]
-        parts = {part: list(content[part]) for part in ("train", "test")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        normal_class, root = str(content["meta"]["normal_class"]), pictures / content["meta"]["prefix"]
+        parts = {
+            part: [_real_iad_picture(root, row, normal_class) for row in content[part]]
+            for part in ("train", "test")
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{table} is no table of Real-IAD: {error!r}.") from error
-    root = pictures / prefix
-
-    def items(part: str) -> Iterator[LabelledImage]:
-        for row in parts[part]:
-            yield _real_iad_picture(root, row, str(normal_class))
-
-    train = tuple(item for item in items("train") if item.normal and item.path.is_file())
-    test = tuple(item for item in items("test") if item.path.is_file())
+    train = tuple(item for item in parts["train"] if item.normal and item.path.is_file())
+    test = tuple(item for item in parts["test"] if item.path.is_file())
     if not test:
         raise DataError(f"None of the test pictures of {table} is in {root}.")
     lacking = len(parts["test"]) - len(test)

@@ -53,9 +53,11 @@ class MmadResult(Frozen):
     answered_by: str = Field(description="model with digest, or measurement")
     ours: MmadScores
     reference: ReferenceScores | None
-    ours_without_faults: MmadScores | None = Field(description="without the pictures of the list of faults")
+    ours_without_faults: MmadScores | None = Field(
+        description="without the pictures of the list of faults; None where none of them was asked about"
+    )
     reference_without_faults: ReferenceScores | None
-    left_out: tuple[str, ...] = Field(description="pictures of the list of faults")
+    left_out: tuple[str, ...] = Field(description="pictures of the list of faults that were asked about")
     missing: tuple[str, ...] = Field(description="pictures that are asked about and not there")
     problems: tuple[str, ...] = Field(description="what is wrong with the data, one sentence each")
     failures: tuple[str, ...] = Field(description="pictures without answers, with the reason")
@@ -78,16 +80,17 @@ def score_mmad(
     """
     kept = [at for at, picture in enumerate(data.pictures) if picture.name not in faults]
     clean = ([data.pictures[at] for at in kept], [answered[at] for at in kept])
-    listed = bool(faults) and bool(kept)
+    left_out = tuple(sorted(picture.name for picture in data.pictures if picture.name in faults))
+    both = bool(left_out) and bool(kept)
     contradictions = [f"{each.picture}: {each.contradiction}" for each in answered if each.contradiction]
     return MmadResult(
         setup=setup,
         answered_by=answered_by,
         ours=score_answers(data.pictures, answered, setup.seed),
         reference=score_by_reference(data.pictures, answered),
-        ours_without_faults=score_answers(*clean, setup.seed) if listed else None,
-        reference_without_faults=score_by_reference(*clean) if listed else None,
-        left_out=tuple(sorted(faults)),
+        ours_without_faults=score_answers(*clean, setup.seed) if both else None,
+        reference_without_faults=score_by_reference(*clean) if both else None,
+        left_out=left_out,
         missing=data.missing,
         problems=(*data.problems, *contradictions),
         failures=tuple(_failures(answered)),

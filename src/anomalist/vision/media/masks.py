@@ -119,7 +119,8 @@ class MaskFolder:
     def _beside(self, matched: set[Path]) -> Iterator[str]:
         """Masks that aren't matched, relative to the folder."""
         top = self._folder / GROUND_TRUTH
-        for kind in sorted(path for path in top.iterdir() if path.is_dir()) if top.is_dir() else ():
+        kinds = sorted(top.iterdir()) if top.is_dir() else []
+        for kind in (path for path in kinds if path.is_dir() and not path.name.startswith(".")):
             for mask in _mask_entries(kind):
                 if mask not in matched:
                     yield source_of(mask.relative_to(self._folder))
@@ -173,8 +174,11 @@ def _load_one(path: Path, size: tuple[int, int]) -> BoolArray:
 def marked_pixels(path: Path) -> BoolArray:
     """Which pixels a mask marks, bool (H, W); see `load_mask`. Raises MediaError when it can't be read."""
     file, page = split_page(path)
-    name = one_line(path)
-    data = read_file_bytes(file, name)
+    return decode_marks(read_file_bytes(file, one_line(path)), page)
+
+
+def decode_marks(data: bytes, page: int = 1) -> BoolArray:
+    """Which pixels the bytes of a mask mark; see `marked_pixels`."""
     try:
         with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             image.seek(page_frames(image)[page - 1])
