@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from anomalist.cli.terminal import use_passive_wait_policy
+from anomalist.cli.terminal import limit_threads
 
 QUESTIONS = (
     "Is anything wrong?",
@@ -30,7 +30,7 @@ QUESTIONS = (
 
 def main() -> None:
     """Print one JSON object: seconds by the clock, and of the processor (what a free machine takes)."""
-    use_passive_wait_policy()  # as ``anomalist ask`` does
+    limit_threads()  # as ``anomalist ask`` does
     import torch
 
     from anomalist.pipeline import Inspector

@@ -6,34 +6,44 @@ import sys
 
 import pytest
 
-from anomalist.cli.terminal import Device, use_device, use_passive_wait_policy
+from anomalist.cli.terminal import Device, limit_threads, use_device
 from anomalist.errors import DetectorError
 
 
-def test_what_a_person_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    use_passive_wait_policy()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    use_passive_wait_policy()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+@pytest.mark.parametrize(("name", "ours"), [("OMP_WAIT_POLICY", "PASSIVE"), ("OPENBLAS_NUM_THREADS", "1")])
+def test_what_a_person_set_is_kept(monkeypatch: pytest.MonkeyPatch, name: str, ours: str) -> None:
+    monkeypatch.setenv(name, "7")
+    limit_threads()
+    assert os.environ[name] == "7"
+    monkeypatch.delenv(name)
+    limit_threads()
+    assert os.environ[name] == ours
 
 
 @pytest.mark.parametrize(
-    ("arguments", "asleep"), [(["inspect", "nothing"], True), (["learn", "nothing"], False)]
+    "arguments",
+    [["inspect", "nothing"], ["learn", "nothing", "--profile", "n"], ["eval", "captions", "nothing"]],
 )
-def test_inspecting_waits_asleep_and_learning_does_not(arguments: list[str], asleep: bool) -> None:
+def test_threads_wait_asleep_and_linear_algebra_has_one(arguments: list[str]) -> None:
+    """Of each OpenBLAS with threads of its own: numpy and scipy have one, that of faiss uses OpenMP's."""
     code = (
         "import os, sys\n"
         "from anomalist.cli.app import main\n"
-        "assert 'torch' not in sys.modules\n"  # it would be too late to say how its threads wait
+        "assert not {'numpy', 'torch'} & sys.modules.keys()\n"  # it would be too late for their threads
         f"sys.argv[1:] = {arguments}\n"
         "try:\n    main()\n"
-        "finally:\n    print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "finally:\n"
+        "    import numpy, scipy.linalg\n"
+        "    from threadpoolctl import threadpool_info\n"
+        "    blas = [each for each in threadpool_info() if each.get('threading_layer') == 'pthreads']\n"
+        "    print(os.environ.get('OMP_WAIT_POLICY'), {each['num_threads'] for each in blas}, len(blas))\n"
     )
-    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    ours = ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.stdout.split()[-1] == ("PASSIVE" if asleep else "None")
+    wait, threads, count = done.stdout.split()[-3:]
+    assert (wait, threads) == ("PASSIVE", "{1}")
+    assert int(count) >= 2
 
 
 def test_an_asked_device_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

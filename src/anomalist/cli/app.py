@@ -43,9 +43,9 @@ from anomalist.cli.terminal import (
     EffortOption,
     JsonOption,
     ProfileOption,
+    limit_threads,
     say_if_busy,
     use_device,
-    use_passive_wait_policy,
 )
 from anomalist.errors import AnomalistError, DataError
 
@@ -156,6 +156,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    limit_threads()
 
 
 @app.command()
@@ -220,7 +221,6 @@ def learn(
             "the profile has, and from new ones.",
             "Leave out what is named, or learn anew: anomalist learn NORMAL_DIR --profile NAME --force",
         )
-    use_passive_wait_policy()
     say_if_busy()
     use_device(device)
     if normals is None:

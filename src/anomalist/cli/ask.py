@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalist.cli.terminal import EXIT_NOT_JUDGED, RateOption, use_passive_wait_policy
+from anomalist.cli.terminal import EXIT_NOT_JUDGED, RateOption
 from anomalist.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def ask(
     """
     from dataclasses import replace
 
-    use_passive_wait_policy()
     from anomalist.agent.asking.answering import answer
     from anomalist.agent.asking.question import read_question
     from anomalist.audit.probes import probe_results

@@ -128,9 +128,7 @@ def show(
         console.print_json(dumps(entry.body, ensure_ascii=False))
     if out is not None:
         from anomalist.audit.page import write_decision_page
-        from anomalist.cli.terminal import use_passive_wait_policy
 
-        use_passive_wait_policy()
         typer.echo(write_decision_page(entry, out, log))
 
 
@@ -153,9 +151,8 @@ def replay(
     from anomalist.audit.reading import find_entry, read_entries
     from anomalist.audit.replay import Replayer
     from anomalist.audit.rows import replay_row
-    from anomalist.cli.terminal import err, use_passive_wait_policy
+    from anomalist.cli.terminal import err
 
-    use_passive_wait_policy()
     again = Replayer(log, policy)
     entries = (
         read_entries(log, kinds=("inspection", "clip"))

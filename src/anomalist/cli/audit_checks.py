@@ -16,7 +16,6 @@ from anomalist.cli.terminal import (
     RateOption,
     progress_bars,
     use_device,
-    use_passive_wait_policy,
 )
 from anomalist.errors import DataError
 
@@ -45,7 +44,6 @@ def page(
     """Write one page on a period: what was decided, promised, changed and said."""
     from anomalist.audit.page import write_period_page
 
-    use_passive_wait_policy()
     typer.echo(write_period_page(out, log, profile=profile, since=since, until=until))
 
 
@@ -70,7 +68,6 @@ def reasons(
     from anomalist.audit.replay import Replayer
     from anomalist.audit.without import verdicts_without
 
-    use_passive_wait_policy()
     replayer = Replayer(log)
     for id_ in ids:
         entry = find_entry(id_, log)
@@ -214,7 +211,6 @@ def probe(
     device: DeviceOption = None,
 ) -> None:
     """Paint defects of graded size and contrast on fresh normals, and map what the profile misses."""
-    use_passive_wait_policy()
     from anomalist.audit.page import probe_json, write_probe_page
     from anomalist.audit.probes import fresh_normals, run_probes
     from anomalist.audit.recording import open_trail

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalist.cli.ask import format_answer
-from anomalist.cli.terminal import RateOption, use_passive_wait_policy
+from anomalist.cli.terminal import RateOption
 from anomalist.errors import AnomalistError, DataError
 
 if TYPE_CHECKING:
@@ -222,7 +222,6 @@ def chat(
 
     Questions can be piped in, one a line. Conversations are kept by name.
     """
-    use_passive_wait_policy()
     from dataclasses import replace
 
     from anomalist.agent.asking.answering import REASONER, prepare

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.terminal import ProfileOption, RateOption, use_passive_wait_policy
+from anomalist.cli.terminal import ProfileOption, RateOption
 
 app = typer.Typer(help="Take models of other projects as detectors.", no_args_is_help=True)
 
@@ -27,7 +27,6 @@ def export(
 
     The runner needs onnxruntime, numpy and Pillow alone: python NAME-edge/run.py PICTURE…
     """
-    use_passive_wait_policy()
     from anomalist.composition import open_policy
     from anomalist.edge.export import export_profile
     from anomalist.storage.artifacts import profile_name
@@ -66,7 +65,6 @@ def anomalib(
     Its scores become p-values, so that a false-alarm rate can be asked for. It holds only where the model did
     not learn from these pictures.
     """
-    use_passive_wait_policy()
     from anomalist.audit.recording import record_learning
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.pipeline import learn

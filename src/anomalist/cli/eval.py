@@ -30,7 +30,6 @@ from anomalist.cli.terminal import (
     RateOption,
     RayOption,
     WorkersOption,
-    use_passive_wait_policy,
 )
 from anomalist.errors import DataError
 
@@ -48,7 +47,6 @@ app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 @app.callback()
 def _app_callback() -> None:
     """Keep the name of a single command."""
-    use_passive_wait_policy()
 
 
 class DetectorChoice(StrEnum):

@@ -20,7 +20,6 @@ from anomalist.cli.terminal import (
     RayOption,
     WorkersOption,
     use_device,
-    use_passive_wait_policy,
 )
 from anomalist.errors import DataError
 
@@ -104,7 +103,6 @@ def inspect(
     Without --profile, --reference or --unlabelled each picture is only compared with itself: scores rank the
     pictures, nothing is decided.
     """
-    use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import warn
     from anomalist.composition import InspectionSettings

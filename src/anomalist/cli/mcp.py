@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from anomalist.cli.terminal import use_passive_wait_policy
 from anomalist.errors import DataError
 
 
@@ -31,7 +30,6 @@ def mcp(
     The assistant reads findings with the ids that they rest on, sees pictures as resources, and has its own
     sentences checked (check_claim): borne out, contradicted, or not testable.
     """
-    use_passive_wait_policy()
     from anomalist.server.mcp_server import build_server
 
     roots = [Path.cwd()] if root is None else root

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalist.cli.terminal import DeviceOption, JsonOption, use_device, use_passive_wait_policy
+from anomalist.cli.terminal import DeviceOption, JsonOption, use_device
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,7 +40,6 @@ def check(
     device: DeviceOption = None,
 ) -> None:
     """Look for defects and pictures of a second product among good pictures; learns nothing."""
-    use_passive_wait_policy()
     from anomalist.cli.terminal import err, out, progress_bars
     from anomalist.errors import DetectorError
     from anomalist.pipeline import check_normals

@@ -12,7 +12,6 @@ import typer
 from anomalist.cli.rule_changes import RulesProfileOption
 from anomalist.cli.terminal import EXIT_NOT_JUDGED, JsonOption
 from anomalist.errors import DataError
-from anomalist.storage.artifacts import profile_name
 
 if TYPE_CHECKING:
     from anomalist.agent.reasoning.memory_generation import Recheck
@@ -85,6 +84,7 @@ def induce(
     from anomalist.cli.rule_changes import rules_table
     from anomalist.cli.terminal import err, out
     from anomalist.memory.rules.store import RuleStore, store_induction
+    from anomalist.storage.artifacts import profile_name
 
     name = profile_name(profile)
     file = _read_caption_source(captions)
@@ -166,6 +166,7 @@ def test(
     """Match captions against the rules of a profile, or one rule of them; nothing is stored."""
     from anomalist.memory.rules.matching import RuleMatcher
     from anomalist.memory.rules.rule import read_captions
+    from anomalist.storage.artifacts import profile_name
 
     if len(arguments) > 2 or (len(arguments) == 2 and text is not None):
         raise DataError("One rule is tested, or all.", "As in: anomalist rules test rule:7 captions.txt")
@@ -199,6 +200,7 @@ def stats(
     from anomalist.memory.cases import list_cases
     from anomalist.memory.rules.impact import rule_tallies
     from anomalist.memory.rules.store import rules_for
+    from anomalist.storage.artifacts import profile_name
 
     name = profile_name(profile)
     cases = list_cases(profile=name)

@@ -17,7 +17,6 @@ from anomalist.cli.rule_changes import (
 )
 from anomalist.cli.terminal import JsonOption
 from anomalist.errors import DataError
-from anomalist.storage.artifacts import profile_name
 
 if TYPE_CHECKING:
     from anomalist.memory.rules.editing import RuleChanges
@@ -87,6 +86,7 @@ def list_rules(
     from anomalist.cli.rule_changes import rules_table
     from anomalist.cli.terminal import err, out
     from anomalist.memory.rules.store import current_rules
+    from anomalist.storage.artifacts import profile_name
 
     rules = [
         r for r in current_rules(profile_name(profile)) if polarity is None or r.polarity == polarity.value
@@ -158,6 +158,7 @@ def add(
 ) -> None:
     """Add a rule of your own; what it would have changed is shown first."""
     from anomalist.memory.rules.editing import split_keywords, validate_rule
+    from anomalist.storage.artifacts import profile_name
 
     new = validate_rule(
         id="rule:new-1",
@@ -247,5 +248,7 @@ def _apply_change(
     yes: bool,
     json: bool,
 ) -> None:
+    from anomalist.storage.artifacts import profile_name
+
     named = profile_name(profile) if profile else None
     rule_changes.save_rule_change(rule, named, changes, runs or [], yes=yes, json=json)

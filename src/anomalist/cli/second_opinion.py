@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalist.cli.terminal import JsonOption, use_passive_wait_policy
+from anomalist.cli.terminal import JsonOption
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +36,6 @@ def second_opinion(
     json: JsonOption = False,
 ) -> None:
     """Give each sentence of a recorder's events a verdict: borne out, contradicted, or not testable."""
-    use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
     from anomalist.cli.terminal import err, progress_bars, warn
     from anomalist.cli.terminal import out as stdout

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anomalist.cli.terminal import JsonOption, use_passive_wait_policy
+from anomalist.cli.terminal import JsonOption
 
 if TYPE_CHECKING:
     from anomalist.server.accounts import Accounts
@@ -70,7 +70,6 @@ def serve(
 
     Settings are also read from ANOMALIST_SERVER_HOST, _PORT, _ROOTS, _DATABASE and so on.
     """
-    use_passive_wait_policy()
     config = _config(
         host=host,
         port=port,

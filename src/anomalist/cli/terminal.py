@@ -1,6 +1,6 @@
 """Shared by all commands: options, exit codes, consoles, progress bars, and the tables of results.
 
-Tables go to stdout, progress to stderr. `use_passive_wait_policy` must be called before torch is
+Tables go to stdout, progress to stderr. `limit_threads` must be called before numpy and torch are
 imported.
 """
 
@@ -97,14 +97,16 @@ DeviceOption = Annotated[
 ]
 
 
-def use_passive_wait_policy() -> None:
-    """Set OpenMP's wait policy to passive, for libraries that are loaded after this call.
+def limit_threads() -> None:
+    """Have OpenMP's threads wait asleep, and BLAS use one thread, in libraries that are loaded after this.
 
-    By default, waiting OpenMP threads spin and keep cores busy. Where other programs need the cores,
-    too, a picture and a question take several times as long then, learning over ten times: so do two runs at
-    a time. Whoever set ``OMP_WAIT_POLICY`` knows better.
+    By default both wait actively. numpy and scipy bring an OpenBLAS each, whose threads and those of OpenMP
+    keep each other from the cores that they have in common: learning takes nearly twice the time, and beside
+    another program everything takes several times as long. Whoever set ``OMP_WAIT_POLICY`` or
+    ``OPENBLAS_NUM_THREADS`` knows better.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def say_if_busy() -> None:

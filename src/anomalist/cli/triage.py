@@ -22,7 +22,6 @@ from anomalist.cli.terminal import (
     PublishOption,
     WorkersOption,
     say_if_busy,
-    use_passive_wait_policy,
 )
 from anomalist.errors import DataError
 
@@ -64,7 +63,6 @@ def learn_scene(
     force: Annotated[bool, typer.Option(help="Replace a scene that is already there.")] = False,
 ) -> None:
     """Learn what one camera usually sees, from normal footage."""
-    use_passive_wait_policy()
     from anomalist.audit.recording import record_learning
     from anomalist.cli.terminal import err, progress_bars
     from anomalist.vision.motion.learning import learn_scene as learn
@@ -172,7 +170,6 @@ def triage(
     ] = None,
 ) -> None:
     """Find the stretches of video worth watching, put them in order, and say why."""
-    use_passive_wait_policy()
     from anomalist.audit.recording import open_trail
     from anomalist.cameras.listing import names_cameras
     from anomalist.cli.following import AlertOutput, announced, follow_sources, say_notes
