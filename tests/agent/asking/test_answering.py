@@ -16,6 +16,8 @@ from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore
+from anomalist.types.common import MediaSummary
+from anomalist.types.image import Record
 from tests.pictures import tile, write
 from tests.report.clip_records import clip, event
 from tests.subjects import judged, scratched
@@ -257,3 +259,25 @@ def test_what_is_quoted_chooses_nothing(subject: Subject, good: Subject) -> None
 def test_nothing_to_ask_about() -> None:
     with pytest.raises(DataError, match="nothing to ask about"):
         answer(Subject(), "Is it fine?")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Is it normal?",
+        "How many defects are there?",
+        "Where is R1?",
+        "What changed?",
+        "How bad is it?",
+        "Have we seen this before?",
+        "Who decided?",
+        "Which rules apply?",
+        "How many defects are there? A) none B) one",
+    ],
+)
+def test_of_a_picture_that_could_not_be_read_nothing_but_why_is_told(question: str) -> None:
+    media = MediaSummary(source="/in/half.png")
+    broken = Record(media=media, status="error", error="half.png ends too early.", profile="p")
+    reply = answer(Subject(records=(broken,)), question)
+    assert reply.text == "half.png could not be judged: half.png ends too early."
+    assert (reply.letter, reply.verdict, reply.dropped) == (None, None, ())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
-from anomalist.agent.asking.draft import Draft, filter_supported_claims
+from anomalist.agent.asking.draft import Draft, failure_draft, filter_supported_claims
 from anomalist.agent.asking.input_replies import INPUT_INTENT, reply_input
 from anomalist.agent.asking.intents import OUT_OF_SCOPE, SubjectKind, classify_intent
 from anomalist.agent.asking.question import (
@@ -44,6 +44,9 @@ REASONER = "evidence (measurement only, no language model)"
 
 _OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
 """Intents about a run that no query answers."""
+
+_OF_NO_MEASUREMENT = ("action", "feedback", "search", "rate")
+"""Intents that are answered about a picture that could not be judged, too."""
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
@@ -244,7 +247,9 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
             subject, question, entities, OUT_OF_SCOPE, text, f"{OUT_OF_SCOPE_HELP} {_scope_help(kind)}"
         )
     try:
-        draft = _reply_function(prediction.intent, kind, entities)(subject, question, entities)
+        reply = _reply_function(prediction.intent, kind, entities)
+        failure = _failure(subject, question, entities, prediction.intent, kind)
+        draft = failure or reply(subject, question, entities)
     except AnomalistError as error:
         helps = error.remedy or _scope_help(kind)
         return _unanswered(subject, question, entities, prediction.intent, error.message, helps)
@@ -272,6 +277,18 @@ def _reply_function(intent: str, kind: SubjectKind, entities: Entities) -> Reply
     if kind == "batch" and intent == "verdict" and entities.picture is None:
         return memory_replies.reply_search
     return PICTURE_REPLIES[intent]
+
+
+def _failure(
+    subject: Subject, question: Question, entities: Entities, intent: str, kind: SubjectKind
+) -> Draft | None:
+    """Why the one picture or clip that is asked about could not be judged; None where that is no answer."""
+    several = len(subject.clips if kind == "clip" else subject.records) > 1 and len(entities.pictures) != 1
+    if several or (intent == "rules" and memory_replies.RULE_LIST.search(question.plain)):
+        return None
+    if kind == "clip":
+        return failure_draft(subject.clip(entities.picture))
+    return None if intent in _OF_NO_MEASUREMENT else failure_draft(subject.picture(entities.picture))
 
 
 def _question_part(whole: Question, text: str) -> Question:

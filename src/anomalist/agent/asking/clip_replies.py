@@ -92,8 +92,10 @@ def reply_clip_severity(subject: Subject, question: Question, entities: Entities
 
 
 def reply_clip_count(subject: Subject, question: Question, entities: Entities) -> Draft:
-    """How many events there are."""
+    """How many events there are; of an undecided clip without any, that it is undecided."""
     found = list_events(subject, entities.picture)
+    if not found.count and found.label != "normal":
+        return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
     stood = "event stands" if found.count == 1 else "events stand"
     text = f"{found.count} {stood} out." if found.count else "None: nothing stands out."
     return Draft((make_claim(text, found.ids), *_unjudged_claims(found)), (found,))
@@ -124,6 +126,8 @@ def clip_verdict_claim(found: EventList) -> Claim:
         return make_claim(f"{found.clip} is anomalous: {found.count} {stood} out.", found.ids)
     if found.label == "normal":
         return make_claim(f"{found.clip} is normal: nothing stands out.", ["score"])
+    if found.label is None:
+        return make_claim(f"{found.clip} could not be judged: {found.error}", ["score"])
     return make_claim(f"{found.clip} is undecided. {found.why_undecided or ''}".strip(), ["score"])
 
 
