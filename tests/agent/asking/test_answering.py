@@ -281,3 +281,12 @@ def test_of_a_picture_that_could_not_be_read_nothing_but_why_is_told(question: s
     reply = answer(Subject(records=(broken,)), question)
     assert reply.text == "half.png could not be judged: half.png ends too early."
     assert (reply.letter, reply.verdict, reply.dropped) == (None, None, ())
+
+
+def test_two_pictures_are_not_compared_where_one_could_not_be_read(tmp_path: Path) -> None:
+    media = MediaSummary(source="/in/half.png")
+    broken = Record(media=media, status="error", error="half.png ends too early.")
+    two = Subject(records=(judged(tmp_path / "good.png"), broken))
+    reply = answer(two, "Compare good.png and half.png")
+    assert not reply.answered
+    assert reply.text == "half.png could not be judged: half.png ends too early."

@@ -93,3 +93,17 @@ def test_an_undecided_clip_without_events_is_not_told_as_normal(asked: str) -> N
     reply = answer(Subject(clips=(dark(),)), asked)
     assert "Only 10% of the clip could be judged" in reply.text
     assert "stands out" not in reply.text and reply.letter is None
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Were there critical events?", "is anomalous: 2 events stand out. No event is critical."),
+        ("When was the critical event?", "is anomalous: 2 events stand out. No event is critical."),
+        ("When was the moderate event?", "E1 lasts from 1 s to 2 s"),
+    ],
+)
+def test_only_events_as_severe_as_asked_are_told_and_none_is_said(question: str, told: str) -> None:
+    reply = answer(TWO, question)
+    assert told in reply.text
+    assert "E2" not in reply.text and reply.dropped == ()
