@@ -290,3 +290,22 @@ def test_two_pictures_are_not_compared_where_one_could_not_be_read(tmp_path: Pat
     reply = answer(two, "Compare good.png and half.png")
     assert not reply.answered
     assert reply.text == "half.png could not be judged: half.png ends too early."
+
+
+@pytest.mark.parametrize(
+    "question", ["Where is R7?", "How large is R7?", "What is R7?", "How far apart are R1 and R7?"]
+)
+def test_a_region_that_is_not_there_is_said_with_those_that_are(subject: Subject, question: str) -> None:
+    reply = answer(subject, question)
+    assert (reply.answered, reply.text) == (False, "There is no R7 in part.png.")
+    assert reply.helps == "Known: R1, R2."
+
+
+def test_a_region_in_the_name_of_a_file_is_not_asked_about(tmp_path: Path) -> None:
+    reply = answer(scratched(tmp_path / "board-r9.png"), "Where is the defect in board-r9.png?")
+    assert "R1 is at the upper left" in reply.text
+
+
+def test_a_file_name_does_not_turn_yes_into_no(tmp_path: Path) -> None:
+    reply = answer(scratched(tmp_path / "good.png"), "Is there anything on good.png?")
+    assert "good.png is anomalous" in reply.text and not reply.text.startswith("No")

@@ -107,3 +107,10 @@ def test_only_events_as_severe_as_asked_are_told_and_none_is_said(question: str,
     reply = answer(TWO, question)
     assert told in reply.text
     assert "E2" not in reply.text and reply.dropped == ()
+
+
+@pytest.mark.parametrize("question", ["Where is E7?", "When is E7?", "What happens in E7?", "Is E7 severe?"])
+def test_an_event_that_is_not_there_is_said_with_those_that_are(question: str) -> None:
+    reply = answer(TWO, question)
+    assert (reply.answered, reply.text) == (False, "There is no E7 in yard.mp4.")
+    assert reply.helps == "Known: E1, E2."

@@ -20,6 +20,7 @@ from anomalist.agent.asking.question import (
     foreign_language,
     read_multiple_choice,
     read_question,
+    strip_file_names,
     strip_quoted,
 )
 from anomalist.agent.asking.run_answering import (
@@ -228,19 +229,13 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
     if language is not None:
         text = f"The question is in {language}; without a language model only English is understood."
         return _unanswered(subject, question, entities, OUT_OF_SCOPE, text, "Ask in English.")
-    prediction = classify_intent(question, kind)
+    prediction = classify_intent(replace(question, plain=strip_file_names(question.plain)), kind)
     if kind == "clip" and clip_replies.is_event_comparison(question, entities):
         prediction = replace(prediction, intent="compare")
     if kind == "picture" and len(subject.records) == 1 and POINTING.fullmatch(question.plain):
         prediction = replace(prediction, intent="verdict")
     if prediction.intent == "feedback" and not memory_replies.is_statement(question):
         prediction = replace(prediction, intent="verdict")
-    if prediction.intent == OUT_OF_SCOPE and entities.pictures:
-        # A file name can mislead: "Is exp1_num_43817.jpg fine?"
-        plain = question.plain
-        for name in entities.pictures:
-            plain = plain.replace(name.casefold(), "it")
-        prediction = classify_intent(replace(question, plain=plain), kind)
     if prediction.intent == OUT_OF_SCOPE:
         text = "That can't be told from what was measured."
         return _unanswered(
@@ -249,6 +244,8 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
     try:
         reply = _reply_function(prediction.intent, kind, entities)
         failure = _failure(subject, question, entities, prediction.intent, kind)
+        if failure is None:
+            _check_parts(subject, entities, kind)
         draft = failure or reply(subject, question, entities)
     except AnomalistError as error:
         helps = error.remedy or _scope_help(kind)
@@ -289,6 +286,16 @@ def _failure(
     if kind == "clip":
         return failure_draft(subject.clip(entities.picture))
     return None if intent in _OF_NO_MEASUREMENT else failure_draft(subject.picture(entities.picture))
+
+
+def _check_parts(subject: Subject, entities: Entities, kind: SubjectKind) -> None:
+    """Raise DataError where the question names a region or an event that there is not."""
+    if kind == "clip":
+        for event in entities.events:
+            subject.event(event, entities.picture)
+    elif kind == "picture" and len(entities.pictures) < 2:
+        for region in entities.regions:
+            subject.region(region, entities.picture)
 
 
 def _question_part(whole: Question, text: str) -> Question:

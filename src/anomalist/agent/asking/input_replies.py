@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from anomalist.agent.asking.draft import Draft, make_claim
-from anomalist.agent.asking.question import Entities, Question
+from anomalist.agent.asking.question import Entities, Question, strip_file_names
 from anomalist.agent.reasoning.claims import INPUT_ID
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.types.image import Record
@@ -35,8 +35,9 @@ _ASKED: dict[str, tuple[Characteristic, ...]] = {
 
 def asked_characteristics(question: Question) -> tuple[Characteristic, ...] | None:
     """What of the whole picture a question asks about; None where it asks about something else."""
+    plain = strip_file_names(question.plain)
     for pattern, names in _ASKED.items():
-        if re.search(pattern, question.plain):
+        if re.search(pattern, plain):
             return names
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from anomalist.agent.asking.draft import Draft, make_claim
-from anomalist.agent.asking.question import Entities, Question
+from anomalist.agent.asking.question import Entities, Question, strip_file_names
 from anomalist.agent.reasoning.wording import join_words, with_article
 from anomalist.agent.tools.decision import explain_severity
 from anomalist.agent.tools.pictures import (
@@ -184,7 +184,7 @@ def _score_claims(found: PictureFindings) -> list[Claim]:
 
 def _yes_or_no(plain: str, label: Label | None) -> str:
     """ "Yes: " or "No: " for a question about only one of defective and normal, where there is a verdict."""
-    asked = TAG_QUESTION.sub("", plain)
+    asked = strip_file_names(TAG_QUESTION.sub("", plain))
     bad, good = DEFECT_WORDS.search(asked) is not None, NORMAL_WORDS.search(asked) is not None
     if bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
         return ""
