@@ -309,3 +309,27 @@ def test_a_region_in_the_name_of_a_file_is_not_asked_about(tmp_path: Path) -> No
 def test_a_file_name_does_not_turn_yes_into_no(tmp_path: Path) -> None:
     reply = answer(scratched(tmp_path / "good.png"), "Is there anything on good.png?")
     assert "good.png is anomalous" in reply.text and not reply.text.startswith("No")
+
+
+@pytest.mark.parametrize(
+    ("question", "when_normal"),
+    [
+        ("Is it fine?", "Yes"),
+        ("Isn't it fine?", "Yes"),
+        ("Doesn't it look fine?", "Yes"),
+        ("Is it not fine?", "No"),
+        ("Is it defect-free?", "Yes"),
+        ("Is it free from defects?", "Yes"),
+        ("Is it flawless?", "Yes"),
+        ("Is it faultless?", "Yes"),
+        ("Is it defective?", "No"),
+        ("Isn't it defective?", "No"),
+        ("Is it not defective?", "Yes"),
+    ],
+)
+def test_yes_and_no_go_by_what_is_asked(
+    subject: Subject, good: Subject, question: str, when_normal: str
+) -> None:
+    otherwise = "No" if when_normal == "Yes" else "Yes"
+    assert answer(good, question).text.startswith(f"{when_normal}: good.png is normal")
+    assert answer(subject, question).text.startswith(f"{otherwise}: part.png is anomalous")
