@@ -32,7 +32,7 @@ DEFECT_WORDS = re.compile(
     r"\b(?:wrong|bad|defect\w*|fault(?!less)\w*|flaws?|damage\w*|broken|fail\w*|problems?|unusual|odd|anomal\w*|reject\w*)\b"
 )
 NORMAL_WORDS = re.compile(
-    r"\b(?:fine|ok|okay|good|normal|all right|alright|pass\w*|acceptable|in order|clean|accept\w*|flawless|faultless)\b"
+    r"\b(?:fine|ok|okay|good|normal|all right|alright|pass\w*|accept\w*|in order|clean|flawless|faultless)\b"
 )
 NEGATION = re.compile(
     r"\b(?:nothing|not|no|never|without|free (?:of|from)|(?<=-)free|don't|doesn't|didn't|isn't|none)\b"
