@@ -43,7 +43,7 @@ class Condition(Frozen):
     def words(self) -> str:
         """The same for people: "severity = critical or major"."""
         values = " or ".join(
-            "nothing" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+            "nothing" if value == "" else _number_text(value) if isinstance(value, float) else str(value)
             for value in self.values
         )
         return f"{self.column} {'contains' if self.operator == '~' else self.operator} {values}"
@@ -189,8 +189,14 @@ class QueryResult(Frozen):
     notes: tuple[str, ...] = ()
 
 
+def _number_text(value: float) -> str:
+    """The shortest text that is read back as the same number."""
+    text = f"{value:.15g}"
+    return text if float(text) == value else repr(value)
+
+
 def _quoted(value: Value) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = _number_text(value) if isinstance(value, float) else str(value)
     text = text.lower() if isinstance(value, bool) else text
     if _PLAIN.fullmatch(text) and text not in ("by", "with", "top", "of", "where"):
         return text
