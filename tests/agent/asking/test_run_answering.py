@@ -333,6 +333,18 @@ def test_pointing_at_one_picture_tells_its_verdict_and_no_tally_of_others(run: S
     assert reply.claims[0].text.startswith(f"{Path(bad.source).name} is anomalous")
 
 
+def test_a_share_of_what_no_adjective_names_is_told_in_a_sentence(run: Subject) -> None:
+    failed, scratched = count("status=error"), count("kinds=scratch")
+    reply = answer(run, "What percentage of the pictures could not be judged?")
+    assert f" of the pictures are ones that could not be judged: {failed} of 240." in reply.text
+    reply = answer(run, "What percentage are scratches?")
+    assert f" of the pictures are ones with scratch: {scratched} of 240." in reply.text
+    reply = answer(run, "What percentage could not be judged by product?")
+    assert reply.text.startswith("Share of ones that could not be judged by product (3): ")
+    compared = answer(run, "Compare brick with gravel.")
+    assert "% are anomalous (" in compared.text
+
+
 def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:
     found = search_records(replace(run, past=RECORDS))
     assert len(found.rows) < found.count == len(RECORDS)

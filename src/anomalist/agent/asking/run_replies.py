@@ -144,6 +144,12 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
     return " ".join(before), " ".join(after)
 
 
+def _part_words(query: Query) -> str:
+    """What the part of a share is: "anomalous", "ones that could not be judged"."""
+    before, after = phrase_conditions(query.part, query.table)
+    return " ".join(filter(None, [before, f"ones {after}" if after else ""]))
+
+
 _CLOCK_WORDS = {">=": "at {} or later", "<": "before {}", ">": "after {}", "<=": "up to {}", "=": "at {}"}
 
 
@@ -205,7 +211,9 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
     groups = [f"{_group_name(row[: _keys(result)])}{after} {_group_value(query, row)}" for row in result.rows]
     more = f", and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
     by = join_words([*([query.trend] if query.trend else []), *query.by])
-    what = {"count": "Counts", "share": f"Share that is {phrase_conditions(query.part)[0] or 'so'}"}
+    so = phrase_conditions(query.part, query.table)
+    share = f"Share of {_part_words(query)}" if so[1] else f"Share that is {so[0]}"
+    what = {"count": "Counts", "share": share}
     by += f" ({len(result.rows)})" if len(result.rows) > 1 and query.top is None else ""
     sentence = f"{what.get(query.measure, f'{query.measure.capitalize()} of {query.of}')} by {by}: "
     sentence += f"{', '.join(groups[:MAX_LISTED]) or 'none'}{more}."
@@ -244,10 +252,9 @@ def _single_sentence(result: QueryResult) -> str:
             else f"There is none: no {what} fit."
         )
     if query.measure == "share":
-        part = phrase_conditions(query.part)
         count = round(result.value * result.matched)
-        words = " ".join(filter(None, part))
-        return f"{percent_text(result.value)} of the {what} are {words}: {count:,} of {result.matched:,}."
+        share = f"{percent_text(result.value)} of the {noun_phrase(query, 2)}"
+        return f"{share} are {_part_words(query)}: {count:,} of {result.matched:,}."
     return f"The {query.measure} of {query.of} over {result.matched:,} {what} is {result.value:.3g}."
 
 
@@ -327,8 +334,7 @@ def _comparison_sentences(result: QueryResult) -> list[str]:
         a, b = (group.value if query.measure != "count" else group.of for group in result.groups)
         noun = _NOUNS[query.table][1] if query.measure == "count" else f"{query.measure} of {query.of}"
         return [f"{first}: {cell_text(a)} {noun}; {second}: {cell_text(b)} {noun}."]
-    part = phrase_conditions(query.part)[0] or "so"
-    texts = []
+    texts, part = [], _part_words(query)
     for words, group in ((first, one), (second, other)):
         share = f"{percent_text(group.value)} are {part}" if group.value is not None else "none was found"
         count = round((group.value or 0) * group.of)
