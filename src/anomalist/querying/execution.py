@@ -38,7 +38,7 @@ LISTED: dict[TableName, tuple[str, ...]] = {
 _ORDER: dict[TableName, str] = {
     "pictures": "severity DESC NULLS LAST, p_value NULLS LAST, score DESC NULLS LAST, name",
     "regions": "severity DESC NULLS LAST, size DESC, name, region",
-    "clips": "severity DESC NULLS LAST, events DESC, name",
+    "clips": "coalesce(severity, 0) DESC, events DESC NULLS LAST, name",
     "events": "severity DESC, score DESC, name, event",
     "claims": "name, part, number",
     "rules": "similarity DESC, name",

@@ -20,6 +20,7 @@ from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.tables import tables_of_records
 from anomalist.types.common import SEVERITIES, Answer
+from tests.report.clip_records import clip, dark, event, failed
 
 RECORDS = tuple(picture_records(240))
 
@@ -32,6 +33,13 @@ def run(tmp_path: Path) -> Subject:
 @pytest.fixture
 def night(tmp_path: Path) -> Subject:
     return Subject(clips=tuple(clip_records(40)), cases=tmp_path / "cases.sqlite")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Subject:
+    """A clip of each label, and one that could not be read."""
+    clips = (clip("yard.mp4", event()), clip("calm.mp4"), dark("dark.mp4"), failed("broken.mp4"))
+    return Subject(clips=clips, cases=tmp_path / "cases.sqlite")
 
 
 def talk(subject: Subject, *questions: str) -> list[Answer]:
@@ -343,6 +351,13 @@ def test_a_share_of_what_no_adjective_names_is_told_in_a_sentence(run: Subject) 
     assert reply.text.startswith("Share of ones that could not be judged by product (3): ")
     compared = answer(run, "Compare brick with gravel.")
     assert "% are anomalous (" in compared.text
+
+
+def test_what_was_not_judged_is_no_group_without_a_name(mixed: Subject) -> None:
+    reply = answer(mixed, "What happened last night?")
+    assert "anomalous 1, normal 1, undecided 1, not judged 1." in reply.text
+    reply = answer(mixed, "How many clips by severity?")
+    assert "not known 2" in reply.text and "none 1" in reply.text
 
 
 def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:

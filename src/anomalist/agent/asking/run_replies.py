@@ -208,7 +208,7 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
         return [_single_sentence(result)]
     lead = [_total_sentence(result)] if query.measure != "share" and form == "plain" else []
     after = ":" if query.by[-1:] == ("hour",) else ""  # two numbers side by side
-    groups = [f"{_group_name(row[: _keys(result)])}{after} {_group_value(query, row)}" for row in result.rows]
+    groups = [f"{_group_name(result, row)}{after} {_group_value(query, row)}" for row in result.rows]
     more = f", and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
     by = join_words([*([query.trend] if query.trend else []), *query.by])
     so = phrase_conditions(query.part, query.table)
@@ -227,8 +227,11 @@ def _keys(result: QueryResult) -> int:
     return len(result.query.by) + (result.query.trend is not None)
 
 
-def _group_name(keys: Sequence[Value | None]) -> str:
-    return " ".join("(none)" if key is None or key == "" else str(key) for key in keys)
+def _group_name(result: QueryResult, row: Sequence[Value | None]) -> str:
+    """The values of a group; no label and no severity are told apart from "none"."""
+    empty = {"label": "not judged", "severity": "not known"}
+    keys = zip(result.columns[: _keys(result)], row, strict=False)
+    return " ".join(empty.get(name, "(none)") if key in (None, "") else str(key) for name, key in keys)
 
 
 def _group_value(query: Query, row: Sequence[Value | None]) -> str:
@@ -264,9 +267,7 @@ def _bare_numbers(result: QueryResult) -> list[str]:
     if result.query.measure == "list":
         return [f"{result.matched} of {result.of}"]
     if _keys(result):
-        return [
-            f"{_group_name(row[: _keys(result)])}: {cell_text(row[-1])}" for row in result.rows[:MAX_LISTED]
-        ]
+        return [f"{_group_name(result, row)}: {cell_text(row[-1])}" for row in result.rows[:MAX_LISTED]]
     return [cell_text(result.rows[0][-1]) if result.rows else "0"]
 
 
@@ -304,6 +305,8 @@ def _order_words(query: Query) -> str:
 
 
 def _cell_phrase(column: str, cell: Value | None) -> str:
+    if column == "label" and not cell:
+        return "not judged"
     if cell is None or cell == "" or (column == "severity" and cell == "none"):
         return ""
     words = {"severity": "severity {}", "p_value": "p = {}", "score": "score {}", "size": "{} of the area",
