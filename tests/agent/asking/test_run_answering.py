@@ -353,6 +353,27 @@ def test_a_share_of_what_no_adjective_names_is_told_in_a_sentence(run: Subject) 
     assert "% are anomalous (" in compared.text
 
 
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Which clips could not be judged?", {"dark.mp4", "broken.mp4"}),
+        ("Which clips couldn't you judge?", {"dark.mp4", "broken.mp4"}),
+        ("How many clips were not judged?", {"dark.mp4", "broken.mp4"}),
+        ("Which clips could not be read?", {"broken.mp4"}),
+        ("Which clips are undecided?", {"dark.mp4"}),
+        ("Was any camera black?", {"dark.mp4"}),
+        ("Which clips are not undecided?", {"yard.mp4", "calm.mp4", "broken.mp4"}),
+    ],
+)
+def test_clips_that_were_not_judged_are_those_that_failed_too(
+    mixed: Subject, question: str, names: set[str]
+) -> None:
+    reply = answer(mixed, question)
+    assert {clip.source for clip in mixed.clips if clip.source in reply.text} == names
+    assert f"{len(names)} " in reply.text and reply.dropped == ()
+    parse_query(reply.query or "")
+
+
 def test_what_was_not_judged_is_no_group_without_a_name(mixed: Subject) -> None:
     reply = answer(mixed, "What happened last night?")
     assert "anomalous 1, normal 1, undecided 1, not judged 1." in reply.text

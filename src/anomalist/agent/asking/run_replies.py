@@ -118,7 +118,8 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
     """
     before, after = [], []
     for each in conditions:
-        values = " or ".join(str(value) for value in each.values)
+        empty = "not judged" if each.column == "label" else "nothing"
+        values = " or ".join(empty if value == "" else str(value) for value in each.values)
         if each.operator == "=" and each.column in ("label", "severity"):
             before.append(values)
         elif each.operator == "=" and each.column in ("product", "folder", "profile", "camera", "name"):
@@ -137,7 +138,9 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
         elif each.operator == ">=" and each.column == "severity":
             after.append(f"of severity {values} or worse")
         elif each.operator == "!=" and each.column == "label":
-            after.append(f"not {values}" if table == "pictures" else f"on pictures that are not {values}")
+            whole = table in ("pictures", "clips")
+            source = "of clips" if table == "events" else "on pictures"
+            after.append(f"not {values}" if whole else f"{source} that are not {values}")
         else:
             after.append(f"with {each.words}")
     after += _times_of_day(conditions)

@@ -376,9 +376,8 @@ def _phrases(state: ReadingState, vocabulary: RunVocabulary) -> None:
     state.ungrouped = state.text
     if state.about == "clips":
         _take_phrases(state, words.events, "events")
-        if not state.where and state.take(words.camera_trouble.pattern):
-            state.where.append(words.camera_trouble.condition)
-            state.table = "clips"
+        if not state.where:
+            _take_phrases(state, words.camera_trouble, "clips")
     labels = [each for each in words.conditions if each.condition.column == "label"]
     named = {str(each.condition.values[0]) for each in labels if each.pattern.search(state.text)}
     if len(named) > 1 and re.search(r"\bhow many\b|\band\b|\bversus\b|\bvs\b", state.text) and not state.by:

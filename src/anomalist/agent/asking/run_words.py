@@ -90,7 +90,7 @@ class RunWords:
     Parameters
     ----------
     conditions, events : phrases of pictures and clips, and of events.
-    camera_trouble : what a camera that shows nothing is called.
+    camera_trouble : what clips that were not judged, and cameras that show nothing, are called.
     places : patterns by place.
     groups : patterns by column.
     measures : patterns by measure, in the order in which they count.
@@ -99,7 +99,7 @@ class RunWords:
 
     conditions: tuple[Phrase, ...]
     events: tuple[Phrase, ...]
-    camera_trouble: Phrase
+    camera_trouble: tuple[Phrase, ...]
     places: Mapping[str, re.Pattern[str]]
     groups: Mapping[str, tuple[str, ...]]
     measures: Mapping[Measure, re.Pattern[str]]
@@ -130,14 +130,15 @@ class _PhraseEntry(Frozen):
 
     def phrase(self) -> Phrase:
         column, operator, value = re.fullmatch(r"(\w+)(!=|<=|>=|=|<|>|~)(.*)", self.when).groups()  # type: ignore[union-attr]
-        condition = Condition(column=column, operator=cast("Operator", operator), values=(value,))
+        values = tuple(value.split("|"))
+        condition = Condition(column=column, operator=cast("Operator", operator), values=values)
         return Phrase(_any_of(self.patterns), condition)
 
 
 class _WordsFile(Frozen):
     condition: tuple[_PhraseEntry, ...]
     event: tuple[_PhraseEntry, ...]
-    camera_trouble: _PhraseEntry
+    camera_trouble: tuple[_PhraseEntry, ...]
     place: dict[str, tuple[str, ...]]
     group: dict[str, tuple[str, ...]]
     measure: dict[str, tuple[str, ...]]
@@ -151,7 +152,7 @@ def run_words() -> RunWords:
     return RunWords(
         conditions=tuple(entry.phrase() for entry in file.condition),
         events=tuple(entry.phrase() for entry in file.event),
-        camera_trouble=file.camera_trouble.phrase(),
+        camera_trouble=tuple(entry.phrase() for entry in file.camera_trouble),
         places={place: _any_of(patterns) for place, patterns in file.place.items()},
         groups=file.group,
         measures={cast("Measure", each): _any_of(patterns) for each, patterns in file.measure.items()},
