@@ -38,9 +38,8 @@ from anomalist.agent.asking.run_reasons import (
     why_draft,
 )
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft, query_draft
-from anomalist.agent.asking.run_steps import About
 from anomalist.agent.asking.run_tables import RunTables, run_tables
-from anomalist.agent.asking.run_words import asks_time_of_day, run_words
+from anomalist.agent.asking.run_words import About, asks_time_of_day, run_words
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.querying.execution import run_query

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, STEPS, About, ReadingState
+from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, STEPS
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
-from anomalist.agent.asking.run_words import run_words
+from anomalist.agent.asking.run_words import About, ReadingState, run_words
 from anomalist.querying.query import Condition, Query
 from anomalist.types.names import names_source
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
 from anomalist.agent.asking.run_words import (
@@ -21,14 +20,12 @@ from anomalist.agent.asking.run_words import (
     TIME_OPERATORS,
     TIME_WORDS,
     Phrase,
+    ReadingState,
     clock_of,
     run_words,
 )
 from anomalist.querying.columns import TableName
-from anomalist.querying.query import Condition, Measure, Operator, Trend
-
-About = Literal["pictures", "clips"]
-"""What a run holds."""
+from anomalist.querying.query import Condition, Measure, Operator
 
 ANOMALOUS = Condition(column="label", values=("anomalous",))
 DEFECT_NOUN = re.compile(
@@ -124,56 +121,6 @@ _MEASURED_COLUMNS = {
     "duration": r"(?:durations?|lengths?)",
     "milliseconds": r"(?:inspection )?times?",
 }
-
-
-@dataclass
-class ReadingState:
-    """What was read so far; ``text`` has blanks where it was read."""
-
-    text: str
-    about: About
-    where: list[Condition] = field(default_factory=list)
-    by: list[str] = field(default_factory=list)
-    trend: Trend | None = None
-    measure: Measure | None = None
-    of: str | None = None
-    part: tuple[Condition, ...] = ()
-    sort: str | None = None
-    top: int | None = None
-    table: TableName | None = None
-    stated: set[str] = field(default_factory=set)
-    ungrouped: str = ""
-    listing: bool = False
-
-    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
-        """The first match of a pattern, which is blanked."""
-        found = re.search(pattern, self.text)
-        if found:
-            self.blank(found)
-        return found
-
-    def blank(self, found: re.Match[str]) -> None:
-        """Mark a match as read."""
-        self.text = f"{self.text[: found.start()]} \x00 {self.text[found.end() :]}"
-
-    def add(self, column: str, operator: Operator, value: str | float) -> None:
-        """Add a condition."""
-        self.where.append(Condition(column=column, operator=operator, values=(value,)))
-
-    def group(self, column: str) -> None:
-        """Group by a column, or by a length of time."""
-        if column == "hour of day":
-            self.by.append("hour")
-        elif column in ("day", "hour", "week", "month"):
-            self.trend = cast("Trend", column)
-        elif column not in self.by:
-            self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
-        self.stated.add("by")
-
-    @property
-    def columns(self) -> set[str]:
-        """Columns of the conditions so far."""
-        return {each.column for each in self.where}
 
 
 def _feedback(state: ReadingState, vocabulary: RunVocabulary) -> None:

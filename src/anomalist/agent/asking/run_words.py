@@ -1,17 +1,21 @@
-"""Words of questions about runs, and the parts of a query that they stand for: ``run_words.toml``."""
+"""Words of questions about runs, what they stand for in a query (``run_words.toml``), and what was read."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
-from anomalist.querying.query import Condition, Measure, Operator, clock_time
+from anomalist.querying.columns import TableName
+from anomalist.querying.query import Condition, Measure, Operator, Trend, clock_time
 from anomalist.types.common import Frozen
+
+About = Literal["pictures", "clips"]
+"""What a run holds."""
 
 WORDS_FILE = Path(__file__).with_name("run_words.toml")
 
@@ -162,3 +166,53 @@ def run_words() -> RunWords:
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])")
+
+
+@dataclass
+class ReadingState:
+    """What was read so far; ``text`` has blanks where it was read."""
+
+    text: str
+    about: About
+    where: list[Condition] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+    trend: Trend | None = None
+    measure: Measure | None = None
+    of: str | None = None
+    part: tuple[Condition, ...] = ()
+    sort: str | None = None
+    top: int | None = None
+    table: TableName | None = None
+    stated: set[str] = field(default_factory=set)
+    ungrouped: str = ""
+    listing: bool = False
+
+    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
+        """The first match of a pattern, which is blanked."""
+        found = re.search(pattern, self.text)
+        if found:
+            self.blank(found)
+        return found
+
+    def blank(self, found: re.Match[str]) -> None:
+        """Mark a match as read."""
+        self.text = f"{self.text[: found.start()]} \x00 {self.text[found.end() :]}"
+
+    def add(self, column: str, operator: Operator, value: str | float) -> None:
+        """Add a condition."""
+        self.where.append(Condition(column=column, operator=operator, values=(value,)))
+
+    def group(self, column: str) -> None:
+        """Group by a column, or by a length of time."""
+        if column == "hour of day":
+            self.by.append("hour")
+        elif column in ("day", "hour", "week", "month"):
+            self.trend = cast("Trend", column)
+        elif column not in self.by:
+            self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
+        self.stated.add("by")
+
+    @property
+    def columns(self) -> set[str]:
+        """Columns of the conditions so far."""
+        return {each.column for each in self.where}
