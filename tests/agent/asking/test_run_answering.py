@@ -341,6 +341,46 @@ def test_pointing_at_one_picture_tells_its_verdict_and_no_tally_of_others(run: S
     assert reply.claims[0].text.startswith(f"{Path(bad.source).name} is anomalous")
 
 
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Did the rejects get worse over time?", "share label=anomalous of pictures trend day"),
+        ("Did it get worse over time?", "share label=anomalous of pictures trend day"),
+        ("Did the critical ones get worse?", "share severity=critical of pictures trend day"),
+        ("Are the scratches getting worse?", "share kinds=scratch of pictures trend day"),
+        ("Are the good parts getting better?", "share label=normal of pictures trend day"),
+        ("Is the reject rate of bricks getting worse?",
+         "share label=anomalous of pictures where product=brick trend day"),
+        ("What percentage of the rejects is critical?",
+         "share severity=critical of pictures where label=anomalous"),
+        ("What percentage of bricks is critical?", "share severity=critical of pictures where product=brick"),
+        ("What percentage of the defects is on the left?",
+         "share place=left of regions where label!=normal"),
+    ],
+)  # fmt: skip
+def test_a_share_is_of_what_the_question_names(run: Subject, question: str, query: str) -> None:
+    reply = answer(run, question)
+    assert (reply.query, reply.dropped) == (query, ())
+
+
+def test_a_share_that_follows_a_count_is_of_what_was_counted(run: Subject) -> None:
+    _, share = talk(run, "How many bricks are critical?", "and what percentage is that?")
+    assert share.query == "share severity=critical of pictures where product=brick"
+    _, rate = talk(run, "How many bricks are critical?", "and the reject rate?")
+    assert rate.query == "share label=anomalous of pictures where product=brick"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Did it get worse over time?", "share label=anomalous of clips trend day"),
+        ("What percentage of events is speeding?", "share kind=speed of events"),
+    ],
+)
+def test_a_share_of_clips_or_of_events(night: Subject, question: str, query: str) -> None:
+    assert answer(night, question).query == query
+
+
 def test_a_share_of_what_no_adjective_names_is_told_in_a_sentence(run: Subject) -> None:
     failed, scratched = count("status=error"), count("kinds=scratch")
     reply = answer(run, "What percentage of the pictures could not be judged?")

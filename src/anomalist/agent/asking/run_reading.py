@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, STEPS
+from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, FINDING_COLUMNS, STEPS
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
 from anomalist.agent.asking.run_words import About, ReadingState, run_words
 from anomalist.querying.query import Condition, Query
@@ -26,6 +26,9 @@ _SPELT = (
 )  # fmt: skip
 _ROW_NOUN = re.compile(
     r"\b(?:pictures?|images?|photos?|parts?|pieces?|ones?|tiles?|boards?|products?|rejects?|samples?|items?|units?)\b"
+)
+_SHARE_OF = re.compile(
+    r"\b(?:percentage|percent|per cent|share|fraction|proportion|%) of (?:(?:all|the|our|these|those) )*"
 )
 _ADJECTIVES = (
     r"(?:the )?(?:critical|major|moderate|minor|severe|undecided|anomalous|normal|bad|good|failed|rejected)\b"
@@ -50,7 +53,7 @@ class RunReading:
     query : None where nothing to ask for was found.
     unread : words that no part of the query stands for.
     where : conditions alone, for questions that are no query, and for follow-ups.
-    stated : the parts that the question itself names: "measure", "by", "top", "where".
+    stated : the parts that the question itself names: "measure", "part", "by", "top", "where".
     corrected : words that were read as others, by spelling: (as typed, as read).
     asked : the question, in lower case.
     """
@@ -87,6 +90,7 @@ def read_run_question(
         return RunReading(overview, stated=frozenset({"measure", "by"}), asked=asked)
     for step in STEPS:
         step(state, vocabulary)
+    _name_part(state, plain)
     if about == "clips":
         _choose_clip_table(state, plain)
     else:
@@ -110,7 +114,7 @@ def merge_follow_up(before: Query, reading: RunReading) -> Query:
         changes |= {"measure": asked.measure, "of": asked.of, "part": asked.part, "by": asked.by}
         changes |= {"trend": asked.trend, "sort": asked.sort, "top": asked.top, "show": ()}
         if asked.measure == "share":
-            changes["where"] = tuple(each for each in where if each not in asked.part)
+            changes |= _share_of_follow_up(asked, where, named="part" in reading.stated)
     if asked is not None and "by" in reading.stated:
         changes |= {"by": asked.by, "trend": asked.trend}
         if before.measure == "list" and "measure" not in reading.stated:
@@ -118,6 +122,15 @@ def merge_follow_up(before: Query, reading: RunReading) -> Query:
     if asked is not None and "top" in reading.stated:
         changes |= {"top": asked.top, "sort": asked.sort}
     return before.replace(**changes)
+
+
+def _share_of_follow_up(asked: Query, where: Sequence[Condition], *, named: bool) -> dict[str, object]:
+    """What a share that follows a query is of: "How many are critical?", "and what percentage is that?"."""
+    found = tuple(each for each in where if each.column in FINDING_COLUMNS)
+    if not named and found:
+        return {"part": found, "where": tuple(each for each in where if each not in found)}
+    dropped = found if all(each.column == "label" for each in asked.part) else asked.part
+    return {"where": tuple(each for each in where if each not in dropped)}
 
 
 def names_in(text: str, sources: Iterable[str]) -> list[str]:
@@ -166,10 +179,29 @@ def _is_known_word(word: str, vocabulary: RunVocabulary) -> bool:
     return any(phrase.pattern.fullmatch(word) for phrase in (*words.conditions, *words.events))
 
 
+def _name_part(state: ReadingState, plain: str) -> None:
+    """Take what a share is of from the conditions: "are the rejects getting worse", "percentage of bad ones".
+
+    In "what percentage of the rejects is critical" the rejects are the whole.
+    """
+    if state.measure != "share":
+        return
+    named = [each for each in state.where if each.column in FINDING_COLUMNS]
+    whole = _SHARE_OF.search(plain)
+    wholes = [p.condition for p in run_words().conditions if whole and p.pattern.match(plain, whole.end())]
+    named = [each for each in named if each not in wholes] or named
+    if state.part_guessed and named:
+        state.part, state.part_guessed = tuple(named), False
+    state.where = [each for each in state.where if each not in state.part]
+    state.stated |= set() if state.part_guessed else {"part"}
+
+
 def _choose_clip_table(state: ReadingState, plain: str) -> None:
     """Clips where they are counted or judged, else their events."""
     if "kind" in state.by:
         state.table = "events"
+    if state.measure == "share" and all(each.column in ("label", "status") for each in state.part):
+        state.table = "clips"  # each event is of an anomalous clip
     if state.table is None:
         asks_clips = (
             re.search(r"\b(?:clips?|videos?|recordings?|films?)\b", plain) or "label" in state.columns
@@ -191,7 +223,8 @@ def _choose_table(state: ReadingState, plain: str) -> None:
         counted = state.measure == "count" and (
             kinds or (objects and not state.by and "label" not in columns)
         )
-        if counted or "place" in columns or (kinds and state.by):
+        placed = "place" in columns or any(each.column == "place" for each in state.part)
+        if counted or placed or (kinds and state.by):
             state.table = "regions"
     state.table = state.table or "pictures"
     if state.table == "regions":

@@ -28,6 +28,9 @@ from anomalist.querying.columns import TableName
 from anomalist.querying.query import Condition, Measure, Operator
 
 ANOMALOUS = Condition(column="label", values=("anomalous",))
+FINDING_COLUMNS = ("label", "severity", "status", "kind", "kinds", "place")
+"""Columns of what was found, not of what was inspected."""
+
 DEFECT_NOUN = re.compile(
     r"\b(?:defects?|faults?|flaws?|anomal(?:y|ies)|spots?|regions?|marks?|damages?|findings?)\b"
 )
@@ -298,7 +301,7 @@ def _groups(state: ReadingState, vocabulary: RunVocabulary) -> None:
         hourly = re.search(r"(?:day|shift)\b", found[0]) and "days" not in found[0]
         state.trend = "hour" if hourly else state.trend or "day"
         if state.measure is None and re.search(r"worse|better", found[0]):
-            state.measure, state.part = "share", (ANOMALOUS,)
+            state.measure, state.part, state.part_guessed = "share", (ANOMALOUS,), True
         state.stated.add("by")
     if state.take(r"\b(?:what|which) (?:kinds?|types?|sorts?)(?: of)?\b") and not state.by:
         state.group("kind")
@@ -426,11 +429,7 @@ def _measures(state: ReadingState, vocabulary: RunVocabulary) -> None:
             state.measure = measure
             state.stated.add("measure")
             if measure == "share":
-                named = [
-                    each for each in state.where if each.column in ("label", "severity", "status", "kinds")
-                ]
-                state.part = tuple(named or [ANOMALOUS])
-                state.where = [each for each in state.where if each not in state.part]
+                state.part, state.part_guessed = (ANOMALOUS,), True
         state.blank(found)
         if measure != "list":
             break

@@ -170,7 +170,10 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 @dataclass
 class ReadingState:
-    """What was read so far; ``text`` has blanks where it was read."""
+    """What was read so far; ``text`` has blanks where it was read.
+
+    ``part_guessed``: no word said the share of what it is, so that what the question names may say it.
+    """
 
     text: str
     about: About
@@ -180,6 +183,7 @@ class ReadingState:
     measure: Measure | None = None
     of: str | None = None
     part: tuple[Condition, ...] = ()
+    part_guessed: bool = False
     sort: str | None = None
     top: int | None = None
     table: TableName | None = None
