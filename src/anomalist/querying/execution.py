@@ -47,6 +47,17 @@ _ORDER: dict[TableName, str] = {
 """Order of a list that names none: the most urgent first."""
 
 
+_WHOLE: dict[TableName, TableName] = {
+    "pictures": "pictures", "regions": "pictures", "clips": "clips", "events": "clips",
+}  # fmt: skip
+"""The tables of what was inspected, which hold groups that a table of what was found lacks."""
+
+_PLACES = {
+    "run", "source", "name", "folder", "product", "profile", "camera", "time", "day", "clock", "hour",
+}  # fmt: skip
+"""Columns of what was inspected."""
+
+
 def run_query(tables: Tables, query: Query, today: datetime.date | None = None) -> QueryResult:
     """Run a query on tables.
 
@@ -113,7 +124,8 @@ class _Statement:
             tuple(_plain(cell, severity) for cell, severity in zip(row, by_severity, strict=True))
             for row in rows
         )
-        slope = _slope([_number(row[-1]) for row in rows]) if query.trend and not query.by else None
+        in_order = query.trend and not query.by and query.top is None and not query.sorts_groups
+        slope = _slope([_number(row[-1]) for row in rows]) if in_order else None
         notes = []
         if query.top is not None and query.measure == "list" and matched > len(rows):
             notes.append(f"{len(rows)} of {matched:,} are listed, as asked")
@@ -183,12 +195,36 @@ class _Statement:
         counted = ["count(*)"] if query.measure != "count" else []
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
-        order = numbers if query.trend and query.top is None else f"{last} DESC NULLS LAST, {numbers}"
+        way = "ASC" if query.lowest_first else "DESC"
+        by_time = query.trend and query.top is None and not query.sorts_groups
+        order = numbers if by_time else f"{last} {way} NULLS LAST, {numbers}"
         sql = (
             f"SELECT {', '.join([*keys, *counted, measure])} {self._from} GROUP BY {numbers} ORDER BY {order}"
         )
         columns = [*names, *(["count"] if counted else []), self._measured]
-        return columns, _first_with_ties(self._tables.rows(sql, [*bound, *self._values]), query.top)
+        rows = self._tables.rows(sql, [*bound, *self._values])
+        if query.lowest_first:
+            rows = self._lowest_of_judged(rows, keys)
+        return columns, _first_with_ties(rows, query.top)
+
+    def _lowest_of_judged(self, rows: list[tuple[Any, ...]], keys: list[str]) -> list[tuple[Any, ...]]:
+        """Groups from the lowest up: none counts as none only where something was judged.
+
+        Of groups of what was inspected (products, cameras, days) those that are no rows count 0, too.
+        """
+        query = self._query
+        whole = _WHOLE.get(query.table)
+        if whole is None or query.alike is not None or not set(query.by) <= _PLACES:
+            return rows
+        placed = [each for each in query.where if each.column in _PLACES]
+        text, values = _where(self._tables, whole, placed, self._day)
+        sql = f"SELECT DISTINCT {', '.join(keys)} FROM {whole} WHERE {text} "
+        judged = self._tables.rows(f"{sql} AND label IN ('normal', 'anomalous') ORDER BY ALL", values)
+        inside, there = set(judged), {row[: len(keys)] for row in rows}
+        known = [row for row in rows if row[-1] != 0 or row[: len(keys)] in inside]
+        if query.measure == "count":
+            known = [(*key, 0) for key in judged if key not in there] + known
+        return known
 
     def _comparison(self, of: int, matched: int) -> QueryResult:
         """The measure in each of the two groups; of shares the test of no difference, too."""

@@ -341,6 +341,73 @@ def test_pointing_at_one_picture_tells_its_verdict_and_no_tally_of_others(run: S
     assert reply.claims[0].text.startswith(f"{Path(bad.source).name} is anomalous")
 
 
+BAD = "where label=anomalous by"
+SHARE = "share label=anomalous of"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Which product has the most rejects?", f"count pictures {BAD} product top 1"),
+        ("Which product has the least rejects?", f"count pictures {BAD} product sort count top 1"),
+        ("Which product has the fewest defects?", f"count pictures {BAD} product sort count top 1"),
+        ("Which product failed least often?", f"count pictures {BAD} product sort count top 1"),
+        ("Which day had the fewest rejects?",
+         "count pictures where label=anomalous trend day sort count top 1"),
+        ("At what time of day do the fewest defects occur?", f"count pictures {BAD} hour sort count top 1"),
+        ("Which product has the highest reject rate?", f"{SHARE} pictures by product top 1"),
+        ("Which product has the lowest reject rate?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which product is the worst?", f"{SHARE} pictures by product top 1"),
+        ("Which product is the best?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which product is the least defective?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which shift has the best yield?", "share label=normal of pictures by folder top 1"),
+        ("Which shift has the worst yield?", "share label=normal of pictures by folder sort share top 1"),
+        ("Which product has the lowest average score?", "mean score pictures by product sort mean top 1"),
+        ("Which product has the highest score?", "max score pictures by product top 1"),
+        ("Which product has the highest severity?", "max severity pictures by product top 1"),
+        ("Which kind is the most frequent?", f"count pictures {BAD} kind top 1"),
+        ("Which kind is the least common?", f"count pictures {BAD} kind sort count top 1"),
+        ("Which severity is the most frequent?", f"count pictures {BAD} severity top 1"),
+        ("Which kind is the worst?", f"max severity pictures {BAD} kind top 1"),
+        ("Which place has the most defects?", "count regions where label!=normal by place top 1"),
+        ("Which products failed?", f"count pictures {BAD} product"),
+        ("Which shifts had critical parts?", "count pictures where severity=critical by folder"),
+        ("Which product got worse?", f"{SHARE} pictures by product trend day"),
+        ("Which is the smallest defect?", "list regions where label!=normal sort size top 1"),
+        ("Which pictures almost failed?", "list pictures where label=normal sort p_value top 10"),
+        ("Which rejects are closest to the threshold?",
+         "list pictures where label=anomalous sort -p_value top 10"),
+    ],
+)  # fmt: skip
+def test_the_group_or_picture_at_the_end_that_is_asked_for(run: Subject, question: str, query: str) -> None:
+    reply = answer(run, question)
+    assert (reply.query, reply.dropped) == (query, ())
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "In which places are the fewest defects?",
+        "Which product is the least critical?",
+        "Which product has the smallest defect?",
+        "How many pictures have the highest severity?",
+    ],
+)
+def test_an_extreme_that_no_query_tells_is_not_answered_with_another(run: Subject, question: str) -> None:
+    reply = answer(run, question)
+    assert (reply.answered, reply.intent) == (False, "unread")
+
+
+def test_the_least_of_clips_and_cameras(mixed: Subject) -> None:
+    clips = (*mixed.clips, clip("pier.mp4", scene="pier"), failed("gone.mp4").replace(scene="gate"))
+    cameras = replace(mixed, clips=clips)
+    fewest = answer(cameras, "Which camera had the fewest events?")
+    assert "pier 0" in fewest.text and "gate" not in fewest.text and fewest.dropped == ()
+    best, rows = talk(cameras, "Which camera is the best?", "Which ones?")
+    assert "pier 0 % (0 of 1)" in best.text and "gate" not in best.text
+    assert rows.answered and rows.query == "list clips where label=anomalous"
+
+
 @pytest.mark.parametrize(
     ("question", "query"),
     [

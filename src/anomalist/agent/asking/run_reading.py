@@ -96,6 +96,7 @@ def read_run_question(
     else:
         _choose_table(state, plain)
         _only_anomalous(state, plain)
+        _choose_side(state)
     _judge_groups(state, plain)
     words = re.findall(r"[\w'%-]+", state.text)
     unread = tuple(word for word in words if not run_words().is_filler(word))
@@ -259,6 +260,17 @@ def _only_anomalous(state: ReadingState, plain: str) -> None:
         state.where.append(ANOMALOUS)
 
 
+def _choose_side(state: ReadingState) -> None:
+    """Nearest to the threshold are the normal ones of the lowest p-value, or others of the highest."""
+    if state.sort != "p_value" or state.top is None:
+        return
+    labels = [each for each in state.where if each.column == "label"]
+    if not labels:
+        state.add("label", "=", "normal")
+    elif labels[0] in (ANOMALOUS, Condition(column="label", operator="!=", values=("normal",))):
+        state.sort = "-p_value"
+
+
 def _query(state: ReadingState, where: tuple[Condition, ...]) -> Query | None:
     """The query of what was read; None where nothing says what is asked for."""
     grouped = bool(state.by or state.trend)
@@ -281,6 +293,6 @@ def _query(state: ReadingState, where: tuple[Condition, ...]) -> Query | None:
         part=state.part if measure == "share" else (),
         by=tuple(state.by),
         trend=state.trend,
-        sort=state.sort if measure == "list" else None,
+        sort=state.sort if measure == "list" else (measure or "list") if grouped and state.lowest else None,
         top=state.top,
     )

@@ -218,6 +218,7 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
     share = f"Share of {_part_words(query)}" if so[1] else f"Share that is {so[0]}"
     what = {"count": "Counts", "share": share}
     by += f" ({len(result.rows)})" if len(result.rows) > 1 and query.top is None else ""
+    by += ", the lowest first" if query.lowest_first else ""
     sentence = f"{what.get(query.measure, f'{query.measure.capitalize()} of {query.of}')} by {by}: "
     sentence += f"{', '.join(groups[:MAX_LISTED]) or 'none'}{more}."
     if result.slope is not None:

@@ -62,6 +62,26 @@ def clock_of(words: str, beside: str = "") -> str | None:
     return None if number is None else clock_time(f"{number[0]} {half[0] if half else ''}")
 
 
+_SO_MANY = (
+    r"(?= (?:[\w-]+ ){0,2}"
+    r"(?:number|count|amount|share|percentage|proportion|fraction|rate|quota|ratio|yield)s?\b)"
+)
+_EXTREMES = (
+    ("worst", r"(?:worst|worse)"),
+    ("best", r"(?:best|better)"),
+    ("least", r"(?:least(?! (?:severe|critical|serious))(?: (?:common|frequent|often|of))?)"),
+    ("least", rf"(?:fewest|fewer|rarest|(?:lowest|lower|smallest|smaller){_SO_MANY})"),
+    ("most", r"(?:most(?: (?:common|frequent|often|of))?)"),
+    ("most", rf"(?:more|commonest|(?:highest|higher|largest|biggest){_SO_MANY})"),
+)
+"""Words by which one group is chosen; "highest" and "lowest" only of a number or a share."""
+
+FREQUENCY = re.compile(r"\b(?:common|frequent|often|rarest|commonest)\b")
+SUPERLATIVE = re.compile(
+    rf"\b(?:{'|'.join(words for _, words in _EXTREMES)}|only"
+    r"|highest|lowest|largest|biggest|smallest|longest|shortest)\b"
+)
+
 NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "twenty": 20, "a": 1, "an": 1,
@@ -184,6 +204,7 @@ class ReadingState:
     of: str | None = None
     part: tuple[Condition, ...] = ()
     part_guessed: bool = False
+    lowest: bool = False
     sort: str | None = None
     top: int | None = None
     table: TableName | None = None
@@ -215,6 +236,11 @@ class ReadingState:
         elif column not in self.by:
             self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
         self.stated.add("by")
+
+    def take_extreme(self) -> str:
+        """Which group is asked for, "worst", "best", "least" or "most"; "" where no word says one."""
+        taken = (name for name, words in _EXTREMES if self.take(rf"\b(?:the )?{words}\b"))
+        return next(taken, "")
 
     @property
     def columns(self) -> set[str]:
