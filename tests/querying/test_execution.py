@@ -143,6 +143,18 @@ def test_a_value_that_occurs_nowhere_is_said_with_the_nearest(tables: Tables) ->
     assert note.startswith('no kind is "scrach"; the nearest: scratch')
 
 
+def test_none_comes_with_how_many_were_not_decided() -> None:
+    numbered = [each.replace(source=f"{place}.png") for place, each in enumerate(RECORDS)]
+    failed = [each.replace(source=f"in/a/{each.source}") for each in numbered if each.label is None]
+    good = [each.replace(source=f"in/b/{each.source}") for each in numbered if each.label == "normal"]
+    note = f"{len(failed)} of the {len(failed)} pictures there could not be judged or are undecided"
+    with tables_of_records([*failed, *good]) as made:
+        for text in ("label=anomalous", "count regions where", "share label=anomalous of"):
+            assert ask(made, f"{text} folder=a").notes == (note,)
+        for text in ("label=anomalous folder=b", "count folder=a", "label=undecided folder=a"):
+            assert ask(made, text).notes == ()
+
+
 def test_values_are_bound_and_never_part_of_the_statement(tables: Tables) -> None:
     asked = Query(where=(Condition(column="kind", values=("x' OR 1=1 --",)),))
     assert run_query(tables, asked).value == 0

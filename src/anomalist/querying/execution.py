@@ -84,7 +84,25 @@ def run_query(tables: Tables, query: Query, today: datetime.date | None = None) 
     text, values = where
     matched = int(tables.rows(f"SELECT count(*) FROM {source[0]} WHERE {text}", [*source[1], *values])[0][0])
     found = _Statement(tables, query, source, where, day, similarity).result(of, matched)
-    return found.replace(notes=(*found.notes, *_unknown_values(tables, query))) if not matched else found
+    notes = _unknown_values(tables, query) if not matched else []
+    if not notes and (not matched or (query.measure == "share" and found.value == 0)):
+        notes = _undecided_notes(tables, query, day)
+    return found.replace(notes=(*found.notes, *notes)) if notes else found
+
+
+def _undecided_notes(tables: Tables, query: Query, day: datetime.date) -> list[str]:
+    """Where nothing fits: how many there were not decided, so that none is no all-clear."""
+    whole = _WHOLE.get(query.table)
+    asked = [*query.where, *query.part]
+    if whole is None or any(
+        each.column == "status" or (each.column == "label" and {"undecided", ""} & set(each.values))
+        for each in asked
+    ):
+        return []
+    text, values = _where(tables, whole, [each for each in query.where if each.column in _PLACES], day)
+    sql = "SELECT count(*), count(*) FILTER (WHERE coalesce(label, '') NOT IN ('normal', 'anomalous'))"
+    ((of, left),) = tables.rows(f"{sql} FROM {whole} WHERE {text}", values)
+    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
 
 
 class _Statement:
@@ -300,9 +318,10 @@ def _unknown_values(tables: Tables, query: Query) -> list[str]:
     notes = []
     for condition in query.where:
         column = find_column(query.table, condition.column)
-        if column.type != "text" or condition.operator != "=":
+        if column.type != "text" or condition.operator != "=" or column.name == "label":
             continue
-        known = tables.distinct(query.table, column.name)
+        placed = _WHOLE.get(query.table, query.table) if column.name in _PLACES else query.table
+        known = tables.distinct(placed, column.name)
         parts = [part for each in known for part in (each, *each.split("/"), *each.split(", "))]
         for value in condition.values:
             if value == "" or str(value).casefold() in map(str.casefold, parts):
