@@ -301,6 +301,11 @@ def test_a_region_that_is_not_there_is_said_with_those_that_are(subject: Subject
     assert reply.helps == "Known: R1, R2."
 
 
+def test_of_a_picture_without_regions_that_none_is_marked_is_said(good: Subject) -> None:
+    told = "good.png is normal. No single place is marked in this picture."
+    assert answer(good, "Where is R1?").text == told
+
+
 def test_a_region_in_the_name_of_a_file_is_not_asked_about(tmp_path: Path) -> None:
     reply = answer(scratched(tmp_path / "board-r9.png"), "Where is the defect in board-r9.png?")
     assert "R1 is at the upper left" in reply.text

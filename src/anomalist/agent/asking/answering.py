@@ -289,12 +289,12 @@ def _failure(
 
 
 def _check_parts(subject: Subject, entities: Entities, kind: SubjectKind) -> None:
-    """Raise DataError where the question names a region or an event that there is not."""
-    if kind == "clip":
+    """Raise DataError where the question names a region or an event that is none of those that there are."""
+    if kind == "clip" and entities.events and subject.clip(entities.picture).events:
         for event in entities.events:
             subject.event(event, entities.picture)
-    elif kind == "picture" and len(entities.pictures) < 2:
-        for region in entities.regions:
+    if kind == "picture" and len(entities.pictures) < 2 and entities.regions:
+        for region in entities.regions if subject.picture(entities.picture).regions else ():
             subject.region(region, entities.picture)
 
 
