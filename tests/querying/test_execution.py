@@ -143,6 +143,18 @@ def test_a_value_that_occurs_nowhere_is_said_with_the_nearest(tables: Tables) ->
     assert note.startswith('no kind is "scrach"; the nearest: scratch')
 
 
+def test_none_comes_with_how_many_were_not_decided() -> None:
+    numbered = [each.replace(source=f"{place}.png") for place, each in enumerate(RECORDS)]
+    failed = [each.replace(source=f"in/a/{each.source}") for each in numbered if each.label is None]
+    good = [each.replace(source=f"in/b/{each.source}") for each in numbered if each.label == "normal"]
+    note = f"{len(failed)} of the {len(failed)} pictures there could not be judged or are undecided"
+    with tables_of_records([*failed, *good]) as made:
+        for text in ("label=anomalous", "count regions where", "share label=anomalous of"):
+            assert ask(made, f"{text} folder=a").notes == (note,)
+        for text in ("label=anomalous folder=b", "count folder=a", "label=undecided folder=a"):
+            assert ask(made, text).notes == ()
+
+
 def test_values_are_bound_and_never_part_of_the_statement(tables: Tables) -> None:
     asked = Query(where=(Condition(column="kind", values=("x' OR 1=1 --",)),))
     assert run_query(tables, asked).value == 0
@@ -159,3 +171,27 @@ def test_times_of_day_are_compared_and_grouped(tables: Tables) -> None:
     assert {row[0]: row[-1] for row in counted.rows} == hours
     with pytest.raises(DataError, match='"25:00" is no time of day'):
         ask(tables, "clock>=25:00")
+
+
+def test_groups_are_sorted_by_their_measure_from_the_lowest_up() -> None:
+    good, bad = (next(each for each in RECORDS if each.label == label) for label in ("normal", "anomalous"))
+    failed = next(each for each in RECORDS if each.status == "error")
+    placed = [(bad, "a"), (bad, "a"), (bad, "b"), (good, "b"), (good, "c"), (failed, "d")]
+    records = [each.replace(source=f"in/{name}/{place}.png") for place, (each, name) in enumerate(placed)]
+    with tables_of_records(records) as made:
+        fewest = ask(made, "count label=anomalous by folder sort count")
+        assert fewest.rows == (("c", 0), ("b", 1), ("a", 2))
+        assert ask(made, "count regions by folder sort count top 1").rows == (("c", 0),)
+        lowest = ask(made, "share label=anomalous by folder sort share top 2")
+        assert lowest.rows == (("c", 1, 0.0), ("b", 2, 0.5))
+        most = ask(made, "count label=anomalous by folder sort -count top 1")
+        assert most.rows == (("a", 2),)
+        errors = ask(made, "count status=error by folder sort count")
+        assert errors.rows == (("a", 0), ("b", 0), ("c", 0), ("d", 1))
+        assert ask(made, "count folder=d by folder sort count").rows == (("d", 1),)
+
+
+def test_a_series_that_is_not_in_order_has_no_slope(tables: Tables) -> None:
+    assert ask(tables, "count trend day").slope is not None
+    assert ask(tables, "count trend day top 3").slope is None
+    assert ask(tables, "count trend day sort count").slope is None

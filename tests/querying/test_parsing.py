@@ -6,7 +6,7 @@ import pytest
 
 from anomalist.errors import DataError
 from anomalist.querying.parsing import parse_query
-from anomalist.querying.query import Condition
+from anomalist.querying.query import Condition, Query
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from anomalist.querying.query import Condition
         ("regions by place, kind top 3", "count regions by place, kind top 3"),
         ("share label=anomalous and kind=spot of pictures where folder=a|b by product",
          "share label=anomalous kind=spot of pictures where folder=a|b by product"),
+        ("label=anomalous by kind sort count top 1",
+         "count pictures where label=anomalous by kind sort count top 1"),
+        ("share label=anomalous trend day sort -share",
+         "share label=anomalous of pictures trend day sort -share"),
         ("mean score trend day", "mean score pictures trend day"),
         ("share label=anomalous compare folder=brick with folder=gravel",
          "share label=anomalous of pictures compare folder=brick with folder=gravel"),
@@ -78,3 +82,9 @@ def test_the_text_says_what_is_asked_in_one_line() -> None:
     query = parse_query("label=anomalous by folder")
     assert query.reading(96) == "of 96 pictures: label = anomalous, by folder"
     assert Condition(column="kind", operator="~", values=("a", "b")).words == "kind contains a or b"
+
+
+@pytest.mark.parametrize("number", [1.23456789, 0.1 + 0.2, 1e-9, 12345678.0, 2.0, 1e22])
+def test_numbers_are_written_as_exactly_as_they_are_read(number: float) -> None:
+    query = Query(where=(Condition(column="score", operator=">=", values=(number,)),))
+    assert parse_query(str(query)) == query

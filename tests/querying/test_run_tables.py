@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import anomalist
@@ -11,8 +12,10 @@ from anomalist.errors import DataError
 from anomalist.eval.run_examples import picture_records, write_clip_run, write_picture_run
 from anomalist.querying import run_tables
 from anomalist.querying.run_tables import index_path, tables_of_runs
+from anomalist.querying.tables import base_table
 from anomalist.report.wording import short_names
-from anomalist.storage.run_folder import ImageRunFolder
+from anomalist.storage.run_folder import ClipRunFolder, ImageRunFolder
+from tests.report.clip_records import clip, dark, event, failed
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +76,31 @@ def test_clips_are_asked_by_their_events(tmp_path: Path) -> None:
     result = anomalist.query(write_clip_run(tmp_path / "night", 30), "by camera")
     assert result.query.table == "events"
     assert result.of == sum(int(row[-1] or 0) for row in result.rows) > 0
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_of_a_clip_that_was_not_judged_neither_severity_nor_events_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    monkeypatch.setattr(run_tables, "INDEX_FROM_BYTES", 1 if indexed else 10**9)
+    with ClipRunFolder.open(tmp_path / "night") as run:
+        for record in (clip("calm.mp4"), clip("yard.mp4", event()), dark("dark.mp4"), failed("broken.mp4")):
+            run.append(record)
+    names = anomalist.query(tmp_path / "night", "list clips where severity=none show name").rows
+    assert names == (("calm.mp4",),)
+    listed = anomalist.query(tmp_path / "night", "list clips show name, severity, events, unjudged")
+    assert ("broken.mp4", None, None, None) in listed.rows
+    assert ("dark.mp4", None, 0, 8.9) in listed.rows
+    assert listed.rows[0][0] == "yard.mp4"
+
+
+def test_an_index_of_another_layout_is_made_anew(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tables, "INDEX_FROM_BYTES", 1)
+    anomalist.query(run, "count")
+    with duckdb.connect(str(index_path(run))) as index:
+        index.execute(f"UPDATE {base_table('pictures')} SET score = -1")
+        index.execute("UPDATE marks SET layout = layout - 1")
+    assert anomalist.query(run, "count score=-1").value == 0
 
 
 def test_what_is_no_run_or_is_damaged_is_said(run: Path, tmp_path: Path) -> None:

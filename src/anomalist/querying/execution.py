@@ -38,13 +38,24 @@ LISTED: dict[TableName, tuple[str, ...]] = {
 _ORDER: dict[TableName, str] = {
     "pictures": "severity DESC NULLS LAST, p_value NULLS LAST, score DESC NULLS LAST, name",
     "regions": "severity DESC NULLS LAST, size DESC, name, region",
-    "clips": "severity DESC NULLS LAST, events DESC, name",
+    "clips": "coalesce(severity, 0) DESC, events DESC NULLS LAST, name",
     "events": "severity DESC, score DESC, name, event",
     "claims": "name, part, number",
     "rules": "similarity DESC, name",
     "feedback": "number",
 }
 """Order of a list that names none: the most urgent first."""
+
+
+_WHOLE: dict[TableName, TableName] = {
+    "pictures": "pictures", "regions": "pictures", "clips": "clips", "events": "clips",
+}  # fmt: skip
+"""The tables of what was inspected, which hold groups that a table of what was found lacks."""
+
+_PLACES = {
+    "run", "source", "name", "folder", "product", "profile", "camera", "time", "day", "clock", "hour",
+}  # fmt: skip
+"""Columns of what was inspected."""
 
 
 def run_query(tables: Tables, query: Query, today: datetime.date | None = None) -> QueryResult:
@@ -73,7 +84,25 @@ def run_query(tables: Tables, query: Query, today: datetime.date | None = None) 
     text, values = where
     matched = int(tables.rows(f"SELECT count(*) FROM {source[0]} WHERE {text}", [*source[1], *values])[0][0])
     found = _Statement(tables, query, source, where, day, similarity).result(of, matched)
-    return found.replace(notes=(*found.notes, *_unknown_values(tables, query))) if not matched else found
+    notes = _unknown_values(tables, query) if not matched else []
+    if not notes and (not matched or (query.measure == "share" and found.value == 0)):
+        notes = _undecided_notes(tables, query, day)
+    return found.replace(notes=(*found.notes, *notes)) if notes else found
+
+
+def _undecided_notes(tables: Tables, query: Query, day: datetime.date) -> list[str]:
+    """Where nothing fits: how many there were not decided, so that none is no all-clear."""
+    whole = _WHOLE.get(query.table)
+    asked = [*query.where, *query.part]
+    if whole is None or any(
+        each.column == "status" or (each.column == "label" and {"undecided", ""} & set(each.values))
+        for each in asked
+    ):
+        return []
+    text, values = _where(tables, whole, [each for each in query.where if each.column in _PLACES], day)
+    sql = "SELECT count(*), count(*) FILTER (WHERE coalesce(label, '') NOT IN ('normal', 'anomalous'))"
+    ((of, left),) = tables.rows(f"{sql} FROM {whole} WHERE {text}", values)
+    return [f"{left:,} of the {of:,} {whole} there could not be judged or are undecided"] if left else []
 
 
 class _Statement:
@@ -113,7 +142,8 @@ class _Statement:
             tuple(_plain(cell, severity) for cell, severity in zip(row, by_severity, strict=True))
             for row in rows
         )
-        slope = _slope([_number(row[-1]) for row in rows]) if query.trend and not query.by else None
+        in_order = query.trend and not query.by and query.top is None and not query.sorts_groups
+        slope = _slope([_number(row[-1]) for row in rows]) if in_order else None
         notes = []
         if query.top is not None and query.measure == "list" and matched > len(rows):
             notes.append(f"{len(rows)} of {matched:,} are listed, as asked")
@@ -183,12 +213,36 @@ class _Statement:
         counted = ["count(*)"] if query.measure != "count" else []
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         last = len(keys) + len(counted) + 1
-        order = numbers if query.trend and query.top is None else f"{last} DESC NULLS LAST, {numbers}"
+        way = "ASC" if query.lowest_first else "DESC"
+        by_time = query.trend and query.top is None and not query.sorts_groups
+        order = numbers if by_time else f"{last} {way} NULLS LAST, {numbers}"
         sql = (
             f"SELECT {', '.join([*keys, *counted, measure])} {self._from} GROUP BY {numbers} ORDER BY {order}"
         )
         columns = [*names, *(["count"] if counted else []), self._measured]
-        return columns, _first_with_ties(self._tables.rows(sql, [*bound, *self._values]), query.top)
+        rows = self._tables.rows(sql, [*bound, *self._values])
+        if query.lowest_first:
+            rows = self._lowest_of_judged(rows, keys)
+        return columns, _first_with_ties(rows, query.top)
+
+    def _lowest_of_judged(self, rows: list[tuple[Any, ...]], keys: list[str]) -> list[tuple[Any, ...]]:
+        """Groups from the lowest up: none counts as none only where something was judged.
+
+        Of groups of what was inspected (products, cameras, days) those that are no rows count 0, too.
+        """
+        query = self._query
+        whole = _WHOLE.get(query.table)
+        if whole is None or query.alike is not None or not set(query.by) <= _PLACES:
+            return rows
+        placed = [each for each in query.where if each.column in _PLACES]
+        text, values = _where(self._tables, whole, placed, self._day)
+        sql = f"SELECT DISTINCT {', '.join(keys)} FROM {whole} WHERE {text} "
+        judged = self._tables.rows(f"{sql} AND label IN ('normal', 'anomalous') ORDER BY ALL", values)
+        inside, there = set(judged), {row[: len(keys)] for row in rows}
+        known = [row for row in rows if row[-1] != 0 or row[: len(keys)] in inside]
+        if query.measure == "count":
+            known = [(*key, 0) for key in judged if key not in there] + known
+        return known
 
     def _comparison(self, of: int, matched: int) -> QueryResult:
         """The measure in each of the two groups; of shares the test of no difference, too."""
@@ -264,9 +318,10 @@ def _unknown_values(tables: Tables, query: Query) -> list[str]:
     notes = []
     for condition in query.where:
         column = find_column(query.table, condition.column)
-        if column.type != "text" or condition.operator != "=":
+        if column.type != "text" or condition.operator != "=" or column.name == "label":
             continue
-        known = tables.distinct(query.table, column.name)
+        placed = _WHOLE.get(query.table, query.table) if column.name in _PLACES else query.table
+        known = tables.distinct(placed, column.name)
         parts = [part for each in known for part in (each, *each.split("/"), *each.split(", "))]
         for value in condition.values:
             if value == "" or str(value).casefold() in map(str.casefold, parts):

@@ -6,7 +6,7 @@
     [pictures | regions | clips | events | claims | rules | feedback]
     [where] CONDITION… [by COLUMN, COLUMN…] [trend hour | day | week | month]
     [compare CONDITION… with CONDITION…] [alike NAME]
-    [show COLUMN, COLUMN…] [sort [-]COLUMN] [top N]
+    [show COLUMN, COLUMN…] [sort [-]COLUMN | sort [-]MEASURE] [top N]
 
 A condition is ``label=anomalous``, ``kind!=spot``, ``severity>=major``, ``size>2%``, ``folder=brick|gravel``,
 ``name~scratch``, ``time>=2026-01-31`` or ``time=yesterday``. Values with spaces stand in quotes. Conditions

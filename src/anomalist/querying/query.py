@@ -43,7 +43,7 @@ class Condition(Frozen):
     def words(self) -> str:
         """The same for people: "severity = critical or major"."""
         values = " or ".join(
-            "nothing" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+            "nothing" if value == "" else _number_text(value) if isinstance(value, float) else str(value)
             for value in self.values
         )
         return f"{self.column} {'contains' if self.operator == '~' else self.operator} {values}"
@@ -80,7 +80,9 @@ class Query(Frozen):
     )
     alike: str | None = Field(None, description="name of a picture or clip; rows similar to its finding")
     show: tuple[str, ...] = Field((), description="columns of a list; the usual ones where none is named")
-    sort: str | None = Field(None, description="column of a list; descending with a leading minus sign")
+    sort: str | None = Field(
+        None, description="column of a list, or measure of groups; descending with a leading minus sign"
+    )
     top: int | None = Field(None, ge=1, description="most rows or groups; all where it is None")
 
     @model_validator(mode="after")
@@ -92,7 +94,7 @@ class Query(Frozen):
             "by": tuple(find_column(table, name).name for name in self.by),
             "show": tuple(find_column(table, name).name for name in self.show),
             "of": None if self.of is None else find_column(table, self.of).name,
-            "sort": None if self.sort is None else _sort_key(table, self.sort),
+            "sort": self.sort if self.sorts_groups or self.sort is None else _sort_key(table, self.sort),
         }
         if self.compare is not None:
             first, second = self.compare
@@ -104,6 +106,16 @@ class Query(Frozen):
             object.__setattr__(self, name, value)
         self._check_measure()
         return self
+
+    @property
+    def sorts_groups(self) -> bool:
+        """Whether groups are sorted by their measure."""
+        return bool(self.by or self.trend) and (self.sort or "").lstrip("-") == self.measure
+
+    @property
+    def lowest_first(self) -> bool:
+        """Whether groups are sorted by their measure, the lowest first."""
+        return self.sorts_groups and self.sort == self.measure
 
     def _check_measure(self) -> None:
         needs_column = self.measure in ("mean", "median", "sum", "min", "max")
@@ -153,7 +165,7 @@ class Query(Frozen):
         elif self.measure == "list":
             parts.append("one by one")
         parts += [f"by {', '.join(self.by)}"] if self.by else []
-        parts += [f"by {self.trend}, in order"] if self.trend else []
+        parts += [f"by {self.trend}{'' if self.sorts_groups else ', in order'}"] if self.trend else []
         parts += [f"like {self.alike}"] if self.alike else []
         if self.sort:
             most = "highest first" if self.sort.startswith("-") else "lowest first"
@@ -189,8 +201,14 @@ class QueryResult(Frozen):
     notes: tuple[str, ...] = ()
 
 
+def _number_text(value: float) -> str:
+    """The shortest text that is read back as the same number."""
+    text = f"{value:.15g}"
+    return text if float(text) == value else repr(value)
+
+
 def _quoted(value: Value) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = _number_text(value) if isinstance(value, float) else str(value)
     text = text.lower() if isinstance(value, bool) else text
     if _PLAIN.fullmatch(text) and text not in ("by", "with", "top", "of", "where"):
         return text

@@ -107,7 +107,7 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, Columns]) -> 
             "score": evidence.score,
             "p_value": evidence.p_value,
             "threshold": evidence.threshold,
-            "regions": len(regions),
+            "regions": len(regions) if record.status == "ok" else None,
             "size": max((each.attributes.relative_size for each in regions), default=None),
             "place": regions[0].attributes.position if regions else None,
             "change": regions[0].change if regions else None,
@@ -152,17 +152,19 @@ def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName
 
 
 def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, Columns]) -> None:
-    about["label"] = record.label if record.status == "ok" else None
+    judged = record.status == "ok"
+    about["label"] = record.label if judged else None
+    nothing = 0 if record.label == "normal" else None  # an undecided clip may hold anything
     clip = about | {"camera": record.scene}
     _append(
         rows["clips"],
         clip
         | {
             "status": record.status,
-            "severity": max((event.severity for event in record.events), default=0),
-            "events": len(record.events),
+            "severity": max((event.severity for event in record.events), default=nothing),
+            "events": len(record.events) if judged else None,
             "duration": record.duration,
-            "unjudged": sum(trouble.end - trouble.start for trouble in record.troubles),
+            "unjudged": sum(each.end - each.start for each in record.troubles) if judged else None,
             "why": record.why_undecided or record.error,
             "mode": record.mode,
             "frames": record.frames,

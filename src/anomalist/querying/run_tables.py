@@ -39,7 +39,7 @@ CHUNK = 20_000
 INDEX_FROM_BYTES = 4_000_000
 """Size of a file of records from which an index is kept on disk; smaller ones are read each time."""
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Version of the tables in an index; another one is made anew."""
 
 _TAIL = 4096

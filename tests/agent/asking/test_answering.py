@@ -16,6 +16,8 @@ from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore
+from anomalist.types.common import MediaSummary
+from anomalist.types.image import Record
 from tests.pictures import tile, write
 from tests.report.clip_records import clip, event
 from tests.subjects import judged, scratched
@@ -257,3 +259,82 @@ def test_what_is_quoted_chooses_nothing(subject: Subject, good: Subject) -> None
 def test_nothing_to_ask_about() -> None:
     with pytest.raises(DataError, match="nothing to ask about"):
         answer(Subject(), "Is it fine?")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Is it normal?",
+        "How many defects are there?",
+        "Where is R1?",
+        "What changed?",
+        "How bad is it?",
+        "Have we seen this before?",
+        "Who decided?",
+        "Which rules apply?",
+        "How many defects are there? A) none B) one",
+    ],
+)
+def test_of_a_picture_that_could_not_be_read_nothing_but_why_is_told(question: str) -> None:
+    media = MediaSummary(source="/in/half.png")
+    broken = Record(media=media, status="error", error="half.png ends too early.", profile="p")
+    reply = answer(Subject(records=(broken,)), question)
+    assert reply.text == "half.png could not be judged: half.png ends too early."
+    assert (reply.letter, reply.verdict, reply.dropped) == (None, None, ())
+
+
+def test_two_pictures_are_not_compared_where_one_could_not_be_read(tmp_path: Path) -> None:
+    media = MediaSummary(source="/in/half.png")
+    broken = Record(media=media, status="error", error="half.png ends too early.")
+    two = Subject(records=(judged(tmp_path / "good.png"), broken))
+    reply = answer(two, "Compare good.png and half.png")
+    assert not reply.answered
+    assert reply.text == "half.png could not be judged: half.png ends too early."
+
+
+@pytest.mark.parametrize(
+    "question", ["Where is R7?", "How large is R7?", "What is R7?", "How far apart are R1 and R7?"]
+)
+def test_a_region_that_is_not_there_is_said_with_those_that_are(subject: Subject, question: str) -> None:
+    reply = answer(subject, question)
+    assert (reply.answered, reply.text) == (False, "There is no R7 in part.png.")
+    assert reply.helps == "Known: R1, R2."
+
+
+def test_of_a_picture_without_regions_that_none_is_marked_is_said(good: Subject) -> None:
+    told = "good.png is normal. No single place is marked in this picture."
+    assert answer(good, "Where is R1?").text == told
+
+
+def test_a_region_in_the_name_of_a_file_is_not_asked_about(tmp_path: Path) -> None:
+    reply = answer(scratched(tmp_path / "board-r9.png"), "Where is the defect in board-r9.png?")
+    assert "R1 is at the upper left" in reply.text
+
+
+def test_a_file_name_does_not_turn_yes_into_no(tmp_path: Path) -> None:
+    reply = answer(scratched(tmp_path / "good.png"), "Is there anything on good.png?")
+    assert "good.png is anomalous" in reply.text and not reply.text.startswith("No")
+
+
+@pytest.mark.parametrize(
+    ("question", "when_normal"),
+    [
+        ("Is it fine?", "Yes"),
+        ("Isn't it fine?", "Yes"),
+        ("Doesn't it look fine?", "Yes"),
+        ("Is it not fine?", "No"),
+        ("Is it defect-free?", "Yes"),
+        ("Is it free from defects?", "Yes"),
+        ("Is it flawless?", "Yes"),
+        ("Is it faultless?", "Yes"),
+        ("Is it defective?", "No"),
+        ("Isn't it defective?", "No"),
+        ("Is it not defective?", "Yes"),
+    ],
+)
+def test_yes_and_no_go_by_what_is_asked(
+    subject: Subject, good: Subject, question: str, when_normal: str
+) -> None:
+    otherwise = "No" if when_normal == "Yes" else "Yes"
+    assert answer(good, question).text.startswith(f"{when_normal}: good.png is normal")
+    assert answer(subject, question).text.startswith(f"{otherwise}: part.png is anomalous")

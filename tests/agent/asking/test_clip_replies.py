@@ -6,7 +6,7 @@ import pytest
 
 from anomalist.agent.asking.answering import answer
 from anomalist.agent.tools.subject import Subject
-from tests.report.clip_records import clip, event, track
+from tests.report.clip_records import clip, dark, event, failed, track
 
 LONG = event("E2", 4, 7.5, severity=1, score=1.2, tracks=(track("T2", speed_ratio=0.3),))
 TWO = Subject(clips=(clip("yard.mp4", event(), LONG),))
@@ -57,3 +57,60 @@ def test_options_about_a_clip() -> None:
     assert early.letter == "B" and early.text.endswith("Nothing stands out there.")
     beyond = answer(TWO, "Is it blue? A) yes B) no")
     assert not beyond.answered and "about a clip" in (beyond.helps or "")
+
+
+FAILED = Subject(clips=(clip("yard.mp4", event()), failed("broken.mp4")))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "What happened in {}?",
+        "How many events are in {}?",
+        "How many things happened in {}?",
+        "When did something happen in {}?",
+        "Where is E1 in {}?",
+        "Is {} normal?",
+        "Is anything wrong with {}?",
+        "How severe is {}?",
+        "Which event in {} is worse?",
+        "What happened at 3 s in {}?",
+        "How sure are you about {}?",
+        "Who decided about {}?",
+        "Is anything wrong with {}? A) yes B) no",
+        "How many events are in {}? A) 0 B) 1",
+        "How severe is E1 in {}? A) none B) major",
+    ],
+)
+def test_of_a_clip_that_could_not_be_read_nothing_but_why_is_told(asked: str) -> None:
+    reply = answer(FAILED, asked.format("broken.mp4"))
+    assert reply.text == "broken.mp4 could not be judged: This is <not> a video."
+    assert (reply.letter, reply.verdict, reply.dropped) == (None, None, ())
+
+
+@pytest.mark.parametrize("asked", ["How many?", "Is it normal?", "How many events? A) 0 B) 1"])
+def test_an_undecided_clip_without_events_is_not_told_as_normal(asked: str) -> None:
+    reply = answer(Subject(clips=(dark(),)), asked)
+    assert "Only 10% of the clip could be judged" in reply.text
+    assert "stands out" not in reply.text and reply.letter is None
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("Were there critical events?", "is anomalous: 2 events stand out. No event is critical."),
+        ("When was the critical event?", "is anomalous: 2 events stand out. No event is critical."),
+        ("When was the moderate event?", "E1 lasts from 1 s to 2 s"),
+    ],
+)
+def test_only_events_as_severe_as_asked_are_told_and_none_is_said(question: str, told: str) -> None:
+    reply = answer(TWO, question)
+    assert told in reply.text
+    assert "E2" not in reply.text and reply.dropped == ()
+
+
+@pytest.mark.parametrize("question", ["Where is E7?", "When is E7?", "What happens in E7?", "Is E7 severe?"])
+def test_an_event_that_is_not_there_is_said_with_those_that_are(question: str) -> None:
+    reply = answer(TWO, question)
+    assert (reply.answered, reply.text) == (False, "There is no E7 in yard.mp4.")
+    assert reply.helps == "Known: E1, E2."

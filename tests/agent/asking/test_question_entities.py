@@ -50,3 +50,10 @@ def test_kinds_that_people_name(text: str, kind: str | None) -> None:
 def test_severity() -> None:
     assert extract_entities(read_question("This is a scratch, severity 3.")).severity == 3
     assert extract_entities(read_question("list the critical ones")).severity == 4
+
+
+def test_the_words_of_a_file_name_are_no_entities() -> None:
+    named = extract_entities(read_question("Is R1 in bad/left-r2-e3-critical.png a worst.mp4?"))
+    assert (named.regions, named.events) == (("R1",), ())
+    assert (named.position, named.label, named.severity, named.order) == (None, None, None, None)
+    assert named.pictures == ("bad/left-r2-e3-critical.png", "worst.mp4")

@@ -20,6 +20,7 @@ from anomalist.querying.execution import run_query
 from anomalist.querying.parsing import parse_query
 from anomalist.querying.tables import tables_of_records
 from anomalist.types.common import SEVERITIES, Answer
+from tests.report.clip_records import clip, dark, event, failed
 
 RECORDS = tuple(picture_records(240))
 
@@ -32,6 +33,13 @@ def run(tmp_path: Path) -> Subject:
 @pytest.fixture
 def night(tmp_path: Path) -> Subject:
     return Subject(clips=tuple(clip_records(40)), cases=tmp_path / "cases.sqlite")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Subject:
+    """A clip of each label, and one that could not be read."""
+    clips = (clip("yard.mp4", event()), clip("calm.mp4"), dark("dark.mp4"), failed("broken.mp4"))
+    return Subject(clips=clips, cases=tmp_path / "cases.sqlite")
 
 
 def talk(subject: Subject, *questions: str) -> list[Answer]:
@@ -331,6 +339,158 @@ def test_pointing_at_one_picture_tells_its_verdict_and_no_tally_of_others(run: S
     assert reply.intent == "verdict"
     assert reply.verdict == "anomalous"
     assert reply.claims[0].text.startswith(f"{Path(bad.source).name} is anomalous")
+
+
+BAD = "where label=anomalous by"
+SHARE = "share label=anomalous of"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Which product has the most rejects?", f"count pictures {BAD} product top 1"),
+        ("Which product has the least rejects?", f"count pictures {BAD} product sort count top 1"),
+        ("Which product has the fewest defects?", f"count pictures {BAD} product sort count top 1"),
+        ("Which product failed least often?", f"count pictures {BAD} product sort count top 1"),
+        ("Which day had the fewest rejects?",
+         "count pictures where label=anomalous trend day sort count top 1"),
+        ("At what time of day do the fewest defects occur?", f"count pictures {BAD} hour sort count top 1"),
+        ("Which product has the highest reject rate?", f"{SHARE} pictures by product top 1"),
+        ("Which product has the lowest reject rate?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which product is the worst?", f"{SHARE} pictures by product top 1"),
+        ("Which product is the best?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which product is the least defective?", f"{SHARE} pictures by product sort share top 1"),
+        ("Which shift has the best yield?", "share label=normal of pictures by folder top 1"),
+        ("Which shift has the worst yield?", "share label=normal of pictures by folder sort share top 1"),
+        ("Which product has the lowest average score?", "mean score pictures by product sort mean top 1"),
+        ("Which product has the highest score?", "max score pictures by product top 1"),
+        ("Which product has the highest severity?", "max severity pictures by product top 1"),
+        ("Which kind is the most frequent?", f"count pictures {BAD} kind top 1"),
+        ("Which kind is the least common?", f"count pictures {BAD} kind sort count top 1"),
+        ("Which severity is the most frequent?", f"count pictures {BAD} severity top 1"),
+        ("Which kind is the worst?", f"max severity pictures {BAD} kind top 1"),
+        ("Which place has the most defects?", "count regions where label!=normal by place top 1"),
+        ("Which products failed?", f"count pictures {BAD} product"),
+        ("Which shifts had critical parts?", "count pictures where severity=critical by folder"),
+        ("Which product got worse?", f"{SHARE} pictures by product trend day"),
+        ("Which is the smallest defect?", "list regions where label!=normal sort size top 1"),
+        ("Which pictures almost failed?", "list pictures where label=normal sort p_value top 10"),
+        ("Which rejects are closest to the threshold?",
+         "list pictures where label=anomalous sort -p_value top 10"),
+    ],
+)  # fmt: skip
+def test_the_group_or_picture_at_the_end_that_is_asked_for(run: Subject, question: str, query: str) -> None:
+    reply = answer(run, question)
+    assert (reply.query, reply.dropped) == (query, ())
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "In which places are the fewest defects?",
+        "Which product is the least critical?",
+        "Which product has the smallest defect?",
+        "How many pictures have the highest severity?",
+    ],
+)
+def test_an_extreme_that_no_query_tells_is_not_answered_with_another(run: Subject, question: str) -> None:
+    assert answer(run, question).intent == "unread"
+
+
+def test_no_event_of_a_camera_whose_clips_failed_is_no_all_clear(mixed: Subject) -> None:
+    gone = replace(mixed, clips=(*mixed.clips, failed("gone.mp4").replace(scene="gate")))
+    reply = answer(gone, "Did anything happen at the gate?")
+    assert reply.text.startswith("No events of gate")
+    assert "1 of the 1 clips there could not be judged" in reply.text and reply.dropped == ()
+
+
+def test_the_least_of_clips_and_cameras(mixed: Subject) -> None:
+    clips = (*mixed.clips, clip("pier.mp4", scene="pier"), failed("gone.mp4").replace(scene="gate"))
+    cameras = replace(mixed, clips=clips)
+    fewest = answer(cameras, "Which camera had the fewest events?")
+    assert "pier 0" in fewest.text and "gate" not in fewest.text and fewest.dropped == ()
+    best, rows = talk(cameras, "Which camera is the best?", "Which ones?")
+    assert "pier 0 % (0 of 1)" in best.text and "gate" not in best.text
+    assert rows.answered and rows.query == "list clips where label=anomalous"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Did the rejects get worse over time?", "share label=anomalous of pictures trend day"),
+        ("Did it get worse over time?", "share label=anomalous of pictures trend day"),
+        ("Did the critical ones get worse?", "share severity=critical of pictures trend day"),
+        ("Are the scratches getting worse?", "share kinds=scratch of pictures trend day"),
+        ("Are the good parts getting better?", "share label=normal of pictures trend day"),
+        ("Is the reject rate of bricks getting worse?",
+         "share label=anomalous of pictures where product=brick trend day"),
+        ("What percentage of the rejects is critical?",
+         "share severity=critical of pictures where label=anomalous"),
+        ("What percentage of bricks is critical?", "share severity=critical of pictures where product=brick"),
+        ("What percentage of the defects is on the left?",
+         "share place=left of regions where label!=normal"),
+    ],
+)  # fmt: skip
+def test_a_share_is_of_what_the_question_names(run: Subject, question: str, query: str) -> None:
+    assert answer(run, question).query == query
+
+
+def test_a_share_that_follows_a_count_is_of_what_was_counted(run: Subject) -> None:
+    _, share = talk(run, "How many bricks are critical?", "and what percentage is that?")
+    assert share.query == "share severity=critical of pictures where product=brick"
+    _, rate = talk(run, "How many bricks are critical?", "and the reject rate?")
+    assert rate.query == "share label=anomalous of pictures where product=brick"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("Did it get worse over time?", "share label=anomalous of clips trend day"),
+        ("What percentage of events is speeding?", "share kind=speed of events"),
+    ],
+)
+def test_a_share_of_clips_or_of_events(night: Subject, question: str, query: str) -> None:
+    assert answer(night, question).query == query
+
+
+def test_a_share_of_what_no_adjective_names_is_told_in_a_sentence(run: Subject) -> None:
+    failed, scratched = count("status=error"), count("kinds=scratch")
+    reply = answer(run, "What percentage of the pictures could not be judged?")
+    assert f" of the pictures are ones that could not be judged: {failed} of 240." in reply.text
+    reply = answer(run, "What percentage are scratches?")
+    assert f" of the pictures are ones with scratch: {scratched} of 240." in reply.text
+    reply = answer(run, "What percentage could not be judged by product?")
+    assert reply.text.startswith("Share of ones that could not be judged by product (3): ")
+    compared = answer(run, "Compare brick with gravel.")
+    assert "% are anomalous (" in compared.text
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Which clips could not be judged?", {"dark.mp4", "broken.mp4"}),
+        ("Which clips couldn't you judge?", {"dark.mp4", "broken.mp4"}),
+        ("How many clips were not judged?", {"dark.mp4", "broken.mp4"}),
+        ("Which clips could not be read?", {"broken.mp4"}),
+        ("Which clips are undecided?", {"dark.mp4"}),
+        ("Was any camera black?", {"dark.mp4"}),
+        ("Which clips are not undecided?", {"yard.mp4", "calm.mp4", "broken.mp4"}),
+    ],
+)
+def test_clips_that_were_not_judged_are_those_that_failed_too(
+    mixed: Subject, question: str, names: set[str]
+) -> None:
+    reply = answer(mixed, question)
+    assert {clip.source for clip in mixed.clips if clip.source in reply.text} == names
+    assert f"{len(names)} " in reply.text and reply.dropped == ()
+    parse_query(reply.query or "")
+
+
+def test_what_was_not_judged_is_no_group_without_a_name(mixed: Subject) -> None:
+    reply = answer(mixed, "What happened last night?")
+    assert "anomalous 1, normal 1, undecided 1, not judged 1." in reply.text
+    reply = answer(mixed, "How many clips by severity?")
+    assert "not known 2" in reply.text and "none 1" in reply.text
 
 
 def test_a_search_tallies_what_it_does_not_list(run: Subject) -> None:

@@ -10,7 +10,7 @@ from anomalist.agent.tools.clips import frame_at, list_events
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import AnomalistError, DataError
 from anomalist.vision.media.video import open_video
-from tests.report.clip_records import clip, event
+from tests.report.clip_records import clip, event, failed
 from tests.street import make_film
 from tests.street_files import write_film
 
@@ -44,3 +44,11 @@ def test_a_frame_at_a_time(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match="is gone"):
         frame_at(subject, 0.5)
+
+
+def test_a_clip_that_could_not_be_read_has_a_reason_and_no_label() -> None:
+    subject = Subject(clips=(failed("broken.mp4"),))
+    found = list_events(subject)
+    assert (found.label, found.error) == (None, "This is <not> a video.")
+    with pytest.raises(DataError, match="could not be judged: This is <not> a video"):
+        subject.event("E1")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anomalist.agent.asking import clip_replies, memory_replies, picture_replies
-from anomalist.agent.asking.draft import Draft, filter_supported_claims
+from anomalist.agent.asking.draft import Draft, failure_draft, filter_supported_claims
 from anomalist.agent.asking.input_replies import INPUT_INTENT, reply_input
 from anomalist.agent.asking.intents import OUT_OF_SCOPE, SubjectKind, classify_intent
 from anomalist.agent.asking.question import (
@@ -20,6 +20,7 @@ from anomalist.agent.asking.question import (
     foreign_language,
     read_multiple_choice,
     read_question,
+    strip_file_names,
     strip_quoted,
 )
 from anomalist.agent.asking.run_answering import (
@@ -44,6 +45,9 @@ REASONER = "evidence (measurement only, no language model)"
 
 _OF_SETTINGS = ("rate", "rules", "provenance", "feedback", OUT_OF_SCOPE)
 """Intents about a run that no query answers."""
+
+_OF_NO_MEASUREMENT = ("action", "feedback", "search", "rate")
+"""Intents that are answered about a picture that could not be judged, too."""
 
 ReplyFunction = Callable[[Subject, Question, Entities], Draft]
 
@@ -225,26 +229,24 @@ def _answer_by_intent(subject: Subject, question: Question, entities: Entities) 
     if language is not None:
         text = f"The question is in {language}; without a language model only English is understood."
         return _unanswered(subject, question, entities, OUT_OF_SCOPE, text, "Ask in English.")
-    prediction = classify_intent(question, kind)
+    prediction = classify_intent(replace(question, plain=strip_file_names(question.plain)), kind)
     if kind == "clip" and clip_replies.is_event_comparison(question, entities):
         prediction = replace(prediction, intent="compare")
     if kind == "picture" and len(subject.records) == 1 and POINTING.fullmatch(question.plain):
         prediction = replace(prediction, intent="verdict")
     if prediction.intent == "feedback" and not memory_replies.is_statement(question):
         prediction = replace(prediction, intent="verdict")
-    if prediction.intent == OUT_OF_SCOPE and entities.pictures:
-        # A file name can mislead: "Is exp1_num_43817.jpg fine?"
-        plain = question.plain
-        for name in entities.pictures:
-            plain = plain.replace(name.casefold(), "it")
-        prediction = classify_intent(replace(question, plain=plain), kind)
     if prediction.intent == OUT_OF_SCOPE:
         text = "That can't be told from what was measured."
         return _unanswered(
             subject, question, entities, OUT_OF_SCOPE, text, f"{OUT_OF_SCOPE_HELP} {_scope_help(kind)}"
         )
     try:
-        draft = _reply_function(prediction.intent, kind, entities)(subject, question, entities)
+        reply = _reply_function(prediction.intent, kind, entities)
+        failure = _failure(subject, question, entities, prediction.intent, kind)
+        if failure is None:
+            _check_parts(subject, entities, kind)
+        draft = failure or reply(subject, question, entities)
     except AnomalistError as error:
         helps = error.remedy or _scope_help(kind)
         return _unanswered(subject, question, entities, prediction.intent, error.message, helps)
@@ -272,6 +274,28 @@ def _reply_function(intent: str, kind: SubjectKind, entities: Entities) -> Reply
     if kind == "batch" and intent == "verdict" and entities.picture is None:
         return memory_replies.reply_search
     return PICTURE_REPLIES[intent]
+
+
+def _failure(
+    subject: Subject, question: Question, entities: Entities, intent: str, kind: SubjectKind
+) -> Draft | None:
+    """Why the one picture or clip that is asked about could not be judged; None where that is no answer."""
+    several = len(subject.clips if kind == "clip" else subject.records) > 1 and len(entities.pictures) != 1
+    if several or (intent == "rules" and memory_replies.RULE_LIST.search(question.plain)):
+        return None
+    if kind == "clip":
+        return failure_draft(subject.clip(entities.picture))
+    return None if intent in _OF_NO_MEASUREMENT else failure_draft(subject.picture(entities.picture))
+
+
+def _check_parts(subject: Subject, entities: Entities, kind: SubjectKind) -> None:
+    """Raise DataError where the question names a region or an event that is none of those that there are."""
+    if kind == "clip" and entities.events and subject.clip(entities.picture).events:
+        for event in entities.events:
+            subject.event(event, entities.picture)
+    if kind == "picture" and len(entities.pictures) < 2 and entities.regions:
+        for region in entities.regions if subject.picture(entities.picture).regions else ():
+            subject.region(region, entities.picture)
 
 
 def _question_part(whole: Question, text: str) -> Question:

@@ -26,9 +26,10 @@ MAX_EVENTS = 6
 
 def reply_clip(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Label, events, and periods that could not be judged; or the frame at a time."""
-    found = list_events(subject, entities.picture, None, entities.severity or 0)
-    events = _select_events(found, entities)
+    found = list_events(subject, entities.picture)
+    events = _events_as_severe(found, entities)
     claims = [clip_verdict_claim(found), *map(event_claim, events[:MAX_EVENTS])]
+    claims += _none_so_severe(found, entities)
     if entities.seconds is not None:
         frame = frame_at(subject, entities.seconds, entities.picture)
         during = f" during {', '.join(frame.events)}" if frame.events else ", outside every event"
@@ -42,9 +43,9 @@ def reply_clip(subject: Subject, question: Question, entities: Entities) -> Draf
 def reply_when(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Start, end, duration and peak of the events."""
     found = list_events(subject, entities.picture)
-    events = _select_events(found, entities)
+    events = _events_as_severe(found, entities)
     if not events:
-        return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
+        return _no_event_draft(found, entities)
     claims = [
         make_claim(
             f"{event.event} lasts from {event.start:g} s to {event.end:g} s ({event.duration:g} s), "
@@ -59,9 +60,9 @@ def reply_when(subject: Subject, question: Question, entities: Entities) -> Draf
 def reply_clip_where(subject: Subject, question: Question, entities: Entities) -> Draft:
     """Where in the picture the events are."""
     found = list_events(subject, entities.picture)
-    events = _select_events(found, entities)
+    events = _events_as_severe(found, entities)
     if not events:
-        return Draft((clip_verdict_claim(found),), (found,))
+        return _no_event_draft(found, entities)
     claims = []
     for event in events[:MAX_EVENTS]:
         box = ""
@@ -92,8 +93,10 @@ def reply_clip_severity(subject: Subject, question: Question, entities: Entities
 
 
 def reply_clip_count(subject: Subject, question: Question, entities: Entities) -> Draft:
-    """How many events there are."""
+    """How many events there are; of an undecided clip without any, that it is undecided."""
     found = list_events(subject, entities.picture)
+    if not found.count and found.label != "normal":
+        return Draft((clip_verdict_claim(found), *_unjudged_claims(found)), (found,))
     stood = "event stands" if found.count == 1 else "events stand"
     text = f"{found.count} {stood} out." if found.count else "None: nothing stands out."
     return Draft((make_claim(text, found.ids), *_unjudged_claims(found)), (found,))
@@ -124,6 +127,8 @@ def clip_verdict_claim(found: EventList) -> Claim:
         return make_claim(f"{found.clip} is anomalous: {found.count} {stood} out.", found.ids)
     if found.label == "normal":
         return make_claim(f"{found.clip} is normal: nothing stands out.", ["score"])
+    if found.label is None:
+        return make_claim(f"{found.clip} could not be judged: {found.error}", ["score"])
     return make_claim(f"{found.clip} is undecided. {found.why_undecided or ''}".strip(), ["score"])
 
 
@@ -151,6 +156,29 @@ def _select_events(found: EventList, entities: Entities) -> tuple[FoundEvent, ..
     if entities.seconds is not None:
         return tuple(event for event in found.events if event.start <= entities.seconds <= event.end)
     return found.events
+
+
+def _events_as_severe(found: EventList, entities: Entities) -> tuple[FoundEvent, ...]:
+    """The same, but only those as severe as the question says, or more so."""
+    least = entities.severity or 0
+    return tuple(
+        event for event in _select_events(found, entities) if SEVERITIES.index(event.severity) >= least
+    )
+
+
+def _none_so_severe(found: EventList, entities: Entities) -> list[Claim]:
+    """That no event of the clip is as severe as the question says; empty where one is."""
+    least = entities.severity or 0
+    if not found.events or any(SEVERITIES.index(event.severity) >= least for event in found.events):
+        return []
+    worse = " or worse" if least + 1 < len(SEVERITIES) else ""
+    return [make_claim(f"No event is {SEVERITIES[least]}{worse}.", found.ids)]
+
+
+def _no_event_draft(found: EventList, entities: Entities) -> Draft:
+    """The label, that no event is as severe as the question says, and what could not be judged."""
+    claims = [clip_verdict_claim(found), *_none_so_severe(found, entities), *_unjudged_claims(found)]
+    return Draft(tuple(claims), (found,))
 
 
 _COMPARE = re.compile(r"\b(?:compar\w*|differ\w*|versus|vs|against|beside)\b")

@@ -6,8 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.agent.tools.subject import Result
+from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Claim
+from anomalist.types.image import Record
 
 _NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+−-]?\d+)?(?!\w)")
 _FILES_AND_IDS = re.compile(
@@ -35,6 +38,14 @@ class Draft:
 def make_claim(text: str, ids: Sequence[str]) -> Claim:
     """A claim from a sentence and the ids that it rests on."""
     return Claim(text=text, evidence=tuple(ids))
+
+
+def failure_draft(record: Record | ClipRecord) -> Draft | None:
+    """That a picture or clip could not be judged, and why, whatever is asked of it; None where it was."""
+    if record.label is not None:
+        return None
+    text = failure_sentence(record)
+    return Draft((make_claim(text, ["score"]),), (Result(ids=("score",), notes=(text,)),))
 
 
 def filter_supported_claims(

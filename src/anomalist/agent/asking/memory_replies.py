@@ -30,6 +30,9 @@ from anomalist.types.common import Claim
 MAX_LISTED = 10
 """Pictures or rules that are listed by name."""
 
+RULE_LIST = re.compile(r"\b(?:list|show|what rules|which rules are)\b")
+"""Of a question about rules in lower case: it asks for all of them, not for those that fit."""
+
 _CALLED_NORMAL = re.compile(
     r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
     r"no (?:defect|fault|problem))\b"
@@ -105,7 +108,7 @@ def reply_feedback(subject: Subject, question: Question, entities: Entities) -> 
 
 def reply_rules(subject: Subject, question: Question, entities: Entities) -> Draft:
     """The rules that match what was measured; or the list of rules."""
-    if re.search(r"\b(?:list|show|what rules|which rules are)\b", question.plain):
+    if RULE_LIST.search(question.plain):
         rules = list_rules(subject)
         claims = [
             make_claim(f"{rule.rule} ({rule.polarity}): {rule.text}.", rule.ids)

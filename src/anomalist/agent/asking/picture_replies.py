@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from anomalist.agent.asking.draft import Draft, make_claim
-from anomalist.agent.asking.question import Entities, Question
+from anomalist.agent.asking.question import Entities, Question, strip_file_names
 from anomalist.agent.reasoning.wording import join_words, with_article
 from anomalist.agent.tools.decision import explain_severity
 from anomalist.agent.tools.pictures import (
@@ -29,12 +29,17 @@ TAG_QUESTION = re.compile(
     r"[,.;]\s*(?:right|correct|agree|no|isn't it|don't you|do you|am i right|okay|ok)\?\s*$"
 )
 DEFECT_WORDS = re.compile(
-    r"\b(?:wrong|bad|defect\w*|fault\w*|flaws?|damage\w*|broken|fail\w*|problems?|unusual|odd|anomal\w*|reject\w*)\b"
+    r"\b(?:wrong|bad|defect\w*|fault(?!less)\w*|flaws?|damage\w*|broken|fail\w*|problems?|unusual|odd|anomal\w*|reject\w*)\b"
 )
 NORMAL_WORDS = re.compile(
-    r"\b(?:fine|ok|okay|good|normal|all right|alright|pass\w*|acceptable|in order|clean|accept\w*)\b"
+    r"\b(?:fine|ok|okay|good|normal|all right|alright|pass\w*|accept\w*|in order|clean|flawless|faultless)\b"
 )
-NEGATION = re.compile(r"\b(?:nothing|not|no|never|without|free of|don't|doesn't|didn't|isn't|none)\b")
+NEGATION = re.compile(
+    r"\b(?:nothing|not|no|never|without|free (?:of|from)|(?<=-)free|don't|doesn't|didn't|isn't|none)\b"
+)
+LEADING_AUXILIARY = re.compile(r"^(?:is|are|was|were|has|have|had|do|does|did|can|could|should|would)n't\b")
+"""Not in it negates nothing: "Isn't it fine?" asks whether it is fine."""
+
 MAX_REASONS = 6
 """Sentences in a reply about reasons."""
 
@@ -184,15 +189,11 @@ def _score_claims(found: PictureFindings) -> list[Claim]:
 
 def _yes_or_no(plain: str, label: Label | None) -> str:
     """ "Yes: " or "No: " for a question about only one of defective and normal, where there is a verdict."""
-    asked = TAG_QUESTION.sub("", plain)
+    asked = LEADING_AUXILIARY.sub("", strip_file_names(TAG_QUESTION.sub("", plain)))
     bad, good = DEFECT_WORDS.search(asked) is not None, NORMAL_WORDS.search(asked) is not None
     if bad == good or label not in ("normal", "anomalous") or re.search(r"\bor\b", asked):
         return ""
-    asks_bad = bad != (
-        bad and NEGATION.search(re.sub(r"^(?:isn't|don't|doesn't|aren't)\b", "", asked)) is not None
-    )
-    if good and NEGATION.search(re.sub(r"^(?:isn't|aren't)\b", "", asked)):
-        asks_bad = True
+    asks_bad = bad != (NEGATION.search(asked) is not None)
     return "Yes: " if asks_bad == (label == "anomalous") else "No: "
 
 

@@ -30,6 +30,9 @@ MAX_QUESTION_CHARS = 2000
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"|«[^»]*»|„[^“”]*[“”]|`[^`]*`|(?<!\w)'[^']{12,}'(?!\w)")
 """Quoted text, which is data."""
 
+FILE_NAME = re.compile(r"[\w./-]+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm)\b", re.I)
+"""Name or path of a picture or clip."""
+
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _ORDINAL = rf"the ({'|'.join(ORDINALS)}|last)"
 _PICTURE_NOUN = r"(?: (?:one|of them|picture|image|tile|part|clip|board))"
@@ -80,6 +83,11 @@ def read_question(text: str) -> Question:
 def strip_quoted(text: str) -> str:
     """The text without quoted passages; a single word in quotes is a name and stays."""
     return QUOTED.sub(lambda quoted: quoted[0] if len(quoted[0].split()) == 1 else " … ", text)
+
+
+def strip_file_names(text: str) -> str:
+    """The text with "it" for names of pictures and clips, whose words say nothing about what is asked."""
+    return FILE_NAME.sub("it", text)
 
 
 def foreign_language(question: Question) -> str | None:
@@ -292,8 +300,11 @@ class Entities:
 
 
 def extract_entities(question: Question) -> Entities:
-    """Extract the entities of a question; quoted text is searched for file names and ids only."""
-    plain = question.plain
+    """Extract the entities of a question; quoted text is searched for file names and ids only.
+
+    What a file name says is no entity: "Is R1 in left-r2.png bad?" is about R1.
+    """
+    plain, ids = strip_file_names(question.plain), strip_file_names(question.text).upper()
     order = _superlative(plain)
     severity = re.search(r"\bseverity (?:of |is |level |grade )*([0-4])\b", plain)
     words = [level for level in SEVERITIES if order is None and _mentions(level, plain)]
@@ -306,11 +317,10 @@ def extract_entities(question: Question) -> Entities:
         ),
         None,
     )
-    files = re.findall(r"[\w./-]+\.(?:jpe?g|png|bmp|tiff?|webp|mp4|avi|mkv|mov|webm)\b", question.text, re.I)
     return Entities(
-        regions=tuple(dict.fromkeys(re.findall(rf"\b{REGION_ID}\b", question.text.upper()))),
-        events=tuple(dict.fromkeys(re.findall(rf"\b{EVENT_ID}\b", question.text.upper()))),
-        pictures=tuple(dict.fromkeys(files)),
+        regions=tuple(dict.fromkeys(re.findall(rf"\b{REGION_ID}\b", ids))),
+        events=tuple(dict.fromkeys(re.findall(rf"\b{EVENT_ID}\b", ids))),
+        pictures=tuple(dict.fromkeys(FILE_NAME.findall(question.text))),
         rate=_parse_rate(plain),
         seconds=_parse_seconds(plain),
         severity=int(severity[1]) if severity else SEVERITIES.index(words[0]) if words else None,

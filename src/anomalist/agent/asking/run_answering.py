@@ -38,9 +38,8 @@ from anomalist.agent.asking.run_reasons import (
     why_draft,
 )
 from anomalist.agent.asking.run_replies import QUERY_ID, RunDraft, query_draft
-from anomalist.agent.asking.run_steps import About
 from anomalist.agent.asking.run_tables import RunTables, run_tables
-from anomalist.agent.asking.run_words import asks_time_of_day, run_words
+from anomalist.agent.asking.run_words import About, asks_time_of_day, run_words
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError, ModelError
 from anomalist.querying.execution import run_query
@@ -310,7 +309,8 @@ def _follow_up(
         old = [each for each in before.where if each.column in ("product", "folder", "camera", "time")]
         return _compared(known, reading, (*old, *reading.where), form, plain)
     if _ASKS_FOR_ROWS.match(plain) and before.measure != "list":
-        listed = before.replace(measure="list", by=(), trend=None, part=(), of=None, top=None, compare=None)
+        no_groups = {"by": (), "trend": None, "sort": None, "top": None, "compare": None}
+        listed = before.replace(measure="list", part=(), of=None, **no_groups)
         where = (*listed.where, *(before.part if before.measure == "share" else ()))
         return _queried(known, listed.replace(where=where), reading, form)
     if not reading.stated:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, STEPS, About, ReadingState
+from anomalist.agent.asking.run_steps import ANOMALOUS, DEFECT_NOUN, FINDING_COLUMNS, STEPS
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
-from anomalist.agent.asking.run_words import run_words
+from anomalist.agent.asking.run_words import About, ReadingState, run_words
 from anomalist.querying.query import Condition, Query
 from anomalist.types.names import names_source
 
@@ -26,6 +26,9 @@ _SPELT = (
 )  # fmt: skip
 _ROW_NOUN = re.compile(
     r"\b(?:pictures?|images?|photos?|parts?|pieces?|ones?|tiles?|boards?|products?|rejects?|samples?|items?|units?)\b"
+)
+_SHARE_OF = re.compile(
+    r"\b(?:percentage|percent|per cent|share|fraction|proportion|%) of (?:(?:all|the|our|these|those) )*"
 )
 _ADJECTIVES = (
     r"(?:the )?(?:critical|major|moderate|minor|severe|undecided|anomalous|normal|bad|good|failed|rejected)\b"
@@ -50,7 +53,7 @@ class RunReading:
     query : None where nothing to ask for was found.
     unread : words that no part of the query stands for.
     where : conditions alone, for questions that are no query, and for follow-ups.
-    stated : the parts that the question itself names: "measure", "by", "top", "where".
+    stated : the parts that the question itself names: "measure", "part", "by", "top", "where".
     corrected : words that were read as others, by spelling: (as typed, as read).
     asked : the question, in lower case.
     """
@@ -87,11 +90,13 @@ def read_run_question(
         return RunReading(overview, stated=frozenset({"measure", "by"}), asked=asked)
     for step in STEPS:
         step(state, vocabulary)
+    _name_part(state, plain)
     if about == "clips":
         _choose_clip_table(state, plain)
     else:
         _choose_table(state, plain)
         _only_anomalous(state, plain)
+        _choose_side(state)
     _judge_groups(state, plain)
     words = re.findall(r"[\w'%-]+", state.text)
     unread = tuple(word for word in words if not run_words().is_filler(word))
@@ -110,7 +115,7 @@ def merge_follow_up(before: Query, reading: RunReading) -> Query:
         changes |= {"measure": asked.measure, "of": asked.of, "part": asked.part, "by": asked.by}
         changes |= {"trend": asked.trend, "sort": asked.sort, "top": asked.top, "show": ()}
         if asked.measure == "share":
-            changes["where"] = tuple(each for each in where if each not in asked.part)
+            changes |= _share_of_follow_up(asked, where, named="part" in reading.stated)
     if asked is not None and "by" in reading.stated:
         changes |= {"by": asked.by, "trend": asked.trend}
         if before.measure == "list" and "measure" not in reading.stated:
@@ -118,6 +123,15 @@ def merge_follow_up(before: Query, reading: RunReading) -> Query:
     if asked is not None and "top" in reading.stated:
         changes |= {"top": asked.top, "sort": asked.sort}
     return before.replace(**changes)
+
+
+def _share_of_follow_up(asked: Query, where: Sequence[Condition], *, named: bool) -> dict[str, object]:
+    """What a share that follows a query is of: "How many are critical?", "and what percentage is that?"."""
+    found = tuple(each for each in where if each.column in FINDING_COLUMNS)
+    if not named and found:
+        return {"part": found, "where": tuple(each for each in where if each not in found)}
+    dropped = found if all(each.column == "label" for each in asked.part) else asked.part
+    return {"where": tuple(each for each in where if each not in dropped)}
 
 
 def names_in(text: str, sources: Iterable[str]) -> list[str]:
@@ -166,10 +180,29 @@ def _is_known_word(word: str, vocabulary: RunVocabulary) -> bool:
     return any(phrase.pattern.fullmatch(word) for phrase in (*words.conditions, *words.events))
 
 
+def _name_part(state: ReadingState, plain: str) -> None:
+    """Take what a share is of from the conditions: "are the rejects getting worse", "percentage of bad ones".
+
+    In "what percentage of the rejects is critical" the rejects are the whole.
+    """
+    if state.measure != "share":
+        return
+    named = [each for each in state.where if each.column in FINDING_COLUMNS]
+    whole = _SHARE_OF.search(plain)
+    wholes = [p.condition for p in run_words().conditions if whole and p.pattern.match(plain, whole.end())]
+    named = [each for each in named if each not in wholes] or named
+    if state.part_guessed and named:
+        state.part, state.part_guessed = tuple(named), False
+    state.where = [each for each in state.where if each not in state.part]
+    state.stated |= set() if state.part_guessed else {"part"}
+
+
 def _choose_clip_table(state: ReadingState, plain: str) -> None:
     """Clips where they are counted or judged, else their events."""
     if "kind" in state.by:
         state.table = "events"
+    if state.measure == "share" and all(each.column in ("label", "status") for each in state.part):
+        state.table = "clips"  # each event is of an anomalous clip
     if state.table is None:
         asks_clips = (
             re.search(r"\b(?:clips?|videos?|recordings?|films?)\b", plain) or "label" in state.columns
@@ -191,7 +224,8 @@ def _choose_table(state: ReadingState, plain: str) -> None:
         counted = state.measure == "count" and (
             kinds or (objects and not state.by and "label" not in columns)
         )
-        if counted or "place" in columns or (kinds and state.by):
+        placed = "place" in columns or any(each.column == "place" for each in state.part)
+        if counted or placed or (kinds and state.by):
             state.table = "regions"
     state.table = state.table or "pictures"
     if state.table == "regions":
@@ -226,6 +260,17 @@ def _only_anomalous(state: ReadingState, plain: str) -> None:
         state.where.append(ANOMALOUS)
 
 
+def _choose_side(state: ReadingState) -> None:
+    """Nearest to the threshold are the normal ones of the lowest p-value, or others of the highest."""
+    if state.sort != "p_value" or state.top is None:
+        return
+    labels = [each for each in state.where if each.column == "label"]
+    if not labels:
+        state.add("label", "=", "normal")
+    elif labels[0] in (ANOMALOUS, Condition(column="label", operator="!=", values=("normal",))):
+        state.sort = "-p_value"
+
+
 def _query(state: ReadingState, where: tuple[Condition, ...]) -> Query | None:
     """The query of what was read; None where nothing says what is asked for."""
     grouped = bool(state.by or state.trend)
@@ -248,6 +293,6 @@ def _query(state: ReadingState, where: tuple[Condition, ...]) -> Query | None:
         part=state.part if measure == "share" else (),
         by=tuple(state.by),
         trend=state.trend,
-        sort=state.sort if measure == "list" else None,
+        sort=state.sort if measure == "list" else (measure or "list") if grouped and state.lowest else None,
         top=state.top,
     )

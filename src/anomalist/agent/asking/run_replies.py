@@ -118,7 +118,8 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
     """
     before, after = [], []
     for each in conditions:
-        values = " or ".join(str(value) for value in each.values)
+        empty = "not judged" if each.column == "label" else "nothing"
+        values = " or ".join(empty if value == "" else str(value) for value in each.values)
         if each.operator == "=" and each.column in ("label", "severity"):
             before.append(values)
         elif each.operator == "=" and each.column in ("product", "folder", "profile", "camera", "name"):
@@ -137,11 +138,19 @@ def phrase_conditions(conditions: Sequence[Condition], table: TableName = "pictu
         elif each.operator == ">=" and each.column == "severity":
             after.append(f"of severity {values} or worse")
         elif each.operator == "!=" and each.column == "label":
-            after.append(f"not {values}" if table == "pictures" else f"on pictures that are not {values}")
+            whole = table in ("pictures", "clips")
+            source = "of clips" if table == "events" else "on pictures"
+            after.append(f"not {values}" if whole else f"{source} that are not {values}")
         else:
             after.append(f"with {each.words}")
     after += _times_of_day(conditions)
     return " ".join(before), " ".join(after)
+
+
+def _part_words(query: Query) -> str:
+    """What the part of a share is: "anomalous", "ones that could not be judged"."""
+    before, after = phrase_conditions(query.part, query.table)
+    return " ".join(filter(None, [before, f"ones {after}" if after else ""]))
 
 
 _CLOCK_WORDS = {">=": "at {} or later", "<": "before {}", ">": "after {}", "<=": "up to {}", "=": "at {}"}
@@ -202,11 +211,14 @@ def _measured_sentences(result: QueryResult, form: Form) -> list[str]:
         return [_single_sentence(result)]
     lead = [_total_sentence(result)] if query.measure != "share" and form == "plain" else []
     after = ":" if query.by[-1:] == ("hour",) else ""  # two numbers side by side
-    groups = [f"{_group_name(row[: _keys(result)])}{after} {_group_value(query, row)}" for row in result.rows]
+    groups = [f"{_group_name(result, row)}{after} {_group_value(query, row)}" for row in result.rows]
     more = f", and {len(groups) - MAX_LISTED} more groups" if len(groups) > MAX_LISTED else ""
     by = join_words([*([query.trend] if query.trend else []), *query.by])
-    what = {"count": "Counts", "share": f"Share that is {phrase_conditions(query.part)[0] or 'so'}"}
+    so = phrase_conditions(query.part, query.table)
+    share = f"Share of {_part_words(query)}" if so[1] else f"Share that is {so[0]}"
+    what = {"count": "Counts", "share": share}
     by += f" ({len(result.rows)})" if len(result.rows) > 1 and query.top is None else ""
+    by += ", the lowest first" if query.lowest_first else ""
     sentence = f"{what.get(query.measure, f'{query.measure.capitalize()} of {query.of}')} by {by}: "
     sentence += f"{', '.join(groups[:MAX_LISTED]) or 'none'}{more}."
     if result.slope is not None:
@@ -219,8 +231,11 @@ def _keys(result: QueryResult) -> int:
     return len(result.query.by) + (result.query.trend is not None)
 
 
-def _group_name(keys: Sequence[Value | None]) -> str:
-    return " ".join("(none)" if key is None or key == "" else str(key) for key in keys)
+def _group_name(result: QueryResult, row: Sequence[Value | None]) -> str:
+    """The values of a group; no label and no severity are told apart from "none"."""
+    empty = {"label": "not judged", "severity": "not known"}
+    keys = zip(result.columns[: _keys(result)], row, strict=False)
+    return " ".join(empty.get(name, "(none)") if key in (None, "") else str(key) for name, key in keys)
 
 
 def _group_value(query: Query, row: Sequence[Value | None]) -> str:
@@ -244,10 +259,9 @@ def _single_sentence(result: QueryResult) -> str:
             else f"There is none: no {what} fit."
         )
     if query.measure == "share":
-        part = phrase_conditions(query.part)
         count = round(result.value * result.matched)
-        words = " ".join(filter(None, part))
-        return f"{percent_text(result.value)} of the {what} are {words}: {count:,} of {result.matched:,}."
+        share = f"{percent_text(result.value)} of the {noun_phrase(query, 2)}"
+        return f"{share} are {_part_words(query)}: {count:,} of {result.matched:,}."
     return f"The {query.measure} of {query.of} over {result.matched:,} {what} is {result.value:.3g}."
 
 
@@ -257,9 +271,7 @@ def _bare_numbers(result: QueryResult) -> list[str]:
     if result.query.measure == "list":
         return [f"{result.matched} of {result.of}"]
     if _keys(result):
-        return [
-            f"{_group_name(row[: _keys(result)])}: {cell_text(row[-1])}" for row in result.rows[:MAX_LISTED]
-        ]
+        return [f"{_group_name(result, row)}: {cell_text(row[-1])}" for row in result.rows[:MAX_LISTED]]
     return [cell_text(result.rows[0][-1]) if result.rows else "0"]
 
 
@@ -297,6 +309,8 @@ def _order_words(query: Query) -> str:
 
 
 def _cell_phrase(column: str, cell: Value | None) -> str:
+    if column == "label" and not cell:
+        return "not judged"
     if cell is None or cell == "" or (column == "severity" and cell == "none"):
         return ""
     words = {"severity": "severity {}", "p_value": "p = {}", "score": "score {}", "size": "{} of the area",
@@ -327,8 +341,7 @@ def _comparison_sentences(result: QueryResult) -> list[str]:
         a, b = (group.value if query.measure != "count" else group.of for group in result.groups)
         noun = _NOUNS[query.table][1] if query.measure == "count" else f"{query.measure} of {query.of}"
         return [f"{first}: {cell_text(a)} {noun}; {second}: {cell_text(b)} {noun}."]
-    part = phrase_conditions(query.part)[0] or "so"
-    texts = []
+    texts, part = [], _part_words(query)
     for words, group in ((first, one), (second, other)):
         share = f"{percent_text(group.value)} are {part}" if group.value is not None else "none was found"
         count = round((group.value or 0) * group.of)

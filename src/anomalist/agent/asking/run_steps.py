@@ -7,30 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import cast
 
 from anomalist.agent.asking.run_vocabulary import RunVocabulary
 from anomalist.agent.asking.run_words import (
     CLOCK_BOUND,
     CLOCK_SPAN,
     DAY_PARTS,
+    FREQUENCY,
     NUMBERS,
     PART_OF_DAY,
+    SUPERLATIVE,
     TIME_OF_DAY,
     TIME_OPERATORS,
     TIME_WORDS,
     Phrase,
+    ReadingState,
     clock_of,
     run_words,
 )
 from anomalist.querying.columns import TableName
-from anomalist.querying.query import Condition, Measure, Operator, Trend
-
-About = Literal["pictures", "clips"]
-"""What a run holds."""
+from anomalist.querying.query import Condition, Measure, Operator
 
 ANOMALOUS = Condition(column="label", values=("anomalous",))
+FINDING_COLUMNS = ("label", "severity", "status", "kind", "kinds", "place")
+"""Columns of what was found, not of what was inspected."""
+
 DEFECT_NOUN = re.compile(
     r"\b(?:defects?|faults?|flaws?|anomal(?:y|ies)|spots?|regions?|marks?|damages?|findings?)\b"
 )
@@ -72,6 +74,7 @@ _GROUP_NOUN = (
     r"|shifts?|cameras?|days?|hours?|weeks?|months?|places?|lines?|part types?|batch(?:es)?|profiles?"
     r"|severit(?:y|ies))"
 )
+_VERB = r"(?:has|had|have|is|was|are|were|makes?|made|gives|gave|got|causes?|caused)"
 _DIMENSION = re.compile(
     rf"^\s*(?:(?:which|what|list|name|show(?: me)?|give me|how many)\s+(?:all |the |of the |different )*)"
     rf"({_GROUP_NOUN})(?: (?:are|were|is|do we|did you|exist|have|has)\b[^?]*|\s*)$"
@@ -111,6 +114,13 @@ _LOOK_FIRST = re.compile(
     r"\b(?:look at|watch|inspect|check|begin with|start with|see)\b[^?]*\bfirst\b|\b(?:begin|start) with\b"
     r"|\bprioriti\w+\b"
 )
+_HIGHEST = {
+    "severity": r"(?:highest|worst) severit(?:y|ies)",
+    "size": r"(?:largest|biggest) (?:defect|fault|flaw|damage|region|spot|mark)s?",
+    "duration": r"longest(?: events?)?",
+}
+"""What the highest of is asked for by words of its own, by column."""
+
 _MEASURED = {
     "mean": r"(?:mean|average|avg)",
     "median": "median",
@@ -124,56 +134,6 @@ _MEASURED_COLUMNS = {
     "duration": r"(?:durations?|lengths?)",
     "milliseconds": r"(?:inspection )?times?",
 }
-
-
-@dataclass
-class ReadingState:
-    """What was read so far; ``text`` has blanks where it was read."""
-
-    text: str
-    about: About
-    where: list[Condition] = field(default_factory=list)
-    by: list[str] = field(default_factory=list)
-    trend: Trend | None = None
-    measure: Measure | None = None
-    of: str | None = None
-    part: tuple[Condition, ...] = ()
-    sort: str | None = None
-    top: int | None = None
-    table: TableName | None = None
-    stated: set[str] = field(default_factory=set)
-    ungrouped: str = ""
-    listing: bool = False
-
-    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
-        """The first match of a pattern, which is blanked."""
-        found = re.search(pattern, self.text)
-        if found:
-            self.blank(found)
-        return found
-
-    def blank(self, found: re.Match[str]) -> None:
-        """Mark a match as read."""
-        self.text = f"{self.text[: found.start()]} \x00 {self.text[found.end() :]}"
-
-    def add(self, column: str, operator: Operator, value: str | float) -> None:
-        """Add a condition."""
-        self.where.append(Condition(column=column, operator=operator, values=(value,)))
-
-    def group(self, column: str) -> None:
-        """Group by a column, or by a length of time."""
-        if column == "hour of day":
-            self.by.append("hour")
-        elif column in ("day", "hour", "week", "month"):
-            self.trend = cast("Trend", column)
-        elif column not in self.by:
-            self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
-        self.stated.add("by")
-
-    @property
-    def columns(self) -> set[str]:
-        """Columns of the conditions so far."""
-        return {each.column for each in self.where}
 
 
 def _feedback(state: ReadingState, vocabulary: RunVocabulary) -> None:
@@ -246,9 +206,7 @@ def _value(number: str, percent: str | None) -> float:
 def _dimension(state: ReadingState, vocabulary: RunVocabulary) -> None:
     """ "Which products are there?": the groups themselves."""
     found = _DIMENSION.search(state.text)
-    if found and not re.search(
-        r"\b(?:worst|worse|most|more|best|better|highest|least|fewest|only)\b", found[0]
-    ):
+    if found and not SUPERLATIVE.search(found[0]):
         column = run_words().column_of(found[1])
         state.text = state.text.replace(found[1], "\x00", 1)
         state.take(r"\bhow many\b")
@@ -260,11 +218,11 @@ def _dimension(state: ReadingState, vocabulary: RunVocabulary) -> None:
 
 
 def _superlatives(state: ReadingState, vocabulary: RunVocabulary) -> None:
-    """The worst, largest, longest …, with a number of them; and the most frequent group."""
+    """The worst, largest, longest …, with a number of them; and the group with the most or the least."""
     group = (
-        rf"\b(?:most|least) (?:common|frequent|often)|\bwhich {_GROUP_NOUN} "
-        r"(?:has|had|have|is|was|are|were|makes?|made|gives|gave|got|fails?|failed|causes?|caused)\b"
-        rf"|\btop {_COUNT} {_GROUP_NOUN}|\bwhere (?:do|did) (?:we|they|you) .{{0,20}}\bmost\b"
+        r"\b(?:most|least) (?:common|frequent|often)\b|\b(?:rarest|commonest)\b"
+        rf"|\bwhich {_GROUP_NOUN} (?:{_VERB}|fails?|failed|occurs?|occurred|shows?|showed)\b"
+        rf"|\btop {_COUNT} {_GROUP_NOUN}"
     )
     if re.search(group, state.text):
         _top_group(state)
@@ -288,6 +246,7 @@ def _superlatives(state: ReadingState, vocabulary: RunVocabulary) -> None:
         plural = "threshold" in words or "scores" in found[0] or several
         state.top = int(NUMBERS.get(number, 0) or number) if number else SEVERAL if plural else FEW
         state.sort, state.measure = sort or None, "list"
+        state.table = "regions" if sort == "size" and state.about == "pictures" else state.table
         state.stated |= {"measure", "top"}
         if table and state.about == "clips":
             state.table = "events"
@@ -295,20 +254,57 @@ def _superlatives(state: ReadingState, vocabulary: RunVocabulary) -> None:
 
 
 def _top_group(state: ReadingState) -> None:
-    """ "Which product has the most …", "the most common kind", "top three kinds"."""
+    """ "Which product has the most …", "the least common kind", "top three kinds", "which shift is best"."""
+    changes = _TREND.search(state.text) is not None  # "which product got worse" is no superlative
     number = state.take(rf"\btop {_COUNT}\b")
-    verb = r"(?:has|had|have|is|was|are|were|makes?|made|gives|gave|got|fails?|failed|causes?|caused)"
-    which = state.take(rf"\bwhich ({_GROUP_NOUN})\b (?:{verb})?") or state.take(rf"\b({_GROUP_NOUN})\b")
-    state.take(
-        r"\b(?:the )?(?:most (?:common|frequent|often|of)|most|more|highest|higher|worst|least)\b(?: often)?"
-    )
-    named_worst = state.take(r"\b(?:the )?(?:worst|worse)\b") is not None
-    is_so = which is not None and re.search(r"\b(?:is|was|are|were)\b", which[0]) is not None
-    if named_worst or is_so or state.take(_RATES):
-        state.measure, state.part = "share", (ANOMALOUS,)
-    state.group(run_words().column_of(which[1]) if which else "kind")
-    state.top = int(NUMBERS.get(number[1], 0) or number[1]) if number else 1
+    verb = "" if changes else rf"(?: {_VERB}\b)?"
+    which = state.take(rf"\bwhich ({_GROUP_NOUN})\b{verb}") or state.take(rf"\b({_GROUP_NOUN})\b")
+    is_so = which is not None and re.search(r"\b(?:is|was|are|were)$", which[0]) is not None
+    column = run_words().column_of(which[1]) if which else "kind"
+    state.group(column)
+    if changes:
+        return
+    if column == "place" and state.about == "pictures":
+        state.table = "regions"
     state.stated |= {"measure", "top"}
+    often = FREQUENCY.search(state.text) is not None
+    extreme = "most" if _take_extreme_number(state) else state.take_extreme()
+    if state.of is None:
+        _measure_groups(state, column, extreme, is_so and not often)
+        if column == "place" and extreme in ("least", "best"):
+            state.text += f" {extreme}"  # not read: where nothing was found is no row
+    state.top = int(NUMBERS.get(number[1], 0) or number[1]) if number else 1 if extreme else None
+
+
+def _measure_groups(state: ReadingState, column: str, extreme: str, is_so: bool) -> None:
+    """What groups are chosen by: a rate, the severity of a kind, a share, or else their count."""
+    found = column in FINDING_COLUMNS  # each of them is of what is anomalous
+    state.lowest = extreme == "least"
+    if (rate := state.take(_RATES)) is not None:
+        good = _set_rate(state, rate)
+        state.lowest |= extreme == ("worst" if good else "best")
+    elif extreme in ("worst", "best") and found:
+        state.measure, state.of, state.lowest = "max", "severity", extreme == "best"
+    elif extreme in ("worst", "best") or (is_so and not found):
+        state.measure, state.part, state.part_guessed = "share", (ANOMALOUS,), True
+        state.lowest |= extreme == "best"
+
+
+def _take_extreme_number(state: ReadingState) -> bool:
+    """Read the highest or lowest score, size, … of groups, or its mean: "the lowest average score"."""
+    for column, words in _HIGHEST.items():
+        if (column != "duration" or state.about == "clips") and state.take(rf"\b(?:the )?{words}\b"):
+            state.measure, state.of = "max", column
+            state.table = "events" if column == "duration" else state.table
+            return True
+    for column, nouns in _MEASURED_COLUMNS.items():
+        kinds = r"(highest|largest|lowest|smallest)(?: (mean|average|avg|median))?"
+        if found := state.take(rf"\b(?:the )?{kinds} {nouns}\b"):
+            state.lowest, state.of = found[1] in ("lowest", "smallest"), column
+            state.measure = "median" if found[2] == "median" else "mean" if found[2] else "max"
+            state.measure = "min" if state.lowest and not found[2] else state.measure
+            return True
+    return False
 
 
 def _measured_columns(state: ReadingState, vocabulary: RunVocabulary) -> None:
@@ -327,11 +323,17 @@ def _measured_columns(state: ReadingState, vocabulary: RunVocabulary) -> None:
 
 def _rates(state: ReadingState, vocabulary: RunVocabulary) -> None:
     """A rate, whose own word says the rate of what: "reject rate", "yield"."""
-    found = state.take(_RATES)
-    if found:
-        label = "normal" if re.search(r"yield|pass", found[0]) else "anomalous"
-        state.measure, state.part = "share", (Condition(column="label", values=(label,)),)
+    if found := state.take(_RATES):
+        _set_rate(state, found)
         state.stated.add("measure")
+
+
+def _set_rate(state: ReadingState, found: re.Match[str]) -> bool:
+    """Set the share that a rate is; returns whether it is of the good ones."""
+    good = re.search(r"yield|pass", found[0]) is not None
+    part = Condition(column="label", values=("normal" if good else "anomalous",))
+    state.measure, state.part = "share", (part,)
+    return good
 
 
 def _groups(state: ReadingState, vocabulary: RunVocabulary) -> None:
@@ -351,7 +353,7 @@ def _groups(state: ReadingState, vocabulary: RunVocabulary) -> None:
         hourly = re.search(r"(?:day|shift)\b", found[0]) and "days" not in found[0]
         state.trend = "hour" if hourly else state.trend or "day"
         if state.measure is None and re.search(r"worse|better", found[0]):
-            state.measure, state.part = "share", (ANOMALOUS,)
+            state.measure, state.part, state.part_guessed = "share", (ANOMALOUS,), True
         state.stated.add("by")
     if state.take(r"\b(?:what|which) (?:kinds?|types?|sorts?)(?: of)?\b") and not state.by:
         state.group("kind")
@@ -376,9 +378,8 @@ def _phrases(state: ReadingState, vocabulary: RunVocabulary) -> None:
     state.ungrouped = state.text
     if state.about == "clips":
         _take_phrases(state, words.events, "events")
-        if not state.where and state.take(words.camera_trouble.pattern):
-            state.where.append(words.camera_trouble.condition)
-            state.table = "clips"
+        if not state.where:
+            _take_phrases(state, words.camera_trouble, "clips")
     labels = [each for each in words.conditions if each.condition.column == "label"]
     named = {str(each.condition.values[0]) for each in labels if each.pattern.search(state.text)}
     if len(named) > 1 and re.search(r"\bhow many\b|\band\b|\bversus\b|\bvs\b", state.text) and not state.by:
@@ -408,8 +409,8 @@ def _times_of_day(state: ReadingState, vocabulary: RunVocabulary) -> None:
         return
     if state.take(TIME_OF_DAY):
         state.group("hour of day")
-        if state.take(r"\b(?:the )?most(?: of(?: the)?)?\b"):
-            state.top = 1
+        if found := state.take(r"\b(?:the )?(most|fewest|least)(?: of(?: the)?)?\b"):
+            state.top, state.lowest = 1, found[1] != "most"
     for found in CLOCK_SPAN.finditer(state.text):
         first, last = clock_of(found[1], found[2]), clock_of(found[2], found[1])
         if first and last and _clock_span(state, first, last):
@@ -480,11 +481,7 @@ def _measures(state: ReadingState, vocabulary: RunVocabulary) -> None:
             state.measure = measure
             state.stated.add("measure")
             if measure == "share":
-                named = [
-                    each for each in state.where if each.column in ("label", "severity", "status", "kinds")
-                ]
-                state.part = tuple(named or [ANOMALOUS])
-                state.where = [each for each in state.where if each not in state.part]
+                state.part, state.part_guessed = (ANOMALOUS,), True
         state.blank(found)
         if measure != "list":
             break

@@ -1,17 +1,21 @@
-"""Words of questions about runs, and the parts of a query that they stand for: ``run_words.toml``."""
+"""Words of questions about runs, what they stand for in a query (``run_words.toml``), and what was read."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
-from anomalist.querying.query import Condition, Measure, Operator, clock_time
+from anomalist.querying.columns import TableName
+from anomalist.querying.query import Condition, Measure, Operator, Trend, clock_time
 from anomalist.types.common import Frozen
+
+About = Literal["pictures", "clips"]
+"""What a run holds."""
 
 WORDS_FILE = Path(__file__).with_name("run_words.toml")
 
@@ -58,6 +62,26 @@ def clock_of(words: str, beside: str = "") -> str | None:
     return None if number is None else clock_time(f"{number[0]} {half[0] if half else ''}")
 
 
+_SO_MANY = (
+    r"(?= (?:[\w-]+ ){0,2}"
+    r"(?:number|count|amount|share|percentage|proportion|fraction|rate|quota|ratio|yield)s?\b)"
+)
+_EXTREMES = (
+    ("worst", r"(?:worst|worse)"),
+    ("best", r"(?:best|better)"),
+    ("least", r"(?:least(?! (?:severe|critical|serious))(?: (?:common|frequent|often|of))?)"),
+    ("least", rf"(?:fewest|fewer|rarest|(?:lowest|lower|smallest|smaller){_SO_MANY})"),
+    ("most", r"(?:most(?: (?:common|frequent|often|of))?)"),
+    ("most", rf"(?:more|commonest|(?:highest|higher|largest|biggest){_SO_MANY})"),
+)
+"""Words by which one group is chosen; "highest" and "lowest" only of a number or a share."""
+
+FREQUENCY = re.compile(r"\b(?:common|frequent|often|rarest|commonest)\b")
+SUPERLATIVE = re.compile(
+    rf"\b(?:{'|'.join(words for _, words in _EXTREMES)}|only"
+    r"|highest|lowest|largest|biggest|smallest|longest|shortest)\b"
+)
+
 NUMBERS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "twenty": 20, "a": 1, "an": 1,
@@ -90,7 +114,7 @@ class RunWords:
     Parameters
     ----------
     conditions, events : phrases of pictures and clips, and of events.
-    camera_trouble : what a camera that shows nothing is called.
+    camera_trouble : what clips that were not judged, and cameras that show nothing, are called.
     places : patterns by place.
     groups : patterns by column.
     measures : patterns by measure, in the order in which they count.
@@ -99,7 +123,7 @@ class RunWords:
 
     conditions: tuple[Phrase, ...]
     events: tuple[Phrase, ...]
-    camera_trouble: Phrase
+    camera_trouble: tuple[Phrase, ...]
     places: Mapping[str, re.Pattern[str]]
     groups: Mapping[str, tuple[str, ...]]
     measures: Mapping[Measure, re.Pattern[str]]
@@ -130,14 +154,15 @@ class _PhraseEntry(Frozen):
 
     def phrase(self) -> Phrase:
         column, operator, value = re.fullmatch(r"(\w+)(!=|<=|>=|=|<|>|~)(.*)", self.when).groups()  # type: ignore[union-attr]
-        condition = Condition(column=column, operator=cast("Operator", operator), values=(value,))
+        values = tuple(value.split("|"))
+        condition = Condition(column=column, operator=cast("Operator", operator), values=values)
         return Phrase(_any_of(self.patterns), condition)
 
 
 class _WordsFile(Frozen):
     condition: tuple[_PhraseEntry, ...]
     event: tuple[_PhraseEntry, ...]
-    camera_trouble: _PhraseEntry
+    camera_trouble: tuple[_PhraseEntry, ...]
     place: dict[str, tuple[str, ...]]
     group: dict[str, tuple[str, ...]]
     measure: dict[str, tuple[str, ...]]
@@ -151,7 +176,7 @@ def run_words() -> RunWords:
     return RunWords(
         conditions=tuple(entry.phrase() for entry in file.condition),
         events=tuple(entry.phrase() for entry in file.event),
-        camera_trouble=file.camera_trouble.phrase(),
+        camera_trouble=tuple(entry.phrase() for entry in file.camera_trouble),
         places={place: _any_of(patterns) for place, patterns in file.place.items()},
         groups=file.group,
         measures={cast("Measure", each): _any_of(patterns) for each, patterns in file.measure.items()},
@@ -161,3 +186,63 @@ def run_words() -> RunWords:
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])")
+
+
+@dataclass
+class ReadingState:
+    """What was read so far; ``text`` has blanks where it was read.
+
+    ``part_guessed``: no word said the share of what it is, so that what the question names may say it.
+    """
+
+    text: str
+    about: About
+    where: list[Condition] = field(default_factory=list)
+    by: list[str] = field(default_factory=list)
+    trend: Trend | None = None
+    measure: Measure | None = None
+    of: str | None = None
+    part: tuple[Condition, ...] = ()
+    part_guessed: bool = False
+    lowest: bool = False
+    sort: str | None = None
+    top: int | None = None
+    table: TableName | None = None
+    stated: set[str] = field(default_factory=set)
+    ungrouped: str = ""
+    listing: bool = False
+
+    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
+        """The first match of a pattern, which is blanked."""
+        found = re.search(pattern, self.text)
+        if found:
+            self.blank(found)
+        return found
+
+    def blank(self, found: re.Match[str]) -> None:
+        """Mark a match as read."""
+        self.text = f"{self.text[: found.start()]} \x00 {self.text[found.end() :]}"
+
+    def add(self, column: str, operator: Operator, value: str | float) -> None:
+        """Add a condition."""
+        self.where.append(Condition(column=column, operator=operator, values=(value,)))
+
+    def group(self, column: str) -> None:
+        """Group by a column, or by a length of time."""
+        if column == "hour of day":
+            self.by.append("hour")
+        elif column in ("day", "hour", "week", "month"):
+            self.trend = cast("Trend", column)
+        elif column not in self.by:
+            self.by.append("folder" if column == "camera" and self.about == "pictures" else column)
+        self.stated.add("by")
+
+    def take_extreme(self) -> str:
+        """Which group is asked for, "worst", "best", "least" or "most"; "" where no word says one."""
+        taken = (name for name, words in _EXTREMES if self.take(rf"\b(?:the )?{words}\b"))
+        return next(taken, "")
+
+    @property
+    def columns(self) -> set[str]:
+        """Columns of the conditions so far."""
+        return {each.column for each in self.where}

@@ -17,7 +17,7 @@ from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
 from anomalist.agent.choice.option_parsing import Term
 from anomalist.agent.reasoning.claims import SCORE_ID
-from anomalist.agent.reasoning.wording import join_words
+from anomalist.agent.reasoning.wording import failure_sentence, join_words
 from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Claim, FloatArray
@@ -99,6 +99,8 @@ def choose_by_evidence(
     options = tuple(" ".join(option.split()) for option in options)
     _check_options(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
+    if record.label is None:
+        return _no_choice(options, failure_sentence(record))
     matcher: RecordMatcher | ClipRecordMatcher
     if isinstance(record, ClipRecord):
         matcher = ClipRecordMatcher.of(record, question)
@@ -114,7 +116,8 @@ def choose_by_evidence(
     matcher = matcher.narrowed(question_terms, option_terms)
     fits = _option_matches(options, option_terms, question_terms, matcher)
     if all(fit is None for fit in fits):
-        return _no_choice(options, "Nothing that was measured speaks to any of the options.")
+        undecided = f" {record.why_undecided}" if record.label == "undecided" and record.why_undecided else ""
+        return _no_choice(options, f"Nothing that was measured speaks to any of the options.{undecided}")
     values = [NEUTRAL_MATCH if fit is None else fit.value for fit in fits]
     probabilities = tuple(value / math.fsum(sorted(values)) for value in values)
     # Clips are measured less precisely than pictures: nearly as probable options count as equal.

@@ -1,4 +1,4 @@
-"""Defect kinds from shape and contrast, and measurements of regions as sentences.
+"""Defect kinds from shape and contrast, and measurements of regions, or why there are none, as sentences.
 
 A kind is a guess from shape and contrast alone; the material can't be measured.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
-from anomalist.types.image import Attributes, Basis, Kind, KnownKind, Region
+from anomalist.types.clip import ClipRecord
+from anomalist.types.image import Attributes, Basis, Kind, KnownKind, Record, Region
 from anomalist.vision.regions import MOST_REGIONS, extent
 
 LINE_ELONGATION = 4.0
@@ -124,6 +126,11 @@ def percent(share: float) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Join words: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def failure_sentence(record: Record | ClipRecord) -> str:
+    """That a picture or clip without a label could not be judged, and why."""
+    return f"{Path(record.source).name} could not be judged: {record.error or 'why was not recorded.'}"
 
 
 def with_article(kind: str) -> str:

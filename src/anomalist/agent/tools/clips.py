@@ -43,6 +43,7 @@ class EventList(Result):
         description="(why, from, to): stretches that could not be judged"
     )
     why_undecided: str | None
+    error: str | None = Field(description="why the clip could not be judged at all; its events are not known")
     promised_per_hour: float | None = Field(description="false events that the threshold promises at most")
     footage_seconds: float | None = Field(description="of normal footage that it rests on")
     claims: tuple[str, ...] = Field(description="sentences on the events")
@@ -84,6 +85,7 @@ def list_events(
         events=tuple(map(found_event, events)),
         unjudged=tuple((trouble.kind, trouble.start, trouble.end) for trouble in record.troubles),
         why_undecided=record.why_undecided,
+        error=record.error,
         promised_per_hour=record.calibration and record.calibration.promised_per_hour,
         footage_seconds=record.calibration and record.calibration.footage_seconds,
         claims=tuple(claim.text for event in events for claim in event.claims),

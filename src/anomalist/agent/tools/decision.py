@@ -11,6 +11,7 @@ from pydantic import Field
 from anomalist.agent.choice.evidence_choice import choose_by_evidence
 from anomalist.agent.reasoning.policy import decide_label
 from anomalist.agent.reasoning.severity import picture_severity, region_severity
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import CalibrationError, DataError
 from anomalist.types.clip import EVENT_ID
@@ -88,7 +89,7 @@ def explain_severity(
     """Explain the severity of a picture, or of one region of it (by id): level, reason, the policy."""
     record = subject.picture(picture)
     if record.status == "error" or record.label is None:
-        raise DataError(f"{record.source} could not be judged: {record.error}")
+        raise DataError(failure_sentence(record))
     size = (record.height or 1, record.width or 1)
     area = subject.policy.area
     if region is not None:

@@ -9,7 +9,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from anomalist.agent.reasoning.wording import LINE_ELONGATION, region_kind, region_sentence
+from anomalist.agent.reasoning.wording import (
+    LINE_ELONGATION,
+    failure_sentence,
+    region_kind,
+    region_sentence,
+)
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.types.common import SEVERITIES, Box, Claim, Label, UInt8Array
@@ -177,9 +182,12 @@ def compare_with_normal(
 
 def compare_pictures(subject: Subject, first: str, second: str) -> PictureComparison:
     """Compare what was found in two pictures of a batch, by their file names."""
+    for record in (subject.picture(first), subject.picture(second)):
+        if record.label is None:
+            raise DataError(failure_sentence(record))
     one, other = show_findings(subject, first), show_findings(subject, second)
     if one.score is None or other.score is None:
-        raise DataError("One of the two could not be judged: it has no score.")
+        raise DataError("One of the two has no score to compare.")
     return PictureComparison(
         ids=(one.picture, other.picture),
         first=one,

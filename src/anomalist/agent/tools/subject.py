@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.errors import DataError
 from anomalist.settings import Settings
 from anomalist.storage.places import here
@@ -124,8 +125,7 @@ class Subject:
         for region in record.regions:
             if region.id == wanted:
                 return record, region
-        known = ", ".join(region.id for region in record.regions) or "none: no place stands out"
-        raise DataError(f"There is no {wanted} in {Path(record.source).name}.", f"Known: {known}.")
+        raise _no_part(record, wanted, [region.id for region in record.regions])
 
     def event(self, id: str | None = None, clip: str | None = None) -> tuple[ClipRecord, Event]:
         """An event of a clip with its record; E1 without an id. Raises DataError when there is none."""
@@ -134,8 +134,7 @@ class Subject:
         for event in record.events:
             if event.id == wanted:
                 return record, event
-        known = ", ".join(event.id for event in record.events) or "none: nothing stood out"
-        raise DataError(f"There is no {wanted} in {Path(record.source).name}.", f"Known: {known}.")
+        raise _no_part(record, wanted, [event.id for event in record.events])
 
     def media(self, record: Record) -> Media:
         """The picture of a record, read again.
@@ -185,6 +184,15 @@ class Subject:
         if here(split_page(path)[0]).exists() or self.folder is None or path.is_absolute():
             return path
         return self.folder / path
+
+
+def _no_part(record: Record | ClipRecord, wanted: str, known: list[str]) -> DataError:
+    """The error that a picture or clip has no such part; of one that was not judged, that it was not."""
+    if record.label is None:
+        return DataError(failure_sentence(record))
+    name = Path(record.source).name
+    nothing = "none: nothing stands out" if record.label == "normal" else "none"
+    return DataError(f"There is no {wanted} in {name}.", f"Known: {', '.join(known) or nothing}.")
 
 
 def _find_record(records: tuple[AnyRecord, ...], name: str | None, what: str) -> AnyRecord:
