@@ -82,7 +82,8 @@ def test_a_cluster_tells_what_one_machine_tells_within_the_same_budget(
         assert len(model._shown) == 1
         assert all(status.state == "ended" for status in followed.statuses())
         assert [status.frames for status in followed.statuses()] == [50, 70, 0]
-    plain, found = ([each for each in alerts if each.state != "updated"] for alerts in made)
+    by_load = ("updated", "lost", "back")  # beside other programs an actor may be late
+    plain, found = ([each for each in alerts if each.state not in by_load] for alerts in made)
     assert told(found) == told(plain)
     assert [alert.time for alert in made[1]] == sorted(alert.time for alert in made[1])
     updated = [alert.event for alert in made[1] if alert.state == "updated" and alert.event]
