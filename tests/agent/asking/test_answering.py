@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,16 @@ def test_feedback_is_stored_as_it_was_meant(
         assert answer(about, said).answered
         newest = list_cases(about.case_file)[0]
         assert (newest.action, newest.severity) == stored
+
+
+@pytest.mark.parametrize(("days", "found"), [(0, "None of"), (1, "1 of 1"), (2, "None of")])
+def test_yesterday_ends_with_the_day(subject: Subject, days: int, found: str) -> None:
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    judged_then = subject.records[0].replace(time=then.isoformat(timespec="seconds"))
+    past = replace(subject, records=(judged_then,))
+    assert answer(past, "Which were anomalous yesterday?").text.startswith(found)
+    since = answer(past, "Which were anomalous since yesterday?").text
+    assert since.startswith("1 of 1 is anomalous since yesterday" if days < 2 else "None of")
 
 
 def test_a_batch(subject: Subject, good: Subject) -> None:

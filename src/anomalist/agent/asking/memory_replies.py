@@ -154,8 +154,11 @@ def reply_search(subject: Subject, question: Question, entities: Entities) -> Dr
     kinds = {record.kind for record in (*subject.records, *subject.past) if record.kind}
     kind = next((kind for kind in sorted(kinds) if re.search(rf"\b{re.escape(kind)}s?\b", plain)), None)
     least = entities.severity or 0 if label != "normal" else 0
-    found = search_records(subject, label, kind, entities.since, None, least, None, entities.position)
-    what = " ".join(filter(None, [label, kind, entities.since]))
+    onward = re.search(r"\b(?:since|after|from) yesterday\b", plain) is not None
+    until = "yesterday" if entities.since == "yesterday" and not onward else None  # the others last till now
+    found = search_records(subject, label, kind, entities.since, until, least, None, entities.position)
+    when = f"since {entities.since}" if onward else entities.since
+    what = " ".join(filter(None, [label, kind, when]))
     if not found.rows:
         text = f"None of the {found.searched} pictures fits{': ' + what if what else ''}."
         return Draft((make_claim(text, ["score"]),), (found,))
