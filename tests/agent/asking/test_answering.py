@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.tools.pictures import show_findings
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
-from anomalist.memory.cases import CaseStore
+from anomalist.memory.cases import CaseStore, list_cases
 from anomalist.types.common import MediaSummary
 from anomalist.types.image import Record
 from tests.pictures import tile, write
@@ -203,6 +204,39 @@ def test_feedback_is_stored_and_cited(subject: Subject) -> None:
     assert "case:2 is undone" in answer(subject, "Undo that.").text
     assert "case:1 is undone" in answer(subject, "Please take case:1 back.").text
     assert not answer(subject, "Undo that.").answered
+
+
+@pytest.mark.parametrize(
+    ("said", "of_anomalous", "of_normal"),
+    [
+        ("This is a real defect.", ("confirmed", 2), ("corrected", None)),
+        ("This is not fine.", ("confirmed", 2), ("corrected", None)),
+        ("This is not a false alarm.", ("confirmed", 2), ("corrected", None)),
+        ("This is not a real defect.", ("corrected", 0), ("corrected", 0)),
+        ("This is fine.", ("corrected", 0), ("corrected", 0)),
+    ],
+)
+def test_feedback_is_stored_as_it_was_meant(
+    subject: Subject,
+    good: Subject,
+    said: str,
+    of_anomalous: tuple[str, int | None],
+    of_normal: tuple[str, int | None],
+) -> None:
+    for about, stored in ((subject, of_anomalous), (good, of_normal)):
+        assert answer(about, said).answered
+        newest = list_cases(about.case_file)[0]
+        assert (newest.action, newest.severity) == stored
+
+
+@pytest.mark.parametrize(("days", "found"), [(0, "None of"), (1, "1 of 1"), (2, "None of")])
+def test_yesterday_ends_with_the_day(subject: Subject, days: int, found: str) -> None:
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    judged_then = subject.records[0].replace(time=then.isoformat(timespec="seconds"))
+    past = replace(subject, records=(judged_then,))
+    assert answer(past, "Which were anomalous yesterday?").text.startswith(found)
+    since = answer(past, "Which were anomalous since yesterday?").text
+    assert since.startswith("1 of 1 is anomalous since yesterday" if days < 2 else "None of")
 
 
 def test_a_batch(subject: Subject, good: Subject) -> None:

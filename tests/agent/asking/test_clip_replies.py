@@ -21,6 +21,7 @@ TWO = Subject(clips=(clip("yard.mp4", event(), LONG),))
         ("Is E2 worse than E1?", "E1 is worse: moderate against minor."),
         ("Which of the two came first?", "E1 begins first: 1 against 4 s."),
         ("compare E1 and E2", "E2 lasts longer: 3.5 against 1 s."),
+        ("Compare E1 with the other events.", "E1 is worse: moderate against minor."),
         ("How do E1 and E2 differ?", "E1 stands out more: 1.5 against 1.2 times the most of normal footage."),
     ],
 )

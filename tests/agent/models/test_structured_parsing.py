@@ -50,6 +50,8 @@ def test_no_beginning_of_a_reply_is_taken_for_the_whole(length: int) -> None:
         (REPLY[:-1], "its JSON is not complete, it breaks off."),
         ('{"scene": "a", "scene": "b"}', "the key 'scene' is given twice in one object."),
         ('{"scene": "\\udc00"}', "it holds characters that can't be stored."),
+        ('{"scene": 1' + 5000 * "1", "a whole number in it has more than 18 digits."),
+        ('{"scene": -1' + 30 * "1" + "}", "a whole number in it has more than 18 digits."),
         ("{}", "scene: field required; observations: field required; text_seen: field required."),
         (
             REPLY.replace('"A line."', "7"),

@@ -41,6 +41,13 @@ def test_rules_are_read_under_their_headings(tmp_path: Path) -> None:
     assert contrastive_keywords(rules) == ("juggling", "bagpipes", "drums")
 
 
+def test_a_rule_without_spaces_has_no_keyword(tmp_path: Path) -> None:
+    text = "一个穿着蓝色工作服的人正在推着一辆装满纸箱的手推车慢慢走向电梯" * 3
+    (tmp_path / "rules.txt").write_text(f"Anomalies:\n1. {text}\n2. juggling\n", encoding="utf-8")
+    rules = read_rule_file(tmp_path / "rules.txt")
+    assert [(rule.text, rule.keywords) for rule in rules] == [(text, ()), ("juggling", ("juggling",))]
+
+
 @pytest.mark.parametrize("text", ["", "Just prose.", "Normal:\n1. walking\n"])
 def test_a_file_without_anomalies_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "rules.txt").write_text(text, encoding="utf-8")

@@ -68,6 +68,9 @@ def test_what_is_said_once_is_no_rule_even_if_it_commands(encoder: SentenceEncod
         ("", "A man is walking."),
         ("人在走路。", "Ein Mann geht."),
         ("x " * 5000,),
+        ("12.5 30.2",) * 20,
+        ("在走廊里一个穿着蓝色工作服的人正在推着一辆装满纸箱的手推车慢慢走向电梯" * 3,) * 20,
+        tuple(f"a person {' '.join(f'w{i}x{j}' for j in range(100))} moves fast" for i in range(60)),
     ],
 )
 def test_odd_captions_end_in_rules_or_none(captions: tuple[str, ...], encoder: SentenceEncoder) -> None:

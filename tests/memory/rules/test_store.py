@@ -146,6 +146,17 @@ def test_a_person_has_the_last_word(path: Path) -> None:
         assert not store.get(1).enabled
 
 
+def test_what_a_person_reworded_does_not_come_back_in_its_old_words(path: Path) -> None:
+    with RuleStore(path) as store:
+        store_induction(store, "cam3", Induction((WALK, RIDE), (), 10))
+        narrower = f"{RIDE.text} off the lane"
+        store.change(store.get(2).model_copy(update={"text": narrower}), who="alice")
+        again = store_induction(store, "cam3", Induction((WALK, RIDE), (), 10))
+        assert (again.added, again.changed, again.unchanged) == ((), (), 1)
+        assert [each.text for each in again.untouched] == [narrower]
+        assert [each.text for each in store.list("cam3", disabled=False)] == [WALK.text, narrower]
+
+
 OWN = Rule(
     id="rule:new-1",
     text="a tram stops between stations",

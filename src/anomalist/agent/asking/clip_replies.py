@@ -221,10 +221,10 @@ def is_event_comparison(question: Question, entities: Entities) -> bool:
 
 
 def reply_clip_compare(subject: Subject, question: Question, entities: Entities) -> Draft:
-    """Compare the named events, or all, by the measure that the question names, or by `_DEFAULT_MEASURES`."""
+    """Compare two named events or more, or all, by the measure that is named or `_DEFAULT_MEASURES`."""
     found = list_events(subject, entities.picture)
     events = [subject.event(id, entities.picture)[1] for id in entities.events]
-    events = events or list(subject.clip(entities.picture).events)
+    events = events if len(events) > 1 else list(subject.clip(entities.picture).events)
     if not events:
         return Draft((clip_verdict_claim(found),), (found,))
     sentences = {each.event: event_claim(each) for each in found.events}

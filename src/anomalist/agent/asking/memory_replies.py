@@ -33,9 +33,10 @@ MAX_LISTED = 10
 RULE_LIST = re.compile(r"\b(?:list|show|what rules|which rules are)\b")
 """Of a question about rules in lower case: it asks for all of them, not for those that fit."""
 
-_CALLED_NORMAL = re.compile(
-    r"\b(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm|not a (?:defect|fault|problem)|"
-    r"no (?:defect|fault|problem))\b"
+_FINE = r"(?:fine|ok|okay|good|normal|acceptable|all right|alright|false alarm)"
+_CALLED_NORMAL = re.compile(rf"\b(?:{_FINE}|(?:not an?|no) (?:real )?(?:defect|fault|problem))\b")
+_CALLED_WRONG = re.compile(
+    rf"\bnot (?:\w+ ){{0,2}}{_FINE}\b|(?<!not a )(?<!no )\breal (?:defect|fault|problem)\b"
 )
 _STATEMENT = re.compile(
     r"(?:(?:no|yes|well|ok|okay|correct|correction|confirmed|wrong|right|please|good catch|you are right|"
@@ -49,10 +50,7 @@ _WHERE_TO_BEGIN = re.compile(
     r"|\bneed\w* a (?:second |closer )?look\b"
 )
 _UNDO = re.compile(r"\b(?:undo|revoke|withdraw|take (?:\S+ ){0,3}back|taken back)\b")
-_CONFIRMED = re.compile(
-    r"^(?:confirm|right|yes)|\b(?:real (?:defect|fault|problem)|is (?:right|correct)|well spotted)\b"
-    r"|\bi confirm\b"
-)
+_CONFIRMED = re.compile(r"^(?:confirm|right|yes)|\b(?:is (?:right|correct)|well spotted|i confirm)\b")
 
 
 def is_statement(question: Question) -> bool:
@@ -84,9 +82,8 @@ def reply_feedback(subject: Subject, question: Question, entities: Entities) -> 
         return _undo_draft(subject, question, entities)
     region = entities.regions[0] if entities.regions else None
     kind = feedback_kind(question)
-    said: Literal["confirmed", "normal", "corrected"]
-    said = "corrected" if kind else "normal" if _CALLED_NORMAL.search(question.plain) else "confirmed"
-    if said == "confirmed" and not (_CONFIRMED.search(question.plain) or entities.severity is not None):
+    said = "corrected" if kind else _what_is_said(subject, question, entities)
+    if said is None:
         text = "It is not clear what is to be remembered, so nothing was stored."
         helps = 'Say for instance: "This is fine." or "This is a scratch, severity 3."'
         return Draft((make_claim(text, ["score"]),), (show_findings(subject, entities.picture),), helps)
@@ -95,7 +92,7 @@ def reply_feedback(subject: Subject, question: Question, entities: Entities) -> 
     )
     found = show_findings(subject, entities.picture)
     meaning = {"normal": "this is fine", "confirmed": "the finding is right"}
-    what = meaning.get(said, f"this is {with_article(kind or '')}")
+    what = meaning.get(said, f"this is {with_article(kind or 'defect')}")
     graded = f", severity {case.severity}" if said != "normal" and case.severity else ""
     claims = (
         make_claim(f"Stored as {case.case}, said by {case.who}: {what}{graded}.", case.ids),
@@ -104,6 +101,22 @@ def reply_feedback(subject: Subject, question: Question, entities: Entities) -> 
         ),
     )
     return Draft(claims, (case, found))
+
+
+def _what_is_said(
+    subject: Subject, question: Question, entities: Entities
+) -> Literal["confirmed", "normal", "corrected"] | None:
+    """What feedback that names no kind says; None where that isn't clear."""
+    wrong = _CALLED_WRONG.search(question.plain) is not None
+    normal = _CALLED_NORMAL.search(_CALLED_WRONG.sub(" ", question.plain)) is not None
+    if wrong and normal:
+        return None
+    if normal:
+        return "normal"
+    if wrong:  # where the record says that nothing is wrong, that is no confirmation
+        return "confirmed" if subject.picture(entities.picture).severity else "corrected"
+    clear = _CONFIRMED.search(question.plain) or entities.severity is not None
+    return "confirmed" if clear else None
 
 
 def reply_rules(subject: Subject, question: Question, entities: Entities) -> Draft:
@@ -141,8 +154,11 @@ def reply_search(subject: Subject, question: Question, entities: Entities) -> Dr
     kinds = {record.kind for record in (*subject.records, *subject.past) if record.kind}
     kind = next((kind for kind in sorted(kinds) if re.search(rf"\b{re.escape(kind)}s?\b", plain)), None)
     least = entities.severity or 0 if label != "normal" else 0
-    found = search_records(subject, label, kind, entities.since, None, least, None, entities.position)
-    what = " ".join(filter(None, [label, kind, entities.since]))
+    onward = re.search(r"\b(?:since|after|from) yesterday\b", plain) is not None
+    until = "yesterday" if entities.since == "yesterday" and not onward else None  # the others last till now
+    found = search_records(subject, label, kind, entities.since, until, least, None, entities.position)
+    when = f"since {entities.since}" if onward else entities.since
+    what = " ".join(filter(None, [label, kind, when]))
     if not found.rows:
         text = f"None of the {found.searched} pictures fits{': ' + what if what else ''}."
         return Draft((make_claim(text, ["score"]),), (found,))

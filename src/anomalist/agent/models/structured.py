@@ -85,6 +85,9 @@ MAX_PROBLEMS = 5
 
 TRUNCATED_JSON = "its JSON is not complete, it breaks off."
 
+MAX_DIGITS = 18
+"""Digits of a whole number in a reply; longer ones are runaway repetition, and can't be stored."""
+
 _THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 _OBJECT_START = re.compile(r'\{(?=\s*["}])')
@@ -139,7 +142,9 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
 
     Of a malformed object, its inner objects are yielded instead; the schema refuses these.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, strict=False)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_reject_duplicate_keys, parse_int=_short_integer, strict=False
+    )
     start = _OBJECT_START.search(text)
     while start:
         try:
@@ -160,6 +165,13 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ReplyError(f"the key {twice[:40]!r} is given twice in one object.")
     return dict(pairs)
+
+
+def _short_integer(digits: str) -> int:
+    """Integer hook that refuses numbers beyond 64 bits; `int` itself raises for very long ones."""
+    if len(digits) > MAX_DIGITS:
+        raise ReplyError(f"a whole number in it has more than {MAX_DIGITS} digits.")
+    return int(digits)
 
 
 def _json_problem(text: str) -> str:

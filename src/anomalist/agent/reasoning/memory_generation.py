@@ -37,7 +37,7 @@ from anomalist.memory.rules.induction import (
     support_of,
 )
 from anomalist.memory.rules.matching import RuleMatch
-from anomalist.memory.rules.rule import CaptionFile, Rule, shipped_anomalies
+from anomalist.memory.rules.rule import CaptionFile, Rule, first_keywords, shipped_anomalies
 from anomalist.memory.rules.statements import content_words, plain_form
 from anomalist.memory.scenes.scene import SceneDescription, ScenePair, apply_frame
 from anomalist.prompts.schemas import (
@@ -282,7 +282,7 @@ def _induced_rule(
         text=group.text,
         polarity="anomalous",
         kind=group.kind,
-        keywords=tuple(keywords)[:5],
+        keywords=first_keywords(keywords, 5),
         severity=max(one.severity for one in alike),
         origin="induced",
         support=support_of(group, file, batches).replace(by=by),

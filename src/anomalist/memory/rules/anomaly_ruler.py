@@ -26,7 +26,14 @@ import numpy.typing as npt
 
 from anomalist.errors import DataError
 from anomalist.memory.embedding import Encoder
-from anomalist.memory.rules.rule import Polarity, Rule, RuleKind, usual_clauses
+from anomalist.memory.rules.rule import (
+    MAX_KEYWORDS,
+    Polarity,
+    Rule,
+    RuleKind,
+    first_keywords,
+    usual_clauses,
+)
 from anomalist.memory.rules.statements import KeywordFinder, content_words, stem, words_of
 from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.types.clip import Mode
@@ -60,7 +67,7 @@ def read_rule_file(path: Path) -> tuple[Rule, ...]:
         item = _LIST_ITEM.match(line)
         if item and polarity and any(map(str.isalpha, item[1])):
             text = item[1][:300]
-            keywords = content_words(text)[:20] if polarity == "anomalous" else ()
+            keywords = first_keywords(content_words(text), MAX_KEYWORDS) if polarity == "anomalous" else ()
             number = len(rules) + 1
             rules.append(
                 Rule(

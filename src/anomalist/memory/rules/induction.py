@@ -32,6 +32,8 @@ from anomalist.memory.rules.rule import (
     RuleKind,
     RuleSupport,
     SupportingCaption,
+    can_be_rule,
+    first_keywords,
     shipped_anomalies,
     usual_clauses,
 )
@@ -158,7 +160,8 @@ def contrast_rules(elements: Sequence[RuleElement], file: CaptionFile, batches: 
         for value in modifier_values(dimension):
             with_value = {row for other, element in mentions if other == value for row in element.captions}
             if len(with_value) < max(_UNHEARD_OF_SHARE * len(rows), 1):
-                found.append(_contrast_rule(value, mentions, rows, voted, file, batches))
+                rule = _contrast_rule(value, mentions, rows, voted, file, batches)
+                found += [rule] if rule else []
     return tuple(found)
 
 
@@ -169,15 +172,20 @@ def _contrast_rule(
     voted: set[int],
     file: CaptionFile,
     batches: int,
-) -> Rule:
+) -> Rule | None:
+    """The rule for a value, from the most frequent statement that isn't too long; None without such a one."""
     bare: Counter[str] = Counter()
     for _, element in mentions:
         bare[strip_modifiers(element.text, *_CONTRAST_DIMENSIONS, "place")] += len(element.captions)
     usual = Counter(other for other, element in mentions for _ in element.captions).most_common(1)[0][0]
     shown = tuple(sorted(rows))
+    texts = (f"{statement} {value}" for statement, _ in bare.most_common())
+    text = next(filter(can_be_rule, texts), None)
+    if text is None:
+        return None
     return Rule(
         id="rule:new-1",
-        text=f"{bare.most_common(1)[0][0]} {value}",
+        text=text,
         polarity="anomalous",
         kind="activity",
         keywords=(value,),
@@ -263,7 +271,7 @@ def rules_from_groups(
     encoder: Encoder,
 ) -> Induction:
     """Rules from the grouped elements of all batches and proposed anomalies: vote, and drop what is usual."""
-    normal = [group for group in majority_vote(groups, batches) if len(group.text) <= 300][:MAX_NORMAL_RULES]
+    normal = [group for group in majority_vote(groups, batches) if can_be_rule(group.text)][:MAX_NORMAL_RULES]
     rules = [normal_rule(number, group, file, batches) for number, group in enumerate(normal, start=1)]
     usual = [
         group
@@ -328,7 +336,7 @@ def normal_rule(number: int, group: ElementGroup, file: CaptionFile, batches: in
         text=group.text,
         polarity="normal",
         kind=group.kind,
-        keywords=content_words(group.text)[:5],
+        keywords=first_keywords(content_words(group.text), 5),
         origin="induced",
         support=support_of(group, file, batches),
     )

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +31,7 @@ MAX_RULE_CHARACTERS = 300
 """Longest rule: one sentence."""
 
 MAX_KEYWORDS = 20
+MAX_KEYWORD_CHARACTERS = 60
 
 
 def _valid_rule_text(text: str) -> str:
@@ -47,9 +49,22 @@ def _valid_keywords(words: tuple[str, ...]) -> tuple[str, ...]:
     tidy = tuple(dict.fromkeys(" ".join(word.lower().split()) for word in words))
     if len(tidy) > MAX_KEYWORDS:
         raise ValueError(f"a rule has at most {MAX_KEYWORDS} keywords")
-    if wrong := [word for word in tidy if not re.search(r"\w", word) or len(word) > 60]:
+    if wrong := [word for word in tidy if not re.search(r"\w", word) or len(word) > MAX_KEYWORD_CHARACTERS]:
         raise ValueError(f"{wrong[0][:40]!r} is no keyword")
     return tidy
+
+
+def can_be_rule(text: str) -> bool:
+    """Whether a text can be that of a rule."""
+    try:
+        return bool(_valid_rule_text(text))
+    except ValueError:
+        return False
+
+
+def first_keywords(words: Iterable[str], most: int) -> tuple[str, ...]:
+    """The first of these words that can be keywords; a sentence without spaces is one word and can't."""
+    return tuple(word for word in words if len(word) <= MAX_KEYWORD_CHARACTERS)[:most]
 
 
 RuleText = Annotated[str, AfterValidator(_valid_rule_text)]

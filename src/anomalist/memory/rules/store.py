@@ -266,26 +266,32 @@ def store_induction(store: RuleStore, profile: str, induction: Induction) -> Sto
 
     An existing rule with the same polarity and text gets a new version where anything else differs. A rule
     that an earlier induction found and this one doesn't is disabled. Rules that a person wrote, edited,
-    enabled or disabled stay as they are.
+    enabled or disabled stay as they are, and what they said before an edit is not added again.
     """
-    known = {_rule_key(rule): rule for rule in store.list(profile)}
-    persons = {name for name, rule in known.items() if not _by_induction(store, rule)}
+    known: dict[tuple[str, str], Rule] = {}
+    untouched: list[Rule] = []
+    decided: set[tuple[str, str]] = set()
+    for rule in store.list(profile):
+        history = store.history(rule.id)
+        if _by_induction(history):
+            known[_rule_key(rule)] = rule
+        else:
+            untouched.append(rule)
+            decided.update(_rule_key(version.rule) for version in history)
     found = {_rule_key(rule): rule for rule in (*induction.dropped, *induction.rules)}
     changes: dict[str, Rule] = {}
     for name, rule in known.items():
-        if name in persons:
-            continue
         new = found.get(name) or rule.replace(enabled=False, note=_NO_LONGER_SUPPORTED)
         new = new.replace(id=rule.id, version=rule.version)
         if new != rule:
             changes[rule.id] = new
-    fresh = [rule for name, rule in found.items() if name not in known]
+    fresh = [rule for name, rule in found.items() if name not in known.keys() | decided]
     stored = store.replace(profile, fresh, changes, who=f"{_BY_INDUCTION}{current_user()}")
     return StoredInduction(
         added=stored[: len(fresh)],
         changed=stored[len(fresh) :],
-        unchanged=len(known) - len(changes) - len(persons),
-        untouched=tuple(rule for name, rule in known.items() if name in persons),
+        unchanged=len(known) - len(changes),
+        untouched=tuple(untouched),
     )
 
 
@@ -293,9 +299,6 @@ def _rule_key(rule: Rule) -> tuple[str, str]:
     return rule.polarity, plain_form(rule.text)
 
 
-def _by_induction(store: RuleStore, rule: Rule) -> bool:
+def _by_induction(history: Sequence[RuleVersion]) -> bool:
     """Whether all versions of a rule come from inductions or from the rules that ship."""
-    return all(
-        version.who.startswith(_BY_INDUCTION) or version.who == "anomalist"
-        for version in store.history(rule.id)
-    )
+    return all(version.who.startswith(_BY_INDUCTION) or version.who == "anomalist" for version in history)
