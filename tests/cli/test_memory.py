@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from anomalist.agent.reasoning.recall import REGION_VECTOR_SPACE
 from anomalist.cli.app import app
 from anomalist.errors import AnomalistError, DataError, ModelError
 from anomalist.memory.cases import CaseStore, Feedback
+from anomalist.vision.motion.events import SIGNATURE_SPACE
 
 
 def run(*words: str | Path) -> Result:
@@ -80,13 +82,20 @@ def test_a_model_extends_a_memory(tmp_path: Path) -> None:
         run(*words)
 
 
-def test_unnamed_findings_are_grouped(tmp_path: Path) -> None:
+def test_unnamed_findings_of_pictures_and_of_events_are_grouped(tmp_path: Path) -> None:
+    spaces = {"rusty stain": REGION_VECTOR_SPACE, "broken fence": SIGNATURE_SPACE}
     with CaseStore(tmp_path / "cases.sqlite") as store:
-        for shift in (0.0, 0.1):
-            values = {"action": "escalate", "media": "picture", "source": "a.png", "text": "rusty stain"}
-            store.add(Feedback.model_validate(values), {"all-MiniLM-L6-v2": [1.0, shift, 0.0]})
-    (group,) = rows(run("groups", "--cases", tmp_path / "cases.sqlite", "--json"))
-    assert (group["name"], group["cases"]) == ("rusty stain", ["case:2", "case:1"])
+        for text, space in spaces.items():
+            for shift in (0.0, 0.1):
+                values = {"action": "escalate", "media": "picture", "source": "a.png", "text": text}
+                store.add(Feedback.model_validate(values), {space: [1.0, shift, 0.0]})
+    found = rows(run("groups", "--cases", tmp_path / "cases.sqlite", "--json"))
+    assert [(group["name"], group["cases"]) for group in found] == [
+        ("rusty stain", ["case:2", "case:1"]),
+        ("broken fence", ["case:4", "case:3"]),
+    ]
+    (one,) = rows(run("groups", "--cases", tmp_path / "cases.sqlite", "--space", SIGNATURE_SPACE, "--json"))
+    assert one["name"] == "broken fence"
 
 
 @pytest.mark.parametrize(

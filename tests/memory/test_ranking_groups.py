@@ -45,9 +45,11 @@ def test_a_named_case_lends_its_name() -> None:
     assert (found.name, found.like, set(found.cases)) == ("line", "case:3", {"case:1", "case:2"})
 
 
-def test_what_was_dismissed_is_no_kind() -> None:
+def test_what_was_dismissed_or_is_fine_is_no_kind() -> None:
     cases = [case(n, "glare", action="dismissed") for n in (1, 2)]
     assert novel_kinds(cases, around(0, 2, 1)) == ()
+    fine = [case(n, "glare", action="corrected").replace(severity=0) for n in (1, 2)]
+    assert novel_kinds(fine, around(0, 2, 1)) == ()
     assert novel_kinds([], np.empty((0, 0), np.float32)) == ()
     with pytest.raises(ValueError, match="got 2 cases and 1 vectors"):
         novel_kinds(cases, around(0, 1, 1))

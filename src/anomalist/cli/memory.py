@@ -208,7 +208,8 @@ def groups(
         Path | None, typer.Option(help="The case file; the one of the settings by default.")
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Which embeddings; those of sentences by default.")
+        str | None,
+        typer.Option(help="Which embeddings; those of regions of pictures and of events by default."),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Only cases of this profile or scene.")] = None,
     likeness: Annotated[float, typer.Option(min=0, max=1, help="Mean similarity within a group.")] = 0.6,
@@ -218,13 +219,18 @@ def groups(
     from rich.table import Table
     from rich.text import Text
 
+    from anomalist.agent.reasoning.recall import REGION_VECTOR_SPACE
     from anomalist.cli.terminal import out
     from anomalist.memory.cases import CaseStore
-    from anomalist.memory.embedding import ENCODER_NAME
     from anomalist.memory.ranking import novel_kinds
+    from anomalist.vision.motion.events import SIGNATURE_SPACE
 
     with CaseStore(cases) as store:
-        found = novel_kinds(*store.vectors(space or ENCODER_NAME, profile=profile), likeness=likeness)
+        found = [
+            kind
+            for each in ([space] if space else [REGION_VECTOR_SPACE, SIGNATURE_SPACE])
+            for kind in novel_kinds(*store.vectors(each, profile=profile), likeness=likeness)
+        ]
     table = Table("proposed name", "cases", "likeness", "the most typical")
     for kind in found:
         if json:

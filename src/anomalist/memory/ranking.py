@@ -162,7 +162,7 @@ def novel_kinds(
     """
     if len(cases) != len(vectors):
         raise ValueError(f"got {len(cases)} cases and {len(vectors)} vectors")
-    rows = [row for row, case in enumerate(cases) if case.kind is None and case.action != "dismissed"]
+    rows = [row for row, case in enumerate(cases) if case.kind is None and not _is_normal(case)]
     named = [row for row, case in enumerate(cases) if case.kind is not None]
     rows = rows[:MAX_CLUSTERED_CASES]
     groups = _cluster(vectors[rows], likeness) if rows else []
@@ -172,6 +172,10 @@ def novel_kinds(
         if len(group) >= fewest
     ]
     return tuple(sorted(found, key=lambda kind: (-len(kind.cases), kind.cases)))
+
+
+def _is_normal(case: Case) -> bool:
+    return case.action == "dismissed" or case.severity == 0
 
 
 def _cluster(vectors: FloatArray, likeness: float) -> list[list[int]]:

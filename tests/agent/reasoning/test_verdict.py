@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from anomalist.errors import ModelError
 from anomalist.prompts.schemas import Judgement
 from anomalist.types.common import Claim, Label, Recall, Verdict
 from anomalist.types.image import Evidence, KnownKind, Media, Region
+from anomalist.types.shift import InputChange, InputShift, RunDrift
 
 LINE: dict[str, Any] = {"box": (20, 20, 80, 24), "area": 180, "elongation": 20.0, "tone": "darker"}
 
@@ -99,6 +101,30 @@ def test_a_failed_model_leaves_the_measurement_visible_and_never_normal(
     assert verdict.severity >= 1
     assert verdict.model == "openai:http://here#m" and not verdict.replies
     assert any("R1" in claim.evidence for claim in verdict.claims)
+
+
+BRIGHTER = InputChange(name="brightness", value=1.5, words="brighter by 50 %")
+DRIFT = RunDrift(name="brightness", since=3, noticed=9, evidence=120.0, words="brighter since picture 3")
+
+
+@pytest.mark.parametrize("how", ["model", "no reply", "failed", "plug-in"])
+def test_a_picture_that_changed_as_a_whole_has_no_severity_whoever_judges(
+    how: str, media: Media, evidence: Callable[..., Evidence], region: Callable[..., Region]
+) -> None:
+    shift = InputShift(statistics={}, changes=(BRIGHTER,), drift=DRIFT)
+    found = replace(evidence(p=0.001, regions=(region(),)), input_shift=shift)
+    given = (media, found, Recall(), Policy())
+    if how == "failed":
+        verdict = verdict_without_model(ModelError("It is gone."), "model", *given)
+    elif how == "plug-in":
+        own = EvidenceReasoner().judge(*given).replace(severity=3)
+        verdict = PluginReasoner(Saying(own)).judge(*given)
+    else:
+        heard = said("anomalous", "line") if how == "model" else ModelExchange(problem="prose", tries=2)
+        verdict = build_verdict(heard, "model", *given)
+    assert (verdict.label, verdict.severity) == ("undecided", 0)
+    texts = [claim.text for claim in verdict.claims if "input" in claim.evidence]
+    assert len(texts) == 2 and "brighter by 50 %" in texts[0] and "no longer holds" in texts[1]
 
 
 # --- reasoners of other packages --------------------------------------------------------------------------

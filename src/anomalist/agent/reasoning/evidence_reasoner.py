@@ -122,9 +122,14 @@ class Assessment:
     changed_input: bool = False
 
     @property
+    def level(self) -> int:
+        """Index into SEVERITIES if what was found is real; none where no place could be judged."""
+        return 0 if self.changed_input else self.severity.level
+
+    @property
     def grade(self) -> int:
         """Index into SEVERITIES of the verdict: none where it is normal, or no place could be judged."""
-        return 0 if self.label == "normal" or self.changed_input else self.severity.level
+        return 0 if self.label == "normal" else self.level
 
 
 def assess(media: Media, evidence: Evidence, recall: Recall, policy: Policy) -> Assessment:

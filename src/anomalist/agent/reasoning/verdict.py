@@ -26,6 +26,7 @@ from anomalist.agent.reasoning.evidence_reasoner import (
     EvidenceReasoner,
     Reasoner,
     assess,
+    input_claims,
     region_claims,
     score_claim,
     severity_claim,
@@ -151,7 +152,7 @@ def verdict_without_model(
     found = assess(media, evidence, recall, policy)
     return Verdict(
         label="undecided",
-        severity=found.severity.level,
+        severity=found.level,
         kind=found.kind,
         claims=found.claims,
         reasoner=f"{EvidenceReasoner.name}, in place of {name}",
@@ -204,7 +205,7 @@ class PluginReasoner:
         texts = tuple(quote_with_ids(claim.text, claim.evidence) for claim in dropped)
         return Verdict(
             label=outcome.label,
-            severity=0 if normal else given.severity or found.severity.level,
+            severity=0 if normal or found.changed_input else given.severity or found.level,
             kind=None if normal else given.kind or found.kind,
             claims=claims,
             reasoner=self.name,
@@ -271,7 +272,7 @@ def build_verdict(
     label = judged.outcome.label
     return Verdict(
         label=label,
-        severity=0 if label == "normal" else judged.severity.level,
+        severity=0 if label == "normal" or found.changed_input else judged.severity.level,
         kind=judged.kind,
         claims=judged.claims,
         reasoner=f"{name} (language model, held against the detector's evidence)",
@@ -335,12 +336,13 @@ def _with_judgement(
 def _ordered_claims(
     said: tuple[Claim, ...], label: Label, severity: Severity, media: Media, evidence: Evidence
 ) -> Iterator[Claim]:
-    """Order the claims: the score, the model's, regions that it left out, and how bad it is."""
+    """Order the claims: the whole picture, the score, the model's, other regions, and how bad it is."""
+    yield from input_claims(evidence)
     yield score_claim(evidence)
     yield from said
     told = {key for claim in said for key in claim.evidence}
     yield from (claim for claim in region_claims(media, evidence) if not told.issuperset(claim.evidence))
-    if label != "normal":
+    if label != "normal" and not evidence.changed_input:
         yield severity_claim(label, severity)
 
 
