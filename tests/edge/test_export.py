@@ -168,6 +168,16 @@ def test_what_cannot_be_read_is_no_verdict_and_the_rest_goes_on(
     assert "no picture" in found[0]["error"] and "8×8" in found[1]["error"]
 
 
+def test_a_name_that_is_no_text_is_told_and_the_rest_goes_on(
+    surface: tuple[Profile, Path], tmp_path: Path
+) -> None:
+    good = save_deep(tmp_path / "good.png", tile(1))
+    ran = run_alone(surface[1], tmp_path / "no\udcfftext.png", good)
+    assert ran.returncode == 3
+    told = ran.stdout.splitlines()
+    assert "not judged" in told[0] and "good.png" in told[1]
+
+
 def test_a_changed_file_is_refused(surface: tuple[Profile, Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()

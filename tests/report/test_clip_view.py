@@ -73,6 +73,11 @@ def test_the_headline_never_takes_a_failure_for_calm() -> None:
     )
 
 
+def test_clips_of_several_cameras_that_have_the_same_name_are_counted_one_by_one() -> None:
+    same = [clip(f"cam{number}/00.mp4", label=None) for number in (1, 2)]
+    assert words(*same)[2].startswith("2 clips could not be judged and need a person")
+
+
 def test_the_summary_counts_each_clip_once() -> None:
     records = [
         clip("a.mp4", event("E1"), event("E2", 3, 4)),

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries, verify_log
+from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
 from anomalist.memory.cases import current_user
 from anomalist.server.database import Database
@@ -23,9 +24,12 @@ from anomalist.server.metrics import Metrics
 from anomalist.server.problems import ConflictError
 from anomalist.server.work import InspectSpec
 from anomalist.storage.places import PlaceUnreachableError
+from anomalist.triage import Triage
+from anomalist.vision.motion.scene import Scene
 from tests.pictures import write_tiles
 from tests.server.conftest import Open
 from tests.server.processes import running
+from tests.street import make_film
 from tests.waiting import until
 
 
@@ -59,6 +63,37 @@ def test_a_job_is_done_in_the_name_of_its_owner(database: Database) -> None:
     assert done.progress == {"what": "counting", "done": 1, "of": 2}
     with pytest.raises(ConflictError):
         jobs.cancel(job.id)
+
+
+@pytest.mark.parametrize(("how", "state"), [("is called off", "cancelled"), ("loses its server", "running")])
+def test_a_triage_that_is_interrupted_is_no_clip_that_could_not_be_judged(
+    how: str, state: str, database: Database, street: Scene
+) -> None:
+    """A server that starts after the end of another one does the job again, from its first clip."""
+    reached, interrupted, judged = threading.Event(), threading.Event(), []
+    triage = Triage(TriageSettings(street, memory=False))
+
+    def work(_: Job, report: Report) -> Mapping[str, Any]:
+        def seen(time: float) -> None:
+            reached.set()
+            interrupted.wait()
+            report("clip 1 of 1", time, time)
+
+        judged.append(triage.clip(make_film(2), seen))
+        return {}
+
+    jobs = Jobs(database, "here", {"triage": work}, Metrics())
+    jobs.start()
+    job = jobs.submit("triage", {}, "a")
+    reached.wait()
+    if how == "is called off":
+        jobs.cancel(job.id)
+        interrupted.set()
+    else:
+        threading.Timer(0.3, interrupted.set).start()
+    jobs.close()
+    assert judged == []
+    assert jobs.get(job.id).state == state
 
 
 @pytest.mark.parametrize("how", ["reports", "stores", "ends", "fails", "waits"])

@@ -296,7 +296,7 @@ def lead(summary: TriageSummary) -> str:
 def unjudged_sentences(summary: TriageSummary, unjudged: Sequence[Unjudged]) -> str:
     """Say what could not be judged; "" where all was."""
     sentences = []
-    whole = sorted({source_name(item.source) for item in unjudged if item.kind in ("error", "undecided")})
+    whole = sorted(source_name(item.source) for item in unjudged if item.kind in ("error", "undecided"))
     if whole:
         names = printable(", ".join(whole[:3])) + (", …" if len(whole) > 3 else "")
         verb = "needs" if len(whole) == 1 else "need"

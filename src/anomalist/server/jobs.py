@@ -40,8 +40,11 @@ MAX_ATTEMPTS = 25
 _log = logging.getLogger(__name__)
 
 
-class JobCancelledError(AnomalistError):
-    """Somebody called the job off."""
+class JobCancelledError(Exception):
+    """Somebody called the job off, or the server ends.
+
+    No AnomalistError: triage takes those for faults of the clip that it reads, and goes on with the next.
+    """
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ from anomalist.vision.media.images import IMAGE_SUFFIXES
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
 
 _PIECE = 1024 * 1024
+_MOST_BYTES = 170  # of a stem: a suffix, and a hash before it, must have room in 255
 
 
 class Uploads:
@@ -97,10 +99,16 @@ class Uploads:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a name, with nothing in it that a path or a page could trip over; 120 at most."""
-    last = re.split(r"[\\/]", name)[-1]
-    tidy = re.sub(r"[^\w .+@()-]", "_", last).strip(" .")
+    """The last part of a name, with nothing in it that a path or a page could trip over.
+
+    At most 116 characters, and no more bytes than file systems take. Marks belong to the letters of many
+    scripts, and stay.
+    """
+    last = unicodedata.normalize("NFC", re.split(r"[\\/]", name)[-1])
+    kept = (c if re.match(r"[\w .+@()-]", c) or unicodedata.category(c)[0] == "M" else "_" for c in last)
+    tidy = "".join(kept).strip(" .")
     stem, suffix = Path(tidy).stem[:100], Path(tidy).suffix[:16]
+    stem = stem.encode()[:_MOST_BYTES].decode(errors="ignore")
     return f"{stem}{suffix}" or "unnamed"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -194,6 +195,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except ExportError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may be no text, or none of its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     failed = False
     for path in asked.pictures:
         try:
