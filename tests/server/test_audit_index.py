@@ -10,6 +10,7 @@ import pytest
 from anomalist.audit import retention
 from anomalist.audit.log import AuditLog
 from anomalist.audit.reading import Search, find_entry
+from anomalist.errors import DataError
 from anomalist.server.audit_index import AuditIndex
 
 
@@ -53,3 +54,14 @@ def test_what_is_removed_is_gone_also_where_it_was_read_between_tombstone_and_re
     append("a-longer-one.png", "another-one.png")  # the segment is larger than it was then
     assert sources(index) == ["another-one.png", "a-longer-one.png", "part.png", ""]
     assert index.search(Search("anna")).total == 0
+
+
+def test_a_log_of_a_newer_version_is_not_told_as_one_without_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = AuditIndex()
+    assert sources(index) == []
+    append("part.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("anomalist.audit.entries.FORMAT", 0)
+        with pytest.raises(DataError, match="newer version"):
+            index.search(Search())
+    assert sources(index) == ["part.png"]

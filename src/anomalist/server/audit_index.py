@@ -60,7 +60,10 @@ class AuditIndex:
         self._lock = threading.Lock()
 
     def search(self, search: Search, offset: int = 0, most: int = 50) -> AuditPage:
-        """Find entries, the newest first; none where there is no log yet."""
+        """Find entries, the newest first; none where there is no log yet.
+
+        Raises DataError when the log can't be read: one of a later version, say, is not one without entries.
+        """
         with self._lock:
             self._extend()
             found = [row for row in reversed(self._rows) if search.fits(row)]
@@ -75,6 +78,9 @@ class AuditIndex:
             return
         if stamp == self._of:
             return
+        if not stamp[1]:
+            self._rows, self._of = [], stamp
+            return
         if self._of is None or self._of[0] != folder or not _appended(self._of[1], stamp[1]):
             self._rows = []
         start = self._rows[-1].position + 1 if self._rows else 0
@@ -84,8 +90,8 @@ class AuditIndex:
                 self._rows, new = [], list(read_entries(folder))
             self._rows += map(_row, new)
         except DataError:
-            self._rows = []
-            new = []
+            self._rows, self._of = [], None
+            raise
         self._of = None if _half_removed(new) else stamp
 
 
