@@ -10,12 +10,13 @@ import hashlib
 import re
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from anomalist.server.config import ServerConfig
-from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError
+from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError, UnavailableError
 from anomalist.storage.files import staged_file, staged_folder
 from anomalist.vision.media.images import IMAGE_SUFFIXES
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
@@ -66,7 +67,7 @@ class Uploads:
         digest = hashlib.sha256("\n".join(sorted("/".join(each) for each in kept)).encode()).hexdigest()
         target = self.folder / "products" / digest[:32]
         if not target.is_dir():
-            with staged_folder(target) as staged:
+            with _room_for("The products"), staged_folder(target) as staged:
                 for (product, name), picture in kept.items():
                     (staged / product).mkdir(exist_ok=True)
                     try:
@@ -91,11 +92,23 @@ class Uploads:
         sha256 = digest.hexdigest()
         target = self.folder / sha256[:2] / sha256[:32] / safe
         if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
             file.seek(0)
-            with staged_file(target) as staged, staged.open("wb") as out:
-                shutil.copyfileobj(file, out, _PIECE)
+            with _room_for(safe):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with staged_file(target) as staged, staged.open("wb") as out:
+                    shutil.copyfileobj(file, out, _PIECE)
         return target
+
+
+@contextmanager
+def _room_for(what: str) -> Iterator[None]:
+    """Raise UnavailableError where the disk doesn't take what is uploaded."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            f"{what} can't be kept: {error.strerror or error}.", "Whoever runs the server has to make room."
+        ) from error
 
 
 def safe_name(name: str) -> str:
