@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from anomalist.agent.reasoning.wording import join_words, percent, region_sentence
+from anomalist.agent.reasoning.wording import join_words, percent, region_sentence, shorten_quote
 from anomalist.types.image import KnownKind, Region
 
 SIZE = (256, 256)
@@ -136,3 +136,15 @@ def test_a_change_against_a_reference_is_said_first_and_material_is_not_guessed(
     sentence = region_sentence(changed, SIZE, "the picture")
     assert sentence.startswith(said)
     assert "looks like" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("a red van", "a red van"),
+        ("a red van stands here", "a red van …"),
+        ("走廊里一个人" * 3, "走廊里一个人走廊里一个…"),
+    ],
+)
+def test_a_quote_is_cut_between_words_where_there_are_any(text: str, short: str) -> None:
+    assert shorten_quote(text, 12) == short

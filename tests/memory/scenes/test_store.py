@@ -79,7 +79,7 @@ def test_all_are_deleted_or_none(store: SceneStore) -> None:
     assert len(store.list()) == 2
     with pytest.raises(DataError, match="not the id of a stored scene"):
         store.delete(["scene:1n"])
-    assert store.delete([1, "scene:2"]) == 2
+    assert store.delete([1, "scene:2", "scene:1"]) == 2
 
 
 def test_the_threshold_is_kept(store: SceneStore) -> None:

@@ -6,7 +6,6 @@ A reasoner turns evidence into a verdict; it is the evidence reasoner or a langu
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +21,7 @@ from anomalist.agent.reasoning.wording import (
     region_kind,
     region_sentence,
     regions_counted,
+    shorten_quote,
 )
 from anomalist.types.common import Claim, Label, Recall, Recalled, Verdict
 from anomalist.types.image import Calibration, Evidence, Media
@@ -327,6 +327,6 @@ def _salient_regions(evidence: Evidence) -> str:
 def _recalled_claim(item: Recalled) -> Claim:
     """Quote what memory recalled; its text is data from elsewhere, shortened to a line."""
     kind = item.id.partition(":")[0]
-    quoted = textwrap.shorten(item.text, width=200, placeholder=" …")
+    quoted = shorten_quote(item.text)
     text = f"{RECALL_PHRASES[kind]} is {item.id} (similarity {item.similarity:.2f}): {quoted}"
     return Claim(text=text, evidence=(item.id,))

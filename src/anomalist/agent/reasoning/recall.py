@@ -7,12 +7,11 @@ match. For video events: rules and scenes, in addition to what was measured.
 from __future__ import annotations
 
 import math
-import textwrap
 from pathlib import Path
 
 import numpy as np
 
-from anomalist.agent.reasoning.wording import region_sentence
+from anomalist.agent.reasoning.wording import region_sentence, shorten_quote
 from anomalist.memory.cases import Action, CaseStore, Feedback, SimilarCase, list_cases
 from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.store import rules_for
@@ -211,5 +210,5 @@ def _recall_sentence(item: Recalled) -> str:
     """ "This fits rule:7 (similarity 0.66): a person is riding a bicycle." """
     lead = _EVENT_RECALL_PHRASES[item.id.partition(":")[0], item.side or "anomalous"].format(id=item.id)
     version = f"version {item.version}, " if item.version else ""
-    quoted = textwrap.shorten(item.text, width=200, placeholder=" …").rstrip(".")
+    quoted = shorten_quote(item.text).rstrip(".")
     return f"{lead} ({version}similarity {item.similarity:.2f}): {quoted}."

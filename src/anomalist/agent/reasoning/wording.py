@@ -6,6 +6,7 @@ A kind is a guess from shape and contrast alone; the material can't be measured.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -131,6 +132,12 @@ def join_words(words: Sequence[str]) -> str:
 def failure_sentence(record: Record | ClipRecord) -> str:
     """That a picture or clip without a label could not be judged, and why."""
     return f"{Path(record.source).name} could not be judged: {record.error or 'why was not recorded.'}"
+
+
+def shorten_quote(text: str, most: int = 200) -> str:
+    """A text as at most so many characters of whole words; cut within one where there is no space."""
+    short = textwrap.shorten(text, most, placeholder=" …")
+    return short if short != "…" else f"{text.strip()[: most - 1]}…"
 
 
 def with_article(kind: str) -> str:

@@ -189,7 +189,7 @@ class SceneStore(RowStore):
 
     def delete(self, ids: Sequence[str | int]) -> int:
         """Delete scenes by id, all or none; returns how many. Raises DataError for an unknown id."""
-        numbers = [scene_number(id) for id in ids]
+        numbers = list(dict.fromkeys(map(scene_number, ids)))
         with self._rows.errors(), self._rows.transaction():
             for number in numbers:
                 if not self._rows.execute("DELETE FROM scenes WHERE id = ?", [number]).rowcount:
