@@ -60,7 +60,7 @@ def run(home: Path, *arguments: str) -> None:
 
 def environment(home: Path) -> dict[str, str]:
     """Of a process that works in a home of its own."""
-    return {**os.environ, "ANOMALIST_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, "ANOMALIST_HOME": str(home)}
 
 
 def serve(home: Path, *options: str) -> tuple[subprocess.Popen[str], str]:

@@ -60,7 +60,7 @@ def main() -> None:
 def anomalist(work: Path, *arguments: str) -> None:
     """Run a command of the package in ``work``."""
     command = Path(sys.executable).with_name("anomalist")
-    here = {**os.environ, "ANOMALIST_HOME": str(work / "home"), "OMP_WAIT_POLICY": "PASSIVE"}
+    here = {**os.environ, "ANOMALIST_HOME": str(work / "home")}
     subprocess.run([command, *arguments], cwd=work, env=here, check=True)
 
 

@@ -44,11 +44,6 @@ JsonObjectOption = Annotated[bool, typer.Option("--json", help="One JSON object 
 app = typer.Typer(help="Measure on labelled data.", no_args_is_help=True)
 
 
-@app.callback()
-def _app_callback() -> None:
-    """Keep the name of a single command."""
-
-
 class DetectorChoice(StrEnum):
     """What can be measured."""
 

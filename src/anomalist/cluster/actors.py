@@ -24,8 +24,8 @@ from anomalist.storage.files import digest_of, write_atomically
 from anomalist.storage.run_folder import inspection_key, store_arrays
 from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
-from anomalist.vision.evidence import EvidenceSource, MeasuredPicture, RunWatcher
-from anomalist.vision.parallel import check_version, lost_item
+from anomalist.vision.evidence import EvidenceSource, MeasuredPicture
+from anomalist.vision.parallel import check_version, lost_item, measure_each
 from anomalist.vision.worker_pool import LostItem, Work, WorkerPool
 
 
@@ -191,15 +191,13 @@ def _fetched(pictures: Sequence[Picture], folder: Path) -> list[Fetched]:
 
 def _measured(source: EvidenceSource, fetched: Sequence[Fetched]) -> Iterator[MeasuredPicture]:
     """Measure what could be fetched, in order, without a test of the run."""
-    measure = source.measure_each if isinstance(source, RunWatcher) else source.measure
-    results = iter(measure([each.file for each in fetched if each.file is not None]))
+    results = measure_each(source, [each.file for each in fetched if each.file is not None])
     for each in fetched:
         if each.file is None:
             assert each.error is not None  # why there is no file
             yield each.source, None, each.error
         else:
-            _, media, evidence = next(results)
-            yield each.source, *_renamed(media, evidence, each.file, each.source)
+            yield each.source, *_renamed(*next(results), each.file, each.source)
 
 
 def _stored(task: ActorTask, inspection: Inspection, sha256: str | None) -> Record:

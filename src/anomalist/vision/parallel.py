@@ -73,7 +73,7 @@ def open_work(opener: EvidenceOpener, digest: str) -> Work[str | Path, _Result]:
 
     Raises ProfileError when its digest is another one, and what the opener raises.
     """
-    return partial(_measure_each, open_checked(opener, digest))
+    return partial(measure_each, open_checked(opener, digest))
 
 
 def open_checked(opener: EvidenceOpener, digest: str) -> EvidenceSource:
@@ -92,7 +92,7 @@ def check_version(name: str, digest: str, meant: str) -> None:
         )
 
 
-def _measure_each(source: EvidenceSource, paths: Sequence[str | Path]) -> Iterator[_Result]:
+def measure_each(source: EvidenceSource, paths: Sequence[str | Path]) -> Iterator[_Result]:
     """Measure a batch of pictures, without a test of the run."""
     each = source.measure_each if isinstance(source, RunWatcher) else source.measure
     for _, media, evidence in each(paths):
