@@ -47,6 +47,7 @@ from anomalist.vision.detectors.known_kinds import (
     PatchSetClassifier,
     TokenKindClassifier,
     describe_picture,
+    mirror_images,
     picture_token,
 )
 from anomalist.vision.detectors.reference import load_reference
@@ -204,8 +205,17 @@ def judge_by_cases(cases: Sequence[LabelledCase]) -> KindJudge:
         return picture_token(tokens, score_map)
 
     tokens = np.stack([describe(case.pixels, case.score_map) for case in cases])
-    classifier = TokenKindClassifier.of(tokens, ids, kinds, [case.item.group for case in cases])
+    mirrored = np.stack([[describe(*each) for each in _mirrored(case)] for case in cases])
+    groups = [case.item.group for case in cases]
+    classifier = TokenKindClassifier.of(tokens, ids, kinds, groups, mirrored=mirrored)
     return lambda pixels, score_map: classifier.similarity_to_kinds(describe(pixels, score_map))
+
+
+def _mirrored(case: LabelledCase) -> Iterator[tuple[UInt8Array, FloatArray | None]]:
+    """A case's picture with its map, mirrored in each way."""
+    pictures = mirror_images(case.pixels)
+    maps = [None] * len(pictures) if case.score_map is None else mirror_images(case.score_map)
+    yield from zip(pictures, maps, strict=True)
 
 
 def _judge_by_patches(

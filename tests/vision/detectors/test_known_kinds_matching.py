@@ -11,6 +11,8 @@ from anomalist.vision.detectors.known_kinds import (
     WeightedPatches,
     largest_box,
     logistic_regression,
+    mirror_images,
+    mirrored_boxes,
     peak_mask,
     picture_token,
     place_token,
@@ -186,3 +188,37 @@ def test_the_place_is_the_largest_part_of_what_is_near_the_peak() -> None:
     mask = peak_mask(score_map)
     assert mask[31, 41] and not mask[25, 5]
     assert largest_box(mask) == (10, 5, 20, 9)
+
+
+def kinds_of(tokens: np.ndarray, mirrored: np.ndarray, kinds: list[str]) -> TokenKindClassifier:
+    ids = [f"{kind}/{i}" for i, kind in enumerate(kinds)]
+    return TokenKindClassifier.of(tokens, ids, kinds, centre=np.ones(WIDE, np.float32), mirrored=mirrored)
+
+
+def test_mirrored_cases_are_learned_from_where_they_show_more_of_their_kind() -> None:
+    """Each case shows its kind on one side alone; the new ones show it on the other."""
+    noise = np.random.default_rng(3).normal(0, 0.1, (12, WIDE))
+    left, right = (np.eye(WIDE)[at : at + 2].repeat(6, 0) for at in (0, 2))
+    kinds = ["a"] * 6 + ["b"] * 6
+    known = kinds_of(1 + left + noise, 1 + (right + noise)[:, None], kinds)
+    assert known.mirrored is not None and known.mirrored.shape == (12, 1, WIDE)
+    for direction, kind in ((2, "a"), (3, "b")):
+        assert largest_share(known, np.asarray(np.ones(WIDE) + np.eye(WIDE)[direction], np.float32)) == kind
+
+
+def test_mirrored_cases_are_left_out_where_kinds_differ_by_the_side() -> None:
+    noise = np.random.default_rng(3).normal(0, 0.1, (12, WIDE))
+    own = np.eye(WIDE)[:2].repeat(6, 0)
+    kinds = ["at the left"] * 6 + ["at the right"] * 6
+    known = kinds_of(1 + own + noise, (1 + own[::-1] + noise)[:, None].repeat(3, 1), kinds)
+    assert known.mirrored is None
+    assert largest_share(known, np.asarray(np.ones(WIDE) + np.eye(WIDE)[0], np.float32)) == "at the left"
+
+
+def test_boxes_are_mirrored_as_pictures_are() -> None:
+    picture = np.zeros((9, 14, 3), np.uint8)
+    picture[2:5, 1:7] = 255
+    for mirrored, (x0, y0, x1, y1) in zip(
+        mirror_images(picture), mirrored_boxes((1, 2, 7, 5), picture.shape), strict=True
+    ):
+        assert (mirrored[y0:y1, x0:x1] == 255).all() and mirrored.sum() == picture.sum()

@@ -51,6 +51,8 @@ from anomalist.vision.detectors.known_kinds import (
     KnownKindClassifier,
     TokenKindClassifier,
     largest_box,
+    mirror_images,
+    mirrored_boxes,
     peak_mask,
     place_token,
     tokens_in_box,
@@ -269,19 +271,24 @@ class EnsembleDetector:
 
     def _learn_kinds(self, defects: Sequence[KnownDefect]) -> TokenKindClassifier:
         """Fit the classifier to the largest place of each known defect; without a mask, of its map."""
-        tokens = []
+        tokens, mirrored = [], []
         for defect in defects:
             mask = defect.mask
             if mask is None or not mask.any():
                 (scored,) = self.score([defect.picture])
                 mask = peak_mask(scored.score_map)
-            tokens += self._place_tokens(defect.picture, [largest_box(mask)])
+            box = largest_box(mask)
+            tokens += self._place_tokens(defect.picture, [box])
+            boxes = mirrored_boxes(box, defect.picture.shape)
+            turned = zip(mirror_images(defect.picture), boxes, strict=True)
+            mirrored.append(np.stack([self._place_tokens(each, [its])[0] for each, its in turned]))
         return TokenKindClassifier.of(
             np.stack(tokens),
             [defect.id for defect in defects],
             [defect.kind for defect in defects],
             [defect.group for defect in defects],
             self.whole.memory.bank.vectors.mean(0),
+            np.stack(mirrored),
         )
 
     def save(self, file: Path) -> None:
@@ -356,6 +363,7 @@ def write_ensemble(detector: EnsembleDetector, file: Path) -> None:
     kinds = detector.kinds
     if kinds is not None:
         arrays |= {"kinds.cases": kinds.cases.vectors, "kinds.centre": kinds.centre}
+        arrays |= {} if kinds.mirrored is None else {"kinds.mirrored": kinds.mirrored}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     settings = {
         "backbone": experts.asked,
@@ -400,7 +408,10 @@ def read_ensemble(file: Path) -> tuple[EnsembleState, dict[str, Any]]:
         cases = KnownKindClassifier(
             tensors["kinds.cases"].numpy(), tuple(known["ids"]), tuple(known["kinds"]), known["limit"]
         )
-        kinds = TokenKindClassifier(cases, tensors["kinds.centre"].numpy())
+        mirrored = tensors.get("kinds.mirrored")
+        kinds = TokenKindClassifier(
+            cases, tensors["kinds.centre"].numpy(), None if mirrored is None else mirrored.numpy()
+        )
     options = {"strips": settings.get("strips", False), "map_weights": settings.get("map_weights")}
     return (experts, weights, models["whole"], models.get("fine"), kinds), options
 

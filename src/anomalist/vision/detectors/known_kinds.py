@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ from anomalist.vision.regions import segment
 if TYPE_CHECKING:
     from anomalist.vision.features.extractor import FeatureExtractor
 
+
+T = TypeVar("T", bound=np.generic)
 
 _NEIGHBOURS = 3
 _MIN_CASES, _DEFAULT_LIMIT = 3, 0.5  # with fewer cases no limit can be fitted
@@ -251,6 +253,7 @@ class PatchSetClassifier:
 
 
 _NOVELTY_POWER = 4  # a box holds surroundings, too: what is half as novel weighs a sixteenth
+_FOLDS = 5  # of the objects of the cases, at most
 _PENALTY = 0.1
 """Of the squared weights, against the summed loss: unit differences of tokens have weights of some ten."""
 
@@ -266,10 +269,13 @@ class TokenKindClassifier:
     ----------
     cases : of the unit differences of the mean tokens from ``centre``.
     centre : float32 (d,), the mean normal token, or that of the cases where no normal picture is known.
+    mirrored : float32 (n, c, d), the same of the n cases in mirrored pictures, which the regression learns
+        from, too; None where they would mislead, as where one kind is at the left and another at the right.
     """
 
     cases: KnownKindClassifier
     centre: FloatArray
+    mirrored: FloatArray | None = None
 
     @classmethod
     def of(
@@ -279,10 +285,22 @@ class TokenKindClassifier:
         kinds: Sequence[str],
         groups: Sequence[str | None] | None = None,
         centre: FloatArray | None = None,
+        mirrored: FloatArray | None = None,
     ) -> TokenKindClassifier:
-        """Fit to the mean tokens of n cases, float32 (n, d); see `KnownKindClassifier.of`."""
+        """Fit to the mean tokens of n cases, float32 (n, d); see `KnownKindClassifier.of`.
+
+        Those of the cases in mirrored pictures, float32 (n, c, d), are learned from where cross-validation
+        by objects names at least as many of the cases rightly with them.
+        """
         middle = np.asarray(tokens.mean(0) if centre is None else centre, np.float32)
-        return cls(KnownKindClassifier.of(unit_vectors(tokens - middle), ids, kinds, groups), middle)
+        cases = KnownKindClassifier.of(unit_vectors(tokens - middle), ids, kinds, groups)
+        plain = cls(cases, middle)
+        if mirrored is None or plain._regression is None:
+            return plain
+        turned = unit_vectors(mirrored - middle)
+        folds = _folds_of([group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))])
+        helps = _right_share(cases, folds, turned) >= _right_share(cases, folds, None)
+        return cls(cases, middle, turned) if helps else plain
 
     def classify(self, token: FloatArray) -> KnownKind:
         """Classify the mean token of a place, float32 (d,)."""
@@ -308,7 +326,7 @@ class TokenKindClassifier:
         kinds, numbers, counts = np.unique(self.cases.kinds, return_inverse=True, return_counts=True)
         if len(kinds) < 2 or counts.min() < _MIN_CASES:
             return None
-        return logistic_regression(self.cases.vectors, numbers)
+        return logistic_regression(*_with_mirrored(self.cases.vectors, numbers, self.mirrored))
 
     def _shares(self, difference: FloatArray) -> dict[str, float]:
         names = sorted(set(self.cases.kinds))
@@ -330,6 +348,55 @@ class TokenKindClassifier:
 
     def _rows(self, name: str) -> npt.NDArray[np.intp]:
         return np.flatnonzero([kind == name for kind in self.cases.kinds])
+
+
+def _with_mirrored(
+    vectors: FloatArray, numbers: npt.NDArray[np.intp], mirrored: FloatArray | None
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Vectors (n, d) and classes (n,) with those of mirrored pictures, (n, c, d), behind them."""
+    if mirrored is None:
+        return vectors, numbers
+    turned = mirrored.reshape(-1, vectors.shape[1])
+    return np.concatenate([vectors, turned]), np.concatenate([numbers, numbers.repeat(mirrored.shape[1])])
+
+
+def _folds_of(objects: Sequence[str]) -> npt.NDArray[np.intp]:
+    """The fold of each case, intp (n,): objects in their order take turns."""
+    order = {name: at for at, name in enumerate(dict.fromkeys(objects))}
+    return np.array([order[name] % _FOLDS for name in objects], np.intp)
+
+
+def _right_share(
+    cases: KnownKindClassifier, folds: npt.NDArray[np.intp], mirrored: FloatArray | None
+) -> float:
+    """Share of the cases that a regression on those of the other folds names rightly."""
+    kinds, right = np.array(cases.kinds), 0
+    for fold in np.unique(folds):
+        asked = folds == fold
+        names, numbers = np.unique(kinds[~asked], return_inverse=True)
+        if len(names) < 2:
+            continue
+        turned = None if mirrored is None else mirrored[~asked]
+        weights, intercepts = logistic_regression(*_with_mirrored(cases.vectors[~asked], numbers, turned))
+        found = names[(cases.vectors[asked] @ weights + intercepts).argmax(1)]
+        right += int((found == kinds[asked]).sum())
+    return right / len(kinds)
+
+
+def mirror_images(picture: npt.NDArray[T]) -> list[npt.NDArray[T]]:
+    """A picture or a map of one, (H, W, …), mirrored from left to right, from top to bottom, and both."""
+    return [np.ascontiguousarray(each) for each in (picture[:, ::-1], picture[::-1], picture[::-1, ::-1])]
+
+
+def mirrored_boxes(box: Box, size: Sequence[int]) -> list[Box]:
+    """Where a box of a picture of size (H, W, …) lies in each of its `mirror_images`."""
+    x0, y0, x1, y1 = box
+    across, down = (size[1] - x1, size[1] - x0), (size[0] - y1, size[0] - y0)
+    return [
+        (across[0], y0, across[1], y1),
+        (x0, down[0], x1, down[1]),
+        (across[0], down[0], across[1], down[1]),
+    ]
 
 
 def logistic_regression(vectors: FloatArray, numbers: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
