@@ -84,6 +84,32 @@ def test_a_rate_of_nothing_is_refused(encoder: SentenceEncoder, tmp_path: Path) 
         assert store.list() == ()
 
 
+class Fetched(list[Any]):
+    """Rows that were read, as a cursor gives them."""
+
+    def fetchall(self) -> Fetched:
+        return self
+
+    def fetchone(self) -> Any:
+        return self[0] if self else None
+
+
+def test_a_memory_that_is_being_written_is_read_as_at_one_moment(
+    encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SceneStore(tmp_path / "yard.sqlite", encoder) as store, SceneStore(store.path, encoder) as other:
+        store.add([scene("A man carries a plank.")])
+        execute = store._rows.execute
+
+        def then_added(*given: Any) -> Fetched:
+            rows = Fetched(execute(*given).fetchall())
+            other.add([scene(f"A man carries {len(other.list())} planks.")])
+            return rows
+
+        monkeypatch.setattr(store._rows, "execute", then_added)
+        assert len(camera_memory(store).own) == 2
+
+
 def test_where_a_memory_lies() -> None:
     assert memory_path("cam3") == Settings().home / "memory" / "cam3.sqlite"
     assert memory_path("sub/cam3") == Path("sub/cam3")

@@ -247,7 +247,7 @@ def camera_memory(store: SceneStore) -> SceneMemory:
     """The memory of a camera: the scenes that ship, its own from a store, and the threshold stored there."""
     threshold = store.threshold()
     return SceneMemory(
-        own=(store.list(), store.vectors()),
+        own=store.scenes_and_vectors(),
         threshold=0.0 if threshold is None else threshold.value,
         encoder=store.encoder,
     )
