@@ -236,16 +236,19 @@ def chat(
         if listing:
             _print_conversations(conversations, json=json)
             return
-        opened = _open_conversation(
+        opened, is_new = _open_conversation(
             conversations, tuple(what or ()), profile, reference, name, false_alarm_rate
         )
         subject = replace(opened.subject, probes=probe_results)
         spec = announce_model(model)
         speaker = None if spec == EVIDENCE else open_for_pictures(spec)
+        title = name or opened.name
+        if is_new:
+            title = conversations.begin(title, opened.about, subject, numbered=name is None)
         talk = Chat(
             subject,
             conversations,
-            opened.name,
+            title,
             model=speaker,
             model_name=REASONER if speaker is None else spec,
             about=opened.about,
@@ -271,10 +274,9 @@ def _open_conversation(
     reference: Path | None,
     name: str | None,
     rate: float | None,
-) -> OpenedSubject:
-    """The conversation of a name, or a new one about what is named."""
-    from dataclasses import replace
-
+) -> tuple[OpenedSubject, bool]:
+    """The conversation of a name, or one about what is named; and whether it is a new one."""
+    from anomalist.agent.chat.conversations import name_taken
     from anomalist.cli.terminal import err
     from anomalist.subjects import open_subject, reopen_subject
 
@@ -284,17 +286,13 @@ def _open_conversation(
             raise DataError(
                 f"There is no conversation {name!r}.", "Name what it is to be about, or see --list."
             )
-        opened = open_subject(what, profile, reference, rate)
-        return replace(opened, name=name or conversations.free_name(opened.name))
+        return open_subject(what, profile, reference, rate), True
     if what:
-        raise DataError(
-            f"There is a conversation {name!r} already.",
-            f'Go on with it: anomalist chat --name "{name}", or choose another name.',
-        )
+        raise name_taken(known.name)
     opened, why = reopen_subject(known, conversations)
     if why is not None:
         err.print(f"It can't be looked at again: {why}", markup=False, highlight=False, soft_wrap=True)
-    return opened
+    return opened, False
 
 
 def _print_conversations(conversations: Conversations, *, json: bool) -> None:

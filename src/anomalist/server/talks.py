@@ -129,13 +129,18 @@ class Talks:
             elif about is None:
                 raise NotFoundError(f"There is no conversation {name[:80]!r}.")
             spec = resolve_model(self._model)
+            subject = replace(self._subject(about), takes_feedback=corrects)
+            model = None if spec == EVIDENCE else open_model(spec)
+            origin = {"inspections": list(about.inspections), "of_run": about.run}
+            if known is None:
+                conversations.begin(name, origin, subject)
             chat = Chat(
-                replace(self._subject(about), takes_feedback=corrects),
+                subject,
                 conversations,
                 name,
-                model=None if spec == EVIDENCE else open_model(spec),
+                model=model,
                 model_name=REASONER if spec == EVIDENCE else spec,
-                about={"inspections": list(about.inspections), "of_run": about.run},
+                about=origin,
             )
             before = chat.last_case()
             reply = chat.ask(text, listener)

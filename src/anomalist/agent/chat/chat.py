@@ -26,7 +26,7 @@ from anomalist.agent.chat.context import (
     sources_of,
     stored_cases,
 )
-from anomalist.agent.chat.conversations import Conversations
+from anomalist.agent.chat.conversations import Conversations, check_sources
 from anomalist.agent.chat.guardrails import (
     END_NODE,
     MAX_SECONDS,
@@ -110,8 +110,7 @@ class Chat:
         about: dict[str, Any] | None = None,
         loop: LoopSettings = LoopSettings(),
     ) -> None:
-        if not sources_of(subject):
-            raise DataError("There is nothing to talk about.", "Name a picture, a clip, or a run folder.")
+        check_sources(subject)
         self.subject = subject
         self.name = name
         self._about = about or {}
