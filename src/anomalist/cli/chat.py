@@ -73,10 +73,9 @@ class ChatSession:
 
     def _take(self, text: str) -> None:
         if not text.startswith("/"):
-            before = self._chat.last_case()
+            before = self._chat.cases()
             self._say(self._chat.ask(text, None if self._json else draft_printer()))
-            if self._trail is not None and (case := self._chat.last_case()) not in (None, before):
-                self._write_case(str(case), undone=False)
+            self._write_feedback(before)
             return
         name, _, rest = text.partition(" ")
         commands: dict[str, Callable[[str], str | Answer]] = {
@@ -94,12 +93,11 @@ class ChatSession:
         else:
             self._say(said)
 
-    def _write_case(self, case: str, *, undone: bool) -> None:
-        from anomalist.memory.cases import CaseStore
-
+    def _write_feedback(self, before: dict[str, bool]) -> None:
+        """Write into the audit log what was stored or taken back since then."""
         if self._trail is not None:
-            with CaseStore(self._chat.subject.cases) as store:
-                self._trail.feedback(store.get(case), undone=undone)
+            chat = self._chat
+            self._trail.conversation_feedback(before, chat.cases(), chat.subject.case_file)
 
     def _say(self, answer: Answer) -> None:
         if self._trail is not None:
@@ -127,8 +125,9 @@ class ChatSession:
             raise DataError("Nothing that was stored in this conversation is left to take back.")
         from anomalist.agent.tools.memory import undo_feedback
 
+        before = self._chat.cases()
         undone = undo_feedback(self._chat.subject, case)
-        self._write_case(case, undone=True)
+        self._write_feedback(before)
         return f"{undone.case} is taken back: {undone.note or undone.text}"
 
     def _save(self, folder: str) -> str:

@@ -172,13 +172,17 @@ class Chat:
         self._conversations.finish_turn(self.name, len(self._answers))
         return reply
 
+    def cases(self) -> dict[str, bool]:
+        """Ids of the cases that this conversation stored or took back, and whether each is undone."""
+        stored = dict.fromkeys(stored_cases(self._conversations.messages(self.name)))
+        if not stored:
+            return {}
+        undone = {each.id: bool(each.undone) for each in list_cases(self.subject.case_file, undone=True)}
+        return {case: undone[case] for case in stored if case in undone}
+
     def last_case(self) -> str | None:
         """Id of the last case that was stored in this conversation and isn't undone."""
-        stored = stored_cases(self._conversations.messages(self.name))
-        if not stored:
-            return None
-        valid = {case.id for case in list_cases(self.subject.case_file)}
-        return next((case for case in reversed(stored) if case in valid), None)
+        return next((case for case, undone in reversed(self.cases().items()) if not undone), None)
 
     def resolve_subject(self, text: str = "it") -> Subject:
         """The picture or clip that a text refers to, by name or as the last one; all where that is open."""
