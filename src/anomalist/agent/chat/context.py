@@ -93,7 +93,8 @@ class ModelStep(Frozen):
 MAX_RESULT_CHARS = 8000
 """Longest tool result in a message, characters; longer ones are cut."""
 
-FEEDBACK_TOOLS = frozenset({"record_feedback", "undo_feedback"})
+UNDO_TOOL, SELECTION_TOOL = "undo_feedback", "call_selection_fine"
+FEEDBACK_TOOLS = frozenset({"record_feedback", UNDO_TOOL, SELECTION_TOOL})
 """Tools that change the case store; they run only if the person's question asks for it."""
 
 _IDS = re.compile(r'"ids":\s*\[([^\]]*)\]')
