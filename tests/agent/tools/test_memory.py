@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from anomalist.agent.reasoning.recall import finding_sentence
 from anomalist.agent.tools.memory import (
+    Judgement,
     apply_rules,
     list_rules,
     recall_similar_cases,
@@ -19,6 +21,9 @@ from anomalist.agent.tools.selection import call_selection_fine, undo_selection
 from anomalist.agent.tools.subject import Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import list_cases
+from anomalist.memory.rules.rule import Rule
+from anomalist.memory.rules.store import RuleStore
+from anomalist.types.image import Record
 from tests.subjects import judged, scratched
 
 
@@ -99,3 +104,30 @@ def test_rules_of_the_profile(subject: Subject) -> None:
     assert len(listed.rules) == listed.of > 0
     fitting = apply_rules(subject, "someone rides a bicycle here")
     assert all(rule.rule in {each.rule for each in listed.rules} for rule in fitting.rules)
+
+
+def rule_of_a_person(text: str, *keywords: str) -> Rule:
+    return Rule(
+        id="rule:1", text=text, polarity="anomalous", kind="object", keywords=keywords, origin="person"
+    )
+
+
+def test_the_rules_of_the_picture_that_is_asked_about_apply(subject: Subject, tmp_path: Path) -> None:
+    other = judged(tmp_path / "board.png").replace(profile="boards")
+    batch = replace(subject, records=(*subject.records, other))
+    with RuleStore(subject.case_file) as store:
+        store.add("boards", [rule_of_a_person("a part is missing")])
+        store.add("tiles", [rule_of_a_person("a tile is broken")])
+    applied = apply_rules(batch, "a part is missing", "board.png")
+    assert applied.profile == "boards"
+    assert [each.text for each in applied.rules] == ["a part is missing"]
+
+
+def test_a_rule_is_told_with_what_fits_it_best(subject: Subject) -> None:
+    (record,) = subject.records
+    sentences = [finding_sentence(record, region.id) for region in record.regions]
+    with RuleStore(subject.case_file) as store:
+        store.add("tiles", [rule_of_a_person(sentences[0], "line", "spot", "material")])
+    alone = [rule.similarity or 0 for text in sentences for rule in apply_rules(subject, text).rules]
+    assert len(alone) == 2 and alone[0] > alone[1]
+    assert [rule.similarity for rule in apply_rules(subject).rules] == [alone[0]]

@@ -134,7 +134,8 @@ def reply_rules(subject: Subject, question: Question, entities: Entities) -> Dra
         text = (
             f"None of the {rules.of} rules fits what was measured."
             if rules.of
-            else f"The profile {rules.profile} has no rules of its own; those that ship are not about parts."
+            else f"The profile {rules.profile} has no rules of its own that hold; "
+            "those that ship are not about parts."
         )
         return Draft((make_claim(text, ["score"]),), (rules, _Number(ids=("score",), number=rules.of)))
     claims = [

@@ -201,10 +201,10 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
     For pictures of parts only rules that people wrote apply: those that ship are about people and vehicles.
     """
     from anomalist.memory.rules.matching import RuleMatcher
-    from anomalist.memory.rules.store import current_rules
+    from anomalist.memory.rules.store import rules_for
 
-    name = _profile_name(subject)
-    rules = current_rules(name, subject.case_file)
+    name = _profile_name(subject, picture)
+    rules = rules_for(name, subject.case_file)
     if text is None and not subject.clips:
         rules = tuple(rule for rule in rules if rule.origin != "shipped")
     sentences = [text] if text is not None else _sentences(subject, picture)
@@ -214,8 +214,8 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
         )
     matched = RuleMatcher(rules).read(sentences)
     levels = {rule.id: rule.severity for rule in rules}
-    best = {
-        match.rule: FoundRule(
+    found = [
+        FoundRule(
             ids=(match.rule,),
             rule=match.rule,
             text=match.text,
@@ -224,11 +224,14 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
             similarity=match.similarity,
             clause=match.clause,
         )
-        for matches in (matched.normal, matched.matches)
-        for found in matches
-        for match in found
-    }
-    fitting = tuple(sorted(best.values(), key=lambda rule: -(rule.similarity or 0)))
+        for matches in (matched.matches, matched.normal)
+        for each in matches
+        for match in each
+    ]
+    best: dict[str, FoundRule] = {}
+    for rule in sorted(found, key=lambda rule: -(rule.similarity or 0)):
+        best.setdefault(rule.rule, rule)
+    fitting = tuple(best.values())
     return ProfileRules(
         ids=("score", *(rule.rule for rule in fitting)), profile=name, rules=fitting, of=len(rules)
     )
@@ -304,9 +307,12 @@ def _iso_date(text: str) -> str:
         raise DataError(f'"{text[:40]}" is no date.', "Dates look like 2026-01-31.") from error
 
 
-def _profile_name(subject: Subject) -> str:
-    names = [record.profile for record in subject.records] + [clip.scene for clip in subject.clips]
-    name = next(filter(None, names), None)
+def _profile_name(subject: Subject, picture: str | None = None) -> str:
+    """The profile of a picture or the scene of a clip; without a name the first that there is."""
+    records, clips = subject.records, subject.clips
+    if picture is not None:
+        records, clips = ((subject.picture(picture),), ()) if records else ((), (subject.clip(picture),))
+    name = next(filter(None, [*(each.profile for each in records), *(each.scene for each in clips)]), None)
     if name is None:
         raise DataError("There is no profile here that rules could belong to.")
     return name
