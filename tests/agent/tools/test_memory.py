@@ -43,6 +43,17 @@ def test_what_was_said_is_recalled(subject: Subject) -> None:
     assert recall_similar_cases(subject).cases == ()
 
 
+def test_a_picture_without_a_profile_recalls_only_what_was_said_without_one(subject: Subject) -> None:
+    without = replace(subject, records=tuple(each.replace(profile=None) for each in subject.records))
+    record_feedback(subject, "corrected", "dent", 3)
+    assert (recall_similar_cases(without).cases, recall_similar_cases(without).of) == ((), 0)
+    own = record_feedback(without, "corrected", "chip", 2)
+    assert [case.case for case in recall_similar_cases(without).cases] == [own.case]
+    assert [case.kind for case in recall_similar_cases(subject).cases] == ["dent"]
+    with pytest.raises(DataError, match="at least 1"):
+        recall_similar_cases(subject, most=0)
+
+
 @pytest.mark.usefixtures("home_of_rows")
 def test_what_was_said_is_recalled_wherever_cases_are(subject: Subject) -> None:
     here = replace(subject, cases=None)

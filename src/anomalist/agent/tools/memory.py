@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from anomalist.agent.reasoning.recall import (
@@ -96,6 +97,8 @@ class RecordRows(Result):
 
 def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
     """Recall what people said about findings like those of a picture, the most similar first."""
+    if most < 1:
+        raise DataError(f"{most} past cases can't be recalled.", "Ask for at least 1.")
     record = subject.picture(picture)
     path = subject.case_file
     vector = case_vector(record)
@@ -104,14 +107,16 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
         why = "there is no finding to compare" if stored else "nothing was said about any finding yet"
         return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
     with CaseStore(path) as store:
-        known, _ = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
-        alike = store.similar(REGION_VECTOR_SPACE, vector, most, profile=record.profile) if known else ()
-    cases = tuple(
-        _past_case(each.case, each.similarity) for each in alike if each.similarity >= MIN_CASE_SIMILARITY
-    )
-    nearest = None if cases or not alike else _past_case(alike[0].case, alike[0].similarity)
+        known, vectors = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
+    # Without a profile the store gives the cases of all of them.
+    own = [number for number, case in enumerate(known) if case.profile == record.profile]
+    alike = vectors[own] @ vector if own else np.empty(0, np.float32)
+    near = np.argsort(-alike, kind="stable")[:most].tolist()
+    past = [_past_case(known[own[place]], float(alike[place])) for place in near]
+    cases = tuple(case for case, place in zip(past, near, strict=True) if alike[place] >= MIN_CASE_SIMILARITY)
+    nearest = None if cases or not past else past[0]
     ids = [case.case for case in (*cases, nearest) if case is not None]
-    return PastCases(ids=("score", *ids), cases=cases, of=len(known), nearest=nearest)
+    return PastCases(ids=("score", *ids), cases=cases, of=len(own), nearest=nearest)
 
 
 def record_feedback(
