@@ -76,6 +76,15 @@ def test_a_defect_that_was_missed_has_no_severity_unless_somebody_says_it(tmp_pa
     assert record_feedback(missed, "normal").severity == "none"
 
 
+def test_what_was_said_of_another_file_of_that_name_is_not_taken_back(subject: Subject) -> None:
+    other = replace(subject, records=tuple(each.replace(sha256="0" * 64) for each in subject.records))
+    mine, theirs = record_feedback(subject, "normal"), record_feedback(other, "normal")
+    assert undo_feedback(subject).case == mine.case
+    with pytest.raises(DataError, match="Nothing was said"):
+        undo_feedback(subject)
+    assert undo_feedback(other).case == theirs.case
+
+
 def test_where_feedback_is_not_taken_nothing_is_stored(subject: Subject) -> None:
     stored = record_feedback(subject, "normal")
     closed = replace(subject, takes_feedback=False)

@@ -170,11 +170,16 @@ def undo_feedback(subject: Subject, case: str | None = None, picture: str | None
     with CaseStore(subject.case_file) as store:
         if case is None:
             record = subject.picture(picture)
-            about = [each.id for each in store.list() if each.source == record.source]
-            if not about:
+            about = (each for each in store.list() if each.source == record.source)
+            case = next((each.id for each in about if _is_same_file(each, record)), None)
+            if case is None:
                 raise DataError(f"Nothing was said about {Path(record.source).name} that holds.")
-            case = about[0]
         return _past_case(store.undo(case), None)
+
+
+def _is_same_file(case: Case, record: Record) -> bool:
+    """Whether a case can be about the picture of a record: another folder may have one of that name."""
+    return None in (case.sha256, record.sha256) or case.sha256 == record.sha256
 
 
 def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
