@@ -68,6 +68,67 @@ def test_normal_is_severity_none_without_a_kind(subject: Subject) -> None:
         record_feedback(subject, "corrected", "dent", 7)
 
 
+@pytest.mark.parametrize(
+    ("label", "recorded", "judgement", "kind", "severity", "stored"),
+    [
+        ("anomalous", 2, "confirmed", None, None, ("confirmed", 2)),
+        ("anomalous", 2, "confirmed", None, 3, ("confirmed", 3)),
+        ("anomalous", 0, "confirmed", None, None, ("confirmed", None)),
+        ("anomalous", 2, "confirmed", None, 0, None),  # right, and of no severity
+        ("anomalous", 2, "normal", None, None, ("corrected", 0)),
+        ("anomalous", 2, "normal", None, 3, None),  # fine, and major
+        ("anomalous", 2, "corrected", "dent", None, ("corrected", 2)),
+        ("anomalous", 2, "corrected", None, 3, ("corrected", 3)),
+        ("anomalous", 2, "corrected", "dent", 0, None),
+        ("anomalous", 2, "corrected", None, None, None),  # to what?
+        ("normal", 0, "confirmed", None, None, None),  # there is no finding
+        ("normal", 0, "confirmed", "scratch", None, None),
+        ("normal", 0, "confirmed", None, 3, None),
+        ("normal", 0, "normal", None, None, ("corrected", 0)),
+        ("normal", 0, "corrected", None, None, ("corrected", None)),
+        ("normal", 0, "corrected", "scratch", 3, ("corrected", 3)),
+        ("undecided", 0, "confirmed", None, None, None),
+        ("undecided", 2, "confirmed", None, None, None),
+        ("undecided", 2, "normal", None, None, ("corrected", 0)),
+        ("undecided", 2, "corrected", None, None, ("corrected", 2)),
+        ("undecided", 0, "corrected", "scratch", None, ("corrected", None)),
+    ],
+)
+def test_only_a_finding_is_confirmed_and_nothing_contradicts_itself(
+    subject: Subject,
+    label: str,
+    recorded: int,
+    judgement: Judgement,
+    kind: str | None,
+    severity: int | None,
+    stored: tuple[str, int | None] | None,
+) -> None:
+    record = subject.records[0].replace(label=label, severity=recorded)
+    about = replace(subject, records=(record,))
+    if stored is None:
+        with pytest.raises(DataError):
+            record_feedback(about, judgement, kind, severity)
+        assert list_cases(subject.case_file) == ()
+    else:
+        record_feedback(about, judgement, kind, severity)
+        (case,) = list_cases(subject.case_file)
+        assert (case.action, case.severity) == stored
+
+
+@pytest.mark.parametrize("judgement", ["confirmed", "normal", "corrected"])
+def test_nothing_is_said_of_a_picture_that_was_not_judged(subject: Subject, judgement: Judgement) -> None:
+    failed = Record(source="cut.png", status="error", error="it is cut off", profile="tiles")
+    with pytest.raises(DataError, match="could not be judged: it is cut off"):
+        record_feedback(replace(subject, records=(failed,)), judgement, "scratch")
+    assert list_cases(subject.case_file) == ()
+
+
+def test_a_region_is_meant_however_its_id_is_written(subject: Subject) -> None:
+    record_feedback(subject, "corrected", "dent", region="r2")
+    (case,) = list_cases(subject.case_file)
+    assert case.part == "R2" and case.text == finding_sentence(subject.records[0], "R2")
+
+
 def test_a_defect_that_was_missed_has_no_severity_unless_somebody_says_it(tmp_path: Path) -> None:
     missed = replace(scratched(tmp_path / "part.png"), records=(judged(tmp_path / "missed.png"),))
     assert missed.records[0].severity == 0

@@ -17,7 +17,7 @@ from anomalist.agent.reasoning.recall import (
     case_vector,
     finding_sentence,
 )
-from anomalist.agent.reasoning.wording import region_kind
+from anomalist.agent.reasoning.wording import failure_sentence, region_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
@@ -29,6 +29,7 @@ MAX_ROWS = 50
 """Most rows that a search returns; its count is that of all."""
 
 Since = Literal["today", "yesterday", "this week", "this month"]
+Judgement = Literal["confirmed", "normal", "corrected"]
 
 
 class PastCase(Result):
@@ -121,7 +122,7 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
 
 def record_feedback(
     subject: Subject,
-    judgement: Literal["confirmed", "normal", "corrected"],
+    judgement: Judgement,
     kind: str | None = None,
     severity: int | None = None,
     region: str | None = None,
@@ -130,18 +131,13 @@ def record_feedback(
 ) -> PastCase:
     """Store what a person says about a finding; it changes no verdict, later pictures like it will cite it.
 
-    Only when the person says so: "confirmed" (the finding is right), "normal" (this is fine), or "corrected"
-    with a kind ("scratch") and, if said, a severity from 0 to 4.
+    Only when the person says so: "confirmed" (the finding of an anomalous picture is right), "normal" (this
+    is fine), or "corrected" with a kind ("scratch") and, if said, a severity from 0 to 4.
     """
     subject.check_feedback()
     record = subject.picture(picture)
-    if region is not None:
-        subject.region(region, picture)
-    level = 0 if judgement == "normal" else record.severity if severity is None else severity
-    if judgement == "corrected" and severity is None and level == 0:
-        level = None  # the severity of what was missed; 0 would say that it is fine
-    if level is not None and not 0 <= level <= 4:
-        raise DataError(f"There is no severity {level}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    part = None if region is None else subject.region(region, picture)[1].id
+    level = _said_severity(record, judgement, kind, severity)
     name = None if judgement == "normal" else kind or record.kind
     feedback = Feedback(
         action="confirmed" if judgement == "confirmed" else "corrected",
@@ -149,16 +145,42 @@ def record_feedback(
         source=record.source,
         sha256=record.sha256,
         key=record.key,
-        part=region,
-        text=finding_sentence(record, region),
+        part=part,
+        text=finding_sentence(record, part),
         kind=name,
         severity=level,
         profile=record.profile,
         note=note,
     )
-    vector = case_vector(record, region)
+    vector = case_vector(record, part)
     with CaseStore(subject.case_file) as store:
         return _past_case(store.add(feedback, {} if vector is None else {REGION_VECTOR_SPACE: vector}), None)
+
+
+def _said_severity(
+    record: Record, judgement: Judgement, kind: str | None, severity: int | None
+) -> int | None:
+    """The severity that feedback says; None where nobody has graded it, as 0 would say that it is fine.
+
+    Raises DataError where the judgement does not go with what was recorded, or with the severity.
+    """
+    helps = 'Say "normal" if it is fine, else "corrected" with its kind or its severity.'
+    if record.label is None:
+        raise DataError(failure_sentence(record), "There is no finding to judge: inspect it again.")
+    if severity is not None and not 0 <= severity <= 4:
+        raise DataError(f"There is no severity {severity}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    if judgement == "normal":
+        if severity:
+            raise DataError(f"What is normal is not {SEVERITIES[severity]}.", helps)
+        return 0
+    if judgement == "confirmed" and record.label != "anomalous":
+        name = Path(record.source).name
+        raise DataError(f"{name} is recorded as {record.label}: there is no finding to confirm.", helps)
+    if severity == 0:
+        raise DataError("What is of severity none is fine.", helps)
+    if judgement == "corrected" and record.label == "anomalous" and kind is None and severity is None:
+        raise DataError("It does not say what is right instead.", helps)
+    return (record.severity or None) if severity is None else severity
 
 
 def undo_feedback(subject: Subject, case: str | None = None, picture: str | None = None) -> PastCase:
