@@ -137,6 +137,21 @@ def test_feedback_in_the_log_is_the_truth_until_it_is_taken_back(logged: Logged,
     assert promise.false_among_alarms.of == 0 and promise.drift is not None
 
 
+def test_what_was_said_last_holds_when_something_older_is_taken_back(logged: Logged, tmp_path: Path) -> None:
+    alarm = next(record for record in logged.records if record.label == "anomalous")
+    about = {"action": "corrected", "media": "picture", "source": alarm.source, "sha256": alarm.sha256}
+    with CaseStore(tmp_path / "cases.sqlite") as store, AuditTrail(logged.folder) as trail:
+        for severity in (3, 0):
+            trail.feedback(store.add(Feedback.model_validate(about | {"severity": severity})))
+        trail.feedback(store.undo("case:1"), undone=True)
+        (promise,) = weigh_promises(logged.folder)
+        assert (promise.false_among_alarms.share, promise.false_among_alarms.of) == (1, 1)
+        trail.feedback(store.add(Feedback.model_validate(about | {"severity": 3})))
+        trail.feedback(store.undo("case:3"), undone=True)
+    (promise,) = weigh_promises(logged.folder)
+    assert (promise.false_among_alarms.share, promise.false_among_alarms.of) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("said", "known"),
     [

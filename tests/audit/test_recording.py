@@ -9,6 +9,7 @@ import pytest
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import MARKER, AuditTrail, RunTrail, open_trail
+from anomalist.audit.review import known_truth
 from anomalist.audit.stores import AuditSettings, media_path, profile_store, save_settings, stored_text
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore, Feedback
@@ -184,6 +185,23 @@ def test_feedback_answers_and_rules_are_entries(tmp_path: Path) -> None:
         )
     kinds = [(entry.kind, entry.source) for entry in read_entries(tmp_path / "audit")]
     assert kinds == [("feedback", "a.png"), ("answer", "a.png"), ("rule", "rule:7")]
+
+
+def test_each_picture_of_a_selection_is_an_entry_with_its_hash(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.sqlite"
+    said = {"action": "corrected", "media": "picture", "severity": 0}
+    with CaseStore(cases) as store:
+        whole = Feedback.model_validate(said | {"source": "selection of 2 pictures", "part": "selection"})
+        parts = [Feedback.model_validate(said | {"source": f"{n}.png", "sha256": n * 64}) for n in "ab"]
+        case = store.add_selection(whole, [(part, {}) for part in parts])
+        with AuditTrail(tmp_path / "audit") as trail:
+            trail.conversation_feedback({}, {case.id: False}, cases)
+            assert known_truth(tmp_path / "audit") == {"a" * 64: "normal", "b" * 64: "normal"}
+            store.undo(case.id)
+            trail.conversation_feedback({case.id: False}, {case.id: True}, cases)
+            trail.conversation_feedback({case.id: True}, {case.id: True}, cases)
+    assert known_truth(tmp_path / "audit") == {}
+    assert len(list(read_entries(tmp_path / "audit", kinds=["feedback"]))) == 6
 
 
 def test_the_log_can_be_turned_off_and_a_wrong_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

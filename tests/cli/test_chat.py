@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from anomalist.audit.reading import read_entries
 from anomalist.cli.app import app
 from anomalist.errors import DataError
 from anomalist.settings import Settings
@@ -46,6 +47,17 @@ def test_a_conversation_with_commands_goes_on_by_name() -> None:
     assert [answer["subjects"] for answer in answers] == [["part.png"], ["other.png"], ["other.png"]]
     listed = json.loads(chat("--list", "--json"))
     assert (listed["name"], listed["turns"]) == ("day 1", 5)
+
+
+@pytest.mark.parametrize("undo", ["Undo that.", "/undo"])
+def test_what_is_taken_back_is_so_in_the_audit_log(undo: str) -> None:
+    chat("part.png", lines=f"This is a scratch.\nThis is fine.\n{undo}\nWhere is it?\n")
+    said = [entry.content for entry in read_entries(kinds=["feedback"])]
+    assert [(each["case"]["id"], bool(each.get("undone"))) for each in said] == [
+        ("case:1", False),
+        ("case:2", False),
+        ("case:2", True),
+    ]
 
 
 def test_what_can_not_be_used_does_not_end_the_chat(capfd: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_captions_embedded_on_a_cluster_make_the_memory_of_the_plain_command(
     for name, encoder in (("plain", plain), ("spread", spread)):
         with SceneStore(tmp_path / f"{name}.sqlite", encoder) as store:
             _, threshold = build_memory(store, captions, "captions.txt")
-            made.append((store.list(), store.vectors(), threshold))
+            made.append((*store.scenes_and_vectors(), threshold))
     (scenes, vectors, threshold), (other_scenes, other_vectors, other) = made
     assert other_scenes == scenes and len(scenes) == 60
     np.testing.assert_allclose(other_vectors, vectors, atol=1e-5)

@@ -139,6 +139,16 @@ def test_undoing_keeps_the_case_and_says_who_and_when(store: CaseStore) -> None:
         store.undo(before.id)
 
 
+def test_the_parts_of_a_selection_hold_or_are_undone_with_it(store: CaseStore) -> None:
+    parts = [(feedback(source=f"{n}.mp4"), {}) for n in range(3)]
+    whole = store.add_selection(feedback(source="selection"), parts)
+    store.add(feedback(source="other.mp4"))
+    assert [each.source for each in store.with_parts(whole.id)] == ["selection", "0.mp4", "1.mp4", "2.mp4"]
+    store.undo("case:2")
+    assert [each.id for each in store.with_parts(whole.id)] == ["case:1", "case:3", "case:4"]
+    assert [each.id for each in store.with_parts("case:5")] == ["case:5"]
+
+
 @pytest.mark.parametrize("id", ["case:9", 9, "case:999999999999999999"])
 def test_a_case_that_is_not_there_is_named(store: CaseStore, id: str | int) -> None:
     for call in (store.get, store.undo, lambda id: store.attach(id, "s", [1.0])):

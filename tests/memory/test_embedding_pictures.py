@@ -76,7 +76,7 @@ def test_the_sides_are_framed_apart_for_pictures(encoder: ContrastiveEncoder) ->
 def test_pictures_ask_the_memory(encoder: ContrastiveEncoder, tmp_path: Path) -> None:
     with SceneStore(tmp_path / "clip.sqlite", encoder) as store:
         store.add([scene("a fire"), scene("people walk", "normal", "street")])
-        memory = SceneMemory(store.list(), store.vectors(), encoder=encoder)
+        memory = SceneMemory(*store.scenes_and_vectors(), encoder=encoder)
     response = memory.score_vectors(encoder.encode_pictures(pictures()))
     assert response.scores.shape == (2,)
     assert all(each.memories and each.memories[0].side == each.side for each in response.rationale)

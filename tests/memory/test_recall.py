@@ -35,6 +35,22 @@ def test_a_rule_that_surely_holds_is_recalled_with_its_version_and_floor(memory:
     assert "cyclist" in first.source.lower()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "A cyclist waits. A man on a bike rides over the pavement.",
+        "A man on a bike rides over the pavement. A cyclist waits.",
+    ],
+)
+def test_a_keyword_keeps_the_severity_of_its_rule(encoder: SentenceEncoder, said: str) -> None:
+    memory = CaptionMemory(
+        [rule(1, "a person is riding a bicycle", keywords=("cyclist",), severity=3)],
+        encoder=encoder,
+    )
+    (recalled,) = memory.recall([said])
+    assert recalled.severity == 3
+
+
 def test_what_is_called_normal_comes_after_and_asks_for_nothing(memory: CaptionMemory) -> None:
     recalled = memory.recall(["A person is walking. A person is running."])
     assert [item.id for item in recalled] == ["rule:2", "rule:3"]

@@ -79,7 +79,7 @@ def test_a_new_database_takes_the_rows_of_the_files_along(
             [new_scene("normal", "day", "a man walks", "ines"), new_scene("normal", "day", "a dog", "ines")]
         )
         scenes.delete(["scene:2"])
-        stored, vectors = scenes.list(), scenes.vectors()
+        stored, vectors = scenes.scenes_and_vectors()
     files = {path: path.read_bytes() for path in homes[0].rglob("*.sqlite")}
 
     request.getfixturevalue("shared_memory")
@@ -92,7 +92,7 @@ def test_a_new_database_takes_the_rows_of_the_files_along(
         assert rules.add("tiles", [rule("a dent is seen")])[0].id == "rule:2"
     with SceneStore(memory_path("yard")) as scenes:
         assert scenes.list() == stored
-        assert (scenes.vectors() == vectors).all()
+        assert (scenes.scenes_and_vectors()[1] == vectors).all()
         assert scenes.add([new_scene("normal", "day", "a cat", "ines")])[0].id == "scene:3", (
             "never used twice"
         )

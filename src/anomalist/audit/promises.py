@@ -166,14 +166,15 @@ def read_decisions(
     """Decisions on pictures by (profile, digest), in the order of the log, with the truth known by now."""
     place = audit_folder() if folder is None else folder
     entries: list[LogEntry] = []
-    truth: dict[str, Truth | None] = {}
+    said: list[LogEntry] = []
     for entry in read_entries(place, kinds=("inspection", "feedback", "review")):
         if entry.kind == "inspection":
             late = bool(until) and entry.time[: len(until)] > until
             if entry.body is not None and entry.time >= since and not late:
                 entries.append(entry)
         else:
-            truth.update(said_truth(entry))
+            said.append(entry)
+    truth = said_truth(said)
     found: dict[tuple[str, str], list[Decided]] = {}
     for entry in entries:
         record = entry.content.get("record") or {}
@@ -183,27 +184,34 @@ def read_decisions(
     return found
 
 
-def said_truth(entry: LogEntry) -> dict[str, Truth | None]:
-    """What an entry of feedback or a review says a file is, by its hash; None takes it back."""
-    content = entry.content
-    if entry.kind == "review":
-        answer = content.get("answer")
-        known = content.get("sha256")
-        return {str(known): answer} if known and answer in ("normal", "anomalous") else {}
-    case = content.get("case") or {}
-    sha256 = case.get("sha256")
-    if not sha256 or case.get("media") != "picture":
-        return {}
-    if case.get("severity") == 0 and case.get("part"):
-        return {}  # one region is fine: that says nothing of the others
-    if content.get("undone"):
-        return {str(sha256): None}
+def said_truth(entries: Iterable[LogEntry]) -> dict[str, Truth]:
+    """What files are by feedback and reviews, by their hash: the last word on each that is not taken back."""
+    said: dict[str, dict[str, Truth]] = {}
+    for entry in entries:
+        content = entry.content
+        if entry.kind == "review":
+            by, sha256, truth = f"review {entry.position}", content.get("sha256"), content.get("answer")
+        else:
+            case = content.get("case") or {}
+            by, sha256, truth = str(case.get("id")), case.get("sha256"), _case_truth(case)
+        if sha256 and truth in ("normal", "anomalous"):
+            words = said.setdefault(str(sha256), {})
+            words.pop(by, None)
+            if not content.get("undone"):
+                words[by] = truth
+    return {sha256: [*words.values()][-1] for sha256, words in said.items() if words}
+
+
+def _case_truth(case: Mapping[str, Any]) -> Truth | None:
+    """What a case says the picture is; None where it says nothing of the whole of one."""
+    if case.get("media") != "picture":
+        return None
     if case.get("severity") == 0:
-        return {str(sha256): "normal"}
-    return {str(sha256): "anomalous"} if case.get("action") in ("confirmed", "corrected") else {}
+        return None if case.get("part") else "normal"  # one region is fine: that says nothing of the others
+    return "anomalous" if case.get("action") in ("confirmed", "corrected") else None
 
 
-def _decided(entry: LogEntry, record: Mapping[str, Any], truth: Mapping[str, Truth | None]) -> Decided:
+def _decided(entry: LogEntry, record: Mapping[str, Any], truth: Mapping[str, Truth]) -> Decided:
     calibration = record.get("calibration") or {}
     recalled = [str(item.get("id")) for item in record.get("recall") or ()]
     shift = record.get("input_shift")

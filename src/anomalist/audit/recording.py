@@ -236,6 +236,23 @@ class AuditTrail:
             },
         )
 
+    def conversation_feedback(
+        self, before: Mapping[str, bool], after: Mapping[str, bool], cases: Path
+    ) -> None:
+        """Write what a turn of a conversation stored and took back, with the parts of a selection.
+
+        Parameters
+        ----------
+        before, after : the cases of the conversation, and whether each is undone.
+        cases : the file that holds them.
+        """
+        changed = {case: undone for case, undone in after.items() if before.get(case) is not undone}
+        if changed:
+            with CaseStore(cases) as store:
+                for case, undone in changed.items():
+                    for each in store.with_parts(case):
+                        self.feedback(each, undone=undone)
+
     def review(self, record: Record, answer: str, run: Path) -> Written:
         """Write what a person says a picture of a run shows: "normal", "anomalous" or "unsure"."""
         return self.write(
@@ -300,11 +317,12 @@ def record_answer(answer: Answer, profile: str | None = None) -> None:
             trail.answer(answer, profile)
 
 
-def record_feedback_case(case: Case, *, undone: bool = False) -> None:
-    """Write what a person said of a finding into the audit log, where there is one."""
+def record_feedback_case(*cases: Case, undone: bool = False) -> None:
+    """Write what a person said of a finding, or of a selection and its parts, into the audit log if on."""
     if (trail := open_trail()) is not None:
         with trail:
-            trail.feedback(case, undone=undone)
+            for case in cases:
+                trail.feedback(case, undone=undone)
 
 
 def record_said_feedback(reply: Answer, cases: Path) -> None:
@@ -317,8 +335,8 @@ def record_said_feedback(reply: Answer, cases: Path) -> None:
     stored = [id for id in reply.claims[0].evidence if id.startswith("case:")]
     if stored:
         with CaseStore(cases) as store:
-            case = store.get(stored[0])
-        record_feedback_case(case, undone=case.undone is not None)
+            said = store.with_parts(stored[0])
+        record_feedback_case(*said, undone=said[0].undone is not None)
 
 
 def row_digest(row: bytes) -> str:

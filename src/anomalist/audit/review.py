@@ -133,17 +133,8 @@ def _alarm(record: Record) -> bool:
 
 def known_truth(folder: Path | None = None) -> dict[str, Truth]:
     """What people have said of pictures so far, by hash; nothing where there is no log."""
-    known: dict[str, Truth] = {}
     place = audit_folder() if folder is None else folder
-    if not has_log(place):
-        return known
-    for entry in read_entries(place, kinds=("feedback", "review")):
-        for sha256, truth in said_truth(entry).items():
-            if truth is None:
-                known.pop(sha256, None)
-            else:
-                known[sha256] = truth
-    return known
+    return said_truth(read_entries(place, kinds=("feedback", "review"))) if has_log(place) else {}
 
 
 def unsure_of(run: Path, folder: Path | None = None) -> frozenset[str]:

@@ -73,10 +73,9 @@ class ChatSession:
 
     def _take(self, text: str) -> None:
         if not text.startswith("/"):
-            before = self._chat.last_case()
+            before = self._chat.cases()
             self._say(self._chat.ask(text, None if self._json else draft_printer()))
-            if self._trail is not None and (case := self._chat.last_case()) not in (None, before):
-                self._write_case(str(case), undone=False)
+            self._write_feedback(before)
             return
         name, _, rest = text.partition(" ")
         commands: dict[str, Callable[[str], str | Answer]] = {
@@ -94,12 +93,11 @@ class ChatSession:
         else:
             self._say(said)
 
-    def _write_case(self, case: str, *, undone: bool) -> None:
-        from anomalist.memory.cases import CaseStore
-
+    def _write_feedback(self, before: dict[str, bool]) -> None:
+        """Write into the audit log what was stored or taken back since then."""
         if self._trail is not None:
-            with CaseStore(self._chat.subject.cases) as store:
-                self._trail.feedback(store.get(case), undone=undone)
+            chat = self._chat
+            self._trail.conversation_feedback(before, chat.cases(), chat.subject.case_file)
 
     def _say(self, answer: Answer) -> None:
         if self._trail is not None:
@@ -127,8 +125,9 @@ class ChatSession:
             raise DataError("Nothing that was stored in this conversation is left to take back.")
         from anomalist.agent.tools.memory import undo_feedback
 
+        before = self._chat.cases()
         undone = undo_feedback(self._chat.subject, case)
-        self._write_case(case, undone=True)
+        self._write_feedback(before)
         return f"{undone.case} is taken back: {undone.note or undone.text}"
 
     def _save(self, folder: str) -> str:
@@ -236,16 +235,19 @@ def chat(
         if listing:
             _print_conversations(conversations, json=json)
             return
-        opened = _open_conversation(
+        opened, is_new = _open_conversation(
             conversations, tuple(what or ()), profile, reference, name, false_alarm_rate
         )
         subject = replace(opened.subject, probes=probe_results)
         spec = announce_model(model)
         speaker = None if spec == EVIDENCE else open_for_pictures(spec)
+        title = name or opened.name
+        if is_new:
+            title = conversations.begin(title, opened.about, subject, numbered=name is None)
         talk = Chat(
             subject,
             conversations,
-            opened.name,
+            title,
             model=speaker,
             model_name=REASONER if speaker is None else spec,
             about=opened.about,
@@ -271,10 +273,9 @@ def _open_conversation(
     reference: Path | None,
     name: str | None,
     rate: float | None,
-) -> OpenedSubject:
-    """The conversation of a name, or a new one about what is named."""
-    from dataclasses import replace
-
+) -> tuple[OpenedSubject, bool]:
+    """The conversation of a name, or one about what is named; and whether it is a new one."""
+    from anomalist.agent.chat.conversations import name_taken
     from anomalist.cli.terminal import err
     from anomalist.subjects import open_subject, reopen_subject
 
@@ -284,17 +285,13 @@ def _open_conversation(
             raise DataError(
                 f"There is no conversation {name!r}.", "Name what it is to be about, or see --list."
             )
-        opened = open_subject(what, profile, reference, rate)
-        return replace(opened, name=name or conversations.free_name(opened.name))
+        return open_subject(what, profile, reference, rate), True
     if what:
-        raise DataError(
-            f"There is a conversation {name!r} already.",
-            f'Go on with it: anomalist chat --name "{name}", or choose another name.',
-        )
+        raise name_taken(known.name)
     opened, why = reopen_subject(known, conversations)
     if why is not None:
         err.print(f"It can't be looked at again: {why}", markup=False, highlight=False, soft_wrap=True)
-    return opened
+    return opened, False
 
 
 def _print_conversations(conversations: Conversations, *, json: bool) -> None:

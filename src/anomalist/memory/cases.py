@@ -185,6 +185,17 @@ class CaseStore(RowStore):
         with self._rows.errors():
             return _case_from_row(self._row(id))
 
+    def with_parts(self, id: str | int) -> tuple[Case, ...]:
+        """A case and, where it is of a selection, those of its parts that hold or were undone with it."""
+        with self._rows.errors():
+            whole = _case_from_row(self._row(id))
+            rows = self._rows.execute(
+                "SELECT * FROM cases WHERE note LIKE ? ORDER BY id",
+                [f"{_SELECTED.format(_case_number(id))}%"],
+            ).fetchall()
+            parts = tuple(map(_case_from_row, rows))
+            return (whole, *(part for part in parts if part.undone == whole.undone))
+
     def list(
         self, profile: str | None = None, action: Action | None = None, undone: bool = False
     ) -> tuple[Case, ...]:

@@ -116,7 +116,7 @@ class CaptionMemory:
 
     def _recalled(self, matches: Sequence[RuleMatch]) -> list[Recalled]:
         best: dict[str, RuleMatch] = {}
-        for match in sorted(matches, key=lambda match: (-bool(match.keywords), -match.margin)):
+        for match in sorted(matches, key=lambda match: match.rank):
             best.setdefault(match.rule, match)
         return [self._item(match) for match in list(best.values())[:MAX_RULES]]
 

@@ -15,7 +15,7 @@ from anomalist.audit.probes import probe_results
 from anomalist.audit.recording import open_trail, record_answer, record_said_feedback
 from anomalist.composition import resolve_model
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.cases import CaseStore, acting_as
+from anomalist.memory.cases import acting_as
 from anomalist.server.inspecting import LoadedProfiles
 from anomalist.server.lane import Lane
 from anomalist.server.problems import NotFoundError
@@ -129,22 +129,25 @@ class Talks:
             elif about is None:
                 raise NotFoundError(f"There is no conversation {name[:80]!r}.")
             spec = resolve_model(self._model)
+            subject = replace(self._subject(about), takes_feedback=corrects)
+            model = None if spec == EVIDENCE else open_model(spec)
+            origin = {"inspections": list(about.inspections), "of_run": about.run}
+            if known is None:
+                conversations.begin(name, origin, subject)
             chat = Chat(
-                replace(self._subject(about), takes_feedback=corrects),
+                subject,
                 conversations,
                 name,
-                model=None if spec == EVIDENCE else open_model(spec),
+                model=model,
                 model_name=REASONER if spec == EVIDENCE else spec,
-                about={"inspections": list(about.inspections), "of_run": about.run},
+                about=origin,
             )
-            before = chat.last_case()
+            before = chat.cases()
             reply = chat.ask(text, listener)
-            case = chat.last_case()
+            after = chat.cases()
         if (trail := open_trail()) is not None:
             with trail:
-                if case not in (None, before):
-                    with CaseStore() as cases:
-                        trail.feedback(cases.get(str(case)))
+                trail.conversation_feedback(before, after, subject.case_file)
                 trail.answer(reply, conversation=name)
         return reply
 

@@ -214,6 +214,10 @@ def test_feedback_is_stored_and_cited(subject: Subject) -> None:
         ("This is not a false alarm.", ("confirmed", 2), ("corrected", None)),
         ("This is not a real defect.", ("corrected", 0), ("corrected", 0)),
         ("This is fine.", ("corrected", 0), ("corrected", 0)),
+        ("Note that this is fine, only minor dirt.", ("corrected", 0), ("corrected", 0)),
+        ("I confirm this finding.", ("confirmed", 2), ("corrected", 0)),
+        ("Confirmed, severity 3.", ("confirmed", 3), ("corrected", 3)),
+        ("This is a scratch, none of the others is.", ("corrected", 2), ("corrected", None)),
     ],
 )
 def test_feedback_is_stored_as_it_was_meant(
@@ -227,6 +231,30 @@ def test_feedback_is_stored_as_it_was_meant(
         assert answer(about, said).answered
         newest = list_cases(about.case_file)[0]
         assert (newest.action, newest.severity) == stored
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        ("This is a real defect.", ("corrected", 2)),
+        ("This is fine.", ("corrected", 0)),
+        ("I confirm this finding.", None),  # what?
+        ("Confirmed, that is a real defect, none of the others.", ("corrected", 2)),
+    ],
+)
+def test_what_is_undecided_is_decided_but_not_confirmed(
+    subject: Subject, said: str, stored: tuple[str, int] | None
+) -> None:
+    open_ = replace(subject, records=(subject.records[0].replace(label="undecided"),))
+    answer(open_, said)
+    assert [(case.action, case.severity) for case in list_cases(open_.case_file)] == (
+        [] if stored is None else [stored]
+    )
+
+
+def test_feedback_promises_to_be_cited_only_where_there_is_a_finding(subject: Subject, good: Subject) -> None:
+    assert "will cite case:1" in answer(subject, "This is fine.").text
+    assert "will cite" not in answer(good, "This is fine.").text
 
 
 @pytest.mark.parametrize(("days", "found"), [(0, "None of"), (1, "1 of 1"), (2, "None of")])

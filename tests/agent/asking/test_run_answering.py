@@ -212,6 +212,18 @@ def test_all_of_a_selection_are_fine_as_one_entry_that_can_be_undone(run: Subjec
     assert not answer(run, "All of these are fine.").answered
 
 
+def test_of_a_selection_it_is_said_what_is_not_stored_or_not_learned(run: Subject) -> None:
+    fine = talk(run, "Which bricks are critical?", "All of these are fine.")[1].text
+    assert "learn --from-feedback learns them" in fine and "no hash" not in fine
+    unhashed = replace(run, records=tuple(record.replace(sha256=None) for record in RECORDS))
+    fine = talk(unhashed, "Which bricks are critical?", "All of these are fine.")[1].text
+    assert "learns them" not in fine and "no hash" in fine
+    number = sum(record.label is None and record.profile == "brick" for record in RECORDS)
+    assert number > 0
+    fine = talk(run, "List the bricks.", "All of these are fine.")[1].text
+    assert f"{number} more w" in fine and "not judged" in fine
+
+
 def test_a_night_of_clips(night: Subject) -> None:
     events = Counter(clip.scene for clip in night.clips for _ in clip.events)
     assert answer(night, "How many events were there last night?").text == f"{sum(events.values())} events."

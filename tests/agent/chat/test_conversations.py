@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -25,13 +27,35 @@ def test_what_a_conversation_is_about_is_kept_with_its_records(one: Subject, kep
         kept.records("b")
 
 
-def test_a_free_name_is_like_the_wanted_one(one: Subject, kept: Conversations) -> None:
-    assert kept.free_name("part") == "part"
-    kept.save_subject("part", {}, one)
-    kept.save_subject("part-2", {}, one)
-    assert kept.free_name("part") == "part-3"
-    assert kept.free_name("\n\x00") == "chat"
-    assert len(kept.free_name("x" * 500)) <= MAX_NAME_CHARS
+def test_a_new_conversation_gets_a_name_like_the_wanted_one(one: Subject, kept: Conversations) -> None:
+    names = [kept.begin("part", {}, one, numbered=True) for _ in range(3)]
+    assert names == ["part", "part-2", "part-3"]
+    assert kept.begin("\n\x00", {}, one, numbered=True) == "chat"
+    assert len(kept.begin("x" * 500, {}, one, numbered=True)) <= MAX_NAME_CHARS
+    with pytest.raises(DataError, match="nothing to talk about"):
+        kept.begin("empty", {}, Subject())
+
+
+def test_a_conversation_that_is_there_is_not_begun_again(
+    one: Subject, three: Subject, kept: Conversations
+) -> None:
+    with Conversations(kept.path) as other:
+        other.begin("day 1", {}, one)
+        with pytest.raises(DataError, match="'day 1' already"):
+            kept.begin("day 1", {}, three)
+    assert kept.records("day 1") == (one.records, ())
+
+
+def test_conversations_that_begin_at_once_have_names_of_their_own(one: Subject, kept: Conversations) -> None:
+    def begun(_: int) -> str:
+        with Conversations(kept.path) as own:
+            start.wait(30)
+            return own.begin("part", {}, one, numbered=True)
+
+    start = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(begun, range(4)))
+    assert sorted(names) == ["part", "part-2", "part-3", "part-4"]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 81])

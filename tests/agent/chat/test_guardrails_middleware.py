@@ -109,6 +109,30 @@ def test_only_the_words_of_a_person_become_feedback(one: Subject, kept: Conversa
         assert cases.get("case:1").note == "in words: This is fine."
 
 
+def test_a_model_calls_a_selection_fine_only_in_the_words_of_a_person(
+    three: Subject, kept: Conversations
+) -> None:
+    store = call("call_selection_fine", query="label=anomalous", note="the picture says so")
+    model = scripted(store, say(("holed.png is there.", ["holed.png"])), store, say(("Stored.", ["case:1"])))
+    chat = Chat(three, kept, "a", model=model)
+    chat.ask("Which pictures are anomalous?")
+    assert chat.cases() == {}
+    chat.ask("All of these are fine.")
+    assert chat.last_case() == "case:1"
+    with CaseStore(Settings().home / "cases.sqlite") as cases:
+        assert cases.get("case:1").note == "in words: All of these are fine."
+
+
+@pytest.mark.parametrize("said", ["Don't forget the hole. Where is it?", "This is fine."])
+def test_each_tool_that_stores_wants_words_of_its_own(one: Subject, kept: Conversations, said: str) -> None:
+    undo, store = call("undo_feedback", case="case:1"), call("record_feedback", judgement="normal")
+    Chat(one, kept, "a").ask("This is a scratch, severity 3.")
+    tool = store if "forget" in said else undo
+    Chat(one, kept, "a", model=scripted(tool, say(("R1 is there.", ["R1"])))).ask(said)
+    with CaseStore(Settings().home / "cases.sqlite") as cases:
+        assert [(case.id, case.undone) for case in cases.list(undone=True)] == [("case:1", None)]
+
+
 def test_a_chat_begun_by_measurement_goes_on_with_a_model(one: Subject, kept: Conversations) -> None:
     Chat(one, kept, "a").ask("Where is it?")
     chat = Chat(one, kept, "a", model=scripted(say(("R1 is darker.", ["R1"]))), model_name="m")

@@ -108,6 +108,26 @@ def test_a_sentence_about_a_run_counts_or_names_a_picture(run: Subject, sentence
     assert checked.status == status, checked.why
 
 
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("All bricks are normal.", "borne out"),
+        ("All of the tiles are normal.", "contradicted"),
+        ("All of the tiles are anomalous.", "borne out"),
+        ("3 of 3 bricks are normal.", "borne out"),
+        ("3 of the 4 bricks are normal.", "contradicted"),
+        ("None of the bricks is anomalous.", "borne out"),
+        ("All blobs are normal.", "not testable"),
+    ],
+)
+def test_all_of_a_product_are_those_of_that_product(run: Subject, sentence: str, status: str) -> None:
+    products = [
+        record.replace(profile="brick") if record.label == "normal" else record for record in run.records
+    ]
+    checked = check_claim(replace(run, records=tuple(products)), sentence)
+    assert checked.status == status, checked.why
+
+
 @pytest.mark.parametrize("sentence", ["", "R7 is a scratch."])
 def test_what_there_is_not_is_an_error(subject: Subject, sentence: str) -> None:
     with pytest.raises(DataError):

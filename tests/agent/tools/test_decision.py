@@ -25,6 +25,13 @@ def test_a_rate_changes_verdicts_and_nothing_else(tmp_path: Path) -> None:
     assert [record.label for record in records] == ["anomalous", "normal"]
 
 
+def test_a_rate_is_supported_where_it_is_for_every_picture(tmp_path: Path) -> None:
+    many, few = judged(tmp_path / "a.png"), judged(tmp_path / "b.png", groups=9)
+    for records in ((many, few), (few, many)):
+        what_if = change_false_alarm_rate(Subject(records=records), 0.05)
+        assert what_if.lowest_possible == pytest.approx(1 / 10)
+
+
 def test_a_rate_out_of_reach_is_undecided(tmp_path: Path) -> None:
     (one,) = change_false_alarm_rate(Subject(records=(judged(tmp_path / "a.png"),)), 0.001).pictures
     assert one.after == "undecided"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,31 @@ def test_a_selection_is_one_entry_that_holds_for_each_picture(run: Subject) -> N
     assert corrected_to_normal("brick", run.cases) == ()
     with pytest.raises(DataError, match="undone already"):
         undo_selection(run, stored.case)
+
+
+def test_what_was_not_judged_is_not_called_fine(run: Subject) -> None:
+    failed = [record.source for record in RECORDS if record.label is None]
+    stored = call_selection_fine(run, "pictures")
+    assert len(failed) > 0 and stored.left_out == len(failed)
+    assert stored.selected == len(RECORDS) - len(failed)
+    assert run.cases is not None
+    with CaseStore(run.cases) as store:
+        assert not {case.source for case in store.list()} & set(failed)
+    broken = replace(run, records=tuple(record for record in RECORDS if record.label is None))
+    with pytest.raises(DataError, match="no picture that was judged"):
+        call_selection_fine(broken, "pictures")
+
+
+def test_pictures_without_a_hash_are_counted_as_such(run: Subject) -> None:
+    unhashed = replace(run, records=tuple(record.replace(sha256=None) for record in RECORDS))
+    stored = call_selection_fine(unhashed, "label=anomalous product=brick")
+    assert stored.unhashed == stored.selected > 0
+    assert call_selection_fine(run, "label=anomalous product=brick").unhashed == 0
+
+
+def test_a_picture_that_is_held_twice_is_selected_once(run: Subject) -> None:
+    once = call_selection_fine(run, "label=anomalous product=brick").selected
+    assert call_selection_fine(replace(run, past=RECORDS), "label=anomalous product=brick").selected == once
 
 
 def test_only_a_list_of_pictures_is_a_selection(run: Subject) -> None:

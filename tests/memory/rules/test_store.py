@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,26 @@ def test_what_a_person_reworded_does_not_come_back_in_its_old_words(path: Path) 
         assert (again.added, again.changed, again.unchanged) == ((), (), 1)
         assert [each.text for each in again.untouched] == [narrower]
         assert [each.text for each in store.list("cam3", disabled=False)] == [WALK.text, narrower]
+
+
+def test_two_inductions_at_once_store_each_rule_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other() -> None:
+        with RuleStore(path) as store:
+            store_induction(store, "cam3", Induction((WALK, READ), (), 10))
+
+    def list_then_wait(self: RuleStore, profile: str, **more: bool) -> tuple[Rule, ...]:
+        found = listed(self, profile, **more)
+        if beside.ident is None:
+            beside.start()
+            beside.join(2)  # it is done by then, or waits for this one
+        return found
+
+    beside, listed = threading.Thread(target=other), RuleStore.list
+    monkeypatch.setattr(RuleStore, "list", list_then_wait)
+    with RuleStore(path) as store:
+        store_induction(store, "cam3", Induction((WALK, READ), (), 10))
+        beside.join()
+        assert [each.text for each in store.list("cam3")] == [WALK.text, READ.text]
 
 
 OWN = Rule(

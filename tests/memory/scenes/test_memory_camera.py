@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from anomalist.memory.embedding import SentenceEncoder
 from anomalist.memory.scenes.memory import build_memory, camera_memory, existing_memory_path, memory_path
 from anomalist.memory.scenes.store import SceneStore, captions_needed, conformal_threshold, cross_fit_halves
 from anomalist.settings import Settings
+from tests.memory.scenes.scene_cases import scene
 
 YARD = ["Two men carry a plank.", "A forklift drives past the gate.", "A man rides a bicycle to the gate."]
 
@@ -62,6 +64,50 @@ def test_each_half_is_unseen_by_the_memory_that_scores_it() -> None:
     for known, scored in cross_fit_halves(captions):
         assert not {*known} & {*scored}
     assert sorted(caption for _, scored in cross_fit_halves(captions) for caption in scored) == captions
+
+
+@pytest.mark.parametrize(("count", "calibrated"), [(39, False), (40, True)])
+def test_only_captions_that_say_something_count(
+    encoder: SentenceEncoder, tmp_path: Path, count: int, calibrated: bool
+) -> None:
+    captions = [*([""] * 60), *(YARD[n % 3] for n in range(count)), *(["  ", "…"] * 30)]
+    with SceneStore(tmp_path / "yard.sqlite", encoder) as store:
+        added, threshold = build_memory(store, captions, "yard.txt")
+    assert added[0].source == "caption 61 of yard.txt"
+    assert (threshold.captions if threshold else None) == (count if calibrated else None)
+
+
+def test_a_rate_of_nothing_is_refused(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    with SceneStore(tmp_path / "yard.sqlite", encoder) as store:
+        with pytest.raises(CalibrationError, match="between 0 and 1"):
+            build_memory(store, YARD * 20, "yard.txt", rate=0.0)
+        assert store.list() == ()
+
+
+class Fetched(list[Any]):
+    """Rows that were read, as a cursor gives them."""
+
+    def fetchall(self) -> Fetched:
+        return self
+
+    def fetchone(self) -> Any:
+        return self[0] if self else None
+
+
+def test_a_memory_that_is_being_written_is_read_as_at_one_moment(
+    encoder: SentenceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SceneStore(tmp_path / "yard.sqlite", encoder) as store, SceneStore(store.path, encoder) as other:
+        store.add([scene("A man carries a plank.")])
+        execute = store._rows.execute
+
+        def then_added(*given: Any) -> Fetched:
+            rows = Fetched(execute(*given).fetchall())
+            other.add([scene(f"A man carries {len(other.list())} planks.")])
+            return rows
+
+        monkeypatch.setattr(store._rows, "execute", then_added)
+        assert len(camera_memory(store).own) == 2
 
 
 def test_where_a_memory_lies() -> None:

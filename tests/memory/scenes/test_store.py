@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_scenes_come_back_as_they_were(store: SceneStore, path: Path) -> None:
     store.close()
     with SceneStore(path, LetterPairEncoder()) as again:
         assert again.list() == (stored,)
-        assert again.vectors()[0] == pytest.approx(
+        assert again.scenes_and_vectors()[1][0] == pytest.approx(
             LetterPairEncoder().encode([stored.text.lower()])[0], abs=1e-6
         )
 
@@ -109,7 +110,7 @@ def test_search_by_text_side_and_category(store: SceneStore) -> None:
 
 def test_an_empty_memory_finds_nothing(store: SceneStore) -> None:
     assert store.search("a dog", 3) == ()
-    assert store.vectors().shape == (0, 64)
+    assert store.scenes_and_vectors()[1].shape == (0, 64)
 
 
 @pytest.mark.usefixtures("many")
@@ -126,6 +127,23 @@ def test_the_index_follows_what_is_added_and_deleted(store: SceneStore, path: Pa
     assert saved.kind == "hnsw"
     with SceneStore(path, LetterPairEncoder()) as again:
         assert again.search("a dog runs", 1)[0].scene.id == "scene:61"
+
+
+def test_a_scene_that_is_deleted_meanwhile_is_not_found(
+    store: SceneStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = indexes.VectorIndex.search
+
+    def then_deleted(self: indexes.VectorIndex, *given: Any) -> Any:
+        found = search(self, *given)
+        with SceneStore(path, LetterPairEncoder()) as other:
+            if len(other.list()) == 3:
+                other.delete([1])
+        return found
+
+    store.add([scene("a dog runs"), scene("a dog barks"), scene("a fire burns")])
+    monkeypatch.setattr(indexes.VectorIndex, "search", then_deleted)
+    assert [near.scene.id for near in store.search("a dog runs", 1)] == ["scene:2"]
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------

@@ -86,6 +86,15 @@ def test_feedback_is_stored_audited_and_taken_back(client: TestClient) -> None:
     assert client.get("/v1/feedback").json() == []
 
 
+def test_only_a_finding_can_be_confirmed(client: TestClient) -> None:
+    bad, good = upload(client, ("hole.png", HOLED), ("good.png", GOOD))
+    for found, offered in ((bad, True), (good, False)):
+        place = f"/v1/inspections/{found['id']}/feedback"
+        assert client.post(place, json={"judgement": "confirmed"}).is_success == offered
+        page = client.get(f"/inspections/{found['id']}").text
+        assert ("The verdict is right" in page, "This is fine" in page) == (offered, True)
+
+
 def test_a_run_is_queried_as_on_the_command_line_and_reported(client: TestClient, home: Path) -> None:
     (found, *_) = upload(client, ("hole.png", HOLED), ("good.png", GOOD))
     asked = {"runs": [found["run"]], "query": "label=anomalous by kind"}

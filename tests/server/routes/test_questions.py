@@ -62,6 +62,16 @@ def test_a_conversation_streams_compares_and_stores_what_is_right(client: TestCl
     assert len(client.get(place).json()) == 2
 
 
+def test_what_a_conversation_takes_back_is_in_the_audit_log(client: TestClient, asked: str) -> None:
+    for text in ("This is a scratch.", "This is fine.", "Undo that."):
+        client.post("/v1/conversations/one", json={"inspections": [asked], "text": text})
+    said = [
+        (each.content["case"]["id"], bool(each.content.get("undone")))
+        for each in read_entries(kinds=["feedback"])
+    ]
+    assert said == [("case:1", False), ("case:2", False), ("case:2", True)]
+
+
 def test_who_may_only_see_asks_and_does_not_correct(opened: Open) -> None:
     client = opened()
     id = upload(client, ("hole.png", HOLED))[0]["id"]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Literal
 
 from anomalist.agent.asking.draft import Draft, make_claim
 from anomalist.agent.asking.question import Entities, Question, feedback_kind
 from anomalist.agent.reasoning.wording import join_words, with_article
 from anomalist.agent.tools.decision import RateWhatIf, change_false_alarm_rate, show_provenance
 from anomalist.agent.tools.memory import (
+    Judgement,
     PastCase,
     PastCases,
     apply_rules,
@@ -81,42 +81,57 @@ def reply_feedback(subject: Subject, question: Question, entities: Entities) -> 
     if _UNDO.search(question.plain):
         return _undo_draft(subject, question, entities)
     region = entities.regions[0] if entities.regions else None
-    kind = feedback_kind(question)
-    said = "corrected" if kind else _what_is_said(subject, question, entities)
+    kind, severity = feedback_kind(question), _graded(question, entities)
+    said = "corrected" if kind else _what_is_said(subject, question, entities.picture, severity)
     if said is None:
         text = "It is not clear what is to be remembered, so nothing was stored."
         helps = 'Say for instance: "This is fine." or "This is a scratch, severity 3."'
         return Draft((make_claim(text, ["score"]),), (show_findings(subject, entities.picture),), helps)
     case = record_feedback(
-        subject, said, kind, entities.severity, region, f"in words: {question.text}", entities.picture
+        subject,
+        said,
+        kind,
+        None if said == "normal" else severity,  # "this is fine, only minor dirt"
+        region,
+        f"in words: {question.text}",
+        entities.picture,
     )
     found = show_findings(subject, entities.picture)
     meaning = {"normal": "this is fine", "confirmed": "the finding is right"}
     what = meaning.get(said, f"this is {with_article(kind or 'defect')}")
     graded = f", severity {case.severity}" if said != "normal" and case.severity else ""
+    later = (
+        f"findings like it will cite {case.case}"
+        if found.regions
+        else "there is no finding that later ones could be like"
+    )
     claims = (
         make_claim(f"Stored as {case.case}, said by {case.who}: {what}{graded}.", case.ids),
-        make_claim(
-            f"The recorded verdict stays {found.label}; findings like it will cite {case.case}.", case.ids
-        ),
+        make_claim(f"The recorded verdict stays {found.label}; {later}.", case.ids),
     )
     return Draft(claims, (case, found))
 
 
+def _graded(question: Question, entities: Entities) -> int | None:
+    """The severity that feedback says; "none of the others" says none."""
+    said_so = entities.severity or re.search(r"\bseverity\b", question.plain)
+    return entities.severity if said_so else None
+
+
 def _what_is_said(
-    subject: Subject, question: Question, entities: Entities
-) -> Literal["confirmed", "normal", "corrected"] | None:
+    subject: Subject, question: Question, picture: str | None, severity: int | None
+) -> Judgement | None:
     """What feedback that names no kind says; None where that isn't clear."""
     wrong = _CALLED_WRONG.search(question.plain) is not None
     normal = _CALLED_NORMAL.search(_CALLED_WRONG.sub(" ", question.plain)) is not None
-    if wrong and normal:
+    label = subject.picture(picture).label
+    if normal or severity == 0:
+        return None if wrong else "normal"
+    if wrong or severity:  # only where the record says so, too, that is a confirmation
+        return "confirmed" if label == "anomalous" else "corrected"
+    if not _CONFIRMED.search(question.plain) or label not in ("anomalous", "normal"):
         return None
-    if normal:
-        return "normal"
-    if wrong:  # where the record says that nothing is wrong, that is no confirmation
-        return "confirmed" if subject.picture(entities.picture).severity else "corrected"
-    clear = _CONFIRMED.search(question.plain) or entities.severity is not None
-    return "confirmed" if clear else None
+    return "confirmed" if label == "anomalous" else "normal"
 
 
 def reply_rules(subject: Subject, question: Question, entities: Entities) -> Draft:
@@ -134,7 +149,8 @@ def reply_rules(subject: Subject, question: Question, entities: Entities) -> Dra
         text = (
             f"None of the {rules.of} rules fits what was measured."
             if rules.of
-            else f"The profile {rules.profile} has no rules of its own; those that ship are not about parts."
+            else f"The profile {rules.profile} has no rules of its own that hold; "
+            "those that ship are not about parts."
         )
         return Draft((make_claim(text, ["score"]),), (rules, _Number(ids=("score",), number=rules.of)))
     claims = [
@@ -305,6 +321,6 @@ def _case_claim(case: PastCase) -> Claim:
     elif case.said == "confirmed":
         said = f"confirmed it{f' as {with_article(case.kind)}' if case.kind else ''}{grade}"
     else:
-        said = f"called it {with_article(case.kind) if case.kind else 'something else'}{grade}"
+        said = f"called it {with_article(case.kind or 'defect')}{grade}"
     text = f"{case.case} is alike (similarity {case.similarity:.2f}): {case.who} {said}, on {case.created}."
     return make_claim(text, case.ids)

@@ -40,16 +40,21 @@ def selection_feedback_draft(subject: Subject, question: Question, earlier: Sequ
     are = "is" if stored.selected == 1 else "are"
     if stored.noun.startswith("picture"):
         said = f"{stored.selected} {stored.noun} {are} fine."
-        stays = f"The recorded verdicts stay ({counts}); findings like theirs will cite it, and"
-        stays += " learn --from-feedback learns them."
+        cited = f"The recorded verdicts stay ({counts}); findings like theirs will cite it"
+        stays = f"{cited}, and learn --from-feedback learns them."
+        if stored.unhashed:
+            stays = f"{cited}. {stored.unhashed} can't be learned from: no hash of the file was recorded."
     else:
         said = f"{stored.selected} {stored.noun} {are} not worth watching."
         stays = f"The recorded severities stay ({counts}); events like them move down in rank."
-    claims = (
+    claims = [
         make_claim(f"Stored as {stored.case}, said by {stored.who}: {said}", stored.ids),
         make_claim(stays, stored.ids),
-    )
-    return RunDraft(Draft(claims, (stored,)), before, None, INTENT)
+    ]
+    if stored.left_out:
+        were = "1 more was" if stored.left_out == 1 else f"{stored.left_out} more were"
+        claims.append(make_claim(f"{were} not judged: nothing was stored of that.", stored.ids))
+    return RunDraft(Draft(tuple(claims), (stored,)), before, None, INTENT)
 
 
 class _Cited(Result):

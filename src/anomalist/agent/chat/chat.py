@@ -26,7 +26,7 @@ from anomalist.agent.chat.context import (
     sources_of,
     stored_cases,
 )
-from anomalist.agent.chat.conversations import Conversations
+from anomalist.agent.chat.conversations import Conversations, check_sources
 from anomalist.agent.chat.guardrails import (
     END_NODE,
     MAX_SECONDS,
@@ -110,8 +110,7 @@ class Chat:
         about: dict[str, Any] | None = None,
         loop: LoopSettings = LoopSettings(),
     ) -> None:
-        if not sources_of(subject):
-            raise DataError("There is nothing to talk about.", "Name a picture, a clip, or a run folder.")
+        check_sources(subject)
         self.subject = subject
         self.name = name
         self._about = about or {}
@@ -173,13 +172,17 @@ class Chat:
         self._conversations.finish_turn(self.name, len(self._answers))
         return reply
 
+    def cases(self) -> dict[str, bool]:
+        """Ids of the cases that this conversation stored or took back, and whether each is undone."""
+        stored = dict.fromkeys(stored_cases(self._conversations.messages(self.name)))
+        if not stored:
+            return {}
+        undone = {each.id: bool(each.undone) for each in list_cases(self.subject.case_file, undone=True)}
+        return {case: undone[case] for case in stored if case in undone}
+
     def last_case(self) -> str | None:
         """Id of the last case that was stored in this conversation and isn't undone."""
-        stored = stored_cases(self._conversations.messages(self.name))
-        if not stored:
-            return None
-        valid = {case.id for case in list_cases(self.subject.case_file)}
-        return next((case for case in reversed(stored) if case in valid), None)
+        return next((case for case, undone in reversed(self.cases().items()) if not undone), None)
 
     def resolve_subject(self, text: str = "it") -> Subject:
         """The picture or clip that a text refers to, by name or as the last one; all where that is open."""

@@ -93,7 +93,8 @@ class ModelStep(Frozen):
 MAX_RESULT_CHARS = 8000
 """Longest tool result in a message, characters; longer ones are cut."""
 
-FEEDBACK_TOOLS = frozenset({"record_feedback", "undo_feedback"})
+UNDO_TOOL, SELECTION_TOOL = "undo_feedback", "call_selection_fine"
+FEEDBACK_TOOLS = frozenset({"record_feedback", UNDO_TOOL, SELECTION_TOOL})
 """Tools that change the case store; they run only if the person's question asks for it."""
 
 _IDS = re.compile(r'"ids":\s*\[([^\]]*)\]')
@@ -147,11 +148,11 @@ def stored_tool_results(messages: Iterable[BaseMessage]) -> tuple[StoredToolResu
 
 
 def stored_cases(messages: Iterable[BaseMessage]) -> list[str]:
-    """Ids of the cases that were stored in a conversation, by a model's call or by measurement."""
+    """Ids of the cases that a conversation stored or took back, by a model's call or by measurement."""
     found: list[str] = []
     for message in messages:
         if isinstance(message, ToolMessage):
-            if message.name == "record_feedback" and message.status == "success":
+            if message.name in FEEDBACK_TOOLS and message.status == "success":
                 found += [id for result in stored_tool_results([message]) for id in result.ids]
         elif text := message.additional_kwargs.get(ANSWER_KEY):
             answer = Answer.model_validate_json(text)

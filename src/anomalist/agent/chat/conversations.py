@@ -7,6 +7,7 @@ kept; it holds all of its messages.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 MAX_NAME_CHARS = 80
+_NUMBER_CHARS = 5  # that are left for what is appended to a name
 
 CONVERSATIONS_LAYOUT = SqliteSchema(
     "file of conversations",
@@ -54,6 +56,20 @@ CREATE TABLE conversations (
 
 _PICTURES = TypeAdapter(tuple[Record, ...])
 _CLIPS = TypeAdapter(tuple[ClipRecord, ...])
+
+
+def check_sources(subject: Subject) -> None:
+    """Raise DataError where a conversation would be about nothing."""
+    if not (subject.records or subject.clips):
+        raise DataError("There is nothing to talk about.", "Name a picture, a clip, or a run folder.")
+
+
+def name_taken(name: str) -> DataError:
+    """The error that there is a conversation of that name."""
+    return DataError(
+        f"There is a conversation {name!r} already.",
+        f'Go on with it: anomalist chat --name "{name}", or choose another name.',
+    )
 
 
 class ConversationEntry(Frozen):
@@ -110,18 +126,41 @@ class Conversations(RowStore):
             ).fetchone()
         return None if row is None else self._entry(row)
 
-    def free_name(self, wanted: str) -> str:
-        """``wanted``, or with a number appended if a conversation has that name."""
-        base = "".join(c if c.isprintable() else " " for c in wanted).strip()[: MAX_NAME_CHARS - 5] or "chat"
-        taken = {entry.name for entry in self.list()}
-        number = 2
-        name = base
-        while name in taken:
-            name, number = f"{base}-{number}", number + 1
+    def begin(self, name: str, about: Mapping[str, Any], subject: Subject, *, numbered: bool = False) -> str:
+        """Store what a new conversation is about; returns its name, which no other has.
+
+        Parameters
+        ----------
+        name, about, subject : as in `save_subject`.
+        numbered : whether a number is appended where the name is taken.
+
+        Raises
+        ------
+        DataError : the name is taken, or people can't write it, or there is nothing to talk about.
+        """
+        check_sources(subject)
+        if numbered:
+            base = "".join(c if c.isprintable() else " " for c in name).strip()
+            name = base = base[: MAX_NAME_CHARS - _NUMBER_CHARS].strip() or "chat"
+            numbers = itertools.count(2)
+            while not self._write_subject(name, about, subject, "NOTHING"):
+                name = f"{base}-{next(numbers)}"
+        elif not self._write_subject(name, about, subject, "NOTHING"):
+            raise name_taken(name)
         return name
 
     def save_subject(self, name: str, about: Mapping[str, Any], subject: Subject) -> None:
         """Store what a conversation is about; with its records, unless they are in a run folder."""
+        self._write_subject(
+            name,
+            about,
+            subject,
+            "UPDATE SET about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
+            " updated = excluded.updated",
+        )
+
+    def _write_subject(self, name: str, about: Mapping[str, Any], subject: Subject, known: str) -> bool:
+        """Write the row of a conversation, or do what ``known`` says where it has one; whether it wrote."""
         if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable():
             raise DataError(
                 f"A conversation can't be called {name[:MAX_NAME_CHARS]!r}.",
@@ -132,12 +171,11 @@ class Conversations(RowStore):
         clips = _CLIPS.dump_json(subject.clips if store_records else ()).decode()
         time = utc_now()
         with self._rows.errors(), self._rows.transaction():
-            self._rows.execute(
-                "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
-                " about = excluded.about, pictures = excluded.pictures, clips = excluded.clips,"
-                " updated = excluded.updated",
+            written = self._rows.execute(
+                f"INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (name) DO {known}",
                 [name, json.dumps(about), pictures, clips, time, time],
             )
+            return bool(written.rowcount)
 
     def records(self, name: str) -> tuple[tuple[Record, ...], tuple[ClipRecord, ...]]:
         """The records of pictures and of clips that were stored with a conversation."""

@@ -19,11 +19,14 @@ from langgraph.types import Command
 
 from anomalist.agent.asking.draft import filter_supported_claims
 from anomalist.agent.asking.intents import classify_intent
-from anomalist.agent.asking.question import read_multiple_choice, read_question, strip_quoted
+from anomalist.agent.asking.question import Question, read_multiple_choice, read_question, strip_quoted
+from anomalist.agent.asking.run_intents import match_run_intent
 from anomalist.agent.chat.chat_models import answer_by_measurement, last_question, stored_answers
 from anomalist.agent.chat.context import (
     ANSWER_KEY,
     FEEDBACK_TOOLS,
+    SELECTION_TOOL,
+    UNDO_TOOL,
     ModelAnswer,
     narrow_subject,
     sources_of,
@@ -166,7 +169,7 @@ MAX_SECONDS = 180.0
 END_NODE = "GuardrailMiddleware.after_agent"
 """Node of the LangGraph graph that ends a turn."""
 
-_UNDO_REQUEST = re.compile(r"\b(?:undo|take (?:it|that|this) back|forget|withdraw)\b", re.I)
+_UNDO_REQUEST = re.compile(r"\b(?:undo|take (?:\S+ ){1,4}back|forget|withdraw|revoke)\b")
 
 
 class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -231,11 +234,11 @@ class GuardrailMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         messages: list[BaseMessage] = list(request.state["messages"])
         if call["name"] in FEEDBACK_TOOLS:
             question = last_question(messages)
-            if not gives_feedback(question):
+            if not _asks_for(call["name"], read_question(question)):
                 return _refusal_message(
                     call, "The person did not say so in this question; nothing was stored."
                 )
-            if call["name"] == "record_feedback":
+            if call["name"] != UNDO_TOOL:
                 # The person's own words are stored, not the model's paraphrase.
                 words = {**call["args"], "note": f"in words: {question}"}
                 request = request.override(tool_call={**call, "args": words})
@@ -287,9 +290,16 @@ def answer_message(reply: Answer) -> AIMessage:
 def gives_feedback(question: str) -> bool:
     """Whether a text says what is right, or takes that back: only then may feedback be stored."""
     read = read_question(question)
-    return (
-        _UNDO_REQUEST.search(read.plain) is not None or classify_intent(read, "picture").intent == "feedback"
-    )
+    return any(_asks_for(tool, read) for tool in FEEDBACK_TOOLS)
+
+
+def _asks_for(tool: str, question: Question) -> bool:
+    """Whether a text says what one of `FEEDBACK_TOOLS` would store."""
+    if tool == UNDO_TOOL:
+        return _UNDO_REQUEST.search(question.plain) is not None
+    if tool == SELECTION_TOOL:
+        return match_run_intent(question.plain) == "feedback"
+    return classify_intent(question, "picture").intent == "feedback"
 
 
 def _refusal_message(call: Any, why: str) -> ToolMessage:  # noqa: ANN401

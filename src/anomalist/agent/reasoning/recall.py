@@ -160,7 +160,8 @@ def _recalled_case(similar: SimilarCase) -> Recalled:
     if case.severity == 0:
         said = "it is fine"
     else:
-        kind = f' "{case.kind}"' if case.kind else ""
+        defect = " to a defect" if case.action == "corrected" else ""
+        kind = f' "{case.kind}"' if case.kind else defect
         grade = f", {SEVERITIES[case.severity]}" if case.severity is not None else ""
         said = f"{case.action}{kind}{grade}"
     note = f"; {case.note}" if case.note else ""

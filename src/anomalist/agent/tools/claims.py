@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from anomalist.agent.asking.run_reading import names_in, read_run_question
-from anomalist.agent.asking.run_tables import run_tables
+from anomalist.agent.asking.run_tables import RunTables, run_tables
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
 from anomalist.agent.choice.option_parsing import NEGATORS, NUMBERS, Term, word_set
@@ -27,6 +27,7 @@ from anomalist.agent.tools.pictures import measure_region
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.querying.execution import run_query
+from anomalist.querying.query import QueryResult
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
 
@@ -72,6 +73,7 @@ _COUNT = re.compile(
     r"(?P<rest>.+)$",
     re.I,
 )
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|shows?|contains?)\b", re.I)
 
 
 class ClaimCheck(Result):
@@ -325,17 +327,29 @@ def _check_run(subject: Subject, sentence: str) -> ClaimCheck:
     helps = 'Say how many pictures or clips are what ("3 pictures are critical"), or name one of them.'
     if found is None or number is None:
         return _result(sentence, "not testable", f"The sentence counts nothing and names no record. {helps}")
-    reading = read_run_question(f"how many {found['rest']}", known.vocabulary, about)
-    if reading.query is None or reading.unread or reading.query.measure != "count":
-        unread = ", ".join(f'"{word}"' for word in reading.unread) or "what is counted"
-        return _result(sentence, "not testable", f"{unread} was not read. {helps}").replace(
-            unread=reading.unread
-        )
-    result = run_query(known.tables, reading.query)
-    total = result.of if number == "all" else number
-    right = result.matched == total and (found["of"] is None or int(found["of"]) == result.of)
-    why = f"Of {result.of}, {result.matched} ({result.reading})."
+    result, unread = _counted(known, found["rest"], about)
+    whole = result
+    if number == "all" or found["of"] is not None:  # of the bricks, not of all that there is
+        whole, unread_too = _counted(known, _VERB.split(found["rest"])[0], about)
+        unread = unread or unread_too
+    if result is None or whole is None:
+        words = ", ".join(f'"{word}"' for word in unread) or "what is counted"
+        return _result(sentence, "not testable", f"{words} was not read. {helps}").replace(unread=unread)
+    total = whole.matched if number == "all" else number
+    right = result.matched == total and (found["of"] is None or int(found["of"]) == whole.matched)
+    of = f"{whole.matched} ({whole.reading})" if whole is not result else f"{result.of}"
+    why = f"Of {of}, {result.matched} ({result.reading})."
     return _result(sentence, "borne out" if right else "contradicted", why, ("query",))
+
+
+def _counted(
+    known: RunTables, words: str, about: Literal["pictures", "clips"]
+) -> tuple[QueryResult | None, tuple[str, ...]]:
+    """How many records some words are about, or None and what of them was not read."""
+    reading = read_run_question(f"how many {words}", known.vocabulary, about)
+    if reading.query is None or reading.unread or reading.query.measure != "count":
+        return None, reading.unread
+    return run_query(known.tables, reading.query), ()
 
 
 def _stated_number(word: str) -> int | Literal["all"] | None:

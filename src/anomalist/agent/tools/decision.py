@@ -35,7 +35,7 @@ class RateWhatIf(Result):
 
     rate: float
     asked_before: float | None
-    lowest_possible: float = Field(description="rate that the calibration supports")
+    lowest_possible: float = Field(description="rate that the calibration of every picture supports")
     pictures: tuple[VerdictChange, ...]
     changed: tuple[str, ...] = Field(description="names of the pictures whose verdict would be another")
 
@@ -68,16 +68,15 @@ def change_false_alarm_rate(subject: Subject, rate: float, picture: str | None =
             "Nothing is calibrated here: there is no false-alarm rate.", "Inspect with --profile."
         )
     pictures = tuple(_verdict_at_rate(subject, record, rate) for record in records)
-    known = records[0].calibration
-    assert known is not None  # by the filter above
+    known = [record.calibration for record in records if record.calibration is not None]
     sets = [subject.calibrations.get(record.calibration_digest or "") for record in records]
     exact = all(each is not None and each.n_folds == 1 for each in sets)
     return RateWhatIf(
         ids=("score",),
         notes=() if exact else ("how stable the verdicts would be at that rate is not known",),
         rate=rate,
-        asked_before=known.false_alarm_rate,
-        lowest_possible=1 / (known.groups + 1),
+        asked_before=known[0].false_alarm_rate,
+        lowest_possible=max(1 / (each.groups + 1) for each in known),
         pictures=pictures,
         changed=tuple(each.picture for each in pictures if each.before != each.after),
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from anomalist.agent.reasoning.recall import (
@@ -16,7 +17,7 @@ from anomalist.agent.reasoning.recall import (
     case_vector,
     finding_sentence,
 )
-from anomalist.agent.reasoning.wording import region_kind
+from anomalist.agent.reasoning.wording import failure_sentence, region_kind
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
 from anomalist.memory.cases import Case, CaseStore, Feedback
@@ -28,6 +29,7 @@ MAX_ROWS = 50
 """Most rows that a search returns; its count is that of all."""
 
 Since = Literal["today", "yesterday", "this week", "this month"]
+Judgement = Literal["confirmed", "normal", "corrected"]
 
 
 class PastCase(Result):
@@ -96,6 +98,8 @@ class RecordRows(Result):
 
 def recall_similar_cases(subject: Subject, picture: str | None = None, most: int = 3) -> PastCases:
     """Recall what people said about findings like those of a picture, the most similar first."""
+    if most < 1:
+        raise DataError(f"{most} past cases can't be recalled.", "Ask for at least 1.")
     record = subject.picture(picture)
     path = subject.case_file
     vector = case_vector(record)
@@ -104,19 +108,21 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
         why = "there is no finding to compare" if stored else "nothing was said about any finding yet"
         return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
     with CaseStore(path) as store:
-        known, _ = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
-        alike = store.similar(REGION_VECTOR_SPACE, vector, most, profile=record.profile) if known else ()
-    cases = tuple(
-        _past_case(each.case, each.similarity) for each in alike if each.similarity >= MIN_CASE_SIMILARITY
-    )
-    nearest = None if cases or not alike else _past_case(alike[0].case, alike[0].similarity)
+        known, vectors = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
+    # Without a profile the store gives the cases of all of them.
+    own = [number for number, case in enumerate(known) if case.profile == record.profile]
+    alike = vectors[own] @ vector if own else np.empty(0, np.float32)
+    near = np.argsort(-alike, kind="stable")[:most].tolist()
+    past = [_past_case(known[own[place]], float(alike[place])) for place in near]
+    cases = tuple(case for case, place in zip(past, near, strict=True) if alike[place] >= MIN_CASE_SIMILARITY)
+    nearest = None if cases or not past else past[0]
     ids = [case.case for case in (*cases, nearest) if case is not None]
-    return PastCases(ids=("score", *ids), cases=cases, of=len(known), nearest=nearest)
+    return PastCases(ids=("score", *ids), cases=cases, of=len(own), nearest=nearest)
 
 
 def record_feedback(
     subject: Subject,
-    judgement: Literal["confirmed", "normal", "corrected"],
+    judgement: Judgement,
     kind: str | None = None,
     severity: int | None = None,
     region: str | None = None,
@@ -125,18 +131,13 @@ def record_feedback(
 ) -> PastCase:
     """Store what a person says about a finding; it changes no verdict, later pictures like it will cite it.
 
-    Only when the person says so: "confirmed" (the finding is right), "normal" (this is fine), or "corrected"
-    with a kind ("scratch") and, if said, a severity from 0 to 4.
+    Only when the person says so: "confirmed" (the finding of an anomalous picture is right), "normal" (this
+    is fine), or "corrected" with a kind ("scratch") and, if said, a severity from 0 to 4.
     """
     subject.check_feedback()
     record = subject.picture(picture)
-    if region is not None:
-        subject.region(region, picture)
-    level = 0 if judgement == "normal" else record.severity if severity is None else severity
-    if judgement == "corrected" and severity is None and level == 0:
-        level = None  # the severity of what was missed; 0 would say that it is fine
-    if level is not None and not 0 <= level <= 4:
-        raise DataError(f"There is no severity {level}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    part = None if region is None else subject.region(region, picture)[1].id
+    level = _said_severity(record, judgement, kind, severity)
     name = None if judgement == "normal" else kind or record.kind
     feedback = Feedback(
         action="confirmed" if judgement == "confirmed" else "corrected",
@@ -144,16 +145,42 @@ def record_feedback(
         source=record.source,
         sha256=record.sha256,
         key=record.key,
-        part=region,
-        text=finding_sentence(record, region),
+        part=part,
+        text=finding_sentence(record, part),
         kind=name,
         severity=level,
         profile=record.profile,
         note=note,
     )
-    vector = case_vector(record, region)
+    vector = case_vector(record, part)
     with CaseStore(subject.case_file) as store:
         return _past_case(store.add(feedback, {} if vector is None else {REGION_VECTOR_SPACE: vector}), None)
+
+
+def _said_severity(
+    record: Record, judgement: Judgement, kind: str | None, severity: int | None
+) -> int | None:
+    """The severity that feedback says; None where nobody has graded it, as 0 would say that it is fine.
+
+    Raises DataError where the judgement does not go with what was recorded, or with the severity.
+    """
+    helps = 'Say "normal" if it is fine, else "corrected" with its kind or its severity.'
+    if record.label is None:
+        raise DataError(failure_sentence(record), "There is no finding to judge: inspect it again.")
+    if severity is not None and not 0 <= severity <= 4:
+        raise DataError(f"There is no severity {severity}.", f"0 to 4 are {', '.join(SEVERITIES)}.")
+    if judgement == "normal":
+        if severity:
+            raise DataError(f"What is normal is not {SEVERITIES[severity]}.", helps)
+        return 0
+    if judgement == "confirmed" and record.label != "anomalous":
+        name = Path(record.source).name
+        raise DataError(f"{name} is recorded as {record.label}: there is no finding to confirm.", helps)
+    if severity == 0:
+        raise DataError("What is of severity none is fine.", helps)
+    if judgement == "corrected" and record.label == "anomalous" and kind is None and severity is None:
+        raise DataError("It does not say what is right instead.", helps)
+    return (record.severity or None) if severity is None else severity
 
 
 def undo_feedback(subject: Subject, case: str | None = None, picture: str | None = None) -> PastCase:
@@ -165,11 +192,16 @@ def undo_feedback(subject: Subject, case: str | None = None, picture: str | None
     with CaseStore(subject.case_file) as store:
         if case is None:
             record = subject.picture(picture)
-            about = [each.id for each in store.list() if each.source == record.source]
-            if not about:
+            about = (each for each in store.list() if each.source == record.source)
+            case = next((each.id for each in about if _is_same_file(each, record)), None)
+            if case is None:
                 raise DataError(f"Nothing was said about {Path(record.source).name} that holds.")
-            case = about[0]
         return _past_case(store.undo(case), None)
+
+
+def _is_same_file(case: Case, record: Record) -> bool:
+    """Whether a case can be about the picture of a record: another folder may have one of that name."""
+    return None in (case.sha256, record.sha256) or case.sha256 == record.sha256
 
 
 def list_rules(subject: Subject, profile: str | None = None) -> ProfileRules:
@@ -201,10 +233,10 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
     For pictures of parts only rules that people wrote apply: those that ship are about people and vehicles.
     """
     from anomalist.memory.rules.matching import RuleMatcher
-    from anomalist.memory.rules.store import current_rules
+    from anomalist.memory.rules.store import rules_for
 
-    name = _profile_name(subject)
-    rules = current_rules(name, subject.case_file)
+    name = _profile_name(subject, picture)
+    rules = rules_for(name, subject.case_file)
     if text is None and not subject.clips:
         rules = tuple(rule for rule in rules if rule.origin != "shipped")
     sentences = [text] if text is not None else _sentences(subject, picture)
@@ -214,8 +246,8 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
         )
     matched = RuleMatcher(rules).read(sentences)
     levels = {rule.id: rule.severity for rule in rules}
-    best = {
-        match.rule: FoundRule(
+    found = [
+        FoundRule(
             ids=(match.rule,),
             rule=match.rule,
             text=match.text,
@@ -224,11 +256,14 @@ def apply_rules(subject: Subject, text: str | None = None, picture: str | None =
             similarity=match.similarity,
             clause=match.clause,
         )
-        for matches in (matched.normal, matched.matches)
-        for found in matches
-        for match in found
-    }
-    fitting = tuple(sorted(best.values(), key=lambda rule: -(rule.similarity or 0)))
+        for matches in (matched.matches, matched.normal)
+        for each in matches
+        for match in each
+    ]
+    best: dict[str, FoundRule] = {}
+    for rule in sorted(found, key=lambda rule: -(rule.similarity or 0)):
+        best.setdefault(rule.rule, rule)
+    fitting = tuple(best.values())
     return ProfileRules(
         ids=("score", *(rule.rule for rule in fitting)), profile=name, rules=fitting, of=len(rules)
     )
@@ -304,9 +339,12 @@ def _iso_date(text: str) -> str:
         raise DataError(f'"{text[:40]}" is no date.', "Dates look like 2026-01-31.") from error
 
 
-def _profile_name(subject: Subject) -> str:
-    names = [record.profile for record in subject.records] + [clip.scene for clip in subject.clips]
-    name = next(filter(None, names), None)
+def _profile_name(subject: Subject, picture: str | None = None) -> str:
+    """The profile of a picture or the scene of a clip; without a name the first that there is."""
+    records, clips = subject.records, subject.clips
+    if picture is not None:
+        records, clips = ((subject.picture(picture),), ()) if records else ((), (subject.clip(picture),))
+    name = next(filter(None, [*(each.profile for each in records), *(each.scene for each in clips)]), None)
     if name is None:
         raise DataError("There is no profile here that rules could belong to.")
     return name

@@ -29,7 +29,7 @@ class SelectionFeedback(Result):
     """What was said about a selection, as one entry.
 
     ``selected`` is how many pictures or events, which ``noun`` says; ``by_label`` counts pictures by label
-    and events by severity.
+    and events by severity; ``left_out`` pictures were not judged, and ``unhashed`` ones can't be learned.
     """
 
     case: str
@@ -38,6 +38,8 @@ class SelectionFeedback(Result):
     selected: int
     noun: str
     by_label: dict[str, int]
+    left_out: int
+    unhashed: int
 
 
 _NOUNS: dict[str, tuple[str, str]] = {
@@ -55,7 +57,7 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
 
     No verdict is changed: pictures count as normal from here on, events as not worth watching. ``query`` is
     the text form of a list, "label=anomalous product=brick" or "events kind=speed". It is one entry, undone
-    as one.
+    as one. Pictures that could not be judged are left out: nothing is known of them.
     """
     subject.check_feedback()
     given = parse_query(query)
@@ -64,16 +66,22 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
             "That query is no list of pictures, clips or events.",
             "For instance: label=anomalous product=brick",
         )
-    found: list[tuple[str, str, _Part]]
+    found: list[tuple[str, _Part]]
+    one, many = _NOUNS[given.table]
+    left_out = unhashed = 0
     if given.table == "pictures":
-        found = [_of_picture(record) for record in _selected_pictures(subject, given)]
+        selected = _selected_pictures(subject, given)
+        judged = [record for record in selected if record.label is not None]
+        left_out = len(selected) - len(judged)
+        unhashed = sum(record.sha256 is None for record in judged)
+        found = [_of_picture(record) for record in judged]
     else:
         found = [_of_event(*each) for each in _selected_events(subject, given)]
     if not found:
-        raise DataError(f"The query selects no {_NOUNS[given.table][0]}.", "Nothing was stored.")
-    one, many = _NOUNS[given.table]
+        judgeable = f"{one} that was judged" if left_out else one
+        raise DataError(f"The query selects no {judgeable}.", "Nothing was stored.")
     listed = str(given.replace(measure="list", part=(), of=None))
-    first = found[0][2][0]
+    first = found[0][1][0]
     with CaseStore(subject.case_file) as store:
         head = store.add_selection(
             Feedback(
@@ -86,7 +94,7 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
                 profile=first.profile,
                 note=note,
             ),
-            [part for _, _, part in found],
+            [part for _, part in found],
         )
     return SelectionFeedback(
         ids=(head.id,),
@@ -95,14 +103,19 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
         query=listed,
         selected=len(found),
         noun=one if len(found) == 1 else many,
-        by_label=dict(Counter(label for _, label, _ in found)),
+        by_label=dict(Counter(label for label, _ in found)),
+        left_out=left_out,
+        unhashed=unhashed,
     )
 
 
 def _selected_pictures(subject: Subject, query: Query) -> list[Record]:
     asked = query.replace(measure="list", part=(), of=None, show=("source",))
     sources = {str(row[0]) for row in run_query(subject_tables(subject), asked).rows}
-    return [each for each in (*subject.records, *subject.past) if each.source in sources]
+    held: dict[str, Record] = {}
+    for each in (*subject.records, *subject.past):  # a picture may be in both
+        held.setdefault(each.source, each)
+    return [each for source, each in held.items() if source in sources]
 
 
 def _selected_events(subject: Subject, query: Query) -> list[tuple[ClipRecord, Event]]:
@@ -125,8 +138,8 @@ def undo_selection(subject: Subject, case: str) -> Case:
         return store.undo(case)
 
 
-def _of_picture(record: Record) -> tuple[str, str, _Part]:
-    """Source, label and feedback on a picture as a whole."""
+def _of_picture(record: Record) -> tuple[str, _Part]:
+    """Label and feedback on a picture as a whole."""
     feedback = Feedback(
         action="corrected",
         media="picture",
@@ -139,9 +152,9 @@ def _of_picture(record: Record) -> tuple[str, str, _Part]:
     )
     vector = case_vector(record)
     vectors = {} if vector is None else {REGION_VECTOR_SPACE: vector}
-    return record.source, str(record.label or "not judged"), (feedback, vectors)
+    return str(record.label), (feedback, vectors)
 
 
-def _of_event(record: ClipRecord, event: Event) -> tuple[str, str, _Part]:
-    """Source, severity and feedback on an event."""
-    return record.source, SEVERITIES[event.severity], event_feedback(record, event, "dismissed")
+def _of_event(record: ClipRecord, event: Event) -> tuple[str, _Part]:
+    """Severity and feedback on an event."""
+    return SEVERITIES[event.severity], event_feedback(record, event, "dismissed")

@@ -219,6 +219,11 @@ class RuleMatch(Frozen):
     margin: float = Field(description="similarity minus the highest similarity to the contrasting texts")
     keywords: tuple[str, ...] = Field((), description="keywords of the rule that occur in the statement")
 
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What sorts the best match first: those with keywords, then by margin."""
+        return not self.keywords, -self.margin
+
 
 @dataclass(frozen=True, eq=False)
 class RuleMatches:
@@ -305,9 +310,11 @@ class RuleMatcher:
                 else self._normal_matches(part, each)
             )
             for match in found:
-                if match.rule not in best or match.margin > best[match.rule].margin:
+                known = best.get(match.rule)
+                # A keyword makes sure of a match, whatever else of the caption is nearer to the rule.
+                if known is None or match.rank < known.rank:
                     best[match.rule] = match
-        return tuple(sorted(best.values(), key=lambda match: (-bool(match.keywords), -match.margin)))
+        return tuple(sorted(best.values(), key=lambda match: match.rank))
 
     def _anomalous_matches(self, part: CaptionStatement, each: StatementComparison) -> list[RuleMatch]:
         """The nearest anomalous rule, if more similar than anything usual, and rules whose keywords occur."""

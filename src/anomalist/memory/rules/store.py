@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,17 @@ class RuleStore(RowStore):
         ------
         DataError : the profile has no name, or one of the rules was changed in the meantime.
         """
+        return self.revise(profile, lambda: (new, changes), who)
+
+    def revise(
+        self,
+        profile: str,
+        plan: Callable[[], tuple[Sequence[Rule], Mapping[str, Rule]]],
+        who: str | None = None,
+    ) -> tuple[Rule, ...]:
+        """`replace` with what ``plan`` gives of the rules that it reads: nobody writes until it is stored."""
         with self._rows.errors(), self._rows.transaction():
+            new, changes = plan()
             stored = self._insert(profile, new, who)
             return (*stored, *(self._write_next_version(id, rule, who) for id, rule in changes.items()))
 
@@ -270,23 +280,28 @@ def store_induction(store: RuleStore, profile: str, induction: Induction) -> Sto
     """
     known: dict[tuple[str, str], Rule] = {}
     untouched: list[Rule] = []
-    decided: set[tuple[str, str]] = set()
-    for rule in store.list(profile):
-        history = store.history(rule.id)
-        if _by_induction(history):
-            known[_rule_key(rule)] = rule
-        else:
-            untouched.append(rule)
-            decided.update(_rule_key(version.rule) for version in history)
-    found = {_rule_key(rule): rule for rule in (*induction.dropped, *induction.rules)}
+    fresh: list[Rule] = []
     changes: dict[str, Rule] = {}
-    for name, rule in known.items():
-        new = found.get(name) or rule.replace(enabled=False, note=_NO_LONGER_SUPPORTED)
-        new = new.replace(id=rule.id, version=rule.version)
-        if new != rule:
-            changes[rule.id] = new
-    fresh = [rule for name, rule in found.items() if name not in known.keys() | decided]
-    stored = store.replace(profile, fresh, changes, who=f"{_BY_INDUCTION}{current_user()}")
+
+    def plan() -> tuple[Sequence[Rule], Mapping[str, Rule]]:
+        decided: set[tuple[str, str]] = set()
+        for rule in store.list(profile):
+            history = store.history(rule.id)
+            if _by_induction(history):
+                known[_rule_key(rule)] = rule
+            else:
+                untouched.append(rule)
+                decided.update(_rule_key(version.rule) for version in history)
+        found = {_rule_key(rule): rule for rule in (*induction.dropped, *induction.rules)}
+        for name, rule in known.items():
+            new = found.get(name) or rule.replace(enabled=False, note=_NO_LONGER_SUPPORTED)
+            new = new.replace(id=rule.id, version=rule.version)
+            if new != rule:
+                changes[rule.id] = new
+        fresh.extend(rule for name, rule in found.items() if name not in known.keys() | decided)
+        return fresh, changes
+
+    stored = store.revise(profile, plan, who=f"{_BY_INDUCTION}{current_user()}")
     return StoredInduction(
         added=stored[: len(fresh)],
         changed=stored[len(fresh) :],

@@ -50,7 +50,7 @@ OWN_CATEGORY = "own normality"
 SCENES_IN_RATIONALE = 5
 """Remembered scenes that a rationale lists."""
 
-_MIN_CAPTIONS_TO_CALIBRATE = 40  # for the default rate: each half must cover what is usual
+_MIN_CAPTIONS_TO_CALIBRATE = 40  # with statements, for the default rate: each half covers what is usual
 
 
 class RecalledScene(Frozen):
@@ -247,7 +247,7 @@ def camera_memory(store: SceneStore) -> SceneMemory:
     """The memory of a camera: the scenes that ship, its own from a store, and the threshold stored there."""
     threshold = store.threshold()
     return SceneMemory(
-        own=(store.list(), store.vectors()),
+        own=store.scenes_and_vectors(),
         threshold=0.0 if threshold is None else threshold.value,
         encoder=store.encoder,
     )
@@ -290,7 +290,7 @@ def build_memory(
     captions : normal captions of the camera, in the order of time.
     source : where they come from, for people.
     rate : false-alarm rate, the share of normal captions that may be called anomalous. None means 0.05, and
-        no threshold where there are too few captions for it.
+        no threshold where too few captions say something.
 
     Returns
     -------
@@ -301,12 +301,14 @@ def build_memory(
     CalibrationError : too few captions for the given rate; nothing is stored then.
     """
     threshold = None
-    if rate is not None or len(captions) >= _MIN_CAPTIONS_TO_CALIBRATE:
+    said = [caption for caption in captions if statements(caption)]
+    if rate is not None or len(said) >= _MIN_CAPTIONS_TO_CALIBRATE:
         scores = [
             SceneMemory(normal=known, encoder=store.encoder).score_captions(unseen).scores
-            for known, unseen in cross_fit_halves(captions)
+            for known, unseen in cross_fit_halves(said)
         ]
-        threshold = conformal_threshold(np.concatenate(scores), rate or DEFAULT_FALSE_ALARM_RATE)
+        asked = DEFAULT_FALSE_ALARM_RATE if rate is None else rate
+        threshold = conformal_threshold(np.concatenate(scores), asked)
     added = store.add(scenes_from_captions(captions, source=source))
     if threshold is not None:
         store.calibrate(threshold)

@@ -223,10 +223,11 @@ class SceneStore(RowStore):
             )
             return tuple(map(_scene_from_row, rows))
 
-    def vectors(self) -> FloatArray:
-        """Vectors of all scenes in the order of their ids, unit float32 (n, d)."""
+    def scenes_and_vectors(self) -> tuple[tuple[RememberedScene, ...], FloatArray]:
+        """All scenes by id, and their vectors, unit float32 (n, d), as they are at one moment."""
         with self._rows.errors():
-            return self._vectors(self._rows.execute("SELECT id, vector FROM scenes ORDER BY id"))[1]
+            rows = self._rows.execute(f"SELECT {_COLUMNS}, vector FROM scenes ORDER BY id").fetchall()
+            return tuple(map(_scene_from_row, rows)), self._vectors(rows)[1]
 
     def search(
         self, text: str, k: int = 10, *, side: ScenePolarity | None = None, category: str | None = None
@@ -234,14 +235,14 @@ class SceneStore(RowStore):
         """The k nearest scenes to a text, the most similar first, optionally of one polarity or category."""
         query = self.encoder.encode([apply_frame(text, "normal", "", "none")])
         with self._rows.errors():
-            index = self._current_index()
-            allowed = np.isin(index.numbers, self._selected_ids(side, category))
-            products, numbers = index.search(query, k, None if allowed.all() else allowed)
-            return tuple(
-                SimilarScene(self._get(int(number)), float(alike))
-                for number, alike in zip(numbers[0], products[0], strict=True)
-                if number >= 0
-            )
+            while True:
+                index = self._current_index()
+                allowed = np.isin(index.numbers, self._selected_ids(side, category))
+                products, numbers = index.search(query, k, None if allowed.all() else allowed)
+                near = [(int(n), float(p)) for n, p in zip(numbers[0], products[0], strict=True) if n >= 0]
+                scenes = self._scenes([number for number, _ in near])
+                if len(scenes) == len(near):  # else another process has deleted one since: search again
+                    return tuple(SimilarScene(scenes[number], alike) for number, alike in near)
 
     def build_index(self, large: BuildIndex) -> None:
         """Build the index now, one of many scenes by ``large``; else that is done by the first search."""
@@ -292,9 +293,13 @@ class SceneStore(RowStore):
         data = np.frombuffer(b"".join(blob for _, blob in found), "<f4").astype(np.float32)
         return np.array([id for id, _ in found], np.int64), data.reshape(-1, self.encoder.dimensions)
 
-    def _get(self, number: int) -> RememberedScene:
-        row = self._rows.execute(f"SELECT {_COLUMNS} FROM scenes WHERE id = ?", [number]).fetchone()
-        return _scene_from_row(row)
+    def _scenes(self, numbers: Sequence[int]) -> dict[int, RememberedScene]:
+        """The scenes of these ids that are there."""
+        found = (
+            self._rows.execute(f"SELECT {_COLUMNS} FROM scenes WHERE id = ?", [number]).fetchone()
+            for number in numbers
+        )
+        return {row["id"]: _scene_from_row(row) for row in found if row is not None}
 
     def _check_space(self) -> None:
         """Store the encoder's name in a new file; refuse a file with vectors of another encoder."""

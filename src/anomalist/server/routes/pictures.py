@@ -304,9 +304,9 @@ def take_back(
 def _kept_case(id: str, *, undone: bool) -> Case:
     """A case, written into the audit log."""
     with CaseStore() as cases:
-        case = cases.get(id)
-    record_feedback_case(case, undone=undone)
-    return case
+        said = cases.with_parts(id)
+    record_feedback_case(*said, undone=undone)
+    return said[0]
 
 
 @router.get("/runs", summary="List runs of pictures")
