@@ -53,7 +53,7 @@ def test_all_pages_hold_each_record_once(store: InspectionStore) -> None:
 
 def test_a_run_folder_is_adopted_once(store: InspectionStore, tmp_path: Path) -> None:
     folder = write_picture_run(tmp_path / "run", 20)
-    assert store.adopt("run", folder) == 20
+    assert store.adopt("run", folder, "anna") == 20
     assert store.adopt("run", folder) == 0
     assert sum(store.counts().values()) == 20
     assert store.runs()[0][:2] == ("run", 20)
@@ -62,3 +62,4 @@ def test_a_run_folder_is_adopted_once(store: InspectionStore, tmp_path: Path) ->
 def test_what_is_not_there(store: InspectionStore) -> None:
     with pytest.raises(NotFoundError):
         store.get("00")
+    assert {each.owner for each in store.page(Listing()).rows} == {"anna"}
