@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import unicodedata
 from pathlib import Path
 
@@ -67,11 +68,25 @@ def test_a_picture_without_a_folder_belongs_to_no_product(tmp_path: Path) -> Non
             Uploads(tmp_path).keep_products([("a/1.png", io.BytesIO(b"a")), (name, io.BytesIO(b"b"))])
 
 
-def test_a_full_disk_is_told_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "full"),
+    [
+        (errno.ENOSPC, True),
+        (errno.EDQUOT, True),
+        (errno.EACCES, False),
+        (errno.EROFS, False),
+        (errno.EIO, False),
+    ],
+)
+def test_an_upload_that_can_not_be_written_says_why_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, full: bool
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("shutil.copyfileobj", full)
-    with pytest.raises(UnavailableError, match=r"1\.png can't be kept: No space left"):
+    monkeypatch.setattr("shutil.copyfileobj", failing)
+    with pytest.raises(UnavailableError, match=r"1\.png can't be kept") as told:
         Uploads(tmp_path).keep_picture("1.png", io.BytesIO(b"x"))
+    assert os.strerror(number) in told.value.message
+    assert ("room" in told.value.remedy) is full
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from anomalist.server.config import ServerConfig
 from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError, UnavailableError
-from anomalist.storage.files import staged_file, staged_folder
+from anomalist.storage.files import is_full, staged_file, staged_folder
 from anomalist.vision.media.images import IMAGE_SUFFIXES
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
 
@@ -65,7 +65,7 @@ class Uploads:
         digest = hashlib.sha256("\n".join(sorted("/".join(each) for each in kept)).encode()).hexdigest()
         target = self.folder / "products" / digest[:32]
         if not target.is_dir():
-            with _room_for("The products"), staged_folder(target) as staged:
+            with _writing("The products"), staged_folder(target) as staged:
                 for (product, name), picture in kept.items():
                     (staged / product).mkdir(exist_ok=True)
                     try:
@@ -91,7 +91,7 @@ class Uploads:
         target = self.folder / sha256[:2] / sha256[:32] / safe
         if not target.is_file():
             file.seek(0)
-            with _room_for(safe):
+            with _writing(safe):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with staged_file(target) as staged, staged.open("wb") as out:
                     shutil.copyfileobj(file, out, _PIECE)
@@ -128,14 +128,20 @@ def _product_names(folders: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], 
 
 
 @contextmanager
-def _room_for(what: str) -> Iterator[None]:
-    """Raise UnavailableError where the disk doesn't take what is uploaded."""
+def _writing(what: str) -> Iterator[None]:
+    """Raise UnavailableError where what is uploaded can't be written."""
     try:
         yield
     except OSError as error:
-        raise UnavailableError(
-            f"{what} can't be kept: {error.strerror or error}.", "Whoever runs the server has to make room."
-        ) from error
+        raise not_kept(what, error) from error
+
+
+def not_kept(what: str, error: OSError) -> UnavailableError:
+    """Say in words that what is uploaded can't be written."""
+    mended = "make room" if is_full(error) else "see that its folder can be written"
+    return UnavailableError(
+        f"{what} can't be kept: {error.strerror or error}.", f"Whoever runs the server has to {mended}."
+    )
 
 
 def safe_name(name: str) -> str:

@@ -199,7 +199,7 @@ def append_row(file: BinaryIO, row: bytes, folder: Path) -> None:
 
 def write_error(path: Path, error: OSError) -> DataError:
     """Say in words that a place can't be written to."""
-    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if is_full(error):
         return DataError(
             f'The disk is full: "{path}" can\'t be written ({error.strerror}).',
             "Make room and run the same command again: what is done stays done.",
@@ -224,6 +224,11 @@ def _lock(file: BinaryIO, path: Path) -> None:
     if sys.platform == "win32":
         return
     import fcntl
+def is_full(error: OSError) -> bool:
+    """Whether something can't be written because there is no room for it."""
+    return error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
