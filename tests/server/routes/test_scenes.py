@@ -1,7 +1,9 @@
-"""Alerts of a run on its page: without any, only what was judged is calm."""
+"""What was learned goes by names of any script; without alerts, only a run that was judged is calm."""
 
 from __future__ import annotations
 
+import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from fastapi.testclient import TestClient
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.types.clip import ClipRecord
 from tests.report.clip_records import clip, dark, failed
+from tests.server.conftest import HOLED, upload
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,20 @@ def test_a_run_without_alerts_is_calm_only_where_all_was_judged(
     shown = client.get("/watch/night").text
     assert ("Nothing stood out." in shown) is calm
     assert ("Not enough could be judged" in shown) is not calm
+
+
+@pytest.mark.parametrize("name", ["हिन्दी", "ไม่ดี", "größe"])
+def test_what_was_learned_is_found_by_its_name_however_it_is_typed(
+    name: str, client: TestClient, home: Path
+) -> None:
+    shutil.copytree(home / "profiles" / "tiles", home / "profiles" / name)
+    assert name in {each["name"] for each in client.get("/v1/profiles").json()}
+    for typed in (name, unicodedata.normalize("NFD", name)):
+        assert client.get(f"/v1/profiles/{typed}").json()["name"] == name
+        (found,) = upload(client, ("hole.png", HOLED), profile=typed)
+        assert found["record"]["label"] == "anomalous"
+
+
+def test_a_name_that_no_file_system_takes_is_no_fault(client: TestClient) -> None:
+    for name in ("部" * 100, "\u0301a", "a\u200db"):
+        assert client.get(f"/v1/profiles/{name}").status_code == 422

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -195,7 +196,7 @@ def plain_profile(name: str | None) -> str | None:
         return None
     if "/" in name or "\\" in name or name.startswith(".") or "\x00" in name:
         raise RequestError("A profile is named, not given by its path.")
-    return name
+    return unicodedata.normalize("NFC", name)
 
 
 @router.get("/inspections", summary="List inspected pictures")

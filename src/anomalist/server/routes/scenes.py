@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from anomalist.agent.models.loading import cached_models
 from anomalist.agent.models.selection import select_model
@@ -40,7 +42,11 @@ from anomalist.vision.motion.scene import SCENE_KIND, Zone
 
 router = APIRouter(tags=["profiles and scenes"])
 
-LearnedName = Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]
+LearnedName = Annotated[
+    str,
+    Field(pattern=r"^\w[\w .+-]{0,99}$"),  # \w holds the marks of letters here
+    AfterValidator(partial(unicodedata.normalize, "NFC")),
+]
 
 
 class LearnedSummary(Frozen):
