@@ -183,6 +183,28 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, hole: 
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
 
 
+def test_of_a_folder_of_products_what_is_named_like_a_picture_is_sent_and_the_rest_is_told(
+    page: Any, server: ServerProcess, tmp_path: Path
+) -> None:
+    pictures, others = ("housing/1.mpo", "housing/2.TIF", "cover/1.bmp"), ("cover/3.heic", ".cache/4.png")
+    for name in (*pictures, *others):
+        (tmp_path / "goods" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "goods" / name).write_bytes(name.encode())
+    page.goto("/learn")
+    form = page.locator("#learn")
+    form.get_by_label("Name", exact=True).fill("größe ที่")
+    form.get_by_label("Several products").check()
+    page.set_input_files("#normals", str(tmp_path / "goods"))
+    hint = page.locator("#normals-hint").inner_text()
+    assert hint.startswith("3 chosen.")
+    assert [name for name in (*pictures, *others) if name in hint] == [*others]
+    form.get_by_role("button", name="Learn", exact=True).click()
+    form.locator(".outcome").get_by_text("too few pictures").wait_for(timeout=30_000)
+    (sent,) = (server.home / "server" / "uploads" / "products").iterdir()
+    kept = [f"{path.parent.name}/{path.name.partition('-')[2]}" for path in sent.glob("*/*")]
+    assert sorted(kept) == sorted(pictures)
+
+
 def make_account(home: Path, name: str, role: str) -> None:
     words = ("accounts", "add", name, "--role", role, "--password", PASSWORD)
     assert run(*words, ANOMALIST_HOME=str(home)).returncode == 0

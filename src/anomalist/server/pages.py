@@ -55,6 +55,7 @@ from anomalist.server.routes.scenes import (
 from anomalist.server.services import Services
 from anomalist.types.common import SEVERITIES
 from anomalist.types.image import Kind, Record
+from anomalist.vision.media.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -234,6 +235,7 @@ def learn_page(services: ServicesOf, caller: AnyCaller) -> Response:
         "Learn",
         learned=list_learned(caller),
         jobs=jobs,
+        suffixes=sorted(IMAGE_SUFFIXES),
         roots=[str(root) for root in services.config.roots],
         reasons=get_model(services, caller),
         models=list_models(caller),
