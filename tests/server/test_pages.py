@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -203,6 +204,26 @@ def test_of_a_folder_of_products_what_is_named_like_a_picture_is_sent_and_the_re
     (sent,) = (server.home / "server" / "uploads" / "products").iterdir()
     kept = [f"{path.parent.name}/{path.name.partition('-')[2]}" for path in sent.glob("*/*")]
     assert sorted(kept) == sorted(pictures)
+
+
+def test_of_each_product_it_is_told_what_was_skipped(page: Any) -> None:
+    common = {"pictures": 2, "lowest_rate": 0.3, "summary": "", "outliers": []}
+    products = [common | {"name": name, "skipped": [f"{name}/9.png: damaged"]} for name in ("lid", "box")]
+    result = {"name": "line", "products": products}
+    job = {"id": "1", "state": "done", "progress": {}, "error": "", "result": result}
+    told = f"event: job\ndata: {json.dumps(job)}\n\n"
+    page.route("**/v1/jobs/learn-products", lambda route: route.fulfill(status=202, json=job))
+    page.route(
+        "**/v1/jobs/1/events", lambda route: route.fulfill(content_type="text/event-stream", body=told)
+    )
+    page.goto("/learn")
+    form = page.locator("#learn")
+    form.get_by_label("Name", exact=True).fill("line")
+    form.get_by_label("Several products").check()
+    form.get_by_role("button", name="Learn", exact=True).click()
+    form.get_by_text("line is learned").wait_for()
+    for name in ("lid", "box"):
+        assert form.get_by_text(f"{name}/9.png: damaged").count() == 1
 
 
 def make_account(home: Path, name: str, role: str) -> None:

@@ -29,7 +29,7 @@ function outcome(form, job) {
     location.assign(`/watch/${result.run}`);
     return;
   }
-  for (const reason of result.skipped ?? []) lines.push(element("p", { className: "note", textContent: `Skipped ${reason}` }));
+  for (const reason of result.skipped ?? result.products?.flatMap((each) => each.skipped) ?? []) lines.push(element("p", { className: "note", textContent: `Skipped ${reason}` }));
   place.replaceChildren(...lines);
 }
 
