@@ -358,3 +358,11 @@ def test_a_request_that_finds_no_room_while_it_comes_in_says_so(
     assert reply.status_code == 503
     assert os.strerror(number) in reply.json()["error"]
     assert ("room" in reply.json()["remedy"]) is full
+
+
+@pytest.mark.parametrize(("most", "error"), [(1200, "a.png is empty"), (1199, "1199 files at most")])
+def test_as_many_files_come_at_once_as_the_server_was_started_for(
+    opened: Open, most: int, error: str
+) -> None:
+    files = [("files", ("a.png", b"", "image/png"))] * 1200
+    assert error in opened(max_files=most).post("/v1/inspections", files=files).json()["error"]

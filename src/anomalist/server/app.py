@@ -122,6 +122,7 @@ def create_app(config: ServerConfig | None = None) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        form_limits={"max_files": settings.max_files + 2},  # one more is told by the routes; and a reference
     )
     app.state.services = services
     for module in (pictures, questions, jobs, cameras, scenes, rules, review, audit, people):
