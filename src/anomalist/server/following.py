@@ -83,7 +83,8 @@ class CameraRun:
             self._events[event.id] = event
         height, width = recent.size
         events = tuple(sorted(self._events.values(), key=lambda each: each.start))
-        spans = [(each.start, each.end) for each in (*self._troubles, *self._pictures)]
+        spans = [(each.start, each.end) for each in self._troubles]
+        spans += [(each.start, each.end) for each in self._pictures]
         judged = 1 - _seconds_in(spans) / max(alert.stream_time, 0.001)
         frames = round(alert.stream_time * ANALYSIS_RATE)
         label, why = decide_clip_label(events, self._troubles, frames, judged, self._pictures)
