@@ -57,6 +57,13 @@ def test_counts_are_those_of_the_records(tables: Tables) -> None:
     assert both == dict(wanted)
 
 
+def test_no_number_is_too_large_and_no_date_too_late(tables: Tables) -> None:
+    assert len(ask(tables, f"list top {'9' * 30}").rows) == len(RECORDS)
+    for late in ("9999-12", "9999-12-31", "9999-12-31T23:59", "9999-12-31T23:59:59"):
+        assert ask(tables, f"count time<{late}").value == len(RECORDS)
+        assert ask(tables, f"count time>{late}").value == ask(tables, f"count time={late}").value == 0
+
+
 def test_a_list_leaves_nothing_out(tables: Tables) -> None:
     result = ask(tables, "label=normal")
     names = {row[result.columns.index("name")] for row in result.rows}

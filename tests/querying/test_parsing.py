@@ -56,6 +56,7 @@ def test_queries_are_read_and_written_the_same(text: str, full: str) -> None:
         ("label", "can't be read here"),
         ("label=anomalous bye kind", 'The nearest word is "by"'),
         ("top none", "needs a number"),
+        ("top ²", "needs a number"),
         ("mean kind", '"kind" is no number'),
         ("share by kind", "no column"),
         ("compare folder=a", 'needs "with"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from anomalist.server.following import CameraRun
 from anomalist.storage.run_folder import ClipRunFolder
@@ -56,3 +57,40 @@ def test_a_camera_that_showed_what_was_learned_is_normal_and_another_picture_cou
     assert record.label == "undecided"
     assert "infra-red picture" in (record.why_undecided or "")
     assert [(each.start, each.end) for each in record.other_pictures] == [(61.0, 200.0)]
+
+
+@pytest.mark.parametrize(
+    ("told_of", "label"),
+    [
+        (((0.0, "trouble", "covered", None), (30.0, "recovered", None, None)), "normal"),
+        (
+            (
+                (0.0, "trouble", "covered", None),
+                (5.0, "picture", None, "infra-red"),
+                (30.0, "recovered", None, None),
+                (30.0, "picture", None, ""),
+            ),
+            "normal",
+        ),
+        (
+            (
+                (0.0, "trouble", "covered", None),
+                (30.0, "picture", None, "infra-red"),
+                (40.0, "recovered", None, None),
+                (60.0, "picture", None, ""),
+            ),
+            "undecided",
+        ),
+    ],
+)
+def test_time_that_could_not_be_judged_for_two_reasons_counts_once(
+    told_of: tuple[tuple[float, AlertState, TroubleKind | None, str | None], ...],
+    label: str,
+    street: Scene,
+    tmp_path: Path,
+) -> None:
+    with CameraRun(tmp_path / "run", "gate", Triage(street, model="evidence")) as run:
+        for each in told_of:
+            run.keep(*told(*each))
+        run.keep(*told(100.0, "watching"))
+    assert ClipRunFolder(tmp_path / "run").records()[0].label == label

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -330,3 +332,37 @@ def test_pages_hold_no_inline_script_or_style(client: TestClient) -> None:
         assert "<script>" not in text, path
         assert " style=" not in text, path
         assert " on" + "click" not in text, path
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json"])
+def test_a_request_that_does_not_say_how_long_it_is_is_told_that_it_is_too_long(
+    opened: Open, kind: str
+) -> None:
+    part = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    pieces = (piece for piece in (part, *[b"x" * 1000] * 9))
+    path = "/v1/inspections" if "form" in kind else "/v1/ask"
+    reply = opened(max_request=4000).post(path, content=pieces, headers={"content-type": kind})
+    assert reply.status_code == 413
+    assert "4,000 bytes" in reply.json()["error"]
+
+
+@pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_a_request_that_finds_no_room_while_it_comes_in_says_so(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, number: int, full: bool
+) -> None:
+    async def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", failing)
+    reply = client.post("/v1/inspections", files=[("files", ("a.png", GOOD, "image/png"))])
+    assert reply.status_code == 503
+    assert os.strerror(number) in reply.json()["error"]
+    assert ("room" in reply.json()["remedy"]) is full
+
+
+@pytest.mark.parametrize(("most", "error"), [(1200, "a.png is empty"), (1199, "1199 files at most")])
+def test_as_many_files_come_at_once_as_the_server_was_started_for(
+    opened: Open, most: int, error: str
+) -> None:
+    files = [("files", ("a.png", b"", "image/png"))] * 1200
+    assert error in opened(max_files=most).post("/v1/inspections", files=files).json()["error"]

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
 from anomalist.memory.cases import current_user
-from anomalist.server.database import Database
+from anomalist.server.database import Database, JobRow
 from anomalist.server.jobs import Job, Jobs, Report
 from anomalist.server.metrics import Metrics
 from anomalist.server.problems import ConflictError
@@ -27,7 +28,7 @@ from anomalist.storage.places import PlaceUnreachableError
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
 from tests.pictures import write_tiles
-from tests.server.conftest import Open
+from tests.server.conftest import HOLED, Open, upload
 from tests.server.processes import running
 from tests.street import make_film
 from tests.waiting import until
@@ -155,6 +156,32 @@ def test_a_server_whose_jobs_are_not_done_any_more_is_not_ready(
     client = opened()
     until(lambda: client.get("/readyz").status_code == 503)
     assert client.get("/readyz").json()["why"].startswith("Jobs are not done any more")
+
+
+def test_what_was_learned_lately_stands_on_its_page_behind_any_number_of_inspections(
+    client: TestClient,
+) -> None:
+    jobs: Jobs = client.app.state.services.jobs  # type: ignore[attr-defined]
+    jobs.close()
+    jobs.submit("learn", {"name": "lid-7"}, "a")
+    for _ in range(30):
+        jobs.submit("inspect", {}, "a")
+    assert "lid-7" in client.get("/learn").text
+    assert {job["kind"] for job in client.get("/v1/jobs?limit=10").json()} == {"inspect"}
+    assert len(client.get("/v1/jobs?kind=learn").json()) == 1
+
+
+def test_runs_of_pictures_can_be_chosen_behind_any_number_of_triages(client: TestClient) -> None:
+    services = client.app.state.services  # type: ignore[attr-defined]
+    services.jobs.close()
+    (found,) = upload(client, ("hole.png", HOLED))
+    triaged = [services.jobs.submit("triage", {}, "a").id for _ in range(25)]
+    with services.database.session() as session:
+        for number, id in enumerate(triaged):
+            row = session.get(JobRow, id)
+            row.state, row.result, row.finished = "done", json.dumps({"run": f"job-{id}"}), float(number)
+        session.commit()
+    assert f'value="{found["run"]}"' in client.get("/rules?profile=tiles").text
 
 
 def test_what_fails_says_why_and_the_next_job_is_done(database: Database) -> None:

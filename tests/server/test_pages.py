@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -181,6 +182,48 @@ def test_axe_finds_nothing_serious_and_a_phone_scrolls_one_way(page: Any, hole: 
             assert serious == []
         page.set_viewport_size(PHONE)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+def test_of_a_folder_of_products_what_is_named_like_a_picture_is_sent_and_the_rest_is_told(
+    page: Any, server: ServerProcess, tmp_path: Path
+) -> None:
+    pictures, others = ("housing/1.mpo", "housing/2.TIF", "cover/1.bmp"), ("cover/3.heic", ".cache/4.png")
+    for name in (*pictures, *others):
+        (tmp_path / "goods" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "goods" / name).write_bytes(name.encode())
+    page.goto("/learn")
+    form = page.locator("#learn")
+    form.get_by_label("Name", exact=True).fill("größe ที่")
+    form.get_by_label("Several products").check()
+    page.set_input_files("#normals", str(tmp_path / "goods"))
+    hint = page.locator("#normals-hint").inner_text()
+    assert hint.startswith("3 chosen.")
+    assert [name for name in (*pictures, *others) if name in hint] == [*others]
+    form.get_by_role("button", name="Learn", exact=True).click()
+    form.locator(".outcome").get_by_text("too few pictures").wait_for(timeout=30_000)
+    (sent,) = (server.home / "server" / "uploads" / "products").iterdir()
+    kept = [f"{path.parent.name}/{path.name.partition('-')[2]}" for path in sent.glob("*/*")]
+    assert sorted(kept) == sorted(pictures)
+
+
+def test_of_each_product_it_is_told_what_was_skipped(page: Any) -> None:
+    common = {"pictures": 2, "lowest_rate": 0.3, "summary": "", "outliers": []}
+    products = [common | {"name": name, "skipped": [f"{name}/9.png: damaged"]} for name in ("lid", "box")]
+    result = {"name": "line", "products": products}
+    job = {"id": "1", "state": "done", "progress": {}, "error": "", "result": result}
+    told = f"event: job\ndata: {json.dumps(job)}\n\n"
+    page.route("**/v1/jobs/learn-products", lambda route: route.fulfill(status=202, json=job))
+    page.route(
+        "**/v1/jobs/1/events", lambda route: route.fulfill(content_type="text/event-stream", body=told)
+    )
+    page.goto("/learn")
+    form = page.locator("#learn")
+    form.get_by_label("Name", exact=True).fill("line")
+    form.get_by_label("Several products").check()
+    form.get_by_role("button", name="Learn", exact=True).click()
+    form.get_by_text("line is learned").wait_for()
+    for name in ("lid", "box"):
+        assert form.get_by_text(f"{name}/9.png: damaged").count() == 1
 
 
 def make_account(home: Path, name: str, role: str) -> None:

@@ -38,6 +38,21 @@ def test_pages_of_many_records_hold_no_more_than_there_are(store: InspectionStor
         assert seen <= page.total <= 2_000
 
 
+def test_a_name_is_found_in_upper_and_lower_case_of_any_script(store: InspectionStore) -> None:
+    (record,) = picture_records(1)
+    names = ("ÜBER 1.png", "über 2.png", "ДЕТАЛЬ.png", "ΟΔΟΣ.png", "100%.png", "other.png")
+    store.add("run", [record.replace(source=f"/line/{name}", key=name) for name in names], "a")
+    for text, found in (
+        ("über", names[:2]),
+        ("ÜBER", names[:2]),
+        ("деталь", ("ДЕТАЛЬ.png",)),
+        ("οδος", ("ΟΔΟΣ.png",)),
+        ("%", ("100%.png",)),
+        ("_", ()),
+    ):
+        assert {each.name for each in store.page(Listing(text=text)).rows} == {*found}, text
+
+
 def test_all_pages_hold_each_record_once(store: InspectionStore) -> None:
     records = list(picture_records(230))
     store.add("run", records, "a")
@@ -53,8 +68,9 @@ def test_all_pages_hold_each_record_once(store: InspectionStore) -> None:
 
 def test_a_run_folder_is_adopted_once(store: InspectionStore, tmp_path: Path) -> None:
     folder = write_picture_run(tmp_path / "run", 20)
-    assert store.adopt("run", folder) == 20
+    assert store.adopt("run", folder, "anna") == 20
     assert store.adopt("run", folder) == 0
+    assert {each.owner for each in store.page(Listing()).rows} == {"anna"}
     assert sum(store.counts().values()) == 20
     assert store.runs()[0][:2] == ("run", 20)
 

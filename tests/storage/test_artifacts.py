@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anomalist.errors import ProfileError
-from anomalist.storage.artifacts import ArtifactKind
+from anomalist.storage.artifacts import ArtifactKind, composed
 from anomalist.vision.motion.scene import SCENE_KIND
 from anomalist.vision.profile import PROFILE_KIND, load_profile
 from tests.detectors import GreyDetector
@@ -86,6 +86,13 @@ def test_a_link_to_a_profile_keeps_pointing_to_it(tmp_path: Path) -> None:
     assert load_profile(tmp_path / "far" / "p").digest == load_profile(tmp_path / "link").digest == digest
     assert names(tmp_path) == ["far", "link"]
     assert names(tmp_path / "far") == ["p"]
+
+
+def test_a_folder_that_is_listed_by_a_decomposed_name_has_its_composed_one(tmp_path: Path) -> None:
+    (tmp_path / "ü").mkdir()
+    assert composed(tmp_path / "u\u0308") == tmp_path / "ü", "as file systems list it that take both for one"
+    (tmp_path / "o\u0308").mkdir()
+    assert composed(tmp_path / "o\u0308") == tmp_path / "o\u0308", "there is no other"
 
 
 class Unwritable(GreyDetector):

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.storage.files import changed_since, staged_file, write_atomically
+from anomalist.storage.files import (
+    append_row,
+    changed_since,
+    open_rows,
+    replace_rows,
+    staged_file,
+    write_atomically,
+)
 
 
 def test_a_file_and_its_folder_are_made_and_replaced(tmp_path: Path) -> None:
@@ -51,3 +60,68 @@ def test_what_happened_to_a_file_since(tmp_path: Path) -> None:
     assert changed_since(path, empty) is None
     path.write_bytes(b"1")
     assert changed_since(path, empty) == "has changed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be replaced there")
+@pytest.mark.parametrize("there", [True, False])
+def test_rows_are_added_to_the_file_that_is_there_though_it_was_replaced_while_it_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    import fcntl
+
+    rows, lock = tmp_path / "rows.jsonl", fcntl.flock
+    rows.write_bytes(b"1\n")
+
+    def locked(file: BinaryIO, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        if there:
+            write_atomically(rows, b"1\n2\n")
+        else:
+            rows.unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    with open_rows(tmp_path, "rows.jsonl") as file:
+        append_row(file, b"3", tmp_path)
+        with pytest.raises(DataError, match="Another anomalist"):
+            open_rows(tmp_path, "rows.jsonl")
+    assert rows.read_bytes() == (b"1\n2\n3\n" if there else b"3\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_rows_that_are_written_again_are_locked_before_others_see_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, tried = Path.replace, []
+
+    def replaced(self: Path, target: Path) -> Path:
+        done = replace(self, target)
+        with pytest.raises(DataError, match="Another anomalist"):
+            open_rows(tmp_path, "rows.jsonl")
+        tried.append(target.name)
+        return done
+
+    file = open_rows(tmp_path, "rows.jsonl")
+    append_row(file, b"1", tmp_path)
+    monkeypatch.setattr(Path, "replace", replaced)
+    with replace_rows(file, tmp_path / "rows.jsonl", "2\n") as again:
+        append_row(again, b"3", tmp_path)
+    assert tried == ["rows.jsonl"]
+    assert (tmp_path / "rows.jsonl").read_bytes() == b"2\n3\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file can't be replaced there")
+def test_rows_that_can_not_be_written_again_stay_and_stay_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = open_rows(tmp_path, "rows.jsonl")
+    append_row(file, b"1", tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="The disk is full"):
+        patch.setattr(Path, "write_bytes", failing)
+        replace_rows(file, tmp_path / "rows.jsonl", "2\n")
+    append_row(file, b"3", tmp_path)
+    file.close()
+    assert (tmp_path / "rows.jsonl").read_bytes() == b"1\n3\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,12 @@ def test_a_profile_that_is_not_there_is_refused(
 # --- names and places -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tiles", "Fließband 3", "a.b-c_d+e", "9", "x" * 100])
+@pytest.mark.parametrize(
+    "name", ["tiles", "Fließband 3", "a.b-c_d+e", "9", "x" * 100, "हिन्दी", "ไม่ดี", "部品", "é" * 100]
+)
 def test_a_plain_name_lives_in_the_home_of_profiles(name: str) -> None:
-    assert profile_path(name) == Settings().profiles / name
+    for typed in (name, unicodedata.normalize("NFD", name)):
+        assert profile_path(typed) == Settings().profiles / name
 
 
 @pytest.mark.parametrize("place", ["a/b", "/tmp/a", "./a", ".", "..", Path("a")])
@@ -217,7 +221,11 @@ def test_anything_with_a_slash_is_a_folder(place: str | Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " tiles", "-tiles", "ti:les", "ti\nles", "tiles\n", "ti*les", "x" * 101]
+    "name",
+    [
+        *("", " tiles", "-tiles", "ti:les", "ti\nles", "tiles\n", "ti*les"),
+        *("x" * 101, "部" * 100, "\u0301tiles", "ti\u200bles", "ti\udc80les"),
+    ],
 )
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ProfileError, match="is not a profile name"):

@@ -6,6 +6,7 @@ Only names of tables and columns that a checked query holds go into a statement;
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -190,7 +191,7 @@ class _Statement:
         if query.sort:
             way = "DESC" if query.sort.startswith("-") else "ASC"
             order = f'"{query.sort.lstrip("-")}" {way} NULLS LAST, name'
-        limit = f" LIMIT {query.top:d}" if query.top is not None else ""
+        limit = f" LIMIT {min(query.top, sys.maxsize):d}" if query.top is not None else ""
         names = ", ".join(f'"{name}"' for name in columns)
         return columns, self._tables.rows(
             f"SELECT {names} {self._from} ORDER BY {order}{limit}", self._values
@@ -406,14 +407,19 @@ def period(text: str, day: datetime.date) -> tuple[datetime.datetime, datetime.d
     if text in PERIODS:
         return _worded_period(text, day)
     try:
-        if len(text) == 7:
-            first = datetime.datetime.fromisoformat(f"{text}-01")
-            return first, (first + datetime.timedelta(days=32)).replace(day=1)
-        first = datetime.datetime.fromisoformat(text)
+        first = datetime.datetime.fromisoformat(f"{text}-01" if len(text) == 7 else text)
     except ValueError as error:
         raise DataError(f'"{text}" is no date.', "Dates look like 2026-01-31.") from error
-    step = {10: datetime.timedelta(days=1), 16: datetime.timedelta(minutes=1)}
-    return first, first + step.get(len(text), datetime.timedelta(seconds=1))
+    steps = {
+        7: datetime.timedelta(days=32),
+        10: datetime.timedelta(days=1),
+        16: datetime.timedelta(minutes=1),
+    }
+    try:
+        after = first + steps.get(len(text), datetime.timedelta(seconds=1))
+    except OverflowError:  # there is none after the last one
+        return first, datetime.datetime.max
+    return first, after.replace(day=1) if len(text) == 7 else after
 
 
 def _worded_period(text: str, day: datetime.date) -> tuple[datetime.datetime, datetime.datetime]:

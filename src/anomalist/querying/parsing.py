@@ -138,7 +138,7 @@ class _Parser:
             return {"sort": str(self._next("sort by which column?"))}
         if word == "top":
             number = self._next("top how many?")
-            if not number.isdigit() or int(number) < 1:
+            if not number.isdecimal() or int(number) < 1:
                 raise DataError(f'"top {number}" needs a number from 1 up.', "For instance: top 5")
             return {"top": int(number)}
         self._place -= 1

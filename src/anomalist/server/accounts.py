@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 import time
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -113,7 +114,7 @@ class Accounts:
 
         Raises DataError for a name or password that can't be used, ConflictError for a twin.
         """
-        _check_name(name)
+        name = _checked_name(name)
         hashed = hash_password(password)
         with self._database.session() as session:
             if session.get(AccountRow, name) is not None:
@@ -124,12 +125,12 @@ class Accounts:
     def remove(self, name: str) -> None:
         """Remove an account, with its sessions. Raises NotFoundError, or ConflictError for the last admin."""
         with self._database.session() as session:
-            row = session.get(AccountRow, name)
+            row = session.get(AccountRow, _composed(name))
             if row is None:
                 raise NotFoundError(f"There is no account {name}.")
             _keep_an_admin(session, row)
             session.delete(row)
-            session.execute(delete(SessionRow).where(SessionRow.account == name))
+            session.execute(delete(SessionRow).where(SessionRow.account == row.name))
             session.commit()
 
     def change(
@@ -146,7 +147,7 @@ class Accounts:
         """
         hashed = None if password is None else hash_password(password)
         with self._database.session() as session:
-            row = session.get(AccountRow, name)
+            row = session.get(AccountRow, _composed(name))
             if row is None:
                 raise NotFoundError(f"There is no account {name}.")
             if disabled or role not in (None, "admin"):
@@ -155,7 +156,7 @@ class Accounts:
             row.password = row.password if hashed is None else hashed
             row.disabled = row.disabled if disabled is None else disabled
             if disabled or hashed is not None:
-                session.execute(delete(SessionRow).where(SessionRow.account == name))
+                session.execute(delete(SessionRow).where(SessionRow.account == row.name))
             session.commit()
             return _account(row)
 
@@ -166,7 +167,7 @@ class Accounts:
         is disabled is told only to who knows its password.
         """
         with self._database.session() as session:
-            row = session.get(AccountRow, name) if _NAME.fullmatch(name) else None
+            row = session.get(AccountRow, _composed(name)) if _is_name(name) else None
             hashed = _nobody() if row is None else row.password
             right = verify_password(hashed, password)
             if row is None or not right:
@@ -178,7 +179,7 @@ class Accounts:
             session.execute(delete(SessionRow).where(SessionRow.expires < now))
             session.add(
                 SessionRow(
-                    digest=_digest(token), account=name, csrf=csrf, expires=now + self._session_seconds
+                    digest=_digest(token), account=row.name, csrf=csrf, expires=now + self._session_seconds
                 )
             )
             session.commit()
@@ -203,7 +204,7 @@ class Accounts:
 
     def add_key(self, name: str, role: Role) -> str:
         """Make an API key; returns it, and nobody can see it again."""
-        _check_name(name)
+        name = _checked_name(name)
         key = f"ano_{secrets.token_urlsafe(32)}"
         with self._database.session() as session:
             session.add(KeyRow(digest=_digest(key), shown=key[:8], name=name, role=role, created=time.time()))
@@ -219,7 +220,7 @@ class Accounts:
     def remove_keys(self, name: str) -> int:
         """Remove the keys of a name; returns how many. Raises NotFoundError where there is none."""
         with self._database.session() as session:
-            removed = list(session.scalars(select(KeyRow).where(KeyRow.name == name)))
+            removed = list(session.scalars(select(KeyRow).where(KeyRow.name == _composed(name))))
             for row in removed:
                 session.delete(row)
             session.commit()
@@ -275,9 +276,23 @@ def _nobody() -> str:
     return PasswordHasher().hash(secrets.token_hex(16))
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _composed(name: str) -> str:
+    """A name as it is kept, however it was typed (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_name(name: str) -> bool:
+    """Whether somebody may have that name; marks belong to the letters of many scripts."""
+    plain = _composed(name)
+    letters = "".join(each for each in plain if unicodedata.category(each)[0] != "M")
+    return len(plain) <= 80 and _NAME.fullmatch(letters) is not None
+
+
+def _checked_name(name: str) -> str:
+    """The name as it is kept. Raises DataError for what can't be one."""
+    if not _is_name(name):
         raise DataError(f"{name[:80]!r} can't be a name.", "Use letters, digits, and . _ @ + -, 80 at most.")
+    return _composed(name)
 
 
 def _role(text: str) -> Role:

@@ -21,6 +21,7 @@ from anomalist.server.pages import pages, wants_page
 from anomalist.server.problems import BusyError, NotLoggedInError, Problem, RequestError, UnavailableError
 from anomalist.server.routes import audit, cameras, jobs, people, pictures, questions, review, rules, scenes
 from anomalist.server.services import Services, check_memory
+from anomalist.server.uploads import not_kept
 from anomalist.storage.places import PlaceUnreachableError
 from anomalist.types.common import Frozen
 
@@ -121,6 +122,7 @@ def create_app(config: ServerConfig | None = None) -> FastAPI:
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        form_limits={"max_files": settings.max_files + 2},  # one more is told by the routes; and a reference
     )
     app.state.services = services
     for module in (pictures, questions, jobs, cameras, scenes, rules, review, audit, people):
@@ -153,6 +155,11 @@ def _add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        cause = error.__cause__  # FastAPI hides why a body can't be read
+        if isinstance(cause, OSError):
+            cause = not_kept("The request", cause)
+        if isinstance(cause, AnomalistError):
+            return await _problem(request, cause)
         return problem(str(error.detail), "", error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(Exception)

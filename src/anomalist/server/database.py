@@ -178,5 +178,11 @@ def _engine(url: str) -> Engine:
     def _settings(connection: Any, _: object) -> None:  # noqa: ANN401
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        # SQLite's own knows ASCII alone, PostgreSQL's what its locale knows: in UTF-8 every letter.
+        connection.create_function("lower", 1, _folded, deterministic=True)
 
     return engine
+
+
+def _folded(text: str | None) -> str | None:
+    return None if text is None else text.casefold()

@@ -6,6 +6,8 @@ for triaged clips show, rank and take feedback on it as on any other.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from anomalist.agent.reasoning.policy import decide_clip_label
@@ -83,7 +85,7 @@ class CameraRun:
         events = tuple(sorted(self._events.values(), key=lambda each: each.start))
         spans = [(each.start, each.end) for each in self._troubles]
         spans += [(each.start, each.end) for each in self._pictures]
-        judged = 1 - sum(end - start for start, end in spans) / max(alert.stream_time, 0.001)
+        judged = 1 - _seconds_in(spans) / max(alert.stream_time, 0.001)
         frames = round(alert.stream_time * ANALYSIS_RATE)
         label, why = decide_clip_label(events, self._troubles, frames, judged, self._pictures)
         record = ClipRecord(
@@ -139,3 +141,12 @@ class CameraRun:
         except AnomalistError:  # of an event that was longer than what is remembered
             pass
         return event.replace(**found)
+
+
+def _seconds_in(spans: Iterable[tuple[float, float]]) -> float:
+    """How long it lasts all together that time is in at least one of some spans."""
+    seconds, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        seconds += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return seconds

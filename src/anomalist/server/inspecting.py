@@ -32,6 +32,7 @@ from anomalist.settings import Settings
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import file_sha256
 from anomalist.storage.places import bring_profile, send_soon
+from anomalist.storage.run_folder import ImageRunFolder
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.evidence import EvidenceSource
 from anomalist.vision.learned import describe_learned, learned_folders
@@ -148,18 +149,25 @@ class OpenRun:
             self._sessions[key] = self._trail.session if self._trail else None
         if self._trail is not None:
             self._trail.session = self._sessions[key]
-        return run.keep(inspector, path, inspection)
+        try:
+            return run.keep(inspector, path, inspection)
+        except BaseException as error:
+            self.close(error)
+            raise
 
     @property
     def name(self) -> str:
-        """Of the run that is open; "" for none."""
+        """Of the run that was written last; "" for none."""
         return self._name
 
-    def close(self) -> None:
-        """Let others write into it."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Let others write into it.
+
+        After an ``error`` whoever opens it next writes the entry of the audit log that may be missing.
+        """
         if self._run is not None:
-            self._run.__exit__(None, None, None)
-        self._run, self._trail, self._name = None, None, ""
+            self._run.__exit__(None if error is None else type(error), error, None)
+        self._run, self._trail = None, None
         self._sessions = {}
 
     def _today(self) -> ImageRun:
@@ -229,25 +237,40 @@ class InspectionService:
         done = []
         for images, owner in items:
             kept: list[tuple[str, Record]] = []
-            for image in images:
-                inspection = next(stream)
-                with self._writing, acting_as(owner):
-                    record = self._open.keep(inspector, image, inspection)
-                    kept.append((self._open.name, record))
-                    self._metrics.inspected(outcome(record))
-                    self._publishers.publish(record)
-                send_soon(image)
-                send_soon(self.runs / self._open.name)
-            done.append(
-                [
-                    listed
-                    for run, rows in itertools.groupby(kept, key=lambda each: each[0])
-                    for listed in self._store.add(run, [record for _, record in rows], owner)
-                ]
-            )
+            try:
+                for image in images:
+                    inspection = next(stream)
+                    with self._writing, acting_as(owner):
+                        try:
+                            record = self._open.keep(inspector, image, inspection)
+                        except AnomalistError:
+                            kept += self._stored(inspection.record.source)
+                            raise
+                        kept.append((self._open.name, record))
+                        self._metrics.inspected(outcome(record))
+                        self._publishers.publish(record)
+                    send_soon(image)
+                    send_soon(self.runs / self._open.name)
+            finally:  # what was stored before something failed is listed, too
+                done.append(self._list(kept, owner))
         with contextlib.suppress(StopIteration):
             next(stream)
         return done
+
+    def _stored(self, source: str) -> list[tuple[str, Record]]:
+        """What is stored of a picture, though its entry of the audit log could not be written."""
+        with contextlib.suppress(AnomalistError):
+            records = ImageRunFolder(self.runs / self._open.name).records_of([source])
+            return [(self._open.name, record) for record in records]
+        return []
+
+    def _list(self, kept: Sequence[tuple[str, Record]], owner: str) -> list[Inspected]:
+        """List stored records, each with the name of its run."""
+        return [
+            listed
+            for run, rows in itertools.groupby(kept, key=lambda each: each[0])
+            for listed in self._store.add(run, [record for _, record in rows], owner)
+        ]
 
     def _adopt(self, server: str) -> None:
         """List, and write into the audit log, what an earlier process stored when it was killed."""

@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -163,11 +163,11 @@ class Jobs:
                 raise NotFoundError(f"There is no job {id[:32]}.")
             return _job(row)
 
-    def latest(self, most: int = 50, kind: str = "") -> list[Job]:
-        """The newest jobs first."""
+    def latest(self, most: int = 50, kinds: Sequence[str] = ()) -> list[Job]:
+        """The newest jobs first; without ``kinds`` of every kind."""
         asked = select(JobRow).order_by(JobRow.created.desc()).limit(most)
-        if kind:
-            asked = asked.where(JobRow.kind == kind)
+        if kinds:
+            asked = asked.where(JobRow.kind.in_(kinds))
         with self._database.session() as session:
             return [_job(row) for row in session.scalars(asked)]
 

@@ -204,7 +204,7 @@ def _add_resources(server: MCPServer, session: _Session) -> None:
     def picture_of(number: str, *, marked: bool) -> bytes:
         with _telling(session, ResourceError):
             records = session.subject.records
-            if not number.isdigit() or not 1 <= int(number) <= len(records):
+            if not number.isdecimal() or not 1 <= int(number) <= len(records):
                 raise DataError(f"There is no picture {number}; 1 to {len(records)} are open.")
             return _as_png(session.subject, int(number) - 1, marked=marked)
 

@@ -55,6 +55,7 @@ from anomalist.server.routes.scenes import (
 from anomalist.server.services import Services
 from anomalist.types.common import SEVERITIES
 from anomalist.types.image import Kind, Record
+from anomalist.vision.media.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -227,13 +228,13 @@ def _entry_of(services: Services, caller: Caller, record: Record) -> str:
 def learn_page(services: ServicesOf, caller: AnyCaller) -> Response:
     """Drop normals, see progress, outliers and the promise."""
     _allow(caller, "work")
-    jobs = [job for job in services.jobs.latest(20) if job.kind in LEARNING]
     return render(
         "learn.html.j2",
         caller,
         "Learn",
         learned=list_learned(caller),
-        jobs=jobs,
+        jobs=services.jobs.latest(20, LEARNING),
+        suffixes=sorted(IMAGE_SUFFIXES),
         roots=[str(root) for root in services.config.roots],
         reasons=get_model(services, caller),
         models=list_models(caller),
@@ -250,7 +251,7 @@ def watch_page(services: ServicesOf, caller: AnyCaller) -> Response:
         cameras=services.cameras.all(),
         addresses=services.cameras.addresses,
         scenes=_learned(caller, "scene"),
-        jobs=services.jobs.latest(30, "triage"),
+        jobs=services.jobs.latest(30, ("triage",)),
         roots=[str(root) for root in services.config.roots],
     )
 
@@ -305,8 +306,10 @@ def rules_page(
 
 def _runs(services: Services) -> list[str]:
     """Names of the newest runs, of pictures and of clips."""
-    triaged = [str(job.result["run"]) for job in services.jobs.latest(30, "triage") if "run" in job.result]
-    return [*triaged, *(name for name, _, _ in services.store.runs(20))][:20]
+    triaged = [job for job in services.jobs.latest(30, ("triage",)) if "run" in job.result]
+    times = {str(job.result["run"]): job.finished or job.created for job in triaged}
+    times |= {name: time for name, _, time in services.store.runs(20)}
+    return sorted(times, key=lambda name: times[name], reverse=True)[:20]
 
 
 @router.get("/audit")

@@ -86,16 +86,16 @@ class InspectionStore:
             session.commit()
         return added
 
-    def adopt(self, run: str, folder: Path) -> int:
+    def adopt(self, run: str, folder: Path, owner: str = "") -> int:
         """Add what a run folder holds and the database doesn't: a process was killed between the two.
 
-        Returns how many.
+        Returns how many. ``owner`` is who asked for them, where that is known.
         """
         records = ImageRunFolder(folder).records()
         with self._database.session() as session:
             known = set(session.scalars(select(InspectionRow.id).where(InspectionRow.run == run)))
         missing = [record for record in records if inspection_id(run, record) not in known]
-        self.add(run, missing, "")
+        self.add(run, missing, owner)
         return len(missing)
 
     def restore(self, run: str, folder: Path) -> None:

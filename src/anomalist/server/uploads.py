@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from anomalist.server.config import ServerConfig
 from anomalist.server.problems import ForbiddenError, NotFoundError, RequestError, UnavailableError
-from anomalist.storage.files import staged_file, staged_folder
+from anomalist.storage.files import is_full, staged_file, staged_folder
 from anomalist.vision.media.images import IMAGE_SUFFIXES
 from anomalist.vision.media.sources import VIDEO_SUFFIXES
 
@@ -48,26 +49,23 @@ class Uploads:
         """Keep pictures of several products, each named ``…/product/picture.png``.
 
         Returns a folder with a folder for each product, named after its content: the same pictures again are
-        the same folder. Raises RequestError as `keep_picture` does, and for a picture of no product.
+        the same folder. Raises RequestError as `keep_picture` does, for a picture of no product, and for
+        two products of one name.
         """
-        kept: dict[tuple[str, str], Path] = {}
-        for name, file in files:
-            parts = [part for part in re.split(r"[\\/]", name) if part]
-            if len(parts) < 2 or not (product := safe_name(parts[-2])).strip("."):
-                raise RequestError(
-                    f"{safe_name(name)} belongs to no product.",
-                    "Upload a folder with a folder for each product.",
-                )
-            picture = self.keep_picture(name, file)
-            kept[product, f"{picture.parent.name[:12]}-{picture.name}"] = picture
-        if len({product for product, _ in kept}) < 2:
+        folders = [_folder_of(name) for name, _ in files]
+        products = _product_names(folders)
+        if len(products) < 2:
             raise RequestError(
                 "These are pictures of one product.", "Learn it by itself: POST /v1/jobs/learn"
             )
+        kept: dict[tuple[str, str], Path] = {}
+        for folder, (name, file) in zip(folders, files, strict=True):
+            picture = self.keep_picture(name, file)
+            kept[products[folder], f"{picture.parent.name[:12]}-{picture.name}"] = picture
         digest = hashlib.sha256("\n".join(sorted("/".join(each) for each in kept)).encode()).hexdigest()
         target = self.folder / "products" / digest[:32]
         if not target.is_dir():
-            with _room_for("The products"), staged_folder(target) as staged:
+            with _writing("The products"), staged_folder(target) as staged:
                 for (product, name), picture in kept.items():
                     (staged / product).mkdir(exist_ok=True)
                     try:
@@ -93,22 +91,57 @@ class Uploads:
         target = self.folder / sha256[:2] / sha256[:32] / safe
         if not target.is_file():
             file.seek(0)
-            with _room_for(safe):
+            with _writing(safe):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with staged_file(target) as staged, staged.open("wb") as out:
                     shutil.copyfileobj(file, out, _PIECE)
         return target
 
 
+def _folder_of(name: str) -> tuple[str, ...]:
+    """The folders that a picture of a product is named with, the product's own last."""
+    parts = [part for part in re.split(r"[\\/]", unicodedata.normalize("NFC", name)) if part.strip(" .")]
+    if len(parts) < 2:
+        raise RequestError(
+            f"{safe_name(name)} belongs to no product.", "Upload a folder with a folder for each product."
+        )
+    return tuple(parts[:-1])
+
+
+def _product_names(folders: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """The name of each product: that of its folder, behind those of as many above it as tell all apart.
+
+    Raises RequestError where none do, on a file system that doesn't tell upper from lower case either.
+    """
+    several = sorted(set(folders))
+    twins: list[str] = []
+    for depth in range(1, max(map(len, several)) + 1):
+        names = {folder: safe_name("-".join(folder[-depth:])) for folder in several}
+        times = Counter(name.casefold() for name in names.values())
+        twins = [name for name in names.values() if times[name.casefold()] > 1]
+        if not twins:
+            return names
+    raise RequestError(
+        f"Two products would have the name {twins[0]}.",
+        "Rename the folder of one: products are named after it.",
+    )
+
+
 @contextmanager
-def _room_for(what: str) -> Iterator[None]:
-    """Raise UnavailableError where the disk doesn't take what is uploaded."""
+def _writing(what: str) -> Iterator[None]:
+    """Raise UnavailableError where what is uploaded can't be written."""
     try:
         yield
     except OSError as error:
-        raise UnavailableError(
-            f"{what} can't be kept: {error.strerror or error}.", "Whoever runs the server has to make room."
-        ) from error
+        raise not_kept(what, error) from error
+
+
+def not_kept(what: str, error: OSError) -> UnavailableError:
+    """Say in words that what is uploaded can't be written."""
+    mended = "make room" if is_full(error) else "see that its folder can be written"
+    return UnavailableError(
+        f"{what} can't be kept: {error.strerror or error}.", f"Whoever runs the server has to {mended}."
+    )
 
 
 def safe_name(name: str) -> str:

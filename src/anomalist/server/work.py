@@ -254,7 +254,7 @@ class JobWork:
                 done += 1
                 report("inspecting", done, len(images))
             page = run.write_report()
-        self._store.adopt(name, self._runs / name)
+        self._store.adopt(name, self._runs / name, job.owner)
         return {"run": name, "pictures": len(images), "report": page.name}
 
     def _triage(self, job: Job, report: Report) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,21 +46,36 @@ class ArtifactManifest(Frozen):
 
 
 ManifestT = TypeVar("ManifestT", bound=ArtifactManifest)
+_MOST_BYTES = 240  # of a name: file systems take 255
 
 
 def profile_path(name: str | Path) -> Path:
     """Where an artefact lives: a plain name under ``ANOMALIST_HOME``, anything with a slash is a folder.
 
-    Raises ProfileError for a name that can't be one.
+    A name is composed (NFC), however it was typed. Raises ProfileError for a name that can't be one.
     """
     text = str(name)
     if isinstance(name, Path) or "/" in text or os.sep in text or text.startswith("."):
         return Path(name)
-    if not re.fullmatch(r"\w[\w .+-]{0,99}", text):
+    plain = unicodedata.normalize("NFC", text)
+    # Marks belong to the letters of many scripts, and are none themselves.
+    letters = "".join(each for each in plain if unicodedata.category(each)[0] != "M")
+    if not re.fullmatch(r"\w[\w .+-]*", letters) or letters[0] != plain[0]:
         raise ProfileError(
             f"{text!r} is not a profile name.", "Use letters, digits, '-', '_', '+', '.', or give a folder."
         )
-    return Settings().profiles / text
+    if len(plain) > 100 or len(plain.encode()) > _MOST_BYTES:
+        raise ProfileError(
+            f"{text!r} is not a profile name: it is too long.",
+            f"Use 100 characters at most, and no more than {_MOST_BYTES} bytes of UTF-8.",
+        )
+    return Settings().profiles / plain
+
+
+def composed(folder: Path) -> Path:
+    """The same folder by its composed name, where it has one: some file systems list decomposed names."""
+    same = folder.with_name(unicodedata.normalize("NFC", folder.name))
+    return same if same.is_dir() else folder
 
 
 def profile_name(profile: str | Path) -> str:

@@ -15,11 +15,13 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from anomalist.errors import DataError
+
+_TRIES = 5  # to open a file that others replace; some file systems can't tell whether it was
 
 
 def write_atomically(target: Path, content: str | bytes) -> Path:
@@ -150,20 +152,45 @@ def open_rows(folder: Path, name: str) -> BinaryIO:
     DataError
         If the folder is a file, can't be written, or another process writes to it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / name).open("ab", buffering=0)  # unbuffered: nothing half written at exit
-    except (FileExistsError, NotADirectoryError) as error:
-        raise DataError(f'"{folder}" is not a folder.', "Name a folder for the results.") from error
-    except OSError as error:
-        raise write_error(folder, error) from error
-    try:
-        _lock(file, folder)
-        _truncate_partial_row(file, folder / name)
-    except BaseException:
-        file.close()
-        raise
+    for left in reversed(range(_TRIES)):
+        file = _open_to_append(folder, name)
+        try:
+            _lock(file, folder)
+            if _is_at(file, folder / name) or not left:
+                _truncate_partial_row(file, folder / name)
+                break
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # another process put a new file there: rows would be written to one without a name
     return file
+
+
+def replace_rows(file: BinaryIO, path: Path, rows: str) -> BinaryIO:
+    """Write a JSON Lines file again; returns it, opened and locked as by `open_rows`.
+
+    Nobody else can write to it meanwhile. Raises DataError when it can't be written; the old one stays then,
+    as it was opened.
+
+    Parameters
+    ----------
+    file : the old one, from `open_rows`; it is closed.
+    """
+    if sys.platform == "win32":
+        file.close()  # an open file can't be replaced there, and none is locked
+        write_atomically(path, rows)
+        return open_rows(path.parent, path.name)
+    with ExitStack() as opened:
+        try:
+            with staged_file(path) as staged:
+                staged.write_bytes(rows.encode("utf-8", "backslashreplace"))
+                new = opened.enter_context(staged.open("ab", buffering=0))
+                _lock(new, path.parent)  # before it has its name
+        except OSError as error:
+            raise write_error(path, error) from error
+        opened.pop_all()
+    file.close()
+    return new
 
 
 def read_rows(path: Path) -> list[tuple[int, bytes]]:
@@ -197,9 +224,14 @@ def append_row(file: BinaryIO, row: bytes, folder: Path) -> None:
         raise
 
 
+def is_full(error: OSError) -> bool:
+    """Whether something can't be written because there is no room for it."""
+    return error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
 def write_error(path: Path, error: OSError) -> DataError:
     """Say in words that a place can't be written to."""
-    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if is_full(error):
         return DataError(
             f'The disk is full: "{path}" can\'t be written ({error.strerror}).',
             "Make room and run the same command again: what is done stays done.",
@@ -207,6 +239,28 @@ def write_error(path: Path, error: OSError) -> DataError:
     return DataError(
         f'"{path}" can\'t be written: {error.strerror or error}.', "Name a folder that you may write to."
     )
+
+
+def _open_to_append(folder: Path, name: str) -> BinaryIO:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / name).open("ab", buffering=0)  # unbuffered: nothing half written at exit
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(f'"{folder}" is not a folder.', "Name a folder for the results.") from error
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
+    if sys.platform == "win32":
+        return True  # an open file can't be replaced there
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _truncate_partial_row(file: BinaryIO, path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +17,14 @@ from typing import Any, BinaryIO, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from anomalist.errors import DataError
-from anomalist.storage.files import append_row, digest_of, open_rows, read_rows, write_atomically
+from anomalist.storage.files import (
+    append_row,
+    digest_of,
+    open_rows,
+    read_rows,
+    replace_rows,
+    write_atomically,
+)
 from anomalist.types.clip import CLIP_FORMAT, ClipRecord
 from anomalist.types.image import RECORD_FORMAT, Inspection, Record
 
@@ -153,11 +159,8 @@ class RunFolder(Generic[RecordT]):
         locked = self._opened()
         changed = self._records | {record.source: record for record in records}
         rows = "".join(f"{record.model_dump_json()}\n" for record in changed.values())
-        if sys.platform == "win32":
-            locked.close()  # an open file can't be replaced there, and none is locked
-        write_atomically(self.path / self.file_name, rows)
-        self._file, self._records = open_rows(self.path, self.file_name), changed
-        locked.close()  # only now: others could have written between
+        self._file = replace_rows(locked, self.path / self.file_name, rows)
+        self._records = changed
 
     def _opened(self) -> BinaryIO:
         if self._file is None:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from anomalist.errors import DataError
+from anomalist.storage.artifacts import composed
 from anomalist.storage.files import digest_of, file_sha256, staged_folder
 from anomalist.storage.object_store import ObjectStore
 from anomalist.storage.places import PlaceUnreachableError
@@ -290,7 +291,8 @@ class SharedPlace:
                 if key.endswith(".json")
             }
             folders = self._profiles.iterdir() if self._profiles.is_dir() else ()
-            named = {path.name for path in folders if path.is_dir() and not path.name.startswith(".")}
+            own = (path for path in folders if path.is_dir() and not path.name.startswith("."))
+            named = {composed(path).name for path in own}
             self._conflict = ""
             for name in sorted(named | there.keys()):
                 try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anomalist.storage.artifacts import composed
 from anomalist.vision.motion.scene import SCENE_KIND
 from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, product_path
 
@@ -36,7 +37,7 @@ class Learned:
 def learned_folders(place: Path) -> list[Path]:
     """The folders of a home that may hold something learned, by name."""
     entries = sorted(place.iterdir()) if place.is_dir() else []
-    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+    return [composed(path) for path in entries if path.is_dir() and not path.name.startswith(".")]
 
 
 def describe_learned(path: Path) -> Learned:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from anomalist.audit.reading import read_entries
 from anomalist.server import cameras
 from anomalist.server.cameras import Cameras, CameraSession, KeptCamera
-from anomalist.server.database import Database
+from anomalist.server.database import CameraRow, Database
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
@@ -200,3 +200,17 @@ def test_no_address_but_those_of_the_list_is_opened(opened: Open, address: str) 
     nowhere = {"name": "gate", "scene": "nothing", "address": address}
     assert client.post("/v1/cameras", json=nowhere).status_code == 404
     assert client.get("/v1/cameras").json() == []
+
+
+def test_a_run_that_can_not_be_read_keeps_no_other_camera_from_being_told(
+    client: TestClient, home: Path
+) -> None:
+    run = home / "server" / "runs" / "damaged"
+    run.mkdir(parents=True)
+    (run / "clips.jsonl").write_text("{}\n")
+    common = {"scene": "yard", "address": "a", "owner": "me", "wanted": False, "state": "stopped", "note": ""}
+    with client.app.state.services.database.session() as session:  # type: ignore[attr-defined]
+        for name, of in (("east", "damaged"), ("west", "")):
+            session.add(CameraRow(name=name, run=of, alerts=1, worker="", beat=0.0, changed=0.0, **common))
+        session.commit()
+    assert [about["name"] for what, about in events(client) if what == "camera"] == ["east", "west"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -134,6 +135,23 @@ def test_the_last_admin_stays(server: TestClient) -> None:
     assert server.delete("/v1/accounts/admin").status_code == 409
     assert server.delete("/v1/accounts/viewer").status_code == 204
     assert server.post("/v1/login", json={"name": "viewer", "password": PASSWORD}).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["हिन्दी", "ไม่", "Jörg"])
+def test_people_have_names_of_any_script_however_they_are_typed(server: TestClient, name: str) -> None:
+    typed = unicodedata.normalize("NFD", name)
+    login(server, "admin")
+    body = {"name": typed, "role": "viewer", "password": PASSWORD}
+    assert server.post("/v1/accounts", json=body).status_code == 201
+    assert server.post("/v1/accounts", json={**body, "name": name}).status_code == 409
+    assert server.post("/v1/keys", json={"name": typed, "role": "viewer"}).status_code == 201
+    for given in (name, typed):
+        assert server.patch(f"/v1/accounts/{given}", json={"role": "auditor"}).json()["name"] == name
+    assert server.delete(f"/v1/keys/{name}").status_code == 204
+    assert login(server, typed)["name"] == login(server, name)["name"] == name
+    login(server, "admin")
+    assert server.delete(f"/v1/accounts/{typed}").status_code == 204
+    assert name not in {each["name"] for each in server.get("/v1/accounts").json()}
 
 
 def test_logging_in_by_the_form(server: TestClient) -> None:

@@ -107,6 +107,12 @@ def test_a_run_is_queried_as_on_the_command_line_and_reported(client: TestClient
     assert client.get("/v1/runs").json()[0]["pictures"] == 2
 
 
+def test_a_file_of_a_run_whose_name_is_too_long_is_not_there(client: TestClient) -> None:
+    (found,) = upload(client, ("hole.png", HOLED))
+    for name in ("nothing.png", f"{'検' * 100}.png"):
+        assert client.get(f"/v1/runs/{found['run']}/masks/{name}").status_code == 404
+
+
 def test_paths_are_inspected_in_the_allowed_folders_alone(opened: Open, tmp_path: Path) -> None:
     root = tmp_path / "line"
     root.mkdir()

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from anomalist.errors import AnomalistError
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.cameras import CameraState, KeptCamera
 from anomalist.server.events import event_response, event_text
-from anomalist.server.problems import NotFoundError
 from anomalist.server.routes.scenes import LearnedName, check_scene, get_alerts
 from anomalist.server.services import Services
 from anomalist.types.common import Frozen
@@ -131,6 +131,6 @@ async def follow_cameras(services: ServicesOf, caller: MayView, once: bool = Fal
 def _alerts(services: Services, caller: MayView, camera: KeptCameraStatus) -> dict[str, object] | None:
     try:
         found = get_alerts(services, caller, camera.run)
-    except NotFoundError:
+    except AnomalistError:  # its page says why; the other cameras are told all the same
         return None
     return {"camera": camera.name, **found.model_dump(mode="json", exclude={"clips"})}

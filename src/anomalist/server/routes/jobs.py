@@ -242,7 +242,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[JobStatus]:
     """The newest first."""
-    return [JobStatus.of(job) for job in services.jobs.latest(limit, kind)]
+    return [JobStatus.of(job) for job in services.jobs.latest(limit, (kind,) if kind else ())]
 
 
 @router.get("/{id}", summary="Get a job")

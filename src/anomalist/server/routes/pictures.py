@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -195,7 +196,7 @@ def plain_profile(name: str | None) -> str | None:
         return None
     if "/" in name or "\\" in name or name.startswith(".") or "\x00" in name:
         raise RequestError("A profile is named, not given by its path.")
-    return name
+    return unicodedata.normalize("NFC", name)
 
 
 @router.get("/inspections", summary="List inspected pictures")
@@ -354,6 +355,13 @@ def get_file(
 ) -> FileResponse:
     """A key frame, a short clip or a mask, as records name them."""
     path = resolve_inside(run_folder(services.runs, run) / kind, name)
-    if path.suffix not in _SHOWN or not path.is_file():
+    if path.suffix not in _SHOWN or not _is_file(path):
         raise NotFoundError("There is no such file.")
     return FileResponse(path, media_type=_SHOWN[path.suffix])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from anomalist.agent.models.loading import cached_models
 from anomalist.agent.models.selection import select_model
@@ -25,7 +27,7 @@ from anomalist.report.alerts import rank_alerts
 from anomalist.server import figures
 from anomalist.server.access import MayView, MayWork, ServicesOf
 from anomalist.server.problems import NotFoundError, RequestError
-from anomalist.server.routes.pictures import JPEG, RunName, image
+from anomalist.server.routes.pictures import JPEG, RunName
 from anomalist.server.scene_zones import draw_zones, drawn_zones
 from anomalist.server.services import Services
 from anomalist.server.talks import run_folder
@@ -40,7 +42,11 @@ from anomalist.vision.motion.scene import SCENE_KIND, Zone
 
 router = APIRouter(tags=["profiles and scenes"])
 
-LearnedName = Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]
+LearnedName = Annotated[
+    str,
+    Field(pattern=r"^\w[\w .+-]{0,99}$"),  # \w holds the marks of letters here
+    AfterValidator(partial(unicodedata.normalize, "NFC")),
+]
 
 
 class LearnedSummary(Frozen):
@@ -178,10 +184,14 @@ def list_models(_: MayView) -> list[ModelRow]:
 
 
 @router.get("/scenes/{name}/picture", summary="A frame of a scene", response_class=Response, responses=JPEG)
-def get_scene_picture(_: MayView, name: LearnedName) -> Response:
+def get_scene_picture(request: Request, _: MayView, name: LearnedName) -> Response:
     """Of the footage that it was learned from, as JPEG."""
     check_scene(name)
-    return image(figures.scene_jpeg(name), "image/jpeg")
+    tag = f'"{SCENE_KIND.read_manifest(profile_path(name)).digest}"'
+    headers = {"cache-control": "private, no-cache", "etag": tag}  # the scene may be learned again
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(figures.scene_jpeg(name), media_type="image/jpeg", headers=headers)
 
 
 @router.get("/scenes/{name}/zones", summary="The zones of a scene")

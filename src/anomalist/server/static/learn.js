@@ -1,6 +1,7 @@
 // Forms that begin a job, its progress, and what came out of it.
 import { api, dropZone, element, followJob, sayError } from "/static/app.js";
 
+const MOST_NAMED = 5; // of the files that are left out
 const percent = (share) => `${(100 * share).toPrecision(2).replace(/\.0+$/, "")} %`;
 
 function outcome(form, job) {
@@ -28,7 +29,7 @@ function outcome(form, job) {
     location.assign(`/watch/${result.run}`);
     return;
   }
-  for (const reason of result.skipped ?? []) lines.push(element("p", { className: "note", textContent: `Skipped ${reason}` }));
+  for (const reason of result.skipped ?? result.products?.flatMap((each) => each.skipped) ?? []) lines.push(element("p", { className: "note", textContent: `Skipped ${reason}` }));
   place.replaceChildren(...lines);
 }
 
@@ -41,29 +42,40 @@ several?.addEventListener("change", () => {
   zone.querySelector("label b").textContent = several.checked ? "Choose the folder above the products" : "Drop good pictures here";
   zone.querySelector("label span").textContent = several.checked ? "one folder inside it for each product" : "or choose files";
 });
+const nameOf = (file) => file.webkitRelativePath || file.name;
+const isHidden = (file) => nameOf(file).split("/").some((part) => part.startsWith("."));
+// By the ending of its name, as the server looks at folders: browsers don't know the type of every picture.
+const isPicture = (file) => !isHidden(file) && several.dataset.suffixes.split(" ").some((suffix) => file.name.toLowerCase().endsWith(suffix));
 
 for (const form of document.querySelectorAll("form[data-kind]")) {
   const hint = form.querySelector(".drop .note");
   const promise = form.querySelector(".promise");
   const button = form.querySelector("button.main");
-  dropZone(form.querySelector(".drop"), (files) => {
-    hint.textContent = `${files.length} chosen.`;
-    if (promise && files.length) {
-      promise.textContent = `${files.length} pictures, if all are of different objects, support false-alarm rates from ${percent(1 / (files.length + 1))} up${files.length < 19 ? "; the default of 5 % needs 19" : ""}.`;
+  const input = form.querySelector("input[type=file]");
+  const ofProducts = () => Boolean(several?.checked && form.contains(several));
+  const tell = () => {
+    const files = [...input.files];
+    const left = ofProducts() ? files.filter((file) => !isPicture(file)) : [];
+    hint.textContent = `${files.length - left.length} chosen.`;
+    if (left.length) {
+      const more = left.length > MOST_NAMED ? ` and ${left.length - MOST_NAMED} more` : "";
+      hint.textContent += ` Left out, as hidden or not named like a picture: ${left.slice(0, MOST_NAMED).map(nameOf).join(", ")}${more}.`;
     }
-  });
+    if (!promise) return;
+    promise.textContent = ofProducts() || !files.length ? "" : `${files.length} pictures, if all are of different objects, support false-alarm rates from ${percent(1 / (files.length + 1))} up${files.length < 19 ? "; the default of 5 % needs 19" : ""}.`;
+  };
+  dropZone(form.querySelector(".drop"), tell);
+  if (form.contains(several)) several.addEventListener("change", () => { if (input.files.length) tell(); });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = new FormData(form);
     for (const [name, value] of [...body.entries()]) {
       if (value === "" || (value instanceof File && !value.size && !value.name)) body.delete(name);
     }
-    const products = several?.checked && form.contains(several);
+    const products = ofProducts();
     if (products && body.has("files")) {
       body.delete("files");
-      for (const file of form.querySelector("input[type=file]").files) {
-        if (file.type.startsWith("image/")) body.append("files", file, file.webkitRelativePath || file.name);
-      }
+      for (const file of input.files) if (isPicture(file)) body.append("files", file, nameOf(file));
     }
     button.disabled = true;
     try {
