@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import message_of, shown_address, station_name
+from anomalist.publishing.message import message_of, station_name
 from anomalist.publishing.publishers import Publishers, open_publisher
 from anomalist.streaming import AlertState, LiveAlert
 from anomalist.types.common import Label
 from anomalist.types.image import Record
+from anomalist.vision.media.sources import host_only
 from anomalist.vision.profile import Profile
 from tests.cli.running import run
 from tests.pictures import holed, write
@@ -145,6 +146,9 @@ def test_an_unknown_address_stops_before_anything_is_done() -> None:
         "mqtt://me:hunter2222",
         "https://me:hunter/2222@host/hook",
         "https://me:2222#hunter@host/hook",
+        "https://me:2222/hunter@host/hook",
+        "https://me:2222?hunter@host",
+        "https://me:hunter@x/2222@host/hook",
         "http://host:port/hunter2222",
         "opc.tcp://me:hunter2222@host:0/",
     ],
@@ -170,5 +174,5 @@ def test_a_password_that_is_percent_encoded_and_an_at_in_a_web_page_are_fine() -
 
 
 def test_what_is_shown_of_an_address_tells_receivers_apart() -> None:
-    assert shown_address("https://me:secret@host:8443/hook") == "https://…@host:8443"
-    assert shown_address("opc.tcp://[::1]:4840/") == "opc.tcp://[::1]:4840"
+    assert host_only("https://me:secret@host:8443/hook") == "https://…@host:8443"
+    assert host_only("opc.tcp://[::1]:4840/") == "opc.tcp://[::1]:4840"

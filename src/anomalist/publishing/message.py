@@ -7,7 +7,7 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import SEVERITIES, Frozen, Label
 from anomalist.types.image import Record
+from anomalist.vision.media.sources import ENCODE_HELP, address_parts, host_only
 
 if TYPE_CHECKING:
     from anomalist.streaming import LiveAlert
@@ -141,32 +142,9 @@ def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
 def split_address(address: str) -> SplitResult:
     """The parts of the address of a receiver.
 
-    Raises DataError, which shows no password, where its port is none or an "@" comes after "#", "/" or "?":
-    these end the host, so that a password with one of them is taken for a host and its port.
+    Raises DataError, which shows no password, where it can't be read for sure.
     """
-    try:
-        parts = urlsplit(address)
-        sound = parts.port != 0
-    except ValueError:
-        sound = False
-    if sound:
-        behind = parts.fragment
-        if parts.scheme not in ("http", "https"):  # "@" is fine in the path of a web page
-            behind += parts.path + parts.query
-        sound = "@" not in behind
-    if not sound:
-        raise DataError(
-            f"{shown_address(address)} can't be read as an address.",
-            "A port is a number from 1 to 65535. Special characters of a password are percent-encoded: "
-            "# as %23, / as %2F, ? as %3F, @ as %40, % as %25.",
-        )
+    parts = address_parts(address)
+    if parts is None:
+        raise DataError(f"{host_only(address)} can't be read as an address.", ENCODE_HELP)
     return parts
-
-
-def shown_address(address: str) -> str:
-    """An address without user, password and path, which may be secrets; also one that can't be read."""
-    start = address.find("://") + 3 if "://" in address else 0
-    _, at, host = address[start:].rpartition("@")
-    host = re.split("[/?#]", host, maxsplit=1)[0]
-    # What is no port may be a password without its host.
-    return address[:start] + ("…@" if at else "") + re.sub(r":(?!\d+$)[^\]]*$", "", host)

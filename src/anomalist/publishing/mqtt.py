@@ -17,8 +17,9 @@ from urllib.parse import unquote
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, shown_address, split_address
+from anomalist.publishing.message import ResultMessage, split_address
 from anomalist.publishing.outbox import DeliveryError, Outbox
+from anomalist.vision.media.sources import host_only
 
 DISCOVERY = "homeassistant"
 """Prefix under which Home Assistant looks for devices."""
@@ -49,7 +50,7 @@ class MqttPublisher:
         parts = split_address(address)
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise DataError(
-                f"{shown_address(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX."
+                f"{host_only(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX."
             )
         self._host, secure = parts.hostname, parts.scheme == "mqtts"
         self._port = parts.port or (8883 if secure else 1883)

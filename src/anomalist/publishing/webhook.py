@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, shown_address, split_address
+from anomalist.publishing.message import ResultMessage, split_address
 from anomalist.publishing.outbox import DeliveryError, Outbox
+from anomalist.vision.media.sources import host_only
 
 SIGNATURE, TIMESTAMP, MESSAGE_ID = "X-Anomalist-Signature", "X-Anomalist-Timestamp", "X-Anomalist-Id"
 """Headers: "sha256=" and the hex HMAC of "TIMESTAMP.BODY"; seconds since 1970; the id of the message."""
@@ -39,7 +40,7 @@ class Webhook:
         parts = split_address(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise DataError(
-                f"{shown_address(address)} is no web address.", "A webhook begins with http:// or https://."
+                f"{host_only(address)} is no web address.", "A webhook begins with http:// or https://."
             )
         self._address, self._secret = address, secret.encode()
         shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
