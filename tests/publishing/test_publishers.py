@@ -13,10 +13,12 @@ from anomalist.errors import DataError
 from anomalist.publishing.message import message_of, station_name
 from anomalist.publishing.publishers import Publishers, open_publisher
 from anomalist.streaming import AlertState, LiveAlert
+from anomalist.types.clip import ClipRecord, ClipVerdict
 from anomalist.types.common import Label
 from anomalist.types.image import Record
 from anomalist.vision.media.sources import host_only
 from anomalist.vision.profile import Profile
+from tests.agent.event_cases import make_event
 from tests.cli.running import run
 from tests.pictures import holed, write
 from tests.publishing.test_mqtt import free_port
@@ -60,6 +62,34 @@ def test_a_sign_of_life_is_published_as_the_stream_stands(
 ) -> None:
     message = message_of(sign_of_life().replace(state=state, label=label, why=why), "yard")
     assert (message.label, message.text, message.error) == (label, text, error)
+
+
+def test_a_sign_of_life_during_an_event_tells_how_bad_it_is() -> None:
+    worst = make_event(severity=3, score=2.5)
+    alert = sign_of_life().replace(label="anomalous", worst=worst)
+    message = message_of(alert, "yard")
+    assert (message.label, message.severity, message.severity_level) == ("anomalous", "major", 3)
+    assert (message.score, message.defect, message.text) == (2.5, worst.kind, worst.caption.text)
+    opened = message_of(alert.replace(state="opened", event=worst, worst=None), "yard")
+    assert message.id != opened.id and "E1" in opened.id
+
+
+@pytest.mark.parametrize(
+    ("label", "severity"), [("normal", ("none", 0)), ("undecided", (None, None)), (None, (None, None))]
+)
+def test_what_is_normal_has_no_severity_and_that_of_what_is_not_decided_is_not_known(
+    label: Label | None, severity: tuple[str | None, int | None]
+) -> None:
+    verdict = None if label is None else ClipVerdict(label=label)
+    results = [
+        sign_of_life().replace(label=label),
+        ClipRecord(source="a.mp4", status="ok").replace(verdict=verdict),
+    ]
+    if label is not None:
+        results.append(Record(source="a.png", status="ok", label=label, severity=0))
+    for result in results:
+        message = message_of(result, "yard")
+        assert (message.severity, message.severity_level) == severity
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult
 
 from pydantic import Field
@@ -34,7 +34,7 @@ class ResultMessage(Frozen):
     source: str
     time: str | None = Field(description="UTC, ISO 8601")
     label: Label | None = Field(description="None where it could not be judged")
-    severity: str | None
+    severity: str | None = Field(description="None where nobody knows")
     severity_level: int | None = Field(description="0 none to 4 critical")
     score: float | None
     p_value: float | None = None
@@ -90,8 +90,7 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             source=result.source,
             time=result.time,
             label=result.label,
-            severity=None if worst is None else SEVERITIES[worst.severity],
-            severity_level=None if result.label is None else (worst.severity if worst else 0),
+            **_graded(result.label, None if worst is None else worst.severity),
             score=max((event.score for event in result.events), default=None),
             defect=None if worst is None else worst.kind,
             regions=len(result.events),
@@ -106,8 +105,7 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             source=result.source,
             time=result.time,
             label=result.label,
-            severity=None if result.severity is None else SEVERITIES[result.severity],
-            severity_level=result.severity,
+            **_graded(result.label, result.severity),
             score=result.score,
             p_value=result.p_value,
             threshold=result.threshold,
@@ -119,18 +117,25 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
     return _of_alert(result, name)
 
 
+def _graded(label: Label | None, level: int | None) -> dict[str, Any]:
+    """The severity of a result: none of a normal one, not known of one that is not decided and not graded."""
+    known = level if label == "anomalous" else (level or 0) if label == "normal" else (level or None)
+    return {"severity": None if known is None else SEVERITIES[known], "severity_level": known}
+
+
 def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
-    event = alert.event
+    event = alert.event or alert.worst
+    label = alert.label if event is None else "anomalous"
     why = alert.trouble or alert.why
     return ResultMessage(
-        id=f"{alert.camera or alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
+        id=f"{alert.camera or alert.source}#{alert.event.id if alert.event else ''}#{alert.state}"
+        f"#{alert.stream_time}",
         kind="alert",
         station=station,
         source=alert.source,
         time=alert.time,
-        label=alert.label if event is None else "anomalous",
-        severity=None if event is None else SEVERITIES[event.severity],
-        severity_level=None if event is None else event.severity,
+        label=label,
+        **_graded(label, None if event is None else event.severity),
         score=None if event is None else event.score,
         defect=None if event is None else event.kind,
         state=alert.state,
