@@ -62,7 +62,7 @@ class Outbox:
         self._file, self._target, self._deliver, self._complain = file, target, deliver, on_failure
         self._changed = Condition()
         self._ending: float | None = None
-        self._failing = False
+        self._told: set[str] = set()  # what fails since something was delivered
         self.dropped = 0
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class Outbox:
             raise DataError(f"The outbox {self._file} can't be written: {error}.") from error
         if gone > 0:
             self.dropped += gone
-            self._tell("too many messages wait; the oldest are dropped")
+            self._tell("dropped", "too many messages wait; the oldest are dropped")
 
     def waiting(self) -> int:
         """How many messages to this receiver are not delivered yet."""
@@ -152,12 +152,12 @@ class Outbox:
         try:
             self._deliver(id, topic, body)
         except DeliveryError as error:
-            self._tell(str(error))
+            self._tell("failed", str(error))
             if not error.final:
                 return False
             self.dropped += 1
         else:
-            self._failing = False
+            self._told.clear()
         with store:
             store.execute("DELETE FROM messages WHERE number = ?", (number,))
         return True
@@ -174,7 +174,7 @@ class Outbox:
             self._changed.wait_for(lambda: self._ending is not None or ready(), seconds)
             return True
 
-    def _tell(self, reason: str) -> None:
-        if not self._failing:
-            self._failing = True
+    def _tell(self, what: str, reason: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
             self._complain(f"{self._target} did not take a message: {reason}.")
