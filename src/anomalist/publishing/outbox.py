@@ -125,16 +125,17 @@ class Outbox:
         pause = FIRST_PAUSE
         try:
             while True:
-                row = store.execute(
-                    "SELECT number, id, topic, body FROM messages WHERE target = ? ORDER BY number LIMIT 1",
-                    (self._target,),
-                ).fetchone()
-                if row is None:
-                    pause = FIRST_PAUSE
-                    if not self._wait(None, lambda: self._has_message(store)):
+                try:
+                    done = self._deliver_next(store)
+                    if done is None and not self._wait(None, lambda: self._next(store) is not None):
                         return
-                    continue
-                if self._attempt(store, *row):
+                except sqlite3.Error as error:
+                    self._tell("failed", f"the outbox {self._file} can't be used ({error})")
+                    done = False
+                except Exception as error:  # nobody would start this thread again; its words may hold secrets
+                    self._tell("failed", f"it can't be sent ({type(error).__name__})")
+                    done = False
+                if done is not False:
                     pause = FIRST_PAUSE
                 elif not self._wait(pause, lambda: False):
                     return
@@ -143,12 +144,18 @@ class Outbox:
         finally:
             store.close()
 
-    def _has_message(self, store: sqlite3.Connection) -> bool:
-        asked = "SELECT 1 FROM messages WHERE target = ? LIMIT 1"
-        return store.execute(asked, (self._target,)).fetchone() is not None
+    def _next(self, store: sqlite3.Connection) -> tuple[int, str, str, str] | None:
+        """Number, id, topic and body of the message that waits longest."""
+        asked = "SELECT number, id, topic, body FROM messages WHERE target = ? ORDER BY number LIMIT 1"
+        row: tuple[int, str, str, str] | None = store.execute(asked, (self._target,)).fetchone()
+        return row
 
-    def _attempt(self, store: sqlite3.Connection, number: int, id: str, topic: str, body: str) -> bool:
-        """Whether a message is done with: delivered, or refused for good."""
+    def _deliver_next(self, store: sqlite3.Connection) -> bool | None:
+        """Whether the next message is done with: delivered, or refused for good; None where there is none."""
+        row = self._next(store)
+        if row is None:
+            return None
+        number, id, topic, body = row
         try:
             self._deliver(id, topic, body)
         except DeliveryError as error:
