@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ class Webhook:
     def _post(self, id: str, topic: str, body: str) -> None:
         import httpx
 
-        headers = {"Content-Type": "application/json", MESSAGE_ID: id.encode("ascii", "replace").decode()}
+        headers = {"Content-Type": "application/json", MESSAGE_ID: re.sub(r"[^!-~ ]", "?", id).strip()}
         if self._secret:
             now = str(int(time.time()))
             headers |= {TIMESTAMP: now, SIGNATURE: sign(self._secret, now, body)}
