@@ -74,6 +74,12 @@ def test_a_sign_of_life_during_an_event_tells_how_bad_it_is() -> None:
     assert message.id != opened.id and "E1" in opened.id
 
 
+def test_what_is_told_when_a_stream_is_followed_again_has_another_id() -> None:
+    first = sign_of_life().replace(time="2026-12-01T00:01:00.000+00:00")
+    again = first.replace(time="2026-12-02T00:01:00.000+00:00")
+    assert message_of(first).id == message_of(first, "yard").id != message_of(again).id
+
+
 @pytest.mark.parametrize(
     ("label", "severity"), [("normal", ("none", 0)), ("undecided", (None, None)), (None, (None, None))]
 )

@@ -128,8 +128,9 @@ def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
     label = alert.label if event is None else "anomalous"
     why = alert.trouble or alert.why
     return ResultMessage(
+        # Stream time begins anew where a stream is followed again: by the clock each is another one.
         id=f"{alert.camera or alert.source}#{alert.event.id if alert.event else ''}#{alert.state}"
-        f"#{alert.stream_time}",
+        f"#{alert.stream_time}#{alert.time}",
         kind="alert",
         station=station,
         source=alert.source,
