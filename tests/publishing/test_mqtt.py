@@ -207,6 +207,13 @@ def test_each_entity_of_a_station_has_an_id_of_its_own() -> None:
     assert {topic.partition("/")[0] for topic in configs} == {"binary_sensor", "sensor"}
 
 
+def test_stations_of_one_name_on_two_lines_are_two_devices() -> None:
+    every = [discovery(prefix, "tiles") for prefix in ("anomalist", "line1", "line2")]
+    assert len({topic for configs in every for topic in configs}) == 12
+    assert len({config["unique_id"] for configs in every for config in configs.values()}) == 12
+    assert len({str(config["device"]) for configs in every for config in configs.values()}) == 3
+
+
 @pytest.mark.parametrize("address", ["mqtt://", "tcp://host", "host:1883"])
 def test_another_address_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no broker"):

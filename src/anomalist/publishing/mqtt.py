@@ -18,13 +18,15 @@ from urllib.parse import unquote
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, split_address
+from anomalist.publishing.message import ResultMessage, split_address, station_name
 from anomalist.publishing.outbox import DeliveryError, Outbox
 from anomalist.vision.media.sources import host_only
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
+PREFIX = "anomalist"
+"""Of topics, where an address names none."""
 DISCOVERY = "homeassistant"
 """Prefix under which Home Assistant looks for devices."""
 
@@ -53,7 +55,7 @@ class MqttPublisher:
             raise DataError(f"{host_only(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX.")
         self._secure = parts.scheme == "mqtts"
         self._place = parts.hostname, parts.port or (8883 if self._secure else 1883)
-        self._prefix = unquote(parts.path).strip("/") or "anomalist"
+        self._prefix = unquote(parts.path).strip("/") or PREFIX
         if {"+", "#"} & set(self._prefix):
             raise DataError(
                 f"The prefix {self._prefix} of {host_only(address)} can't be that of topics.",
@@ -166,9 +168,11 @@ class _Station:
 
 def discovery(prefix: str, station: str) -> dict[str, dict[str, Any]]:
     """Discovery messages of Home Assistant for a station, by their topic between prefix and "/config"."""
+    # Stations of one name under two prefixes, as of two lines, are two devices.
+    name = f"anomalist_{station}" if prefix == PREFIX else f"anomalist_{station_name(prefix)}_{station}"
     device = {
-        "identifiers": [f"anomalist_{station}"],
-        "name": f"anomalist {station}",
+        "identifiers": [name],
+        "name": f"{prefix} {station}",
         "manufacturer": "anomalist",
         "sw_version": __version__,
     }
@@ -179,9 +183,9 @@ def discovery(prefix: str, station: str) -> dict[str, dict[str, Any]]:
         "device": device,
     }
 
-    def entity(kind: str, name: str, shown: str, template: str, **more: str) -> tuple[str, dict[str, Any]]:
-        about = {"name": shown, "unique_id": f"anomalist_{station}_{name}", "value_template": template}
-        return f"{kind}/anomalist_{station}/{name}", {**common, **about, **more}
+    def entity(kind: str, what: str, shown: str, template: str, **more: str) -> tuple[str, dict[str, Any]]:
+        about = {"name": shown, "unique_id": f"{name}_{what}", "value_template": template}
+        return f"{kind}/{name}/{what}", {**common, **about, **more}
 
     severity = "{{ value_json.severity or ('none' if value_json.label == 'normal' else 'unknown') }}"
     anomalous = "{{ 'ON' if value_json.label == 'anomalous' else 'OFF' }}"
