@@ -42,6 +42,9 @@ def test_what_could_not_be_judged_is_no_normal_result() -> None:
     failed = Record(source="a.png", status="error", error="It is no picture.")
     message = message_of(failed)
     assert (message.label, message.severity_level, message.error) == (None, None, "It is no picture.")
+    clip = ClipRecord(source="a.mp4", status="error", error="It is no video.")
+    for each in (message, message_of(clip)):
+        assert (each.regions, each.score) == (None, None), "not counted is not none"
     trouble = LiveAlert(state="trouble", source="cam", stream_time=1, time="t", trouble="black")
     assert message_of(trouble, "yard").label is None
 

@@ -93,7 +93,7 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             **_graded(result.label, None if worst is None else worst.severity),
             score=max((event.score for event in result.events), default=None),
             defect=None if worst is None else worst.kind,
-            regions=len(result.events),
+            regions=len(result.events) if result.judged else None,
             text=None if worst is None else worst.caption.text,
             error=result.error,
         )
@@ -110,7 +110,7 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             p_value=result.p_value,
             threshold=result.threshold,
             defect=result.kind,
-            regions=len(result.regions),
+            regions=len(result.regions) if result.judged else None,
             text=result.claims[0].text if result.claims else None,
             error=result.error,
         )
