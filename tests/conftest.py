@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # before they start: threads of parallel tests would fight
+# Before numpy loads: threads of parallel tests would fight, and sums that are split over threads otherwise
+# than in the processes that a test starts differ in the fifth digit.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as in `connected`; Ray reads it when it is imported
 
+import numpy as np
 from hypothesis import settings
 
 from anomalist.pipeline import learn

@@ -11,6 +11,7 @@ from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError
 from anomalist.streaming import LiveAlert, StreamTriage
 from anomalist.triage import Triage
+from anomalist.types.clip import Event
 from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
 from anomalist.vision.motion.scene import Scene, Zone
@@ -110,6 +111,49 @@ def test_a_sign_of_life_says_how_the_stream_stands(
             assert alert.trouble is None
     assert standing[True] == {(label, why)}
     assert standing[False] == (set() if begins is None else {("normal", None)})
+
+
+def test_a_sign_of_life_during_an_event_holds_what_is_known_of_it_by_then(
+    street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.streaming._HEARTBEAT_SECONDS", 0.5)
+    alerts = followed(street, make_film(14, RUNNER, people=31))
+    (opened,) = [alert.event for alert in alerts if alert.state == "opened"]
+    (closed,) = [alert.event for alert in alerts if alert.state == "closed"]
+    signs = [alert for alert in alerts if alert.state == "watching"]
+    during = [alert.worst for alert in signs if alert.label == "anomalous"]
+    assert opened is not None and closed is not None and during
+    for worst in during:
+        assert worst is not None and worst.id == opened.id
+        assert opened.score <= worst.score <= closed.score and worst.severity >= 1
+    assert all("worst" not in alert.model_dump() for alert in signs if alert.label == "normal")
+
+
+class AtOnce:
+    """An opinion on each event as soon as it is asked for."""
+
+    def __init__(self) -> None:
+        self.done: list[Event] = []
+
+    def submit(self, event: Event) -> None:
+        self.done.append(event.replace(opinion="Somebody runs."))
+
+    def finished(self) -> list[Event]:
+        done, self.done = self.done, []
+        return done
+
+
+def test_a_sign_of_life_keeps_the_opinion_of_a_model_on_what_is_open(
+    street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anomalist.streaming._HEARTBEAT_SECONDS", 0.5)
+    follower = follower_of(street)
+    follower.opinions = AtOnce()  # type: ignore[assignment]
+    alerts = [
+        alert for frame in make_film(14, RUNNER, people=31).frames() for alert in follower.alerts_for(frame)
+    ]
+    told = [alert for alert in alerts if alert.worst is not None]
+    assert told and all(alert.worst is not None and alert.worst.opinion for alert in told[1:])
 
 
 def test_a_stream_that_begins_late_is_not_normal_before_a_frame_was_judged(

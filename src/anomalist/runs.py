@@ -234,7 +234,11 @@ class AlertRecorder:
         """
         if alert.state == "opened" and alert.event is not None:
             camera = "" if alert.camera is None else f"{alert.camera}-"
-            name = f"frames/{camera}{alert.event.id}-{alert.event.start:.0f}s.jpg"
+            stem, number = f"frames/{camera}{alert.event.id}-{alert.event.start:.0f}s", 1
+            name = f"{stem}.jpg"
+            while (self._out / name).exists():  # of the same stream, when it was followed before
+                number += 1
+                name = f"{stem}-{number}.jpg"
             write_atomically(self._out / name, render_event_images(recent, alert.event).frame)
             alert = alert.replace(event=alert.event.replace(key_frame=name))
         append_row(self._file, alert.model_dump_json().encode(), self._out)

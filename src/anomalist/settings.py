@@ -7,6 +7,14 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+THREAD_VARIABLES = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+"""Variables that processes are given before they load numpy and torch, unless a person set them.
+
+OpenMP's threads wait asleep, and BLAS uses one thread. By default both wait actively: numpy and scipy bring
+an OpenBLAS each, whose threads and those of OpenMP keep each other from the cores that they have in common.
+Learning takes nearly twice the time then, and beside another program everything takes several times as long.
+"""
+
 
 def _default_home() -> Path:
     import platform

@@ -70,6 +70,12 @@ class LiveAlert(Frozen):
     why: str | None = Field(
         None, description="why a camera is lost or has ended early, or why how it stands is not decided"
     )
+    worst: Event | None = Field(
+        None,
+        description='of the events that are open ("watching", "recovered"): as measured so far, or as a '
+        "model's opinion on it left it",
+        exclude_if=lambda event: event is None,
+    )
 
 
 class StreamTriage:
@@ -258,8 +264,14 @@ class StreamTriage:
         why = moment.trouble or (f"{moment.kind} picture, unlike what was learned" if moment.kind else None)
         if not moment.judged:
             return alert.replace(why=why)
-        if any(line.number is not None for line in self._every()):
-            return alert.replace(label="anomalous")
+        known = [
+            line.updated or self._graded(self._event(line, stretch))
+            for line in self._every()
+            if line.number is not None and (stretch := line.machine.open) is not None
+        ]
+        if known:
+            worst = max(known, key=lambda event: (event.severity, event.score))
+            return alert.replace(label="anomalous", worst=worst)
         return alert.replace(label="undecided" if why else "normal", why=why)
 
     def _open(self, line: _Followed, time: float) -> Iterator[LiveAlert]:
@@ -272,17 +284,24 @@ class StreamTriage:
     def _close(self, line: _Followed, stretch: TemporalSegment | None, time: float) -> Iterator[LiveAlert]:
         if stretch is not None and line.number is not None:
             yield self._alert("closed", time, event=self._measured(line, stretch))
-            line.number = None
+            line.number = line.updated = None
 
     def _measured(self, line: _Followed, stretch: TemporalSegment) -> Event:
         """The event as it is known without a model, which is asked about it in the meantime."""
         event = self._event(line, stretch)
         if self.opinions is not None:
             self.opinions.submit(event)
+        return self._graded(event)
+
+    def _graded(self, event: Event) -> Event:
         return self._triage.judge_event(self._triage.annotator.measured(event))
 
     def _updated(self, event: Event, time: float) -> LiveAlert:
-        return self._alert("updated", time, event=self._triage.judge_event(event))
+        judged = self._triage.judge_event(event)
+        for line in self._every():
+            if judged.id == f"E{line.number}":
+                line.updated = judged
+        return self._alert("updated", time, event=judged)
 
     def _explained_away(self, line: _Followed, stretch: TemporalSegment) -> bool:
         """Whether it is a thing's motion that others, open now, explain; see `is_explained_away`."""
@@ -330,11 +349,14 @@ class _Followed:
     ----------
     threshold : of its score.
     zone : name of the zone; None for a thing.
+    number : of the event that is open.
+    updated : that event with what a model said of it.
     """
 
     threshold: float
     zone: str | None = None
     number: int | None = None
+    updated: Event | None = None
     moments: deque[Moment] = field(default_factory=deque)
     inside: deque[FrameScore] = field(default_factory=deque)
     average: CausalAverage = field(default_factory=CausalAverage)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.agent.tools.subject import Subject
 from anomalist.composition import InspectionSettings
 from anomalist.errors import AnomalistError, DataError
@@ -137,8 +138,8 @@ def _clip_subject(clips: Sequence[Path], profile: str | None) -> Subject:
         )
     records = tuple(Triage(profile).clips(clips))
     for record in records:
-        if record.status == "error":
-            raise DataError(f"{record.source} could not be judged: {record.error}")
+        if not record.judged:
+            raise DataError(failure_sentence(record))
     return Subject(clips=records)
 
 

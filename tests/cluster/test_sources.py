@@ -68,6 +68,32 @@ def test_what_no_package_reads_is_one_error() -> None:
     assert "package of its file system" in raised.value.remedy
 
 
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2/34@localhost:1/a.png", "https://me:12/hunter2@localhost:1/a.png"]
+)
+def test_an_address_that_may_be_cut_within_its_password_is_asked_of_nobody(
+    address: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="percent-encoded") as raised:
+        list_sources([address])
+    (fetched,) = fetch_all([address], tmp_path)
+    assert "hunter2" not in f"{raised.value} {fetched}" and "percent-encoded" in str(fetched.error)
+
+
+def test_what_a_library_says_of_an_address_with_a_password_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fsspec does of an address that isn't there."""
+
+    def missing(address: str) -> None:
+        raise FileNotFoundError(address)
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    for address in ("https://me:hunter2@host/a.png", "https://host/a.png?token=hunter2"):
+        (fetched,) = fetch_all([address], tmp_path)
+        assert "FileNotFoundError" in str(fetched.error) and "hunter2" not in str(fetched)
+
+
 def test_a_password_is_in_no_record() -> None:
     assert named("https://user:secret@host/a.png") == "https://user@host/a.png"
     assert named("new/a@b.png") == "new/a@b.png"

@@ -21,6 +21,10 @@ from tests.pictures import holed, write, write_tiles
 made: list[int] = []
 
 
+class Figures(Frozen):
+    auroc: float = 0.5
+
+
 def make(*_: object) -> DarknessSource:
     made.append(1)
     return DarknessSource()
@@ -51,10 +55,60 @@ def test_what_is_in_a_known_layout_is_measured_and_the_rest_skipped(data: Path, 
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("half", ["half", "zhalf"])
+def test_the_whole_products_of_a_set_are_measured_and_the_half_fetched_one_is_named(
+    half: str, data: Path, tmp_path: Path
+) -> None:
+    for product in ("one", "two"):
+        for part in ("train/good", "test/good", "ground_truth"):
+            write(data / "bottles" / product / part / "0.png", holed(9))
+    write(data / "bottles" / half / "train" / "good" / "0.png", holed(9))
+    found = list(run_all(data, tmp_path / "cache", only=["bottles"]))
+    (skipped,) = [each for each in found if isinstance(each, SkippedSet)]
+    assert skipped.name == f"bottles/{half}" and f"{half} is not whole" in skipped.why
+    measured = [each.result["data"] for each in found if isinstance(each, SavedRun)]
+    assert measured == ["bottles/one", "bottles/two"]
+    write(data / "bottles" / half / "test" / "good" / "0.png", holed(9))
+    assert len(list(run_all(data, tmp_path / "cache", only=["bottles"]))) == 3
+    assert len(made) == 3, "what was measured before the rest was fetched is not measured again"
+
+
+def test_a_product_without_pictures_to_learn_from_changes_nothing_for_the_others(
+    data: Path, tmp_path: Path
+) -> None:
+    rows = ["object,split,label,image,mask"]
+    for product, count in (("cap", 3), ("lid", 0)):
+        for number in range(count):
+            rows.append(f"{product},train,normal,{product}/Data/Images/t{number}.png,")
+            write(data / "visa" / product / "Data" / "Images" / f"t{number}.png", holed(number))
+        for number in range(2):
+            rows.append(f"{product},test,normal,{product}/Data/Images/{number}.png,")
+            write(data / "visa" / product / "Data" / "Images" / f"{number}.png", holed(number))
+    (data / "visa" / "split_csv").mkdir()
+    (data / "visa" / "split_csv" / "1cls.csv").write_text("\n".join(rows))
+    cap, lid = run_all(data, tmp_path / "cache", only=["visa"])
+    assert isinstance(cap, SavedRun) and cap.result["n_train"] == 3
+    assert isinstance(lid, SkippedSet) and (lid.name, "to learn from" in lid.why) == ("visa/lid", True)
+
+
+def test_one_part_that_cannot_be_measured_does_not_end_the_others(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def captions(folder: Path) -> Figures:
+        if folder.name == "a":
+            raise DataError("There are no labels.")
+        return Figures()
+
+    monkeypatch.setattr(all_sets, "evaluate_captions", captions)
+    for part in ("a", "b"):
+        (data / "films" / part).mkdir(parents=True)
+        (data / "films" / part / "01.csv").touch()
+    first, second = run_all(data, tmp_path / "cache", only=["films"])
+    assert isinstance(first, SkippedSet) and first.name == "films/a"
+    assert isinstance(second, SavedRun) and second.name == "b"
+
+
 def test_sets_that_cannot_be_read_do_not_end_the_others(data: Path, tmp_path: Path) -> None:
-    for part in ("train/good", "test/good", "ground_truth"):
-        write(data / "bottles" / "whole" / part / "0.png", holed(9))
-    write(data / "bottles" / "half" / "train" / "good" / "0.png", holed(9))
     write(tmp_path / "outside.png", holed(9))
     write(data / "coco" / "images" / "0.png", holed(9))
     (data / "coco" / "annotations").mkdir()
@@ -62,8 +116,7 @@ def test_sets_that_cannot_be_read_do_not_end_the_others(data: Path, tmp_path: Pa
     text = json.dumps({**rows, "annotations": [], "categories": []})
     (data / "coco" / "annotations" / "all.json").write_text(text)
     (data / ".ipynb_checkpoints").mkdir()
-    bottles, coco, *rest = run_all(data, tmp_path / "cache", only=["bottles", "coco", "tiles"])
-    assert isinstance(bottles, SkippedSet) and "half is not whole" in bottles.why
+    coco, *rest = run_all(data, tmp_path / "cache", only=["coco", "tiles"])
     assert isinstance(coco, SkippedSet) and "outside.png, which is not inside" in coco.why
     assert [isinstance(each, SavedRun) for each in rest] == [True]
 
@@ -116,9 +169,6 @@ def test_folders_can_be_named_and_whole_runs_are_kept(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[Path] = []
-
-    class Figures(Frozen):
-        auroc: float = 0.5
 
     def sentences(folder: Path) -> Figures:
         measured.append(folder)

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from anomalist.publishing.mqtt import MqttPublisher, discovery
 from tests.publishing.test_webhook import message
 from tests.waiting import until
 
+ROOT = Path(__file__).parents[2]
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 
@@ -84,6 +86,15 @@ def retained(port: int) -> dict[str, str]:
     return found
 
 
+def publish_to(publisher: MqttPublisher, *stations: str) -> None:
+    for number, station in enumerate(stations):
+        publisher.publish(message(number).replace(station=station), "")
+
+
+def status(found: dict[str, str], station: str) -> str | None:
+    return found.get(f"anomalist/{station}/status")
+
+
 @needs_broker
 def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Path) -> None:
     port = free_port()
@@ -102,26 +113,62 @@ def test_results_and_their_discovery_are_there_for_who_comes_later(tmp_path: Pat
     assert config["availability"] == [{"topic": "anomalist/tiles/status"}]
 
 
+STATIONS = ("gate", "yard", "line_7")
+
+
 @needs_broker
-@pytest.mark.parametrize("died", [False, True])
-def test_no_station_stays_available_when_the_process_is_gone(died: bool, tmp_path: Path) -> None:
+def test_every_station_is_offline_when_the_process_is_done(tmp_path: Path) -> None:
     port = free_port()
     with broker(tmp_path, port) as address:
         with MqttPublisher(address, tmp_path / "outbox.sqlite", pytest.fail) as publisher:
-            for number, station in enumerate(("gate", "yard")):
-                publisher.publish(message(number).model_copy(update={"station": station}), "")
+            publish_to(publisher, *STATIONS)
             until(lambda: publisher._outbox.waiting() == 0)
-            assert retained(port)["anomalist/yard/status"] == "online"
-            if died:
-                publisher._client.loop_stop()
-                publisher._client.socket().close()  # type: ignore[union-attr]
-                until(lambda: retained(port)["anomalist/gate/status"] == "offline")
-                publisher._connected.clear()
-        found = retained(port)
-    config = json.loads(found["homeassistant/binary_sensor/anomalist_yard/anomaly/config"])
-    assert config["availability_mode"] == "all"
-    states = [found[each["topic"]] for each in config["availability"]]
-    assert states == (["online", "offline"] if died else ["offline", "offline"])
+            assert {status(retained(port), each) for each in STATIONS} == {"online"}
+        assert {status(retained(port), each) for each in STATIONS} == {"offline"}
+
+
+@needs_broker
+def test_no_station_stays_available_when_the_process_is_killed(tmp_path: Path) -> None:
+    """Also when a later process publishes some of them again."""
+    port, box = free_port(), tmp_path / "outbox.sqlite"
+    code = (
+        "import pathlib, sys, time\n"
+        "from anomalist.publishing.mqtt import MqttPublisher\n"
+        "from tests.publishing.test_mqtt import publish_to\n"
+        "with MqttPublisher(sys.argv[1], pathlib.Path(sys.argv[2]), print) as publisher:\n"
+        "    publish_to(publisher, *sys.argv[3:])\n"
+        "    time.sleep(600)\n"
+    )
+    with broker(tmp_path, port) as address:
+        killed = subprocess.Popen([sys.executable, "-c", code, address, str(box), *STATIONS], cwd=ROOT)
+        try:
+            until(lambda: {status(retained(port), each) for each in STATIONS} == {"online"})
+        finally:
+            killed.kill()
+            killed.wait()
+        until(lambda: {status(retained(port), each) for each in STATIONS} == {"offline"})
+        with MqttPublisher(address, box, pytest.fail) as publisher:
+            publish_to(publisher, "gate")
+            until(lambda: publisher._outbox.waiting() == 0)
+            found = retained(port)
+    assert [status(found, each) for each in STATIONS] == ["online", "offline", "offline"]
+    for each in STATIONS:
+        config = json.loads(found[f"homeassistant/binary_sensor/anomalist_{each}/anomaly/config"])
+        assert config["availability"] == [{"topic": f"anomalist/{each}/status"}]
+
+
+@needs_broker
+def test_a_station_is_online_again_once_a_broker_that_forgot_all_is_back(tmp_path: Path) -> None:
+    port = free_port()
+    with broker(tmp_path, port) as address:
+        publisher = MqttPublisher(address, tmp_path / "outbox.sqlite", lambda _: None)
+        publisher.__enter__()
+        publish_to(publisher, "gate")
+        until(lambda: publisher._outbox.waiting() == 0)
+    with broker(tmp_path, port):
+        until(lambda: retained(port).get("anomalist/gate/status") == "online")
+        assert any(topic.startswith("homeassistant/") for topic in retained(port))
+        publisher.__exit__(None, None, None)
 
 
 @needs_broker
@@ -155,12 +202,34 @@ def test_a_refused_user_is_told_and_the_password_is_not(
 
 
 def test_each_entity_of_a_station_has_an_id_of_its_own() -> None:
-    configs = discovery("anomalist", "tiles", "tiles")
+    configs = discovery("anomalist", "tiles")
     assert len({config["unique_id"] for config in configs.values()}) == len(configs) == 4
     assert {topic.partition("/")[0] for topic in configs} == {"binary_sensor", "sensor"}
+
+
+def test_stations_of_one_name_on_two_lines_are_two_devices() -> None:
+    every = [discovery(prefix, "tiles") for prefix in ("anomalist", "line1", "line2")]
+    assert len({topic for configs in every for topic in configs}) == 12
+    assert len({config["unique_id"] for configs in every for config in configs.values()}) == 12
+    assert len({str(config["device"]) for configs in every for config in configs.values()}) == 3
 
 
 @pytest.mark.parametrize("address", ["mqtt://", "tcp://host", "host:1883"])
 def test_another_address_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no broker"):
         MqttPublisher(address, tmp_path / "box", pytest.fail)
+
+
+@pytest.mark.parametrize("prefix", ["a+b", "line/%23"])
+def test_a_prefix_that_no_topic_can_have_is_refused(prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no \\+ and no #"):
+        MqttPublisher(f"mqtt://host/{prefix}", tmp_path / "box", pytest.fail)
+
+
+@needs_broker
+def test_a_prefix_may_be_percent_encoded(tmp_path: Path) -> None:
+    port = free_port()
+    with broker(tmp_path, port) as address:
+        with MqttPublisher(f"{address}/caf%C3%A9%40home", tmp_path / "box", pytest.fail) as publisher:
+            publish_to(publisher, "gate")
+        assert "café@home/gate/result" in retained(port)

@@ -34,7 +34,8 @@ def test_the_last_result_of_each_station_is_read_by_a_client() -> None:
             assert math.isnan(read("lids", "Score"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("address", ["opc.tcp://host", "http://host:4840"])
+@pytest.mark.parametrize("address", ["opc.tcp://host", "http://host:4840", "opc.tcp://me:secret@host:4840/"])
 def test_another_address_is_refused(address: str) -> None:
-    with pytest.raises(DataError, match="no OPC UA address"):
+    with pytest.raises(DataError, match="no OPC UA address") as told:
         OpcUaPublisher(address)
+    assert "secret" not in str(told.value)

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import message_of, shown_address, station_name
+from anomalist.publishing.message import message_of, station_name
 from anomalist.publishing.publishers import Publishers, open_publisher
 from anomalist.streaming import AlertState, LiveAlert
+from anomalist.types.clip import ClipRecord, ClipVerdict
 from anomalist.types.common import Label
 from anomalist.types.image import Record
+from anomalist.vision.media.sources import host_only
 from anomalist.vision.profile import Profile
+from tests.agent.event_cases import make_event
 from tests.cli.running import run
 from tests.pictures import holed, write
 from tests.publishing.test_mqtt import free_port
@@ -39,6 +42,9 @@ def test_what_could_not_be_judged_is_no_normal_result() -> None:
     failed = Record(source="a.png", status="error", error="It is no picture.")
     message = message_of(failed)
     assert (message.label, message.severity_level, message.error) == (None, None, "It is no picture.")
+    clip = ClipRecord(source="a.mp4", status="error", error="It is no video.")
+    for each in (message, message_of(clip)):
+        assert (each.regions, each.score) == (None, None), "not counted is not none"
     trouble = LiveAlert(state="trouble", source="cam", stream_time=1, time="t", trouble="black")
     assert message_of(trouble, "yard").label is None
 
@@ -59,6 +65,40 @@ def test_a_sign_of_life_is_published_as_the_stream_stands(
 ) -> None:
     message = message_of(sign_of_life().replace(state=state, label=label, why=why), "yard")
     assert (message.label, message.text, message.error) == (label, text, error)
+
+
+def test_a_sign_of_life_during_an_event_tells_how_bad_it_is() -> None:
+    worst = make_event(severity=3, score=2.5)
+    alert = sign_of_life().replace(label="anomalous", worst=worst)
+    message = message_of(alert, "yard")
+    assert (message.label, message.severity, message.severity_level) == ("anomalous", "major", 3)
+    assert (message.score, message.defect, message.text) == (2.5, worst.kind, worst.caption.text)
+    opened = message_of(alert.replace(state="opened", event=worst, worst=None), "yard")
+    assert message.id != opened.id and "E1" in opened.id
+
+
+def test_what_is_told_when_a_stream_is_followed_again_has_another_id() -> None:
+    first = sign_of_life().replace(time="2026-12-01T00:01:00.000+00:00")
+    again = first.replace(time="2026-12-02T00:01:00.000+00:00")
+    assert message_of(first).id == message_of(first, "yard").id != message_of(again).id
+
+
+@pytest.mark.parametrize(
+    ("label", "severity"), [("normal", ("none", 0)), ("undecided", (None, None)), (None, (None, None))]
+)
+def test_what_is_normal_has_no_severity_and_that_of_what_is_not_decided_is_not_known(
+    label: Label | None, severity: tuple[str | None, int | None]
+) -> None:
+    verdict = None if label is None else ClipVerdict(label=label)
+    results = [
+        sign_of_life().replace(label=label),
+        ClipRecord(source="a.mp4", status="ok").replace(verdict=verdict),
+    ]
+    if label is not None:
+        results.append(Record(source="a.png", status="ok", label=label, severity=0))
+    for result in results:
+        message = message_of(result, "yard")
+        assert (message.severity, message.severity_level) == severity
 
 
 @pytest.mark.parametrize(
@@ -145,6 +185,9 @@ def test_an_unknown_address_stops_before_anything_is_done() -> None:
         "mqtt://me:hunter2222",
         "https://me:hunter/2222@host/hook",
         "https://me:2222#hunter@host/hook",
+        "https://me:2222/hunter@host/hook",
+        "https://me:2222?hunter@host",
+        "https://me:hunter@x/2222@host/hook",
         "http://host:port/hunter2222",
         "opc.tcp://me:hunter2222@host:0/",
     ],
@@ -170,5 +213,5 @@ def test_a_password_that_is_percent_encoded_and_an_at_in_a_web_page_are_fine() -
 
 
 def test_what_is_shown_of_an_address_tells_receivers_apart() -> None:
-    assert shown_address("https://me:secret@host:8443/hook") == "https://…@host:8443"
-    assert shown_address("opc.tcp://[::1]:4840/") == "opc.tcp://[::1]:4840"
+    assert host_only("https://me:secret@host:8443/hook") == "https://…@host:8443"
+    assert host_only("opc.tcp://[::1]:4840/") == "opc.tcp://[::1]:4840"

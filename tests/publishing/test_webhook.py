@@ -140,3 +140,12 @@ def test_what_is_told_and_stored_hides_the_path_and_password_of_the_address(tmp_
     for hidden in ("secret", "hook-1234"):
         assert hidden not in told[0]
         assert hidden.encode() not in stored
+
+
+def test_a_name_that_no_header_can_have_holds_nothing_up(tmp_path: Path) -> None:
+    with receiver() as (address, taken):
+        with Webhook(address, tmp_path / "outbox.sqlite", pytest.fail) as hook:
+            for number, name in enumerate(("a\nb.png", "a\r\nX: 1.png", " ü\t.png ", "c.png")):
+                hook.publish(message(number).replace(id=name), str(number))
+        assert taken.bodies == list("0123")
+    assert taken.headers[1][MESSAGE_ID] == "a??X: 1.png" and "X" not in taken.headers[1]

@@ -190,3 +190,18 @@ def test_a_frozen_model_is_validated_when_a_field_is_replaced() -> None:
 def test_nothing_is_copied_past_its_validation() -> None:
     sources = (ROOT / "src").rglob("*.py")
     assert [path.name for path in sources if "model_copy(" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "label", "judged"),
+    [
+        ("ok", "normal", True),
+        ("ok", "undecided", True),
+        ("ok", None, False),
+        ("error", None, False),
+        ("error", "normal", False),
+    ],
+)
+def test_what_failed_or_has_no_label_was_not_judged(status: str, label: str | None, judged: bool) -> None:
+    row = {"source": "a", "status": status, "label": label}
+    assert [kind.model_validate(row).judged for kind in (Record, ClipRecord)] == [judged, judged]

@@ -88,6 +88,29 @@ def test_results_come_in_the_order_of_the_items_from_several_processes() -> None
     assert {threads for _, threads in told} == {("1", 1)}
 
 
+def variables(names: Sequence[str]) -> Iterator[str | None]:
+    return (os.environ.get(name) for name in names)
+
+
+def open_variables() -> Work[str, str | None]:
+    return variables
+
+
+def test_processes_have_their_share_of_the_cores_but_one_thread_of_linear_algebra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the process that starts them has, a script say."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("anomalist.vision.worker_pool.usable_cores", lambda: 6)
+    found = dict(work_in_processes(open_variables, names, 2))
+    assert list(found.values()) == ["3", "3", "1", "PASSIVE"]
+    assert not set(names) & os.environ.keys()
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert dict(work_in_processes(open_variables, names, 1))["OPENBLAS_NUM_THREADS"] == "2"
+
+
 def test_few_items_are_shared_out_evenly() -> None:
     told = [each for _, each in work_in_processes(open_processes, range(6), 2, batch=16)]
     assert [told.count(each) for each in sorted(set(told))] == [3, 3]

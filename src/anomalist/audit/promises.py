@@ -90,29 +90,21 @@ class Decided:
 
 @dataclass(frozen=True)
 class DriftFound:
-    """Whether scores are still like those of the calibration, and from which picture on not.
+    """Whether pictures are still like the normal ones, by score or as wholes, and from which one on not.
 
-    ``since`` is (position of the entry, its time) of the likely beginning, ``noticed`` of the alarm.
+    Parameters
+    ----------
+    since, noticed : (position of the entry, its time) of the likely beginning, and of the alarm.
+    capital : natural logarithm of the highest capital of the test of scores.
+    words : what drifted of pictures as wholes (light, colour, sharpness, position), and since which picture
+        of this version; empty without drift.
     """
 
     tested: int
-    since: tuple[int, str] | None
-    noticed: tuple[int, str] | None
-    capital: float
-
-
-@dataclass(frozen=True)
-class InputDriftFound:
-    """Whether pictures as a whole (light, colour, sharpness, position) are still like the normal ones.
-
-    ``since`` and ``noticed`` as in `DriftFound`; ``words`` say what drifted and since which
-    picture of this version; empty without drift.
-    """
-
-    tested: int
-    since: tuple[int, str] | None
-    noticed: tuple[int, str] | None
-    words: str
+    since: tuple[int, str] | None = None
+    noticed: tuple[int, str] | None = None
+    capital: float | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +147,7 @@ class Promise:
     kept: bool | None
     drift: DriftFound | None
     quiet_drift: DriftFound | None
-    input_drift: InputDriftFound | None = None
+    input_drift: DriftFound | None = None
     rules: tuple[RuleRecord, ...] = ()
     agreement: Mapping[str, Interval] = field(default_factory=dict)
 
@@ -368,7 +360,7 @@ def find_drift(
     return DriftFound(len(known), moment(test.began), moment(test.alarm), float(test.log_capital.max()))
 
 
-def find_input_drift(decided: Sequence[Decided], inputs: InputModel) -> InputDriftFound | None:
+def find_input_drift(decided: Sequence[Decided], inputs: InputModel) -> DriftFound | None:
     """Test the pictures as a whole against the normal ones, over all runs; None where none was measured.
 
     A run is tested by itself while it goes on. One picture a run, or a change that is slow against the
@@ -384,8 +376,8 @@ def find_input_drift(decided: Sequence[Decided], inputs: InputModel) -> InputDri
         drift = test.observe(shift)
         if drift is not None:
             since, noticed = (known[number - 1][0].moment for number in (drift.since, drift.noticed))
-            return InputDriftFound(len(known), since, noticed, drift.words)
-    return InputDriftFound(len(known), None, None, "")
+            return DriftFound(len(known), since, noticed, words=drift.words)
+    return DriftFound(len(known))
 
 
 def _rule_records(judged: Sequence[Decided]) -> Iterable[RuleRecord]:

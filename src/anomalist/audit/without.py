@@ -115,8 +115,8 @@ def open_point(record: Record | ClipRecord, part: str) -> str:
 
 def verdict_words(record: Record | ClipRecord) -> str:
     """A verdict in a few words: label and severity, of a clip with the number of its events."""
-    if record.status == "error":
-        return f"not judged: {record.error}"
+    if not record.judged:
+        return f"not judged: {record.error or 'why was not recorded'}"
     if isinstance(record, Record):
         severity = f", {severity_word(record.severity)}" if record.severity else ""
         return f"{record.label}{severity}"

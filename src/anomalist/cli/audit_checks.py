@@ -22,7 +22,7 @@ from anomalist.errors import DataError
 if TYPE_CHECKING:
     from anomalist.audit.clip_necessity import ClipReasons
     from anomalist.audit.necessity import ReasonsAudit
-    from anomalist.audit.promises import DriftFound, InputDriftFound, Promise
+    from anomalist.audit.promises import DriftFound, Promise
     from anomalist.audit.reading import LogEntry
     from anomalist.audit.replay import Replayer
 
@@ -147,7 +147,7 @@ def _drift_words(test: DriftFound | None) -> str:
     return f"since entry {test.since[0]} ({test.since[1][:16]}), noticed at entry {test.noticed[0]}"
 
 
-def _input_drift_words(test: InputDriftFound | None) -> str:
+def _input_drift_words(test: DriftFound | None) -> str:
     if test is None:
         return "not tested as wholes: nothing was measured of them, or the normals are not there"
     if test.since is None or test.noticed is None:

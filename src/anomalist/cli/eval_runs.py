@@ -71,8 +71,8 @@ def all_sets(
     with progress_bars() as progress:
         for each in run_all(data, cache or cache_folder(), only=only, seed=seed, progress=progress):
             if isinstance(each, SkippedSet):
-                err.print(f"Skipped {each.folder.name}: {each.why}", markup=False)
-                skipped.append((each.folder.name, each.why.replace(str(each.folder), each.folder.name)))
+                err.print(f"Skipped {each.name}: {each.why}", markup=False)
+                skipped.append((each.name, each.why.replace(str(each.folder), each.folder.name)))
                 continue
             runs.append(each)
             save_runs(runs, out)  # after each, so that a run that is stopped leaves what is done

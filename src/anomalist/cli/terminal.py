@@ -98,15 +98,11 @@ DeviceOption = Annotated[
 
 
 def limit_threads() -> None:
-    """Have OpenMP's threads wait asleep, and BLAS use one thread, in libraries that are loaded after this.
+    """Limit the threads of libraries that are loaded after this by `THREAD_VARIABLES`."""
+    from anomalist.settings import THREAD_VARIABLES
 
-    By default both wait actively. numpy and scipy bring an OpenBLAS each, whose threads and those of OpenMP
-    keep each other from the cores that they have in common: learning takes nearly twice the time, and beside
-    another program everything takes several times as long. Whoever set ``OMP_WAIT_POLICY`` or
-    ``OPENBLAS_NUM_THREADS`` knows better.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for name, value in THREAD_VARIABLES.items():
+        os.environ.setdefault(name, value)
 
 
 def say_if_busy() -> None:

@@ -17,7 +17,7 @@ from anomalist.vision.media.images import (
     source_digest,
     source_of,
 )
-from anomalist.vision.media.sources import is_url, redact_url
+from anomalist.vision.media.sources import ENCODE_HELP, address_parts, is_url, redact_url
 
 LIST_COLUMNS = ("path", "uri", "source", "image")
 """Columns of a Parquet list that are looked for, in this order."""
@@ -34,11 +34,14 @@ def list_sources(given: Sequence[str]) -> list[str]:
 
     Raises
     ------
-    DataError : an address can't be reached, a list can't be read, or there is no picture at all.
+    DataError : an address can't be reached or read for sure, a list can't be read, or there is no picture at
+        all.
     """
     found: dict[str, str] = {}  # by absolute path: the first spelling wins
     for one in given:
         for source in _expand(one):
+            if is_url(source):
+                _check(source)
             found.setdefault(source if is_url(source) else str(Path(source).absolute()), source)
     if not found:
         raise DataError(f"No pictures in {', '.join(map(redact_url, given))}.")
@@ -81,15 +84,25 @@ def file_system(address: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
+    _check(address)
     try:
         return url_to_fs(address)  # type: ignore[no-any-return]
     except Exception as error:
         raise _unreachable(address, error) from error
 
 
+def _check(address: str) -> None:
+    """Raise DataError where it is not sure what is host and what is password."""
+    if address_parts(address) is None:
+        raise DataError(f"{redact_url(address)} can't be read as an address.", ENCODE_HELP)
+
+
 def _unreachable(address: str, error: Exception) -> DataError:
+    shown = redact_url(address)
+    # What a library says may repeat the address with its password, in whatever form.
+    said = str(error) if shown == address else ""
     return DataError(
-        f"{redact_url(address)} can't be read: {one_line(str(error) or type(error).__name__, 160)}",
+        f"{shown} can't be read: {one_line(said or type(error).__name__, 160)}",
         "Check the address, its credentials, and that the package of its file system is installed.",
     )
 

@@ -17,9 +17,9 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.eval.captions import evaluate_captions
 from anomalist.eval.context_checks import evaluate_checks, token_describer
 from anomalist.eval.datasets.footage import VIDEO_LAYOUTS
-from anomalist.eval.datasets.layouts import LabelledSet, folders_in, recognise
-from anomalist.eval.datasets.opening import IMAGE_LAYOUTS, open_image_sets
-from anomalist.eval.detection import contenders, run_detection
+from anomalist.eval.datasets.layouts import BrokenSet, LabelledSet, folders_in
+from anomalist.eval.datasets.opening import read_image_sets
+from anomalist.eval.detection import contenders, open_sets, run_set, set_name
 from anomalist.eval.mmad.answering import MmadSetup
 from anomalist.eval.mmad.benchmark import run_mmad
 from anomalist.eval.multiple_choice import evaluate_kind_questions
@@ -39,10 +39,16 @@ _WholeBenchmark = Literal["video", "checks", "reference", "questions", "sentence
 
 @dataclass(frozen=True)
 class SkippedSet:
-    """A folder that was not measured, and why."""
+    """A folder, or one product of it, that was not measured, and why."""
 
     folder: Path
     why: str
+    product: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the folder, with that of the product."""
+        return f"{self.folder.name}/{self.product}" if self.product else self.folder.name
 
 
 def run_all(
@@ -54,6 +60,8 @@ def run_all(
     progress: Progress = no_progress,
 ) -> Iterator[SavedRun | SkippedSet]:
     """Measure every set in a folder with the defaults; what can't be measured is skipped with the reason.
+
+    Of a set with several products, those that can't be used are skipped one by one.
 
     A set of pictures without an official split learns from half of its good pictures, by whole groups where
     there is a ``groups.csv``.
@@ -79,13 +87,20 @@ def run_all(
     for folder in folders:
         if only and folder.name not in only:
             continue
-        try:
-            yield from _run_set(folder, cache, seed, progress)
-        except AnomalistError as error:
-            yield SkippedSet(folder, str(error))
+        yield from _or_skipped(folder, "", _run_set(folder, cache, seed, progress))
 
 
-def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterator[SavedRun]:
+def _or_skipped(
+    folder: Path, product: str, runs: Iterator[SavedRun | SkippedSet]
+) -> Iterator[SavedRun | SkippedSet]:
+    """The runs of a folder, or of one product of it, and why there are no more of them."""
+    try:
+        yield from runs
+    except AnomalistError as error:
+        yield SkippedSet(folder, str(error), product)
+
+
+def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterator[SavedRun | SkippedSet]:
     if (folder / "mmad.json").is_file():
         for shots in (0, 1):
             setup = MmadSetup(shots=shots, seed=seed)
@@ -95,22 +110,31 @@ def _run_set(folder: Path, cache: Path, seed: int, progress: Progress) -> Iterat
     if whole:
         with ResultCache(cache, RUNS) as kept:
             for benchmark, place, evaluate in whole:
-                yield _whole_run(benchmark, place, seed, kept, evaluate)
+                product = "" if place == folder else place.name
+                run = _whole_run(benchmark, place, seed, kept, evaluate)
+                yield from _or_skipped(folder, product, run)
         return
-    recognise(folder, IMAGE_LAYOUTS)
-    groups = folder / _GROUPS if (folder / _GROUPS).is_file() else None
-    normals = _train_normals(open_image_sets(folder)[1])
+    groups = folder / _GROUPS
+    sets = open_sets(folder, groups) if groups.is_file() else read_image_sets(folder)[1]
+    usable = [each for each in sets if isinstance(each, LabelledSet)]
+    normals = _train_normals(usable)
     asked = contenders([default_detector(None)], ["normal"], 1 if normals is None else normals, None)
     with ResultCache(cache, RUNS) as kept:
-        yield from run_detection(
-            folder,
-            asked,
-            train_normals=normals,
-            groups=groups,
-            seeds=[seed],
-            cache=kept,
-            progress=progress,
-        )
+        for each in sets:
+            product = each.name if len(sets) > 1 else ""
+            if isinstance(each, BrokenSet):
+                yield SkippedSet(folder, str(each.error), product)
+                continue
+            runs = run_set(
+                each,
+                set_name(folder, each, sets),
+                asked,
+                train_normals=normals,
+                seeds=[seed],
+                cache=kept,
+                progress=progress,
+            )
+            yield from _or_skipped(folder, product, runs)
 
 
 def _whole_benchmarks(
@@ -141,7 +165,7 @@ def _whole_benchmarks(
 
 def _train_normals(sets: Sequence[LabelledSet]) -> int | None:
     """Good pictures to learn from: None for those of the official split, else half of them."""
-    if all(each.train for each in sets):
+    if all(each.train is not None for each in sets):
         return None
     return min(sum(item.normal for item in each.test) for each in sets) // 2
 
@@ -152,7 +176,7 @@ def _whole_run(
     seed: int,
     cache: ResultCache,
     evaluate: Callable[[], BaseModel],
-) -> SavedRun:
+) -> Iterator[SavedRun]:
     """The run of a benchmark on a folder with a seed, which is kept as a whole."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     key = content_key(benchmark, folder.name, seed, files_digest(files))
@@ -161,4 +185,4 @@ def _whole_run(
         result = evaluate().model_dump(mode="json")
         found = SavedRun(benchmark=benchmark, name=folder.name, result=result)
         cache.put(key, found)
-    return found
+    yield found

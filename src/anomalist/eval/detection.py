@@ -21,7 +21,7 @@ from anomalist import __version__
 from anomalist.agent.models.selection import EVIDENCE
 from anomalist.composition import InspectionSettings, Measure
 from anomalist.errors import DataError
-from anomalist.eval.datasets.layouts import LabelledSet
+from anomalist.eval.datasets.layouts import BrokenSet, LabelledSet
 from anomalist.eval.datasets.leaks import find_leaks
 from anomalist.eval.datasets.opening import open_image_sets
 from anomalist.eval.image_datasets import Split, load_folder, split_dataset
@@ -304,19 +304,38 @@ def run_detection(
     """
     sets = open_sets(data, groups)
     for each in sets:
-        name = data.resolve().name if len(sets) == 1 else f"{data.resolve().name}/{each.name}"
-        for contender in contenders:
-            for seed in dict.fromkeys(seeds):
-                parts = each.split(train_normals, seed)
-                key = _run_key(parts, contender, name, seed) if cache is not None else ""
-                run = cache.get(key, SavedRun) if cache is not None else None
-                if run is None:
-                    run = run_split(
-                        parts, contender, name=name, seed=seed, notes=each.notes, progress=progress
-                    )
-                    if cache is not None:
-                        cache.put(key, run)
-                yield run
+        name = set_name(data, each, sets)
+        yield from run_set(
+            each, name, contenders, train_normals=train_normals, seeds=seeds, cache=cache, progress=progress
+        )
+
+
+def set_name(data: Path, each: LabelledSet | BrokenSet, sets: Sequence[LabelledSet | BrokenSet]) -> str:
+    """What one of the sets in a folder is called in results: by its product where there are several."""
+    return data.resolve().name if len(sets) == 1 else f"{data.resolve().name}/{each.name}"
+
+
+def run_set(
+    each: LabelledSet,
+    name: str,
+    contenders: Sequence[Contender],
+    *,
+    train_normals: int | None,
+    seeds: Sequence[int],
+    cache: ResultCache | None,
+    progress: Progress,
+) -> Iterator[SavedRun]:
+    """`run_detection` on one product, by its name in results."""
+    for contender in contenders:
+        for seed in dict.fromkeys(seeds):
+            parts = each.split(train_normals, seed)
+            key = _run_key(parts, contender, name, seed) if cache is not None else ""
+            run = cache.get(key, SavedRun) if cache is not None else None
+            if run is None:
+                run = run_split(parts, contender, name=name, seed=seed, notes=each.notes, progress=progress)
+                if cache is not None:
+                    cache.put(key, run)
+            yield run
 
 
 def _run_key(parts: Split, contender: Contender, name: str, seed: int) -> str:

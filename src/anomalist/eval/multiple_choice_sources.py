@@ -38,7 +38,7 @@ from anomalist.eval.multiple_choice_questions import (
     shares_of_mask,
 )
 from anomalist.eval.reference import fit_reference
-from anomalist.types.common import FloatArray, MediaSummary, UInt8Array
+from anomalist.types.common import FloatArray, MediaSummary, UInt8Array, Verdict
 from anomalist.types.image import Inspection, Record
 from anomalist.vision.detectors.base import Progress, default_detector
 from anomalist.vision.detectors.ensemble import open_backbone_by
@@ -315,9 +315,10 @@ def _inspect_steel(
     cases: Sequence[LabelledImage], testing: Sequence[LabelledImage], progress: Progress
 ) -> Iterator[tuple[str, QuestionEvidence]]:
     judge = judge_by_cases([LabelledCase(item, load_image(item.path).pixels) for item in cases])
+    verdict = Verdict(label="undecided", severity=0, reasoner="none")  # all are defective, and of some kind
     for done, item in enumerate(testing, start=1):
         media = load_image(item.path)
-        record = Record(media=MediaSummary.of(media), status="ok")
+        record = Record(media=MediaSummary.of(media), status="ok", verdict=verdict)
         yield item.name, QuestionEvidence(record, likeness=judge(media.pixels, None))
         progress("looking at steel", done, len(testing))
 

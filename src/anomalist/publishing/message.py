@@ -6,8 +6,8 @@ import hashlib
 import re
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import SEVERITIES, Frozen, Label
 from anomalist.types.image import Record
+from anomalist.vision.media.sources import ENCODE_HELP, address_parts, host_only
 
 if TYPE_CHECKING:
     from anomalist.streaming import LiveAlert
@@ -33,7 +34,7 @@ class ResultMessage(Frozen):
     source: str
     time: str | None = Field(description="UTC, ISO 8601")
     label: Label | None = Field(description="None where it could not be judged")
-    severity: str | None
+    severity: str | None = Field(description="None where nobody knows")
     severity_level: int | None = Field(description="0 none to 4 critical")
     score: float | None
     p_value: float | None = None
@@ -89,11 +90,10 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             source=result.source,
             time=result.time,
             label=result.label,
-            severity=None if worst is None else SEVERITIES[worst.severity],
-            severity_level=None if result.label is None else (worst.severity if worst else 0),
+            **_graded(result.label, None if worst is None else worst.severity),
             score=max((event.score for event in result.events), default=None),
             defect=None if worst is None else worst.kind,
-            regions=len(result.events),
+            regions=len(result.events) if result.judged else None,
             text=None if worst is None else worst.caption.text,
             error=result.error,
         )
@@ -105,31 +105,38 @@ def message_of(result: Record | ClipRecord | LiveAlert, station: str | None = No
             source=result.source,
             time=result.time,
             label=result.label,
-            severity=None if result.severity is None else SEVERITIES[result.severity],
-            severity_level=result.severity,
+            **_graded(result.label, result.severity),
             score=result.score,
             p_value=result.p_value,
             threshold=result.threshold,
             defect=result.kind,
-            regions=len(result.regions),
+            regions=len(result.regions) if result.judged else None,
             text=result.claims[0].text if result.claims else None,
             error=result.error,
         )
     return _of_alert(result, name)
 
 
+def _graded(label: Label | None, level: int | None) -> dict[str, Any]:
+    """The severity of a result: none of a normal one, not known of one that is not decided and not graded."""
+    known = level if label == "anomalous" else (level or 0) if label == "normal" else (level or None)
+    return {"severity": None if known is None else SEVERITIES[known], "severity_level": known}
+
+
 def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
-    event = alert.event
+    event = alert.event or alert.worst
+    label = alert.label if event is None else "anomalous"
     why = alert.trouble or alert.why
     return ResultMessage(
-        id=f"{alert.camera or alert.source}#{event.id if event else ''}#{alert.state}#{alert.stream_time}",
+        # Stream time begins anew where a stream is followed again: by the clock each is another one.
+        id=f"{alert.camera or alert.source}#{alert.event.id if alert.event else ''}#{alert.state}"
+        f"#{alert.stream_time}#{alert.time}",
         kind="alert",
         station=station,
         source=alert.source,
         time=alert.time,
-        label=alert.label if event is None else "anomalous",
-        severity=None if event is None else SEVERITIES[event.severity],
-        severity_level=None if event is None else event.severity,
+        label=label,
+        **_graded(label, None if event is None else event.severity),
         score=None if event is None else event.score,
         defect=None if event is None else event.kind,
         state=alert.state,
@@ -141,32 +148,9 @@ def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
 def split_address(address: str) -> SplitResult:
     """The parts of the address of a receiver.
 
-    Raises DataError, which shows no password, where its port is none or an "@" comes after "#", "/" or "?":
-    these end the host, so that a password with one of them is taken for a host and its port.
+    Raises DataError, which shows no password, where it can't be read for sure.
     """
-    try:
-        parts = urlsplit(address)
-        sound = parts.port != 0
-    except ValueError:
-        sound = False
-    if sound:
-        behind = parts.fragment
-        if parts.scheme not in ("http", "https"):  # "@" is fine in the path of a web page
-            behind += parts.path + parts.query
-        sound = "@" not in behind
-    if not sound:
-        raise DataError(
-            f"{shown_address(address)} can't be read as an address.",
-            "A port is a number from 1 to 65535. Special characters of a password are percent-encoded: "
-            "# as %23, / as %2F, ? as %3F, @ as %40, % as %25.",
-        )
+    parts = address_parts(address)
+    if parts is None:
+        raise DataError(f"{host_only(address)} can't be read as an address.", ENCODE_HELP)
     return parts
-
-
-def shown_address(address: str) -> str:
-    """An address without user, password and path, which may be secrets; also one that can't be read."""
-    start = address.find("://") + 3 if "://" in address else 0
-    _, at, host = address[start:].rpartition("@")
-    host = re.split("[/?#]", host, maxsplit=1)[0]
-    # What is no port may be a password without its host.
-    return address[:start] + ("…@" if at else "") + re.sub(r":(?!\d+$)[^\]]*$", "", host)

@@ -1,25 +1,32 @@
 """MQTT: results by topic, with discovery by Home Assistant. Needs the package paho-mqtt.
 
 Topics: ``anomalist/STATION/result`` holds the last result (JSON, retained), ``anomalist/STATION/status``
-"online" or "offline" (retained). Where this process dies the broker can set one topic alone, that of the
-first station: the others are said to be available while both are "online".
+"online" or "offline" (retained). Where this process dies the broker says "offline", of one topic a
+connection: so each station has a connection of its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, shown_address, split_address
+from anomalist.publishing.message import ResultMessage, split_address, station_name
 from anomalist.publishing.outbox import DeliveryError, Outbox
+from anomalist.vision.media.sources import host_only
 
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+PREFIX = "anomalist"
+"""Of topics, where an address names none."""
 DISCOVERY = "homeassistant"
 """Prefix under which Home Assistant looks for devices."""
 
@@ -43,31 +50,21 @@ class MqttPublisher:
     def __init__(
         self, address: str, outbox: Path, on_failure: Callable[[str], None], password: str = ""
     ) -> None:
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
-
         parts = split_address(address)
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise DataError(f"{host_only(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX.")
+        self._secure = parts.scheme == "mqtts"
+        self._place = parts.hostname, parts.port or (8883 if self._secure else 1883)
+        self._prefix = unquote(parts.path).strip("/") or PREFIX
+        if {"+", "#"} & set(self._prefix):
             raise DataError(
-                f"{shown_address(address)} is no broker.", "It looks like mqtt://HOST:1883/PREFIX."
+                f"The prefix {self._prefix} of {host_only(address)} can't be that of topics.",
+                "It holds no + and no #.",
             )
-        self._host, secure = parts.hostname, parts.scheme == "mqtts"
-        self._port = parts.port or (8883 if secure else 1883)
-        self._prefix = parts.path.strip("/") or "anomalist"
-        self._connected = Event()
-        self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = lambda *_: self._connected.clear()
-        if parts.username:
-            given = password or unquote(parts.password or "")
-            self._client.username_pw_set(unquote(parts.username), given or None)
-        if secure:
-            self._client.tls_set()
-        self._started, self._refused = False, ""
-        self._station: str | None = None
-        self._announced: set[str] = set()
-        self._stations: set[str] = set()
-        shown = f"{parts.scheme}://{self._host}:{self._port}/{self._prefix}"
+        self._user = unquote(parts.username or "")
+        self._password = password or unquote(parts.password or "")
+        self._stations: dict[str, _Station] = {}
+        shown = f"{parts.scheme}://{self._place[0]}:{self._place[1]}/{self._prefix}"
         self._outbox = Outbox(outbox, shown, self._send, on_failure)
 
     def __enter__(self) -> Self:
@@ -78,65 +75,58 @@ class MqttPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._outbox.__exit__(kind, error, trace)
-        if self._connected.is_set():
-            said = [
-                self._client.publish(self._topic(station, "status"), "offline", 1, retain=True)
-                for station in sorted(self._stations)
-            ]
-            for each in said:
-                each.wait_for_publish(_WAIT)
-        self._client.disconnect()
-        self._client.loop_stop()
+        for station in self._stations.values():
+            station.close()
 
     def publish(self, message: ResultMessage, body: str) -> None:
         """Publish a message; the whole ``body`` is left to webhooks."""
         self._outbox.put(message.id, message.station, message.model_dump_json())
 
-    def _topic(self, station: str, what: str) -> str:
-        return f"{self._prefix}/{station}/{what}"
-
     def _send(self, id: str, topic: str, body: str) -> None:
-        station = topic
-        self._connect(station)
-        for each in dict.fromkeys((self._station or station, station)):  # the first tells of all
-            self._announce(each)
-        self._deliver(self._topic(station, "result"), body)
+        if topic not in self._stations:
+            self._stations[topic] = _Station(self._prefix, topic, self._new_client(), self._place)
+        self._stations[topic].deliver(body)
 
-    def _announce(self, station: str) -> None:
-        if station in self._announced:
-            return
-        for name, config in discovery(self._prefix, station, self._station or station).items():
-            self._deliver(f"{DISCOVERY}/{name}/config", json.dumps(config))
-        self._deliver(self._topic(station, "status"), "online")
-        self._announced.add(station)
-        self._stations.add(station)
+    def _new_client(self) -> Client:
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
 
-    def _connect(self, station: str) -> None:
-        """Connect where that isn't done; the broker says "offline" when the connection is lost."""
-        if self._connected.is_set():
-            return
-        self._refused = ""
-        try:
-            if not self._started:
-                self._station = station
-                self._client.will_set(self._topic(station, "status"), "offline", 1, retain=True)
-                self._client.connect(self._host, self._port, keepalive=30)
-                self._client.loop_start()
-                self._started = True
-        except (OSError, ValueError) as error:
-            raise DeliveryError(f"it can't be reached ({error})") from error
-        if not self._connected.wait(_WAIT):
-            raise DeliveryError(self._refused or "it can't be reached")
+        client = Client(CallbackAPIVersion.VERSION2)
+        if self._user:
+            client.username_pw_set(self._user, self._password or None)
+        if self._secure:
+            client.tls_set()
+        return client
 
-    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:  # noqa: ANN401
-        if reason.is_failure:
-            self._refused = f"it refused the connection ({reason})"
-        else:
-            self._announced.clear()
-            self._connected.set()
 
-    def _deliver(self, topic: str, body: str) -> None:
-        sent = self._client.publish(topic, body, 1, retain=True)
+class _Station:
+    """The connection of one station to the broker, which says "offline" of it when the connection is lost.
+
+    Parameters
+    ----------
+    prefix, station : of its topics.
+    client : not connected yet.
+    place : host and port of the broker.
+    """
+
+    def __init__(self, prefix: str, station: str, client: Client, place: tuple[str, int]) -> None:
+        self._announced = {
+            f"{DISCOVERY}/{name}/config": json.dumps(config)
+            for name, config in discovery(prefix, station).items()
+        }
+        self._result, self._status = (f"{prefix}/{station}/{what}" for what in ("result", "status"))
+        self._place = place
+        self._connected = Event()
+        self._started, self._refused = False, ""
+        self._client = client
+        client.on_connect = self._on_connect
+        client.on_disconnect = lambda *_: self._connected.clear()
+        client.will_set(self._status, "offline", 1, retain=True)
+
+    def deliver(self, body: str) -> None:
+        """Publish a result, connecting where that isn't done; raises DeliveryError."""
+        self._connect()
+        sent = self._client.publish(self._result, body, 1, retain=True)
         try:
             sent.wait_for_publish(_WAIT)
         except (RuntimeError, ValueError) as error:
@@ -145,29 +135,57 @@ class MqttPublisher:
         if not sent.is_published():
             raise DeliveryError("it did not acknowledge the message")
 
+    def close(self) -> None:
+        """Say "offline", and end the connection."""
+        if self._connected.is_set():
+            with suppress(RuntimeError, ValueError):  # lost meanwhile: then the broker says it
+                self._client.publish(self._status, "offline", 1, retain=True).wait_for_publish(_WAIT)
+        self._client.disconnect()
+        self._client.loop_stop()
 
-def discovery(prefix: str, station: str, first: str) -> dict[str, dict[str, Any]]:
-    """Discovery messages of Home Assistant for a station, by their topic between prefix and "/config".
+    def _connect(self) -> None:
+        if self._connected.is_set():
+            return
+        self._refused = ""
+        try:
+            if not self._started:
+                self._client.connect(*self._place, keepalive=30)
+                self._client.loop_start()
+                self._started = True
+        except (OSError, ValueError) as error:
+            raise DeliveryError(f"it can't be reached ({error})") from error
+        if not self._connected.wait(_WAIT):
+            raise DeliveryError(self._refused or "it can't be reached")
 
-    ``first`` is the station whose status the broker sets where the process dies.
-    """
+    def _on_connect(self, client: Client, data: Any, flags: Any, reason: Any, properties: Any) -> None:  # noqa: ANN401
+        if reason.is_failure:
+            self._refused = f"it refused the connection ({reason})"
+            return
+        for topic, body in {**self._announced, self._status: "online"}.items():
+            client.publish(topic, body, 1, retain=True)
+        self._connected.set()
+
+
+def discovery(prefix: str, station: str) -> dict[str, dict[str, Any]]:
+    """Discovery messages of Home Assistant for a station, by their topic between prefix and "/config"."""
+    # Stations of one name under two prefixes, as of two lines, are two devices.
+    name = f"anomalist_{station}" if prefix == PREFIX else f"anomalist_{station_name(prefix)}_{station}"
     device = {
-        "identifiers": [f"anomalist_{station}"],
-        "name": f"anomalist {station}",
+        "identifiers": [name],
+        "name": f"{prefix} {station}",
         "manufacturer": "anomalist",
         "sw_version": __version__,
     }
     common = {
         "state_topic": f"{prefix}/{station}/result",
-        "availability": [{"topic": f"{prefix}/{each}/status"} for each in dict.fromkeys((station, first))],
-        "availability_mode": "all",
+        "availability": [{"topic": f"{prefix}/{station}/status"}],
         "json_attributes_topic": f"{prefix}/{station}/result",
         "device": device,
     }
 
-    def entity(kind: str, name: str, shown: str, template: str, **more: str) -> tuple[str, dict[str, Any]]:
-        about = {"name": shown, "unique_id": f"anomalist_{station}_{name}", "value_template": template}
-        return f"{kind}/anomalist_{station}/{name}", {**common, **about, **more}
+    def entity(kind: str, what: str, shown: str, template: str, **more: str) -> tuple[str, dict[str, Any]]:
+        about = {"name": shown, "unique_id": f"{name}_{what}", "value_template": template}
+        return f"{kind}/{name}/{what}", {**common, **about, **more}
 
     severity = "{{ value_json.severity or ('none' if value_json.label == 'normal' else 'unknown') }}"
     anomalous = "{{ 'ON' if value_json.label == 'anomalous' else 'OFF' }}"

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, shown_address, split_address
+from anomalist.publishing.message import ResultMessage, split_address
+from anomalist.vision.media.sources import host_only
 
 NAMESPACE = "urn:anomalist"
 
@@ -29,9 +30,10 @@ class OpcUaPublisher:
 
     def __init__(self, address: str) -> None:
         parts = split_address(address)
-        if parts.scheme != "opc.tcp" or not parts.hostname or parts.port is None:
+        if parts.scheme != "opc.tcp" or not parts.hostname or parts.port is None or "@" in parts.netloc:
             raise DataError(
-                f"{shown_address(address)} is no OPC UA address.", "It looks like opc.tcp://127.0.0.1:4840/."
+                f"{host_only(address)} is no OPC UA address.",
+                "It looks like opc.tcp://127.0.0.1:4840/, without a user: each client is told it.",
             )
         self._address = address
         self._stations: dict[str, dict[str, Any]] = {}
@@ -48,7 +50,7 @@ class OpcUaPublisher:
             self._server.start()
         except OSError as error:
             self._server.tloop.stop()
-            shown = shown_address(self._address)
+            shown = host_only(self._address)
             raise DataError(f"OPC UA can't be served at {shown}: {error}.") from error
         return self
 

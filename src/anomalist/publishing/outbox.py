@@ -62,7 +62,7 @@ class Outbox:
         self._file, self._target, self._deliver, self._complain = file, target, deliver, on_failure
         self._changed = Condition()
         self._ending: float | None = None
-        self._failing = False
+        self._told: set[str] = set()  # what fails since something was delivered
         self.dropped = 0
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class Outbox:
             raise DataError(f"The outbox {self._file} can't be written: {error}.") from error
         if gone > 0:
             self.dropped += gone
-            self._tell("too many messages wait; the oldest are dropped")
+            self._tell("dropped", "too many messages wait; the oldest are dropped")
 
     def waiting(self) -> int:
         """How many messages to this receiver are not delivered yet."""
@@ -125,16 +125,17 @@ class Outbox:
         pause = FIRST_PAUSE
         try:
             while True:
-                row = store.execute(
-                    "SELECT number, id, topic, body FROM messages WHERE target = ? ORDER BY number LIMIT 1",
-                    (self._target,),
-                ).fetchone()
-                if row is None:
-                    pause = FIRST_PAUSE
-                    if not self._wait(None, lambda: self._has_message(store)):
+                try:
+                    done = self._deliver_next(store)
+                    if done is None and not self._wait(None, lambda: self._next(store) is not None):
                         return
-                    continue
-                if self._attempt(store, *row):
+                except sqlite3.Error as error:
+                    self._tell("failed", f"the outbox {self._file} can't be used ({error})")
+                    done = False
+                except Exception as error:  # nobody would start this thread again; its words may hold secrets
+                    self._tell("failed", f"it can't be sent ({type(error).__name__})")
+                    done = False
+                if done is not False:
                     pause = FIRST_PAUSE
                 elif not self._wait(pause, lambda: False):
                     return
@@ -143,21 +144,27 @@ class Outbox:
         finally:
             store.close()
 
-    def _has_message(self, store: sqlite3.Connection) -> bool:
-        asked = "SELECT 1 FROM messages WHERE target = ? LIMIT 1"
-        return store.execute(asked, (self._target,)).fetchone() is not None
+    def _next(self, store: sqlite3.Connection) -> tuple[int, str, str, str] | None:
+        """Number, id, topic and body of the message that waits longest."""
+        asked = "SELECT number, id, topic, body FROM messages WHERE target = ? ORDER BY number LIMIT 1"
+        row: tuple[int, str, str, str] | None = store.execute(asked, (self._target,)).fetchone()
+        return row
 
-    def _attempt(self, store: sqlite3.Connection, number: int, id: str, topic: str, body: str) -> bool:
-        """Whether a message is done with: delivered, or refused for good."""
+    def _deliver_next(self, store: sqlite3.Connection) -> bool | None:
+        """Whether the next message is done with: delivered, or refused for good; None where there is none."""
+        row = self._next(store)
+        if row is None:
+            return None
+        number, id, topic, body = row
         try:
             self._deliver(id, topic, body)
         except DeliveryError as error:
-            self._tell(str(error))
+            self._tell("failed", str(error))
             if not error.final:
                 return False
             self.dropped += 1
         else:
-            self._failing = False
+            self._told.clear()
         with store:
             store.execute("DELETE FROM messages WHERE number = ?", (number,))
         return True
@@ -174,7 +181,7 @@ class Outbox:
             self._changed.wait_for(lambda: self._ending is not None or ready(), seconds)
             return True
 
-    def _tell(self, reason: str) -> None:
-        if not self._failing:
-            self._failing = True
+    def _tell(self, what: str, reason: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
             self._complain(f"{self._target} did not take a message: {reason}.")

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, message_of, scene_of, shown_address
+from anomalist.publishing.message import ResultMessage, message_of, scene_of
 from anomalist.settings import Settings
 from anomalist.storage.opening import OpensTogether
 from anomalist.types.clip import ClipRecord
 from anomalist.types.image import Record
+from anomalist.vision.media.sources import host_only
 
 if TYPE_CHECKING:
     from anomalist.streaming import LiveAlert
@@ -51,7 +52,7 @@ def open_publisher(address: str, on_failure: Callable[[str], None]) -> Publisher
 
         return OpcUaPublisher(address)
     raise DataError(
-        f"Nothing can be published to {shown_address(address)}.",
+        f"Nothing can be published to {host_only(address)}.",
         "Addresses begin with https://, http://, mqtts://, mqtt:// or opc.tcp://.",
     )
 

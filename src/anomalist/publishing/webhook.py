@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, shown_address, split_address
+from anomalist.publishing.message import ResultMessage, split_address
 from anomalist.publishing.outbox import DeliveryError, Outbox
+from anomalist.vision.media.sources import host_only
 
 SIGNATURE, TIMESTAMP, MESSAGE_ID = "X-Anomalist-Signature", "X-Anomalist-Timestamp", "X-Anomalist-Id"
 """Headers: "sha256=" and the hex HMAC of "TIMESTAMP.BODY"; seconds since 1970; the id of the message."""
@@ -39,7 +41,7 @@ class Webhook:
         parts = split_address(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise DataError(
-                f"{shown_address(address)} is no web address.", "A webhook begins with http:// or https://."
+                f"{host_only(address)} is no web address.", "A webhook begins with http:// or https://."
             )
         self._address, self._secret = address, secret.encode()
         shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
@@ -73,7 +75,7 @@ class Webhook:
     def _post(self, id: str, topic: str, body: str) -> None:
         import httpx
 
-        headers = {"Content-Type": "application/json", MESSAGE_ID: id.encode("ascii", "replace").decode()}
+        headers = {"Content-Type": "application/json", MESSAGE_ID: re.sub(r"[^!-~ ]", "?", id).strip()}
         if self._secret:
             now = str(int(time.time()))
             headers |= {TIMESTAMP: now, SIGNATURE: sign(self._secret, now, body)}

@@ -86,7 +86,7 @@ def _append(columns: Columns, row: Row) -> None:
 
 def _add_picture(record: Record, about: Row, rows: dict[TableName, Columns]) -> None:
     evidence, verdict = record.evidence, record.verdict
-    label = record.label if record.status == "ok" else None
+    label = record.label if record.judged else None
     severity = None if verdict is None else verdict.severity
     known = evidence.calibration
     about["label"] = label
@@ -141,7 +141,7 @@ def _add_picture(record: Record, about: Row, rows: dict[TableName, Columns]) -> 
 
 
 def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName, Columns]) -> None:
-    about["label"] = record.label if record.status == "ok" else None
+    about["label"] = record.label if record.judged else None
     if isinstance(record, Record):
         _add_claims(record.claims, about, "", rows)
         _add_rules(record.recall.items, about, "", rows)
@@ -152,7 +152,7 @@ def _add_sentences(record: Record | ClipRecord, about: Row, rows: dict[TableName
 
 
 def _add_clip(record: ClipRecord, about: Row, rows: dict[TableName, Columns]) -> None:
-    judged = record.status == "ok"
+    judged = record.judged
     about["label"] = record.label if judged else None
     nothing = 0 if record.label == "normal" else None  # an undecided clip may hold anything
     clip = about | {"camera": record.scene}

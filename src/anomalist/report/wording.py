@@ -28,7 +28,7 @@ UNGRADED = "ungraded"
 
 def outcome(record: Record | ClipRecord) -> Label | Literal["error"]:
     """Give the label, or "error" where there is none: a failure is never normal."""
-    return record.label if record.status == "ok" and record.label is not None else "error"
+    return record.label if record.judged and record.label is not None else "error"
 
 
 def severity_word(level: int | None, none: str = "–") -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.option_parsing import Term
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.agent.tools.claims import ClaimCheck, Status, check_claim
 from anomalist.agent.tools.subject import Subject
 from anomalist.second_opinion.frigate import NvrItem, Said, SaidIn, Shares
@@ -85,8 +86,8 @@ def opinions_on(item: NvrItem, clip: SeenClip | str) -> tuple[SentenceOpinion, .
     """
     if isinstance(clip, str):
         return tuple(_untested(said, clip) for said in item.said)
-    if clip.record.status == "error":
-        return tuple(_untested(said, f"The clip can't be read: {clip.record.error}") for said in item.said)
+    if not clip.record.judged:
+        return tuple(_untested(said, failure_sentence(clip.record)) for said in item.said)
     if clip.record.label not in ("normal", "anomalous"):
         why = str(clip.record.why_undecided)
         return tuple(_untested(said, why) for said in item.said)

@@ -272,7 +272,6 @@ class ClipRecord(StagedRecord):
     )  # fmt: skip
 
     media: ClipMediaSummary
-    status: Literal["ok", "error"]
     evidence: ClipEvidenceSummary = ClipEvidenceSummary()
     verdict: ClipVerdict | None = None
     error: str | None = None

@@ -195,6 +195,7 @@ class StagedRecord(Frozen):
     """Key of a row to its value where the stage was not reached."""
 
     media: MediaSummary
+    status: Literal["ok", "error"]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
@@ -270,6 +271,16 @@ class StagedRecord(Frozen):
             before = getattr(self, stage)
             whole[stage] = part if before is None else before.replace(**part)
         return super().replace(**whole)
+
+    @property
+    def label(self) -> Label | None:
+        """Normal, anomalous or undecided; None where it could not be judged."""
+        raise NotImplementedError
+
+    @property
+    def judged(self) -> bool:
+        """Whether it could be judged: what failed, or has no label for another reason, is never normal."""
+        return self.status == "ok" and self.label is not None
 
     @property
     def source(self) -> str:

@@ -318,7 +318,6 @@ class Record(StagedRecord):
     )  # fmt: skip
     FILLED_IN = MappingProxyType({"severity": 0, "reasoner": ""})
 
-    status: Literal["ok", "error"]
     evidence: EvidenceSummary = EvidenceSummary()
     recall: Recall = Recall()
     verdict: Verdict | None = None

@@ -22,6 +22,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, Self, TypeVar
 
 from anomalist.errors import AnomalistError, DataError
+from anomalist.settings import THREAD_VARIABLES
 from anomalist.vision.prefetch import prefetch
 
 ItemT = TypeVar("ItemT")
@@ -38,7 +39,6 @@ _QUEUED = 2
 _MAX_WAITING_BYTES = 1 << 29
 """Of results that came out of order; those that are next are always taken."""
 _MAX_FAILED_STARTS = 2
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class WorkerPool(Generic[ItemT, ResultT]):
     """Processes that work on batches of items; a context manager that ends them.
 
     A process is started when there is a batch for it, and stays until the end. Each has its share of the
-    cores for its threads, unless ``OMP_NUM_THREADS`` says otherwise.
+    cores for its threads, unless ``OMP_NUM_THREADS`` says otherwise, and `THREAD_VARIABLES`.
 
     Parameters
     ----------
@@ -297,7 +297,8 @@ def _start(open_work: Callable[[], Work[Any, Any]], workers: int) -> _Worker[Any
 def _started_with(threads: int) -> Iterator[None]:
     """Processes that start within have so many threads; an interruption is the business of this one."""
     said = os.environ.get("OMP_NUM_THREADS", str(threads))
-    given = {name: said for name in _THREAD_VARIABLES if name not in os.environ}
+    wanted = {"OMP_NUM_THREADS": said, "MKL_NUM_THREADS": said, **THREAD_VARIABLES}
+    given = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(given)
     masked = hasattr(signal, "pthread_sigmask")  # not on Windows
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomalist.agent.asking.draft import failure_draft
 from anomalist.agent.choice.evidence_choice import choose_by_evidence
 from anomalist.errors import DataError
 from anomalist.types.common import Claim
@@ -281,3 +282,18 @@ def test_the_order_of_options_changes_nothing(
     assert (one.letter is None) == (two.letter is None)
     assert one.claims == two.claims
     assert one.why_not is None or " fits " in one.why_not or one.why_not == two.why_not
+
+
+@pytest.mark.parametrize("status", ["ok", "error"])
+@pytest.mark.parametrize("label", ["normal", None])
+def test_what_could_not_be_judged_fits_no_option_and_is_said_to_whoever_asks(
+    status: str, label: str | None
+) -> None:
+    asked = record("normal", status=status, error="It ends too early.")
+    if label is None:
+        asked = asked.replace(verdict=None)
+    failed = status == "error" or label is None
+    choice = choose_by_evidence(ANY, ["Yes", "No"], asked)
+    assert (choice.letter is None) is failed
+    assert ("could not be judged: It ends too early." in (choice.why_not or "")) is failed
+    assert (failure_draft(asked) is not None) is failed

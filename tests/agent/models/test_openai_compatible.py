@@ -245,6 +245,7 @@ def test_addresses_are_read(rest: str, address: Address) -> None:
         ("http://[::1#a", "is not a URL"),
         ("http://h:port#a", "is not a URL"),
         (f"http://me:{KEY}@h/v1#a", "no password"),
+        (f"http://me:12/{KEY}@h/v1#a", "is not a URL"),
         (f"http://h/v1?api-key={KEY}#a", "no query"),
     ],
 )

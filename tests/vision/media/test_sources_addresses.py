@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.errors import MediaError
-from anomalist.vision.media.sources import is_url, redact_url, scheme_of
+from anomalist.vision.media.sources import SCHEMES, is_url, redact_url, scheme_of
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,42 @@ def test_an_address_is_told_from_a_path(source: str | Path, expected: bool) -> N
         ("http://h/a?user=me&password=hunter2&x=1", "http://h/a?user=me&password=…&x=1"),
         ("http://h/a?pwd=hunter2", "http://h/a?pwd=…"),
         ("http://h/a?access_token=hunter2#t", "http://h/a?access_token=…#t"),
-        ("http://admin:hunter2@[bad/a", "http://[bad/a"),
-        ("rtsp://admin:hun#ter2@camera:554/1", "rtsp://camera:554/1"),
-        ("rtsp://recorder:554/main@1", "rtsp://recorder:554/main@1"),
-        ("http://admin:hun?ter2@camera/1", "http://camera/1"),
-        ("http://host:8080/a@2x.mp4", "http://host:8080/a@2x.mp4"),
+        ("http://admin:hunter2@[bad/a", "http://…@[bad"),
+        ("rtsp://admin:hun#ter2@camera:554/1", "rtsp://…@camera:554"),
+        ("http://admin:hun?ter2@camera/1", "http://…@camera"),
+        ("http://host/a@2x.mp4", "http://host/a@2x.mp4"),
+        ("http://[fe80::1]/a@2x.mp4", "http://[fe80::1]/a@2x.mp4"),
         ("file:///a/b@2x.png", "file:///a/b@2x.png"),
+        ("/a/b: c@2x.png", "/a/b: c@2x.png"),
+        ("C:\\films\\a.mp4", "C:\\films\\a.mp4"),
+        ("my gate=rtsp://admin:hunter2@camera/1", "my gate=rtsp://admin@camera/1"),
     ],
 )
 def test_passwords_are_left_out(address: str, expected: str) -> None:
     assert redact_url(address) == expected
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "me:hunter/2222@camera/1",
+        "me:2222/hunter@camera:554/1",
+        "me:2222#hunter@camera/1",
+        "me:2222?hunter@camera/1",
+        "me:hunter:2222/3@camera/1",
+        "me:hunter@x/2222@camera/1",
+        "me:hunter@x:2222#3@camera/1",
+        "me:hunter2222",
+        "me:[hunter2222@camera",
+    ],
+)
+def test_a_password_with_special_characters_is_refused_and_never_told(scheme: str, rest: str) -> None:
+    address = f"{scheme}://{rest}"
+    with pytest.raises(MediaError, match="percent-encoded") as caught:
+        scheme_of(address)
+    for text in (str(caught.value), redact_url(address)):
+        assert "hunter" not in text and "2222" not in text
 
 
 @pytest.mark.parametrize(

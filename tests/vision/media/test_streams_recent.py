@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from anomalist.errors import MediaError
+from anomalist.types.common import UInt8Array
+from anomalist.vision.drawing import encode_jpeg
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.streams import RECENT_RATE, RECENT_SECONDS, RecentFrames
 from tests.vision.media.films import picture
@@ -55,6 +57,23 @@ def test_the_newest_frame_is_there_whether_or_not_it_is_one_of_those_kept(second
         assert last.index == newest.index
         assert np.abs(last.pixels.astype(int) - newest.pixels).mean() < 12
         assert [frame.index for frame in held.frames(start=newest.time)] == [newest.index]
+
+
+def test_the_newest_frame_is_encoded_once_however_often_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+
+    def encode(pixels: UInt8Array, quality: int) -> bytes:
+        encoded.append(1)
+        return encode_jpeg(pixels, quality)
+
+    recent = RecentFrames("cam")
+    frames = recent.record(stream(3.1))
+    last = [next(frames) for _ in range(30)][-1]
+    monkeypatch.setattr("anomalist.vision.media.streams.encode_jpeg", encode)
+    read = [list(recent.frames())[-1].index, list(recent.snapshot().frames())[-1].index]
+    assert read == [last.index] * 2 and len(encoded) == 1
+    *_, newer = frames
+    assert list(recent.frames())[-1].index == newer.index
 
 
 def test_before_the_first_frame_there_is_no_size() -> None:

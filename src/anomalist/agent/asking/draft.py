@@ -42,7 +42,7 @@ def make_claim(text: str, ids: Sequence[str]) -> Claim:
 
 def failure_draft(record: Record | ClipRecord) -> Draft | None:
     """That a picture or clip could not be judged, and why, whatever is asked of it; None where it was."""
-    if record.label is not None:
+    if record.judged:
         return None
     text = failure_sentence(record)
     return Draft((make_claim(text, ["score"]),), (Result(ids=("score",), notes=(text,)),))

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from anomalist.agent.asking.question import ORDINAL, ORDINALS, QUOTED, question_without_options
 from anomalist.agent.reasoning.vlm_views import CLOSE_UP_SIDE, OVERVIEW_SIDE, overview_picture
+from anomalist.agent.reasoning.wording import failure_sentence
 from anomalist.agent.tools import TOOLS
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import AnomalistError
@@ -315,9 +316,9 @@ def citable_ids(meant: Subject, results: Iterable[StoredToolResult]) -> list[str
 
 
 def _record_line(record: Record | ClipRecord) -> str:
+    if not record.judged:
+        return failure_sentence(record)
     name = Path(record.source).name
-    if record.status == "error":
-        return f"{name}: could not be judged: {record.error}"
     if isinstance(record, ClipRecord):
         return f"{name}: {record.label}, {len(record.events)} events"
     parts = [str(record.label)]

@@ -99,7 +99,7 @@ def choose_by_evidence(
     options = tuple(" ".join(option.split()) for option in options)
     _check_options(options)
     counting = any(word in question.casefold() for word in ("how many", "number of", "count"))
-    if record.status == "error":
+    if not record.judged:
         return _no_choice(options, failure_sentence(record))
     matcher: RecordMatcher | ClipRecordMatcher
     if isinstance(record, ClipRecord):

@@ -170,7 +170,7 @@ class RecordMatcher:
         is no calibrated probability.
         """
         record = self.record
-        if record.status != "ok" or record.label is None:
+        if not record.judged or record.label is None:
             return None
         if record.p_value is None:
             sure = {"anomalous": CERTAIN_MATCH, "normal": 1 - CERTAIN_MATCH}.get(record.label)

@@ -28,6 +28,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
 from anomalist.errors import ModelError
+from anomalist.vision.media.sources import address_parts
 
 OWN_KEY, COMMON_KEY = "ANOMALIST_API_KEY", "OPENAI_API_KEY"
 """Environment variables of API keys."""
@@ -77,11 +78,9 @@ def parse_address(rest: str) -> Address:
         never repeats a password.
     """
     url, _, model = rest.partition("#")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise ModelError("The address of the model server is not a URL.", ADDRESS_EXAMPLE) from error
+    parts = address_parts(url)
+    if parts is None:
+        raise ModelError("The address of the model server is not a URL.", ADDRESS_EXAMPLE)
     if parts.username is not None or parts.query:
         raise ModelError(
             "The address of a model server may hold no password and no query: addresses are recorded.",

@@ -22,7 +22,7 @@ from anomalist.agent.choice.clip_match import ClipRecordMatcher
 from anomalist.agent.choice.evidence_match import RecordMatcher, TermMatch
 from anomalist.agent.choice.option_parsing import NEGATORS, NUMBERS, Term, word_set
 from anomalist.agent.reasoning.claims import SCORE_ID
-from anomalist.agent.reasoning.wording import join_words, region_sentence
+from anomalist.agent.reasoning.wording import failure_sentence, join_words, region_sentence
 from anomalist.agent.tools.pictures import measure_region
 from anomalist.agent.tools.subject import Result, Subject
 from anomalist.errors import DataError
@@ -97,8 +97,8 @@ def check_claim(subject: Subject, sentence: str, picture: str | None = None) -> 
     if record is None:
         return _check_run(subject, sentence)
     named = re.sub(re.escape(Path(record.source).name), " ", sentence, flags=re.I)
-    if record.status == "error":
-        return _result(sentence, "not testable", f"It could not be judged: {record.error}")
+    if not record.judged:
+        return _result(sentence, "not testable", failure_sentence(record))
     if record.label == "undecided":
         return _result(sentence, "not testable", f"The record is undecided: {record.why_undecided}")
     matcher: Matcher

@@ -87,7 +87,7 @@ def explain_severity(
 ) -> SeverityReason:
     """Explain the severity of a picture, or of one region of it (by id): level, reason, the policy."""
     record = subject.picture(picture)
-    if record.status == "error" or record.label is None:
+    if not record.judged:
         raise DataError(failure_sentence(record))
     size = (record.height or 1, record.width or 1)
     area = subject.policy.area

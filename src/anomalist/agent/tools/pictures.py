@@ -183,7 +183,7 @@ def compare_with_normal(
 def compare_pictures(subject: Subject, first: str, second: str) -> PictureComparison:
     """Compare what was found in two pictures of a batch, by their file names."""
     for record in (subject.picture(first), subject.picture(second)):
-        if record.label is None:
+        if not record.judged:
             raise DataError(failure_sentence(record))
     one, other = show_findings(subject, first), show_findings(subject, second)
     if one.score is None or other.score is None:

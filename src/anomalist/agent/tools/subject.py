@@ -188,7 +188,7 @@ class Subject:
 
 def _no_part(record: Record | ClipRecord, wanted: str, known: list[str]) -> DataError:
     """The error that a picture or clip has no such part; of one that was not judged, that it was not."""
-    if record.label is None:
+    if not record.judged:
         return DataError(failure_sentence(record))
     name = Path(record.source).name
     nothing = "none: nothing stands out" if record.label == "normal" else "none"

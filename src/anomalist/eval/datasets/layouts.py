@@ -64,11 +64,27 @@ class LabelledSet:
         return Split(train, self.test, self.grouped, self.unmatched)
 
 
+@dataclass(frozen=True)
+class BrokenSet:
+    """A product that can't be used, and why; the others of its data set can."""
+
+    name: str
+    error: DataError
+
+
+def attempt(name: str, read: Callable[[], LabelledSet]) -> LabelledSet | BrokenSet:
+    """The labelled pictures of one product of several, or why they can't be used."""
+    try:
+        return read()
+    except DataError as error:
+        return BrokenSet(name, error)
+
+
 Line = tuple[str, str]
 """A glob pattern below the folder, or several separated by "|", and how it is told to people."""
 
 
-ReadT = TypeVar("ReadT")
+ReadT = TypeVar("ReadT", covariant=True)
 
 
 @dataclass(frozen=True)

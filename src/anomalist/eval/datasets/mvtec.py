@@ -5,15 +5,17 @@ Each product has a folder with pictures to learn from and to test on; ``DATA`` i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from anomalist.errors import DataError
 from anomalist.eval.datasets.layouts import (
+    BrokenSet,
     LabelledSet,
     Layout,
+    attempt,
     folders_in,
     labelled,
     pictures_in,
@@ -28,8 +30,15 @@ def _lines(*parts: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"{part}|*/{part}", f"{part}/") for part in parts)
 
 
-def _read_products(folder: Path) -> list[LabelledSet]:
-    return [_product(folder, place) for place in products(folder, "train/good", "test/good")]
+def _read_each(
+    read: Callable[[Path, Path], LabelledSet], *markers: str
+) -> Callable[[Path], list[LabelledSet | BrokenSet]]:
+    """What reads each product of a folder by itself."""
+
+    def read_all(folder: Path) -> list[LabelledSet | BrokenSet]:
+        return [attempt(place.name, partial(read, folder, place)) for place in products(folder, *markers)]
+
+    return read_all
 
 
 def _product(folder: Path, place: Path) -> LabelledSet:
@@ -62,35 +71,35 @@ def _whole(
     return LabelledSet(place.name, test, train, notes=notes)
 
 
-def _read_ad2(folder: Path) -> list[LabelledSet]:
+def _ad2_product(folder: Path, place: Path) -> LabelledSet:
     note = "only the public test pictures have labels; the private ones are scored by the benchmark's server"
-    sets = []
-    for place in products(folder, "test_public", "train/good"):
-        public = place / "test_public"
-        tests = _tested(folder, public, MaskFolder(public))
-        sets.append(_whole(place, _normals(folder, place), tests, note))
-    return sets
+    public = place / "test_public"
+    return _whole(place, _normals(folder, place), _tested(folder, public, MaskFolder(public)), note)
 
 
-def _read_btad(folder: Path) -> list[LabelledSet]:
-    sets = []
-    for place in products(folder, "train/ok", "test/ok"):
-        find = partial(MaskFolder(place).find, "ko")
-        good = labelled(folder, pictures_in(place / "test" / "ok"))
-        bad = labelled(folder, pictures_in(place / "test" / "ko"), "ko", find)
-        sets.append(_whole(place, labelled(folder, pictures_in(place / "train" / "ok")), chain(good, bad)))
-    return sets
+def _btad_product(folder: Path, place: Path) -> LabelledSet:
+    find = partial(MaskFolder(place).find, "ko")
+    good = labelled(folder, pictures_in(place / "test" / "ok"))
+    bad = labelled(folder, pictures_in(place / "test" / "ko"), "ko", find)
+    return _whole(place, labelled(folder, pictures_in(place / "train" / "ok")), chain(good, bad))
+
+
+_READ_AD = _read_each(_product, "train/good", "test/good")
 
 
 MVTEC_AD_2 = Layout(
     "MVTec AD 2",
     _lines("test_public/good", "test_public/bad", "test_public/ground_truth", "train/good"),
-    _read_ad2,
+    _read_each(_ad2_product, "test_public", "train/good"),
 )
 MVTEC_LOCO = Layout(
     "MVTec LOCO AD",
     _lines("test/logical_anomalies", "test/structural_anomalies", "test/good", "train/good", GROUND_TRUTH),
-    _read_products,
+    _READ_AD,
 )
-MVTEC_AD = Layout("MVTec AD or MPDD", _lines("train/good", "test/good", GROUND_TRUTH), _read_products)
-BTAD = Layout("BTAD", _lines("train/ok", "test/ok", "test/ko", "ground_truth/ko"), _read_btad)
+MVTEC_AD = Layout("MVTec AD or MPDD", _lines("train/good", "test/good", GROUND_TRUTH), _READ_AD)
+BTAD = Layout(
+    "BTAD",
+    _lines("train/ok", "test/ok", "test/ko", "ground_truth/ko"),
+    _read_each(_btad_product, "train/ok", "test/ok"),
+)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalist.eval.datasets.annotations import COCO, LABELME
-from anomalist.eval.datasets.layouts import LabelledSet, Layout, recognise
+from anomalist.eval.datasets.layouts import BrokenSet, LabelledSet, Layout, recognise
 from anomalist.eval.datasets.mvtec import BTAD, MVTEC_AD, MVTEC_AD_2, MVTEC_LOCO
 from anomalist.eval.datasets.surfaces import DEEP_PCB, KOLEKTOR, MTD, NEU_DET
 from anomalist.eval.datasets.tables import LABELS_CSV, REAL_IAD, VISA
@@ -24,7 +24,9 @@ PLAIN = Layout(
     _read_plain,
 )
 
-IMAGE_LAYOUTS: tuple[Layout[list[LabelledSet]], ...] = (
+AnySet = LabelledSet | BrokenSet
+
+IMAGE_LAYOUTS: tuple[Layout[Sequence[AnySet]], ...] = (
     MVTEC_AD_2,
     MVTEC_LOCO,
     MVTEC_AD,
@@ -43,8 +45,8 @@ IMAGE_LAYOUTS: tuple[Layout[list[LabelledSet]], ...] = (
 """Known layouts; the first of which a folder has all lines is taken, the more telling ones come first."""
 
 
-def open_image_sets(folder: Path) -> tuple[Layout[list[LabelledSet]], Sequence[LabelledSet]]:
-    """The layout of a folder, and its sets: one for each product.
+def read_image_sets(folder: Path) -> tuple[Layout[Sequence[AnySet]], Sequence[AnySet]]:
+    """The layout of a folder, and its sets: one for each product, also those that can't be used.
 
     Raises
     ------
@@ -53,3 +55,12 @@ def open_image_sets(folder: Path) -> tuple[Layout[list[LabelledSet]], Sequence[L
     """
     layout = recognise(folder, IMAGE_LAYOUTS)
     return layout, layout.read(folder)
+
+
+def open_image_sets(folder: Path) -> tuple[Layout[Sequence[AnySet]], Sequence[LabelledSet]]:
+    """`read_image_sets` where all must be there: raises DataError for the first that can't be used, too."""
+    layout, sets = read_image_sets(folder)
+    for each in sets:
+        if isinstance(each, BrokenSet):
+            raise each.error
+    return layout, [each for each in sets if isinstance(each, LabelledSet)]

@@ -6,11 +6,12 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anomalist.errors import DataError
-from anomalist.eval.datasets.layouts import LabelledSet, Layout
+from anomalist.eval.datasets.layouts import BrokenSet, LabelledSet, Layout, attempt
 from anomalist.eval.image_datasets import GOOD, LabelledImage
 from anomalist.vision.media.masks import listed
 
@@ -19,13 +20,15 @@ _NORMAL_WORDS = frozenset({"good", "normal", "ok", "0", "false"})
 """Labels of a table that say that nothing is wrong."""
 
 
-def _read_visa(folder: Path) -> list[LabelledSet]:
+def _read_visa(folder: Path) -> list[LabelledSet | BrokenSet]:
     table = folder / _VISA_TABLES / "1cls.csv"
     rows = read_table(table, ("object", "split", "label", "image", "mask"))
     by_product: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in rows:
         by_product[row["object"]].append(row)
-    return [_of_rows(table, name, own, kind="anomaly") for name, own in by_product.items()]
+    return [
+        attempt(name, partial(_of_rows, table, name, own, kind="anomaly")) for name, own in by_product.items()
+    ]
 
 
 def _read_labels(folder: Path) -> list[LabelledSet]:
@@ -95,11 +98,15 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[Mapping[str, str]]:
 _REAL_IAD_SIDES = ("realiad_1024", "realiad_512", "realiad_256")
 
 
-def _read_real_iad(folder: Path) -> list[LabelledSet]:
+def _read_real_iad(folder: Path) -> list[LabelledSet | BrokenSet]:
     pictures = next(folder / side for side in _REAL_IAD_SIDES if (folder / side).is_dir())
     tables = sorted((folder / "realiad_jsons").glob("**/*.json"))
     nearest = min(len(table.parts) for table in tables)
-    return [_real_iad_product(pictures, table) for table in tables if len(table.parts) == nearest]
+    return [
+        attempt(table.stem, partial(_real_iad_product, pictures, table))
+        for table in tables
+        if len(table.parts) == nearest
+    ]
 
 
 def _real_iad_product(pictures: Path, table: Path) -> LabelledSet:

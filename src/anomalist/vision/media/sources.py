@@ -40,43 +40,60 @@ def scheme_of(address: str) -> str:
             f'"{one_line(name)}" can\'t be opened: "{one_line(scheme, 20)}" addresses are not read.',
             f"Give a path, or an address that starts with {', '.join(sorted(SCHEMES))}.",
         )
-    try:
-        parts = urlsplit(address)
-        complete = (parts.hostname or scheme in ("udp", "rtp")) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        complete = False
-    if not complete or _cuts_a_password(parts):
-        raise MediaError(
-            f'"{one_line(name)}" is not a complete address.',
-            "Check its host and port; in a password # is written %23, / %2F, ? %3F, % %25.",
-        )
+    parts = address_parts(address)
+    if parts is None or not (parts.hostname or scheme in ("udp", "rtp")):
+        raise MediaError(f'"{one_line(name)}" is not a complete address.', f"Check its host. {ENCODE_HELP}")
     return scheme
 
 
-def _cuts_a_password(parts: SplitResult) -> bool:
-    """Whether a "#", "/" or "?" of a password seems to end the host: "rtsp://user:pass#word@camera"."""
-    behind = parts.path + parts.query + parts.fragment
-    if ":" not in parts.netloc or "@" in parts.netloc or "@" not in behind:
-        return False
+ENCODE_HELP = (
+    "A port is a number from 1 to 65535. Special characters of a password, and an @ in the path, are "
+    "percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, % as %25."
+)
+"""What to do about an address that can't be read."""
+
+
+def address_parts(address: str) -> SplitResult | None:
+    """Return the parts of an address; None where it can't be read for sure.
+
+    "#", "/" and "?" end the host: nobody can say whether "rtsp://me:12/34@camera" holds a password and a
+    host, or a host, its port and a path. To take it for the latter could send the password to another host.
+    """
     try:
-        return parts.port is None
+        parts = urlsplit(address)
+        sound = parts.port != 0
     except ValueError:
-        return True
+        return None
+    before = re.sub(r"\[[^\]]*\]", "", parts.netloc)  # the colons of an IPv6 address begin no port
+    ambiguous = ":" in before and "@" in parts.path + parts.query + parts.fragment
+    return parts if sound and not ambiguous else None
 
 
 def redact_url(address: str) -> str:
-    """Return the address without the password, and with "…" for the values of query keys like "token"."""
-    scheme, _, rest = address.partition("://")
-    try:
-        parts = urlsplit(address)
-        misread = _cuts_a_password(parts)
-    except ValueError:
-        misread = True
-    if misread:
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+    """Return the address without the password, and with "…" for the values of query keys like "token".
+
+    Of one that can't be read for sure the host alone is left. What stands before an address is kept; a path
+    stays as it is.
+    """
+    found = re.search(r"[A-Za-z][A-Za-z0-9+.-]*://", address)
+    if found is None:
+        return address
+    before, address = address[: found.start()], address[found.start() :]
+    parts = address_parts(address)
+    if parts is None:
+        return before + host_only(address)
     user, at, host = parts.netloc.rpartition("@")
     parts = parts._replace(netloc=user.partition(":")[0] + at + host)
-    return _SECRET_PARAMETER.sub(r"\1…", urlunsplit(parts))
+    return before + _SECRET_PARAMETER.sub(r"\1…", urlunsplit(parts))
+
+
+def host_only(address: str) -> str:
+    """Return the scheme, host and port of an address, also of one that can't be read; "…@" for a user."""
+    start = address.find("://") + 3 if "://" in address else 0
+    _, at, host = address[start:].rpartition("@")
+    host = re.split("[/?#]", host, maxsplit=1)[0]
+    # What is no port may be a password without its host.
+    return address[:start] + ("…@" if at else "") + re.sub(r":(?!\d+$)[^\]]*$", "", host)
 
 
 VIDEO_SUFFIXES = frozenset(

@@ -219,7 +219,7 @@ class RecentFrames:
         self.notes: tuple[str, ...] = ()
         self._size: tuple[int, int] | None = None
         self._kept: deque[_JpegFrame] = deque()
-        self._newest: Frame | None = None
+        self._newest: Frame | _JpegFrame | None = None
         self._lock = Lock()  # frames may be recorded and read in different threads
 
     @property
@@ -259,9 +259,13 @@ class RecentFrames:
     def _all_kept(self) -> deque[_JpegFrame]:
         with self._lock:
             kept, newest = self._kept.copy(), self._newest
-        if newest is not None and newest.time > kept[-1].time:
-            kept.append(_encoded(newest))
-        return kept
+        if newest is None or newest.time <= kept[-1].time:
+            return kept
+        last = newest if isinstance(newest, _JpegFrame) else _encoded(newest)
+        with self._lock:
+            if self._newest is newest:  # so that it is encoded once
+                self._newest = last
+        return deque([*kept, last])
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
