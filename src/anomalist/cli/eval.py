@@ -317,7 +317,7 @@ def questions(
         int, typer.Option(min=1, help="Labelled cases of each kind, of objects that aren't asked about.")
     ] = 10,
     train_normals: Annotated[int, typer.Option(min=1, help="Good tiles to learn from, at least.")] = 300,
-    effort: EffortOption = Effort.fast,
+    effort: EffortOption = Effort.normal,
     seed: Annotated[int, typer.Option(help="Of split, cases, wording and order of options.")] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")
