@@ -29,16 +29,16 @@ def rows(result: Result) -> list[dict[str, object]]:
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Path:
-    """Normal captions of a yard."""
+    """Normal captions of a yard, 40 of which say something."""
     file = tmp_path / "yard.csv"
     said = ["A forklift drives past the gate.", "Two men carry a plank.", "Nobody is there."]
-    file.write_text("frame,caption\n" + "".join(f"{n},{text}\n" for n, text in enumerate(said * 14)))
+    file.write_text("frame,caption\n" + "".join(f"{n},{text}\n" for n, text in enumerate(said * 20)))
     return file
 
 
 def test_a_camera_learns_what_is_usual_and_is_asked(yard: Path) -> None:
     built = run("build", "--from", yard, "--name", "cam3")
-    assert "Remembered 2 new scenes of 42 captions" in built.stdout
+    assert "Remembered 2 new scenes of 60 captions" in built.stdout
     assert "at most 0.05 of normal captions" in built.stdout
     usual, fire = rows(
         run("ask", "Two men carry a plank.", "The shed is burning.", "--name", "cam3", "--json")
@@ -47,7 +47,14 @@ def test_a_camera_learns_what_is_usual_and_is_asked(yard: Path) -> None:
     assert usual["memories"][0]["id"] == "scene:2"  # type: ignore[index]
     (about,) = rows(run("stats", "--name", "cam3", "--json"))
     assert about["normal"] == {"own normality": 2}
-    assert about["threshold"]["captions"] == 28  # type: ignore[index]
+    assert about["threshold"]["captions"] == 40  # type: ignore[index]
+
+
+def test_too_few_captions_are_remembered_and_said_to_fit_no_threshold(yard: Path) -> None:
+    yard.write_text("".join(yard.read_text().splitlines(keepends=True)[:43]))  # of 42, 28 say something
+    assert "No threshold" in run("build", "--from", yard, "--name", "cam3").stdout
+    (about,) = rows(run("stats", "--name", "cam3", "--json"))
+    assert about["threshold"] is None
 
 
 def test_scenes_are_added_found_and_deleted() -> None:

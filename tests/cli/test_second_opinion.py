@@ -37,7 +37,7 @@ def test_each_sentence_has_a_verdict_with_its_evidence(street: Scene, export: Pa
     walker = {each.where: each for each in items[WALKER].opinions}
     assert walker["description"].status == "contradicted"
     assert "right to left" in walker["description"].why
-    assert "can't be read" in items[STILL].opinions[0].why
+    assert "could not be judged" in items[STILL].opinions[0].why
     assert {each.why for each in items[GONE].opinions} == {"No clip of it is there."}
     assert "# Second opinion" in (out / "second-opinion.md").read_text()
     assert (out / "triage.html").is_file()

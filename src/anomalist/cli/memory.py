@@ -77,7 +77,12 @@ def build(
     """Remember what a camera's captions say, and calibrate it on the normal ones."""
     from anomalist.errors import DataError
     from anomalist.memory.rules.rule import read_captions
-    from anomalist.memory.scenes.memory import build_memory, memory_path, scenes_from_captions
+    from anomalist.memory.scenes.memory import (
+        MIN_CAPTIONS_TO_CALIBRATE,
+        build_memory,
+        memory_path,
+        scenes_from_captions,
+    )
     from anomalist.memory.scenes.store import SceneStore
 
     if side == "anomalous" and (category is None or false_alarm_rate is not None):
@@ -102,6 +107,11 @@ def build(
     if threshold is not None:
         typer.echo(
             f"Alarm from a score of {threshold.value:.3f} on: at most {threshold.rate:g} of normal captions."
+        )
+    elif side == "normal":
+        typer.echo(
+            f"No threshold was fitted: it takes {MIN_CAPTIONS_TO_CALIBRATE} captions that say something, "
+            "or another --false-alarm-rate."
         )
 
 

@@ -50,7 +50,8 @@ OWN_CATEGORY = "own normality"
 SCENES_IN_RATIONALE = 5
 """Remembered scenes that a rationale lists."""
 
-_MIN_CAPTIONS_TO_CALIBRATE = 40  # with statements, for the default rate: each half covers what is usual
+MIN_CAPTIONS_TO_CALIBRATE = 40
+"""Captions with statements for the default rate: each half covers what is usual."""
 
 
 class RecalledScene(Frozen):
@@ -302,7 +303,7 @@ def build_memory(
     """
     threshold = None
     said = [caption for caption in captions if statements(caption)]
-    if rate is not None or len(said) >= _MIN_CAPTIONS_TO_CALIBRATE:
+    if rate is not None or len(said) >= MIN_CAPTIONS_TO_CALIBRATE:
         scores = [
             SceneMemory(normal=known, encoder=store.encoder).score_captions(unseen).scores
             for known, unseen in cross_fit_halves(said)
