@@ -291,6 +291,7 @@ class Verifier:
         rest = [each for each in range(edge + 1, len(lines.states)) if lines.states[each] == _UNREADABLE]
         if self._half and len(rest) == 1 and end <= position:
             self.result.notes.append("An unfinished entry at the end: a writer was interrupted.")
+            self._compare_head(position)
             return
         missing = [each for each in range(position + 1, end + 1) if each not in self._moved]
         if rest and not missing:
@@ -303,18 +304,20 @@ class Verifier:
             at = max(len(lines.states) - 1, 0)
             text = f"the log ends before it; the signed head names entry {end} as the last"
             self._report("cut off", missing[0], at if lines.states else None, text, last=missing[-1])
-        if self._head is not None and position >= end and self._half is False and not rest:
-            self._compare_head(end)
+        if position >= end and not rest:
+            self._compare_head(position)
 
-    def _compare_head(self, end: int) -> None:
-        assert self._head is not None
-        line = bisect.bisect_left(self._lines.positions, end)
-        if line < len(self._lines.positions) and self._lines.positions[line] == end:
-            if self._lines.hash_of(line).hex() != self._head["hash"]:
-                self._report("forged", end, line, "it is not the entry that the signed head names")
-            elif len(self._lines.positions) - 1 > line:
-                more = len(self._lines.positions) - 1 - line
-                self.result.notes.append(f"{more} entries are newer than the signed head.")
+    def _compare_head(self, last: int) -> None:
+        """Compare the entry that the signed head names; ``last`` is the last one in its place."""
+        if self._head is None:
+            return
+        end = self._end()
+        found = self._hash_at(end)
+        if found is not None and found != self._head["hash"]:
+            line = self._lines.positions.index(end)
+            self._report("forged", end, line, "it is not the entry that the signed head names")
+        elif found is not None and last > end:
+            self.result.notes.append(f"{last - end} entries are newer than the signed head.")
 
     def _report_broken_links(self, kept: list[int]) -> None:
         """Report entries that were exchanged for others with a hash of their own."""
