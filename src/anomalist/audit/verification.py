@@ -100,8 +100,8 @@ class Verifier:
         self._checkpoints: list[tuple[int, dict[str, Any]]] = []
         self._tombstones: set[int] = set()
         self._removed: list[tuple[int, int]] = []  # (position, line)
-        self._media: dict[str, int] = {}
-        self._removed_media: set[str] = set()
+        self._media: dict[str, int] = {}  # by hash, the last entry that names it
+        self._removed_media: dict[str, int] = {}  # and the last tombstone
         self._half = False
         self._halves: set[int] = set()
         self._moved: set[int] = set()
@@ -196,10 +196,10 @@ class Verifier:
         elif kind == "tombstone":
             gone = json.loads(entry.body)
             self._tombstones.update(gone.get("positions", ()))
-            self._removed_media.update(gone.get("files", ()))
+            self._removed_media.update(dict.fromkeys(gone.get("files", ()), entry.position))
         elif b'"media":[{' in entry.body:
             for item in json.loads(entry.body).get("media", ()):
-                self._media.setdefault(str(item.get("sha256")), entry.position)
+                self._media[str(item.get("sha256"))] = entry.position
 
     # What is changed, missing, reordered, inserted or cut off
 
@@ -393,7 +393,7 @@ class Verifier:
     def _check_media(self, folder: Path) -> None:
         for sha256, position in self._media.items():
             file = folder / sha256[:2] / sha256
-            if sha256 in self._removed_media:
+            if self._removed_media.get(sha256, -1) > position:
                 continue
             if not file.is_file():
                 self._report("media", position, None, f"the stored file {sha256[:12]} is gone")
