@@ -79,6 +79,22 @@ def test_a_lost_head_and_a_missing_segment_are_named(tmp_path: Path) -> None:
     assert any("nothing vouches for the end" in text for text in said)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [{"position": None}, {"position": "abc"}, {"format": "x"}, {"log": None, "position": []}, {"size": "5"}],
+)
+def test_a_damaged_head_is_named_and_writing_goes_on(head: dict[str, object], tmp_path: Path) -> None:
+    path = write_log(tmp_path, 5) / "log" / HEAD_FILE
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **head}))
+    if "size" not in head:  # of no concern to those who only read
+        kinds = {finding.kind for finding in verify_log(tmp_path).findings}
+        assert kinds == {"changed"}
+    with AuditLog(tmp_path) as log:
+        log.append("inspection", {"a": 1})
+    result = verify_log(tmp_path)
+    assert (result.sound, result.entries) == (True, 6)
+
+
 def test_an_anchor_kept_elsewhere_is_compared(tmp_path: Path) -> None:
     write_log(tmp_path, 5)
     anchor = AuditLog(tmp_path).checkpoint()

@@ -138,19 +138,19 @@ class Verifier:
         )
 
     def _read_head(self) -> None:
-        if self._head is None:
-            try:
-                self._head = json.loads((self.folder / HEAD_FILE).read_bytes())
-                self._head["log"], int(self._head["position"]), self._head["hash"]
-            except FileNotFoundError:
-                self._report("missing", None, None, f"{HEAD_FILE} is gone: nothing vouches for the end")
-                return
-            except (ValueError, TypeError, KeyError):
-                self._head = None
-                self._report("changed", None, None, f"{HEAD_FILE} can't be read: nothing vouches for the end")
-                return
-        assert self._head is not None
-        if int(self._head.get("format", 1)) > FORMAT:
+        try:
+            head = self._head or json.loads((self.folder / HEAD_FILE).read_bytes())
+            newer = int(head.get("format", 1)) > FORMAT
+            known = {"log": str(head["log"]), "position": int(head["position"]), "hash": str(head["hash"])}
+            self._head = {**head, **known}
+        except FileNotFoundError:
+            self._report("missing", None, None, f"{HEAD_FILE} is gone: nothing vouches for the end")
+            return
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            self._head = None
+            self._report("changed", None, None, f"{HEAD_FILE} can't be read: nothing vouches for the end")
+            return
+        if newer:
             raise NewerFormat(f"format {self._head['format']}")
         self.result.log = str(self._head["log"])
         self.result.head = f"{self.result.log}:{self._head['position']}:{self._head['hash']}"
