@@ -113,3 +113,8 @@ def test_each_clip_is_taken_again_with_all_that_is_there_today(
     assert {change.part for change in done[0].changes} >= {"policy", "rules"}
     assert done[0].differences and done[1].differences == done[0].differences
     assert done[1].causes == done[0].causes
+
+    session = replayer.session_of(done[0].entry)
+    (tmp_path / "audit" / "texts" / session.content["rules"]).unlink()
+    again = Replayer(tmp_path / "audit").replay(done[0].entry)
+    assert "rules" in again.failed and not again.equal
