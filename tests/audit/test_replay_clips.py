@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from anomalist.audit.replay import Replayer, decision_record
 from anomalist.audit.without import recalled_ids, verdicts_without
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
+from anomalist.memory.rules.rule import Rule
+from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules
 from anomalist.ranking import ClipRanking
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
@@ -73,3 +76,45 @@ def test_a_clip_that_was_ranked_without_a_scene_is_ranked_the_same_again(tmp_pat
     assert (again.equal, again.changes) == (True, ())
     page = parse(write_decision_page(entry, tmp_path / "page.html", tmp_path / "audit"))
     assert "runner.mp4: undecided" in page.words()
+
+
+def test_each_clip_is_taken_again_with_all_that_is_there_today(
+    street: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind one whose difference was traced to a single part."""
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "home"))
+    shutil.copytree(street.path, tmp_path / "home" / "profiles" / "street")
+    write_film(tmp_path / "runner.mp4", make_film(7, walker(3.0, 60.0, speed=4.0), people=42))
+    triage = Triage(TriageSettings("street", model="evidence"))
+    trail = AuditTrail(tmp_path / "audit", "all")
+    trail.begin_triage(triage, "triage")
+    with RunTrail(trail, None) as kept:
+        list(kept.keep(triage.clips([tmp_path / "runner.mp4"] * 2)))
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[events]\nmajor_speed = 1.9\n")
+    with RuleStore() as rules:
+        adopt_shipped_rules(rules, "street")
+        rules.add(
+            "street",
+            [
+                Rule(
+                    id="rule:new-1",
+                    text="a ball",
+                    polarity="anomalous",
+                    kind="object",
+                    keywords=("ball",),
+                    severity=1,
+                    origin="person",
+                )
+            ],
+        )
+    replayer = Replayer(tmp_path / "audit", policy)
+    done = [replayer.replay(each, today=True) for each in read_entries(tmp_path / "audit", kinds=["clip"])]
+    assert {change.part for change in done[0].changes} >= {"policy", "rules"}
+    assert done[0].differences and done[1].differences == done[0].differences
+    assert done[1].causes == done[0].causes
+
+    session = replayer.session_of(done[0].entry)
+    (tmp_path / "audit" / "texts" / session.content["rules"]).unlink()
+    again = Replayer(tmp_path / "audit").replay(done[0].entry)
+    assert "rules" in again.failed and not again.equal

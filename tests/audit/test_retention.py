@@ -58,3 +58,15 @@ def test_a_reason_is_needed_and_what_says_how_things_were_done_stays(logged: Log
 def test_age_chooses_what_may_be_removed(logged: Logged) -> None:
     assert older_than(1, logged.folder) == []
     assert len(older_than(0, logged.folder)) == 10
+    assert [older_than(days, logged.folder) for days in (1e6, 1e300, float("inf"))] == [[], [], []]
+    with pytest.raises(DataError, match="no number of days"):
+        older_than(float("nan"), logged.folder)
+
+
+def test_a_file_that_was_kept_again_after_its_removal_may_not_be_missing(logged: Logged) -> None:
+    removed = remove_entries(logged.entries()[:1], "asked for", logged.folder)
+    (sha256,) = removed.files
+    with AuditLog(logged.folder) as log:
+        log.append("inspection", {"record": {"source": "again.png"}, "media": [{"sha256": sha256}]})
+    (finding,) = verify_log(logged.folder).findings
+    assert (finding.kind, sha256[:12] in finding.text) == ("media", True)

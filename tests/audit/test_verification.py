@@ -79,6 +79,22 @@ def test_a_lost_head_and_a_missing_segment_are_named(tmp_path: Path) -> None:
     assert any("nothing vouches for the end" in text for text in said)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [{"position": None}, {"position": "abc"}, {"format": "x"}, {"log": None, "position": []}, {"size": "5"}],
+)
+def test_a_damaged_head_is_named_and_writing_goes_on(head: dict[str, object], tmp_path: Path) -> None:
+    path = write_log(tmp_path, 5) / "log" / HEAD_FILE
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **head}))
+    if "size" not in head:  # of no concern to those who only read
+        kinds = {finding.kind for finding in verify_log(tmp_path).findings}
+        assert kinds == {"changed"}
+    with AuditLog(tmp_path) as log:
+        log.append("inspection", {"a": 1})
+    result = verify_log(tmp_path)
+    assert (result.sound, result.entries) == (True, 6)
+
+
 def test_an_anchor_kept_elsewhere_is_compared(tmp_path: Path) -> None:
     write_log(tmp_path, 5)
     anchor = AuditLog(tmp_path).checkpoint()
@@ -114,3 +130,22 @@ def test_a_signature_in_plain_python_agrees_with_the_library(tmp_path: Path) -> 
     write_log(tmp_path, 4)
     AuditLog(tmp_path).checkpoint()
     assert Verifier(tmp_path / "log").run().signatures == 2
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"body":{"rec'])
+def test_an_exchanged_last_entry_is_found_also_before_an_unfinished_one(rest: bytes, tmp_path: Path) -> None:
+    import hashlib
+
+    from anomalist.audit.canonical import canonical_json
+    from anomalist.audit.entries import join_line, split_line
+
+    file = sorted((write_log(tmp_path, 30) / "log").glob("segment-*"))[-1]
+    lines = file.read_bytes().splitlines()
+    entry = split_line(lines[-1])
+    assert entry is not None
+    body = canonical_json({"record": {"source": "forged.png"}})
+    head = canonical_json({**entry.head, "body": hashlib.sha256(body).hexdigest()})
+    lines[-1] = join_line(body, hashlib.sha256(head).hexdigest(), head)
+    file.write_bytes(b"\n".join(lines) + b"\n" + rest)
+    (finding,) = verify_log(tmp_path).findings
+    assert (finding.kind, finding.position) == ("forged", 29)

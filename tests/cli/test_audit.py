@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from anomalist.audit.log import audit_folder
+from anomalist.audit.log import AuditLog, audit_folder
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.cli.app import app
 from anomalist.errors import DataError
@@ -75,6 +75,13 @@ def test_the_same_run_again_writes_nothing_twice(
         "evidence",
     )
     assert len(list(read_entries(kinds=["inspection"]))) == 5
+
+
+def test_a_replay_of_nothing_is_no_success() -> None:
+    with AuditLog() as log:
+        log.append("setting", {"a": 1})
+    assert isinstance(run("audit", "replay", "all").exception, DataError)
+    assert isinstance(run("audit", "show", "9" * 5000).exception, DataError)
 
 
 def test_damage_is_told_by_exit_code_and_in_words(inspected: Path) -> None:

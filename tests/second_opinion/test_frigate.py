@@ -98,3 +98,12 @@ def test_clips_of_another_time_are_said_to_be_that() -> None:
     late = Path(f"clip_front_{START + 100:.0f}-{START + 200:.0f}.mp4")
     assert "another time" in clip_of(ITEM, [late]).why
     assert clip_of(ITEM, [Path("other.mp4")]).why == "No clip of it is there."
+
+
+@pytest.mark.parametrize("camera", ["front_door", "store_front", "front2"])
+def test_the_clip_of_a_camera_with_a_longer_name_is_not_taken(camera: str) -> None:
+    when = f"{START - 5:.0f}-{START + 10:.0f}"
+    local_time = f"{local(START - 60)}-{local(START + 60)}"
+    others = [Path(f"clip_{camera}_{when}.mp4"), Path(f"{camera}_{local_time}_x1y2.mp4")]
+    assert clip_of(ITEM, others).clip is None
+    assert clip_of(ITEM.replace(camera=camera), others).clip == others[0]

@@ -114,6 +114,15 @@ def test_nothing_outside_the_roots_is_opened(
     talk_to(build_server([folder]), talk)
 
 
+@pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000])
+def test_what_can_not_be_a_path_is_refused(folder: Path, path: str) -> None:
+    async def talk(client: Client) -> None:
+        for name, arguments in (("open_subject", {"paths": [path]}), ("inspect_picture", {"path": path})):
+            assert "can't be a path" in await refusal(client, name, **arguments)
+
+    talk_to(build_server([folder]), talk)
+
+
 def test_what_people_alone_may_do_is_no_tool_and_the_rest_is_described(folder: Path) -> None:
     async def talk(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}

@@ -45,9 +45,13 @@ def stored_policy(folder: Path, session: Mapping[str, Any]) -> Policy:
 
 
 def stored_rules(folder: Path, session: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The rules of a session, as they were; none where they are gone."""
-    text = stored_text(folder, str(session.get("rules", "")))
-    return () if text is None else tuple(Rule.model_validate(each) for each in json.loads(text))
+    """The rules of a session, as they were. Raises DataError where they are gone."""
+    if not session.get("rules"):
+        return ()
+    text = stored_text(folder, str(session["rules"]))
+    if text is None:
+        raise DataError("The rules of that decision are no longer in the audit log's folder.")
+    return tuple(Rule.model_validate(each) for each in json.loads(text))
 
 
 def changes_since(

@@ -272,7 +272,10 @@ class AuditLog:
             content = json.loads((self.lines / HEAD_FILE).read_bytes())
             if content.get("format", 1) > FORMAT:
                 raise _newer(content["format"])
-            return LogHead(**{name: content[name] for name in LogHead.__dataclass_fields__})
+            fields = LogHead.__dataclass_fields__
+            if wrong := [name for name in fields if type(content[name]).__name__ != fields[name].type]:
+                raise TypeError(wrong[0])
+            return LogHead(**{name: content[name] for name in fields})
         except FileNotFoundError:
             files = segment_files(self.lines)
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -182,7 +182,7 @@ def find_entry(id_: str, folder: Path | None = None) -> LogEntry:
     Raises DataError if there is none, or more than one.
     """
     text = id_.strip().lower()
-    place = re.fullmatch(r"(\d+)(?:-([0-9a-f]{4,64}))?", text)
+    place = re.fullmatch(r"([0-9]{1,18})(?:-([0-9a-f]{4,64}))?", text)
     if place:
         position = int(place[1])
         for entry in read_entries(folder, start=position):
@@ -191,7 +191,7 @@ def find_entry(id_: str, folder: Path | None = None) -> LogEntry:
             if entry.position > position:
                 break
         if place[2]:
-            raise DataError(f"There is no entry {id_} in the audit log.", "See: anomalist audit search")
+            raise DataError(f"There is no entry {id_[:80]} in the audit log.", "See: anomalist audit search")
     if re.fullmatch(r"[0-9a-f]{6,64}", text):
         found = [entry for entry in read_entries(folder) if entry.hash.startswith(text)]
         if len(found) == 1:

@@ -143,7 +143,7 @@ class Replayer:
         self.policy = policy
         self._sources: dict[tuple[int, bool], EvidenceSource] = {}
         self._sessions: dict[int, LogEntry] = {}
-        self._scenes: dict[tuple[int, bool], Triage] = {}
+        self._scenes: dict[tuple[int, frozenset[str]], Triage] = {}
         self._measured: tuple[int, ClipEvidence | AnomalistError] | None = None
 
     def session_of(self, entry: LogEntry) -> LogEntry:
@@ -334,8 +334,8 @@ class Replayer:
 
     def _triage(self, session: LogEntry, today: frozenset[str]) -> Triage:
         about = session.content
-        key = (session.position, bool(today))
-        if key in self._scenes and today in (_ALL, frozenset()):
+        key = (session.position, today)
+        if key in self._scenes:
             return self._scenes[key]
         from anomalist.vision.motion.scene import Zone
 

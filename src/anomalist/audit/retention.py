@@ -32,8 +32,16 @@ class Removal:
 
 
 def older_than(days: float, folder: Path | None = None) -> list[LogEntry]:
-    """Entries of more than that many days ago whose content may be removed and is still there."""
-    limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    """Entries of more than that many days ago whose content may be removed and is still there.
+
+    Raises DataError where ``days`` is no number.
+    """
+    if not days >= 0:
+        raise DataError(f"{days} is no number of days.", "Give one of 0 or more.")
+    now = datetime.datetime.now(datetime.UTC)
+    if days >= now.toordinal():  # no entry is that old, and no date either
+        return []
+    limit = now - datetime.timedelta(days=days)
     until = limit.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return [
         entry

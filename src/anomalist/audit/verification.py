@@ -100,8 +100,8 @@ class Verifier:
         self._checkpoints: list[tuple[int, dict[str, Any]]] = []
         self._tombstones: set[int] = set()
         self._removed: list[tuple[int, int]] = []  # (position, line)
-        self._media: dict[str, int] = {}
-        self._removed_media: set[str] = set()
+        self._media: dict[str, int] = {}  # by hash, the last entry that names it
+        self._removed_media: dict[str, int] = {}  # and the last tombstone
         self._half = False
         self._halves: set[int] = set()
         self._moved: set[int] = set()
@@ -138,19 +138,19 @@ class Verifier:
         )
 
     def _read_head(self) -> None:
-        if self._head is None:
-            try:
-                self._head = json.loads((self.folder / HEAD_FILE).read_bytes())
-                self._head["log"], int(self._head["position"]), self._head["hash"]
-            except FileNotFoundError:
-                self._report("missing", None, None, f"{HEAD_FILE} is gone: nothing vouches for the end")
-                return
-            except (ValueError, TypeError, KeyError):
-                self._head = None
-                self._report("changed", None, None, f"{HEAD_FILE} can't be read: nothing vouches for the end")
-                return
-        assert self._head is not None
-        if int(self._head.get("format", 1)) > FORMAT:
+        try:
+            head = self._head or json.loads((self.folder / HEAD_FILE).read_bytes())
+            newer = int(head.get("format", 1)) > FORMAT
+            known = {"log": str(head["log"]), "position": int(head["position"]), "hash": str(head["hash"])}
+            self._head = {**head, **known}
+        except FileNotFoundError:
+            self._report("missing", None, None, f"{HEAD_FILE} is gone: nothing vouches for the end")
+            return
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            self._head = None
+            self._report("changed", None, None, f"{HEAD_FILE} can't be read: nothing vouches for the end")
+            return
+        if newer:
             raise NewerFormat(f"format {self._head['format']}")
         self.result.log = str(self._head["log"])
         self.result.head = f"{self.result.log}:{self._head['position']}:{self._head['hash']}"
@@ -196,10 +196,10 @@ class Verifier:
         elif kind == "tombstone":
             gone = json.loads(entry.body)
             self._tombstones.update(gone.get("positions", ()))
-            self._removed_media.update(gone.get("files", ()))
+            self._removed_media.update(dict.fromkeys(gone.get("files", ()), entry.position))
         elif b'"media":[{' in entry.body:
             for item in json.loads(entry.body).get("media", ()):
-                self._media.setdefault(str(item.get("sha256")), entry.position)
+                self._media[str(item.get("sha256"))] = entry.position
 
     # What is changed, missing, reordered, inserted or cut off
 
@@ -291,6 +291,7 @@ class Verifier:
         rest = [each for each in range(edge + 1, len(lines.states)) if lines.states[each] == _UNREADABLE]
         if self._half and len(rest) == 1 and end <= position:
             self.result.notes.append("An unfinished entry at the end: a writer was interrupted.")
+            self._compare_head(position)
             return
         missing = [each for each in range(position + 1, end + 1) if each not in self._moved]
         if rest and not missing:
@@ -303,18 +304,20 @@ class Verifier:
             at = max(len(lines.states) - 1, 0)
             text = f"the log ends before it; the signed head names entry {end} as the last"
             self._report("cut off", missing[0], at if lines.states else None, text, last=missing[-1])
-        if self._head is not None and position >= end and self._half is False and not rest:
-            self._compare_head(end)
+        if position >= end and not rest:
+            self._compare_head(position)
 
-    def _compare_head(self, end: int) -> None:
-        assert self._head is not None
-        line = bisect.bisect_left(self._lines.positions, end)
-        if line < len(self._lines.positions) and self._lines.positions[line] == end:
-            if self._lines.hash_of(line).hex() != self._head["hash"]:
-                self._report("forged", end, line, "it is not the entry that the signed head names")
-            elif len(self._lines.positions) - 1 > line:
-                more = len(self._lines.positions) - 1 - line
-                self.result.notes.append(f"{more} entries are newer than the signed head.")
+    def _compare_head(self, last: int) -> None:
+        """Compare the entry that the signed head names; ``last`` is the last one in its place."""
+        if self._head is None:
+            return
+        end = self._end()
+        found = self._hash_at(end)
+        if found is not None and found != self._head["hash"]:
+            line = self._lines.positions.index(end)
+            self._report("forged", end, line, "it is not the entry that the signed head names")
+        elif found is not None and last > end:
+            self.result.notes.append(f"{last - end} entries are newer than the signed head.")
 
     def _report_broken_links(self, kept: list[int]) -> None:
         """Report entries that were exchanged for others with a hash of their own."""
@@ -390,7 +393,7 @@ class Verifier:
     def _check_media(self, folder: Path) -> None:
         for sha256, position in self._media.items():
             file = folder / sha256[:2] / sha256
-            if sha256 in self._removed_media:
+            if self._removed_media.get(sha256, -1) > position:
                 continue
             if not file.is_file():
                 self._report("media", position, None, f"the stored file {sha256[:12]} is gone")

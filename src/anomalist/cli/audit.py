@@ -168,6 +168,8 @@ def replay(
         else:
             for line in replay_lines(result):
                 typer.echo(line)
+    if not done:
+        raise DataError("The audit log holds no decision that could be taken again.")
     equal, failed = sum(each.equal for each in done), sum(bool(each.failed) for each in done)
     err.print(
         f"{equal} of {len(done)} decisions are the same again, {len(done) - equal - failed} differ, "

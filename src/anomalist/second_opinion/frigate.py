@@ -253,7 +253,11 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
     for clip in clips:
         if item.id in clip.stem:
             return ClipChoice(clip)
-    ranged = [(clip, span) for clip in clips if item.camera in clip.stem and (span := _span(clip.stem))]
+    ranged = [
+        (clip, span)
+        for clip in clips
+        if (span := _span(clip.stem)) and _before_span(clip.stem) in (item.camera, f"clip_{item.camera}")
+    ]
     if item.start is not None:
         for clip, (first, last) in ranged:
             if first - _TOLERANCE <= item.start and (item.end or item.start) <= last + _TOLERANCE:
@@ -268,6 +272,12 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
         names = ", ".join(clip.name for clip, _ in ranged[:3])
         return ClipChoice(why=f"The clips of {item.camera} are of another time: {names}.")
     return ClipChoice(why="No clip of it is there.")
+
+
+def _before_span(stem: str) -> str:
+    """What stands before the times in the name of a clip: another camera's name may begin or end alike."""
+    found = _UNIX_RANGE.search(stem) or _LOCAL_RANGE.search(stem)
+    return "" if found is None else stem[: found.start()].rstrip("_-")
 
 
 def _span(stem: str) -> tuple[float, float] | None:

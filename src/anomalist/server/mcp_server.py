@@ -82,9 +82,13 @@ class _Session:
     def allowed(self, path: str) -> Path:
         """A path below one of the roots, links followed; raises DataError for any other."""
         for root in self.roots:
-            found = (root / path).resolve()
-            if found.is_relative_to(root):
-                return found
+            try:
+                found = (root / path).resolve()
+                if found.is_relative_to(root):
+                    found.exists()
+                    return found
+            except (OSError, ValueError) as error:  # too long, or with characters that no path has
+                raise DataError(f"{path[:80]!r} can't be a path.", "Name a file that is there.") from error
         raise DataError(
             f"{path} is not in a folder that may be read.",
             f"Those are: {', '.join(map(str, self.roots))}. Start the server with --root for another.",
