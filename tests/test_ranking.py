@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from anomalist.cli.app import app
@@ -11,6 +13,7 @@ from anomalist.ranking import WHY_UNDECIDED, ClipRanking
 from anomalist.report.wording import explain_event_rate
 from tests.street import make_film, walker
 from tests.street_files import write_film
+from tests.vision.media.films import film as encoded
 
 
 def test_a_clip_is_undecided_with_its_busiest_stretches() -> None:
@@ -25,6 +28,14 @@ def test_a_clip_is_undecided_with_its_busiest_stretches() -> None:
     assert "the most in this clip" in busiest.caption.text
     assert all(event.severity == 1 for event in record.events)
     assert "Nothing was learned" in explain_event_rate(busiest)
+
+
+@pytest.mark.parametrize("size", [(64, 1920), (480, 2), (16, 16)])
+def test_a_clip_of_a_narrow_strip_or_of_tiny_frames_is_ranked(tmp_path: Path, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    clip = encoded(tmp_path / "a.mp4", [np.roll(noise, 2 * step, axis=1) for step in range(20)], rate=10)
+    record = ClipRanking().clip(clip)
+    assert (record.status, record.label) == ("ok", "undecided")
 
 
 def test_what_cant_be_read_is_a_record_with_an_error(tmp_path: Path) -> None:

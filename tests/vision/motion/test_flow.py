@@ -63,6 +63,26 @@ def test_what_swings_to_and_fro_cancels_out() -> None:
     assert max(found[6:]) < 1
 
 
+@pytest.mark.parametrize("size", [(10, 384), (13, 384), (384, 20), (23, 40)])
+def test_flow_is_found_in_narrow_strips(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+    following = ChainedFlow(*size)
+    following.velocity(picture, 0.0)
+    velocity = following.velocity(np.roll(picture, 2, axis=1), 0.1)
+    assert velocity.shape == (*size, 2)
+    assert np.median(velocity[..., 0]) == pytest.approx(20, abs=2)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (384, 2), (1, 1)])
+def test_pictures_too_small_to_measure_flow_in_are_no_error(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+    following = ChainedFlow(*size)
+    following.velocity(picture, 0.0)
+    velocity = following.velocity(picture[:, ::-1].copy(), 0.1)
+    assert velocity.shape == (*size, 2)
+    assert np.isfinite(velocity).all()
+
+
 def test_what_is_forgotten_says_nothing_about_motion() -> None:
     following = ChainedFlow(*SIZE)
     following.velocity(seen(0, 0), 0.0)

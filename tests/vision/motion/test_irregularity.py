@@ -28,6 +28,19 @@ def test_pan_turn_and_zoom_are_taken_out_and_what_moves_in_itself_stays(
     assert left[40, 50] == pytest.approx((30, 0), abs=1)
 
 
+@pytest.mark.parametrize("size", [(6, 192), (192, 6)])
+def test_the_motion_of_the_camera_is_taken_out_of_a_narrow_strip(size: tuple[int, int]) -> None:
+    velocity = np.zeros((*size, 2), np.float32)
+    velocity[...] = (20, 5)
+    assert np.abs(residual_velocity(velocity)).max() < 0.1
+
+
+@pytest.mark.parametrize("size", [(8, 8), (240, 3), (1, 1)])
+def test_a_picture_too_small_to_tell_the_motion_of_the_camera_keeps_its_own(size: tuple[int, int]) -> None:
+    velocity = np.full((*size, 2), 20, np.float32)
+    assert (residual_velocity(velocity) == velocity).all()
+
+
 def share(places: list[float], pan: float = 0.0) -> float:
     """The last irregular share of a patch at successive places, pixels, before a camera that pans."""
     import cv2

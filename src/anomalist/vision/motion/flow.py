@@ -154,6 +154,7 @@ def _fit_height_line(
 FLOW_SPAN = 0.5
 """Seconds over which flow is chained."""
 _FLOW_REDUCTION = 2  # flow is computed at half of the working size; whole size costs five times as much
+_FLOW_LEAST = 12  # pixels of a side that DIS computes flow on; it may refuse less
 
 
 class ChainedFlow:
@@ -215,12 +216,25 @@ class ChainedFlow:
             self._last = (time, small)
             return np.zeros((*self._size, 2), np.float32)
         then, before = self._last
-        self._steps.appendleft((then, self._dis.calc(small, before, None)))
+        self._steps.appendleft((then, self._step_back(small, before)))
         self._last = (time, small)
         while len(self._steps) > 1 and time - self._steps[-1][0] > FLOW_SPAN * 1.01:  # 1.01: clocks round
             self._steps.pop()
         velocity = self._displacement_back() * (self._larger / np.float32(self._steps[-1][0] - time))
         return np.asarray(cv2.resize(velocity, self._size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+    def _step_back(self, grey: UInt8Array, before: UInt8Array) -> FloatArray:
+        """Displacement of each pixel of a reduced picture back to the one before, float32 (h, w, 2)."""
+        import cv2
+
+        height, width = self._reduced
+        down, right = (max(_FLOW_LEAST - side, 0) for side in (height, width))
+        if down or right:  # a narrow strip: its edge goes on
+            grey, before = (
+                np.asarray(cv2.copyMakeBorder(each, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+                for each in (grey, before)
+            )
+        return np.ascontiguousarray(self._dis.calc(grey, before, None)[:height, :width], np.float32)
 
     def _displacement_back(self) -> FloatArray:
         """Displacement of each pixel of the reduced picture back to the oldest frame, float32 (h, w, 2)."""

@@ -22,6 +22,7 @@ _FIT_SECONDS = 0.1  # of displacement that it is fitted to
 _FIT_TOLERANCE = 0.5  # pixels of it
 _MIN_SPEED = 0.05  # heights of the picture a second, from which a pixel moves, ...
 _NOISE_RATIO = 3.0  # ... and times the median speed of the picture
+_FIT_LEAST = 3  # places to fit the camera to; it always goes through two
 _MIN_MOVING = 20  # pixels that move, before a share of their way means anything
 
 
@@ -40,8 +41,10 @@ def residual_velocity(velocity: FloatArray) -> FloatArray:
 
     places = pixel_places(*velocity.shape[:2])
     sample = np.s_[_FLOW_STEP // 2 :: _FLOW_STEP, _FLOW_STEP // 2 :: _FLOW_STEP]
-    start = places[sample].reshape(-1, 2)
+    start = np.ascontiguousarray(places[sample].reshape(-1, 2))  # of one row it would be a strided view
     end = start + velocity[sample].reshape(-1, 2) * _FIT_SECONDS
+    if len(start) < _FIT_LEAST:
+        return velocity
     cv2.setRNGSeed(0)
     fitted, _ = cv2.estimateAffinePartial2D(start, end, ransacReprojThreshold=_FIT_TOLERANCE)
     if fitted is None:
