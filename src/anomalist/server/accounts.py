@@ -7,7 +7,6 @@ import hmac
 import re
 import secrets
 import time
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -20,6 +19,7 @@ from sqlalchemy.orm import Session
 from anomalist.errors import DataError
 from anomalist.server.database import AccountRow, Database, KeyRow, SessionRow
 from anomalist.server.problems import ConflictError, NotFoundError, NotLoggedInError
+from anomalist.storage.artifacts import composed_name, without_marks
 
 Role = Literal["viewer", "operator", "auditor", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -125,7 +125,7 @@ class Accounts:
     def remove(self, name: str) -> None:
         """Remove an account, with its sessions. Raises NotFoundError, or ConflictError for the last admin."""
         with self._database.session() as session:
-            row = session.get(AccountRow, _composed(name))
+            row = session.get(AccountRow, composed_name(name))
             if row is None:
                 raise NotFoundError(f"There is no account {name}.")
             _keep_an_admin(session, row)
@@ -147,7 +147,7 @@ class Accounts:
         """
         hashed = None if password is None else hash_password(password)
         with self._database.session() as session:
-            row = session.get(AccountRow, _composed(name))
+            row = session.get(AccountRow, composed_name(name))
             if row is None:
                 raise NotFoundError(f"There is no account {name}.")
             if disabled or role not in (None, "admin"):
@@ -167,7 +167,7 @@ class Accounts:
         is disabled is told only to who knows its password.
         """
         with self._database.session() as session:
-            row = session.get(AccountRow, _composed(name)) if _is_name(name) else None
+            row = session.get(AccountRow, composed_name(name)) if _is_name(name) else None
             hashed = _nobody() if row is None else row.password
             right = verify_password(hashed, password)
             if row is None or not right:
@@ -220,7 +220,7 @@ class Accounts:
     def remove_keys(self, name: str) -> int:
         """Remove the keys of a name; returns how many. Raises NotFoundError where there is none."""
         with self._database.session() as session:
-            removed = list(session.scalars(select(KeyRow).where(KeyRow.name == _composed(name))))
+            removed = list(session.scalars(select(KeyRow).where(KeyRow.name == composed_name(name))))
             for row in removed:
                 session.delete(row)
             session.commit()
@@ -276,23 +276,17 @@ def _nobody() -> str:
     return PasswordHasher().hash(secrets.token_hex(16))
 
 
-def _composed(name: str) -> str:
-    """A name as it is kept, however it was typed (NFC)."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _is_name(name: str) -> bool:
-    """Whether somebody may have that name; marks belong to the letters of many scripts."""
-    plain = _composed(name)
-    letters = "".join(each for each in plain if unicodedata.category(each)[0] != "M")
-    return len(plain) <= 80 and _NAME.fullmatch(letters) is not None
+    """Whether somebody may have that name."""
+    plain = composed_name(name)
+    return len(plain) <= 80 and _NAME.fullmatch(without_marks(plain)) is not None
 
 
 def _checked_name(name: str) -> str:
     """The name as it is kept. Raises DataError for what can't be one."""
     if not _is_name(name):
         raise DataError(f"{name[:80]!r} can't be a name.", "Use letters, digits, and . _ @ + -, 80 at most.")
-    return _composed(name)
+    return composed_name(name)
 
 
 def _role(text: str) -> Role:

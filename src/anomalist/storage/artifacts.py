@@ -57,9 +57,8 @@ def profile_path(name: str | Path) -> Path:
     text = str(name)
     if isinstance(name, Path) or "/" in text or os.sep in text or text.startswith("."):
         return Path(name)
-    plain = unicodedata.normalize("NFC", text)
-    # Marks belong to the letters of many scripts, and are none themselves.
-    letters = "".join(each for each in plain if unicodedata.category(each)[0] != "M")
+    plain = composed_name(text)
+    letters = without_marks(plain)
     if not re.fullmatch(r"\w[\w .+-]*", letters) or letters[0] != plain[0]:
         raise ProfileError(
             f"{text!r} is not a profile name.", "Use letters, digits, '-', '_', '+', '.', or give a folder."
@@ -72,9 +71,19 @@ def profile_path(name: str | Path) -> Path:
     return Settings().profiles / plain
 
 
+def composed_name(name: str) -> str:
+    """A name as it is kept, however it was typed (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def without_marks(name: str) -> str:
+    """A name without the marks that belong to the letters of many scripts, and are none themselves."""
+    return "".join(each for each in name if unicodedata.category(each)[0] != "M")
+
+
 def composed(folder: Path) -> Path:
     """The same folder by its composed name, where it has one: some file systems list decomposed names."""
-    same = folder.with_name(unicodedata.normalize("NFC", folder.name))
+    same = folder.with_name(composed_name(folder.name))
     return same if same.is_dir() else folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ from anomalist.server.services import Services
 from anomalist.server.store import Inspected, Listing
 from anomalist.server.talks import run_folder
 from anomalist.server.uploads import allowed_path
+from anomalist.storage.artifacts import composed_name
 from anomalist.storage.run_folder import RECORDS
 from anomalist.types.common import Frozen
 from anomalist.types.image import Record
@@ -196,7 +196,7 @@ def plain_profile(name: str | None) -> str | None:
         return None
     if "/" in name or "\\" in name or name.startswith(".") or "\x00" in name:
         raise RequestError("A profile is named, not given by its path.")
-    return unicodedata.normalize("NFC", name)
+    return composed_name(name)
 
 
 @router.get("/inspections", summary="List inspected pictures")

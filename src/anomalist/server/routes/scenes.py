@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +30,7 @@ from anomalist.server.scene_zones import draw_zones, drawn_zones
 from anomalist.server.services import Services
 from anomalist.server.talks import run_folder
 from anomalist.settings import Settings
-from anomalist.storage.artifacts import profile_path
+from anomalist.storage.artifacts import composed_name, profile_path
 from anomalist.storage.places import bring_profile, share_profiles
 from anomalist.storage.run_folder import CLIPS, ClipRunFolder
 from anomalist.types.clip import ClipRecord
@@ -45,7 +43,7 @@ router = APIRouter(tags=["profiles and scenes"])
 LearnedName = Annotated[
     str,
     Field(pattern=r"^\w[\w .+-]{0,99}$"),  # \w holds the marks of letters here
-    AfterValidator(partial(unicodedata.normalize, "NFC")),
+    AfterValidator(composed_name),
 ]
 
 
