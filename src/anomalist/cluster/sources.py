@@ -17,7 +17,7 @@ from anomalist.vision.media.images import (
     source_digest,
     source_of,
 )
-from anomalist.vision.media.sources import ENCODE_HELP, address_parts, is_url, redact_url
+from anomalist.vision.media.sources import is_url, redact_url, split_address
 
 LIST_COLUMNS = ("path", "uri", "source", "image")
 """Columns of a Parquet list that are looked for, in this order."""
@@ -41,7 +41,7 @@ def list_sources(given: Sequence[str]) -> list[str]:
     for one in given:
         for source in _expand(one):
             if is_url(source):
-                _check(source)
+                split_address(source)
             found.setdefault(source if is_url(source) else str(Path(source).absolute()), source)
     if not found:
         raise DataError(f"No pictures in {', '.join(map(redact_url, given))}.")
@@ -84,17 +84,11 @@ def file_system(address: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
-    _check(address)
+    split_address(address)
     try:
         return url_to_fs(address)  # type: ignore[no-any-return]
     except Exception as error:
         raise _unreachable(address, error) from error
-
-
-def _check(address: str) -> None:
-    """Raise DataError where it is not sure what is host and what is password."""
-    if address_parts(address) is None:
-        raise DataError(f"{redact_url(address)} can't be read as an address.", ENCODE_HELP)
 
 
 def _unreachable(address: str, error: Exception) -> DataError:

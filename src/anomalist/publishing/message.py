@@ -7,15 +7,12 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import SplitResult
 
 from pydantic import Field
 
-from anomalist.errors import DataError
 from anomalist.types.clip import ClipRecord
 from anomalist.types.common import SEVERITIES, Frozen, Label
 from anomalist.types.image import Record
-from anomalist.vision.media.sources import ENCODE_HELP, address_parts, host_only
 
 if TYPE_CHECKING:
     from anomalist.streaming import LiveAlert
@@ -143,14 +140,3 @@ def _of_alert(alert: LiveAlert, station: str) -> ResultMessage:
         text=event.caption.text if event is not None else why if alert.label else None,
         error=None if alert.label else why,
     )
-
-
-def split_address(address: str) -> SplitResult:
-    """The parts of the address of a receiver.
-
-    Raises DataError, which shows no password, where it can't be read for sure.
-    """
-    parts = address_parts(address)
-    if parts is None:
-        raise DataError(f"{host_only(address)} can't be read as an address.", ENCODE_HELP)
-    return parts

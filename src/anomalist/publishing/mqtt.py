@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 from anomalist import __version__
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, split_address, station_name
+from anomalist.publishing.message import ResultMessage, station_name
 from anomalist.publishing.outbox import DeliveryError, Outbox
-from anomalist.vision.media.sources import host_only
+from anomalist.vision.media.sources import host_only, split_address
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client

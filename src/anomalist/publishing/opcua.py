@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, split_address
-from anomalist.vision.media.sources import host_only
+from anomalist.publishing.message import ResultMessage
+from anomalist.vision.media.sources import host_only, split_address
 
 NAMESPACE = "urn:anomalist"
 

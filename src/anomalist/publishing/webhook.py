@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from anomalist.errors import DataError
-from anomalist.publishing.message import ResultMessage, split_address
+from anomalist.publishing.message import ResultMessage
 from anomalist.publishing.outbox import DeliveryError, Outbox
-from anomalist.vision.media.sources import host_only
+from anomalist.vision.media.sources import host_only, split_address
 
 SIGNATURE, TIMESTAMP, MESSAGE_ID = "X-Anomalist-Signature", "X-Anomalist-Timestamp", "X-Anomalist-Id"
 """Headers: "sha256=" and the hex HMAC of "TIMESTAMP.BODY"; seconds since 1970; the id of the message."""

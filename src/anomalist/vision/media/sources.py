@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from anomalist.errors import MediaError
+from anomalist.errors import DataError, MediaError
 from anomalist.vision.media.images import IMAGE_SUFFIXES, one_line, visible_entries
 
 SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "udp"})
@@ -67,6 +67,17 @@ def address_parts(address: str) -> SplitResult | None:
     before = re.sub(r"\[[^\]]*\]", "", parts.netloc)  # the colons of an IPv6 address begin no port
     ambiguous = ":" in before and "@" in parts.path + parts.query + parts.fragment
     return parts if sound and not ambiguous else None
+
+
+def split_address(address: str) -> SplitResult:
+    """Return the parts of an address; see `address_parts`.
+
+    Raises DataError, which shows no password, where they can't be read for sure.
+    """
+    parts = address_parts(address)
+    if parts is None:
+        raise DataError(f"{host_only(address)} can't be read as an address.", ENCODE_HELP)
+    return parts
 
 
 def redact_url(address: str) -> str:
