@@ -219,7 +219,8 @@ class CaseStore(RowStore):
     def vectors(self, space: str, *, profile: str | None = None) -> tuple[tuple[Case, ...], FloatArray]:
         """Cases with an embedding in a space that are not undone, the newest first, and the embeddings.
 
-        The embeddings are unit vectors, float32 (n, d); (0, 0) where there are none.
+        Optionally of one profile; "" for those without one. The embeddings are unit vectors, float32 (n, d);
+        (0, 0) where there are none.
         """
         with self._rows.errors():
             numbers, vectors = self._vectors(space, profile)
@@ -229,6 +230,8 @@ class CaseStore(RowStore):
         self, space: str, vector: npt.ArrayLike, k: int, *, profile: str | None = None
     ) -> tuple[SimilarCase, ...]:
         """The k nearest cases that are not undone to ``vector`` (d,), the most similar first.
+
+        ``profile`` as in `vectors`.
 
         Raises DataError when the space holds vectors of another length.
         """
@@ -262,7 +265,7 @@ class CaseStore(RowStore):
     def _vectors(self, space: str, profile: str | None) -> tuple[Sequence[int], FloatArray]:
         rows = self._rows.execute(
             'SELECT id, vector FROM cases JOIN embeddings ON "case" = id WHERE space = :space'
-            " AND undone IS NULL AND (:profile IS NULL OR profile = :profile) ORDER BY id DESC",
+            " AND undone IS NULL AND (:profile IS NULL OR coalesce(profile, '') = :profile) ORDER BY id DESC",
             {"space": space, "profile": profile},
         ).fetchall()
         stored = [np.frombuffer(row["vector"], "<f4") for row in rows]

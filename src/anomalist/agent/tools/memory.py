@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from anomalist.agent.reasoning.recall import (
@@ -108,16 +108,15 @@ def recall_similar_cases(subject: Subject, picture: str | None = None, most: int
         why = "there is no finding to compare" if stored else "nothing was said about any finding yet"
         return PastCases(ids=("score",), notes=(why,), cases=(), of=0)
     with CaseStore(path) as store:
-        known, vectors = store.vectors(REGION_VECTOR_SPACE, profile=record.profile)
-    # Without a profile the store gives the cases of all of them.
-    own = [number for number, case in enumerate(known) if case.profile == record.profile]
-    alike = vectors[own] @ vector if own else np.empty(0, np.float32)
-    near = np.argsort(-alike, kind="stable")[:most].tolist()
-    past = [_past_case(known[own[place]], float(alike[place])) for place in near]
-    cases = tuple(case for case, place in zip(past, near, strict=True) if alike[place] >= MIN_CASE_SIMILARITY)
-    nearest = None if cases or not past else past[0]
+        alike = store.similar(REGION_VECTOR_SPACE, vector, sys.maxsize, profile=record.profile or "")
+    cases = tuple(
+        _past_case(each.case, each.similarity)
+        for each in alike[:most]
+        if each.similarity >= MIN_CASE_SIMILARITY
+    )
+    nearest = None if cases or not alike else _past_case(alike[0].case, alike[0].similarity)
     ids = [case.case for case in (*cases, nearest) if case is not None]
-    return PastCases(ids=("score", *ids), cases=cases, of=len(own), nearest=nearest)
+    return PastCases(ids=("score", *ids), cases=cases, of=len(alike), nearest=nearest)
 
 
 def record_feedback(
@@ -165,7 +164,7 @@ def _said_severity(
     Raises DataError where the judgement does not go with what was recorded, or with the severity.
     """
     helps = 'Say "normal" if it is fine, else "corrected" with its kind or its severity.'
-    if record.label is None:
+    if not record.judged:
         raise DataError(failure_sentence(record), "There is no finding to judge: inspect it again.")
     if severity is not None and not 0 <= severity <= 4:
         raise DataError(f"There is no severity {severity}.", f"0 to 4 are {', '.join(SEVERITIES)}.")

@@ -71,7 +71,7 @@ def call_selection_fine(subject: Subject, query: str, note: str = "") -> Selecti
     left_out = unhashed = 0
     if given.table == "pictures":
         selected = _selected_pictures(subject, given)
-        judged = [record for record in selected if record.label is not None]
+        judged = [record for record in selected if record.judged]
         left_out = len(selected) - len(judged)
         unhashed = sum(record.sha256 is None for record in judged)
         found = [_of_picture(record) for record in judged]
