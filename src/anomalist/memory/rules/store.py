@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,19 +118,21 @@ class RuleStore(RowStore):
         ------
         DataError : the profile has no name, or one of the rules was changed in the meantime.
         """
-        return self.revise(profile, lambda: (new, changes), who)
+        with self.transaction():
+            return self._replace(profile, new, changes, who)
 
-    def revise(
-        self,
-        profile: str,
-        plan: Callable[[], tuple[Sequence[Rule], Mapping[str, Rule]]],
-        who: str | None = None,
-    ) -> tuple[Rule, ...]:
-        """`replace` with what ``plan`` gives of the rules that it reads: nobody writes until it is stored."""
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Nobody else writes inside; all that is written inside is stored, or nothing of it."""
         with self._rows.errors(), self._rows.transaction():
-            new, changes = plan()
-            stored = self._insert(profile, new, who)
-            return (*stored, *(self._write_next_version(id, rule, who) for id, rule in changes.items()))
+            yield
+
+    def _replace(
+        self, profile: str, new: Sequence[Rule], changes: Mapping[str, Rule], who: str | None
+    ) -> tuple[Rule, ...]:
+        """`replace` inside a transaction."""
+        stored = self._insert(profile, new, who)
+        return (*stored, *(self._write_next_version(id, rule, who) for id, rule in changes.items()))
 
     def change(self, rule: Rule, who: str | None = None) -> Rule:
         """Store a rule as its next version; ``rule.version`` is the one that the change is based on.
@@ -280,11 +283,8 @@ def store_induction(store: RuleStore, profile: str, induction: Induction) -> Sto
     """
     known: dict[tuple[str, str], Rule] = {}
     untouched: list[Rule] = []
-    fresh: list[Rule] = []
-    changes: dict[str, Rule] = {}
-
-    def plan() -> tuple[Sequence[Rule], Mapping[str, Rule]]:
-        decided: set[tuple[str, str]] = set()
+    decided: set[tuple[str, str]] = set()
+    with store.transaction():  # what is read stays so until it is stored
         for rule in store.list(profile):
             history = store.history(rule.id)
             if _by_induction(history):
@@ -293,15 +293,14 @@ def store_induction(store: RuleStore, profile: str, induction: Induction) -> Sto
                 untouched.append(rule)
                 decided.update(_rule_key(version.rule) for version in history)
         found = {_rule_key(rule): rule for rule in (*induction.dropped, *induction.rules)}
+        changes: dict[str, Rule] = {}
         for name, rule in known.items():
             new = found.get(name) or rule.replace(enabled=False, note=_NO_LONGER_SUPPORTED)
             new = new.replace(id=rule.id, version=rule.version)
             if new != rule:
                 changes[rule.id] = new
-        fresh.extend(rule for name, rule in found.items() if name not in known.keys() | decided)
-        return fresh, changes
-
-    stored = store.revise(profile, plan, who=f"{_BY_INDUCTION}{current_user()}")
+        fresh = [rule for name, rule in found.items() if name not in known.keys() | decided]
+        stored = store._replace(profile, fresh, changes, f"{_BY_INDUCTION}{current_user()}")
     return StoredInduction(
         added=stored[: len(fresh)],
         changed=stored[len(fresh) :],
