@@ -254,9 +254,9 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
         if item.id in clip.stem:
             return ClipChoice(clip)
     ranged = [
-        (clip, span)
+        (clip, span[1:])
         for clip in clips
-        if (span := _span(clip.stem)) and _before_span(clip.stem) in (item.camera, f"clip_{item.camera}")
+        if (span := _span(clip.stem)) and span[0] in (item.camera, f"clip_{item.camera}")
     ]
     if item.start is not None:
         for clip, (first, last) in ranged:
@@ -274,20 +274,17 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
     return ClipChoice(why="No clip of it is there.")
 
 
-def _before_span(stem: str) -> str:
-    """What stands before the times in the name of a clip: another camera's name may begin or end alike."""
-    found = _UNIX_RANGE.search(stem) or _LOCAL_RANGE.search(stem)
-    return "" if found is None else stem[: found.start()].rstrip("_-")
-
-
-def _span(stem: str) -> tuple[float, float] | None:
-    """Start and end in the name of a clip, seconds since 1970."""
+def _span(stem: str) -> tuple[str, float, float] | None:
+    """What stands before the times in the name of a clip; start and end, seconds since 1970."""
     if found := _UNIX_RANGE.search(stem):
-        return float(found[1]), float(found[2])
-    if found := _LOCAL_RANGE.search(stem):
+        first, last = float(found[1]), float(found[2])
+    elif found := _LOCAL_RANGE.search(stem):
         try:
-            first, last = (datetime.strptime(text, "%Y%m%d_%H%M%S").astimezone() for text in found.groups())
+            first, last = (
+                datetime.strptime(text, "%Y%m%d_%H%M%S").astimezone().timestamp() for text in found.groups()
+            )
         except ValueError:
             return None
-        return first.timestamp(), last.timestamp()
-    return None
+    else:
+        return None
+    return stem[: found.start()].rstrip("_-"), first, last

@@ -66,7 +66,7 @@ class KnownKindClassifier:
         photographs of one object are more similar than those of new objects will be.
         """
         similar = vectors @ vectors.T
-        objects = [group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))]
+        objects = _objects_of(groups, len(ids))
         others = np.array(objects)[:, None] != np.array(objects)[None]
         same = np.array(kinds)[:, None] == np.array(kinds)[None]
         own, foreign = (
@@ -89,6 +89,11 @@ class KnownKindClassifier:
             similarity=best,
             cases=tuple(f"case:{self.ids[i]}" for i in nearest),
         )
+
+
+def _objects_of(groups: Sequence[str | None] | None, count: int) -> list[str]:
+    """The object of each case: its group, or itself alone."""
+    return [group or f"{at}" for at, group in enumerate(groups or [None] * count)]
 
 
 def similarity_limit(own: FloatArray, foreign: FloatArray) -> float:
@@ -298,7 +303,7 @@ class TokenKindClassifier:
         if mirrored is None or plain._regression is None:
             return plain
         turned = unit_vectors(mirrored - middle)
-        folds = _folds_of([group or f"{at}" for at, group in enumerate(groups or [None] * len(ids))])
+        folds = _folds_of(_objects_of(groups, len(ids)))
         helps = _right_share(cases, folds, turned) >= _right_share(cases, folds, None)
         return cls(cases, middle, turned) if helps else plain
 
