@@ -9,6 +9,8 @@ import pytest
 
 from anomalist.audit.reading import LogEntry, read_entries
 from anomalist.audit.recording import AuditTrail, RunTrail
+from anomalist.memory.rules.rule import Rule
+from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules
 from anomalist.pipeline import Inspector
 from anomalist.records import inspect_to_folder
 from anomalist.storage.run_folder import ImageRunFolder
@@ -29,6 +31,22 @@ class Logged:
     def entries(self, label: str = "") -> list[LogEntry]:
         found = [each for each in read_entries(self.folder, kinds=["inspection"]) if each.body is not None]
         return [entry for entry in found if label in ("", entry.content["record"]["label"])]
+
+
+def add_rule(profile: str, text: str, keyword: str, severity: int) -> None:
+    """Have a person add a rule to those that ship."""
+    rule = Rule(
+        id="rule:new-1",
+        text=text,
+        polarity="anomalous",
+        kind="object",
+        keywords=(keyword,),
+        severity=severity,
+        origin="person",
+    )
+    with RuleStore() as store:
+        adopt_shipped_rules(store, profile)
+        store.add(profile, [rule])
 
 
 def inspect_logged(profile: Profile, root: Path, *, keep: str = "all") -> Logged:

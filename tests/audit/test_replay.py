@@ -12,11 +12,9 @@ from anomalist.audit.recording import AuditTrail, RunTrail
 from anomalist.audit.replay import Replayer
 from anomalist.audit.stores import media_path
 from anomalist.errors import DataError
-from anomalist.memory.rules.rule import Rule
-from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules
 from anomalist.pipeline import Inspector, learn
 from anomalist.vision.profile import Profile
-from tests.audit.conftest import Logged
+from tests.audit.conftest import Logged, add_rule
 from tests.pictures import holed, write, write_tiles
 
 
@@ -63,22 +61,7 @@ def test_a_profile_learned_again_a_rule_and_a_policy_are_named_as_causes(
     entry = find_entry("1", folder)
     assert Replayer(folder).replay(entry, today=True).equal
 
-    with RuleStore() as store:
-        adopt_shipped_rules(store, "tiles")
-        store.add(
-            "tiles",
-            [
-                Rule(
-                    id="rule:new-1",
-                    text="a dark place",
-                    polarity="anomalous",
-                    kind="object",
-                    keywords=("dark",),
-                    severity=4,
-                    origin="person",
-                )
-            ],
-        )
+    add_rule("tiles", "a dark place", "dark", 4)
     by_rule = Replayer(folder).replay(entry, today=True)
     assert not by_rule.equal
     assert len(by_rule.causes) == 1 and by_rule.causes[0].startswith("rules: rule:")

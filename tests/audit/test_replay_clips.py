@@ -16,11 +16,10 @@ from anomalist.audit.replay import Replayer, decision_record
 from anomalist.audit.without import recalled_ids, verdicts_without
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
-from anomalist.memory.rules.rule import Rule
-from anomalist.memory.rules.store import RuleStore, adopt_shipped_rules
 from anomalist.ranking import ClipRanking
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
+from tests.audit.conftest import add_rule
 from tests.report.pages import parse
 from tests.street import make_film, walker
 from tests.street_files import write_film
@@ -92,22 +91,7 @@ def test_each_clip_is_taken_again_with_all_that_is_there_today(
         list(kept.keep(triage.clips([tmp_path / "runner.mp4"] * 2)))
     policy = tmp_path / "policy.toml"
     policy.write_text("[events]\nmajor_speed = 1.9\n")
-    with RuleStore() as rules:
-        adopt_shipped_rules(rules, "street")
-        rules.add(
-            "street",
-            [
-                Rule(
-                    id="rule:new-1",
-                    text="a ball",
-                    polarity="anomalous",
-                    kind="object",
-                    keywords=("ball",),
-                    severity=1,
-                    origin="person",
-                )
-            ],
-        )
+    add_rule("street", "a ball", "ball", 1)
     replayer = Replayer(tmp_path / "audit", policy)
     done = [replayer.replay(each, today=True) for each in read_entries(tmp_path / "audit", kinds=["clip"])]
     assert {change.part for change in done[0].changes} >= {"policy", "rules"}

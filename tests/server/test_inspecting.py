@@ -29,11 +29,13 @@ def failing(function: Callable[..., Any], at: int) -> Callable[..., Any]:
     return called
 
 
-def break_off(client: TestClient, *names: str) -> None:
-    """Ask for pictures of which one can't be stored."""
-    files = [("files", (name, GOOD, "image/png")) for name in names]
+def break_off(client: TestClient) -> None:
+    """Ask for three pictures, of which two are stored before something fails: these are listed."""
+    files = [("files", (name, GOOD, "image/png")) for name in ("a.png", "b.png", "c.png")]
     reply = client.post("/v1/inspections", files=files, data={"profile": "tiles", "false_alarm_rate": "0.1"})
     assert reply.json()["error"] == "The disk is full."
+    me = client.get("/v1/me").json()["name"]
+    assert listed(client) == {"a.png": me, "b.png": me}
 
 
 def listed(client: TestClient) -> dict[str, str]:
@@ -46,9 +48,7 @@ def test_what_was_stored_before_the_disk_was_full_is_listed(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_folder, "append_row", failing(run_folder.append_row, 3))
-    break_off(client, "a.png", "b.png", "c.png")
-    me = client.get("/v1/me").json()["name"]
-    assert listed(client) == {"a.png": me, "b.png": me}
+    break_off(client)
     upload(client, ("c.png", GOOD))
     assert set(listed(client)) == {"a.png", "b.png", "c.png"}
 
@@ -57,9 +57,7 @@ def test_what_was_stored_when_the_audit_log_was_full_is_listed_and_logged_later(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AuditTrail, "decision", failing(AuditTrail.decision, 2))
-    break_off(client, "a.png", "b.png", "c.png")
-    me = client.get("/v1/me").json()["name"]
-    assert listed(client) == {"a.png": me, "b.png": me}
+    break_off(client)
     upload(client, ("d.png", GOOD))
     decided = [entry.content["record"]["source"] for entry in read_entries(kinds=["inspection"])]
     assert sorted(name.rpartition("/")[2] for name in decided) == ["a.png", "b.png", "d.png"]
