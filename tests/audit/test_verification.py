@@ -10,9 +10,10 @@ import pytest
 
 from anomalist.audit.entries import HEAD_FILE
 from anomalist.audit.log import AuditLog
-from anomalist.audit.reading import verify_log
+from anomalist.audit.reading import read_entries, verify_log
+from anomalist.audit.rows import said
 from anomalist.audit.verification import Verifier
-from tests.audit.logs import write_log
+from tests.audit.logs import append_by_hand, write_log
 from tests.audit.tampering import TAMPERINGS, read_segments, write_segments
 
 TRIES = 60
@@ -149,3 +150,57 @@ def test_an_exchanged_last_entry_is_found_also_before_an_unfinished_one(rest: by
     file.write_bytes(b"\n".join(lines) + b"\n" + rest)
     (finding,) = verify_log(tmp_path).findings
     assert (finding.kind, finding.position) == ("forged", 29)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("inspection", b"[3]"),
+        ("inspection", b'{"media":[{},3]}'),
+        ("tombstone", b"no JSON"),
+        ("tombstone", b'{"positions":3}'),
+        ("tombstone", b'{"files":[{}]}'),
+        ("checkpoint", b"[" * 100_000),
+        ("checkpoint", b'{"key":"00","signature":"00","position":Infinity,"hash":""}'),
+    ],
+)
+def test_an_entry_made_by_hand_with_a_content_of_another_form_is_named(
+    kind: str, body: bytes, tmp_path: Path
+) -> None:
+    append_by_hand(write_log(tmp_path, 3), body, kind=kind)
+    (finding,) = verify_log(tmp_path).findings
+    assert (finding.kind, finding.position) == ("forged", 3)
+    assert len([said(entry) for entry in read_entries(tmp_path)]) == 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [{"position": 2**70}, {"position": float("inf")}, {"position": -1}, {"log": 3}, {"time": None}],
+)
+def test_an_entry_made_by_hand_with_a_head_of_another_form_is_named(
+    head: dict[str, object], tmp_path: Path
+) -> None:
+    append_by_hand(write_log(tmp_path, 3), b"{}", **head)
+    (finding,) = verify_log(tmp_path).findings
+    assert (finding.kind, finding.line) == ("inserted", 4)
+    with AuditLog(tmp_path) as log:
+        assert log.append("setting", {}).position == 3
+
+
+def test_a_gap_of_any_length_is_named_at_once(tmp_path: Path) -> None:
+    append_by_hand(write_log(tmp_path, 3), b"{}", position=2**52)
+    (finding,) = verify_log(tmp_path).findings
+    assert (finding.kind, finding.position, finding.last) == ("missing", 3, 2**52 - 1)
+    head = tmp_path / "log" / HEAD_FILE
+    head.write_text(json.dumps({**json.loads(head.read_bytes()), "position": 2**60}))
+    assert ("cut off", 2**60) in [(each.kind, each.last) for each in verify_log(tmp_path).findings]
+
+
+def test_a_clock_that_went_back_where_a_segment_begins_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_log(tmp_path, 1)
+    monkeypatch.setattr("anomalist.audit.log._now", lambda: "2001-01-01T00:00:00.000000Z")
+    with AuditLog(tmp_path, segment_bytes=1) as log:
+        log.append("setting", {})
+    assert any("clock went back at entry 1" in note for note in verify_log(tmp_path).notes)

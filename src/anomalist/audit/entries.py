@@ -24,6 +24,9 @@ FIRST_PREVIOUS = "0" * 64
 HEAD_FILE = "head.json"
 SEGMENTS = "segment-*.jsonl"
 _START, _MIDDLE, _HEAD = b'{"body":', b',"hash":"', b'","head":'
+_TEXTS = ("body", "kind", "log", "previous", "time")
+_LAST_POSITION = 2**53
+"""Beyond it JSON is not sure of whole numbers."""
 
 
 def signed_message(log: str, position: int, hash_: str) -> bytes:
@@ -44,6 +47,15 @@ class RawEntry:
     def position(self) -> int:
         """Number of the entry in the log, from 0."""
         return int(self.head["position"])
+
+    @property
+    def content(self) -> dict[str, Any] | None:
+        """The body taken apart; None where it was removed, or is no JSON object."""
+        try:
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return content if isinstance(content, dict) else None
 
 
 class NewerFormat(ValueError):  # noqa: N818
@@ -68,10 +80,15 @@ def split_line(line: bytes) -> RawEntry | None:
         content = json.loads(head)
         if content["format"] > FORMAT:
             raise NewerFormat(f"format {content['format']}")
-        int(content["position"]), str(content["previous"]), str(content["log"]), str(content["kind"])
+        position, texts = content["position"], [content[name] for name in _TEXTS]
     except NewerFormat:
         raise
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    # Whoever writes an entry by hand can give it right hashes, and anything in it.
+    if type(position) is not int or not 0 <= position < _LAST_POSITION:
+        return None
+    if not all(type(each) is str for each in texts):
         return None
     body = line[len(_START) : middle]
     sound = body == b"null" or hashlib.sha256(body).hexdigest() == content["body"]

@@ -38,6 +38,11 @@ class LogEntry:
         """The body, empty where it was removed."""
         return self.body or {}
 
+    def part(self, name: str) -> dict[str, Any]:
+        """One field of the body that has fields itself; empty where it is not there, or is no such thing."""
+        part = self.content.get(name)
+        return part if isinstance(part, dict) else {}
+
     @property
     def source(self) -> str:
         """What it is about: a picture, a clip, a rule, …; "" where it names nothing."""
@@ -49,13 +54,13 @@ class LogEntry:
     @property
     def outcome(self) -> str:
         """Of a decision its label, or "error"; "" of other entries."""
-        record = self.content.get("record") or {}
+        record = self.part("record")
         return str(record.get("label") or ("error" if record.get("status") == "error" else ""))
 
     @property
     def profiles(self) -> frozenset[str]:
         """Names of the profiles and scenes that it is about."""
-        record = self.content.get("record") or {}
+        record = self.part("record")
         named = (record.get("profile"), record.get("scene"), self.content.get("profile"))
         return frozenset(str(name) for name in named if name)
 
@@ -165,7 +170,7 @@ def read_entries(
                 ) from error
             if entry is None or entry.position < start or (wanted and entry.head["kind"] not in wanted):
                 continue
-            body = json.loads(entry.body) if entry.body_sound else None
+            body = entry.content if entry.body_sound else None
             yield LogEntry(
                 entry.position, entry.hash, str(entry.head["kind"]), str(entry.head.get("time", "")), body
             )

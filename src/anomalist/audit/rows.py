@@ -32,18 +32,20 @@ def said(entry: LogEntry) -> str:
         return str(record.get("label") or record.get("error") or "")
     match entry.kind:
         case "answer":
-            return str(content.get("answer", {}).get("question", ""))
+            return str(entry.part("answer").get("question", ""))
         case "feedback":
-            case = content.get("case", {})
+            case = entry.part("case")
             return (
                 f"{case.get('action')} by {case.get('who')}{' (taken back)' if content.get('undone') else ''}"
             )
         case "rule":
-            return f"{content.get('what')}: {content.get('rule', {}).get('text', '')}"
+            return f"{content.get('what')}: {entry.part('rule').get('text', '')}"
         case "session":
             return f"{content.get('command')} with {content.get('profile')}"
         case "tombstone":
-            return f"{len(content.get('positions', ()))} contents removed: {content.get('why')}"
+            positions = content.get("positions")
+            count = len(positions) if isinstance(positions, list) else 0
+            return f"{count} contents removed: {content.get('why')}"
         case "review":
             return str(content.get("answer", ""))
     return str(content.get("profile") or content.get("model") or content.get("what") or "")

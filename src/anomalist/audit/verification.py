@@ -12,7 +12,6 @@ import itertools
 import json
 import sys
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +102,7 @@ class Verifier:
         self._media: dict[str, int] = {}  # by hash, the last entry that names it
         self._removed_media: dict[str, int] = {}  # and the last tombstone
         self._half = False
+        self._last_time = ""
         self._halves: set[int] = set()
         self._moved: set[int] = set()
 
@@ -158,7 +158,6 @@ class Verifier:
     def _read_segment(self, file: Path) -> None:
         lines = self._lines
         lines.starts.append((len(lines.positions), file.name))
-        last_time = ""
         size = None if self._sizes is None else self._sizes.get(file.name, 0)
         for _, line, whole in read_lines(file, size):
             entry = split_line(line)
@@ -176,12 +175,12 @@ class Verifier:
                 self._halves.add(len(lines.positions) - 1)
             if entry is None:
                 continue
-            time = str(entry.head.get("time", ""))
-            if time < last_time:
+            time = str(entry.head["time"])
+            if time < self._last_time:
                 self.result.notes.append(
-                    f"The clock went back at entry {entry.position}: {last_time} to {time}."
+                    f"The clock went back at entry {entry.position}: {self._last_time} to {time}."
                 )
-            last_time = time
+            self._last_time = time
             self._take_special(entry, len(lines.positions) - 1)
 
     def _take_special(self, entry: RawEntry, line: int) -> None:
@@ -191,15 +190,22 @@ class Verifier:
         if not entry.body_sound:
             return
         kind = entry.head["kind"]
-        if kind == "checkpoint":
-            self._checkpoints.append((entry.position, json.loads(entry.body)))
-        elif kind == "tombstone":
-            gone = json.loads(entry.body)
-            self._tombstones.update(gone.get("positions", ()))
-            self._removed_media.update(dict.fromkeys(gone.get("files", ()), entry.position))
-        elif b'"media":[{' in entry.body:
-            for item in json.loads(entry.body).get("media", ()):
-                self._media[str(item.get("sha256"))] = entry.position
+        ordinary = kind not in ("checkpoint", "tombstone") and b'"media":[{' not in entry.body
+        if ordinary and entry.body[:1] == b"{":
+            return
+        content = entry.content
+        try:
+            if content is None:
+                raise TypeError(kind)
+            if kind == "checkpoint":
+                self._checkpoints.append((entry.position, content))
+            elif kind == "tombstone":
+                self._tombstones.update(content.get("positions", ()))
+                self._removed_media.update(dict.fromkeys(content.get("files", ()), entry.position))
+            else:
+                self._media.update({str(item["sha256"]): entry.position for item in content["media"]})
+        except (TypeError, KeyError):
+            self._report("forged", entry.position, line, f"its content is not that of an entry ({kind})")
 
     # What is changed, missing, reordered, inserted or cut off
 
@@ -282,7 +288,7 @@ class Verifier:
             self._report(kind, gap[0], unreadable[0], "it can't be read any more", last=gap[-1])
         elif gap:
             where = min(line, len(positions) - 1)
-            for start, stop in _ranges([each for each in gap if each not in self._moved]):
+            for start, stop in _ranges(gap, self._moved):
                 self._report("missing", start, where, "it is gone; the next entry is here", last=stop)
 
     def _report_end(self, edge: int, position: int) -> None:
@@ -293,17 +299,18 @@ class Verifier:
             self.result.notes.append("An unfinished entry at the end: a writer was interrupted.")
             self._compare_head(position)
             return
-        missing = [each for each in range(position + 1, end + 1) if each not in self._moved]
+        missing = _ranges(range(position + 1, end + 1), self._moved)
         if rest and not missing:
             self._report("inserted", None, rest[0], "it is no entry of this log")
         elif rest and not (self._half and len(rest) == 1):
-            changed = missing[: len(rest)]
+            numbers = itertools.chain.from_iterable(range(start, stop + 1) for start, stop in missing)
+            changed = list(itertools.islice(numbers, len(rest)))
             self._report("changed", changed[0], rest[0], "it can't be read any more", last=changed[-1])
-            missing = missing[len(rest) :]
+            missing = _ranges(range(changed[-1] + 1, end + 1), self._moved)
         if missing:
             at = max(len(lines.states) - 1, 0)
             text = f"the log ends before it; the signed head names entry {end} as the last"
-            self._report("cut off", missing[0], at if lines.states else None, text, last=missing[-1])
+            self._report("cut off", missing[0][0], at if lines.states else None, text, last=missing[-1][1])
         if position >= end and not rest:
             self._compare_head(position)
 
@@ -355,7 +362,7 @@ class Verifier:
             try:
                 key, signature = bytes.fromhex(body["key"]), bytes.fromhex(body["signature"])
                 at, hash_ = int(body["position"]), str(body["hash"])
-            except (KeyError, ValueError, TypeError):
+            except (KeyError, ValueError, TypeError, OverflowError):
                 self._report("forged", position, None, "a signature can't be read")
                 continue
             if not self._check(key, signature, signed_message(self.result.log, at, hash_)):
@@ -406,14 +413,10 @@ def _file_digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _ranges(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of neighbours."""
-    start = None
-    for number, following in itertools.zip_longest(numbers, numbers[1:]):
-        start = number if start is None else start
-        if following != number + 1:
-            yield start, number
-            start = None
+def _ranges(gap: range, without: set[int]) -> list[tuple[int, int]]:
+    """First and last of each run of neighbours in a gap, which may be as long as numbers go, less some."""
+    edges = [gap.start - 1, *sorted(each for each in without if each in gap), gap.stop]
+    return [(one + 1, other - 1) for one, other in itertools.pairwise(edges) if other - one > 1]
 
 
 def main(arguments: list[str]) -> int:
