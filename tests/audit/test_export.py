@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anomalist.audit.export import export_bundle
-from anomalist.audit.reading import read_entries
+from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.retention import remove_entries
 from anomalist.errors import DataError
 from tests.audit.conftest import Logged
@@ -40,6 +41,34 @@ def test_the_bundle_is_verified_on_a_plain_python_and_damage_is_named(logged: Lo
     segment.write_bytes(content)
     next(path for path in (bundle / "media").rglob("*") if path.is_file()).write_bytes(b"x")
     assert "media" in run_verifier(bundle).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("texts/*", "text"),
+        ("profiles/*/*/profile.json", "profile"),
+        ("profiles/*/*/*.safetensors", "profile"),
+    ],
+)
+def test_what_was_judged_with_is_verified_in_a_log_and_in_a_bundle(
+    change: str, found: str, logged: Logged, tmp_path: Path
+) -> None:
+    bundle = export_bundle(tmp_path / "bundle", logged.entries("anomalous"), logged.folder)
+    assert verify_log(logged.folder).sound and run_verifier(bundle).returncode == 0
+    for folder in (logged.folder, bundle):
+        file = next(folder.glob(change))
+        content = bytearray(file.read_bytes())
+        content[-10] ^= 1
+        file.unlink()  # others may be linked to it
+        file.write_bytes(content)
+    (finding,) = verify_log(logged.folder).findings
+    assert finding.kind == "kept" and f"stored {found}" in finding.text and "has changed" in finding.text
+    assert str(finding) in run_verifier(bundle).stdout
+    for folder in (logged.folder / "profiles", logged.folder / "texts"):
+        shutil.rmtree(folder)
+    gone = [each.text for each in verify_log(logged.folder).findings]
+    assert len(gone) == 3 and all("is gone" in text for text in gone)
 
 
 def test_only_what_was_chosen_has_its_content(logged: Logged, tmp_path: Path) -> None:

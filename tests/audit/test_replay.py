@@ -40,6 +40,25 @@ def test_a_file_that_is_another_one_now_is_not_judged_in_its_place(logged: Logge
     assert "has changed" in Replayer(logged.folder).replay(logged.entries()[0]).failed
 
 
+def test_a_decision_is_not_taken_again_with_a_kept_profile_that_is_another_one_now(logged: Logged) -> None:
+    (kept,) = (logged.folder / "profiles").glob("*/*")
+    manifest = (kept / "profile.json").read_text()
+    (kept / "profile.json").unlink()  # the profile itself is linked to it
+    (kept / "profile.json").write_text(manifest.replace('"low": ', '"low": 9'))
+    failed = Replayer(logged.folder).replay(logged.entries()[0])
+    assert not failed.equal and "has been changed" in failed.failed
+
+
+def test_a_profile_in_a_folder_of_another_name_is_found_again(tiles_profile: Profile, tmp_path: Path) -> None:
+    shutil.copytree(tiles_profile.path, tmp_path / "moved")
+    inspector = Inspector(tmp_path / "moved", model="evidence")
+    trail = AuditTrail(tmp_path / "audit")
+    trail.begin_inspection(inspector, "inspect")
+    with RunTrail(trail, None) as kept:
+        list(kept.keep([inspector.inspect(write(tmp_path / "hole.png", holed(700))).record]))
+    assert Replayer(tmp_path / "audit").replay(find_entry("1", tmp_path / "audit")).equal
+
+
 def _logged_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Profile, list[Path]]:
     """A profile with a plain name, and a logged decision on two pictures."""
     monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "home"))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from anomalist import __version__
 from anomalist.agent.reasoning.policy import Policy, load_policy
 from anomalist.audit.reading import LogEntry
-from anomalist.audit.stores import profile_store, stored_text
+from anomalist.audit.stores import kept_profile_path, stored_text
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.rules.rule import Rule
 from anomalist.memory.rules.store import rules_for
@@ -92,7 +92,7 @@ def _profile_change(folder: Path, about: Mapping[str, Any], *, clips: bool) -> I
         return
     if manifest.digest != then:
         detail = ""
-        stored = profile_store(folder, then, name)
+        stored = kept_profile_path(folder, then, name)
         if isinstance(manifest, Manifest) and PROFILE_KIND.is_at(stored):
             detail = _manifest_difference(PROFILE_KIND.read_manifest(stored), manifest)
         yield Change(

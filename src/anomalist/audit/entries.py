@@ -1,4 +1,4 @@
-"""Entries of an audit log: one line each, with hashes; read and taken apart with the standard library alone.
+"""Entries of an audit log, one line each, and what was judged with: read with the standard library alone.
 
 An entry is a line of canonical JSON (RFC 8785), ``{"body":…,"hash":"…","head":{…}}``: ``head`` names the
 position, the SHA-256 of the body and the hash of the entry before; ``hash`` is the SHA-256 of ``head``. A
@@ -27,6 +27,9 @@ _START, _MIDDLE, _HEAD = b'{"body":', b',"hash":"', b'","head":'
 _TEXTS = ("body", "kind", "log", "previous", "time")
 _LAST_POSITION = 2**53
 """Beyond it JSON is not sure of whole numbers."""
+_MANIFESTS = ("profile.json", "scene.json", "products.json")
+_ADDED_LATER = ("place", "masks", "scale", "check", "look", "overlays", "kind", "others")
+"""Fields of manifests that don't count in the digest where they are null."""
 
 
 def signed_message(log: str, position: int, hash_: str) -> bytes:
@@ -133,3 +136,37 @@ def read_lines(file: Path, size: int | None = None) -> Iterator[tuple[int, bytes
                 yield number, b"", ended
                 continue
             yield number, line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def is_sha256(text: Any) -> bool:  # noqa: ANN401
+    """Whether something is the hex of a SHA-256."""
+    return isinstance(text, str) and len(text) == 64 and not text.strip("0123456789abcdef")
+
+
+def is_learned(folder: Path, digest: str) -> bool:
+    """Whether a folder holds a profile or scene of a digest, with all files that its manifest names."""
+    try:
+        name = next(name for name in _MANIFESTS if (folder / name).is_file())
+        about = json.loads((folder / name).read_bytes())
+        left_out = {"name", "created"} | {each for each in _ADDED_LATER if about.get(each) is None}
+        counted = {key: value for key, value in about.items() if key not in left_out}
+        if hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest() != digest:
+            return False
+        files = {"router.safetensors": about["router"]} if "router" in about else about.get("files", {})
+        if "arrays" in about:
+            modes = (about, *(about.get("others") or ()))
+            files = {
+                f"scene{f'-{n}' if n > 1 else ''}.safetensors": m["arrays"] for n, m in enumerate(modes, 1)
+            }
+        return all(file_digest(folder / file) == sha256 for file, sha256 in files.items()) and all(
+            is_learned(folder / "products" / each["name"], each["digest"])
+            for each in about.get("products", ())
+        )
+    except (StopIteration, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def file_digest(file: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-DAMAGE = ("changed", "missing", "reordered", "inserted", "cut off", "forged", "media", "removed")
+DAMAGE = ("changed", "missing", "reordered", "inserted", "cut off", "forged", "media", "kept", "removed")
 """Kinds of findings; each means that the log is not what was written."""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from anomalist.audit.drift import LEVEL, drift_test, online_p_values
 from anomalist.audit.log import audit_folder
 from anomalist.audit.reading import LogEntry, read_entries
-from anomalist.audit.stores import profile_store
+from anomalist.audit.stores import kept_profile_path
 from anomalist.errors import AnomalistError
 from anomalist.types.image import is_alarm
 from anomalist.types.shift import InputShift
@@ -241,16 +241,17 @@ def weigh_promises(
 
 
 def stored_profile(folder: Path, name: str, digest: str) -> Profile | None:
-    """The version of a profile that decisions rest on; None where it is gone or of several products."""
+    """The version of a profile that decisions rest on; None where it is gone, changed or of several."""
     from anomalist.vision.profile import PROFILE_KIND, load_profile
 
-    path = profile_store(folder, digest, name)
+    path = kept_profile_path(folder, digest, name)
     if not PROFILE_KIND.is_at(path):
         return None
     try:
-        return load_profile(path)
+        loaded = load_profile(path)
     except AnomalistError:
         return None
+    return loaded if loaded.digest == digest else None
 
 
 def calibration_scores(stored: Profile | None) -> tuple[float, ...]:

@@ -90,7 +90,7 @@ class Searchable(Protocol):
 
 
 def verify_log(folder: Path | None = None, anchors: Iterable[str] = ()) -> Verification:
-    """Verify a log and its media while others may write into it.
+    """Verify a log, its media and what was judged with while others may write into it.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def verify_log(folder: Path | None = None, anchors: Iterable[str] = ()) -> Verif
                     head = None
             except (OSError, ValueError):
                 head = None  # the verifier says what is wrong with it
-        return Verifier(lines, signature_fits, sizes, head).run(media=place / "media", anchors=list(anchors))
+        return Verifier(lines, signature_fits, sizes, head).run(stores=place, anchors=list(anchors))
     except FileNotFoundError as error:
         raise _no_log(place) from error
     except NewerFormat as error:

@@ -15,9 +15,10 @@ from typing import Any
 
 from anomalist.agent.reasoning.policy import load_policy
 from anomalist.audit.changes import Change, changes_since, stored_policy, stored_rules
+from anomalist.audit.entries import is_learned
 from anomalist.audit.log import audit_folder
 from anomalist.audit.reading import LogEntry, find_entry
-from anomalist.audit.stores import media_path, profile_store
+from anomalist.audit.stores import kept_profile_path, media_path
 from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.recall import CaptionMemory, Memory
@@ -312,7 +313,10 @@ class Replayer:
             if about.get("reference"):
                 from anomalist.vision.detectors.reference import load_reference
 
-                return load_reference(media_path(self.folder, about["reference"]["sha256"]))
+                kept = media_path(self.folder, sha256 := about["reference"]["sha256"])
+                if (happened := changed_since(kept, sha256)) is None:
+                    return load_reference(kept)
+                raise DataError(f"What {name} compared pictures with {happened} in the audit log's folder.")
             raise DataError(f"What {name} compared pictures with is not kept: it can't be done again.")
         loaded = load_any_profile(self._learned_path(about, today=today))
         if isinstance(loaded, MixedProfile):
@@ -327,9 +331,11 @@ class Replayer:
         if today:
             return profile_path(name)
         digest = str(about.get("profile_digest"))
-        stored = profile_store(self.folder, digest, name)
+        stored = kept_profile_path(self.folder, digest, name)
         if not stored.is_dir():
             raise DataError(f"{name} of then ({digest[:12]}) is no longer in the audit log's folder.")
+        if not is_learned(stored, digest):
+            raise DataError(f"{name} of then ({digest[:12]}) has been changed in the audit log's folder.")
         return stored
 
     def _triage(self, session: LogEntry, today: frozenset[str]) -> Triage:

@@ -108,6 +108,13 @@ def profile_store(folder: Path, digest: str, name: str) -> Path:
     return folder / "profiles" / digest[:16] / name
 
 
+def kept_profile_path(folder: Path, digest: str, name: str) -> Path:
+    """Where what was learned lies, or would: its folder may have had another name than it."""
+    place = profile_store(folder, digest, name)
+    others = (each for each in sorted(place.parent.glob("[!.]*")) if each.is_dir())
+    return place if place.is_dir() else next(others, place)
+
+
 def keep_profile(folder: Path, source: Path, digest: str) -> bool:
     """Store what was learned, by hard links where the disk allows it; False where it is gone.
 

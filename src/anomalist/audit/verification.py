@@ -7,7 +7,6 @@ Says what was changed, is missing, was moved, inserted or cut off, and where. Th
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
 import json
 import sys
@@ -21,6 +20,9 @@ from anomalist.audit.entries import (
     HEAD_FILE,
     NewerFormat,
     RawEntry,
+    file_digest,
+    is_learned,
+    is_sha256,
     read_lines,
     segment_files,
     signed_message,
@@ -29,6 +31,7 @@ from anomalist.audit.entries import (
 from anomalist.audit.findings import Finding, Verification, summary_lines
 
 _OK, _BODY, _UNREADABLE = 0, 1, 2
+_SPECIAL = ("checkpoint", "tombstone", "session", "learning", "model call")
 
 
 class _Lines:
@@ -101,13 +104,15 @@ class Verifier:
         self._removed: list[tuple[int, int]] = []  # (position, line)
         self._media: dict[str, int] = {}  # by hash, the last entry that names it
         self._removed_media: dict[str, int] = {}  # and the last tombstone
+        self._texts: dict[str, int] = {}  # the same of policies, rules and prompts
+        self._learned: dict[str, int] = {}  # and of what was learned
         self._half = False
         self._last_time = ""
         self._halves: set[int] = set()
         self._moved: set[int] = set()
 
-    def run(self, *, media: Path | None = None, anchors: list[str] | None = None) -> Verification:
-        """Verify everything; ``media`` is the folder of stored media, where there is one.
+    def run(self, *, stores: Path | None = None, anchors: list[str] | None = None) -> Verification:
+        """Verify everything; ``stores`` is the folder with stored media, texts and profiles.
 
         Raises FileNotFoundError without a log, NewerFormat for one of a newer version.
         """
@@ -124,8 +129,9 @@ class Verifier:
         self._check_removed()
         for anchor in anchors or ():
             self._check_anchor(anchor)
-        if media is not None:
-            self._check_media(media)
+        if stores is not None:
+            self._check_media(stores / "media")
+            self._check_kept(stores)
         self.result.findings.sort(key=lambda each: (each.position is None, each.position or 0))
         return self.result
 
@@ -190,8 +196,7 @@ class Verifier:
         if not entry.body_sound:
             return
         kind = entry.head["kind"]
-        ordinary = kind not in ("checkpoint", "tombstone") and b'"media":[{' not in entry.body
-        if ordinary and entry.body[:1] == b"{":
+        if kind not in _SPECIAL and b'"media":[{' not in entry.body and entry.body[:1] == b"{":
             return
         content = entry.content
         try:
@@ -202,6 +207,12 @@ class Verifier:
             elif kind == "tombstone":
                 self._tombstones.update(content.get("positions", ()))
                 self._removed_media.update(dict.fromkeys(content.get("files", ()), entry.position))
+            elif kind in _SPECIAL:
+                texts = (content.get("policy_text"), content.get("rules"), *_values(content.get("texts")))
+                self._texts.update(dict.fromkeys(filter(is_sha256, texts), entry.position))
+                learned = content.get("profile_digest")
+                if content.get("profile_kept") is True and is_sha256(learned):
+                    self._learned[str(learned)] = entry.position
             else:
                 self._media.update({str(item["sha256"]): entry.position for item in content["media"]})
         except (TypeError, KeyError):
@@ -404,13 +415,32 @@ class Verifier:
                 continue
             if not file.is_file():
                 self._report("media", position, None, f"the stored file {sha256[:12]} is gone")
-            elif _file_digest(file) != sha256:
+            elif file_digest(file) != sha256:
                 self._report("media", position, None, f"the stored file {sha256[:12]} has changed")
 
+    def _check_kept(self, folder: Path) -> None:
+        """Look at what was judged with; a bundle holds that of the chosen entries alone."""
+        for sha256, position in self._texts.items():
+            file = folder / "texts" / sha256
+            if not file.is_file():
+                happened = "is gone" if self._chosen is None else ""
+            else:
+                happened = "" if file_digest(file) == sha256 else "has changed"
+            if happened:
+                self._report("kept", position, None, f"the stored text {sha256[:12]} {happened}")
+        for digest, position in self._learned.items():
+            place = folder / "profiles" / digest[:16]
+            found = [each for each in sorted(place.glob("[!.]*")) if each.is_dir()]
+            if not found and self._chosen is None:
+                self._report("kept", position, None, f"the stored profile {digest[:12]} is gone")
+            for each in found:
+                if not is_learned(each, digest):
+                    text = f"the stored profile {digest[:12]} ({each.name}) has changed"
+                    self._report("kept", position, None, text)
 
-def _file_digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+def _values(texts: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return tuple(texts.values()) if isinstance(texts, dict) else ()
 
 
 def _ranges(gap: range, without: set[int]) -> list[tuple[int, int]]:
@@ -429,7 +459,7 @@ def main(arguments: list[str]) -> int:
         rows = (folder / "chosen.jsonl").read_text(encoding="utf-8").splitlines()
         chosen = frozenset(int(json.loads(row)["position"]) for row in rows)
     try:
-        result = Verifier(log, chosen=chosen).run(media=folder / "media", anchors=anchors)
+        result = Verifier(log, chosen=chosen).run(stores=folder, anchors=anchors)
     except FileNotFoundError as error:
         print(error)
         return 2
