@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,32 @@ def test_a_profile_learned_again_a_rule_and_a_policy_are_named_as_causes(
     policy.write_text("[area]\nmoderate = 0.0001\nmajor = 0.0002\ncritical = 0.0003\n")
     named = [change.part for change in Replayer(folder, policy).replay(entry).changes]
     assert "policy" in named and Replayer(folder, policy).replay(entry).equal
+
+
+def test_a_version_is_the_reason_only_where_it_makes_the_difference_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = _logged_named(tmp_path, monkeypatch)
+    entry = find_entry("1", folder)
+    monkeypatch.setattr("anomalist.audit.changes.__version__", "9.0")
+    add_rule("tiles", "a dark place", "dark", 4)
+    by_rule = Replayer(folder).replay(entry, today=True)
+    assert [cause.partition(":")[0] for cause in by_rule.causes] == ["rules"] and not by_rule.untried
+
+    def scored_otherwise(*arguments: object) -> object:
+        found = inspect(*arguments)
+        verdict = found.record.verdict.model_copy(update={"severity": 1})
+        return replace(found, record=found.record.replace(verdict=verdict))
+
+    inspect = Inspector.inspect
+    monkeypatch.setattr(Inspector, "inspect", scored_otherwise)
+    by_both = Replayer(folder).replay(entry, today=True)
+    assert {cause.partition(":")[0] for cause in by_both.causes} == {"rules", "version"}
+
+    shutil.rmtree(folder / "profiles")
+    unknown = Replayer(folder).replay(entry, today=True)
+    assert {change.part for change in unknown.untried} == {"rules", "version"}
+    assert len(unknown.causes) == 1 and unknown.causes[0].startswith("unknown")
 
 
 def test_a_changed_prompt_is_named(kept_log: Logged) -> None:

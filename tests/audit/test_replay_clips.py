@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,11 @@ def test_a_clip_that_was_ranked_without_a_scene_is_ranked_the_same_again(tmp_pat
     assert (again.equal, again.changes) == (True, ())
     page = parse(write_decision_page(entry, tmp_path / "page.html", tmp_path / "audit"))
     assert "runner.mp4: undecided" in page.words()
+
+    body = deepcopy(entry.content)
+    body["record"]["why_undecided"] = "the camera was covered"
+    (difference,) = replayer.replay(replace(entry, body=body)).differences
+    assert difference.startswith("why undecided: the camera was covered then")
 
 
 def test_each_clip_is_taken_again_with_all_that_is_there_today(

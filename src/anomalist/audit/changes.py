@@ -1,4 +1,4 @@
-"""What changed since a decision was taken: profile, policy, rules, feedback, prompts, version.
+"""What changed since a decision was taken (profile, policy, rules, feedback, prompts, version), and in it.
 
 Each difference is one sentence that names the thing and what changed in it.
 """
@@ -6,7 +6,8 @@ Each difference is one sentence that names the thing and what changed in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +20,16 @@ from anomalist.errors import AnomalistError, DataError
 from anomalist.memory.rules.rule import Rule
 from anomalist.memory.rules.store import rules_for
 from anomalist.prompts.templates import PromptError, template_sha256
+from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
-from anomalist.types.clip import ClipRecord
+from anomalist.types.clip import ClipRecord, Event
 from anomalist.types.image import Record
 from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, Manifest
 
+SCORE_TOLERANCE = 1e-3
+"""Difference of scores, relative to the larger one or to 1, up to which they count as equal: other hardware
+adds up in another order."""
+_SECONDS = 0.1  # between the ends of one event
 Part = Literal["profile", "policy", "rules", "feedback", "prompt", "version"]
 _MAX_NAMED = 5
 
@@ -190,3 +196,90 @@ def _prompt_changes(record: Record | ClipRecord) -> Iterator[Change]:
             continue
         if now != prompt.sha256:
             yield Change("prompt", f"{prompt.id} was changed: {prompt.sha256[:12]} then, {now[:12]} now")
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE)
+
+
+def score_difference(then: Record | ClipRecord, now: Record | ClipRecord) -> float | None:
+    """Of the score of now to that of then, the largest of a clip's curve; None where there is none."""
+    if isinstance(then, Record) and isinstance(now, Record):
+        return None if then.score is None or now.score is None else now.score - then.score
+    if isinstance(then, ClipRecord) and isinstance(now, ClipRecord):
+        pairs = [
+            b - a
+            for (_, a), (_, b) in zip(then.curve, now.curve, strict=False)
+            if a is not None and b is not None
+        ]
+        return max(pairs, key=abs, default=None)
+    return None
+
+
+def differences_between(then: Record | ClipRecord, now: Record | ClipRecord) -> Iterator[str]:
+    """What differs between two records of one picture or clip, one sentence each."""
+    if now.status == "error" and then.status != "error":
+        yield f"it could not be judged: {now.error}"
+        return
+    if then.label != now.label:
+        yield f"verdict: {then.label} then, {now.label} now"
+    if isinstance(then, Record) and isinstance(now, Record):
+        yield from _picture_differences(then, now)
+    elif isinstance(then, ClipRecord) and isinstance(now, ClipRecord):
+        yield from _clip_differences(then, now)
+
+
+def _picture_differences(then: Record, now: Record) -> Iterator[str]:
+    fields: dict[str, Callable[[Record], Any]] = {
+        "severity": lambda record: record.severity,
+        "kind": lambda record: record.kind,
+        "regions": lambda record: tuple(region.box for region in record.regions),
+        "recalled": lambda record: tuple((item.id, item.version) for item in record.recall.items),
+        "why undecided": lambda record: record.why_undecided,
+    }
+    if not _close(then.score, now.score):
+        yield f"score: {number(then.score, 6)} then, {number(now.score, 6)} now"
+    if not _close(then.p_value, now.p_value):
+        yield f"p-value: {number(then.p_value, 6)} then, {number(now.p_value, 6)} now"
+    for name, value in fields.items():
+        if value(then) != value(now):
+            yield f"{name}: {_shown(value(then))} then, {_shown(value(now))} now"
+
+
+def _clip_differences(then: ClipRecord, now: ClipRecord) -> Iterator[str]:
+    if then.why_undecided != now.why_undecided:
+        yield f"why undecided: {_shown(then.why_undecided)} then, {_shown(now.why_undecided)} now"
+    if not _close(then.threshold, now.threshold):
+        yield f"threshold: {then.threshold} then, {now.threshold} now"
+    if len(then.events) != len(now.events):
+        yield f"events: {len(then.events)} then, {len(now.events)} now"
+        return
+    for old, new in zip(then.events, now.events, strict=True):
+        if not _same_event(old, new):
+            yield f"{old.id}: {_event_words(old)} then, {_event_words(new)} now"
+
+
+def _same_event(old: Event, new: Event) -> bool:
+    return (
+        abs(old.start - new.start) <= _SECONDS
+        and abs(old.end - new.end) <= _SECONDS
+        and (old.kind, old.severity) == (new.kind, new.severity)
+        and _close(old.score, new.score)
+        and [item.id for item in old.recalled] == [item.id for item in new.recalled]
+    )
+
+
+def _event_words(event: Event) -> str:
+    recalled = ", ".join(item.id for item in event.recalled)
+    return (
+        f"{event.kind} from {event.start:.1f} to {event.end:.1f} s, score {event.score:.3g}, "
+        f"severity {event.severity}{f', {recalled}' if recalled else ''}"
+    )
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, tuple):
+        return f"{len(value)} ({', '.join(map(str, value[:3]))})" if value else "none"
+    return "none" if value is None else str(value)

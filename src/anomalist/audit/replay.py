@@ -6,7 +6,6 @@ replied then is put in its place again, as recorded: a replay asks no model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -14,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from anomalist.agent.reasoning.policy import load_policy
-from anomalist.audit.changes import Change, changes_since, stored_policy, stored_rules
+from anomalist.audit.changes import (
+    Change,
+    changes_since,
+    differences_between,
+    score_difference,
+    stored_policy,
+    stored_rules,
+)
 from anomalist.audit.entries import is_learned
 from anomalist.audit.log import audit_folder
 from anomalist.audit.reading import LogEntry, find_entry
@@ -26,20 +32,14 @@ from anomalist.memory.rules.rule import Rule
 from anomalist.memory.scenes.memory import SceneMemory
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
-from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
 from anomalist.triage import ClipEvidence, Triage
-from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.clip import ClipRecord
 from anomalist.types.common import Recall, Recalled
 from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.evidence import EvidenceSource, MixedEvidence, ProfileEvidence, validated_rate
 from anomalist.vision.profile import MixedProfile, load_any_profile
-
-SCORE_TOLERANCE = 1e-3
-"""Difference of scores, relative to the larger one or to 1, up to which they count as equal: other hardware
-adds up in another order."""
-_SECONDS = 0.1  # between the ends of one event
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Replay:
     causes : those of the changes that make the difference, or why there is none to name.
     failed : why it could not be taken again; "" where it was.
     score_difference : of today's score to that of then; None where there is none.
+    untried : those of the changes of which it is not known whether they make a difference by themselves.
     """
 
     entry: LogEntry
@@ -64,6 +65,7 @@ class Replay:
     causes: tuple[str, ...] = ()
     failed: str = ""
     score_difference: float | None = None
+    untried: tuple[Change, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -169,11 +171,17 @@ class Replayer:
             again = self._again(record, session, _ALL if today else frozenset())
         except AnomalistError as error:
             return Replay(entry, None, changes=changes, failed=str(error))
-        differences = tuple(_differences(record, again))
+        differences = tuple(differences_between(record, again))
         causes: tuple[str, ...] = ()
-        if differences:
-            causes = tuple(self._causes(record, session, changes, today=today))
-        return Replay(entry, again, differences, changes, causes, "", _score_difference(record, again))
+        untried: tuple[Change, ...] = ()
+        if differences and today:
+            causes, untried = self._causes(record, session, changes, again)
+        elif differences:
+            versions = [f"version: {change.text}" for change in changes if change.part == _VERSION]
+            unknown = "unknown: with what was used then the decision is another one (hardware or packages)"
+            causes = (*versions, unknown)[:1]
+        score = score_difference(record, again)
+        return Replay(entry, again, differences, changes, causes, "", score, untried)
 
     def inspect(self, entry: LogEntry) -> tuple[Inspector, Inspection]:
         """Inspect the picture of a decision with the versions of then, with arrays.
@@ -226,40 +234,47 @@ class Replayer:
         self, then: Record | ClipRecord, now: Record | ClipRecord, *, without: frozenset[str] = frozenset()
     ) -> Iterator[str]:
         """What differs between two records of one picture or clip, but for what was left out of recall."""
-        yield from _differences(_less(then, without), now)
+        yield from differences_between(_less(then, without), now)
 
     def _causes(
         self,
         record: Record | ClipRecord,
         session: LogEntry,
         changes: tuple[Change, ...],
-        *,
-        today: bool,
-    ) -> Iterator[str]:
-        """Name the changes that make the difference, each tried by itself."""
-        if not today:
-            if versions := [change.text for change in changes if change.part == "version"]:
-                yield f"version: {versions[0]}"
-            else:
-                yield "unknown: with what was used then the decision is another one (hardware or packages)"
-            return
-        tried = [change for change in changes if change.part in _SWAPPED]
-        alone = []
-        for part in dict.fromkeys(_SWAPPED[change.part] for change in tried):
-            if len({_SWAPPED[change.part] for change in tried}) == 1:
-                alone.append(part)
-                continue
-            try:
-                again = self._again(record, session, frozenset({part}))
-            except AnomalistError:
-                continue
-            if any(_differences(record, again)):
-                alone.append(part)
-        named = [change for change in changes if _SWAPPED.get(change.part) in alone]
-        for change in named or changes:
-            yield f"{change.part}: {change.text}"
-        if not changes:
-            yield "unknown: nothing that the log names has changed (hardware or packages)"
+        now: Record | ClipRecord,
+    ) -> tuple[tuple[str, ...], tuple[Change, ...]]:
+        """Name the changes that make the difference to what is decided now, and those that can't be tried.
+
+        Each is tried by itself: the version with all else as it was then, the others with the version of now.
+        """
+        able = [each for each in changes if each.part in (*_SWAPPED, _VERSION)]
+        parts = tuple(dict.fromkeys(_SWAPPED[each.part] for each in able if each.part in _SWAPPED))
+        renewed = any(each.part == _VERSION for each in able)
+        kept = self._tried(record, session, frozenset()) if renewed else record
+        alone = {_VERSION} if kept is not None and any(differences_between(record, kept)) else set()
+        untried = {_VERSION} if kept is None else set()
+        for part in parts:
+            again = now if len(parts) == 1 else self._tried(record, session, frozenset({part}))
+            if kept is None or again is None:
+                untried.add(part)
+            elif any(differences_between(kept, again)):
+                alone.add(part)
+        left = tuple(each for each in able if _SWAPPED.get(each.part, each.part) in untried)
+        named = [each for each in able if _SWAPPED.get(each.part, each.part) in alone]
+        if not able:
+            return ("unknown: nothing that the log names has changed (hardware or packages)",), ()
+        if left and not named:
+            return ("unknown: what changed could not be tried by itself",), left
+        return tuple(f"{change.part}: {change.text}" for change in named or able), left
+
+    def _tried(
+        self, record: Record | ClipRecord, session: LogEntry, today: frozenset[str]
+    ) -> Record | ClipRecord | None:
+        """The decision with some of today's parts; None where it can't be taken with them."""
+        try:
+            return self._again(record, session, today)
+        except AnomalistError:
+            return None
 
     def _again(
         self, record: Record | ClipRecord, session: LogEntry, today: frozenset[str]
@@ -363,7 +378,7 @@ class Replayer:
         return triage
 
 
-_PROFILE, _POLICY, _MEMORY = "profile", "policy", "memory"
+_PROFILE, _POLICY, _MEMORY, _VERSION = "profile", "policy", "memory", "version"
 _ALL = frozenset({_PROFILE, _POLICY, _MEMORY})
 _SWAPPED = {"profile": _PROFILE, "policy": _POLICY, "rules": _MEMORY, "feedback": _MEMORY}
 
@@ -410,87 +425,3 @@ def _guidance(about: Mapping[str, Any]) -> Any:  # noqa: ANN401
         product=given.get("product"),
         knowledge=tuple((kind, text) for kind, text in given.get("knowledge", ())),
     )
-
-
-def _close(one: float | None, other: float | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return math.isclose(one, other, rel_tol=SCORE_TOLERANCE, abs_tol=SCORE_TOLERANCE)
-
-
-def _score_difference(then: Record | ClipRecord, now: Record | ClipRecord) -> float | None:
-    if isinstance(then, Record) and isinstance(now, Record):
-        return None if then.score is None or now.score is None else now.score - then.score
-    if isinstance(then, ClipRecord) and isinstance(now, ClipRecord):
-        pairs = [
-            b - a
-            for (_, a), (_, b) in zip(then.curve, now.curve, strict=False)
-            if a is not None and b is not None
-        ]
-        return max(pairs, key=abs, default=None)
-    return None
-
-
-def _differences(then: Record | ClipRecord, now: Record | ClipRecord) -> Iterator[str]:
-    """What differs between two records of one picture or clip, one sentence each."""
-    if now.status == "error" and then.status != "error":
-        yield f"it could not be judged: {now.error}"
-        return
-    if then.label != now.label:
-        yield f"verdict: {then.label} then, {now.label} now"
-    if isinstance(then, Record) and isinstance(now, Record):
-        yield from _picture_differences(then, now)
-    elif isinstance(then, ClipRecord) and isinstance(now, ClipRecord):
-        yield from _clip_differences(then, now)
-
-
-def _picture_differences(then: Record, now: Record) -> Iterator[str]:
-    fields: dict[str, Callable[[Record], Any]] = {
-        "severity": lambda record: record.severity,
-        "kind": lambda record: record.kind,
-        "regions": lambda record: tuple(region.box for region in record.regions),
-        "recalled": lambda record: tuple((item.id, item.version) for item in record.recall.items),
-        "why undecided": lambda record: record.why_undecided,
-    }
-    if not _close(then.score, now.score):
-        yield f"score: {number(then.score, 6)} then, {number(now.score, 6)} now"
-    if not _close(then.p_value, now.p_value):
-        yield f"p-value: {number(then.p_value, 6)} then, {number(now.p_value, 6)} now"
-    for name, value in fields.items():
-        if value(then) != value(now):
-            yield f"{name}: {_shown(value(then))} then, {_shown(value(now))} now"
-
-
-def _clip_differences(then: ClipRecord, now: ClipRecord) -> Iterator[str]:
-    if not _close(then.threshold, now.threshold):
-        yield f"threshold: {then.threshold} then, {now.threshold} now"
-    if len(then.events) != len(now.events):
-        yield f"events: {len(then.events)} then, {len(now.events)} now"
-        return
-    for old, new in zip(then.events, now.events, strict=True):
-        if not _same_event(old, new):
-            yield f"{old.id}: {_event_words(old)} then, {_event_words(new)} now"
-
-
-def _same_event(old: Event, new: Event) -> bool:
-    return (
-        abs(old.start - new.start) <= _SECONDS
-        and abs(old.end - new.end) <= _SECONDS
-        and (old.kind, old.severity) == (new.kind, new.severity)
-        and _close(old.score, new.score)
-        and [item.id for item in old.recalled] == [item.id for item in new.recalled]
-    )
-
-
-def _event_words(event: Event) -> str:
-    recalled = ", ".join(item.id for item in event.recalled)
-    return (
-        f"{event.kind} from {event.start:.1f} to {event.end:.1f} s, score {event.score:.3g}, "
-        f"severity {event.severity}{f', {recalled}' if recalled else ''}"
-    )
-
-
-def _shown(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, tuple):
-        return f"{len(value)} ({', '.join(map(str, value[:3]))})" if value else "none"
-    return "none" if value is None else str(value)

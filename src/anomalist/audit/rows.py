@@ -61,6 +61,7 @@ def replay_row(result: Replay) -> dict[str, Any]:
         "differences": result.differences,
         "causes": result.causes,
         "changed": [f"{change.part}: {change.text}" for change in result.changes],
+        "untried": [f"{change.part}: {change.text}" for change in result.untried],
         "score_difference": result.score_difference,
         "record": None if result.again is None else result.again.model_dump(mode="json"),
     }

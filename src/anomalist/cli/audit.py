@@ -196,7 +196,9 @@ def replay_lines(result: Replay) -> Iterator[str]:
         yield from (f"    because of {text}" for text in result.causes)
     named = set(result.causes)
     for change in result.changes:
-        if f"{change.part}: {change.text}" not in named:
+        if change in result.untried:
+            yield f"    changed since, and not to be tried by itself: {change.part}: {change.text}"
+        elif f"{change.part}: {change.text}" not in named:
             yield f"    changed since, without being the reason: {change.part}: {change.text}"
 
 
