@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from anomalist.audit.log import AuditLog
+from anomalist.audit.log import AuditLog, EntryKind, Written
 from anomalist.audit.reading import find_entry, read_entries, verify_log
+from anomalist.audit.recording import AuditTrail
 from anomalist.audit.retention import older_than, remove_entries
 from anomalist.audit.stores import media_path
 from anomalist.errors import DataError
@@ -70,3 +74,28 @@ def test_a_file_that_was_kept_again_after_its_removal_may_not_be_missing(logged:
         log.append("inspection", {"record": {"source": "again.png"}, "media": [{"sha256": sha256}]})
     (finding,) = verify_log(logged.folder).findings
     assert (finding.kind, sha256[:12] in finding.text) == ("media", True)
+
+
+def test_a_picture_that_others_are_compared_with_stays(logged: Logged) -> None:
+    sha256 = logged.records[0].sha256 or ""
+    with AuditLog(logged.folder) as log:
+        log.append("session", {"reference": {"source": "good0.png", "sha256": sha256}})
+    assert remove_entries(logged.entries()[:1], "old", logged.folder).files == ()
+    assert media_path(logged.folder, sha256).is_file()
+
+
+def test_a_picture_that_is_named_while_another_entry_goes_is_kept(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process stored it again, or rather saw that it is there, before its entry was written."""
+    trail = AuditTrail(logged.folder, "all")
+
+    def removed_meanwhile(kind: EntryKind, body: Mapping[str, Any]) -> Written:
+        remove_entries(logged.entries()[:1], "old", logged.folder)
+        return append(kind, body)
+
+    append = trail.log.append
+    monkeypatch.setattr(trail.log, "append", removed_meanwhile)
+    trail.decision(logged.records[0])
+    assert media_path(logged.folder, logged.records[0].sha256 or "").is_file()
+    assert verify_log(logged.folder).sound

@@ -184,16 +184,20 @@ class AuditTrail:
                     "replies": record.replies,
                 },
             )
-        return self.write(
+        media = self._kept_media(record, run)
+        written = self.write(
             "inspection" if isinstance(record, Record) else "clip",
             {
                 "record": json.loads(row),
                 "row": row_digest(row.encode()),
                 "run": None if run is None else str(run.resolve()),
-                "media": self._kept_media(record, run),
+                "media": media,
                 **more,
             },
         )
+        if media:  # where a removal took a file away that no entry named yet
+            self._kept_media(record, run)
+        return written
 
     def _keep_prompts(self, prompts: Iterable[PromptUsed]) -> dict[str, str]:
         kept = {}

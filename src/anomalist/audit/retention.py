@@ -66,10 +66,11 @@ def remove_entries(entries: Sequence[LogEntry], why: str, folder: Path | None = 
     if kept := [entry for entry in entries if entry.kind in NEVER_REMOVED]:
         raise DataError(f"Entry {kept[0].id} is of the kind {kept[0].kind}, which always stays.")
     positions = {entry.position for entry in entries}
-    with AuditLog(folder) as log:
+    if not positions:
+        return Removal((), ())
+    # Nobody may name a file between the look at who does and its removal.
+    with AuditLog(folder) as log, log.locked():
         files = _only_named_by(positions, log.folder)
-        if not positions:
-            return Removal((), ())
         log.append(
             "tombstone",
             {
@@ -80,14 +81,13 @@ def remove_entries(entries: Sequence[LogEntry], why: str, folder: Path | None = 
                 "actor": current_user(),
             },
         )
-        with log.locked():
-            try:
-                _empty(log.lines, positions)
-                for sha256 in files:
-                    media_path(log.folder, sha256).unlink(missing_ok=True)
-            except OSError as error:
-                raise write_error(log.lines, error) from error
-            log.adopt_sizes()
+        try:
+            _empty(log.lines, positions)
+            for sha256 in files:
+                media_path(log.folder, sha256).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(log.lines, error) from error
+        log.adopt_sizes()
     return Removal(tuple(sorted(positions)), tuple(sorted(files)))
 
 
@@ -104,6 +104,8 @@ def _only_named_by(positions: Collection[int], folder: Path) -> set[str]:
     others: set[str] = set()
     for entry in read_entries(folder):
         named = {str(item["sha256"]) for item in entry.content.get("media") or ()}
+        if reference := entry.part("reference").get("sha256"):  # what pictures of a session are compared with
+            named.add(str(reference))
         (mine if entry.position in positions else others).update(named)
     return mine - others
 
