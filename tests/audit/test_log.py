@@ -15,7 +15,7 @@ import pytest
 
 from anomalist.audit.entries import HEAD_FILE, MAX_LINE
 from anomalist.audit.log import CHECKPOINT_EVERY, AuditLog
-from anomalist.audit.reading import read_entries, verify_log
+from anomalist.audit.reading import Period, Search, read_entries, verify_log
 from anomalist.errors import DataError
 from tests.audit.kills import check_log, kill_writers
 from tests.audit.logs import write_log
@@ -200,3 +200,26 @@ def test_fields_of_the_redaction_list_never_reach_the_disk(tmp_path: Path) -> No
     assert b"Anna" not in b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
     (entry,) = read_entries(tmp_path)
     assert entry.content["kind"] == "crack"
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "found"),
+    [
+        ("2026-05-01 10:00", "", True),  # as the search prints times
+        ("2026-05-01 10:01", "", False),
+        ("", "2026-05-01 10:00", True),
+        ("", "2026-05-01 09:59", False),
+        ("2026-05-01T10:00:20Z", "", True),
+        ("2026-05-01T12:00+02:00", "2026-05-01T12:00+02:00", True),
+        ("2026-05-01T10:01-00:00", "", False),
+    ],
+)
+def test_a_time_is_understood_however_it_is_written(since: str, until: str, found: bool) -> None:
+    assert Period(since, until).holds("2026-05-01T10:00:20.500000Z") is found
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13", "2026-5-1", "2026-02-30", "2026-05-01+02:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    for asked in ({"since": text}, {"until": text}):
+        with pytest.raises(DataError, match="no time"):
+            Search(**asked)

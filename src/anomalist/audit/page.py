@@ -22,7 +22,7 @@ from anomalist.audit.log import audit_folder
 from anomalist.audit.necessity import ReasonsAudit, places_of_verdict, try_reasons
 from anomalist.audit.probes import CONTRASTS, PLACES, SIZES, ProbeMap
 from anomalist.audit.promises import Promise, calibration_scores, stored_profile, weigh_promises
-from anomalist.audit.reading import LogEntry, read_entries, verify_log
+from anomalist.audit.reading import LogEntry, Period, read_entries, verify_log
 from anomalist.audit.replay import Replayer, decision_record, find_medium
 from anomalist.audit.without import Without, verdicts_without
 from anomalist.errors import AnomalistError
@@ -282,10 +282,11 @@ def write_period_page(
     outcomes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     alarms, changes, first, last = [], [], "", ""
+    period = Period(since, until)
     for entry in read_entries(place):
-        if entry.time < since or (until and entry.time[: len(until)] > until):
+        if not period.holds(entry.time):
             continue
-        record = entry.content.get("record") or {}
+        record = entry.part("record")
         if profile and profile not in (
             record.get("profile"),
             record.get("scene"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from anomalist.audit.drift import LEVEL, drift_test, online_p_values
 from anomalist.audit.log import audit_folder
-from anomalist.audit.reading import LogEntry, read_entries
+from anomalist.audit.reading import LogEntry, Period, read_entries
 from anomalist.audit.stores import kept_profile_path
 from anomalist.errors import AnomalistError
 from anomalist.types.image import is_alarm
@@ -159,10 +159,10 @@ def read_decisions(
     place = audit_folder() if folder is None else folder
     entries: list[LogEntry] = []
     said: list[LogEntry] = []
+    period = Period(since, until)
     for entry in read_entries(place, kinds=("inspection", "feedback", "review")):
         if entry.kind == "inspection":
-            late = bool(until) and entry.time[: len(until)] > until
-            if entry.body is not None and entry.time >= since and not late:
+            if entry.body is not None and period.holds(entry.time):
                 entries.append(entry)
         else:
             said.append(entry)

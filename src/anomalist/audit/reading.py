@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,12 @@ from anomalist.audit.keys import signature_fits
 from anomalist.audit.log import AuditLog, audit_folder
 from anomalist.audit.verification import Verifier
 from anomalist.errors import DataError
+
+_TIME = re.compile(
+    r"([0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2}(?:[T ][0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:[.][0-9]{1,6})?)?)?)?)?)?)"
+    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+_FIRST = "0001-01-01T00:00:00"
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,52 @@ def find_entry(id_: str, folder: Path | None = None) -> LogEntry:
 
 
 @dataclass(frozen=True)
+class Period:
+    """A time of the log.
+
+    Parameters
+    ----------
+    since, until : ISO 8601 times or their beginnings, as in 2026-05; both are included, as well as all of a
+        day, a month or a year that is named. UTC, where no other offset is given.
+
+    Raises
+    ------
+    DataError : for anything else.
+    """
+
+    since: str = ""
+    until: str = ""
+
+    def holds(self, time: str) -> bool:
+        """Whether the time of an entry is in it."""
+        since, until = _log_time(self.since), _log_time(self.until)
+        return time >= since and (not until or time[: len(until)] <= until)
+
+    def __post_init__(self) -> None:
+        self.holds("")
+
+
+@lru_cache(maxsize=64)
+def _log_time(text: str) -> str:
+    """A time, or the beginning of one, as the log has it, up to what is given of it."""
+    found = _TIME.fullmatch(given := text.strip().upper())
+    if not given:
+        return ""
+    try:
+        if found is None or (found[2] and len(found[1]) < 16):  # an offset of a day says nothing
+            raise ValueError(given)
+        plain = found[1].replace(" ", "T")
+        moment = datetime.datetime.fromisoformat((plain + _FIRST[len(plain) :])[:19] + (found[2] or ""))
+        if found[2]:
+            moment = moment.astimezone(datetime.UTC)
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"{text!r} is no time of the log.", "Give one as in 2026-05-01T14:30, or its beginning: 2026-05."
+        ) from error
+    return moment.isoformat()[: min(len(plain), 19)] + plain[19:]
+
+
+@dataclass(frozen=True)
 class Search:
     """What is looked for; everything given must fit.
 
@@ -214,7 +268,7 @@ class Search:
     ----------
     text : in the body of the entry, without regard to case.
     kinds : of entries.
-    since, until : ISO 8601 times or their beginnings, as in 2026-05; both are included.
+    since, until : see `Period`.
     label : of a decision: normal, anomalous, undecided, or error.
     profile : of a decision, by name.
     """
@@ -226,12 +280,14 @@ class Search:
     label: str = ""
     profile: str = ""
 
+    def __post_init__(self) -> None:
+        Period(self.since, self.until)
+
     def fits(self, entry: Searchable) -> bool:
         """Whether an entry is looked for."""
         return (
             (not self.kinds or entry.kind in self.kinds)
-            and entry.time >= self.since
-            and (not self.until or entry.time[: len(self.until)] <= self.until)
+            and Period(self.since, self.until).holds(entry.time)
             and (not self.label or entry.outcome == self.label)
             and (not self.profile or self.profile in entry.profiles)
             and (not self.text or self.text.casefold() in entry.text)
