@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from anomalist.eval.all_sets import CASES, SkippedSet, run_all
 from anomalist.eval.detection import Contender
 from anomalist.eval.saved_runs import SavedRun
 from anomalist.types.common import Frozen
+from anomalist.vision.features.dinov2 import BackboneLocation, find_dinov2
 from tests.eval.mmad.miniature import write_mmad
 from tests.eval.sources import DarknessSource
 from tests.pictures import holed, write, write_tiles
@@ -181,6 +183,17 @@ def test_folders_can_be_named_and_whole_runs_are_kept(
     assert len(measured) == 1
     list(run_all(data, tmp_path / "cache", only=["papers"], seed=1))
     assert len(measured) == 2, "another seed is another run"
+    for part in ("a", "b"):
+        (data / "papers" / part).mkdir()
+    (data / "papers" / "a" / "clip").write_text("normal")
+    list(run_all(data, tmp_path / "cache", only=["papers"]))
+    (data / "papers" / "a" / "clip").rename(data / "papers" / "b" / "clip")
+    list(run_all(data, tmp_path / "cache", only=["papers"]))
+    assert len(measured) == 4, "what is in another folder has another part in it"
+    found = replace(find_dinov2() or BackboneLocation("other", tmp_path, ""), origin="another one")
+    monkeypatch.setattr("anomalist.vision.features.dinov2.find_dinov2", lambda: found)
+    list(run_all(data, tmp_path / "cache", only=["papers"]))
+    assert len(measured) == 5, "another backbone measures otherwise"
     with pytest.raises(DataError, match="no folder gone"):
         list(run_all(data, tmp_path / "cache", only=["gone"]))
 

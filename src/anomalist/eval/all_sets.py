@@ -178,8 +178,11 @@ def _whole_run(
     evaluate: Callable[[], BaseModel],
 ) -> Iterator[SavedRun]:
     """The run of a benchmark on a folder with a seed, which is kept as a whole."""
+    from anomalist.vision.features.dinov2 import find_dinov2
+
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    key = content_key(benchmark, folder.name, seed, files_digest(files))
+    places = repr([path.relative_to(folder).as_posix() for path in files])  # training or testing, say
+    key = content_key(benchmark, folder.name, seed, repr(find_dinov2()), places, files_digest(files))
     found = cache.get(key, SavedRun)
     if found is None:
         result = evaluate().model_dump(mode="json")
