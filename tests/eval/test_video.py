@@ -111,6 +111,7 @@ def test_labels_and_masks_are_read(street_set: Path) -> None:
         ),
         ("clip,frame,label\n01,0,0\n01,1,0,1\n", 'labels.csv", line 3: more cells'),
         ("clip,frame,label\n01,0,0\n01,2,0\n", "not 0, 1, 2"),
+        ("clip,frame,label\n01,0,0\n01,00,1\n", 'labels.csv", line 3: frame 0 of 01 has both labels'),
         ("clip,frame,label\n07,0,0\n", "nothing about clip 01"),
     ],
 )
@@ -122,11 +123,13 @@ def test_labels_that_do_not_fit_are_refused(street_set: Path, tmp_path: Path, la
         read_video_dataset(tmp_path)
 
 
-def test_blanks_around_a_label_are_no_part_of_it(street_set: Path, tmp_path: Path) -> None:
+def test_blanks_around_a_label_and_the_mark_of_a_spreadsheet_are_no_part_of_it(
+    street_set: Path, tmp_path: Path
+) -> None:
     for part in ("training", "testing"):
         (tmp_path / part).symlink_to(street_set / part)
     rows = [f"{clip},{frame}, {int(frame > 0)} " for clip in ("01", "02") for frame in range(3)]
-    (tmp_path / "labels.csv").write_text("\n".join(["clip,frame,label", *rows]))
+    (tmp_path / "labels.csv").write_text("\n".join(["\ufeffclip,frame,label", *rows]), "utf-8")
     assert read_video_dataset(tmp_path).testing[0].labels.tolist() == [False, True, True]
 
 

@@ -107,7 +107,9 @@ def _read_frame_labels(file: Path) -> dict[str, BoolArray]:
         frame = row["frame"].strip()
         if not frame.isdecimal():
             raise DataError(f'"{file}", line {line}: no frame has the number "{frame[:20]}".')
-        by_clip.setdefault(row["clip"], {})[int(frame)] = _parse_label(file, line, row["label"])
+        label, known = _parse_label(file, line, row["label"]), by_clip.setdefault(row["clip"], {})
+        if known.setdefault(int(frame), label) != label:
+            raise DataError(f'"{file}", line {line}: frame {int(frame)} of {row["clip"]} has both labels.')
     for clip, frames in by_clip.items():
         if sorted(frames) != list(range(len(frames))):
             raise DataError(f"{file}: the frames of clip {clip} are not 0, 1, 2, …")
@@ -201,7 +203,7 @@ def _read_events(path: Path, lengths: Mapping[str, int]) -> dict[str, dict[str, 
 def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV file, each with the number of its line."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="", strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:

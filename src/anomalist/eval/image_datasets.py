@@ -269,7 +269,7 @@ def read_pairs(data: Path) -> list[LabelledPair]:
     boxes: dict[str, list[Box]] = defaultdict(list)
     kinds: dict[str, list[str]] = defaultdict(list)
     try:
-        with table.open(newline="", encoding="utf-8") as opened:
+        with table.open(newline="", encoding="utf-8-sig") as opened:
             for row in csv.DictReader(opened):
                 x1, y1, x2, y2 = (int(row[name]) for name in ("x1", "y1", "x2", "y2"))
                 boxes[row["pair"]].append((x1, y1, x2, y2))

@@ -173,7 +173,7 @@ def _build_memory(path: Path, left_out: set[str], encoder: Encoder, progress: Pr
 
 def _read_csv_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="", strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:

@@ -114,7 +114,7 @@ def tile_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
 def steel_places(data: Path, count: int, seed: int) -> Iterator[MarkedPlace]:
     """The first labelled box of each picture (NEU), without normal counterpart."""
     boxes: dict[str, tuple[str, Box]] = {}
-    with (data / "boxes.csv").open(newline="", encoding="utf-8") as opened:
+    with (data / "boxes.csv").open(newline="", encoding="utf-8-sig") as opened:
         for row in csv.DictReader(opened):
             box = (int(row["x1"]), int(row["y1"]), int(row["x2"]), int(row["y2"]))
             boxes.setdefault(row["image"], (row["class"], box))
