@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anomalist.audit.cards import model_card
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import MARKER, AuditTrail, RunTrail, open_trail
 from anomalist.audit.review import known_truth
@@ -14,12 +15,15 @@ from anomalist.audit.stores import AuditSettings, media_path, profile_store, sav
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore, Feedback
 from anomalist.pipeline import Inspector
+from anomalist.prompts.templates import template_sha256
 from anomalist.records import inspect_to_folder
 from anomalist.runs import ImageRun
 from anomalist.storage.run_folder import ImageRunFolder
+from anomalist.types.common import PromptUsed
 from anomalist.vision.profile import Profile, load_profile
 from tests.audit.conftest import Logged
 from tests.pictures import tile, write
+from tests.report.clip_records import clip, event
 
 
 def test_every_decision_is_an_entry_that_names_with_what_it_was_judged(
@@ -210,3 +214,14 @@ def test_the_log_can_be_turned_off_and_a_wrong_word_is_refused(monkeypatch: pyte
     monkeypatch.setenv("ANOMALIST_AUDIT", "perhaps")
     with pytest.raises(DataError, match="on, or off"):
         open_trail()
+
+
+def test_what_a_model_said_of_events_is_in_the_log_with_its_prompts(tmp_path: Path) -> None:
+    used = PromptUsed(id="judge.v1", sha256=template_sha256("judge.v1"))
+    asked = event("E1", model="a model", prompts=(used,), replies=("{}",))
+    AuditTrail(tmp_path).decision(clip("yard.mp4", asked, event("E2", 3.0, 4.0)))
+    (call, decision) = read_entries(tmp_path)
+    assert (call.kind, call.content["event"], call.content["replies"]) == ("model call", "E1", ["{}"])
+    assert stored_text(tmp_path, call.content["texts"]["judge.v1"])
+    assert decision.kind == "clip" and verify_log(tmp_path).sound
+    assert "0 pictures and 1 events of clips" in model_card("a model", tmp_path)

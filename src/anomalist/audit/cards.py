@@ -118,7 +118,7 @@ def model_card(name: str, folder: Path | None = None) -> str:
 
     Raises DataError where the log names no such model.
     """
-    calls = unreadable = dropped = 0
+    calls = events = unreadable = dropped = 0
     labels: dict[str, int] = {}
     agreed = differed = 0
     prompts: set[str] = set()
@@ -126,7 +126,8 @@ def model_card(name: str, folder: Path | None = None) -> str:
         content = entry.content
         if entry.kind == "model call":
             if content.get("model") == name:
-                calls += 1
+                events += "event" in content
+                calls += "event" not in content
                 prompts |= {str(prompt["id"]) for prompt in content.get("prompts") or ()}
             continue
         record = content.get("record") or {}
@@ -141,14 +142,15 @@ def model_card(name: str, folder: Path | None = None) -> str:
         labels[own] = labels.get(own, 0) + 1
         agreed += own == voices.get("detector")
         differed += own != voices.get("detector")
-    if not calls and not labels and not unreadable:
+    if not calls and not events and not labels and not unreadable:
         raise DataError(
             f"The audit log names no model {name!r}.", "See: anomalist audit search --kind 'model call'"
         )
     lines = [
         f"# {escape_markdown(name)}",
         "",
-        f"- Asked about {calls or agreed + differed + unreadable} pictures",
+        f"- Asked about {calls or agreed + differed + unreadable} pictures"
+        + (f" and {events} events of clips" if events else ""),
         f"- Prompts: {', '.join(sorted(prompts)) or 'none on record'}",
         f"- Replies that could not be used: {unreadable}; sentences dropped for want of evidence: {dropped}",
         f"- Said: {', '.join(f'{count} {label}' for label, count in sorted(labels.items())) or 'nothing'}",

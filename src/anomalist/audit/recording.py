@@ -170,20 +170,21 @@ class AuditTrail:
         return keep_text(self.folder, json.dumps(rules, ensure_ascii=False, sort_keys=True))
 
     def decision(self, record: Record | ClipRecord, run: Path | None = None, **more: Any) -> Written:  # noqa: ANN401
-        """Write a decision, the calls to a model that led to it, and keep its medium if that is asked for."""
+        """Write a decision, the calls to a model in it, and keep its medium if that is asked for."""
         row = record.model_dump_json()
-        prompts = tuple(_prompts(record))
-        if isinstance(record, Record) and record.replies:
-            self.write(
-                "model call",
-                {
-                    "model": record.model,
-                    "about": record.source,
-                    "prompts": [each.model_dump() for each in prompts],
-                    "texts": self._keep_prompts(prompts),
-                    "replies": record.replies,
-                },
-            )
+        for asked in (record,) if isinstance(record, Record) else record.events:
+            if asked.replies:
+                self.write(
+                    "model call",
+                    {
+                        "model": asked.model,
+                        "about": record.source,
+                        "event": None if isinstance(asked, Record) else asked.id,
+                        "prompts": [each.model_dump() for each in asked.prompts],
+                        "texts": self._keep_prompts(asked.prompts),
+                        "replies": asked.replies,
+                    },
+                )
         media = self._kept_media(record, run)
         written = self.write(
             "inspection" if isinstance(record, Record) else "clip",
@@ -346,14 +347,6 @@ def record_said_feedback(reply: Answer, cases: Path) -> None:
 def row_digest(row: bytes) -> str:
     """What says that an entry is that of a row in a run folder: 32 hex digits."""
     return hashlib.sha256(row).hexdigest()[:32]
-
-
-def _prompts(record: Record | ClipRecord) -> Iterator[PromptUsed]:
-    if isinstance(record, Record):
-        yield from record.prompts
-    else:
-        for event in record.events:
-            yield from event.prompts
 
 
 def _version() -> str:
