@@ -107,3 +107,13 @@ def test_the_clip_of_a_camera_with_a_longer_name_is_not_taken(camera: str) -> No
     others = [Path(f"clip_{camera}_{when}.mp4"), Path(f"{camera}_{local_time}_x1y2.mp4")]
     assert clip_of(ITEM, others).clip is None
     assert clip_of(ITEM.replace(camera=camera), others).clip == others[0]
+
+
+@pytest.mark.parametrize("id", ["12", "1718987129.30", "abc"])
+def test_the_clip_of_an_event_whose_id_only_begins_or_ends_so_is_not_taken(id: str) -> None:
+    other, own = Path("yard-1718987129.308396-abcd12.mp4"), Path(f"yard_{id}_low.mp4")
+    item = NvrItem(id=id, kind="event", camera="yard")
+    assert clip_of(item, [other]).clip is None
+    assert clip_of(item, [other, own]).clip == own
+    review = NvrItem(id="r", kind="review", camera="yard", parts=(id,))
+    assert clip_of(review, [other]).clip is None

@@ -251,7 +251,7 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
     (``clip_CAMERA_START-END.mp4``), or local time (``CAMERA_20260101_120000-20260101_120100_….mp4``).
     """
     for clip in clips:
-        if item.id in clip.stem:
+        if _is_named(item.id, clip):
             return ClipChoice(clip)
     ranged = [
         (clip, span[1:])
@@ -266,12 +266,17 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
             if item.start < last and (item.end or item.start) > first:
                 return ClipChoice(clip, part=True)
     for clip in clips:
-        if any(part in clip.stem for part in item.parts):
+        if any(_is_named(part, clip) for part in item.parts):
             return ClipChoice(clip, part=True)
     if ranged:
         names = ", ".join(clip.name for clip, _ in ranged[:3])
         return ClipChoice(why=f"The clips of {item.camera} are of another time: {names}.")
     return ClipChoice(why="No clip of it is there.")
+
+
+def _is_named(id: str, clip: Path) -> bool:
+    """Whether the name of a clip holds an id, whole: "12" is not in "cam-2012", nor 1.3 in 1.308396."""
+    return re.search(rf"(?<![^\W_]){re.escape(id)}(?![^\W_])", clip.stem) is not None
 
 
 def _span(stem: str) -> tuple[str, float, float] | None:
