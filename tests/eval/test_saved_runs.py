@@ -98,6 +98,17 @@ def test_questions_are_weighed_as_the_benchmark_weighs_them() -> None:
     assert found["Object Analysis"].difference == 0
 
 
+def test_detection_of_one_class_alone_is_no_measure_of_a_comparison() -> None:
+    """As in the benchmark's own scores: who always says that something is wrong would be right there."""
+    runs = [mmad_run(name, [right] * 8 + [True] * 4) for name, right in (("a", True), ("b", False))]
+    first, second = (
+        run.replace(questions=tuple(each for each in run.questions if not each.cell[2])) for run in runs
+    )
+    found = {each.measure: each for each in compare_runs(first, second).differences}
+    assert found["Anomaly Detection"].first is None
+    assert (found["average"].first, found["average"].second) == (1, 1)
+
+
 def test_runs_that_cannot_be_compared_are_refused() -> None:
     run = detection_run("a", 1.0)
     with pytest.raises(DataError, match="can't be compared"):

@@ -243,8 +243,9 @@ def _question_statistics(
                 if asked[number] and subtask in (None, kind):
                     values.setdefault((dataset, kind), []).append(hits[number] / asked[number])
             by_dataset: dict[str, list[float]] = {}
-            for (dataset, _), shares in values.items():
-                by_dataset.setdefault(dataset, []).append(float(np.mean(shares)))
+            for (dataset, kind), shares in values.items():
+                if kind != DETECTION or len(shares) == 2:  # one class alone makes no balanced accuracy
+                    by_dataset.setdefault(dataset, []).append(float(np.mean(shares)))
             return float(np.mean([np.mean(each) for each in by_dataset.values()])) if by_dataset else None
 
         return measure
