@@ -46,6 +46,12 @@ def check(url: str) -> None:
     store.add("run", picture_records(60), "a")
     assert store.page(Listing(text="SCRATCH")).total == store.page(Listing(text="scratch")).total
     assert store.page(Listing()).total == 60
+    store.add(
+        "umlauts",
+        [record.replace(source=f"/in/MÜNZE{n}.png") for n, record in enumerate(picture_records(2))],
+        "a",
+    )
+    assert [store.page(Listing(text=text)).total for text in ("münze", "Münze1", "MUNZE")] == [2, 1, 0]
     jobs = Jobs(database, "here", {"learn": lambda *_: {"done": True}}, Metrics())
     job = jobs.submit("learn", {}, "a")
     jobs.start()

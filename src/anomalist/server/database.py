@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Index, String, Text, create_engine, event
+from sqlalchemy import Engine, Index, String, Text, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as OrmSession
@@ -144,11 +144,24 @@ class Database:
                 Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             self.engine = _engine(url)
             self._migrate()
+            self.folding = self._folding()
         except (SQLAlchemyError, OSError, ModuleNotFoundError) as error:
             raise DataError(
                 f"The server's database can't be used: {first_line(error)}.",
                 "ANOMALIST_SERVER_DATABASE says where it is; PostgreSQL needs the package psycopg.",
             ) from error
+
+    def _folding(self) -> str | None:
+        """The collation that folds every letter, where PostgreSQL's locale folds ASCII alone; else None."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        with self.engine.connect() as connection:
+            if connection.scalar(text("SELECT getdatabaseencoding()")) != "UTF8":
+                return None
+            if connection.scalar(text("SELECT lower('Ä') = 'ä'")):
+                return None
+            known = "SELECT collname FROM pg_collation WHERE collname IN ('und-x-icu', 'C.utf8', 'pg_c_utf8')"
+            return connection.scalar(text(f"{known} ORDER BY collname DESC LIMIT 1"))
 
     def session(self) -> OrmSession:
         """A session; use it in a ``with`` statement, and commit."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, collate, func, or_, select
 
 from anomalist.report.wording import outcome
 from anomalist.server.database import Database, InspectionRow
@@ -119,7 +119,7 @@ class InspectionStore:
 
     def page(self, asked: Listing) -> ListedPage:
         """One page of inspected pictures, the newest first."""
-        fits = _conditions(asked)
+        fits = _conditions(asked, self._database.folding)
         shown = (
             select(InspectionRow).where(*fits).order_by(InspectionRow.time.desc(), InspectionRow.id.desc())
         )
@@ -156,7 +156,7 @@ def inspection_id(run: str, record: Record) -> str:
     return digest_of(run, record.source, record.key, record.time)[:20]
 
 
-def _conditions(asked: Listing) -> list[ColumnElement[bool]]:
+def _conditions(asked: Listing, folding: str | None) -> list[ColumnElement[bool]]:
     fits: list[ColumnElement[bool]] = []
     if asked.run:
         fits.append(InspectionRow.run == asked.run)
@@ -165,12 +165,12 @@ def _conditions(asked: Listing) -> list[ColumnElement[bool]]:
     if asked.profile:
         fits.append(InspectionRow.profile == asked.profile)
     if asked.text:
-        fits.append(
-            or_(
-                InspectionRow.name.icontains(asked.text, autoescape=True),
-                InspectionRow.kind.icontains(asked.text, autoescape=True),
-            )
-        )
+        columns = (InspectionRow.name, InspectionRow.kind)
+        if folding is None:
+            fits.append(or_(*(each.icontains(asked.text, autoescape=True) for each in columns)))
+        else:
+            folded = (func.lower(collate(each, folding)) for each in columns)
+            fits.append(or_(*(each.contains(asked.text.lower(), autoescape=True) for each in folded)))
     return fits
 
 
