@@ -18,7 +18,7 @@ from anomalist.pipeline import Inspector
 from anomalist.prompts.templates import template_sha256
 from anomalist.records import inspect_to_folder
 from anomalist.runs import ImageRun
-from anomalist.storage.run_folder import ImageRunFolder
+from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 from anomalist.types.common import PromptUsed
 from anomalist.vision.profile import Profile, load_profile
 from tests.audit.conftest import Logged
@@ -225,3 +225,30 @@ def test_what_a_model_said_of_events_is_in_the_log_with_its_prompts(tmp_path: Pa
     assert stored_text(tmp_path, call.content["texts"]["judge.v1"])
     assert decision.kind == "clip" and verify_log(tmp_path).sound
     assert "0 pictures and 1 events of clips" in model_card("a model", tmp_path)
+
+
+@pytest.mark.parametrize("change", ["pictures", "a line less", "nothing"])
+def test_a_run_whose_rows_were_written_again_since_it_was_interrupted_goes_on(
+    change: str, tmp_path: Path
+) -> None:
+    """As a report does that adds the pictures of events, and a person who removes a damaged line."""
+    run, audit = tmp_path / "run", tmp_path / "audit"
+    records = [
+        clip(f"{n}.mp4", event("E1"), key=f"{n}" * 64, time="2026-05-01T10:00:00+00:00") for n in range(4)
+    ]
+    with ClipRunFolder.open(run) as folder, RunTrail(AuditTrail(audit), run) as kept:
+        list(kept.keep(map(folder.append, records[:2])))
+    with ClipRunFolder.open(run) as folder:
+        killed = RunTrail(AuditTrail(audit), run)
+        killed.__enter__()
+        list(killed.keep(map(folder.append, records[2:3])))
+        folder.append(records[3])
+        if change == "pictures":
+            folder.replace([each.replace(events=(event("E1", key_frame="E1.jpg"),)) for each in records])
+    if change == "a line less":
+        rows = (run / CLIPS).read_bytes().splitlines(keepends=True)
+        (run / CLIPS).write_bytes(b"".join(rows[1:]))
+    with ClipRunFolder.open(run), RunTrail(AuditTrail(audit), run):
+        pass
+    logged = [entry.source for entry in read_entries(audit, kinds=["clip"])]
+    assert logged == [f"{n}.mp4" for n in range(4)]

@@ -419,21 +419,27 @@ class RunTrail:
             return
         if since >= 0 and marker.get("log") not in (None, trail.log.head().log):
             return  # a log without entries had no name yet
-        with file.open("rb") as opened:
-            opened.seek(size)
-            fresh = opened.read()
-        rows = [row for row in fresh.split(b"\n")[:-1] if row.strip()]
+        content = file.read_bytes()
+        if size and content[size - 1 : size] != b"\n":  # written again since, or mended by hand
+            since, size = 0, 0
+        rows = [row for row in content[size:].split(b"\n")[:-1] if row.strip()]
         if not rows:
             return
         kind: EntryKind = "inspection" if file.name == RECORDS else "clip"
         named = marker.get("run")  # where it was then; none in markers of older versions
-        written = {
-            entry.content.get("row")
-            for entry in read_entries(trail.folder, start=max(since, 0), kinds=[kind])
+        written: set[Any] = set()
+        for entry in read_entries(trail.folder, start=max(since, 0), kinds=[kind]):
             # The same picture in two runs at once can give the same row to the last byte.
-            if named is None or entry.content.get("run") in (named, REDACTED)
-        }
+            if named is None or entry.content.get("run") in (named, REDACTED):
+                written |= {entry.content.get("row"), _identity(entry.part("record"))}
         for row in rows:
-            if row_digest(row) not in written:
-                record = (Record if kind == "inspection" else ClipRecord).model_validate(json.loads(row))
+            about = json.loads(row)
+            if row_digest(row) not in written and (_identity(about) or row) not in written:
+                record = (Record if kind == "inspection" else ClipRecord).model_validate(about)
                 trail.decision(record, run, recovered=True)
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What of a row stays when pictures of its events are added: the key and the time; None without them."""
+    key, time = row.get("key"), row.get("time")
+    return (str(key), str(time)) if key and time and REDACTED not in (key, time) else None
