@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 THREAD_VARIABLES = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
@@ -27,7 +27,8 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """Read once at the start of a command; every field is ``ANOMALIST_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="ANOMALIST_", extra="ignore")
+    # Empty is what a line "NAME=" of an env file gives: as if it were not set.
+    model_config = SettingsConfigDict(env_prefix="ANOMALIST_", extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(default_factory=_default_home, description="where profiles with a plain name live")
     model: str = Field("auto", description="what `--model auto` takes where it is there, as in --model")
@@ -42,6 +43,15 @@ class Settings(BaseSettings):
     publish: str = Field("", description="addresses that results are published to, as in --publish")
     webhook_secret: SecretStr = Field(SecretStr(""), description="key that webhooks are signed with")
     mqtt_password: SecretStr = Field(SecretStr(""), description="of the user in an mqtt:// address")
+
+    @field_validator("home")
+    @classmethod
+    def _without_tilde(cls, home: Path) -> Path:
+        """An env file has no shell that would replace it."""
+        try:
+            return home.expanduser()
+        except RuntimeError:  # of nobody who is known here
+            return home
 
     @property
     def profiles(self) -> Path:
