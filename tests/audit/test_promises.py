@@ -68,6 +68,14 @@ def test_without_any_answer_nothing_is_known() -> None:
     assert promise.kept is None and promise.drift is None
 
 
+def test_a_picture_that_is_inspected_again_and_again_counts_once() -> None:
+    rows = [decided(n, p=0.01, truth="normal") if n < 2 else decided(n, truth="normal") for n in range(20)]
+    again = [replace(rows[0], entry=100 + n) for n in range(50)]
+    once, often = (weigh("tiles", "ab", each, []) for each in (rows, [*rows, *again]))
+    assert (often.pictures, often.alarms) == (once.pictures, once.alarms) == (20, 2)
+    assert (often.false_alarms, often.kept) == (once.false_alarms, once.kept)
+
+
 def test_false_alarms_are_counted_among_normals_and_not_among_answers() -> None:
     """People looked at all ten alarms, of which five were false, and at none of ninety others."""
     rows = [decided(n, p=0.01, truth="normal" if n < 5 else "anomalous") for n in range(10)]

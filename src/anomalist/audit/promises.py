@@ -268,9 +268,13 @@ def weigh(
 ) -> Promise:
     """Compare what one version of a profile promised with what came out.
 
-    ``calibration`` are the scores of its normals, ``inputs`` what they are like as a whole.
+    A picture counts once, by the last decision on it; drift is looked for in all decisions. ``calibration``
+    are the scores of its normals, ``inputs`` what they are like as a whole.
     """
-    judged = [each for each in decided if not each.error]
+    every = [each for each in decided if not each.error]
+    # One picture that was inspected ten times says what one says.
+    once = [*{each.sha256 or f"entry {each.entry}": each for each in decided}.values()]
+    judged = [each for each in once if not each.error]
     alarms = [each for each in judged if each.alarm]
     quiet = [each for each in judged if not each.alarm]
     promised = max((each.rate for each in judged if each.rate is not None), default=None)
@@ -282,18 +286,20 @@ def weigh(
         digest=digest,
         first=decided[0].time,
         last=decided[-1].time,
-        pictures=len(decided),
+        pictures=len(once),
         alarms=len(alarms),
         undecided=clopper_pearson(sum(each.label == "undecided" for each in judged), len(judged)),
-        errors=len(decided) - len(judged),
+        errors=len(once) - len(judged),
         promised=promised,
         false_alarms=rate,
         false_among_alarms=false,
         missed_among_quiet=missed,
         kept=_kept(rate, promised),
-        drift=find_drift(judged, calibration),
-        quiet_drift=find_drift(quiet, calibration, below=_threshold(judged)),
-        input_drift=None if inputs is None else find_input_drift(judged, inputs),
+        drift=find_drift(every, calibration),
+        quiet_drift=find_drift(
+            [each for each in every if not each.alarm], calibration, below=_threshold(every)
+        ),
+        input_drift=None if inputs is None else find_input_drift(every, inputs),
         rules=tuple(_rule_records(judged)),
         agreement=_agreement(judged),
     )
