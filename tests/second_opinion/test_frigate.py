@@ -100,6 +100,14 @@ def test_clips_of_another_time_are_said_to_be_that() -> None:
     assert clip_of(ITEM, [Path("other.mp4")]).why == "No clip of it is there."
 
 
+@pytest.mark.parametrize("start", [None, float("nan"), float("inf"), 10**400, "yesterday"])
+def test_clips_are_not_said_to_be_of_another_time_where_none_is_known(start: object, tmp_path: Path) -> None:
+    odd = json.loads(json.dumps(EVENTS[0])) | {"id": "odd", "camera": "front", "start_time": start}
+    (item,) = (each for each in read_export(export(tmp_path, [odd])).items if each.kind == "event")
+    late = Path(f"clip_front_{START + 100:.0f}-{START + 200:.0f}.mp4")
+    assert item.start is None and "another time" not in clip_of(item, [late]).why
+
+
 @pytest.mark.parametrize("camera", ["front_door", "store_front", "front2"])
 def test_the_clip_of_a_camera_with_a_longer_name_is_not_taken(camera: str) -> None:
     when = f"{START - 5:.0f}-{START + 10:.0f}"

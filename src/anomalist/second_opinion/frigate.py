@@ -8,6 +8,7 @@ description); a review describes a stretch of time, with generative AI by title,
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -205,9 +206,9 @@ def _texts(values: Any) -> Iterator[str]:  # noqa: ANN401
 
 def _seconds(value: Any) -> float | None:  # noqa: ANN401
     """A time as Frigate writes it: seconds since 1970, or ISO 8601."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value) if math.isfinite(value) else None
         return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None
@@ -268,6 +269,8 @@ def clip_of(item: NvrItem, clips: Sequence[Path]) -> ClipChoice:
     for clip in clips:
         if any(_is_named(part, clip) for part in item.parts):
             return ClipChoice(clip, part=True)
+    if ranged and item.start is None:
+        return ClipChoice(why="When it was is not said, and no clip has its id.")
     if ranged:
         names = ", ".join(clip.name for clip, _ in ranged[:3])
         return ClipChoice(why=f"The clips of {item.camera} are of another time: {names}.")
