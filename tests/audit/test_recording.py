@@ -11,13 +11,22 @@ from anomalist.audit.cards import model_card
 from anomalist.audit.reading import read_entries, verify_log
 from anomalist.audit.recording import MARKER, AuditTrail, RunTrail, open_trail
 from anomalist.audit.review import known_truth
-from anomalist.audit.stores import AuditSettings, media_path, profile_store, save_settings, stored_text
+from anomalist.audit.stores import (
+    AuditSettings,
+    keep_media,
+    keep_text,
+    media_path,
+    profile_store,
+    save_settings,
+    stored_text,
+)
 from anomalist.errors import DataError
 from anomalist.memory.cases import CaseStore, Feedback
 from anomalist.pipeline import Inspector
 from anomalist.prompts.templates import template_sha256
 from anomalist.records import inspect_to_folder
 from anomalist.runs import ImageRun
+from anomalist.storage.files import file_sha256
 from anomalist.storage.run_folder import CLIPS, ClipRunFolder, ImageRunFolder
 from anomalist.types.common import PromptUsed
 from anomalist.vision.profile import Profile, load_profile
@@ -64,6 +73,21 @@ def test_a_stored_file_that_was_deleted_or_changed_by_hand_is_named(logged: Logg
     found = {finding.kind: finding for finding in verify_log(logged.folder).findings}
     assert set(found) == {"media"}
     assert len(verify_log(logged.folder).findings) == 2
+
+
+def test_what_was_damaged_in_the_folder_is_stored_again_when_it_is_used_again(tmp_path: Path) -> None:
+    picture = write(tmp_path / "a.png", tile(1))
+    sha256 = file_sha256(picture)
+    text = keep_text(tmp_path, "a policy")
+    assert keep_media(tmp_path, picture, sha256)
+    (tmp_path / "texts" / text).write_text("a poli")
+    media_path(tmp_path, sha256).write_bytes(picture.read_bytes()[:50])
+    assert keep_text(tmp_path, "a policy") == text and keep_media(tmp_path, picture, sha256)
+    assert stored_text(tmp_path, text) == "a policy"
+    assert file_sha256(media_path(tmp_path, sha256)) == sha256
+    picture.write_bytes(b"another one")
+    assert keep_media(tmp_path, picture, sha256) and not keep_media(tmp_path, picture, "ab" * 32)
+    assert file_sha256(media_path(tmp_path, sha256)) == sha256
 
 
 def test_rows_of_a_process_that_was_killed_are_written_by_the_next_one_and_none_twice(

@@ -68,18 +68,18 @@ def keep_media(folder: Path, source: Path, sha256: str) -> bool:
     Raises DataError when it can't be written.
     """
     target = media_path(folder, sha256)
-    if target.exists():
-        return True
     try:
         if not source.is_file():
-            return False
+            return target.exists()
+        if target.exists() and target.stat().st_size == source.stat().st_size:
+            return True  # one that was cut short is stored again
         target.parent.mkdir(parents=True, exist_ok=True)
         with staged_file(target) as staged:
             shutil.copyfile(source, staged)
             if file_sha256(staged) != sha256:
                 raise FileNotFoundError
     except FileNotFoundError:
-        return False
+        return target.exists()
     except OSError as error:
         raise write_error(target, error) from error
     return True
@@ -89,7 +89,7 @@ def keep_text(folder: Path, text: str) -> str:
     """Store a text under the hash of its UTF-8; returns the hash. Raises DataError when that fails."""
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     target = folder / "texts" / sha256
-    if not target.exists():
+    if stored_text(folder, sha256) is None:  # also where it was damaged
         write_atomically(target, text)
     return sha256
 
