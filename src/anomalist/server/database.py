@@ -161,7 +161,8 @@ class Database:
             if connection.scalar(text("SELECT lower('Ä') = 'ä'")):
                 return None
             known = "SELECT collname FROM pg_collation WHERE collname IN ('und-x-icu', 'C.utf8', 'pg_c_utf8')"
-            return connection.scalar(text(f"{known} ORDER BY collname DESC LIMIT 1"))
+            found = connection.scalar(text(f"{known} ORDER BY collname DESC LIMIT 1"))
+            return None if found is None else str(found)
 
     def session(self) -> OrmSession:
         """A session; use it in a ``with`` statement, and commit."""
