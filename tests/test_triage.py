@@ -201,6 +201,25 @@ def test_one_frame_is_undecided(street: Scene) -> None:
     assert "motion" in (record.why_undecided or "")
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.3])
+def test_a_clip_too_short_for_any_event_is_undecided(street: Scene, seconds: float) -> None:
+    record = triaged(street, make_film(seconds, walker(-1.0, 60.0, speed=4.0), people=42))
+    assert record.label == "undecided"
+    assert "too short" in str(record.why_undecided)
+
+
+@pytest.mark.parametrize(("share", "label"), [(0.3, "undecided"), (0.8, "normal")])
+def test_a_clip_of_which_most_can_t_be_read_is_not_normal(
+    street: Scene, tmp_path: Path, share: float, label: str
+) -> None:
+    path = write_film(tmp_path / "clip.mp4", make_film(5, people=42))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])  # as a copy that broke off leaves it
+    record = triage_of(street).clip(path)
+    assert record.label == label
+    assert (label == "normal") or "can't be read" in str(record.why_undecided)
+
+
 def test_a_clip_that_breaks_is_a_record_and_the_others_go_on(street: Scene) -> None:
     class Broken(Film):
         def frames(
