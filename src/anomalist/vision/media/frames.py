@@ -249,7 +249,7 @@ class DamageLog:
             self._early = f"cut short: ends at {_rounded_down(time)} s of {expected:.1f} s"
 
     def lost_seconds(self, interval: float) -> float:
-        """Seconds that were lost, where frames are ``interval`` seconds apart, with those after an early end."""
+        """Seconds that were lost, with those after an early end; ``interval`` is from frame to frame."""
         return (len(self._lost) + self._more) * interval + self._missing
 
     def notes(self) -> list[str]:
