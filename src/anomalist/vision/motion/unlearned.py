@@ -97,6 +97,11 @@ class ClipActivity:
         factor = 1 + self.irregular / _USUAL_SHARE
         return np.asarray(np.sqrt(self.speed_curve()) * factor**2, np.float32)
 
+    @property
+    def measured(self) -> bool:
+        """Whether motion could be measured in any frame."""
+        return bool(np.isfinite(self.speeds).any())
+
     def stretches(self) -> list[TemporalSegment]:
         """What stands out of the clip, the most active first; at least its most active moment."""
         curve = self.curve()
