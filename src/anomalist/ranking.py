@@ -37,7 +37,10 @@ WHY_UNDECIDED = (
     "which decides nothing."
 )
 """Why a clip without normal footage is undecided, where it has stretches."""
-NOTHING_TO_RANK = "Uncalibrated: nothing was learned of this camera. No stretch of it is ranked, as {}; that decides nothing."
+NOTHING_TO_RANK = (
+    "Uncalibrated: nothing was learned of this camera. No stretch of the clip is ranked, as {}, "
+    "which decides nothing."
+)
 """The same where it has none, and why that is so."""
 _CAMERA_MOVES = "The camera moves: its own motion was taken out."
 
