@@ -6,9 +6,11 @@ import json
 import shutil
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from anomalist.audit.reading import read_entries
 from anomalist.server import cameras
 from anomalist.server.cameras import Cameras, CameraSession, KeptCamera
 from anomalist.server.database import CameraRow, Database
+from anomalist.server.routes.cameras import CameraBody
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
@@ -214,3 +217,18 @@ def test_a_run_that_can_not_be_read_keeps_no_other_camera_from_being_told(
             session.add(CameraRow(name=name, run=of, alerts=1, worker="", beat=0.0, changed=0.0, **common))
         session.commit()
     assert [about["name"] for what, about in events(client) if what == "camera"] == ["east", "west"]
+
+
+@pytest.mark.parametrize("name", ["Einfahrt Süd", "प्रवेश द्वार", "入口"])
+def test_a_camera_may_be_named_in_any_language_however_it_is_typed(
+    client: TestClient, home: Path, name: str
+) -> None:
+    apart = unicodedata.normalize("NFD", name)
+    assert CameraBody(name=apart, scene="street", address="rtsp://a").name == name
+    blank = {"scene": "street", "address": "", "owner": "me", "state": "stopped", "note": "", "run": ""}
+    with client.app.state.services.database.session() as session:  # type: ignore[attr-defined]
+        session.add(CameraRow(name=name, wanted=False, alerts=0, worker="", beat=0.0, changed=0.0, **blank))
+        session.commit()
+    assert client.get(f"/cameras/{quote(apart)}").status_code == 200
+    assert client.delete(f"/v1/cameras/{quote(apart)}").status_code == 204
+    assert client.get("/v1/cameras").json() == []
