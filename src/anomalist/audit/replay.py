@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from anomalist.agent.reasoning.policy import load_policy
-from anomalist.audit.changes import Change, changes_since, stored_policy, stored_rules
+from anomalist.audit.changes import (
+    SECONDS,
+    AnnotatorOfThen,
+    Change,
+    MemoryOfThen,
+    changes_since,
+    stored_policy,
+    stored_rules,
+)
 from anomalist.audit.log import audit_folder
 from anomalist.audit.reading import LogEntry, find_entry
 from anomalist.audit.stores import media_path, profile_store
 from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.recall import CaptionMemory, Memory
-from anomalist.memory.rules.rule import Rule
-from anomalist.memory.scenes.memory import SceneMemory
+from anomalist.memory.recall import Memory
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
 from anomalist.report.wording import number
@@ -38,7 +44,6 @@ from anomalist.vision.profile import MixedProfile, load_any_profile
 SCORE_TOLERANCE = 1e-3
 """Difference of scores, relative to the larger one or to 1, up to which they count as equal: other hardware
 adds up in another order."""
-_SECONDS = 0.1  # between the ends of one event
 
 
 @dataclass(frozen=True)
@@ -115,20 +120,6 @@ class _RecordedMemory:
         return self.items.get(media.sha256, Recall())
 
 
-class _PartialMemory(CaptionMemory):
-    """Rules and scenes less some, by their ids."""
-
-    def __init__(
-        self, rules: Sequence[Rule], scenes: Callable[[], SceneMemory], left_out: frozenset[str]
-    ) -> None:
-        super().__init__([rule for rule in rules if rule.id not in left_out], scenes)
-        self._left_out = left_out
-
-    def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
-        """What is recalled without them."""
-        return tuple(item for item in super().recall(captions) if item.id not in self._left_out)
-
-
 class Replayer:
     """Takes decisions again; opens each profile, scene and policy once.
 
@@ -193,7 +184,9 @@ class Replayer:
         record = decision_record(entry)
         if not isinstance(record, ClipRecord):
             raise DataError(f"Entry {entry.id} is about a picture.")
-        return self._triage(self.session_of(entry), frozenset()), find_medium(self.folder, record), record
+        triage = copy(self._triage(self.session_of(entry), frozenset()))
+        self._recall_then(triage, self.session_of(entry), record)
+        return triage, find_medium(self.folder, record), record
 
     def take_without(
         self, entry: LogEntry, left_out: frozenset[str], *, shipped_policy: bool = False
@@ -212,13 +205,11 @@ class Replayer:
             inspector = self._inspector(record.replace(recall=Recall(items=items)), session, frozenset())
             inspector.policy = policy
             return _renamed(inspector.inspect(find_medium(self.folder, record)).record, record)
-        medium, triage = find_medium(self.folder, record), copy(self._triage(session, frozenset()))
+        medium, triage = find_medium(self.folder, record), self._triage_then(record, session)
         if self._measured is None or self._measured[0] != entry.position:
             self._measured = entry.position, triage.measure(medium)  # once for all that is left out of it
         triage.policy = policy
-        rules = stored_rules(self.folder, session.content)
-        name = str(session.content.get("profile"))
-        triage.memory = _PartialMemory(rules, lambda: _scene_memory(name), left_out)
+        self._recall_then(triage, session, record, left_out)
         return triage.judge(medium, self._measured[1]).replace(source=record.source)
 
     def differences(
@@ -268,7 +259,7 @@ class Replayer:
             inspection = self._inspector(record, session, today).inspect(medium)
             return _renamed(inspection.record, record)
         learned = session.content.get("learned")
-        triage = self._triage(session, today) if learned else ClipRanking()
+        triage = self._triage_then(record, session, today) if learned else ClipRanking()
         return triage.clip(medium).replace(source=record.source)
 
     def _inspector(
@@ -349,23 +340,29 @@ class Replayer:
             model="evidence",
             memory=_MEMORY in today,
         )
-        triage = Triage(settings)
-        if _MEMORY not in today:
-            name = str(about.get("profile"))
-            triage.memory = CaptionMemory(stored_rules(self.folder, about), lambda: _scene_memory(name))
-        self._scenes[key] = triage
+        self._scenes[key] = triage = Triage(settings)
         return triage
+
+    def _triage_then(
+        self, record: ClipRecord, session: LogEntry, today: frozenset[str] = frozenset()
+    ) -> Triage:
+        """The triage of one clip, which says of its events what was said then: nothing is asked."""
+        triage = copy(self._triage(session, today))
+        triage.annotator = AnnotatorOfThen(**vars(triage.annotator), then=record.events)
+        if _MEMORY not in today:
+            self._recall_then(triage, session, record)
+        return triage
+
+    def _recall_then(
+        self, triage: Triage, session: LogEntry, record: ClipRecord, left_out: frozenset[str] = frozenset()
+    ) -> None:
+        rules = stored_rules(self.folder, session.content)
+        triage.memory = MemoryOfThen(rules, record.events, left_out)
 
 
 _PROFILE, _POLICY, _MEMORY = "profile", "policy", "memory"
 _ALL = frozenset({_PROFILE, _POLICY, _MEMORY})
 _SWAPPED = {"profile": _PROFILE, "policy": _POLICY, "rules": _MEMORY, "feedback": _MEMORY}
-
-
-def _scene_memory(name: str) -> SceneMemory:
-    from anomalist.memory.scenes.memory import load_memory
-
-    return load_memory(name)
 
 
 def _less(record: Record | ClipRecord, without: frozenset[str]) -> Record | ClipRecord:
@@ -468,8 +465,8 @@ def _clip_differences(then: ClipRecord, now: ClipRecord) -> Iterator[str]:
 
 def _same_event(old: Event, new: Event) -> bool:
     return (
-        abs(old.start - new.start) <= _SECONDS
-        and abs(old.end - new.end) <= _SECONDS
+        abs(old.start - new.start) <= SECONDS
+        and abs(old.end - new.end) <= SECONDS
         and (old.kind, old.severity) == (new.kind, new.severity)
         and _close(old.score, new.score)
         and [item.id for item in old.recalled] == [item.id for item in new.recalled]
