@@ -16,6 +16,7 @@ from anomalist.errors import MediaError
 from anomalist.types.clip import TimeJump, Trouble
 from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Video
+from anomalist.vision.media.video import sample_pictures
 from anomalist.vision.motion.captions import scale_box
 from anomalist.vision.motion.extractor import (
     MIN_SPEED,
@@ -37,7 +38,7 @@ from anomalist.vision.motion.flow import (
     pixel_places,
 )
 from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity, within
-from anomalist.vision.motion.learning import sample_pictures, still_blobs
+from anomalist.vision.motion.learning import still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
 from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 from anomalist.vision.motion.scoring import FrameScore
