@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries
+from anomalist.cameras.camera_set import CameraSet, TriagesTogether
+from anomalist.publishing.publishers import Publishers
 from anomalist.server import cameras
 from anomalist.server.cameras import Cameras, CameraSession, KeptCamera
 from anomalist.server.database import CameraRow, Database
@@ -187,6 +189,26 @@ def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, addre
     client = opened()
     gone = wait(client, lambda camera: camera["state"] == "lost" and "not in the list" in camera["note"])
     assert gone["wanted"]
+
+
+def test_a_camera_that_is_removed_and_added_with_another_address_is_not_followed_at_the_old_one(
+    home: Path, street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[str] = []
+    monkeypatch.setattr(CameraSet, "add", lambda _set, camera, _triage: followed.append(camera.source))
+    monkeypatch.setattr(TriagesTogether, "open", lambda *_: Triage(street, model="evidence"))
+    old, new = "rtsp://10.0.0.1/a", "rtsp://10.0.0.2/b"
+    database = Database(f"sqlite:///{home}/cameras.sqlite")
+    service = Cameras(
+        database, ("me", "me"), (old, new), home / "runs", "evidence", Publishers((), followed.append)
+    )
+    service.add("gate", "street", old, "me")
+    service._look()
+    service.remove("gate")
+    service.add("gate", "street", new, "me")  # before the cameras are looked at again
+    service._look()
+    service._look()
+    assert followed == [old, new]
 
 
 def test_no_address_but_those_of_the_list_is_opened(opened: Open, address: str) -> None:
