@@ -12,6 +12,7 @@ import pytest
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError, MediaError
+from anomalist.records import clip_media_summary
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord, Mode
 from anomalist.types.common import UInt8Array
@@ -248,6 +249,14 @@ def test_frames_of_another_size_in_mid_stream_are_a_cut_and_go_on(street: Scene)
 def test_a_promise_out_of_reach_is_an_error_of_its_own(street: Scene) -> None:
     with pytest.raises(CalibrationError, match="hours"):
         triaged(street, make_film(5, people=42), false_events_per_hour=0.01)
+
+
+def test_a_clip_lasts_to_its_last_frame_whatever_it_announces() -> None:
+    class Announced(Film):
+        duration = 1.0  # type: ignore[assignment]  # as of a file that another one was joined to
+
+    assert clip_media_summary(Announced((0.0, 3.0)), [0.0, 3.0]).duration == 3.0
+    assert clip_media_summary(Announced((0.0, 0.9)), [0.0, 0.9]).duration == 1.0
 
 
 def test_the_key_changes_with_everything_that_counts(street: Scene) -> None:
