@@ -67,6 +67,15 @@ def test_an_event_is_found_by_its_clip(name: str, source: str) -> None:
     assert found.source == source
 
 
+def test_clips_of_one_name_are_told_apart_as_tables_print_them() -> None:
+    records = [record("yard/a/1.mp4"), record("yard/b/1.mp4")]
+    with pytest.raises(DataError, match=r"Known: a.1\.mp4:E1, b.1\.mp4:E1"):
+        find_event(records, "1.mp4:E1")
+    for name, meant in (("a/1.mp4:E1", records[0]), ("b/1.mp4:E1", records[1])):
+        assert find_event(records, name)[0] is meant
+    assert find_event([record("1.mp4"), record("b/1.mp4")], "1.mp4:E1")[0].source == "1.mp4"
+
+
 def test_the_id_alone_is_enough_for_one_clip_and_too_little_for_two() -> None:
     assert find_event([record()], "E1")[1].id == "E1"
     with pytest.raises(DataError, match="more than one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,20 @@ def test_a_clip_is_undecided_with_its_busiest_stretches() -> None:
     assert "the most in this clip" in busiest.caption.text
     assert all(event.severity == 1 for event in record.events)
     assert "Nothing was learned" in explain_event_rate(busiest)
+
+
+@pytest.mark.parametrize(
+    ("frames", "grey", "why"),
+    [(1, 90, "one frame"), (2, 90, "no motion"), (60, 0, "black")],
+)
+def test_a_clip_without_stretches_is_not_said_to_have_any(
+    tmp_path: Path, frames: int, grey: int, why: str
+) -> None:
+    still = np.full((64, 96, 3), grey, np.uint8)
+    record = ClipRanking().clip(encoded(tmp_path / "a.mp4", [still] * frames, rate=10))
+    assert record.events == ()
+    assert "are ranked" not in str(record.why_undecided)
+    assert re.search(why, str(record.why_undecided))
 
 
 @pytest.mark.parametrize("size", [(64, 1920), (480, 2), (16, 16)])

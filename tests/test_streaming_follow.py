@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from anomalist.composition import TriageSettings
-from anomalist.errors import CalibrationError
-from anomalist.streaming import LiveAlert, StreamTriage
+from anomalist.errors import CalibrationError, MediaError
+from anomalist.streaming import LiveAlert, StreamTriage, following
 from anomalist.triage import Triage
 from anomalist.types.clip import Event
 from anomalist.types.common import UInt8Array
 from anomalist.vision.media.frames import Frame
+from anomalist.vision.media.streams import RecentFrames
 from anomalist.vision.motion.scene import Scene, Zone
 from tests.street import SIZE, Film, make_film, walker
 
@@ -215,3 +216,10 @@ def test_the_future_is_not_used(street: Scene) -> None:
 
     black = replace(film, change=lambda pixels, time: pixels * (time <= 8))
     assert alike(film.frames(), 8.0) == alike(black.frames(), 8.0)
+
+
+def test_a_stream_of_another_shape_than_its_scene_is_refused(street: Scene) -> None:
+    turned = replace(make_film(1), size=SIZE[::-1])
+    triage = Triage(TriageSettings(street, memory=False))
+    with pytest.raises(MediaError, match="turned"), following(triage, turned, RecentFrames("street")):
+        pass

@@ -12,6 +12,7 @@ import pytest
 from anomalist.agent.reasoning.policy import Policy
 from anomalist.composition import TriageSettings
 from anomalist.errors import CalibrationError, MediaError
+from anomalist.records import clip_media_summary
 from anomalist.triage import Triage
 from anomalist.types.clip import ClipRecord, Mode
 from anomalist.types.common import UInt8Array
@@ -201,6 +202,25 @@ def test_one_frame_is_undecided(street: Scene) -> None:
     assert "motion" in (record.why_undecided or "")
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.3])
+def test_a_clip_too_short_for_any_event_is_undecided(street: Scene, seconds: float) -> None:
+    record = triaged(street, make_film(seconds, walker(-1.0, 60.0, speed=4.0), people=42))
+    assert record.label == "undecided"
+    assert "too short" in str(record.why_undecided)
+
+
+@pytest.mark.parametrize(("share", "label"), [(0.3, "undecided"), (0.8, "normal")])
+def test_a_clip_of_which_most_can_t_be_read_is_not_normal(
+    street: Scene, tmp_path: Path, share: float, label: str
+) -> None:
+    path = write_film(tmp_path / "clip.mp4", make_film(5, people=42))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])  # as a copy that broke off leaves it
+    record = triage_of(street).clip(path)
+    assert record.label == label
+    assert (label == "normal") or "can't be read" in str(record.why_undecided)
+
+
 def test_a_clip_that_breaks_is_a_record_and_the_others_go_on(street: Scene) -> None:
     class Broken(Film):
         def frames(
@@ -229,6 +249,14 @@ def test_frames_of_another_size_in_mid_stream_are_a_cut_and_go_on(street: Scene)
 def test_a_promise_out_of_reach_is_an_error_of_its_own(street: Scene) -> None:
     with pytest.raises(CalibrationError, match="hours"):
         triaged(street, make_film(5, people=42), false_events_per_hour=0.01)
+
+
+def test_a_clip_lasts_to_its_last_frame_whatever_it_announces() -> None:
+    class Announced(Film):
+        duration = 1.0  # type: ignore[assignment]  # as of a file that another one was joined to
+
+    assert clip_media_summary(Announced((0.0, 3.0)), [0.0, 3.0]).duration == 3.0
+    assert clip_media_summary(Announced((0.0, 0.9)), [0.0, 0.9]).duration == 1.0
 
 
 def test_the_key_changes_with_everything_that_counts(street: Scene) -> None:

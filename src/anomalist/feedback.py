@@ -6,6 +6,7 @@ learned again from its normal pictures and those that people called fine as a wh
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,26 +22,30 @@ from anomalist.storage.artifacts import profile_path
 from anomalist.storage.files import changed_since
 from anomalist.storage.row_store import is_stored
 from anomalist.types.clip import ClipRecord, Event, event_key
+from anomalist.types.names import common_folder, names_source
 from anomalist.vision.detectors.base import Progress, no_progress
 from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, SIGNATURE_SPACE
 from anomalist.vision.profile import MIXED_KIND, Manifest, Profile, load_profile
 
 
 def find_event(records: Sequence[ClipRecord], name: str) -> tuple[ClipRecord, Event]:
-    """The event that a person means: ``E1`` where there is one clip, else ``02.mp4:E1``.
+    """The event that a person means: ``E1`` where there is one clip, ``02.mp4:E1`` or ``night/02.mp4:E1``.
 
     Raises DataError if there is none, or more than one.
     """
     clip, _, event_id = name.rpartition(":")
-    found = [
-        (record, event)
-        for record in records
-        for event in record.events
-        if event.id == event_id and (not clip or record.source == clip or Path(record.source).name == clip)
+    meant = [record for record in records if record.source == clip] or [
+        record for record in records if not clip or names_source(clip, record.source)
     ]
+    found = [(record, event) for record in meant for event in record.events if event.id == event_id]
     if len(found) == 1:
         return found[0]
-    known = [f"{Path(record.source).name}:{event.id}" for record in records for event in record.events]
+    folder = common_folder(record.source for record in records)
+    known = [
+        f"{os.path.relpath(record.source, folder) if folder else record.source}:{event.id}"
+        for record in records
+        for event in record.events
+    ]
     what = "There is no event" if not found else "There is more than one event"
     raise DataError(f"{what} {name}.", f"Known: {', '.join(known[:12]) or 'none'}.")
 

@@ -36,7 +36,12 @@ WHY_UNDECIDED = (
     "Uncalibrated: nothing was learned of this camera. Its stretches are ranked by the clip alone, "
     "which decides nothing."
 )
-"""Why a clip without normal footage is undecided."""
+"""Why a clip without normal footage is undecided, where it has stretches."""
+NOTHING_TO_RANK = (
+    "Uncalibrated: nothing was learned of this camera. No stretch of the clip is ranked, as {}, "
+    "which decides nothing."
+)
+"""The same where it has none, and why that is so."""
 _CAMERA_MOVES = "The camera moves: its own motion was taken out."
 
 
@@ -69,10 +74,12 @@ class ClipRanking:
             activity = measure_activity(opened, seen)
         except AnomalistError as error:
             return self.failed(video, error)
+        events = _events(activity, opened.size)
+        why = WHY_UNDECIDED if events else NOTHING_TO_RANK.format(_why_no_stretch(activity))
         return ClipRecord(
             media=clip_media_summary(opened, activity.times),
             evidence=ClipEvidenceSummary(
-                events=_events(activity, opened.size),
+                events=events,
                 troubles=activity.troubles,
                 jumps=activity.jumps,
                 frames=len(activity.times),
@@ -80,7 +87,7 @@ class ClipRanking:
                 curve=downsample_curve(activity.times, activity.curve()),
                 detector=DetectorInfo(name="activity", digest=RANKING_DIGEST),
             ),
-            verdict=ClipVerdict(label="undecided", why_undecided=WHY_UNDECIDED),
+            verdict=ClipVerdict(label="undecided", why_undecided=why),
             status="ok",
             key=self.key(opened),
             notes=(*opened.notes, *([_CAMERA_MOVES] if activity.moving_camera else [])),
@@ -102,6 +109,16 @@ class ClipRanking:
     def failed(self, video: str | Path | Video, error: AnomalistError) -> ClipRecord:
         """The record of a clip that could not be read."""
         return failed_clip_record(video, error)
+
+
+def _why_no_stretch(activity: ClipActivity) -> str:
+    """Why a clip has no stretch."""
+    if len(activity.times) < 2:
+        return "one frame alone shows no motion"
+    if activity.measured:
+        return "no motion was found in it"
+    faults = ", ".join(sorted({trouble.kind for trouble in activity.troubles}))
+    return f"no motion could be measured in it{f' (camera: {faults})' if faults else ''}"
 
 
 def _events(activity: ClipActivity, size: tuple[int, int]) -> tuple[Event, ...]:

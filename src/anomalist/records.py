@@ -98,14 +98,14 @@ def pending_paths(inspector: BatchInspector, folder: ImageRunFolder, paths: Sequ
 
 
 def clip_media_summary(video: Video, times: Sequence[float]) -> ClipMediaSummary:
-    """What is recorded of a clip as such; up to the last of ``times`` where it doesn't say its duration."""
+    """What is recorded of a clip as such; it lasts to the last of ``times``, or as long as it announces."""
     height, width = video.size
     return ClipMediaSummary(
         source=video.source,
         sha256=video.sha256,
         width=width,
         height=height,
-        duration=max(times, default=0.0) if video.duration is None else video.duration,
+        duration=max([video.duration or 0.0, *times]),
     )
 
 

@@ -370,8 +370,9 @@ class _Followed:
 def following(triage: Triage, video: Video, recent: RecentFrames) -> Iterator[StreamTriage]:
     """What turns the frames of one video into alerts; who looks at its events again is asked beside it.
 
-    ``recent`` holds the latest frames of the video.
+    ``recent`` holds the latest frames of the video. One of another shape than the scene raises MediaError.
     """
+    triage.check_shape(video)
     with ExitStack() as stack:
         opinions = None
         if triage.annotator.looks_at_pictures:

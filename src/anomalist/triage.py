@@ -31,7 +31,7 @@ from anomalist.types.clip import (
     Mode,
 )
 from anomalist.types.common import DetectorInfo
-from anomalist.vision.media.frames import Video
+from anomalist.vision.media.frames import Video, lost_seconds
 from anomalist.vision.media.video import open_video
 from anomalist.vision.motion.captions import place_of, place_words
 from anomalist.vision.motion.events import EventBuilder
@@ -156,6 +156,7 @@ class Triage:
             blocks = scene.blocks(self.mode)
             threshold, calibration = blocks.threshold(self.false_events_per_hour, nearest=True)
             timeline = score_clip(opened.frames(rate=ANALYSIS_RATE), scene, threshold, self.zones, seen)
+            timeline.lost = lost_seconds(opened)
             builder = EventBuilder(scene, self.mode, opened.size, self.zones)
             events = detect_events(timeline, builder, threshold)
         except AnomalistError as error:
@@ -177,7 +178,13 @@ class Triage:
             return self.failed(video, error)
         timeline = evidence.timeline
         label, why = decide_clip_label(
-            events, timeline.troubles, len(timeline.times), timeline.judged, timeline.other_pictures
+            events,
+            timeline.troubles,
+            len(timeline.times),
+            timeline.judged,
+            timeline.other_pictures,
+            lost=timeline.lost,
+            longest=timeline.longest_judged,
         )
         verdict = ClipVerdict(label=label, why_undecided=why)
         seconds = evidence.seconds + time.perf_counter() - began

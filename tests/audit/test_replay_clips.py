@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from anomalist.agent.reasoning.event_reasoner import make_annotator
 from anomalist.audit.clip_necessity import audit_clip_reasons
 from anomalist.audit.decision import decision_steps
 from anomalist.audit.page import write_decision_page
@@ -18,9 +20,13 @@ from anomalist.audit.replay import Replayer, decision_record
 from anomalist.audit.without import recalled_ids, verdicts_without
 from anomalist.composition import TriageSettings
 from anomalist.errors import DataError
+from anomalist.memory.scenes.memory import memory_path
+from anomalist.memory.scenes.scene import new_scene
+from anomalist.memory.scenes.store import SceneStore
 from anomalist.ranking import ClipRanking
 from anomalist.triage import Triage
 from anomalist.vision.motion.scene import Scene
+from tests.agent.event_cases import REPLY, RecordingChatModel
 from tests.audit.conftest import add_rule
 from tests.report.pages import parse
 from tests.street import make_film, walker
@@ -109,3 +115,31 @@ def test_each_clip_is_taken_again_with_all_that_is_there_today(
     (tmp_path / "audit" / "texts" / session.content["rules"]).unlink()
     again = Replayer(tmp_path / "audit").replay(done[0].entry)
     assert "rules" in again.failed and not again.equal
+
+
+def test_what_memory_and_a_model_said_of_a_clip_then_is_put_in_its_place_again(
+    street: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOMALIST_HOME", str(tmp_path / "home"))
+    shutil.copytree(street.path, tmp_path / "home" / "profiles" / "street")
+    add_rule("street", "somebody rides a bicycle", "bicycle", 4)
+    write_film(tmp_path / "runner.mp4", make_film(7, walker(3.0, 60.0, speed=4.0), people=42))
+    triage = Triage(TriageSettings("street", model="evidence"))
+    said = json.dumps(REPLY | {"evidence": ["E1"]})
+    triage.annotator = make_annotator(model=RecordingChatModel(opinion=lambda _: said))
+    trail = AuditTrail(tmp_path / "audit", "all")
+    trail.begin_triage(triage, "triage")
+    with RunTrail(trail, None) as kept:
+        (record,) = kept.keep(triage.clips([tmp_path / "runner.mp4"]))
+    assert [event.severity for event in record.events] == [4]
+    words = record.events[0].recalled[-1].source  # that a scene which ships fits
+    scene = new_scene("anomalous", "new", str(words), "somebody")
+    with SceneStore(memory_path("street")) as store:
+        store.add([scene])
+    (entry,) = read_entries(tmp_path / "audit", kinds=["clip"])
+    replayer = Replayer(tmp_path / "audit")
+    assert replayer.replay(entry).differences == ()
+    assert "scene:" in " ".join(replayer.replay(entry, today=True).differences)
+    (rule,) = [item.id for item in record.events[0].recalled if item.severity == 4]
+    (less,) = verdicts_without(entry, replayer, [rule])
+    assert "critical" not in less.verdict

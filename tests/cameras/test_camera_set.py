@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 from PIL import Image
 
 from anomalist.agent.reasoning.event_reasoner import make_annotator
 from anomalist.agent.reasoning.vlm_reasoner import CallBudget
+from anomalist.cameras import camera_set
 from anomalist.cameras.camera_set import CameraSet, TriagesTogether, open_triages
+from anomalist.cameras.feed import FeedItem
+from anomalist.cameras.line import CameraLine
 from anomalist.cameras.listing import Camera
 from anomalist.cameras.progress import read_progress
 from anomalist.composition import TriageSettings
@@ -94,6 +97,29 @@ def test_what_is_no_video_disturbs_nobody(street: Scene, films: Path, triages: O
     assert ended["gate"] is None
     assert "missing.mp4" in (ended["gone"] or "")
     assert "text.mp4" in (ended["text"] or "")
+
+
+def test_cameras_that_are_added_later_are_scored_at_the_same_time(
+    street: Scene, films: Path, triages: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_set, "usable_cores", lambda: 2)
+    both, stop = Barrier(2), Event()
+
+    def take(line: CameraLine, item: FeedItem) -> Iterator[LiveAlert]:
+        try:
+            both.wait(3.0)
+        finally:
+            stop.set()
+        yield from ()
+
+    monkeypatch.setattr(CameraLine, "take", take)
+    cameras = cameras_of(street, gate=films / "runner.mp4", yard=films / "later.mp4")
+    opened = triages(cameras)
+    with CameraSet((), {}) as followed:  # as a server begins
+        for camera in cameras:
+            followed.add(camera, opened[camera.name])
+        list(followed.alerts(stop))
+    assert not both.broken
 
 
 def jpegs(frames: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,22 @@ def test_words_name_cameras_and_their_addresses_keep_their_signs() -> None:
         ("cam1", "rtsp://a/1?user=x&id=2", "yard"),
         ("hof-süd", "b.mp4", "yard"),
     ]
+
+
+@pytest.mark.parametrize("name", ["Einfahrt Süd", "प्रवेश द्वार", "入口", "Cổng số 2"])
+def test_cameras_are_named_in_any_language_however_it_is_typed(tmp_path: Path, name: str) -> None:
+    table = tmp_path / "cameras.toml"
+    table.write_text(f'["{name}"]\nsource = "rtsp://a/2"\n', encoding="utf-8")
+    apart = unicodedata.normalize("NFD", name)  # as some keyboards and systems give it
+    for words in ([f"{name}=rtsp://a/2"], [f"{apart}=rtsp://a/2"], [str(table)]):
+        assert [camera.name for camera in read_cameras(words, "yard")] == [name]
+    with pytest.raises(DataError, match="Two cameras"):
+        read_cameras([f"{name}=rtsp://a/1", f"{apart}=rtsp://a/2"], "yard")
+
+
+def test_a_name_too_long_for_pictures_of_events_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="name"):
+        read_cameras([f"{'𠮷' * 60}=rtsp://a/1", "b=rtsp://a/2"], "yard")
 
 
 def test_one_source_without_a_name_is_no_list_of_cameras(tmp_path: Path) -> None:
@@ -47,7 +64,7 @@ def test_a_table_holds_sources_and_scenes_of_their_own(tmp_path: Path) -> None:
         ('[gate]\nprofile = "a"', "source"),
         ('[gate]\nsource = 3\nprofile = "a"', "source"),
         ('[gate]\nsource = "a"\nprofle = "a"', "Did you mean profile"),
-        ('["a b"]\nsource = "a"\nprofile = "a"', "name of a camera"),
+        ('["a/b"]\nsource = "a"\nprofile = "a"', "name of a camera"),
         ('[Gate]\nsource = "a"\nprofile = "a"\n[gate]\nsource = "b"\nprofile = "a"', "Two cameras"),
         ('[gate]\nsource = "a"', "no scene"),
     ],

@@ -57,6 +57,10 @@ def test_lists_are_parquet_files_with_a_column_of_paths(folder: Path, tmp_path: 
     with pytest.raises(DataError, match="no column path, uri") as raised:
         list_sources(["other.parquet"])
     assert "It has n." in raised.value.remedy
+    for held in ([{"bytes": b"", "path": "a.png"}], [7], [b"a.png"]):  # the first as data sets hold pictures
+        pq.write_table(pa.table({"image": held}), tmp_path / "held.parquet")
+        with pytest.raises(DataError, match=r"column image .* holds no paths"):
+            list_sources(["held.parquet"])
     (tmp_path / "broken.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"broken\.parquet can't be read"):
         list_sources([f"file://{os.fspath(tmp_path)}/broken.parquet"])

@@ -53,3 +53,20 @@ def test_what_nobody_reckoned_with_is_told_and_tried_again(error: Exception, tmp
         until(lambda: box.waiting() == 0)
     assert taken == ["0", "1", "2"]
     assert len(told) == 1 and "secret" not in told[0]
+
+
+def test_an_outbox_that_can_t_be_written_any_more_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    taken: list[str] = []
+    file = tmp_path / "outbox.sqlite"
+    with Outbox(file, "hook", lambda *message: taken.append(message[2]), told.append) as box:
+        with sqlite3.connect(file) as other:  # as on a full disk, every write fails
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.body = 'lost' "
+                "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+            )
+        for body in ("lost", "lost", "sent"):
+            box.put(body, "", body)
+        until(lambda: taken == ["sent"])
+    assert ["disk is full" in each for each in told] == [True, False]
+    assert "2 messages" in told[1] and "lost" in told[1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,7 @@ from anomalist.storage.files import (
     open_rows,
     replace_rows,
     staged_file,
+    temporary_folder,
     write_atomically,
 )
 
@@ -125,3 +128,21 @@ def test_rows_that_can_not_be_written_again_stay_and_stay_open(
     append_row(file, b"3", tmp_path)
     file.close()
     assert (tmp_path / "rows.jsonl").read_bytes() == b"1\n3\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and locks")
+def test_a_temporary_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if not child:
+        with temporary_folder() as mine:
+            (mine / "000.png").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    with temporary_folder() as first, temporary_folder() as second:
+        assert set(tmp_path.iterdir()) == {first, second}
+        assert left not in (first, second)
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What changed since a decision was taken (profile, policy, rules, feedback, prompts, version), and in it.
+"""What was used for a decision, what changed since, and what that changed in it.
 
 Each difference is one sentence that names the thing and what changed in it.
 """
@@ -7,31 +7,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from anomalist import __version__
+from anomalist.agent.reasoning.event_reasoner import EventAnnotator
 from anomalist.agent.reasoning.policy import Policy, load_policy
+from anomalist.agent.reasoning.recall import event_captions
 from anomalist.audit.reading import LogEntry
 from anomalist.audit.stores import kept_profile_path, stored_text
 from anomalist.errors import AnomalistError, DataError
+from anomalist.memory.recall import CaptionMemory
 from anomalist.memory.rules.rule import Rule
 from anomalist.memory.rules.store import rules_for
 from anomalist.prompts.templates import PromptError, template_sha256
 from anomalist.report.wording import number
 from anomalist.storage.artifacts import profile_path
 from anomalist.types.clip import ClipRecord, Event
+from anomalist.types.common import Recalled
 from anomalist.types.image import Record
+from anomalist.vision.media.frames import Video
 from anomalist.vision.profile import MIXED_KIND, PROFILE_KIND, Manifest
 
 SCORE_TOLERANCE = 1e-3
 """Difference of scores, relative to the larger one or to 1, up to which they count as equal: other hardware
 adds up in another order."""
-_SECONDS = 0.1  # between the ends of one event
 Part = Literal["profile", "policy", "rules", "feedback", "prompt", "version"]
 _MAX_NAMED = 5
+_SECONDS = 0.1  # between the ends of one event, taken again
 
 
 @dataclass(frozen=True)
@@ -283,3 +288,42 @@ def _shown(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, tuple):
         return f"{len(value)} ({', '.join(map(str, value[:3]))})" if value else "none"
     return "none" if value is None else str(value)
+
+
+class MemoryOfThen(CaptionMemory):
+    """Rules of then, and the scenes that were recalled then, less some of both by their ids."""
+
+    def __init__(self, rules: Sequence[Rule], events: Sequence[Event], left_out: frozenset[str]) -> None:
+        super().__init__([rule for rule in rules if rule.id not in left_out])
+        self._then = {
+            event_captions(event): [
+                item for item in event.recalled if item.id[:6] == "scene:" and item.id not in left_out
+            ]
+            for event in events
+        }
+
+    def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
+        """What is recalled without them."""
+        return (*super().recall(captions), *self._then.get(tuple(captions), ()))
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatorOfThen(EventAnnotator):
+    """Says of events what was said of them then, by whatever looked at them."""
+
+    then: tuple[Event, ...] = ()
+
+    def __call__(self, video: Video, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """The events, where they are the same, with what the record has beside what was measured."""
+        known = {event.id: event for event in self.then}
+        return tuple(_as_seen(event, known.get(event.id, event)) for event in events)
+
+
+_SEEN = ("names", "watched", "opinion", "seen", "model", "prompts", "replies")  # of an event, beside measures
+
+
+def _as_seen(event: Event, then: Event) -> Event:
+    if then.kind != event.kind or abs(then.start - event.start) > _SECONDS:
+        return event
+    caption = then.caption if then.names else event.caption
+    return event.replace(caption=caption, **{name: getattr(then, name) for name in _SEEN})

@@ -6,7 +6,7 @@ replied then is put in its place again, as recorded: a replay asks no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Any
 
 from anomalist.agent.reasoning.policy import load_policy
 from anomalist.audit.changes import (
+    AnnotatorOfThen,
     Change,
+    MemoryOfThen,
     changes_since,
     differences_between,
     score_difference,
@@ -27,9 +29,7 @@ from anomalist.audit.reading import LogEntry, find_entry
 from anomalist.audit.stores import kept_profile_path, media_path
 from anomalist.composition import InspectionSettings, TriageSettings
 from anomalist.errors import AnomalistError, DataError
-from anomalist.memory.recall import CaptionMemory, Memory
-from anomalist.memory.rules.rule import Rule
-from anomalist.memory.scenes.memory import SceneMemory
+from anomalist.memory.recall import Memory
 from anomalist.pipeline import Inspector
 from anomalist.ranking import ClipRanking
 from anomalist.storage.artifacts import profile_path
@@ -118,20 +118,6 @@ class _RecordedMemory:
         return self.items.get(media.sha256, Recall())
 
 
-class _PartialMemory(CaptionMemory):
-    """Rules and scenes less some, by their ids."""
-
-    def __init__(
-        self, rules: Sequence[Rule], scenes: Callable[[], SceneMemory], left_out: frozenset[str]
-    ) -> None:
-        super().__init__([rule for rule in rules if rule.id not in left_out], scenes)
-        self._left_out = left_out
-
-    def recall(self, captions: Sequence[str]) -> tuple[Recalled, ...]:
-        """What is recalled without them."""
-        return tuple(item for item in super().recall(captions) if item.id not in self._left_out)
-
-
 class Replayer:
     """Takes decisions again; opens each profile, scene and policy once.
 
@@ -202,7 +188,9 @@ class Replayer:
         record = decision_record(entry)
         if not isinstance(record, ClipRecord):
             raise DataError(f"Entry {entry.id} is about a picture.")
-        return self._triage(self.session_of(entry), frozenset()), find_medium(self.folder, record), record
+        triage = copy(self._triage(self.session_of(entry), frozenset()))
+        self._recall_then(triage, self.session_of(entry), record)
+        return triage, find_medium(self.folder, record), record
 
     def take_without(
         self, entry: LogEntry, left_out: frozenset[str], *, shipped_policy: bool = False
@@ -221,13 +209,11 @@ class Replayer:
             inspector = self._inspector(record.replace(recall=Recall(items=items)), session, frozenset())
             inspector.policy = policy
             return _renamed(inspector.inspect(find_medium(self.folder, record)).record, record)
-        medium, triage = find_medium(self.folder, record), copy(self._triage(session, frozenset()))
+        medium, triage = find_medium(self.folder, record), self._triage_then(record, session)
         if self._measured is None or self._measured[0] != entry.position:
             self._measured = entry.position, triage.measure(medium)  # once for all that is left out of it
         triage.policy = policy
-        rules = stored_rules(self.folder, session.content)
-        name = str(session.content.get("profile"))
-        triage.memory = _PartialMemory(rules, lambda: _scene_memory(name), left_out)
+        self._recall_then(triage, session, record, left_out)
         return triage.judge(medium, self._measured[1]).replace(source=record.source)
 
     def differences(
@@ -284,7 +270,7 @@ class Replayer:
             inspection = self._inspector(record, session, today).inspect(medium)
             return _renamed(inspection.record, record)
         learned = session.content.get("learned")
-        triage = self._triage(session, today) if learned else ClipRanking()
+        triage = self._triage_then(record, session, today) if learned else ClipRanking()
         return triage.clip(medium).replace(source=record.source)
 
     def _inspector(
@@ -370,23 +356,29 @@ class Replayer:
             model="evidence",
             memory=_MEMORY in today,
         )
-        triage = Triage(settings)
-        if _MEMORY not in today:
-            name = str(about.get("profile"))
-            triage.memory = CaptionMemory(stored_rules(self.folder, about), lambda: _scene_memory(name))
-        self._scenes[key] = triage
+        self._scenes[key] = triage = Triage(settings)
         return triage
+
+    def _triage_then(
+        self, record: ClipRecord, session: LogEntry, today: frozenset[str] = frozenset()
+    ) -> Triage:
+        """The triage of one clip, which says of its events what was said then: nothing is asked."""
+        triage = copy(self._triage(session, today))
+        triage.annotator = AnnotatorOfThen(**vars(triage.annotator), then=record.events)
+        if _MEMORY not in today:
+            self._recall_then(triage, session, record)
+        return triage
+
+    def _recall_then(
+        self, triage: Triage, session: LogEntry, record: ClipRecord, left_out: frozenset[str] = frozenset()
+    ) -> None:
+        rules = stored_rules(self.folder, session.content)
+        triage.memory = MemoryOfThen(rules, record.events, left_out)
 
 
 _PROFILE, _POLICY, _MEMORY, _VERSION = "profile", "policy", "memory", "version"
 _ALL = frozenset({_PROFILE, _POLICY, _MEMORY})
 _SWAPPED = {"profile": _PROFILE, "policy": _POLICY, "rules": _MEMORY, "feedback": _MEMORY}
-
-
-def _scene_memory(name: str) -> SceneMemory:
-    from anomalist.memory.scenes.memory import load_memory
-
-    return load_memory(name)
 
 
 def _less(record: Record | ClipRecord, without: frozenset[str]) -> Record | ClipRecord:

@@ -138,7 +138,7 @@ class CameraSet(FollowedCameras[CameraLine]):
         self._share = FairShare()
         self._turns = Turns()
         self._silence = silence
-        self._scorers = max(1, min(len(cameras), usable_cores()))
+        self._scorers = max(1, usable_cores())  # threads begin when needed; cameras may be added
         self._scored: dict[CameraLine, Future[list[LiveAlert]]] = {}
         self._lines = {camera.name: self._line(camera, triages, before or {}) for camera in cameras}
 

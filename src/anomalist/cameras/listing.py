@@ -12,19 +12,20 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from anomalist.errors import DataError
+from anomalist.storage.artifacts import composed_name, without_marks
 from anomalist.types.common import Frozen
 from anomalist.vision.media.images import one_line
 from anomalist.vision.media.sources import redact_url
 
-_NAME = re.compile(r"\w[\w.-]{0,62}")
-_NAMED = re.compile(rf"({_NAME.pattern})=(.+)", re.DOTALL)
+_NAME = re.compile(r"\w[\w .-]*")
+_MOST_LETTERS, _MOST_BYTES = 63, 200  # of a name, which pictures of its events begin with
 _TABLE_HELP = 'Write a table a camera: [cam1], below it source = "rtsp://…" and profile = "yard".'
 
 
 class Camera(Frozen):
     """One camera that is followed."""
 
-    name: str = Field(description="letters, digits, dots, dashes and underscores")
+    name: str = Field(description="letters, digits, spaces, dots, dashes and underscores; composed (NFC)")
     source: str = Field(min_length=1, description="an address, or a file that stands for one")
     profile: str = Field(min_length=1, description="name or folder of its scene")
 
@@ -49,11 +50,12 @@ def read_cameras(words: Sequence[str], profile: str | None = None) -> tuple[Came
     """
     given = [pair for word in words for pair in _named(word)]
     cameras, names = [], set()
-    for name, fields in given:
-        if not _NAME.fullmatch(name):
+    for typed, fields in given:
+        name = composed_name(typed)
+        if not _is_name(name):
             raise DataError(
                 f'"{one_line(name)}" can\'t be the name of a camera.',
-                "Use letters, digits, dots, dashes and underscores.",
+                f"Use letters, digits, spaces, dots, dashes and underscores, {_MOST_LETTERS} at most.",
             )
         if name.casefold() in names:
             raise DataError(f"Two cameras are named {name}.", "Give each a name of its own.")
@@ -68,10 +70,18 @@ def _is_table(word: str) -> bool:
     return word.lower().endswith(".toml") and _split(word)[0] is None
 
 
+def _is_name(name: str) -> bool:
+    """Whether a camera may have this name, which is composed."""
+    letters = without_marks(name)
+    fits = len(name) <= _MOST_LETTERS and len(name.encode("utf-8", "replace")) <= _MOST_BYTES
+    return fits and _NAME.fullmatch(letters) is not None and letters[0] == name[0] and name == name.rstrip()
+
+
 def _split(word: str) -> tuple[str | None, str]:
     """Name and source; a path that is there is no name, whatever signs it holds."""
-    found = _NAMED.fullmatch(word)
-    return (None, word) if found is None or Path(word).exists() else (found[1], found[2])
+    name, _, source = word.partition("=")
+    is_named = source and _is_name(composed_name(name)) and not Path(word).exists()
+    return (name, source) if is_named else (None, word)
 
 
 def _named(word: str) -> Iterator[tuple[str, dict[str, Any]]]:

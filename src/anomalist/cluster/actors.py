@@ -12,7 +12,6 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from anomalist.cluster.mapping import failure_columns
@@ -20,7 +19,7 @@ from anomalist.cluster.sources import Fetched, fetch_all, named
 from anomalist.composition import InspectionSettings
 from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.pipeline import Inspector
-from anomalist.storage.files import digest_of, write_atomically
+from anomalist.storage.files import digest_of, temporary_folder, write_atomically
 from anomalist.storage.run_folder import inspection_key, store_arrays
 from anomalist.types.image import Evidence, Inspection, Media, Record
 from anomalist.vision.detectors.base import MAX_BATCH_PICTURES
@@ -169,8 +168,8 @@ def _inspect_batch(
     inspector: Inspector, task: ActorTask, pictures: Sequence[Picture]
 ) -> Iterator[Record | None]:
     """The records of pictures, whose maps are stored; None for one that is as it was inspected before."""
-    with TemporaryDirectory(prefix="anomalist-") as folder:
-        fetched = _fetched(pictures, Path(folder))
+    with temporary_folder() as folder:
+        fetched = _fetched(pictures, folder)
         keys = [picture_key(task, each.source, each.sha256) if each.sha256 else "" for each in fetched]
         new = [not key or key != picture.key for key, picture in zip(keys, pictures, strict=True)]
         to_judge = [each for each, is_new in zip(fetched, new, strict=True) if is_new]

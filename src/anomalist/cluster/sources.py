@@ -122,7 +122,13 @@ def _read_list(given: str) -> list[str]:
             f"The list {redact_url(given)} has no column {', '.join(LIST_COLUMNS)}.",
             f"It has {', '.join(table.column_names)}.",
         )
-    return [str(v) if is_url(str(v)) else source_of(Path(v)) for v in table[column].to_pylist() if v]
+    values = [value for value in table[column].to_pylist() if value]
+    if not all(isinstance(value, str) for value in values):  # such as the pictures themselves
+        raise DataError(
+            f"The column {column} of the list {redact_url(given)} holds no paths, but {table[column].type}.",
+            f"Give the paths or addresses of the pictures as text, in a column {LIST_COLUMNS[0]}.",
+        )
+    return [value if is_url(value) else source_of(Path(value)) for value in values]
 
 
 def named(source: str) -> str:

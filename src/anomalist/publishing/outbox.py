@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Self
@@ -40,7 +42,8 @@ class Outbox:
     """Delivers messages to one receiver in order, in a thread of its own; a context manager.
 
     A message is on disk before `put` returns and leaves it once it was delivered: it is delivered at least
-    once, and its id is the same each time.
+    once, and its id is the same each time. One that can't be stored is lost, and that is told: what makes
+    results goes on.
 
     Parameters
     ----------
@@ -64,6 +67,7 @@ class Outbox:
         self._ending: float | None = None
         self._told: set[str] = set()  # what fails since something was delivered
         self.dropped = 0
+        self._lost = 0  # of those, what could not be stored
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._store = self._connect()
@@ -83,13 +87,17 @@ class Outbox:
             self._ending = time.monotonic() + LAST_SECONDS
             self._changed.notify_all()
         self._thread.join()
-        left = self.waiting()
+        left = 0
+        with suppress(sqlite3.Error):  # the thread has told it
+            left = self.waiting()
         self._store.close()
         if left:
             self._complain(f"{left} messages to {self._target} wait on disk; the next run sends them.")
+        if self._lost:
+            self._complain(f"{self._lost} messages to {self._target} could not be stored, and are lost.")
 
     def put(self, id: str, topic: str, body: str) -> None:
-        """Store a message and have it delivered; raises DataError when it can't be stored."""
+        """Store a message and have it delivered."""
         try:
             with self._changed:
                 with self._store:
@@ -104,7 +112,10 @@ class Outbox:
                     ).rowcount
                 self._changed.notify_all()
         except sqlite3.Error as error:
-            raise DataError(f"The outbox {self._file} can't be written: {error}.") from error
+            self._lost += 1
+            self.dropped += 1
+            self._tell("lost", f"the outbox {self._file} can't be written ({error})")
+            return
         if gone > 0:
             self.dropped += gone
             self._tell("dropped", "too many messages wait; the oldest are dropped")
@@ -121,13 +132,14 @@ class Outbox:
         return store
 
     def _run(self) -> None:
-        store = self._connect()
+        store: sqlite3.Connection | None = None
         pause = FIRST_PAUSE
         try:
             while True:
                 try:
+                    store = store or self._connect()
                     done = self._deliver_next(store)
-                    if done is None and not self._wait(None, lambda: self._next(store) is not None):
+                    if done is None and not self._wait(None, partial(self._has_next, store)):
                         return
                 except sqlite3.Error as error:
                     self._tell("failed", f"the outbox {self._file} can't be used ({error})")
@@ -142,7 +154,11 @@ class Outbox:
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
-            store.close()
+            if store is not None:
+                store.close()
+
+    def _has_next(self, store: sqlite3.Connection) -> bool:
+        return self._next(store) is not None
 
     def _next(self, store: sqlite3.Connection) -> tuple[int, str, str, str] | None:
         """Number, id, topic and body of the message that waits longest."""

@@ -95,6 +95,11 @@ class CameraSession:
         self._is_open = True
 
     @property
+    def source(self) -> tuple[str, str, str]:
+        """Scene, address and owner."""
+        return self.camera.scene, self.camera.address, self.camera.owner
+
+    @property
     def run(self) -> str:
         """Name of the run that is written; "" for none yet."""
         return "" if self._run is None else self._run.path.name
@@ -280,6 +285,7 @@ class Cameras:
                 raise NotFoundError(f"There is no camera {name[:80]}.")
             session.delete(row)
             session.commit()
+        self._again.pop(name, None)
         self._wake.set()
 
     def _supervise(self) -> None:
@@ -311,6 +317,9 @@ class Cameras:
             self._again.pop(name, None)
             self._leave(name)
         for name, camera in mine.items():
+            current = self._sessions.get(name)
+            if current is not None and current.source != (camera.scene, camera.address, camera.owner):
+                self._leave(name)  # removed, and added as another one since the last look
             due, _ = self._again.get(name, (0.0, 0.0))
             if name not in self._sessions and time.monotonic() >= due:
                 self._begin(camera)

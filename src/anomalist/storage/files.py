@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -80,6 +81,29 @@ def staged_folder(target: Path) -> Iterator[Path]:
         sync_folder(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_TEMPORARY, _LOCK = "anomalist-files-", ".lock"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that vanishes in the end; removes those whose processes were killed before they could.
+
+    Its owner holds a lock on a file in it for as long as it lives.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        with suppress(OSError), (left / _LOCK).open("rb") as lock:
+            if _try_lock(lock):
+                shutil.rmtree(left, ignore_errors=True)
+    while True:
+        with (
+            tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True) as name,
+            (Path(name) / _LOCK).open("wb") as lock,
+        ):
+            if _try_lock(lock) is not False and Path(name).is_dir():  # else somebody took it for a left one
+                yield Path(name)
+                return
 
 
 def replace_folder(place: Path, folder: Path) -> None:
@@ -273,17 +297,22 @@ def _truncate_partial_row(file: BinaryIO, path: Path) -> None:
         raise write_error(path.parent, error) from error
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Take the advisory lock that closing the file (or the end of the process) gives back."""
+def _try_lock(file: BinaryIO) -> bool | None:
+    """Take the lock on a file; whether that was done, or None where there are no locks."""
     if sys.platform == "win32":
-        return
+        return None
     import fcntl
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            f'Another anomalist is writing to "{path}".', "Wait for it, or name another folder."
-        ) from error
-    except OSError:  # a file system without locks: go on unguarded
-        return
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Take the advisory lock that closing the file (or the end of the process) gives back."""
+    if _try_lock(file) is False:
+        raise DataError(f'Another anomalist is writing to "{path}".', "Wait for it, or name another folder.")

@@ -6,9 +6,11 @@ import json
 import shutil
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -16,9 +18,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from anomalist.audit.reading import read_entries
+from anomalist.cameras.camera_set import CameraSet, TriagesTogether
+from anomalist.publishing.publishers import Publishers
 from anomalist.server import cameras
 from anomalist.server.cameras import Cameras, CameraSession, KeptCamera
 from anomalist.server.database import CameraRow, Database
+from anomalist.server.routes.cameras import CameraBody
 from anomalist.storage.run_folder import ClipRunFolder
 from anomalist.streaming import LiveAlert
 from anomalist.triage import Triage
@@ -186,6 +191,26 @@ def test_a_server_that_starts_again_goes_on_with_its_cameras(opened: Open, addre
     assert gone["wanted"]
 
 
+def test_a_camera_that_is_removed_and_added_with_another_address_is_not_followed_at_the_old_one(
+    home: Path, street: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[str] = []
+    monkeypatch.setattr(CameraSet, "add", lambda _set, camera, _triage: followed.append(camera.source))
+    monkeypatch.setattr(TriagesTogether, "open", lambda *_: Triage(street, model="evidence"))
+    old, new = "rtsp://10.0.0.1/a", "rtsp://10.0.0.2/b"
+    database = Database(f"sqlite:///{home}/cameras.sqlite")
+    service = Cameras(
+        database, ("me", "me"), (old, new), home / "runs", "evidence", Publishers((), followed.append)
+    )
+    service.add("gate", "street", old, "me")
+    service._look()
+    service.remove("gate")
+    service.add("gate", "street", new, "me")  # before the cameras are looked at again
+    service._look()
+    service._look()
+    assert followed == [old, new]
+
+
 def test_no_address_but_those_of_the_list_is_opened(opened: Open, address: str) -> None:
     client = opened(cameras=(address,))
     for other in (
@@ -214,3 +239,18 @@ def test_a_run_that_can_not_be_read_keeps_no_other_camera_from_being_told(
             session.add(CameraRow(name=name, run=of, alerts=1, worker="", beat=0.0, changed=0.0, **common))
         session.commit()
     assert [about["name"] for what, about in events(client) if what == "camera"] == ["east", "west"]
+
+
+@pytest.mark.parametrize("name", ["Einfahrt Süd", "प्रवेश द्वार", "入口"])
+def test_a_camera_may_be_named_in_any_language_however_it_is_typed(
+    client: TestClient, home: Path, name: str
+) -> None:
+    apart = unicodedata.normalize("NFD", name)
+    assert CameraBody(name=apart, scene="street", address="rtsp://a").name == name
+    blank = {"scene": "street", "address": "", "owner": "me", "state": "stopped", "note": "", "run": ""}
+    with client.app.state.services.database.session() as session:  # type: ignore[attr-defined]
+        session.add(CameraRow(name=name, wanted=False, alerts=0, worker="", beat=0.0, changed=0.0, **blank))
+        session.commit()
+    assert client.get(f"/cameras/{quote(apart)}").status_code == 200
+    assert client.delete(f"/v1/cameras/{quote(apart)}").status_code == 204
+    assert client.get("/v1/cameras").json() == []

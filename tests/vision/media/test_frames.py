@@ -121,3 +121,4 @@ def test_an_early_end_is_told_from_a_rounded_one() -> None:
     damage.set_end(4.16, 10.0, 0.1)
     assert damage.notes() == ["cut short: ends at 4.1 s of 10.0 s"]
     assert damage.end == 4.16
+    assert damage.lost_seconds(0.1) == pytest.approx(5.84)

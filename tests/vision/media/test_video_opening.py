@@ -16,7 +16,7 @@ from PIL import Image
 from anomalist.errors import MediaError
 from anomalist.vision.media.files import FrameFolder, VideoFile
 from anomalist.vision.media.frames import Video
-from anomalist.vision.media.video import open_video
+from anomalist.vision.media.video import distinct_videos, open_video
 from tests.vision.media.films import film, numbers, picture
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
@@ -51,6 +51,16 @@ def test_a_file_and_a_folder_are_opened_alike(tmp_path: Path) -> None:
         assert video.duration == pytest.approx(0.12)
         assert video.sha256
         assert len(video.sha256) == 64
+
+
+def test_copies_of_one_film_are_one_video_and_the_others_are_named(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 3)
+    copied = tmp_path / "Süd 1.mp4"
+    copied.write_bytes(path.read_bytes())
+    other = film(tmp_path / "other.mp4", 5)
+    kept, told = distinct_videos([open_video(each) for each in (path, copied, other)])
+    assert [video.source for video in kept] == [str(path), str(other)]
+    assert len(told) == 1 and str(copied) in told[0] and str(path) in told[0]
 
 
 def saved(data: bytes, name: str = "film.mp4") -> Callable[[Path], Path]:

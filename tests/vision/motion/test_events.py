@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from anomalist.types.clip import Caption, Event, Track
-from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, event_signature
+from anomalist.vision.motion.events import SIGNATURE_MIN_SIMILARITY, EventBuilder, event_signature
+from anomalist.vision.motion.scene import Scene, Zone
+from anomalist.vision.motion.temporal import TemporalSegment
 
 SIZE = (120, 160)
 CAPTION = Caption(text="Something.", subject="", action="", when="", where="")
@@ -69,3 +71,16 @@ def test_the_size_of_the_frames_does_not_matter() -> None:
 def test_an_event_of_the_whole_picture_has_a_signature_too() -> None:
     whole = event(kind="stillness").model_copy(update={"box": None, "tracks": ()})
     assert np.isfinite(event_signature(whole, SIZE)).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.501, 0.504), (1.0, 1.0), (0.25, 0.75)])
+def test_what_is_in_the_thinnest_zone_has_a_box_that_can_be_shown(
+    street: Scene, low: float, high: float
+) -> None:
+    zone = Zone(name="line", kind="forbidden", polygon=((0, low), (1, low), (1, high), (0, high)))
+    builder = EventBuilder(street, "causal", (120, 160), (zone,))
+    box = builder.intrusion(1, "line", TemporalSegment(1.0, 2.0, 1.5, 1.0), ()).box
+    assert box is not None
+    left, top, right, bottom = box
+    assert 0 <= left < right <= 160 and 0 <= top < bottom <= 120
+    assert high != 0.75 or box == (0, 30, 160, 90)

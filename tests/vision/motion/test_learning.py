@@ -50,3 +50,14 @@ def test_one_high_value_counts_as_much_as_it_would_in_new_footage() -> None:
     scales, _ = calibrate_scales(rest)
     curve = smooth_scores(outlier.times, leading_measure(odd, scales)[0], "offline", outlier.cuts)
     assert blocks.maxima["offline"].max() == pytest.approx(np.nanmax(curve), rel=0.1)
+
+
+def test_what_a_recorder_did_not_film_is_no_footage() -> None:
+    (clip,) = clips(0, 1)
+    paused = np.where(clip.times < SECONDS / 2, clip.times, clip.times + 3600)
+    cut = np.diff(paused, prepend=0.0) > 1
+    _, whole = calibrate_scales([clip])
+    _, blocks = calibrate_scales([HeldOutClip(paused, clip.values, cut, clip.folds)])
+    assert whole.footage == clip.times[-1]
+    assert blocks.footage == pytest.approx(clip.times[-1] - 0.5)
+    assert blocks.seconds == whole.seconds

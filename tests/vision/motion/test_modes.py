@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from anomalist.errors import DataError
-from anomalist.vision.motion.learning import learn_scene, sample_pictures
+from anomalist.vision.media.video import sample_pictures
+from anomalist.vision.motion.learning import learn_scene
 from anomalist.vision.motion.modes import FootagePart, group_by_look, is_mixed, looks_differ, split_by_colour
 from anomalist.vision.motion.picture_kind import PictureLook
 from tests.street import make_film

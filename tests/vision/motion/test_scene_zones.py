@@ -58,3 +58,17 @@ def test_ignoring_everything_is_refused() -> None:
     whole = Zone(name="a", kind="ignore", polygon=((0, 0), (1, 0), (1, 1), (0, 1)))
     with pytest.raises(DataError, match="whole picture"):
         counted_cells([whole], (6, 10))
+
+
+@pytest.mark.parametrize(
+    ("corners", "cells"),
+    [
+        (((0.31, 0.31), (0.32, 0.31), (0.32, 0.32)), {(1, 3)}),  # a handle
+        (((0, 0.35), (1, 0.35), (1, 0.36), (0, 0.36)), {(2, column) for column in range(10)}),  # a line
+    ],
+)
+def test_a_zone_smaller_than_a_cell_holds_the_cells_that_it_touches(
+    corners: tuple[tuple[float, float], ...], cells: set[tuple[int, int]]
+) -> None:
+    inside = cells_in(Zone(name="a", kind="forbidden", polygon=corners), (6, 10))
+    assert set(zip(*map(list, inside.nonzero()), strict=True)) == cells

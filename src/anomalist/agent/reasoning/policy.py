@@ -31,6 +31,7 @@ from anomalist.types.image import (
     is_alarm,
 )
 from anomalist.types.shift import InputShift
+from anomalist.vision.motion.temporal import MIN_DURATION
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.toml")
 """The shipped policy: every line explained, its values the defaults of `Policy`."""
@@ -208,6 +209,9 @@ def decide_clip_label(
     frames: int,
     judged: float,
     other_pictures: Sequence[OtherPicture] = (),
+    *,
+    lost: float = 0.0,
+    longest: float = math.inf,
 ) -> tuple[Label, str | None]:
     """Return the label of a clip, and why if it is "undecided".
 
@@ -218,8 +222,10 @@ def decide_clip_label(
     events : what is left to stand as anomalous.
     troubles : when the camera hid everything.
     frames : that were analysed.
-    judged : share of them that has a score by all that was learned, 0 to 1.
+    judged : share of the clip that has a score by all that was learned, 0 to 1.
     other_pictures : when the picture was of another kind than what was learned.
+    lost : seconds of the clip that could not be read.
+    longest : seconds that were judged at a stretch at most.
     """
     if events:
         return "anomalous", None
@@ -232,8 +238,14 @@ def decide_clip_label(
             reasons.append(f"{others} picture, unlike what was learned: only fast things were looked for")
         if faults := ", ".join(kind for kind in kinds if kind != "frame rate"):
             reasons.append(f"camera: {faults}")
+        if lost:
+            reasons.append(f"{lost:.1f} s of it can't be read")
         why = "; ".join(reasons) or "the picture hardly changes, or breaks off"
         return "undecided", f"Only {judged:.0%} of the clip could be judged ({why})."
+    if longest < MIN_DURATION:
+        return "undecided", (
+            f"Less than {MIN_DURATION:g} s could be judged at a stretch: too short for any event to be found."
+        )
     return "normal", None
 
 

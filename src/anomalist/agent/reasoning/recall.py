@@ -182,7 +182,7 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
 
     A matching normal rule is added as a disagreement, which people see; the event stays.
     """
-    recalled = memory.recall(_event_captions(event))
+    recalled = memory.recall(event_captions(event))
     objections = [
         _recall_sentence(item) for item in recalled if item.side == "normal" and item.id[:5] == "rule:"
     ]
@@ -192,7 +192,7 @@ def add_recalled(event: Event, memory: CaptionMemory) -> Event:
     )
 
 
-def _event_captions(event: Event) -> list[str]:
+def event_captions(event: Event) -> tuple[str, ...]:
     """Captions of an event: as measured, in the usual wording of video captions, and by a model."""
     from anomalist.agent.reasoning.event_naming import object_noun
     from anomalist.vision.motion.captions import pace_words, size_word
@@ -204,7 +204,7 @@ def _event_captions(event: Event) -> list[str]:
             captions.append(f"A {size_word(track)}{object_noun(event)} moves {how}.")
     if event.seen is not None:
         captions.append(event.seen.text)
-    return captions
+    return tuple(captions)
 
 
 def _recall_sentence(item: Recalled) -> str:

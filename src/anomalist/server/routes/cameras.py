@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from anomalist.errors import AnomalistError
 from anomalist.server.access import MayView, MayWork, ServicesOf
@@ -16,11 +16,16 @@ from anomalist.server.cameras import CameraState, KeptCamera
 from anomalist.server.events import event_response, event_text
 from anomalist.server.routes.scenes import LearnedName, check_scene, get_alerts
 from anomalist.server.services import Services
+from anomalist.storage.artifacts import composed_name
 from anomalist.types.common import Frozen
 
 router = APIRouter(tags=["cameras"], prefix="/cameras")
 
-CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .-]{0,79}$")]
+CameraName = Annotated[
+    str,
+    Field(pattern=r"^\w[\w .-]{0,79}$"),  # \w holds the marks of letters here
+    AfterValidator(composed_name),
+]
 
 _POLL = 0.5
 

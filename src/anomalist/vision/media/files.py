@@ -290,6 +290,11 @@ class VideoFile:
         """Damage that reading found so far, and repaired timestamps."""
         return (*self._damage.notes(), *self._clock_notes)
 
+    @property
+    def lost_seconds(self) -> float:
+        """Seconds that reading found to be lost so far."""
+        return self._damage.lost_seconds(1 / self._facts.rate)
+
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:
@@ -401,6 +406,11 @@ class FrameFolder:
             ends = f"{self._scale.start:g} to {self._scale.stop:g}"
             notes.append(f"values of more than 8 bit: {ends} scaled to 8 bit in every picture")
         return (*notes, *self._damage.notes())
+
+    @property
+    def lost_seconds(self) -> float:
+        """Seconds of the pictures that could not be read so far."""
+        return self._damage.lost_seconds(1 / self._rate)
 
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None

@@ -85,6 +85,11 @@ class Video(Protocol):
         ...
 
 
+def lost_seconds(video: Video) -> float:
+    """Seconds of a video that could not be read so far; 0 for one that doesn't say."""
+    return float(getattr(video, "lost_seconds", 0.0))
+
+
 @dataclass(frozen=True, eq=False)
 class DerivedVideo:
     """What a `Video` has that is made from another one, but for its frames: all as of that video."""
@@ -115,6 +120,11 @@ class DerivedVideo:
     def notes(self) -> tuple[str, ...]:
         """See `Video.notes`."""
         return self.video.notes
+
+    @property
+    def lost_seconds(self) -> float:
+        """See `lost_seconds`."""
+        return lost_seconds(self.video)
 
 
 TIME_TOLERANCE = 1e-6  # seconds: times are sums of fractions
@@ -210,6 +220,7 @@ class DamageLog:
         self._lost: dict[int, float] = {}
         self._more = 0
         self._early = ""
+        self._missing = 0.0  # seconds after an early end
 
     def add_lost(self, index: int, time: float) -> None:
         """Add the frame with this number, at ``time`` seconds."""
@@ -234,7 +245,12 @@ class DamageLog:
         """Set the end of the last frame, and note when the announced duration is longer; all in seconds."""
         self.end = time
         if expected is not None and expected - time > tolerance:
+            self._missing = expected - time
             self._early = f"cut short: ends at {_rounded_down(time)} s of {expected:.1f} s"
+
+    def lost_seconds(self, interval: float) -> float:
+        """Seconds that were lost, with those after an early end; ``interval`` is from frame to frame."""
+        return (len(self._lost) + self._more) * interval + self._missing
 
     def notes(self) -> list[str]:
         """Return one line for each run of lost frames (the first few), and one for an early end."""

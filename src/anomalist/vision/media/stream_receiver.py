@@ -260,6 +260,10 @@ class StreamReceiver:
             notes.append(f"the connection was lost {times} at {self._breaks[0]:.1f} s")
         return notes + [self._gave_up] * bool(self._gave_up)
 
+    def lost_seconds(self) -> float:
+        """Seconds that were lost so far, and of a file those after an early end."""
+        return self._damage.lost_seconds(self._step)
+
     def _first(self, connection: Connection) -> RawFrame:
         from av import FFmpegError
 
@@ -324,6 +328,8 @@ class StreamReceiver:
             self.past_end = not self.stop.is_set()
             if self.past_end:
                 self._gave_up = f"ended at {self._end:.1f} s: no connection for {self._give_up:g} s"
+                if not self.live:
+                    self._damage.set_end(self._end, self.duration, 0.0)
             return None
         try:
             connection = Connection(self._address)

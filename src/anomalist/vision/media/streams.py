@@ -145,6 +145,11 @@ class StreamedVideo:
             notes.append(f"{self._dropped} frames passed over because reading was slower than the stream")
         return tuple(notes)
 
+    @property
+    def lost_seconds(self) -> float:
+        """Seconds that were lost so far; what was passed over is not among them."""
+        return self._receiver.lost_seconds()
+
     def frames(
         self, start: float = 0.0, stop: float | None = None, rate: float | None = None
     ) -> Iterator[Frame]:

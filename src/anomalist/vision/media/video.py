@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,6 +14,7 @@ import numpy as np
 
 from anomalist.errors import MediaError
 from anomalist.storage.files import staged_file
+from anomalist.types.common import UInt8Array
 from anomalist.vision.media.files import FrameFolder, VideoFile
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.images import one_line
@@ -46,6 +48,31 @@ def open_video(source: str | Path, *, rate_of_folder: float = 10.0, give_up: flo
     if os.path.isdir(source):  # noqa: PTH112
         return FrameFolder(source, rate_of_folder)
     return VideoFile(source)
+
+
+def distinct_videos(videos: Sequence[Video]) -> tuple[list[Video], list[str]]:
+    """Videos without copies of one file under other names; and what is left out, one sentence each."""
+    kept: list[Video] = []
+    told: list[str] = []
+    first: dict[str, Video] = {}  # by content
+    for video in videos:
+        try:
+            content = video.sha256
+        except MediaError as error:
+            told.append(str(error))
+            continue
+        same = first.setdefault(content, video) if content else video
+        if same is video:
+            kept.append(video)
+        else:
+            told.append(f"{video.source} is the same as {same.source}, and counts once.")
+    return kept, told
+
+
+def sample_pictures(video: Video, most: int) -> Iterator[UInt8Array]:
+    """Yield at most so many pictures, uint8 (H, W, 3), from all over a video; raises AnomalistError."""
+    rate = most / video.duration if video.duration else 1.0
+    return (frame.pixels for frame in itertools.islice(video.frames(rate=rate), most))
 
 
 CLIP_LONGEST_SIDE = 960

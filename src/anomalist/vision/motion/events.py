@@ -89,9 +89,8 @@ class EventBuilder:
         """Build the event of an intrusion into a forbidden zone."""
         tracks = self._tracks([(1.0, m.inside[zone]) for m in frame_scores if zone in m.inside], segment.peak)
         drawn = next(z for z in self.zones if z.name == zone)
-        height, width = self.size
-        x, y = (np.array([corner[axis] for corner in drawn.polygon]) for axis in (0, 1))
-        box = (int(x.min() * width), int(y.min() * height), int(x.max() * width), int(y.max() * height))
+        x, y = (_span([corner[axis] for corner in drawn.polygon], self.size[1 - axis]) for axis in (0, 1))
+        box = x[0], y[0], x[1], y[1]
         facts = CaptionFacts(
             "forbidden zone", 1.0, 0.0, None, box, self.size, (zone,), segment.start, segment.end
         )
@@ -168,6 +167,12 @@ class EventBuilder:
         row = min(int((box[1] + box[3]) / 2 / self.size[0] * grid[0]), grid[0] - 1)
         column = min(int((box[0] + box[2]) / 2 / self.size[1] * grid[1]), grid[1] - 1)
         return tuple(z.name for z in self.zones if z.kind == "watch" and cells_in(z, grid)[row, column])
+
+
+def _span(shares: Sequence[float], side: int) -> tuple[int, int]:
+    """From where to where shares of a side reach, in pixels of it: one at least."""
+    start = min(int(min(shares) * side), side - 1)
+    return start, max(int(max(shares) * side), start + 1)
 
 
 def _event_kind(moments: Sequence[Moment]) -> MeasureName:

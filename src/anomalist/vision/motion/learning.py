@@ -7,9 +7,8 @@ scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from anomalist.types.clip import MeasureName, Mode
 from anomalist.types.common import Box, FloatArray, UInt8Array
 from anomalist.vision.media.frames import Frame, Video
 from anomalist.vision.media.sources import list_videos
-from anomalist.vision.media.video import open_video
+from anomalist.vision.media.video import distinct_videos, open_video, sample_pictures
 from anomalist.vision.motion.appearance import (
     AppearanceNovelty,
     DescriptorReservoir,
@@ -70,7 +69,7 @@ from anomalist.vision.motion.score_scale import (
     split_blocks,
 )
 from anomalist.vision.motion.scoring import FrameMeasurer
-from anomalist.vision.motion.temporal import smooth_scores
+from anomalist.vision.motion.temporal import covered_seconds, smooth_scores
 
 _MODES: tuple[Mode, ...] = ("causal", "offline")
 
@@ -142,7 +141,7 @@ def calibrate_scales(clips: Sequence[HeldOutClip]) -> tuple[dict[MeasureName, Sc
 
     Raises DataError when no block could be judged.
     """
-    footage = sum(float(clip.times[-1]) for clip in clips if len(clip.times))
+    footage = sum(covered_seconds(clip.times, clip.cuts) for clip in clips)
     seconds = block_length(footage)
     parts = [split_blocks(clip.times, seconds) for clip in clips]
     offsets = np.cumsum([0] + [len(clip.times) for clip in clips])
@@ -334,7 +333,7 @@ def _training_video(video: Video, seconds: float) -> TrainingVideo:
 
 
 def _open_footage(videos: Sequence[str | Path | Video]) -> tuple[list[Video], tuple[str, ...]]:
-    """The videos among files and folders, then those that are opened already; and what can't be opened."""
+    """The videos among files and folders, then those that are opened already; and why others are left out."""
     opened: list[Video] = []
     unreadable: list[str] = []
     for path in list_videos([each for each in videos if isinstance(each, str | Path)]).videos:
@@ -342,7 +341,8 @@ def _open_footage(videos: Sequence[str | Path | Video]) -> tuple[list[Video], tu
             opened.append(open_video(path))
         except MediaError as error:
             unreadable.append(str(error))
-    opened += [each for each in videos if not isinstance(each, str | Path)]
+    opened, left_out = distinct_videos(opened + [each for each in videos if not isinstance(each, str | Path)])
+    unreadable += left_out
     if unreadable and not opened:
         raise DataError(f"Nothing can be learned from: {unreadable[0]}")
     return opened, tuple(unreadable)
@@ -439,12 +439,6 @@ def _survey(group: Sequence[_Sampled]) -> _Survey:
     return _Survey(background, perspective, look_of(colours, stills), found)
 
 
-def sample_pictures(video: Video, most: int) -> Iterator[UInt8Array]:
-    """Yield at most so many pictures, uint8 (H, W, 3), from all over a video; raises AnomalistError."""
-    rate = most / video.duration if video.duration else 1.0
-    return (frame.pixels for frame in islice(video.frames(rate=rate), most))
-
-
 def still_blobs(grey: UInt8Array, background: Background) -> tuple[Box, ...]:
     """Boxes of what differs from the background in one picture, uint8 (h, w), whether it moves or not."""
     difference = AdaptiveBackground(background).difference(grey, 0.0)
@@ -466,9 +460,10 @@ def _collect_statistics(
         progress("learning", index, len(videos))
         extractor, fold = survey.extractor(), _fold_function(index, video, len(videos))
         object_embedder = embedder()
-        last = 0.0
+        times, cuts = [], []
         for frame_motion in extractor.extract_all(video.frames(rate=ANALYSIS_RATE)):
-            last = frame_motion.time
+            times.append(frame_motion.time)
+            cuts.append(frame_motion.cut)
             frames, troubled = frames + 1, troubled + (frame_motion.trouble is not None)
             if not frame_motion.fresh and frame_motion.trouble is None:
                 at = fold(frame_motion.time)
@@ -476,7 +471,7 @@ def _collect_statistics(
                 embedded = object_embedder.embed_due(frame_motion)
                 if embedded is not None:
                     reservoirs[at].add(embedded[1])
-        seconds.append(last)
+        seconds.append(covered_seconds(times, cuts))
     progress("learning", len(videos), len(videos))
     if troubled > _MAX_TROUBLE_SHARE * frames:
         raise DataError(

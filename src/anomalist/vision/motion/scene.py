@@ -78,7 +78,10 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
-    """Which cells of a grid (rows, columns) have their centre in the zone, bool (gh, gw)."""
+    """Which cells of a grid (rows, columns) have their centre in the zone, bool (gh, gw).
+
+    Of a zone that has none, such as a thin line, those that it touches.
+    """
     import cv2
 
     gh, gw = grid
@@ -86,6 +89,8 @@ def cells_in(zone: Zone, grid: tuple[int, int]) -> BoolArray:
     corners = np.rint(np.array(zone.polygon) * [gw * fine, gh * fine]).astype(np.int32)
     drawn = cv2.fillPoly(np.zeros((gh * fine, gw * fine), np.uint8), [corners], [1])
     inside: BoolArray = drawn[fine // 2 :: fine, fine // 2 :: fine] > 0
+    if not inside.any():
+        inside = drawn.reshape(gh, fine, gw, fine).max(axis=(1, 3)) > 0
     return inside
 
 

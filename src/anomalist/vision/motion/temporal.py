@@ -47,6 +47,21 @@ class CausalAverage:
         return self._total / self._weight
 
 
+def covered_seconds(times: npt.ArrayLike, cuts: npt.ArrayLike) -> float:
+    """Seconds that the frames of a clip cover: from the first to the last, less what is missing before cuts.
+
+    Parameters
+    ----------
+    times : float (n,), seconds, rising.
+    cuts : bool (n,), True where the frame before belongs to another take.
+    """
+    known = np.asarray(times, np.float64)
+    if not len(known):
+        return 0.0
+    missing = np.diff(known)[np.asarray(cuts, np.bool_)[1:]]
+    return float(known[-1] - known[0] - missing.sum())
+
+
 def smooth_scores(
     times: npt.NDArray[np.floating], values: FloatArray, mode: Mode, cuts: npt.NDArray[np.bool_] | None = None
 ) -> FloatArray:

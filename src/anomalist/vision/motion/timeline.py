@@ -55,6 +55,7 @@ class ClipTimeline:
     lines : of each thing, what stood out of it, by number of the frame.
     overlays : boxes of burned-in text that were left out, working pixels.
     intrusions : frames in which something was in a forbidden zone, by number.
+    lost : seconds of the clip that could not be read.
     """
 
     floor: float
@@ -67,6 +68,7 @@ class ClipTimeline:
     lines: dict[int, dict[int, LocalAnomaly]] = field(default_factory=dict)
     overlays: tuple[Box, ...] = ()
     intrusions: dict[int, FrameScore] = field(default_factory=dict)
+    lost: float = 0.0
     _linker: AnomalyLinker = field(default_factory=AnomalyLinker)
 
     def add(self, frame_score: FrameScore) -> None:
@@ -117,12 +119,28 @@ class ClipTimeline:
 
     @property
     def judged(self) -> float:
-        """Share of the frames that could be judged by all that was learned; the first of a clip never can."""
+        """Share of the clip that could be judged by all that was learned; its first frame never can."""
         known = np.isfinite(self.scores)
         times = np.array(self.times)
         for each in self.other_pictures:
             known &= (times < each.start) | (times > each.end)
-        return float(known.sum() / max(len(self.scores) - 1, 1))
+        share = float(known.sum() / max(len(self.scores) - 1, 1))
+        if not self.lost or len(times) < 2:
+            return share
+        read = len(times) * float(np.median(np.diff(times)))
+        return share * read / (read + self.lost)
+
+    @property
+    def longest_judged(self) -> float:
+        """Seconds from the first to the last frame of the longest stretch that could be judged."""
+        longest, first = 0.0, None
+        for time, score, cut in zip(self.times, self.scores, self.cuts, strict=True):
+            if cut or not np.isfinite(score):
+                first = None
+            if np.isfinite(score):
+                first = time if first is None else first
+                longest = max(longest, time - first)
+        return longest
 
     def is_other_picture(self, segment: TemporalSegment) -> bool:
         """Whether the picture was of another kind than what was learned at the peak of a segment."""

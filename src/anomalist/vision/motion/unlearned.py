@@ -16,6 +16,7 @@ from anomalist.errors import MediaError
 from anomalist.types.clip import TimeJump, Trouble
 from anomalist.types.common import BoolArray, Box, FloatArray
 from anomalist.vision.media.frames import Video
+from anomalist.vision.media.video import sample_pictures
 from anomalist.vision.motion.captions import scale_box
 from anomalist.vision.motion.extractor import (
     MIN_SPEED,
@@ -37,7 +38,7 @@ from anomalist.vision.motion.flow import (
     pixel_places,
 )
 from anomalist.vision.motion.irregularity import irregular_shares, residual_velocity, within
-from anomalist.vision.motion.learning import sample_pictures, still_blobs
+from anomalist.vision.motion.learning import still_blobs
 from anomalist.vision.motion.measures import MIN_OCCUPANCY
 from anomalist.vision.motion.pacing import ANALYSIS_RATE, GapMonitor, RepeatMonitor
 from anomalist.vision.motion.scoring import FrameScore
@@ -96,6 +97,11 @@ class ClipActivity:
         """The scores that stretches are ranked by, float32 (n,): root of the speed, more where irregular."""
         factor = 1 + self.irregular / _USUAL_SHARE
         return np.asarray(np.sqrt(self.speed_curve()) * factor**2, np.float32)
+
+    @property
+    def measured(self) -> bool:
+        """Whether motion could be measured in any frame."""
+        return bool(np.isfinite(self.speeds).any())
 
     def stretches(self) -> list[TemporalSegment]:
         """What stands out of the clip, the most active first; at least its most active moment."""
