@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -214,3 +215,16 @@ def test_what_a_moved_picture_does_not_show_is_filled_from_a_normal_one(model_of
     assert change.name == "shift"
     # Beyond the printed frame there is nothing; mirrored outwards, the frame would be there again.
     assert assessed.pixels[20:236, 252:].min() > 150
+
+
+def test_a_picture_that_lacks_a_row_keeps_its_score_and_one_of_half_the_size_is_corrected_in_full(
+    model_of: Model,
+) -> None:
+    model = replace(model_of("plate"), corrections={"size": 4.0})
+    picture = make_part("plate", 1000)[0]
+    half = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+    narrower, shorter, halved = (model.assess(each).shift for each in (picture[:, :-1], picture[:-1], half))
+    assert halved.score_correction == pytest.approx(4.0)
+    assert 0 < narrower.score_correction == shorter.score_correction < 0.05
+    stretched = model.assess(cv2.resize(picture, (257, 255))).shift
+    assert stretched.corrected[0].words == "257×255 in place of 256×256 pixels"

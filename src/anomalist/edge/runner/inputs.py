@@ -35,6 +35,7 @@ from anomalist.vision.shift.arithmetic import (
     filled,
     gains,
     grain_part,
+    halved_share,
     jpeg_quality,
     measured_part,
     on_grid,
@@ -291,7 +292,8 @@ class InputComparison:
         left: list[float] = []
         matrix = None
         if resized:
-            left.append(self._corrections.get("size", 0.0) if given.shape[0] < pixels.shape[0] else 0.0)
+            factor = math.sqrt(given.shape[0] / pixels.shape[0] * (given.shape[1] / pixels.shape[1]))
+            left.append(halved_share(factor) * self._corrections.get("size", 0.0))
             matrix = resize_matrix((pixels.shape[0], pixels.shape[1]), (given.shape[0], given.shape[1]))
         lit = self._relit(pixels, values)
         if lit is not None:

@@ -82,6 +82,14 @@ def same_format(size: tuple[int, int], usual: tuple[int, int]) -> bool:
     return abs(math.log(size[0] * usual[1] / (size[1] * usual[0]))) <= _SAME_FORMAT
 
 
+def halved_share(factor: float) -> float:
+    """How much of what halving a picture leaves in its score is expected of one of a factor of size, 0 to 1.
+
+    A picture that lacks a row of pixels is as good as a whole one.
+    """
+    return float(np.clip(math.log2(1 / factor), 0.0, 1.0))
+
+
 def grain_part(shape: tuple[int, ...], usual: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[int, int]]:
     """The middle of a picture that may be longer than the usual ones, and the size to reduce it to.
 
