@@ -228,3 +228,18 @@ def test_a_picture_that_lacks_a_row_keeps_its_score_and_one_of_half_the_size_is_
     assert 0 < narrower.score_correction == shorter.score_correction < 0.05
     stretched = model.assess(cv2.resize(picture, (257, 255))).shift
     assert stretched.corrected[0].words == "257×255 in place of 256×256 pixels"
+
+
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ((0.7, 1.0, 0.7), "greener"),
+        ((1.0, 0.7, 1.0), "more magenta"),
+        ((1.0, 1.0, 0.6), "in warmer light"),
+    ],
+)
+def test_light_is_called_by_the_colour_that_changed(
+    gains: tuple[float, float, float], words: str, model_of: Model
+) -> None:
+    tinted = np.clip(make_part("woven", 1000)[0] * np.array(gains), 0, 255).astype(np.uint8)
+    assert words in [change.words for change in model_of("woven").assess(tinted).shift.changes]

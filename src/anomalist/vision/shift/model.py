@@ -464,6 +464,10 @@ def _brightness(light: float) -> InputChange:
 
 
 def _tint(red: float, blue: float) -> str:
+    """What the light looks like, by the logarithms of its red and blue against its green."""
+    usual = (red + blue) / 3
+    if abs(usual) > max(abs(red - usual), abs(blue - usual)):  # green differs most
+        return "greener" if usual < 0 else "more magenta"
     if abs(red - blue) >= max(abs(red), abs(blue)):
         return "in warmer light" if red > blue else "in colder light"
     if abs(blue) >= abs(red):
