@@ -22,6 +22,7 @@ from anomalist.vision.resampling import warp_cubic
 from anomalist.vision.shift.arithmetic import (
     Array,
     coarseness,
+    gains_contrast,
     grain_part,
     halved_share,
     on_grid,
@@ -227,7 +228,9 @@ class InputModel:
             yield InputChange(
                 name="colour", value=round(float(max((red, blue), key=abs)), 4), words=_tint(red, blue)
             )
-        if not lowest[3] - _CONTRAST_MARGIN <= contrast <= highest[3] + _CONTRAST_MARGIN:
+        flatter, harder = lowest[3] - contrast, contrast - highest[3]
+        harder = harder if gains_contrast(self.usual.quantiles, light, contrast) else 0.0
+        if max(flatter, harder) > _CONTRAST_MARGIN:
             how = "flatter" if contrast < 0 else "harder"
             words = f"{how} in contrast by {abs(math.expm1(contrast)):.0%}"
             yield InputChange(name="contrast", value=round(math.exp(contrast), 4), words=words)
@@ -253,7 +256,9 @@ class InputModel:
         enlarged = pose is not None and pose.scale > math.exp(self.poses[:, 3].max() + _POSE_MARGIN[2])
         place = STATISTICS.index("sharpness")
         if below[place] > 0 and not enlarged:
-            lost = float(self.normals[:, place].mean() - values[place])
+            # A smaller picture has another share of fine detail: it is compared with normals of its size.
+            usually = (high + low)[place] / 2 if level else self.normals[:, place].mean()
+            lost = float(usually - values[place])
             words = f"blurred, fine detail is {math.exp(-lost):.0%} of the usual"
             yield InputChange(name="sharpness", value=round(-lost, 4), words=words)
 

@@ -7,7 +7,6 @@ bands, and the coarseness of a JPEG quantisation that the pixels still show.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,10 @@ from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.shift.arithmetic import (
     agreeing,
     central_part,
+    contrast_spread,
     gains,
     jpeg_quality,
+    log_contrast,
     measured_part,
     quantiles_of_counts,
 )
@@ -146,8 +147,8 @@ def statistic_row(statistics: ImageStatistics, usual: UsualLight) -> npt.NDArray
     red, green, blue = gains(statistics.quantiles, usual.quantiles)
     local = np.median(np.log((statistics.blocks + 1.0) / (usual.blocks + 1.0)), axis=(0, 1))
     light = agreeing(float(red + green + blue) / 3, float(local.mean()))
-    spread, known = (float(np.mean(q[:, -2] - q[:, 1])) for q in (statistics.quantiles, usual.quantiles))
-    contrast = math.log((spread + 2.0) / (known + 2.0)) - light
+    spread, known = contrast_spread(statistics.quantiles), contrast_spread(usual.quantiles)
+    contrast = log_contrast(spread, known) - light
     local_contrast = np.median(np.log((statistics.spreads + 2.0) / (usual.spreads + 2.0))) - light
     return np.array(
         [
