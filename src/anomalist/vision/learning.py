@@ -143,7 +143,7 @@ def read_normals(
 
     Raises
     ------
-    DataError : fewer than two groups are left, or a picture has no group.
+    DataError : fewer than two groups are left, a picture has no group, or copies of one have different ones.
     """
     named = None if groups is None else match_groups(groups, paths)
     kept: list[Path] = []
@@ -162,6 +162,7 @@ def read_normals(
             skipped.append(f"{source_of(path)}: {error.message}")
         progress("reading", done, len(paths))
     labels = hashes if named is None else [named[str(path)] for path in kept]
+    _refuse_copies_apart(kept, hashes, labels)
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     if len(numbers) < 2:
         what = "different normal pictures" if named is None else "groups of normal pictures"
@@ -180,6 +181,19 @@ def read_normals(
         tuple(samples),
         scale,
     )
+
+
+def _refuse_copies_apart(paths: Sequence[Path], hashes: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise DataError for copies of a picture in different groups: none of them could be scored as new."""
+    first: dict[str, int] = {}
+    for number, digest in enumerate(hashes):
+        other = first.setdefault(digest, number)
+        if labels[other] != labels[number]:
+            raise DataError(
+                f"{source_of(paths[other])} and {source_of(paths[number])} are the same picture in the "
+                f"groups {labels[other]} and {labels[number]}.",
+                "Take one of them away, or give them the same group.",
+            )
 
 
 @dataclass(frozen=True)
