@@ -14,6 +14,7 @@ from anomalist.errors import AnomalistError, DataError, MediaError
 from anomalist.types.common import BoolArray, FloatArray, UInt8Array
 from anomalist.vision.calibration import DEFAULT_RATE, CalibrationSet, Partition, groups_needed
 from anomalist.vision.detectors.base import Detector, DetectorOutput, Progress, leaves_out
+from anomalist.vision.detectors.labelled_defects import KnownDefect
 from anomalist.vision.detectors.token_memory import NormalTokens
 from anomalist.vision.media.images import (
     IMAGE_SUFFIXES,
@@ -194,6 +195,19 @@ def _refuse_copies_apart(paths: Sequence[Path], hashes: Sequence[str], labels: S
                 f"groups {labels[other]} and {labels[number]}.",
                 "Take one of them away, or give them the same group.",
             )
+
+
+def refuse_defects_among(normals: NormalSet, defects: Sequence[KnownDefect]) -> None:
+    """Raise DataError for a normal picture that is a labelled defect, too: what it shows would pass."""
+    sources = dict(zip(normals.hashes, normals.paths, strict=True))
+    both = [defect for defect in defects if defect.sha256 in sources]
+    if both:
+        more = f", and so are {len(both) - 1} others" * (len(both) > 1)
+        raise DataError(
+            f"{source_of(sources[both[0].sha256])} is a normal picture and the labelled defect {both[0].id}"
+            f"{more}.",
+            "Take it away from the normal pictures, or from the defects.",
+        )
 
 
 @dataclass(frozen=True)
